@@ -1,0 +1,24 @@
+"""A model container service: one machine-learning model behind a truthful HTTP lifecycle API.
+
+A model author needs only what stands here. Importing the package does nothing else, and it stays light, because the worker
+process imports it before the model.
+"""
+
+from mistk_service.errors import MistkError
+from mistk_service.model import AbstractModel, DetachedContext, StopActivity
+from mistk_service.schemas import Dataset, InitParams, MistkDataset, Objective, ObjectInfo
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AbstractModel",
+    "Dataset",
+    "DetachedContext",
+    "InitParams",
+    "MistkDataset",
+    "MistkError",
+    "ObjectInfo",
+    "Objective",
+    "StopActivity",
+    "__version__",
+]

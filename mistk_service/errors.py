@@ -1,0 +1,208 @@
+"""The error tree of the service.
+
+Every error that the project raises on purpose descends from :class:`MistkError`, carries what it knows as attributes, and
+has a message that says what was wrong, what was expected, and what to do. None of them knows HTTP: the table that turns a
+class into a status stands in :mod:`mistk_service.web.problems`.
+
+::
+
+    MistkError
+    ├── InvalidRequest              an argument is wrong; the state has not changed
+    ├── OperationRefused            the state does not allow the operation; nothing has changed
+    │   └── OperationUnsupported    the model class does not implement the operation
+    ├── ServiceBusy                 the request could not be taken or finished now; it may be sent again
+    ├── HookFailed                  code of the model raised
+    ├── WorkerDied                  the worker process ended when it should not have
+    ├── ModelLoadError              the model class cannot be had
+    │   ├── BadModelReference       the reference itself is malformed
+    │   ├── ModelModuleNotFound     no such module or file
+    │   ├── ModelModuleFailed       the module raised while it was imported
+    │   ├── ModelClassNotFound      the module has no such attribute
+    │   ├── NotAModelClass          the attribute is no usable subclass of AbstractModel
+    │   └── ModelConstructionFailed the class raised in its constructor
+    ├── SettingsError               a setting has a value that it cannot have
+    ├── ContractNotFound            the API contract is missing from the installation
+    └── TrackingError               see mistk_service.tracking.errors
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "BadModelReference",
+    "ContractNotFound",
+    "Failure",
+    "HookFailed",
+    "InvalidRequest",
+    "MistkError",
+    "ModelClassNotFound",
+    "ModelConstructionFailed",
+    "ModelLoadError",
+    "ModelModuleFailed",
+    "ModelModuleNotFound",
+    "NotAModelClass",
+    "OperationRefused",
+    "OperationUnsupported",
+    "ServiceBusy",
+    "SettingsError",
+    "TrackingError",
+    "WorkerDied",
+]
+
+
+class MistkError(Exception):
+    """The root of the tree; ``str(error)`` is a sentence for the person who has to act on it."""
+
+
+class InvalidRequest(MistkError):
+    """An argument of a call is wrong; nothing was changed.
+
+    Attributes:
+        field: the argument or the place inside it, such as ``datasets.train.dataPath``; None where the whole is wrong.
+    """
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class OperationRefused(MistkError):
+    """The present state does not allow an operation; nothing was changed.
+
+    Attributes:
+        operation: the operation asked for, as the contract spells it (``loadData``).
+        state: the state at that moment (``training``).
+        activity: the operation that runs now, or None.
+        possible: the operations that would be accepted now.
+    """
+
+    def __init__(
+        self, message: str, *, operation: str, state: str, activity: str | None = None, possible: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message)
+        self.operation = operation
+        self.state = state
+        self.activity = activity
+        self.possible = tuple(possible)
+
+
+class OperationUnsupported(OperationRefused):
+    """The model class does not implement the operation; nothing was changed."""
+
+
+class ServiceBusy(MistkError):
+    """The request was right but cannot be answered now, because the model is being reset or the service stops.
+
+    Attributes:
+        retry_after: seconds after which a new attempt makes sense, or None.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong in a worker, in a form that crosses processes.
+
+    Attributes:
+        type: the name of the exception's class, or ``WorkerDied``.
+        message: its text.
+        traceback: the formatted traceback, or None where there is none.
+        output: the last lines that the worker printed, for a worker that died; else empty.
+    """
+
+    type: str
+    message: str
+    traceback: str | None = None
+    output: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.message}" if self.message else self.type
+
+
+class HookFailed(MistkError):
+    """Code of the model raised an exception.
+
+    Attributes:
+        operation: the operation whose hook raised.
+        failure: the exception as the worker saw it.
+    """
+
+    def __init__(self, operation: str, failure: Failure) -> None:
+        super().__init__(f"The model failed in {operation}: {failure}")
+        self.operation = operation
+        self.failure = failure
+
+
+class WorkerDied(MistkError):
+    """The worker process ended without having been told to.
+
+    Attributes:
+        failure: how it ended, in words, with the last lines of its output.
+    """
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class ModelLoadError(MistkError):
+    """The model class cannot be had; a subclass says why.
+
+    Attributes:
+        reference: the reference as it was given.
+        traceback: the traceback of the model's own code where that raised, else None.
+    """
+
+    def __init__(self, message: str, *, reference: str, traceback: str | None = None) -> None:
+        super().__init__(message)
+        self.reference = reference
+        self.traceback = traceback
+
+
+class BadModelReference(ModelLoadError):
+    """The reference is in none of the forms that are understood."""
+
+
+class ModelModuleNotFound(ModelLoadError):
+    """There is no module or file of that name."""
+
+
+class ModelModuleFailed(ModelLoadError):
+    """The module is there, and raised while it was imported."""
+
+
+class ModelClassNotFound(ModelLoadError):
+    """The module is there, and has no attribute of that name."""
+
+
+class NotAModelClass(ModelLoadError):
+    """The attribute is there, and is no subclass of AbstractModel that could be instantiated."""
+
+
+class ModelConstructionFailed(ModelLoadError):
+    """The class is there, and raised in its constructor."""
+
+
+class SettingsError(MistkError):
+    """A setting has a value that it cannot have.
+
+    Attributes:
+        setting: the option's name.
+    """
+
+    def __init__(self, message: str, *, setting: str) -> None:
+        super().__init__(message)
+        self.setting = setting
+
+
+class ContractNotFound(MistkError):
+    """A file that belongs to the package, such as the API contract, is missing from the installation."""
+
+
+class TrackingError(MistkError):
+    """The root of the errors of :mod:`mistk_service.tracking`."""

@@ -1,0 +1,277 @@
+"""The one class that a model author subclasses, and the context through which it talks to its container."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from mistk_service.schemas import MistkDataset
+
+__all__ = ["AbstractModel", "Context", "DetachedContext", "StopActivity"]
+
+T = TypeVar("T")
+
+
+class StopActivity(BaseException):  # noqa: N818 - it is a request and no error, like KeyboardInterrupt
+    """Raised by :meth:`AbstractModel.pause_point` when the activity has to end now.
+
+    It does not descend from Exception, so that a model's ``except Exception`` lets it pass. Catch it only to put things in
+    order, and raise it again.
+    """
+
+
+class Context(Protocol):
+    """What a model can ask of the container around it. The worker provides one; so can a test."""
+
+    def pause_point(self) -> None:
+        """Block while a pause is wanted; raise StopActivity when the activity has to end."""
+
+    def request_pause(self) -> None:
+        """Make the next pause point block."""
+
+    def release_pause(self) -> None:
+        """Let a blocked pause point go on."""
+
+    def update_status(self, payload: Any) -> None:
+        """Publish ``payload`` as part of the status."""
+
+    def progress(self, done: int, total: int | None, unit: str, started: float) -> None:
+        """Publish how far an activity has come; ``started`` is a reading of ``time.monotonic``."""
+
+    def report_metrics(self, values: Mapping[str, Any], step: int | None, timestamp: int | None) -> None:
+        """Take metric values; ``timestamp`` is in milliseconds since the epoch."""
+
+    def report_params(self, values: Mapping[str, Any]) -> None:
+        """Take parameter values."""
+
+    def set_tags(self, values: Mapping[str, Any]) -> None:
+        """Take tags."""
+
+    def log_artifact(self, path: Path, artifact_path: str | None) -> None:
+        """Take a file."""
+
+
+class DetachedContext:
+    """The context of a model outside any container: never pauses, and keeps what it is told, for a test to look at.
+
+    Attributes:
+        status: the last payload given to ``update_status``.
+        metrics: every ``(key, value, step)`` reported, in order.
+        params: the parameters reported.
+        tags: the tags set.
+        artifacts: every ``(path, artifact_path)`` logged.
+        done: the last ``(done, total, unit)`` of ``progress``.
+    """
+
+    def __init__(self) -> None:
+        self.status: Any = None
+        self.metrics: list[tuple[str, Any, int | None]] = []
+        self.params: dict[str, Any] = {}
+        self.tags: dict[str, Any] = {}
+        self.artifacts: list[tuple[Path, str | None]] = []
+        self.done: tuple[int, int | None, str] | None = None
+
+    def pause_point(self) -> None:
+        """Return at once."""
+
+    def request_pause(self) -> None:
+        """Do nothing."""
+
+    def release_pause(self) -> None:
+        """Do nothing."""
+
+    def update_status(self, payload: Any) -> None:
+        """Keep ``payload``."""
+        self.status = payload
+
+    def progress(self, done: int, total: int | None, unit: str, started: float) -> None:  # noqa: ARG002
+        """Keep the figures."""
+        self.done = (done, total, unit)
+
+    def report_metrics(self, values: Mapping[str, Any], step: int | None, timestamp: int | None) -> None:  # noqa: ARG002
+        """Keep the values."""
+        self.metrics.extend((key, value, step) for key, value in values.items())
+
+    def report_params(self, values: Mapping[str, Any]) -> None:
+        """Keep the values."""
+        self.params.update(values)
+
+    def set_tags(self, values: Mapping[str, Any]) -> None:
+        """Keep the tags."""
+        self.tags.update(values)
+
+    def log_artifact(self, path: Path, artifact_path: str | None) -> None:
+        """Keep the path."""
+        self.artifacts.append((path, artifact_path))
+
+
+class AbstractModel:
+    """A machine-learning model in the vocabulary of MISTK. Subclass it and write the hooks for what your model does.
+
+    The container calls the hooks, one at a time, on the main thread of a process that belongs to this model alone::
+
+        do_initialize → do_load_data → do_build_model → do_train / do_predict / do_generate / do_stream_predict ...
+                                                      → do_save_model / do_save_predictions / do_save_generations
+
+    A hook returns when its work is done and raises when it fails; states, HTTP and processes are the container's business.
+    What is not written is refused when somebody asks for it, except ``do_initialize``, ``do_build_model``, ``do_reset`` and
+    ``do_terminate``, which do nothing unless written. A hook may raise NotImplementedError to say, at run time, that it
+    cannot do what was asked: the state goes back to where it was.
+
+    Subclasses need not call ``__init__``. Names that begin with ``_mistk`` are the container's.
+    """
+
+    #: The most records that one call of ``do_stream_predict`` is given when the container merges concurrent requests. With 1
+    #: every request is a call of its own. A single request with more records is never divided.
+    max_batch_size: ClassVar[int] = 1
+
+    _mistk_context: Context | None = None
+
+    # --- hooks: what the model does -------------------------------------------------------------------------------
+
+    def do_initialize(self, objectives: list[str], props: dict[str, Any], hparams: dict[str, Any]) -> None:
+        """Take the settings of this instance.
+
+        Args:
+            objectives: of ``training``, ``prediction``, ``streaming_prediction``, ``generation``, ``transfer_learning``.
+            props: the model properties of the request; settings that are no hyperparameters.
+            hparams: the hyperparameters of the request.
+        """
+
+    def do_load_data(self, dataset_map: dict[str, MistkDataset]) -> None:
+        """Load the datasets; the keys are of ``train``, ``test``, ``generate``."""
+        raise NotImplementedError
+
+    def do_build_model(self, path: str | None = None) -> None:
+        """Make the model, or load it from the folder ``path`` that ``do_save_model`` once wrote."""
+
+    def do_train(self) -> None:
+        """Train on the dataset ``train``."""
+        raise NotImplementedError
+
+    def do_save_model(self, path: str) -> None:
+        """Write the model to the folder ``path``. While training is paused it is called at the pause point."""
+        raise NotImplementedError
+
+    def do_predict(self) -> None:
+        """Predict for the dataset ``test`` and keep the result for ``do_save_predictions``."""
+        raise NotImplementedError
+
+    def do_save_predictions(self, dataPath: str) -> None:  # noqa: N803 - MISTK's name
+        """Write the last predictions to the folder ``dataPath``."""
+        raise NotImplementedError
+
+    def do_stream_predict(self, data_map: dict[str, str], details: bool = False) -> dict[str, Any]:
+        """Predict for records that came with the request.
+
+        Args:
+            data_map: identifier → record in base64.
+            details: whether to add an explanation in Markdown. A hook that does not take this argument is called without.
+
+        Returns:
+            identifier → prediction, of anything that JSON can express; numpy scalars and arrays are converted.
+        """
+        raise NotImplementedError
+
+    def do_update_stream_properties(self, props: dict[str, Any]) -> None:
+        """Take settings for the stream predictions that follow."""
+        raise NotImplementedError
+
+    def do_generate(self) -> None:
+        """Generate and keep the result for ``do_save_generations``."""
+        raise NotImplementedError
+
+    def do_save_generations(self, dataPath: str) -> None:  # noqa: N803 - MISTK's name
+        """Write the last generations to the folder ``dataPath``."""
+        raise NotImplementedError
+
+    def do_pause(self) -> None:
+        """Begin to pause. Called on another thread while the activity runs.
+
+        As it stands, the activity pauses at its next ``pause_point``. A model that pauses in its own way overrides this
+        hook and the two ``do_resume_*``; the activity then counts as paused when this hook returns.
+        """
+        self._mistk().request_pause()
+
+    def do_resume_training(self) -> None:
+        """Go on with a paused training. Called on another thread."""
+        self._mistk().release_pause()
+
+    def do_resume_predict(self) -> None:
+        """Go on with a paused prediction. Called on another thread."""
+        self._mistk().release_pause()
+
+    def do_reset(self) -> None:
+        """Let go of what should not outlive this instance; the process ends right after."""
+
+    def do_terminate(self) -> None:
+        """Let go of what should not outlive this instance; the process ends right after."""
+
+    # --- services: what a hook can call ---------------------------------------------------------------------------
+
+    def steps(self, iterable: Iterable[T], unit: str = "steps", *, total: int | None = None) -> Iterator[T]:
+        """Iterate, with a pause point before every turn and the progress in the status.
+
+        Args:
+            iterable: what to go through.
+            unit: what is counted, in the plural, for people (``epochs``).
+            total: how many turns there will be, where ``len(iterable)`` does not tell.
+
+        Raises:
+            StopActivity: the activity has to end now.
+        """
+        if total is None and isinstance(iterable, Sized):
+            total = len(iterable)
+        context = self._mistk()
+        started = time.monotonic()
+        done = 0
+        context.progress(done, total, unit, started)
+        for item in iterable:
+            context.pause_point()
+            yield item
+            done += 1
+            context.progress(done, total, unit, started)
+        # Without this one a pause that was asked for in the last turn would be overtaken by the end of the loop.
+        context.pause_point()
+
+    def pause_point(self) -> None:
+        """Block while the activity is paused. Call it where the work can safely stand still.
+
+        Raises:
+            StopActivity: the activity has to end now.
+        """
+        self._mistk().pause_point()
+
+    def update_status(self, payload: Any) -> None:
+        """Show ``payload`` in the status; each call replaces the last one. Anything that JSON can express will do."""
+        self._mistk().update_status(payload)
+
+    def report_metrics(self, values: Mapping[str, Any], step: int | None = None, timestamp: int | None = None) -> None:
+        """Report metric values.
+
+        Args:
+            values: name → number; NaN and infinities are kept.
+            step: the position on the x axis, such as the epoch.
+            timestamp: milliseconds since the epoch; now, unless given.
+        """
+        self._mistk().report_metrics(values, step, timestamp)
+
+    def report_params(self, values: Mapping[str, Any]) -> None:
+        """Report parameters: values that are set once."""
+        self._mistk().report_params(values)
+
+    def set_tags(self, values: Mapping[str, Any]) -> None:
+        """Set tags, replacing those of the same name."""
+        self._mistk().set_tags(values)
+
+    def log_artifact(self, path: str | Path, artifact_path: str | None = None) -> None:
+        """Hand over a file to be kept with the run, in the folder ``artifact_path`` of the run if that is given."""
+        self._mistk().log_artifact(Path(path), artifact_path)
+
+    def _mistk(self) -> Context:
+        """Return the context, a detached one where no container has set any; subclasses need not call ``__init__``."""
+        if self._mistk_context is None:
+            self._mistk_context = DetachedContext()
+        return self._mistk_context
