@@ -1,0 +1,5 @@
+"""Tracking of experiments, runs and models in MLflow's vocabulary: a store, and a server for it."""
+
+from mistk_service.tracking.store import Page, Store, open_store
+
+__all__ = ["Page", "Store", "open_store"]
