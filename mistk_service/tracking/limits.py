@@ -86,7 +86,10 @@ def _key_problem(key: str) -> str | None:
     if len(key) > MAX_KEY:
         return f"it has {len(key)} characters; at most {MAX_KEY} are allowed"
     if not _KEY.fullmatch(key):
-        return "names may only contain letters, digits, underscores (_), dashes (-), periods (.), colons (:), spaces and slashes (/)"
+        return (
+            "names may only contain letters, digits, underscores (_), dashes (-), periods (.), colons (:), spaces "
+            "and slashes (/)"
+        )
     if key == "." or key.startswith(("..", "/")) or posixpath.normpath(key) != key:
         return f"read as a path it must be in its normal form, such as '{posixpath.normpath(key).strip('/.') or 'a/b'}'"
     return None
@@ -110,7 +113,7 @@ def check_metrics(metrics: Sequence[Metric], *, single: bool = False) -> None:
         prefix = "" if single else f"metrics[{i}]."
         check_key(metric.key, prefix + "name")
         raise InvalidParameter(
-            f"Invalid value {metric.timestamp} for parameter '{prefix}timestamp' supplied: expected a whole number of 64 "
+            f"Invalid value {metric.timestamp} for parameter '{prefix}timestamp' supplied: expected a number of 64 "
             "bits that is not negative, such as milliseconds since 1970.",
             field=prefix + "timestamp",
         )
@@ -189,7 +192,8 @@ def check_alias(alias: str) -> str:
     """Check an alias of a model version."""
     if not alias or len(alias) > MAX_ALIAS or not _ALIAS.fullmatch(alias):
         raise InvalidParameter(
-            f"Invalid alias name: '{alias[:MAX_ALIAS]}'. Expected 1 to {MAX_ALIAS} letters, digits, underscores or dashes.",
+            f"Invalid alias name: '{alias[:MAX_ALIAS]}'. Expected 1 to {MAX_ALIAS} letters, digits, "
+            "underscores or dashes.",
             field="alias",
         )
     if _RESERVED_ALIAS.fullmatch(alias):
