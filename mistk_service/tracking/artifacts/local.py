@@ -52,8 +52,8 @@ class LocalArtifacts(ArtifactRepository):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._root)!r})"
 
-    def list(self, path: str = "") -> list[FileInfo]:
-        """See :meth:`ArtifactRepository.list`."""
+    def list_folder(self, path: str = "") -> list[FileInfo]:
+        """See :meth:`ArtifactRepository.list_folder`."""
         folder = self._inside(checked_path(path))
         found = []
         with translated(path):
@@ -68,7 +68,7 @@ class LocalArtifacts(ArtifactRepository):
         return sorted(found, key=lambda info: info.path)
 
     def _info(self, entry: os.DirEntry[str]) -> FileInfo:
-        """Return what ``entry`` is; a link that leads out of the root raises InvalidParameter, a dangling one is missing."""
+        """Return what ``entry`` is; a link out of the root raises InvalidParameter, a dangling one an OSError."""
         if entry.is_symlink():
             self._refuse_outside(os.path.realpath(entry.path), entry.name)
         status = entry.stat()

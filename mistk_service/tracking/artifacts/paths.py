@@ -14,7 +14,7 @@ from mistk_service.tracking.errors import InvalidParameter
 
 __all__ = ["SCRATCH", "checked_path"]
 
-#: The folder below the root where uploads grow until they are complete. It can be neither read nor written through the API.
+#: The folder below the root where uploads grow until they are complete. Clients can neither read nor write it.
 SCRATCH = ".incomplete-uploads"
 
 #: How often a path may be percent-encoded over and over; what is deeper is no honest name.
@@ -30,8 +30,8 @@ def checked_path(path: str) -> str:
         path: a path as it stands after the one decoding that HTTP asks for.
 
     Raises:
-        InvalidParameter: the path, or what a further percent-decoding would make of it, is absolute or goes up, or it has
-            control characters or backslashes, or it is the service's own.
+        InvalidParameter: the path, or what a further percent-decoding would make of it, is absolute or goes up, or has
+            control characters or backslashes, or is the service's own.
     """
     form = path
     for _ in range(_MAX_ENCODINGS):

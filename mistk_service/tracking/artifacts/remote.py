@@ -57,8 +57,8 @@ class RemoteArtifacts(ArtifactRepository):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._uri!r})"
 
-    def list(self, path: str = "") -> list[FileInfo]:
-        """See :meth:`ArtifactRepository.list`."""
+    def list_folder(self, path: str = "") -> list[FileInfo]:
+        """See :meth:`ArtifactRepository.list_folder`."""
         folder = self._full(checked_path(path))
         with translated(path):
             try:

@@ -30,8 +30,8 @@ class StoredFile:
         size: bytes.
         etag: changes whenever the content does; without quotes.
         modified: seconds since 1970, or None where the storage does not say.
-        stream: the content, seekable. What is read stays what it was when the file was opened, whatever is uploaded since,
-            as far as the storage can give that.
+        stream: the content, seekable. What is read stays what it was when the file was opened, whatever is uploaded
+            since, as far as the storage can give that.
     """
 
     name: str
@@ -77,9 +77,9 @@ class Upload(ABC):
 class ArtifactRepository(ABC):
     """A tree of files below one root.
 
-    Paths are checked by the repository, whoever calls (:func:`~mistk_service.tracking.artifacts.checked_path`); one that
-    would leave the root raises ``InvalidParameter``. Every method may be called from any thread, blocks its caller, and may
-    raise ``StoreUnavailable`` when the storage cannot be reached or written.
+    Paths are checked by the repository, whoever calls (:func:`~mistk_service.tracking.artifacts.checked_path`); one
+    that would leave the root raises ``InvalidParameter``. Every method may be called from any thread, blocks its
+    caller, and may raise ``StoreUnavailable`` when the storage cannot be reached or written.
     """
 
     @property
@@ -88,7 +88,7 @@ class ArtifactRepository(ABC):
         """The root, without credentials."""
 
     @abstractmethod
-    def list(self, path: str = "") -> list[FileInfo]:
+    def list_folder(self, path: str = "") -> list[FileInfo]:
         """Return what is in a folder, by base names, sorted. A path that is no folder has nothing in it."""
 
     @abstractmethod
@@ -123,7 +123,7 @@ def open_artifacts(uri: str | Path) -> ArtifactRepository:
         uri: a path, ``file:///path``, or any URL that fsspec knows, such as ``s3://bucket/prefix`` or ``memory://name``.
 
     Raises:
-        UnsupportedStore: fsspec, or the library that it needs for this kind of URL, is not installed or knows no such URL.
+        UnsupportedStore: fsspec, or the library that it needs for this kind of URL, is missing, or knows no such URL.
         StoreUnavailable: the folder cannot be made.
     """
     from mistk_service.tracking.artifacts.local import LocalArtifacts

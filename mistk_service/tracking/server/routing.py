@@ -1,0 +1,106 @@
+"""Connexion's application, reduced to what a tracking server needs of it.
+
+As it comes, Connexion walks four routers and rebuilds the wrappers of a handler for every request, and checks the body
+against the schema, which cannot express how widely MLflow takes its fields; the strict reading of the fields does that
+instead. Here the contract is routed once, and the operation answers right there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from connexion import AsyncApp
+from connexion.lifecycle import ConnexionRequest, ConnexionResponse
+from connexion.middleware.abstract import RoutedAPI, RoutedMiddleware
+from connexion.middleware.exceptions import ExceptionMiddleware
+from connexion.middleware.lifespan import Lifespan, LifespanMiddleware
+from connexion.middleware.routing import RoutingMiddleware
+from connexion.operations import AbstractOperation
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from mistk_service.tracking.server.endpoints import Endpoints
+from mistk_service.tracking.server.paths import unknown_path
+from mistk_service.tracking.server.replies import MethodNotAllowed, error_body, error_status
+
+__all__ = ["load_contract", "routed"]
+
+Json = dict[str, Any]
+
+_METHODS = frozenset({"get", "put", "post", "patch", "delete"})
+
+
+class _AnsweringAPI(RoutedAPI[ASGIApp]):  # type: ignore[misc] # untyped
+    """The operations of the contract, each the application that :class:`Endpoints` made of it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.add_paths()
+
+    def make_operation(self, operation: AbstractOperation) -> ASGIApp:
+        application: ASGIApp = operation.function
+        return application
+
+
+class _Answering(RoutedMiddleware[_AnsweringAPI]):  # type: ignore[misc] # untyped
+    """The middleware that answers what the router in front of it recognised."""
+
+    api_cls = _AnsweringAPI
+
+
+def load_contract(path: Path) -> Json:
+    """Return the contract that stands in ``path``."""
+    # libyaml, where PyYAML was built with it, reads it five times as fast.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    with path.open("rb") as file:
+        contract: Json = yaml.load(file, loader)  # noqa: S506 - both are safe loaders
+    return contract
+
+
+def routed(contract: Json, endpoints: Endpoints, lifespan: Lifespan) -> AsyncApp:
+    """Return the application that routes the contract's operations to ``endpoints``."""
+    app = AsyncApp(
+        __name__,
+        middlewares=[ExceptionMiddleware, RoutingMiddleware, _Answering, LifespanMiddleware],
+        lifespan=lifespan,
+    )
+    app.add_error_handler(HTTPException, _http_error)
+    app.add_api(_skeleton(contract), resolver=endpoints)
+    return app
+
+
+def _skeleton(contract: Json) -> Json:
+    """Return the contract without what routing does not look at.
+
+    Connexion copies, resolves and validates the whole document for every middleware, which would be most of the time
+    that the server takes to start. That the document is valid is tested.
+    """
+    paths = {
+        path: {method: _operation(operation) for method, operation in item.items() if method in _METHODS}
+        for path, item in contract["paths"].items()
+    }
+    return {"openapi": contract["openapi"], "info": {"title": "", "version": ""}, "paths": paths}
+
+
+def _operation(operation: Json) -> Json:
+    in_path = [parameter for parameter in operation.get("parameters", ()) if parameter["in"] == "path"]
+    return {
+        "operationId": operation["operationId"],
+        "parameters": in_path,
+        "responses": {"default": {"description": ""}},
+    }
+
+
+async def _http_error(request: ConnexionRequest, error: HTTPException) -> ConnexionResponse:
+    """Answer what the router refused, in MLflow's form."""
+    path = request.scope["path"]
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        refusal: Exception = MethodNotAllowed(f"{request.method} is not possible at {path}; expected one of {allowed}.")
+    else:
+        refusal = unknown_path(path)
+    return ConnexionResponse(
+        status_code=error_status(refusal), mimetype="application/json", body=error_body(refusal), headers=error.headers
+    )

@@ -1,0 +1,4 @@
+"""Serving alone."""
+
+
+def serve_tracking() -> None: ...
