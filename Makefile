@@ -15,6 +15,9 @@ BIN := $(VENV)/bin
 
 # What these would bring in from outside is not what the project declares.
 unexport PYTHONPATH PYTHONHOME
+# Without a PATH, Python does not know where it lies itself.
+PATH ?= /usr/local/bin:/usr/bin:/bin
+export PATH
 export PIP_USER := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -45,6 +48,7 @@ fmt: $(VENV)/.dev ## Mend what ruff can mend.
 	$(BIN)/python -m ruff format .
 
 install: $(VENV)/.dev ## Make the environment with everything a developer needs.
+	@echo "Ready: $(BIN)/python"
 
 browser:
 	@scripts/ensure-browser

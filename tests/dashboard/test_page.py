@@ -267,9 +267,9 @@ def test_a_service_that_was_started_anew_is_read_from_its_beginning(page, servic
     # What resumed there belongs to another life; the page asks again, and that answer is the one that counts.
     service.send(9, "initialized", instance="another")
     await_true(page, lambda: service.asked[-1] == (None, {"watch": "true"}) and len(service.asked) == 3)
-    service.send(1, "started", instance="another")
-    await_text(page, "state", "started")
-    assert not seen(page, "metrics-card")
+    service.send(3, "training", instance="another", metrics={"loss": {"value": 5, "step": 2, "timestamp": 2}})
+    await_text(page, "state", "training")
+    assert len(points(curve(page, "line"))) == 1
 
 
 def test_after_the_end_nobody_reconnects(page, service) -> None:
