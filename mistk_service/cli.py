@@ -60,7 +60,15 @@ def serve(model: tuple[str, ...], host: str, port: int, worker: str, grace: floa
     _configure_logging(log_level)
     try:
         settings = Settings(
-            " ".join(model), host, port, worker, grace, max_body, max_queue, keepalive, log_level  # type: ignore[arg-type]
+            " ".join(model),
+            host,
+            port,
+            worker,
+            grace,
+            max_body,
+            max_queue,
+            keepalive,
+            log_level,  # type: ignore[arg-type]
         )
         sock = bind(host, port)
         asyncio.run(run(settings, sock, lambda url: _announce(settings.model, url)))

@@ -367,7 +367,9 @@ class Controller:
         if not self._loaded.done():
             self._loaded.set_exception(died)
         if worker is self._leaving:
-            self._streams.abandon(ServiceBusy("The model was reset or shut down; the prediction was not made.", retry_after=1))
+            self._streams.abandon(
+                ServiceBusy("The model was reset or shut down; the prediction was not made.", retry_after=1)
+            )
             return
         self._streams.abandon(died)
         if self._machine.state is not State.FAILED:
@@ -383,7 +385,9 @@ class Controller:
     def _on_load_failed(self, message: m.LoadFailed) -> None:
         failure = message.failure
         kind = getattr(tree, message.error, ModelLoadError)
-        error = kind(failure.message, reference=self._worker.reference if self._worker else "", traceback=failure.traceback)
+        error = kind(
+            failure.message, reference=self._worker.reference if self._worker else "", traceback=failure.traceback
+        )
         if not self._loaded.done():
             self._loaded.set_exception(error)
         self._fail("initialize" if self._activity else None, failure)
@@ -412,7 +416,9 @@ class Controller:
         state = self._machine.state
         if state in (State.PAUSING, State.PAUSED):
             self._machine.move("overtake_pause")
-            self._reports.notice = f"The pause was overtaken: {activity.operation} ended before it reached a pause point."
+            self._reports.notice = (
+                f"The pause was overtaken: {activity.operation} ended before it reached a pause point."
+            )
         elif state is row.running:
             # saveModel at a pause point goes back to the pause, unless what was paused has ended meanwhile.
             origin = self._origin if row.name != "saveModel" or self._activity is None else State.PAUSED

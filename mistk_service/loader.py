@@ -36,9 +36,7 @@ def split_reference(reference: str) -> tuple[str, str]:
         module, _, name = text.rpartition(" ")
     module, name = module.strip(), name.strip()
     if not module or not name.isidentifier():
-        raise BadModelReference(
-            f"{reference!r} does not name a model class; expected {_FORMS}.", reference=reference
-        )
+        raise BadModelReference(f"{reference!r} does not name a model class; expected {_FORMS}.", reference=reference)
     if not module.endswith(".py") and not all(part.isidentifier() for part in module.split(".")):
         raise BadModelReference(
             f"{reference!r}: {module!r} is neither a module's dotted name nor a path that ends in .py; expected {_FORMS}.",

@@ -88,6 +88,7 @@ OPERATIONS: dict[str, Operation] = {
     )
 }
 
+
 def possible_operations(state: State) -> tuple[str, ...]:
     """Return the names of the operations that the table allows in ``state``, in the table's order."""
     return tuple(row.name for row in OPERATIONS.values() if state in row.allowed)

@@ -131,9 +131,7 @@ class StatusLog:
         self._last_snapshot = snapshot
         last = self._history[-1] if self._history else None
         version = last.version + 1 if last else 1
-        event = StatusEvent(
-            version, snapshot.state, "modified" if last else "added", self._encode(snapshot, version)
-        )
+        event = StatusEvent(version, snapshot.state, "modified" if last else "added", self._encode(snapshot, version))
         self._history.append(event)
         self._bytes += len(event.status)
         while len(self._history) > self._history_limit or (self._bytes > self._bytes_limit and len(self._history) > 1):

@@ -24,6 +24,7 @@ from mistk_service.web.handlers import Handlers
 from mistk_service.web.limits import BodyLimit
 from mistk_service.web.metrics import CONTENT_TYPE, ServiceMetrics
 from mistk_service.web.problems import answer_error, service_error
+from mistk_service.web.validation import VALIDATORS
 
 __all__ = ["create_app"]
 
@@ -46,11 +47,10 @@ def create_app(controller: Controller, settings: Settings, metrics: ServiceMetri
     api, operations = _create_api(controller, settings)
     metrics.watch(lambda: controller.state, lambda: controller.in_flight, lambda: controller.log.watchers)
     page = WSGIMiddleware(
-        create_dashboard(DashboardInfo(model=settings.model, api_base=BASE_PATH, version=version)), workers=_PAGE_THREADS
+        create_dashboard(DashboardInfo(model=settings.model, api_base=BASE_PATH, version=version)),
+        workers=_PAGE_THREADS,
     )
-    return BodyLimit(
-        _Paths(metrics.count(api, operations), page, controller, metrics), settings.max_body
-    )
+    return BodyLimit(_Paths(metrics.count(api, operations), page, controller, metrics), settings.max_body)
 
 
 class _Paths:
@@ -107,7 +107,9 @@ _READINESS = {
 
 def _create_api(controller: Controller, settings: Settings) -> tuple[ASGIApp, dict[str, str]]:
     """Return the API and, for the figures, which path is which operation."""
-    app = AsyncApp(__name__, strict_validation=True, swagger_ui_options=SwaggerUIOptions(swagger_ui=True))
+    app = AsyncApp(
+        __name__, strict_validation=True, validator_map=VALIDATORS, swagger_ui_options=SwaggerUIOptions(swagger_ui=True)
+    )
     path = contract_path()
     contract = _load_contract(path.read_text(encoding="utf-8"))
     handlers = Handlers(controller, api_version=contract["info"]["version"], keepalive=settings.keepalive)

@@ -50,7 +50,9 @@ async def answer_error(request: ConnexionRequest, error: Exception) -> Connexion
     Asynchronous, since Connexion would send a plain function to a thread.
     """
     response = _answer(error)
-    headers = {name: value for name, value in response.headers.items() if name not in ("content-length", "content-type")}
+    headers = {
+        name: value for name, value in response.headers.items() if name not in ("content-length", "content-type")
+    }
     return ConnexionResponse(response.status_code, response.media_type, body=bytes(response.body), headers=headers)
 
 

@@ -91,9 +91,7 @@ def serve_model(sock: socket.socket, reference: str, on_orphaned: Callable[[], N
     """
     channel = _Channel(sock)
     runner = Runner(channel.send, channel.wake)
-    threading.Thread(
-        target=_listen, args=(channel, runner, on_orphaned), name="mistk-control", daemon=True
-    ).start()
+    threading.Thread(target=_listen, args=(channel, runner, on_orphaned), name="mistk-control", daemon=True).start()
     try:
         model = construct_model(load_model_class(reference), reference)
     except ModelLoadError as error:
