@@ -22,6 +22,14 @@ class into a status stands in :mod:`mistk_service.web.problems`.
     │   └── ModelConstructionFailed the class raised in its constructor
     ├── SettingsError               a setting has a value that it cannot have
     ├── ContractNotFound            the API contract is missing from the installation
+    ├── ClientError                 a call to a service from outside did not come to a good end
+    │   ├── ServiceUnreachable      nothing answered, or not in time
+    │   ├── AnswerNotUnderstood     what answered does not speak the contract
+    │   ├── ErrorAnswer             the service answered with an error
+    │   │   ├── RequestRefused      4xx: the request cannot be accepted; nothing has changed
+    │   │   └── RequestFailed       5xx: the service or the model failed over the request
+    │   └── WaitFailed              a state that was waited for will not be reached
+    │       └── WaitTimedOut        ... or was not reached in time; a TimeoutError too
     └── TrackingError               see mistk_service.tracking.errors
 """
 
@@ -31,8 +39,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 __all__ = [
+    "AnswerNotUnderstood",
     "BadModelReference",
+    "ClientError",
     "ContractNotFound",
+    "ErrorAnswer",
     "Failure",
     "HookFailed",
     "InvalidRequest",
@@ -45,9 +56,14 @@ __all__ = [
     "NotAModelClass",
     "OperationRefused",
     "OperationUnsupported",
+    "RequestFailed",
+    "RequestRefused",
     "ServiceBusy",
+    "ServiceUnreachable",
     "SettingsError",
     "TrackingError",
+    "WaitFailed",
+    "WaitTimedOut",
     "WorkerDied",
 ]
 
@@ -202,6 +218,92 @@ class SettingsError(MistkError):
 
 class ContractNotFound(MistkError):
     """A file that belongs to the package, such as the API contract, is missing from the installation."""
+
+
+class ClientError(MistkError):
+    """A call to a service from outside did not come to a good end; a subclass says how."""
+
+
+class ServiceUnreachable(ClientError):
+    """Nothing answered, or not in time. Whether the service has received the request is not known.
+
+    Attributes:
+        url: what was asked, without credentials.
+    """
+
+    def __init__(self, message: str, *, url: str) -> None:
+        super().__init__(message)
+        self.url = url
+
+
+class AnswerNotUnderstood(ClientError):
+    """Something answered that does not speak the contract; most likely it is no model container.
+
+    Attributes:
+        url: what was asked, without credentials.
+    """
+
+    def __init__(self, message: str, *, url: str) -> None:
+        super().__init__(message)
+        self.url = url
+
+
+class ErrorAnswer(ClientError):
+    """The service answered with an error; the message is the service's.
+
+    Attributes:
+        code: the HTTP status.
+        operation: the operation that was refused or failed, where the service says so.
+        state: the model's state at that moment, where the service says so.
+        activity: the operation that ran at that moment, if any.
+        possible: the operations that would have been accepted, where the service says so.
+        field: the argument that is wrong, or the place inside it, where it is one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int,
+        operation: str | None = None,
+        state: str | None = None,
+        activity: str | None = None,
+        possible: Sequence[str] = (),
+        field: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.operation = operation
+        self.state = state
+        self.activity = activity
+        self.possible = tuple(possible)
+        self.field = field
+
+
+class RequestRefused(ErrorAnswer):
+    """The service does not accept the request; nothing has changed."""
+
+
+class RequestFailed(ErrorAnswer):
+    """The service, or the model in it, failed over the request or cannot answer it now (503)."""
+
+
+class WaitFailed(ClientError):
+    """A state that was waited for will not be reached.
+
+    Attributes:
+        status: the last status known (:class:`mistk_service.client.ModelStatus`), or None.
+        failure: why the model failed, if that is the reason.
+    """
+
+    def __init__(self, message: str, *, status: object = None, failure: Failure | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.failure = failure
+
+
+class WaitTimedOut(WaitFailed, TimeoutError):
+    """A state that was waited for was not reached in time."""
 
 
 class TrackingError(MistkError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["ACTIVITIES", "OPERATIONS", "Operation", "State", "possible_operations"]
+__all__ = ["OPERATIONS", "Operation", "State", "possible_operations"]
 
 
 class State(StrEnum):
@@ -87,11 +87,6 @@ OPERATIONS: dict[str, Operation] = {
         _row("shutdown", "do_terminate", _NOT_TERMINATING | {_S.TERMINATING}, _S.TERMINATING, _S.TERMINATED),
     )
 }
-
-#: The states in which an operation runs that a failure of a hook, or the death of the worker, turns into ``failed``.
-ACTIVITIES: frozenset[State] = frozenset(
-    row.running for row in OPERATIONS.values() if row.running and row.name not in {"reset", "shutdown", "pause"}
-) | {_S.PAUSING, _S.PAUSED}
 
 
 def possible_operations(state: State) -> tuple[str, ...]:

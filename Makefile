@@ -1,0 +1,71 @@
+# Everything a developer types. Works from any folder (make -C path/to/checkout) and needs Python 3.11 or later, pip and make;
+# GNU make 3.81, which macOS ships, is enough.
+
+# The interpreter that the environment is made from: `make test PYTHON=python3.13`. Every one has an environment of its own.
+PYTHON ?= python3
+# What `make serve` serves: `make serve MODEL=my_model.py:MyModel`.
+MODEL ?= plugins/digits/model.py:Digits
+# Tests that run at a time.
+JOBS ?= 2
+# Further arguments for pytest, `mistk-service demo` or `mistk-service serve`.
+ARGS ?=
+
+VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(subst /,-,$(patsubst /%,%,$(PYTHON))))
+BIN := $(VENV)/bin
+
+# What these would bring in from outside is not what the project declares.
+unexport PYTHONPATH PYTHONHOME
+# Without a PATH, Python does not know where it lies itself.
+PATH ?= /usr/local/bin:/usr/bin:/bin
+export PATH
+export PIP_USER := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo serve test check fmt install browser clean
+
+help: ## Show this list.
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+
+demo: $(VENV)/.runtime ## Drive a container through its whole lifecycle and watch it.
+	$(BIN)/python -m mistk_service demo $(ARGS)
+
+serve: $(VENV)/.runtime ## Serve MODEL (the digits model unless told otherwise) until Ctrl-C.
+	$(BIN)/python -m mistk_service serve $(MODEL) $(ARGS)
+
+test: $(VENV)/.dev browser ## Run all tests: those that share the machine, then those marked serial.
+	@scripts/test $(BIN)/python $(JOBS) $(ARGS)
+
+check: $(VENV)/.dev ## Lint, formatting and types; changes nothing.
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+fmt: $(VENV)/.dev ## Mend what ruff can mend.
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+
+install: $(VENV)/.dev ## Make the environment with everything a developer needs.
+	@echo "Ready: $(BIN)/python"
+
+browser:
+	@scripts/ensure-browser
+
+clean: ## Remove the environments, the caches and what was built; what a service wrote stays.
+	rm -rf .venv .venv-* build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps: an environment that is complete and newer than pyproject.toml is left as it is.
+$(VENV)/.made:
+	@scripts/make-venv $(PYTHON) $(VENV)
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[plugins]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[plugins,dev]'
+	@touch $(VENV)/.runtime $@

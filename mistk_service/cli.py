@@ -1,0 +1,114 @@
+"""The command line. Here, and only here, is everything put together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import warnings
+
+import click
+
+from mistk_service import __version__
+from mistk_service.errors import MistkError, ModelLoadError, WorkerDied
+
+__all__ = ["main"]
+
+_LOG_LEVELS = ["debug", "info", "warning", "error"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="mistk-service")
+def main() -> None:
+    """Serve one machine-learning model behind the MISTK lifecycle API.
+
+    Every option can also be given as an environment variable, named in brackets in each command's help.
+    """
+
+
+@main.command()
+@click.argument("model", nargs=-1, envvar="MISTK_MODEL")
+@click.option("--host", default="127.0.0.1", envvar="MISTK_HOST", show_envvar=True, show_default=True,
+              help="Address to listen on. There is no authentication: think before you open it to others.")  # fmt: skip
+@click.option("--port", default=8080, envvar="MISTK_PORT", show_envvar=True, show_default=True,
+              help="Port to listen on; 0 takes any that is free.")  # fmt: skip
+@click.option("--worker", type=click.Choice(["process", "thread"]), default="process", envvar="MISTK_WORKER",
+              show_envvar=True, show_default=True, help="Where the model runs; a thread is for debugging.")  # fmt: skip
+@click.option("--grace", default=10.0, envvar="MISTK_GRACE", show_envvar=True, show_default=True,
+              help="Seconds that an activity gets to end by itself at reset, shutdown and SIGTERM.")  # fmt: skip
+@click.option("--max-body", default=64 * 1024 * 1024, envvar="MISTK_MAX_BODY", show_envvar=True, show_default=True,
+              help="Largest request body in bytes.")  # fmt: skip
+@click.option("--max-queue", default=1024, envvar="MISTK_MAX_QUEUE", show_envvar=True, show_default=True,
+              help="How many stream predictions may be in flight; more are answered with 503.")  # fmt: skip
+@click.option("--keepalive", default=5.0, envvar="MISTK_KEEPALIVE", show_envvar=True, show_default=True,
+              help="Seconds between two signs of life on a watch where nothing happens.")  # fmt: skip
+@click.option("--log-level", type=click.Choice(_LOG_LEVELS, case_sensitive=False), default="info",
+              envvar="MISTK_LOG_LEVEL", show_envvar=True, show_default=True, help="How much to log.")  # fmt: skip
+def serve(model: tuple[str, ...], host: str, port: int, worker: str, grace: float, max_body: int, max_queue: int,
+          keepalive: float, log_level: str) -> None:  # fmt: skip
+    """Serve MODEL: 'package.module:Class', 'path/to/file.py:Class' or 'package.module Class'."""
+    with warnings.catch_warnings():
+        # Connexion imports Starlette's test client, which warns of what it would like installed; no user can act on that.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.filterwarnings("ignore", message="Using `httpx`")
+        from mistk_service.server import bind
+        from mistk_service.server import serve as run
+    from mistk_service.settings import Settings
+
+    if not model:
+        raise click.UsageError("Name the model to serve, as an argument or in MISTK_MODEL.")
+    _configure_logging(log_level)
+    try:
+        settings = Settings(
+            " ".join(model),
+            host,
+            port,
+            worker,
+            grace,
+            max_body,
+            max_queue,
+            keepalive,
+            log_level,  # type: ignore[arg-type]
+        )
+        sock = bind(host, port)
+        asyncio.run(run(settings, sock, lambda url: _announce(settings.model, url)))
+    except MistkError as error:
+        _fail(error)
+
+
+def _configure_logging(level: str) -> None:
+    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if level != "debug":
+        # Each tells of its own inner steps at the level of information.
+        for chatty in ("connexion", "httpx", "transitions"):
+            logging.getLogger(chatty).setLevel(logging.ERROR)
+
+
+def _announce(model: str, url: str) -> None:
+    click.echo(f"Serving {model} at {url} — the API is under {url}/v1/mistk, described at {url}/v1/mistk/ui/", err=True)
+
+
+def _fail(error: MistkError) -> None:
+    """Say what went wrong, with the traceback of the model's own code where there is one, and exit."""
+    if isinstance(error, ModelLoadError) and error.traceback:
+        click.echo(error.traceback, err=True)
+    if isinstance(error, WorkerDied):
+        click.echo("\n".join(error.failure.output), err=True)
+    raise click.ClickException(str(error)) from error
+
+
+@main.command()
+def spec() -> None:
+    """Print the API's contract (Swagger 2.0, YAML)."""
+    from mistk_service.resources import contract_path
+
+    click.echo(contract_path().read_text(encoding="utf-8"), nl=False)
+
+
+def run_as_module() -> None:
+    """Entry of ``python -m mistk_service``: the commands, and MISTK's own form ``package.module ClassName [port]``."""
+    arguments = sys.argv[1:]
+    if len(arguments) in (2, 3) and arguments[0] not in main.commands and not arguments[0].startswith("-"):
+        module, name, *port = arguments
+        sys.argv[1:] = ["serve", f"{module}:{name}", *(["--port", *port] if port else [])]
+    main(prog_name="mistk-service")

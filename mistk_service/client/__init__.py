@@ -1,0 +1,15 @@
+"""A client of the model container service: typed calls, and a status to follow through broken connections.
+
+::
+
+    with ModelClient("http://localhost:8080") as model:
+        model.initialize(["training"], hyperparameters={"epochs": 20})
+        model.wait_for("initialized")
+        ...
+        model.wait_for("ready", since=model.train())
+"""
+
+from mistk_service.client.client import ModelClient
+from mistk_service.client.status import LastActivity, ModelStatus, Progress, WatchEvent
+
+__all__ = ["LastActivity", "ModelClient", "ModelStatus", "Progress", "WatchEvent"]

@@ -1,0 +1,314 @@
+"""The client: one typed method for each operation of the contract, and the waiting that goes with them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import time
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import closing
+from pathlib import PurePath
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from mistk_service.client.answers import decoded, error_answer, parse_base_url, shown, unreachable
+from mistk_service.client.status import ModelStatus, WatchEvent
+from mistk_service.client.stream import StatusStream
+from mistk_service.client.waiting import Wait
+from mistk_service.errors import InvalidRequest, ServiceUnreachable
+from mistk_service.schemas import MistkDataset, ObjectInfo
+
+__all__ = ["ModelClient"]
+
+#: Seconds that a call may take.
+TIMEOUT = 60.0
+
+#: Seconds without contact after which a watch gives up.
+GIVE_UP_AFTER = 10.0
+
+_JSON = {"Content-Type": "application/json"}
+
+
+class ModelClient:
+    """A client of one model container. Threads may share it; close it, or use it as a context manager.
+
+    The methods of operations return as soon as the service has accepted the operation; what they return is the status at
+    that moment, from which :meth:`wait_for` and :meth:`watch` go on. All of them raise
+
+    * :class:`~mistk_service.errors.RequestRefused` if the service does not accept the call; nothing has changed then,
+    * :class:`~mistk_service.errors.RequestFailed` if the service fails over it,
+    * :class:`~mistk_service.errors.ServiceUnreachable` if there is no answer, or not in time,
+    * :class:`~mistk_service.errors.AnswerNotUnderstood` if what answers is no model container,
+    * :class:`~mistk_service.errors.InvalidRequest` if an argument cannot be sent.
+
+    Args:
+        base_url: the address of the service, such as ``http://localhost:8080``; with or without ``/v1/mistk``.
+        timeout: how many seconds a call may take; None for any number.
+        transport: what to send with, for tests and special networks.
+        headers: sent with every request, such as an authorization that a proxy wants.
+        give_up_after: how many seconds without contact a watch bears before it gives up.
+
+    Raises:
+        InvalidRequest: ``base_url`` is no such address.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        timeout: float | None = TIMEOUT,
+        transport: httpx.BaseTransport | None = None,
+        headers: Mapping[str, str] | None = None,
+        give_up_after: float = GIVE_UP_AFTER,
+    ) -> None:
+        root = parse_base_url(base_url)
+        self._shown = shown(root).rstrip("/")
+        self._timeout = timeout
+        self._give_up_after = give_up_after
+        self._http = httpx.Client(base_url=root, timeout=timeout, transport=transport, headers=headers)
+
+    def __repr__(self) -> str:
+        return f"<ModelClient of {self._shown}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    # --- operations -----------------------------------------------------------------------------------------------
+
+    def initialize(
+        self,
+        objectives: Iterable[str],
+        model_properties: Mapping[str, Any] | None = None,
+        hyperparameters: Mapping[str, Any] | None = None,
+    ) -> ModelStatus:
+        """Give the model its settings.
+
+        Args:
+            objectives: of :class:`~mistk_service.Objective`, or its spellings (``training``, ``predict`` ...).
+            model_properties: settings that are no hyperparameters.
+            hyperparameters: values by name.
+        """
+        body = {
+            "objectives": [objectives] if isinstance(objectives, str) else list(objectives),
+            "modelProperties": dict(model_properties or {}),
+            "hyperparameters": dict(hyperparameters or {}),
+        }
+        return self._operate("initialize", body=body)
+
+    def load_data(
+        self,
+        *,
+        train: MistkDataset | str | os.PathLike[str] | None = None,
+        test: MistkDataset | str | os.PathLike[str] | None = None,
+        generate: MistkDataset | str | os.PathLike[str] | None = None,
+    ) -> ModelStatus:
+        """Have the model load datasets; a path is one that the container sees."""
+        given = {"train": train, "test": test, "generate": generate}
+        body = {key: _dataset(value).to_wire() for key, value in given.items() if value is not None}
+        return self._operate("loadData", body=body)
+
+    def build_model(self, model_path: str | os.PathLike[str] | None = None) -> ModelStatus:
+        """Make the model, or load the one that :meth:`save_model` wrote to the folder ``model_path``."""
+        return self._operate("buildModel", modelPath=model_path)
+
+    def train(self) -> ModelStatus:
+        """Train on the dataset ``train``."""
+        return self._operate("train")
+
+    def save_model(self, path: str | os.PathLike[str]) -> ModelStatus:
+        """Write the model to the folder ``path``, as the container sees it."""
+        return self._operate("saveModel", modelPath=path)
+
+    def predict(self) -> ModelStatus:
+        """Predict for the dataset ``test``."""
+        return self._operate("predict")
+
+    def stream_predict(self, data_map: Mapping[str, bytes | str], *, details: bool = False) -> dict[str, Any]:
+        """Predict for records, and wait for the result.
+
+        Args:
+            data_map: identifier → record, as bytes, or as a text that is base64 already.
+            details: whether to ask for an explanation of each prediction, in Markdown.
+
+        Returns:
+            identifier → prediction.
+        """
+        body = {key: _base64(value) for key, value in data_map.items()}
+        response = self._send("POST", "v1/mistk/streamPredict", body=body, details="true" if details else None)
+        return decoded(response, _object)
+
+    def update_stream_properties(self, props: Mapping[str, Any]) -> ModelStatus:
+        """Change settings for the stream predictions that follow."""
+        return self._operate("updateStreamProperties", body=dict(props))
+
+    def save_predictions(self, path: str | os.PathLike[str]) -> ModelStatus:
+        """Write the last predictions to the folder ``path``, as the container sees it."""
+        return self._operate("savePredictions", dataPath=path)
+
+    def generate(self) -> ModelStatus:
+        """Generate, from the dataset ``generate`` if the model wants one."""
+        return self._operate("generate")
+
+    def save_generations(self, path: str | os.PathLike[str]) -> ModelStatus:
+        """Write the last generations to the folder ``path``, as the container sees it."""
+        return self._operate("saveGenerations", dataPath=path)
+
+    def pause(self) -> ModelStatus:
+        """Pause training or prediction."""
+        return self._operate("pause")
+
+    def resume_training(self) -> ModelStatus:
+        """Go on with a paused training."""
+        return self._operate("resumeTraining")
+
+    def resume_predict(self) -> ModelStatus:
+        """Go on with a paused prediction."""
+        return self._operate("resumePredict")
+
+    def reset(self) -> ModelStatus:
+        """Begin anew, with a fresh model in a fresh process; what was not saved is lost."""
+        return self._operate("reset")
+
+    def shutdown(self) -> ModelStatus:
+        """Shut the container down; what was not saved is lost."""
+        return self._operate("shutdown")
+
+    # --- questions ------------------------------------------------------------------------------------------------
+
+    def status(self) -> ModelStatus:
+        """Return the status as it is now."""
+        return decoded(self._send("GET", "v1/mistk/status"), ModelStatus.from_wire)
+
+    def api_version(self) -> str:
+        """Return the version of the contract that the service speaks."""
+        return decoded(self._send("GET", "v1/mistk/apiVersion"), str)
+
+    def ready(self) -> bool:
+        """Tell whether the model can take work; a service that does not answer is not ready."""
+        return self._is_well("readyz")
+
+    def healthy(self) -> bool:
+        """Tell whether the service answers, whatever its model does."""
+        return self._is_well("healthz")
+
+    # --- following ------------------------------------------------------------------------------------------------
+
+    def watch(self, resource_version: int | None = None) -> Generator[WatchEvent, None, None]:
+        """Follow the status until it is ``terminated``; a connection that breaks is made again, and nothing is lost.
+
+        Args:
+            resource_version: what comes after this version is of interest; None for all that the service keeps.
+
+        Yields:
+            the events, in order, none twice. ``event.missed`` says when the service did not keep what came between.
+
+        Raises:
+            ServiceUnreachable: there was no contact for ``give_up_after`` seconds.
+        """
+        yield from self._stream(resource_version)
+
+    def wait_for(
+        self,
+        states: str | Iterable[str],
+        *,
+        timeout: float | None = None,
+        since: ModelStatus | None = None,
+    ) -> ModelStatus:
+        """Wait until the model is in a state, or in one of several.
+
+        With ``since``, the status that an operation returned, that state counts which the operation leads to, however
+        fast: ``wait_for("ready", since=client.train())`` is never taken in by the ``ready`` before the training.
+
+        Args:
+            states: a state, or several (``"ready"``, ``State.READY``, ``{"paused", "ready"}``).
+            timeout: how many seconds to wait at most; None for any number.
+            since: what was before it does not count; without it the wait begins now, with the present state.
+
+        Returns:
+            The status in which the state was reached.
+
+        Raises:
+            WaitFailed: the state will not be reached: the model failed, the container shut down or was replaced by
+                another, or a pause that was waited for did not come about.
+            WaitTimedOut: it was not reached in time.
+            ServiceUnreachable: there was no contact for ``give_up_after`` seconds.
+        """
+        wait = Wait(states)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        status = since if since is not None else self.status()
+        try:
+            with closing(self._stream(status.resource_version, deadline)) as events:
+                while not wait.is_over(status):
+                    status = next(events).status
+        except TimeoutError:
+            raise wait.timed_out(timeout) from None
+        return status
+
+    def _stream(self, after: int | None, deadline: float | None = None) -> Generator[WatchEvent, None, None]:
+        url = self._http.base_url.join("v1/mistk/status")
+        yield from StatusStream(self._http, url, after, give_up_after=self._give_up_after, deadline=deadline)
+
+    # --- requests -------------------------------------------------------------------------------------------------
+
+    def _operate(self, operation: str, *, body: Any = None, **query: str | os.PathLike[str] | None) -> ModelStatus:
+        return decoded(self._send("POST", f"v1/mistk/{operation}", body=body, **query), ModelStatus.from_wire)
+
+    def _is_well(self, path: str) -> bool:
+        try:
+            response = self._send("GET", path)
+        except ServiceUnreachable:
+            return False
+        if response.status_code not in {200, 503}:
+            raise error_answer(response)
+        return response.status_code == 200
+
+    def _send(
+        self, method: str, path: str, *, body: Any = None, **query: str | os.PathLike[str] | None
+    ) -> httpx.Response:
+        params = {key: os.fspath(value) for key, value in query.items() if value is not None}
+        content = None if body is None else _encoded(body)
+        headers = None if body is None else _JSON
+        with unreachable(method, self._http.base_url.join(path), self._timeout):
+            return self._http.request(method, path, params=params, content=content, headers=headers)
+
+
+def _dataset(value: MistkDataset | str | os.PathLike[str]) -> MistkDataset:
+    """Return the dataset that a path stands for, where it is only that."""
+    if isinstance(value, MistkDataset):
+        return value
+    path = os.fspath(value)
+    return MistkDataset(object_info=ObjectInfo(name=PurePath(path).name, kind="MistkDataset"), data_path=path)
+
+
+def _base64(record: bytes | str) -> str:
+    return record if isinstance(record, str) else base64.b64encode(record).decode("ascii")
+
+
+def _encoded(body: Any) -> bytes:
+    """Return the JSON of a body.
+
+    Raises:
+        InvalidRequest: JSON cannot express it.
+    """
+    try:
+        return json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest(f"The request holds a value that JSON cannot express: {error}.") from error
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"expected an object, not {type(value).__name__}")
+    return value

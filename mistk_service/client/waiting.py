@@ -1,0 +1,79 @@
+"""When a wait for a state is over, and when it is in vain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mistk_service.client.status import ModelStatus
+from mistk_service.errors import InvalidRequest, WaitFailed, WaitTimedOut
+from mistk_service.states import State
+
+__all__ = ["Wait"]
+
+
+class Wait:
+    """A wait for one of several states, which is shown one status after the other.
+
+    Args:
+        states: a state, or several.
+
+    Raises:
+        InvalidRequest: one of them is none.
+    """
+
+    def __init__(self, states: str | Iterable[str]) -> None:
+        self._wanted = _parse(states)
+        self._last: ModelStatus | None = None
+
+    def is_over(self, status: ModelStatus) -> bool:
+        """Tell whether the state is reached.
+
+        Raises:
+            WaitFailed: it will not be reached.
+        """
+        previous, self._last = self._last, status
+        if previous is not None and previous.object_info.id != status.object_info.id:
+            raise self._failed("another container has taken the place of the one that was waited for")
+        if status.state in self._wanted:
+            return True
+        if status.state is State.FAILED:
+            operation = status.payload.get("operation") or "its last operation"
+            raise self._failed(f"the model failed in {operation}: {status.error or 'no reason is given'}")
+        if status.state in {State.TERMINATING, State.TERMINATED}:
+            raise self._failed("the container is shutting down")
+        if self._pause_is_off(previous, status):
+            raise self._failed(status.notice or f"the pause did not come about; the model is {status.state}")
+        return False
+
+    def timed_out(self, timeout: float | None) -> WaitTimedOut:
+        """Return the error for a wait whose time is up."""
+        return WaitTimedOut(
+            f"The model did not reach {self._names()} within {timeout:g} s; it is {self._last}.", status=self._last
+        )
+
+    def _pause_is_off(self, previous: ModelStatus | None, status: ModelStatus) -> bool:
+        """Tell whether a pause that is waited for was given up, because the activity ended or cannot pause."""
+        return (
+            State.PAUSED in self._wanted
+            and previous is not None
+            and previous.state is State.PAUSING
+            and status.state is not State.PAUSING
+        )
+
+    def _failed(self, reason: str) -> WaitFailed:
+        failure = self._last.error if self._last else None
+        return WaitFailed(f"Waiting for {self._names()} is in vain: {reason}", status=self._last, failure=failure)
+
+    def _names(self) -> str:
+        return " or ".join(sorted(self._wanted))
+
+
+def _parse(states: str | Iterable[str]) -> frozenset[State]:
+    names = [states] if isinstance(states, str) else list(states)
+    try:
+        wanted = frozenset(State(name) for name in names)
+    except ValueError as error:
+        raise InvalidRequest(f"states: {error}; expected of {', '.join(State)}.", field="states") from None
+    if not wanted:
+        raise InvalidRequest("states: none is given to wait for.", field="states")
+    return wanted

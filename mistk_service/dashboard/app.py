@@ -1,0 +1,85 @@
+"""The Flask application that hands out the page."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from flask import Flask, Response, jsonify, render_template, request
+from werkzeug.exceptions import HTTPException
+
+__all__ = ["DashboardInfo", "create_dashboard"]
+
+#: The page loads its own files, talks to its own origin, and nothing else: no inline script or style, no other host.
+_CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'self'",
+    )
+)
+
+
+@dataclass(frozen=True)
+class DashboardInfo:
+    """What the page says before the first event has come.
+
+    Attributes:
+        model: the reference that the model was loaded by (``plugins/digits/model.py:Digits``).
+        api_base: the base path of the API, with a leading and without a trailing slash.
+        version: the version of the service.
+
+    """
+
+    model: str
+    api_base: str
+    version: str
+
+    @property
+    def name(self) -> str:
+        """The name of the class in the reference, in each of its forms; the whole where there is none."""
+        return re.split(r"[:\s]", self.model.strip())[-1] or self.model
+
+
+def create_dashboard(info: DashboardInfo) -> Flask:
+    """Build the application: the page at ``/``, its files below ``/static``, and a ServiceError for everything else."""
+    app = Flask(__name__)
+
+    @app.get("/")
+    def index() -> str:
+        # Relative, so that the page also works behind a proxy that serves it below a prefix and strips that.
+        return render_template("index.html", info=info, api=info.api_base.lstrip("/"))
+
+    @app.errorhandler(HTTPException)
+    def answer_error(error: HTTPException) -> Response:
+        return _service_error(error, info)
+
+    @app.after_request
+    def protect(response: Response) -> Response:
+        response.headers["Content-Security-Policy"] = _CONTENT_SECURITY_POLICY
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        # Validated by its ETag or made anew: a page never outlives an upgrade of the service.
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+    return app
+
+
+def _service_error(error: HTTPException, info: DashboardInfo) -> Response:
+    """Turn an error of Flask into the error body that every other path of the service answers with."""
+    code = error.code or 500
+    message = {
+        404: f"There is nothing at {request.path}. The page is at /, the API below {info.api_base}.",
+        405: f"{request.path} does not take {request.method}. The operations are below {info.api_base}.",
+    }.get(code, error.description or error.name)
+    response = jsonify(code=code, message=message)
+    response.status_code = code
+    # A 405 owes its caller an Allow header, and Werkzeug has it.
+    response.headers.extend((k, v) for k, v in error.get_headers() if k != "Content-Type")
+    return response

@@ -1,0 +1,337 @@
+// The page of one model container: it follows the status stream of the public API and shows what that says.
+//
+// Whatever comes from the model goes into textContent or into numbers of a drawing, never into markup.
+
+const api = document.body.dataset.api;
+const byId = (id) => document.getElementById(id);
+
+// --- words and numbers ------------------------------------------------------------------------------------------
+
+const TONES = {
+  started: "idle", initialized: "idle", terminated: "idle",
+  ready: "good",
+  pausing: "wait", paused: "wait", resetting: "wait", terminating: "wait",
+  failed: "bad",
+};
+const OUTCOME_TONES = { completed: "good", stopped: "wait", unsupported: "idle", failed: "bad" };
+
+const words = (name) => String(name).replaceAll("_", " ");
+
+/** A number with four significant digits; the texts NaN, Infinity and -Infinity as they are. */
+function number(value) {
+  const n = Number(value);
+  if (!Number.isFinite(n)) return String(value);
+  if (Number.isInteger(n) && Math.abs(n) < 1e15) return n.toLocaleString("en");
+  return Math.abs(n) >= 1e6 ? n.toExponential(3) : String(Number(n.toPrecision(4)));
+}
+
+/** A length of time in seconds, as people say it. */
+function duration(seconds) {
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  const s = Math.round(seconds);
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
+  return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+}
+
+function clock(iso) {
+  const time = new Date(iso);
+  return Number.isNaN(time.getTime()) ? String(iso) : time.toLocaleTimeString();
+}
+
+// --- the document -----------------------------------------------------------------------------------------------
+
+/** Set a text only where it differs: what has not changed is not read out again, and a selection stays. */
+function say(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+function show(node, visible) {
+  if (node.hidden === visible) node.hidden = !visible;
+}
+
+function element(tag, text = "", className = "") {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  node.textContent = text;
+  return node;
+}
+
+/** Rebuild the children of a node from a value, and only when the value is another than last time. */
+function rebuild(node, value, build) {
+  const key = JSON.stringify(value);
+  if (node.dataset.shown === key) return;
+  node.dataset.shown = key;
+  node.replaceChildren(...build(value));
+}
+
+// --- metrics ----------------------------------------------------------------------------------------------------
+
+const MAX_POINTS = 400;
+const WIDTH = 240;
+const HEIGHT = 72;
+const SVG = "http://www.w3.org/2000/svg";
+
+/** The course of one metric, as far as this page has seen it, and its drawing. */
+class Metric {
+  constructor(name) {
+    this.points = [];
+    this.changed = false;
+    this.node = element("li");
+    this.value = element("p", "", "value");
+    this.range = element("p", "", "quiet");
+    this.svg = document.createElementNS(SVG, "svg");
+    this.svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
+    this.svg.setAttribute("preserveAspectRatio", "none");
+    this.svg.setAttribute("role", "img");
+    this.paths = ["area", "line", "last"].map((className) => {
+      const path = document.createElementNS(SVG, "path");
+      path.setAttribute("class", className);
+      this.svg.append(path);
+      return path;
+    });
+    this.name = name;
+    this.node.append(element("h3", name), this.value, this.svg, this.range);
+  }
+
+  add({ value, step, timestamp }) {
+    const last = this.points.at(-1);
+    if (last && last.value === String(value) && last.step === step && last.timestamp === timestamp) return;
+    // A step that goes back is the beginning of another training.
+    if (last && step !== null && last.step !== null && step < last.step) this.points = [];
+    this.points.push({ value: String(value), y: Number(value), step, timestamp });
+    // Every second point goes, so that the whole course stays in sight.
+    if (this.points.length > MAX_POINTS) this.points = this.points.filter((_, i) => i % 2 === 0);
+    this.changed = true;
+  }
+
+  draw() {
+    if (!this.changed) return;
+    this.changed = false;
+    const last = this.points.at(-1);
+    const finite = this.points.map((p) => p.y).filter(Number.isFinite);
+    const [low, high] = [Math.min(...finite), Math.max(...finite)];
+    const step = last.step === null ? "" : `step ${number(last.step)}`;
+    const range = high > low ? `${number(low)} to ${number(high)}` : "";
+    say(this.value, number(last.value));
+    say(this.range, [step, range].filter(Boolean).join(" · "));
+    this.svg.setAttribute("aria-label", `${this.name}: ${[number(last.value), step, range].filter(Boolean).join(", ")}`);
+    this.drawCurve(low, high);
+  }
+
+  drawCurve(low, high) {
+    const xs = this.positions();
+    const place = (i) => {
+      const share = high > low ? (this.points[i].y - low) / (high - low) : 0.5;
+      return [xs[i] * WIDTH, HEIGHT - 4 - share * (HEIGHT - 8)];
+    };
+    // A value that is no number interrupts the curve.
+    const parts = [[]];
+    this.points.forEach((p, i) => (Number.isFinite(p.y) ? parts.at(-1).push(place(i)) : parts.push([])));
+    const drawn = parts.filter((part) => part.length > 0);
+    const curve = (part) => part.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L");
+    const area = (part) => `M${part[0][0].toFixed(1)} ${HEIGHT}L${curve(part)}L${part.at(-1)[0].toFixed(1)} ${HEIGHT}Z`;
+    const [areaPath, linePath, lastPath] = this.paths;
+    areaPath.setAttribute("d", drawn.map(area).join(""));
+    linePath.setAttribute("d", drawn.map((part) => `M${curve(part)}`).join(""));
+    // A line without length and with round ends is a dot that stays round however wide the drawing becomes.
+    lastPath.setAttribute("d", drawn.length ? `M${curve([drawn.at(-1).at(-1)])}h0` : "");
+  }
+
+  /** Where each point lies between left (0) and right (1): by step, by time, or else by order. */
+  positions() {
+    for (const key of ["step", "timestamp"]) {
+      const values = this.points.map((p) => p[key]);
+      const [first, last] = [values[0], values.at(-1)];
+      if (values.every(Number.isFinite) && last > first) return values.map((v) => (v - first) / (last - first));
+    }
+    const end = this.points.length - 1;
+    return this.points.map((_, i) => (end ? i / end : 1));
+  }
+}
+
+const metrics = new Map();
+
+function takeMetrics(reported) {
+  for (const name of metrics.keys()) {
+    if (!(name in reported)) metrics.delete(name);
+  }
+  for (const [name, latest] of Object.entries(reported)) {
+    if (!metrics.has(name)) metrics.set(name, new Metric(name));
+    metrics.get(name).add({ step: null, timestamp: null, ...latest });
+  }
+}
+
+// --- the status -------------------------------------------------------------------------------------------------
+
+let status = null;
+let gap = null;
+let scheduled = false;
+
+function take(event) {
+  gap = event.missed ?? gap;
+  status = { payload: {}, ...event.payload };
+  takeMetrics(status.payload.metrics ?? {});
+  // Set at once, because a tab in the background draws nothing but shows its title.
+  document.title = `${words(status.state)} · ${status.objectInfo.name}`;
+  if (!scheduled) {
+    scheduled = true;
+    requestAnimationFrame(draw);
+  }
+}
+
+function draw() {
+  scheduled = false;
+  if (!status) return;
+  const { objectInfo, state, payload } = status;
+  say(byId("name"), objectInfo.name);
+  say(byId("state"), words(state));
+  byId("badge").dataset.tone = TONES[state] ?? "busy";
+  say(byId("updated"), `Version ${objectInfo.resourceVersion}, ${clock(objectInfo.modificationTime)}`);
+  drawActivity(state, payload);
+  drawLast(payload.lastActivity);
+  drawPossible(payload.possible ?? []);
+  drawNotice(payload.notice);
+  drawError(payload.operation, payload.error);
+  drawMetrics();
+  drawFacts(payload);
+}
+
+function drawActivity(state, { activity, progress }) {
+  const running = activity ? `${activity.operation}, since ${clock(activity.startedAt)}` : "Nothing runs.";
+  say(byId("activity"), running);
+  byId("progress").toggleAttribute("data-paused", state === "paused");
+  show(byId("progress"), Boolean(progress));
+  if (!progress) return;
+  const { done, total, unit, rate, timeLeft } = progress;
+  const bar = byId("bar");
+  if (total) {
+    bar.max = total;
+    bar.value = done;
+  } else {
+    bar.removeAttribute("value");
+  }
+  const parts = [
+    total ? `${number(done)} of ${number(total)} ${unit}` : `${number(done)} ${unit}`,
+    total && `${Math.floor((100 * done) / total)} %`,
+    rate && `${number(rate)} ${unit}/s`,
+    Number.isFinite(timeLeft) && state !== "paused" && `${duration(timeLeft)} left`,
+  ];
+  say(byId("progress-text"), parts.filter(Boolean).join(" · "));
+}
+
+function drawLast(last) {
+  rebuild(byId("last"), last ?? null, () => {
+    if (!last) return ["None yet."];
+    const outcome = element("span", last.outcome, "tag");
+    outcome.dataset.tone = OUTCOME_TONES[last.outcome] ?? "idle";
+    return [last.operation, " ", outcome];
+  });
+  say(byId("last-times"), last ? `Took ${duration(last.seconds)}, ended ${clock(last.endedAt)}` : "");
+}
+
+function drawPossible(possible) {
+  rebuild(byId("possible"), possible, () => possible.map((name) => element("li", name)));
+  show(byId("nothing-possible"), possible.length === 0);
+}
+
+function drawNotice(notice) {
+  const missed = gap && `Updates ${gap.from} to ${gap.to} were missed; curves may have gaps.`;
+  const text = [notice, missed].filter(Boolean).join("\n");
+  show(byId("notice"), Boolean(text));
+  say(byId("notice"), text);
+}
+
+function drawError(operation, error) {
+  show(byId("error"), Boolean(error));
+  const what = error ? [error.type, error.message].filter(Boolean).join(": ") : "";
+  say(byId("error-message"), error && operation ? `${operation} failed. ${what}` : what);
+  const output = (error?.output ?? []).join("\n");
+  show(byId("traceback"), Boolean(error?.traceback));
+  say(byId("traceback-text"), error?.traceback ?? "");
+  show(byId("output"), Boolean(output));
+  say(byId("output-text"), output);
+}
+
+function drawMetrics() {
+  show(byId("metrics-card"), metrics.size > 0);
+  const list = byId("metrics");
+  const nodes = [...metrics.values()].map((metric) => metric.node);
+  if (nodes.length !== list.children.length || nodes.some((node, i) => node !== list.children[i])) {
+    list.replaceChildren(...nodes);
+  }
+  for (const metric of metrics.values()) metric.draw();
+}
+
+// --- what else the status holds ---------------------------------------------------------------------------------
+
+const SHOWN_ABOVE = new Set([
+  "activity", "progress", "metrics", "params", "tags", "artifacts", "possible", "lastActivity", "notice", "operation", "error",
+]);
+
+const plain = (value) => (typeof value === "string" ? value : JSON.stringify(value));
+
+function drawFacts(payload) {
+  const artifacts = (payload.artifacts ?? []).map(({ path, artifactPath }) => [artifactPath || "/", path]);
+  const further = Object.entries(payload).filter(([key]) => !SHOWN_ABOVE.has(key));
+  const any = [
+    drawList("params", Object.entries(payload.params ?? {})),
+    drawList("tags", Object.entries(payload.tags ?? {})),
+    drawList("artifacts", artifacts),
+    drawList("further", further),
+  ].some(Boolean);
+  show(byId("facts-card"), any);
+}
+
+function drawList(id, entries) {
+  rebuild(byId(id), entries, () => entries.flatMap(([key, value]) => [element("dt", key), element("dd", plain(value))]));
+  show(byId(`${id}-card`), entries.length > 0);
+  return entries.length > 0;
+}
+
+// --- the stream -------------------------------------------------------------------------------------------------
+
+const CONNECTIONS = {
+  connecting: "Connecting …",
+  live: "Live",
+  lost: "Connection lost, retrying …",
+  ended: "Terminated. Reload the page when the service runs again.",
+};
+const RETRY_MS = 2000;
+
+function connection(name) {
+  byId("connection").dataset.connection = name;
+  say(byId("connection"), CONNECTIONS[name]);
+}
+
+function follow(since = null) {
+  const from = since === null ? "" : `&resourceVersion=${since}`;
+  const source = new EventSource(`${api}/status?watch=true${from}`);
+  source.addEventListener("open", () => connection("live"));
+  source.addEventListener("status", (message) => receive(source, JSON.parse(message.data)));
+  source.addEventListener("error", () => {
+    connection("lost");
+    // A browser tries again by itself, and resumes, unless the answer was no stream: a proxy's 502, for one.
+    if (source.readyState === EventSource.CLOSED) {
+      setTimeout(() => follow(status && status.objectInfo.resourceVersion), RETRY_MS);
+    }
+  });
+}
+
+function receive(source, event) {
+  if (status && event.payload.objectInfo.id !== status.objectInfo.id) {
+    // The container was started anew and counts from the beginning: what was resumed is not what this page knows.
+    source.close();
+    status = gap = null;
+    metrics.clear();
+    follow();
+    return;
+  }
+  take(event);
+  if (status.state === "terminated") {
+    source.close();
+    connection("ended");
+  }
+}
+
+follow();

@@ -1,0 +1,117 @@
+"""What happens to a model instance, as values: the one seam through which trackers and counters follow the lifecycle.
+
+The controller hands every event, in order, to its observers. An observer returns at once and does not raise; what takes time
+it does elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mistk_service.errors import Failure
+
+__all__ = [
+    "ActivityBegan",
+    "ActivityEnded",
+    "ArtifactLogged",
+    "Event",
+    "InstanceReset",
+    "MetricsReported",
+    "Observer",
+    "ParamsReported",
+    "StreamAnswered",
+    "TagsSet",
+    "WorkerStarted",
+]
+
+
+@dataclass(frozen=True)
+class WorkerStarted:
+    """A worker was started; ``restarts`` counts those before it."""
+
+    restarts: int
+
+
+@dataclass(frozen=True)
+class ActivityBegan:
+    """An operation was accepted; ``arguments`` are the hook's, by position."""
+
+    operation: str
+    arguments: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class ActivityEnded:
+    """An operation ended.
+
+    Attributes:
+        operation: which.
+        outcome: ``completed``, ``failed``, ``stopped`` or ``unsupported``.
+        seconds: how long it took.
+        failure: what went wrong, if it failed.
+    """
+
+    operation: str
+    outcome: str
+    seconds: float
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class StreamAnswered:
+    """A stream prediction of ``records`` records was answered after ``seconds``, well or not."""
+
+    records: int
+    seconds: float
+    succeeded: bool
+
+
+@dataclass(frozen=True)
+class MetricsReported:
+    """Metric points ``(key, value, step, timestamp in milliseconds)``, in the order in which the model reported them."""
+
+    points: tuple[tuple[str, float, int | None, int], ...]
+
+
+@dataclass(frozen=True)
+class ParamsReported:
+    """Parameters."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TagsSet:
+    """Tags."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ArtifactLogged:
+    """A file, absolute, and the folder of the run that it belongs in."""
+
+    path: str
+    artifact_path: str | None
+
+
+@dataclass(frozen=True)
+class InstanceReset:
+    """The instance starts anew; nothing that was reported before belongs to what follows."""
+
+
+Event = (
+    WorkerStarted
+    | ActivityBegan
+    | ActivityEnded
+    | StreamAnswered
+    | MetricsReported
+    | ParamsReported
+    | TagsSet
+    | ArtifactLogged
+    | InstanceReset
+)
+
+Observer = Callable[[Event], None]

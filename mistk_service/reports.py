@@ -1,0 +1,149 @@
+"""What the status payload shows of a model instance's doings."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from mistk_service.errors import Failure
+from mistk_service.worker.messages import Progressed, Reported
+
+__all__ = ["Activity", "Reports"]
+
+#: Artifacts are listed up to this many; the newest stay.
+_ARTIFACTS_SHOWN = 100
+
+
+@dataclass(eq=False)
+class Activity:
+    """An operation under way.
+
+    Attributes:
+        id: the id of the command that the worker was sent.
+        operation: its name.
+        started_at: ISO 8601.
+    """
+
+    id: int
+    operation: str
+    started_at: str = field(default_factory=lambda: _iso(time.time()))
+    _started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been running."""
+        return time.monotonic() - self._started
+
+
+class Reports:
+    """The payload's part that accumulates; :meth:`payload` puts the whole together."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything, as after a reset."""
+        self.notice: str | None = None
+        self._model: Any = None
+        self._progress: dict[str, Any] | None = None
+        self._metrics: dict[str, Any] = {}
+        self._params: dict[str, Any] = {}
+        self._tags: dict[str, Any] = {}
+        self._artifacts: list[dict[str, Any]] = []
+        self._last: dict[str, Any] | None = None
+        self._failure: dict[str, Any] | None = None
+
+    def began(self, *, nested: bool) -> None:
+        """Note that an activity begins, possibly while another one is paused and keeps its progress."""
+        if not nested:
+            self._progress = None
+        self.notice = None
+
+    def ended(self, activity: Activity, outcome: str) -> None:
+        """Note how an activity ended."""
+        self._last = {
+            "operation": activity.operation,
+            "outcome": outcome,
+            "startedAt": activity.started_at,
+            "endedAt": _iso(time.time()),
+            "seconds": round(activity.seconds, 3),
+        }
+
+    def failed(self, operation: str | None, failure: Failure) -> None:
+        """Note why the instance is in the state ``failed``."""
+        error = {"type": failure.type, "message": failure.message, "traceback": failure.traceback}
+        if failure.output:
+            error["output"] = list(failure.output)
+        self._failure = {"operation": operation, "error": error}
+
+    def updated(self, payload: Any) -> None:
+        """Take what the model gave to ``update_status``."""
+        self._model = payload
+
+    def progressed(self, message: Progressed) -> None:
+        """Take how far the activity has come."""
+        self._progress = {
+            "done": message.done,
+            "total": message.total,
+            "unit": message.unit,
+            "rate": None if message.rate is None else round(message.rate, 3),
+            "timeLeft": None if message.left is None else round(message.left, 3),
+        }
+
+    def reported(self, message: Reported) -> None:
+        """Take metrics, params, tags and artifacts; of a metric the last value is shown."""
+        for key, value, step, timestamp in message.metrics:
+            self._metrics[key] = {"value": _finite(value), "step": step, "timestamp": timestamp}
+        self._params.update(message.params)
+        self._tags.update(message.tags)
+        self._artifacts += [{"path": path, "artifactPath": folder} for path, folder in message.artifacts]
+        del self._artifacts[:-_ARTIFACTS_SHOWN]
+
+    def payload(self, activity: Activity | None, possible: Sequence[str]) -> dict[str, Any]:
+        """Return the payload of the status.
+
+        What the model gave comes first, at the top level, where MISTK's clients look for it; the service's own keys win over
+        a model's, and what they hide is then found whole under ``model``.
+        """
+        own: dict[str, Any] = {"possible": list(possible)}
+        if activity is not None:
+            own["activity"] = {"operation": activity.operation, "startedAt": activity.started_at}
+            if self._progress is not None:
+                own["progress"] = self._progress
+        for key, value in (
+            ("metrics", self._metrics),
+            ("params", self._params),
+            ("tags", self._tags),
+            ("artifacts", self._artifacts),
+        ):
+            if value:
+                own[key] = value.copy()
+        if self._last is not None:
+            own["lastActivity"] = self._last
+        if self.notice is not None:
+            own["notice"] = self.notice
+        if self._failure is not None:
+            own |= self._failure
+        if self._model is None:
+            return own
+        if isinstance(self._model, dict):
+            hidden = {"model": self._model} if self._model.keys() & own.keys() else {}
+            return {**self._model, **hidden, **own}
+        return {"model": self._model, **own}
+
+
+def _finite(value: float) -> float | str:
+    """Return the value, or the name that MLflow's JSON has for one that JSON cannot express."""
+    if math.isfinite(value):
+        return value
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,141 @@
+"""Runs a container: worker, controller and HTTP server, from start to the last watch closed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+
+from mistk_service import __version__
+from mistk_service.controller import Controller
+from mistk_service.errors import SettingsError
+from mistk_service.settings import Settings
+from mistk_service.web import create_app
+from mistk_service.web.metrics import ServiceMetrics
+from mistk_service.worker.parent import ProcessWorker, ThreadWorker, Worker, WorkerListener
+
+__all__ = ["bind", "serve"]
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that requests and watches get to end once the instance is terminated.
+_CLOSING = 2
+
+#: How many connections may wait to be accepted; a thousand watchers may come at once.
+_BACKLOG = 2048
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its own signal handlers, since a signal has to reach the controller first."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 takes any that is free.
+
+    Raises:
+        SettingsError: the address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise SettingsError(
+            f"Cannot listen on {host}:{port} ({error.strerror}); give another --port, 0 for any that is free, or --host.",
+            setting="port",
+        ) from error
+    return sock
+
+
+async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[[str], None] | None = None) -> None:
+    """Serve until the instance is terminated by a call or by a signal.
+
+    Args:
+        settings: the settings.
+        sock: where to listen; closed at the end.
+        on_listening: called with the base URL once requests are answered.
+
+    Raises:
+        ModelLoadError: the model cannot be had at the start.
+        WorkerDied: the worker ended while it loaded the model at the start.
+    """
+    metrics = ServiceMetrics()
+    controller = Controller(
+        settings.model,
+        _worker_factory(settings),
+        grace=settings.grace,
+        max_queue=settings.max_queue,
+        observers=[metrics.observe],
+    )
+    await controller.start()
+    server = _Server(
+        uvicorn.Config(
+            create_app(controller, settings, metrics, __version__),
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=_CLOSING,
+            server_header=False,
+            backlog=_BACKLOG,
+        )
+    )
+    _on_signals(controller, server)
+    serving = asyncio.create_task(server.serve(sockets=[sock]))
+    closing = asyncio.create_task(_close_when_terminated(controller, server))
+    loading = asyncio.create_task(controller.wait_loaded())
+    if on_listening is not None:
+        on_listening(_url(sock))
+    try:
+        await asyncio.wait({loading, serving}, return_when=asyncio.FIRST_COMPLETED)
+        if not serving.done() and loading.exception() is not None and not controller.terminating:
+            server.should_exit = True
+            await serving
+            await loading  # raises
+        await serving
+    finally:
+        for task in (closing, loading):
+            task.cancel()
+
+
+async def _close_when_terminated(controller: Controller, server: uvicorn.Server) -> None:
+    await controller.terminated.wait()
+    server.should_exit = True
+
+
+def _on_signals(controller: Controller, server: uvicorn.Server) -> None:
+    """Let the first signal shut the instance down, and a further one end the service without waiting."""
+
+    def handle(number: signal.Signals) -> None:
+        if controller.terminating:
+            logger.warning("%s again: the service ends at once.", number.name)
+            controller.kill()
+            server.should_exit = server.force_exit = True
+            return
+        logger.info("%s: shutting down.", number.name)
+        controller.shutdown()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, handle, number)
+
+
+def _worker_factory(settings: Settings) -> Callable[[WorkerListener], Worker]:
+    if settings.worker == "thread":
+        return lambda listener: ThreadWorker(settings.model, listener)
+    return lambda listener: ProcessWorker(settings.model, listener, log_level=settings.log_level)
+
+
+def _url(sock: socket.socket) -> str:
+    host, port, *_ = sock.getsockname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,213 @@
+"""The versioned history of the status, and any number of readers of it.
+
+Every published status gets the next version and is encoded once; readers share the bytes. A reader is a position in the
+history and nothing else: it costs no queue and no thread, a slow one loses nothing while the history holds it, and one that
+has fallen out of the history is told what it missed. Knows nothing of HTTP. Lives on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from mistk_service.states import State
+
+__all__ = ["Missed", "Snapshot", "StatusEvent", "StatusLog"]
+
+#: How much of the past is kept, in events and in bytes of JSON.
+HISTORY_EVENTS, HISTORY_BYTES = 1024, 16 * 1024 * 1024
+
+#: Seconds between two versions that differ in the payload alone: at most twenty a second, the latest wins.
+CONFLATION = 0.05
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a status says, apart from the version that it is published under. The payload is not changed afterwards."""
+
+    state: State
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Missed:
+    """The versions, from first to last, that a reader asked for and that are no longer, or not yet, known."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class StatusEvent:
+    """One published status.
+
+    Attributes:
+        version: the resourceVersion.
+        state: the state.
+        kind: ``added`` for the first status of all, ``modified`` for the others.
+        status: the ModelInstanceStatus as JSON.
+    """
+
+    version: int
+    state: State
+    kind: str
+    status: bytes
+
+
+class StatusLog:
+    """See the module.
+
+    Args:
+        name: the model's name, for the object info.
+        instance_id: the container's UUID.
+        snapshot: returns what is true now; asked whenever a status is published.
+        conflation: see :data:`CONFLATION`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        instance_id: str,
+        snapshot: Callable[[], Snapshot],
+        *,
+        conflation: float = CONFLATION,
+        history: int = HISTORY_EVENTS,
+        history_bytes: int = HISTORY_BYTES,
+    ) -> None:
+        self.name = name
+        self._instance_id = instance_id
+        self._snapshot = snapshot
+        self._conflation = conflation
+        self._history: deque[StatusEvent] = deque()
+        self._history_limit, self._bytes_limit = history, history_bytes
+        self._bytes = 0
+        self._created = _now()
+        self._changed = asyncio.Event()
+        self._pending: asyncio.TimerHandle | None = None
+        self._stale = False
+        self._last_snapshot: Snapshot | None = None
+        self.watchers = 0
+        self._publish()
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    def publish(self) -> StatusEvent:
+        """Publish what is true now, at once. A change of state goes this way, so none is ever dropped."""
+        self._stale = True
+        return self.latest()
+
+    def touch(self) -> None:
+        """Note that the status has changed; it is published soon, together with what else changes until then."""
+        self._stale = True
+        if self._pending is None:
+            self._pending = asyncio.get_running_loop().call_later(self._conflation, self._publish_pending)
+
+    def latest(self) -> StatusEvent:
+        """Return the latest status; one that has changed since it was published is published now."""
+        if self._stale:
+            if self._pending is not None:
+                self._pending.cancel()
+                self._pending = None
+            self._publish()
+        return self._history[-1]
+
+    def _publish_pending(self) -> None:
+        self._pending = None
+        if self._stale:
+            self._publish()
+
+    def _publish(self) -> None:
+        """Publish, unless what had changed has changed back: a brief stream prediction concerns no watcher."""
+        self._stale = False
+        snapshot = self._snapshot()
+        if snapshot == self._last_snapshot:
+            return
+        self._last_snapshot = snapshot
+        last = self._history[-1] if self._history else None
+        version = last.version + 1 if last else 1
+        event = StatusEvent(version, snapshot.state, "modified" if last else "added", self._encode(snapshot, version))
+        self._history.append(event)
+        self._bytes += len(event.status)
+        while len(self._history) > self._history_limit or (self._bytes > self._bytes_limit and len(self._history) > 1):
+            self._bytes -= len(self._history.popleft().status)
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    def _encode(self, snapshot: Snapshot, version: int) -> bytes:
+        info = {
+            "name": self.name,
+            "kind": "ModelInstanceStatus",
+            "id": self._instance_id,
+            "resourceVersion": version,
+            "creationTime": self._created,
+            "modificationTime": _now(),
+        }
+        return msgspec.json.encode({"objectInfo": info, "state": snapshot.state, "payload": snapshot.payload})
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    async def watch(
+        self, after: int | None = None, *, keepalive: float | None = None
+    ) -> AsyncIterator[tuple[StatusEvent, Missed | None] | None]:
+        """Yield every event after version ``after`` that the history holds, and then live, until the state is terminated.
+
+        With an event comes what was missed before it, if anything was. A version that lies in the future belongs to an
+        earlier life of the service, and counts as one that has been missed.
+
+        Args:
+            after: the last version that the reader knows; None for all that is kept.
+            keepalive: yield None after so many seconds without an event.
+        """
+        self.watchers += 1
+        if after is None:
+            after = self._history[0].version - 1
+        try:
+            while True:
+                events, missed = self._events_after(after)
+                for event in events:
+                    yield event, missed
+                    missed = None
+                    after = event.version
+                    if event.state is State.TERMINATED:
+                        return
+                if not events and not await _wait(self._changed, keepalive):
+                    yield None
+        finally:
+            self.watchers -= 1
+
+    def _events_after(self, after: int) -> tuple[list[StatusEvent], Missed | None]:
+        first, last = self._history[0].version, self._history[-1].version
+        if after > last:
+            return [self._history[-1]], Missed(last + 1, after)
+        missed = Missed(after + 1, first - 1) if after + 1 < first else None
+        # From the end, since a reader that keeps up has little to read of a long history.
+        events: list[StatusEvent] = []
+        for event in reversed(self._history):
+            if event.version <= after:
+                break
+            events.append(event)
+        events.reverse()
+        return events, missed
+
+
+async def _wait(event: asyncio.Event, seconds: float | None) -> bool:
+    """Wait for the event; return False when the time was up before."""
+    if seconds is None:
+        await event.wait()
+        return True
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,133 @@
+"""One method for each operationId of the contract: unpack, call the controller, wrap. The logic knows nothing of it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+from connexion import request
+from starlette.responses import JSONResponse, Response
+
+from mistk_service.controller import Controller
+from mistk_service.errors import InvalidRequest
+from mistk_service.schemas import InitParams
+from mistk_service.status import StatusEvent
+from mistk_service.web.stream import last_event_id, watch_response
+
+__all__ = ["Handlers"]
+
+
+class Handlers:
+    """The operations of the contract, named by their operationIds in snake case.
+
+    Args:
+        controller: does the work.
+        api_version: what ``apiVersion`` answers.
+        keepalive: seconds between two signs of life of a watch.
+    """
+
+    def __init__(self, controller: Controller, *, api_version: str, keepalive: float) -> None:
+        self._controller = controller
+        self._api_version = api_version
+        self._keepalive = keepalive
+
+    async def initialize_model(self, initialization_parameters: dict[str, Any]) -> Response:
+        """POST /initialize."""
+        return _status(self._controller.initialize(InitParams.from_wire(initialization_parameters)))
+
+    async def load_data(self, datasets: dict[str, Any]) -> Response:
+        """POST /loadData."""
+        return _status(await self._controller.load_data(datasets))
+
+    async def build_model(self, model_path: str | None = None) -> Response:
+        """POST /buildModel."""
+        return _status(await self._controller.build_model(model_path))
+
+    async def train(self) -> Response:
+        """POST /train."""
+        return _status(self._controller.begin("train"))
+
+    async def save_model(self, model_path: str) -> Response:
+        """POST /saveModel."""
+        return _status(await self._controller.save("saveModel", model_path, "modelPath"))
+
+    async def predict(self) -> Response:
+        """POST /predict."""
+        return _status(self._controller.begin("predict"))
+
+    async def stream_predict(self, data_map: dict[str, str], details: bool = False) -> Response:
+        """POST /streamPredict."""
+        for key, value in data_map.items():
+            _require_base64(key, value)
+        body = await self._controller.stream_predict(data_map, details)
+        return Response(body, media_type="application/json")
+
+    async def update_stream_properties(self, props: dict[str, Any]) -> Response:
+        """POST /updateStreamProperties."""
+        return _status(self._controller.begin("updateStreamProperties", props))
+
+    async def save_predictions(self, data_path: str) -> Response:
+        """POST /savePredictions."""
+        return _status(await self._controller.save("savePredictions", data_path, "dataPath"))
+
+    async def generate(self) -> Response:
+        """POST /generate."""
+        return _status(self._controller.begin("generate"))
+
+    async def save_generations(self, data_path: str) -> Response:
+        """POST /saveGenerations."""
+        return _status(await self._controller.save("saveGenerations", data_path, "dataPath"))
+
+    async def pause(self) -> Response:
+        """POST /pause."""
+        return _status(self._controller.pause())
+
+    async def resume_training(self) -> Response:
+        """POST /resumeTraining."""
+        return _status(self._controller.resume("resumeTraining"))
+
+    async def resume_predict(self) -> Response:
+        """POST /resumePredict."""
+        return _status(self._controller.resume("resumePredict"))
+
+    async def get_status(self, watch: bool = False, resource_version: int | None = None) -> Response:
+        """GET /status, once or as a stream."""
+        if not watch:
+            return _status(self._controller.log.latest())
+        headers = request.headers
+        sse = "text/event-stream" in headers.get("accept", "")
+        # A browser that reconnects sends the id of the last event, and the query that it began with.
+        known = last_event_id(headers.get("last-event-id"))
+        after = resource_version if known is None else known
+        return watch_response(self._controller.log, after, sse=sse, keepalive=self._keepalive)
+
+    async def terminate(self) -> Response:
+        """POST /shutdown."""
+        return _status(self._controller.shutdown())
+
+    async def reset(self) -> Response:
+        """POST /reset."""
+        return _status(self._controller.reset())
+
+    async def get_api_version(self) -> Response:
+        """GET /apiVersion."""
+        return JSONResponse(self._api_version)
+
+
+def _status(event: StatusEvent) -> Response:
+    return Response(event.status, media_type="application/json")
+
+
+def _require_base64(key: str, value: str) -> None:
+    """Check that a record is base64; line breaks, as MIME puts them in, are no harm."""
+    try:
+        binascii.a2b_base64(value, strict_mode=True)
+    except ValueError:
+        try:
+            base64.b64decode("".join(value.split()), validate=True)
+        except ValueError as error:
+            raise InvalidRequest(
+                f"dataMap: the record {key!r} is not base64 ({error}); expected the standard alphabet with padding.",
+                field="dataMap",
+            ) from error

@@ -1,0 +1,97 @@
+"""The limit on request bodies, enforced before anything reads them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mistk_service.web.problems import service_error
+
+__all__ = ["BodyLimit"]
+
+#: How much of a body that was refused is still taken, and for how long.
+_DRAIN_BYTES, _DRAIN_SECONDS = 256 * 1024 * 1024, 2.0
+
+
+class BodyLimit:
+    """ASGI middleware: answers 413 to a body over the limit, by its announced length or else as soon as it has passed it.
+
+    Args:
+        app: what is limited.
+        limit: in bytes.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        if b"transfer-encoding" in headers and b"content-length" not in headers:
+            await self._gather(scope, receive, send)
+        elif int(headers.get(b"content-length", 0)) > self._limit:
+            await self._refuse(scope, receive, send)
+        else:
+            # The server holds the client to the length that it announced.
+            await self._app(scope, receive, send)
+
+    async def _gather(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read a body that comes in chunks, and pass it on as one of known length.
+
+        Connexion takes a body without a length for none at all.
+        """
+        body = bytearray()
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                return  # the client has gone
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > self._limit:
+                await self._refuse(scope, receive, send)
+                return
+        whole: Message | None = {"type": "http.request", "body": bytes(body), "more_body": False}
+
+        async def replay() -> Message:
+            nonlocal whole
+            if whole is None:
+                return await receive()
+            message, whole = whole, None
+            return message
+
+        headers = [*scope["headers"], (b"content-length", str(len(body)).encode())]
+        await self._app({**scope, "headers": headers}, replay, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 413, and take what the client has already sent, so that the answer reaches it.
+
+        A connection closed over unread data is reset, and the client may never see what was written to it.
+        """
+        response = service_error(
+            413,
+            f"The request's body is larger than the limit of {self._limit} bytes (--max-body). "
+            "Send fewer records at once, or put the data where the model can read it and use loadData.",
+            headers={"Connection": "close"},
+        )
+        await send({"type": "http.response.start", "status": 413, "headers": response.raw_headers})
+        await send({"type": "http.response.body", "body": response.body, "more_body": True})
+        if b"expect" not in dict(scope["headers"]):  # such a client waits for a word before it sends anything
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_DRAIN_SECONDS):
+                    await _drain(receive)
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _drain(receive: Receive) -> None:
+    left = _DRAIN_BYTES
+    while left > 0:
+        message = await receive()
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            return
+        left -= len(message.get("body", b""))

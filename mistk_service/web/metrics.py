@@ -1,0 +1,97 @@
+"""Figures for Prometheus: what happened, told by the controller's events and by the requests that passed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mistk_service.events import ActivityEnded, Event, StreamAnswered, WorkerStarted
+from mistk_service.states import State
+
+__all__ = ["CONTENT_TYPE", "ServiceMetrics"]
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+#: Seconds: from a stream prediction of a small model to a training of a day.
+_REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_ACTIVITY_BUCKETS = (0.1, 1, 10, 60, 300, 1800, 3600, 14400, 86400)
+
+
+class ServiceMetrics:
+    """The figures of one service, in a registry of their own.
+
+    :meth:`observe` is an observer of the controller, :meth:`count` the middleware around the API.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "mistk_requests_total", "HTTP requests.", ["operation", "status"], registry=self.registry
+        )
+        self._latency = Histogram(
+            "mistk_request_seconds",
+            "Time until the head of the answer, by operation.",
+            ["operation"],
+            buckets=_REQUEST_BUCKETS,
+            registry=self.registry,
+        )
+        self._activities = Histogram(
+            "mistk_activity_seconds",
+            "Duration of activities of the model, by operation and outcome.",
+            ["operation", "outcome"],
+            buckets=_ACTIVITY_BUCKETS,
+            registry=self.registry,
+        )
+        self._records = Counter(
+            "mistk_stream_records_total", "Records answered by stream prediction.", ["outcome"], registry=self.registry
+        )
+        self._restarts = Counter(
+            "mistk_worker_restarts_total", "Workers started after the first.", registry=self.registry
+        )
+        self._state = Gauge("mistk_state", "1 for the present state.", ["state"], registry=self.registry)
+
+    def watch(self, state: Callable[[], State], queue: Callable[[], int], watchers: Callable[[], int]) -> None:
+        """Take the sources of the figures that are true at the moment of asking."""
+        for each in State:
+            self._state.labels(each.value).set_function(lambda each=each: float(state() is each))
+        Gauge("mistk_stream_queue", "Stream predictions in flight.", registry=self.registry).set_function(queue)
+        Gauge("mistk_watchers", "Open watches of the status.", registry=self.registry).set_function(watchers)
+
+    def observe(self, event: Event) -> None:
+        """Count an event of the controller."""
+        if isinstance(event, StreamAnswered):
+            self._records.labels("completed" if event.succeeded else "failed").inc(event.records)
+        elif isinstance(event, ActivityEnded):
+            self._activities.labels(event.operation, event.outcome).observe(event.seconds)
+        elif isinstance(event, WorkerStarted) and event.restarts:
+            self._restarts.inc()
+
+    def render(self) -> bytes:
+        """Return everything in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def count(self, app: ASGIApp, operations: dict[str, str]) -> ASGIApp:
+        """Return ``app`` with its requests counted.
+
+        Args:
+            app: the API.
+            operations: path → operation; every other path counts as ``other``, lest anybody fill the memory with paths.
+        """
+        labels = {name: self._latency.labels(name) for name in {*operations.values(), "other"}}
+
+        async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+            operation = operations.get(scope.get("path", ""), "other")
+            began = time.perf_counter()
+
+            async def noting_send(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    labels[operation].observe(time.perf_counter() - began)
+                    self._requests.labels(operation, message["status"]).inc()
+                await send(message)
+
+            await app(scope, receive, noting_send)
+
+        return counted

@@ -1,0 +1,100 @@
+"""From an error to the answer that tells of it: one table of statuses, one form of body (ServiceError)."""
+
+from __future__ import annotations
+
+import http
+import logging
+from typing import Any
+
+import msgspec
+from connexion.exceptions import ProblemException
+from connexion.lifecycle import ConnexionRequest, ConnexionResponse
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from mistk_service.errors import (
+    HookFailed,
+    InvalidRequest,
+    MistkError,
+    ModelLoadError,
+    OperationRefused,
+    ServiceBusy,
+    WorkerDied,
+)
+
+__all__ = ["answer_error", "service_error"]
+
+logger = logging.getLogger(__name__)
+
+#: The first class that fits decides, so a subclass stands before its base.
+_STATUS: tuple[tuple[type[MistkError], int], ...] = (
+    (InvalidRequest, 400),
+    (OperationRefused, 400),
+    (ServiceBusy, 503),
+    (HookFailed, 500),
+    (WorkerDied, 500),
+    (ModelLoadError, 500),
+    (MistkError, 500),
+)
+
+
+def service_error(code: int, message: str, *, headers: dict[str, str] | None = None, **more: Any) -> Response:
+    """Return a ServiceError as a response; ``more`` are further keys, those that are None left out."""
+    body = {"code": code, "message": message, **{key: value for key, value in more.items() if value is not None}}
+    return Response(msgspec.json.encode(body), code, headers=headers, media_type="application/json")
+
+
+async def answer_error(request: ConnexionRequest, error: Exception) -> ConnexionResponse:  # noqa: ARG001
+    """Answer any error of the API: our own, Connexion's, Starlette's, or one that nobody expected.
+
+    Asynchronous, since Connexion would send a plain function to a thread.
+    """
+    response = _answer(error)
+    headers = {
+        name: value for name, value in response.headers.items() if name not in ("content-length", "content-type")
+    }
+    return ConnexionResponse(response.status_code, response.media_type, body=bytes(response.body), headers=headers)
+
+
+def _answer(error: Exception) -> Response:
+    if isinstance(error, MistkError):
+        return _answer_own(error)
+    if isinstance(error, ProblemException):
+        return service_error(error.status, _sentence(error.detail or error.title, error.status))
+    if isinstance(error, HTTPException):
+        headers = dict(error.headers) if error.headers else None
+        return service_error(error.status_code, _sentence(error.detail, error.status_code), headers=headers)
+    logger.error("An unexpected error was answered with 500.", exc_info=error)
+    return service_error(500, f"An unexpected error in the service: {type(error).__name__}: {error}")
+
+
+def _answer_own(error: MistkError) -> Response:
+    status = next(status for kind, status in _STATUS if isinstance(error, kind))
+    more: dict[str, Any] = {}
+    headers = None
+    if isinstance(error, OperationRefused):
+        more = {
+            "operation": error.operation,
+            "state": str(error.state),
+            "activity": error.activity,
+            "possible": list(error.possible),
+        }
+    elif isinstance(error, InvalidRequest):
+        more = {"field": error.field}
+    elif isinstance(error, ServiceBusy) and error.retry_after is not None:
+        headers = {"Retry-After": str(max(1, round(error.retry_after)))}
+    return service_error(status, str(error), headers=headers, **more)
+
+
+def _sentence(text: str | None, status: int) -> str:
+    """Return the text, or for a bare status phrase a sentence that says what it means here."""
+    phrase = http.HTTPStatus(status).phrase
+    if text and text != phrase:
+        return text
+    return _MEANINGS.get(status, phrase)
+
+
+_MEANINGS = {
+    404: "There is nothing at this path; the API is under /v1/mistk and described at /v1/mistk/ui.",
+    405: "The path is right and the method is not; see /v1/mistk/ui for what each path takes.",
+}

@@ -1,0 +1,103 @@
+"""Stream predictions: one call of the model for what has queued, answers that belong to their requests.
+
+Requests are merged into one call up to the model's ``max_batch_size`` records. Identifiers that occur in two requests are
+told apart by a prefix for that call. When a merged call raises, or does not answer every identifier, each of its requests is
+called alone, so that only the guilty one fails. Requests for details are never merged.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from mistk_service.errors import Failure
+from mistk_service.model import AbstractModel, StopActivity
+from mistk_service.worker.messages import StreamDone, StreamFailed, StreamPredict
+from mistk_service.worker.values import json_ready
+
+__all__ = ["StreamPredictor", "failure_from"]
+
+logger = logging.getLogger(__name__)
+
+
+def failure_from(error: BaseException) -> Failure:
+    """Return the exception in the form that crosses processes."""
+    return Failure(type(error).__name__, str(error), "".join(traceback.format_exception(error)))
+
+
+class StreamPredictor:
+    """Calls ``do_stream_predict`` of one model."""
+
+    def __init__(self, model: AbstractModel) -> None:
+        self._model = model
+        self._takes_details = _takes_details(model)
+        self._encoder = msgspec.json.Encoder(enc_hook=json_ready)
+        self.max_batch_size = max(1, int(model.max_batch_size))
+
+    def mergeable(self, batch: Sequence[StreamPredict], candidate: StreamPredict) -> bool:
+        """Return whether ``candidate`` may be called together with ``batch``."""
+        if candidate.details or batch[0].details:
+            return False
+        return sum(len(request.data) for request in batch) + len(candidate.data) <= self.max_batch_size
+
+    def predict(self, batch: Sequence[StreamPredict]) -> list[StreamDone | StreamFailed]:
+        """Answer every request of the batch, in order."""
+        if len(batch) > 1:
+            try:
+                return self._predict_merged(batch)
+            except (Exception, StopActivity) as error:  # noqa: BLE001 - whatever the model raised, alone they tell who is guilty
+                logger.info("A merged stream prediction failed (%r); its %d requests go alone.", error, len(batch))
+        return [self._predict_alone(request) for request in batch]
+
+    def _predict_merged(self, batch: Sequence[StreamPredict]) -> list[StreamDone | StreamFailed]:
+        merged: dict[str, str] = {}
+        names: list[dict[str, str]] = []
+        for request in batch:
+            own: dict[str, str] = {}
+            for key, value in request.data.items():
+                own[key] = name = _unused(key, request.id, merged)
+                merged[name] = value
+            names.append(own)
+        result = self._call(merged, details=False)
+        return [
+            StreamDone(request.id, self._encoder.encode({key: result[name] for key, name in own.items()}))
+            for request, own in zip(batch, names, strict=True)
+        ]
+
+    def _predict_alone(self, request: StreamPredict) -> StreamDone | StreamFailed:
+        try:
+            return StreamDone(request.id, self._encoder.encode(self._call(request.data, request.details)))
+        except NotImplementedError as error:
+            return StreamFailed(request.id, failure_from(error), unsupported=True)
+        except (Exception, StopActivity) as error:  # noqa: BLE001 - the failure is the caller's answer
+            return StreamFailed(request.id, failure_from(error))
+
+    def _call(self, data: dict[str, str], details: bool) -> dict[str, Any]:
+        if self._takes_details:
+            result = self._model.do_stream_predict(data, details)
+        else:
+            result = self._model.do_stream_predict(data)
+        if not isinstance(result, dict):
+            raise TypeError(
+                f"do_stream_predict returned {type(result).__name__}; expected a dict of identifier to prediction"
+            )
+        return result
+
+
+def _unused(key: str, request: int, taken: dict[str, str]) -> str:
+    """Return ``key``, or where it is taken a variation of it, by the number of its request, that is not."""
+    while key in taken:
+        key = f"{key}#{request}"
+    return key
+
+
+def _takes_details(model: AbstractModel) -> bool:
+    """Return whether the hook takes ``details``, which MISTK's earlier models do not."""
+    parameters = inspect.signature(model.do_stream_predict).parameters.values()
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return len(positional) > 1 or any(p.kind is p.VAR_POSITIONAL for p in parameters)

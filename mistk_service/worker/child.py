@@ -1,0 +1,159 @@
+"""The worker's side of the socket: loads the model, then listens on a control thread while the main thread works.
+
+Run as a program it is the worker process; :func:`serve_model` is the same thing inside a thread. This module and what it
+imports is all that a model shares its process with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import logging
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+from mistk_service.errors import Failure, ModelLoadError
+from mistk_service.loader import construct_model, load_model_class
+from mistk_service.worker.messages import Exit, FrameReader, FromWorker, LoadFailed, decode_to_worker, frame
+from mistk_service.worker.runner import Runner
+
+__all__ = ["main", "serve_model"]
+
+logger = logging.getLogger(__name__)
+
+#: Bytes read from the socket at once.
+_CHUNK = 256 * 1024
+
+#: Ends every process of the worker's group as soon as the service is gone, however it went. It reads a pipe that the service
+#: holds open and never writes to. A thread of ours could not do it while the model sits in C code that holds the GIL, and a
+#: death signal of the kernel would reach the worker alone and not the processes that the model started. The shell is in the
+#: group itself, so the group's number cannot be given to somebody else in the meantime.
+_SENTINEL = ("/bin/sh", "-c", "read -r _; kill -s KILL 0")
+
+
+class _Channel:
+    """The socket to the service, for several threads to send on."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._lock = threading.Lock()
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_writer.setblocking(False)
+
+    def send(self, message: FromWorker) -> None:
+        """Send a message; blocks while the service is slow to read."""
+        data = frame(message)
+        with self._lock:
+            try:
+                self._sock.sendall(data)
+            except OSError:
+                # The service is gone. The control thread sees the end of the stream and ends the worker.
+                logger.debug("The service no longer listens.")
+
+    def wake(self) -> None:
+        """Make :meth:`wait` return."""
+        try:
+            self._wake_writer.send(b"x")
+        except OSError:
+            pass  # it is awake already, or has ended
+
+    def wait(self, timeout: float | None) -> bytes | None:
+        """Wait for data, for :meth:`wake`, or ``timeout`` seconds; return the data, b"" at the end, None when there is none."""
+        ready, _, _ = select.select([self._sock, self._wake_reader], [], [], timeout)
+        if self._wake_reader in ready:
+            self._wake_reader.recv(4096)
+        if self._sock in ready:
+            try:
+                return self._sock.recv(_CHUNK)
+            except OSError:
+                return b""
+        return None
+
+    def close(self) -> None:
+        """Let go of the sockets; what is sent from now on is lost."""
+        for sock in (self._sock, self._wake_reader, self._wake_writer):
+            sock.close()
+
+
+def serve_model(sock: socket.socket, reference: str, on_orphaned: Callable[[], None]) -> None:
+    """Load the model that ``reference`` names and do what comes over ``sock``, until told to exit.
+
+    Args:
+        sock: the worker's end of the socket pair.
+        reference: see :mod:`mistk_service.loader`.
+        on_orphaned: called on the control thread when the service is gone.
+    """
+    channel = _Channel(sock)
+    runner = Runner(channel.send, channel.wake)
+    threading.Thread(target=_listen, args=(channel, runner, on_orphaned), name="mistk-control", daemon=True).start()
+    try:
+        model = construct_model(load_model_class(reference), reference)
+    except ModelLoadError as error:
+        channel.send(LoadFailed(type(error).__name__, Failure(type(error).__name__, str(error), error.traceback)))
+        return
+    runner.run(model)
+
+
+def _listen(channel: _Channel, runner: Runner, on_orphaned: Callable[[], None]) -> None:
+    """The control thread: pass on what the service says, and send what the model reports."""
+    reader = FrameReader()
+    while True:
+        data = channel.wait(runner.context.flush_due())
+        if data == b"":
+            runner.tell(Exit("do_terminate"))
+            channel.close()
+            on_orphaned()
+            return
+        for body in reader.feed(data or b""):
+            runner.tell(decode_to_worker(body))
+        if runner.context.flush_due() == 0.0:
+            runner.context.flush()
+
+
+def _end_group() -> None:
+    """End this process and all that it started."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+def _start_sentinel(lifeline: int) -> None:
+    try:
+        subprocess.Popen(_SENTINEL, stdin=lifeline, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    except OSError as error:
+        logger.warning("No shell to watch over the worker (%s); its control thread does that alone.", error)
+    os.close(lifeline)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The worker process."""
+    parser = argparse.ArgumentParser(description="Internal: a worker of mistk-service.")
+    parser.add_argument("--socket", type=int, required=True)
+    parser.add_argument("--lifeline", type=int, required=True)
+    parser.add_argument("--log-level", default="INFO")
+    parser.add_argument("reference")
+    options = parser.parse_args(argv)
+    # Ctrl-C in the terminal is the service's business, which tells its worker what to do.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable()
+    logging.basicConfig(
+        level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    _start_sentinel(options.lifeline)
+    sock = socket.socket(fileno=options.socket)
+    # Programs that the model starts must not inherit the channel.
+    os.set_inheritable(sock.fileno(), False)
+    serve_model(sock, options.reference, _end_group)
+
+
+if __name__ == "__main__":
+    # Under its own name too, so that a model which imports it does not get a second copy.
+    from mistk_service.worker.child import main as _main
+
+    _main()

@@ -1,0 +1,191 @@
+"""What a model's calls to its container become inside the worker: a pause gate, and reports that cost next to nothing.
+
+A report is only put into memory, on whatever thread the model calls from. The control thread sends what has gathered, at
+most twenty times a second; of the status and the progress only the last is kept, of metrics everything. A model that reports
+faster than the service reads is slowed down when :data:`METRICS_HELD` values have gathered; nothing is dropped.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mistk_service.worker.messages import FromWorker, Progressed, Reported, StatusUpdated
+from mistk_service.worker.values import json_ready, number
+
+__all__ = ["FLUSH_INTERVAL", "METRICS_HELD", "WorkerContext"]
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two sendings of what has gathered.
+FLUSH_INTERVAL = 0.05
+
+#: How many metric values may wait before the reporting thread has to send them itself.
+METRICS_HELD = 10_000
+
+#: The most bytes that one ``update_status`` may take; it stands in every status and in the history of the watch.
+_STATUS_LIMIT = 256 * 1024
+
+
+class WorkerContext:
+    """The context of a model in a worker.
+
+    Args:
+        send: sends a message to the service; called from several threads, blocks when the service is slow to read.
+        wait: called by a model's thread at a pause point when there is something to wait for; see the runner.
+        set_pause: tells the runner whether a pause is wanted.
+        wake: makes the control thread look at :meth:`flush_due` soon.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[FromWorker], None],
+        wait: Callable[[], None],
+        set_pause: Callable[[bool], None],
+        wake: Callable[[], None],
+    ) -> None:
+        self._send = send
+        self._wait = wait
+        self._set_pause = set_pause
+        self._wake = wake
+        #: Whether a pause point has to stop and look; read without the lock on every turn of a training loop.
+        self.interrupted = False
+        self._lock = threading.Lock()
+        self._send_lock = threading.Lock()
+        self._dirty = False
+        self._last_flush = 0.0
+        self._status: Any = msgspec.UNSET
+        self._progress: tuple[int, int | None, str, float] | None = None
+        self._metrics: list[tuple[str, float, int | None, int]] = []
+        self._params: dict[str, Any] = {}
+        self._tags: dict[str, Any] = {}
+        self._artifacts: list[tuple[str, str | None]] = []
+
+    # --- the gate -------------------------------------------------------------------------------------------------
+
+    def pause_point(self) -> None:
+        """Block while a pause is wanted; raise StopActivity when the activity has to end."""
+        if self.interrupted:
+            self._wait()
+
+    def request_pause(self) -> None:
+        """Make the next pause point block."""
+        self._set_pause(True)
+
+    def release_pause(self) -> None:
+        """Let a blocked pause point go on."""
+        self._set_pause(False)
+
+    # --- reports --------------------------------------------------------------------------------------------------
+
+    def update_status(self, payload: Any) -> None:
+        """Keep ``payload``, as it is now, for the next status."""
+        try:
+            encoded = msgspec.json.encode(payload, enc_hook=json_ready)
+        except (TypeError, ValueError, RecursionError) as error:
+            logger.error("update_status was given something that JSON cannot express, and left it out: %s", error)
+            return
+        if len(encoded) > _STATUS_LIMIT:
+            logger.error(
+                "update_status was given %d bytes of JSON and left them out; at most %d are taken. Log an artifact instead.",
+                len(encoded),
+                _STATUS_LIMIT,
+            )
+            return
+        with self._lock:
+            self._status = encoded
+            self._mark()
+
+    def progress(self, done: int, total: int | None, unit: str, started: float) -> None:
+        """Keep the figures for the next status."""
+        self._progress = (done, total, unit, started)
+        if not self._dirty:
+            with self._lock:
+                self._mark()
+
+    def report_metrics(self, values: Mapping[str, Any], step: int | None, timestamp: int | None) -> None:
+        """Keep the values for the next report; one that is no number is an error in the log and harms no other."""
+        at = int(time.time() * 1000) if timestamp is None else int(timestamp)
+        points = []
+        for key, value in values.items():
+            try:
+                points.append((str(key), number(value), None if step is None else int(step), at))
+            except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+                logger.error("report_metrics: the value of %r was left out: %s", key, error)
+        with self._lock:
+            self._metrics += points
+            full = len(self._metrics) >= METRICS_HELD
+            self._mark()
+        if full:
+            self.flush()
+
+    def report_params(self, values: Mapping[str, Any]) -> None:
+        """Keep the values for the next report."""
+        self._keep(self._params, values, "report_params")
+
+    def set_tags(self, values: Mapping[str, Any]) -> None:
+        """Keep the tags for the next report."""
+        self._keep(self._tags, values, "set_tags")
+
+    def log_artifact(self, path: Path, artifact_path: str | None) -> None:
+        """Keep the path, made absolute, for the next report."""
+        with self._lock:
+            self._artifacts.append((str(path.absolute()), artifact_path))
+            self._mark()
+
+    def _keep(self, store: dict[str, Any], values: Mapping[str, Any], caller: str) -> None:
+        plain = {}
+        for key, value in values.items():
+            try:
+                plain[str(key)] = msgspec.json.decode(msgspec.json.encode(value, enc_hook=json_ready))
+            except (TypeError, ValueError, RecursionError) as error:
+                logger.error("%s: the value of %r was left out: %s", caller, key, error)
+        with self._lock:
+            store.update(plain)
+            self._mark()
+
+    def _mark(self) -> None:
+        if not self._dirty:
+            self._dirty = True
+            self._wake()
+
+    # --- sending --------------------------------------------------------------------------------------------------
+
+    def flush_due(self) -> float | None:
+        """Return in how many seconds the next flush is due, or None when there is nothing to send."""
+        if not self._dirty:
+            return None
+        return max(0.0, self._last_flush + FLUSH_INTERVAL - time.monotonic())
+
+    def flush(self) -> None:
+        """Send what has gathered, in the order in which it came."""
+        with self._send_lock:
+            with self._lock:
+                status, self._status = self._status, msgspec.UNSET
+                progress, self._progress = self._progress, None
+                metrics, self._metrics = self._metrics, []
+                params, tags, artifacts = dict(self._params), dict(self._tags), tuple(self._artifacts)
+                self._params.clear()
+                self._tags.clear()
+                self._artifacts.clear()
+                self._dirty = False
+                self._last_flush = time.monotonic()
+            if metrics or params or tags or artifacts:
+                self._send(Reported(tuple(metrics), params, tags, artifacts))
+            if status is not msgspec.UNSET:
+                self._send(StatusUpdated(msgspec.json.decode(status)))
+            if progress is not None:
+                self._send(_progressed(*progress))
+
+
+def _progressed(done: int, total: int | None, unit: str, started: float) -> Progressed:
+    elapsed = time.monotonic() - started
+    rate = done / elapsed if done and elapsed > 0 else None
+    left = (total - done) / rate if rate and total is not None else None
+    return Progressed(done, total, unit, rate, left)

@@ -1,0 +1,295 @@
+"""What the service and the worker say to each other: one frozen type a message, one terminal message a command.
+
+Messages travel as frames, four bytes of length (big-endian) and then MessagePack. Each side decodes into the union of what
+it may be told, so that anything else is an error at once and never a surprise later. No pickle: what crosses is data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from mistk_service.errors import Failure
+
+__all__ = [
+    "Done",
+    "Exit",
+    "Failed",
+    "FrameReader",
+    "FromWorker",
+    "LoadFailed",
+    "Loaded",
+    "Pause",
+    "PauseFailed",
+    "PauseOvertaken",
+    "PauseUnsupported",
+    "Paused",
+    "Progressed",
+    "Reported",
+    "Resume",
+    "ResumeFailed",
+    "ResumeUnsupported",
+    "Run",
+    "StatusUpdated",
+    "Stopped",
+    "StreamDone",
+    "StreamFailed",
+    "StreamPredict",
+    "ToWorker",
+    "Unsupported",
+    "decode_from_worker",
+    "decode_to_worker",
+    "frame",
+]
+
+
+class _Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    pass
+
+
+# --- from the service to the worker ------------------------------------------------------------------------------------
+
+
+class Run(_Message, frozen=True):
+    """Call a hook with positional arguments. Ends in Done, Failed, Unsupported or Stopped with the same id.
+
+    The arguments have no names because MISTK's models name them freely.
+    """
+
+    id: int
+    hook: str
+    arguments: tuple[Any, ...] = ()
+
+
+class StreamPredict(_Message, frozen=True):
+    """Predict for records, in base64 by identifier. Ends in StreamDone or StreamFailed with the same id."""
+
+    id: int
+    data: dict[str, str]
+    details: bool
+
+
+class Pause(_Message, frozen=True):
+    """Pause the activity ``id``. Ends in Paused, PauseOvertaken, PauseUnsupported or PauseFailed."""
+
+    id: int
+
+
+class Resume(_Message, frozen=True):
+    """Let the activity ``id`` go on, by the given hook. Answered only when that does not work."""
+
+    id: int
+    hook: str
+
+
+class Exit(_Message, frozen=True):
+    """End what runs at its next pause point, answer what has queued, call the given hook, and end the worker."""
+
+    hook: str
+
+
+ToWorker = Run | StreamPredict | Pause | Resume | Exit
+
+
+# --- from the worker to the service ------------------------------------------------------------------------------------
+
+
+class Loaded(_Message, frozen=True):
+    """The model is there and the worker takes work."""
+
+    model: str
+    hooks: tuple[str, ...]
+    max_batch_size: int
+
+
+class LoadFailed(_Message, frozen=True):
+    """The model cannot be had; the worker ends after this. ``error`` is the name of a ModelLoadError subclass."""
+
+    error: str
+    failure: Failure
+
+
+class Done(_Message, frozen=True):
+    """The hook returned."""
+
+    id: int
+
+
+class Failed(_Message, frozen=True):
+    """The hook raised."""
+
+    id: int
+    failure: Failure
+
+
+class Unsupported(_Message, frozen=True):
+    """The hook raised NotImplementedError."""
+
+    id: int
+    message: str
+
+
+class Stopped(_Message, frozen=True):
+    """The hook ended at a pause point, as it had been told to."""
+
+    id: int
+
+
+class StreamDone(_Message, frozen=True):
+    """The predictions of one request, as the JSON object of the answer."""
+
+    id: int
+    body: bytes
+
+
+class StreamFailed(_Message, frozen=True):
+    """One request failed; the others are not concerned."""
+
+    id: int
+    failure: Failure
+    unsupported: bool = False
+
+
+class Paused(_Message, frozen=True):
+    """The activity ``id`` stands still."""
+
+    id: int
+
+
+class PauseOvertaken(_Message, frozen=True):
+    """There was nothing left to pause."""
+
+    id: int
+
+
+class PauseUnsupported(_Message, frozen=True):
+    """The model does not pause; the activity goes on."""
+
+    id: int
+    message: str
+
+
+class PauseFailed(_Message, frozen=True):
+    """The model's own ``do_pause`` raised."""
+
+    id: int
+    failure: Failure
+
+
+class ResumeUnsupported(_Message, frozen=True):
+    """The model does not resume; the activity stays paused."""
+
+    id: int
+    message: str
+
+
+class ResumeFailed(_Message, frozen=True):
+    """The model's own resume hook raised."""
+
+    id: int
+    failure: Failure
+
+
+class StatusUpdated(_Message, frozen=True):
+    """What the model last gave to ``update_status``."""
+
+    payload: Any
+
+
+class Progressed(_Message, frozen=True):
+    """How far the activity has come; ``rate`` in units a second, ``left`` in seconds."""
+
+    done: int
+    total: int | None
+    unit: str
+    rate: float | None
+    left: float | None
+
+
+class Reported(_Message, frozen=True):
+    """What the model reported since the last such message, in order.
+
+    A metric is ``(key, value, step, timestamp in milliseconds)``, an artifact ``(path, artifact_path)``.
+    """
+
+    metrics: tuple[tuple[str, float, int | None, int], ...] = ()
+    params: dict[str, Any] = {}
+    tags: dict[str, Any] = {}
+    artifacts: tuple[tuple[str, str | None], ...] = ()
+
+
+FromWorker = (
+    Loaded
+    | LoadFailed
+    | Done
+    | Failed
+    | Unsupported
+    | Stopped
+    | StreamDone
+    | StreamFailed
+    | Paused
+    | PauseOvertaken
+    | PauseUnsupported
+    | PauseFailed
+    | ResumeUnsupported
+    | ResumeFailed
+    | StatusUpdated
+    | Progressed
+    | Reported
+)
+
+_encoder = msgspec.msgpack.Encoder()
+_from_worker = msgspec.msgpack.Decoder(FromWorker)
+_to_worker = msgspec.msgpack.Decoder(ToWorker)
+
+#: Bytes of the length that precedes every message.
+_HEADER = 4
+
+
+def frame(message: ToWorker | FromWorker) -> bytes:
+    """Return the message as a frame.
+
+    Raises:
+        TypeError: it holds something that MessagePack cannot express.
+        UnicodeEncodeError: it holds text that is no Unicode, such as a lone surrogate.
+    """
+    buffer = bytearray(_HEADER)
+    _encoder.encode_into(message, buffer, _HEADER)
+    buffer[:_HEADER] = (len(buffer) - _HEADER).to_bytes(_HEADER, "big")
+    return bytes(buffer)
+
+
+def decode_to_worker(body: bytes) -> ToWorker:
+    """Decode what the service said."""
+    message: ToWorker = _to_worker.decode(body)
+    return message
+
+
+def decode_from_worker(body: bytes) -> FromWorker:
+    """Decode what the worker said."""
+    message: FromWorker = _from_worker.decode(body)
+    return message
+
+
+class FrameReader:
+    """Cuts a stream of bytes into the bodies of its frames."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Take what arrived and yield every body that is whole."""
+        self._buffer += data
+        position = 0
+        try:
+            while len(self._buffer) - position >= _HEADER:
+                start = position + _HEADER
+                end = start + int.from_bytes(self._buffer[position:start], "big")
+                if len(self._buffer) < end:
+                    break
+                position = end
+                yield bytes(self._buffer[start:end])
+        finally:
+            del self._buffer[:position]

@@ -1,0 +1,260 @@
+"""The service's side of the socket: a worker that can be told things, waited for, and killed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+from abc import ABC, abstractmethod
+from collections import deque
+from typing import IO, Protocol
+
+from mistk_service.errors import Failure
+from mistk_service.worker.messages import FrameReader, FromWorker, ToWorker, decode_from_worker, frame
+
+__all__ = ["ProcessWorker", "ThreadWorker", "Worker", "WorkerListener"]
+
+logger = logging.getLogger(__name__)
+
+#: How many of the last lines that a worker printed are kept, and how many characters of each.
+_LINES_KEPT, _LINE_LENGTH = 50, 500
+
+#: Seconds to wait, once the process has ended, for what it had said and printed before. A process that the model left behind
+#: may hold both open for ever.
+_DRAIN = 0.3
+
+
+class WorkerListener(Protocol):
+    """Who is told what a worker says. Called on the event loop."""
+
+    def on_message(self, worker: Worker, message: FromWorker) -> None:
+        """Take a message."""
+
+    def on_exit(self, worker: Worker, failure: Failure) -> None:
+        """Take the end of the worker, told or not; ``failure`` says how it ended. The last call for this worker."""
+
+
+class Worker(ABC):
+    """A worker and the channel to it. Lives on one event loop and is used from there only.
+
+    The order of calls is ``start``, any ``send``, and at the end an Exit message or ``kill``, then ``wait_exited``.
+    """
+
+    def __init__(self, reference: str, listener: WorkerListener) -> None:
+        self.reference = reference
+        self._listener = listener
+        self._transport: asyncio.Transport | None = None
+        self._eof = asyncio.Event()
+        self._exited = asyncio.Event()
+
+    async def start(self) -> None:
+        """Start the worker. Whether the model can be loaded is told later, by a message."""
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        loop = asyncio.get_running_loop()
+        # First, so that a worker whose start is cancelled half-way can still be killed and waited for.
+        self._launch(theirs, loop)
+        self._transport, _ = await loop.create_connection(lambda: _Channel(self), sock=ours)
+
+    def send(self, message: ToWorker) -> None:
+        """Send a message; never blocks. What is sent to a worker that has ended is lost, as its end is told anyway.
+
+        Raises:
+            UnicodeEncodeError: a text in it is no Unicode.
+        """
+        data = frame(message)
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, or None for a worker that is no process."""
+        return None
+
+    @property
+    def exited(self) -> bool:
+        """Whether the worker has ended."""
+        return self._exited.is_set()
+
+    async def wait_exited(self) -> None:
+        """Wait for the end, which the listener has been told of when this returns."""
+        await self._exited.wait()
+
+    @abstractmethod
+    def kill(self) -> None:
+        """End the worker at once, whatever it is doing."""
+
+    @abstractmethod
+    def _launch(self, theirs: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        """Start what serves the other end of the socket."""
+
+    def _has_exited(self, failure: Failure) -> None:
+        if self._exited.is_set():
+            return
+        if self._transport is not None:
+            self._transport.close()
+        self._exited.set()
+        self._listener.on_exit(self, failure)
+
+
+class _Channel(asyncio.Protocol):
+    """Turns what arrives into messages."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._reader = FrameReader()
+
+    def data_received(self, data: bytes) -> None:
+        worker = self._worker
+        for body in self._reader.feed(data):
+            worker._listener.on_message(worker, decode_from_worker(body))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._worker._eof.set()
+
+
+class ProcessWorker(Worker):
+    """A worker in a process of its own, in a session of its own, which ends together with the service."""
+
+    def __init__(self, reference: str, listener: WorkerListener, *, log_level: str = "INFO") -> None:
+        super().__init__(reference, listener)
+        self._log_level = log_level
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lifeline: int | None = None
+        self._output_ended = asyncio.Event()
+        self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
+
+    @property
+    def pid(self) -> int | None:
+        """The process id."""
+        return self._process.pid if self._process else None
+
+    def kill(self) -> None:
+        """Kill the process and what it started."""
+        if self._process is not None and not self.exited:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _launch(self, theirs: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        lifeline_reader, self._lifeline = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-u", "-m", "mistk_service.worker.child"),
+                    *("--socket", str(theirs.fileno()), "--lifeline", str(lifeline_reader)),
+                    *("--log-level", self._log_level, self.reference),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(theirs.fileno(), lifeline_reader),
+                start_new_session=True,
+            )
+        finally:
+            theirs.close()
+            os.close(lifeline_reader)
+        assert self._process.stdout is not None
+        pid = self._process.pid
+        _thread(f"mistk-output-{pid}", self._copy_output, self._process.stdout, loop)
+        _thread(f"mistk-wait-{pid}", self._wait_for_end, self._process, loop)
+
+    def _copy_output(self, pipe: IO[bytes], loop: asyncio.AbstractEventLoop) -> None:
+        """On a thread: pass on what the worker prints, and remember the last lines.
+
+        A thread and not the event loop, since whoever reads our own output may be slow.
+        """
+        with pipe:
+            while line := pipe.readline(64 * 1024):
+                self._lines.append(line.decode("utf-8", "replace").rstrip("\r\n")[:_LINE_LENGTH])
+                with contextlib.suppress(OSError, ValueError):
+                    sys.stderr.buffer.write(line)
+                    sys.stderr.buffer.flush()
+        _tell(loop, self._output_ended.set)
+
+    def _wait_for_end(self, process: subprocess.Popen[bytes], loop: asyncio.AbstractEventLoop) -> None:
+        """On a thread: wait for the process, which the end of the channel does not tell of while a grandchild holds it."""
+        code = process.wait()
+        _tell(loop, lambda: loop.create_task(self._after_end(code)))
+
+    async def _after_end(self, code: int) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN):
+                await self._eof.wait()
+                await self._output_ended.wait()
+        # Whatever the model had started and left behind goes too.
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
+        self._has_exited(Failure("WorkerDied", _describe_exit(code), None, tuple(self._lines)))
+
+
+class ThreadWorker(Worker):
+    """A worker in a thread of the service, for debugging: breakpoints work, and nothing protects the service.
+
+    A thread cannot be killed: :meth:`kill` abandons it, and it goes on until its next pause point.
+    """
+
+    def __init__(self, reference: str, listener: WorkerListener) -> None:
+        super().__init__(reference, listener)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def kill(self) -> None:
+        """Abandon the thread."""
+        if not self.exited:
+            logger.warning("A worker thread cannot be killed; it is left to itself.")
+            self._has_exited(Failure("WorkerDied", "The worker thread did not end in time and was abandoned."))
+
+    def _launch(self, theirs: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        _thread("mistk-worker", self._serve, theirs, loop)
+
+    def _serve(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        # Late: it brings the loader and the model's base class, which only this kind of worker needs in the service.
+        from mistk_service.worker.child import serve_model
+
+        failure = Failure("WorkerDied", "The worker thread ended.")
+        try:
+            serve_model(sock, self.reference, on_orphaned=lambda: None)
+        except BaseException as error:  # noqa: BLE001 - SystemExit too: a model that exits ends its worker
+            text = "".join(traceback.format_exception(error))
+            failure = Failure("WorkerDied", f"The worker thread ended with {type(error).__name__}: {error}", text)
+        finally:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_WR)
+        _tell(loop, lambda: loop.create_task(self._after_end(failure)))
+
+    async def _after_end(self, failure: Failure) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN):
+                await self._eof.wait()
+        self._has_exited(failure)
+
+
+def _thread(name: str, target: object, *args: object) -> None:
+    threading.Thread(target=target, args=args, name=name, daemon=True).start()  # type: ignore[arg-type]
+
+
+def _tell(loop: asyncio.AbstractEventLoop, callback: object) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is interested any more
+        loop.call_soon_threadsafe(callback)  # type: ignore[arg-type]
+
+
+def _describe_exit(code: int) -> str:
+    """Return in words how a process ended; negative codes are signals."""
+    if code >= 0:
+        return f"The worker process ended with exit code {code}."
+    number = -code
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = "unknown"
+    meaning = signal.strsignal(number) or ""
+    hint = " Often that is the system's answer to a lack of memory." if number == signal.SIGKILL else ""
+    return f"The worker process was ended by signal {number} ({name}: {meaning.lower()}).{hint}"

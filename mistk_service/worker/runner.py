@@ -1,0 +1,274 @@
+"""Runs the hooks of one model: one activity at a time on the main thread, with a gate at which it can pause and stop.
+
+Two threads meet here. The main thread sits in :meth:`Runner.run`, takes tasks from the queue and calls hooks. The control
+thread hands in what the service says; it never waits for the main thread, and runs only the hooks that have to run beside an
+activity: ``do_pause``, ``do_resume_*``, and ``do_save_model`` where a model pauses in its own way.
+
+While the main thread waits at the gate it takes further tasks (saveModel), so these too run on it, between two steps.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mistk_service.model import AbstractModel, StopActivity
+from mistk_service.schemas import MistkDataset
+from mistk_service.worker.batching import StreamPredictor, failure_from
+from mistk_service.worker.context import WorkerContext
+from mistk_service.worker.messages import (
+    Done,
+    Exit,
+    Failed,
+    FromWorker,
+    Loaded,
+    Pause,
+    Paused,
+    PauseFailed,
+    PauseOvertaken,
+    PauseUnsupported,
+    Resume,
+    ResumeFailed,
+    ResumeUnsupported,
+    Run,
+    Stopped,
+    StreamPredict,
+    ToWorker,
+    Unsupported,
+)
+
+__all__ = ["Runner", "supported_hooks"]
+
+logger = logging.getLogger(__name__)
+
+#: Hooks that do nothing unless a model overrides them, or that work as they stand.
+_ALWAYS_THERE = frozenset(
+    {
+        "do_initialize",
+        "do_build_model",
+        "do_pause",
+        "do_resume_training",
+        "do_resume_predict",
+        "do_reset",
+        "do_terminate",
+    }
+)
+
+
+def supported_hooks(model_class: type[AbstractModel]) -> tuple[str, ...]:
+    """Return the hooks that a model class has, its own and those that always work."""
+    return tuple(
+        name
+        for name in dir(AbstractModel)
+        if name.startswith("do_")
+        and (name in _ALWAYS_THERE or getattr(model_class, name) is not getattr(AbstractModel, name))
+    )
+
+
+class Runner:
+    """See the module. ``send`` delivers a message to the service, from any thread; ``wake`` stirs the control thread."""
+
+    def __init__(self, send: Callable[[FromWorker], None], wake: Callable[[], None]) -> None:
+        self._send = send
+        self.context = WorkerContext(send, self._wait_at_gate, self._set_pause, wake)
+        self._model: AbstractModel | None = None
+        self._streams: StreamPredictor | None = None
+        self._changed = threading.Condition()
+        self._tasks: deque[Run | StreamPredict] = deque()
+        self._activity: Run | None = None
+        self._pause_wanted = False
+        #: How many pauses were asked for; tells one from the next.
+        self._pauses = 0
+        self._paused_in_own_way = False
+        self._exit: Exit | None = None
+
+    # --- the main thread ------------------------------------------------------------------------------------------
+
+    def run(self, model: AbstractModel) -> None:
+        """Work until told to exit."""
+        model._mistk_context = self.context
+        self._streams = StreamPredictor(model)
+        self._model = model
+        hooks = supported_hooks(type(model))
+        self._send(Loaded(type(model).__name__, hooks, self._streams.max_batch_size))
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._tasks or self._exit)
+                if not self._tasks:
+                    break
+                task = self._tasks.popleft()
+            if isinstance(task, StreamPredict):
+                self._predict(task, self._streams)
+            else:
+                self._run_activity(task)
+        assert self._exit is not None
+        self._run_last_hook(self._exit.hook)
+
+    def _run_activity(self, task: Run) -> None:
+        with self._changed:
+            self._activity = task
+            self._pause_wanted = self._paused_in_own_way = False
+            self._update_interrupted()
+        answer = self._call(task)
+        with self._changed:
+            self._activity = None
+            self._pause_wanted = self._paused_in_own_way = False
+        self._answer(answer)
+
+    def _call(self, task: Run) -> FromWorker:
+        """Call the hook and return how it ended."""
+        try:
+            self._hook(task.hook)(*_arguments(task))
+        except StopActivity:
+            return Stopped(task.id)
+        except NotImplementedError as error:
+            return Unsupported(task.id, str(error))
+        except Exception as error:  # noqa: BLE001 - the hook is the author's; what it raises is the answer
+            logger.error("%s raised %s: %s", task.hook, type(error).__name__, error)
+            return Failed(task.id, failure_from(error))
+        return Done(task.id)
+
+    def _answer(self, message: FromWorker) -> None:
+        """Send the end of an activity, after everything that the activity reported."""
+        self.context.flush()
+        self._send(message)
+
+    def _predict(self, first: StreamPredict, streams: StreamPredictor) -> None:
+        batch = [first]
+        with self._changed:
+            while self._tasks:
+                candidate = self._tasks[0]
+                if not isinstance(candidate, StreamPredict) or not streams.mergeable(batch, candidate):
+                    break
+                batch.append(candidate)
+                self._tasks.popleft()
+        for answer in streams.predict(batch):
+            self._send(answer)
+
+    def _run_last_hook(self, name: str) -> None:
+        try:
+            self._hook(name)()
+        except (NotImplementedError, StopActivity):
+            pass
+        except Exception:
+            logger.exception("%s raised; the worker ends all the same.", name)
+        self.context.flush()
+
+    def _wait_at_gate(self) -> None:
+        """Block while a pause is wanted, running what else comes; raise StopActivity when told to stop.
+
+        Called at a pause point, by whichever thread of the model is there.
+        """
+        announced: int | None = None
+        while True:
+            with self._changed:
+                if self._exit:
+                    raise StopActivity("The container asked this activity to end.")
+                if not self._pause_wanted or self._activity is None:
+                    return
+                if announced == self._pauses:
+                    task = self._next_nested_task()
+                    if task is None:
+                        self._changed.wait()
+                        continue
+                else:
+                    # Also where a resume and another pause came so fast that this thread never saw the gate open.
+                    task, announced = None, self._pauses
+                activity = self._activity
+            self._answer(self._call(task) if task else Paused(activity.id))
+
+    def _next_nested_task(self) -> Run | None:
+        """Return a task that may run while the activity is paused, off the queue."""
+        if self._tasks and isinstance(self._tasks[0], Run):
+            task = self._tasks.popleft()
+            assert isinstance(task, Run)
+            return task
+        return None
+
+    def _hook(self, name: str) -> Callable[..., Any]:
+        hook: Callable[..., Any] = getattr(self._model, name)
+        return hook
+
+    # --- the control thread ---------------------------------------------------------------------------------------
+
+    def tell(self, message: ToWorker) -> None:
+        """Take what the service says."""
+        if isinstance(message, Run) and self._paused_in_own_way:
+            # The main thread is inside the paused activity and passes no gate of ours.
+            self._answer(self._call(message))
+        elif isinstance(message, Run | StreamPredict):
+            with self._changed:
+                self._tasks.append(message)
+                self._changed.notify_all()
+        elif isinstance(message, Pause):
+            self._pause(message)
+        elif isinstance(message, Resume):
+            self._resume(message)
+        else:
+            self._end(message)
+
+    def _pause(self, message: Pause) -> None:
+        if not self._runs(message.id):
+            self._send(PauseOvertaken(message.id))
+            return
+        try:
+            self._hook("do_pause")()
+        except NotImplementedError as error:
+            self._send(PauseUnsupported(message.id, str(error)))
+        except Exception as error:  # noqa: BLE001 - the hook is the author's; what it raises is the answer
+            self._send(PauseFailed(message.id, failure_from(error)))
+        else:
+            self._acknowledge_pause(message.id)
+
+    def _acknowledge_pause(self, activity_id: int) -> None:
+        """Report a pause that the model made in its own way; one that waits for the gate is reported there."""
+        with self._changed:
+            if self._pause_wanted:
+                return
+            running = self._activity is not None and self._activity.id == activity_id
+            self._paused_in_own_way = running
+        self.context.flush()
+        self._send(Paused(activity_id) if running else PauseOvertaken(activity_id))
+
+    def _resume(self, message: Resume) -> None:
+        was_own = self._paused_in_own_way
+        self._paused_in_own_way = False
+        try:
+            self._hook(message.hook)()
+        except NotImplementedError as error:
+            self._paused_in_own_way = was_own
+            self._send(ResumeUnsupported(message.id, str(error)))
+        except Exception as error:  # noqa: BLE001 - the hook is the author's; what it raises is the answer
+            self._send(ResumeFailed(message.id, failure_from(error)))
+
+    def _end(self, message: Exit) -> None:
+        with self._changed:
+            self._exit = message
+            self._update_interrupted()
+            self._changed.notify_all()
+
+    def _set_pause(self, wanted: bool) -> None:
+        with self._changed:
+            # A pause that comes when its activity has just ended must not stop the next one.
+            self._pause_wanted = wanted and self._activity is not None
+            self._pauses += wanted
+            self._update_interrupted()
+            self._changed.notify_all()
+
+    def _runs(self, activity_id: int) -> bool:
+        with self._changed:
+            return self._activity is not None and self._activity.id == activity_id
+
+    def _update_interrupted(self) -> None:
+        self.context.interrupted = self._pause_wanted or self._exit is not None
+
+
+def _arguments(task: Run) -> tuple[Any, ...]:
+    """Return the hook's arguments, with datasets as typed objects."""
+    if task.hook != "do_load_data":
+        return task.arguments
+    datasets: Mapping[str, Any] = task.arguments[0]
+    return ({key: MistkDataset.from_wire(wire) for key, wire in datasets.items()},)

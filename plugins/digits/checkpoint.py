@@ -1,0 +1,140 @@
+"""A training as one file: an npz archive of the arrays, with the rest as JSON text among them.
+
+There is no pickle in it, so loading one runs no code.
+
+One file and not two, so that replacing it is one act and weights never meet the counters of another moment.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import BadCheckpoint, BadHyperparameters
+from .files import write_atomically
+from .hyperparameters import Hyperparameters
+from .network import Parameters
+from .trainer import Trainer
+
+__all__ = ["FILE_NAME", "Checkpoint", "load_checkpoint", "save_checkpoint"]
+
+FILE_NAME = "digits.npz"
+_FORMAT = "digits-checkpoint"
+#: Raised when a reader of the old version would misread a file of the new one.
+_VERSION = 1
+_VELOCITY = "velocity_"
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What is saved.
+
+    Attributes:
+        trainer: the network and the state of its training.
+        settings: the hyperparameters it is trained with.
+        trained_on: the fingerprint of the training set, None before the first training.
+        results: figures for the status, such as the last loss.
+    """
+
+    trainer: Trainer
+    settings: Hyperparameters
+    trained_on: str | None
+    results: Mapping[str, float]
+
+
+def save_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> Path:
+    """Write the file ``digits.npz`` to ``folder``, in the place of an older one.
+
+    Raises:
+        CannotWrite: the folder cannot be made or written to.
+    """
+    trainer = checkpoint.trainer
+    header = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "hyperparameters": checkpoint.settings.to_dict(),
+        "trainer": trainer.state(),
+        "trained_on": checkpoint.trained_on,
+        "results": dict(checkpoint.results),
+    }
+    arrays: dict[str, Any] = {"header": np.array(json.dumps(header)), "order": trainer.order}
+    for name in Parameters.names():
+        arrays[name] = getattr(trainer.parameters, name)
+        arrays[_VELOCITY + name] = getattr(trainer.velocity, name)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return write_atomically(folder, FILE_NAME, buffer.getvalue())
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read what ``save_checkpoint`` wrote.
+
+    Args:
+        path: the folder, or the file itself.
+
+    Raises:
+        BadCheckpoint: there is none, or it is damaged, of something else, or of a later version of this model.
+    """
+    path = Path(path)
+    file = path / FILE_NAME if path.is_dir() else path
+    arrays = _read_arrays(file)
+    try:
+        header = json.loads(str(arrays["header"][()]))
+        if header["format"] != _FORMAT:
+            raise ValueError(f"it says that it is {header['format']!r}")
+        if header["version"] > _VERSION:
+            raise ValueError(f"it is of version {header['version']}, and this model reads up to {_VERSION}")
+        settings = Hyperparameters().updated(header["hyperparameters"])
+        trainer = _trainer(arrays, header["trainer"], settings.hidden)
+        return Checkpoint(trainer, settings, header["trained_on"], dict(header["results"]))
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, BadHyperparameters) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
+        raise BadCheckpoint(f"{str(file)!r} is no checkpoint of the digits model: {reason}.") from error
+
+
+def _read_arrays(file: Path) -> dict[str, npt.NDArray[Any]]:
+    try:
+        with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError as error:
+        raise BadCheckpoint(
+            f"There is no checkpoint at {str(file)!r}. Expected a folder that saveModel wrote, with {FILE_NAME} in it."
+        ) from error
+    except OSError as error:
+        raise BadCheckpoint(f"The checkpoint {str(file)!r} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise BadCheckpoint(
+            f"{str(file)!r} is no checkpoint of the digits model, or it is damaged: {error}."
+        ) from error
+
+
+def _trainer(arrays: Mapping[str, npt.NDArray[Any]], state: dict[str, Any], hidden: int) -> Trainer:
+    parameters, velocity = (
+        Parameters(
+            *(
+                _array(arrays, prefix + name, shape)
+                for name, shape in zip(Parameters.names(), Parameters.shapes(hidden), strict=True)
+            )
+        )
+        for prefix in ("", _VELOCITY)
+    )
+    trainer = Trainer(parameters, velocity, np.random.Generator(np.random.PCG64(0)))
+    trainer.restore(state, arrays["order"].astype(np.int64, casting="safe"))
+    return trainer
+
+
+def _array(arrays: Mapping[str, npt.NDArray[Any]], name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    array = arrays[name]
+    if array.shape != shape or array.dtype != np.float64:
+        raise ValueError(f"{name} is {array.dtype} of shape {array.shape}, and not float64 of shape {shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} has values that are no finite numbers")
+    return array

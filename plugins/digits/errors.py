@@ -1,0 +1,69 @@
+"""What can go wrong in this model, each with a message for the person who has to act on it.
+
+::
+
+    MistkError
+    └── DigitsError
+        ├── BadHyperparameters   a name or a value given at initialize
+        ├── UnreadableData       a dataset that cannot be read, or does not hold digits
+        ├── NotReady             an operation that needs another one first
+        ├── TrainingDiverged     the loss is no finite number any more
+        ├── BadCheckpoint        a checkpoint that is missing, damaged or of something else
+        ├── CannotWrite          a folder that cannot be made or written to
+        └── BadRecord            a record of a stream prediction
+"""
+
+from __future__ import annotations
+
+from mistk_service import MistkError
+
+__all__ = [
+    "BadCheckpoint",
+    "BadHyperparameters",
+    "BadRecord",
+    "CannotWrite",
+    "DigitsError",
+    "NotReady",
+    "TrainingDiverged",
+    "UnreadableData",
+]
+
+
+class DigitsError(MistkError):
+    """The root of this model's errors."""
+
+
+class BadHyperparameters(DigitsError):
+    """A hyperparameter is unknown or has a value that it cannot have."""
+
+
+class UnreadableData(DigitsError):
+    """A dataset cannot be read, or it holds something else than digits."""
+
+
+class NotReady(DigitsError):
+    """The operation needs data or a result that is not there yet."""
+
+
+class TrainingDiverged(DigitsError):
+    """The loss has become infinite or undefined."""
+
+
+class BadCheckpoint(DigitsError):
+    """A checkpoint is missing, damaged, or does not fit."""
+
+
+class CannotWrite(DigitsError):
+    """A result cannot be written where it was asked for."""
+
+
+class BadRecord(DigitsError):
+    """A record of a stream prediction is no image.
+
+    Attributes:
+        identifier: the identifier of the record in the request.
+    """
+
+    def __init__(self, message: str, *, identifier: str) -> None:
+        super().__init__(message)
+        self.identifier = identifier

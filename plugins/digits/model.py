@@ -1,0 +1,222 @@
+"""The model as its container sees it: every hook in a few lines, the work in the modules beside it."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mistk_service import AbstractModel, MistkDataset
+
+from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .errors import BadCheckpoint, NotReady, UnreadableData
+from .hyperparameters import Hyperparameters
+from .images import CLASSES, Images
+from .network import probabilities
+from .predictions import Predictions, explanation, save_predictions
+from .reader import read_images
+from .records import decode_records
+from .trainer import EpochResult, Trainer
+
+__all__ = ["Digits"]
+
+#: Images that predict computes between two pause points.
+_CHUNK = 64
+
+
+class Digits(AbstractModel):
+    """Recognises handwritten digits in 8 x 8 pixels with a small perceptron.
+
+    Training goes on exactly where it was interrupted: paused, or saved while paused and rebuilt in another process.
+    """
+
+    max_batch_size: ClassVar[int] = 64
+
+    def __init__(self) -> None:
+        self._given: dict[str, Any] = {}
+        self._settings = Hyperparameters()
+        self._images: dict[str, Images] = {}
+        self._trainer: Trainer | None = None
+        self._trained_on: str | None = None
+        self._results: dict[str, float] = {}
+        #: Of this network on this test set; None as soon as one of them is another.
+        self._test_accuracy: float | None = None
+        self._predictions: Predictions | None = None
+
+    # --- hooks ------------------------------------------------------------------------------------------------------
+
+    def do_initialize(self, objectives: list[str], props: dict[str, Any], hparams: dict[str, Any]) -> None:  # noqa: ARG002
+        """Take the hyperparameters; see :class:`Hyperparameters`. Properties are not used.
+
+        Raises:
+            BadHyperparameters: a name is unknown or a value out of bounds.
+            NotImplementedError: an objective is generation.
+        """
+        if "generation" in objectives:
+            raise NotImplementedError("This model recognises digits, it does not generate any: leave out generation.")
+        self._settings = Hyperparameters().updated(hparams)
+        self._given = dict(hparams)
+
+    def do_load_data(self, dataset_map: dict[str, MistkDataset]) -> None:
+        """Read the datasets ``train`` and ``test``; one that is not named stays as it is.
+
+        Raises:
+            UnreadableData: one cannot be read, is of another kind, or ``train`` has no labels.
+        """
+        loaded = {role: self._read(role, dataset) for role, dataset in dataset_map.items()}
+        self._images |= loaded
+        if "test" in loaded:
+            self._test_accuracy = None
+        self._show()
+
+    def do_build_model(self, path: str | None = None) -> None:
+        """Make an untrained network, or take the one in the folder ``path`` with the state of its training.
+
+        What ``initialize`` said stands above what the checkpoint says, but for the size of the network and the seed.
+
+        Raises:
+            BadCheckpoint: there is none at ``path``, or it does not fit what ``initialize`` said.
+        """
+        if path:
+            self._take(load_checkpoint(path), path)
+        else:
+            self._trainer, self._trained_on, self._results = Trainer.new(self._settings), None, {}
+        self._predictions, self._test_accuracy = None, None
+        self.report_params(self._settings.to_dict())
+        self._show()
+
+    def do_train(self) -> None:
+        """Train for ``epochs`` epochs, or finish the training that was interrupted.
+
+        Raises:
+            NotReady: there is no dataset ``train``.
+            TrainingDiverged: the loss is no finite number any more.
+        """
+        trainer, images = self._built(), self._loaded("train")
+        if (labels := images.labels) is None:
+            raise NotReady("The training images have no labels.")
+        fingerprint = images.fingerprint()
+        epochs = trainer.begin(self._settings.epochs, same_data=fingerprint == self._trained_on)
+        self._trained_on = fingerprint
+        for _ in self.steps(epochs, "epochs"):
+            trainer.open_epoch(len(images))
+            while trainer.in_epoch:
+                # An epoch may be long: whoever asks for a pause should wait for a batch and no more.
+                self.pause_point()
+                trainer.step(images, labels, self._settings)
+            self._report(trainer.close_epoch())
+
+    def do_save_model(self, path: str) -> None:
+        """Write the network and the state of its training to the folder ``path``, as one file.
+
+        Raises:
+            CannotWrite: the folder cannot be made or written to.
+        """
+        save_checkpoint(path, Checkpoint(self._built(), self._settings, self._trained_on, self._results))
+
+    def do_predict(self) -> None:
+        """Classify the dataset ``test``; with labels, report the accuracy.
+
+        Raises:
+            NotReady: there is no dataset ``test``.
+        """
+        parameters, images = self._built().parameters, self._loaded("test")
+        found = np.empty((len(images), CLASSES))
+        for start in self.steps(range(0, len(images), _CHUNK), "batches"):
+            chunk = slice(start, start + _CHUNK)
+            found[chunk] = probabilities(parameters, images.pixels[chunk])
+        self._predictions = Predictions(images.ids, found)
+        if images.labels is not None:
+            self._test_accuracy = self._predictions.accuracy(images.labels)
+            self.report_metrics({"test_accuracy": self._test_accuracy}, step=self._built().epoch)
+        self._show()
+
+    def do_save_predictions(self, dataPath: str) -> None:  # noqa: N803 - MISTK's name
+        """Write the last predictions to ``predictions.csv`` in the folder ``dataPath``.
+
+        Raises:
+            NotReady: nothing was predicted since the model was built.
+            CannotWrite: the folder cannot be made or written to.
+        """
+        if self._predictions is None:
+            raise NotReady("There are no predictions to save: call predict first.")
+        save_predictions(dataPath, self._predictions)
+
+    def do_stream_predict(self, data_map: dict[str, str], details: bool = False) -> dict[str, Any]:
+        """Classify images that came with the request, all in one go.
+
+        Args:
+            data_map: identifier → 64 float32 numbers, little-endian, row by row, 0..16, in base64.
+            details: whether to add ``probabilities``, a list by digit, and ``explanation``, a text in Markdown.
+
+        Returns:
+            identifier → ``{"label": digit, "confidence": probability}``.
+
+        Raises:
+            BadRecord: a record is no image.
+        """
+        pixels = decode_records(data_map)
+        found = probabilities(self._built().parameters, pixels)
+        answers = Predictions(tuple(data_map), found).answers()
+        if details:
+            for answer, image, row in zip(answers.values(), pixels, found, strict=True):
+                answer["probabilities"] = row.round(6).tolist()
+                answer["explanation"] = explanation(image, row)
+        return answers
+
+    # --- what they share --------------------------------------------------------------------------------------------
+
+    def _read(self, role: str, dataset: MistkDataset) -> Images:
+        if role not in {"train", "test"}:
+            raise UnreadableData(f"This model has no use for a dataset {role!r}; it takes train and test.")
+        if not dataset.data_path:
+            raise UnreadableData(f"The dataset {role!r} has no dataPath.")
+        images = read_images(dataset.data_path, role=role, file_format=dataset.format)
+        if role == "train" and images.labels is None:
+            raise UnreadableData(
+                f"{dataset.data_path!r} has no labels, and without them there is nothing to learn from."
+            )
+        return images
+
+    def _take(self, checkpoint: Checkpoint, path: str) -> None:
+        settings = checkpoint.settings.updated(self._given)
+        for name in ("hidden", "seed"):
+            saved, asked = getattr(checkpoint.settings, name), getattr(settings, name)
+            if saved != asked:
+                raise BadCheckpoint(
+                    f"The checkpoint at {path!r} was made with {name}={saved}, which cannot become {asked}: "
+                    f"leave {name} out of the hyperparameters, or build without a checkpoint."
+                )
+        self._settings, self._trainer = settings, checkpoint.trainer
+        self._trained_on, self._results = checkpoint.trained_on, dict(checkpoint.results)
+        if "epochs" in self._given:
+            self._trainer.extend(settings.epochs)
+
+    def _built(self) -> Trainer:
+        if self._trainer is None:
+            raise NotReady("There is no network yet: call buildModel first.")
+        return self._trainer
+
+    def _loaded(self, role: str) -> Images:
+        if role not in self._images:
+            raise NotReady(f"There is no dataset {role!r} yet: call loadData with it first.")
+        return self._images[role]
+
+    def _report(self, result: EpochResult) -> None:
+        self.report_metrics({"loss": result.loss, "accuracy": result.accuracy}, step=result.epoch)
+        self._results = {"train_loss": result.loss, "train_accuracy": result.accuracy}
+        self._test_accuracy = None
+        self._show()
+
+    def _show(self) -> None:
+        status: dict[str, Any] = {"images": {role: len(images) for role, images in self._images.items()}}
+        if self._trainer is not None:
+            status |= {
+                "weights": self._trainer.parameters.count,
+                "epoch": self._trainer.epoch,
+                "epochs": self._trainer.run_stop,
+            }
+        status |= self._results
+        if self._test_accuracy is not None:
+            status["test_accuracy"] = self._test_accuracy
+        self.update_status(status)

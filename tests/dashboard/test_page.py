@@ -1,0 +1,346 @@
+"""The page in a real browser, against a status stream that the tests write."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+from selenium.common import TimeoutException
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
+
+pytestmark = [pytest.mark.browser, pytest.mark.serial]
+
+#: Seconds after which what has not appeared will not.
+PATIENCE = 20
+
+
+def text(page: Chrome, identifier: str) -> str:
+    """The text of an element, whether it is in sight or not."""
+    return page.find_element(By.ID, identifier).get_property("textContent")
+
+
+def seen(page: Chrome, identifier: str) -> bool:
+    return page.find_element(By.ID, identifier).is_displayed()
+
+
+def await_text(page: Chrome, identifier: str, expected: str) -> None:
+    """Wait until the element says what is expected; the assertion shows what it says instead."""
+    with contextlib.suppress(TimeoutException):
+        WebDriverWait(page, PATIENCE, 0.02).until(lambda _: text(page, identifier) == expected)
+    assert text(page, identifier) == expected
+
+
+def await_true(page: Chrome, condition: Any) -> None:
+    WebDriverWait(page, PATIENCE, 0.02).until(lambda _: condition())
+
+
+def await_version(page: Chrome, version: int) -> None:
+    """Wait until a version is drawn."""
+    await_true(page, lambda: text(page, "updated").startswith(f"Version {version},"))
+
+
+def rows(page: Chrome, identifier: str) -> list[str]:
+    return page.execute_script(
+        "return [...document.getElementById(arguments[0]).children].map(e => e.textContent)", identifier
+    )
+
+
+def curve(page: Chrome, path: str) -> str:
+    return page.execute_script("return document.querySelector(arguments[0]).getAttribute('d')", f"#metrics .{path}")
+
+
+def points(drawing: str) -> list[tuple[float, float]]:
+    pairs = drawing.replace("M", "L").strip("L").split("L")
+    return [(float(x), float(y)) for x, y in (pair.split() for pair in pairs if pair)]
+
+
+def test_the_first_status_fills_the_page(page, service) -> None:
+    service.send(1, "started", possible=["initialize", "reset", "shutdown"])
+    await_text(page, "state", "started")
+    assert text(page, "connection") == "Live"
+    assert text(page, "name") == "Digits"
+    assert text(page, "reference") == "shop/digits.py:Digits"
+    assert page.title == "started · Digits"
+    assert rows(page, "possible") == ["initialize", "reset", "shutdown"]
+    assert text(page, "activity") == "Nothing runs."
+    assert not seen(page, "progress")
+    assert not seen(page, "error")
+    assert not seen(page, "metrics-card")
+    assert not seen(page, "notice")
+
+
+@pytest.mark.parametrize(
+    ("state", "shown", "tone"),
+    [
+        ("ready", "ready", "good"),
+        ("loading_data", "loading data", "busy"),
+        ("paused", "paused", "wait"),
+        ("failed", "failed", "bad"),
+        ("initialized", "initialized", "idle"),
+    ],
+)
+def test_a_state_has_a_colour_and_a_text(page, service, state: str, shown: str, tone: str) -> None:
+    service.send(1, state)
+    await_text(page, "state", shown)
+    assert page.find_element(By.ID, "badge").get_attribute("data-tone") == tone
+
+
+def test_progress_is_a_bar_with_its_figures(page, service) -> None:
+    activity = {"operation": "train", "startedAt": "2026-01-02T03:04:00.000Z"}
+    progress = {"done": 3, "total": 20, "unit": "epochs", "rate": 1.5123, "timeLeft": 131.3}
+    service.send(2, "training", activity=activity, progress=progress)
+    await_text(page, "progress-text", "3 of 20 epochs · 15 % · 1.512 epochs/s · 2 min 11 s left")
+    assert text(page, "activity").startswith("train, since ")
+    bar = page.find_element(By.ID, "bar")
+    assert bar.is_displayed()
+    assert (bar.get_property("value"), bar.get_property("max")) == (3, 20)
+
+
+def test_progress_towards_an_unknown_end_is_a_bar_without_a_value(page, service) -> None:
+    known = {"done": 3, "total": 20, "unit": "batches", "rate": None, "timeLeft": None}
+    service.send(2, "training", progress=known)
+    await_text(page, "progress-text", "3 of 20 batches · 15 %")
+    service.send(3, "training", progress=known | {"total": None, "rate": 40})
+    await_text(page, "progress-text", "3 batches · 40 batches/s")
+    assert page.find_element(By.ID, "bar").get_property("position") == -1
+
+
+def test_a_metric_is_drawn_as_a_curve_that_grows(page, service) -> None:
+    for step, value in enumerate((4.0, 2.0, 1.0), start=1):
+        service.send(step, "training", metrics={"loss": {"value": value, "step": step, "timestamp": step * 1000}})
+    await_version(page, 3)
+    assert page.find_element(By.CSS_SELECTOR, "#metrics .value").text == "1"
+    assert page.find_element(By.CSS_SELECTOR, "#metrics svg").get_attribute("aria-label") == "loss: 1, step 3, 1 to 4"
+    line = points(curve(page, "line"))
+    assert [x for x, _ in line] == [0, 120, 240]
+    # Downwards on a screen: the highest value at the top.
+    assert [y for _, y in line] == sorted(y for _, y in line)
+    service.send(4, "training", metrics={"loss": {"value": 0.5, "step": 4, "timestamp": 4000}})
+    await_true(page, lambda: len(points(curve(page, "line"))) == 4)
+
+
+def test_a_status_that_repeats_a_metric_adds_no_point(page, service) -> None:
+    loss = {"loss": {"value": 4.0, "step": 1, "timestamp": 1000}}
+    for version in range(1, 4):
+        service.send(version, "training", metrics=loss)
+    await_version(page, 3)
+    assert len(points(curve(page, "line"))) == 1
+
+
+def test_a_value_that_is_no_number_interrupts_the_curve_and_is_named(page, service) -> None:
+    for step, value in enumerate((1.0, 2.0, "NaN", 3.0, 4.0, "-Infinity"), start=1):
+        service.send(step, "training", metrics={"loss": {"value": value, "step": step, "timestamp": step}})
+    await_version(page, 6)
+    assert page.find_element(By.CSS_SELECTOR, "#metrics .value").text == "-Infinity"
+    assert curve(page, "line").count("M") == 2
+    assert len(points(curve(page, "line"))) == 4
+
+
+def test_a_long_course_is_thinned_and_stays_whole(page, service) -> None:
+    for step in range(1, 1001):
+        service.send(step, "training", metrics={"loss": {"value": step, "step": step, "timestamp": step}})
+    await_version(page, 1000)
+    line = points(curve(page, "line"))
+    assert len(line) <= 400
+    assert (line[0][0], line[-1][0]) == (0, 240)
+    assert page.find_element(By.CSS_SELECTOR, "#metrics .quiet").text == "step 1,000 · 1 to 1,000"
+
+
+def test_a_new_training_begins_a_new_curve(page, service) -> None:
+    for version, step in enumerate((1, 2, 3, 1, 2), start=1):
+        service.send(version, "training", metrics={"loss": {"value": version, "step": step, "timestamp": version}})
+    await_version(page, 5)
+    assert page.find_element(By.CSS_SELECTOR, "#metrics .quiet").text == "step 2 · 4 to 5"
+
+
+def test_a_metric_that_is_gone_after_a_reset_leaves_the_page(page, service) -> None:
+    service.send(1, "ready", metrics={"loss": {"value": 1, "step": 1, "timestamp": 1}})
+    await_true(page, lambda: seen(page, "metrics-card"))
+    service.send(2, "started")
+    await_text(page, "state", "started")
+    assert not seen(page, "metrics-card")
+
+
+def test_a_failure_is_shown_with_its_traceback_and_the_last_output(page, service) -> None:
+    error = {
+        "type": "ValueError",
+        "message": "shapes do not match",
+        "traceback": "Traceback (most recent call last):\n  File ...",
+        "output": ["epoch 3", "epoch 4"],
+    }
+    last = {"operation": "train", "outcome": "failed", "seconds": 71.2, "endedAt": "2026-01-02T03:04:05.000Z"}
+    service.send(2, "failed", operation="train", error=error, lastActivity=last)
+    await_text(page, "error-message", "train failed. ValueError: shapes do not match")
+    assert seen(page, "traceback-text")
+    assert text(page, "traceback-text") == error["traceback"]
+    assert text(page, "output-text") == "epoch 3\nepoch 4"
+    assert text(page, "last") == "train failed"
+    assert text(page, "last-times").startswith("Took 1 min 11 s, ended ")
+    service.send(3, "started")
+    await_text(page, "state", "started")
+    assert not seen(page, "error")
+
+
+def test_a_notice_and_a_gap_in_the_history_are_said(page, service) -> None:
+    service.send(9, "ready", notice="The pause was overtaken.", missed={"from": 2, "to": 8})
+    await_text(page, "notice", "The pause was overtaken.\nUpdates 2 to 8 were missed; curves may have gaps.")
+    assert seen(page, "notice")
+
+
+def test_what_else_the_status_holds_is_listed(page, service) -> None:
+    service.send(
+        2,
+        "ready",
+        params={"rate": 0.1},
+        tags={"team": "vision"},
+        artifacts=[{"path": "/data/w.npz", "artifactPath": "model"}],
+        seen={"images": [1, 2]},
+    )
+    await_text(page, "state", "ready")
+    assert rows(page, "params") == ["rate", "0.1"]
+    assert rows(page, "tags") == ["team", "vision"]
+    assert rows(page, "artifacts") == ["model", "/data/w.npz"]
+    assert rows(page, "further") == ["seen", '{"images":[1,2]}']
+
+
+HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+
+
+def test_nothing_that_a_model_says_becomes_markup(page, service) -> None:
+    service.send(
+        2,
+        HOSTILE,
+        activity={"operation": HOSTILE, "startedAt": HOSTILE},
+        progress={"done": 1, "total": 2, "unit": HOSTILE, "rate": 1, "timeLeft": 1},
+        metrics={HOSTILE: {"value": HOSTILE, "step": 1, "timestamp": 1}},
+        params={HOSTILE: HOSTILE},
+        tags={HOSTILE: [HOSTILE]},
+        artifacts=[{"path": HOSTILE, "artifactPath": HOSTILE}],
+        possible=[HOSTILE],
+        lastActivity={"operation": HOSTILE, "outcome": HOSTILE, "seconds": 1, "endedAt": HOSTILE},
+        notice=HOSTILE,
+        operation=HOSTILE,
+        error={"type": HOSTILE, "message": HOSTILE, "traceback": HOSTILE, "output": [HOSTILE]},
+        **{HOSTILE: HOSTILE},
+    )
+    await_text(page, "notice", HOSTILE)
+    assert page.execute_script("return document.querySelectorAll('img, main script').length") == 0
+    assert rows(page, "possible") == [HOSTILE]
+    assert page.title == f"{HOSTILE} · Digits"
+
+
+def test_a_lost_connection_is_said_and_resumed_where_it_broke(page, service) -> None:
+    service.send(7, "ready")
+    await_text(page, "state", "ready")
+    service.break_off()
+    await_text(page, "connection", "Connection lost, retrying …")
+    assert text(page, "state") == "ready"
+    service.let_in()
+    service.send(8, "training")
+    await_text(page, "state", "training")
+    assert text(page, "connection") == "Live"
+    assert [last_id for last_id, _ in service.asked] == [None, "7"]
+
+
+def test_an_answer_that_is_no_stream_is_asked_again(page, service) -> None:
+    service.send(7, "ready")
+    await_text(page, "state", "ready")
+    service.refuse_once(502)
+    service.break_off()
+    service.let_in()
+    await_text(page, "connection", "Connection lost, retrying …")
+    service.send(8, "training")
+    await_text(page, "state", "training")
+    assert text(page, "connection") == "Live"
+    # The browser gave up, and forgot its last id; the page remembered.
+    assert service.asked[-1] == (None, {"watch": "true", "resourceVersion": "7"})
+
+
+def test_a_service_that_was_started_anew_is_read_from_its_beginning(page, service) -> None:
+    service.send(7, "ready", metrics={"loss": {"value": 1, "step": 1, "timestamp": 1}})
+    await_text(page, "state", "ready")
+    service.break_off()
+    service.let_in()
+    # What resumed there belongs to another life; the page asks again, and that answer is the one that counts.
+    service.send(9, "initialized", instance="another")
+    await_true(page, lambda: service.asked[-1] == (None, {"watch": "true"}) and len(service.asked) == 3)
+    service.send(3, "training", instance="another", metrics={"loss": {"value": 5, "step": 2, "timestamp": 2}})
+    await_text(page, "state", "training")
+    assert len(points(curve(page, "line"))) == 1
+
+
+def test_after_the_end_nobody_reconnects(page, service) -> None:
+    service.send(7, "ready")
+    service.send(8, "terminated")
+    await_text(page, "connection", "Terminated. Reload the page when the service runs again.")
+    assert text(page, "state") == "terminated"
+    assert page.execute_script("return streams.map(s => s.readyState === EventSource.CLOSED)") == [True]
+
+
+def test_what_changes_is_announced_and_every_part_has_a_label(page, service) -> None:
+    service.send(1, "ready")
+    await_text(page, "state", "ready")
+    unlabelled = page.execute_script("""
+        return [...document.querySelectorAll("section, nav, progress, pre")]
+            .filter(e => !e.getAttribute("aria-label") && !document.getElementById(e.getAttribute("aria-labelledby")))
+            .map(e => e.outerHTML)""")
+    assert unlabelled == []
+    assert page.find_elements(By.CSS_SELECTOR, "[aria-live=polite] #state")
+    assert page.find_elements(By.CSS_SELECTOR, "#error-message[role=alert]")
+
+
+@pytest.mark.parametrize("width", [320, 1400])
+def test_nothing_sticks_out_of_a_narrow_or_a_wide_window(page, service, width: int) -> None:
+    word = "x" * 300
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    )
+    try:
+        error = {"type": "E", "message": word, "traceback": word, "output": [word]}
+        metrics = {word: {"value": 1e300, "step": 1, "timestamp": 1}}
+        service.send(1, "failed", error=error, metrics=metrics, params={word: word}, notice=word, possible=[word])
+        await_text(page, "state", "failed")
+        assert page.execute_script("return document.documentElement.scrollWidth") <= width
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_stands_out_from_its_ground(page, service, scheme: str) -> None:
+    features = [
+        {"name": "prefers-color-scheme", "value": scheme},
+        {"name": "prefers-reduced-motion", "value": "reduce"},
+    ]
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    try:
+        service.send(1, "failed", notice="n", error={"type": "E", "message": "m", "traceback": "t"}, possible=["reset"])
+        await_text(page, "state", "failed")
+        assert page.execute_script(CONTRASTS_BELOW, 4.5) == []
+    finally:
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+#: The texts in sight whose colour is too near to that of the ground below them, by the formula of WCAG 2.
+CONTRASTS_BELOW = """
+const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
+const linear = (c) => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+const luminance = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+const ground = (e) => {
+  for (; e; e = e.parentElement) {
+    const c = channels(getComputedStyle(e).backgroundColor);
+    if (c.length === 3 || c[3] === 1) return c;
+  }
+  return [255, 255, 255];
+};
+const contrast = (e) => {
+  const [a, b] = [luminance(channels(getComputedStyle(e).color)), luminance(ground(e))];
+  return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+};
+const own = (e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+return [...document.body.querySelectorAll("*")]
+  .filter((e) => e.checkVisibility() && own(e) && contrast(e) < arguments[0])
+  .map((e) => `${e.tagName} ${e.textContent} ${contrast(e).toFixed(2)}`);
+"""
