@@ -62,7 +62,8 @@ class LocalArtifacts(ArtifactRepository):
             except (FileNotFoundError, NotADirectoryError):
                 return []
             for entry in entries:
-                with suppress(FileNotFoundError, InvalidParameter):
+                # What vanished meanwhile, dangles, or leads out is not there for anybody.
+                with suppress(OSError, InvalidParameter):
                     if entry.path != str(self._scratch):
                         found.append(self._info(entry))
         return sorted(found, key=lambda info: info.path)

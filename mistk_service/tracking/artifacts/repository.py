@@ -65,7 +65,8 @@ class Upload(ABC):
         """Put the file in its place, instead of one that is there.
 
         Raises:
-            InvalidParameter: there is a folder at that place, or a file where a folder would have to be.
+            InvalidParameter: there is a folder at that place, or a file where a folder would have to be. Object stores
+                have no folders of their own and may take it.
             StoreUnavailable: the storage cannot take it.
         """
 
