@@ -50,5 +50,7 @@ def create_tracking_app(
         executor.shutdown(wait=True)
 
     locations = Locations(store, artifacts)
-    endpoints = Endpoints(Operations(store, locations), Transfers(store, locations, executor), executor, max_body)
-    return Spellings(routed(load_contract(contract), endpoints, lifespan))
+    document = load_contract(contract)
+    transfers = Transfers(store, locations, executor, document)
+    endpoints = Endpoints(Operations(store, locations), transfers, executor, max_body)
+    return Spellings(routed(document, endpoints, lifespan))

@@ -7,9 +7,11 @@ instead. Here the contract is routed once, and the operation answers right there
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 from connexion import AsyncApp
 from connexion.lifecycle import ConnexionRequest, ConnexionResponse
@@ -66,7 +68,7 @@ def routed(contract: Json, endpoints: Endpoints, lifespan: Lifespan) -> AsyncApp
         middlewares=[ExceptionMiddleware, RoutingMiddleware, _Answering, LifespanMiddleware],
         lifespan=lifespan,
     )
-    app.add_error_handler(HTTPException, _http_error)
+    app.add_error_handler(HTTPException, _Refusals(contract).__call__)
     app.add_api(_skeleton(contract), resolver=endpoints)
     return app
 
@@ -93,14 +95,35 @@ def _operation(operation: Json) -> Json:
     }
 
 
-async def _http_error(request: ConnexionRequest, error: HTTPException) -> ConnexionResponse:
-    """Answer what the router refused, in MLflow's form."""
-    path = request.scope["path"]
-    if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
-        refusal: Exception = MethodNotAllowed(f"{request.method} is not possible at {path}; expected one of {allowed}.")
-    else:
-        refusal = unknown_path(path)
-    return ConnexionResponse(
-        status_code=error_status(refusal), mimetype="application/json", body=error_body(refusal), headers=error.headers
-    )
+class _Refusals:
+    """Answers what the router refused, in MLflow's form."""
+
+    def __init__(self, contract: Json) -> None:
+        self._methods = [
+            (re.compile(re.sub(r"\\{\w+\\}", ".+", re.escape(path))), _methods(item))
+            for path, item in contract["paths"].items()
+        ]
+
+    async def __call__(self, request: ConnexionRequest, error: HTTPException) -> ConnexionResponse:
+        """Return the answer for a path that is unknown, or that does not have this method."""
+        path = request.scope["path"]
+        # The router names the methods of one operation only, where a path has several.
+        allowed = ", ".join(
+            sorted({m for pattern, methods in self._methods if pattern.fullmatch(path) for m in methods})
+        )
+        refusal: Exception = unknown_path(path)
+        headers = {}
+        if error.status_code == 405:
+            refusal = MethodNotAllowed(f"{request.method} is not possible at {path}; expected one of {allowed}.")
+            headers = {"Allow": allowed}
+        return ConnexionResponse(
+            status_code=error_status(refusal),
+            mimetype="application/json",
+            body=msgspec.json.encode(error_body(refusal)),
+            headers=headers,
+        )
+
+
+def _methods(item: Json) -> set[str]:
+    methods = {method.upper() for method in item if method in _METHODS}
+    return methods | {"HEAD"} if "GET" in methods else methods

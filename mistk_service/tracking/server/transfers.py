@@ -1,9 +1,9 @@
-"""The operations whose bodies are no JSON: files up and down, and two words of plain text."""
+"""The operations whose bodies are no JSON objects of fields: files, the contract, two words of plain text."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
@@ -39,9 +39,11 @@ class Transfers:
         store: knows where the artifacts are.
         locations: finds them.
         executor: for what blocks.
+        contract: the contract, for those who ask for it.
     """
 
-    def __init__(self, store: Store, locations: Locations, executor: Executor) -> None:
+    def __init__(self, store: Store, locations: Locations, executor: Executor, contract: Mapping[str, Any]) -> None:
+        self._contract = contract
         self._store = store
         self._locations = locations
         self._executor = executor
@@ -57,6 +59,10 @@ class Transfers:
     async def get_version(self, request: Request) -> Response:  # noqa: ARG002
         """Say which version of MLflow's protocol is spoken."""
         return PlainTextResponse(API_VERSION)
+
+    async def get_contract(self, request: Request) -> Response:  # noqa: ARG002
+        """Send the contract."""
+        return JSONResponse(self._contract)
 
     async def download_artifact(self, request: Request, artifact_path: str) -> Response:
         """Send a file by its path below the artifact root."""
