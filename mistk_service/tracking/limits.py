@@ -16,6 +16,9 @@ from mistk_service.tracking.errors import InvalidParameter
 
 __all__ = [
     "MAX_DATASETS",
+    "MAX_DATASET_DIGEST",
+    "MAX_DATASET_NAME",
+    "MAX_KEY",
     "check_alias",
     "check_dataset_inputs",
     "check_experiment_name",
@@ -26,6 +29,7 @@ __all__ = [
     "check_model_name",
     "check_params",
     "check_registry_tag",
+    "check_run_id",
     "check_run_tags",
     "check_text",
     "check_total",
@@ -46,13 +50,25 @@ MAX_EXPERIMENT_NAME = 500
 MAX_EXPERIMENT_TAG_VALUE = 20_000
 MAX_REGISTRY_TAG_VALUE = 100_000
 MAX_ALIAS = 255
-MAX_MODEL_NAME = 1000
-_DATASET_LIMITS = (("name", 500), ("digest", 36), ("source", 65_535), ("schema", 1_048_575), ("profile", 16_777_215))
+MAX_MODEL_NAME = 500
+MAX_DATASET_NAME = 500
+MAX_DATASET_DIGEST = 36
+MAX_DATASET_SOURCE = 65_535
+MAX_DATASET_SCHEMA = 1_048_575
+MAX_DATASET_PROFILE = 16_777_215
+_DATASET_LIMITS = (
+    ("name", MAX_DATASET_NAME),
+    ("digest", MAX_DATASET_DIGEST),
+    ("source", MAX_DATASET_SOURCE),
+    ("schema", MAX_DATASET_SCHEMA),
+    ("profile", MAX_DATASET_PROFILE),
+)
 MAX_INPUT_TAG_KEY = 255
 MAX_INPUT_TAG_VALUE = 500
 
 _INT64_MAX = 2**63 - 1
 _KEY = re.compile(r"[/\w.\- :]+")
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,255}")
 _ALIAS = re.compile(r"[A-Za-z0-9_\-]+")
 _RESERVED_ALIAS = re.compile(r"latest|v\d+", re.IGNORECASE)
 
@@ -102,6 +118,16 @@ def check_key(key: str, field: str) -> str:
         shown = key if len(key) <= MAX_KEY else key[:MAX_KEY] + "..."
         raise InvalidParameter(f"Invalid value {shown!r} for parameter '{field}' supplied: {problem}.", field=field)
     return key
+
+
+def check_run_id(run_id: str) -> str:
+    """Check the form of a run's id."""
+    if not _RUN_ID.fullmatch(run_id):
+        raise InvalidParameter(
+            f"Invalid run ID: {run_id[:300]!r}. Expected a letter or digit and up to 255 letters, digits, _ or -.",
+            field="run_id",
+        )
+    return run_id
 
 
 def check_metrics(metrics: Sequence[Metric], *, single: bool = False) -> None:
