@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable
+from math import isfinite
 from typing import Any
 
 from mistk_service.tracking.entities import (
@@ -42,6 +43,7 @@ __all__ = [
     "file_info",
     "logged_model",
     "metric",
+    "metrics",
     "model_version",
     "read_dataset_inputs",
     "read_datasets",
@@ -65,7 +67,7 @@ _INT64_MAX = 2**63 - 1
 
 
 def _number(value: float) -> float | str:
-    if math.isfinite(value):
+    if isfinite(value):
         return value
     return "NaN" if math.isnan(value) else math.copysign(sys.float_info.max, value)
 
@@ -92,6 +94,16 @@ def metric(point: Metric) -> Json:
         if value is not None:
             wire[name] = value
     return wire
+
+
+def metrics(points: Iterable[Metric]) -> list[Json]:
+    """Return metrics; a history has a great many of them, nearly all without a run, model or dataset."""
+    return [
+        {"key": point.key, "value": point.value, "timestamp": point.timestamp, "step": point.step}
+        if point.run_id is None and point.model_id is None and point.dataset_name is None and isfinite(point.value)
+        else metric(point)
+        for point in points
+    ]
 
 
 def experiment(item: Experiment) -> Json:
@@ -127,7 +139,7 @@ def run_info(info: RunInfo) -> Json:
 def run(item: Run, *, outputs: bool = True) -> Json:
     """Return a run; ``data`` and ``inputs`` are always there, ``outputs`` unless the caller leaves them out."""
     data = _present(
-        metrics=[metric(point) for point in item.data.metrics],
+        metrics=metrics(item.data.metrics),
         params=_pairs(item.data.params),
         tags=_pairs(item.data.tags),
     )

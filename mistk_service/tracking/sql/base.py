@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Executable, Table, bindparam
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from mistk_service.tracking.entities import Param, Tag
 from mistk_service.tracking.errors import InvalidParameter
@@ -34,6 +34,9 @@ class SqlPart:
         """Return an insert that knows ON CONFLICT, which both databases spell alike."""
         if self._db.is_sqlite:
             return sqlite.insert(table)
+        # A store in SQLite, the usual one, does without loading this.
+        from sqlalchemy.dialects import postgresql
+
         return postgresql.insert(table)  # type: ignore[return-value]  # the same methods, without a common class
 
     def _prepare(self, statement: Executable) -> Prepared:

@@ -64,7 +64,9 @@ class Histories(SqlPart):
         if max_results is not None and len(rows) > max_results:
             last = tuple(rows[max_results - 1])
             token = page_tokens.encode(search, [k.kind(v) for k, v in zip(_SORT, last, strict=True)])
-        return Page(tuple(_points(key, rows[:max_results])), token)
+        nan = float("nan")
+        points = [Metric(key, nan if n else value, timestamp, step) for timestamp, step, value, n in rows[:max_results]]
+        return Page(tuple(points), token)
 
     def get_metric_history_bulk(self, run_ids: Sequence[str], key: str, max_results: int = _MAX_BULK) -> list[Metric]:
         """See :class:`mistk_service.tracking._contract_runs.RunStore`."""
@@ -122,11 +124,11 @@ def _some_points(
 
 
 def _points(key: str, rows: Iterable[Any]) -> list[Metric]:
-    """Return the points of rows of (timestamp, step, value, is_nan[, run_id])."""
+    """Return the points of rows of (timestamp, step, value, is_nan, run_id)."""
     nan = float("nan")
     return [
-        Metric(key, nan if is_nan else value, timestamp, step, run_id=run_id[0] if run_id else None)
-        for timestamp, step, value, is_nan, *run_id in rows
+        Metric(key, nan if is_nan else value, timestamp, step, run_id=run_id)
+        for timestamp, step, value, is_nan, run_id in rows
     ]
 
 

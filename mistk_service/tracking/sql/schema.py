@@ -105,7 +105,10 @@ def _create(connection: Connection, artifact_root: str) -> None:
     from mistk_service.tracking.sql.experiments import insert_default_experiment
 
     metadata.create_all(connection, checkfirst=False)
-    connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+    connection.exec_driver_sql(
+        "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
+        "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+    )
     connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{REVISIONS[-1]}')")  # noqa: S608  # a constant
     insert_default_experiment(connection, artifact_root)
 

@@ -10,8 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Dialect, Executable, bindparam, column, func, select
-from sqlalchemy.dialects.postgresql import ARRAY, BIGINT
+from sqlalchemy import ARRAY, BIGINT, Connection, CursorResult, Dialect, Executable, bindparam, column, func, select
 from sqlalchemy.sql import Select
 from sqlalchemy.types import TypeEngine
 

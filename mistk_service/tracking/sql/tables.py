@@ -28,8 +28,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import DOUBLE_PRECISION
-from sqlalchemy.types import REAL, TypeEngine
+from sqlalchemy.types import DOUBLE_PRECISION, REAL, TypeEngine
 
 __all__ = [
     "VALUE_HEAD",
