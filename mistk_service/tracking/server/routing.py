@@ -99,18 +99,14 @@ class _Refusals:
     """Answers what the router refused, in MLflow's form."""
 
     def __init__(self, contract: Json) -> None:
-        self._methods = [
-            (re.compile(re.sub(r"\\{\w+\\}", ".+", re.escape(path))), _methods(item))
-            for path, item in contract["paths"].items()
-        ]
+        self._methods = [(_pattern(path, item), _methods(item)) for path, item in contract["paths"].items()]
 
     async def __call__(self, request: ConnexionRequest, error: HTTPException) -> ConnexionResponse:
         """Return the answer for a path that is unknown, or that does not have this method."""
         path = request.scope["path"]
         # The router names the methods of one operation only, where a path has several.
-        allowed = ", ".join(
-            sorted({m for pattern, methods in self._methods if pattern.fullmatch(path) for m in methods})
-        )
+        found = (methods for pattern, methods in self._methods if pattern.fullmatch(path))
+        allowed = ", ".join(sorted(next(found, ())))
         refusal: Exception = unknown_path(path)
         headers = {}
         if error.status_code == 405:
@@ -122,6 +118,15 @@ class _Refusals:
             body=msgspec.json.encode(error_body(refusal)),
             headers=headers,
         )
+
+
+def _pattern(path: str, item: Json) -> re.Pattern[str]:
+    """Return what a path of the contract matches; a parameter may have slashes where the contract calls it a path."""
+    pattern = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path))
+    parameters = next(iter(item.values())).get("parameters", ())
+    if any(p["in"] == "path" and p["schema"].get("format") == "path" for p in parameters):
+        pattern = pattern.removesuffix("[^/]+") + ".+"
+    return re.compile(pattern)
 
 
 def _methods(item: Json) -> set[str]:

@@ -6,11 +6,17 @@ import re
 import subprocess
 import sys
 import uuid
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
+
+with warnings.catch_warnings():
+    # Connexion imports Starlette's test client, which warns of what it would like installed; no test can act on that.
+    warnings.simplefilter("ignore")
+    import mistk_service.tracking.server  # noqa: F401
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 
@@ -78,16 +84,16 @@ class Api:
     def __init__(self, http):
         self.http = http
 
-    def post(self, path, **body):
+    def post(self, path, /, **body):
         return self._ok(self.http.post(f"/api/2.0/mlflow/{path}", json=body))
 
-    def patch(self, path, **body):
+    def patch(self, path, /, **body):
         return self._ok(self.http.patch(f"/api/2.0/mlflow/{path}", json=body))
 
-    def delete(self, path, **body):
+    def delete(self, path, /, **body):
         return self._ok(self.http.request("DELETE", f"/api/2.0/mlflow/{path}", json=body))
 
-    def get(self, path, **query):
+    def get(self, path, /, **query):
         return self._ok(self.http.get(f"/api/2.0/mlflow/{path}", params=query))
 
     @staticmethod

@@ -263,7 +263,8 @@ def test_concurrent_uploads_of_one_file_leave_one_of_them_whole(server, folder):
     contents = [bytes([n]) * 3_000_000 for n in range(6)]
 
     def upload(content):
-        put(httpx.Client(base_url=server.url), f"{folder}/f", content)
+        with httpx.Client(base_url=server.url) as own:
+            put(own, f"{folder}/f", content)
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
         list(pool.map(upload, contents))
