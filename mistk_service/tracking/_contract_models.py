@@ -74,7 +74,8 @@ class RegistryStore(ABC):
     ) -> Page[RegisteredModel]:
         """Return the models that match, by default by name.
 
-        Models with the tag ``mlflow.prompt.is_prompt`` = ``true`` are left out unless the filter speaks of that tag.
+        Models with the tag ``mlflow.prompt.is_prompt`` = ``true`` are left out unless the filter asks for them; saying
+        that none are wanted is true of models without that tag, too.
 
         Args:
             filter: over name and tags.

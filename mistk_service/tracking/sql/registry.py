@@ -20,6 +20,7 @@ from mistk_service.tracking.limits import (
 )
 from mistk_service.tracking.paging import Page
 from mistk_service.tracking.sql.base import grouped, now
+from mistk_service.tracking.sql.prompts import is_prompt, without_prompts
 from mistk_service.tracking.sql.queries import Keyed, Query, Searchable
 from mistk_service.tracking.sql.statements import ids_parameter, members
 from mistk_service.tracking.sql.tables import (
@@ -34,8 +35,6 @@ from mistk_service.tracking.sql.versions import Versions
 __all__ = ["Registry"]
 
 _MAX_RESULTS = 1000
-#: Marks a model that is a prompt, which only a search for prompts shows.
-_IS_PROMPT = "mlflow.prompt.is_prompt"
 _ARBITRARY_TEXT = 100_000
 
 _SEARCHABLE = Searchable(
@@ -147,11 +146,11 @@ class Registry(Versions):
     ) -> Page[RegisteredModel]:
         """See :class:`mistk_service.tracking._contract_models.RegistryStore`."""
         check_max_results(max_results, _MAX_RESULTS)
-        comparisons = parse_filter(filter, REGISTERED_MODELS)
+        comparisons, models_only = without_prompts(parse_filter(filter, REGISTERED_MODELS))
         query = Query(_SEARCHABLE, self._dialect)
         query.filter(comparisons)
-        if not any(comparison.key == _IS_PROMPT for comparison in comparisons):
-            query.where(~_is_prompt())
+        if models_only:
+            query.where(~is_prompt())
         query.order(parse_order(order_by, REGISTERED_MODELS))
         statement = query.statement(list(registered_models.c), max_results, page_token)
         with self._db.snapshot() as connection:
@@ -270,16 +269,6 @@ def _change(connection: Connection, model: str, **values: Any) -> int:
     statement = update(registered_models).where(registered_models.c.name == model)
     connection.execute(statement.values(last_updated_timestamp=changed, **values))
     return changed
-
-
-def _is_prompt() -> Any:
-    table = registered_model_tags.alias("prompts")
-    return (
-        select(literal(1))
-        .select_from(table)
-        .where(table.c.name == registered_models.c.name, table.c.key == _IS_PROMPT, table.c.value == "true")
-        .exists()
-    )
 
 
 def _name_taken(name: str) -> ResourceExists:

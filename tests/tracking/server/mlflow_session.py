@@ -415,7 +415,7 @@ def registry(client):
         "latest": latest,
         "model": (found.name, found.description, found.tags, found.aliases),
         "versions": [
-            (v.version, v.current_stage, v.description, v.tags, v.aliases, v.source, v.run_id) for v in versions
+            (v.version, v.current_stage, v.description, v.tags, list(v.aliases), v.source, v.run_id) for v in versions
         ],
         "by alias": client.get_model_version_by_alias("renamed", "best").version,
         "models": [m.name for m in client.search_registered_models("name LIKE '%e%'", order_by=["name DESC"])],
