@@ -47,6 +47,7 @@ __all__ = ["LoggedModels"]
 _ACTIVE, _DELETED = LifecycleStage.ACTIVE.value, LifecycleStage.DELETED.value
 _MAX_RESULTS = 1000
 _MAX_NAME = 500
+_MAX_ORDERS = 10
 
 _Narrow = Callable[[FromClause], ColumnElement[bool]]
 
@@ -219,7 +220,12 @@ class LoggedModels(SqlPart, LoggedModelStore):
 
     @staticmethod
     def _order(query: Query, keys: Sequence[LoggedModelOrder]) -> None:
-        parsed = parse_order([key.field_name for key in keys], LOGGED_MODELS)
+        if len(keys) > _MAX_ORDERS:
+            raise InvalidParameter(
+                f"order_by has {len(keys)} keys; at most {_MAX_ORDERS} are allowed.", field="order_by"
+            )
+        # One metric may well be there twice, measured on two datasets.
+        parsed = [parse_order([key.field_name], LOGGED_MODELS)[0] for key in keys]
         narrowed = [
             (Order(order.entity, order.key, key.ascending), key) for order, key in zip(parsed, keys, strict=True)
         ]

@@ -76,7 +76,8 @@ class Registry(Versions):
                 deployment_job_id=deployment_job_id,
                 last_version=0,
             )
-            if not connection.execute(statement.on_conflict_do_nothing()).rowcount:
+            made = statement.on_conflict_do_nothing().returning(registered_models.c.name)
+            if connection.execute(made).first() is None:
                 raise _name_taken(name)
             self._put_pairs(connection, registered_model_tags, {"name": name}, unique)
             return self._models(connection, [_find(connection, name)])[0]
@@ -224,7 +225,7 @@ class Registry(Versions):
             if number is None:
                 _find(connection, name, lock=False)
                 raise InvalidParameter(f"Registered model alias {alias} not found.", field="alias")
-            return self._versions.one(connection, name, number)
+            return self._versions.one(connection, name, number, lock=False)
 
     def _models(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[RegisteredModel]:
         """Return the models of rows of ``registered_models``, in the same order."""
