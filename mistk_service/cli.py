@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 import warnings
+from typing import Any
 
 import click
 
@@ -44,8 +45,7 @@ def main() -> None:
               help="Seconds between two signs of life on a watch where nothing happens.")  # fmt: skip
 @click.option("--log-level", type=click.Choice(_LOG_LEVELS, case_sensitive=False), default="info",
               envvar="MISTK_LOG_LEVEL", show_envvar=True, show_default=True, help="How much to log.")  # fmt: skip
-def serve(model: tuple[str, ...], host: str, port: int, worker: str, grace: float, max_body: int, max_queue: int,
-          keepalive: float, log_level: str) -> None:  # fmt: skip
+def serve(model: tuple[str, ...], **options: Any) -> None:
     """Serve MODEL: 'package.module:Class', 'path/to/file.py:Class' or 'package.module Class'."""
     with warnings.catch_warnings():
         # Connexion imports Starlette's test client, which warns of what it would like installed; no user can act on that.
@@ -57,20 +57,10 @@ def serve(model: tuple[str, ...], host: str, port: int, worker: str, grace: floa
 
     if not model:
         raise click.UsageError("Name the model to serve, as an argument or in MISTK_MODEL.")
-    _configure_logging(log_level)
+    _configure_logging(options["log_level"])
     try:
-        settings = Settings(
-            " ".join(model),
-            host,
-            port,
-            worker,
-            grace,
-            max_body,
-            max_queue,
-            keepalive,
-            log_level,  # type: ignore[arg-type]
-        )
-        sock = bind(host, port)
+        settings = Settings(" ".join(model), **options)
+        sock = bind(settings.host, settings.port)
         asyncio.run(run(settings, sock, lambda url: _announce(settings.model, url)))
     except MistkError as error:
         _fail(error)

@@ -14,7 +14,7 @@ __all__ = ["AbstractModel", "Context", "DetachedContext", "StopActivity"]
 T = TypeVar("T")
 
 
-class StopActivity(BaseException):  # noqa: N818 - it is a request and no error, like KeyboardInterrupt
+class StopActivity(BaseException):
     """Raised by :meth:`AbstractModel.pause_point` when the activity has to end now.
 
     It does not descend from Exception, so that a model's ``except Exception`` lets it pass. Catch it only to put things in

@@ -75,7 +75,7 @@ class Reports:
 
     def failed(self, operation: str | None, failure: Failure) -> None:
         """Note why the instance is in the state ``failed``."""
-        error = {"type": failure.type, "message": failure.message, "traceback": failure.traceback}
+        error: dict[str, Any] = {"type": failure.type, "message": failure.message, "traceback": failure.traceback}
         if failure.output:
             error["output"] = list(failure.output)
         self._failure = {"operation": operation, "error": error}

@@ -46,10 +46,8 @@ def create_app(controller: Controller, settings: Settings, metrics: ServiceMetri
     """
     api, operations = _create_api(controller, settings)
     metrics.watch(lambda: controller.state, lambda: controller.in_flight, lambda: controller.log.watchers)
-    page = WSGIMiddleware(
-        create_dashboard(DashboardInfo(model=settings.model, api_base=BASE_PATH, version=version)),
-        workers=_PAGE_THREADS,
-    )
+    dashboard = create_dashboard(DashboardInfo(model=settings.model, api_base=BASE_PATH, version=version))
+    page = WSGIMiddleware(dashboard.wsgi_app, workers=_PAGE_THREADS)  # type: ignore[arg-type]
     return BodyLimit(_Paths(metrics.count(api, operations), page, controller, metrics), settings.max_body)
 
 

@@ -90,9 +90,12 @@ def _sentence(text: str | None, status: int) -> str:
     """Return the text, or for a bare status phrase a sentence that says what it means here."""
     phrase = http.HTTPStatus(status).phrase
     if text and text != phrase:
-        return text
+        return _REWORDED.get(text, text)
     return _MEANINGS.get(status, phrase)
 
+
+#: What Connexion says of a body before our own validator sees it.
+_REWORDED = {"RequestBody is required": "The request has no body; expected a JSON object."}
 
 _MEANINGS = {
     404: "There is nothing at this path; the API is under /v1/mistk and described at /v1/mistk/ui.",

@@ -87,21 +87,24 @@ def _place(error: ValidationError) -> str:
 
 def _explain(error: ValidationError) -> str:
     """Return what is wrong and what was expected, by the keyword of the schema that was not met."""
-    rule, value, shown = error.validator, error.validator_value, _short(repr(error.instance))
+    rule, shown = error.validator, _short(repr(error.instance))
+    value: Any = error.validator_value
+    schema: Any = error.schema
+    instance: Any = error.instance
     if rule == "type":
-        return f"{shown} is not {_expected_type(error.schema)}."
+        return f"{shown} is not {_expected_type(schema)}."
     if rule == "enum":
         return f"{shown} is not known; expected one of {', '.join(map(str, value))}."
     if rule == "additionalProperties":
-        known = ", ".join(error.schema.get("properties", ()))
-        unknown = ", ".join(repr(key) for key in error.instance if key not in error.schema.get("properties", ()))
+        known = ", ".join(schema.get("properties", ()))
+        unknown = ", ".join(repr(key) for key in instance if key not in schema.get("properties", ()))
         return f"{_short(unknown)} is not known; expected only {known}."
     if rule in ("minLength", "minItems", "minProperties"):
         return f"{shown} is too short; expected at least {value}."
     if rule == "minimum":
         return f"{shown} is too small; expected at least {value}."
     if rule == "required":
-        missing = ", ".join(repr(key) for key in value if key not in error.instance)
+        missing = ", ".join(repr(key) for key in value if key not in instance)
         return f"{missing} is missing."
     return f"{_short(error.message)}."
 

@@ -7,6 +7,7 @@ imports is all that a model shares its process with.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import faulthandler
 import logging
 import os
@@ -58,13 +59,11 @@ class _Channel:
 
     def wake(self) -> None:
         """Make :meth:`wait` return."""
-        try:
+        with contextlib.suppress(OSError):  # it is awake already, or has ended
             self._wake_writer.send(b"x")
-        except OSError:
-            pass  # it is awake already, or has ended
 
     def wait(self, timeout: float | None) -> bytes | None:
-        """Wait for data, for :meth:`wake`, or ``timeout`` seconds; return the data, b"" at the end, None when there is none."""
+        """Wait for data, :meth:`wake`, or ``timeout`` seconds; return the data, b"" at the end, None if there is none."""
         ready, _, _ = select.select([self._sock, self._wake_reader], [], [], timeout)
         if self._wake_reader in ready:
             self._wake_reader.recv(4096)

@@ -116,7 +116,7 @@ class _Channel(asyncio.Protocol):
         for body in self._reader.feed(data):
             worker._listener.on_message(worker, decode_from_worker(body))
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         self._worker._eof.set()
 
 
