@@ -146,12 +146,13 @@ def test_a_gap_is_reported_with_the_event_after_it(service: Any, line: Callable[
     assert event.note == "Something is gone."
 
 
+@pytest.mark.parametrize("missed", [{"from": 3, "to": 50}, None])
 def test_another_container_at_the_same_address_is_followed_from_its_own_versions(
-    service: Any, line: Callable[..., bytes]
+    service: Any, line: Callable[..., bytes], missed: dict[str, int] | None
 ):
     service.will(
         httpx.Response(200, content=line("training", 50)),
-        httpx.Response(200, content=line("started", 2, container="other", missed={"from": 3, "to": 50})),
+        httpx.Response(200, content=line("started", 2, container="other", missed=missed)),
         httpx.Response(200, content=line("terminated", 3, container="other")),
     )
     assert seen(stream(service, FakeClock(), 49)) == [(50, "training"), (2, "started"), (3, "terminated")]
