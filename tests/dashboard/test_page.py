@@ -184,6 +184,17 @@ def test_a_failure_is_shown_with_its_traceback_and_the_last_output(page, service
     assert not seen(page, "error")
 
 
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.0004, "0 ms"), (0.25, "250 ms"), (1.25, "1.3 s"), (42, "42 s"), (125, "2 min 5 s"), (7322, "2 h 2 min")],
+)
+def test_a_length_of_time_is_said_as_people_say_it(page, service, seconds: float, said: str) -> None:
+    last = {"operation": "train", "outcome": "completed", "seconds": seconds, "endedAt": "2026-01-02T03:04:05.000Z"}
+    service.send(1, "ready", lastActivity=last)
+    await_text(page, "last", "train completed")
+    assert text(page, "last-times").startswith(f"Took {said}, ended ")
+
+
 def test_a_notice_and_a_gap_in_the_history_are_said(page, service) -> None:
     service.send(9, "ready", notice="The pause was overtaken.", missed={"from": 2, "to": 8})
     await_text(page, "notice", "The pause was overtaken.\nUpdates 2 to 8 were missed; curves may have gaps.")
