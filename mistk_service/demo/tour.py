@@ -29,7 +29,8 @@ from mistk_service.states import State
 __all__ = ["run_demo"]
 
 #: Enough epochs that one sees the training, and few enough that nobody has to wait.
-_HYPERPARAMETERS = {"epochs": 200, "learning_rate": 0.05, "seed": 1}
+_EPOCHS = 200
+_HYPERPARAMETERS = {"epochs": _EPOCHS, "learning_rate": 0.05, "seed": 1}
 
 #: The part of the training after which it is paused.
 _PAUSE_AT = 0.4
@@ -128,7 +129,7 @@ class _Tour:
         client = self._client
         paused = False
         with _progress(self._console) as progress:
-            task = progress.add_task("training", total=None, detail="")
+            task = progress.add_task("training", total=_EPOCHS, detail="")
             for event in client.watch(client.train().resource_version):
                 status = event.status
                 _show(progress, task, status)
@@ -142,6 +143,7 @@ class _Tour:
                 elif status.state is State.FAILED:
                     raise MistkError(f"The training failed: {status.error}")
                 elif status.state is State.READY:
+                    progress.update(task, completed=_EPOCHS, description="ready    ")
                     break
         self._say("train", f"→ ready, training accuracy {status.metrics['accuracy']:.4f}")
 

@@ -60,7 +60,7 @@ def _answer(error: Exception) -> Response:
     if isinstance(error, MistkError):
         return _answer_own(error)
     if isinstance(error, ProblemException):
-        return service_error(error.status, _sentence(error.detail or error.title, error.status))
+        return service_error(error.status, _sentence(error.detail or error.title, error.status), **(error.ext or {}))
     if isinstance(error, HTTPException):
         headers = dict(error.headers) if error.headers else None
         return service_error(error.status_code, _sentence(error.detail, error.status_code), headers=headers)

@@ -55,7 +55,9 @@ class _BodyValidator(AbstractRequestBodyValidator):  # type: ignore[misc]
             validator.validate(body)
         except ValidationError as error:
             where = _place(error)
-            raise BadRequestProblem(detail=f"{where or 'The request body'}: {_explain(error)}") from error
+            raise BadRequestProblem(
+                detail=f"{where or 'The request body'}: {_explain(error)}", ext={"field": where} if where else None
+            ) from error
 
 
 class _ParameterValidator(ParameterValidator):  # type: ignore[misc]

@@ -100,6 +100,8 @@ class Runner:
                 if not self._tasks:
                     break
                 task = self._tasks.popleft()
+                # At once, so that to the control thread it is waiting or running at every moment until it has ended.
+                self._activity = task if isinstance(task, Run) else None
             if isinstance(task, StreamPredict):
                 self._predict(task, self._streams)
             else:
@@ -108,14 +110,11 @@ class Runner:
         self._run_last_hook(self._exit.hook)
 
     def _run_activity(self, task: Run) -> None:
-        with self._changed:
-            self._activity = task
-            self._pause_wanted = self._paused_in_own_way = False
-            self._update_interrupted()
         answer = self._call(task)
         with self._changed:
             self._activity = None
             self._pause_wanted = self._paused_in_own_way = False
+            self._update_interrupted()
         self._answer(answer)
 
     def _call(self, task: Run) -> FromWorker:
@@ -211,7 +210,7 @@ class Runner:
             self._end(message)
 
     def _pause(self, message: Pause) -> None:
-        if not self._runs(message.id):
+        if not self._is_under_way(message.id):
             self._send(PauseOvertaken(message.id))
             return
         try:
@@ -228,7 +227,7 @@ class Runner:
         with self._changed:
             if self._pause_wanted:
                 return
-            running = self._activity is not None and self._activity.id == activity_id
+            running = self._is_under_way(activity_id)
             self._paused_in_own_way = running
         self.context.flush()
         self._send(Paused(activity_id) if running else PauseOvertaken(activity_id))
@@ -252,15 +251,17 @@ class Runner:
 
     def _set_pause(self, wanted: bool) -> None:
         with self._changed:
-            # A pause that comes when its activity has just ended must not stop the next one.
-            self._pause_wanted = wanted and self._activity is not None
+            # A pause that comes when its activity has just ended must not stop the next one; one that comes before the
+            # main thread has taken its activity up stops that at its first pause point.
+            self._pause_wanted = wanted and any(isinstance(task, Run) for task in (self._activity, *self._tasks))
             self._pauses += wanted
             self._update_interrupted()
             self._changed.notify_all()
 
-    def _runs(self, activity_id: int) -> bool:
+    def _is_under_way(self, activity_id: int) -> bool:
+        """Return whether the activity runs, or is about to be taken up by the main thread."""
         with self._changed:
-            return self._activity is not None and self._activity.id == activity_id
+            return any(isinstance(task, Run) and task.id == activity_id for task in (self._activity, *self._tasks))
 
     def _update_interrupted(self) -> None:
         self.context.interrupted = self._pause_wanted or self._exit is not None
