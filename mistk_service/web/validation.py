@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
-from connexion.exceptions import BadRequestProblem
+from connexion.exceptions import BadRequestProblem, ProblemException
 from connexion.json_schema import Draft4RequestValidator
 from connexion.validators import AbstractRequestBodyValidator, ParameterValidator
 from jsonschema import Draft4Validator, ValidationError
@@ -55,9 +55,9 @@ class _BodyValidator(AbstractRequestBodyValidator):  # type: ignore[misc]
             validator.validate(body)
         except ValidationError as error:
             where = _place(error)
-            raise BadRequestProblem(
-                detail=f"{where or 'The request body'}: {_explain(error)}", ext={"field": where} if where else None
-            ) from error
+            detail = f"{where or 'The request body'}: {_explain(error)}"
+            ext = {"field": where} if where else None
+            raise ProblemException(status=400, title="Bad Request", detail=detail, ext=ext) from error
 
 
 class _ParameterValidator(ParameterValidator):  # type: ignore[misc]
