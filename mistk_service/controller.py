@@ -7,7 +7,8 @@ state and changing it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from mistk_service.errors import Failure, ModelLoadError, WorkerDied
@@ -22,6 +23,8 @@ from mistk_service.supervisor import Supervisor, WorkerFactory
 from mistk_service.worker.messages import FromWorker, Pause, Resume, Run
 
 __all__ = ["Controller"]
+
+logger = logging.getLogger(__name__)
 
 #: The part of the grace period that the worker gets; the rest is for ending watches and connections.
 _WORKERS_SHARE = 0.8
@@ -119,7 +122,7 @@ class Controller:
         self._instance.require("reset")
         if self.state is State.RESETTING:
             return self.log.latest()
-        self._ending = asyncio.get_running_loop().create_task(self._reset())
+        self._ending = self._in_background(self._reset())
         return self._instance.enter("reset")
 
     async def _reset(self) -> None:
@@ -142,13 +145,20 @@ class Controller:
             return self.log.latest()
         if self._ending is not None:
             self._ending.cancel()
-        self._ending = asyncio.get_running_loop().create_task(self._shutdown())
+        self._ending = self._in_background(self._shutdown())
         return self._instance.enter("shutdown")
 
     async def _shutdown(self) -> None:
         await self._end_worker("do_terminate")
         self._instance.shutdown_done()
         self.terminated.set()
+
+    @staticmethod
+    def _in_background(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start a task whose fault, which would be one of ours, is not lost."""
+        task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(_log_fault)
+        return task
 
     def kill(self) -> None:
         """End the worker at once, for a service that has no time left."""
@@ -238,3 +248,8 @@ class Controller:
     def on_ended(self, failure: Failure, *, expected: bool) -> None:
         """Take the end of the worker."""
         self._instance.on_ended(failure, expected=expected)
+
+
+def _log_fault(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.critical("The instance could not be reset or shut down.", exc_info=error)
