@@ -111,8 +111,8 @@ class Controller:
         await self._supervisor.start()
         self._instance.emit(WorkerStarted(restarts=self._supervisor.started - 1))
 
-    async def _end_worker(self, hook: str) -> None:
-        if not await self._supervisor.end(hook):
+    async def _wait_dismissed(self) -> None:
+        if not await self._supervisor.wait_dismissed():
             self._instance.note(
                 f"The worker did not end within {self._workers_grace:g} s of being told to, and was killed."
             )
@@ -122,11 +122,12 @@ class Controller:
         self._instance.require("reset")
         if self.state is State.RESETTING:
             return self.log.latest()
+        self._supervisor.dismiss("do_reset")
         self._ending = self._in_background(self._reset())
         return self._instance.enter("reset")
 
     async def _reset(self) -> None:
-        await self._end_worker("do_reset")
+        await self._wait_dismissed()
         self._instance.start_anew()
         try:
             await self._start_worker()
@@ -145,11 +146,12 @@ class Controller:
             return self.log.latest()
         if self._ending is not None:
             self._ending.cancel()
+        self._supervisor.dismiss("do_terminate")
         self._ending = self._in_background(self._shutdown())
         return self._instance.enter("shutdown")
 
     async def _shutdown(self) -> None:
-        await self._end_worker("do_terminate")
+        await self._wait_dismissed()
         self._instance.shutdown_done()
         self.terminated.set()
 

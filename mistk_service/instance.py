@@ -197,8 +197,9 @@ class Instance:
                 ServiceBusy("The model was reset or shut down; the prediction was not made.", retry_after=1)
             )
         else:
+            operation = self.activity.operation if self.activity else "streamPredict" if self.streams else None
             self.streams.abandon(WorkerDied(failure))
-            self.fail(self.activity.operation if self.activity else None, failure)
+            self.fail(operation, failure)
 
     def on_message(self, message: m.FromWorker) -> None:
         """Take anything else that the worker says."""
@@ -274,8 +275,10 @@ class Instance:
             self.log.publish()
 
     def _on_pause_or_resume_failed(self, message: m.PauseFailed | m.ResumeFailed) -> None:
-        if self.activity and self.activity.id == message.id:
-            self.fail("pause" if isinstance(message, m.PauseFailed) else "resume", message.failure)
+        ending = self._machine.state in (State.RESETTING, State.TERMINATING)
+        if self.activity and self.activity.id == message.id and not ending:
+            resume = next(name for name, paused in _RESUMES.items() if paused == self.activity.operation)
+            self.fail("pause" if isinstance(message, m.PauseFailed) else resume, message.failure)
 
     def _on_status(self, message: m.StatusUpdated) -> None:
         self._reports.updated(message.payload)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import mistk_service.errors as tree
 from mistk_service.errors import Failure, InvalidRequest, ModelLoadError, WorkerDied
-from mistk_service.worker.messages import Exit, FromWorker, Loaded, LoadFailed, ToWorker
+from mistk_service.worker.messages import Exit, FromWorker, Loaded, LoadFailed, ToWorker, Unsendable
 from mistk_service.worker.parent import Worker, WorkerListener
 
 __all__ = ["Supervisor", "SupervisorListener", "WorkerFactory"]
@@ -48,7 +48,7 @@ class Supervisor:
         self._worker: Worker | None = None
         #: The worker that has been told to end.
         self._leaving: Worker | None = None
-        self._loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loaded = _future()
         #: How many workers were started.
         self.started = 0
         #: The hooks that the model has; None until it is loaded.
@@ -64,9 +64,9 @@ class Supervisor:
     async def start(self) -> None:
         """Start a worker, in place of one that has ended."""
         self.hooks = None
-        self._loaded = asyncio.get_running_loop().create_future()
-        # Nobody need be waiting for it; then its failure is in the status all the same.
-        self._loaded.add_done_callback(lambda future: future.cancelled() or future.exception())
+        # Who still waits for the model of a worker that had to go before it was loaded gets that of this one.
+        if self._loaded.done():
+            self._loaded = _future()
         self._worker = self._make_worker(self)
         self.started += 1
         await self._worker.start()
@@ -84,21 +84,27 @@ class Supervisor:
         """Send a message to the worker.
 
         Raises:
-            InvalidRequest: it holds text that is no Unicode.
+            InvalidRequest: it holds what cannot cross to the worker.
         """
         try:
             self.worker.send(message)
-        except UnicodeEncodeError as error:
+        except Unsendable as error:
             raise InvalidRequest(
-                f"The request holds text that is no Unicode ({error.reason}); expected JSON without lone surrogates."
+                f"The request holds {error}; expected text without lone surrogates, integers of at most 64 bits, and no "
+                "more than some hundred levels of nesting."
             ) from error
 
-    async def end(self, hook: str) -> bool:
-        """Tell the worker to run a last hook and end; return False when it had to be killed."""
-        worker = self._leaving = self._worker
+    def dismiss(self, hook: str) -> None:
+        """Tell the worker to run a last hook and end. From now on its end is no failure."""
+        self._leaving = self._worker
+        if self._worker is not None:
+            self._worker.send(Exit(hook))
+
+    async def wait_dismissed(self) -> bool:
+        """Wait for the end of a worker that was dismissed; return False when it had to be killed."""
+        worker = self._leaving
         if worker is None or worker.exited:
             return True
-        worker.send(Exit(hook))
         try:
             async with asyncio.timeout(self._grace):
                 await worker.wait_exited()
@@ -121,18 +127,19 @@ class Supervisor:
             self.hooks = frozenset(message.hooks)
             self._set_loaded(None)
             self._listener.on_loaded(message.model)
-        elif isinstance(message, LoadFailed):
+        elif isinstance(message, LoadFailed) and worker is not self._leaving:
             failure = message.failure
             kind: type[ModelLoadError] = getattr(tree, message.error)
             self._set_loaded(kind(failure.message, reference=worker.reference, traceback=failure.traceback))
             self._listener.on_load_failed(failure)
-        else:
+        elif not isinstance(message, LoadFailed):
             self._listener.on_message(message)
 
     def on_exit(self, worker: Worker, failure: Failure) -> None:
         """Take the end of a worker."""
         if worker is self._worker:
-            self._set_loaded(WorkerDied(failure))
+            if worker is not self._leaving:
+                self._set_loaded(WorkerDied(failure))
             self._listener.on_ended(failure, expected=worker is self._leaving)
 
     def _set_loaded(self, error: Exception | None) -> None:
@@ -142,3 +149,10 @@ class Supervisor:
             self._loaded.set_result(None)
         else:
             self._loaded.set_exception(error)
+
+
+def _future() -> asyncio.Future[None]:
+    """Return a future whose failure nobody need be waiting for: it is in the status all the same."""
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return future

@@ -20,14 +20,28 @@ from mistk_service.model import AbstractModel, StopActivity
 from mistk_service.worker.messages import StreamDone, StreamFailed, StreamPredict
 from mistk_service.worker.values import json_ready
 
-__all__ = ["StreamPredictor", "failure_from"]
+__all__ = ["StreamPredictor", "failure_from", "message_of"]
 
 logger = logging.getLogger(__name__)
 
 
 def failure_from(error: BaseException) -> Failure:
-    """Return the exception in the form that crosses processes."""
-    return Failure(type(error).__name__, str(error), "".join(traceback.format_exception(error)))
+    """Return the exception in the form that crosses processes, whatever it is."""
+    trace = "".join(traceback.format_exception(error))
+    return Failure(type(error).__name__, _encodable(message_of(error)), _encodable(trace))
+
+
+def message_of(error: BaseException) -> str:
+    """Return the text of an exception, which is its author's code and may raise itself."""
+    try:
+        return _encodable(str(error))
+    except Exception as another:  # noqa: BLE001 - whatever it is, the first exception is what matters
+        return f"(its text cannot be had: __str__ raised {type(another).__name__})"
+
+
+def _encodable(text: str) -> str:
+    """Return the text with what is no Unicode, such as a lone surrogate, written as an escape."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class StreamPredictor:

@@ -17,7 +17,7 @@ from typing import Any
 
 from mistk_service.model import AbstractModel, StopActivity
 from mistk_service.schemas import MistkDataset
-from mistk_service.worker.batching import StreamPredictor, failure_from
+from mistk_service.worker.batching import StreamPredictor, failure_from, message_of
 from mistk_service.worker.context import WorkerContext
 from mistk_service.worker.messages import (
     Done,
@@ -83,13 +83,15 @@ class Runner:
         #: How many pauses were asked for; tells one from the next.
         self._pauses = 0
         self._paused_in_own_way = False
+        #: The thread that runs a further task at the gate; what it calls has to pass the gate.
+        self._nested_on: int | None = None
         self._exit: Exit | None = None
 
     # --- the main thread ------------------------------------------------------------------------------------------
 
     def run(self, model: AbstractModel) -> None:
         """Work until told to exit."""
-        model._mistk_context = self.context
+        model.attach(self.context)
         self._streams = StreamPredictor(model)
         self._model = model
         hooks = supported_hooks(type(model))
@@ -124,10 +126,11 @@ class Runner:
         except StopActivity:
             return Stopped(task.id)
         except NotImplementedError as error:
-            return Unsupported(task.id, str(error))
+            return Unsupported(task.id, message_of(error))
         except Exception as error:  # noqa: BLE001 - the hook is the author's; what it raises is the answer
-            logger.error("%s raised %s: %s", task.hook, type(error).__name__, error)
-            return Failed(task.id, failure_from(error))
+            failure = failure_from(error)
+            logger.error("%s raised %s", task.hook, failure)
+            return Failed(task.id, failure)
         return Done(task.id)
 
     def _answer(self, message: FromWorker) -> None:
@@ -166,7 +169,7 @@ class Runner:
             with self._changed:
                 if self._exit:
                     raise StopActivity("The container asked this activity to end.")
-                if not self._pause_wanted or self._activity is None:
+                if not self._pause_wanted or self._activity is None or self._nested_on == threading.get_ident():
                     return
                 if announced == self._pauses:
                     task = self._next_nested_task()
@@ -177,7 +180,14 @@ class Runner:
                     # Also where a resume and another pause came so fast that this thread never saw the gate open.
                     task, announced = None, self._pauses
                 activity = self._activity
-            self._answer(self._call(task) if task else Paused(activity.id))
+            self._answer(self._call_nested(task) if task else Paused(activity.id))
+
+    def _call_nested(self, task: Run) -> FromWorker:
+        self._nested_on = threading.get_ident()
+        try:
+            return self._call(task)
+        finally:
+            self._nested_on = None
 
     def _next_nested_task(self) -> Run | None:
         """Return a task that may run while the activity is paused, off the queue."""
@@ -216,7 +226,7 @@ class Runner:
         try:
             self._hook("do_pause")()
         except NotImplementedError as error:
-            self._send(PauseUnsupported(message.id, str(error)))
+            self._send(PauseUnsupported(message.id, message_of(error)))
         except Exception as error:  # noqa: BLE001 - the hook is the author's; what it raises is the answer
             self._send(PauseFailed(message.id, failure_from(error)))
         else:
@@ -239,7 +249,7 @@ class Runner:
             self._hook(message.hook)()
         except NotImplementedError as error:
             self._paused_in_own_way = was_own
-            self._send(ResumeUnsupported(message.id, str(error)))
+            self._send(ResumeUnsupported(message.id, message_of(error)))
         except Exception as error:  # noqa: BLE001 - the hook is the author's; what it raises is the answer
             self._send(ResumeFailed(message.id, failure_from(error)))
 

@@ -128,7 +128,7 @@ class TextGenerator(AbstractModel):
         start, size = self._read.get(key, 0), self._counting.chunk
         if start >= stop:
             self._measure(measured)
-        for begin in self.steps(range(start, stop, size), "chunks"):
+        for begin in self.steps(range(start, stop, size), "chunks", initial=-(-start // size)):
             end = min(begin + size, stop)
             language.counts.add(codes, begin, end)
             self._read[key] = end
