@@ -108,7 +108,7 @@ def _listen(channel: _Channel, runner: Runner, on_orphaned: Callable[[], None]) 
     """The control thread: pass on what the service says, and send what the model reports."""
     try:
         _listen_until_end(channel, runner, on_orphaned)
-    except BaseException as error:  # noqa: BLE001 - also SystemExit, which ends a thread without a word
+    except BaseException as error:
         logger.critical("The control thread ended with %r.", error, exc_info=True)
     finally:
         # The service sees the end of the channel: a worker that no longer listens is of no use, and has to go.
