@@ -57,8 +57,8 @@ def require_writable_folder(text: str, field: str) -> None:
             pass
     except OSError as error:
         raise InvalidRequest(
-            f"{field}: the folder {_short(text)} cannot be written ({error.strerror}); expected a folder that exists or can be "
-            f"made. Relative paths start at {Path.cwd()}.",
+            f"{field}: the folder {_short(text)} cannot be written ({error.strerror}); expected a folder that exists or "
+            f"can be made. Relative paths start at {Path.cwd()}.",
             field=field,
         ) from error
 

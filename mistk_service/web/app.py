@@ -26,7 +26,7 @@ from mistk_service.web.health import figures, liveness, readiness
 from mistk_service.web.limits import BodyLimit
 from mistk_service.web.metrics import ServiceMetrics
 from mistk_service.web.problems import answer_error, service_error
-from mistk_service.web.validation import VALIDATORS
+from mistk_service.web.validation import VALIDATORS, MediaType
 
 __all__ = ["create_app"]
 
@@ -102,8 +102,7 @@ def _create_api(controller: Controller, settings: Settings, api_version: str) ->
     app.add_api(contract_path(), resolver=lambda operation: getattr(handlers, _snake(operation)), pythonic_params=True)
     for kind in (MistkError, ProblemException, HTTPException, Exception):
         app.add_error_handler(kind, answer_error)
-    api: ASGIApp = app
-    return api
+    return MediaType(app)
 
 
 def _load_contract() -> Any:

@@ -71,3 +71,13 @@ def service(pool: dict[str, Service], worker: str, tmp_path_factory: pytest.Temp
 
 #: The limit on bodies of the shared services, in bytes.
 MAX_BODY = 64 * 1024
+
+
+@pytest.fixture
+def ready(pool: dict[str, Service], request: pytest.FixtureRequest) -> Service:
+    """The shared service in the state ``ready``, for tests that change nothing or nothing of importance."""
+    shared = pool.get("process")
+    if shared is None or shared.process.poll() is not None or shared.status()["state"] != "ready":
+        shared = request.getfixturevalue("service")
+        shared.make_ready()
+    return shared
