@@ -10,7 +10,7 @@ import pytest
 
 from tests.service.harness import OBEDIENT, RUNNING, Service
 
-#: What starts a service of a test's own: the model (by default the obedient one), options, and ``env=``.
+#: What starts a service of a test's own: options, ``model=`` (by default the obedient one), ``env=``.
 Start = Callable[..., Service]
 
 
@@ -29,8 +29,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start services that end with the test. Their working directory is the test's own."""
     services: list[Service] = []
 
-    def start_one(model: str = OBEDIENT, *options: str, env: dict[str, str] | None = None) -> Service:
-        # Long enough for what a slow machine needs, and for a test that hangs to be told from one that works.
+    def start_one(*options: str, model: str = OBEDIENT, env: dict[str, str] | None = None) -> Service:
         services.append(Service("serve", model, "--port", "0", *options, cwd=tmp_path, env=env))
         return services[-1]
 
