@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -49,7 +49,7 @@ class StreamPredictor:
 
     def __init__(self, model: AbstractModel) -> None:
         self._model = model
-        self._takes_details = _takes_details(model)
+        self._hook = _with_details(model)
         self._encoder = msgspec.json.Encoder(enc_hook=json_ready)
         self.max_batch_size = max(1, int(model.max_batch_size))
 
@@ -92,10 +92,7 @@ class StreamPredictor:
             return StreamFailed(request.id, failure_from(error))
 
     def _call(self, data: dict[str, str], details: bool) -> dict[str, Any]:
-        if self._takes_details:
-            result = self._model.do_stream_predict(data, details)
-        else:
-            result = self._model.do_stream_predict(data)
+        result = self._hook(data, details)
         if not isinstance(result, dict):
             raise TypeError(
                 f"do_stream_predict returned {type(result).__name__}; expected a dict of identifier to prediction"
@@ -110,8 +107,13 @@ def _unused(key: str, request: int, taken: dict[str, str]) -> str:
     return key
 
 
-def _takes_details(model: AbstractModel) -> bool:
-    """Return whether the hook takes ``details``, which MISTK's earlier models do not."""
-    parameters = inspect.signature(model.do_stream_predict).parameters.values()
+def _with_details(model: AbstractModel) -> Callable[[dict[str, str], bool], Any]:
+    """Return the hook as one that takes ``details``, which MISTK's earlier models do not."""
+    hook: Callable[..., Any] = model.do_stream_predict
+    parameters = inspect.signature(hook).parameters.values()
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return len(positional) > 1 or any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    if len(positional) > 1 or any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return hook
+    if any(p.kind is p.VAR_KEYWORD or p.name == "details" for p in parameters):
+        return lambda data, details: hook(data, details=details)
+    return lambda data, _: hook(data)

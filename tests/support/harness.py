@@ -196,6 +196,28 @@ class Instance:
             raise AssertionError(f"still waiting for {wanted} at {status}") from None
         raise AssertionError(f"terminated without having been {wanted}: {status}")
 
+    async def step_until(self, gate: Gate, wanted: str = "paused", *, tell: bool = True) -> dict[str, Any]:
+        """Let a steered model go from pause point to pause point until a state is reached, and return that status.
+
+        A pause, or an end, that was asked for a moment ago need not have reached the model before its next pause point; that
+        the model has gone past one shows in the steps of its status.
+
+        Args:
+            gate: where the model waits.
+            wanted: the state.
+            tell: whether the model waits at the gate now; else it is left to come there.
+        """
+        steps = self.payload.get("steps", 0)
+        while True:
+            if tell:
+                gate.tell("s")
+            status = await self.until(
+                lambda status, steps=steps: status["state"] == wanted or status["payload"].get("steps", 0) > steps
+            )
+            if status["state"] == wanted:
+                return status
+            tell, steps = True, status["payload"]["steps"]
+
     async def until_exited(self) -> None:
         """Wait for the end of the present worker."""
         async with asyncio.timeout(PATIENCE):
