@@ -19,7 +19,9 @@ def bind(host: str, port: int) -> socket.socket:
         SettingsError: the address cannot be had.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    # The event loop sends without delay on sockets that name their protocol, and only on these. On others an answer, which is
+    # written as head and body, would wait up to 40 ms for the client's acknowledgement of the head.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))

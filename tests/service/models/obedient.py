@@ -90,6 +90,11 @@ class Obedient(AbstractModel):
         """Never reach a pause point."""
         threading.Event().wait()
 
+    def _do_print_and_exit(self) -> None:
+        print("said on the output", flush=True)
+        print("said on the error output", file=sys.stderr, flush=True)
+        os._exit(3)
+
     def _do_fork_and_stay(self) -> None:
         """Start processes of several kinds that outlive their parent if nobody ends them, and go on."""
         endless = "import signal\nwhile True: signal.pause()"
