@@ -13,6 +13,8 @@ import uvicorn
 
 from mistk_service import __version__
 from mistk_service.controller import Controller
+from mistk_service.errors import BadModelReference
+from mistk_service.loader import split_reference
 from mistk_service.settings import Settings
 from mistk_service.sockets import url_of
 from mistk_service.web import create_app
@@ -49,7 +51,7 @@ async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[
     """
     metrics = ServiceMetrics()
     controller = Controller(
-        settings.model,
+        _class_name(settings.model),
         _worker_factory(settings),
         grace=settings.grace,
         max_queue=settings.max_queue,
@@ -109,3 +111,11 @@ def _worker_factory(settings: Settings) -> Callable[[WorkerListener], Worker]:
     if settings.worker == "thread":
         return lambda listener: ThreadWorker(settings.model, listener)
     return lambda listener: ProcessWorker(settings.model, listener, log_level=settings.log_level)
+
+
+def _class_name(reference: str) -> str:
+    """Return the class that a reference names, which the worker will confirm, or refuse with a reason."""
+    try:
+        return split_reference(reference)[1]
+    except BadModelReference:
+        return reference
