@@ -6,7 +6,7 @@ process imports it before the model.
 
 from mistk_service.errors import MistkError
 from mistk_service.model import AbstractModel, DetachedContext, StopActivity
-from mistk_service.schemas import Dataset, InitParams, MistkDataset, Objective, ObjectInfo
+from mistk_service.schemas import Dataset, InitParams, MistkDataset, ObjectInfo, Objective
 
 __version__ = "0.1.0"
 

@@ -6,6 +6,8 @@ import asyncio
 import logging
 import sys
 import warnings
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -44,33 +46,22 @@ def main() -> None:
               help="Seconds between two signs of life on a watch where nothing happens.")  # fmt: skip
 @click.option("--log-level", type=click.Choice(_LOG_LEVELS, case_sensitive=False), default="info",
               envvar="MISTK_LOG_LEVEL", show_envvar=True, show_default=True, help="How much to log.")  # fmt: skip
-def serve(model: tuple[str, ...], host: str, port: int, worker: str, grace: float, max_body: int, max_queue: int,
-          keepalive: float, log_level: str) -> None:  # fmt: skip
+def serve(model: tuple[str, ...], **options: Any) -> None:
     """Serve MODEL: 'package.module:Class', 'path/to/file.py:Class' or 'package.module Class'."""
     with warnings.catch_warnings():
         # Connexion imports Starlette's test client, which warns of what it would like installed; no user can act on that.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.filterwarnings("ignore", message="Using `httpx`")
-        from mistk_service.server import bind
         from mistk_service.server import serve as run
     from mistk_service.settings import Settings
+    from mistk_service.sockets import bind
 
     if not model:
         raise click.UsageError("Name the model to serve, as an argument or in MISTK_MODEL.")
-    _configure_logging(log_level)
+    _configure_logging(options["log_level"])
     try:
-        settings = Settings(
-            " ".join(model),
-            host,
-            port,
-            worker,
-            grace,
-            max_body,
-            max_queue,
-            keepalive,
-            log_level,  # type: ignore[arg-type]
-        )
-        sock = bind(host, port)
+        settings = Settings(" ".join(model), **options)
+        sock = bind(settings.host, settings.port)
         asyncio.run(run(settings, sock, lambda url: _announce(settings.model, url)))
     except MistkError as error:
         _fail(error)
@@ -95,6 +86,21 @@ def _fail(error: MistkError) -> None:
     if isinstance(error, WorkerDied):
         click.echo("\n".join(error.failure.output), err=True)
     raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@click.option("--port", default=8080, envvar="MISTK_PORT", show_envvar=True, show_default=True,
+              help="Port to listen on; another one is taken where it is not free.")  # fmt: skip
+@click.option("--folder", default="mistk-demo", type=click.Path(path_type=Path, file_okay=False), show_default=True,
+              help="Where the trained model and its predictions go.")  # fmt: skip
+def demo(port: int, folder: Path) -> None:
+    """Drive a container with the digits model through its whole life."""
+    from mistk_service.demo import run_demo
+
+    try:
+        run_demo(port, folder)
+    except MistkError as error:
+        _fail(error)
 
 
 @main.command()

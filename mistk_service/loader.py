@@ -81,7 +81,8 @@ def _locate_file(path: Path, reference: str) -> tuple[Path, str]:
     file = path.expanduser().resolve()
     if not file.is_file():
         raise ModelModuleNotFound(
-            f"{reference!r}: there is no file {file}. Give the path of the model's Python file, absolute or relative to {Path.cwd()}.",
+            f"{reference!r}: there is no file {file}. Give the path of the model's Python file, absolute or relative to "
+            f"{Path.cwd()}.",
             reference=reference,
         )
     parts = [file.stem]

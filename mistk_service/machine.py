@@ -30,6 +30,7 @@ class StateMachine:
             self._add_operation(row)
         for activity in ("train", "predict"):
             running = OPERATIONS[activity].running
+            assert running is not None
             self._add(f"cannot_pause_{activity}", [State.PAUSING], running)
             self._add(f"cannot_resume_{activity}", [running], State.PAUSED)
         self._add("overtake_pause", [State.PAUSING, State.PAUSED], State.READY)
@@ -55,5 +56,5 @@ class StateMachine:
         for end in ends:
             self._add(f"end_{row.name}_in_{end}", [row.running], end)
 
-    def _add(self, name: str, sources: Iterable[State | None], target: State | None) -> None:
+    def _add(self, name: str, sources: Iterable[State], target: State | None) -> None:
         self._machine.add_transition(name, list(sources), target)

@@ -14,7 +14,7 @@ __all__ = ["AbstractModel", "Context", "DetachedContext", "StopActivity"]
 T = TypeVar("T")
 
 
-class StopActivity(BaseException):  # noqa: N818 - it is a request and no error, like KeyboardInterrupt
+class StopActivity(BaseException):
     """Raised by :meth:`AbstractModel.pause_point` when the activity has to end now.
 
     It does not descend from Exception, so that a model's ``except Exception`` lets it pass. Catch it only to put things in
@@ -37,8 +37,8 @@ class Context(Protocol):
     def update_status(self, payload: Any) -> None:
         """Publish ``payload`` as part of the status."""
 
-    def progress(self, done: int, total: int | None, unit: str, started: float) -> None:
-        """Publish how far an activity has come; ``started`` is a reading of ``time.monotonic``."""
+    def progress(self, done: int, total: int | None, unit: str, started: float, initial: int) -> None:
+        """Publish how far an activity has come since ``started`` (``time.monotonic``), when it stood at ``initial``."""
 
     def report_metrics(self, values: Mapping[str, Any], step: int | None, timestamp: int | None) -> None:
         """Take metric values; ``timestamp`` is in milliseconds since the epoch."""
@@ -86,7 +86,7 @@ class DetachedContext:
         """Keep ``payload``."""
         self.status = payload
 
-    def progress(self, done: int, total: int | None, unit: str, started: float) -> None:  # noqa: ARG002
+    def progress(self, done: int, total: int | None, unit: str, started: float, initial: int) -> None:  # noqa: ARG002
         """Keep the figures."""
         self.done = (done, total, unit)
 
@@ -128,6 +128,10 @@ class AbstractModel:
     max_batch_size: ClassVar[int] = 1
 
     _mistk_context: Context | None = None
+
+    def attach(self, context: Context) -> None:
+        """Give the model what it talks to: the worker does so, and a test may."""
+        self._mistk_context = context
 
     # --- hooks: what the model does -------------------------------------------------------------------------------
 
@@ -211,28 +215,31 @@ class AbstractModel:
 
     # --- services: what a hook can call ---------------------------------------------------------------------------
 
-    def steps(self, iterable: Iterable[T], unit: str = "steps", *, total: int | None = None) -> Iterator[T]:
+    def steps(
+        self, iterable: Iterable[T], unit: str = "steps", *, total: int | None = None, initial: int = 0
+    ) -> Iterator[T]:
         """Iterate, with a pause point before every turn and the progress in the status.
 
         Args:
             iterable: what to go through.
             unit: what is counted, in the plural, for people (``epochs``).
-            total: how many turns there will be, where ``len(iterable)`` does not tell.
+            total: how many turns there will be, those of ``initial`` included, where ``len(iterable)`` does not tell.
+            initial: how many turns were made before, in a training that is taken up again.
 
         Raises:
             StopActivity: the activity has to end now.
         """
         if total is None and isinstance(iterable, Sized):
-            total = len(iterable)
+            total = initial + len(iterable)
         context = self._mistk()
         started = time.monotonic()
-        done = 0
-        context.progress(done, total, unit, started)
+        done = initial
+        context.progress(done, total, unit, started, initial)
         for item in iterable:
             context.pause_point()
             yield item
             done += 1
-            context.progress(done, total, unit, started)
+            context.progress(done, total, unit, started, initial)
         # Without this one a pause that was asked for in the last turn would be overtaken by the end of the loop.
         context.pause_point()
 

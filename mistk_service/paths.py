@@ -15,6 +15,10 @@ from mistk_service.errors import InvalidRequest
 __all__ = ["require_readable", "require_writable_folder"]
 
 
+#: How much of a path is repeated in a message.
+_SHOWN = 200
+
+
 def require_readable(text: str, field: str) -> None:
     """Check that there is something readable at a path.
 
@@ -28,10 +32,11 @@ def require_readable(text: str, field: str) -> None:
         if path.is_dir():
             os.scandir(path).close()
         else:
-            path.open("rb").close()
+            # Without waiting: to open a named pipe takes as long as nobody writes to it.
+            os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
     except OSError as error:
         raise InvalidRequest(
-            f"{field}: {text!r} cannot be read ({error.strerror}); expected an existing file or folder that the service "
+            f"{field}: {_short(text)} cannot be read ({error.strerror}); expected an existing file or folder that the service "
             f"may read. Relative paths start at {Path.cwd()}.",
             field=field,
         ) from error
@@ -52,13 +57,21 @@ def require_writable_folder(text: str, field: str) -> None:
             pass
     except OSError as error:
         raise InvalidRequest(
-            f"{field}: the folder {text!r} cannot be written ({error.strerror}); expected a folder that exists or can be "
-            f"made. Relative paths start at {Path.cwd()}.",
+            f"{field}: the folder {_short(text)} cannot be written ({error.strerror}); expected a folder that exists or "
+            f"can be made. Relative paths start at {Path.cwd()}.",
             field=field,
         ) from error
 
 
 def _path(text: str, field: str) -> Path:
-    if not text or "\0" in text:
-        raise InvalidRequest(f"{field}: {text!r} is no path; expected the path of a file or folder.", field=field)
+    try:
+        usable = bool(text) and "\0" not in os.fsdecode(os.fsencode(text))
+    except UnicodeEncodeError:
+        usable = False
+    if not usable:
+        raise InvalidRequest(f"{field}: {_short(text)} is no path; expected the path of a file or folder.", field=field)
     return Path(text)
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")

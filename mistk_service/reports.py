@@ -50,6 +50,7 @@ class Reports:
         self.notice: str | None = None
         self._model: Any = None
         self._progress: dict[str, Any] | None = None
+        self._progress_aside: dict[str, Any] | None = None
         self._metrics: dict[str, Any] = {}
         self._params: dict[str, Any] = {}
         self._tags: dict[str, Any] = {}
@@ -59,12 +60,13 @@ class Reports:
 
     def began(self, *, nested: bool) -> None:
         """Note that an activity begins, possibly while another one is paused and keeps its progress."""
-        if not nested:
-            self._progress = None
+        self._progress_aside = self._progress if nested else None
+        self._progress = None
         self.notice = None
 
     def ended(self, activity: Activity, outcome: str) -> None:
-        """Note how an activity ended."""
+        """Note how an activity ended; where it was nested, the progress shown is that of the paused one again."""
+        self._progress, self._progress_aside = self._progress_aside, None
         self._last = {
             "operation": activity.operation,
             "outcome": outcome,
@@ -75,7 +77,7 @@ class Reports:
 
     def failed(self, operation: str | None, failure: Failure) -> None:
         """Note why the instance is in the state ``failed``."""
-        error = {"type": failure.type, "message": failure.message, "traceback": failure.traceback}
+        error: dict[str, Any] = {"type": failure.type, "message": failure.message, "traceback": failure.traceback}
         if failure.output:
             error["output"] = list(failure.output)
         self._failure = {"operation": operation, "error": error}

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from mistk_service.errors import InvalidRequest
 
-__all__ = ["Dataset", "InitParams", "MistkDataset", "Objective", "ObjectInfo"]
+__all__ = ["Dataset", "InitParams", "MistkDataset", "ObjectInfo", "Objective"]
 
 
 class Objective(StrEnum):

@@ -13,21 +13,20 @@ import uvicorn
 
 from mistk_service import __version__
 from mistk_service.controller import Controller
-from mistk_service.errors import SettingsError
+from mistk_service.errors import BadModelReference
+from mistk_service.loader import split_reference
 from mistk_service.settings import Settings
+from mistk_service.sockets import url_of
 from mistk_service.web import create_app
 from mistk_service.web.metrics import ServiceMetrics
 from mistk_service.worker.parent import ProcessWorker, ThreadWorker, Worker, WorkerListener
 
-__all__ = ["bind", "serve"]
+__all__ = ["serve"]
 
 logger = logging.getLogger(__name__)
 
 #: Seconds that requests and watches get to end once the instance is terminated.
 _CLOSING = 2
-
-#: How many connections may wait to be accepted; a thousand watchers may come at once.
-_BACKLOG = 2048
 
 
 class _Server(uvicorn.Server):
@@ -36,27 +35,6 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 takes any that is free.
-
-    Raises:
-        SettingsError: the address cannot be had.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((host, port))
-        sock.listen(_BACKLOG)
-    except OSError as error:
-        sock.close()
-        raise SettingsError(
-            f"Cannot listen on {host}:{port} ({error.strerror}); give another --port, 0 for any that is free, or --host.",
-            setting="port",
-        ) from error
-    return sock
 
 
 async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[[str], None] | None = None) -> None:
@@ -73,7 +51,7 @@ async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[
     """
     metrics = ServiceMetrics()
     controller = Controller(
-        settings.model,
+        _class_name(settings.model),
         _worker_factory(settings),
         grace=settings.grace,
         max_queue=settings.max_queue,
@@ -87,7 +65,6 @@ async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[
             access_log=False,
             timeout_graceful_shutdown=_CLOSING,
             server_header=False,
-            backlog=_BACKLOG,
         )
     )
     _on_signals(controller, server)
@@ -95,7 +72,7 @@ async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[
     closing = asyncio.create_task(_close_when_terminated(controller, server))
     loading = asyncio.create_task(controller.wait_loaded())
     if on_listening is not None:
-        on_listening(_url(sock))
+        on_listening(url_of(sock))
     try:
         await asyncio.wait({loading, serving}, return_when=asyncio.FIRST_COMPLETED)
         if not serving.done() and loading.exception() is not None and not controller.terminating:
@@ -136,6 +113,9 @@ def _worker_factory(settings: Settings) -> Callable[[WorkerListener], Worker]:
     return lambda listener: ProcessWorker(settings.model, listener, log_level=settings.log_level)
 
 
-def _url(sock: socket.socket) -> str:
-    host, port, *_ = sock.getsockname()
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _class_name(reference: str) -> str:
+    """Return the class that a reference names, which the worker will confirm, or refuse with a reason."""
+    try:
+        return split_reference(reference)[1]
+    except BadModelReference:
+        return reference

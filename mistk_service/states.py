@@ -42,14 +42,14 @@ class Operation:
 
     Attributes:
         name: the last part of its path, which is how errors and clients call it (``loadData``).
-        hook: the method of the model that does the work, or None.
+        hook: the method of the model that does the work.
         allowed: the states in which it is accepted.
         running: the state while it runs; None for an operation that takes effect at once.
         then: the state after it; None means back to where it was.
     """
 
     name: str
-    hook: str | None
+    hook: str
     allowed: frozenset[State]
     running: State | None
     then: State | None
@@ -58,7 +58,7 @@ class Operation:
 _S = State
 
 
-def _row(name: str, hook: str | None, allowed: set[State], running: State | None, then: State | None) -> Operation:
+def _row(name: str, hook: str, allowed: set[State], running: State | None, then: State | None) -> Operation:
     return Operation(name, hook, frozenset(allowed), running, then)
 
 

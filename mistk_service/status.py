@@ -174,8 +174,8 @@ class StatusLog:
                     yield event, missed
                     missed = None
                     after = event.version
-                    if event.state is State.TERMINATED:
-                        return
+                if self._history[-1].state is State.TERMINATED and after == self._history[-1].version:
+                    return  # a reader who knows the end already
                 if not events and not await _wait(self._changed, keepalive):
                     yield None
         finally:

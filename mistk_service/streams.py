@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from mistk_service.errors import HookFailed, InvalidRequest, MistkError, OperationUnsupported, ServiceBusy
 from mistk_service.events import Event, StreamAnswered
-from mistk_service.worker.messages import StreamDone, StreamFailed, StreamPredict
+from mistk_service.worker.messages import StreamDone, StreamFailed, StreamPredict, Unsendable
 from mistk_service.worker.parent import Worker
 
 __all__ = ["Streams"]
@@ -48,7 +48,7 @@ class Streams:
 
         Raises:
             ServiceBusy: too many are in flight.
-            InvalidRequest: an identifier is no Unicode.
+            InvalidRequest: an identifier or a record cannot be sent.
         """
         if len(self._waiting) >= self._limit:
             raise ServiceBusy(
@@ -58,11 +58,9 @@ class Streams:
         number = next(self._ids)
         try:
             worker.send(StreamPredict(number, dict(data), details))
-        except UnicodeEncodeError as error:
+        except Unsendable as error:
             raise InvalidRequest(
-                f"dataMap: an identifier or a record is no Unicode text ({error.reason}); expected JSON without lone "
-                "surrogates.",
-                field="dataMap",
+                f"dataMap: it holds {error}; expected identifiers and records without lone surrogates.", field="dataMap"
             ) from error
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting[number] = _Waiting(len(data), future)

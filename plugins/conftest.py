@@ -42,7 +42,7 @@ def _interrupt(
 ) -> InterruptingContext:
     """Have ``model`` interrupted at the pause point ``at`` (from 0; None for never), as a container would."""
     context = InterruptingContext(at, act, stop=stop)
-    model._mistk_context = context
+    model.attach(context)
     return context
 
 

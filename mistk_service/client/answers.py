@@ -37,7 +37,8 @@ def parse_base_url(text: str) -> httpx.URL:
         url = httpx.URL(text)
     except (httpx.InvalidURL, TypeError):
         url = httpx.URL("")
-    if url.scheme not in {"http", "https"} or not url.host or url.query or url.fragment:
+    usable = url.scheme in {"http", "https"} and url.host and (url.port or 1) < 65536
+    if not usable or url.query or url.fragment:
         # The text itself is not repeated: it may hold a password.
         raise InvalidRequest(
             "base_url: this is no address of a model container; expected one such as http://localhost:8080.",
@@ -55,13 +56,14 @@ def shown(url: httpx.URL | str) -> str:
 def unreachable(method: str, url: httpx.URL | str, timeout: float | None) -> Iterator[None]:
     """Turn what httpx raises into ServiceUnreachable."""
     where = shown(url)
+    limit = "in time" if timeout is None else f"within {timeout:g} s"
     try:
         yield
     except httpx.ConnectTimeout as error:
-        raise ServiceUnreachable(f"No connection to {where} within {timeout:g} s.", url=where) from error
+        raise ServiceUnreachable(f"No connection to {where} {limit}.", url=where) from error
     except httpx.TimeoutException as error:
         raise ServiceUnreachable(
-            f"{where} did not answer {method} within {timeout:g} s. Whether it has received the request is not known; "
+            f"{where} did not answer {method} {limit}. Whether it has received the request is not known; "
             "ask for the status, or give the client a longer timeout.",
             url=where,
         ) from error
@@ -70,9 +72,10 @@ def unreachable(method: str, url: httpx.URL | str, timeout: float | None) -> Ite
             f"Nothing answers at {where} ({error}). Is the container running, and is this its address?", url=where
         ) from error
     except httpx.RequestError as error:
+        reason = str(error) or type(error).__name__
         raise ServiceUnreachable(
-            f"The connection to {where} broke before the answer was there ({error or type(error).__name__}). Whether "
-            "the request was received is not known; ask for the status.",
+            f"The connection to {where} broke before the answer was there ({reason}). Whether the request was received is "
+            "not known; ask for the status.",
             url=where,
         ) from error
 

@@ -35,8 +35,8 @@ _JSON = {"Content-Type": "application/json"}
 class ModelClient:
     """A client of one model container. Threads may share it; close it, or use it as a context manager.
 
-    The methods of operations return as soon as the service has accepted the operation; what they return is the status at
-    that moment, from which :meth:`wait_for` and :meth:`watch` go on. All of them raise
+    The methods of operations return as soon as the service has accepted the operation; what they return is the status
+    at that moment, from which :meth:`wait_for` and :meth:`watch` go on. All of them raise
 
     * :class:`~mistk_service.errors.RequestRefused` if the service does not accept the call; nothing has changed then,
     * :class:`~mistk_service.errors.RequestFailed` if the service fails over it,
@@ -193,7 +193,7 @@ class ModelClient:
 
     def api_version(self) -> str:
         """Return the version of the contract that the service speaks."""
-        return decoded(self._send("GET", "v1/mistk/apiVersion"), str)
+        return decoded(self._send("GET", "v1/mistk/apiVersion"), _text)
 
     def ready(self) -> bool:
         """Tell whether the model can take work; a service that does not answer is not ready."""
@@ -311,4 +311,10 @@ def _encoded(body: Any) -> bytes:
 def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TypeError(f"expected an object, not {type(value).__name__}")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected a string, not {type(value).__name__}")
     return value

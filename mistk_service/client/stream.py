@@ -1,7 +1,7 @@
 """The status as a stream that survives broken connections.
 
-The service keeps a history of its status and a watch says from which version on it wants to know it; so a connection that
-breaks costs nothing but another one.
+The service keeps a history of its status, and a watch says from which version on it wants to know it; so a connection
+that breaks costs nothing but another one.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ __all__ = ["Clock", "StatusStream"]
 
 #: Seconds without a byte, keepalives included, after which a connection counts as broken.
 SILENCE = 60.0
+
+#: Seconds that it may take to connect.
+CONNECT = 10.0
 
 #: Seconds between attempts to connect again: none before the first, then these, doubling from one to the other.
 FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0
@@ -102,7 +105,8 @@ class StatusStream:
         if self._after is not None:
             params["resourceVersion"] = self._after
         left = self._time_left()
-        timeout = SILENCE if left is None else min(SILENCE, left)
+        silence = SILENCE if left is None else min(SILENCE, left)
+        timeout = httpx.Timeout(silence, connect=min(CONNECT, silence))
         headers = {"Accept": "application/x-ndjson"}
         with self._http.stream("GET", self._url, params=params, headers=headers, timeout=timeout) as response:
             if response.status_code != 200:
@@ -146,6 +150,7 @@ class StatusStream:
         if known and event.missed is None and container == (self._container or container):
             return False
         self._container, self._after = container, version
+        self._patience.news()
         return True
 
     def _time_left(self) -> float | None:
@@ -175,6 +180,9 @@ class _Patience:
     def contact(self) -> None:
         """Note that the service was heard."""
         self._lost_at = None
+
+    def news(self) -> None:
+        """Note that a connection was good for something; the next one need not wait."""
         self._delay = 0.0
 
     def bear(self, cause: Exception | None, time_left: float | None) -> None:

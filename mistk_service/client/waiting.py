@@ -39,7 +39,9 @@ class Wait:
         if status.state is State.FAILED:
             operation = status.payload.get("operation") or "its last operation"
             raise self._failed(f"the model failed in {operation}: {status.error or 'no reason is given'}")
-        if status.state in {State.TERMINATING, State.TERMINATED}:
+        if status.state is State.TERMINATED or (
+            status.state is State.TERMINATING and State.TERMINATED not in self._wanted
+        ):
             raise self._failed("the container is shutting down")
         if self._pause_is_off(previous, status):
             raise self._failed(status.notice or f"the pause did not come about; the model is {status.state}")

@@ -24,6 +24,9 @@ _CONTENT_SECURITY_POLICY = "; ".join(
     )
 )
 
+#: How much of a path is repeated in a message.
+_SHOWN = 200
+
 
 @dataclass(frozen=True)
 class DashboardInfo:
@@ -74,9 +77,10 @@ def create_dashboard(info: DashboardInfo) -> Flask:
 def _service_error(error: HTTPException, info: DashboardInfo) -> Response:
     """Turn an error of Flask into the error body that every other path of the service answers with."""
     code = error.code or 500
+    path = request.path if len(request.path) <= _SHOWN else f"{request.path[:_SHOWN]}…"
     message = {
-        404: f"There is nothing at {request.path}. The page is at /, the API below {info.api_base}.",
-        405: f"{request.path} does not take {request.method}. The operations are below {info.api_base}.",
+        404: f"There is nothing at {path}. The page is at /, the API below {info.api_base}.",
+        405: f"{path} does not take {request.method}. The operations are below {info.api_base}.",
     }.get(code, error.description or error.name)
     response = jsonify(code=code, message=message)
     response.status_code = code

@@ -17,6 +17,9 @@ from mistk_service.web.stream import last_event_id, watch_response
 
 __all__ = ["Handlers"]
 
+#: How much of a record's identifier is repeated in a message.
+_SHOWN = 80
+
 
 class Handlers:
     """The operations of the contract, named by their operationIds in snake case.
@@ -127,7 +130,8 @@ def _require_base64(key: str, value: str) -> None:
         try:
             base64.b64decode("".join(value.split()), validate=True)
         except ValueError as error:
+            name = repr(key if len(key) <= _SHOWN else f"{key[:_SHOWN]}…")
             raise InvalidRequest(
-                f"dataMap: the record {key!r} is not base64 ({error}); expected the standard alphabet with padding.",
+                f"dataMap: the record {name} is not base64 ({error}); expected the standard alphabet with padding.",
                 field="dataMap",
             ) from error

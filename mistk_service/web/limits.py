@@ -28,6 +28,7 @@ class BodyLimit:
         self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -54,7 +55,7 @@ class BodyLimit:
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > self._limit:
-                await self._refuse(scope, receive, send)
+                await self._refuse(scope, receive, send, sending=more)
                 return
         whole: Message | None = {"type": "http.request", "body": bytes(body), "more_body": False}
 
@@ -68,8 +69,8 @@ class BodyLimit:
         headers = [*scope["headers"], (b"content-length", str(len(body)).encode())]
         await self._app({**scope, "headers": headers}, replay, send)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 413, and take what the client has already sent, so that the answer reaches it.
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, *, sending: bool | None = None) -> None:
+        """Answer 413, and take what the client is sending, so that the answer reaches it.
 
         A connection closed over unread data is reset, and the client may never see what was written to it.
         """
@@ -81,7 +82,10 @@ class BodyLimit:
         )
         await send({"type": "http.response.start", "status": 413, "headers": response.raw_headers})
         await send({"type": "http.response.body", "body": response.body, "more_body": True})
-        if b"expect" not in dict(scope["headers"]):  # such a client waits for a word before it sends anything
+        if sending is None:
+            # A client that expects a word before it sends anything has sent nothing, and must not be given that word.
+            sending = b"expect" not in dict(scope["headers"])
+        if sending:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_DRAIN_SECONDS):
                     await _drain(receive)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 
@@ -56,7 +57,7 @@ class ServiceMetrics:
     def watch(self, state: Callable[[], State], queue: Callable[[], int], watchers: Callable[[], int]) -> None:
         """Take the sources of the figures that are true at the moment of asking."""
         for each in State:
-            self._state.labels(each.value).set_function(lambda each=each: float(state() is each))
+            self._state.labels(each.value).set_function(functools.partial(_is, state, each))
         Gauge("mistk_stream_queue", "Stream predictions in flight.", registry=self.registry).set_function(queue)
         Gauge("mistk_watchers", "Open watches of the status.", registry=self.registry).set_function(watchers)
 
@@ -95,3 +96,7 @@ class ServiceMetrics:
             await app(scope, receive, noting_send)
 
         return counted
+
+
+def _is(state: Callable[[], State], wanted: State) -> float:
+    return float(state() is wanted)

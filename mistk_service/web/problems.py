@@ -60,7 +60,7 @@ def _answer(error: Exception) -> Response:
     if isinstance(error, MistkError):
         return _answer_own(error)
     if isinstance(error, ProblemException):
-        return service_error(error.status, _sentence(error.detail or error.title, error.status))
+        return service_error(error.status, _sentence(error.detail or error.title, error.status), **(error.ext or {}))
     if isinstance(error, HTTPException):
         headers = dict(error.headers) if error.headers else None
         return service_error(error.status_code, _sentence(error.detail, error.status_code), headers=headers)
@@ -90,9 +90,12 @@ def _sentence(text: str | None, status: int) -> str:
     """Return the text, or for a bare status phrase a sentence that says what it means here."""
     phrase = http.HTTPStatus(status).phrase
     if text and text != phrase:
-        return text
+        return _REWORDED.get(text, text)
     return _MEANINGS.get(status, phrase)
 
+
+#: What Connexion says of a body before our own validator sees it.
+_REWORDED = {"RequestBody is required": "The request has no body; expected a JSON object."}
 
 _MEANINGS = {
     404: "There is nothing at this path; the API is under /v1/mistk and described at /v1/mistk/ui.",

@@ -12,6 +12,9 @@ from mistk_service.status import Missed, StatusEvent, StatusLog
 
 __all__ = ["last_event_id", "watch_response"]
 
+#: The most digits of a version; it is an integer of 64 bits.
+_DIGITS = 19
+
 _NDJSON, _SSE = "application/x-ndjson", "text/event-stream"
 
 
@@ -40,9 +43,9 @@ def last_event_id(text: str | None) -> int | None:
     """
     if not text:
         return None
-    if not text.isascii() or not text.isdigit():
+    if not text.isascii() or not text.isdigit() or len(text) > _DIGITS:
         raise InvalidRequest(
-            f"Last-Event-ID: {text!r} is no resourceVersion; expected the id of an event of this stream.",
+            f"Last-Event-ID: {text[:_DIGITS]!r} is no resourceVersion; expected the id of an event of this stream.",
             field="Last-Event-ID",
         )
     return int(text)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -20,14 +20,28 @@ from mistk_service.model import AbstractModel, StopActivity
 from mistk_service.worker.messages import StreamDone, StreamFailed, StreamPredict
 from mistk_service.worker.values import json_ready
 
-__all__ = ["StreamPredictor", "failure_from"]
+__all__ = ["StreamPredictor", "failure_from", "message_of"]
 
 logger = logging.getLogger(__name__)
 
 
 def failure_from(error: BaseException) -> Failure:
-    """Return the exception in the form that crosses processes."""
-    return Failure(type(error).__name__, str(error), "".join(traceback.format_exception(error)))
+    """Return the exception in the form that crosses processes, whatever it is."""
+    trace = "".join(traceback.format_exception(error))
+    return Failure(type(error).__name__, _encodable(message_of(error)), _encodable(trace))
+
+
+def message_of(error: BaseException) -> str:
+    """Return the text of an exception, which is its author's code and may raise itself."""
+    try:
+        return _encodable(str(error))
+    except Exception as another:  # noqa: BLE001 - whatever it is, the first exception is what matters
+        return f"(its text cannot be had: __str__ raised {type(another).__name__})"
+
+
+def _encodable(text: str) -> str:
+    """Return the text with what is no Unicode, such as a lone surrogate, written as an escape."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class StreamPredictor:
@@ -35,7 +49,7 @@ class StreamPredictor:
 
     def __init__(self, model: AbstractModel) -> None:
         self._model = model
-        self._takes_details = _takes_details(model)
+        self._hook = _with_details(model)
         self._encoder = msgspec.json.Encoder(enc_hook=json_ready)
         self.max_batch_size = max(1, int(model.max_batch_size))
 
@@ -78,10 +92,7 @@ class StreamPredictor:
             return StreamFailed(request.id, failure_from(error))
 
     def _call(self, data: dict[str, str], details: bool) -> dict[str, Any]:
-        if self._takes_details:
-            result = self._model.do_stream_predict(data, details)
-        else:
-            result = self._model.do_stream_predict(data)
+        result = self._hook(data, details)
         if not isinstance(result, dict):
             raise TypeError(
                 f"do_stream_predict returned {type(result).__name__}; expected a dict of identifier to prediction"
@@ -96,8 +107,13 @@ def _unused(key: str, request: int, taken: dict[str, str]) -> str:
     return key
 
 
-def _takes_details(model: AbstractModel) -> bool:
-    """Return whether the hook takes ``details``, which MISTK's earlier models do not."""
-    parameters = inspect.signature(model.do_stream_predict).parameters.values()
+def _with_details(model: AbstractModel) -> Callable[[dict[str, str], bool], Any]:
+    """Return the hook as one that takes ``details``, which MISTK's earlier models do not."""
+    hook: Callable[..., Any] = model.do_stream_predict
+    parameters = inspect.signature(hook).parameters.values()
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return len(positional) > 1 or any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    if len(positional) > 1 or any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return hook
+    if any(p.kind is p.VAR_KEYWORD or p.name == "details" for p in parameters):
+        return lambda data, details: hook(data, details=details)
+    return lambda data, _: hook(data)

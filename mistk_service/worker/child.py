@@ -7,8 +7,10 @@ imports is all that a model shares its process with.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import faulthandler
 import logging
+import math
 import os
 import select
 import signal
@@ -45,6 +47,10 @@ class _Channel:
         self._lock = threading.Lock()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_writer.setblocking(False)
+        # Not select, which knows no file descriptor above 1023: beside a thousand watches a worker thread gets one.
+        self._poll = select.poll()
+        for readable in (sock, self._wake_reader):
+            self._poll.register(readable, select.POLLIN)
 
     def send(self, message: FromWorker) -> None:
         """Send a message; blocks while the service is slow to read."""
@@ -58,17 +64,15 @@ class _Channel:
 
     def wake(self) -> None:
         """Make :meth:`wait` return."""
-        try:
+        with contextlib.suppress(OSError):  # it is awake already, or has ended
             self._wake_writer.send(b"x")
-        except OSError:
-            pass  # it is awake already, or has ended
 
     def wait(self, timeout: float | None) -> bytes | None:
-        """Wait for data, for :meth:`wake`, or ``timeout`` seconds; return the data, b"" at the end, None when there is none."""
-        ready, _, _ = select.select([self._sock, self._wake_reader], [], [], timeout)
-        if self._wake_reader in ready:
+        """Wait for data, :meth:`wake`, or ``timeout`` seconds; return the data, b"" at the end, None if there is none."""
+        ready = {fd for fd, _ in self._poll.poll(None if timeout is None else math.ceil(timeout * 1000))}
+        if self._wake_reader.fileno() in ready:
             self._wake_reader.recv(4096)
-        if self._sock in ready:
+        if self._sock.fileno() in ready:
             try:
                 return self._sock.recv(_CHUNK)
             except OSError:
@@ -102,12 +106,21 @@ def serve_model(sock: socket.socket, reference: str, on_orphaned: Callable[[], N
 
 def _listen(channel: _Channel, runner: Runner, on_orphaned: Callable[[], None]) -> None:
     """The control thread: pass on what the service says, and send what the model reports."""
+    try:
+        _listen_until_end(channel, runner, on_orphaned)
+    except BaseException as error:
+        logger.critical("The control thread ended with %r.", error, exc_info=True)
+    finally:
+        # The service sees the end of the channel: a worker that no longer listens is of no use, and has to go.
+        channel.close()
+
+
+def _listen_until_end(channel: _Channel, runner: Runner, on_orphaned: Callable[[], None]) -> None:
     reader = FrameReader()
     while True:
         data = channel.wait(runner.context.flush_due())
         if data == b"":
             runner.tell(Exit("do_terminate"))
-            channel.close()
             on_orphaned()
             return
         for body in reader.feed(data or b""):
@@ -149,7 +162,13 @@ def main(argv: list[str] | None = None) -> None:
     sock = socket.socket(fileno=options.socket)
     # Programs that the model starts must not inherit the channel.
     os.set_inheritable(sock.fileno(), False)
-    serve_model(sock, options.reference, _end_group)
+    try:
+        serve_model(sock, options.reference, _end_group)
+    finally:
+        # However it ended: threads that the model left behind would hold the process for ever, and the service, which sees
+        # the end of the channel, does not wait for them.
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_WR)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from typing import Any
 
 import msgspec
 
-from mistk_service.worker.messages import FromWorker, Progressed, Reported, StatusUpdated
-from mistk_service.worker.values import json_ready, number
+from mistk_service.worker.messages import FromWorker, Progressed, Reported, StatusUpdated, Unsendable
+from mistk_service.worker.values import int64, json_ready, number, text
 
 __all__ = ["FLUSH_INTERVAL", "METRICS_HELD", "WorkerContext"]
 
@@ -61,7 +61,7 @@ class WorkerContext:
         self._dirty = False
         self._last_flush = 0.0
         self._status: Any = msgspec.UNSET
-        self._progress: tuple[int, int | None, str, float] | None = None
+        self._progress: tuple[int, int | None, str, float, int] | None = None
         self._metrics: list[tuple[str, float, int | None, int]] = []
         self._params: dict[str, Any] = {}
         self._tags: dict[str, Any] = {}
@@ -102,20 +102,20 @@ class WorkerContext:
             self._status = encoded
             self._mark()
 
-    def progress(self, done: int, total: int | None, unit: str, started: float) -> None:
+    def progress(self, done: int, total: int | None, unit: str, started: float, initial: int) -> None:
         """Keep the figures for the next status."""
-        self._progress = (done, total, unit, started)
+        self._progress = (done, total, unit, started, initial)
         if not self._dirty:
             with self._lock:
                 self._mark()
 
     def report_metrics(self, values: Mapping[str, Any], step: int | None, timestamp: int | None) -> None:
         """Keep the values for the next report; one that is no number is an error in the log and harms no other."""
-        at = int(time.time() * 1000) if timestamp is None else int(timestamp)
+        now = int(time.time() * 1000) if timestamp is None else timestamp
         points = []
         for key, value in values.items():
             try:
-                points.append((str(key), number(value), None if step is None else int(step), at))
+                points.append((text(key), number(value), None if step is None else int64(step), int64(now)))
             except (TypeError, ValueError, OverflowError, RuntimeError) as error:
                 logger.error("report_metrics: the value of %r was left out: %s", key, error)
         with self._lock:
@@ -135,16 +135,21 @@ class WorkerContext:
 
     def log_artifact(self, path: Path, artifact_path: str | None) -> None:
         """Keep the path, made absolute, for the next report."""
+        try:
+            artifact = text(path.absolute()), None if artifact_path is None else text(artifact_path)
+        except UnicodeEncodeError as error:
+            logger.error("log_artifact: %r was left out: %s", path, error)
+            return
         with self._lock:
-            self._artifacts.append((str(path.absolute()), artifact_path))
+            self._artifacts.append(artifact)
             self._mark()
 
     def _keep(self, store: dict[str, Any], values: Mapping[str, Any], caller: str) -> None:
         plain = {}
         for key, value in values.items():
             try:
-                plain[str(key)] = msgspec.json.decode(msgspec.json.encode(value, enc_hook=json_ready))
-            except (TypeError, ValueError, RecursionError) as error:
+                plain[text(key)] = _sendable(value)
+            except (TypeError, ValueError, OverflowError, RecursionError) as error:
                 logger.error("%s: the value of %r was left out: %s", caller, key, error)
         with self._lock:
             store.update(plain)
@@ -167,6 +172,8 @@ class WorkerContext:
         """Send what has gathered, in the order in which it came."""
         with self._send_lock:
             with self._lock:
+                # First, since progress looks at it without the lock: what it sets after this is marked again.
+                self._dirty = False
                 status, self._status = self._status, msgspec.UNSET
                 progress, self._progress = self._progress, None
                 metrics, self._metrics = self._metrics, []
@@ -174,18 +181,30 @@ class WorkerContext:
                 self._params.clear()
                 self._tags.clear()
                 self._artifacts.clear()
-                self._dirty = False
                 self._last_flush = time.monotonic()
             if metrics or params or tags or artifacts:
-                self._send(Reported(tuple(metrics), params, tags, artifacts))
+                self._deliver(Reported(tuple(metrics), params, tags, artifacts))
             if status is not msgspec.UNSET:
-                self._send(StatusUpdated(msgspec.json.decode(status)))
+                self._deliver(StatusUpdated(msgspec.json.decode(status)))
             if progress is not None:
-                self._send(_progressed(*progress))
+                self._deliver(_progressed(*progress))
+
+    def _deliver(self, message: FromWorker) -> None:
+        try:
+            self._send(message)
+        except Unsendable as error:
+            logger.error("%s was left out, since it holds %s.", type(message).__name__, error)
 
 
-def _progressed(done: int, total: int | None, unit: str, started: float) -> Progressed:
+def _sendable(value: Any) -> Any:
+    """Return ``value`` as JSON has it, and as MessagePack can express it too."""
+    plain = msgspec.json.decode(msgspec.json.encode(value, enc_hook=json_ready))
+    msgspec.msgpack.encode(plain)
+    return plain
+
+
+def _progressed(done: int, total: int | None, unit: str, started: float, initial: int) -> Progressed:
     elapsed = time.monotonic() - started
-    rate = done / elapsed if done and elapsed > 0 else None
+    rate = (done - initial) / elapsed if done > initial and elapsed > 0 else None
     left = (total - done) / rate if rate and total is not None else None
     return Progressed(done, total, unit, rate, left)

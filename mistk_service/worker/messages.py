@@ -38,6 +38,7 @@ __all__ = [
     "StreamFailed",
     "StreamPredict",
     "ToWorker",
+    "Unsendable",
     "Unsupported",
     "decode_from_worker",
     "decode_to_worker",
@@ -248,16 +249,26 @@ _to_worker = msgspec.msgpack.Decoder(ToWorker)
 _HEADER = 4
 
 
+class Unsendable(ValueError):
+    """A message holds what cannot cross to the other side: text that is no Unicode, a number beyond 64 bits, deep nesting."""
+
+
 def frame(message: ToWorker | FromWorker) -> bytes:
     """Return the message as a frame.
 
     Raises:
-        TypeError: it holds something that MessagePack cannot express.
-        UnicodeEncodeError: it holds text that is no Unicode, such as a lone surrogate.
+        Unsendable: it holds something that cannot cross.
     """
     buffer = bytearray(_HEADER)
-    _encoder.encode_into(message, buffer, _HEADER)
-    buffer[:_HEADER] = (len(buffer) - _HEADER).to_bytes(_HEADER, "big")
+    try:
+        _encoder.encode_into(message, buffer, _HEADER)
+        buffer[:_HEADER] = (len(buffer) - _HEADER).to_bytes(_HEADER, "big")
+    except UnicodeEncodeError as error:
+        raise Unsendable(f"text that is no Unicode ({error.reason})") from error
+    except RecursionError as error:
+        raise Unsendable("values that are nested too deeply") from error
+    except (TypeError, OverflowError) as error:
+        raise Unsendable(str(error)) from error
     return bytes(buffer)
 
 

@@ -17,7 +17,7 @@ from collections import deque
 from typing import IO, Protocol
 
 from mistk_service.errors import Failure
-from mistk_service.worker.messages import FrameReader, FromWorker, ToWorker, decode_from_worker, frame
+from mistk_service.worker.messages import Exit, FrameReader, FromWorker, ToWorker, decode_from_worker, frame
 
 __all__ = ["ProcessWorker", "ThreadWorker", "Worker", "WorkerListener"]
 
@@ -29,6 +29,9 @@ _LINES_KEPT, _LINE_LENGTH = 50, 500
 #: Seconds to wait, once the process has ended, for what it had said and printed before. A process that the model left behind
 #: may hold both open for ever.
 _DRAIN = 0.3
+
+#: Seconds that a worker gets to end once it has closed its end of the channel without having been told to.
+_LINGER = 0.5
 
 
 class WorkerListener(Protocol):
@@ -52,6 +55,9 @@ class Worker(ABC):
         self._listener = listener
         self._transport: asyncio.Transport | None = None
         self._eof = asyncio.Event()
+        self._told_to_end = False
+        #: Set where the worker was given up because it no longer listens.
+        self._given_up = False
         self._exited = asyncio.Event()
 
     async def start(self) -> None:
@@ -59,17 +65,26 @@ class Worker(ABC):
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         loop = asyncio.get_running_loop()
-        # First, so that a worker whose start is cancelled half-way can still be killed and waited for.
-        self._launch(theirs, loop)
-        self._transport, _ = await loop.create_connection(lambda: _Channel(self), sock=ours)
+        # First, so that a worker whose start is cancelled half-way can still be waited for.
+        try:
+            self._launch(theirs, loop)
+        except BaseException:
+            ours.close()
+            raise
+        try:
+            self._transport, _ = await loop.create_connection(lambda: _Channel(self), sock=ours)
+        except BaseException:
+            self.kill()
+            raise
 
     def send(self, message: ToWorker) -> None:
         """Send a message; never blocks. What is sent to a worker that has ended is lost, as its end is told anyway.
 
         Raises:
-            UnicodeEncodeError: a text in it is no Unicode.
+            Unsendable: it holds something that cannot cross.
         """
         data = frame(message)
+        self._told_to_end |= isinstance(message, Exit)
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
@@ -95,6 +110,19 @@ class Worker(ABC):
     def _launch(self, theirs: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
         """Start what serves the other end of the socket."""
 
+    def _channel_ended(self) -> None:
+        """Note that the worker has nothing more to say: it ends now, or it never will."""
+        if self._eof.is_set():
+            return
+        self._eof.set()
+        if not self._told_to_end and not self.exited:
+            asyncio.get_running_loop().call_later(_LINGER, self._give_up)
+
+    def _give_up(self) -> None:
+        if not self.exited:
+            self._given_up = True
+            self.kill()
+
     def _has_exited(self, failure: Failure) -> None:
         if self._exited.is_set():
             return
@@ -116,8 +144,13 @@ class _Channel(asyncio.Protocol):
         for body in self._reader.feed(data):
             worker._listener.on_message(worker, decode_from_worker(body))
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._worker._eof.set()
+    def eof_received(self) -> bool:
+        self._worker._channel_ended()
+        # Our side stays open: its end would tell a worker that is just ending that the service is gone.
+        return True
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._worker._channel_ended()
 
 
 class ProcessWorker(Worker):
@@ -192,7 +225,8 @@ class ProcessWorker(Worker):
         if self._lifeline is not None:
             os.close(self._lifeline)
             self._lifeline = None
-        self._has_exited(Failure("WorkerDied", _describe_exit(code), None, tuple(self._lines)))
+        message = _DEAF if self._given_up and code == -signal.SIGKILL else _describe_exit(code)
+        self._has_exited(Failure("WorkerDied", message, None, tuple(self._lines)))
 
 
 class ThreadWorker(Worker):
@@ -228,7 +262,7 @@ class ThreadWorker(Worker):
         finally:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_WR)
-        _tell(loop, lambda: loop.create_task(self._after_end(failure)))
+        _tell(loop, lambda: self.exited or loop.create_task(self._after_end(failure)))
 
     async def _after_end(self, failure: Failure) -> None:
         with contextlib.suppress(TimeoutError):
@@ -244,6 +278,9 @@ def _thread(name: str, target: object, *args: object) -> None:
 def _tell(loop: asyncio.AbstractEventLoop, callback: object) -> None:
     with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is interested any more
         loop.call_soon_threadsafe(callback)  # type: ignore[arg-type]
+
+
+_DEAF = "The worker process ended its side of the channel, did not end itself, and was killed."
 
 
 def _describe_exit(code: int) -> str:

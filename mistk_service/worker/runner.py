@@ -17,7 +17,7 @@ from typing import Any
 
 from mistk_service.model import AbstractModel, StopActivity
 from mistk_service.schemas import MistkDataset
-from mistk_service.worker.batching import StreamPredictor, failure_from
+from mistk_service.worker.batching import StreamPredictor, failure_from, message_of
 from mistk_service.worker.context import WorkerContext
 from mistk_service.worker.messages import (
     Done,
@@ -83,13 +83,15 @@ class Runner:
         #: How many pauses were asked for; tells one from the next.
         self._pauses = 0
         self._paused_in_own_way = False
+        #: The thread that runs a further task at the gate; what it calls has to pass the gate.
+        self._nested_on: int | None = None
         self._exit: Exit | None = None
 
     # --- the main thread ------------------------------------------------------------------------------------------
 
     def run(self, model: AbstractModel) -> None:
         """Work until told to exit."""
-        model._mistk_context = self.context
+        model.attach(self.context)
         self._streams = StreamPredictor(model)
         self._model = model
         hooks = supported_hooks(type(model))
@@ -100,6 +102,8 @@ class Runner:
                 if not self._tasks:
                     break
                 task = self._tasks.popleft()
+                # At once, so that to the control thread it is waiting or running at every moment until it has ended.
+                self._activity = task if isinstance(task, Run) else None
             if isinstance(task, StreamPredict):
                 self._predict(task, self._streams)
             else:
@@ -108,14 +112,11 @@ class Runner:
         self._run_last_hook(self._exit.hook)
 
     def _run_activity(self, task: Run) -> None:
-        with self._changed:
-            self._activity = task
-            self._pause_wanted = self._paused_in_own_way = False
-            self._update_interrupted()
         answer = self._call(task)
         with self._changed:
             self._activity = None
             self._pause_wanted = self._paused_in_own_way = False
+            self._update_interrupted()
         self._answer(answer)
 
     def _call(self, task: Run) -> FromWorker:
@@ -125,10 +126,11 @@ class Runner:
         except StopActivity:
             return Stopped(task.id)
         except NotImplementedError as error:
-            return Unsupported(task.id, str(error))
+            return Unsupported(task.id, message_of(error))
         except Exception as error:  # noqa: BLE001 - the hook is the author's; what it raises is the answer
-            logger.error("%s raised %s: %s", task.hook, type(error).__name__, error)
-            return Failed(task.id, failure_from(error))
+            failure = failure_from(error)
+            logger.error("%s raised %s", task.hook, failure)
+            return Failed(task.id, failure)
         return Done(task.id)
 
     def _answer(self, message: FromWorker) -> None:
@@ -167,7 +169,7 @@ class Runner:
             with self._changed:
                 if self._exit:
                     raise StopActivity("The container asked this activity to end.")
-                if not self._pause_wanted or self._activity is None:
+                if not self._pause_wanted or self._activity is None or self._nested_on == threading.get_ident():
                     return
                 if announced == self._pauses:
                     task = self._next_nested_task()
@@ -178,7 +180,14 @@ class Runner:
                     # Also where a resume and another pause came so fast that this thread never saw the gate open.
                     task, announced = None, self._pauses
                 activity = self._activity
-            self._answer(self._call(task) if task else Paused(activity.id))
+            self._answer(self._call_nested(task) if task else Paused(activity.id))
+
+    def _call_nested(self, task: Run) -> FromWorker:
+        self._nested_on = threading.get_ident()
+        try:
+            return self._call(task)
+        finally:
+            self._nested_on = None
 
     def _next_nested_task(self) -> Run | None:
         """Return a task that may run while the activity is paused, off the queue."""
@@ -211,13 +220,13 @@ class Runner:
             self._end(message)
 
     def _pause(self, message: Pause) -> None:
-        if not self._runs(message.id):
+        if not self._is_under_way(message.id):
             self._send(PauseOvertaken(message.id))
             return
         try:
             self._hook("do_pause")()
         except NotImplementedError as error:
-            self._send(PauseUnsupported(message.id, str(error)))
+            self._send(PauseUnsupported(message.id, message_of(error)))
         except Exception as error:  # noqa: BLE001 - the hook is the author's; what it raises is the answer
             self._send(PauseFailed(message.id, failure_from(error)))
         else:
@@ -228,7 +237,7 @@ class Runner:
         with self._changed:
             if self._pause_wanted:
                 return
-            running = self._activity is not None and self._activity.id == activity_id
+            running = self._is_under_way(activity_id)
             self._paused_in_own_way = running
         self.context.flush()
         self._send(Paused(activity_id) if running else PauseOvertaken(activity_id))
@@ -240,7 +249,7 @@ class Runner:
             self._hook(message.hook)()
         except NotImplementedError as error:
             self._paused_in_own_way = was_own
-            self._send(ResumeUnsupported(message.id, str(error)))
+            self._send(ResumeUnsupported(message.id, message_of(error)))
         except Exception as error:  # noqa: BLE001 - the hook is the author's; what it raises is the answer
             self._send(ResumeFailed(message.id, failure_from(error)))
 
@@ -252,15 +261,17 @@ class Runner:
 
     def _set_pause(self, wanted: bool) -> None:
         with self._changed:
-            # A pause that comes when its activity has just ended must not stop the next one.
-            self._pause_wanted = wanted and self._activity is not None
+            # A pause that comes when its activity has just ended must not stop the next one; one that comes before the
+            # main thread has taken its activity up stops that at its first pause point.
+            self._pause_wanted = wanted and any(isinstance(task, Run) for task in (self._activity, *self._tasks))
             self._pauses += wanted
             self._update_interrupted()
             self._changed.notify_all()
 
-    def _runs(self, activity_id: int) -> bool:
+    def _is_under_way(self, activity_id: int) -> bool:
+        """Return whether the activity runs, or is about to be taken up by the main thread."""
         with self._changed:
-            return self._activity is not None and self._activity.id == activity_id
+            return any(isinstance(task, Run) and task.id == activity_id for task in (self._activity, *self._tasks))
 
     def _update_interrupted(self) -> None:
         self.context.interrupted = self._pause_wanted or self._exit is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-__all__ = ["json_ready", "number"]
+__all__ = ["int64", "json_ready", "number", "text"]
 
 
 def json_ready(value: Any) -> Any:
@@ -38,3 +38,27 @@ def number(value: Any) -> float:
         raise TypeError(f"expected a number, got an array of {value.size} elements")
     item = getattr(value, "item", None)
     return float(item() if item is not None else value)
+
+
+def int64(value: Any) -> int:
+    """Return ``value`` as an integer of 64 bits.
+
+    Raises:
+        OverflowError: it has more.
+        TypeError: it is no number.
+    """
+    integer = int(value)
+    if not -(2**63) <= integer < 2**63:
+        raise OverflowError(f"{integer} is beyond 64 bits")
+    return integer
+
+
+def text(value: Any) -> str:
+    """Return ``value`` as text that can be encoded.
+
+    Raises:
+        UnicodeEncodeError: it holds a lone surrogate.
+    """
+    string = str(value)
+    string.encode()
+    return string

@@ -98,7 +98,7 @@ class Digits(AbstractModel):
         fingerprint = images.fingerprint()
         epochs = trainer.begin(self._settings.epochs, same_data=fingerprint == self._trained_on)
         self._trained_on = fingerprint
-        for _ in self.steps(epochs, "epochs"):
+        for _ in self.steps(epochs, "epochs", initial=trainer.epoch - trainer.run_start):
             trainer.open_epoch(len(images))
             while trainer.in_epoch:
                 # An epoch may be long: whoever asks for a pause should wait for a batch and no more.

@@ -2,59 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import Any
-
 import pytest
-from selenium.common import TimeoutException
-from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.dashboard.browser import await_text, await_true, await_version, curve, points, rows, seen, text
 
 pytestmark = [pytest.mark.browser, pytest.mark.serial]
-
-#: Seconds after which what has not appeared will not.
-PATIENCE = 20
-
-
-def text(page: Chrome, identifier: str) -> str:
-    """The text of an element, whether it is in sight or not."""
-    return page.find_element(By.ID, identifier).get_property("textContent")
-
-
-def seen(page: Chrome, identifier: str) -> bool:
-    return page.find_element(By.ID, identifier).is_displayed()
-
-
-def await_text(page: Chrome, identifier: str, expected: str) -> None:
-    """Wait until the element says what is expected; the assertion shows what it says instead."""
-    with contextlib.suppress(TimeoutException):
-        WebDriverWait(page, PATIENCE, 0.02).until(lambda _: text(page, identifier) == expected)
-    assert text(page, identifier) == expected
-
-
-def await_true(page: Chrome, condition: Any) -> None:
-    WebDriverWait(page, PATIENCE, 0.02).until(lambda _: condition())
-
-
-def await_version(page: Chrome, version: int) -> None:
-    """Wait until a version is drawn."""
-    await_true(page, lambda: text(page, "updated").startswith(f"Version {version},"))
-
-
-def rows(page: Chrome, identifier: str) -> list[str]:
-    return page.execute_script(
-        "return [...document.getElementById(arguments[0]).children].map(e => e.textContent)", identifier
-    )
-
-
-def curve(page: Chrome, path: str) -> str:
-    return page.execute_script("return document.querySelector(arguments[0]).getAttribute('d')", f"#metrics .{path}")
-
-
-def points(drawing: str) -> list[tuple[float, float]]:
-    pairs = drawing.replace("M", "L").strip("L").split("L")
-    return [(float(x), float(y)) for x, y in (pair.split() for pair in pairs if pair)]
 
 
 def test_the_first_status_fills_the_page(page, service) -> None:
@@ -182,6 +135,17 @@ def test_a_failure_is_shown_with_its_traceback_and_the_last_output(page, service
     service.send(3, "started")
     await_text(page, "state", "started")
     assert not seen(page, "error")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.0004, "0 ms"), (0.25, "250 ms"), (1.25, "1.3 s"), (42, "42 s"), (125, "2 min 5 s"), (7322, "2 h 2 min")],
+)
+def test_a_length_of_time_is_said_as_people_say_it(page, service, seconds: float, said: str) -> None:
+    last = {"operation": "train", "outcome": "completed", "seconds": seconds, "endedAt": "2026-01-02T03:04:05.000Z"}
+    service.send(1, "ready", lastActivity=last)
+    await_text(page, "last", "train completed")
+    assert text(page, "last-times").startswith(f"Took {said}, ended ")
 
 
 def test_a_notice_and_a_gap_in_the_history_are_said(page, service) -> None:

@@ -27,6 +27,7 @@ function number(value) {
 
 /** A length of time in seconds, as people say it. */
 function duration(seconds) {
+  if (seconds < 0.95) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   const s = Math.round(seconds);
   if (s < 60) return `${s} s`;

@@ -58,7 +58,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def test_the_network_learns_to_read_digits() -> None:
     model = built({}, train=DATA, test=DATA)
     context = DetachedContext()
-    model._mistk_context = context
+    model.attach(context)
     model.do_train()
     model.do_predict()
     assert context.status["test_accuracy"] > 0.96

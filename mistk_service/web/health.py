@@ -1,0 +1,42 @@
+"""What probes and scrapers ask: is the process alive, can the model take work, and what are the figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from mistk_service.controller import Controller
+from mistk_service.states import State
+from mistk_service.web.metrics import CONTENT_TYPE, ServiceMetrics
+
+__all__ = ["figures", "liveness", "readiness"]
+
+_REASONS = {
+    State.STARTED: "The instance has not been initialized.",
+    State.INITIALIZED: "The model has not been built.",
+    State.FAILED: "The instance has failed; the status says why. A reset starts it anew.",
+    State.TERMINATING: "The service is shutting down.",
+    State.TERMINATED: "The service has shut down.",
+}
+
+
+def liveness() -> Response:
+    """Answer 200: whoever can answer is alive, whatever has become of the model."""
+    return Response(b'{"status":"alive"}', media_type="application/json")
+
+
+def readiness(controller: Controller) -> Response:
+    """Answer 200 where a stream prediction or an activity would be accepted from a model that is built, else 503."""
+    ready = controller.can_take_work
+    body: dict[str, Any] = {"ready": ready, "state": controller.state}
+    if not ready:
+        busy = "The instance is busy and takes no stream prediction until it is ready again."
+        body["reason"] = _REASONS.get(controller.state, busy)
+    return Response(msgspec.json.encode(body), 200 if ready else 503, media_type="application/json")
+
+
+def figures(metrics: ServiceMetrics) -> Response:
+    """Answer with the figures in Prometheus' text format."""
+    return Response(metrics.render(), headers={"Content-Type": CONTENT_TYPE})

@@ -1,0 +1,281 @@
+"""The model as its container sees it: every hook in a few lines, the work in the modules beside it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import itertools
+import json
+import zlib
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from mistk_service import AbstractModel, MistkDataset
+
+from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .errors import BadCheckpoint, BadRecord, NotReady, UnreadableText
+from .files import write_atomically
+from .language import Language
+from .ngrams import NgramCounts
+from .reader import Prompt, read_prompts, read_text
+from .settings import CountSettings, WriteSettings, split
+
+__all__ = ["TextGenerator"]
+
+#: Characters written between two pause points.
+_CHUNK = 64
+
+
+@dataclass(frozen=True)
+class _Generation:
+    """A text that was generated; its fields are those of the file."""
+
+    id: str
+    prompt: str
+    text: str
+    temperature: float
+    seed: int
+
+
+class TextGenerator(AbstractModel):
+    """Writes text as a book does, from how often which characters follow which in it.
+
+    Training reads the book in chunks. Where it is interrupted makes no difference: what was read is counted once.
+    """
+
+    def __init__(self) -> None:
+        self._given: dict[str, Any] = {}
+        self._counting = CountSettings()
+        self._writing = WriteSettings()
+        self._stream_writing = WriteSettings()
+        self._texts: dict[str, str] = {}
+        self._prompts: list[Prompt] | None = None
+        self._language: Language | None = None
+        self._read: dict[str, int] = {}
+        self._bits: float | None = None
+        self._generations: list[_Generation] | None = None
+
+    # --- hooks ------------------------------------------------------------------------------------------------------
+
+    def do_initialize(self, objectives: list[str], props: dict[str, Any], hparams: dict[str, Any]) -> None:
+        """Take the settings: :class:`CountSettings` from the hyperparameters, :class:`WriteSettings` from either.
+
+        Raises:
+            BadSetting: a name is unknown or a value out of bounds.
+            NotImplementedError: an objective is prediction.
+        """
+        if "prediction" in objectives:
+            raise NotImplementedError("This model generates text, it predicts no test set: leave out prediction.")
+        counting, writing = split(hparams, props)
+        self._counting, self._writing = CountSettings().updated(counting), WriteSettings().updated(writing)
+        self._stream_writing = self._writing
+        self._given = counting
+
+    def do_load_data(self, dataset_map: dict[str, MistkDataset]) -> None:
+        """Read the texts ``train`` and ``test`` and the prompts ``generate``; what is not named stays as it is.
+
+        Raises:
+            UnreadableText: one cannot be read, or is of another kind.
+        """
+        texts, prompts = {}, self._prompts
+        for role, dataset in dataset_map.items():
+            if role not in {"train", "test", "generate"} or not dataset.data_path:
+                problem = "has no dataPath" if role in {"train", "test", "generate"} else "is of no use to this model"
+                raise UnreadableText(
+                    f"The dataset {role!r} {problem}; expected train, test or generate with a dataPath."
+                )
+            if role == "generate":
+                prompts = read_prompts(dataset.data_path)
+            else:
+                texts[role] = read_text(dataset.data_path, role=role)
+        self._texts |= texts
+        self._prompts = prompts
+        self._show()
+
+    def do_build_model(self, path: str | None = None) -> None:
+        """Make a model that has read nothing, or take the one in the folder ``path``.
+
+        Raises:
+            BadCheckpoint: there is none at ``path``, or it does not fit what ``initialize`` said.
+        """
+        if path:
+            self._take(load_checkpoint(path), path)
+        else:
+            self._language, self._read = Language("", NgramCounts(self._counting.order)), {}
+        self._generations, self._bits = None, None
+        self.report_params(self._counting.to_dict() | self._writing.to_dict())
+        self._show()
+
+    def do_train(self) -> None:
+        """Read what was not read yet of the text ``train``, and tell after every chunk how well the rest is foreseen.
+
+        A text that was read to its end is not counted again.
+
+        Raises:
+            NotReady: there is no dataset ``train``.
+            UnreadableText: the text has more different characters than this model can tell apart.
+        """
+        language, text = self._built(), self._loaded("train")
+        held_out = self._texts.get("test")
+        stop = len(text) if held_out is not None else round(len(text) * (1 - self._counting.held_out))
+        measured = text[stop:] if held_out is None else held_out
+        language.learn_alphabet(text[:stop])
+        codes = language.encode(text)
+        key = hashlib.sha256(text.encode()).hexdigest()
+        start, size = self._read.get(key, 0), self._counting.chunk
+        if start >= stop:
+            self._measure(measured)
+        for begin in self.steps(range(start, stop, size), "chunks", initial=-(-start // size)):
+            end = min(begin + size, stop)
+            language.counts.add(codes, begin, end)
+            self._read[key] = end
+            self._measure(measured)
+
+    def do_save_model(self, path: str) -> None:
+        """Write what was learned to the folder ``path``, as one file.
+
+        Raises:
+            CannotWrite: the folder cannot be made or written to.
+        """
+        save_checkpoint(path, Checkpoint(self._built(), self._counting, self._read))
+
+    def do_generate(self) -> None:
+        """Write ``samples`` texts for each prompt: those of the dataset ``generate``, or the one of the settings.
+
+        Raises:
+            NotReady: the model has read nothing yet.
+        """
+        settings = self._writing
+        prompts = self._prompts if self._prompts is not None else [Prompt("0", settings.prompt)]
+        wanted = list(itertools.product(prompts, range(settings.samples)))
+        generations = []
+        for prompt, sample in self.steps(wanted, "texts"):
+            identifier = f"{prompt.id}-{sample}" if settings.samples > 1 else prompt.id
+            text = self._continue(prompt.text, f"{prompt.id}/{sample}", settings)
+            generations.append(_Generation(identifier, prompt.text, text, settings.temperature, settings.seed))
+        self._generations = generations
+        self._show()
+
+    def do_save_generations(self, dataPath: str) -> None:  # noqa: N803 - MISTK's name
+        """Write ``generations.jsonl`` for programs and ``generations.txt`` for people to the folder ``dataPath``.
+
+        Raises:
+            NotReady: nothing was generated since the model was built.
+            CannotWrite: the folder cannot be made or written to.
+        """
+        if self._generations is None:
+            raise NotReady("There are no generations to save: call generate first.")
+        lines = "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in self._generations)
+        pages = "\n".join(f"=== {one.id} ===\n\n{one.prompt}{one.text}\n" for one in self._generations)
+        write_atomically(dataPath, "generations.jsonl", lines.encode())
+        write_atomically(dataPath, "generations.txt", pages.encode())
+
+    def do_update_stream_properties(self, props: dict[str, Any]) -> None:
+        """Take settings for the stream predictions that follow; those that are not named stay as they are.
+
+        Raises:
+            BadSetting: a name is unknown or a value out of bounds; nothing has changed then.
+        """
+        self._stream_writing = self._stream_writing.updated(props)
+        self._show()
+
+    def do_stream_predict(self, data_map: dict[str, str], details: bool = False) -> dict[str, Any]:
+        """Go on after prompts that came with the request.
+
+        Args:
+            data_map: identifier → the prompt, UTF-8 in base64; an empty one stands for the prompt of the settings.
+            details: whether to add ``explanation``, the likeliest first characters, in Markdown.
+
+        Returns:
+            identifier → ``{"prompt": text, "text": what comes after it}``. It depends on identifier, prompt and settings,
+            and not on what else is in the request.
+
+        Raises:
+            BadRecord: a prompt is no text.
+            NotReady: the model has read nothing yet.
+        """
+        settings = self._stream_writing
+        answers: dict[str, Any] = {}
+        for identifier, prompt in {key: _decode(key, value) for key, value in data_map.items()}.items():
+            begin = prompt or settings.prompt
+            answers[identifier] = {"prompt": begin, "text": self._continue(begin, identifier, settings)}
+            if details:
+                answers[identifier]["explanation"] = self._explain(begin)
+        return answers
+
+    # --- what they share --------------------------------------------------------------------------------------------
+
+    def _take(self, checkpoint: Checkpoint, path: str) -> None:
+        settings = checkpoint.settings.updated(self._given)
+        if settings.order != checkpoint.settings.order:
+            raise BadCheckpoint(
+                f"The checkpoint at {path!r} has n-grams up to order={checkpoint.settings.order}, which cannot become "
+                f"{settings.order}: leave order out of the hyperparameters, or build without a checkpoint."
+            )
+        self._counting, self._language, self._read = settings, checkpoint.language, dict(checkpoint.read)
+
+    def _built(self) -> Language:
+        if self._language is None:
+            raise NotReady("There is no model yet: call buildModel first.")
+        return self._language
+
+    def _loaded(self, role: str) -> str:
+        if role not in self._texts:
+            raise NotReady(f"There is no dataset {role!r} yet: call loadData with it first.")
+        return self._texts[role]
+
+    def _measure(self, held_out: str) -> None:
+        if held_out:
+            self._bits = self._built().bits_per_character(held_out, self._counting.discount)
+            self.report_metrics({"bits_per_character": self._bits}, step=self._built().counts.characters)
+        self._show()
+
+    def _continue(self, prompt: str, name: str, settings: WriteSettings) -> str:
+        """Return what the model writes after ``prompt``; ``name`` makes the choices others than for the next text."""
+        language = self._built()
+        if not language.counts.characters:
+            raise NotReady("The model has read nothing yet: call train, or build it from a checkpoint.")
+        rng = np.random.Generator(np.random.PCG64([settings.seed, zlib.crc32(name.encode("utf-8", "surrogatepass"))]))
+        written = language.write(prompt, discount=self._counting.discount, temperature=settings.temperature, rng=rng)
+        parts = []
+        for start in range(0, settings.length, _CHUNK):
+            self.pause_point()
+            parts.append("".join(itertools.islice(written, min(_CHUNK, settings.length - start))))
+        return "".join(parts)
+
+    def _explain(self, prompt: str) -> str:
+        language = self._built()
+        chances = language.following(prompt, self._counting.discount)
+        rows = [f"| {json.dumps(language.alphabet[i])} | {chances[i]:.4f} |" for i in np.argsort(-chances)[:8]]
+        known = prompt[-(language.counts.order - 1) :] if language.counts.order > 1 else ""
+        table = "\n".join(rows)
+        return f"After {json.dumps(known, ensure_ascii=False)} comes\n\n| character | probability |\n| --- | ---: |\n{table}\n"
+
+    def _show(self) -> None:
+        status: dict[str, Any] = {"texts": {role: len(text) for role, text in self._texts.items()}}
+        if self._prompts is not None:
+            status["prompts"] = len(self._prompts)
+        if self._language is not None:
+            status |= {
+                "characters_read": self._language.counts.characters,
+                "alphabet": len(self._language.alphabet),
+                "ngrams": self._language.counts.size,
+            }
+        if self._bits is not None:
+            status["bits_per_character"] = self._bits
+        if self._generations is not None:
+            status["generations"] = len(self._generations)
+        self.update_status(status | {"stream_properties": self._stream_writing.to_dict()})
+
+
+def _decode(identifier: str, text: str) -> str:
+    try:
+        return base64.b64decode("".join(text.split()), validate=True).decode("utf-8")
+    except (binascii.Error, ValueError, AttributeError) as error:
+        raise BadRecord(
+            f"The record {identifier!r} is no prompt: {error}. Expected a text in UTF-8, in base64.",
+            identifier=identifier,
+        ) from error

@@ -1,0 +1,51 @@
+"""What the tests of all parts share: bad and good models, a container without HTTP, and time limits for every wait."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# By whatever way pytest imports the tests, they find `harness`.
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+from harness import Gate, Instance
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Tests that are coroutines run on asyncio, as the service does."""
+    return "asyncio"
+
+
+@pytest.fixture(params=["thread", "process"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of worker."""
+    return request.param
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """A gate at which steered models wait."""
+    with Gate(tmp_path / "gate") as gate:
+        yield gate
+
+
+@pytest.fixture
+async def launch(gate: Gate) -> AsyncIterator[Callable[..., Any]]:
+    """Returns ``await launch(model, kind, ...)``: an instance that has its model, and is cleared away after the test."""
+    async with AsyncExitStack() as stack:
+
+        async def launch(model: str, kind: str = "process", *, loaded: bool = True, **options: Any) -> Instance:
+            instance = Instance(model, kind, **options)
+            stack.push_async_callback(instance.close)
+            # Before the instance is closed, so that a thread that waits at the gate gets an end of the file.
+            stack.callback(gate.close)
+            await instance.start(loaded=loaded)
+            return instance
+
+        yield launch

@@ -1,0 +1,61 @@
+"""What a test reads off the page, and how it waits for it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+from selenium.common import TimeoutException
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
+
+#: Seconds after which what has not appeared will not.
+PATIENCE = 20
+
+
+def text(page: Chrome, identifier: str) -> str:
+    """The text of an element, whether it is in sight or not."""
+    return page.find_element(By.ID, identifier).get_property("textContent")
+
+
+def seen(page: Chrome, identifier: str) -> bool:
+    """Whether an element is in sight."""
+    return page.find_element(By.ID, identifier).is_displayed()
+
+
+def await_text(page: Chrome, identifier: str, expected: str) -> None:
+    """Wait until the element says what is expected; the assertion shows what it says instead."""
+    with contextlib.suppress(TimeoutException):
+        WebDriverWait(page, PATIENCE, 0.02).until(lambda _: text(page, identifier) == expected)
+    assert text(page, identifier) == expected, f"the page says:\n{page.find_element(By.TAG_NAME, 'body').text}"
+
+
+def await_true(page: Chrome, condition: Callable[[], object]) -> None:
+    """Wait until a condition holds."""
+    WebDriverWait(page, PATIENCE, 0.02).until(lambda _: condition())
+
+
+def await_version(page: Chrome, version: int) -> None:
+    """Wait until a version is drawn."""
+    await_true(page, lambda: text(page, "updated").startswith(f"Version {version},"))
+
+
+def rows(page: Chrome, identifier: str) -> list[str]:
+    """The texts of an element's children."""
+    return page.execute_script(
+        "return [...document.getElementById(arguments[0]).children].map(e => e.textContent)", identifier
+    )
+
+
+def curve(page: Chrome, path: str) -> str:
+    """The drawing of the first metric: its ``line``, ``area`` or ``last`` point."""
+    return page.execute_script(
+        "return document.querySelector(arguments[0])?.getAttribute('d') ?? ''", f"#metrics .{path}"
+    )
+
+
+def points(drawing: str) -> list[tuple[float, float]]:
+    """The points of a drawing in its own coordinates, downwards from the top."""
+    pairs = drawing.replace("M", "L").strip("L").split("L")
+    return [(float(x), float(y)) for x, y in (pair.split() for pair in pairs if pair)]

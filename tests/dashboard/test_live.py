@@ -1,0 +1,65 @@
+"""The page in a real browser, served by a real service that trains a real model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urljoin
+
+import httpx
+import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+
+from mistk_service.client import ModelClient
+from mistk_service.demo.service import ServiceProcess
+from mistk_service.resources import plugins_path
+from tests.dashboard.browser import await_text, await_true, curve, points, seen, text
+
+pytestmark = [pytest.mark.browser, pytest.mark.serial]
+
+DIGITS = plugins_path() / "digits"
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with ServiceProcess(f"{DIGITS / 'model.py'}:Digits", 0) as service:
+        yield service.url
+
+
+@pytest.fixture
+def page(chrome: Chrome, url: str) -> Iterator[Chrome]:
+    chrome.get_log("browser")
+    chrome.get(url)
+    yield chrome
+    complaints = chrome.get_log("browser")
+    chrome.get("about:blank")
+    assert complaints == []
+
+
+def test_a_training_is_seen_from_its_begin_to_the_end_of_the_service(page: Chrome, url: str) -> None:
+    await_text(page, "state", "started")
+    with ModelClient(url) as client:
+        client.wait_for("initialized", since=client.initialize(["training"], hyperparameters={"epochs": 1_000_000}))
+        client.wait_for("initialized", since=client.load_data(train=DIGITS / "data" / "train.csv"))
+        client.wait_for("ready", since=client.build_model())
+        await_text(page, "state", "ready")
+        assert text(page, "name") == "Digits"
+
+        client.train()
+        await_text(page, "state", "training")
+        await_true(page, lambda: seen(page, "bar") and len(points(curve(page, "line"))) > 3)
+        assert " of 1,000,000 epochs" in text(page, "progress-text")
+
+        client.pause()
+        await_text(page, "state", "paused")
+        client.shutdown()
+        await_text(page, "state", "terminated")
+        assert text(page, "connection").startswith("Terminated.")
+
+
+def test_every_link_of_the_page_leads_somewhere(page: Chrome, url: str) -> None:
+    links = [link.get_dom_attribute("href") for link in page.find_elements(By.CSS_SELECTOR, "nav a")]
+    assert len(links) == 6
+    answers = {link: httpx.get(urljoin(f"{url}/", link), follow_redirects=True).status_code for link in links}
+    assert answers.pop("readyz") == 503  # nothing is loaded
+    assert set(answers.values()) == {200}

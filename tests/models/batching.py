@@ -1,0 +1,49 @@
+"""Answers with what it was called with, so that a test sees which requests were merged.
+
+The record ``hold`` waits at the gate (property ``gate``), ``guilty`` raises, ``forgotten`` is left out of the answer.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from mistk_service import AbstractModel
+
+
+class Batching(AbstractModel):
+    max_batch_size = 8
+
+    def do_initialize(self, objectives: list[str], props: dict[str, Any], hparams: dict[str, Any]) -> None:
+        self._gate = os.open(props["gate"], os.O_RDONLY) if "gate" in props else None
+        self._calls = 0
+
+    def do_stream_predict(self, data_map: dict[str, str], details: bool = False) -> dict[str, Any]:
+        if "guilty" in data_map.values():
+            raise ValueError(f"one of {len(data_map)} records is guilty")
+        if "hold" in data_map.values():
+            assert self._gate is not None
+            self.update_status({"holding": True})
+            os.read(self._gate, 1)
+        self._calls += 1
+        return {
+            key: {"record": value, "together": len(data_map), "call": self._calls, "details": details}
+            for key, value in data_map.items()
+            if value != "forgotten"
+        }
+
+
+class OneAtATime(Batching):
+    max_batch_size = 1
+
+
+class WithoutDetails(AbstractModel):
+    """Has the signature of MISTK's earlier models."""
+
+    def do_stream_predict(self, data_map):
+        return {key: value.upper() for key, value in data_map.items()}
+
+
+class KeywordDetails(AbstractModel):
+    def do_stream_predict(self, data_map, *, details=False):
+        return dict.fromkeys(data_map, details)

@@ -1,0 +1,42 @@
+"""Classes that are no models, or none that could be made."""
+
+from abc import ABC, abstractmethod
+
+from mistk_service import AbstractModel
+
+a_function = print
+
+
+class NoModel:
+    pass
+
+
+class Good(AbstractModel):
+    pass
+
+
+class RaisesInConstructor(AbstractModel):
+    def __init__(self) -> None:
+        raise RuntimeError("no instance of this one")
+
+
+class ExitsInConstructor(AbstractModel):
+    def __init__(self) -> None:
+        raise SystemExit(4)
+
+
+class WantsArguments(AbstractModel):
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+class Abstract(AbstractModel, ABC):
+    @abstractmethod
+    def what_is_left_open(self) -> None: ...
+
+
+class BadBatchSize(AbstractModel):
+    max_batch_size = "many"
+
+    def do_stream_predict(self, data_map: dict[str, str], details: bool = False) -> dict[str, str]:
+        return data_map

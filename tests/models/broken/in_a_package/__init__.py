@@ -1,0 +1,1 @@
+"""A package with a model, whose name has to survive."""

@@ -1,0 +1,7 @@
+from mistk_service import AbstractModel
+
+from .helper import ANSWER
+
+
+class Packaged(AbstractModel):
+    answer = ANSWER

@@ -1,0 +1,7 @@
+"""Implements nothing at all."""
+
+from mistk_service import AbstractModel
+
+
+class Nothing(AbstractModel):
+    pass

@@ -1,0 +1,74 @@
+"""Every hook does what it is told through a named pipe, so that a test decides when what happens.
+
+The property ``gate`` is the path of the pipe. The commands are ``d``: the hook is done; ``f``: it raises; ``u``: it raises
+NotImplementedError; ``s``: it comes to a pause point and then waits for the next command; ``x``: its process dies.
+Without a gate every hook is done at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+from mistk_service import AbstractModel, StopActivity
+
+
+class Steered(AbstractModel):
+    def __init__(self) -> None:
+        self._gate: int | None = None
+        self.steps_done = 0
+
+    def obey(self) -> None:
+        if self._gate is None:
+            return
+        while (command := os.read(self._gate, 1)) != b"d":
+            if command == b"s":
+                self.pause_point()
+                self.steps_done += 1
+                self.update_status({"steps": self.steps_done})
+            elif command == b"f":
+                raise ValueError("told to fail")
+            elif command == b"u":
+                raise NotImplementedError("told not to")
+            elif command == b"x":
+                os.kill(os.getpid(), signal.SIGKILL)
+            else:  # the test is over
+                raise StopActivity
+
+    def do_initialize(self, objectives: list[str], props: dict[str, Any], hparams: dict[str, Any]) -> None:
+        if "gate" in props:
+            self._gate = os.open(props["gate"], os.O_RDONLY)
+            if props.get("from_the_start"):
+                self.obey()
+
+    def do_load_data(self, dataset_map: dict[str, Any]) -> None:
+        self.obey()
+
+    def do_build_model(self, path: str | None = None) -> None:
+        self.obey()
+
+    def do_train(self) -> None:
+        self.obey()
+
+    def do_save_model(self, path: str) -> None:
+        self.obey()
+
+    def do_predict(self) -> None:
+        self.obey()
+
+    def do_save_predictions(self, dataPath: str) -> None:
+        self.obey()
+
+    def do_stream_predict(self, data_map: dict[str, str], details: bool = False) -> dict[str, Any]:
+        self.obey()
+        return dict(data_map)
+
+    def do_update_stream_properties(self, props: dict[str, Any]) -> None:
+        self.obey()
+
+    def do_generate(self) -> None:
+        self.obey()
+
+    def do_save_generations(self, dataPath: str) -> None:
+        self.obey()

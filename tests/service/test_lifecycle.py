@@ -1,0 +1,107 @@
+"""One instance from start to end, over HTTP, with a worker of either kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.service.harness import Service, refused, turns
+
+both_workers = pytest.mark.parametrize("worker", ["process", "thread"])
+
+
+@both_workers
+def test_every_operation_of_the_contract_works_in_one_lifecycle(service: Service, tmp_path: Path) -> None:
+    data = tmp_path / "data.csv"
+    data.write_text("1,2\n")
+    status = service.do("initialize", {"objectives": ["train", "streaming_prediction"], "modelProperties": {"a": [1]}})
+    assert status["state"] == "initialized"
+    assert status["payload"]["objectives"] == ["training", "streaming_prediction"]
+    assert status["payload"]["props"] == {"a": [1]}
+    status = service.do("loadData", {"train": {"dataPath": str(data)}, "test": {"data_path": str(data)}})
+    assert status["state"] == "initialized"
+    assert status["payload"]["loaded"] == {"train": str(data), "test": str(data)}
+    assert service.do("buildModel")["state"] == "ready"
+    for operation in ("train", "predict", "generate"):
+        status = service.do(operation)
+        assert (status["state"], status["payload"]["lastActivity"]["outcome"]) == ("ready", "completed")
+    assert status["payload"]["metrics"]["loss"]["step"] == 2
+    for operation, parameter, file in (
+        ("saveModel", "modelPath", "model.txt"),
+        ("savePredictions", "dataPath", "predictions.txt"),
+        ("saveGenerations", "dataPath", "generations.txt"),
+    ):
+        folder = tmp_path / "new" / operation
+        assert service.do(operation, **{parameter: str(folder)})["state"] == "ready"
+        assert (folder / file).read_text() == "saved"
+    assert service.do("buildModel", modelPath=str(tmp_path / "new" / "saveModel"))["state"] == "ready"
+    assert service.do("updateStreamProperties", {"threshold": 0.5})["payload"]["threshold"] == 0.5
+    assert service.post("streamPredict", {"x": "aGVsbG8="}, details="true") == {"x": {"echo": "hello", "details": True}}
+    assert service.do("reset")["state"] == "started"
+
+
+@both_workers
+def test_a_paused_training_can_be_saved_and_goes_on(service: Service, tmp_path: Path) -> None:
+    service.make_ready(train="steps_for_ever", predict="steps_for_ever")
+    for operation, running, resume in (
+        ("train", "training", "resumeTraining"),
+        ("predict", "predicting", "resumePredict"),
+    ):
+        service.post(operation)
+        paused = service.do("pause")
+        assert paused["state"] == "paused"
+        assert resume in paused["payload"]["possible"]
+        status = service.do("saveModel", modelPath=str(tmp_path / operation))
+        assert (status["state"], (tmp_path / operation / "model.txt").exists()) == ("paused", True)
+        done = turns(status)
+        resumed = service.post(resume)
+        assert resumed["state"] == running
+        service.wait(lambda s, done=done: turns(s) > done, resumed)
+        service.do("reset")
+        service.make_ready(train="steps_for_ever", predict="steps_for_ever")
+
+
+def test_the_wrong_resume_is_refused_with_what_would_be_right(service: Service) -> None:
+    service.make_ready(train="steps_for_ever")
+    service.post("train")
+    paused = service.do("pause")
+    error = refused(service.api.post("/resumePredict"))
+    assert error["operation"] == "resumePredict"
+    assert (error["state"], error["activity"]) == ("paused", "train")
+    assert error["possible"] == paused["payload"]["possible"]
+    assert "resumeTraining" in error["possible"]
+    assert service.status() == paused
+
+
+@both_workers
+def test_two_trainings_at_once_are_refused_and_the_first_goes_on(service: Service) -> None:
+    service.make_ready(train="steps_for_ever")
+    began = service.post("train")
+    error = refused(service.api.post("/train"))
+    assert (error["operation"], error["state"], error["activity"]) == ("train", "training", "train")
+    assert set(error["possible"]) == {"pause", "reset", "shutdown"}
+    assert all(word in error["message"] for word in ("train", "training", "pause", "reset", "shutdown"))
+    service.wait(lambda s: turns(s) > 2, began)
+
+
+@both_workers
+def test_a_hook_that_raises_fails_the_instance_until_it_is_reset(service: Service) -> None:
+    service.make_ready(train="raise")
+    status = service.do("train")
+    assert status["state"] == "failed"
+    assert status["payload"]["operation"] == "train"
+    assert status["payload"]["error"]["type"] == "ValueError"
+    assert status["payload"]["error"]["message"] == "the model was told to raise"
+    assert "_do_raise" in status["payload"]["error"]["traceback"]
+    assert status["payload"]["possible"] == ["reset", "shutdown"]
+    assert refused(service.api.post("/train"))["possible"] == ["reset", "shutdown"]
+    assert service.do("reset")["state"] == "started"
+    service.make_ready()
+    assert service.do("train")["payload"]["lastActivity"]["outcome"] == "completed"
+
+
+def test_a_reset_gives_a_fresh_process(service: Service) -> None:
+    first = service.make_ready()["payload"]["pid"]
+    service.do("reset")
+    assert service.make_ready()["payload"]["pid"] != first

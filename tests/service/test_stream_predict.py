@@ -1,0 +1,163 @@
+"""Every answer of streamPredict belongs to its request, however many there are and whatever becomes of the others."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+
+import httpx
+import pytest
+
+from tests.service.conftest import Start
+from tests.service.harness import API, Service, refused
+
+both_workers = pytest.mark.parametrize("worker", ["process", "thread"])
+
+
+@both_workers
+def test_500_in_a_row_are_each_answered_with_their_own_record(service: Service) -> None:
+    service.make_ready()
+    for number in range(500):
+        assert service.post("streamPredict", request(number)) == answer(number)
+    assert service.status()["state"] == "ready"
+
+
+@both_workers
+def test_64_at_a_time_are_each_answered_with_their_own_record(service: Service) -> None:
+    service.make_ready()
+    answers = asyncio.run(ask_all(service.url, [request(number) for number in range(256)], at_a_time=64))
+    assert [response.json() for response in answers] == [answer(number) for number in range(256)]
+    assert service.status()["state"] == "ready"
+
+
+@both_workers
+def test_a_guilty_request_among_64_fails_alone(service: Service) -> None:
+    service.make_ready()
+    bodies = [request(number) for number in range(64)]
+    guilty = {5, 40, 41}
+    for number in guilty:
+        bodies[number] = {"same": base64.b64encode(b"raise").decode()}
+    answers = asyncio.run(ask_all(service.url, bodies, at_a_time=64))
+    for number, response in enumerate(answers):
+        if number in guilty:
+            assert "told the model to raise" in refused(response, 500)["message"]
+        else:
+            assert response.json() == answer(number)
+
+
+def test_requests_with_and_without_details_are_not_mixed_up(service: Service) -> None:
+    service.make_ready()
+    bodies = [request(number) for number in range(128)]
+    answers = asyncio.run(ask_all(service.url, bodies, at_a_time=64, details=lambda number: number % 3 == 0))
+    for number, response in enumerate(answers):
+        assert response.json() == answer(number, details=number % 3 == 0)
+
+
+def test_a_worker_that_dies_answers_all_that_wait(service: Service) -> None:
+    service.make_ready()
+    bodies = [request(number) for number in range(32)]
+    bodies[16] = {"same": base64.b64encode(b"die").decode()}
+    answers = asyncio.run(ask_all(service.url, bodies, at_a_time=32))
+    codes = [response.status_code for response in answers]
+    assert codes[16] == 500
+    # Those before it may have their answers, those that came after the failure were refused.
+    assert set(codes) <= {200, 400, 500}
+    for number, response in enumerate(answers):
+        if response.status_code == 200:
+            assert response.json() == answer(number)
+        else:
+            refused(response, response.status_code)
+
+
+def test_more_than_the_queue_holds_are_told_to_come_again(start: Start) -> None:
+    service = start("--max-queue", "4")
+    service.make_ready()
+    worker = service.worker()
+    worker.suspend()
+    try:
+        answers = asyncio.run(ask_all(service.url, [request(n) for n in range(10)], at_a_time=10, resume=worker.resume))
+    finally:
+        worker.resume()
+    full = [response for response in answers if response.status_code == 503]
+    assert len(full) == 6
+    for response in full:
+        refused(response, 503)
+        assert int(response.headers["retry-after"]) >= 1
+    assert all(r.json() == answer(n) for n, r in enumerate(answers) if r not in full)
+
+
+def test_clients_that_go_before_their_answer_harm_nobody(service: Service) -> None:
+    service.make_ready()
+    worker = service.worker()
+    worker.suspend()
+    try:
+        asyncio.run(ask_and_go(service.url, 20))
+        assert service.status()["state"] == "predicting"
+    finally:
+        worker.resume()
+    service.wait_for_state("ready", service.status())
+    assert service.post("streamPredict", request(1)) == answer(1)
+
+
+def test_other_operations_are_refused_while_predictions_are_in_flight(service: Service) -> None:
+    service.make_ready()
+    worker = service.worker()
+    worker.suspend()
+    try:
+        asyncio.run(ask_and_go(service.url, 1))
+        error = refused(service.api.post("/train"))
+    finally:
+        worker.resume()
+    assert (error["operation"], error["state"]) == ("train", "predicting")
+    assert set(error["possible"]) == {"streamPredict", "reset", "shutdown"}
+    service.wait_for_state("ready", service.status())
+
+
+def request(number: int) -> dict[str, str]:
+    """A body with identifiers that all requests share, and records that are all different."""
+    text = f"record {number}"
+    return {"same": encoded(text), "": encoded(text * 2), "same#1": encoded(text * 3)}
+
+
+def answer(number: int, *, details: bool = False) -> dict[str, object]:
+    """What the model answers to it."""
+    text = f"record {number}"
+    echoes = {"same": text, "": text * 2, "same#1": text * 3}
+    return {key: {"echo": echo, "details": details} for key, echo in echoes.items()}
+
+
+def encoded(text: str) -> str:
+    """A record."""
+    return base64.b64encode(text.encode()).decode()
+
+
+async def ask_all(url, bodies, *, at_a_time, details=lambda number: False, resume=None) -> list[httpx.Response]:
+    """Send all the requests, so many at a time; return the answers in the order of the requests."""
+    turn = asyncio.Semaphore(at_a_time)
+    limits = httpx.Limits(max_connections=at_a_time)
+    refusals = 0
+
+    async with httpx.AsyncClient(base_url=url + API, timeout=30, limits=limits) as client:
+
+        async def ask(number: int) -> httpx.Response:
+            nonlocal refusals
+            async with turn:
+                query = {"details": str(details(number)).lower()}
+                response = await client.post("/streamPredict", json=bodies[number], params=query)
+            refusals += response.status_code == 503
+            if resume and refusals == 6:
+                resume()
+            return response
+
+        return await asyncio.gather(*(ask(number) for number in range(len(bodies))))
+
+
+async def ask_and_go(url: str, count: int) -> None:
+    """Send requests and close the connections once the service has them all in flight."""
+    async with httpx.AsyncClient(base_url=url + API, timeout=30, limits=httpx.Limits(max_connections=None)) as client:
+        asking = [asyncio.create_task(client.post("/streamPredict", json=request(n))) for n in range(count)]
+        while f"mistk_stream_queue {float(count)}" not in (await client.get(f"{url}/metrics")).text:
+            pass
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)

@@ -1,0 +1,301 @@
+"""A container without HTTP, a gate to steer models by, and waits that end at an event and never after a while."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Self
+
+from mistk_service.controller import Controller
+from mistk_service.errors import Failure
+from mistk_service.events import Event
+from mistk_service.schemas import InitParams
+from mistk_service.status import StatusEvent
+from mistk_service.worker.messages import FromWorker, ToWorker
+from mistk_service.worker.parent import ProcessWorker, ThreadWorker, Worker, WorkerListener
+
+MODELS = Path(__file__).parents[1] / "models"
+
+#: Seconds after which a wait has failed. Far above what anything takes, and below the limit of a test.
+PATIENCE = 30.0
+
+SAVES = {"saveModel": "modelPath", "savePredictions": "dataPath", "saveGenerations": "dataPath"}
+RESUMES = ("resumeTraining", "resumePredict")
+
+
+def reference(model: str) -> str:
+    """Return the reference of ``file:Class`` in the library of models."""
+    file, name = model.split(":")
+    return f"{MODELS / file}.py:{name}"
+
+
+def make_worker(kind: str, model: str, listener: WorkerListener) -> Worker:
+    """Return a worker of the kind ``thread`` or ``process``."""
+    return (ThreadWorker if kind == "thread" else ProcessWorker)(model, listener)
+
+
+class Gate:
+    """A named pipe from which a model reads what it is to do next, a byte a time.
+
+    Both ends are held here, so that neither side ever waits for the other one to open it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        os.mkfifo(path)
+        self._fd: int | None = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+
+    def tell(self, commands: str) -> None:
+        """Let a model go on; see ``models/steered.py`` for the commands."""
+        assert self._fd is not None
+        os.write(self._fd, commands.encode())
+
+    def close(self) -> None:
+        """Whoever still waits at the gate gets an end of the file."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class Instance:
+    """A controller and its worker, driven as the web's handlers drive it.
+
+    Attributes:
+        events: what the observers were told, in order.
+        workers: every worker that was made, the present one last.
+    """
+
+    def __init__(self, model: str, kind: str = "process", *, grace: float = PATIENCE, **options: Any) -> None:
+        self.events: list[Event] = []
+        self.workers: list[Worker] = []
+        self._reference = model if ".py" in model else reference(model)
+        self._kind = kind
+        self._options = {"grace": grace, **options}
+        self.controller: Controller
+
+    def _make_worker(self, listener: WorkerListener) -> Worker:
+        self.workers.append(make_worker(self._kind, self._reference, listener))
+        return self.workers[-1]
+
+    async def start(self, *, loaded: bool = True) -> None:
+        """Start the first worker, and wait until it has its model unless ``loaded`` is false."""
+        self.controller = Controller(
+            self._reference, self._make_worker, observers=[self.events.append], **self._options
+        )
+        await self.controller.start()
+        if loaded:
+            async with asyncio.timeout(PATIENCE):
+                await self.controller.wait_loaded()
+
+    async def close(self) -> None:
+        """End the workers; a worker thread that hangs is left to itself."""
+        ending = self.controller._ending
+        if ending is not None and ending.done() and not ending.cancelled():
+            ending.result()  # a reset or shutdown that went wrong shows here
+        elif ending is not None:
+            ending.cancel()
+        for worker in self.workers:
+            worker.kill()
+            async with asyncio.timeout(PATIENCE):
+                await worker.wait_exited()
+
+    @property
+    def pid(self) -> int:
+        """The process id of the present worker."""
+        pid = self.workers[-1].pid
+        assert pid is not None
+        return pid
+
+    # --- what is true now -----------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> str:
+        """The state."""
+        return str(self.controller.state)
+
+    @property
+    def version(self) -> int:
+        """The version of the latest status."""
+        return self.controller.log.latest().version
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """The payload of the latest status."""
+        return decode(self.controller.log.latest())["payload"]
+
+    # --- calls ----------------------------------------------------------------------------------------------------
+
+    async def call(self, operation: str, *arguments: Any) -> dict[str, Any]:
+        """Call an operation and return the status that answers it.
+
+        Arguments: of ``initialize`` the properties and hyperparameters, of the savings and ``buildModel`` the path, of
+        ``loadData`` the datasets, of ``updateStreamProperties`` the properties. All but the path of a saving may be left out.
+        """
+        controller = self.controller
+        if operation == "initialize":
+            properties, hyperparameters = (*arguments, {}, {})[:2]
+            event = controller.initialize(InitParams((), properties, hyperparameters))
+        elif operation == "loadData":
+            event = await controller.load_data(*(arguments or ({},)))
+        elif operation == "buildModel":
+            event = await controller.build_model(*(arguments or (None,)))
+        elif operation in SAVES:
+            event = await controller.save(operation, *arguments, SAVES[operation])
+        elif operation in RESUMES:
+            event = controller.resume(operation)
+        elif operation in ("pause", "reset", "shutdown"):
+            event = getattr(controller, operation)()
+        else:
+            event = controller.begin(operation, *arguments)
+        return decode(event)
+
+    async def stream(self, data: dict[str, str], *, details: bool = False) -> Any:
+        """Predict for records and return the predictions."""
+        async with asyncio.timeout(PATIENCE):
+            return json.loads(await self.controller.stream_predict(data, details))
+
+    async def run(self, operation: str, *arguments: Any) -> dict[str, Any]:
+        """Call an operation and return the status in which it has ended."""
+        begun = await self.call(operation, *arguments)
+        return await self.until(lambda status: "activity" not in status["payload"], after=version_of(begun))
+
+    async def ready(self, *arguments: Any) -> Self:
+        """Initialize with ``arguments`` and build; the instance is ready then."""
+        initialized = await self.run("initialize", *arguments)
+        assert initialized["state"] == "initialized", initialized
+        built = await self.run("buildModel")
+        assert built["state"] == "ready", built
+        return self
+
+    async def until(self, wanted: str | Callable[[dict[str, Any]], Any], *, after: int | None = None) -> dict[str, Any]:
+        """Wait for a status that is wanted, a state or what a condition holds for, and return it.
+
+        Args:
+            wanted: a state, or a condition.
+            after: look at what was published after this version; unless given, at the present status and what follows it.
+        """
+        condition = wanted if callable(wanted) else lambda status: status["state"] == wanted
+        status: dict[str, Any] = {}
+        try:
+            async with asyncio.timeout(PATIENCE):
+                async for item in self.controller.log.watch(self.version - 1 if after is None else after):
+                    assert item is not None
+                    status = decode(item[0])
+                    if condition(status):
+                        return status
+        except TimeoutError:
+            raise AssertionError(f"still waiting for {wanted} at {status}") from None
+        raise AssertionError(f"terminated without having been {wanted}: {status}")
+
+    async def step_until(self, gate: Gate, wanted: str = "paused", *, tell: bool = True) -> dict[str, Any]:
+        """Let a steered model go from pause point to pause point until a state is reached, and return that status.
+
+        A pause, or an end, that was asked for a moment ago need not have reached the model before its next pause point; that
+        the model has gone past one shows in the steps of its status.
+
+        Args:
+            gate: where the model waits.
+            wanted: the state.
+            tell: whether the model waits at the gate now; else it is left to come there.
+        """
+        steps = self.payload.get("steps", 0)
+        while True:
+            if tell:
+                gate.tell("s")
+            status = await self.until(
+                lambda status, steps=steps: status["state"] == wanted or status["payload"].get("steps", 0) > steps
+            )
+            if status["state"] == wanted:
+                return status
+            tell, steps = True, status["payload"]["steps"]
+
+    async def until_exited(self) -> None:
+        """Wait for the end of the present worker."""
+        async with asyncio.timeout(PATIENCE):
+            await self.workers[-1].wait_exited()
+
+
+class Listener:
+    """Keeps what a worker says, for a test to wait for."""
+
+    def __init__(self) -> None:
+        self.messages: list[FromWorker] = []
+        self.failure: Failure | None = None
+        self._news = asyncio.Event()
+
+    def on_message(self, worker: Worker, message: FromWorker) -> None:
+        self.messages.append(message)
+        self._news.set()
+
+    def on_exit(self, worker: Worker, failure: Failure) -> None:
+        assert self.failure is None, "the end is told once"
+        self.failure = failure
+        self._news.set()
+
+    async def until(self, *wanted: type[Any]) -> Any:
+        """Wait for a message of one of these types, return it, and forget it with all before it."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                for index, message in enumerate(self.messages):
+                    if isinstance(message, wanted):
+                        del self.messages[: index + 1]
+                        return message
+                assert self.failure is None, f"ended before it said {wanted}: {self.failure}"
+                self._news.clear()
+                await self._news.wait()
+
+    async def until_exit(self) -> Failure:
+        """Wait for the end of the worker, and return how it ended."""
+        async with asyncio.timeout(PATIENCE):
+            while self.failure is None:
+                self._news.clear()
+                await self._news.wait()
+        return self.failure
+
+
+class WorkerUnderTest:
+    """A worker and its listener."""
+
+    def __init__(self, model: str, kind: str) -> None:
+        self.listener = Listener()
+        self.worker = make_worker(kind, model if ".py" in model else reference(model), self.listener)
+        self._ids = iter(range(1, 1_000_000))
+
+    def next_id(self) -> int:
+        """Return an id for a command."""
+        return next(self._ids)
+
+    def send(self, *messages: ToWorker) -> None:
+        """Send messages."""
+        for message in messages:
+            self.worker.send(message)
+
+    async def until(self, *wanted: type[Any]) -> Any:
+        """See :meth:`Listener.until`."""
+        return await self.listener.until(*wanted)
+
+
+def decode(event: StatusEvent) -> dict[str, Any]:
+    """Return a status as a client sees it."""
+    status: dict[str, Any] = json.loads(event.status)
+    return status
+
+
+def version_of(status: dict[str, Any]) -> int:
+    """Return the resourceVersion of a status."""
+    version: int = status["objectInfo"]["resourceVersion"]
+    return version
+
+
+def of_type(events: Iterable[Event], kind: type[Any]) -> list[Any]:
+    """Return the events of a type."""
+    return [event for event in events if isinstance(event, kind)]

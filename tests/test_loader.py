@@ -1,0 +1,211 @@
+"""From a reference to a model: each way in which it can fail has its own error, which tells what to do."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from harness import MODELS
+
+from mistk_service import AbstractModel
+from mistk_service.errors import (
+    BadModelReference,
+    ModelClassNotFound,
+    ModelConstructionFailed,
+    ModelLoadError,
+    ModelModuleFailed,
+    ModelModuleNotFound,
+    NotAModelClass,
+)
+from mistk_service.loader import construct_model, load_model_class, split_reference
+
+BROKEN = MODELS / "broken"
+
+
+@pytest.fixture(autouse=True)
+def clean_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test's imports be its own."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = dict(sys.modules)
+    yield
+    for name in set(sys.modules) - set(before):
+        del sys.modules[name]
+
+
+# --- references --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reference", "parts"),
+    [
+        ("package.module:Class", ("package.module", "Class")),
+        ("module:Class", ("module", "Class")),
+        ("package.module Class", ("package.module", "Class")),
+        ("  package.module   Class ", ("package.module", "Class")),
+        ("path/to/file.py:Class", ("path/to/file.py", "Class")),
+        ("/a path/with spaces.py:Class", ("/a path/with spaces.py", "Class")),
+        ("C:/folder/file.py:Class", ("C:/folder/file.py", "Class")),
+        ("päckage.mödule:Klässe", ("päckage.mödule", "Klässe")),
+    ],
+)
+def test_every_form_of_a_reference_is_understood(reference: str, parts: tuple[str, str]):
+    assert split_reference(reference) == parts
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "",
+        " ",
+        ":",
+        "module",
+        "module:",
+        ":Class",
+        "module:Class()",
+        "module:a.b",
+        "my-module:Class",
+        "a..b:Class",
+        "file.x-y:Class",
+    ],
+)
+def test_a_malformed_reference_is_told_with_the_forms_that_are_understood(reference: str):
+    with pytest.raises(BadModelReference) as caught:
+        split_reference(reference)
+    assert repr(reference) in str(caught.value)
+    assert "'package.module:Class', 'path/to/file.py:Class' or 'package.module Class'" in str(caught.value)
+    assert caught.value.reference == reference
+
+
+# --- loading -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_class_is_loaded_from_a_file():
+    model_class = load_model_class(f"{MODELS}/nothing.py:Nothing")
+    assert issubclass(model_class, AbstractModel)
+    assert model_class.__name__ == "Nothing"
+
+
+def test_a_class_is_loaded_from_a_module_of_the_folder_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "module_of_mine.py").write_text((MODELS / "nothing.py").read_text())
+    monkeypatch.chdir(tmp_path)
+    assert load_model_class("module_of_mine:Nothing").__module__ == "module_of_mine"
+    assert load_model_class("module_of_mine Nothing").__name__ == "Nothing"
+    assert load_model_class("module_of_mine.py:Nothing").__module__ == "module_of_mine"
+
+
+def test_a_file_in_a_package_keeps_its_packages_name():
+    model_class = load_model_class(f"{BROKEN}/in_a_package/model.py:Packaged")
+    assert model_class.__module__ == "in_a_package.model"
+    assert model_class.answer == 42
+
+
+def test_a_file_beside_others_imports_its_neighbours(tmp_path: Path):
+    (tmp_path / "neighbour_of_mine.py").write_text("ANSWER = 43\n")
+    (tmp_path / "with_neighbour.py").write_text(
+        "from mistk_service import AbstractModel\nfrom neighbour_of_mine import ANSWER\n"
+        "class Model(AbstractModel):\n    answer = ANSWER\n"
+    )
+    assert load_model_class(f"{tmp_path}/with_neighbour.py:Model").answer == 43
+
+
+@pytest.mark.parametrize(
+    "name", ["a_library_that_nobody_has", "a_library_that_nobody_has.sub", "os.nothing_there", "os.path.x"]
+)
+def test_a_missing_module_is_told_apart_from_one_that_fails(name: str):
+    with pytest.raises(ModelModuleNotFound) as caught:
+        load_model_class(f"{name}:Model")
+    assert "there is no module" in str(caught.value)
+    assert str(Path.cwd()) in str(caught.value)
+
+
+def test_a_missing_file_is_told_with_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelModuleNotFound) as caught:
+        load_model_class("not/there.py:Model")
+    assert f"there is no file {tmp_path}/not/there.py" in str(caught.value)
+
+
+def test_a_folder_in_place_of_the_file_is_no_file(tmp_path: Path):
+    (tmp_path / "folder.py").mkdir()
+    with pytest.raises(ModelModuleNotFound):
+        load_model_class(f"{tmp_path}/folder.py:Model")
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("raises_on_import", "importing it raised ValueError: this module cannot be imported"),
+        (
+            "imports_what_is_missing",
+            "importing it raised ModuleNotFoundError: No module named 'a_library_that_nobody_has'",
+        ),
+        ("exits_on_import", "importing it raised SystemExit: 3"),
+    ],
+)
+def test_a_module_that_fails_is_told_with_its_traceback(file: str, words: str):
+    with pytest.raises(ModelModuleFailed) as caught:
+        load_model_class(f"{BROKEN}/{file}.py:Model")
+    assert words in str(caught.value)
+    assert f"{file}.py" in (caught.value.traceback or "")
+
+
+def test_a_module_that_does_not_parse_is_told_with_the_place(tmp_path: Path):
+    (tmp_path / "does_not_parse.py").write_text("class Model(\n")
+    with pytest.raises(ModelModuleFailed, match="SyntaxError") as caught:
+        load_model_class(f"{tmp_path}/does_not_parse.py:Model")
+    assert "does_not_parse.py" in (caught.value.traceback or "")
+
+
+def test_a_missing_class_is_told_with_those_that_are_there():
+    with pytest.raises(ModelClassNotFound) as caught:
+        load_model_class(f"{BROKEN}/classes.py:Model")
+    message = str(caught.value)
+    assert "has no 'Model'" in message
+    assert "Good" in message
+    assert "NoModel" not in message
+
+
+def test_a_module_without_any_model_is_told(tmp_path: Path):
+    (tmp_path / "empty_module_of_mine.py").touch()
+    with pytest.raises(ModelClassNotFound, match="no subclass of AbstractModel at all"):
+        load_model_class(f"{tmp_path}/empty_module_of_mine.py:Model")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("NoModel", "expected a subclass of mistk_service.AbstractModel"),
+        ("a_function", "expected a subclass of mistk_service.AbstractModel"),
+        ("AbstractModel", "is AbstractModel itself"),
+        ("Abstract", "leaves these abstract methods open: what_is_left_open"),
+    ],
+)
+def test_what_is_no_model_class_is_told(name: str, words: str):
+    with pytest.raises(NotAModelClass, match=words):
+        load_model_class(f"{BROKEN}/classes.py:{name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("RaisesInConstructor", "raised RuntimeError: no instance of this one"),
+        ("ExitsInConstructor", "raised SystemExit: 4"),
+        ("WantsArguments", "raised TypeError: .*size"),
+    ],
+)
+def test_a_constructor_that_fails_is_told_with_its_traceback(name: str, words: str):
+    reference = f"{BROKEN}/classes.py:{name}"
+    with pytest.raises(ModelConstructionFailed, match=words) as caught:
+        construct_model(load_model_class(reference), reference)
+    assert caught.value.traceback
+
+
+def test_a_model_is_constructed():
+    reference = f"{BROKEN}/classes.py:Good"
+    assert isinstance(construct_model(load_model_class(reference), reference), AbstractModel)
+
+
+def test_all_of_these_errors_are_one_kind():
+    for error in (BadModelReference, ModelModuleNotFound, ModelModuleFailed, ModelClassNotFound, NotAModelClass):
+        assert issubclass(error, ModelLoadError)

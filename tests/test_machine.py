@@ -1,0 +1,122 @@
+"""The machine has the moves of the table, and no others."""
+
+from __future__ import annotations
+
+import pytest
+from transitions import MachineError
+
+from mistk_service.machine import StateMachine
+from mistk_service.states import OPERATIONS, State, possible_operations
+
+#: The table of the design, written down a second time: operation -> (allowed in, while it runs, then; None is "back").
+READY_ONLY = {
+    "train": "training",
+    "predict": "predicting",
+    "streamPredict": "predicting",
+    "updateStreamProperties": "updating_properties",
+    "generate": "generating",
+    "savePredictions": "saving_predictions",
+    "saveGenerations": "saving_generations",
+}
+TABLE: dict[str, tuple[set[str], str | None, str | None]] = {
+    "initialize": ({"started"}, "initializing", "initialized"),
+    "loadData": ({"initialized", "ready"}, "loading_data", None),
+    "buildModel": ({"initialized", "ready"}, "building_model", "ready"),
+    **{name: ({"ready"}, running, "ready") for name, running in READY_ONLY.items()},
+    "saveModel": ({"ready", "paused"}, "saving_model", None),
+    "pause": ({"training", "predicting"}, "pausing", "paused"),
+    "resumeTraining": ({"paused"}, None, "training"),
+    "resumePredict": ({"paused"}, None, "predicting"),
+    "reset": ({state.value for state in State} - {"terminating", "terminated"}, "resetting", "started"),
+    "shutdown": ({state.value for state in State} - {"terminated"}, "terminating", "terminated"),
+}
+
+
+def machine_in(state: State) -> StateMachine:
+    """Return a machine that is in a state."""
+    machine = StateMachine()
+    machine.state = state
+    return machine
+
+
+def test_the_table_is_the_designs():
+    assert {
+        row.name: ({s.value for s in row.allowed}, row.running and row.running.value, row.then and row.then.value)
+        for row in OPERATIONS.values()
+    } == TABLE
+
+
+def test_a_machine_begins_in_started():
+    assert StateMachine().state is State.STARTED
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("state", State)
+def test_an_operation_begins_where_the_table_allows_it_and_nowhere_else(operation: str, state: State):
+    row = OPERATIONS[operation]
+    machine = machine_in(state)
+    # A reset or shutdown that is under way is no move.
+    if state in row.allowed - {row.running}:
+        machine.move(f"begin_{operation}")
+        assert machine.state is (row.running or row.then)
+    else:
+        with pytest.raises(MachineError):
+            machine.move(f"begin_{operation}")
+        assert machine.state is state
+
+
+@pytest.mark.parametrize("operation", [row.name for row in OPERATIONS.values() if row.running])
+def test_an_operation_ends_where_the_table_says(operation: str):
+    row = OPERATIONS[operation]
+    assert row.running is not None
+    ends = {row.then} if row.then else set(row.allowed)
+    for end in ends:
+        machine = machine_in(row.running)
+        machine.move(f"end_{operation}_in_{end}")
+        assert machine.state is end
+
+
+@pytest.mark.parametrize("state", State)
+def test_every_state_but_the_last_ones_can_fail(state: State):
+    machine = machine_in(state)
+    if state in (State.FAILED, State.TERMINATING, State.TERMINATED):
+        with pytest.raises(MachineError):
+            machine.move("fail")
+    else:
+        machine.move("fail")
+        assert machine.state is State.FAILED
+
+
+@pytest.mark.parametrize(("activity", "state"), [("train", State.TRAINING), ("predict", State.PREDICTING)])
+def test_a_pause_or_resume_that_does_not_work_leads_back(activity: str, state: State):
+    machine = machine_in(State.PAUSING)
+    machine.move(f"cannot_pause_{activity}")
+    assert machine.state is state
+    machine.move(f"cannot_resume_{activity}")
+    assert machine.state is State.PAUSED
+
+
+@pytest.mark.parametrize("state", [State.PAUSING, State.PAUSED])
+def test_a_pause_that_is_overtaken_leads_to_ready(state: State):
+    machine = machine_in(state)
+    machine.move("overtake_pause")
+    assert machine.state is State.READY
+
+
+def test_from_terminated_nothing_leads_away():
+    machine = machine_in(State.TERMINATED)
+    assert machine._machine.get_triggers(State.TERMINATED) == []
+    assert possible_operations(State.TERMINATED) == ()
+
+
+def test_a_move_that_does_not_exist_is_an_error():
+    with pytest.raises(AttributeError):
+        StateMachine().move("fly")
+
+
+@pytest.mark.parametrize("state", State)
+def test_what_is_possible_is_told_in_the_order_of_the_table(state: State):
+    names = list(OPERATIONS)
+    possible = possible_operations(state)
+    assert list(possible) == sorted(possible, key=names.index)
+    assert set(possible) == {name for name, (allowed, _, _) in TABLE.items() if state.value in allowed}

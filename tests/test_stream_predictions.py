@@ -1,0 +1,301 @@
+"""Stream predictions: every answer belongs to its request, alone or merged, and a request that fails, fails alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from harness import Gate, Instance, of_type
+
+from mistk_service.errors import HookFailed, InvalidRequest, OperationRefused, OperationUnsupported, ServiceBusy
+from mistk_service.events import StreamAnswered
+
+pytestmark = pytest.mark.anyio
+
+Launch = Callable[..., Any]
+
+
+async def held(launch: Launch, gate: Gate, kind: str, model: str = "Batching", **options: Any) -> tuple[Instance, Any]:
+    """Return an instance whose model is busy with a stream prediction, and that prediction."""
+    instance: Instance = await launch(f"batching:{model}", kind, **options)
+    await instance.ready({"gate": str(gate.path)})
+    first = asyncio.ensure_future(instance.stream({"first": "hold"}))
+    await instance.until(lambda status: status["payload"].get("holding"))
+    return instance, first
+
+
+def begin(instance: Instance, *requests: dict[str, str], details: bool = False) -> list[asyncio.Future[Any]]:
+    """Begin stream predictions, in order."""
+    return [asyncio.ensure_future(instance.stream(request, details=details)) for request in requests]
+
+
+async def settle() -> None:
+    """Let what was begun begin."""
+    await asyncio.sleep(0)
+
+
+# --- belonging ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["Batching", "OneAtATime"])
+async def test_of_64_concurrent_requests_with_equal_ids_each_gets_its_own_answer(
+    launch: Launch, gate: Gate, kind: str, model: str
+):
+    instance, first = await held(launch, gate, kind, model)
+    requests = [{"a": f"{n}/a", "b": f"{n}/b"} for n in range(64)]
+    answers = begin(instance, *requests)
+    await settle()
+    assert instance.controller.in_flight == 65
+    gate.tell("g")
+    assert (await first)["first"]["record"] == "hold"
+    for request, answer in zip(requests, await asyncio.gather(*answers), strict=True):
+        assert {key: value["record"] for key, value in answer.items()} == request
+    assert instance.controller.in_flight == 0
+    assert instance.state == "ready"
+
+
+async def test_of_500_sequential_requests_each_gets_its_own_answer(launch: Launch, kind: str):
+    instance = await (await launch("batching:Batching", kind)).ready()
+    for n in range(500):
+        answer = await instance.stream({"id": str(n)})
+        assert answer["id"]["record"] == str(n)
+        assert answer["id"]["together"] == 1
+    assert len(of_type(instance.events, StreamAnswered)) == 500
+
+
+async def test_ids_of_any_text_survive_a_merge(launch: Launch, gate: Gate, kind: str):
+    instance, first = await held(launch, gate, kind)
+    ids = ["", "a", "a#3", "a#3#4", "é☃\U0001f600", "\0", "a" * 10_000]
+    requests = [{key: f"{n}{key[:5]}" for key in ids[: 1 + n % 3]} for n in range(12)] + [{key: key[:5]} for key in ids]
+    answers = begin(instance, *requests)
+    await settle()
+    gate.tell("g")
+    for request, answer in zip(requests, await asyncio.gather(*answers), strict=True):
+        assert {key: value["record"] for key, value in answer.items()} == request
+    await first
+
+
+# --- merging -----------------------------------------------------------------------------------------------------------
+
+
+async def test_what_has_queued_goes_together_up_to_the_limit(launch: Launch, gate: Gate, kind: str):
+    instance, first = await held(launch, gate, kind)
+    answers = begin(instance, *({"a": str(n), "b": str(n), "c": str(n)} for n in range(5)))
+    await settle()
+    gate.tell("g")
+    together = [answer["a"]["together"] for answer in await asyncio.gather(*answers)]
+    assert together == [6, 6, 6, 6, 3], "eight records at most, and no request is divided"
+    await first
+
+
+async def test_a_request_beyond_the_limit_goes_alone_and_undivided(launch: Launch, gate: Gate, kind: str):
+    instance, first = await held(launch, gate, kind)
+    answers = begin(instance, {"a": "1"}, {str(n): "2" for n in range(20)}, {"a": "3"})
+    await settle()
+    gate.tell("g")
+    one, many, three = await asyncio.gather(*answers)
+    assert one["a"]["together"] == 1
+    assert {value["together"] for value in many.values()} == {20}
+    assert three["a"]["together"] == 1
+    await first
+
+
+async def test_a_model_that_wants_one_at_a_time_gets_one_at_a_time(launch: Launch, gate: Gate, kind: str):
+    instance, first = await held(launch, gate, kind, "OneAtATime")
+    answers = begin(instance, *({"a": str(n)} for n in range(5)))
+    await settle()
+    gate.tell("g")
+    results = await asyncio.gather(*answers)
+    assert [answer["a"]["together"] for answer in results] == [1] * 5
+    assert [answer["a"]["call"] for answer in results] == [2, 3, 4, 5, 6], "in the order in which they came"
+    await first
+
+
+async def test_requests_for_details_are_not_merged(launch: Launch, gate: Gate, kind: str):
+    instance, first = await held(launch, gate, kind)
+    plain = begin(instance, {"a": "1"}, {"a": "2"})
+    await settle()
+    detailed = begin(instance, {"a": "3"}, {"a": "4"}, details=True)
+    await settle()
+    gate.tell("g")
+    assert [(a["a"]["together"], a["a"]["details"]) for a in await asyncio.gather(*plain)] == [(2, False)] * 2
+    assert [(a["a"]["together"], a["a"]["details"]) for a in await asyncio.gather(*detailed)] == [(1, True)] * 2
+    await first
+
+
+async def test_an_empty_request_gets_an_empty_answer(launch: Launch, gate: Gate, kind: str):
+    instance, first = await held(launch, gate, kind)
+    answers = begin(instance, {}, {"a": "1"}, {})
+    await settle()
+    gate.tell("g")
+    empty, one, also_empty = await asyncio.gather(*answers)
+    assert (empty, one["a"]["record"], also_empty) == ({}, "1", {})
+    await first
+
+
+# --- failing -----------------------------------------------------------------------------------------------------------
+
+
+async def test_in_a_merged_call_only_the_guilty_request_fails(launch: Launch, gate: Gate, kind: str):
+    instance, first = await held(launch, gate, kind)
+    answers = begin(instance, {"a": "1"}, {"a": "guilty"}, {"a": "2"}, {"a": "guilty", "b": "3"}, {"a": "4"})
+    await settle()
+    gate.tell("g")
+    results = await asyncio.gather(*answers, return_exceptions=True)
+    assert [r["a"]["record"] for r in results if isinstance(r, dict)] == ["1", "2", "4"]
+    for guilty in (results[1], results[3]):
+        assert isinstance(guilty, HookFailed)
+        assert guilty.operation == "streamPredict"
+        assert guilty.failure.type == "ValueError"
+        assert "do_stream_predict" in (guilty.failure.traceback or "")
+    assert instance.state == "ready"
+    await first
+
+
+async def test_an_answer_without_all_ids_is_not_taken_from_the_neighbours(launch: Launch, gate: Gate, kind: str):
+    instance, first = await held(launch, gate, kind)
+    answers = begin(instance, {"a": "1"}, {"a": "forgotten", "b": "2"}, {"a": "3"})
+    await settle()
+    gate.tell("g")
+    one, two, three = await asyncio.gather(*answers, return_exceptions=True)
+    assert (one["a"]["record"], three["a"]["record"]) == ("1", "3")
+    if isinstance(two, dict):
+        assert {key: value["record"] for key, value in two.items()} == {"b": "2"}
+    else:
+        assert isinstance(two, HookFailed)
+    await first
+
+
+async def test_a_failing_hook_leaves_the_model_ready(launch: Launch, kind: str):
+    instance = await (await launch("batching:Batching", kind)).ready()
+    with pytest.raises(HookFailed, match="one of 1 records is guilty"):
+        await instance.stream({"a": "guilty"})
+    assert instance.state == "ready"
+    assert "error" not in instance.payload
+    assert (await instance.stream({"a": "1"}))["a"]["record"] == "1"
+    assert [event.succeeded for event in of_type(instance.events, StreamAnswered)] == [False, True]
+
+
+@pytest.mark.parametrize("odd", ["object", "list", "none", "deep", "cyclic", "surrogate"])
+async def test_an_answer_that_cannot_be_sent_fails_its_request_alone(launch: Launch, kind: str, odd: str):
+    instance = await (await launch("odd_answers:OddAnswers", kind)).ready()
+    with pytest.raises(HookFailed):
+        await instance.stream({"a": odd})
+    assert instance.state == "ready"
+    assert await instance.stream({"a": "scalar"}) == {"a": 3}
+
+
+@pytest.mark.parametrize(
+    ("odd", "answer"),
+    [("nan", {"a": None}), ("path", {"a": "x/y"}), ("integer", {"a": 2**70}), ("integer key", {"1": 2})],
+)
+async def test_a_rare_but_right_answer_arrives(launch: Launch, kind: str, odd: str, answer: Any):
+    instance = await (await launch("odd_answers:OddAnswers", kind)).ready()
+    assert await instance.stream({"a": odd}) == answer
+
+
+async def test_not_implemented_at_run_time_is_an_answer_and_no_failure(launch: Launch):
+    instance = await launch("raises:Raises", "thread")
+    await instance.ready({"hook": "do_stream_predict", "error": "NotImplementedError"})
+    with pytest.raises(OperationUnsupported, match="not this one"):
+        await instance.stream({"a": ""})
+    assert instance.state == "ready"
+
+
+async def test_a_hook_without_the_argument_details_is_called_without(launch: Launch, kind: str):
+    instance = await (await launch("batching:WithoutDetails", kind)).ready()
+    assert await instance.stream({"a": "x"}, details=True) == {"a": "X"}
+
+
+async def test_a_hook_that_takes_details_by_keyword_is_given_it(launch: Launch, kind: str):
+    instance = await (await launch("batching:KeywordDetails", kind)).ready()
+    assert await instance.stream({"a": "x"}, details=True) == {"a": True}
+    assert await instance.stream({"a": "x"}) == {"a": False}
+
+
+@pytest.mark.parametrize("request_", [{"\ud800": "a"}, {"a": "\ud800"}])
+async def test_a_request_that_is_no_unicode_is_refused_and_the_others_go_on(
+    launch: Launch, gate: Gate, request_: dict[str, str]
+):
+    instance, first = await held(launch, gate, "thread")
+    with pytest.raises(InvalidRequest) as caught:
+        await instance.stream(request_)
+    assert caught.value.field == "dataMap"
+    assert instance.controller.in_flight == 1
+    gate.tell("g")
+    await first
+
+
+# --- states ------------------------------------------------------------------------------------------------------------
+
+
+async def test_while_stream_predictions_are_in_flight_only_further_ones_are_accepted(
+    launch: Launch, gate: Gate, kind: str
+):
+    instance, first = await held(launch, gate, kind)
+    assert instance.state == "predicting"
+    assert instance.payload["possible"] == ["streamPredict", "reset", "shutdown"]
+    before = instance.version
+    for operation in ("loadData", "buildModel", "updateStreamProperties", "pause", "resumePredict"):
+        with pytest.raises(OperationRefused) as caught:
+            await instance.call(operation, *([{}] if operation == "updateStreamProperties" else []))
+        if not isinstance(caught.value, OperationUnsupported):
+            assert (caught.value.state, caught.value.activity) == ("predicting", None)
+            assert "1 streamPredict" in str(caught.value)
+    assert instance.version == before
+    second = begin(instance, {"a": "1"})
+    await settle()
+    gate.tell("g")
+    await asyncio.gather(first, *second)
+    assert instance.state == "ready"
+
+
+async def test_brief_stream_predictions_concern_no_watcher(launch: Launch):
+    instance = await (await launch("steered:Steered", "thread")).ready()
+    before = instance.version
+    for _ in range(20):
+        await instance.stream({"a": ""})
+    # Conflation publishes what is true after a while, which is the same as before; so is this.
+    assert instance.version == before
+
+
+async def test_more_than_the_queue_takes_is_told_to_come_again(launch: Launch, gate: Gate):
+    instance, first = await held(launch, gate, "thread", max_queue=3)
+    others = begin(instance, {"a": "1"}, {"a": "2"})
+    await settle()
+    with pytest.raises(ServiceBusy, match="3 stream predictions are in flight") as caught:
+        await instance.stream({"a": "3"})
+    assert caught.value.retry_after
+    gate.tell("g")
+    await asyncio.gather(first, *others)
+    assert (await instance.stream({"a": "3"}))["a"]["record"] == "3"
+
+
+async def test_a_client_that_has_gone_harms_no_other(launch: Launch, gate: Gate, kind: str):
+    instance, first = await held(launch, gate, kind)
+    gone, stays = begin(instance, {"a": "1"}, {"a": "2"})
+    await settle()
+    gone.cancel()
+    gate.tell("g")
+    assert (await stays)["a"]["record"] == "2"
+    await first
+    await instance.until("ready")
+    assert instance.controller.in_flight == 0
+
+
+async def test_an_observer_is_told_of_every_answer(launch: Launch):
+    instance = await (await launch("batching:Batching", "thread")).ready()
+    await instance.stream({"a": "1", "b": "2"})
+    (answered,) = of_type(instance.events, StreamAnswered)
+    assert (answered.records, answered.succeeded) == (2, True)
+    assert answered.seconds >= 0
+
+
+async def test_the_answer_is_json_as_it_came_from_the_worker(launch: Launch):
+    instance = await (await launch("steered:Steered", "thread")).ready()
+    body = await instance.controller.stream_predict({"a": "é"}, False)
+    assert isinstance(body, bytes)
+    assert json.loads(body) == {"a": "é"}

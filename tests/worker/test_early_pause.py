@@ -1,0 +1,65 @@
+"""A pause that overtakes the begin of its activity inside the worker."""
+
+from __future__ import annotations
+
+import queue
+import threading
+
+import pytest
+
+from mistk_service import AbstractModel
+from mistk_service.worker.messages import Done, Exit, FromWorker, Loaded, Pause, Paused, PauseOvertaken, Resume, Run
+from mistk_service.worker.runner import Runner
+
+
+class Stepping(AbstractModel):
+    """Trains in three steps."""
+
+    def do_train(self) -> None:
+        for _ in self.steps(range(3)):
+            pass
+
+
+class OwnPause(AbstractModel):
+    """Pauses in its own way."""
+
+    def __init__(self) -> None:
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+
+    def do_train(self) -> None:
+        self.may_go_on.wait()
+
+    def do_pause(self) -> None:
+        self.may_go_on.clear()
+
+    def do_resume_training(self) -> None:
+        self.may_go_on.set()
+
+
+@pytest.mark.parametrize("model", [Stepping(), OwnPause()], ids=["at a pause point", "in its own way"])
+def test_a_pause_that_comes_before_the_main_thread_takes_the_activity_up_is_not_lost(model: AbstractModel) -> None:
+    sent: queue.Queue[FromWorker] = queue.Queue()
+
+    def send(message: FromWorker) -> None:
+        sent.put(message)
+        if isinstance(message, Loaded):
+            # On the main thread itself, which therefore has not taken the training up when the pause is told.
+            runner.tell(Run(1, "do_train"))
+            runner.tell(Pause(1))
+
+    runner = Runner(send, lambda: None)
+    main = threading.Thread(target=runner.run, args=(model,), daemon=True)
+    main.start()
+    assert first(sent, Paused, PauseOvertaken) == Paused(1)
+    runner.tell(Resume(1, "do_resume_training"))
+    assert first(sent, Done) == Done(1)
+    runner.tell(Exit("do_terminate"))
+    main.join()
+
+
+def first(sent: queue.Queue[FromWorker], *kinds: type[FromWorker]) -> FromWorker:
+    """Return the next message of one of the kinds."""
+    while not isinstance(message := sent.get(), kinds):
+        pass
+    return message
