@@ -13,6 +13,7 @@ import click
 
 from mistk_service import __version__
 from mistk_service.errors import MistkError, ModelLoadError, WorkerDied
+from mistk_service.tracking.cli import tracking
 
 __all__ = ["main"]
 
@@ -26,6 +27,9 @@ def main() -> None:
 
     Every option can also be given as an environment variable, named in brackets in each command's help.
     """
+
+
+main.add_command(tracking)
 
 
 @main.command()

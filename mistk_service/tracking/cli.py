@@ -94,7 +94,7 @@ def _make_parent(store_uri: str) -> None:
 @contextmanager
 def _opened(store_uri: str) -> Iterator[Store]:
     # SQLAlchemy is loaded only by those who look into a store.
-    from mistk_service.tracking.store import open_store
+    from mistk_service.tracking.opening import open_store
 
     with open_store(store_uri) as store:
         yield store

@@ -1,4 +1,4 @@
-"""The interface of an artifact repository, and the way to open one."""
+"""The interface of an artifact repository, and what its implementations share."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
-from urllib.parse import unquote, urlsplit
 
 from mistk_service.tracking.entities import FileInfo
-from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreUnavailable, UnsupportedStore
+from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreUnavailable
 
-__all__ = ["ArtifactRepository", "StoredFile", "Upload", "open_artifacts", "translated"]
+__all__ = ["ArtifactRepository", "StoredFile", "Upload", "translated"]
 
 #: What the operating system says where the name itself is at fault.
 _NAME_ERRORS = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ELOOP})
@@ -115,33 +113,6 @@ class ArtifactRepository(ABC):
         Raises:
             InvalidParameter: the path is the root.
         """
-
-
-def open_artifacts(uri: str | Path) -> ArtifactRepository:
-    """Open the repository whose root is ``uri``, creating a local folder where it is missing.
-
-    Args:
-        uri: a path, ``file:///path``, or any URL that fsspec knows, such as ``s3://bucket/prefix`` or ``memory://name``.
-
-    Raises:
-        UnsupportedStore: fsspec, or the library that it needs for this kind of URL, is missing, or knows no such URL.
-        StoreUnavailable: the folder cannot be made.
-    """
-    from mistk_service.tracking.artifacts.local import LocalArtifacts
-
-    if isinstance(uri, Path):
-        return LocalArtifacts(uri)
-    parts = urlsplit(uri)
-    if parts.scheme == "file":
-        if parts.netloc not in ("", "localhost"):
-            raise UnsupportedStore(f"{uri!r} is a file on another machine; expected file:///path.")
-        return LocalArtifacts(Path(unquote(parts.path)))
-    if "://" not in uri:
-        return LocalArtifacts(Path(uri))
-    # fsspec is an extra: only those who keep artifacts elsewhere need it.
-    from mistk_service.tracking.artifacts.remote import RemoteArtifacts
-
-    return RemoteArtifacts.at(uri)
 
 
 @contextmanager

@@ -55,7 +55,7 @@ class Database:
         """Open a database; nothing is read or written yet, except that the folder of an SQLite file is made.
 
         Args:
-            uri: see :func:`mistk_service.tracking.store.open_store`.
+            uri: see :func:`mistk_service.tracking.opening.open_store`.
             patience: seconds to wait for a lock that another process holds.
 
         Raises:

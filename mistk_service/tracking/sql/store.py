@@ -30,7 +30,7 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, Store):
 
     @classmethod
     def open(cls, uri: str, artifact_root: str = DEFAULT_ARTIFACT_ROOT, *, patience: float = _PATIENCE) -> Self:
-        """Open a store; see :func:`mistk_service.tracking.store.open_store`.
+        """Open a store; see :func:`mistk_service.tracking.opening.open_store`.
 
         Args:
             uri: the database.

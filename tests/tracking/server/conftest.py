@@ -33,14 +33,7 @@ class Server:
 @contextlib.contextmanager
 def running_server(folder, *arguments):
     """Start ``mistk-service tracking serve`` on a free port, with its store and its artifacts in ``folder``."""
-    command = [
-        sys.executable,
-        "-c",
-        "from mistk_service.tracking.cli import tracking; tracking()",
-        "serve",
-        "--port",
-        "0",
-    ]
+    command = [sys.executable, "-m", "mistk_service", "tracking", "serve", "--port", "0"]
     options = {"--store": f"sqlite:///{folder}/tracking.db", "--artifacts": f"{folder}/artifacts"}
     options |= dict(zip(arguments[::2], arguments[1::2], strict=True))
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
