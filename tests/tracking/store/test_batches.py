@@ -45,7 +45,9 @@ def test_nan_is_kept(store, run_id):
 
 
 def test_the_latest_point_is_the_greatest_not_the_last(store, run_id):
-    points = [Metric("m", value, timestamp, step) for value in (-1.0, 0.5, 9.0) for timestamp in (1, 5) for step in (-2, 3)]
+    points = [
+        Metric("m", value, timestamp, step) for value in (-1.0, 0.5, 9.0) for timestamp in (1, 5) for step in (-2, 3)
+    ]
     random.Random(4).shuffle(points)
     for point in points:
         store.log_metric(run_id, point)
@@ -133,7 +135,9 @@ def test_the_largest_batch_is_accepted(store, run_id):
     assert len(store.get_metric_history(run_id, "m")) == 800
 
 
-@pytest.mark.parametrize("key", ["", "/a", "a//b", "a/../b", "../a", "./a", ".", "a/", "a\n", "a\0", "k" * 251, "a;b", "a,b"])
+@pytest.mark.parametrize(
+    "key", ["", "/a", "a//b", "a/../b", "../a", "./a", ".", "a/", "a\n", "a\0", "k" * 251, "a;b", "a,b"]
+)
 def test_a_bad_key_is_refused_with_its_place(store, run_id, key):
     good = [Metric("fine", 1.0, 1)]
     with pytest.raises(InvalidParameter) as metric:

@@ -41,13 +41,22 @@ def test_numbers_of_versions_are_never_used_again(store, model):
     assert [version(store) for _ in range(3)] == ["1", "2", "3"]
     store.delete_model_version(model, "3")
     assert version(store) == "4"
-    assert [v.version for v in store.search_model_versions("name = 'a model'", order_by=["version_number"])] == ["1", "2", "4"]
+    assert [v.version for v in store.search_model_versions("name = 'a model'", order_by=["version_number"])] == [
+        "1",
+        "2",
+        "4",
+    ]
 
 
 def test_a_version_is_read_back(store, model):
     made = store.create_model_version(model, "s3://b/x", "", [Tag("k", "1"), Tag("k", "2")], "http://run", "about")
     assert store.get_model_version(model, "1") == made
-    assert (made.source, made.run_link, made.description, made.tags) == ("s3://b/x", "http://run", "about", (Tag("k", "2"),))
+    assert (made.source, made.run_link, made.description, made.tags) == (
+        "s3://b/x",
+        "http://run",
+        "about",
+        (Tag("k", "2"),),
+    )
     assert (made.current_stage, made.status, made.run_id) == ("None", ModelVersionStatus.READY, "")
     assert store.get_download_uri(model, "1") == "s3://b/x"
 
@@ -247,7 +256,14 @@ def test_a_source_of_this_server_needs_its_owner(store, experiment, model):
         for wrong in ("", other.run_id):
             with pytest.raises(InvalidParameter, match="source"):
                 store.create_model_version(model, source, wrong)
-    for source in ("/etc/passwd", "file:///etc/passwd", "etc", run.artifact_uri + "/../x", run.artifact_uri + "/%2e%2e/x", ""):
+    for source in (
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "etc",
+        run.artifact_uri + "/../x",
+        run.artifact_uri + "/%2e%2e/x",
+        "",
+    ):
         with pytest.raises(InvalidParameter, match="source"):
             store.create_model_version(model, source, run.run_id)
     assert version(store) == "5"

@@ -22,7 +22,9 @@ def runs(store, new_run):
     ids = {
         "a": new_run("a", start=4, metrics={"loss": 1.0, "f 1/x": 1.0}, params={"lr": "0.1", "opt": "Adam"}),
         "b": new_run("b", start=3, metrics={"loss": 2.0}, params={"lr": "0.01", "opt": "adam"}, tags={"team": "50%_x"}),
-        "c": new_run("c", start=2, metrics={"loss": NAN}, params={"lr": "10"}, tags={"team": "50ab", "mlflow.x.y": "1"}),
+        "c": new_run(
+            "c", start=2, metrics={"loss": NAN}, params={"lr": "10"}, tags={"team": "50ab", "mlflow.x.y": "1"}
+        ),
         "d": new_run("d", start=1, tags={"team": "it's"}),
     }
     store.update_run(ids["a"], RunStatus.FINISHED, 100)
@@ -143,9 +145,7 @@ def test_runs_that_come_between_two_pages_neither_repeat_nor_hide_others(store, 
             new_run(start=start, metrics={"m": float(start)})
         seen = [run.info.run_id for run in page]
         while page.next_page_token:
-            page = store.search_runs(
-                [experiment], order_by=order_by, max_results=5, page_token=page.next_page_token
-            )
+            page = store.search_runs([experiment], order_by=order_by, max_results=5, page_token=page.next_page_token)
             seen += [run.info.run_id for run in page]
         assert [run_id for run_id in seen if run_id in whole] == whole
         assert len(set(seen)) == len(seen)
@@ -225,7 +225,15 @@ def test_a_broken_filter_is_refused_with_the_place(names, text, position):
 
 @pytest.mark.parametrize(
     "order_by",
-    [["run_name", "run_name DESC"], ["datasets.name"], ["metrics.a NULLS LAST"], ["a, b"], [""], ["lifecycle_stage"], ["start_time", "created"]],
+    [
+        ["run_name", "run_name DESC"],
+        ["datasets.name"],
+        ["metrics.a NULLS LAST"],
+        ["a, b"],
+        [""],
+        ["lifecycle_stage"],
+        ["start_time", "created"],
+    ],
 )
 def test_a_broken_order_is_refused(names, order_by):
     with pytest.raises(InvalidParameter) as caught:

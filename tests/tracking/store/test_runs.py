@@ -143,7 +143,9 @@ def test_one_dataset_serves_many_runs(store, experiment, run_id):
     assert len(store.get_run(other).inputs.dataset_inputs) == 1
 
 
-@pytest.mark.parametrize("dataset", [Dataset("d" * 501, "x"), Dataset("d", "x" * 37), Dataset("d", "x", source="s" * 65_536)])
+@pytest.mark.parametrize(
+    "dataset", [Dataset("d" * 501, "x"), Dataset("d", "x" * 37), Dataset("d", "x", source="s" * 65_536)]
+)
 def test_a_dataset_over_the_limits_is_refused_with_all_others(store, run_id, dataset):
     with pytest.raises(InvalidParameter, match=r"datasets\[1\]"):
         store.log_inputs(run_id, [DatasetInput(Dataset("fine", "x")), DatasetInput(dataset)])
