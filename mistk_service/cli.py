@@ -50,6 +50,13 @@ main.add_command(tracking)
               help="Seconds between two signs of life on a watch where nothing happens.")  # fmt: skip
 @click.option("--log-level", type=click.Choice(_LOG_LEVELS, case_sensitive=False), default="info",
               envvar="MISTK_LOG_LEVEL", show_envvar=True, show_default=True, help="How much to log.")  # fmt: skip
+@click.option("--tracking/--no-tracking", default=True, envvar="MISTK_TRACKING", show_envvar=True, show_default=True,
+              help="Serve a tracking store with MLflow's REST API on the same port.")  # fmt: skip
+@click.option("--tracking-uri", envvar=["MISTK_TRACKING_URI", "MLFLOW_TRACKING_URI"], show_envvar=True,
+              help="Its URI: sqlite:///FILE or postgresql://HOST/DATABASE; unless given, a file in the state "
+              "directory.")  # fmt: skip
+@click.option("--state-dir", default="mistk-state", envvar="MISTK_STATE_DIR", show_envvar=True, show_default=True,
+              help="Folder for what outlives the process: tracking store and artifacts.")  # fmt: skip
 def serve(model: tuple[str, ...], **options: Any) -> None:
     """Serve MODEL: 'package.module:Class', 'path/to/file.py:Class' or 'package.module Class'."""
     with warnings.catch_warnings():

@@ -24,6 +24,9 @@ class Settings:
         max_queue: how many stream predictions may be in flight.
         keepalive: seconds between two signs of life on a watch where nothing happens.
         log_level: of the service and of the worker.
+        tracking: whether the container serves a tracking store.
+        tracking_uri: the store's URI; None for an SQLite file in the state directory.
+        state_dir: the folder for what outlives the process: the store and its artifacts.
     """
 
     model: str
@@ -35,6 +38,9 @@ class Settings:
     max_queue: int = 1024
     keepalive: float = 5.0
     log_level: str = "info"
+    tracking: bool = True
+    tracking_uri: str | None = None
+    state_dir: str = "mistk-state"
 
     def __post_init__(self) -> None:
         _require(0 <= self.port <= 65535, "port", self.port, "a number from 0 to 65535")

@@ -37,7 +37,13 @@ BASE_PATH = "/v1/mistk"
 _PAGE_THREADS = 2
 
 
-def create_app(controller: Controller, settings: Settings, metrics: ServiceMetrics, version: str) -> ASGIApp:
+def create_app(
+    controller: Controller,
+    settings: Settings,
+    metrics: ServiceMetrics,
+    version: str,
+    tracking: EmbeddedTracking | None = None,
+) -> ASGIApp:
     """Return the application.
 
     Args:
@@ -45,6 +51,7 @@ def create_app(controller: Controller, settings: Settings, metrics: ServiceMetri
         settings: limits and names.
         metrics: counts; must be an observer of the controller.
         version: of the service, for the page for people.
+        tracking: the tracking server, if there is to be one.
     """
     contract = _load_contract()
     operations = {f"{BASE_PATH}{path}": path[1:] for path in contract["paths"]}
@@ -61,7 +68,20 @@ def create_app(controller: Controller, settings: Settings, metrics: ServiceMetri
         f"{BASE_PATH}/swagger.json": lambda: Response(published, media_type="application/json"),
     }
     page = WSGIMiddleware(dashboard.wsgi_app, workers=_PAGE_THREADS)  # type: ignore[arg-type]
-    return BodyLimit(_Paths(api, pages, page), settings.max_body)
+    container = BodyLimit(_Paths(api, pages, page), settings.max_body)
+    return container if tracking is None else _beside(tracking, container)
+
+
+def _beside(tracking: EmbeddedTracking, container: ASGIApp) -> ASGIApp:
+    """Return both as one application. The tracking server has limits of its own: files of any size pass through it."""
+
+    async def both(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and tracking.serves(scope["path"]):
+            await tracking(scope, receive, send)
+        else:
+            await container(scope, receive, send)
+
+    return both
 
 
 class _Paths:
