@@ -26,6 +26,7 @@ from mistk_service.web.health import figures, liveness, readiness
 from mistk_service.web.limits import BodyLimit
 from mistk_service.web.metrics import ServiceMetrics
 from mistk_service.web.problems import answer_error, service_error
+from mistk_service.web.tracking import EmbeddedTracking
 from mistk_service.web.validation import VALIDATORS, MediaType
 
 __all__ = ["create_app"]

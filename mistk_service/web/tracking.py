@@ -111,6 +111,8 @@ def _local_uri(settings: Settings) -> str:
     own = f"sqlite:///{Path(settings.state_dir).absolute() / 'tracking.db'}"
     uri = settings.tracking_uri
     if uri and re.match(r"https?:", uri):
-        logger.warning("The tracking URI %s is a server's, which nothing is sent to; the container keeps its own store.", uri)
+        logger.warning(
+            "The tracking URI %s is a server's, which nothing is sent to; the container keeps its own store.", uri
+        )
         return own
     return uri or own
