@@ -143,7 +143,7 @@ def test_a_full_disk_is_told_loses_nothing_and_is_recovered_from(file_store):
     file_store.log_metric(run_id, Metric("m", 1.0, 0))
     unlimited = limit_pages(file_store, 2)
     acknowledged = 0
-    with pytest.raises(StoreUnavailable, match="full"):
+    try:
         while True:
             file_store.log_batch(
                 run_id,
@@ -151,6 +151,8 @@ def test_a_full_disk_is_told_loses_nothing_and_is_recovered_from(file_store):
                 tags=[Tag(f"t{acknowledged}", "x" * 8000)],
             )
             acknowledged += 1
+    except StoreUnavailable as error:
+        assert "full" in str(error)  # noqa: PT017  # how often it goes well before is not known
     data = file_store.get_run(run_id).data
     assert [m.key for m in data.metrics] == ["m", *(f"m{i}" for i in range(acknowledged))]
     assert len(data.tags) == 1 + acknowledged
@@ -197,7 +199,10 @@ def test_a_broken_connection_is_told_and_is_replaced(postgres_database):
     with open_store(postgres_database) as store:
         run_id = store.create_run("0").info.run_id
         with store._db.engine.connect() as connection:
-            others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid != pg_backend_pid()"
+            others = (
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid != pg_backend_pid()"
+            )
             connection.execute(text(others))
         with pytest.raises(StoreUnavailable):
             store.log_metric(run_id, Metric("m", 1.0, 1))
