@@ -72,7 +72,9 @@ def test_whole_numbers_are_exact(value, number):
     assert Fields({"a": value}).int64("a") == number
 
 
-@pytest.mark.parametrize("value", [1.5, 2**63, -(2**63) - 1, "x", "", "1.0", "1e3", True, [], {}, 1e300, "9" * 30, "\u0661"])
+@pytest.mark.parametrize(
+    "value", [1.5, 2**63, -(2**63) - 1, "x", "", "1.0", "1e3", True, [], {}, 1e300, "9" * 30, "\u0661"]
+)
 def test_what_is_no_whole_number_is_refused(value):
     with pytest.raises(InvalidParameter, match=r"Invalid value .* for parameter 'a' supplied"):
         Fields({"a": value}).int64("a")

@@ -213,8 +213,8 @@ class Query:
             return column != value
         if not headed:
             return column == value
-        # An expression of the column, because SQLite would put the value for a bare column into the condition on the head
-        # as well, and then no longer see that the index fits it.
+        # An expression of the column, because SQLite would put the value for a bare column into the condition on the
+        # head as well, and then no longer see that the index fits it.
         return and_(_head(column) == value[:VALUE_HEAD], column.concat(text("''")) == value)
 
     def _like(self, column: ColumnElement[Any], pattern: str, ignore_case: bool) -> ColumnElement[bool]:
