@@ -12,10 +12,10 @@ from typing import Any
 
 import psutil
 import pytest
-from harness import PATIENCE, Gate, Instance, of_type, version_of
 
 from mistk_service.errors import InvalidRequest, ModelLoadError, OperationRefused, ServiceBusy, WorkerDied
 from mistk_service.events import ActivityEnded, InstanceReset, WorkerStarted
+from tests.support.harness import PATIENCE, Gate, Instance, of_type, version_of
 
 pytestmark = pytest.mark.anyio
 
