@@ -33,7 +33,7 @@ OPERATIONS = [
     if path != "/shutdown"
 ]
 
-bounded = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+bounded = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")
