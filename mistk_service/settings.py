@@ -25,6 +25,7 @@ class Settings:
         max_queue: how many stream predictions may be in flight.
         keepalive: seconds between two signs of life on a watch where nothing happens.
         log_level: of the service and of the worker.
+        stdin_lifeline: whether the end of standard input, a pipe, shuts the service down.
     """
 
     model: str
@@ -36,6 +37,7 @@ class Settings:
     max_queue: int = 1024
     keepalive: float = 5.0
     log_level: str = "info"
+    stdin_lifeline: bool = False
 
     def __post_init__(self) -> None:
         _require(0 <= self.port <= 65535, "port", self.port, "a number from 0 to 65535")
