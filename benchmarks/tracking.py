@@ -26,7 +26,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from tracking_peers import LONG_RUN, POINTS, RUNS, Client, Peer, mlflow, ours
+
+from benchmarks.tracking_peers import LONG_RUN, POINTS, RUNS, Client, Peer, mlflow, ours
 
 # --- what is measured -------------------------------------------------------------------------------------------------
 

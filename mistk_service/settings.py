@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +25,7 @@ class Settings:
         max_queue: how many stream predictions may be in flight.
         keepalive: seconds between two signs of life on a watch where nothing happens.
         log_level: of the service and of the worker.
+        stdin_lifeline: whether the end of standard input, a pipe, shuts the service down.
     """
 
     model: str
@@ -35,14 +37,15 @@ class Settings:
     max_queue: int = 1024
     keepalive: float = 5.0
     log_level: str = "info"
+    stdin_lifeline: bool = False
 
     def __post_init__(self) -> None:
         _require(0 <= self.port <= 65535, "port", self.port, "a number from 0 to 65535")
         _require(self.worker in ("process", "thread"), "worker", self.worker, "'process' or 'thread'")
-        _require(self.grace > 0, "grace", self.grace, "a positive number of seconds")
+        _require(0 < self.grace < math.inf, "grace", self.grace, "a positive number of seconds")
         _require(self.max_body > 0, "max-body", self.max_body, "a positive number of bytes")
         _require(self.max_queue > 0, "max-queue", self.max_queue, "a positive number")
-        _require(self.keepalive > 0, "keepalive", self.keepalive, "a positive number of seconds")
+        _require(0 < self.keepalive < math.inf, "keepalive", self.keepalive, "a positive number of seconds")
 
 
 def _require(condition: bool, setting: str, value: object, expected: str) -> None:

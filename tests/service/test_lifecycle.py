@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.service.harness import Service, refused, turns
+from tests.service.conftest import Start
+from tests.service.harness import MODELS, Service, refused, turns, version
+
+#: From the library of models that the tests of all parts share.
+DOCUMENTED_STYLE = Path(__file__).parents[1] / "models" / "documented_style.py"
 
 both_workers = pytest.mark.parametrize("worker", ["process", "thread"])
 
@@ -105,3 +111,56 @@ def test_a_reset_gives_a_fresh_process(service: Service) -> None:
     first = service.make_ready()["payload"]["pid"]
     service.do("reset")
     assert service.make_ready()["payload"]["pid"] != first
+
+
+def test_a_model_written_in_mistks_manner_runs_through_its_lifecycle(start: Start, tmp_path: Path) -> None:
+    train, test = tmp_path / "train.json", tmp_path / "test.json"
+    train.write_text(json.dumps([["low", 1], ["low", 3], ["high", 9], ["high", 11]]))
+    test.write_text(json.dumps([0, 12, 4]))
+    service = start(model=f"{DOCUMENTED_STYLE}:NearestMean")
+    service.do("initialize", {"objectives": ["training", "prediction"], "hyperparameters": {}})
+    service.do("loadData", {"train": {"dataPath": str(train)}, "test": {"dataPath": str(test)}})
+    service.do("buildModel")
+    assert service.do("train")["payload"]["rows"] == 4
+    service.do("predict")
+    service.do("savePredictions", dataPath=str(tmp_path / "out"))
+    assert json.loads((tmp_path / "out" / "predictions.json").read_text()) == ["low", "high", "low"]
+    service.do("saveModel", modelPath=str(tmp_path / "model"))
+    assert service.post("streamPredict", {"a": base64.b64encode(b"10.5").decode()}) == {"a": "high"}
+    # What it refuses at run time is told, and leads nowhere.
+    status = service.do("generate")
+    assert (status["state"], status["payload"]["lastActivity"]["outcome"]) == ("ready", "unsupported")
+    assert "this model classifies" in status["payload"]["notice"]
+    assert service.do("updateStreamProperties", {})["state"] == "ready"
+    assert service.do("reset")["state"] == "started"
+    service.do("initialize", {})
+    service.do("buildModel", modelPath=str(tmp_path / "model"))
+    assert service.post("streamPredict", {"a": base64.b64encode(b"0").decode()}) == {"a": "low"}
+    service.post("shutdown")
+    assert service.wait_exit() == 0
+
+
+def test_an_operation_that_the_class_does_not_have_is_refused_before_anything_changes(start: Start) -> None:
+    service = start(model=f"{MODELS / 'minimal.py'}:Minimal")
+    ready = service.make_ready()
+    assert set(ready["payload"]["possible"]) == {"buildModel", "train", "reset", "shutdown"}
+    for operation in ("predict", "generate", "loadData", "streamPredict", "updateStreamProperties", "saveModel"):
+        query = {"modelPath": "x"} if operation == "saveModel" else {}
+        bodies = {"loadData": {}, "streamPredict": {"a": "YQ=="}, "updateStreamProperties": {}}
+        content = {"json": bodies[operation]} if operation in bodies else {}
+        error = refused(service.api.post(f"/{operation}", params=query, **content))
+        assert error["operation"] == operation
+        assert "Minimal does not implement" in error["message"]
+    assert service.status() == ready
+    assert service.do("train")["payload"]["lastActivity"]["outcome"] == "completed"
+
+
+def test_the_service_answers_while_the_model_keeps_the_interpreter_busy(service: Service) -> None:
+    service.make_ready(train="burn")
+    began = service.post("train")
+    seen = [service.status() for _ in range(100)]
+    assert {status["state"] for status in seen} == {"training"}
+    versions = [version(status) for status in seen]
+    assert versions == sorted(versions)
+    service.wait(lambda s: turns(s) > 3, began)
+    assert service.do("pause")["state"] == "paused"

@@ -1,0 +1,12 @@
+"""A model that does as little as one can do."""
+
+from __future__ import annotations
+
+from mistk_service import AbstractModel
+
+
+class Minimal(AbstractModel):
+    """Can be trained, and nothing else."""
+
+    def do_train(self) -> None:
+        pass

@@ -1,0 +1,338 @@
+"""The state machine is attacked: any call is either refused and changes nothing, or does what was asked.
+
+Hypothesis drives an instance through sequences of calls and of what a model can do, allowed or not, and compares it at every
+turn with a model of the design's table that is written down here on its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from mistk_service.errors import HookFailed, InvalidRequest, OperationRefused, OperationUnsupported, WorkerDied
+from mistk_service.events import ActivityBegan, ActivityEnded
+from tests.support.harness import PATIENCE, Gate, Instance, of_type, version_of
+
+RUNNING = {
+    "initialize": "initializing",
+    "loadData": "loading_data",
+    "buildModel": "building_model",
+    "train": "training",
+    "predict": "predicting",
+    "updateStreamProperties": "updating_properties",
+    "generate": "generating",
+    "saveModel": "saving_model",
+    "savePredictions": "saving_predictions",
+    "saveGenerations": "saving_generations",
+}
+RESUMED = {"resumeTraining": "train", "resumePredict": "predict"}
+CALLS = [*RUNNING, "streamPredict", "pause", *RESUMED, "reset", "shutdown"]
+
+
+class Lifecycle(RuleBasedStateMachine):
+    """An instance, and beside it what the design says of it.
+
+    Attributes:
+        state: where it has to be.
+        activity: what runs or is paused.
+        has_failed: whether the status tells of a failure; only a reset takes that away.
+        saving: whether a saving runs while that is paused.
+        origin: where the activity began.
+        answers: the stream predictions in flight, the oldest first.
+    """
+
+    kind = "thread"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.faults: list[dict[str, Any]] = []
+        self.runner.get_loop().set_exception_handler(lambda _, context: self.faults.append(context))
+        self.folder = tempfile.TemporaryDirectory()
+        self.gate = Gate(Path(self.folder.name) / "gate")
+        self.instance = Instance("steered:Steered", self.kind)
+        self.runner.run(self.instance.start())
+        self.state = "started"
+        self.activity: str | None = None
+        self.saving = False
+        self.origin = "started"
+        self.answers: list[asyncio.Task[Any]] = []
+        self.streamed = 0
+        self.has_failed = False
+
+    def teardown(self) -> None:
+        self.gate.close()
+        for answer in self.answers:
+            answer.cancel()
+        self.runner.run(self.instance.close())
+        self.runner.close()
+        self.folder.cleanup()
+        assert not self.faults
+
+    # --- what the design says -------------------------------------------------------------------------------------
+
+    def is_possible(self, operation: str) -> bool:
+        """Return whether the table allows an operation now."""
+        if operation == "shutdown":
+            return self.state != "terminated"
+        if operation == "reset":
+            return self.state not in ("terminating", "terminated")
+        if self.answers:
+            return operation == "streamPredict" and self.state == "predicting"
+        if operation == "initialize":
+            return self.state == "started"
+        if operation in ("loadData", "buildModel"):
+            return self.state in ("initialized", "ready")
+        if operation == "saveModel":
+            return self.state in ("ready", "paused")
+        if operation == "pause":
+            return self.state in ("training", "predicting")
+        if operation in RESUMED:
+            return self.state == "paused" and self.activity == RESUMED[operation]
+        return self.state == "ready"
+
+    def onward(self) -> list[str]:
+        """Return what is allowed and ends nothing."""
+        return [name for name in CALLS if self.is_possible(name) and name not in ("reset", "shutdown")]
+
+    @property
+    def waits_at_gate(self) -> bool:
+        """Whether a hook waits to be told what to do."""
+        return bool(self.answers) or self.saving or (self.activity is not None and self.state != "paused")
+
+    @property
+    def shown(self) -> str | None:
+        """The activity that the status shows."""
+        return "saveModel" if self.saving else self.activity
+
+    # --- calls ----------------------------------------------------------------------------------------------------
+
+    @rule(operation=st.sampled_from(CALLS))
+    def call(self, operation: str) -> None:
+        """Call whatever there is, allowed or not."""
+        if self.is_possible(operation):
+            self.runner.run(self.accepted(operation))
+        elif operation == "shutdown":
+            # To ask for the end once more is no fault.
+            before = self.facts()
+            assert self.runner.run(self.send(operation))["state"] == "terminated"
+            assert self.facts() == before
+        else:
+            self.runner.run(self.refused(operation))
+
+    @precondition(lambda self: self.onward())
+    @rule(data=st.data())
+    def proceed(self, data: st.DataObject) -> None:
+        """Call what is allowed, so that the sequences lead somewhere."""
+        self.runner.run(self.accepted(data.draw(st.sampled_from(self.onward()))))
+
+    async def refused(self, operation: str) -> None:
+        before = self.facts()
+        with pytest.raises(OperationRefused) as caught:
+            await self.send(operation)
+        assert not isinstance(caught.value, OperationUnsupported)
+        assert (caught.value.operation, caught.value.state) == (operation, self.state)
+        assert caught.value.activity == self.shown
+        assert set(caught.value.possible) == {name for name in CALLS if self.is_possible(name)}
+        assert self.facts() == before
+
+    @precondition(lambda self: self.is_possible("saveModel") or self.is_possible("buildModel"))
+    @rule()
+    def call_with_a_bad_argument(self) -> None:
+        """What is wrong with an allowed call changes nothing either."""
+        before = self.facts()
+        call = ("saveModel", "") if self.is_possible("saveModel") else ("buildModel", f"{self.folder.name}/nowhere")
+        with pytest.raises(InvalidRequest):
+            self.runner.run(self.instance.call(*call))
+        assert self.facts() == before
+
+    async def send(self, operation: str) -> dict[str, Any]:
+        """Call an operation with proper arguments."""
+        if operation == "streamPredict":
+            return await self.instance.stream({"a": ""})
+        arguments: dict[str, Any] = {
+            "initialize": {"gate": str(self.gate.path), "from_the_start": True},
+            "updateStreamProperties": {},
+            **dict.fromkeys(("saveModel", "savePredictions", "saveGenerations"), self.folder.name),
+        }
+        return await self.instance.call(operation, *([arguments[operation]] if operation in arguments else []))
+
+    async def accepted(self, operation: str) -> None:
+        if operation == "streamPredict":
+            self.streamed += 1
+            self.answers.append(asyncio.ensure_future(self.instance.stream({"a": str(self.streamed)})))
+            await asyncio.sleep(0)
+            self.state = "predicting"
+            return
+        before = self.instance.version, self.instance.payload.get("steps", 0)
+        again = self.state == {"reset": "resetting", "shutdown": "terminating"}.get(operation)
+        status = await self.send(operation)
+        if again:
+            assert version_of(status) == before[0]
+            return
+        if operation in RUNNING:
+            self.begin(operation)
+        elif operation in RESUMED:
+            self.state = RUNNING[RESUMED[operation]]
+            await self.instance.until(lambda status: status["payload"].get("steps", 0) > before[1])
+        else:
+            self.state = {"pause": "pausing", "reset": "resetting", "shutdown": "terminating"}[operation]
+        assert status["state"] == self.state
+        assert version_of(status) > before[0]
+        if self.state in ("resetting", "terminating") and not self.waits_at_gate:
+            await self.ended()
+
+    def begin(self, operation: str) -> None:
+        if self.state == "paused":
+            self.saving = True
+        else:
+            self.activity, self.origin = operation, self.state
+        self.state = RUNNING[operation]
+
+    # --- what the model does --------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.waits_at_gate)
+    @rule(how=st.sampled_from(["done", "done", "fails", "unsupported"]))
+    def end_of_a_hook(self, how: str) -> None:
+        """The hook that waits returns or raises."""
+        self.gate.tell({"done": "d", "fails": "f", "unsupported": "u"}[how])
+        if self.answers:
+            self.runner.run(self.answer_ended(how))
+        elif self.state in ("resetting", "terminating"):
+            # The nested one ends first, and then what was paused stops at its pause point.
+            self.runner.run(self.ended())
+        else:
+            self.runner.run(self.activity_ended(how))
+
+    async def answer_ended(self, how: str) -> None:
+        answer = self.answers.pop(0)
+        number = self.streamed - len(self.answers)
+        if how == "done":
+            assert await answer == {"a": str(number)}
+        else:
+            with pytest.raises(HookFailed if how == "fails" else OperationUnsupported):
+                await answer
+        if not self.answers and self.state == "predicting":
+            self.state = "ready"
+        elif not self.answers:
+            await self.ended()
+
+    async def activity_ended(self, how: str) -> None:
+        operation = self.shown
+        assert operation is not None
+        if how == "fails":
+            self.state, self.activity, self.saving = "failed", None, False
+            self.has_failed = True
+        elif self.saving:
+            self.state, self.saving = "paused", False
+        else:
+            to_ready = how == "done" and operation not in ("loadData", "saveModel", "initialize")
+            to_initialized = how == "done" and operation == "initialize"
+            self.state = "ready" if to_ready else "initialized" if to_initialized else self.origin
+            self.activity = None
+        status = await self.instance.until(self.state)
+        outcome = {"done": "completed", "fails": "failed", "unsupported": "unsupported"}[how]
+        if how == "fails":
+            assert status["payload"]["operation"] == operation
+            assert status["payload"]["error"]["message"] == "told to fail"
+        else:
+            last = status["payload"]["lastActivity"]
+            assert (last["operation"], last["outcome"]) == (operation, outcome)
+
+    @precondition(lambda self: self.waits_at_gate)
+    @rule()
+    def step(self) -> None:
+        """The hook that waits comes to a pause point."""
+        self.runner.run(self.stepped())
+
+    async def stepped(self) -> None:
+        if self.state == "pausing":
+            await self.instance.step_until(self.gate, "paused")
+            self.state = "paused"
+        elif self.state in ("resetting", "terminating") and not self.answers:
+            await self.instance.step_until(self.gate, self.end_of_life())
+            await self.ended()
+        elif self.state not in ("resetting", "terminating"):
+            steps = self.instance.payload.get("steps", 0)
+            self.gate.tell("s")
+            await self.instance.until(lambda status: status["payload"].get("steps", 0) > steps)
+
+    def end_of_life(self) -> str:
+        return "started" if self.state == "resetting" else "terminated"
+
+    async def ended(self) -> None:
+        """Wait for the end of a reset or a shutdown."""
+        self.has_failed &= self.state == "terminating"
+        self.state = self.end_of_life()
+        self.activity, self.saving = None, False
+        await self.instance.until(self.state)
+
+    # --- always ---------------------------------------------------------------------------------------------------
+
+    def facts(self) -> tuple[Any, ...]:
+        """Return all that a refused call must not change."""
+        instance = self.instance
+        return instance.version, instance.state, list(instance.events), instance.payload, len(instance.workers)
+
+    @invariant()
+    def the_instance_is_where_the_design_says(self) -> None:
+        status = self.instance.payload
+        assert self.instance.state == self.state
+        assert set(status["possible"]) == {name for name in CALLS if self.is_possible(name)}
+        assert status.get("activity", {}).get("operation") == self.shown
+        assert ("error" in status) == self.has_failed
+        assert self.instance.controller.in_flight == len(self.answers)
+        assert self.instance.controller.can_take_work == self.is_possible("streamPredict")
+
+    @invariant()
+    def what_began_has_ended_or_still_runs(self) -> None:
+        began = [event.operation for event in of_type(self.instance.events, ActivityBegan)]
+        ended = [event.operation for event in of_type(self.instance.events, ActivityEnded)]
+        still = [name for name in (self.activity, "saveModel" if self.saving else None) if name]
+        assert sorted(began) == sorted(ended + still)
+
+
+class LifecycleInAProcess(Lifecycle):
+    """The same, with a worker that can die."""
+
+    kind = "process"
+
+    @precondition(lambda self: self.state not in ("resetting", "terminating", "terminated", "failed"))
+    @rule()
+    def death(self) -> None:
+        """The worker is killed from outside."""
+        self.runner.run(self.died())
+
+    async def died(self) -> None:
+        os.kill(self.instance.pid, signal.SIGKILL)
+        status = await self.instance.until("failed")
+        assert "SIGKILL" in status["payload"]["error"]["message"]
+        async with asyncio.timeout(PATIENCE):
+            outcomes = await asyncio.gather(*self.answers, return_exceptions=True)
+        assert all(isinstance(outcome, WorkerDied) for outcome in outcomes)
+        self.state, self.activity, self.saving, self.answers = "failed", None, False, []
+        self.has_failed = True
+
+
+@pytest.mark.parametrize(("machine", "examples"), [(Lifecycle, 40), (LifecycleInAProcess, 25)])
+def test_any_call_is_refused_and_changes_nothing_or_does_what_was_asked(
+    machine: type[RuleBasedStateMachine], examples: int
+):
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+        ),
+    )
