@@ -97,12 +97,13 @@ threading.Event().wait()
 def test_a_kill_in_the_middle_of_writes_keeps_every_acknowledged_metric(shared_uri, after):
     with open_store(shared_uri) as store:
         run_id = store.create_run("0").info.run_id
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", ACKNOWLEDGE, shared_uri, run_id], stdout=subprocess.PIPE, text=True
-    )
-    lines = [process.stdout.readline() for _ in range(after)]
-    os.kill(process.pid, signal.SIGKILL)
-    rest = process.communicate(timeout=30)[0]
+    ) as process:
+        lines = [process.stdout.readline() for _ in range(after)]
+        os.kill(process.pid, signal.SIGKILL)
+        # The same reader as before, since it may hold what it has read ahead.
+        rest = process.stdout.read()
     # What was cut off in the middle of a line was not told to anybody.
     lines += [line for line in rest.splitlines(keepends=True) if line.endswith("\n")]
     acknowledged = {tuple(map(int, line.split())) for line in lines}

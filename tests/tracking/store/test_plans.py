@@ -181,20 +181,9 @@ def test_no_query_of_postgresql_reads_a_whole_table(postgres_store, call):
 
 
 @pytest.fixture(scope="module")
-def postgres_store(postgres_url):
-    import uuid
-
-    import psycopg
-    from sqlalchemy import make_url
-
-    name = f"mistk_test_{uuid.uuid4().hex}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    uri = make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
-    with open_store(uri) as store:
+def postgres_store(postgres_module_database):
+    with open_store(postgres_module_database) as store:
         yield store, fill(store)
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 def test_a_search_takes_as_many_statements_for_many_runs_as_for_one(store):

@@ -137,23 +137,11 @@ class Reverse:
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def property_store(request, tmp_path_factory):
     if request.param == "sqlite":
-        uri, drop = f"sqlite:///{tmp_path_factory.mktemp('store')}/store.db", None
+        uri = f"sqlite:///{tmp_path_factory.mktemp('store')}/store.db"
     else:
-        import uuid
-
-        import psycopg
-        from sqlalchemy import make_url
-
-        url = request.getfixturevalue("postgres_url")
-        name = f"mistk_test_{uuid.uuid4().hex}"
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
-        uri, drop = make_url(url).set(database=name).render_as_string(hide_password=False), name
+        uri = request.getfixturevalue("postgres_module_database")
     with open_store(uri) as store:
         yield store
-    if drop:
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(f'DROP DATABASE "{drop}" WITH (FORCE)')
 
 
 def write_runs(store, runs) -> tuple[str, dict[str, dict]]:
