@@ -52,7 +52,7 @@ fmt: $(VENV)/.dev ## Mend what ruff can mend.
 install: $(VENV)/.dev ## Make the environment with everything a developer needs.
 	@echo "Ready: $(BIN)/python"
 
-bench-tracking: $(VENV)/.fast ## Measure the tracking server beside MLflow's, which takes some minutes.
+bench-tracking: $(VENV)/.dev $(VENV)/.fast ## Measure the tracking server beside MLflow's, which takes some minutes.
 	$(BIN)/python -m benchmarks.tracking $(ARGS)
 
 browser:
