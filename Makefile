@@ -7,11 +7,13 @@ PYTHON ?= python3
 MODEL ?= plugins/digits/model.py:Digits
 # Tests that run at a time.
 JOBS ?= 2
-# Further arguments for pytest, `mistk-service demo` or `mistk-service serve`.
+# Further arguments for pytest, the benchmarks, `mistk-service demo` or `mistk-service serve`.
 ARGS ?=
 
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(subst /,-,$(patsubst /%,%,$(PYTHON))))
 BIN := $(VENV)/bin
+# The peers that the benchmarks measure the service beside.
+PEERS := $(patsubst .venv%,.venv-bench%,$(VENV))
 
 # What these would bring in from outside is not what the project declares.
 unexport PYTHONPATH PYTHONHOME
@@ -24,10 +26,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo serve test check fmt install browser clean
+.PHONY: help demo serve test check fmt install browser bench bench-load bench-tracking clean
 
 help: ## Show this list.
-	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
 
 demo: $(VENV)/.runtime ## Drive a container through its whole lifecycle and watch it.
 	$(BIN)/python -m mistk_service demo $(ARGS)
@@ -50,8 +52,17 @@ fmt: $(VENV)/.dev ## Mend what ruff can mend.
 install: $(VENV)/.dev ## Make the environment with everything a developer needs.
 	@echo "Ready: $(BIN)/python"
 
+bench-tracking: $(VENV)/.dev $(VENV)/.fast ## Measure the tracking server beside MLflow's, which takes some minutes.
+	$(BIN)/python -m benchmarks.tracking $(ARGS)
+
 browser:
 	@scripts/ensure-browser
+
+bench: $(VENV)/.fast $(PEERS)/.peers ## Measure the service beside its peers (ARGS=--quick to try it).
+	@$(BIN)/python -m benchmarks --peers $(PEERS)/bin/python $(ARGS)
+
+bench-load: $(VENV)/.fast ## Hold a mixed load on one container for a minute.
+	@$(BIN)/python -m benchmarks.mixed $(ARGS)
 
 clean: ## Remove the environments, the caches and what was built; what a service wrote stays.
 	rm -rf .venv .venv-* build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
@@ -69,3 +80,12 @@ $(VENV)/.runtime: $(VENV)/.made pyproject.toml
 $(VENV)/.dev: $(VENV)/.made pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[plugins,dev]'
 	@touch $(VENV)/.runtime $@
+
+$(VENV)/.fast: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[plugins,fast]'
+	@touch $(VENV)/.runtime $@
+
+$(PEERS)/.peers: benchmarks/requirements.txt
+	@scripts/make-venv $(PYTHON) $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --requirement benchmarks/requirements.txt
+	@touch $@

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import sys
 import warnings
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
@@ -25,8 +27,12 @@ _LOG_LEVELS = ["debug", "info", "warning", "error"]
 def main() -> None:
     """Serve one machine-learning model behind the MISTK lifecycle API.
 
-    Every option can also be given as an environment variable, named in brackets in each command's help.
+    Options can also be given as environment variables, which each command's help names in brackets.
     """
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise click.ClickException("The current folder no longer exists; change to one that does.") from None
 
 
 main.add_command(tracking)
@@ -50,6 +56,8 @@ main.add_command(tracking)
               help="Seconds between two signs of life on a watch where nothing happens.")  # fmt: skip
 @click.option("--log-level", type=click.Choice(_LOG_LEVELS, case_sensitive=False), default="info",
               envvar="MISTK_LOG_LEVEL", show_envvar=True, show_default=True, help="How much to log.")  # fmt: skip
+@click.option("--stdin-lifeline", is_flag=True, envvar="MISTK_STDIN_LIFELINE", show_envvar=True,
+              help="Shut down when standard input, a pipe, ends: for programs that start a container.")  # fmt: skip
 @click.option("--tracking/--no-tracking", default=True, envvar="MISTK_TRACKING", show_envvar=True, show_default=True,
               help="Serve a tracking store with MLflow's REST API on the same port.")  # fmt: skip
 @click.option("--tracking-uri", envvar=["MISTK_TRACKING_URI", "MLFLOW_TRACKING_URI"], show_envvar=True,
@@ -58,12 +66,19 @@ main.add_command(tracking)
 @click.option("--state-dir", default="mistk-state", envvar="MISTK_STATE_DIR", show_envvar=True, show_default=True,
               help="Folder for what outlives the process: tracking store and artifacts.")  # fmt: skip
 def serve(model: tuple[str, ...], **options: Any) -> None:
-    """Serve MODEL: 'package.module:Class', 'path/to/file.py:Class' or 'package.module Class'."""
+    """Serve MODEL: 'package.module:Class', 'path/to/file.py:Class' or 'package.module Class'.
+
+    MODEL can also be given as the environment variable MISTK_MODEL.
+    """
+    # What follows takes a moment to load. As the first process of a container, Python would be deaf to SIGTERM until then.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _exit_at_once)
     with warnings.catch_warnings():
         # Connexion imports Starlette's test client, which warns of what it would like installed; no user can act on that.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.filterwarnings("ignore", message="Using `httpx`")
         from mistk_service.server import serve as run
+    from mistk_service.loader import split_reference
     from mistk_service.settings import Settings
     from mistk_service.sockets import bind
 
@@ -72,10 +87,16 @@ def serve(model: tuple[str, ...], **options: Any) -> None:
     _configure_logging(options["log_level"])
     try:
         settings = Settings(" ".join(model), **options)
+        split_reference(settings.model)  # a reference that names nothing is refused before anything is started
         sock = bind(settings.host, settings.port)
         asyncio.run(run(settings, sock, lambda url: _announce(settings.model, url)))
     except MistkError as error:
         _fail(error)
+
+
+def _exit_at_once(_number: int, _frame: FrameType | None) -> None:
+    """End a service that has not started anything yet, with the code of one that was told to end."""
+    raise SystemExit(0)
 
 
 def _configure_logging(level: str) -> None:
@@ -102,7 +123,8 @@ def _fail(error: MistkError) -> None:
 @main.command()
 @click.option("--port", default=8080, envvar="MISTK_PORT", show_envvar=True, show_default=True,
               help="Port to listen on; another one is taken where it is not free.")  # fmt: skip
-@click.option("--folder", default="mistk-demo", type=click.Path(path_type=Path, file_okay=False), show_default=True,
+@click.option("--folder", default="mistk-demo", envvar="MISTK_DEMO_FOLDER", show_envvar=True, show_default=True,
+              type=click.Path(path_type=Path, file_okay=False),
               help="Where the trained model and its predictions go.")  # fmt: skip
 def demo(port: int, folder: Path) -> None:
     """Drive a container with the digits model through its whole life."""

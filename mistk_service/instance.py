@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mistk_service.errors import Failure, OperationRefused, OperationUnsupported, ServiceBusy, WorkerDied
+from mistk_service.errors import Failure, OperationRefused, OperationUnsupported, WorkerDied
 from mistk_service.events import (
     ActivityBegan,
     ActivityEnded,
@@ -27,7 +27,7 @@ from mistk_service.machine import StateMachine
 from mistk_service.reports import Activity, Reports
 from mistk_service.states import OPERATIONS, Operation, State
 from mistk_service.status import Snapshot, StatusEvent, StatusLog
-from mistk_service.streams import Streams
+from mistk_service.streams import Streams, cut_off
 from mistk_service.worker import messages as m
 
 __all__ = ["Instance"]
@@ -193,9 +193,7 @@ class Instance:
     def on_ended(self, failure: Failure, *, expected: bool) -> None:
         """Take the end of the worker. Unless it was told to end, the instance has failed."""
         if expected:
-            self.streams.abandon(
-                ServiceBusy("The model was reset or shut down; the prediction was not made.", retry_after=1)
-            )
+            self.streams.abandon(cut_off())
         else:
             operation = self.activity.operation if self.activity else "streamPredict" if self.streams else None
             self.streams.abandon(WorkerDied(failure))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -58,7 +59,6 @@ async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[
         observers=[metrics.observe],
     )
     tracking = EmbeddedTracking(settings) if settings.tracking else None
-    await controller.start()
     server = _Server(
         uvicorn.Config(
             create_app(controller, settings, metrics, __version__, tracking),
@@ -69,6 +69,9 @@ async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[
         )
     )
     _on_signals(controller, server)
+    if settings.stdin_lifeline:
+        _on_end_of_input(controller)
+    await controller.start()
     serving = asyncio.create_task(server.serve(sockets=[sock]))
     closing = asyncio.create_task(_close_when_terminated(controller, server))
     loading = asyncio.create_task(controller.wait_loaded())
@@ -110,6 +113,18 @@ def _on_signals(controller: Controller, server: uvicorn.Server) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, handle, number)
+
+
+def _on_end_of_input(controller: Controller) -> None:
+    """Let the end of standard input shut the instance down: whoever started the service has gone, however it went."""
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        if not os.read(0, 4096):
+            loop.remove_reader(0)
+            controller.shutdown()
+
+    loop.add_reader(0, read)
 
 
 def _worker_factory(settings: Settings) -> Callable[[WorkerListener], Worker]:

@@ -25,6 +25,7 @@ class Settings:
         max_queue: how many stream predictions may be in flight.
         keepalive: seconds between two signs of life on a watch where nothing happens.
         log_level: of the service and of the worker.
+        stdin_lifeline: whether the end of standard input, a pipe, shuts the service down.
         tracking: whether the container serves a tracking store.
         tracking_uri: the store's URI; None for an SQLite file in the state directory.
         state_dir: the folder for what outlives the process: the store and its artifacts.
@@ -39,6 +40,7 @@ class Settings:
     max_queue: int = 1024
     keepalive: float = 5.0
     log_level: str = "info"
+    stdin_lifeline: bool = False
     tracking: bool = True
     tracking_uri: str | None = None
     state_dir: str = "mistk-state"

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 from mistk_service.errors import HookFailed, InvalidRequest, MistkError, OperationUnsupported, ServiceBusy
 from mistk_service.events import Event, StreamAnswered
+from mistk_service.model import StopActivity
 from mistk_service.worker.messages import StreamDone, StreamFailed, StreamPredict, Unsendable
 from mistk_service.worker.parent import Worker
 
-__all__ = ["Streams"]
+__all__ = ["Streams", "cut_off"]
 
 #: Seconds after which a client that found the queue full may try again.
 _RETRY_AFTER = 1.0
@@ -85,6 +86,11 @@ class Streams:
             _reject(request.future, error)
 
 
+def cut_off() -> ServiceBusy:
+    """Return the error of a prediction that was not made because the worker had to end."""
+    return ServiceBusy("The model was reset or shut down; the prediction was not made.", retry_after=_RETRY_AFTER)
+
+
 def _resolve(future: asyncio.Future[bytes], body: bytes) -> None:
     if not future.done():  # a client that has gone cancels its future
         future.set_result(body)
@@ -103,4 +109,6 @@ def _error(message: StreamFailed) -> MistkError:
             operation="streamPredict",
             state="ready",
         )
+    if message.failure.type == StopActivity.__name__:
+        return cut_off()
     return HookFailed("streamPredict", message.failure)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -10,10 +9,7 @@ from typing import Any
 
 import pytest
 
-# By whatever way pytest imports the tests, they find `harness`.
-sys.path.insert(0, str(Path(__file__).parent / "support"))
-
-from harness import Gate, Instance
+from tests.support.harness import Gate, Instance
 
 
 @pytest.fixture

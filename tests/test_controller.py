@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Gate, Instance, of_type, version_of
 
 from mistk_service.errors import InvalidRequest, OperationRefused, OperationUnsupported
 from mistk_service.events import (
@@ -21,6 +20,7 @@ from mistk_service.events import (
     TagsSet,
     WorkerStarted,
 )
+from tests.support.harness import Gate, Instance, of_type, version_of
 
 pytestmark = pytest.mark.anyio
 

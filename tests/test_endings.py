@@ -12,10 +12,10 @@ from typing import Any
 
 import psutil
 import pytest
-from harness import PATIENCE, Gate, Instance, of_type, version_of
 
 from mistk_service.errors import InvalidRequest, ModelLoadError, OperationRefused, ServiceBusy, WorkerDied
 from mistk_service.events import ActivityEnded, InstanceReset, WorkerStarted
+from tests.support.harness import PATIENCE, Gate, Instance, of_type, version_of
 
 pytestmark = pytest.mark.anyio
 
@@ -305,6 +305,18 @@ async def test_a_stream_prediction_that_is_cut_off_is_told_so(launch: Launch, ga
         with pytest.raises(ServiceBusy, match="The model was reset or shut down") as caught:
             await answer
         assert caught.value.retry_after
+
+
+async def test_a_stream_prediction_that_stops_at_a_pause_point_is_told_so_too(
+    launch: Launch, gate: Gate, tmp_path: Path
+):
+    instance = await bring(launch, gate, "ready", tmp_path, "process")
+    answer = asyncio.ensure_future(instance.stream({"a": ""}))
+    await instance.until("predicting")
+    await instance.call("reset")
+    await instance.step_until(gate, "started")
+    with pytest.raises(ServiceBusy, match="The model was reset or shut down"):
+        await answer
 
 
 async def test_stream_predictions_that_have_queued_are_answered_within_the_grace(

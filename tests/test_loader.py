@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness import MODELS
 
 from mistk_service import AbstractModel
 from mistk_service.errors import (
@@ -19,6 +18,7 @@ from mistk_service.errors import (
     NotAModelClass,
 )
 from mistk_service.loader import construct_model, load_model_class, split_reference
+from tests.support.harness import MODELS
 
 BROKEN = MODELS / "broken"
 

@@ -100,6 +100,12 @@ def test_the_total_is_the_length_unless_given(model: Model, context: DetachedCon
     assert context.done == (2, shown, "steps")
 
 
+def test_a_loop_that_is_taken_up_again_counts_what_was_done_before(model: Model, context: DetachedContext):
+    seen = [context.done for _ in model.steps(range(3, 5), "epochs", initial=3)]
+    assert seen == [(3, 5, "epochs"), (4, 5, "epochs")]
+    assert context.done == (5, 5, "epochs")
+
+
 def test_every_turn_begins_with_a_pause_point_and_the_last_one_ends_with_one(model: Model):
     order: list[str] = []
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Gate, Instance, version_of
 
 from mistk_service.errors import OperationRefused
+from tests.support.harness import Gate, Instance, version_of
 
 pytestmark = pytest.mark.anyio
 

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from harness import PATIENCE
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mistk_service.states import State
 from mistk_service.status import Missed, Snapshot, StatusEvent, StatusLog
+from tests.support.harness import PATIENCE
 
 pytestmark = pytest.mark.anyio
 

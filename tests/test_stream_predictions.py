@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from harness import Gate, Instance, of_type
 
 from mistk_service.errors import HookFailed, InvalidRequest, OperationRefused, OperationUnsupported, ServiceBusy
 from mistk_service.events import StreamAnswered
+from tests.support.harness import Gate, Instance, of_type
 
 pytestmark = pytest.mark.anyio
 

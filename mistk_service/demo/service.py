@@ -51,8 +51,13 @@ class ServiceProcess:
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "mistk_service", "serve", self._model, "--port", str(self._port)]
         # In a session of its own: Ctrl-C in the terminal is for the demonstration, which then ends the service in order.
+        # The pipe ends with this process, and then the service does too, should there be no time for order.
         self._process = subprocess.Popen(
-            [*command, "--log-level", "warning"], stderr=subprocess.PIPE, text=True, start_new_session=True
+            [*command, "--log-level", "warning", "--stdin-lifeline"],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
         assert self._process.stderr is not None
         threading.Thread(target=self._read, args=(self._process.stderr,), daemon=True).start()

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from urllib.parse import quote
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -207,16 +208,17 @@ def _writable(folder: Path) -> Path:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM end the demonstration as Ctrl-C does, with everything put in order."""
+    """Let SIGTERM, and a terminal that is closed, end the demonstration as Ctrl-C does, with everything put in order."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _say_how_to_go_on(console: Console, reference: str, folder: Path, accuracy: float) -> None:
@@ -224,6 +226,7 @@ def _say_how_to_go_on(console: Console, reference: str, folder: Path, accuracy: 
     if not command[0]:
         command[0:1] = [sys.executable, "-m", "mistk_service"]
     api = "http://127.0.0.1:8080/v1/mistk"
+    build = shlex.quote(f"{api}/buildModel?modelPath={quote(str(folder / 'model'))}")
     for line in (
         "",
         f"[b]Test accuracy {accuracy:.4f}[/b] on images that the model has not seen",
@@ -234,7 +237,7 @@ def _say_how_to_go_on(console: Console, reference: str, folder: Path, accuracy: 
         f"  {shlex.join(command)}",
         "and in another terminal bring the trained one back:",
         f"  curl -X POST {api}/initialize -H 'Content-Type: application/json' -d '{{\"objectives\": [\"prediction\"]}}'",
-        f"  curl -X POST '{api}/buildModel?modelPath={folder / 'model'}'",
+        f"  curl -X POST {build}",
         f"  curl {api}/status",
         "A page for people is at http://127.0.0.1:8080/, the API's documentation at http://127.0.0.1:8080/v1/mistk/ui/",
     ):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -64,11 +63,7 @@ def _with_plain_errors(command: Callable[P, None]) -> Callable[P, None]:
 @_with_plain_errors
 def serve(store_uri: str, artifacts: str, host: str, port: int, max_body: int, log_level: str) -> None:
     """Serve a tracking store for MLflow clients: export MLFLOW_TRACKING_URI=http://HOST:PORT."""
-    with warnings.catch_warnings():
-        # Connexion imports Starlette's test client, which warns of what it would like installed.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.filterwarnings("ignore", message="Using `httpx`")
-        from mistk_service.tracking.server import serve_tracking
+    from mistk_service.tracking.server import serve_tracking
 
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("connexion").setLevel(logging.ERROR)

@@ -127,7 +127,9 @@ class InvalidState(StoreError):
 class StoreUnavailable(StoreError):
     """The database cannot do it now: the disk is full, the file is locked, the server cannot be reached.
 
-    Nothing of the call was applied, nothing that was acknowledged before is lost, and the same call can be sent again.
+    Nothing of the call was applied (unless the connection to a database server broke in the very moment of the commit,
+    which nobody can tell from outside), nothing that was acknowledged before is lost, and the same call can be sent
+    again.
 
     Attributes:
         retry_after: seconds after which a new attempt makes sense, or None where that depends on a person.

@@ -134,10 +134,17 @@ def check_metrics(metrics: Sequence[Metric], *, single: bool = False) -> None:
     """Check the points of a batch; ``single`` leaves the index out of the field's name."""
     _check_count(len(metrics), MAX_METRICS, "metrics")
     for i, metric in enumerate(metrics):
-        if _key_problem(metric.key) is None and 0 <= metric.timestamp <= _INT64_MAX:
+        if (
+            _key_problem(metric.key) is None
+            and 0 <= metric.timestamp <= _INT64_MAX
+            and -_INT64_MAX <= metric.step <= _INT64_MAX
+        ):
             continue
         prefix = "" if single else f"metrics[{i}]."
         check_key(metric.key, prefix + "name")
+        if 0 <= metric.timestamp <= _INT64_MAX:
+            _check_int64(metric.step, prefix + "step")
+            continue
         raise InvalidParameter(
             f"Invalid value {metric.timestamp} for parameter '{prefix}timestamp' supplied: expected a number of 64 "
             "bits that is not negative, such as milliseconds since 1970.",
@@ -255,6 +262,13 @@ def check_max_results(value: int, limit: int, *, minimum: int = 1) -> int:
 def last_of_each_key(items: Iterable[_T]) -> list[_T]:
     """Return the items without those that a later one with the same key replaces."""
     return list({item.key: item for item in items}.values())
+
+
+def _check_int64(value: int, field: str) -> None:
+    if not -_INT64_MAX - 1 <= value <= _INT64_MAX:
+        raise InvalidParameter(
+            f"Invalid value {value} for parameter '{field}' supplied: expected a whole number of 64 bits.", field=field
+        )
 
 
 def _check_count(count: int, limit: int, what: str) -> None:

@@ -59,7 +59,7 @@ def create_app(
     api = metrics.count(_create_api(controller, settings, contract["info"]["version"]), operations)
     metrics.watch(lambda: controller.state, lambda: controller.in_flight, lambda: controller.log.watchers)
     dashboard = create_dashboard(DashboardInfo(model=settings.model, api_base=BASE_PATH, version=version))
-    # As it is written: Connexion would serve it with every reference resolved, fifteen times the size and without the
+    # As it is written: Connexion would serve it with every reference resolved, nine times the size and without the
     # names of the types, which code generators and the documentation's pages go by.
     published = msgspec.json.encode(contract)
     pages: dict[str, Callable[[], Response]] = {

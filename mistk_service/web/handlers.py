@@ -64,7 +64,7 @@ class Handlers:
         for key, value in data_map.items():
             _require_base64(key, value)
         body = await self._controller.stream_predict(data_map, details)
-        return Response(body, media_type="application/json")
+        return Response(body + b"\n", media_type="application/json")
 
     async def update_stream_properties(self, props: dict[str, Any]) -> Response:
         """POST /updateStreamProperties."""
@@ -119,7 +119,8 @@ class Handlers:
 
 
 def _status(event: StatusEvent) -> Response:
-    return Response(event.status, media_type="application/json")
+    # The line's end is for people: without it their prompt sticks to the answer.
+    return Response(event.status + b"\n", media_type="application/json")
 
 
 def _require_base64(key: str, value: str) -> None:

@@ -24,7 +24,7 @@ _REASONS = {
 
 def liveness() -> Response:
     """Answer 200: whoever can answer is alive, whatever has become of the model."""
-    return Response(b'{"status":"alive"}', media_type="application/json")
+    return Response(b'{"status":"alive"}\n', media_type="application/json")
 
 
 def readiness(controller: Controller) -> Response:
@@ -34,7 +34,7 @@ def readiness(controller: Controller) -> Response:
     if not ready:
         busy = "The instance is busy and takes no stream prediction until it is ready again."
         body["reason"] = _REASONS.get(controller.state, busy)
-    return Response(msgspec.json.encode(body), 200 if ready else 503, media_type="application/json")
+    return Response(msgspec.json.encode(body) + b"\n", 200 if ready else 503, media_type="application/json")
 
 
 def figures(metrics: ServiceMetrics) -> Response:

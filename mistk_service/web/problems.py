@@ -41,7 +41,7 @@ _STATUS: tuple[tuple[type[MistkError], int], ...] = (
 def service_error(code: int, message: str, *, headers: dict[str, str] | None = None, **more: Any) -> Response:
     """Return a ServiceError as a response; ``more`` are further keys, those that are None left out."""
     body = {"code": code, "message": message, **{key: value for key, value in more.items() if value is not None}}
-    return Response(msgspec.json.encode(body), code, headers=headers, media_type="application/json")
+    return Response(msgspec.json.encode(body) + b"\n", code, headers=headers, media_type="application/json")
 
 
 async def answer_error(request: ConnexionRequest, error: Exception) -> ConnexionResponse:  # noqa: ARG001

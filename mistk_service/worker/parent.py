@@ -54,6 +54,8 @@ class Worker(ABC):
         self.reference = reference
         self._listener = listener
         self._transport: asyncio.Transport | None = None
+        #: What is sent before the channel is connected.
+        self._early: list[bytes] = []
         self._eof = asyncio.Event()
         self._told_to_end = False
         #: Set where the worker was given up because it no longer listens.
@@ -76,6 +78,8 @@ class Worker(ABC):
         except BaseException:
             self.kill()
             raise
+        self._transport.writelines(self._early)
+        self._early.clear()
 
     def send(self, message: ToWorker) -> None:
         """Send a message; never blocks. What is sent to a worker that has ended is lost, as its end is told anyway.
@@ -85,7 +89,9 @@ class Worker(ABC):
         """
         data = frame(message)
         self._told_to_end |= isinstance(message, Exit)
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is None:
+            self._early.append(data)
+        elif not self._transport.is_closing():
             self._transport.write(data)
 
     @property

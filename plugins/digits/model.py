@@ -98,6 +98,7 @@ class Digits(AbstractModel):
         fingerprint = images.fingerprint()
         epochs = trainer.begin(self._settings.epochs, same_data=fingerprint == self._trained_on)
         self._trained_on = fingerprint
+        self._show()
         for _ in self.steps(epochs, "epochs", initial=trainer.epoch - trainer.run_start):
             trainer.open_epoch(len(images))
             while trainer.in_epoch:

@@ -108,7 +108,7 @@ class Service:
         query = {"watch": "true"} | ({} if after is None else {"resourceVersion": str(after)})
         with self.api.stream("GET", "/status", params=query) as response:
             assert response.status_code == 200, response.read()
-            yield (json.loads(line) for line in response.iter_lines() if line.strip())
+            yield (json.loads(line) for line in lines_of(response) if line.strip())
 
     def make_ready(self, **hyperparameters: Any) -> dict[str, Any]:
         """Take a fresh instance to the state ``ready``."""
@@ -218,6 +218,15 @@ def turns(status: Mapping[str, Any]) -> int:
     """Return how many turns the activity has done, as far as the status tells."""
     done: int = status["payload"].get("progress", {}).get("done", 0)
     return done
+
+
+def lines_of(response: httpx.Response) -> Iterator[str]:
+    """Return the lines of a stream, divided at line feeds alone; httpx divides at U+2028 too, which JSON may contain."""
+    rest = b""
+    for part in response.iter_bytes():
+        *lines, rest = (rest + part).split(b"\n")
+        yield from (line.decode() for line in lines)
+    yield rest.decode()
 
 
 def accepted(response: httpx.Response) -> Any:

@@ -7,6 +7,7 @@ import resource
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,7 +15,7 @@ import psutil
 import pytest
 
 from tests.service.conftest import Start
-from tests.service.harness import API, Service, connect, refused, turns, version
+from tests.service.harness import API, OBEDIENT, Service, connect, lines_of, refused, turns, version
 
 #: What makes a status large: a text that update_status takes and that fills the history soon.
 LARGE = {"text": "x" * 240_000}
@@ -85,6 +86,15 @@ def test_every_status_of_a_watch_is_what_the_status_was(service: Service) -> Non
     assert seen[-1]["payload"] == paused == service.status()
     done = [turns(event["payload"]) for event in seen]
     assert done == sorted(done)
+
+
+def test_a_line_is_a_line_whatever_the_model_put_into_it(service: Service) -> None:
+    text = 'line feed \n, next line \x85, separators \u2028 \u2029, return \r, tab \t, quote "'
+    ready = service.make_ready()
+    latest = service.do("updateStreamProperties", {text: text})
+    with service.watch(version(ready)) as events, sse(service, last_event_id=str(version(ready))) as messages:
+        for seen in (take_until(events, latest), take_until((m["data"] for m in messages), latest)):
+            assert seen[-1]["payload"]["payload"][text] == text
 
 
 def test_without_watch_the_version_changes_nothing(service: Service) -> None:
@@ -261,6 +271,22 @@ def test_a_thousand_idle_watchers_cost_no_thread_and_the_status_is_answered(star
         service.wait_for_metric("mistk_watchers", 0)
 
 
+def test_more_watchers_than_the_shell_allows_files_are_served(tmp_path: Path) -> None:
+    """A soft limit is for those who do not know better; macOS has 256."""
+    with room_for_files(1000):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+        try:
+            service = Service("serve", OBEDIENT, "--port", "0", cwd=tmp_path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        with service, ExitStack() as stack:
+            for _ in range(300):
+                stack.enter_context(raw_watch(service))
+            service.wait_for_metric("mistk_watchers", 300)
+            assert service.status()["state"] == "started"
+
+
 # --- means ------------------------------------------------------------------------------------------------------------
 
 
@@ -292,7 +318,7 @@ def sse(service: Service, query: str = "", last_event_id: str | None = None) -> 
 def messages_of(response: httpx.Response) -> Iterator[dict[str, Any]]:
     """The messages of a stream of Server-Sent Events, each with its fields; comments are left out."""
     message: dict[str, Any] = {}
-    for line in response.iter_lines():
+    for line in lines_of(response):
         if not line and message:
             yield {**message, "data": json.loads(message["data"])}
             message = {}

@@ -43,7 +43,8 @@ def checked_path(path: str) -> str:
     else:
         raise _invalid(path, "it is percent-encoded many times over")
     parts = [part for part in path.split("/") if part not in ("", ".")]
-    if parts and parts[0] == SCRATCH:
+    # Some file systems take both spellings for the same folder.
+    if parts and parts[0].lower() == SCRATCH:
         raise _invalid(path, f"the folder {SCRATCH} belongs to the server")
     return "/".join(parts)
 

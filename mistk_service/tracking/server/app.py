@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from starlette.types import ASGIApp
 
+from mistk_service.resources import contract_path
 from mistk_service.tracking.artifacts import ArtifactRepository
 from mistk_service.tracking.server.endpoints import Endpoints
 from mistk_service.tracking.server.locations import Locations
@@ -28,18 +28,16 @@ MAX_BODY = 64 << 20
 _THREADS = 16
 
 
-def create_tracking_app(
-    store: Store, artifacts: ArtifactRepository, contract: Path, *, max_body: int = MAX_BODY
-) -> ASGIApp:
+def create_tracking_app(store: Store, artifacts: ArtifactRepository, *, max_body: int = MAX_BODY) -> ASGIApp:
     """Return the application that serves MLflow's REST API out of a store.
 
     Args:
         store: the tracked things; it belongs to the caller, who closes it after the application has stopped.
         artifacts: where files go.
-        contract: the file ``mlflow-api.yaml``.
         max_body: bytes that a JSON body may have; artifacts have no limit.
 
     Raises:
+        ContractNotFound: the file with the contract is missing from the installation.
         ResolverError: the contract has an operationId that nothing answers.
     """
     executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="tracking")
@@ -50,7 +48,7 @@ def create_tracking_app(
         executor.shutdown(wait=True)
 
     locations = Locations(store, artifacts)
-    document = load_contract(contract)
+    document = load_contract(contract_path("mlflow-api.yaml"))
     transfers = Transfers(store, locations, executor, document)
     endpoints = Endpoints(Operations(store, locations), transfers, executor, max_body)
     return Spellings(routed(document, endpoints, lifespan))

@@ -12,6 +12,9 @@ from mistk_service.tracking.store import Store
 
 __all__ = ["Locations"]
 
+#: How many references from model to model are followed.
+_MAX_LINKS = 8
+
 
 class Locations:
     """Finds the files of runs and models below the artifact root.
@@ -47,17 +50,18 @@ class Locations:
         """
         below = checked_path(path)
         base = self._base(root)
-        return f"{base}/{below}" if base else below
+        return f"{base}/{below}" if base and below else base or below
 
-    def _base(self, uri: str) -> str:
-        parts = urlsplit(uri)
-        if parts.scheme == "mlflow-artifacts" and not parts.netloc:
-            return unquote(parts.path).strip("/")
-        if parts.scheme == "runs":
-            run_id, _, rest = parts.path.strip("/").partition("/")
-            return self.place(self._store.get_run(run_id).info.artifact_uri, rest)
-        if parts.scheme == "models":
-            return self._model_base(parts.path.strip("/"))
+    def _base(self, uri: str, links: int = 0) -> str:
+        """Return the path below the artifact root that ``uri`` means; ``links`` references have led to it."""
+        if links > _MAX_LINKS:
+            raise InvalidParameter(f"{uri!r} refers to a model that refers to a model, and so on.", field="path")
+        scheme, path, is_ours = _split(uri)
+        if is_ours:
+            return path
+        if scheme in ("runs", "models"):
+            target, rest = self._target(scheme, path)
+            return "/".join(filter(None, (self._base(target, links + 1), checked_path(rest))))
         own = self.artifacts.uri.rstrip("/")
         if uri == own or uri.startswith(own + "/"):
             return uri[len(own) :].strip("/")
@@ -65,9 +69,21 @@ class Locations:
             f"The artifacts are at {uri!r}, which is not kept by this server; ask for them there.", field="path"
         )
 
-    def _model_base(self, reference: str) -> str:
-        """Return the place of ``m-ID`` or ``NAME/VERSION``."""
+    def _target(self, scheme: str, reference: str) -> tuple[str, str]:
+        """Return the URI that ``runs:/ID/REST``, ``models:/m-ID/REST`` or ``models:/NAME/VERSION`` leads to, and the rest."""
         first, _, rest = reference.partition("/")
+        if scheme == "runs":
+            return self._store.get_run(first).info.artifact_uri, rest
         if first.startswith("m-"):
-            return self.place(self._store.get_logged_model(first).artifact_uri, rest)
-        return self._base(self._store.get_download_uri(first, rest))
+            return self._store.get_logged_model(first).artifact_uri, rest
+        return self._store.get_download_uri(first, rest), ""
+
+
+def _split(uri: str) -> tuple[str, str, bool]:
+    """Return the scheme and the path of a URI, and whether it means an artifact of the server that is asked."""
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return "", "", False
+    path = unquote(parts.path).strip("/")
+    return parts.scheme, path, parts.scheme == "mlflow-artifacts" and not parts.netloc

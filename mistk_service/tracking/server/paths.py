@@ -10,12 +10,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mistk_service.tracking.errors import EndpointNotFound, InvalidParameter
 from mistk_service.tracking.server.replies import send_error
 
-__all__ = ["Spellings", "is_tracking_path", "unknown_path"]
+__all__ = ["Spellings", "unknown_path"]
 
 #: /ajax-api is what MLflow's own pages ask, preview is what old clients ask.
 _SPELLING = re.compile(r"/(?:ajax-)?api/(2\.0|3\.0)/(?:preview/)?(mlflow|mlflow-artifacts)(?=/)")
-
-_SINGLE = frozenset({"/health", "/version", "/get-artifact", "/model-versions/get-artifact"})
 
 #: The first part of a path below /api/X/mlflow/ → what it is about, for features that are not served.
 _UNSERVED = {
@@ -41,11 +39,6 @@ _UNSERVED = {
     "webhooks": "Webhooks",
     "workspaces": "Workspaces",
 }
-
-
-def is_tracking_path(path: str) -> bool:
-    """Return whether ``path`` belongs to the tracking server, for an application that serves other things as well."""
-    return path in _SINGLE or path.startswith(("/api/2.0/", "/api/3.0/", "/ajax-api/"))
 
 
 class Spellings:

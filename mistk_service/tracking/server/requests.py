@@ -10,7 +10,7 @@ from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.server.replies import BodyTooLarge, UnsupportedEncoding
 from mistk_service.tracking.wire import Fields
 
-__all__ = ["ClientGone", "body_of", "fields_of", "header"]
+__all__ = ["ClientGone", "body_of", "fields_of", "header", "query_of"]
 
 _JSON = "application/json"
 
@@ -41,15 +41,24 @@ async def fields_of(scope: Scope, receive: Receive, max_body: int) -> Fields:
         ClientGone: nobody waits for the answer any more.
     """
     if scope["method"] in ("GET", "HEAD") and scope["query_string"]:
-        try:
-            pairs = parse_qsl(scope["query_string"].decode("ascii"), keep_blank_values=True, errors="strict")
-        except UnicodeDecodeError as error:
-            raise InvalidParameter("The query of the request is not valid UTF-8.") from error
-        return Fields.from_query(pairs)
+        return query_of(scope)
     body = await body_of(scope, receive, max_body)
     if body:
         _check_type(scope)
     return Fields.from_body(body)
+
+
+def query_of(scope: Scope) -> Fields:
+    """Return the fields of the query.
+
+    Raises:
+        InvalidParameter: it is not UTF-8.
+    """
+    try:
+        pairs = parse_qsl(scope["query_string"].decode("ascii"), keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError as error:
+        raise InvalidParameter("The query of the request is not valid UTF-8.") from error
+    return Fields.from_query(pairs)
 
 
 async def body_of(scope: Scope, receive: Receive, limit: int) -> bytes:

@@ -8,24 +8,29 @@ instead. Here the contract is routed once, and the operation answers right there
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import yaml
-from connexion import AsyncApp
-from connexion.lifecycle import ConnexionRequest, ConnexionResponse
-from connexion.middleware.abstract import RoutedAPI, RoutedMiddleware
-from connexion.middleware.exceptions import ExceptionMiddleware
-from connexion.middleware.lifespan import Lifespan, LifespanMiddleware
-from connexion.middleware.routing import RoutingMiddleware
-from connexion.operations import AbstractOperation
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from mistk_service.tracking.server.endpoints import Endpoints
 from mistk_service.tracking.server.paths import unknown_path
 from mistk_service.tracking.server.replies import MethodNotAllowed, error_body, error_status
+
+with warnings.catch_warnings():
+    # Connexion imports Starlette's test client, which warns of what it would like installed; no user can act on that.
+    warnings.simplefilter("ignore")
+    from connexion import AsyncApp
+    from connexion.lifecycle import ConnexionRequest, ConnexionResponse
+    from connexion.middleware.abstract import RoutedAPI, RoutedMiddleware
+    from connexion.middleware.exceptions import ExceptionMiddleware
+    from connexion.middleware.lifespan import Lifespan, LifespanMiddleware
+    from connexion.middleware.routing import RoutingMiddleware
+    from connexion.operations import AbstractOperation
 
 __all__ = ["load_contract", "routed"]
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import uvicorn
 
-from mistk_service.resources import contract_path
 from mistk_service.sockets import bind, url_of
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.opening import open_store
@@ -44,7 +43,7 @@ def serve_tracking(
     """
     artifacts = open_artifacts(artifacts_uri)
     with open_store(store_uri) as store, bind(host, port) as sock:
-        app = create_tracking_app(store, artifacts, contract_path("mlflow-api.yaml"), max_body=max_body)
+        app = create_tracking_app(store, artifacts, max_body=max_body)
         server = uvicorn.Server(
             uvicorn.Config(
                 app,

@@ -15,8 +15,8 @@ from mistk_service.tracking.server.downloads import file_response
 from mistk_service.tracking.server.locations import Locations
 from mistk_service.tracking.server.operations._base import run_id_of
 from mistk_service.tracking.server.replies import BodyTooLarge
+from mistk_service.tracking.server.requests import query_of
 from mistk_service.tracking.store import Store
-from mistk_service.tracking.wire import Fields
 
 __all__ = ["API_VERSION", "Transfers"]
 
@@ -70,7 +70,7 @@ class Transfers:
 
     async def get_run_artifact(self, request: Request) -> Response:
         """Send a file of a run."""
-        fields = _query(request)
+        fields = query_of(request.scope)
         run_id, path = run_id_of(fields), fields.required_text("path")
         return await self._download(
             request, lambda: self._locations.place(self._store.get_run(run_id).info.artifact_uri, path)
@@ -78,7 +78,7 @@ class Transfers:
 
     async def get_model_version_artifact(self, request: Request) -> Response:
         """Send a file of a model version."""
-        fields = _query(request)
+        fields = query_of(request.scope)
         name, version, path = (fields.required_text(key) for key in ("name", "version", "path"))
         return await self._download(
             request, lambda: self._locations.place(self._store.get_download_uri(name, version), path)
@@ -86,7 +86,7 @@ class Transfers:
 
     async def get_logged_model_artifact(self, request: Request, model_id: str) -> Response:
         """Send a file of a logged model."""
-        path = _query(request).required_text("artifact_file_path")
+        path = query_of(request.scope).required_text("artifact_file_path")
         return await self._download(
             request, lambda: self._locations.place(self._store.get_logged_model(model_id).artifact_uri, path)
         )
@@ -98,7 +98,7 @@ class Transfers:
 
     async def upload_run_artifact(self, request: Request) -> Response:
         """Take a small file of a run."""
-        fields = _query(request)
+        fields = query_of(request.scope)
         run_id, path = fields.required_text("run_uuid"), fields.required_text("path")
         await self._receive(
             request,
@@ -150,7 +150,3 @@ class Transfers:
 
     async def _in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, call, *arguments)
-
-
-def _query(request: Request) -> Fields:
-    return Fields.from_query(request.query_params.multi_items())

@@ -33,7 +33,14 @@ from mistk_service.tracking.sql.tables import (
     runs,
 )
 
-__all__ = ["Experiments", "active_experiment", "insert_default_experiment", "stages"]
+__all__ = [
+    "EXPERIMENT_COLUMNS",
+    "Experiments",
+    "active_experiment",
+    "insert_default_experiment",
+    "require_active",
+    "stages",
+]
 
 _ACTIVE, _DELETED = LifecycleStage.ACTIVE.value, LifecycleStage.DELETED.value
 _MAX_RESULTS = 50_000
@@ -41,6 +48,9 @@ _MAX_DATASET_EXPERIMENTS = 20
 _CONTEXT = "mlflow.data.context"
 #: Places that a server would have to fetch for its clients; MLflow refuses them as well.
 _REFUSED_SCHEMES = frozenset({"http", "https", "ftp", "ftps"})
+
+#: What is asked of an experiment that things are added to.
+EXPERIMENT_COLUMNS = (experiments.c.experiment_id, experiments.c.artifact_location, experiments.c.lifecycle_stage)
 
 _SEARCHABLE = Searchable(
     name="experiments",
@@ -252,21 +262,35 @@ def _find(connection: Connection, experiment_id: str, *, lock: bool = True) -> R
     statement = select(experiments).where(experiments.c.experiment_id == number)
     row = connection.execute(statement.with_for_update(key_share=True) if lock else statement).first()
     if row is None:
-        raise ResourceNotFound(f"No Experiment with id={experiment_id} exists", kind="experiment", key=experiment_id)
+        raise _not_found(experiment_id)
     return row
 
 
-def active_experiment(connection: Connection, experiment_id: str) -> Row[Any]:
+def _not_found(experiment_id: str) -> ResourceNotFound:
+    return ResourceNotFound(f"No Experiment with id={experiment_id} exists", kind="experiment", key=experiment_id)
+
+
+def active_experiment(connection: Connection, experiment_id: str) -> Any:
     """Return the row of an experiment that things may be added to.
 
     Raises:
         ResourceNotFound: there is none.
         InvalidParameter: it is deleted.
     """
-    return _require_active(_find(connection, experiment_id))
+    statement = select(*EXPERIMENT_COLUMNS).where(experiments.c.experiment_id == experiment_number(experiment_id))
+    return require_active(connection.execute(statement.with_for_update(read=True)).fetchall(), experiment_id)
 
 
-def _require_active(row: Row[Any]) -> Row[Any]:
+def require_active(rows: Sequence[Any], experiment_id: str) -> Any:
+    """Return the row of ``EXPERIMENT_COLUMNS`` that was found for an experiment, if it is there and active.
+
+    Raises:
+        ResourceNotFound: there is none.
+        InvalidParameter: it is deleted.
+    """
+    if not rows:
+        raise _not_found(experiment_id)
+    row = rows[0]
     if row.lifecycle_stage != _ACTIVE:
         raise InvalidParameter(
             f"The experiment {row.experiment_id} must be in the 'active' state. "

@@ -43,8 +43,9 @@ _POSTGRES_REASONS: dict[str, tuple[str, float | None]] = {
 }
 #: Invalid text, a number out of range, an index entry that is too big.
 _POSTGRES_BAD_VALUES = ("22", "54")
-#: A serialization failure and a deadlock: the same transaction may succeed when it is run again.
-_POSTGRES_CONFLICTS = ("40001", "40P01")
+#: A serialization failure, a deadlock, and two that only another process can cause, by making or removing the same
+#: thing between a look and a write: when the transaction is run again, it succeeds, or sees what there is and says so.
+_POSTGRES_CONFLICTS = ("40001", "40P01", "23503", "23505")
 
 
 def _sqlite_code(error: exc.DBAPIError) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, or_, select
+from sqlalchemy import Connection, Integer, bindparam, func, or_, select
 
 from mistk_service.tracking.entities import Metric
 from mistk_service.tracking.errors import InvalidParameter
@@ -104,7 +104,7 @@ class Histories(SqlPart):
             )
             .join(runs, runs.c.id == metrics.c.run)
             .where(*conditions)
-            .subquery()
+            .subquery("numbered")
         )
         sampled = select(*list(numbered.c)[:5]).where(_evenly(numbered.c.place, numbered.c.total, max_results))
         with self._db.read() as connection:
@@ -155,7 +155,7 @@ def _evenly(place: Any, total: Any, limit: int) -> Any:
     if limit == 1:
         return place == total - 1
     # Row i is taken where it is the first that reaches a further one of limit - 1 equal stretches.
-    stretches = func.nullif(total - 1, 0)
+    stretches = func.nullif(total - 1, 0, type_=Integer())
     reached = (place * (limit - 1)) // stretches
     before = ((place - 1) * (limit - 1)) // stretches
     return or_(total <= limit, place == 0, reached != before)

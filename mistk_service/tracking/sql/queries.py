@@ -211,7 +211,11 @@ class Query:
             return _numeric(comparison, column)
         if comparator is _C.NE:
             return column != value
-        return and_(_head(column) == value[:VALUE_HEAD], column == value) if headed else column == value
+        if not headed:
+            return column == value
+        # An expression of the column, because SQLite would put the value for a bare column into the condition on the
+        # head as well, and then no longer see that the index fits it.
+        return and_(_head(column) == value[:VALUE_HEAD], column.concat(text("''")) == value)
 
     def _like(self, column: ColumnElement[Any], pattern: str, ignore_case: bool) -> ColumnElement[bool]:
         if self._sqlite:

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from mistk_service.tracking._contract_runs import RunStore
 from mistk_service.tracking.entities import (
@@ -30,14 +30,15 @@ from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
 from mistk_service.tracking.limits import check_dataset_inputs, check_run_id, check_run_tags, check_text
 from mistk_service.tracking.paging import Page
 from mistk_service.tracking.sql import inputs
+from mistk_service.tracking.sql.base import experiment_number
 from mistk_service.tracking.sql.batches import RUN_NAME, Batches, run_not_found
 from mistk_service.tracking.sql.database import Database
-from mistk_service.tracking.sql.experiments import active_experiment
+from mistk_service.tracking.sql.experiments import EXPERIMENT_COLUMNS, require_active
 from mistk_service.tracking.sql.metrics import Histories
 from mistk_service.tracking.sql.names import random_name
 from mistk_service.tracking.sql.run_reader import INPUT, OUTPUT, RUN_COLUMNS, RunReader, run_info
 from mistk_service.tracking.sql.run_search import search_runs
-from mistk_service.tracking.sql.tables import run_tags, runs
+from mistk_service.tracking.sql.tables import experiments, run_tags, runs
 
 __all__ = ["Runs"]
 
@@ -54,6 +55,15 @@ class Runs(Histories, RunStore):
         super().__init__(database, artifact_root)
         self._batches = Batches(database, artifact_root)
         self._run_reader = RunReader(self._dialect)
+        names = [column.name for column in RUN_COLUMNS[1:]]
+        insert = self._insert(runs).values({name: bindparam(name) for name in names})
+        self._insert_run = self._prepare(insert.returning(runs.c.id))
+        self._upsert_tag = self._prepare(self._upsert_values(run_tags, parameters=True))
+        self._find_experiment = self._prepare(
+            select(*EXPERIMENT_COLUMNS)
+            .where(experiments.c.experiment_id == bindparam("experiment"))
+            .with_for_update(read=True)
+        )
 
     def create_run(
         self, experiment_id: str, user_id: str = "", run_name: str = "", start_time: int = 0, tags: Sequence[Tag] = ()
@@ -66,7 +76,8 @@ class Runs(Histories, RunStore):
         run_id = uuid4().hex
 
         def work(connection: Connection) -> RunInfo:
-            experiment = active_experiment(connection, experiment_id)
+            found = self._find_experiment.rows(connection, experiment=experiment_number(experiment_id))
+            experiment = require_active(found, experiment_id)
             values = {
                 "run_id": run_id,
                 "experiment_id": experiment.experiment_id,
@@ -78,8 +89,9 @@ class Runs(Histories, RunStore):
                 "artifact_uri": f"{experiment.artifact_location.rstrip('/')}/{run_id}/artifacts",
                 "lifecycle_stage": _ACTIVE,
             }
-            number = connection.execute(self._insert(runs).values(**values).returning(runs.c.id)).scalar_one()
-            self._put_pairs(connection, run_tags, {"run": number}, all_tags)
+            number = self._insert_run.execute(connection, **values).scalar_one()
+            rows = [(number, tag.key, tag.value) for tag in all_tags]
+            self._upsert_tag.execute_rows(connection, ("run", "key", "value"), rows)
             return run_info((number, *(values[column.name] for column in RUN_COLUMNS[1:])))
 
         info = self._db.write(work)

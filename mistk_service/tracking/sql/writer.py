@@ -85,7 +85,8 @@ class Writer:
     """Runs writes one after the other on one connection, in groups.
 
     A write is a function of a connection. It must touch nothing but the database, because it may be run again after its
-    transaction was undone.
+    transaction was undone. Only where the connection to a database server breaks in the very moment of a commit can
+    nobody say whether it was done; it is reported as ``StoreUnavailable`` and not run again.
     """
 
     def __init__(self, engine: Engine, begin: str, lock: threading.RLock | None = None) -> None:
@@ -194,7 +195,7 @@ class Writer:
         try:
             write.run(connection)
         except BaseException as error:  # it is kept, and raised to the one who waits for this write
-            if ends_the_transaction(error):
+            if ends_the_transaction(error) or is_conflict(error):
                 raise
             connection.exec_driver_sql("ROLLBACK TO SAVEPOINT one")
         connection.exec_driver_sql("RELEASE SAVEPOINT one")
@@ -213,9 +214,17 @@ class Writer:
             return
 
     def _begin_transaction(self) -> Connection:
-        if self._connection is None or self._connection.closed or self._connection.invalidated:
-            self._drop_connection()
-            self._connection = self._engine.connect()
+        if self._connection is not None:
+            try:
+                self._connection.exec_driver_sql(self._begin)
+            except exc.DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                # The server was restarted, say, since the last write; nothing of this one has been sent yet.
+                self._drop_connection()
+            else:
+                return self._connection
+        self._connection = self._engine.connect()
         self._connection.exec_driver_sql(self._begin)
         return self._connection
 

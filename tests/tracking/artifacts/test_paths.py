@@ -54,6 +54,7 @@ def test_a_path_below_the_root_is_brought_to_its_normal_form(given, normal):
         SCRATCH,
         f"{SCRATCH}/x",
         f"./{SCRATCH}//x",
+        f"{SCRATCH.upper()}/x",
     ],
 )
 def test_a_path_that_could_leave_the_root_is_refused(path):

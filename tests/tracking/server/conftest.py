@@ -6,17 +6,11 @@ import re
 import subprocess
 import sys
 import uuid
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
-
-with warnings.catch_warnings():
-    # Connexion imports Starlette's test client, which warns of what it would like installed; no test can act on that.
-    warnings.simplefilter("ignore")
-    import mistk_service.tracking.server  # noqa: F401
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 

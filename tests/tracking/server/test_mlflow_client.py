@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 #: One server and one client for each of the two; alone, because MLflow's server fills the machine.
-pytestmark = [pytest.mark.serial, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.serial, pytest.mark.timeout(600)]
 
 SESSION = Path(__file__).with_name("mlflow_session.py")
 

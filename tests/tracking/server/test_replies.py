@@ -8,7 +8,6 @@ from unittest.mock import create_autospec
 import httpx
 import pytest
 
-from mistk_service.resources import contract_path
 from mistk_service.tracking import Store
 from mistk_service.tracking import errors as tracking_errors
 from mistk_service.tracking.artifacts import open_artifacts
@@ -49,7 +48,7 @@ def store():
 @pytest.fixture
 def ask(store, tmp_path):
     """Send one request to an application over the store."""
-    app = create_tracking_app(store, open_artifacts(tmp_path), contract_path("mlflow-api.yaml"))
+    app = create_tracking_app(store, open_artifacts(tmp_path))
 
     async def send(method, path, **options):
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)

@@ -6,12 +6,14 @@ import tempfile
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from mistk_service.tracking import Store, open_store
 from mistk_service.tracking.entities import Metric, Param, Tag
+from mistk_service.tracking.sql.tables import metadata
 
 #: A server to use instead of the one that comes with the test dependencies; its user must be able to create databases.
 POSTGRES_URL = os.environ.get("MISTK_TEST_POSTGRES_URL")
@@ -32,6 +34,7 @@ def postgres_url() -> Iterator[str]:
     try:
         server = pgserver.get_server(folder, cleanup_mode="stop")
         try:
+            _forgo_durability(server.get_uri())
             yield server.get_uri()
         finally:
             server.cleanup()
@@ -39,9 +42,19 @@ def postgres_url() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture
-def postgres_database(postgres_url: str) -> Iterator[str]:
-    """The URL of an empty PostgreSQL database."""
+def _forgo_durability(url: str) -> None:
+    """Let the server of the tests skip waiting for the disk; it is never killed itself, only its clients are."""
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        connection.execute("SELECT pg_reload_conf()")
+
+
+@contextmanager
+def _database(postgres_url: str) -> Iterator[str]:
+    """Create an empty database, give its URL, and drop it."""
     import psycopg
     from sqlalchemy import make_url
 
@@ -53,6 +66,39 @@ def postgres_database(postgres_url: str) -> Iterator[str]:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
+@pytest.fixture
+def postgres_database(postgres_url: str) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database."""
+    with _database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def _reused_database(postgres_url: str) -> Iterator[str]:
+    with _database(postgres_url) as url:
+        open_store(url).close()
+        yield url
+
+
+@pytest.fixture
+def postgres_store_uri(_reused_database: str) -> str:
+    """The URI of an empty store in PostgreSQL; it is emptied, which is faster than to make one for each test."""
+    import psycopg
+
+    with psycopg.connect(_reused_database) as connection:
+        names = ", ".join(f'"{name}"' for name in metadata.tables)
+        connection.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+        connection.execute("INSERT INTO experiments VALUES (0, 'Default', 'mlflow-artifacts:/0', 'active', 1, 1)")
+    return _reused_database
+
+
+@pytest.fixture(scope="module")
+def postgres_module_database(postgres_url: str) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database for a whole module."""
+    with _database(postgres_url) as url:
+        yield url
+
+
 @pytest.fixture(params=["sqlite file", "sqlite memory", "postgresql"])
 def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URI of an empty store, of each kind."""
@@ -62,7 +108,7 @@ def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         case "sqlite memory":
             return "sqlite://"
         case _:
-            uri: str = request.getfixturevalue("postgres_database")
+            uri: str = request.getfixturevalue("postgres_store_uri")
             return uri
 
 

@@ -161,6 +161,14 @@ def test_a_negative_timestamp_is_refused(store, run_id):
         store.log_metric(run_id, Metric("m", 1.0, -1))
 
 
+@pytest.mark.parametrize("step", [2**63, -(2**63) - 1])
+def test_a_step_beyond_64_bits_is_refused(store, run_id, step):
+    with pytest.raises(InvalidParameter) as caught:
+        store.log_batch(run_id, [Metric("m", 1.0, 1), Metric("m", 1.0, 1, step)])
+    assert caught.value.field == "metrics[1].step"
+    store.log_metric(run_id, Metric("m", 1.0, 1, -(2**63)))
+
+
 @pytest.mark.parametrize("text", ["nul\0", "half \ud800"])
 def test_text_that_no_database_can_hold_is_refused(store, run_id, text):
     for batch in ({"params": [Param("p", text)]}, {"tags": [Tag("t", text)]}):

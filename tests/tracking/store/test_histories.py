@@ -1,6 +1,7 @@
 """Histories of metrics."""
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -91,7 +92,7 @@ def test_a_sample_is_even_and_has_both_ends(store, run_id, limit, count):
     assert steps[-1] == count - 1
     if limit > 1:
         assert steps[0] == 0
-        gaps = [b - a for a, b in zip(steps, steps[1:], strict=False)] or [0]
+        gaps = [b - a for a, b in pairwise(steps)] or [0]
         assert max(gaps) - min(gaps) <= 1
 
 

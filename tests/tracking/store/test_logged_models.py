@@ -13,6 +13,8 @@ from mistk_service.tracking.entities import (
 )
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
 
+BY_NAME = (LoggedModelOrder("name"),)
+
 
 @pytest.fixture
 def run_id(store, experiment):
@@ -108,7 +110,7 @@ def test_models_are_searched(store, experiment, run_id, new_model):
     store.finalize_logged_model(ids["a"], LoggedModelStatus.LOGGED_MODEL_READY)
     store.log_metric(run_id, Metric("acc", 0.5, 1, 0, ids["a"], "iris", "d"))
 
-    def search(filter="", order_by=(LoggedModelOrder("name"),), **rest):
+    def search(filter="", order_by=BY_NAME, **rest):
         return "".join(m.name for m in store.search_logged_models([experiment], filter, order_by=order_by, **rest))
 
     assert search() == "abc"

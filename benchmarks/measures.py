@@ -1,0 +1,120 @@
+"""What is measured of a server that runs, one function a figure; each returns plain numbers by name."""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+from benchmarks.client import Load, Result
+from benchmarks.servers import API, Server
+
+__all__ = ["LARGE", "RECORD", "ask", "large", "large_body", "predictions", "put_load", "startup", "watched", "watches"]
+
+#: One record of 64 float32 as base64: 358 bytes of JSON.
+RECORD = json.dumps({"record": base64.b64encode(struct.pack("<64f", *(n / 64 for n in range(64)))).decode()})
+
+#: Bytes of a large data map.
+LARGE = 16 * 1024 * 1024
+
+#: Seconds between two looks at the memory.
+_LOOK = 0.001
+
+
+def put_load(load: Load) -> Result:
+    """Put a load on a server from a process of its own.
+
+    Raises:
+        RuntimeError: an answer was not what it should be.
+    """
+    command = [sys.executable, "-m", "benchmarks.client"]
+    done = subprocess.run(command, input=json.dumps(asdict(load)), text=True, stdout=subprocess.PIPE, check=True)
+    result = Result(**json.loads(done.stdout))
+    if result.errors or not result.answers:
+        raise RuntimeError(f"{result.errors} errors and {result.answers} answers under {load.path}: {result.problems}")
+    return result
+
+
+def predictions(server: Server, connections: int, seconds: float) -> Result:
+    """Ask for predictions as fast as they are answered."""
+    return put_load(Load(server.port, server.predict, RECORD, connections, seconds))
+
+
+def ask(server: Server, connections: int, seconds: float, rate: float | None = None) -> Result:
+    """Ask for the status, as fast as it is answered or at a rate."""
+    return put_load(Load(server.port, server.status, None, connections, seconds, rate))
+
+
+def startup(server: Server) -> dict[str, float]:
+    """Return how long the start took, in seconds, and what memory the server takes at rest, in bytes."""
+    return {"started": server.started, "ready": server.ready, "memory": float(server.memory())}
+
+
+def large_body() -> str:
+    """Return a data map of :data:`LARGE` bytes in 16 records."""
+    record = base64.b64encode(bytes(range(256)) * (LARGE // 16 // 256 * 3 // 4)).decode()
+    return json.dumps({f"record-{number}": record for number in range(16)})
+
+
+def large(server: Server, seconds: float) -> dict[str, float]:
+    """Return how many large requests a second one connection gets answered, and their peak of memory over that at rest."""
+    body = large_body()
+    rest = server.resident()
+    with _peak(server) as peak:
+        first = put_load(Load(server.port, server.predict, body, seconds=30, limit=1))
+    result = put_load(Load(server.port, server.predict, body, seconds=max(3.0, seconds)))
+    return {"rate": 1000 / result.p50, "first": first.p50, "peak": (peak[0] - rest) / len(body)}
+
+
+@contextmanager
+def _peak(server: Server) -> Iterator[list[int]]:
+    """Keep the most memory that the processes took together, as often as one can look."""
+    seen = [0]
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(_LOOK):
+            seen[0] = max(seen[0], server.resident())
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextmanager
+def watches(server: Server, count: int) -> Iterator[subprocess.Popen[str]]:
+    """Hold ``count`` watches of the status open, in a process of their own that takes what comes."""
+    command = [sys.executable, "-m", "benchmarks.watchers", str(server.port), str(count)]
+    process = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        if process.stdout.readline().strip() != "open":
+            raise RuntimeError(f"The {count} watches could not be opened.")
+        yield process
+    finally:
+        if process.poll() is None:
+            process.communicate("", timeout=30)
+
+
+def watched(server: Server, count: int, seconds: float, rate: float) -> dict[str, float]:
+    """Return p99 of GET /status in ms during a training, alone and beside open watches, and the bytes that a watch takes."""
+    server.call("POST", f"{API}/train")
+    server.await_state("training")
+    alone = ask(server, 1, seconds, rate)
+    before = server.memory()
+    with watches(server, count):
+        time.sleep(1.0)
+        taken = server.memory() - before
+        beside = ask(server, 1, seconds, rate)
+    return {"alone": alone.p99, "beside": beside.p99, "each": taken / count}

@@ -1,0 +1,62 @@
+"""The models that every server of a benchmark serves, with the same weights and the same answers. Only numpy."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["MODELS", "Predictor", "sizes", "train_step"]
+
+Predictor = Callable[[Mapping[str, str]], dict[str, Any]]
+
+_INPUTS, _HIDDEN, _CLASSES = 64, 2048, 10
+
+
+def _logistic() -> Predictor:
+    """Logistic regression, 64 to 10: next to nothing to compute, so that the server's own work is what counts."""
+    return _classifier(_weights([_INPUTS, _CLASSES]))
+
+
+def _mlp() -> Predictor:
+    """A perceptron, 64-2048-2048-10: heavy enough that a batch is much cheaper than its records one by one."""
+    return _classifier(_weights([_INPUTS, _HIDDEN, _HIDDEN, _CLASSES]))
+
+
+def sizes() -> Predictor:
+    """Decode the records and answer with their sizes in bytes: what is left of a large request is its way to the model."""
+    return lambda data: {key: len(base64.b64decode(record)) for key, record in data.items()}
+
+
+def _weights(layers: Sequence[int]) -> list[np.ndarray]:
+    random = np.random.default_rng(0)
+    return [random.normal(0, a**-0.5, (a, b)).astype(np.float32) for a, b in itertools.pairwise(layers)]
+
+
+def _classifier(weights: Sequence[np.ndarray]) -> Predictor:
+    def predict(data: Mapping[str, str]) -> dict[str, Any]:
+        records = b"".join([base64.b64decode(record) for record in data.values()])
+        values = np.frombuffer(records, np.float32).reshape(len(data), _INPUTS)
+        for layer in weights[:-1]:
+            values = np.maximum(values @ layer, 0)
+        scores = values @ weights[-1]
+        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+        best = scores.argmax(axis=1)
+        confidence = scores.max(axis=1) / scores.sum(axis=1)
+        pairs = zip(data, best.tolist(), confidence.tolist(), strict=True)
+        return {key: {"label": str(label), "confidence": value} for key, label, value in pairs}
+
+    return predict
+
+
+def train_step() -> float:
+    """Compute a little, as a step of a small training does, and return a loss."""
+    random = np.random.default_rng(0)
+    values = random.normal(size=(64, 64)).astype(np.float32)
+    return float((values @ values.T).mean() ** 2)
+
+
+MODELS: dict[str, Callable[[], Predictor]] = {"logistic": _logistic, "mlp": _mlp, "sizes": sizes}

@@ -1,0 +1,1 @@
+"""The same models behind other servers, each the way its documentation shows."""

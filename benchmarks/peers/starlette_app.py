@@ -1,0 +1,43 @@
+"""Bare Starlette: ``json.loads``, the model in the same process, no validation. ``starlette_app.py PORT MODEL``."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from benchmarks.models import MODELS
+
+#: As large as a status of the service at rest.
+_STATUS = {
+    "objectInfo": {"name": "Logistic", "kind": "ModelInstanceStatus", "id": "0" * 36, "resourceVersion": 7},
+    "state": "ready",
+    "payload": {
+        "possible": ["loadData", "buildModel", "train", "streamPredict", "reset", "shutdown"],
+        "fill": "x" * 200,
+    },
+}
+
+
+def create_app(model: str) -> Starlette:
+    """Return the application."""
+    predict = MODELS[model]()
+
+    async def stream_predict(request: Request) -> Response:
+        return JSONResponse(predict(json.loads(await request.body())))
+
+    async def status(_: Request) -> Response:
+        return JSONResponse(_STATUS)
+
+    return Starlette(
+        routes=[Route("/predict", stream_predict, methods=["POST"]), Route("/status", status), Route("/health", status)]
+    )
+
+
+if __name__ == "__main__":
+    uvicorn.run(create_app(sys.argv[2]), port=int(sys.argv[1]), log_level="warning", access_log=False)

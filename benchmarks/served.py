@@ -1,0 +1,65 @@
+"""The models as this service serves them."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, ClassVar
+
+from benchmarks.models import MODELS, Predictor, train_step
+from mistk_service import AbstractModel
+
+__all__ = ["Logistic", "Mlp", "MlpUnmerged", "Sizes"]
+
+
+class _Benchmarked(AbstractModel):
+    """Serves one of the models, and has a training that reports at a steady rate."""
+
+    kind: ClassVar[str]
+    _predictor: Predictor
+    _interval = 0.5
+    _steps = 10**9
+
+    def do_initialize(self, objectives: list[str], props: dict[str, Any], hparams: dict[str, Any]) -> None:  # noqa: ARG002
+        """Take the seconds between two reports of the training, ``interval``, and how many there are, ``steps``."""
+        self._steps = int(hparams.get("steps", self._steps))
+        self._interval = float(hparams.get("interval", self._interval))
+
+    def do_build_model(self, path: str | None = None) -> None:  # noqa: ARG002
+        """Make the model."""
+        self._predictor = MODELS[self.kind]()
+
+    def do_train(self) -> None:
+        """Report a step and its loss every interval."""
+        for step in self.steps(range(self._steps), "steps"):
+            self.report_metrics({"loss": train_step()}, step=step)
+            time.sleep(self._interval)
+
+    def do_stream_predict(self, data_map: dict[str, str], details: bool = False) -> dict[str, Any]:  # noqa: ARG002
+        """Predict."""
+        return self._predictor(data_map)
+
+
+class Logistic(_Benchmarked):
+    """Logistic regression; concurrent requests are merged."""
+
+    kind = "logistic"
+    max_batch_size = 64
+
+
+class Mlp(_Benchmarked):
+    """The perceptron; concurrent requests are merged."""
+
+    kind = "mlp"
+    max_batch_size = 64
+
+
+class MlpUnmerged(_Benchmarked):
+    """The perceptron; each request is a call of its own."""
+
+    kind = "mlp"
+
+
+class Sizes(_Benchmarked):
+    """Sizes of the records."""
+
+    kind = "sizes"

@@ -1,0 +1,106 @@
+"""From figures to the table: a ratio, what it is made of, the target, and whether it was met."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+__all__ = ["Figures", "Row", "machine", "render"]
+
+
+class Figures:
+    """What was measured, by server and name, once a round."""
+
+    def __init__(self) -> None:
+        self._values: dict[tuple[str, str], list[float]] = defaultdict(list)
+
+    def add(self, server: str, **values: float) -> None:
+        """Take the figures of one round."""
+        for name, value in values.items():
+            self._values[server, name].append(value)
+
+    def median(self, server: str, name: str) -> float:
+        """Return the median over the rounds; NaN for what was not measured."""
+        values = self._values.get((server, name))
+        return statistics.median(values) if values else float("nan")
+
+    def known(self, server: str, name: str) -> bool:
+        """Return whether it was measured."""
+        return (server, name) in self._values
+
+    def rounds(self) -> int:
+        """Return the most rounds that any figure has."""
+        return max(map(len, self._values.values()), default=0)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        what: was measured.
+        ours: the server and the name of the figure of ours.
+        against: those of what it is compared with; None where the figure is held to the target itself.
+        unit: of both, for people.
+        target: what the ratio, or the figure, is held to; None for a row that informs.
+        at_least: whether the target is a lower bound; otherwise it is an upper one.
+        scale: divides the figures before they are shown.
+    """
+
+    what: str
+    ours: tuple[str, str]
+    against: tuple[str, str] | None
+    unit: str
+    target: float | None
+    at_least: bool = True
+    scale: float = 1.0
+
+    def cells(self, figures: Figures) -> list[str]:
+        """Return the cells of the line."""
+        own = figures.median(*self.ours) / self.scale
+        other = figures.median(*self.against) / self.scale if self.against else None
+        value = own if other is None else own / other
+        shown = "" if other is None else f"{_number(other)} {self.unit}"
+        ratio = "" if other is None else f"{value:.2f}"
+        return [self.what, f"{_number(own)} {self.unit}", shown, ratio, *self._verdict(value, other is None)]
+
+    def _verdict(self, value: float, absolute: bool) -> tuple[str, str]:
+        if self.target is None:
+            return "", ""
+        bound = "at least" if self.at_least else "at most"
+        met = value >= self.target if self.at_least else value <= self.target
+        return f"{bound} {self.target:.3g}{f' {self.unit}' if absolute else ''}", "yes" if met else "no"
+
+
+def render(rows: list[Row], figures: Figures) -> str:
+    """Return the table in Markdown."""
+    head = ["what", "ours", "against", "ratio", "target", "met"]
+    lines = [row.cells(figures) for row in rows if figures.known(*row.ours)]
+    widths = [max(len(line[column]) for line in [head, *lines]) for column in range(len(head))]
+    rule = ["-" * width for width in widths]
+    return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in [head, rule, *lines])
+
+
+def machine() -> str:
+    """Return the machine and the date in a line."""
+    model = next(
+        (line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")), "unknown CPU"
+    )
+    date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return f"{os.cpu_count()} cores, {model}, {platform.system()}, Python {platform.python_version()}, {date}"
+
+
+def _cpuinfo() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,0 +1,98 @@
+"""The contract against the running service: whatever it allows a client to send, the answer is one that it describes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import schemathesis
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.schemas import BaseSchema
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from mistk_service.resources import contract_path
+from tests.service.harness import API, OBEDIENT, RESTING, Service
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+#: Everything but what ends the service.
+OPERATIONS = [
+    (path, method)
+    for path, methods in yaml.safe_load(contract_path().read_text(encoding="utf-8"))["paths"].items()
+    for method in methods
+    if path != "/shutdown"
+]
+
+bounded = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service with a working directory of its own, for what it is told to write to relative paths."""
+    service = Service("serve", OBEDIENT, "--port", "0", cwd=tmp_path_factory.mktemp("fuzzed"))
+    yield service
+    service.end()
+
+
+@pytest.fixture(scope="module")
+def contract(fuzzed: Service) -> BaseSchema:
+    """The contract as the service publishes it."""
+    return schemathesis.openapi.from_url(f"{fuzzed.url}{API}/swagger.json")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the paths of the cases lead, since a path may lead anywhere."""
+    return tmp_path_factory.mktemp("paths")
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+@pytest.mark.parametrize("state", ["started", "ready"])
+def test_an_instance_answers_as_the_contract_says(
+    contract: BaseSchema, fuzzed: Service, folder: Path, state: str, path: str, method: str
+) -> None:
+    operation = contract[path][method]
+    modes = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]
+
+    @bounded
+    @given(case=st.one_of([operation.as_strategy(generation_mode=mode) for mode in modes]))
+    def every_case(case: schemathesis.Case) -> None:
+        bring_to(fuzzed, state)
+        make_harmless(case, folder)
+        case.call_and_validate(checks=CHECKS)
+
+    every_case()
+
+
+def make_harmless(case: schemathesis.Case, folder: Path) -> None:
+    """Keep a case from asking for a watch, which never ends, and from writing to wherever its path leads."""
+    if str(case.query.get("watch", "")).lower() == "true":
+        case.query["watch"] = "false"
+    for name in ("modelPath", "dataPath"):
+        if case.query.get(name):
+            digest = hashlib.sha256(repr(case.query[name]).encode("utf-8", "replace")).hexdigest()
+            case.query[name] = str(folder / digest)
+
+
+def bring_to(service: Service, state: str) -> None:
+    """Have the instance in the state, by as little as it takes."""
+    status = service.wait(lambda s: s["state"] in RESTING, service.status())
+    if status["state"] == state:
+        return
+    if status["state"] not in ("started", "initialized") or state == "started":
+        service.do("reset")
+        status = service.status()
+    if state == "ready":
+        if status["state"] == "started":
+            service.do("initialize", {})
+        service.do("buildModel")

@@ -1,0 +1,176 @@
+"""One worker at a time: what a worker that has gone still says, nobody hears."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+
+from mistk_service.errors import Failure, InvalidRequest, ModelModuleFailed, WorkerDied
+from mistk_service.supervisor import Supervisor
+from mistk_service.worker.messages import Done, Exit, FromWorker, Loaded, LoadFailed, Run
+from mistk_service.worker.parent import Worker, WorkerListener
+
+pytestmark = pytest.mark.anyio
+
+
+class FakeWorker(Worker):
+    """A worker that does what the test does in its place.
+
+    Attributes:
+        told: what it was told, in order.
+        killed: whether it was killed.
+    """
+
+    def __init__(self, listener: WorkerListener) -> None:
+        super().__init__("fake:Fake", listener)
+        self.told: list[Any] = []
+        self.killed = False
+
+    async def start(self) -> None:
+        pass
+
+    def send(self, message: Any) -> None:
+        self.told.append(message)
+
+    def kill(self) -> None:
+        self.killed = True
+        self.end("killed")
+
+    def _launch(self, theirs: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        raise AssertionError("it needs no other side")
+
+    def say(self, message: FromWorker) -> None:
+        """Say something to the service."""
+        self._listener.on_message(self, message)
+
+    def end(self, message: str = "ended") -> None:
+        """End, for whatever reason."""
+        self._has_exited(Failure("WorkerDied", message))
+
+
+class Bench:
+    """A supervisor with fake workers, and what it tells."""
+
+    def __init__(self, grace: float = 3600.0) -> None:
+        self.workers: list[FakeWorker] = []
+        self.told: list[tuple[Any, ...]] = []
+        self.supervisor = Supervisor(self._make_worker, self, grace=grace)
+
+    def _make_worker(self, listener: WorkerListener) -> Worker:
+        self.workers.append(FakeWorker(listener))
+        return self.workers[-1]
+
+    def on_loaded(self, model: str) -> None:
+        self.told.append(("loaded", model))
+
+    def on_load_failed(self, failure: Failure) -> None:
+        self.told.append(("load failed", failure.message))
+
+    def on_message(self, message: FromWorker) -> None:
+        self.told.append(("message", message))
+
+    def on_ended(self, failure: Failure, *, expected: bool) -> None:
+        self.told.append(("ended", failure.message, expected))
+
+
+async def test_a_loaded_model_is_told_with_its_hooks():
+    bench = Bench()
+    await bench.supervisor.start()
+    assert bench.supervisor.hooks is None
+    waiting = asyncio.ensure_future(bench.supervisor.wait_loaded())
+    bench.workers[0].say(Loaded("Model", ("do_train",), 1))
+    await waiting
+    assert bench.supervisor.hooks == {"do_train"}
+    assert bench.told == [("loaded", "Model")]
+
+
+async def test_a_model_that_cannot_be_loaded_is_told_to_everybody():
+    bench = Bench()
+    await bench.supervisor.start()
+    bench.workers[0].say(LoadFailed("ModelModuleFailed", Failure("ModelModuleFailed", "no", "a traceback")))
+    for _ in range(2):
+        with pytest.raises(ModelModuleFailed, match="no") as caught:
+            await bench.supervisor.wait_loaded()
+        assert (caught.value.reference, caught.value.traceback) == ("fake:Fake", "a traceback")
+    bench.workers[0].end()
+    assert bench.told == [("load failed", "no"), ("ended", "ended", False)]
+
+
+async def test_a_worker_that_dies_over_its_model_is_told():
+    bench = Bench()
+    await bench.supervisor.start()
+    bench.workers[0].end("died")
+    with pytest.raises(WorkerDied, match="died"):
+        await bench.supervisor.wait_loaded()
+    assert bench.told == [("ended", "died", False)]
+
+
+async def test_what_a_replaced_worker_still_says_nobody_hears():
+    bench = Bench()
+    await bench.supervisor.start()
+    bench.supervisor.dismiss("do_reset")
+    await bench.supervisor.start()
+    bench.told.clear()
+    old, new = bench.workers
+    old.say(Done(1))
+    old.say(Loaded("Old", (), 1))
+    old.say(LoadFailed("ModelModuleFailed", Failure("ModelModuleFailed", "old")))
+    old.end()
+    assert bench.told == []
+    new.say(Done(2))
+    assert bench.told == [("message", Done(2))]
+
+
+async def test_a_dismissed_worker_may_still_say_how_its_activity_ended():
+    bench = Bench()
+    await bench.supervisor.start()
+    bench.supervisor.dismiss("do_reset")
+    bench.workers[0].say(Done(1))
+    assert bench.told == [("message", Done(1))]
+
+
+async def test_the_end_of_a_dismissed_worker_is_no_failure():
+    bench = Bench()
+    await bench.supervisor.start()
+    waiting = asyncio.ensure_future(bench.supervisor.wait_loaded())
+    bench.supervisor.dismiss("do_reset")
+    assert bench.workers[0].told == [Exit("do_reset")]
+    bench.workers[0].say(LoadFailed("ModelModuleFailed", Failure("ModelModuleFailed", "too late")))
+    bench.workers[0].end()
+    assert await bench.supervisor.wait_dismissed()
+    assert bench.told == [("ended", "ended", True)]
+    # Who waited for its model waits for that of the next one.
+    assert not waiting.done()
+    await bench.supervisor.start()
+    bench.workers[1].say(Loaded("Model", (), 1))
+    await waiting
+
+
+async def test_a_dismissed_worker_that_does_not_end_is_killed_after_the_grace():
+    bench = Bench(grace=0.001)
+    await bench.supervisor.start()
+    bench.supervisor.dismiss("do_terminate")
+    assert not await bench.supervisor.wait_dismissed()
+    assert bench.workers[0].killed
+
+
+@pytest.mark.parametrize("started", [False, True])
+async def test_where_no_worker_lives_there_is_nothing_to_wait_for(started: bool):
+    bench = Bench()
+    if started:
+        await bench.supervisor.start()
+        bench.workers[0].end()
+    bench.supervisor.dismiss("do_terminate")
+    assert await bench.supervisor.wait_dismissed()
+    bench.supervisor.kill()
+
+
+async def test_what_cannot_be_sent_is_a_fault_of_the_request():
+    bench = Bench()
+    await bench.supervisor.start()
+    bench.workers[0].send = lambda message: Worker.send(bench.workers[0], message)
+    with pytest.raises(InvalidRequest, match="The request holds text that is no Unicode"):
+        bench.supervisor.send(Run(1, "do_train", ("\ud800",)))

@@ -1,0 +1,140 @@
+"""Merged stream predictions: whatever is merged, each request gets what it would have got alone."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mistk_service import AbstractModel, StopActivity
+from mistk_service.worker.batching import StreamPredictor, failure_from, message_of
+from mistk_service.worker.messages import StreamDone, StreamFailed, StreamPredict
+
+
+class Recording(AbstractModel):
+    """Answers with the record in capitals; ``guilty`` raises, ``forgotten`` gets no answer."""
+
+    max_batch_size = 6
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, str]] = []
+
+    def do_stream_predict(self, data_map: dict[str, str], details: bool = False) -> dict[str, Any]:
+        self.calls.append(dict(data_map))
+        if "guilty" in data_map.values():
+            raise ValueError("guilty")
+        return {key: record.upper() for key, record in data_map.items() if record != "forgotten"}
+
+
+ids = st.sampled_from(["a", "b", "a#1", "a#2", "a#1#2", "#", ""])
+records = st.sampled_from(["x", "y", "z", "forgotten", "guilty"])
+requests = st.lists(st.dictionaries(ids, records, max_size=4), min_size=1, max_size=6)
+
+
+@given(requests)
+def test_a_merged_request_gets_what_it_would_have_got_alone(data: list[dict[str, str]]):
+    batch = [StreamPredict(number, records, False) for number, records in enumerate(data, 1)]
+    merged = StreamPredictor(Recording()).predict(batch)
+    alone = [StreamPredictor(Recording()).predict([request])[0] for request in batch]
+    assert [answer.id for answer in merged] == [request.id for request in batch]
+    for together, single in zip(merged, alone, strict=True):
+        assert type(together) is type(single)
+        if isinstance(together, StreamDone) and isinstance(single, StreamDone):
+            assert json.loads(together.body) == json.loads(single.body)
+
+
+@given(requests)
+def test_no_record_is_lost_or_repeated_in_a_merge(data: list[dict[str, str]]):
+    model = Recording()
+    StreamPredictor(model).predict([StreamPredict(number, records, False) for number, records in enumerate(data, 1)])
+    assert sorted(model.calls[0].values()) == sorted(record for records in data for record in records.values())
+
+
+def test_innocent_requests_are_called_once_together():
+    model = Recording()
+    StreamPredictor(model).predict([StreamPredict(n, {"a": "x"}, False) for n in (1, 2, 3)])
+    assert len(model.calls) == 1
+    assert len(model.calls[0]) == 3
+
+
+@pytest.mark.parametrize(
+    ("batch", "candidate", "mergeable"),
+    [
+        ([3], 3, True),
+        ([3], 4, False),
+        ([3, 2], 1, True),
+        ([3, 3], 1, False),
+        ([7], 0, False),
+        ([0], 6, True),
+    ],
+)
+def test_a_batch_never_has_more_records_than_the_model_takes(batch: list[int], candidate: int, mergeable: bool):
+    predictor = StreamPredictor(Recording())
+    of_size = [
+        StreamPredict(n, {str(i): "x" for i in range(size)}, False) for n, size in enumerate([*batch, candidate])
+    ]
+    assert predictor.mergeable(of_size[:-1], of_size[-1]) is mergeable
+
+
+def test_requests_for_details_go_alone():
+    predictor = StreamPredictor(Recording())
+    plain, detailed = StreamPredict(1, {"a": "x"}, False), StreamPredict(2, {"a": "x"}, True)
+    assert not predictor.mergeable([plain], detailed)
+    assert not predictor.mergeable([detailed], plain)
+    assert not predictor.mergeable([detailed], detailed)
+
+
+@pytest.mark.parametrize(("declared", "used"), [(1, 1), (0, 1), (-5, 1), (2.9, 2)])
+def test_a_batch_has_at_least_one_record(declared: Any, used: int):
+    class Model(Recording):
+        max_batch_size = declared
+
+    assert StreamPredictor(Model()).max_batch_size == used
+
+
+@pytest.mark.parametrize("error", [ValueError("v"), StopActivity("s"), RecursionError("r"), MemoryError()])
+def test_an_error_of_the_hook_is_the_answer(error: BaseException):
+    class Model(AbstractModel):
+        def do_stream_predict(self, data_map: dict[str, str], details: bool = False) -> dict[str, Any]:
+            raise error
+
+    (answer,) = StreamPredictor(Model()).predict([StreamPredict(1, {}, False)])
+    assert isinstance(answer, StreamFailed)
+    assert (answer.failure.type, answer.failure.message) == (type(error).__name__, str(error))
+    assert not answer.unsupported
+
+
+def test_an_exit_of_the_hook_is_no_answer():
+    class Model(AbstractModel):
+        def do_stream_predict(self, data_map: dict[str, str], details: bool = False) -> dict[str, Any]:
+            raise SystemExit(3)
+
+    for batch in ([1], [1, 2]):
+        with pytest.raises(SystemExit):
+            StreamPredictor(Model()).predict([StreamPredict(n, {}, False) for n in batch])
+
+
+@pytest.mark.parametrize("answer", [None, [1], "text", 5])
+def test_an_answer_that_is_no_dict_is_told(answer: Any):
+    class Model(AbstractModel):
+        def do_stream_predict(self, data_map: dict[str, str], details: bool = False) -> Any:
+            return answer
+
+    (failed,) = StreamPredictor(Model()).predict([StreamPredict(1, {}, False)])
+    assert isinstance(failed, StreamFailed)
+    assert f"returned {type(answer).__name__}; expected a dict" in failed.failure.message
+
+
+def test_a_failure_survives_whatever_an_exception_does():
+    class Unprintable(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    failure = failure_from(Unprintable())
+    assert failure.type == "Unprintable"
+    assert "RuntimeError" in failure.message
+    assert failure_from(ValueError("\ud800")).message == "\\ud800"
+    assert message_of(NotImplementedError("not \udc00 here")) == "not \\udc00 here"

@@ -1,0 +1,152 @@
+"""What crosses between the two sides arrives as it was, however the stream cuts it up; nothing else is taken."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mistk_service.errors import Failure
+from mistk_service.worker import messages as m
+
+integers = st.integers(-(2**63), 2**63 - 1)
+texts = st.text(max_size=8)
+plain: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | integers | st.floats(allow_nan=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
+)
+objects = st.dictionaries(texts, plain, max_size=3)
+failures = st.builds(Failure, texts, texts, st.none() | texts, st.lists(texts, max_size=3).map(tuple))
+
+to_worker = st.one_of(
+    st.builds(m.Run, integers, texts, st.lists(plain, max_size=3).map(tuple)),
+    st.builds(m.StreamPredict, integers, st.dictionaries(texts, texts, max_size=3), st.booleans()),
+    st.builds(m.Pause, integers),
+    st.builds(m.Resume, integers, texts),
+    st.builds(m.Exit, texts),
+)
+points = st.tuples(texts, st.floats(allow_nan=False), st.none() | integers, integers)
+from_worker = st.one_of(
+    st.builds(m.Loaded, texts, st.lists(texts, max_size=3).map(tuple), integers),
+    st.builds(m.LoadFailed, texts, failures),
+    *(st.builds(kind, integers) for kind in (m.Done, m.Stopped, m.Paused, m.PauseOvertaken)),
+    *(st.builds(kind, integers, failures) for kind in (m.Failed, m.PauseFailed, m.ResumeFailed)),
+    *(st.builds(kind, integers, texts) for kind in (m.Unsupported, m.PauseUnsupported, m.ResumeUnsupported)),
+    st.builds(m.StreamDone, integers, st.binary(max_size=8)),
+    st.builds(m.StreamFailed, integers, failures, st.booleans()),
+    st.builds(m.StatusUpdated, plain),
+    st.builds(
+        m.Progressed, integers, st.none() | integers, texts, st.none() | st.floats(0, 9), st.none() | st.floats(0, 9)
+    ),
+    st.builds(
+        m.Reported,
+        st.lists(points, max_size=3).map(tuple),
+        objects,
+        objects,
+        st.lists(st.tuples(texts, st.none() | texts), max_size=3).map(tuple),
+    ),
+)
+
+
+def body_of(message: Any) -> bytes:
+    """Return what a frame carries."""
+    (body,) = m.FrameReader().feed(m.frame(message))
+    return body
+
+
+@given(to_worker)
+def test_a_message_to_the_worker_arrives_as_it_was(message: m.ToWorker):
+    assert m.decode_to_worker(body_of(message)) == message
+
+
+@given(from_worker)
+def test_a_message_from_the_worker_arrives_as_it_was(message: m.FromWorker):
+    assert m.decode_from_worker(body_of(message)) == message
+
+
+def test_these_tests_know_every_message():
+    assert len(get_args(m.ToWorker)) == 5
+    assert len(get_args(m.FromWorker)) == 17
+
+
+def test_a_number_that_is_none_arrives_as_none():
+    message = m.Reported((("a", math.nan, None, 0),))
+    decoded = m.decode_from_worker(body_of(message))
+    assert isinstance(decoded, m.Reported)
+    assert math.isnan(decoded.metrics[0][1])
+
+
+@given(st.lists(to_worker, max_size=6), st.data())
+def test_frames_survive_every_way_of_cutting_the_stream(messages: list[m.ToWorker], data: st.DataObject):
+    stream = b"".join(m.frame(message) for message in messages)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=12)))
+    reader = m.FrameReader()
+    arrived = []
+    for begin, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        arrived += [m.decode_to_worker(body) for body in reader.feed(stream[begin:end])]
+    assert arrived == messages
+
+
+def test_a_reader_whose_last_frames_were_not_taken_gives_them_later():
+    first, second = m.frame(m.Pause(1)), m.frame(m.Pause(2))
+    reader = m.FrameReader()
+    frames = reader.feed(first + second)
+    assert m.decode_to_worker(next(frames)) == m.Pause(1)
+    frames.close()
+    assert [m.decode_to_worker(body) for body in reader.feed(b"")] == [m.Pause(2)]
+
+
+def test_a_frame_that_is_longer_than_a_chunk_arrives():
+    message = m.StreamPredict(1, {"a": "x" * 3_000_000}, False)
+    stream = m.frame(message)
+    reader = m.FrameReader()
+    arrived = [body for at in range(0, len(stream), 65536) for body in reader.feed(stream[at : at + 65536])]
+    assert [m.decode_to_worker(body) for body in arrived] == [message]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("\ud800", "text that is no Unicode"),
+        ({"\udfff": 1}, "text that is no Unicode"),
+        (2**64, "ints"),
+        (-(2**63) - 1, "ints"),
+        (object(), "object"),
+    ],
+)
+def test_what_cannot_cross_is_told_by_one_error(value: Any, words: str):
+    with pytest.raises(m.Unsendable, match=words):
+        m.frame(m.Run(1, "do_train", (value,)))
+
+
+def test_nesting_without_end_is_told_by_the_same_error():
+    value: list[Any] = []
+    value.append(value)
+    with pytest.raises(m.Unsendable, match="nested too deeply"):
+        m.frame(m.Run(1, "do_train", (value,)))
+
+
+@pytest.mark.parametrize("message", [m.Done(1), m.Loaded("a", (), 1)])
+def test_the_worker_takes_nothing_that_only_the_service_may_be_told(message: m.FromWorker):
+    with pytest.raises(msgspec.ValidationError):
+        m.decode_to_worker(body_of(message))
+
+
+@pytest.mark.parametrize("message", [m.Run(1, "do_train"), m.Exit("do_reset")])
+def test_the_service_takes_nothing_that_only_the_worker_may_be_told(message: m.ToWorker):
+    with pytest.raises(msgspec.ValidationError):
+        m.decode_from_worker(body_of(message))
+
+
+@given(st.binary(max_size=20))
+def test_noise_is_an_error_at_once_or_a_message(noise: bytes):
+    try:
+        message = m.decode_from_worker(noise)
+    except msgspec.MsgspecError:
+        return
+    assert isinstance(message, get_args(m.FromWorker))

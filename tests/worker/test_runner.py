@@ -1,0 +1,266 @@
+"""The two threads of a worker: hooks one at a time on the main thread, and a control thread that never waits for it."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from mistk_service import AbstractModel, StopActivity
+from mistk_service.worker import messages as m
+from mistk_service.worker.runner import Runner, supported_hooks
+
+PATIENCE = 20.0
+
+
+class Model(AbstractModel):
+    """Its hooks do what the test puts into ``script``, by the name of the hook."""
+
+    def __init__(self) -> None:
+        self.script: dict[str, Callable[[], Any]] = {}
+        self.threads: list[tuple[str, str]] = []
+
+    def _do(self, hook: str) -> Any:
+        self.threads.append((hook, threading.current_thread().name))
+        return self.script.get(hook, lambda: None)()
+
+    def do_train(self) -> None:
+        self._do("do_train")
+
+    def do_save_model(self, path: str) -> None:
+        self._do("do_save_model")
+
+    def do_stream_predict(self, data_map: dict[str, str], details: bool = False) -> dict[str, Any]:
+        self._do("do_stream_predict")
+        return dict(data_map)
+
+    def do_terminate(self) -> None:
+        self._do("do_terminate")
+
+
+class Bench:
+    """A runner whose main thread is a thread of the test, and whose control thread is the test itself."""
+
+    def __init__(self, model: AbstractModel) -> None:
+        self._sent: queue.Queue[m.FromWorker] = queue.Queue()
+        self.runner = Runner(self._sent.put, lambda: None)
+        self.main = threading.Thread(target=self.runner.run, args=(model,), name="main")
+        self.main.start()
+        assert isinstance(self.next(), m.Loaded)
+
+    def tell(self, *messages: m.ToWorker) -> None:
+        """Be the service."""
+        for message in messages:
+            self.runner.tell(message)
+
+    def next(self) -> m.FromWorker:
+        """Return what the service is told next."""
+        return self._sent.get(timeout=PATIENCE)
+
+    def rest(self) -> list[m.FromWorker]:
+        """Return what the service was told until the end of the worker."""
+        self.main.join(PATIENCE)
+        assert not self.main.is_alive()
+        return list(self._sent.queue)
+
+
+@pytest.fixture
+def model() -> Model:
+    return Model()
+
+
+@pytest.fixture
+def bench(model: Model) -> Iterator[Bench]:
+    bench = Bench(model)
+    yield bench
+    bench.tell(m.Exit("do_terminate"))
+    bench.main.join(PATIENCE)
+    assert not bench.main.is_alive()
+
+
+@pytest.fixture
+def hold() -> Iterator[threading.Event]:
+    """Something that a hook can wait for."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def test_a_model_has_the_hooks_that_it_overrides_and_those_that_always_work():
+    always = {"do_initialize", "do_build_model", "do_pause", "do_resume_training", "do_resume_predict", "do_reset"}
+    assert set(supported_hooks(Model)) == always | {"do_terminate", "do_train", "do_save_model", "do_stream_predict"}
+
+
+def test_an_inherited_hook_is_a_hook():
+    class Child(Model):
+        pass
+
+    assert supported_hooks(Child) == supported_hooks(Model)
+
+
+def test_hooks_run_on_the_main_thread_in_order(model: Model, bench: Bench):
+    bench.tell(m.Run(1, "do_train"), m.StreamPredict(2, {"a": "b"}, False), m.Run(3, "do_save_model", ("p",)))
+    assert [bench.next(), bench.next(), bench.next()] == [m.Done(1), m.StreamDone(2, b'{"a":"b"}'), m.Done(3)]
+    assert model.threads == [("do_train", "main"), ("do_stream_predict", "main"), ("do_save_model", "main")]
+
+
+def test_what_an_activity_reported_is_sent_before_its_end(model: Model, bench: Bench):
+    model.script["do_train"] = lambda: model.update_status({"last": "words"})
+    bench.tell(m.Run(1, "do_train"))
+    assert [bench.next(), bench.next()] == [m.StatusUpdated({"last": "words"}), m.Done(1)]
+
+
+def test_a_save_at_the_gate_runs_on_the_thread_that_is_paused(model: Model, bench: Bench, hold: threading.Event):
+    model.script["do_train"] = lambda: (hold.wait(), model.pause_point())
+    bench.tell(m.Run(1, "do_train"), m.Pause(1))
+    hold.set()
+    assert bench.next() == m.Paused(1)
+    bench.tell(m.Run(2, "do_save_model", ("p",)))
+    assert bench.next() == m.Done(2)
+    assert model.threads[-1] == ("do_save_model", "main")
+    bench.tell(m.Resume(1, "do_resume_training"))
+    assert bench.next() == m.Done(1)
+
+
+def test_a_pause_for_an_activity_that_has_ended_is_overtaken_and_stops_no_other(model: Model, bench: Bench):
+    bench.tell(m.Run(1, "do_train"))
+    assert bench.next() == m.Done(1)
+    bench.tell(m.Pause(1))
+    assert bench.next() == m.PauseOvertaken(1)
+    model.script["do_train"] = model.pause_point
+    bench.tell(m.Run(2, "do_train"))
+    assert bench.next() == m.Done(2)
+
+
+def test_a_pause_that_no_pause_point_took_does_not_stop_the_next_activity(
+    model: Model, bench: Bench, hold: threading.Event
+):
+    model.script["do_train"] = hold.wait
+    bench.tell(m.Run(1, "do_train"), m.Pause(1))
+    hold.set()
+    assert bench.next() == m.Done(1)
+    model.script["do_train"] = model.pause_point
+    bench.tell(m.Run(2, "do_train"))
+    assert bench.next() == m.Done(2)
+
+
+def test_a_pause_point_on_another_thread_of_the_model_pauses_that_thread(
+    model: Model, bench: Bench, hold: threading.Event
+):
+    def train() -> None:
+        loader = threading.Thread(target=lambda: (hold.wait(), model.pause_point()))
+        loader.start()
+        loader.join()
+
+    model.script["do_train"] = train
+    bench.tell(m.Run(1, "do_train"), m.Pause(1))
+    hold.set()
+    assert bench.next() == m.Paused(1)
+    bench.tell(m.Resume(1, "do_resume_training"))
+    assert bench.next() == m.Done(1)
+
+
+def test_a_save_at_the_gate_opens_it_for_no_other_thread(model: Model, bench: Bench, hold: threading.Event):
+    saving, loader_is_paused, passed = threading.Event(), threading.Event(), threading.Event()
+
+    def load() -> None:
+        saving.wait()
+        model.pause_point()
+        passed.set()
+
+    def train() -> None:
+        loader = threading.Thread(target=load)
+        loader.start()
+        hold.wait()
+        model.pause_point()
+        loader.join()
+
+    def save() -> None:
+        saving.set()
+        loader_is_paused.wait()
+        model.pause_point()
+
+    model.script |= {"do_train": train, "do_save_model": save}
+    bench.tell(m.Run(1, "do_train"), m.Pause(1))
+    hold.set()
+    assert bench.next() == m.Paused(1)
+    bench.tell(m.Run(2, "do_save_model", ("p",)))
+    try:
+        assert bench.next() == m.Paused(1), "the loader has come to the gate"
+        assert not passed.is_set()
+    finally:
+        loader_is_paused.set()
+    assert bench.next() == m.Done(2)
+    bench.tell(m.Resume(1, "do_resume_training"))
+    assert bench.next() == m.Done(1)
+    assert passed.is_set()
+
+
+def test_to_exit_ends_a_paused_activity(model: Model, bench: Bench, hold: threading.Event):
+    model.script["do_train"] = lambda: (hold.wait(), model.pause_point())
+    bench.tell(m.Run(1, "do_train"), m.Pause(1))
+    hold.set()
+    assert bench.next() == m.Paused(1)
+    bench.tell(m.Exit("do_terminate"))
+    assert bench.rest() == [m.Stopped(1)]
+    assert model.threads[-1] == ("do_terminate", "main")
+
+
+def test_to_exit_answers_what_has_queued_and_calls_the_last_hook_last(
+    model: Model, bench: Bench, hold: threading.Event
+):
+    model.script["do_train"] = hold.wait
+    bench.tell(m.Run(1, "do_train"), m.StreamPredict(2, {}, False), m.Exit("do_terminate"))
+    hold.set()
+    assert bench.rest() == [m.Done(1), m.StreamDone(2, b"{}")]
+    assert [hook for hook, _ in model.threads] == ["do_train", "do_stream_predict", "do_terminate"]
+
+
+@pytest.mark.parametrize("error", [ValueError, NotImplementedError, StopActivity])
+def test_a_last_hook_that_raises_ends_the_worker_all_the_same(model: Model, bench: Bench, error: type[BaseException]):
+    def end() -> None:
+        raise error("at the end")
+
+    model.script["do_terminate"] = end
+    bench.tell(m.Exit("do_terminate"))
+    assert bench.rest() == []
+
+
+def test_what_the_last_hook_reports_is_sent(model: Model, bench: Bench):
+    model.script["do_terminate"] = lambda: model.report_metrics({"final": 1.0}, 1, 0)
+    bench.tell(m.Exit("do_terminate"))
+    assert bench.rest() == [m.Reported((("final", 1.0, 1, 0),))]
+
+
+def test_an_activity_that_catches_its_stop_and_returns_is_done(model: Model, bench: Bench, hold: threading.Event):
+    def train() -> None:
+        hold.wait()
+        try:
+            model.pause_point()
+        except StopActivity:
+            return
+
+    model.script["do_train"] = train
+    bench.tell(m.Run(1, "do_train"), m.Exit("do_terminate"))
+    hold.set()
+    assert bench.rest() == [m.Done(1)]
+
+
+def test_every_command_ends_in_exactly_one_message(model: Model, bench: Bench):
+    def not_this_time() -> None:
+        raise NotImplementedError("no")
+
+    def fail() -> None:
+        raise ValueError("no")
+
+    for number, (script, kind) in enumerate(
+        [(lambda: None, m.Done), (not_this_time, m.Unsupported), (fail, m.Failed)] * 3, 1
+    ):
+        model.script["do_train"] = script
+        bench.tell(m.Run(number, "do_train"))
+        answer = bench.next()
+        assert isinstance(answer, kind)
+        assert answer.id == number

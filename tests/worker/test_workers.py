@@ -1,0 +1,275 @@
+"""Both kinds of worker over the real socket: what is said arrives, and every end is noticed and told in words."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from mistk_service import errors
+from mistk_service.worker import messages as m
+from mistk_service.worker.parent import ProcessWorker, _describe_exit
+from tests.support.harness import PATIENCE, Gate, Listener, make_worker, reference
+
+pytestmark = pytest.mark.anyio
+
+Hire = Callable[..., Any]
+
+
+# --- begin and end -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_worker_tells_what_it_has_loaded(hire: Hire, kind: str):
+    worker = await hire("batching:Batching", kind, loaded=False)
+    loaded = await worker.until(m.Loaded)
+    assert loaded.model == "Batching"
+    assert loaded.max_batch_size == 8
+    assert "do_stream_predict" in loaded.hooks
+    assert "do_train" not in loaded.hooks
+
+
+async def test_a_worker_that_is_told_to_exit_runs_its_last_hook_and_ends(hire: Hire, kind: str, tmp_path: Path):
+    source = tmp_path / f"last_hook_{kind}.py"
+    source.write_text(
+        "from mistk_service import AbstractModel\n"
+        "class Model(AbstractModel):\n"
+        "    def do_terminate(self):\n"
+        "        self.report_params({'last': 'words'})\n"
+    )
+    worker = await hire(f"{source}:Model", kind)
+    worker.send(m.Exit("do_terminate"))
+    assert (await worker.until(m.Reported)).params == {"last": "words"}
+    failure = await worker.listener.until_exit()
+    assert failure.message in ("The worker process ended with exit code 0.", "The worker thread ended.")
+
+
+@pytest.mark.parametrize(
+    ("model", "error"),
+    [
+        ("broken/nowhere:Model", "ModelModuleNotFound"),
+        ("broken/raises_on_import:Model", "ModelModuleFailed"),
+        ("broken/imports_what_is_missing:Model", "ModelModuleFailed"),
+        ("broken/exits_on_import:Model", "ModelModuleFailed"),
+        ("broken/classes:Missing", "ModelClassNotFound"),
+        ("broken/classes:NoModel", "NotAModelClass"),
+        ("broken/classes:Abstract", "NotAModelClass"),
+        ("broken/classes:RaisesInConstructor", "ModelConstructionFailed"),
+        ("broken/classes:ExitsInConstructor", "ModelConstructionFailed"),
+        ("broken/classes:WantsArguments", "ModelConstructionFailed"),
+    ],
+)
+async def test_a_worker_without_a_model_says_why_and_ends(hire: Hire, kind: str, model: str, error: str):
+    worker = await hire(model, kind, loaded=False)
+    failed = await worker.until(m.LoadFailed)
+    assert failed.error == failed.failure.type == error
+    assert issubclass(getattr(errors, error), errors.ModelLoadError)
+    await worker.listener.until_exit()
+
+
+async def test_a_class_that_cannot_be_served_is_told_and_ends_the_worker(hire: Hire, kind: str):
+    worker = await hire("broken/classes:BadBatchSize", kind, loaded=False)
+    failure = await worker.listener.until_exit()
+    assert "many" in "\n".join([failure.message, failure.traceback or "", *failure.output])
+
+
+async def test_a_kill_ends_a_process_at_once(hire: Hire):
+    worker = await hire("blocks:Blocks", "process", {"how": "loop"})
+    worker.send(m.Run(worker.next_id(), "do_train"))
+    await worker.until(m.StatusUpdated)
+    pid = worker.worker.pid
+    worker.worker.kill()
+    failure = await worker.listener.until_exit()
+    assert "SIGKILL" in failure.message
+    assert not psutil.pid_exists(pid)
+    worker.worker.kill()  # once more does no harm
+    assert worker.worker.exited
+
+
+async def test_what_is_sent_to_a_worker_that_has_ended_is_lost_without_a_word(hire: Hire, kind: str):
+    worker = await hire("nothing:Nothing", kind)
+    worker.send(m.Exit("do_terminate"))
+    await worker.listener.until_exit()
+    worker.send(m.Run(1, "do_initialize", ([], {}, {})))
+
+
+async def test_what_cannot_be_sent_is_told_to_the_sender_and_the_channel_is_as_it_was(hire: Hire, kind: str):
+    worker = await hire("steered:Steered", kind)
+    with pytest.raises(m.Unsendable):
+        worker.send(m.Run(1, "do_initialize", ([], {"a": "\ud800"}, {})))
+    worker.send(m.Run(2, "do_initialize", ([], {}, {})))
+    assert (await worker.until(m.Done)).id == 2
+
+
+async def test_large_messages_cross_in_both_directions(hire: Hire, kind: str):
+    worker = await hire("steered:Steered", kind, {})
+    record = "é" * 5_000_000
+    worker.send(m.StreamPredict(7, {"a": record}, False))
+    done = await worker.until(m.StreamDone)
+    assert done.id == 7
+    assert len(done.body) > 10_000_000
+
+
+async def test_a_worker_is_the_leader_of_its_own_session(hire: Hire):
+    """So that Ctrl-C in a terminal reaches the service alone, and all that a model starts can be ended together."""
+    worker = await hire("nothing:Nothing")
+    assert os.getsid(worker.worker.pid) == worker.worker.pid
+    assert os.getpgid(worker.worker.pid) == worker.worker.pid
+
+
+async def test_an_interrupt_does_not_end_a_worker(hire: Hire):
+    worker = await hire("steered:Steered")
+    os.kill(worker.worker.pid, signal.SIGINT)
+    worker.send(m.Run(1, "do_initialize", ([], {}, {})))
+    assert (await worker.until(m.Done)).id == 1
+
+
+async def test_programs_that_a_model_starts_do_not_get_the_channel(hire: Hire, tmp_path: Path):
+    """They could speak in its place, and would keep it open after its end."""
+    source = tmp_path / "starts_a_program.py"
+    source.write_text(
+        "import subprocess, sys\n"
+        "from mistk_service import AbstractModel\n"
+        "CODE = '''\n"
+        "import os, stat\n"
+        "for number in range(3, 256):\n"
+        "    try:\n"
+        "        print(number, 'is a socket' if stat.S_ISSOCK(os.fstat(number).st_mode) else 'is something')\n"
+        "    except OSError:\n"
+        "        pass\n"
+        "print('looked')\n"
+        "'''\n"
+        "class Model(AbstractModel):\n"
+        "    def do_train(self):\n"
+        "        ran = subprocess.run([sys.executable, '-c', CODE], close_fds=False, capture_output=True, text=True)\n"
+        "        self.update_status(ran.stdout + ran.stderr)\n"
+    )
+    worker = await hire(f"{source}:Model")
+    worker.send(m.Run(1, "do_train"))
+    assert (await worker.until(m.StatusUpdated)).payload == "looked\n"
+
+
+# --- death -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (0, "ended with exit code 0."),
+        (3, "ended with exit code 3."),
+        (-signal.SIGSEGV, "signal 11 (SIGSEGV: segmentation fault)"),
+        (-signal.SIGKILL, "lack of memory"),
+        (-63, "signal 63"),
+    ],
+)
+def test_an_exit_code_is_told_in_words(code: int, words: str):
+    assert words in _describe_exit(code)
+
+
+async def test_the_last_lines_that_a_worker_printed_are_in_its_failure(hire: Hire):
+    worker = await hire("dies:Dies", "process", {"how": "os._exit"})
+    worker.send(m.Run(1, "do_train"))
+    failure = await worker.listener.until_exit()
+    assert failure.type == "WorkerDied"
+    assert failure.message == "The worker process ended with exit code 3."
+    assert list(failure.output)[-2:] == ["the first line", "the last words"]
+
+
+@pytest.mark.parametrize("how", ["sys.exit", "sys.exit with a thread"])
+async def test_a_model_that_exits_a_worker_thread_ends_that_alone(hire: Hire, how: str):
+    worker = await hire("dies:Dies", "thread", {"how": "sys.exit"})
+    worker.send(m.Run(1, "do_train"))
+    failure = await worker.listener.until_exit()
+    assert failure.message == "The worker thread ended with SystemExit: 5"
+    assert "do_train" in (failure.traceback or "")
+
+
+async def test_a_worker_thread_cannot_be_killed_and_is_left_to_itself(hire: Hire, gate: Gate):
+    worker = await hire("steered:Steered", "thread", {"gate": str(gate.path)})
+    worker.send(m.Run(1, "do_train"))
+    worker.worker.kill()
+    assert "abandoned" in (await worker.listener.until_exit()).message
+    before = list(worker.listener.messages)
+    gate.tell("d")
+    await asyncio.sleep(0)
+    assert worker.listener.messages == before
+
+
+async def test_a_death_is_noticed_while_the_channel_and_the_output_are_held_open_by_others(hire: Hire):
+    worker = await hire("starts_others:StartsOthers", "process", {"then": "die"})
+    worker.send(m.Run(1, "do_train"))
+    others = (await worker.until(m.StatusUpdated)).payload["started"]
+    assert "exit code 3" in (await worker.listener.until_exit()).message
+    assert_all_gone(others)
+
+
+async def test_a_kill_reaches_what_the_model_started(hire: Hire):
+    worker = await hire("starts_others:StartsOthers", "process", {"then": "wait"})
+    worker.send(m.Run(1, "do_train"))
+    others = (await worker.until(m.StatusUpdated)).payload["started"]
+    worker.worker.kill()
+    await worker.listener.until_exit()
+    assert_all_gone(others)
+
+
+async def test_noise_on_the_channel_is_the_end_of_the_worker(hire: Hire, tmp_path: Path):
+    """A model can write wherever it likes; a worker that is not understood is of no use."""
+    source = tmp_path / "makes_noise.py"
+    source.write_text(
+        "import gc, socket, threading\n"
+        "from mistk_service import AbstractModel\n"
+        "class Model(AbstractModel):\n"
+        "    def do_train(self):\n"
+        "        for sock in gc.get_objects():\n"
+        "            if type(sock) is socket.socket:\n"
+        "                try:\n"
+        "                    sock.send(b'\\0\\0\\0\\1x')\n"
+        "                except OSError:\n"
+        "                    pass\n"
+        "        threading.Event().wait()\n"
+    )
+    worker = await hire(f"{source}:Model")
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    worker.send(m.Run(1, "do_train"))
+    failure = await worker.listener.until_exit()
+    assert failure.type == "WorkerDied"
+
+
+def assert_all_gone(pids: list[int]) -> None:
+    """Wait until there are no such processes any more."""
+    processes = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+    _, alive = psutil.wait_procs(processes, timeout=PATIENCE)
+    assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+# --- the start ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing_behind(kind: str):
+    for turns in range(4):
+        listener = Listener()
+        worker = make_worker(kind, reference("nothing:Nothing"), listener)
+        starting = asyncio.ensure_future(worker.start())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await starting
+        if worker.pid is None and turns == 0:
+            continue  # it had not even begun
+        worker.kill()
+        await listener.until_exit()
+
+
+async def test_an_interpreter_that_cannot_be_run_is_an_error_of_the_start(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    worker = ProcessWorker(reference("nothing:Nothing"), Listener())
+    with pytest.raises(OSError, match="No such file"):
+        await worker.start()
