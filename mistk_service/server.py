@@ -101,6 +101,8 @@ def _on_signals(controller: Controller, server: uvicorn.Server) -> None:
         if controller.terminating:
             logger.warning("%s again: the service ends at once.", number.name)
             controller.kill()
+            # Uvicorn would show the traceback of its own task that is cancelled over it, which is nobody's fault.
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
             server.should_exit = server.force_exit = True
             return
         logger.info("%s: shutting down.", number.name)
