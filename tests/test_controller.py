@@ -473,6 +473,20 @@ async def test_a_flood_of_statuses_becomes_a_few_versions_and_the_last_one_is_ri
         assert ended["payload"]["count"] == 19_999
 
 
+# --- what models need --------------------------------------------------------------------------------------------------
+
+
+async def test_a_model_can_compute_in_processes_of_its_own(launch: Launch):
+    instance = await (await launch("parallel:Parallel", "process")).ready()
+    payload = (await instance.run("train"))["payload"]
+    assert payload["lastActivity"]["outcome"] == "completed", payload
+    results = {way: payload[way] for way in ("fork", "spawn", "forkserver", "threads") if way in payload}
+    assert {"spawn", "threads"} <= results.keys()
+    assert all(result == [0, 1, 4, 9] for result in results.values())
+    await instance.call("shutdown")
+    assert "notice" not in (await instance.until("terminated"))["payload"]
+
+
 # --- MISTK's own style -------------------------------------------------------------------------------------------------
 
 
@@ -502,3 +516,19 @@ async def test_a_model_in_the_style_of_mistks_documentation_lives_its_life(launc
     assert await instance.stream({"x": "MQ=="}) == {"x": "low"}
     await instance.call("shutdown")
     await instance.until("terminated")
+
+
+async def test_of_two_savings_at_once_the_one_refused_leaves_no_folder_behind(
+    launch: Launch, gate: Gate, tmp_path: Path, kind: str
+):
+    instance = await launch("steered:Steered", kind)
+    await instance.run("initialize", {"gate": str(gate.path)})
+    gate.tell("d")
+    await instance.run("buildModel")
+    answers = await asyncio.gather(
+        *(instance.call("saveModel", str(tmp_path / name)) for name in ("one", "other")), return_exceptions=True
+    )
+    (refused,) = [index for index, answer in enumerate(answers) if isinstance(answer, OperationRefused)]
+    assert (tmp_path / ("one", "other")[1 - refused]).is_dir()
+    assert not (tmp_path / ("one", "other")[refused]).exists()
+    gate.tell("d")

@@ -80,8 +80,10 @@ def test_a_second_signal_ends_the_service_without_waiting(start: Start) -> None:
         service.signal(signal.SIGINT)
         assert next(events)["payload"]["state"] == "terminating"
         service.signal(signal.SIGINT)
-        service.wait_exit()
+        assert service.wait_exit() == 0
     assert gone(worker)
+    assert "SIGINT again" in service.output()
+    assert "Traceback" not in service.output()
 
 
 def test_a_reset_kills_what_does_not_end_and_says_so(start: Start) -> None:
@@ -144,7 +146,8 @@ def test_stream_predictions_in_flight_are_answered_when_the_service_is_told_to_e
     worker.suspend()  # so that the answer never comes
     body = b'{"a": "YQ=="}'
     head = (
-        f"POST {API}/streamPredict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        f"POST {API}/streamPredict HTTP/1.1\r\nHost: localhost\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}"
     )
     with connect(service.port) as sock:
         sock.sendall(head.encode() + b"\r\n\r\n" + body)
@@ -155,6 +158,23 @@ def test_stream_predictions_in_flight_are_answered_when_the_service_is_told_to_e
     service_error(answer, 503, headers["content-type"])
     assert service.wait_exit() == 0
     assert gone(worker)
+
+
+def test_a_request_whose_body_never_ends_is_answered_when_the_service_ends(start: Start) -> None:
+    service = start("--grace", "1")
+    with connect(service.port) as sock:
+        sock.sendall(
+            f"POST {API}/initialize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            "Content-Length: 100\r\nExpect: 100-continue\r\n\r\n".encode()
+        )
+        # The service asks for the body, so it has begun with the request.
+        assert read_answer(sock)[0] == 100
+        service.signal(signal.SIGTERM)
+        code, headers, answer = read_answer(sock)
+    assert code == 503
+    assert "shutting down" in service_error(answer, 503, headers["content-type"])["message"]
+    assert service.wait_exit() == 0
+    assert "Traceback" not in service.output()
 
 
 @pytest.mark.parametrize("operation", ["fork_and_stay", "steps_for_ever"])
