@@ -85,7 +85,7 @@ async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[
             await serving
             await loading  # raises
         elif tracking is not None:
-            await tracking.open_early()
+            tracking.start()
         await serving
     finally:
         for task in (closing, loading):

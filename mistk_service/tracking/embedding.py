@@ -41,17 +41,21 @@ class DeferredApp:
     Args:
         make: makes the application; called on a thread, again after a failure.
         clock: seconds that only go up.
+        retry: seconds after a failure during which requests are answered with it, before it is tried again.
     """
 
-    def __init__(self, make: Callable[[], ASGIApp], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, make: Callable[[], ASGIApp], clock: Callable[[], float] = time.monotonic, *, retry: float = _RETRY
+    ) -> None:
         self._make = make
         self._clock = clock
+        self._retry = retry
         self._ended = 0.0
         self._application = self._begin()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, once the application is there; the lifespan stays with the application around it."""
-        if self._application.done() and self._application.exception() and self._clock() - self._ended >= _RETRY:
+        if self._application.done() and self._application.exception() and self._clock() - self._ended >= self._retry:
             self._application = self._begin()
         try:
             application = await asyncio.wrap_future(self._application)

@@ -1,4 +1,4 @@
-"""The tracking server inside the container: on the same port, opened when the container has time for it."""
+"""The tracking server inside the container: on the same port, made when the container has time for it."""
 
 from __future__ import annotations
 
@@ -9,29 +9,20 @@ from pathlib import Path
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mistk_service.errors import MistkError
-from mistk_service.resources import contract_path
 from mistk_service.settings import Settings
+from mistk_service.tracking import Store, open_store
+from mistk_service.tracking.embedding import DeferredApp, is_tracking_path
 from mistk_service.tracking.errors import StoreError, StoreUnavailable
-from mistk_service.tracking.server.paths import is_tracking_path
-from mistk_service.tracking.server.replies import send_error
-from mistk_service.tracking.store import Store
 
 __all__ = ["EmbeddedTracking"]
 
 logger = logging.getLogger(__name__)
 
-_CONTRACT = "mlflow-api.yaml"
-
-#: Seconds after which a client may ask again when the store could not be opened.
-_RETRY_AFTER = 5.0
-
 
 class EmbeddedTracking:
-    """Serves the paths of the tracking server, out of a store that is opened at the first need.
+    """Serves the paths of the tracking server, out of a store that is opened in the background.
 
-    Opening loads SQLAlchemy and may create the database, which the start of a container does not wait for. A store that cannot
-    be opened costs the model nothing: requests are answered with 503 and the reason, and each tries again.
+    A store that cannot be opened costs the model nothing: requests are answered with 503 and the reason, and each tries again.
 
     Args:
         settings: where the store and the artifacts are.
@@ -39,71 +30,54 @@ class EmbeddedTracking:
 
     def __init__(self, settings: Settings) -> None:
         self._uri = _local_uri(settings)
-        self._folder = Path(settings.state_dir)
-        self._opening: asyncio.Task[tuple[Store, ASGIApp]] | None = None
+        self._folder = Path(settings.state_dir).absolute()
+        self._app: DeferredApp | None = None
+        self._store: Store | None = None
 
     def serves(self, path: str) -> bool:
         """Return whether a path is the tracking server's."""
         return is_tracking_path(path)
 
-    async def open(self) -> ASGIApp:
-        """Open the store, or wait for it, and return what serves it.
-
-        Raises:
-            StoreError: it cannot be opened; the next call tries again.
-        """
-        if self._opening is None or (self._opening.done() and self._opening.exception() is not None):
-            self._opening = asyncio.create_task(asyncio.to_thread(self._open))
-            self._opening.add_done_callback(lambda task: task.cancelled() or task.exception())
-        _, app = await asyncio.shield(self._opening)
-        return app
-
-    async def open_early(self) -> None:
-        """Open the store ahead of the first request; what stands in the way is logged, and no more."""
-        try:
-            await self.open()
-        except StoreError as error:
-            logger.error("Tracking is not available: %s", error)
+    def start(self) -> None:
+        """Begin to open the store, ahead of the first request."""
+        if self._app is None:
+            self._app = DeferredApp(self._make, retry=0)
 
     async def close(self) -> None:
-        """Finish what was written and close the store."""
-        if self._opening is None:
-            return
-        try:
-            store, _ = await self._opening
-        except MistkError:
-            return
-        await asyncio.to_thread(store.close)
+        """Finish what was written, and close the store."""
+        if self._store is not None:
+            await asyncio.to_thread(self._store.close)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
-        try:
-            app = await self.open()
-        except StoreError as error:
-            await send_error(send, error)
-        else:
-            await app(scope, receive, send)
+        self.start()
+        assert self._app is not None
+        await self._app(scope, receive, send)
 
-    def _open(self) -> tuple[Store, ASGIApp]:
+    def _make(self) -> ASGIApp:
+        """Open the store and return what serves it; on a thread."""
+        # What takes longest to load, and what a container without tracking does not need.
         from mistk_service.tracking.artifacts import open_artifacts
-        from mistk_service.tracking.opening import open_store
         from mistk_service.tracking.server import create_tracking_app
 
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreUnavailable(
-                f"The state directory {self._folder} cannot be made ({error.strerror}); expected a folder that the service "
-                "may write (--state-dir).",
-                retry_after=_RETRY_AFTER,
-            ) from error
-        store = open_store(self._uri)
-        try:
+            _make_folder(self._folder)
             artifacts = open_artifacts(self._folder / "artifacts")
-            return store, create_tracking_app(store, artifacts, contract_path(_CONTRACT))
-        except BaseException:
-            store.close()
+            self._store = open_store(self._uri)
+        except StoreError as error:
+            logger.error("Tracking is not available: %s", error)
             raise
+        return create_tracking_app(self._store, artifacts)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"The state directory {folder} cannot be made ({error.strerror}); expected a folder that the service may write "
+            "(--state-dir)."
+        ) from error
 
 
 def _local_uri(settings: Settings) -> str:
@@ -112,7 +86,7 @@ def _local_uri(settings: Settings) -> str:
     uri = settings.tracking_uri
     if uri and re.match(r"https?:", uri):
         logger.warning(
-            "The tracking URI %s is a server's, which nothing is sent to; the container keeps its own store.", uri
+            "The tracking URI %s is a server's. Nothing is sent there; the container keeps its own store.", uri
         )
         return own
     return uri or own
