@@ -19,10 +19,10 @@ pytestmark = [pytest.mark.serial, pytest.mark.timeout(600)]
 
 SESSION = Path(__file__).with_name("mlflow_session.py")
 
-#: No network, no waiting for a server that is gone, no telemetry.
+#: No telemetry, no progress bars; where MLflow's own database is locked by its own requests the client tries again.
 CALM = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
     "GIT_PYTHON_REFRESH": "quiet",
     "TQDM_DISABLE": "1",
 }
@@ -125,4 +125,7 @@ def test_the_client_sees_no_difference_between_mlflow_and_us(start_server, tmp_p
     with ThreadPoolExecutor() as both:
         their_result, our_result = both.submit(theirs), both.submit(ours)
     found = dict(differences(their_result.result(), our_result.result()))
-    assert found == WANTED
+    unlike = {
+        place: found.get(place) for place in found.keys() | WANTED.keys() if found.get(place) != WANTED.get(place)
+    }
+    assert not unlike, f"place -> (MLflow's, ours): {unlike}"
