@@ -284,6 +284,8 @@ class MediaType:
 def _small(name: bytes, value: bytes) -> tuple[bytes, bytes]:
     if name != b"content-type":
         return name, value
+    # Connexion fails over what is not UTF-8; with question marks it is a type like any other that nobody knows.
+    value = value.decode("ascii", "replace").encode("ascii", "replace")
     media_type, separator, parameters = value.partition(b";")
     return name, media_type.strip().lower() + separator + parameters
 

@@ -107,6 +107,14 @@ def test_numbers_in_great_numbers_are_not_looked_at_one_by_one(monkeypatch: pyte
     assert validation._parse(b"[[1, 2, 3.5], -1e10]") == [[1, 2, 3.5], -1e10]
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize(("operation", "code"), [("initialize", 415), ("train", 400), ("saveModel?modelPath=x", 400)])
+async def test_a_media_type_of_strange_bytes_is_one_that_nobody_knows(operation: str, code: int) -> None:
+    async with client(application()) as http:
+        answer = await http.post(f"{API}/{operation}", content=b"{}", headers=[(b"content-type", b"\xff/\xfe; \xfd")])
+    assert (answer.status_code, answer.json()["code"]) == (code, code)
+
+
 def body_validator(schema: dict[str, Any]) -> validation._BodyValidator:
     """Return the validator of bodies for a schema, as Connexion makes it."""
     return validation._BodyValidator(schema=schema, required=True, encoding="utf-8", strict_validation=True)
