@@ -478,3 +478,26 @@ async def test_a_bad_argument_after_a_death_is_refused_and_changes_nothing(launc
     with pytest.raises(InvalidRequest):
         await instance.call("saveModel", "")
     assert (instance.state, instance.version) == ("ready", before)
+
+
+async def test_a_reset_gets_rid_of_a_fresh_worker_that_hangs_in_its_import(launch: Launch, gate: Gate, tmp_path: Path):
+    """The first import goes through; the second one hangs, for as long as the file is there."""
+    file, hang = tmp_path / "moody.py", tmp_path / "hang"
+    file.write_text(
+        "from pathlib import Path\n"
+        "from mistk_service import AbstractModel\n"
+        f"if Path({str(hang)!r}).exists():\n"
+        f"    open({str(gate.path)!r}, 'rb').read()\n"
+        "class Moody(AbstractModel):\n"
+        "    pass\n"
+    )
+    instance = await launch(f"{file}:Moody", grace=0.5)
+    hang.touch()
+    await instance.call("reset")
+    async with asyncio.timeout(PATIENCE):
+        while len(of_type(instance.events, WorkerStarted)) < 2:  # noqa: ASYNC110 - the events are a list
+            await asyncio.sleep(0)
+    hang.unlink()
+    assert (await instance.call("reset"))["state"] == "resetting"
+    assert (await instance.until("started"))["payload"]["possible"] == ["initialize", "reset", "shutdown"]
+    assert len(instance.workers) == 3
