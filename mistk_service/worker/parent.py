@@ -256,7 +256,7 @@ class ProcessWorker(Worker):
                 async with asyncio.timeout(_DRAIN):
                     await self._eof.wait()
                     await self._output_ended.wait()
-        # What the model had started and left behind in the worker's session goes too.
+        # What the model had started in the worker's group and left behind goes too.
         self._cut_lifeline()
         message = self._ended_by_service if code == -signal.SIGKILL else None
         lines = self._output.lines if self._output is not None else ()
