@@ -213,8 +213,8 @@ class AbstractModel:
     def do_terminate(self) -> None:
         """Let go of what should not outlive this instance; the process ends right after.
 
-        Called when the activity has ended. An activity without pause points need not end by itself: after half of the time that
-        the worker is given, this hook is called beside it, on another thread, and may set the flag that it looks at.
+        Called when the activity has ended. One without pause points need not end by itself: after half of the time that the
+        worker is given, this hook, as ``do_reset``, is called beside it on another thread, and may set the flag that ends it.
         """
 
     # --- services: what a hook can call ---------------------------------------------------------------------------
