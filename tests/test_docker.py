@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from mistk_service import cli
@@ -74,9 +75,14 @@ def test_only_finished_things_are_taken_from_the_stage_that_built_them() -> None
     assert [rest for name, rest in rows[start:] if name == "RUN" and "pip" in rest] == []
 
 
+def envvars(parameter: click.Parameter) -> list[str]:
+    """Return the variables that an option is read from."""
+    return [parameter.envvar] if isinstance(parameter.envvar, str) else list(parameter.envvar or ())
+
+
 def test_every_variable_of_the_service_that_is_set_is_one_that_it_reads() -> None:
     serve = cli.main.commands["serve"]
-    known = {parameter.envvar for parameter in serve.params}
+    known = {name for parameter in serve.params for name in envvars(parameter)}
     given = {name for name in environment() if name.startswith("MISTK_")}
     assert {"MISTK_MODEL", "MISTK_HOST", "MISTK_PORT"} <= given <= known
 

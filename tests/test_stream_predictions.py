@@ -32,11 +32,6 @@ def begin(instance: Instance, *requests: dict[str, str], details: bool = False) 
     return [asyncio.ensure_future(instance.stream(request, details=details)) for request in requests]
 
 
-async def settle() -> None:
-    """Let what was begun begin."""
-    await asyncio.sleep(0)
-
-
 # --- belonging ---------------------------------------------------------------------------------------------------------
 
 
@@ -47,7 +42,7 @@ async def test_of_64_concurrent_requests_with_equal_ids_each_gets_its_own_answer
     instance, first = await held(launch, gate, kind, model)
     requests = [{"a": f"{n}/a", "b": f"{n}/b"} for n in range(64)]
     answers = begin(instance, *requests)
-    await settle()
+    await instance.heard()
     assert instance.controller.in_flight == 65
     gate.tell("g")
     assert (await first)["first"]["record"] == "hold"
@@ -71,7 +66,7 @@ async def test_ids_of_any_text_survive_a_merge(launch: Launch, gate: Gate, kind:
     ids = ["", "a", "a#3", "a#3#4", "é☃\U0001f600", "\0", "a" * 10_000]
     requests = [{key: f"{n}{key[:5]}" for key in ids[: 1 + n % 3]} for n in range(12)] + [{key: key[:5]} for key in ids]
     answers = begin(instance, *requests)
-    await settle()
+    await instance.heard()
     gate.tell("g")
     for request, answer in zip(requests, await asyncio.gather(*answers), strict=True):
         assert {key: value["record"] for key, value in answer.items()} == request
@@ -84,7 +79,7 @@ async def test_ids_of_any_text_survive_a_merge(launch: Launch, gate: Gate, kind:
 async def test_what_has_queued_goes_together_up_to_the_limit(launch: Launch, gate: Gate, kind: str):
     instance, first = await held(launch, gate, kind)
     answers = begin(instance, *({"a": str(n), "b": str(n), "c": str(n)} for n in range(5)))
-    await settle()
+    await instance.heard()
     gate.tell("g")
     together = [answer["a"]["together"] for answer in await asyncio.gather(*answers)]
     assert together == [6, 6, 6, 6, 3], "eight records at most, and no request is divided"
@@ -94,7 +89,7 @@ async def test_what_has_queued_goes_together_up_to_the_limit(launch: Launch, gat
 async def test_a_request_beyond_the_limit_goes_alone_and_undivided(launch: Launch, gate: Gate, kind: str):
     instance, first = await held(launch, gate, kind)
     answers = begin(instance, {"a": "1"}, {str(n): "2" for n in range(20)}, {"a": "3"})
-    await settle()
+    await instance.heard()
     gate.tell("g")
     one, many, three = await asyncio.gather(*answers)
     assert one["a"]["together"] == 1
@@ -106,7 +101,7 @@ async def test_a_request_beyond_the_limit_goes_alone_and_undivided(launch: Launc
 async def test_a_model_that_wants_one_at_a_time_gets_one_at_a_time(launch: Launch, gate: Gate, kind: str):
     instance, first = await held(launch, gate, kind, "OneAtATime")
     answers = begin(instance, *({"a": str(n)} for n in range(5)))
-    await settle()
+    await instance.heard()
     gate.tell("g")
     results = await asyncio.gather(*answers)
     assert [answer["a"]["together"] for answer in results] == [1] * 5
@@ -117,9 +112,9 @@ async def test_a_model_that_wants_one_at_a_time_gets_one_at_a_time(launch: Launc
 async def test_requests_for_details_are_not_merged(launch: Launch, gate: Gate, kind: str):
     instance, first = await held(launch, gate, kind)
     plain = begin(instance, {"a": "1"}, {"a": "2"})
-    await settle()
+    await instance.heard()
     detailed = begin(instance, {"a": "3"}, {"a": "4"}, details=True)
-    await settle()
+    await instance.heard()
     gate.tell("g")
     assert [(a["a"]["together"], a["a"]["details"]) for a in await asyncio.gather(*plain)] == [(2, False)] * 2
     assert [(a["a"]["together"], a["a"]["details"]) for a in await asyncio.gather(*detailed)] == [(1, True)] * 2
@@ -129,7 +124,7 @@ async def test_requests_for_details_are_not_merged(launch: Launch, gate: Gate, k
 async def test_an_empty_request_gets_an_empty_answer(launch: Launch, gate: Gate, kind: str):
     instance, first = await held(launch, gate, kind)
     answers = begin(instance, {}, {"a": "1"}, {})
-    await settle()
+    await instance.heard()
     gate.tell("g")
     empty, one, also_empty = await asyncio.gather(*answers)
     assert (empty, one["a"]["record"], also_empty) == ({}, "1", {})
@@ -142,7 +137,7 @@ async def test_an_empty_request_gets_an_empty_answer(launch: Launch, gate: Gate,
 async def test_in_a_merged_call_only_the_guilty_request_fails(launch: Launch, gate: Gate, kind: str):
     instance, first = await held(launch, gate, kind)
     answers = begin(instance, {"a": "1"}, {"a": "guilty"}, {"a": "2"}, {"a": "guilty", "b": "3"}, {"a": "4"})
-    await settle()
+    await instance.heard()
     gate.tell("g")
     results = await asyncio.gather(*answers, return_exceptions=True)
     assert [r["a"]["record"] for r in results if isinstance(r, dict)] == ["1", "2", "4"]
@@ -158,7 +153,7 @@ async def test_in_a_merged_call_only_the_guilty_request_fails(launch: Launch, ga
 async def test_an_answer_without_all_ids_is_not_taken_from_the_neighbours(launch: Launch, gate: Gate, kind: str):
     instance, first = await held(launch, gate, kind)
     answers = begin(instance, {"a": "1"}, {"a": "forgotten", "b": "2"}, {"a": "3"})
-    await settle()
+    await instance.heard()
     gate.tell("g")
     one, two, three = await asyncio.gather(*answers, return_exceptions=True)
     assert (one["a"]["record"], three["a"]["record"]) == ("1", "3")
@@ -256,7 +251,7 @@ async def test_while_stream_predictions_are_in_flight_only_further_ones_are_acce
             assert "1 streamPredict" in str(caught.value)
     assert instance.version == before
     second = begin(instance, {"a": "1"})
-    await settle()
+    await instance.heard()
     gate.tell("g")
     await asyncio.gather(first, *second)
     assert instance.state == "ready"
@@ -274,7 +269,7 @@ async def test_brief_stream_predictions_concern_no_watcher(launch: Launch):
 async def test_more_than_the_queue_takes_is_told_to_come_again(launch: Launch, gate: Gate):
     instance, first = await held(launch, gate, "thread", max_queue=3)
     others = begin(instance, {"a": "1"}, {"a": "2"})
-    await settle()
+    await instance.heard()
     with pytest.raises(ServiceBusy, match="3 stream predictions are in flight") as caught:
         await instance.stream({"a": "3"})
     assert caught.value.retry_after
@@ -286,7 +281,7 @@ async def test_more_than_the_queue_takes_is_told_to_come_again(launch: Launch, g
 async def test_a_client_that_has_gone_harms_no_other(launch: Launch, gate: Gate, kind: str):
     instance, first = await held(launch, gate, kind)
     gone, stays = begin(instance, {"a": "1"}, {"a": "2"})
-    await settle()
+    await instance.heard()
     gone.cancel()
     gate.tell("g")
     assert (await stays)["a"]["record"] == "2"

@@ -14,7 +14,7 @@ from mistk_service.errors import Failure
 from mistk_service.events import Event
 from mistk_service.schemas import InitParams
 from mistk_service.status import StatusEvent
-from mistk_service.worker.messages import FromWorker, ToWorker
+from mistk_service.worker.messages import FromWorker, Pause, PauseOvertaken, ToWorker
 from mistk_service.worker.parent import ProcessWorker, ThreadWorker, Worker, WorkerListener
 
 MODELS = Path(__file__).parents[1] / "models"
@@ -35,6 +35,10 @@ def reference(model: str) -> str:
 def make_worker(kind: str, model: str, listener: WorkerListener) -> Worker:
     """Return a worker of the kind ``thread`` or ``process``."""
     return (ThreadWorker if kind == "thread" else ProcessWorker)(model, listener)
+
+
+#: The id of no activity.
+_NOBODY = 0
 
 
 class Gate:
@@ -157,6 +161,26 @@ class Instance:
         else:
             event = controller.begin(operation, *arguments)
         return decode(event)
+
+    async def heard(self) -> None:
+        """Wait until the worker has taken in everything that was begun: its control thread takes one message after another."""
+        await asyncio.sleep(0)  # what was begun is sent
+        heard = asyncio.get_running_loop().create_future()
+        controller = self.controller
+        tell = controller.on_message
+
+        def listen(message: FromWorker) -> None:
+            if message == PauseOvertaken(_NOBODY):
+                heard.set_result(None)
+            tell(message)
+
+        controller.on_message = listen  # type: ignore[method-assign]
+        try:
+            controller._supervisor.send(Pause(_NOBODY))
+            async with asyncio.timeout(PATIENCE):
+                await heard
+        finally:
+            controller.on_message = tell  # type: ignore[method-assign]
 
     async def stream(self, data: dict[str, str], *, details: bool = False) -> Any:
         """Predict for records and return the predictions."""
