@@ -20,7 +20,7 @@ from connexion.validators import AbstractRequestBodyValidator, ParameterValidato
 from jsonschema import Draft4Validator, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["VALIDATORS", "MediaType"]
+__all__ = ["VALIDATORS", "MediaType", "parse_json"]
 
 #: How much of a wrong value is repeated in a message.
 _SHOWN = 80
@@ -36,7 +36,7 @@ _TYPES = {
 }
 
 
-def _parse(body: bytes) -> Any:
+def parse_json(body: bytes | bytearray) -> Any:
     """Return the value of a JSON document, read strictly: what Python's own reader makes something of is refused.
 
     Connexion reads the body a second time for the handler, with that reader, so what passes here must mean the same there.
@@ -123,7 +123,7 @@ class _BodyValidator(AbstractRequestBodyValidator):  # type: ignore[misc]
         if not body.strip():
             raise BadRequestProblem(detail="The request has no body; expected a JSON object.")
         try:
-            return _parse(body)
+            return parse_json(body)
         except (ValueError, RecursionError) as error:
             raise BadRequestProblem(
                 detail=f"The request's body is not JSON that can be read: {_wording(error)}. Expected a JSON object."

@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from mistk_service.errors import Failure, ModelLoadError
 from mistk_service.loader import construct_model, load_model_class
@@ -54,7 +54,13 @@ class _Channel:
 
     def send(self, message: FromWorker) -> None:
         """Send a message; blocks while the service is slow to read."""
-        data = frame(message)
+        self._send(frame(message))
+
+    def send_all(self, messages: Iterable[FromWorker]) -> None:
+        """Send messages in one go."""
+        self._send(b"".join([frame(message) for message in messages]))
+
+    def _send(self, data: bytes) -> None:
         with self._lock:
             try:
                 self._sock.sendall(data)
@@ -94,7 +100,7 @@ def serve_model(sock: socket.socket, reference: str, on_orphaned: Callable[[], N
         on_orphaned: called on the control thread when the service is gone.
     """
     channel = _Channel(sock)
-    runner = Runner(channel.send, channel.wake)
+    runner = Runner(channel.send, channel.wake, channel.send_all)
     threading.Thread(target=_listen, args=(channel, runner, on_orphaned), name="mistk-control", daemon=True).start()
     try:
         model = construct_model(load_model_class(reference), reference)

@@ -54,8 +54,8 @@ class Worker(ABC):
         self.reference = reference
         self._listener = listener
         self._transport: asyncio.Transport | None = None
-        #: What is sent before the channel is connected.
-        self._early: list[bytes] = []
+        #: What is sent at the end of this turn of the event loop, or once the channel is connected.
+        self._outgoing: list[bytes] = []
         self._eof = asyncio.Event()
         self._told_to_end = False
         #: Set where the worker was given up because it no longer listens.
@@ -78,8 +78,7 @@ class Worker(ABC):
         except BaseException:
             self.kill()
             raise
-        self._transport.writelines(self._early)
-        self._early.clear()
+        self._flush()
 
     def send(self, message: ToWorker) -> None:
         """Send a message; never blocks. What is sent to a worker that has ended is lost, as its end is told anyway.
@@ -89,10 +88,15 @@ class Worker(ABC):
         """
         data = frame(message)
         self._told_to_end |= isinstance(message, Exit)
-        if self._transport is None:
-            self._early.append(data)
-        elif not self._transport.is_closing():
-            self._transport.write(data)
+        # Requests come in swarms, and a system call for each would cost more than all else that is done for it here.
+        if not self._outgoing and self._transport is not None:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outgoing.append(data)
+
+    def _flush(self) -> None:
+        data, self._outgoing = self._outgoing, []
+        if data and self._transport is not None and not self._transport.is_closing():
+            self._transport.writelines(data)
 
     @property
     def pid(self) -> int | None:

@@ -9,10 +9,11 @@ While the main thread waits at the gate it takes further tasks (saveModel), so t
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mistk_service.model import AbstractModel, StopActivity
@@ -69,10 +70,22 @@ def supported_hooks(model_class: type[AbstractModel]) -> tuple[str, ...]:
 
 
 class Runner:
-    """See the module. ``send`` delivers a message to the service, from any thread; ``wake`` stirs the control thread."""
+    """See the module.
 
-    def __init__(self, send: Callable[[FromWorker], None], wake: Callable[[], None]) -> None:
+    Args:
+        send: delivers a message to the service, from any thread.
+        wake: stirs the control thread.
+        send_all: delivers several at once; one after the other unless given.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[FromWorker], None],
+        wake: Callable[[], None],
+        send_all: Callable[[Sequence[FromWorker]], None] | None = None,
+    ) -> None:
         self._send = send
+        self._send_all = send_all or functools.partial(_one_by_one, send)
         self.context = WorkerContext(send, self._wait_at_gate, self._set_pause, wake)
         self._model: AbstractModel | None = None
         self._streams: StreamPredictor | None = None
@@ -147,8 +160,7 @@ class Runner:
                     break
                 batch.append(candidate)
                 self._tasks.popleft()
-        for answer in streams.predict(batch):
-            self._send(answer)
+        self._send_all(streams.predict(batch))
 
     def _run_last_hook(self, name: str) -> None:
         try:
@@ -275,6 +287,11 @@ class Runner:
 
     def _update_interrupted(self) -> None:
         self.context.interrupted = self._pause_wanted or self._exit is not None
+
+
+def _one_by_one(send: Callable[[FromWorker], None], messages: Sequence[FromWorker]) -> None:
+    for message in messages:
+        send(message)
 
 
 def _arguments(task: Run) -> tuple[Any, ...]:
