@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
 import socket
 
 from mistk_service.errors import SettingsError
@@ -11,13 +13,18 @@ __all__ = ["bind", "url_of"]
 #: How many connections may wait to be accepted; a thousand watchers may come at once.
 _BACKLOG = 2048
 
+#: How many files the process wants to have open; each connection is one. macOS starts programs with 256, most shells with
+#: 1024, and a server that cannot accept a connection answers nobody. What macOS gives at most is below what Linux gives.
+_FILES = (65536, 10240)
+
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 takes any that is free.
+    """Return a listening socket; port 0 takes any that is free. Makes room for as many connections as the system allows.
 
     Raises:
         SettingsError: the address cannot be had.
     """
+    _allow_many_connections()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The event loop sends without delay on sockets that name their protocol, and only on these. On others an answer, which is
     # written as head and body, would wait up to 40 ms for the client's acknowledgement of the head.
@@ -33,6 +40,18 @@ def bind(host: str, port: int) -> socket.socket:
             setting="port",
         ) from error
     return sock
+
+
+def _allow_many_connections() -> None:
+    """Raise the soft limit on open files, which everybody may raise up to the hard one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for files in _FILES:
+        wanted = files if hard == resource.RLIM_INFINITY else min(files, hard)
+        if soft == resource.RLIM_INFINITY or soft >= wanted:
+            return
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return
 
 
 def url_of(sock: socket.socket) -> str:

@@ -7,6 +7,7 @@ import resource
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,7 +15,7 @@ import psutil
 import pytest
 
 from tests.service.conftest import Start
-from tests.service.harness import API, Service, connect, lines_of, refused, turns, version
+from tests.service.harness import API, OBEDIENT, Service, connect, lines_of, refused, turns, version
 
 #: What makes a status large: a text that update_status takes and that fills the history soon.
 LARGE = {"text": "x" * 240_000}
@@ -268,6 +269,22 @@ def test_a_thousand_idle_watchers_cost_no_thread_and_the_status_is_answered(star
                     assert take_until(read_lines(stream), accepted)[-1]["payload"] == accepted
             assert process.num_threads() == threads
         service.wait_for_metric("mistk_watchers", 0)
+
+
+def test_more_watchers_than_the_shell_allows_files_are_served(tmp_path: Path) -> None:
+    """A soft limit is for those who do not know better; macOS has 256."""
+    with room_for_files(1000):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+        try:
+            service = Service("serve", OBEDIENT, "--port", "0", cwd=tmp_path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        with service, ExitStack() as stack:
+            for _ in range(300):
+                stack.enter_context(raw_watch(service))
+            service.wait_for_metric("mistk_watchers", 300)
+            assert service.status()["state"] == "started"
 
 
 # --- means ------------------------------------------------------------------------------------------------------------
