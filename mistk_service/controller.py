@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
-from mistk_service.errors import Failure, ModelLoadError, WorkerDied
+from mistk_service.errors import Failure, MistkError, ModelLoadError, WorkerDied
 from mistk_service.events import Observer, WorkerStarted
 from mistk_service.instance import Instance
-from mistk_service.paths import require_readable, require_writable_folder
+from mistk_service.paths import on_thread, remove_folders, require_readable, require_writable_folder
 from mistk_service.reports import Activity
 from mistk_service.schemas import InitParams
 from mistk_service.states import OPERATIONS, State
@@ -26,7 +26,7 @@ __all__ = ["Controller"]
 
 logger = logging.getLogger(__name__)
 
-#: The part of the grace period that the worker gets; the rest is for ending watches and connections.
+#: The part of the grace period that the worker gets; the rest is for what the service has to end after it.
 _WORKERS_SHARE = 0.8
 
 
@@ -74,7 +74,7 @@ class Controller:
 
     @property
     def can_take_work(self) -> bool:
-        """Whether a stream prediction would be accepted."""
+        """Whether the model is built and nothing runs but stream predictions."""
         return self._instance.ready
 
     @property
@@ -175,22 +175,30 @@ class Controller:
 
     async def load_data(self, datasets: Mapping[str, Mapping[str, Any]]) -> StatusEvent:
         """Begin to load datasets, given as the wire has them, by ``train``, ``test`` and ``generate``."""
+        self._instance.require("loadData")
         for key, dataset in datasets.items():
             path = dataset.get("dataPath", dataset.get("data_path"))
             if path is not None:
-                await self._check_path("loadData", require_readable, path, f"datasets.{key}.dataPath")
+                await on_thread(require_readable, path, f"datasets.{key}.dataPath")
         return self._begin("loadData", dict(datasets))
 
     async def build_model(self, path: str | None) -> StatusEvent:
         """Begin to build the model, from a checkpoint if a path is given."""
+        self._instance.require("buildModel")
         if path is not None:
-            await self._check_path("buildModel", require_readable, path, "modelPath")
+            await on_thread(require_readable, path, "modelPath")
         return self._begin("buildModel", path)
 
     async def save(self, operation: str, path: str, field: str) -> StatusEvent:
         """Begin saveModel, savePredictions or saveGenerations."""
-        await self._check_path(operation, require_writable_folder, path, field)
-        return self._begin(operation, path)
+        self._instance.require(operation)
+        made = await on_thread(require_writable_folder, path, field)
+        try:
+            return self._begin(operation, path)
+        except MistkError:
+            # Something else was accepted meanwhile. A refusal leaves nothing behind.
+            await on_thread(remove_folders, made)
+            raise
 
     def begin(self, operation: str, *arguments: Any) -> StatusEvent:
         """Begin train, predict, generate or updateStreamProperties."""
@@ -226,11 +234,6 @@ class Controller:
         activity = Activity(next(self._instance.ids), operation)
         self._supervisor.send(Run(activity.id, OPERATIONS[operation].hook, arguments))
         return self._instance.begin(activity, arguments)
-
-    async def _check_path(self, operation: str, check: Callable[[str, str], None], path: str, field: str) -> None:
-        """Look at the file system, on a thread since it may be slow, and only for a call that the state allows."""
-        self._instance.require(operation)
-        await asyncio.to_thread(check, path, field)
 
     # --- what becomes of the worker -------------------------------------------------------------------------------
 

@@ -70,7 +70,7 @@ class Instance:
 
     @property
     def ready(self) -> bool:
-        """Whether a stream prediction would be accepted."""
+        """Whether the model is built and nothing runs but stream predictions."""
         return self._machine.state is State.READY
 
     @property

@@ -6,13 +6,20 @@ business.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import tempfile
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 from mistk_service.errors import InvalidRequest
 
-__all__ = ["require_readable", "require_writable_folder"]
+__all__ = ["on_thread", "remove_folders", "require_readable", "require_writable_folder"]
+
+T = TypeVar("T")
 
 
 #: How much of a path is repeated in a message.
@@ -42,16 +49,20 @@ def require_readable(text: str, field: str) -> None:
         ) from error
 
 
-def require_writable_folder(text: str, field: str) -> None:
+def require_writable_folder(text: str, field: str) -> list[Path]:
     """Make sure that a folder exists, creating it where it does not, and that files can be made in it.
+
+    Returns:
+        The folders that were made, the innermost first, for :func:`remove_folders`.
 
     Raises:
         InvalidRequest: it does not work; the message says what stands in the way.
     """
     if "://" in text:
-        return
+        return []
     path = _path(text, field)
     try:
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
@@ -61,6 +72,44 @@ def require_writable_folder(text: str, field: str) -> None:
             f"can be made. Relative paths start at {Path.cwd()}.",
             field=field,
         ) from error
+    return missing
+
+
+def remove_folders(folders: list[Path]) -> None:
+    """Remove folders that were made for nothing, unless something has been put there since."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
+async def on_thread(work: Callable[..., T], *arguments: Any) -> T:
+    """Do something with the file system on a thread of its own.
+
+    A file system may be slow, or never answer: that must hold neither the event loop nor, as asyncio's own threads would, the
+    end of the process.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if future.cancelled():
+            return
+        if error is None:
+            future.set_result(result)  # type: ignore[arg-type]
+        else:
+            future.set_exception(error)
+
+    def run() -> None:
+        result, failed = None, None
+        try:
+            result = work(*arguments)
+        except Exception as error:  # noqa: BLE001 - it is raised where the future is awaited
+            failed = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, result, failed)
+
+    threading.Thread(target=run, name="mistk-paths", daemon=True).start()
+    return await future
 
 
 def _path(text: str, field: str) -> Path:

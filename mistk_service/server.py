@@ -26,8 +26,8 @@ __all__ = ["serve"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that requests and watches get to end once the instance is terminated.
-_CLOSING = 2
+#: The part of the grace period that requests and watches get to end once the instance is terminated.
+_CLOSING_SHARE = 0.1
 
 
 class _Server(uvicorn.Server):
@@ -63,7 +63,8 @@ async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[
             create_app(controller, settings, metrics, __version__),
             log_level="warning",
             access_log=False,
-            timeout_graceful_shutdown=_CLOSING,
+            timeout_graceful_shutdown=settings.grace * _CLOSING_SHARE,  # type: ignore[arg-type]  # asyncio takes fractions
+            ws="none",
             server_header=False,
         )
     )
@@ -100,6 +101,8 @@ def _on_signals(controller: Controller, server: uvicorn.Server) -> None:
         if controller.terminating:
             logger.warning("%s again: the service ends at once.", number.name)
             controller.kill()
+            # Uvicorn would show the traceback of its own task that is cancelled over it, which is nobody's fault.
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
             server.should_exit = server.force_exit = True
             return
         logger.info("%s: shutting down.", number.name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -90,7 +90,9 @@ class StatusLog:
         self._created = _now()
         self._changed = asyncio.Event()
         self._pending: asyncio.TimerHandle | None = None
+        #: Whether something has changed since the last event, and what is true then, once it has been asked for.
         self._stale = False
+        self._unpublished: StatusEvent | None = None
         self._last_snapshot: Snapshot | None = None
         self.watchers = 0
         self._publish()
@@ -99,23 +101,30 @@ class StatusLog:
 
     def publish(self) -> StatusEvent:
         """Publish what is true now, at once. A change of state goes this way, so none is ever dropped."""
-        self._stale = True
-        return self.latest()
+        if self._pending is not None:
+            self._pending.cancel()
+            self._pending = None
+        self._publish()
+        return self._history[-1]
 
     def touch(self) -> None:
         """Note that the status has changed; it is published soon, together with what else changes until then."""
-        self._stale = True
+        self._stale, self._unpublished = True, None
         if self._pending is None:
             self._pending = asyncio.get_running_loop().call_later(self._conflation, self._publish_pending)
 
     def latest(self) -> StatusEvent:
-        """Return the latest status; one that has changed since it was published is published now."""
-        if self._stale:
-            if self._pending is not None:
-                self._pending.cancel()
-                self._pending = None
-            self._publish()
-        return self._history[-1]
+        """Return what is true now.
+
+        A change that waits to be published is shown under the version before it: whoever watches from there on gets it, and
+        asking often makes no versions.
+        """
+        if not self._stale:
+            return self._history[-1]
+        if self._unpublished is None:
+            snapshot, last = self._snapshot(), self._history[-1]
+            self._unpublished = replace(last, state=snapshot.state, status=self._encode(snapshot, last.version))
+        return self._unpublished
 
     def _publish_pending(self) -> None:
         self._pending = None
@@ -124,7 +133,7 @@ class StatusLog:
 
     def _publish(self) -> None:
         """Publish, unless what had changed has changed back: a brief stream prediction concerns no watcher."""
-        self._stale = False
+        self._stale, self._unpublished = False, None
         snapshot = self._snapshot()
         if snapshot == self._last_snapshot:
             return

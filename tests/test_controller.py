@@ -502,3 +502,19 @@ async def test_a_model_in_the_style_of_mistks_documentation_lives_its_life(launc
     assert await instance.stream({"x": "MQ=="}) == {"x": "low"}
     await instance.call("shutdown")
     await instance.until("terminated")
+
+
+async def test_of_two_savings_at_once_the_one_refused_leaves_no_folder_behind(
+    launch: Launch, gate: Gate, tmp_path: Path, kind: str
+):
+    instance = await launch("steered:Steered", kind)
+    await instance.run("initialize", {"gate": str(gate.path)})
+    gate.tell("d")
+    await instance.run("buildModel")
+    answers = await asyncio.gather(
+        *(instance.call("saveModel", str(tmp_path / name)) for name in ("one", "other")), return_exceptions=True
+    )
+    (refused,) = [index for index, answer in enumerate(answers) if isinstance(answer, OperationRefused)]
+    assert (tmp_path / ("one", "other")[1 - refused]).is_dir()
+    assert not (tmp_path / ("one", "other")[refused]).exists()
+    gate.tell("d")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from mistk_service.errors import InvalidRequest
-from mistk_service.paths import require_readable, require_writable_folder
+from mistk_service.paths import on_thread, remove_folders, require_readable, require_writable_folder
 
 
 def test_a_file_and_a_folder_are_readable(tmp_path: Path):
@@ -82,3 +85,35 @@ def test_what_one_may_not_write_or_read_is_refused(tmp_path: Path):
 def test_a_place_where_nobody_may_write_is_refused():
     with pytest.raises(InvalidRequest, match="cannot be written"):
         require_writable_folder("/proc/nothing/here", "modelPath")
+
+
+def test_folders_made_for_nothing_can_be_removed_and_no_others(tmp_path: Path):
+    (tmp_path / "there").mkdir()
+    made = require_writable_folder(str(tmp_path / "there" / "a" / "b"), "modelPath")
+    remove_folders(made)
+    assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
+
+
+def test_a_folder_that_has_been_put_to_use_stays(tmp_path: Path):
+    made = require_writable_folder(str(tmp_path / "a" / "b"), "modelPath")
+    (tmp_path / "a" / "file").touch()
+    remove_folders(made)
+    assert [path.name for path in tmp_path.rglob("*")] == ["a", "file"]
+
+
+def test_what_goes_wrong_on_the_thread_is_raised_where_it_is_awaited(tmp_path: Path):
+    with pytest.raises(InvalidRequest, match="No such file or directory"):
+        asyncio.run(on_thread(require_readable, str(tmp_path / "nowhere"), "dataPath"))
+
+
+def test_a_file_system_that_never_answers_does_not_hold_the_end_of_the_process():
+    hanging = (
+        "import asyncio, threading\n"
+        "from mistk_service.paths import on_thread\n"
+        "async def main():\n"
+        "    task = asyncio.create_task(on_thread(threading.Event().wait))\n"
+        "    await asyncio.sleep(0)\n"
+        "    task.cancel()\n"
+        "asyncio.run(main())\n"
+    )
+    subprocess.run([sys.executable, "-c", hanging], check=True, timeout=30)

@@ -109,6 +109,26 @@ async def test_what_was_touched_is_seen_at_once_by_who_asks():
     assert json.loads(log.latest().status)["payload"] == {"n": 1}
 
 
+async def test_to_ask_often_makes_no_versions():
+    source = Source()
+    log = log_of(source)
+    for n in range(100):
+        source.payload = {"n": n}
+        log.touch()
+        seen = log.latest()
+        assert (seen.version, json.loads(seen.status)["payload"]) == (1, {"n": n})
+
+
+async def test_a_watch_from_what_was_seen_unpublished_gets_it_published():
+    source = Source()
+    log = log_of(source, conflation=0.01)
+    source.payload = {"n": 1}
+    log.touch()
+    seen = log.latest()
+    ((event, _),) = await take(log.watch(seen.version), 1)
+    assert json.loads(event.status)["payload"] == {"n": 1}
+
+
 async def test_no_change_of_state_is_dropped_however_fast_they_come():
     source = Source()
     log = log_of(source)

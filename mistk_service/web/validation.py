@@ -203,7 +203,9 @@ def _short(text: str) -> str:
 
 
 class MediaType:
-    """ASGI middleware: writes the media type of a body in small letters, as Connexion looks for it.
+    """ASGI middleware: tells the media type of a body as Connexion looks for it, in small letters.
+
+    A body whose type the client has not told is taken for JSON, the one type that there is.
 
     Args:
         app: what gets the request.
@@ -215,7 +217,10 @@ class MediaType:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
         if scope["type"] == "http":
-            scope = {**scope, "headers": [_small(name, value) for name, value in scope["headers"]]}
+            headers = [_small(name, value) for name, value in scope["headers"]]
+            if not any(name == b"content-type" for name, _ in headers):
+                headers.append((b"content-type", b"application/json"))
+            scope = {**scope, "headers": headers}
         await self._app(scope, receive, send)
 
 

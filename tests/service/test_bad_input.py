@@ -242,6 +242,13 @@ def test_json_is_recognised_however_it_is_announced(ready: Service, content_type
     accepted(ready.api.post("/streamPredict", content=body, headers={"content-type": content_type}))
 
 
+def test_a_body_whose_type_nobody_told_is_taken_for_json(unchanged: Service) -> None:
+    body = json.dumps({"a": RECORD}).encode()
+    request = f"POST {API}/streamPredict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    status, _, answer = raw(unchanged.port, request.encode(), body)
+    assert (status, json.loads(answer)) == (200, {"a": {"echo": "record", "details": False}})
+
+
 def test_an_operation_without_a_body_takes_whatever_a_client_sends_along(ready: Service) -> None:
     for content, content_type in ((b"", "text/plain"), (b"{", "application/json"), (b"\xff", "image/png")):
         response = ready.api.post("/train", content=content, headers={"content-type": content_type})
@@ -389,6 +396,15 @@ def test_a_body_in_chunks_within_the_limit_is_taken(unchanged: Service) -> None:
         sock.sendall(chunks + chunk(b""))
         status, _, answer = read_answer(sock)
     assert (status, json.loads(answer)) == (200, {"a": {"echo": "record", "details": False}})
+
+
+def test_a_client_that_waits_for_leave_to_send_its_body_gets_it(unchanged: Service) -> None:
+    body = json.dumps({"a": RECORD}).encode()
+    with connect(unchanged.port) as sock:
+        sock.sendall(head("streamPredict", f"Content-Length: {len(body)}", "Expect: 100-continue"))
+        assert read_answer(sock)[0] == 100
+        sock.sendall(body)
+        assert read_answer(sock)[0] == 200
 
 
 @pytest.mark.parametrize("size", [MAX_BODY - 1, MAX_BODY, MAX_BODY + 1])

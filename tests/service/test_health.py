@@ -60,8 +60,8 @@ def test_stream_predictions_in_flight_leave_the_service_ready(service: Service) 
     worker.suspend()
     try:
         with connect(service.port) as sock:
-            head = f"POST {API}/streamPredict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 13\r\n"
-            sock.sendall(head.encode() + b'\r\n{"a": "YQ=="}')
+            head = f"POST {API}/streamPredict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            sock.sendall(head.encode() + b'Content-Length: 13\r\n\r\n{"a": "YQ=="}')
             service.wait_for_metric("mistk_stream_queue", 1)
             assert_health(service, "predicting", ready=True)
             worker.resume()

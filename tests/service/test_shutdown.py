@@ -80,8 +80,10 @@ def test_a_second_signal_ends_the_service_without_waiting(start: Start) -> None:
         service.signal(signal.SIGINT)
         assert next(events)["payload"]["state"] == "terminating"
         service.signal(signal.SIGINT)
-        service.wait_exit()
+        assert service.wait_exit() == 0
     assert gone(worker)
+    assert "SIGINT again" in service.output()
+    assert "Traceback" not in service.output()
 
 
 def test_a_reset_kills_what_does_not_end_and_says_so(start: Start) -> None:
@@ -144,7 +146,8 @@ def test_stream_predictions_in_flight_are_answered_when_the_service_is_told_to_e
     worker.suspend()  # so that the answer never comes
     body = b'{"a": "YQ=="}'
     head = (
-        f"POST {API}/streamPredict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        f"POST {API}/streamPredict HTTP/1.1\r\nHost: localhost\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}"
     )
     with connect(service.port) as sock:
         sock.sendall(head.encode() + b"\r\n\r\n" + body)
