@@ -473,6 +473,20 @@ async def test_a_flood_of_statuses_becomes_a_few_versions_and_the_last_one_is_ri
         assert ended["payload"]["count"] == 19_999
 
 
+# --- what models need --------------------------------------------------------------------------------------------------
+
+
+async def test_a_model_can_compute_in_processes_of_its_own(launch: Launch):
+    instance = await (await launch("parallel:Parallel", "process")).ready()
+    payload = (await instance.run("train"))["payload"]
+    assert payload["lastActivity"]["outcome"] == "completed", payload
+    results = {way: payload[way] for way in ("fork", "spawn", "forkserver", "threads") if way in payload}
+    assert {"spawn", "threads"} <= results.keys()
+    assert all(result == [0, 1, 4, 9] for result in results.values())
+    await instance.call("shutdown")
+    assert "notice" not in (await instance.until("terminated"))["payload"]
+
+
 # --- MISTK's own style -------------------------------------------------------------------------------------------------
 
 

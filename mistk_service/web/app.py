@@ -23,10 +23,12 @@ from mistk_service.errors import MistkError
 from mistk_service.resources import contract_path
 from mistk_service.settings import Settings
 from mistk_service.web.compiled import CompiledOperations
+from mistk_service.web.edge import Edge
 from mistk_service.web.handlers import Handlers
 from mistk_service.web.health import figures, liveness, readiness
 from mistk_service.web.limits import BodyLimit
 from mistk_service.web.metrics import ServiceMetrics
+from mistk_service.web.origin import SameOrigin
 from mistk_service.web.problems import answer_error, service_error
 from mistk_service.web.validation import VALIDATORS, MediaType
 
@@ -50,7 +52,7 @@ def create_app(controller: Controller, settings: Settings, metrics: ServiceMetri
     """
     contract = _load_contract()
     operations = {f"{BASE_PATH}{path}": path[1:] for path in contract["paths"]}
-    api = metrics.count(_create_api(controller, settings, contract["info"]["version"]), operations)
+    api = _create_api(controller, settings, contract["info"]["version"])
     metrics.watch(lambda: controller.state, lambda: controller.in_flight, lambda: controller.log.watchers)
     dashboard = create_dashboard(DashboardInfo(model=settings.model, api_base=BASE_PATH, version=version))
     # As it is written: Connexion would serve it with every reference resolved, nine times the size and without the
@@ -63,7 +65,8 @@ def create_app(controller: Controller, settings: Settings, metrics: ServiceMetri
         f"{BASE_PATH}/swagger.json": lambda: Response(published, media_type="application/json"),
     }
     page = WSGIMiddleware(dashboard.wsgi_app, workers=_PAGE_THREADS)  # type: ignore[arg-type]
-    return BodyLimit(_Paths(api, pages, page), settings.max_body)
+    limited = BodyLimit(_Paths(api, pages, page), settings.max_body)
+    return metrics.count(Edge(SameOrigin(limited, settings.host)), BASE_PATH, operations)
 
 
 class _Paths:

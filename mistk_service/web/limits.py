@@ -14,6 +14,9 @@ __all__ = ["BodyLimit"]
 #: How much of a body that was refused is still taken, and for how long.
 _DRAIN_BYTES, _DRAIN_SECONDS = 256 * 1024 * 1024, 2.0
 
+#: The headers that say how long a body is.
+_FRAMING = (b"content-length", b"transfer-encoding")
+
 
 class BodyLimit:
     """ASGI middleware: answers 413 to a body over the limit, by its announced length or else as soon as it has passed it.
@@ -33,7 +36,8 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        if b"transfer-encoding" in headers and b"content-length" not in headers:
+        if b"transfer-encoding" in headers:
+            # Whatever length is announced beside it: chunks go on until they end, and servers go by them (RFC 9112, 6.3).
             await self._gather(scope, receive, send)
         elif int(headers.get(b"content-length", 0)) > self._limit:
             await self._refuse(scope, receive, send)
@@ -66,7 +70,8 @@ class BodyLimit:
             message, whole = whole, None
             return message
 
-        headers = [*scope["headers"], (b"content-length", str(len(body)).encode())]
+        headers = [(name, value) for name, value in scope["headers"] if name not in _FRAMING]
+        headers.append((b"content-length", str(len(body)).encode()))
         await self._app({**scope, "headers": headers}, replay, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, *, sending: bool | None = None) -> None:

@@ -26,7 +26,7 @@ _OUTCOMES = {True: "completed", False: "failed"}
 class ServiceMetrics:
     """The figures of one service, in a registry of their own.
 
-    :meth:`observe` is an observer of the controller, :meth:`count` the middleware around the API.
+    :meth:`observe` is an observer of the controller, :meth:`count` the middleware around the application.
     """
 
     def __init__(self) -> None:
@@ -77,11 +77,12 @@ class ServiceMetrics:
         """Return everything in Prometheus' text format."""
         return generate_latest(self.registry)
 
-    def count(self, app: ASGIApp, operations: dict[str, str]) -> ASGIApp:
-        """Return ``app`` with its requests counted.
+    def count(self, app: ASGIApp, base: str, operations: dict[str, str]) -> ASGIApp:
+        """Return ``app`` with its requests to the API counted.
 
         Args:
-            app: the API.
+            app: the whole application, so that what it refuses at its door counts too.
+            base: the path of the API; probes, scrapes and the page for people are below other paths, and do not count.
             operations: path → operation; every other path counts as ``other``, lest anybody fill the memory with paths.
         """
         labels = {name: self._latency.labels(name) for name in {*operations.values(), "other"}}
@@ -89,7 +90,10 @@ class ServiceMetrics:
         counters: dict[tuple[str, int], Counter] = {}
 
         async def counted(scope: Scope, receive: Receive, send: Send) -> None:
-            operation = operations.get(scope.get("path", ""), "other")
+            if scope["type"] != "http" or not f"{scope['path']}/".startswith(f"{base}/"):
+                await app(scope, receive, send)
+                return
+            operation = operations.get(scope["path"], "other")
             began = time.perf_counter()
 
             async def noting_send(message: Message) -> None:

@@ -160,6 +160,23 @@ def test_stream_predictions_in_flight_are_answered_when_the_service_is_told_to_e
     assert gone(worker)
 
 
+def test_a_request_whose_body_never_ends_is_answered_when_the_service_ends(start: Start) -> None:
+    service = start("--grace", "1")
+    with connect(service.port) as sock:
+        sock.sendall(
+            f"POST {API}/initialize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            "Content-Length: 100\r\nExpect: 100-continue\r\n\r\n".encode()
+        )
+        # The service asks for the body, so it has begun with the request.
+        assert read_answer(sock)[0] == 100
+        service.signal(signal.SIGTERM)
+        code, headers, answer = read_answer(sock)
+    assert code == 503
+    assert "shutting down" in service_error(answer, 503, headers["content-type"])["message"]
+    assert service.wait_exit() == 0
+    assert "Traceback" not in service.output()
+
+
 @pytest.mark.parametrize("operation", ["fork_and_stay", "steps_for_ever"])
 def test_a_killed_service_leaves_no_process_behind(start: Start, operation: str) -> None:
     service = start()

@@ -1,0 +1,103 @@
+"""What a browser sends for a page of another site changes nothing; what anybody else sends is not looked at."""
+
+from __future__ import annotations
+
+import pytest
+from starlette.responses import JSONResponse
+
+from mistk_service.web.origin import SameOrigin
+from tests.web.harness import API, application, client
+
+pytestmark = pytest.mark.anyio
+
+URL = "http://localhost:8080"
+ELSEWHERE = "https://evil.example"
+
+
+async def ask(method: str, *, url: str = URL, bound: str = "127.0.0.1", **headers: str) -> tuple[int, str]:
+    """Return status and text of an answer; the headers' names are written with underscores."""
+    async with client(SameOrigin(JSONResponse("done"), bound), url) as http:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        answer = await http.request(method, "/", headers=named)
+        if answer.status_code == 403:
+            assert answer.json()["code"] == 403
+        return answer.status_code, answer.text
+
+
+@pytest.mark.parametrize("path", [f"{API}/pause", f"{API}/nothing", f"{API}/ui/", "/", "/healthz", "/anywhere/else"])
+async def test_the_whole_application_is_protected(path: str) -> None:
+    async with client(application(), URL) as http:
+        assert (await http.post(path, headers={"Origin": ELSEWHERE})).status_code == 403
+        assert (await http.get(path, headers={"Host": "evil.example"})).status_code == 403
+        assert (await http.post(path)).status_code != 403
+
+
+FOREIGN = {
+    "another site": {"Sec_Fetch_Site": "cross-site", "Origin": ELSEWHERE},
+    "another site without an origin": {"Sec_Fetch_Site": "cross-site"},
+    "another site, an old browser": {"Origin": ELSEWHERE},
+    "another port": {"Sec_Fetch_Site": "same-site", "Origin": "http://localhost:3000"},
+    "another port, an old browser": {"Origin": "http://localhost:3000"},
+    "a file or a sandbox": {"Origin": "null"},
+}
+
+
+@pytest.mark.parametrize("headers", FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS"])
+async def test_a_foreign_page_can_change_nothing(method: str, headers: dict[str, str]) -> None:
+    status, text = await ask(method, **headers)
+    assert status == 403
+    assert "another site" in text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Origin": URL},
+        {"Origin": URL, "Sec_Fetch_Site": "same-origin"},
+        {"Origin": "HTTP://LOCALHOST:8080"},
+        {"Sec_Fetch_Site": "none"},
+        # A proxy that passes on a Host of its own; the browser knows better.
+        {"Origin": "https://models.example", "Sec_Fetch_Site": "same-origin"},
+    ],
+    ids=str,
+)
+async def test_programs_and_the_services_own_pages_are_served(headers: dict[str, str]) -> None:
+    assert await ask("POST", **headers) == (200, '"done"')
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_link_from_a_foreign_page_may_be_followed(method: str) -> None:
+    assert (await ask(method, Sec_Fetch_Site="cross-site", Origin=ELSEWHERE))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "url", ["http://evil.example:8080", "http://127.0.0.1.evil.example", "http://192.168.1.5:8080"]
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_on_loopback_a_foreign_name_is_refused_even_for_reading(url: str, method: str) -> None:
+    status, text = await ask(method, url=url)
+    assert status == 403
+    assert url.split("/")[2] in text
+    assert "localhost" in text
+
+
+@pytest.mark.parametrize("bound", ["127.0.0.1", "localhost", "::1", "127.0.0.2"])
+@pytest.mark.parametrize("name", ["localhost:8080", "LOCALHOST", "127.0.0.1:9", "127.0.0.1", "[::1]:8080", "[::1]"])
+async def test_on_loopback_its_own_names_are_served_on_any_port(bound: str, name: str) -> None:
+    assert (await ask("GET", bound=bound, Host=name))[0] == 200
+
+
+async def test_the_address_that_it_is_bound_to_is_one_of_its_names() -> None:
+    assert (await ask("GET", bound="127.0.0.2", url="http://127.0.0.2:8080"))[0] == 200
+    assert (await ask("GET", bound="127.0.0.1", url="http://127.0.0.2:8080"))[0] == 403
+
+
+@pytest.mark.parametrize("bound", ["0.0.0.0", "::", "192.168.1.5", "model-container"])
+async def test_elsewhere_every_name_is_served_and_a_foreign_page_is_not(bound: str) -> None:
+    url = "http://models.example:9000"
+    assert (await ask("GET", bound=bound, url=url))[0] == 200
+    assert (await ask("POST", bound=bound, url=url))[0] == 200
+    assert (await ask("POST", bound=bound, url=url, Origin=url))[0] == 200
+    assert (await ask("POST", bound=bound, url=url, Origin=ELSEWHERE))[0] == 403
