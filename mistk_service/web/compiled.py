@@ -122,7 +122,9 @@ class _Operation:
             del body  # it may be large, and the handler takes its time
 
         async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
-            response = await self._handler(**arguments)
+            answer = self._handler(**arguments)
+            arguments.clear()  # they are the handler's now, to let go of when it wants
+            response = await answer
             await response(scope, receive, send)
 
         await ContextOperation(endpoint, operation=self._operation)(scope, receive, send)

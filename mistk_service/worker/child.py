@@ -60,7 +60,7 @@ class _Channel:
         """Send messages in one go."""
         self._send(b"".join([frame(message) for message in messages]))
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytes | bytearray) -> None:
         with self._lock:
             try:
                 self._sock.sendall(data)

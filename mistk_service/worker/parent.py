@@ -55,7 +55,7 @@ class Worker(ABC):
         self._listener = listener
         self._transport: asyncio.Transport | None = None
         #: What is sent at the end of this turn of the event loop, or once the channel is connected.
-        self._outgoing: list[bytes] = []
+        self._outgoing: list[bytearray] = []
         self._eof = asyncio.Event()
         self._told_to_end = False
         #: Set where the worker was given up because it no longer listens.
