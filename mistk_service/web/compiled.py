@@ -40,14 +40,6 @@ _JSON = b"application/json"
 #: What a query that needs no decoding is made of.
 _PLAIN_QUERY = re.compile(rb"\w+=[\w./~-]+(?:&\w+=[\w./~-]+)*")
 
-#: How the text of a query parameter becomes a value, by its type, where there is one way to read it.
-_READERS: dict[str, Callable[[str], Any]] = {
-    "string": str,
-    "integer": lambda text: _integer(text),
-    "boolean": lambda text: _BOOLEANS[text],
-}
-_BOOLEANS = {"true": True, "false": False}
-
 
 class CompiledOperations(SpecMiddleware):  # type: ignore[misc]
     """See the module. To be added before Connexion's Swagger UI, so that errors of handlers are answered as ever.
@@ -155,12 +147,12 @@ class _Query:
             return None
         try:
             return self._defaults | {self._names[name]: self._readers[name](text) for name, text in pairs}
-        except (KeyError, *_NOT_RECOGNISED):
+        except ValueError:
             return None
 
 
 def _parameter_reader(parameter: Mapping[str, Any]) -> Callable[[str], Any]:
-    """Return what makes the value of a query parameter of its text, or raises ValueError or KeyError."""
+    """Return what makes the value of a query parameter of its text, or raises ValueError."""
     schema = {key: value for key, value in parameter.items() if key != "required"}
     is_valid = Draft4Validator(schema).is_valid
     convert = _READERS.get(parameter.get("type", ""))
@@ -177,6 +169,16 @@ def _integer(text: str) -> int:
     if not text.isdigit() or len(text) > 18:
         raise ValueError
     return int(text)
+
+
+def _boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError
+    return text == "true"
+
+
+#: How the text of a query parameter becomes a value, by its type, where there is one way to read it.
+_READERS: dict[str, Callable[[str], Any]] = {"string": str, "integer": _integer, "boolean": _boolean}
 
 
 def _body_reader(schema: Mapping[str, Any]) -> Callable[[bytes | bytearray], Any]:
