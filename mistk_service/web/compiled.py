@@ -1,13 +1,13 @@
 """Connexion's operations, compiled once: a request that is plainly right goes straight to its handler.
 
-For every request Connexion walks two routers and five middlewares and builds its validators, its URI parsers and its decorators
-anew; for a small request that is most of the time, and none of it depends on the request. This middleware stands in front of
-them. It gets the contract in the way that Connexion gives it to its own middlewares, and makes of each operation, whichever it
-is, what can be made at the start: the handler, the defaults, the parameters and the schema of the body.
+For every request Connexion walks two routers and five middlewares and builds its validators, its URI parsers and its
+decorators anew; for a small request that is most of the time, and none of it depends on the request. This middleware stands
+in front of them. It gets the contract in the way that Connexion gives it to its own middlewares, and makes of each operation,
+whichever it is, what can be made at the start: the handler, the defaults, the parameters and the schema of the body.
 
-It only ever accepts. Whatever it does not know to be right goes on to Connexion, the body included, which decides and explains:
-another path or method, another media type, a query or a body that it does not recognise. So the contract has one judge, and a
-test holds that whatever is accepted here, Connexion accepts with the same arguments.
+It only ever accepts. Whatever it does not know to be right goes on to Connexion, the body included, which decides and
+explains: another path or method, another media type, a query or a body that it does not recognise. So the contract has one
+judge, and a test holds that whatever is accepted here, Connexion accepts with the same arguments.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from jsonschema import Draft4Validator
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mistk_service.web.validation import parse_json
+from mistk_service.web.validation import body_validator, parse_json
 
 __all__ = ["CompiledOperations"]
 
@@ -183,7 +183,7 @@ _READERS: dict[str, Callable[[str], Any]] = {"string": str, "integer": _integer,
 
 def _body_reader(schema: Mapping[str, Any]) -> Callable[[bytes | bytearray], Any]:
     """Return what makes a value of a body that the schema accepts, and raises ValueError or RecursionError otherwise."""
-    is_valid = Draft4Validator(schema).is_valid
+    is_valid = body_validator(schema).is_valid
 
     def read(body: bytes | bytearray) -> Any:
         value = parse_json(body)

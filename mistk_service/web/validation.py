@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from connexion.exceptions import BadRequestProblem, ProblemException
@@ -20,7 +20,7 @@ from connexion.validators import AbstractRequestBodyValidator, ParameterValidato
 from jsonschema import Draft4Validator, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["VALIDATORS", "MediaType", "parse_json"]
+__all__ = ["VALIDATORS", "MediaType", "body_validator", "parse_json"]
 
 #: How much of a wrong value is repeated in a message.
 _SHOWN = 80
@@ -115,6 +115,11 @@ def _wording(error: Exception) -> str:
     return str(error)
 
 
+def body_validator(schema: Mapping[str, Any]) -> Any:
+    """Return what holds a body to a schema of the contract."""
+    return Draft4RequestValidator(schema, format_checker=Draft4Validator.FORMAT_CHECKER)
+
+
 class _BodyValidator(AbstractRequestBodyValidator):  # type: ignore[misc]
     """Parses a JSON body and holds it to its schema."""
 
@@ -130,9 +135,8 @@ class _BodyValidator(AbstractRequestBodyValidator):  # type: ignore[misc]
             ) from error
 
     def _validate(self, body: Any) -> None:
-        validator = Draft4RequestValidator(self._schema, format_checker=Draft4Validator.FORMAT_CHECKER)
         try:
-            validator.validate(body)
+            body_validator(self._schema).validate(body)
         except ValidationError as error:
             where = _place(error)
             detail = f"{where or 'The request body'}: {_explain(error)}"
