@@ -16,6 +16,7 @@ import click
 
 from mistk_service import __version__
 from mistk_service.errors import MistkError, ModelLoadError, WorkerDied
+from mistk_service.tracking.cli import tracking
 
 __all__ = ["main"]
 
@@ -33,6 +34,9 @@ def main() -> None:
         Path.cwd()
     except FileNotFoundError:
         raise click.ClickException("The current folder no longer exists; change to one that does.") from None
+
+
+main.add_command(tracking)
 
 
 @main.command()
@@ -55,6 +59,13 @@ def main() -> None:
               envvar="MISTK_LOG_LEVEL", show_envvar=True, show_default=True, help="How much to log.")  # fmt: skip
 @click.option("--stdin-lifeline", is_flag=True, envvar="MISTK_STDIN_LIFELINE", show_envvar=True,
               help="Shut down when standard input, a pipe, ends: for programs that start a container.")  # fmt: skip
+@click.option("--tracking/--no-tracking", default=True, envvar="MISTK_TRACKING", show_envvar=True, show_default=True,
+              help="Serve a tracking store with MLflow's REST API on the same port.")  # fmt: skip
+@click.option("--tracking-uri", envvar=["MISTK_TRACKING_URI", "MLFLOW_TRACKING_URI"], show_envvar=True,
+              help="Its URI: sqlite:///FILE or postgresql://HOST/DATABASE; unless given, a file in the state "
+              "directory.")  # fmt: skip
+@click.option("--state-dir", default="mistk-state", envvar="MISTK_STATE_DIR", show_envvar=True, show_default=True,
+              help="Folder for what outlives the process: tracking store and artifacts.")  # fmt: skip
 def serve(model: tuple[str, ...], **options: Any) -> None:
     """Serve MODEL: 'package.module:Class', 'path/to/file.py:Class' or 'package.module Class'.
 

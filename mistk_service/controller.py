@@ -94,7 +94,11 @@ class Controller:
     # --- life -----------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Start the first worker."""
+        """Start the first worker.
+
+        Raises:
+            WorkerDied: it could not be started.
+        """
         await self._start_worker()
 
     async def wait_loaded(self) -> None:
@@ -132,9 +136,6 @@ class Controller:
         try:
             await self._start_worker()
             await self.wait_loaded()
-        except OSError as error:
-            message = f"A fresh worker could not be started: {error}"
-            self._instance.fail(None, Failure("WorkerDied", message))
         except (ModelLoadError, WorkerDied):
             pass  # the state is failed already, and says why
         else:

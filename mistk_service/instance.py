@@ -56,7 +56,7 @@ class Instance:
         self._nested: Activity | None = None
         #: Where the activity began.
         self._origin = State.STARTED
-        self.streams = Streams(self.ids, max_queue, self.emit)
+        self.streams = Streams(self.ids, max_queue, self.emit, self._streams_unsupported)
         self.log = StatusLog(name, str(uuid.uuid4()), self._snapshot)
 
     # --- what is true now -----------------------------------------------------------------------------------------
@@ -159,15 +159,9 @@ class Instance:
         row = OPERATIONS[operation]
         if self._is_possible(row):
             return
-        possible = self.possible()
-        can = f"Possible now: {', '.join(possible) or 'nothing'}."
+        facts = self._facts(operation)
+        can = f"Possible now: {', '.join(facts['possible']) or 'nothing'}."
         activity = self._nested or self.activity
-        facts: dict[str, Any] = {
-            "operation": operation,
-            "state": self.state,
-            "activity": activity.operation if activity else None,
-            "possible": possible,
-        }
         if not self._supports(row):
             raise OperationUnsupported(
                 f"The model {self.log.name} does not implement {operation}: its class has no {row.hook}. The state is "
@@ -178,6 +172,20 @@ class Instance:
         if activity is None and self.streams:
             runs = f"{len(self.streams)} streamPredict are in flight"
         raise OperationRefused(f"{operation} is not possible in the state {self.state}: {runs}. {can}", **facts)
+
+    def _facts(self, operation: str) -> dict[str, Any]:
+        """Return what every refusal of an operation tells."""
+        activity = self._nested or self.activity
+        return {
+            "operation": operation,
+            "state": self.state,
+            "activity": activity.operation if activity else None,
+            "possible": self.possible(),
+        }
+
+    def _streams_unsupported(self, reason: str) -> OperationUnsupported:
+        message = "The model does not support streamPredict" + (f": {reason}" if reason else ".")
+        return OperationUnsupported(message, **self._facts("streamPredict"))
 
     # --- what the worker says -------------------------------------------------------------------------------------
 
@@ -260,16 +268,17 @@ class Instance:
     def _on_pause_overtaken(self, _: m.PauseOvertaken) -> None:
         """Do nothing: the end of the activity, which is on its way, tells the same."""
 
-    def _on_pause_unsupported(self, _: m.PauseUnsupported) -> None:
-        if self._machine.state is State.PAUSING and self.activity:
+    def _on_pause_unsupported(self, message: m.PauseUnsupported) -> None:
+        if self._machine.state is State.PAUSING and self.activity and self.activity.id == message.id:
             self._reports.notice = f"The model does not support pausing; {self.activity.operation} goes on."
             self._machine.move(f"cannot_pause_{self.activity.operation}")
             self.log.publish()
 
-    def _on_resume_unsupported(self, _: m.ResumeUnsupported) -> None:
-        if self.activity and self._machine.state is OPERATIONS[self.activity.operation].running:
-            self._reports.notice = f"The model does not support resuming; {self.activity.operation} stays paused."
-            self._machine.move(f"cannot_resume_{self.activity.operation}")
+    def _on_resume_unsupported(self, message: m.ResumeUnsupported) -> None:
+        activity = self.activity
+        if activity and activity.id == message.id and self._machine.state is OPERATIONS[activity.operation].running:
+            self._reports.notice = f"The model does not support resuming; {activity.operation} stays paused."
+            self._machine.move(f"cannot_resume_{activity.operation}")
             self.log.publish()
 
     def _on_pause_or_resume_failed(self, message: m.PauseFailed | m.ResumeFailed) -> None:

@@ -54,10 +54,16 @@ def load_model_class(reference: str) -> type[AbstractModel]:
     module_name, class_name = split_reference(reference)
     search_path = Path.cwd()
     if module_name.endswith(".py"):
-        search_path, module_name = _locate_file(Path(module_name), reference)
+        file = Path(module_name).expanduser().resolve()
+        search_path, module_name = _locate_file(file, reference)
+    else:
+        file = None
     if str(search_path) not in sys.path:
         sys.path.insert(0, str(search_path))
-    return _find_class(_import(module_name, reference), class_name, reference)
+    module = _import(module_name, reference)
+    if file is not None:
+        _require_from(file, module, reference)
+    return _find_class(module, class_name, reference)
 
 
 def construct_model(model_class: type[AbstractModel], reference: str) -> AbstractModel:
@@ -65,20 +71,37 @@ def construct_model(model_class: type[AbstractModel], reference: str) -> Abstrac
 
     Raises:
         ModelConstructionFailed: the constructor raised.
+        NotAModelClass: it has something in the place of a hook or of ``max_batch_size`` that cannot be used.
     """
     try:
-        return model_class()
+        model = model_class()
     except (Exception, SystemExit) as error:
         raise ModelConstructionFailed(
             f"{reference!r}: the constructor of {model_class.__name__} raised {_describe(error)}.",
             reference=reference,
             traceback=traceback.format_exc(),
         ) from error
+    _require_usable(model, reference)
+    return model
 
 
-def _locate_file(path: Path, reference: str) -> tuple[Path, str]:
+def _require_usable(model: AbstractModel, reference: str) -> None:
+    for name in dir(AbstractModel):
+        if name.startswith("do_") and not callable(getattr(model, name)):
+            raise NotAModelClass(
+                f"{reference!r}: {name} is {getattr(model, name)!r}; expected a method.", reference=reference
+            )
+    try:
+        int(model.max_batch_size)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise NotAModelClass(
+            f"{reference!r}: max_batch_size is {model.max_batch_size!r}; expected a whole number of records.",
+            reference=reference,
+        ) from error
+
+
+def _locate_file(file: Path, reference: str) -> tuple[Path, str]:
     """Return the folder to search and the dotted name for a file; files of a package keep their package's name."""
-    file = path.expanduser().resolve()
     if not file.is_file():
         raise ModelModuleNotFound(
             f"{reference!r}: there is no file {file}. Give the path of the model's Python file, absolute or relative to "
@@ -90,7 +113,25 @@ def _locate_file(path: Path, reference: str) -> tuple[Path, str]:
     while (folder / "__init__.py").is_file():
         parts.insert(0, folder.name)
         folder = folder.parent
+    for part in parts:
+        if "." in part:
+            raise BadModelReference(
+                f"{reference!r}: {part!r} cannot be imported, since a dot in a module's name divides package and module. "
+                "Rename it.",
+                reference=reference,
+            )
     return folder, ".".join(parts)
+
+
+def _require_from(file: Path, module: ModuleType, reference: str) -> None:
+    """Refuse a module that is not the file that was named: another one of that name was there first."""
+    found = getattr(module, "__file__", None)
+    if found is None or Path(found).resolve() != file:
+        raise ModelModuleNotFound(
+            f"{reference!r}: importing {module.__name__!r} gave {found or 'a module without a file'} and not {file}, since "
+            "that name is taken. Rename the file.",
+            reference=reference,
+        )
 
 
 def _import(name: str, reference: str) -> ModuleType:

@@ -18,7 +18,7 @@ from mistk_service.errors import BadModelReference
 from mistk_service.loader import split_reference
 from mistk_service.settings import Settings
 from mistk_service.sockets import url_of
-from mistk_service.web import create_app
+from mistk_service.web import EmbeddedTracking, create_app
 from mistk_service.web.metrics import ServiceMetrics
 from mistk_service.worker.parent import ProcessWorker, ThreadWorker, Worker, WorkerListener
 
@@ -58,9 +58,10 @@ async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[
         max_queue=settings.max_queue,
         observers=[metrics.observe],
     )
+    tracking = EmbeddedTracking(settings) if settings.tracking else None
     server = _Server(
         uvicorn.Config(
-            create_app(controller, settings, metrics, __version__),
+            create_app(controller, settings, metrics, __version__, tracking),
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=settings.grace * _CLOSING_SHARE,  # type: ignore[arg-type]  # asyncio takes fractions
@@ -83,10 +84,14 @@ async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[
             server.should_exit = True
             await serving
             await loading  # raises
+        elif tracking is not None:
+            tracking.start()
         await serving
     finally:
         for task in (closing, loading):
             task.cancel()
+        if tracking is not None:
+            await tracking.close()
 
 
 async def _close_when_terminated(controller: Controller, server: uvicorn.Server) -> None:

@@ -26,6 +26,9 @@ class Settings:
         keepalive: seconds between two signs of life on a watch where nothing happens.
         log_level: of the service and of the worker.
         stdin_lifeline: whether the end of standard input, a pipe, shuts the service down.
+        tracking: whether the container serves a tracking store.
+        tracking_uri: the store's URI; None for an SQLite file in the state directory.
+        state_dir: the folder for what outlives the process: the store and its artifacts.
     """
 
     model: str
@@ -38,6 +41,9 @@ class Settings:
     keepalive: float = 5.0
     log_level: str = "info"
     stdin_lifeline: bool = False
+    tracking: bool = True
+    tracking_uri: str | None = None
+    state_dir: str = "mistk-state"
 
     def __post_init__(self) -> None:
         _require(0 <= self.port <= 65535, "port", self.port, "a number from 0 to 65535")

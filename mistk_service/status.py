@@ -98,6 +98,8 @@ class StatusLog:
         #: Whether something has changed since the last event, and what is true then, once it has been asked for.
         self._stale = False
         self._unpublished: StatusEvent | None = None
+        #: Whether somebody was shown what is not yet published, and has to hear of what follows, even a change back.
+        self._shown = False
         self._last_snapshot: Snapshot | None = None
         self.watchers = 0
         self._publish()
@@ -128,7 +130,11 @@ class StatusLog:
             return self._history[-1]
         if self._unpublished is None:
             snapshot, last = self._snapshot(), self._history[-1]
-            self._unpublished = replace(last, state=snapshot.state, status=self._encode(snapshot, last.version))
+            if snapshot == self._last_snapshot:
+                self._unpublished = last
+            else:
+                self._unpublished = replace(last, state=snapshot.state, status=self._encode(snapshot, last.version))
+                self._shown = True
         return self._unpublished
 
     def _publish_pending(self) -> None:
@@ -140,8 +146,9 @@ class StatusLog:
         """Publish, unless what had changed has changed back: a brief stream prediction concerns no watcher."""
         self._stale, self._unpublished = False, None
         snapshot = self._snapshot()
-        if snapshot == self._last_snapshot:
+        if snapshot == self._last_snapshot and not self._shown:
             return
+        self._shown = False
         self._last_snapshot = snapshot
         last = self._history[-1] if self._history else None
         version = last.version + 1 if last else 1

@@ -33,12 +33,21 @@ class Streams:
         ids: where commands get their ids from.
         limit: how many may be in flight.
         emit: is told of every answer.
+        unsupported: makes the error of a request that the model does not support, for a reason that may be empty; called
+            when the request is no longer in flight.
     """
 
-    def __init__(self, ids: Iterator[int], limit: int, emit: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        ids: Iterator[int],
+        limit: int,
+        emit: Callable[[Event], None],
+        unsupported: Callable[[str], OperationUnsupported],
+    ) -> None:
         self._ids = ids
         self._limit = limit
         self._emit = emit
+        self._unsupported = unsupported
         self._waiting: dict[int, _Waiting] = {}
 
     def __len__(self) -> int:
@@ -75,9 +84,16 @@ class Streams:
         if isinstance(message, StreamDone):
             _resolve(waiting.future, message.body)
         else:
-            _reject(waiting.future, _error(message))
+            _reject(waiting.future, self._error(message))
         seconds = time.perf_counter() - waiting.began
         self._emit(StreamAnswered(waiting.records, seconds, isinstance(message, StreamDone)))
+
+    def _error(self, message: StreamFailed) -> MistkError:
+        if message.unsupported:
+            return self._unsupported(message.failure.message)
+        if message.failure.type == StopActivity.__name__:
+            return cut_off()
+        return HookFailed("streamPredict", message.failure)
 
     def abandon(self, error: MistkError) -> None:
         """Answer everything in flight with an error."""
@@ -99,16 +115,3 @@ def _resolve(future: asyncio.Future[bytes], body: bytes) -> None:
 def _reject(future: asyncio.Future[bytes], error: MistkError) -> None:
     if not future.done():
         future.set_exception(error)
-
-
-def _error(message: StreamFailed) -> MistkError:
-    if message.unsupported:
-        reason = message.failure.message
-        return OperationUnsupported(
-            "The model does not support streamPredict" + (f": {reason}" if reason else "."),
-            operation="streamPredict",
-            state="ready",
-        )
-    if message.failure.type == StopActivity.__name__:
-        return cut_off()
-    return HookFailed("streamPredict", message.failure)

@@ -8,10 +8,13 @@ from typing import Protocol
 
 import mistk_service.errors as tree
 from mistk_service.errors import Failure, InvalidRequest, ModelLoadError, WorkerDied
-from mistk_service.worker.messages import Exit, FromWorker, Loaded, LoadFailed, ToWorker, Unsendable
+from mistk_service.worker.messages import Exit, FromWorker, Hasten, Loaded, LoadFailed, ToWorker, Unsendable
 from mistk_service.worker.parent import Worker, WorkerListener
 
 __all__ = ["Supervisor", "SupervisorListener", "WorkerFactory"]
+
+#: The part of the grace after which a worker whose activity has not ended is told to call its last hook beside it.
+_PATIENCE = 0.5
 
 WorkerFactory = Callable[[WorkerListener], Worker]
 
@@ -62,14 +65,18 @@ class Supervisor:
         return self._worker
 
     async def start(self) -> None:
-        """Start a worker, in place of one that has ended."""
+        """Start a worker, in place of one that has ended.
+
+        Raises:
+            WorkerDied: it could not be started, which the listener has been told of as its end.
+        """
         self.hooks = None
         # Who still waits for the model of a worker that had to go before it was loaded gets that of this one.
         if self._loaded.done():
             self._loaded = _future()
         self._worker = self._make_worker(self)
-        self.started += 1
         await self._worker.start()
+        self.started += 1
 
     async def wait_loaded(self) -> None:
         """Wait until the worker has its model.
@@ -105,14 +112,14 @@ class Supervisor:
         worker = self._leaving
         if worker is None or worker.exited:
             return True
-        try:
-            async with asyncio.timeout(self._grace):
-                await worker.wait_exited()
-        except TimeoutError:
-            worker.kill()
-            await worker.wait_exited()
-            return False
-        return True
+        if await _exits_within(worker, self._grace * _PATIENCE):
+            return True
+        worker.send(Hasten())
+        if await _exits_within(worker, self._grace * (1 - _PATIENCE)):
+            return True
+        worker.kill()
+        await worker.wait_exited()
+        return False
 
     def kill(self) -> None:
         """End the worker at once."""
@@ -149,6 +156,15 @@ class Supervisor:
             self._loaded.set_result(None)
         else:
             self._loaded.set_exception(error)
+
+
+async def _exits_within(worker: Worker, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await worker.wait_exited()
+    except TimeoutError:
+        return False
+    return True
 
 
 def _future() -> asyncio.Future[None]:

@@ -487,6 +487,11 @@ async def test_a_model_can_compute_in_processes_of_its_own(launch: Launch):
     assert "notice" not in (await instance.until("terminated"))["payload"]
 
 
+async def test_a_model_that_waits_for_all_its_children_has_no_others_than_its_own(launch: Launch):
+    instance = await (await launch("parallel:Parallel", "process")).ready()
+    assert (await instance.run("predict"))["payload"]["codes"] == [0, 1, 2]
+
+
 # --- MISTK's own style -------------------------------------------------------------------------------------------------
 
 

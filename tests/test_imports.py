@@ -44,7 +44,7 @@ LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}
 #: What a unit may take from the service where that is less than everything below it.
 ONLY = {
     "dashboard": set(),  # a consumer of the public API, like any other
-    "tracking": {"errors", "events", "mistk_service"},
+    "tracking": {"errors", "events", "mistk_service", "resources", "sockets"},
     "client": {"errors", "schemas", "states", "mistk_service"},
 }
 
@@ -53,18 +53,18 @@ OWNERS = {
     "a2wsgi": {"web", "tracking"},
     "aiohttp": set(),
     "alembic": {"tracking"},
-    "click": {"cli"},
+    "click": {"cli", "tracking"},
     "connexion": {"web", "tracking"},
     "flask": {"dashboard"},
     "httpx": {"client", "demo", "tracking"},
     "prometheus_client": {"web", "tracking"},
     "requests": set(),
-    "rich": {"cli", "demo"},
+    "rich": {"cli", "demo", "tracking"},
     "sqlalchemy": {"tracking"},
     "starlette": {"web", "tracking"},
     "transitions": {"machine"},
     "urllib3": set(),
-    "uvicorn": {"server", "cli", "demo"},
+    "uvicorn": {"server", "cli", "demo", "tracking"},
     "werkzeug": {"dashboard"},
 }
 

@@ -153,6 +153,28 @@ async def test_what_changed_and_changed_back_is_not_published():
     assert log.publish().version == 1
 
 
+async def test_who_was_shown_what_then_changed_back_hears_of_it():
+    source = Source()
+    log = log_of(source)
+    source.state = State.PREDICTING
+    log.touch()
+    seen = log.latest()
+    assert (seen.version, seen.state) == (1, State.PREDICTING)
+    source.state = State.STARTED
+    log.touch()
+    log.publish()
+    ((event, _),) = await take(log.watch(seen.version), 1)
+    assert event.state is State.STARTED
+
+
+async def test_what_changed_back_before_anybody_asked_is_the_same_status_to_the_byte():
+    source = Source()
+    log = log_of(source)
+    before = log.latest()
+    log.touch()
+    assert log.latest() is before
+
+
 async def test_a_publication_leaves_no_timer_behind():
     source = Source()
     log = log_of(source, conflation=0.01)

@@ -26,6 +26,9 @@ __all__ = ["ModelClient"]
 #: Seconds that a call may take.
 TIMEOUT = 60.0
 
+#: Seconds that the question for the present state may take in the shortest of waits, of 0 seconds too.
+SHORTEST_TIMEOUT = 1.0
+
 #: Seconds without contact after which a watch gives up.
 GIVE_UP_AFTER = 10.0
 
@@ -146,7 +149,9 @@ class ModelClient:
             identifier → prediction.
         """
         body = {key: _base64(value) for key, value in data_map.items()}
-        response = self._send("POST", "v1/mistk/streamPredict", body=body, details="true" if details else None)
+        response = self._send(
+            "POST", "v1/mistk/streamPredict", body=body, query={"details": "true" if details else None}
+        )
         return decoded(response, _object)
 
     def update_stream_properties(self, props: Mapping[str, Any]) -> ModelStatus:
@@ -247,14 +252,30 @@ class ModelClient:
         """
         wait = Wait(states)
         deadline = None if timeout is None else time.monotonic() + timeout
-        status = since if since is not None else self.status()
         try:
+            status = since if since is not None else self._status_within(timeout)
             with closing(self._stream(status.resource_version, deadline)) as events:
                 while not wait.is_over(status):
                     status = next(events).status
         except TimeoutError:
             raise wait.timed_out(timeout) from None
         return status
+
+    def _status_within(self, seconds: float | None) -> ModelStatus:
+        """Return the status as it is now.
+
+        Raises:
+            TimeoutError: it was not to be had within so many seconds, fewer than a call may take anyway.
+        """
+        if seconds is None or (self._timeout is not None and self._timeout <= seconds):
+            return self.status()
+        limit = max(seconds, SHORTEST_TIMEOUT)
+        try:
+            return decoded(self._send("GET", "v1/mistk/status", timeout=limit), ModelStatus.from_wire)
+        except ServiceUnreachable as error:
+            if isinstance(error.__cause__, httpx.TimeoutException):
+                raise TimeoutError from error
+            raise
 
     def _stream(self, after: int | None, deadline: float | None = None) -> Generator[WatchEvent, None, None]:
         url = self._http.base_url.join("v1/mistk/status")
@@ -263,7 +284,7 @@ class ModelClient:
     # --- requests -------------------------------------------------------------------------------------------------
 
     def _operate(self, operation: str, *, body: Any = None, **query: str | os.PathLike[str] | None) -> ModelStatus:
-        return decoded(self._send("POST", f"v1/mistk/{operation}", body=body, **query), ModelStatus.from_wire)
+        return decoded(self._send("POST", f"v1/mistk/{operation}", body=body, query=query), ModelStatus.from_wire)
 
     def _is_well(self, path: str) -> bool:
         try:
@@ -275,13 +296,21 @@ class ModelClient:
         return response.status_code == 200
 
     def _send(
-        self, method: str, path: str, *, body: Any = None, **query: str | os.PathLike[str] | None
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        query: Mapping[str, str | os.PathLike[str] | None] | None = None,
+        timeout: float | None = None,
     ) -> httpx.Response:
-        params = {key: os.fspath(value) for key, value in query.items() if value is not None}
+        """Send a request; ``timeout`` is shorter than the client's own, or None for that."""
+        limit = self._timeout if timeout is None else timeout
+        params = {key: os.fspath(value) for key, value in (query or {}).items() if value is not None}
         content = None if body is None else _encoded(body)
         headers = None if body is None else _JSON
-        with unreachable(method, self._http.base_url.join(path), self._timeout):
-            return self._http.request(method, path, params=params, content=content, headers=headers)
+        with unreachable(method, self._http.base_url.join(path), limit):
+            return self._http.request(method, path, params=params, content=content, headers=headers, timeout=limit)
 
 
 def _dataset(value: MistkDataset | str | os.PathLike[str]) -> MistkDataset:
@@ -306,6 +335,11 @@ def _encoded(body: Any) -> bytes:
         return json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError) as error:
         raise InvalidRequest(f"The request holds a value that JSON cannot express: {error}.") from error
+    except RecursionError as error:
+        raise InvalidRequest(
+            "The request holds a value that is nested too deeply to be sent as JSON; expected at most 100 lists and mappings "
+            "in one another."
+        ) from error
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import httpx
 
 from mistk_service.client.answers import error_answer, shown
-from mistk_service.client.status import WatchEvent
+from mistk_service.client.status import ModelStatus, WatchEvent
 from mistk_service.errors import AnswerNotUnderstood, RequestFailed, ServiceUnreachable
 from mistk_service.states import State
 
@@ -72,6 +72,7 @@ class StatusStream:
         self._clock = clock
         self._patience = _Patience(give_up_after, clock, shown(url))
         self._container: str | None = None
+        self._asked = False
 
     def __iter__(self) -> Generator[WatchEvent, None, None]:
         """Yield the events.
@@ -97,6 +98,8 @@ class StatusStream:
                 if error.code not in _PASSING:
                     raise
                 cause = error
+            if cause is None and self._was_over_before():
+                return
             self._patience.bear(cause, self._time_left())
 
     def _connection(self) -> Generator[WatchEvent, None, None]:
@@ -152,6 +155,22 @@ class StatusStream:
         self._container, self._after = container, version
         self._patience.news()
         return True
+
+    def _was_over_before(self) -> bool:
+        """Tell, after a stream that ended well, whether that was because the version it began after is the last of all.
+
+        Such a stream says nothing, like one that a proxy ends, so the status is asked for, once.
+        """
+        if self._asked or self._container is not None:
+            return False
+        self._asked = True
+        left = self._time_left()
+        try:
+            response = self._http.get(self._url, timeout=CONNECT if left is None else min(CONNECT, left))
+            status = ModelStatus.from_wire(response.json())
+        except (httpx.RequestError, ValueError, KeyError, TypeError, AttributeError):
+            return False  # the next attempt will tell what is wrong
+        return status.state is State.TERMINATED and status.resource_version == self._after
 
     def _time_left(self) -> float | None:
         """Return the seconds until the deadline, if there is one.

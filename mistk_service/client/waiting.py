@@ -49,9 +49,8 @@ class Wait:
 
     def timed_out(self, timeout: float | None) -> WaitTimedOut:
         """Return the error for a wait whose time is up."""
-        return WaitTimedOut(
-            f"The model did not reach {self._names()} within {timeout:g} s; it is {self._last}.", status=self._last
-        )
+        last = "the service did not tell its state" if self._last is None else f"it is {self._last}"
+        return WaitTimedOut(f"The model did not reach {self._names()} within {timeout:g} s; {last}.", status=self._last)
 
     def _pause_is_off(self, previous: ModelStatus | None, status: ModelStatus) -> bool:
         """Tell whether a pause that is waited for was given up, because the activity ended or cannot pause."""

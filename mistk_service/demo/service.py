@@ -81,14 +81,16 @@ class ServiceProcess:
     def stop(self) -> None:
         """End the service, if it still runs."""
         process = self._process
-        if process is None or process.poll() is not None:
+        if process is None:
             return
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_STOP)
-            return
-        process.kill()
+        if process.poll() is None:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_STOP)
+        process.kill()  # does nothing to one that has ended
         process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
 
     def _wait_listening(self) -> None:
         if not self._listening.wait(_START) or not self.url:

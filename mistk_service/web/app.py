@@ -30,6 +30,7 @@ from mistk_service.web.limits import BodyLimit
 from mistk_service.web.metrics import ServiceMetrics
 from mistk_service.web.origin import SameOrigin
 from mistk_service.web.problems import answer_error, service_error
+from mistk_service.web.tracking import EmbeddedTracking
 from mistk_service.web.validation import VALIDATORS, MediaType
 
 __all__ = ["create_app"]
@@ -41,7 +42,13 @@ BASE_PATH = "/v1/mistk"
 _PAGE_THREADS = 2
 
 
-def create_app(controller: Controller, settings: Settings, metrics: ServiceMetrics, version: str) -> ASGIApp:
+def create_app(
+    controller: Controller,
+    settings: Settings,
+    metrics: ServiceMetrics,
+    version: str,
+    tracking: EmbeddedTracking | None = None,
+) -> ASGIApp:
     """Return the application.
 
     Args:
@@ -49,6 +56,7 @@ def create_app(controller: Controller, settings: Settings, metrics: ServiceMetri
         settings: limits and names.
         metrics: counts; must be an observer of the controller.
         version: of the service, for the page for people.
+        tracking: the tracking server, if there is to be one.
     """
     contract = _load_contract()
     operations = {f"{BASE_PATH}{path}": path[1:] for path in contract["paths"]}
@@ -65,8 +73,22 @@ def create_app(controller: Controller, settings: Settings, metrics: ServiceMetri
         f"{BASE_PATH}/swagger.json": lambda: Response(published, media_type="application/json"),
     }
     page = WSGIMiddleware(dashboard.wsgi_app, workers=_PAGE_THREADS)  # type: ignore[arg-type]
-    limited = BodyLimit(_Paths(api, pages, page), settings.max_body)
-    return metrics.count(Edge(SameOrigin(limited, settings.host)), BASE_PATH, operations)
+    container: ASGIApp = BodyLimit(_Paths(api, pages, page), settings.max_body)
+    if tracking is not None:
+        container = _beside(tracking, container)
+    return metrics.count(Edge(SameOrigin(container, settings.host)), BASE_PATH, operations)
+
+
+def _beside(tracking: EmbeddedTracking, container: ASGIApp) -> ASGIApp:
+    """Return both as one application. The tracking server has limits of its own: files of any size pass through it."""
+
+    async def both(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and tracking.serves(scope["path"]):
+            await tracking(scope, receive, send)
+        else:
+            await container(scope, receive, send)
+
+    return both
 
 
 class _Paths:

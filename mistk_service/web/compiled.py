@@ -12,6 +12,7 @@ judge, and a test holds that whatever is accepted here, Connexion accepts with t
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -28,7 +29,7 @@ from jsonschema import Draft4Validator
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mistk_service.web.validation import body_validator, parse_json
+from mistk_service.web.validation import AT_ONCE, body_validator, parse_json
 
 __all__ = ["CompiledOperations"]
 
@@ -107,7 +108,8 @@ class _Operation:
             if body is None:
                 return  # the client has gone
             try:
-                arguments[self._body_name] = self._read(body)
+                at_once = len(body) <= AT_ONCE
+                arguments[self._body_name] = self._read(body) if at_once else await asyncio.to_thread(self._read, body)
             except _NOT_RECOGNISED:
                 await app(scope, _replayed(body, receive), send)
                 return

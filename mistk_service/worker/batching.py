@@ -2,13 +2,15 @@
 
 Requests are merged into one call up to the model's ``max_batch_size`` records. Identifiers that occur in two requests are
 told apart by a prefix for that call. When a merged call raises, or does not answer every identifier, each of its requests is
-called alone, so that only the guilty one fails. Requests for details are never merged.
+called alone, so that only the guilty one fails. What the model answers beyond the identifiers asked for goes nowhere. Requests
+for details are never merged.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
+import sys
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,6 +25,9 @@ from mistk_service.worker.values import json_ready
 __all__ = ["StreamPredictor", "failure_from", "message_of"]
 
 logger = logging.getLogger(__name__)
+
+#: How many of the identifiers without an answer an error names.
+_NAMED = 10
 
 
 def failure_from(error: BaseException) -> Failure:
@@ -51,7 +56,7 @@ class StreamPredictor:
         self._model = model
         self._hook = _with_details(model)
         self._encoder = msgspec.json.Encoder(enc_hook=json_ready)
-        self.max_batch_size = max(1, int(model.max_batch_size))
+        self.max_batch_size = min(max(1, int(model.max_batch_size)), sys.maxsize)
 
     def mergeable(self, batch: Sequence[StreamPredict], candidate: StreamPredict) -> bool:
         """Return whether ``candidate`` may be called together with ``batch``."""
@@ -97,7 +102,13 @@ class StreamPredictor:
             raise TypeError(
                 f"do_stream_predict returned {type(result).__name__}; expected a dict of identifier to prediction"
             )
-        return result
+        missing = [key for key in data if key not in result]
+        if missing:
+            raise LookupError(
+                f"do_stream_predict left out {len(missing)} of {len(data)} identifiers: {_listed(missing)}; expected a "
+                "prediction for each"
+            )
+        return {key: result[key] for key in data}
 
 
 def _unused(key: str, request: int, taken: dict[str, str]) -> str:
@@ -107,10 +118,18 @@ def _unused(key: str, request: int, taken: dict[str, str]) -> str:
     return key
 
 
+def _listed(keys: Sequence[str]) -> str:
+    more = len(keys) - _NAMED
+    return ", ".join(map(repr, keys[:_NAMED])) + (f" and {more} more" if more > 0 else "")
+
+
 def _with_details(model: AbstractModel) -> Callable[[dict[str, str], bool], Any]:
     """Return the hook as one that takes ``details``, which MISTK's earlier models do not."""
     hook: Callable[..., Any] = model.do_stream_predict
-    parameters = inspect.signature(hook).parameters.values()
+    try:
+        parameters = inspect.signature(hook).parameters.values()
+    except (TypeError, ValueError):  # it is not written in Python, and does not tell
+        return hook
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if len(positional) > 1 or any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return hook

@@ -36,7 +36,8 @@ _CHUNK = 256 * 1024
 #: holds open and never writes to. A thread of ours could not do it while the model sits in C code that holds the GIL, and a
 #: death signal of the kernel would reach the worker alone and not the processes that the model started. The shell is in the
 #: group itself, so the group's number cannot be given to somebody else in the meantime.
-_SENTINEL = ("/bin/sh", "-c", "read -r _; kill -s KILL 0")
+#: It is no child of the worker, so that a model which waits for all its children does not wait for this one.
+_SENTINEL = ("/bin/sh", "-c", "exec 3<&0; (read -r _ <&3; kill -s KILL 0) &")
 
 
 class _Channel:
@@ -144,7 +145,7 @@ def _end_group() -> None:
 
 def _start_sentinel(lifeline: int) -> None:
     try:
-        subprocess.Popen(_SENTINEL, stdin=lifeline, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(_SENTINEL, stdin=lifeline, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
     except OSError as error:
         logger.warning("No shell to watch over the worker (%s); its control thread does that alone.", error)
     os.close(lifeline)

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -32,13 +32,24 @@ METRICS_HELD = 10_000
 #: The most bytes that one ``update_status`` may take; it stands in every status and in the history of the watch.
 _STATUS_LIMIT = 256 * 1024
 
+T = TypeVar("T")
+D = TypeVar("D")
+
+
+class _Halts(threading.local):
+    """The pauses in which a thread of the model has stood still: when each began, and for how many seconds."""
+
+    def __init__(self) -> None:
+        self.list: list[tuple[float, float]] = []
+
 
 class WorkerContext:
     """The context of a model in a worker.
 
     Args:
         send: sends a message to the service; called from several threads, blocks when the service is slow to read.
-        wait: called by a model's thread at a pause point when there is something to wait for; see the runner.
+        wait: called by a model's thread at a pause point when there is something to wait for; returns whether it stood still.
+            See the runner.
         set_pause: tells the runner whether a pause is wanted.
         wake: makes the control thread look at :meth:`flush_due` soon.
     """
@@ -46,7 +57,7 @@ class WorkerContext:
     def __init__(
         self,
         send: Callable[[FromWorker], None],
-        wait: Callable[[], None],
+        wait: Callable[[], bool],
         set_pause: Callable[[bool], None],
         wake: Callable[[], None],
     ) -> None:
@@ -66,13 +77,18 @@ class WorkerContext:
         self._params: dict[str, Any] = {}
         self._tags: dict[str, Any] = {}
         self._artifacts: list[tuple[str, str | None]] = []
+        self._halts = _Halts()
+        #: What was wrong with progress, to say it once and not at every turn.
+        self._complaints: set[str] = set()
 
     # --- the gate -------------------------------------------------------------------------------------------------
 
     def pause_point(self) -> None:
         """Block while a pause is wanted; raise StopActivity when the activity has to end."""
         if self.interrupted:
-            self._wait()
+            began = time.monotonic()
+            if self._wait():
+                self._halts.list.append((began, time.monotonic() - began))
 
     def request_pause(self) -> None:
         """Make the next pause point block."""
@@ -103,7 +119,9 @@ class WorkerContext:
             self._mark()
 
     def progress(self, done: int, total: int | None, unit: str, started: float, initial: int) -> None:
-        """Keep the figures for the next status."""
+        """Keep the figures for the next status; the time for which this thread has been paused since does not count."""
+        if self._halts.list:
+            started += sum(seconds for began, seconds in self._halts.list if began >= started)
         self._progress = (done, total, unit, started, initial)
         if not self._dirty:
             with self._lock:
@@ -187,7 +205,26 @@ class WorkerContext:
             if status is not msgspec.UNSET:
                 self._deliver(StatusUpdated(msgspec.json.decode(status)))
             if progress is not None:
-                self._deliver(_progressed(*progress))
+                self._deliver(self._progressed(*progress))
+
+    def _progressed(self, done: int, total: int | None, unit: str, started: float, initial: int) -> Progressed:
+        """Return the message. What the model gave is made plain only here, since this is not called on every turn."""
+        done, initial = self._plain(int64, done, 0), self._plain(int64, initial, 0)
+        total = None if total is None else self._plain(int64, total, None)
+        elapsed = time.monotonic() - started
+        rate = (done - initial) / elapsed if done > initial and elapsed > 0 else None
+        left = (total - done) / rate if rate and total is not None else None
+        return Progressed(done, total, "steps" if unit is None else self._plain(text, unit, "steps"), rate, left)
+
+    def _plain(self, convert: Callable[[Any], T], value: Any, otherwise: D) -> T | D:
+        try:
+            return convert(value)
+        except Exception as error:  # noqa: BLE001 - the value is the author's, and may raise what it likes
+            complaint = f"steps: {value!r} was left out: {error}"
+            if complaint not in self._complaints:
+                self._complaints.add(complaint)
+                logger.error("%s", complaint)
+            return otherwise
 
     def _deliver(self, message: FromWorker) -> None:
         try:
@@ -201,10 +238,3 @@ def _sendable(value: Any) -> Any:
     plain = msgspec.json.decode(msgspec.json.encode(value, enc_hook=json_ready))
     msgspec.msgpack.encode(plain)
     return plain
-
-
-def _progressed(done: int, total: int | None, unit: str, started: float, initial: int) -> Progressed:
-    elapsed = time.monotonic() - started
-    rate = (done - initial) / elapsed if done > initial and elapsed > 0 else None
-    left = (total - done) / rate if rate and total is not None else None
-    return Progressed(done, total, unit, rate, left)

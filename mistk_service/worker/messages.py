@@ -19,6 +19,7 @@ __all__ = [
     "Failed",
     "FrameReader",
     "FromWorker",
+    "Hasten",
     "LoadFailed",
     "Loaded",
     "Pause",
@@ -38,6 +39,7 @@ __all__ = [
     "StreamFailed",
     "StreamPredict",
     "ToWorker",
+    "Undecodable",
     "Unsendable",
     "Unsupported",
     "decode_from_worker",
@@ -91,7 +93,11 @@ class Exit(_Message, frozen=True):
     hook: str
 
 
-ToWorker = Run | StreamPredict | Pause | Resume | Exit
+class Hasten(_Message, frozen=True):
+    """After Exit: call the last hook now, beside the activity, if that has not ended. It may be what lets it end."""
+
+
+ToWorker = Run | StreamPredict | Pause | Resume | Exit | Hasten
 
 
 # --- from the worker to the service ------------------------------------------------------------------------------------
@@ -253,6 +259,10 @@ class Unsendable(ValueError):
     """A message holds what cannot cross to the other side: text that is no Unicode, a number beyond 64 bits, deep nesting."""
 
 
+class Undecodable(ValueError):
+    """A frame holds no message that this side may be told."""
+
+
 def frame(message: ToWorker | FromWorker) -> bytearray:
     """Return the message as a frame; as it was built, since it may be large.
 
@@ -279,8 +289,15 @@ def decode_to_worker(body: bytes | memoryview) -> ToWorker:
 
 
 def decode_from_worker(body: bytes | memoryview) -> FromWorker:
-    """Decode what the worker said."""
-    message: FromWorker = _from_worker.decode(body)
+    """Decode what the worker said.
+
+    Raises:
+        Undecodable: it is no message.
+    """
+    try:
+        message: FromWorker = _from_worker.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Undecodable(str(error)) from error
     return message
 
 

@@ -13,25 +13,23 @@ import sys
 import threading
 import traceback
 from abc import ABC, abstractmethod
-from collections import deque
-from typing import IO, Protocol
+from typing import Protocol
 
-from mistk_service.errors import Failure
-from mistk_service.worker.messages import Exit, FrameReader, FromWorker, ToWorker, decode_from_worker, frame
+from mistk_service.errors import Failure, WorkerDied
+from mistk_service.worker.messages import FrameReader, FromWorker, ToWorker, Undecodable, decode_from_worker, frame
+from mistk_service.worker.output import Output
 
 __all__ = ["ProcessWorker", "ThreadWorker", "Worker", "WorkerListener"]
 
 logger = logging.getLogger(__name__)
 
-#: How many of the last lines that a worker printed are kept, and how many characters of each.
-_LINES_KEPT, _LINE_LENGTH = 50, 500
-
 #: Seconds to wait, once the process has ended, for what it had said and printed before. A process that the model left behind
 #: may hold both open for ever.
 _DRAIN = 0.3
 
-#: Seconds that a worker gets to end once it has closed its end of the channel without having been told to.
-_LINGER = 0.5
+#: Seconds that a worker gets to end once it has closed its end of the channel: it has nothing more to say, and threads that
+#: the model left behind may hold it for ever.
+_LINGER = 1.0
 
 
 class WorkerListener(Protocol):
@@ -57,28 +55,38 @@ class Worker(ABC):
         #: What is sent at the end of this turn of the event loop, or once the channel is connected.
         self._outgoing: list[bytearray] = []
         self._eof = asyncio.Event()
-        self._told_to_end = False
-        #: Set where the worker was given up because it no longer listens.
-        self._given_up = False
+        #: Why the service has ended the worker, where it was the service that did.
+        self._ended_by_service: str | None = None
         self._exited = asyncio.Event()
 
     async def start(self) -> None:
-        """Start the worker. Whether the model can be loaded is told later, by a message."""
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        loop = asyncio.get_running_loop()
-        # First, so that a worker whose start is cancelled half-way can still be waited for.
+        """Start the worker. Whether the model can be loaded is told later, by a message.
+
+        Raises:
+            WorkerDied: the system refuses a process, a thread or a file. The worker has ended then, as the listener is told.
+        """
         try:
-            self._launch(theirs, loop)
-        except BaseException:
-            ours.close()
-            raise
-        try:
-            self._transport, _ = await loop.create_connection(lambda: _Channel(self), sock=ours)
-        except BaseException:
-            self.kill()
-            raise
+            await self._open()
+        except (OSError, RuntimeError, MemoryError) as error:  # the second tells of a thread that cannot be started
+            failure = Failure("WorkerDied", f"The worker could not be started: {error}")
+            self._has_exited(failure)
+            raise WorkerDied(failure) from error
         self._flush()
+
+    async def _open(self) -> None:
+        ours, theirs = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        with contextlib.ExitStack() as undo:
+            undo.callback(ours.close)
+            with contextlib.ExitStack() as undo_theirs:
+                undo_theirs.callback(theirs.close)
+                # First, so that a worker whose start is cancelled half-way can still be waited for.
+                self._launch(theirs, loop)
+                undo_theirs.pop_all()
+            undo.callback(self.kill)
+            ours.setblocking(False)
+            self._transport, _ = await loop.create_connection(lambda: _Channel(self), sock=ours)
+            undo.pop_all()
 
     def send(self, message: ToWorker) -> None:
         """Send a message; never blocks. What is sent to a worker that has ended is lost, as its end is told anyway.
@@ -87,7 +95,6 @@ class Worker(ABC):
             Unsendable: it holds something that cannot cross.
         """
         data = frame(message)
-        self._told_to_end |= isinstance(message, Exit)
         # Requests come in swarms, and a system call for each would cost more than all else that is done for it here.
         if not self._outgoing and self._transport is not None:
             asyncio.get_running_loop().call_soon(self._flush)
@@ -118,19 +125,26 @@ class Worker(ABC):
 
     @abstractmethod
     def _launch(self, theirs: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
-        """Start what serves the other end of the socket."""
+        """Start what serves the other end of the socket, which is its own from then on; undo all when that fails."""
 
-    def _channel_ended(self) -> None:
-        """Note that the worker has nothing more to say: it ends now, or it never will."""
+    def _channel_ended(self, error: Exception | None = None) -> None:
+        """Note that the worker has nothing more to say: it ends now, or it never will.
+
+        Args:
+            error: what broke the channel, if something did.
+        """
         if self._eof.is_set():
             return
         self._eof.set()
-        if not self._told_to_end and not self.exited:
+        # An error of the system is the worker's end as seen from here; any other is a fault of ours, over which it ends.
+        if error is not None and not isinstance(error, OSError):
+            self._ended_by_service = f"The channel to the worker broke ({error!r}), and the worker was ended."
+        if not self.exited:
             asyncio.get_running_loop().call_later(_LINGER, self._give_up)
 
     def _give_up(self) -> None:
         if not self.exited:
-            self._given_up = True
+            self._ended_by_service = self._ended_by_service or _DEAF
             self.kill()
 
     def _has_exited(self, failure: Failure) -> None:
@@ -152,15 +166,20 @@ class _Channel(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         worker = self._worker
         for body in self._reader.feed(data):
-            worker._listener.on_message(worker, decode_from_worker(body))
+            try:
+                message = decode_from_worker(body)
+            except Undecodable as error:
+                logger.error("The worker said something that is no message; it was left out: %s", error)
+            else:
+                worker._listener.on_message(worker, message)
 
     def eof_received(self) -> bool:
         self._worker._channel_ended()
         # Our side stays open: its end would tell a worker that is just ending that the service is gone.
         return True
 
-    def connection_lost(self, _: Exception | None) -> None:
-        self._worker._channel_ended()
+    def connection_lost(self, error: Exception | None) -> None:
+        self._worker._channel_ended(error)
 
 
 class ProcessWorker(Worker):
@@ -171,8 +190,8 @@ class ProcessWorker(Worker):
         self._log_level = log_level
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline: int | None = None
+        self._output: Output | None = None
         self._output_ended = asyncio.Event()
-        self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
 
     @property
     def pid(self) -> int | None:
@@ -182,61 +201,70 @@ class ProcessWorker(Worker):
     def kill(self) -> None:
         """Kill the process and what it started."""
         if self._process is not None and not self.exited:
+            self._ended_by_service = self._ended_by_service or _KILLED
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     def _launch(self, theirs: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
-        lifeline_reader, self._lifeline = os.pipe()
-        try:
-            self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-u", "-m", "mistk_service.worker.child"),
-                    *("--socket", str(theirs.fileno()), "--lifeline", str(lifeline_reader)),
-                    *("--log-level", self._log_level, self.reference),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=(theirs.fileno(), lifeline_reader),
-                start_new_session=True,
-            )
-        finally:
-            theirs.close()
-            os.close(lifeline_reader)
-        assert self._process.stdout is not None
-        pid = self._process.pid
-        _thread(f"mistk-output-{pid}", self._copy_output, self._process.stdout, loop)
-        _thread(f"mistk-wait-{pid}", self._wait_for_end, self._process, loop)
+        with contextlib.ExitStack() as undo:
+            lifeline_reader, self._lifeline = os.pipe()
+            undo.callback(self._cut_lifeline)
+            with contextlib.ExitStack() as undo_reader:
+                undo_reader.callback(os.close, lifeline_reader)
+                process = self._process = self._spawn(theirs, lifeline_reader)
+                undo.callback(_end_at_once, process)
+                undo_reader.pop_all()
+            assert process.stdout is not None
+            output = self._output = Output(process.stdout, lifeline_reader)
+            with contextlib.ExitStack() as undo_output:
+                undo_output.callback(output.close)
+                _thread(f"mistk-output-{process.pid}", self._copy_output, output, loop)
+                undo_output.pop_all()
+            _thread(f"mistk-wait-{process.pid}", self._wait_for_end, process, loop)
+            undo.pop_all()
+        theirs.close()
 
-    def _copy_output(self, pipe: IO[bytes], loop: asyncio.AbstractEventLoop) -> None:
-        """On a thread: pass on what the worker prints, and remember the last lines.
+    def _spawn(self, theirs: socket.socket, lifeline: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [
+                *(sys.executable, "-u", "-m", "mistk_service.worker.child"),
+                *("--socket", str(theirs.fileno()), "--lifeline", str(lifeline)),
+                *("--log-level", self._log_level, "--", self.reference),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(theirs.fileno(), lifeline),
+            start_new_session=True,
+        )
 
-        A thread and not the event loop, since whoever reads our own output may be slow.
-        """
-        with pipe:
-            while line := pipe.readline(64 * 1024):
-                self._lines.append(line.decode("utf-8", "replace").rstrip("\r\n")[:_LINE_LENGTH])
-                with contextlib.suppress(OSError, ValueError):
-                    sys.stderr.buffer.write(line)
-                    sys.stderr.buffer.flush()
+    def _copy_output(self, output: Output, loop: asyncio.AbstractEventLoop) -> None:
+        """On a thread: pass on what the worker prints."""
+        output.copy()
         _tell(loop, self._output_ended.set)
 
     def _wait_for_end(self, process: subprocess.Popen[bytes], loop: asyncio.AbstractEventLoop) -> None:
         """On a thread: wait for the process, which the end of the channel does not tell of while a grandchild holds it."""
         code = process.wait()
         _tell(loop, lambda: loop.create_task(self._after_end(code)))
+        _bury_group(process.pid)
 
     async def _after_end(self, code: int) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN):
                 await self._eof.wait()
                 await self._output_ended.wait()
-        # Whatever the model had started and left behind goes too.
+        # What the model had started and left behind in the worker's session goes too.
+        self._cut_lifeline()
+        message = self._ended_by_service if code == -signal.SIGKILL else None
+        lines = self._output.lines if self._output is not None else ()
+        self._has_exited(Failure("WorkerDied", message or _describe_exit(code), None, lines))
+
+    def _cut_lifeline(self) -> None:
+        """Let the sentinel end what is left of the worker's group, and the output thread end."""
         if self._lifeline is not None:
             os.close(self._lifeline)
             self._lifeline = None
-        message = _DEAF if self._given_up and code == -signal.SIGKILL else _describe_exit(code)
-        self._has_exited(Failure("WorkerDied", message, None, tuple(self._lines)))
 
 
 class ThreadWorker(Worker):
@@ -291,6 +319,24 @@ def _tell(loop: asyncio.AbstractEventLoop, callback: object) -> None:
 
 
 _DEAF = "The worker process ended its side of the channel, did not end itself, and was killed."
+_KILLED = "The worker process was killed by the service (SIGKILL)."
+
+
+def _end_at_once(process: subprocess.Popen[bytes]) -> None:
+    """End a process whose start is undone."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _bury_group(group: int) -> None:
+    """On a thread: where orphans come to us, as they do to the first process of a container, wait for those of a worker.
+
+    Without that each worker would leave a zombie, its sentinel, and one for each process that the model had started. Anywhere
+    else none of the group is a child of ours, and this returns at once.
+    """
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-group, 0)
 
 
 def _describe_exit(code: int) -> str:

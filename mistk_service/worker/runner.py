@@ -2,7 +2,8 @@
 
 Two threads meet here. The main thread sits in :meth:`Runner.run`, takes tasks from the queue and calls hooks. The control
 thread hands in what the service says; it never waits for the main thread, and runs only the hooks that have to run beside an
-activity: ``do_pause``, ``do_resume_*``, and ``do_save_model`` where a model pauses in its own way.
+activity: ``do_pause``, ``do_resume_*``, ``do_save_model`` where a model pauses in its own way, and the last hook where the
+activity does not end without it.
 
 While the main thread waits at the gate it takes further tasks (saveModel), so these too run on it, between two steps.
 """
@@ -25,6 +26,7 @@ from mistk_service.worker.messages import (
     Exit,
     Failed,
     FromWorker,
+    Hasten,
     Loaded,
     Pause,
     Paused,
@@ -99,6 +101,9 @@ class Runner:
         #: The thread that runs a further task at the gate; what it calls has to pass the gate.
         self._nested_on: int | None = None
         self._exit: Exit | None = None
+        #: Held by whoever calls the last hook, for ever: it is called once.
+        self._last_hook_taken = threading.Lock()
+        self._last_hook_ended = threading.Event()
 
     # --- the main thread ------------------------------------------------------------------------------------------
 
@@ -123,6 +128,9 @@ class Runner:
                 self._run_activity(task)
         assert self._exit is not None
         self._run_last_hook(self._exit.hook)
+        # It may still be running on the control thread.
+        self._last_hook_ended.wait()
+        self.context.flush()
 
     def _run_activity(self, task: Run) -> None:
         answer = self._call(task)
@@ -163,18 +171,22 @@ class Runner:
         self._send_all(streams.predict(batch))
 
     def _run_last_hook(self, name: str) -> None:
+        """Call the last hook, unless it has been called: by the main thread at the end, by the control thread in haste."""
+        if not self._last_hook_taken.acquire(blocking=False):
+            return
         try:
             self._hook(name)()
         except (NotImplementedError, StopActivity):
             pass
-        except Exception:
+        except BaseException:
             logger.exception("%s raised; the worker ends all the same.", name)
-        self.context.flush()
+        finally:
+            self._last_hook_ended.set()
 
-    def _wait_at_gate(self) -> None:
+    def _wait_at_gate(self) -> bool:
         """Block while a pause is wanted, running what else comes; raise StopActivity when told to stop.
 
-        Called at a pause point, by whichever thread of the model is there.
+        Called at a pause point, by whichever thread of the model is there. Returns whether it stood still.
         """
         announced: int | None = None
         while True:
@@ -182,7 +194,7 @@ class Runner:
                 if self._exit:
                     raise StopActivity("The container asked this activity to end.")
                 if not self._pause_wanted or self._activity is None or self._nested_on == threading.get_ident():
-                    return
+                    return announced is not None
                 if announced == self._pauses:
                     task = self._next_nested_task()
                     if task is None:
@@ -228,8 +240,10 @@ class Runner:
             self._pause(message)
         elif isinstance(message, Resume):
             self._resume(message)
-        else:
+        elif isinstance(message, Exit):
             self._end(message)
+        elif isinstance(message, Hasten):
+            self._hasten()
 
     def _pause(self, message: Pause) -> None:
         if not self._is_under_way(message.id):
@@ -270,6 +284,13 @@ class Runner:
             self._exit = message
             self._update_interrupted()
             self._changed.notify_all()
+
+    def _hasten(self) -> None:
+        """Call the last hook beside an activity that has not ended: in many models it sets the flag that training looks at."""
+        with self._changed:
+            last = self._exit if self._activity is not None else None
+        if last is not None:
+            self._run_last_hook(last.hook)
 
     def _set_pause(self, wanted: bool) -> None:
         with self._changed:

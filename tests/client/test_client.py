@@ -168,6 +168,17 @@ def test_what_json_cannot_express_is_not_sent(client: ModelClient, service: Any,
     assert service.requests == []
 
 
+def test_what_is_nested_too_deeply_is_not_sent(client: ModelClient, service: Any):
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    with pytest.raises(InvalidRequest, match="nested too deeply"):
+        client.initialize(["training"], hyperparameters={"rate": nested})
+    with pytest.raises(InvalidRequest, match="nested too deeply"):
+        client.update_stream_properties({"a": nested})
+    assert service.requests == []
+
+
 @pytest.mark.parametrize(
     "url",
     [

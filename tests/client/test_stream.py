@@ -166,6 +166,23 @@ def test_lines_that_are_no_events_are_not_understood(service: Any, text: bytes):
         list(stream(service, FakeClock()))
 
 
+def test_a_watch_from_the_very_end_ends_at_once(service: Any, status: Callable[..., dict[str, Any]]):
+    service.will(httpx.Response(200, content=b" "), httpx.Response(200, json=status("terminated", 9)))
+    clock = FakeClock()
+    assert seen(stream(service, clock, 9)) == []
+    assert ([r.url.params.get("watch") for r in service.requests], clock.sleeps) == (["true", None], [])
+
+
+@pytest.mark.parametrize(("state", "version"), [("ready", 9), ("terminated", 10), ("terminated", 3)])
+def test_a_silent_stream_that_is_not_at_the_very_end_is_asked_again(
+    service: Any, status: Callable[..., dict[str, Any]], line: Callable[..., bytes], state: str, version: int
+):
+    service.will(httpx.Response(200, content=b" "), httpx.Response(200, json=status(state, version)))
+    service.will(httpx.Response(200, content=b" "), httpx.Response(200, content=line("terminated", 10)))
+    assert seen(stream(service, FakeClock(), 9)) == [(10, "terminated")]
+    assert [r.url.params.get("resourceVersion") for r in service.requests] == ["9", None, "9", "9"]
+
+
 # --- giving up ----------------------------------------------------------------------------------------------------
 
 
@@ -196,7 +213,8 @@ def test_an_event_renews_the_patience(service: Any, line: Callable[..., bytes]):
 
 
 def test_keepalives_renew_the_patience_and_not_the_haste(service: Any, line: Callable[..., bytes]):
-    service.will(*[httpx.Response(200, content=b" ") for _ in range(10)])
+    # One more than there are attempts: after the first it asks whether everything was over before.
+    service.will(*[httpx.Response(200, content=b" ") for _ in range(11)])
     service.will(httpx.Response(200, content=line("terminated", 1)))
     clock = FakeClock()
     assert seen(stream(service, clock, give_up_after=6)) == [(1, "terminated")]

@@ -167,6 +167,31 @@ def test_a_wait_ends_when_its_time_is_up(watch_server: Any, connection: Any, lin
     assert caught.value.status.resource_version in {1, 2}
 
 
+@pytest.mark.parametrize(("timeout", "allowed"), [(1.5, 1.5), (0, 1), (1000, 60), (None, 60)])
+def test_the_first_question_takes_no_longer_than_the_wait(
+    client: ModelClient, service: Any, status: Wire, timeout: float | None, allowed: float
+):
+    service.will(httpx.Response(200, json=status("ready", 3)))
+    client.wait_for("ready", timeout=timeout)
+    assert set(service.requests[0].extensions["timeout"].values()) == {allowed}
+
+
+@pytest.mark.parametrize("error", [httpx.ReadTimeout("silence"), httpx.ConnectTimeout("silence")], ids=repr)
+def test_a_service_that_says_nothing_in_the_time_of_the_wait_ends_it(
+    client: ModelClient, service: Any, error: Exception
+):
+    service.will(error)
+    with pytest.raises(WaitTimedOut, match="within 1 s; the service did not tell its state") as caught:
+        client.wait_for("ready", timeout=1)
+    assert caught.value.status is None
+
+
+def test_a_service_that_is_not_there_is_not_a_matter_of_time(client: ModelClient, service: Any):
+    service.will(httpx.ConnectError("refused"))
+    with pytest.raises(ServiceUnreachable, match="Nothing answers"):
+        client.wait_for("ready", timeout=1)
+
+
 @pytest.mark.parametrize("states", ["redy", ["ready", "done"], [], ""])
 def test_a_state_that_is_none_is_refused_before_anything_is_asked(client: ModelClient, service: Any, states: Any):
     with pytest.raises(InvalidRequest) as caught:

@@ -25,6 +25,28 @@ def test_the_first_status_fills_the_page(page, service) -> None:
     assert not seen(page, "notice")
 
 
+def test_before_the_first_status_the_page_says_nothing_of_the_model(page, service) -> None:
+    await_true(page, lambda: page.execute_script("return streams[0].readyState === EventSource.OPEN"))
+    assert text(page, "connection") == "Connecting …"
+    for part in ("state", "activity", "last", "nothing-possible"):
+        assert text(page, part) == "…"
+    service.send(1, "terminating", possible=[])
+    await_text(page, "state", "terminating")
+    assert text(page, "connection") == "Live"
+    assert text(page, "activity") == "Nothing runs."
+    assert text(page, "last") == "None yet."
+    assert text(page, "nothing-possible") == "No operation would be accepted."
+
+
+def test_a_connection_that_is_back_is_live_though_nothing_new_has_come(page, service) -> None:
+    service.send(7, "ready")
+    await_text(page, "state", "ready")
+    service.break_off()
+    await_text(page, "connection", "Connection lost, retrying …")
+    service.let_in()
+    await_text(page, "connection", "Live")
+
+
 @pytest.mark.parametrize(
     ("state", "shown", "tone"),
     [

@@ -38,7 +38,7 @@ ANSWERS = {
     "scalar": lambda: {"a": Scalar(3)},
     "path": lambda: {"a": Path("x/y")},
     "integer": lambda: {"a": 2**70},
-    "integer key": lambda: {1: 2},
+    "integer key": lambda: {"a": {1: 2}},
     "other ids": lambda: {"b": 1},
 }
 

@@ -79,6 +79,17 @@ class Service:
         """Return the status."""
         return accepted(self.api.get("/status"))
 
+    def settled(self) -> dict[str, Any]:
+        """Return the status once it is published, so that it stays what it is as long as nothing happens.
+
+        A change that waits to be published is shown under the version before it.
+        """
+        while True:
+            status = self.status()
+            with self.watch(version(status) - 1) as events:
+                if next(events)["payload"] == status:
+                    return status
+
     def post(self, operation: str, body: Any = None, **query: Any) -> dict[str, Any]:
         """Call an operation that has to be accepted; return what it answers."""
         content = {} if body is None else {"json": body}

@@ -24,7 +24,7 @@ RECORD = base64.b64encode(b"record").decode()
 @pytest.fixture
 def unchanged(ready: Service) -> Iterator[Service]:
     """A ready service that the test must leave exactly as it was, and able to work."""
-    before = ready.status()
+    before = ready.settled()
     yield ready
     assert ready.status() == before
     assert ready.post("streamPredict", {"a": RECORD}) == {"a": {"echo": "record", "details": False}}
@@ -33,7 +33,7 @@ def unchanged(ready: Service) -> Iterator[Service]:
 @pytest.fixture
 def fresh(service: Service) -> Iterator[Service]:
     """A service that nobody has initialized, nor shall."""
-    before = service.status()
+    before = service.settled()
     yield service
     assert service.status() == before
 

@@ -56,7 +56,7 @@ def wrong_methods() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("method", "operation"), wrong_methods())
 def test_a_method_that_a_path_does_not_take_is_answered_with_405(service: Service, method: str, operation: str) -> None:
-    before = service.status()
+    before = service.settled()
     response = service.api.request(method, f"/{operation}")
     if method == "HEAD":
         assert (response.status_code, response.content) == (405, b"")
@@ -80,7 +80,7 @@ def test_pages_and_figures_are_only_read(service: Service, path: str, method: st
 
 
 def test_an_operation_before_its_time_is_answered_with_what_is_possible(service: Service) -> None:
-    before = service.status()
+    before = service.settled()
     for operation in ("train", "predict", "generate", "pause", "resumeTraining", "resumePredict", "buildModel"):
         error = refused(service.api.post(f"/{operation}"))
         assert (error["operation"], error["state"]) == (operation, "started")

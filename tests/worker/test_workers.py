@@ -64,6 +64,7 @@ async def test_a_worker_that_is_told_to_exit_runs_its_last_hook_and_ends(hire: H
         ("broken/classes:RaisesInConstructor", "ModelConstructionFailed"),
         ("broken/classes:ExitsInConstructor", "ModelConstructionFailed"),
         ("broken/classes:WantsArguments", "ModelConstructionFailed"),
+        ("broken/classes:BadBatchSize", "NotAModelClass"),
     ],
 )
 async def test_a_worker_without_a_model_says_why_and_ends(hire: Hire, kind: str, model: str, error: str):
@@ -72,12 +73,6 @@ async def test_a_worker_without_a_model_says_why_and_ends(hire: Hire, kind: str,
     assert failed.error == failed.failure.type == error
     assert issubclass(getattr(errors, error), errors.ModelLoadError)
     await worker.listener.until_exit()
-
-
-async def test_a_class_that_cannot_be_served_is_told_and_ends_the_worker(hire: Hire, kind: str):
-    worker = await hire("broken/classes:BadBatchSize", kind, loaded=False)
-    failure = await worker.listener.until_exit()
-    assert "many" in "\n".join([failure.message, failure.traceback or "", *failure.output])
 
 
 async def test_a_kill_ends_a_process_at_once(hire: Hire):
@@ -219,27 +214,21 @@ async def test_a_kill_reaches_what_the_model_started(hire: Hire):
     assert_all_gone(others)
 
 
-async def test_noise_on_the_channel_is_the_end_of_the_worker(hire: Hire, tmp_path: Path):
-    """A model can write wherever it likes; a worker that is not understood is of no use."""
+async def test_noise_on_the_channel_is_left_out(hire: Hire, tmp_path: Path):
+    """A model can write wherever it likes."""
     source = tmp_path / "makes_noise.py"
     source.write_text(
-        "import gc, socket, threading\n"
+        "import gc, socket\n"
         "from mistk_service import AbstractModel\n"
         "class Model(AbstractModel):\n"
         "    def do_train(self):\n"
         "        for sock in gc.get_objects():\n"
-        "            if type(sock) is socket.socket:\n"
-        "                try:\n"
-        "                    sock.send(b'\\0\\0\\0\\1x')\n"
-        "                except OSError:\n"
-        "                    pass\n"
-        "        threading.Event().wait()\n"
+        "            if type(sock) is socket.socket and sock.fileno() > 0:\n"
+        "                sock.send(b'\\0\\0\\0\\1x')\n"
     )
     worker = await hire(f"{source}:Model")
-    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
     worker.send(m.Run(1, "do_train"))
-    failure = await worker.listener.until_exit()
-    assert failure.type == "WorkerDied"
+    assert (await worker.until(m.Done)).id == 1
 
 
 def assert_all_gone(pids: list[int]) -> None:
@@ -268,8 +257,10 @@ async def test_a_start_that_is_cancelled_leaves_nothing_behind(kind: str):
         await listener.until_exit()
 
 
-async def test_an_interpreter_that_cannot_be_run_is_an_error_of_the_start(monkeypatch: pytest.MonkeyPatch):
+async def test_a_process_that_cannot_be_started_is_a_worker_that_died(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    worker = ProcessWorker(reference("nothing:Nothing"), Listener())
-    with pytest.raises(OSError, match="No such file"):
+    listener = Listener()
+    worker = ProcessWorker(reference("nothing:Nothing"), listener)
+    with pytest.raises(errors.WorkerDied, match=r"could not be started: .*No such file"):
         await worker.start()
+    assert "could not be started" in (await listener.until_exit()).message

@@ -233,6 +233,7 @@ function drawLast(last) {
 
 function drawPossible(possible) {
   rebuild(byId("possible"), possible, () => possible.map((name) => element("li", name)));
+  say(byId("nothing-possible"), "No operation would be accepted.");
   show(byId("nothing-possible"), possible.length === 0);
 }
 
@@ -308,7 +309,8 @@ function connection(name) {
 function follow(since = null) {
   const from = since === null ? "" : `&resourceVersion=${since}`;
   const source = new EventSource(`${api}/status?watch=true${from}`);
-  source.addEventListener("open", () => connection("live"));
+  // Until the first status there is nothing to be live; after a break there is, though nothing new may come for long.
+  source.addEventListener("open", () => connection(status ? "live" : "connecting"));
   source.addEventListener("status", (message) => receive(source, JSON.parse(message.data)));
   source.addEventListener("error", () => {
     connection("lost");
@@ -329,10 +331,9 @@ function receive(source, event) {
     return;
   }
   take(event);
-  if (status.state === "terminated") {
-    source.close();
-    connection("ended");
-  }
+  const ended = status.state === "terminated";
+  if (ended) source.close();
+  connection(ended ? "ended" : "live");
 }
 
 follow();

@@ -1,0 +1,182 @@
+"""Artifacts in a folder of this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from mistk_service.tracking.artifacts.paths import SCRATCH, checked_path
+from mistk_service.tracking.artifacts.repository import ArtifactRepository, StoredFile, Upload, translated
+from mistk_service.tracking.entities import FileInfo
+from mistk_service.tracking.errors import InvalidParameter
+
+__all__ = ["LocalArtifacts"]
+
+#: Seconds after which an upload that nobody writes to is taken for the remains of a process that died.
+_ABANDONED_AFTER = 24 * 3600
+
+#: How often a folder that vanishes between its making and its use is made again.
+_RACES = 5
+
+
+class LocalArtifacts(ArtifactRepository):
+    """Artifacts in a folder of this machine.
+
+    Symbolic links inside the folder are followed as long as they stay inside it.
+
+    Args:
+        root: the folder; it is made where it is missing.
+
+    Raises:
+        StoreUnavailable: it cannot be made.
+    """
+
+    def __init__(self, root: Path) -> None:
+        with translated(str(root)):
+            (root / SCRATCH).mkdir(parents=True, exist_ok=True)
+        self._root = Path(os.path.realpath(root))
+        self._scratch = self._root / SCRATCH
+        self._remove_abandoned()
+
+    @property
+    def uri(self) -> str:
+        """The folder as a ``file:`` URI."""
+        return self._root.as_uri()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self._root)!r})"
+
+    def list_folder(self, path: str = "") -> list[FileInfo]:
+        """See :meth:`ArtifactRepository.list_folder`."""
+        folder = self._inside(checked_path(path))
+        found = []
+        with translated(path):
+            try:
+                entries = list(os.scandir(folder))
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+            for entry in entries:
+                # What vanished meanwhile, dangles, or leads out is not there for anybody.
+                with suppress(OSError, InvalidParameter):
+                    if entry.path != str(self._scratch):
+                        found.append(self._info(entry))
+        return sorted(found, key=lambda info: info.path)
+
+    def _info(self, entry: os.DirEntry[str]) -> FileInfo:
+        """Return what ``entry`` is; a link out of the root raises InvalidParameter, a dangling one an OSError."""
+        if entry.is_symlink():
+            self._refuse_outside(os.path.realpath(entry.path), entry.name)
+        status = entry.stat()
+        if stat.S_ISDIR(status.st_mode):
+            return FileInfo(entry.name, is_dir=True)
+        return FileInfo(entry.name, is_dir=False, file_size=status.st_size)
+
+    def open(self, path: str) -> StoredFile:
+        """See :meth:`ArtifactRepository.open`."""
+        place = self._inside(checked_path(path))
+        with translated(path):
+            if not place.is_file():
+                raise FileNotFoundError(path)
+            stream = place.open("rb")
+        status = os.fstat(stream.fileno())
+        # The inode tells two files of one size and time apart: every upload is a new file.
+        identity = f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
+        etag = hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
+        return StoredFile(place.name, status.st_size, etag, status.st_mtime, stream)
+
+    def create(self, path: str) -> Upload:
+        """See :meth:`ArtifactRepository.create`."""
+        place = self._target(path)
+        with translated(path):
+            if place.is_dir():
+                raise IsADirectoryError(path)
+            self._scratch.mkdir(exist_ok=True)
+            return _LocalUpload(path, self._scratch / uuid.uuid4().hex, place)
+
+    def delete(self, path: str) -> None:
+        """See :meth:`ArtifactRepository.delete`."""
+        place = self._target(path)
+        with translated(path), suppress(FileNotFoundError, NotADirectoryError):
+            # A link is removed, not what it points to.
+            if place.is_dir() and not place.is_symlink():
+                shutil.rmtree(place)
+            else:
+                place.unlink()
+
+    def _inside(self, relative: str) -> Path:
+        """Return where ``relative`` really is, every link followed.
+
+        Raises:
+            InvalidParameter: that is outside the root, or among the unfinished uploads.
+        """
+        with translated(relative):
+            real = os.path.realpath(self._root / relative)
+        self._refuse_outside(real, relative)
+        return Path(real)
+
+    def _target(self, path: str) -> Path:
+        """Return the place to write or remove: its folder with every link followed, its own name as it is."""
+        relative = checked_path(path)
+        if not relative:
+            raise InvalidParameter("Invalid path '': the root itself is no artifact.", field="path")
+        folder, _, name = relative.rpartition("/")
+        return self._inside(folder) / name
+
+    def _refuse_outside(self, real: str, relative: str) -> None:
+        inside = Path(real).is_relative_to(self._root) and not Path(real).is_relative_to(self._scratch)
+        if not inside:
+            raise InvalidParameter(f"Invalid path {relative!r}: it leads out of the artifact root.", field="path")
+
+    def _remove_abandoned(self) -> None:
+        oldest = time.time() - _ABANDONED_AFTER
+        for rest in self._scratch.iterdir():
+            with suppress(OSError):
+                if rest.stat().st_mtime < oldest:
+                    rest.unlink()
+
+
+class _LocalUpload(Upload):
+    """A file that grows among the unfinished uploads and is renamed to its place, which no reader sees half of.
+
+    Args:
+        path: the artifact's path, for messages.
+        partial: the file that grows, on the file system of ``place``.
+        place: where it belongs.
+    """
+
+    def __init__(self, path: str, partial: Path, place: Path) -> None:
+        self._path = path
+        self._partial = partial
+        self._place = place
+        # Unbuffered: the caller sends large pieces, and an error then belongs to the write that caused it.
+        self._file = partial.open("xb", buffering=0)
+
+    def write(self, data: bytes) -> None:
+        with translated(self._path):
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+
+    def commit(self) -> None:
+        with translated(self._path):
+            self._file.close()
+            for attempt in range(_RACES):
+                self._place.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    os.replace(self._partial, self._place)
+                except FileNotFoundError:
+                    # Somebody removed the folder in between.
+                    if attempt == _RACES - 1:
+                        raise
+                else:
+                    return
+
+    def abort(self) -> None:
+        self._file.close()
+        self._partial.unlink(missing_ok=True)

@@ -1,0 +1,64 @@
+"""The paths of artifacts, as clients send them, checked before anything is opened.
+
+What passes names a place below the root by its text alone. Whether a symbolic link on the way leads elsewhere only the
+repository can know, and it looks.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import PureWindowsPath
+from urllib.parse import unquote
+
+from mistk_service.tracking.errors import InvalidParameter
+
+__all__ = ["SCRATCH", "checked_path"]
+
+#: The folder below the root where uploads grow until they are complete. Clients can neither read nor write it.
+SCRATCH = ".incomplete-uploads"
+
+#: How often a path may be percent-encoded over and over; what is deeper is no honest name.
+_MAX_ENCODINGS = 5
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def checked_path(path: str) -> str:
+    """Return ``path`` in its normal form: relative, ``/``-separated, without empty parts and ``.``; "" is the root.
+
+    Args:
+        path: a path as it stands after the one decoding that HTTP asks for.
+
+    Raises:
+        InvalidParameter: the path, or what a further percent-decoding would make of it, is absolute or goes up, or has
+            control characters or backslashes, or is the service's own.
+    """
+    form = path
+    for _ in range(_MAX_ENCODINGS):
+        _refuse_unsafe(form, path)
+        decoded = unquote(form)
+        if decoded == form:
+            break
+        form = decoded
+    else:
+        raise _invalid(path, "it is percent-encoded many times over")
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    # Some file systems take both spellings for the same folder.
+    if parts and parts[0].lower() == SCRATCH:
+        raise _invalid(path, f"the folder {SCRATCH} belongs to the server")
+    return "/".join(parts)
+
+
+def _refuse_unsafe(form: str, path: str) -> None:
+    if _CONTROL.search(form):
+        raise _invalid(path, "it has control characters")
+    if "\\" in form:
+        raise _invalid(path, "it has a backslash; folders are separated by /")
+    if form.startswith("/") or PureWindowsPath(form).drive or form.lower().startswith("file:"):
+        raise _invalid(path, "it is absolute; expected a path relative to the artifact root")
+    if ".." in form.split("/"):
+        raise _invalid(path, "it goes up with '..'")
+
+
+def _invalid(path: str, reason: str) -> InvalidParameter:
+    return InvalidParameter(f"Invalid path {path!r}: {reason}.", field="path")

@@ -1,0 +1,137 @@
+"""The interface of an artifact repository, and what its implementations share."""
+
+from __future__ import annotations
+
+import errno
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from mistk_service.tracking.entities import FileInfo
+from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreUnavailable
+
+__all__ = ["ArtifactRepository", "StoredFile", "Upload", "translated"]
+
+#: What the operating system says where the name itself is at fault.
+_NAME_ERRORS = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ELOOP})
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file that is open for reading, and what is known about it. Use it as a context manager.
+
+    Attributes:
+        name: the last part of its path.
+        size: bytes.
+        etag: changes whenever the content does; without quotes.
+        modified: seconds since 1970, or None where the storage does not say.
+        stream: the content, seekable. What is read stays what it was when the file was opened, whatever is uploaded
+            since, as far as the storage can give that.
+    """
+
+    name: str
+    size: int
+    etag: str
+    modified: float | None
+    stream: BinaryIO
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stream.close()
+
+
+class Upload(ABC):
+    """A file that is being received. Nobody sees it before :meth:`commit`; :meth:`abort` leaves no trace of it."""
+
+    @abstractmethod
+    def write(self, data: bytes) -> None:
+        """Append ``data``.
+
+        Raises:
+            StoreUnavailable: the storage cannot take it, because it is full for example.
+        """
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Put the file in its place, instead of one that is there.
+
+        Raises:
+            InvalidParameter: there is a folder at that place, or a file where a folder would have to be. Object stores
+                have no folders of their own and may take it.
+            StoreUnavailable: the storage cannot take it.
+        """
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Throw away what was received. Does nothing after :meth:`commit`."""
+
+
+class ArtifactRepository(ABC):
+    """A tree of files below one root.
+
+    Paths are checked by the repository, whoever calls (:func:`~mistk_service.tracking.artifacts.checked_path`); one
+    that would leave the root raises ``InvalidParameter``. Every method may be called from any thread, blocks its
+    caller, and may raise ``StoreUnavailable`` when the storage cannot be reached or written.
+    """
+
+    @property
+    @abstractmethod
+    def uri(self) -> str:
+        """The root, without credentials."""
+
+    @abstractmethod
+    def list_folder(self, path: str = "") -> list[FileInfo]:
+        """Return what is in a folder, by base names, sorted. A path that is no folder has nothing in it."""
+
+    @abstractmethod
+    def open(self, path: str) -> StoredFile:
+        """Open a file for reading.
+
+        Raises:
+            ResourceNotFound: there is no such file; a folder is none.
+        """
+
+    @abstractmethod
+    def create(self, path: str) -> Upload:
+        """Begin to receive a file.
+
+        Raises:
+            InvalidParameter: the path is the root, or there is a folder at that place.
+        """
+
+    @abstractmethod
+    def delete(self, path: str) -> None:
+        """Remove a file, or a folder with everything in it; what is not there is no error.
+
+        Raises:
+            InvalidParameter: the path is the root.
+        """
+
+
+@contextmanager
+def translated(path: str) -> Iterator[None]:
+    """Turn what the operating system or fsspec raises into the errors of tracking.
+
+    Args:
+        path: the artifact that it is about.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ResourceNotFound(f"No such artifact: {path!r}.", kind="artifact", key=path) from error
+    except IsADirectoryError as error:
+        raise InvalidParameter(f"Invalid path {path!r}: there is a folder of that name.", field="path") from error
+    except (NotADirectoryError, FileExistsError) as error:
+        raise InvalidParameter(f"Invalid path {path!r}: a part of it is a file, not a folder.", field="path") from error
+    except OSError as error:
+        if error.errno in _NAME_ERRORS:
+            raise InvalidParameter(f"Invalid path {path!r}: {error.strerror}.", field="path") from error
+        reason = error.strerror or str(error) or type(error).__name__
+        raise StoreUnavailable(f"The artifact storage cannot do this now: {reason}.") from error

@@ -1,0 +1,185 @@
+"""The commands ``mistk-service tracking ...``: serve a store alone, and look into one from a terminal."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import click
+
+from mistk_service.errors import MistkError
+
+if TYPE_CHECKING:
+    from mistk_service.tracking.store import Store
+
+__all__ = ["tracking"]
+
+P = ParamSpec("P")
+
+_DEFAULT_STORE = "sqlite:///mistk-state/tracking.db"
+_DEFAULT_ARTIFACTS = "mistk-state/artifacts"
+_LOG_LEVELS = ["debug", "info", "warning", "error"]
+
+_store_option = click.option(
+    "--store", "store_uri", default=_DEFAULT_STORE, envvar="MISTK_TRACKING_STORE", show_envvar=True, show_default=True,
+    help="The store: sqlite:///FILE, postgresql://HOST/DATABASE or a file's path.")  # fmt: skip
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print MLflow's JSON instead of a table.")
+
+
+@click.group()
+def tracking() -> None:
+    """Serve a tracking store with MLflow's REST API, or look into one."""
+
+
+def _with_plain_errors(command: Callable[P, None]) -> Callable[P, None]:
+    """Show an error of ours as one sentence instead of a traceback."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except MistkError as error:
+            raise click.ClickException(str(error)) from error
+
+    return wrapped
+
+
+@tracking.command()
+@_store_option
+@click.option("--artifacts", default=_DEFAULT_ARTIFACTS, envvar="MISTK_TRACKING_ARTIFACTS", show_envvar=True,
+              show_default=True, help="Root of the artifacts: a folder, or a URL that fsspec knows.")  # fmt: skip
+@click.option("--host", default="127.0.0.1", envvar="MISTK_HOST", show_envvar=True, show_default=True,
+              help="Address to listen on. There is no authentication: think before you open it to others.")  # fmt: skip
+@click.option("--port", default=5000, envvar="MISTK_PORT", show_envvar=True, show_default=True,
+              help="Port to listen on; 0 takes any that is free.")  # fmt: skip
+@click.option("--max-body", default=64 * 1024 * 1024, envvar="MISTK_MAX_BODY", show_envvar=True, show_default=True,
+              help="Largest JSON body in bytes; artifacts have no limit.")  # fmt: skip
+@click.option("--log-level", type=click.Choice(_LOG_LEVELS, case_sensitive=False), default="info",
+              envvar="MISTK_LOG_LEVEL", show_envvar=True, show_default=True, help="How much to log.")  # fmt: skip
+@_with_plain_errors
+def serve(store_uri: str, artifacts: str, host: str, port: int, max_body: int, log_level: str) -> None:
+    """Serve a tracking store for MLflow clients: export MLFLOW_TRACKING_URI=http://HOST:PORT."""
+    from mistk_service.tracking.server import serve_tracking
+
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("connexion").setLevel(logging.ERROR)
+    _make_parent(store_uri)
+    serve_tracking(
+        store_uri,
+        artifacts,
+        host,
+        port,
+        max_body=max_body,
+        on_listening=lambda url: click.echo(f"Tracking server at {url} — export MLFLOW_TRACKING_URI={url}", err=True),
+    )
+
+
+def _make_parent(store_uri: str) -> None:
+    """Make the folder of the default store; any other has to exist."""
+    if store_uri == _DEFAULT_STORE:
+        from pathlib import Path
+
+        Path(_DEFAULT_ARTIFACTS).parent.mkdir(exist_ok=True)
+
+
+@contextmanager
+def _opened(store_uri: str) -> Iterator[Store]:
+    # SQLAlchemy is loaded only by those who look into a store.
+    from mistk_service.tracking.opening import open_store
+
+    with open_store(store_uri) as store:
+        yield store
+
+
+@tracking.command()
+@_store_option
+@click.option("--all", "with_deleted", is_flag=True, help="Show deleted experiments, too.")
+@_json_option
+@_with_plain_errors
+def experiments(store_uri: str, with_deleted: bool, as_json: bool) -> None:
+    """List the experiments."""
+    from mistk_service.tracking import views, wire
+    from mistk_service.tracking.entities import ViewType
+
+    with _opened(store_uri) as store:
+        found = store.search_experiments(ViewType.ALL if with_deleted else ViewType.ACTIVE_ONLY)
+    if as_json:
+        _print_json([wire.experiment(item) for item in found])
+    else:
+        _print(views.experiments_table(found))
+
+
+@tracking.command()
+@_store_option
+@click.option("--experiment", "names", multiple=True, help="Name or id of an experiment; all unless given.")
+@click.option("--filter", "condition", default="", help='MLflow\'s filter, such as "metrics.loss < 0.1".')
+@click.option("--order-by", multiple=True, help='Such as "metrics.loss ASC".')
+@click.option("-n", "--limit", default=20, show_default=True, type=click.IntRange(1, 50_000), help="How many runs.")
+@_json_option
+@_with_plain_errors
+def runs(
+    store_uri: str, names: tuple[str, ...], condition: str, order_by: tuple[str, ...], limit: int, as_json: bool
+) -> None:
+    """List runs, the latest first."""
+    from mistk_service.tracking import views, wire
+
+    with _opened(store_uri) as store:
+        ids = [_experiment_id(store, name) for name in names] or [item.experiment_id for item in _all(store)]
+        found = store.search_runs(ids, filter=condition, max_results=limit, order_by=order_by)
+    if as_json:
+        _print_json([wire.run(item) for item in found])
+    else:
+        _print(views.runs_table(found))
+        if found.next_page_token:
+            click.echo(f"The first {limit}; more with --limit.", err=True)
+
+
+@tracking.command()
+@click.argument("run_id", metavar="RUN")
+@_store_option
+@_json_option
+@_with_plain_errors
+def show(run_id: str, store_uri: str, as_json: bool) -> None:
+    """Show one run with all that was logged to it."""
+    from mistk_service.tracking import views, wire
+
+    with _opened(store_uri) as store:
+        run = store.get_run(run_id)
+        experiment = store.get_experiment(run.info.experiment_id)
+    if as_json:
+        _print_json(wire.run(run))
+    else:
+        _print(*views.run_tables(run, experiment))
+
+
+def _experiment_id(store: Store, name: str) -> str:
+    from mistk_service.tracking.errors import ResourceNotFound
+
+    try:
+        return store.get_experiment_by_name(name).experiment_id
+    except ResourceNotFound:
+        return store.get_experiment(name).experiment_id
+
+
+def _all(store: Store) -> Iterator[Any]:
+    page = store.search_experiments(max_results=50_000)
+    yield from page
+    while page.next_page_token:
+        page = store.search_experiments(max_results=50_000, page_token=page.next_page_token)
+        yield from page
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _print(*tables: Any) -> None:
+    from rich.console import Console
+
+    console = Console()
+    for table in tables:
+        console.print(table)

@@ -1,0 +1,182 @@
+"""The errors of tracking, each with the name that MLflow's protocol has for it.
+
+None of them knows HTTP: the table that turns an ``error_code`` into a status stands with the server. Every error that a
+:class:`~mistk_service.tracking.store.Store` raises on purpose is one of these.
+
+::
+
+    TrackingError                       (mistk_service.errors)
+    └── StoreError                      INTERNAL_ERROR
+        ├── InvalidParameter        INVALID_PARAMETER_VALUE   an argument is wrong; nothing was changed
+        │   ├── FilterError         INVALID_PARAMETER_VALUE   a search expression is broken, and where
+        │   └── InvalidPageToken    INVALID_PARAMETER_VALUE   the token was not given out by this search
+        ├── ResourceNotFound        RESOURCE_DOES_NOT_EXIST   there is no such run, experiment, tag ...
+        ├── ResourceExists          RESOURCE_ALREADY_EXISTS   the name is taken
+        ├── InvalidState            INVALID_STATE             the resource's lifecycle stage does not allow it
+        ├── StoreUnavailable        TEMPORARILY_UNAVAILABLE   disk full, database locked; try again
+        ├── SchemaMismatch          INVALID_STATE             the database was written by another version
+        ├── UnsupportedStore        INVALID_PARAMETER_VALUE   the URI is of no kind that is known or installed
+        ├── NotSupported            NOT_IMPLEMENTED           a feature that this server does not have
+        ├── EndpointNotFound        ENDPOINT_NOT_FOUND        there is no such path
+        └── PermissionDenied        PERMISSION_DENIED         the caller may not do that
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from mistk_service.errors import TrackingError
+
+__all__ = [
+    "EndpointNotFound",
+    "FilterError",
+    "InvalidPageToken",
+    "InvalidParameter",
+    "InvalidState",
+    "NotSupported",
+    "PermissionDenied",
+    "ResourceExists",
+    "ResourceNotFound",
+    "SchemaMismatch",
+    "StoreError",
+    "StoreUnavailable",
+    "UnsupportedStore",
+]
+
+
+class StoreError(TrackingError):
+    """A call to a store failed; a subclass says why.
+
+    Attributes:
+        error_code: the name that MLflow's protocol has for this kind of error.
+    """
+
+    error_code: ClassVar[str] = "INTERNAL_ERROR"
+
+
+class InvalidParameter(StoreError):
+    """An argument of the call is wrong; nothing was changed.
+
+    Attributes:
+        field: the argument or the place inside it, such as ``metrics[3].name``; None where the whole is wrong.
+    """
+
+    error_code = "INVALID_PARAMETER_VALUE"
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class FilterError(InvalidParameter):
+    """A filter or an order_by clause cannot be understood.
+
+    Attributes:
+        text: the expression as it was given.
+        position: the offset in ``text`` where the trouble starts, in characters from 0.
+    """
+
+    def __init__(self, message: str, *, text: str, position: int, field: str = "filter") -> None:
+        super().__init__(message, field=field)
+        self.text = text
+        self.position = position
+
+
+class InvalidPageToken(InvalidParameter):
+    """A page token is damaged, or belongs to a search with another order."""
+
+
+class ResourceNotFound(StoreError):
+    """There is no such thing.
+
+    Attributes:
+        kind: what was looked for, in words (``run``, ``experiment``, ``registered model`` ...).
+        key: the id or the name that was looked for.
+    """
+
+    error_code = "RESOURCE_DOES_NOT_EXIST"
+
+    def __init__(self, message: str, *, kind: str, key: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.key = key
+
+
+class ResourceExists(StoreError):
+    """The name is taken.
+
+    Attributes:
+        kind: what has the name already, in words.
+        key: the name.
+    """
+
+    error_code = "RESOURCE_ALREADY_EXISTS"
+
+    def __init__(self, message: str, *, kind: str, key: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.key = key
+
+
+class InvalidState(StoreError):
+    """The lifecycle stage of the resource does not allow the call; nothing was changed."""
+
+    error_code = "INVALID_STATE"
+
+
+class StoreUnavailable(StoreError):
+    """The database cannot do it now: the disk is full, the file is locked, the server cannot be reached.
+
+    Nothing of the call was applied (unless the connection to a database server broke in the very moment of the commit,
+    which nobody can tell from outside), nothing that was acknowledged before is lost, and the same call can be sent
+    again.
+
+    Attributes:
+        retry_after: seconds after which a new attempt makes sense, or None where that depends on a person.
+    """
+
+    error_code = "TEMPORARILY_UNAVAILABLE"
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class SchemaMismatch(StoreError):
+    """The database was written by another version of the package, or is none of ours; it was left untouched.
+
+    Attributes:
+        found: the revision that the database is at, or None where it has none.
+        expected: the revision that this version of the package writes.
+    """
+
+    error_code = "INVALID_STATE"
+
+    def __init__(self, message: str, *, found: str | None, expected: str) -> None:
+        super().__init__(message)
+        self.found = found
+        self.expected = expected
+
+
+class UnsupportedStore(StoreError):
+    """The URI of a store is of no known kind, or the library for that kind is not installed."""
+
+    error_code = "INVALID_PARAMETER_VALUE"
+
+
+class NotSupported(StoreError):
+    """MLflow has this feature and this server does not."""
+
+    error_code = "NOT_IMPLEMENTED"
+
+
+class EndpointNotFound(StoreError):
+    """There is no operation at that path."""
+
+    error_code = "ENDPOINT_NOT_FOUND"
+
+
+class PermissionDenied(StoreError):
+    """The caller may not do that."""
+
+    error_code = "PERMISSION_DENIED"

@@ -1,0 +1,29 @@
+"""The language of MLflow's searches: text to typed conditions and orders. Nothing here knows a database."""
+
+from mistk_service.tracking.filters._grammars import (
+    EXPERIMENTS,
+    LOGGED_MODELS,
+    MODEL_VERSIONS,
+    REGISTERED_MODELS,
+    RUNS,
+    Grammar,
+)
+from mistk_service.tracking.filters._parser import parse_filter, parse_order
+from mistk_service.tracking.filters._syntax import Comparator, Comparison, Entity, Order, Value, ValueKind
+
+__all__ = [
+    "EXPERIMENTS",
+    "LOGGED_MODELS",
+    "MODEL_VERSIONS",
+    "REGISTERED_MODELS",
+    "RUNS",
+    "Comparator",
+    "Comparison",
+    "Entity",
+    "Grammar",
+    "Order",
+    "Value",
+    "ValueKind",
+    "parse_filter",
+    "parse_order",
+]

@@ -1,0 +1,254 @@
+"""The parser of filters and orders: recursive descent over the tokens, one method for each rule.
+
+::
+
+    filter      = [ comparison { AND comparison } [ AND ] ]
+    comparison  = identifier ( comparator value | [ NOT ] IN "(" value { "," value } [ "," ] ")" | IS [ NOT ] NULL )
+    comparator  = "=" | "!=" | "<" | "<=" | ">" | ">=" | LIKE | ILIKE
+    order       = identifier [ ASC | DESC ]
+    identifier  = [ prefix "." ] key
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from mistk_service.tracking.errors import FilterError, InvalidParameter
+from mistk_service.tracking.filters._grammars import Grammar
+from mistk_service.tracking.filters._syntax import Comparator, Comparison, Entity, Order, Value, ValueKind
+from mistk_service.tracking.filters._tokens import Kind, Token, error_at, tokenize
+
+__all__ = ["parse_filter", "parse_order"]
+
+T = TypeVar("T")
+
+#: Each condition costs the database a join, and SQLite allows 64 of them.
+MAX_CONDITIONS = 40
+MAX_ORDERS = 10
+MAX_MEMBERS = 10_000
+#: Characters; SQLite refuses patterns of more than 50,000 bytes.
+MAX_PATTERN = 12_000
+
+_C = Comparator
+_WORD_COMPARATORS = {"LIKE": _C.LIKE, "ILIKE": _C.ILIKE}
+_SYMBOL_COMPARATORS = {c.value: c for c in (_C.EQ, _C.NE, _C.LT, _C.LE, _C.GT, _C.GE)}
+
+
+def parse_filter(text: str, grammar: Grammar) -> tuple[Comparison, ...]:
+    """Return the conditions of a filter, which must all hold; an empty filter has none.
+
+    Raises:
+        FilterError: the filter is not in the language, or asks for something that this search does not know.
+    """
+    parser = _Parser(text, grammar, "filter")
+    conditions = parser.filter()
+    if len(conditions) > MAX_CONDITIONS:
+        raise InvalidParameter(
+            f"The filter has {len(conditions)} conditions; at most {MAX_CONDITIONS} are allowed.", field="filter"
+        )
+    return tuple(conditions)
+
+
+def parse_order(clauses: Sequence[str], grammar: Grammar) -> tuple[Order, ...]:
+    """Return what a list of order_by clauses means.
+
+    Raises:
+        FilterError: a clause is not in the language, or names something that results cannot be ordered by.
+        InvalidParameter: a key is named twice, or there are too many clauses.
+    """
+    if len(clauses) > MAX_ORDERS:
+        raise InvalidParameter(
+            f"order_by has {len(clauses)} clauses; at most {MAX_ORDERS} are allowed.", field="order_by"
+        )
+    orders = [_Parser(clause, grammar, "order_by").order() for clause in clauses]
+    seen: set[tuple[Entity, str]] = set()
+    for order in orders:
+        if (order.entity, order.key) in seen:
+            raise InvalidParameter(f"order_by contains the key '{order.entity}.{order.key}' twice.", field="order_by")
+        seen.add((order.entity, order.key))
+    return tuple(orders)
+
+
+class _Parser:
+    def __init__(self, text: str, grammar: Grammar, field: str) -> None:
+        self._text = text
+        self._grammar = grammar
+        self._field = field
+        self._tokens = tokenize(text, field)
+        self._next = 0
+
+    def filter(self) -> list[Comparison]:
+        found: list[Comparison] = []
+        while not self._at(Kind.END):
+            found.append(self._comparison())
+            if self._at(Kind.END):
+                break
+            if self._peek().text == ",":
+                raise self._unexpected("conditions are joined by AND, not by commas")
+            if not self._word("AND"):
+                raise self._unexpected("expected AND or the end; OR, NOT, BETWEEN and parentheses are not supported")
+        return found
+
+    def order(self) -> Order:
+        token = self._take(Kind.NAME, "the name of an attribute, metric, param or tag")
+        entity, key = self._order_key(token)
+        ascending = True
+        if not self._at(Kind.END):
+            if self._word("DESC"):
+                ascending = False
+            elif not self._word("ASC"):
+                raise self._unexpected("expected ASC, DESC or the end")
+        if not self._at(Kind.END):
+            raise self._unexpected("expected the end; each key is a clause of its own")
+        return Order(entity, key, ascending)
+
+    def _comparison(self) -> Comparison:
+        token = self._take(Kind.NAME, "the name of an attribute, metric, param or tag on the left of a comparator")
+        entity, key, allowed = self._filter_key(token)
+        operator = self._peek()
+        comparator = self._comparator()
+        if comparator not in allowed:
+            names = ", ".join(c.value for c in Comparator if c in allowed)
+            raise self._error(operator, f"{comparator.value} cannot be used with '{token.text}'; use one of {names}")
+        kind = self._grammar.value_kind(entity, key)
+        return Comparison(entity, key, comparator, self._operand(comparator, kind, token))
+
+    def _comparator(self) -> Comparator:
+        token = self._peek()
+        if token.kind is Kind.OPERATOR:
+            self._next += 1
+            if self._at(Kind.OPERATOR) and self._peek().position == token.position + len(token.text):
+                both = token.text + self._peek().text
+                raise self._error(token, f"{both} is no comparator; equality is written with one =")
+            return _SYMBOL_COMPARATORS[token.text]
+        for word, comparator in _WORD_COMPARATORS.items():
+            if self._word(word):
+                return comparator
+        if self._word("IN"):
+            return Comparator.IN
+        if self._word("NOT"):
+            if not self._word("IN"):
+                raise self._unexpected("expected IN after NOT")
+            return Comparator.NOT_IN
+        if self._word("IS"):
+            negated = self._word("NOT")
+            if not self._word("NULL"):
+                raise self._unexpected("expected NULL")
+            return Comparator.IS_NOT_NULL if negated else Comparator.IS_NULL
+        raise self._unexpected("expected a comparator such as =, !=, <, >, LIKE, IN or IS NULL")
+
+    def _operand(self, comparator: Comparator, kind: ValueKind, name: Token) -> Value:
+        if comparator in (Comparator.IS_NULL, Comparator.IS_NOT_NULL):
+            return None
+        if comparator in (Comparator.IN, Comparator.NOT_IN):
+            return tuple(self._members())
+        if kind is ValueKind.NUMBER:
+            return self._number(name)
+        token = self._peek()
+        value = self._string(f"a string in quotes, because '{name.text}' is text")
+        if comparator in (Comparator.LIKE, Comparator.ILIKE) and len(value) > MAX_PATTERN:
+            raise self._error(token, f"the pattern has {len(value)} characters; at most {MAX_PATTERN} are allowed")
+        return value
+
+    def _members(self) -> list[str]:
+        if self._peek().text != "(":
+            raise self._unexpected("expected a list such as ('a', 'b')")
+        self._next += 1
+        members = [self._string("a string in quotes")]
+        while self._peek().text == ",":
+            self._next += 1
+            if self._peek().text == ")":
+                break
+            members.append(self._string("a string in quotes"))
+        if self._peek().text != ")":
+            raise self._unexpected("expected a comma or the closing parenthesis")
+        if len(members) > MAX_MEMBERS:
+            raise self._error(self._peek(), f"the list has {len(members)} members; at most {MAX_MEMBERS} are allowed")
+        self._next += 1
+        return members
+
+    def _string(self, expected: str) -> str:
+        token = self._take(Kind.STRING, expected)
+        value = token.parts[0]
+        if "\0" in value:
+            raise self._error(token, "the string contains the character NUL")
+        return value
+
+    def _number(self, name: Token) -> int | float:
+        token = self._take(Kind.NUMBER, f"a number without quotes, because '{name.text}' is a number")
+        if token.text.lstrip("+-").isdigit() and len(token.text) <= 18:
+            return int(token.text)
+        value = float(token.text)
+        if value in (float("inf"), float("-inf")):
+            raise self._error(token, "the number is too large")
+        return value
+
+    def _filter_key(self, token: Token) -> tuple[Entity, str, frozenset[Comparator]]:
+        entity, key = self._split(token)
+        if entity is Entity.ATTRIBUTE:
+            name = self._grammar.aliases.get(key, key)
+            return entity, name, self._known(token, name, self._grammar.attributes, "attribute")
+        if entity is Entity.DATASET:
+            return entity, key, self._known(token, key, self._grammar.datasets, "field of a dataset")
+        return entity, key, self._grammar.keyed[entity]
+
+    def _order_key(self, token: Token) -> tuple[Entity, str]:
+        entity, key = self._split(token)
+        if entity is Entity.ATTRIBUTE:
+            return entity, self._known(token, key, self._grammar.order, "order key")
+        if entity not in self._grammar.order_entities:
+            raise self._error(token, f"{self._grammar.thing} cannot be ordered by {entity.value}")
+        return entity, key
+
+    def _known(self, token: Token, name: str, table: Mapping[str, T], what: str) -> T:
+        if name in table:
+            return table[name]
+        near = difflib.get_close_matches(name, table, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else "use one of " + ", ".join(sorted(table))
+        raise self._error(token, f"'{name[:60]}' is no {what} of {self._grammar.thing}; {hint}")
+
+    def _split(self, token: Token) -> tuple[Entity, str]:
+        head, quoted = token.parts
+        prefix, dot, key = (head, ".", quoted) if quoted is not None else head.partition(".")
+        if not dot:
+            return Entity.ATTRIBUTE, head
+        entity = self._grammar.prefixes.get(prefix)
+        if entity is None:
+            known = ", ".join(sorted({e.value for e in self._grammar.prefixes.values()}))
+            raise self._error(token, f"'{prefix}' is no kind of thing that {self._grammar.thing} have; use {known}")
+        if not key:
+            raise self._error(token, f"there is no key after '{prefix}.'")
+        if "\0" in key:
+            raise self._error(token, "the key contains the character NUL")
+        return entity, key
+
+    def _peek(self) -> Token:
+        return self._tokens[self._next]
+
+    def _at(self, kind: Kind) -> bool:
+        return self._peek().kind is kind
+
+    def _word(self, word: str) -> bool:
+        """Take the next token if it is this word, in any letter case."""
+        token = self._peek()
+        if token.kind is Kind.NAME and token.text.upper() == word:
+            self._next += 1
+            return True
+        return False
+
+    def _take(self, kind: Kind, expected: str) -> Token:
+        token = self._peek()
+        if token.kind is not kind:
+            raise self._unexpected(f"expected {expected}")
+        self._next += 1
+        return token
+
+    def _unexpected(self, problem: str) -> FilterError:
+        token = self._peek()
+        found = "it ends here" if token.kind is Kind.END else f"found {token.text[:60]}"
+        return self._error(token, f"{problem}; {found}")
+
+    def _error(self, token: Token, problem: str) -> FilterError:
+        return error_at(self._text, token.position, problem, self._field)

@@ -1,0 +1,77 @@
+"""What a filter and an order mean, after parsing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+
+__all__ = ["Comparator", "Comparison", "Entity", "Order", "Value", "ValueKind"]
+
+#: What a key is compared with: a string, a number, several strings, or nothing.
+Value = str | int | float | tuple[str, ...] | tuple[int, ...] | None
+
+
+class Entity(StrEnum):
+    """The kind of thing that a key belongs to; the values are the prefixes that messages suggest."""
+
+    ATTRIBUTE = "attributes"
+    METRIC = "metrics"
+    PARAM = "params"
+    TAG = "tags"
+    DATASET = "datasets"
+
+
+class Comparator(StrEnum):
+    """How a key is compared; the values are how filters spell it."""
+
+    EQ = "="
+    NE = "!="
+    LT = "<"
+    LE = "<="
+    GT = ">"
+    GE = ">="
+    LIKE = "LIKE"
+    ILIKE = "ILIKE"
+    IN = "IN"
+    NOT_IN = "NOT IN"
+    IS_NULL = "IS NULL"
+    IS_NOT_NULL = "IS NOT NULL"
+
+
+class ValueKind(Enum):
+    """The type of what an attribute holds."""
+
+    TEXT = "a quoted string"
+    NUMBER = "a number"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One condition.
+
+    Attributes:
+        entity: the kind of the key.
+        key: the key; for attributes its canonical name.
+        comparator: how it is compared.
+        value: with what; None for IS NULL and IS NOT NULL.
+    """
+
+    entity: Entity
+    key: str
+    comparator: Comparator
+    value: Value = None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One key that results are ordered by.
+
+    Attributes:
+        entity: the kind of the key.
+        key: the key; for attributes its canonical name.
+        ascending: smallest first; what lacks the key comes last either way.
+    """
+
+    entity: Entity
+    key: str
+    ascending: bool = True

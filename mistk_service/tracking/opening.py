@@ -1,0 +1,32 @@
+"""The way to open a store."""
+
+from __future__ import annotations
+
+from mistk_service.tracking.errors import UnsupportedStore
+from mistk_service.tracking.store import DEFAULT_ARTIFACT_ROOT, Store
+
+__all__ = ["open_store"]
+
+
+def open_store(uri: str, artifact_root: str = DEFAULT_ARTIFACT_ROOT) -> Store:
+    """Open the store at ``uri``, creating or upgrading its schema where needed.
+
+    Args:
+        uri: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``sqlite://`` (in memory), ``postgresql://...``, or
+            the path of an SQLite file.
+        artifact_root: the URI below which experiments get their artifact folders.
+
+    Raises:
+        UnsupportedStore: the URI is of another kind, or a library is missing.
+        SchemaMismatch: the database was written by a newer version, or is none of ours; it was not touched.
+        StoreUnavailable: the database cannot be opened now.
+    """
+    scheme = uri.partition(":")[0].partition("+")[0] if "://" in uri else "sqlite"
+    if scheme not in ("sqlite", "postgresql", "postgres"):
+        raise UnsupportedStore(
+            f"{uri!r} names no known store; expected sqlite:///FILE, postgresql://HOST/DATABASE or a file's path."
+        )
+    # Loading SQLAlchemy takes longer than everything else in this package, so only an opened store pays for it.
+    from mistk_service.tracking.sql import SqlStore
+
+    return SqlStore.open(uri, artifact_root)

@@ -1,0 +1,54 @@
+"""The tracking server as an ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.types import ASGIApp
+
+from mistk_service.resources import contract_path
+from mistk_service.tracking.artifacts import ArtifactRepository
+from mistk_service.tracking.server.endpoints import Endpoints
+from mistk_service.tracking.server.locations import Locations
+from mistk_service.tracking.server.operations import Operations
+from mistk_service.tracking.server.paths import Spellings
+from mistk_service.tracking.server.routing import load_contract, routed
+from mistk_service.tracking.server.transfers import Transfers
+from mistk_service.tracking.store import Store
+
+__all__ = ["MAX_BODY", "create_tracking_app"]
+
+#: Bytes that a JSON body may have unless something else is said. Profiles of datasets may be 16 MiB each.
+MAX_BODY = 64 << 20
+
+#: Threads for what blocks: reads of the database, and files.
+_THREADS = 16
+
+
+def create_tracking_app(store: Store, artifacts: ArtifactRepository, *, max_body: int = MAX_BODY) -> ASGIApp:
+    """Return the application that serves MLflow's REST API out of a store.
+
+    Args:
+        store: the tracked things; it belongs to the caller, who closes it after the application has stopped.
+        artifacts: where files go.
+        max_body: bytes that a JSON body may have; artifacts have no limit.
+
+    Raises:
+        ContractNotFound: the file with the contract is missing from the installation.
+        ResolverError: the contract has an operationId that nothing answers.
+    """
+    executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="tracking")
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[None]:  # noqa: ARG001 - that is its signature
+        yield
+        executor.shutdown(wait=True)
+
+    locations = Locations(store, artifacts)
+    document = load_contract(contract_path("mlflow-api.yaml"))
+    transfers = Transfers(store, locations, executor, document)
+    endpoints = Endpoints(Operations(store, locations), transfers, executor, max_body)
+    return Spellings(routed(document, endpoints, lifespan))

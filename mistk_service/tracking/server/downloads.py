@@ -1,0 +1,133 @@
+"""A stored file as an HTTP response: types, validators, ranges."""
+
+from __future__ import annotations
+
+import asyncio
+import mimetypes
+import re
+from collections.abc import AsyncIterator
+from concurrent.futures import Executor
+from email.utils import formatdate
+from urllib.parse import quote
+
+from starlette.datastructures import Headers
+from starlette.responses import Response, StreamingResponse
+
+from mistk_service.tracking.artifacts import StoredFile
+
+__all__ = ["content_type", "file_response"]
+
+#: Bytes that are read at once.
+_PIECE = 1 << 20
+
+_RANGE = re.compile(r"bytes=(?:(\d+)-(\d*)|-(\d+))", re.ASCII)
+
+#: Names and endings that are shown as plain text, whatever else they are: that is what MLflow's pages look for.
+_TEXT_NAMES = frozenset({"MLmodel", "MLproject"})
+_TEXT_ENDINGS = frozenset(
+    "cf cfg cnf conf csv err hocon ini ipynb js json log md prop properties "  # noqa: SIM905 - a list would be no clearer
+    "py py3 rst toml tsv txt xml yaml yml".split()
+)
+
+
+def content_type(name: str) -> str:
+    """Return the media type for a file's name."""
+    _, dot, ending = name.rpartition(".")
+    if name in _TEXT_NAMES or (dot and ending in _TEXT_ENDINGS):
+        return "text/plain"
+    guessed, encoding = mimetypes.guess_type(name)
+    return guessed if guessed and not encoding else "application/octet-stream"
+
+
+def file_response(stored: StoredFile, method: str, headers: Headers, executor: Executor) -> Response:
+    """Return the response that sends a file, or what the request's conditions leave of it; the response closes it.
+
+    Args:
+        stored: the file.
+        method: ``GET``, or ``HEAD`` for the headers alone.
+        headers: of the request; Range (one range), If-Range and If-None-Match are honoured.
+        executor: for the reading.
+    """
+    answer = _headers(stored)
+    if _matches(headers.get("if-none-match"), answer["etag"]):
+        stored.stream.close()
+        return Response(status_code=304, headers={"etag": answer["etag"]})
+    span = _span(stored.size, answer, headers)
+    if span is None:
+        stored.stream.close()
+        return Response(status_code=416, headers={"content-range": f"bytes */{stored.size}"})
+    start, stop = span
+    answer["content-length"] = str(stop - start)
+    partial = span != (0, stored.size)
+    if partial:
+        answer["content-range"] = f"bytes {start}-{stop - 1}/{stored.size}"
+    status = 206 if partial else 200
+    if method == "HEAD":
+        stored.stream.close()
+        return Response(status_code=status, headers=answer, media_type=answer["content-type"])
+    return _FileResponse(stored, start, stop, status, answer, executor)
+
+
+class _FileResponse(StreamingResponse):
+    """Streams a part of a file and closes it, however it ends."""
+
+    def __init__(
+        self, stored: StoredFile, start: int, stop: int, status: int, headers: dict[str, str], executor: Executor
+    ) -> None:
+        super().__init__(self._pieces(stored, start, stop, executor), status, headers)
+
+    @staticmethod
+    async def _pieces(stored: StoredFile, start: int, stop: int, executor: Executor) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        with stored:
+            await loop.run_in_executor(executor, stored.stream.seek, start)
+            rest = stop - start
+            while rest > 0:
+                piece = await loop.run_in_executor(executor, stored.stream.read, min(rest, _PIECE))
+                if not piece:
+                    # Fewer bytes than announced would look like a whole file to a careless client.
+                    raise OSError(f"{stored.name} ended {rest} bytes early")
+                rest -= len(piece)
+                yield piece
+
+
+def _headers(stored: StoredFile) -> dict[str, str]:
+    headers = {
+        "content-type": content_type(stored.name),
+        # Never shown in place: a page among the artifacts must not run as a page of this server.
+        "content-disposition": f"attachment; {_filename(stored.name)}",
+        "x-content-type-options": "nosniff",
+        "accept-ranges": "bytes",
+        "etag": f'"{stored.etag}"',
+    }
+    if stored.modified is not None:
+        headers["last-modified"] = formatdate(stored.modified, usegmt=True)
+    return headers
+
+
+def _filename(name: str) -> str:
+    plain = name.isascii() and not set(name) & set('"\\%')
+    return f'filename="{name}"' if plain else f"filename*=UTF-8''{quote(name, safe='')}"
+
+
+def _matches(condition: str | None, etag: str) -> bool:
+    if condition is None:
+        return False
+    wanted = {part.strip().removeprefix("W/") for part in condition.split(",")}
+    return etag in wanted or "*" in wanted
+
+
+def _span(size: int, answer: dict[str, str], headers: Headers) -> tuple[int, int] | None:
+    """Return the first byte to send and the one after the last, or None where the range lies outside the file."""
+    match = _RANGE.fullmatch(headers.get("range", "").strip())
+    condition = headers.get("if-range")
+    # What is no single range, or is meant for another version of the file, is answered with the whole.
+    if match is None or (condition is not None and condition not in (answer["etag"], answer.get("last-modified"))):
+        return 0, size
+    first, last, suffix = match.groups()
+    if suffix is not None:
+        return (max(size - int(suffix), 0), size) if int(suffix) and size else None
+    start, stop = int(first), min(int(last) + 1, size) if last else size
+    if last and int(last) < start:
+        return 0, size
+    return (start, stop) if start < size else None

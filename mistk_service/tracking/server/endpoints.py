@@ -1,0 +1,91 @@
+"""From an operationId of the contract to an ASGI application that answers it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from functools import partial
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from mistk_service.tracking.server.replies import send_error, send_json
+from mistk_service.tracking.server.requests import ClientGone, fields_of
+
+__all__ = ["Endpoints"]
+
+Json = dict[str, Any]
+Transfer = Callable[..., Awaitable[Response]]
+
+
+class Endpoints:
+    """Finds the method for an operationId and wraps it. It is what Connexion resolves operationIds with.
+
+    Args:
+        operations: has methods that take :class:`~mistk_service.tracking.wire.Fields` and give the JSON object of the
+            answer. A coroutine function runs on the event loop, any other on ``executor``. Parameters of the path come
+            as keyword arguments.
+        transfers: has coroutine methods that take the request and give the response, for bodies that are no JSON.
+        executor: for what blocks.
+        max_body: bytes that a JSON body may have.
+    """
+
+    def __init__(self, operations: object, transfers: object, executor: Executor, max_body: int) -> None:
+        self._operations = operations
+        self._transfers = transfers
+        self._executor = executor
+        self._max_body = max_body
+
+    def __call__(self, operation_id: str) -> ASGIApp:
+        """Return the application for an operation.
+
+        Raises:
+            AttributeError: no method has that name, which stops the start of the server.
+        """
+        transfer = getattr(self._transfers, operation_id, None)
+        if transfer is not None:
+            return _TransferEndpoint(transfer)
+        return _JsonEndpoint(getattr(self._operations, operation_id), self._executor, self._max_body)
+
+
+class _JsonEndpoint:
+    def __init__(self, method: Callable[..., Any], executor: Executor, max_body: int) -> None:
+        self._method = method
+        self._on_loop = inspect.iscoroutinefunction(method)
+        self._executor = executor
+        self._max_body = max_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            fields = await fields_of(scope, receive, self._max_body)
+            call = partial(self._method, fields, **scope["path_params"])
+            answer: Json
+            if self._on_loop:
+                answer = await call()
+            else:
+                answer = await asyncio.get_running_loop().run_in_executor(self._executor, call)
+        except ClientGone:
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer in MLflow's form
+            await send_error(send, error)
+        else:
+            await send_json(send, answer)
+
+
+class _TransferEndpoint:
+    def __init__(self, method: Transfer) -> None:
+        self._method = method
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            response = await self._method(Request(scope, receive), **scope["path_params"])
+        except (ClientGone, ClientDisconnect):
+            return
+        except Exception as error:  # noqa: BLE001 - as above
+            await send_error(send, error)
+        else:
+            await response(scope, receive, send)

@@ -1,0 +1,89 @@
+"""Which artifacts of this server an artifact URI means."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from urllib.parse import unquote, urlsplit
+
+from mistk_service.tracking.artifacts import ArtifactRepository, checked_path
+from mistk_service.tracking.entities import FileInfo
+from mistk_service.tracking.errors import InvalidParameter
+from mistk_service.tracking.store import Store
+
+__all__ = ["Locations"]
+
+#: How many references from model to model are followed.
+_MAX_LINKS = 8
+
+
+class Locations:
+    """Finds the files of runs and models below the artifact root.
+
+    A URI that a client chose may point anywhere, the disk of this machine included; only what lies below the root is
+    ever opened.
+
+    Args:
+        store: knows where the artifacts of runs and logged models are.
+        artifacts: the root.
+    """
+
+    def __init__(self, store: Store, artifacts: ArtifactRepository) -> None:
+        self._store = store
+        self.artifacts = artifacts
+
+    def list_folder(self, root: str, path: str) -> list[FileInfo]:
+        """Return what is in a folder, with paths relative to ``root``.
+
+        Raises:
+            InvalidParameter: the path is not acceptable, or ``root`` is not kept by this server.
+        """
+        below = checked_path(path)
+        found = self.artifacts.list_folder(self.place(root, below))
+        return [replace(info, path=f"{below}/{info.path}") for info in found] if below else found
+
+    def place(self, root: str, path: str) -> str:
+        """Return the path below the artifact root of what is at ``path`` below the URI ``root``.
+
+        Raises:
+            InvalidParameter: the path is not acceptable, or ``root`` is not kept by this server.
+            ResourceNotFound: ``root`` names a run or a model that does not exist.
+        """
+        below = checked_path(path)
+        base = self._base(root)
+        return f"{base}/{below}" if base and below else base or below
+
+    def _base(self, uri: str, links: int = 0) -> str:
+        """Return the path below the artifact root that ``uri`` means; ``links`` references have led to it."""
+        if links > _MAX_LINKS:
+            raise InvalidParameter(f"{uri!r} refers to a model that refers to a model, and so on.", field="path")
+        scheme, path, is_ours = _split(uri)
+        if is_ours:
+            return path
+        if scheme in ("runs", "models"):
+            target, rest = self._target(scheme, path)
+            return "/".join(filter(None, (self._base(target, links + 1), checked_path(rest))))
+        own = self.artifacts.uri.rstrip("/")
+        if uri == own or uri.startswith(own + "/"):
+            return uri[len(own) :].strip("/")
+        raise InvalidParameter(
+            f"The artifacts are at {uri!r}, which is not kept by this server; ask for them there.", field="path"
+        )
+
+    def _target(self, scheme: str, reference: str) -> tuple[str, str]:
+        """Return the URI that ``runs:/ID/REST``, ``models:/m-ID/REST`` or ``models:/NAME/VERSION`` leads to, and the rest."""
+        first, _, rest = reference.partition("/")
+        if scheme == "runs":
+            return self._store.get_run(first).info.artifact_uri, rest
+        if first.startswith("m-"):
+            return self._store.get_logged_model(first).artifact_uri, rest
+        return self._store.get_download_uri(first, rest), ""
+
+
+def _split(uri: str) -> tuple[str, str, bool]:
+    """Return the scheme and the path of a URI, and whether it means an artifact of the server that is asked."""
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return "", "", False
+    path = unquote(parts.path).strip("/")
+    return parts.scheme, path, parts.scheme == "mlflow-artifacts" and not parts.netloc

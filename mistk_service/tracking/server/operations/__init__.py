@@ -1,0 +1,5 @@
+"""The operations of the contract whose bodies are JSON, one short method for each operationId."""
+
+from mistk_service.tracking.server.operations._all import Operations
+
+__all__ = ["Operations"]

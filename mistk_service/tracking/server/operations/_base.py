@@ -1,0 +1,48 @@
+"""What the operations have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from mistk_service.tracking.paging import Page
+from mistk_service.tracking.server.locations import Locations
+from mistk_service.tracking.store import Store
+from mistk_service.tracking.wire import Fields
+
+__all__ = ["Json", "OperationsBase", "page", "run_id_of"]
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+
+class OperationsBase:
+    """Holds what the operations work on.
+
+    Args:
+        store: the tracked things.
+        locations: the artifacts, by the URIs that the store has for them.
+    """
+
+    def __init__(self, store: Store, locations: Locations) -> None:
+        self._store = store
+        self._locations = locations
+
+
+def run_id_of(fields: Fields) -> str:
+    """Return the run that a request is about, by the new or the old name of the field.
+
+    Raises:
+        InvalidParameter: neither is there.
+    """
+    return fields.text("run_id") or fields.text("run_uuid") or fields.required_text("run_id")
+
+
+def page(name: str, found: Page[T], wire: Callable[[T], Json]) -> Json:
+    """Return a page of a search as JSON; an empty list and an absent token are left out."""
+    answer: Json = {}
+    if found.items:
+        answer[name] = [wire(item) for item in found]
+    if found.next_page_token:
+        answer["next_page_token"] = found.next_page_token
+    return answer

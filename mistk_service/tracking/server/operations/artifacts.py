@@ -1,0 +1,81 @@
+"""Listings of artifacts, and the ways of moving them that are not supported."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from mistk_service.tracking import wire
+from mistk_service.tracking.entities import FileInfo
+from mistk_service.tracking.errors import NotSupported
+from mistk_service.tracking.server.operations._base import Json, OperationsBase, run_id_of
+from mistk_service.tracking.wire import Fields
+
+__all__ = ["ArtifactOperations"]
+
+
+class ArtifactOperations(OperationsBase):
+    """The operations about artifacts whose bodies are JSON."""
+
+    def list_artifacts(self, fields: Fields) -> Json:
+        """List a folder of a run."""
+        root = self._store.get_run(run_id_of(fields)).info.artifact_uri
+        return self._listing(root, fields.text("path") or "")
+
+    def list_logged_model_artifacts(self, fields: Fields, model_id: str) -> Json:
+        """List a folder of a logged model."""
+        root = self._store.get_logged_model(model_id).artifact_uri
+        return self._listing(root, fields.text("artifact_directory_path") or "")
+
+    def list_proxied_artifacts(self, fields: Fields) -> Json:
+        """List a folder by its path below the artifact root."""
+        return _files(self._locations.artifacts.list_folder(fields.text("path") or ""))
+
+    def _listing(self, root: str, path: str) -> Json:
+        return {"root_uri": root, **_files(self._locations.list_folder(root, path))}
+
+    def create_presigned_upload_url(self, fields: Fields) -> Json:  # noqa: ARG002 - all operations have the fields
+        """Refuse."""
+        _refuse("Presigned URLs are")
+
+    def create_presigned_download_url(self, fields: Fields) -> Json:  # noqa: ARG002
+        """Refuse."""
+        _refuse("Presigned URLs are")
+
+    def get_presigned_download_url(self, fields: Fields, artifact_path: str) -> Json:  # noqa: ARG002
+        """Refuse."""
+        _refuse("Presigned URLs are")
+
+    def create_multipart_upload(self, fields: Fields, artifact_path: str) -> Json:  # noqa: ARG002
+        """Refuse."""
+        _refuse("Multipart uploads are")
+
+    def complete_multipart_upload(self, fields: Fields, artifact_path: str) -> Json:  # noqa: ARG002
+        """Refuse."""
+        _refuse("Multipart uploads are")
+
+    def abort_multipart_upload(self, fields: Fields, artifact_path: str) -> Json:  # noqa: ARG002
+        """Refuse."""
+        _refuse("Multipart uploads are")
+
+    async def get_server_info(self, fields: Fields) -> Json:  # noqa: ARG002
+        """Say what this server can do, in the words that MLflow's client looks for."""
+        return {
+            "store_type": "SqlStore",
+            "workspaces_enabled": False,
+            "trace_archival_enabled": False,
+            "multipart_uploads_enabled": False,
+            "multipart_downloads_enabled": False,
+            "presigned_upload_run_id_supported": False,
+            "presigned_upload_model_id_supported": False,
+            "features_enabled": {},
+        }
+
+
+def _files(found: list[FileInfo]) -> Json:
+    return {"files": [wire.file_info(info) for info in found]} if found else {}
+
+
+def _refuse(what: str) -> NoReturn:
+    raise NotSupported(
+        f"{what} not supported; use /api/2.0/mlflow-artifacts/artifacts/PATH, with the file in one piece."
+    )

@@ -1,0 +1,172 @@
+"""Registered models and their versions."""
+
+from __future__ import annotations
+
+from mistk_service.tracking import wire
+from mistk_service.tracking.entities import ModelVersion, RegisteredModel, Tag
+from mistk_service.tracking.server.operations._base import Json, OperationsBase, page
+from mistk_service.tracking.wire import Fields
+
+__all__ = ["RegistryOperations"]
+
+
+class RegistryOperations(OperationsBase):
+    """The operations under ``registered-models/`` and ``model-versions/``."""
+
+    def create_registered_model(self, fields: Fields) -> Json:
+        """Create a registered model."""
+        return _model(
+            self._store.create_registered_model(
+                fields.required_text("name"),
+                wire.read_tags(fields),
+                fields.text("description"),
+                fields.text("deployment_job_id") or None,
+            )
+        )
+
+    def get_registered_model(self, fields: Fields) -> Json:
+        """Get a registered model."""
+        return _model(self._store.get_registered_model(fields.required_text("name")))
+
+    def rename_registered_model(self, fields: Fields) -> Json:
+        """Rename a registered model."""
+        return _model(
+            self._store.rename_registered_model(fields.required_text("name"), fields.required_text("new_name"))
+        )
+
+    def update_registered_model(self, fields: Fields) -> Json:
+        """Change the description."""
+        return _model(
+            self._store.update_registered_model(
+                fields.required_text("name"), fields.text("description"), fields.text("deployment_job_id") or None
+            )
+        )
+
+    def delete_registered_model(self, fields: Fields) -> Json:
+        """Delete a registered model."""
+        self._store.delete_registered_model(fields.required_text("name"))
+        return {}
+
+    def search_registered_models(self, fields: Fields) -> Json:
+        """Search registered models."""
+        max_results = fields.int64("max_results")
+        found = self._store.search_registered_models(
+            filter=fields.text("filter") or "",
+            max_results=100 if max_results is None else max_results,
+            order_by=fields.texts("order_by"),
+            page_token=fields.text("page_token") or None,
+        )
+        return page("registered_models", found, wire.registered_model)
+
+    def get_latest_versions(self, fields: Fields) -> Json:
+        """Get the highest version of each stage."""
+        found = self._store.get_latest_versions(fields.required_text("name"), fields.texts("stages"))
+        return {"model_versions": [wire.model_version(version) for version in found]} if found else {}
+
+    get_latest_versions_by_query = get_latest_versions
+
+    def set_registered_model_tag(self, fields: Fields) -> Json:
+        """Set a tag of a registered model."""
+        self._store.set_registered_model_tag(fields.required_text("name"), _tag(fields))
+        return {}
+
+    def delete_registered_model_tag(self, fields: Fields) -> Json:
+        """Delete a tag of a registered model."""
+        self._store.delete_registered_model_tag(fields.required_text("name"), fields.required_text("key"))
+        return {}
+
+    def set_registered_model_alias(self, fields: Fields) -> Json:
+        """Point an alias to a version."""
+        self._store.set_alias(
+            fields.required_text("name"), fields.required_text("alias"), fields.required_text("version")
+        )
+        return {}
+
+    def get_model_version_by_alias(self, fields: Fields) -> Json:
+        """Get the version that an alias points to."""
+        return _version(
+            self._store.get_model_version_by_alias(fields.required_text("name"), fields.required_text("alias"))
+        )
+
+    def delete_registered_model_alias(self, fields: Fields) -> Json:
+        """Delete an alias."""
+        self._store.delete_alias(fields.required_text("name"), fields.required_text("alias"))
+        return {}
+
+    def create_model_version(self, fields: Fields) -> Json:
+        """Create the next version of a registered model."""
+        return _version(
+            self._store.create_model_version(
+                fields.required_text("name"),
+                fields.required_text("source"),
+                run_id=fields.text("run_id") or "",
+                tags=wire.read_tags(fields),
+                run_link=fields.text("run_link") or "",
+                description=fields.text("description") or "",
+                model_id=fields.text("model_id") or None,
+            )
+        )
+
+    def get_model_version(self, fields: Fields) -> Json:
+        """Get a version."""
+        return _version(self._store.get_model_version(*_name_and_version(fields)))
+
+    def get_model_version_download_uri(self, fields: Fields) -> Json:
+        """Get where the files of a version are."""
+        return {"artifact_uri": self._store.get_download_uri(*_name_and_version(fields))}
+
+    def update_model_version(self, fields: Fields) -> Json:
+        """Change the description of a version."""
+        return _version(self._store.update_model_version(*_name_and_version(fields), fields.text("description")))
+
+    def transition_model_version_stage(self, fields: Fields) -> Json:
+        """Move a version to another stage."""
+        return _version(
+            self._store.transition_stage(
+                *_name_and_version(fields),
+                fields.required_text("stage"),
+                archive_existing=fields.boolean("archive_existing_versions") or False,
+            )
+        )
+
+    def delete_model_version(self, fields: Fields) -> Json:
+        """Delete a version."""
+        self._store.delete_model_version(*_name_and_version(fields))
+        return {}
+
+    def search_model_versions(self, fields: Fields) -> Json:
+        """Search versions."""
+        max_results = fields.int64("max_results")
+        found = self._store.search_model_versions(
+            filter=fields.text("filter") or "",
+            max_results=200_000 if max_results is None else max_results,
+            order_by=fields.texts("order_by"),
+            page_token=fields.text("page_token") or None,
+        )
+        return page("model_versions", found, wire.model_version)
+
+    def set_model_version_tag(self, fields: Fields) -> Json:
+        """Set a tag of a version."""
+        self._store.set_model_version_tag(*_name_and_version(fields), _tag(fields))
+        return {}
+
+    def delete_model_version_tag(self, fields: Fields) -> Json:
+        """Delete a tag of a version."""
+        self._store.delete_model_version_tag(*_name_and_version(fields), fields.required_text("key"))
+        return {}
+
+
+def _name_and_version(fields: Fields) -> tuple[str, str]:
+    return fields.required_text("name"), fields.required_text("version")
+
+
+def _tag(fields: Fields) -> Tag:
+    return Tag(fields.required_text("key"), fields.text("value") or "")
+
+
+def _model(model: RegisteredModel) -> Json:
+    return {"registered_model": wire.registered_model(model)}
+
+
+def _version(version: ModelVersion) -> Json:
+    return {"model_version": wire.model_version(version)}

@@ -1,0 +1,85 @@
+"""The spellings of the paths, and what MLflow has that is not served here."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_to_bytes
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from mistk_service.tracking.errors import EndpointNotFound, InvalidParameter
+from mistk_service.tracking.server.replies import send_error
+
+__all__ = ["Spellings", "unknown_path"]
+
+#: /ajax-api is what MLflow's own pages ask, preview is what old clients ask.
+_SPELLING = re.compile(r"/(?:ajax-)?api/(2\.0|3\.0)/(?:preview/)?(mlflow|mlflow-artifacts)(?=/)")
+
+#: The first part of a path below /api/X/mlflow/ → what it is about, for features that are not served.
+_UNSERVED = {
+    "assessments": "Assessments",
+    "datasets": "Evaluation datasets",
+    "demo": "Demo data",
+    "gateway": "The AI gateway",
+    "gateway-proxy": "The AI gateway",
+    "get-online-trace-details": "Traces",
+    "issues": "Issues",
+    "jobs": "Jobs",
+    "label-schemas": "Label schemas",
+    "permissions": "Users and permissions",
+    "prompt-optimization": "Prompt optimization",
+    "prompts": "The prompt registry",
+    "review-queues": "Review queues",
+    "roles": "Users and permissions",
+    "scorers": "Scorers",
+    "traces": "Traces",
+    "trace": "Traces",
+    "unified-traces": "Traces",
+    "users": "Users and permissions",
+    "webhooks": "Webhooks",
+    "workspaces": "Workspaces",
+}
+
+
+class Spellings:
+    """Rewrites the spellings of a path to the contract's own, and refuses what is not UTF-8.
+
+    Args:
+        app: what answers.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve an ASGI connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        # A server replaces broken UTF-8 in silence; the name of a file would then be another.
+        if b"%" in scope.get("raw_path", b"") and not _is_utf8(scope["raw_path"]):
+            await send_error(send, InvalidParameter("The path of the request is not valid UTF-8.", field="path"))
+            return
+        path = _SPELLING.sub(r"/api/\1/\2", scope["path"], count=1)
+        if path != scope["path"]:
+            scope = {**scope, "path": path}
+        await self._app(scope, receive, send)
+
+
+def _is_utf8(raw_path: bytes) -> bool:
+    try:
+        unquote_to_bytes(raw_path).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def unknown_path(path: str) -> EndpointNotFound:
+    """Return the error for a path at which nothing is served, saying why where it is known."""
+    match = re.match(r"/api/[23]\.0/mlflow/([^/]+)", path)
+    feature = _UNSERVED.get(match[1]) if match else None
+    if feature:
+        return EndpointNotFound(f"{feature}: not served by this tracking server (asked for {path}).")
+    if path == "/graphql" or path.startswith(("/v1/traces", "/gateway/")):
+        return EndpointNotFound(f"{path} is a part of MLflow that this tracking server does not have.")
+    return EndpointNotFound(f"There is no operation at {path}. The contract is at /api/2.0/mlflow/openapi.json.")

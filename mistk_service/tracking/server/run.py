@@ -1,0 +1,58 @@
+"""Serving alone: the tracking server as a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+
+from mistk_service.sockets import bind, url_of
+from mistk_service.tracking.artifacts import open_artifacts
+from mistk_service.tracking.opening import open_store
+from mistk_service.tracking.server.app import MAX_BODY, create_tracking_app
+
+__all__ = ["serve_tracking"]
+
+#: Seconds that requests get to end once the server has been told to stop.
+_CLOSING = 5
+
+
+def serve_tracking(
+    store_uri: str,
+    artifacts_uri: str | Path,
+    host: str = "127.0.0.1",
+    port: int = 5000,
+    *,
+    max_body: int = MAX_BODY,
+    on_listening: Callable[[str], None] | None = None,
+) -> None:
+    """Serve a store until the process is told to stop by SIGINT or SIGTERM.
+
+    Args:
+        store_uri: see :func:`mistk_service.tracking.open_store`.
+        artifacts_uri: see :func:`mistk_service.tracking.artifacts.open_artifacts`.
+        host: the address to listen on. There is no authentication.
+        port: the port; 0 takes any that is free.
+        max_body: bytes that a JSON body may have.
+        on_listening: called with the base URL once connections are accepted.
+
+    Raises:
+        SettingsError: the address cannot be had.
+        StoreError: the store or the artifact root cannot be opened; the class says why.
+    """
+    artifacts = open_artifacts(artifacts_uri)
+    with open_store(store_uri) as store, bind(host, port) as sock:
+        app = create_tracking_app(store, artifacts, max_body=max_body)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                log_level="warning",
+                access_log=False,
+                timeout_graceful_shutdown=_CLOSING,
+                server_header=False,
+            )
+        )
+        if on_listening is not None:
+            on_listening(url_of(sock))
+        server.run(sockets=[sock])

@@ -1,0 +1,152 @@
+"""The operations whose bodies are no JSON objects of fields: files, the contract, two words of plain text."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from typing import Any, TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from mistk_service.tracking.artifacts import ArtifactRepository, Upload
+from mistk_service.tracking.server.downloads import file_response
+from mistk_service.tracking.server.locations import Locations
+from mistk_service.tracking.server.operations._base import run_id_of
+from mistk_service.tracking.server.replies import BodyTooLarge
+from mistk_service.tracking.server.requests import query_of
+from mistk_service.tracking.store import Store
+
+__all__ = ["API_VERSION", "Transfers"]
+
+#: The version of MLflow whose protocol is spoken; clients read it to decide what they may ask for.
+API_VERSION = "3.17.2"
+
+#: Bytes that are gathered before they are written.
+_PIECE = 1 << 20
+
+#: Bytes that the small upload of MLflow's pages may have.
+_SMALL_UPLOAD = 10 << 20
+
+T = TypeVar("T")
+
+
+class Transfers:
+    """Moves files between clients and the artifact repository, a piece at a time.
+
+    Args:
+        store: knows where the artifacts are.
+        locations: finds them.
+        executor: for what blocks.
+        contract: the contract, for those who ask for it.
+    """
+
+    def __init__(self, store: Store, locations: Locations, executor: Executor, contract: Mapping[str, Any]) -> None:
+        self._contract = contract
+        self._store = store
+        self._locations = locations
+        self._executor = executor
+
+    @property
+    def _artifacts(self) -> ArtifactRepository:
+        return self._locations.artifacts
+
+    async def get_health(self, request: Request) -> Response:  # noqa: ARG002 - all transfers have the request
+        """Say that the server answers."""
+        return PlainTextResponse("OK")
+
+    async def get_version(self, request: Request) -> Response:  # noqa: ARG002
+        """Say which version of MLflow's protocol is spoken."""
+        return PlainTextResponse(API_VERSION)
+
+    async def get_contract(self, request: Request) -> Response:  # noqa: ARG002
+        """Send the contract."""
+        return JSONResponse(self._contract)
+
+    async def download_artifact(self, request: Request, artifact_path: str) -> Response:
+        """Send a file by its path below the artifact root."""
+        return await self._download(request, lambda: artifact_path)
+
+    async def get_run_artifact(self, request: Request) -> Response:
+        """Send a file of a run."""
+        fields = query_of(request.scope)
+        run_id, path = run_id_of(fields), fields.required_text("path")
+        return await self._download(
+            request, lambda: self._locations.place(self._store.get_run(run_id).info.artifact_uri, path)
+        )
+
+    async def get_model_version_artifact(self, request: Request) -> Response:
+        """Send a file of a model version."""
+        fields = query_of(request.scope)
+        name, version, path = (fields.required_text(key) for key in ("name", "version", "path"))
+        return await self._download(
+            request, lambda: self._locations.place(self._store.get_download_uri(name, version), path)
+        )
+
+    async def get_logged_model_artifact(self, request: Request, model_id: str) -> Response:
+        """Send a file of a logged model."""
+        path = query_of(request.scope).required_text("artifact_file_path")
+        return await self._download(
+            request, lambda: self._locations.place(self._store.get_logged_model(model_id).artifact_uri, path)
+        )
+
+    async def upload_artifact(self, request: Request, artifact_path: str) -> Response:
+        """Take a file by its path below the artifact root."""
+        await self._receive(request, lambda: artifact_path)
+        return JSONResponse({})
+
+    async def upload_run_artifact(self, request: Request) -> Response:
+        """Take a small file of a run."""
+        fields = query_of(request.scope)
+        run_id, path = fields.required_text("run_uuid"), fields.required_text("path")
+        await self._receive(
+            request,
+            lambda: self._locations.place(self._store.get_run(run_id).info.artifact_uri, path),
+            limit=_SMALL_UPLOAD,
+        )
+        return JSONResponse({})
+
+    async def delete_artifact(self, request: Request, artifact_path: str) -> Response:  # noqa: ARG002
+        """Delete a file or a folder."""
+        await self._in_thread(self._artifacts.delete, artifact_path)
+        return JSONResponse({})
+
+    async def _download(self, request: Request, place: Callable[[], str]) -> Response:
+        stored = await self._in_thread(lambda: self._artifacts.open(place()))
+        return file_response(stored, request.method, request.headers, self._executor)
+
+    async def _receive(self, request: Request, place: Callable[[], str], limit: int | None = None) -> None:
+        """Write the body of a request to a file that appears when it is complete.
+
+        Raises:
+            BodyTooLarge: it is longer than ``limit`` bytes.
+            ClientDisconnect: the client went before the end; nothing is kept.
+        """
+        upload = await self._in_thread(lambda: self._artifacts.create(place()))
+        try:
+            await self._copy(request, upload, limit)
+            await self._in_thread(upload.commit)
+        except BaseException:
+            await self._in_thread(upload.abort)
+            raise
+
+    async def _copy(self, request: Request, upload: Upload, limit: int | None) -> None:
+        gathered = bytearray()
+        size = 0
+        async for data in request.stream():
+            size += len(data)
+            if limit is not None and size > limit:
+                raise BodyTooLarge(f"The file is longer than {limit} bytes; send it with PUT to the artifact proxy.")
+            gathered += data
+            if len(gathered) >= _PIECE:
+                await self._in_thread(upload.write, bytes(gathered))
+                gathered.clear()
+        expected = request.headers.get("content-length", "")
+        if expected.isdecimal() and int(expected) != size:
+            raise ClientDisconnect
+        if gathered:
+            await self._in_thread(upload.write, bytes(gathered))
+
+    async def _in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call, *arguments)

@@ -1,0 +1,96 @@
+"""What the parts of the SQL store share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Executable, Table, bindparam
+from sqlalchemy.dialects import sqlite
+
+from mistk_service.tracking.entities import Param, Tag
+from mistk_service.tracking.errors import InvalidParameter
+from mistk_service.tracking.sql.database import Database
+from mistk_service.tracking.sql.statements import Prepared
+
+__all__ = ["SqlPart", "experiment_number", "grouped", "now", "pairs"]
+
+Pair = TypeVar("Pair", Tag, Param)
+
+_INT64_MAX = 2**63 - 1
+
+
+class SqlPart:
+    """A part of the store: it has the database and knows how to say things in its dialect."""
+
+    def __init__(self, database: Database, artifact_root: str) -> None:
+        self._db = database
+        self._dialect = database.engine.dialect
+        self._artifact_root = artifact_root.rstrip("/") if not artifact_root.endswith(":/") else artifact_root
+        self._prepared: dict[str, Prepared] = {}
+
+    def _insert(self, table: Table) -> sqlite.Insert:
+        """Return an insert that knows ON CONFLICT, which both databases spell alike."""
+        if self._db.is_sqlite:
+            return sqlite.insert(table)
+        # A store in SQLite, the usual one, does without loading this.
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)  # type: ignore[return-value]  # the same methods, without a common class
+
+    def _prepare(self, statement: Executable) -> Prepared:
+        return Prepared(statement, self._dialect)
+
+    def _upsert_values(self, table: Table, *, parameters: bool = False) -> sqlite.Insert:
+        """Return an insert of keys and values that replaces the value of a key that is there."""
+        insert = self._insert(table)
+        if parameters:
+            insert = insert.values({column.name: bindparam(column.name) for column in table.c})
+        return insert.on_conflict_do_update(
+            index_elements=[column.name for column in table.primary_key], set_={"value": insert.excluded.value}
+        )
+
+    def _put_pairs(
+        self, connection: Connection, table: Table, owner: Mapping[str, Any], items: Iterable[Tag | Param]
+    ) -> None:
+        """Set keys to values, in place of those that are there."""
+        rows = [{**owner, "key": item.key, "value": item.value} for item in items]
+        if rows:
+            connection.execute(self._upsert_values(table), rows)
+
+    def _below_root(self, *parts: str) -> str:
+        root = self._artifact_root
+        return root + ("" if root.endswith("/") else "/") + "/".join(parts)
+
+
+def now() -> int:
+    """Return the time in ms since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def experiment_number(experiment_id: str, field: str = "experiment_id") -> int:
+    """Return an experiment's id as the number that it is.
+
+    Raises:
+        InvalidParameter: it is none.
+    """
+    if experiment_id.isascii() and experiment_id.isdigit() and int(experiment_id[:20]) <= _INT64_MAX:
+        return int(experiment_id)
+    raise InvalidParameter(
+        f"Invalid experiment ID {experiment_id[:100]!r}: it must be a whole number such as '0'.", field=field
+    )
+
+
+def grouped(rows: Sequence[Any], kind: type[Pair]) -> dict[Any, tuple[Pair, ...]]:
+    """Return the pairs of each owner, from rows of (owner, key, value) that are sorted by owner and key."""
+    found: dict[Any, list[Pair]] = {}
+    for owner, key, value in rows:
+        found.setdefault(owner, []).append(kind(key, value))
+    return {owner: tuple(items) for owner, items in found.items()}
+
+
+def pairs(connection: Connection, table: Table, kind: type[Pair], *conditions: ColumnElement[bool]) -> tuple[Pair, ...]:
+    """Return the pairs of one owner, sorted by key."""
+    rows = connection.execute(table.select().with_only_columns(table.c.key, table.c.value).where(*conditions))
+    return tuple(kind(key, value) for key, value in sorted(map(tuple, rows)))

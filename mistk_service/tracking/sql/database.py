@@ -1,0 +1,192 @@
+"""Connections to a database, for reading and for writing, and what differs between SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
+from sqlalchemy.pool import StaticPool
+
+from mistk_service.tracking.errors import StoreUnavailable, UnsupportedStore
+from mistk_service.tracking.sql.faults import translated
+from mistk_service.tracking.sql.filesystem import is_network_path
+from mistk_service.tracking.sql.writer import Writer
+
+__all__ = ["Database"]
+
+T = TypeVar("T")
+
+#: Connections for reading that stay open, and how many more may be opened when many read at once.
+_POOL_SIZE, _POOL_OVERFLOW = 8, 24
+
+
+class Database:
+    """An open database.
+
+    Attributes:
+        url: where it is.
+        engine: SQLAlchemy's engine; its connections begin no transactions by themselves.
+        is_sqlite: whether it is SQLite, else PostgreSQL.
+        journal_mode: the journal of an SQLite file, ``WAL`` or ``DELETE``; None for other databases.
+        patience: seconds to wait for a lock that another process holds.
+    """
+
+    def __init__(self, url: URL, engine: Engine, patience: float) -> None:
+        """Make it from an engine; use :meth:`open`."""
+        self.url = url
+        self.engine = engine
+        self.is_sqlite = engine.dialect.name == "sqlite"
+        self.journal_mode = _journal_mode(url)
+        self.patience = patience
+        # A database in memory has one connection, which readers and the writer have to take in turns.
+        self._turns = threading.RLock() if _is_memory(url) else None
+        begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN"
+        self._begin_snapshot = "BEGIN" if self.is_sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        self._writer = Writer(engine, begin, self._turns)
+
+    @classmethod
+    def open(cls, uri: str, patience: float) -> Database:
+        """Open a database; nothing is read or written yet, except that the folder of an SQLite file is made.
+
+        Args:
+            uri: see :func:`mistk_service.tracking.opening.open_store`.
+            patience: seconds to wait for a lock that another process holds.
+
+        Raises:
+            UnsupportedStore: the URI cannot be understood, or the driver is not installed.
+        """
+        url = _parse(uri)
+        if url.get_backend_name() == "sqlite":
+            return cls(url, _sqlite_engine(url, patience, _journal_mode(url)), patience)
+        return cls(url, _postgres_engine(url, patience), patience)
+
+    @property
+    def file(self) -> Path | None:
+        """The file of an SQLite database, or None."""
+        return Path(self.url.database or "") if self.is_sqlite and not _is_memory(self.url) else None
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Give a connection for a single statement that reads."""
+        with translated():
+            if self._turns is None:
+                with self.engine.connect() as connection:
+                    yield connection
+            else:
+                with self._turns, self.engine.connect() as connection:
+                    yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Give a connection for several statements that read, all of which see the same state."""
+        with self.read() as connection:
+            connection.exec_driver_sql(self._begin_snapshot)
+            try:
+                yield connection
+            finally:
+                if not connection.invalidated:
+                    connection.exec_driver_sql("ROLLBACK")
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run work in a transaction, possibly together with others, and return its result when it is durable."""
+        return self._writer.run(work)
+
+    def submit(self, work: Callable[[Connection], T]) -> Future[T]:
+        """Do the same without waiting."""
+        return self._writer.submit(work)
+
+    def close(self) -> None:
+        """Finish what was submitted and close every connection."""
+        self._writer.close()
+        self.engine.dispose()
+
+
+def _parse(uri: str) -> URL:
+    if "://" not in uri:
+        return URL.create("sqlite", database=str(Path(uri).absolute()))
+    # SQLAlchemy 2 has no dialect "postgres", which is how many services spell it.
+    try:
+        url = make_url(uri.replace("postgres://", "postgresql://", 1) if uri.startswith("postgres://") else uri)
+    except (exc.ArgumentError, ValueError) as error:
+        raise UnsupportedStore(f"The store's URI cannot be understood: {error}.") from error
+    if url.get_backend_name() == "sqlite":
+        memory = url.database in (None, "", ":memory:")
+        return URL.create("sqlite", database=None if memory else str(Path(url.database or "").absolute()))
+    return url.set(drivername="postgresql+psycopg")
+
+
+def _is_memory(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite" and url.database is None
+
+
+def _journal_mode(url: URL) -> str | None:
+    """Return the journal that an SQLite file gets; the shared memory that WAL needs works only within one machine."""
+    if url.get_backend_name() != "sqlite" or _is_memory(url):
+        return None
+    return "DELETE" if is_network_path(Path(url.database or "")) else "WAL"
+
+
+def _sqlite_engine(url: URL, patience: float, journal: str | None) -> Engine:
+    # Connections wander between the threads of the pool, each used by one thread at a time.
+    connect_args = {"timeout": patience, "check_same_thread": False, "cached_statements": 256}
+    options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "connect_args": connect_args}
+    if _is_memory(url):
+        engine = create_engine(url, poolclass=StaticPool, **options)
+    else:
+        _make_folder(Path(url.database or "").parent)
+        engine = create_engine(url, pool_size=_POOL_SIZE, max_overflow=_POOL_OVERFLOW, pool_timeout=patience, **options)
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA foreign_keys = ON")
+        # LIKE as MLflow means it; ILIKE goes through lower_unicode on both sides.
+        connection.execute("PRAGMA case_sensitive_like = ON")
+        connection.create_function("lower_unicode", 1, _lower, deterministic=True)
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("PRAGMA cache_size = -8000")
+        # With WAL, NORMAL means that a commit has reached the operating system: it survives the end of this process,
+        # however sudden. Only a crash of the machine can undo the last commits, and never damages the file. With a
+        # rollback journal NORMAL could damage the file then, so that one gets FULL.
+        connection.execute(f"PRAGMA synchronous = {'FULL' if journal == 'DELETE' else 'NORMAL'}")
+
+    return engine
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnavailable(f"The folder of the store, {folder}, cannot be made: {error.strerror}.") from error
+
+
+def _lower(text: str | None) -> str | None:
+    return None if text is None else text.lower()
+
+
+def _postgres_engine(url: URL, patience: float) -> Engine:
+    milliseconds = int(patience * 1000)
+    try:
+        return create_engine(
+            url,
+            isolation_level="AUTOCOMMIT",
+            pool_size=_POOL_SIZE,
+            max_overflow=_POOL_OVERFLOW,
+            pool_timeout=patience,
+            # A connection that the server has closed meanwhile is noticed before it is used.
+            pool_pre_ping=True,
+            connect_args={
+                "connect_timeout": max(2, int(patience)),
+                "options": f"-c lock_timeout={milliseconds} -c timezone=UTC",
+                "application_name": "mistk-service",
+            },
+        )
+    except ImportError as error:
+        raise UnsupportedStore(
+            "A PostgreSQL store needs psycopg; install it with: pip install 'mistk-service[postgres]'."
+        ) from error

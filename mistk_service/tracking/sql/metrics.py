@@ -1,0 +1,161 @@
+"""Histories of metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Integer, bindparam, func, or_, select
+
+from mistk_service.tracking.entities import Metric
+from mistk_service.tracking.errors import InvalidParameter
+from mistk_service.tracking.limits import check_max_results, check_text
+from mistk_service.tracking.paging import Page
+from mistk_service.tracking.sql import page_tokens
+from mistk_service.tracking.sql.base import SqlPart
+from mistk_service.tracking.sql.database import Database
+from mistk_service.tracking.sql.queries import SortKey, after
+from mistk_service.tracking.sql.run_reader import RUN_COLUMNS
+from mistk_service.tracking.sql.tables import metrics, runs
+
+__all__ = ["Histories"]
+
+_MAX_RUNS = 100
+_MAX_BULK = 25_000
+_MAX_INTERVAL = 2500
+_MAX_PAGE = 2**31 - 1
+
+_POINT = (metrics.c.timestamp, metrics.c.step, metrics.c.value, metrics.c.is_nan)
+_SORT = [SortKey(column, ascending=True, kind=float if column is metrics.c.value else int) for column in _POINT]
+
+
+class Histories(SqlPart):
+    """Reads the points of metrics."""
+
+    def __init__(self, database: Database, artifact_root: str) -> None:
+        super().__init__(database, artifact_root)
+        self._one_run = self._prepare(select(*RUN_COLUMNS).where(runs.c.run_id == bindparam("run_id")))
+        self._history = self._prepare(
+            select(*_POINT)
+            .where(metrics.c.run == bindparam("run"), metrics.c.key == bindparam("key"))
+            .order_by(*_POINT)
+        )
+
+    def get_metric_history(
+        self, run_id: str, key: str, max_results: int | None = None, page_token: str | None = None
+    ) -> Page[Metric]:
+        """See :class:`mistk_service.tracking._contract_runs.RunStore`."""
+        check_text(run_id, "run_id")
+        check_text(key, "metric_key")
+        if max_results is not None:
+            check_max_results(max_results, _MAX_PAGE)
+        search = f"history {run_id} {key}"
+        place = page_tokens.decode(page_token, search, [k.kind for k in _SORT]) if page_token else None
+        with self._db.snapshot() as connection:
+            found = self._one_run.rows(connection, run_id=run_id)
+            if not found:
+                return Page(())
+            run = found[0][0]
+            if max_results is None and place is None:
+                rows = self._history.rows(connection, run=run, key=key)
+            else:
+                rows = _some_points(connection, run, key, max_results, place)
+        token = None
+        if max_results is not None and len(rows) > max_results:
+            last = tuple(rows[max_results - 1])
+            token = page_tokens.encode(search, [k.kind(v) for k, v in zip(_SORT, last, strict=True)])
+        nan = float("nan")
+        points = [Metric(key, nan if n else value, timestamp, step) for timestamp, step, value, n in rows[:max_results]]
+        return Page(tuple(points), token)
+
+    def get_metric_history_bulk(self, run_ids: Sequence[str], key: str, max_results: int = _MAX_BULK) -> list[Metric]:
+        """See :class:`mistk_service.tracking._contract_runs.RunStore`."""
+        check_text(key, "metric_key")
+        limit = min(check_max_results(max_results, _MAX_PAGE), _MAX_BULK)
+        statement = (
+            select(*_POINT, runs.c.run_id)
+            .join(runs, runs.c.id == metrics.c.run)
+            .where(runs.c.run_id.in_(_checked_runs(run_ids)), metrics.c.key == key)
+            .order_by(runs.c.run_id, *_POINT)
+            .limit(limit)
+        )
+        with self._db.read() as connection:
+            return _points(key, connection.execute(statement).fetchall())
+
+    def get_metric_history_interval(
+        self,
+        run_ids: Sequence[str],
+        key: str,
+        start_step: int | None = None,
+        end_step: int | None = None,
+        max_results: int = _MAX_INTERVAL,
+    ) -> list[Metric]:
+        """See :class:`mistk_service.tracking._contract_runs.RunStore`."""
+        check_text(key, "metric_key")
+        check_max_results(max_results, _MAX_INTERVAL)
+        conditions = [runs.c.run_id.in_(_checked_runs(run_ids)), metrics.c.key == key, *_between(start_step, end_step)]
+        by_step = (metrics.c.step, metrics.c.timestamp, metrics.c.value, metrics.c.is_nan)
+        numbered = (
+            select(
+                *_POINT,
+                runs.c.run_id,
+                (func.row_number().over(partition_by=metrics.c.run, order_by=by_step) - 1).label("place"),
+                func.count().over(partition_by=metrics.c.run).label("total"),
+            )
+            .join(runs, runs.c.id == metrics.c.run)
+            .where(*conditions)
+            .subquery("numbered")
+        )
+        sampled = select(*list(numbered.c)[:5]).where(_evenly(numbered.c.place, numbered.c.total, max_results))
+        with self._db.read() as connection:
+            statement = sampled.order_by(numbered.c.run_id, numbered.c.place)
+            return _points(key, connection.execute(statement).fetchall())
+
+
+def _some_points(
+    connection: Connection, run: int, key: str, max_results: int | None, place: Sequence[Any] | None
+) -> Sequence[Any]:
+    statement = select(*_POINT).where(metrics.c.run == run, metrics.c.key == key).order_by(*_POINT)
+    if place is not None:
+        statement = statement.where(after(_SORT, place))
+    if max_results is not None:
+        statement = statement.limit(max_results + 1)
+    return connection.execute(statement).fetchall()
+
+
+def _points(key: str, rows: Iterable[Any]) -> list[Metric]:
+    """Return the points of rows of (timestamp, step, value, is_nan, run_id)."""
+    nan = float("nan")
+    return [
+        Metric(key, nan if is_nan else value, timestamp, step, run_id=run_id)
+        for timestamp, step, value, is_nan, run_id in rows
+    ]
+
+
+def _checked_runs(run_ids: Sequence[str]) -> list[str]:
+    if not 1 <= len(run_ids) <= _MAX_RUNS:
+        raise InvalidParameter(f"The number of run IDs must be 1 to {_MAX_RUNS}, got {len(run_ids)}.", field="run_ids")
+    return [check_text(run_id, "run_ids") for run_id in run_ids]
+
+
+def _between(start_step: int | None, end_step: int | None) -> list[Any]:
+    if start_step is None and end_step is None:
+        return []
+    if start_step is None or end_step is None:
+        raise InvalidParameter("Give both start_step and end_step, or neither.", field="start_step")
+    if start_step > end_step:
+        raise InvalidParameter(
+            f"start_step ({start_step}) must not be greater than end_step ({end_step}).", field="start_step"
+        )
+    return [metrics.c.step.between(start_step, end_step)]
+
+
+def _evenly(place: Any, total: Any, limit: int) -> Any:
+    """Return the condition for at most ``limit`` rows out of ``total``, evenly spaced, first and last among them."""
+    if limit == 1:
+        return place == total - 1
+    # Row i is taken where it is the first that reaches a further one of limit - 1 equal stretches.
+    stretches = func.nullif(total - 1, 0, type_=Integer())
+    reached = (place * (limit - 1)) // stretches
+    before = ((place - 1) * (limit - 1)) // stretches
+    return or_(total <= limit, place == 0, reached != before)

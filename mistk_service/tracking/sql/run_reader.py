@@ -1,0 +1,165 @@
+"""Reading runs with everything that belongs to them: a fixed number of statements, for one run and for many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Dialect, Row, select
+
+from mistk_service.tracking.entities import (
+    Dataset,
+    DatasetInput,
+    LifecycleStage,
+    Metric,
+    ModelInput,
+    ModelOutput,
+    Param,
+    Run,
+    RunData,
+    RunInfo,
+    RunInputs,
+    RunOutputs,
+    RunStatus,
+    Tag,
+)
+from mistk_service.tracking.sql.base import grouped
+from mistk_service.tracking.sql.statements import Prepared, ids_parameter, members
+from mistk_service.tracking.sql.tables import (
+    datasets,
+    input_tags,
+    latest_metrics,
+    params,
+    run_datasets,
+    run_models,
+    run_tags,
+    runs,
+)
+
+__all__ = ["INPUT", "OUTPUT", "RUN_COLUMNS", "RunReader", "run_info"]
+
+#: The two directions of ``run_models``.
+INPUT, OUTPUT = "input", "output"
+
+#: What :func:`run_info` needs of a row, after the run's number.
+RUN_COLUMNS = (
+    runs.c.id,
+    runs.c.run_id,
+    runs.c.name,
+    runs.c.experiment_id,
+    runs.c.user_id,
+    runs.c.status,
+    runs.c.start_time,
+    runs.c.end_time,
+    runs.c.artifact_uri,
+    runs.c.lifecycle_stage,
+)
+
+
+def run_info(row: Sequence[Any]) -> RunInfo:
+    """Return what a run is, from the values of ``RUN_COLUMNS``."""
+    return RunInfo(
+        run_id=row[1],
+        run_name=row[2],
+        experiment_id=str(row[3]),
+        user_id=row[4],
+        status=RunStatus[row[5]],
+        start_time=row[6],
+        end_time=row[7],
+        artifact_uri=row[8],
+        lifecycle_stage=LifecycleStage(row[9]),
+    )
+
+
+class RunReader:
+    """The statements that read what belongs to runs, prepared for one database."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        some = members(dialect)
+        self._metrics, self._params, self._tags, self._datasets, self._input_tags, self._models = (
+            Prepared(statement, dialect)
+            for statement in (
+                select(
+                    latest_metrics.c.run,
+                    latest_metrics.c.key,
+                    latest_metrics.c.value,
+                    latest_metrics.c.timestamp,
+                    latest_metrics.c.step,
+                    latest_metrics.c.is_nan,
+                )
+                .where(latest_metrics.c.run.in_(some))
+                .order_by(latest_metrics.c.run, latest_metrics.c.key),
+                select(params).where(params.c.run.in_(some)).order_by(params.c.run, params.c.key),
+                select(run_tags).where(run_tags.c.run.in_(some)).order_by(run_tags.c.run, run_tags.c.key),
+                select(
+                    run_datasets.c.run,
+                    run_datasets.c.id,
+                    datasets.c.name,
+                    datasets.c.digest,
+                    datasets.c.source_type,
+                    datasets.c.source,
+                    datasets.c.schema,
+                    datasets.c.profile,
+                )
+                .join(datasets, datasets.c.id == run_datasets.c.dataset_id)
+                .where(run_datasets.c.run.in_(some))
+                .order_by(run_datasets.c.id),
+                select(input_tags)
+                .where(input_tags.c.input_id.in_(some))
+                .order_by(input_tags.c.input_id, input_tags.c.key),
+                select(run_models.c.run, run_models.c.direction, run_models.c.model_id, run_models.c.step)
+                .where(run_models.c.run.in_(some))
+                .order_by(run_models.c.id),
+            )
+        )
+
+    def runs(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[Run]:
+        """Return the runs of rows that begin with ``RUN_COLUMNS``, in the same order."""
+        if not rows:
+            return []
+        ids = ids_parameter(self._dialect, [row[0] for row in rows])
+        metrics = self._latest(connection, ids)
+        run_params = grouped(self._params.rows(connection, ids=ids), Param)
+        tags = grouped(self._tags.rows(connection, ids=ids), Tag)
+        used = self._dataset_inputs(connection, ids)
+        inputs, outputs = self._models_of(connection, ids)
+        return [
+            Run(
+                info=run_info(row),
+                data=RunData(tuple(metrics.get(row[0], ())), run_params.get(row[0], ()), tags.get(row[0], ())),
+                inputs=RunInputs(tuple(used.get(row[0], ())), tuple(inputs.get(row[0], ()))),
+                outputs=RunOutputs(tuple(outputs.get(row[0], ()))),
+            )
+            for row in rows
+        ]
+
+    def _latest(self, connection: Connection, ids: Any) -> dict[int, list[Metric]]:
+        found: dict[int, list[Metric]] = {}
+        nan = float("nan")
+        for run, key, value, timestamp, step, is_nan in self._metrics.rows(connection, ids=ids):
+            found.setdefault(run, []).append(Metric(key, nan if is_nan else value, timestamp, step))
+        return found
+
+    def _dataset_inputs(self, connection: Connection, ids: Any) -> dict[int, list[DatasetInput]]:
+        rows = self._datasets.rows(connection, ids=ids)
+        if not rows:
+            return {}
+        numbers = ids_parameter(self._dialect, [row[1] for row in rows])
+        tags = grouped(self._input_tags.rows(connection, ids=numbers), Tag)
+        found: dict[int, list[DatasetInput]] = {}
+        for run, number, *fields in rows:
+            found.setdefault(run, []).append(DatasetInput(Dataset(*fields), tags.get(number, ())))
+        return found
+
+    def _models_of(
+        self, connection: Connection, ids: Any
+    ) -> tuple[dict[int, list[ModelInput]], dict[int, list[ModelOutput]]]:
+        inputs: dict[int, list[ModelInput]] = {}
+        outputs: dict[int, list[ModelOutput]] = {}
+        for run, direction, model_id, step in self._models.rows(connection, ids=ids):
+            if direction == INPUT:
+                inputs.setdefault(run, []).append(ModelInput(model_id))
+            else:
+                outputs.setdefault(run, []).append(ModelOutput(model_id, step))
+        return inputs, outputs

@@ -1,0 +1,81 @@
+"""Statements that are built once and executed often, past SQLAlchemy's own bookkeeping.
+
+Compiling is what SQLAlchemy spends its time on, and even its cache costs several times what SQLite needs for a small
+statement. A prepared statement keeps the driver's text, and only binds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ARRAY, BIGINT, Connection, CursorResult, Dialect, Executable, bindparam, column, func, select
+from sqlalchemy.sql import Select
+from sqlalchemy.types import TypeEngine
+
+__all__ = ["Prepared", "ids_parameter", "members"]
+
+_BIGINT = BIGINT()
+
+
+class Prepared:
+    """A statement in the text of one database's driver.
+
+    Values are bound and fetched as the driver has them, so only columns whose type needs no conversion may be used:
+    whole numbers, doubles and text.
+    """
+
+    __slots__ = ("_names", "sql")
+
+    def __init__(self, statement: Executable, dialect: Dialect) -> None:
+        compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]  # every Executable of ours compiles
+        self.sql = str(compiled)
+        # Constants of the statement have to be bound like everything else, so there must not be any.
+        self._names: Sequence[str] | None = compiled.positiontup if compiled.positional else None
+
+    def execute(self, connection: Connection, **values: Any) -> CursorResult[Any]:
+        """Execute it once."""
+        return connection.exec_driver_sql(self.sql, self._bound(values))
+
+    def rows(self, connection: Connection, **values: Any) -> Sequence[Any]:
+        """Execute it and return all its rows."""
+        return connection.exec_driver_sql(self.sql, self._bound(values)).fetchall()
+
+    def execute_rows(self, connection: Connection, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Execute it for every row, in one go; nothing happens for no rows.
+
+        Args:
+            connection: where.
+            names: the names of the values in each row.
+            rows: the values.
+        """
+        if not rows:
+            return
+        if self._names is None:
+            bound: Any = [dict(zip(names, row, strict=True)) for row in rows]
+        elif list(names) == list(self._names):
+            bound = list(rows)
+        else:
+            places = [names.index(name) for name in self._names]
+            bound = [tuple([row[place] for place in places]) for row in rows]
+        connection.exec_driver_sql(self.sql, bound)
+
+    def _bound(self, values: Mapping[str, Any]) -> Any:
+        return dict(values) if self._names is None else tuple([values[name] for name in self._names])
+
+
+def members(dialect: Dialect, name: str = "ids", kind: TypeEngine[Any] = _BIGINT) -> Select[Any]:
+    """Return a subquery of the members of one parameter, numbers by default.
+
+    A list of any length is the same statement that way. The parameter's value is made by :func:`ids_parameter`.
+    """
+    if dialect.name == "sqlite":
+        listed = func.json_each(bindparam(name)).table_valued(column("value"))
+        return select(listed.c.value)
+    return select(func.unnest(bindparam(name, type_=ARRAY(kind))))
+
+
+def ids_parameter(dialect: Dialect, ids: Sequence[int] | Sequence[str]) -> Any:
+    """Return the value for the parameter of :func:`members`."""
+    return json.dumps(list(ids)) if dialect.name == "sqlite" else list(ids)

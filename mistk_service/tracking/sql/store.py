@@ -1,0 +1,68 @@
+"""The store in an SQL database."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from sqlalchemy import text
+
+from mistk_service.tracking.sql.database import Database
+from mistk_service.tracking.sql.experiments import Experiments
+from mistk_service.tracking.sql.logged_models import LoggedModels
+from mistk_service.tracking.sql.registry import Registry
+from mistk_service.tracking.sql.runs import Runs
+from mistk_service.tracking.sql.schema import prepare
+from mistk_service.tracking.store import DEFAULT_ARTIFACT_ROOT, Store
+
+__all__ = ["SqlStore"]
+
+#: Seconds to wait for a lock that another process holds.
+_PATIENCE = 10.0
+
+
+class SqlStore(Experiments, Runs, Registry, LoggedModels, Store):
+    """A store in SQLite or PostgreSQL; the parts of its contract are in the classes that it is made of.
+
+    All writes of one store object pass through one connection, where those that wait together share a transaction;
+    reads use connections of their own and never wait for a write, except in an SQLite database in memory, which has
+    only one connection. Several processes may use one database at the same time.
+    """
+
+    @classmethod
+    def open(cls, uri: str, artifact_root: str = DEFAULT_ARTIFACT_ROOT, *, patience: float = _PATIENCE) -> Self:
+        """Open a store; see :func:`mistk_service.tracking.opening.open_store`.
+
+        Args:
+            uri: the database.
+            artifact_root: the URI below which experiments get their artifact folders.
+            patience: seconds to wait for a lock that another process holds, before it is ``StoreUnavailable``.
+        """
+        database = Database.open(uri, patience)
+        try:
+            prepare(database, artifact_root)
+            return cls(database, artifact_root)
+        except BaseException:
+            database.close()
+            raise
+
+    @property
+    def uri(self) -> str:
+        """See :class:`Store`."""
+        return self._db.url.render_as_string(hide_password=True)
+
+    @property
+    def artifact_root(self) -> str:
+        """See :class:`Store`."""
+        return self._artifact_root
+
+    def check(self) -> None:
+        """See :class:`Store`."""
+        with self._db.read() as connection:
+            connection.execute(text("SELECT count(*) FROM alembic_version"))
+
+    def close(self) -> None:
+        """See :class:`Store`."""
+        self._db.close()
+
+    def __repr__(self) -> str:
+        return f"SqlStore({self.uri!r})"

@@ -1,0 +1,372 @@
+"""The tables.
+
+A run has an internal number, which is what the big tables refer to, and its public id. Text is compared by code points
+on every database. A metric that is NaN is stored as the value 0 with ``is_nan`` set, since databases disagree about
+NaN. Values of params and tags are indexed by their first characters, because an index entry has a size limit and
+values have not.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.types import DOUBLE_PRECISION, REAL, TypeEngine
+
+__all__ = [
+    "VALUE_HEAD",
+    "datasets",
+    "experiment_permissions",
+    "experiment_tags",
+    "experiments",
+    "input_tags",
+    "latest_metrics",
+    "logged_model_metrics",
+    "logged_model_params",
+    "logged_model_tags",
+    "logged_models",
+    "metadata",
+    "metrics",
+    "model_version_tags",
+    "model_versions",
+    "params",
+    "registered_model_aliases",
+    "registered_model_permissions",
+    "registered_model_tags",
+    "registered_models",
+    "run_datasets",
+    "run_models",
+    "run_tags",
+    "runs",
+    "users",
+]
+
+#: How many characters of a value its index holds.
+VALUE_HEAD = 256
+
+metadata = MetaData()
+
+_Text = Text().with_variant(Text(collation="C"), "postgresql")
+_Double: TypeEngine[float] = REAL().with_variant(DOUBLE_PRECISION(), "postgresql")
+# SQLite numbers rows by itself only where the type is exactly INTEGER.
+_Id = BigInteger().with_variant(Integer(), "sqlite")
+_Flag = SmallInteger()
+
+
+def _column(name: str, kind: TypeEngine[Any] = _Text, *args: Any, **options: Any) -> Column[Any]:
+    options.setdefault("nullable", False)
+    return Column(name, kind, *args, **options)
+
+
+def _number(name: str) -> Column[Any]:
+    return Column(name, _Id, Identity(), primary_key=True)
+
+
+def _head(column: Column[Any]) -> ColumnElement[Any]:
+    # Literals, not parameters: an index is only used where the expression in the query is the same text.
+    return func.substr(column, text("1"), text(str(VALUE_HEAD)))
+
+
+def _keyed(name: str, owner: Column[Any]) -> Table:
+    """Return a table of keys and values that belong to rows of another table."""
+    table = Table(
+        name,
+        metadata,
+        owner,
+        _column("key"),
+        _column("value"),
+        PrimaryKeyConstraint(owner.name, "key"),
+        sqlite_with_rowid=False,
+    )
+    Index(f"ix_{name}_value", table.c.key, _head(table.c.value), table.c[owner.name])
+    return table
+
+
+experiments = Table(
+    "experiments",
+    metadata,
+    _number("experiment_id"),
+    _column("name"),
+    _column("artifact_location"),
+    _column("lifecycle_stage"),
+    _column("creation_time", BigInteger()),
+    _column("last_update_time", BigInteger()),
+    UniqueConstraint("name", name="uq_experiments_name"),
+)
+Index(
+    "ix_experiments_created",
+    experiments.c.lifecycle_stage,
+    experiments.c.creation_time.desc(),
+    experiments.c.experiment_id,
+)
+Index("ix_experiments_updated", experiments.c.last_update_time)
+experiment_tags = _keyed("experiment_tags", _column("experiment_id", _Id, ForeignKey("experiments.experiment_id")))
+
+runs = Table(
+    "runs",
+    metadata,
+    _number("id"),
+    _column("run_id"),
+    _column("experiment_id", _Id, ForeignKey("experiments.experiment_id")),
+    _column("name"),
+    _column("user_id"),
+    _column("status"),
+    _column("start_time", BigInteger()),
+    _column("end_time", BigInteger(), nullable=True),
+    _column("artifact_uri"),
+    _column("lifecycle_stage"),
+    UniqueConstraint("run_id", name="uq_runs_run_id"),
+)
+Index("ix_runs_start", runs.c.experiment_id, runs.c.lifecycle_stage, runs.c.start_time.desc(), runs.c.run_id)
+Index("ix_runs_end", runs.c.experiment_id, runs.c.end_time)
+Index("ix_runs_name", runs.c.experiment_id, _head(runs.c.name))
+Index("ix_runs_status", runs.c.experiment_id, runs.c.status)
+Index("ix_runs_user", runs.c.experiment_id, _head(runs.c.user_id))
+
+# The biggest table: its primary key is its only index, and is the order in which histories are read.
+metrics = Table(
+    "metrics",
+    metadata,
+    _column("run", _Id),
+    _column("key"),
+    _column("timestamp", BigInteger()),
+    _column("step", BigInteger()),
+    _column("value", _Double),
+    _column("is_nan", _Flag),
+    PrimaryKeyConstraint("run", "key", "timestamp", "step", "value", "is_nan"),
+    sqlite_with_rowid=False,
+)
+latest_metrics = Table(
+    "latest_metrics",
+    metadata,
+    _column("run", _Id),
+    _column("key"),
+    _column("value", _Double),
+    _column("timestamp", BigInteger()),
+    _column("step", BigInteger()),
+    _column("is_nan", _Flag),
+    PrimaryKeyConstraint("run", "key"),
+    sqlite_with_rowid=False,
+)
+Index(
+    "ix_latest_metrics_value",
+    latest_metrics.c.key,
+    latest_metrics.c.is_nan,
+    latest_metrics.c.value,
+    latest_metrics.c.run,
+)
+params = _keyed("params", _column("run", _Id, ForeignKey("runs.id")))
+run_tags = _keyed("run_tags", _column("run", _Id, ForeignKey("runs.id")))
+
+datasets = Table(
+    "datasets",
+    metadata,
+    _number("id"),
+    _column("experiment_id", _Id, ForeignKey("experiments.experiment_id")),
+    _column("name"),
+    _column("digest"),
+    _column("source_type"),
+    _column("source"),
+    _column("schema", nullable=True),
+    _column("profile", nullable=True),
+    UniqueConstraint("experiment_id", "name", "digest", name="uq_datasets_identity"),
+)
+Index("ix_datasets_name", datasets.c.name)
+Index("ix_datasets_digest", datasets.c.digest)
+run_datasets = Table(
+    "run_datasets",
+    metadata,
+    _number("id"),
+    _column("run", _Id, ForeignKey("runs.id")),
+    _column("dataset_id", _Id, ForeignKey("datasets.id")),
+    UniqueConstraint("run", "dataset_id", name="uq_run_datasets_identity"),
+)
+Index("ix_run_datasets_dataset", run_datasets.c.dataset_id, run_datasets.c.run)
+input_tags = _keyed("input_tags", _column("input_id", _Id, ForeignKey("run_datasets.id")))
+run_models = Table(
+    "run_models",
+    metadata,
+    _number("id"),
+    _column("run", _Id, ForeignKey("runs.id")),
+    _column("direction"),
+    _column("model_id"),
+    _column("step", BigInteger()),
+    UniqueConstraint("run", "direction", "model_id", "step", name="uq_run_models_identity"),
+)
+
+registered_models = Table(
+    "registered_models",
+    metadata,
+    _column("name", primary_key=True),
+    _column("creation_timestamp", BigInteger()),
+    _column("last_updated_timestamp", BigInteger()),
+    _column("description", nullable=True),
+    _column("deployment_job_id", nullable=True),
+    # Counts on when versions are deleted, so that a number is never used twice.
+    _column("last_version", Integer()),
+)
+Index("ix_registered_models_updated", registered_models.c.last_updated_timestamp.desc(), registered_models.c.name)
+
+
+def _of_model() -> Column[Any]:
+    return _column("name", _Text, ForeignKey("registered_models.name", ondelete="CASCADE", onupdate="CASCADE"))
+
+
+registered_model_tags = _keyed("registered_model_tags", _of_model())
+model_versions = Table(
+    "model_versions",
+    metadata,
+    _of_model(),
+    _column("version", Integer()),
+    _column("creation_timestamp", BigInteger()),
+    _column("last_updated_timestamp", BigInteger()),
+    _column("current_stage"),
+    _column("description"),
+    _column("source"),
+    # Where the files are, which differs from the source where that names another version.
+    _column("storage_location"),
+    _column("run_id"),
+    _column("run_link"),
+    _column("status"),
+    _column("status_message", nullable=True),
+    _column("model_id", nullable=True),
+    PrimaryKeyConstraint("name", "version"),
+)
+Index(
+    "ix_model_versions_updated",
+    model_versions.c.last_updated_timestamp.desc(),
+    model_versions.c.name,
+    model_versions.c.version.desc(),
+)
+Index("ix_model_versions_run", model_versions.c.run_id)
+Index("ix_model_versions_model", model_versions.c.model_id)
+Index("ix_model_versions_source", _head(model_versions.c.source))
+registered_model_aliases = Table(
+    "registered_model_aliases",
+    metadata,
+    _column("name"),
+    _column("alias"),
+    _column("version", Integer()),
+    PrimaryKeyConstraint("name", "alias"),
+    ForeignKeyConstraint(
+        ["name", "version"],
+        ["model_versions.name", "model_versions.version"],
+        ondelete="CASCADE",
+        onupdate="CASCADE",
+    ),
+)
+model_version_tags = Table(
+    "model_version_tags",
+    metadata,
+    _column("name"),
+    _column("version", Integer()),
+    _column("key"),
+    _column("value"),
+    PrimaryKeyConstraint("name", "version", "key"),
+    ForeignKeyConstraint(
+        ["name", "version"],
+        ["model_versions.name", "model_versions.version"],
+        ondelete="CASCADE",
+        onupdate="CASCADE",
+    ),
+)
+Index(
+    "ix_model_version_tags_value",
+    model_version_tags.c.key,
+    _head(model_version_tags.c.value),
+)
+
+logged_models = Table(
+    "logged_models",
+    metadata,
+    _number("id"),
+    _column("model_id"),
+    _column("experiment_id", _Id, ForeignKey("experiments.experiment_id")),
+    _column("name"),
+    _column("artifact_uri"),
+    _column("status"),
+    _column("model_type", nullable=True),
+    _column("source_run_id", nullable=True),
+    _column("status_message", nullable=True),
+    _column("creation_timestamp", BigInteger()),
+    _column("last_updated_timestamp", BigInteger()),
+    _column("lifecycle_stage"),
+    UniqueConstraint("model_id", name="uq_logged_models_model_id"),
+)
+Index(
+    "ix_logged_models_created",
+    logged_models.c.experiment_id,
+    logged_models.c.lifecycle_stage,
+    logged_models.c.creation_timestamp.desc(),
+    logged_models.c.model_id,
+)
+Index("ix_logged_models_run", logged_models.c.source_run_id)
+Index("ix_logged_models_name", logged_models.c.experiment_id, _head(logged_models.c.name))
+logged_model_params = _keyed("logged_model_params", _column("model", _Id, ForeignKey("logged_models.id")))
+logged_model_tags = _keyed("logged_model_tags", _column("model", _Id, ForeignKey("logged_models.id")))
+# The latest point of each series; "" where it names no dataset.
+logged_model_metrics = Table(
+    "logged_model_metrics",
+    metadata,
+    _column("model", _Id),
+    _column("key"),
+    _column("dataset_name"),
+    _column("dataset_digest"),
+    _column("run_id"),
+    _column("value", _Double),
+    _column("timestamp", BigInteger()),
+    _column("step", BigInteger()),
+    _column("is_nan", _Flag),
+    PrimaryKeyConstraint("model", "key", "dataset_name", "dataset_digest", "run_id"),
+    sqlite_with_rowid=False,
+)
+Index(
+    "ix_logged_model_metrics_value",
+    logged_model_metrics.c.key,
+    logged_model_metrics.c.is_nan,
+    logged_model_metrics.c.value,
+    logged_model_metrics.c.model,
+)
+
+users = Table(
+    "users",
+    metadata,
+    _number("id"),
+    _column("username"),
+    _column("password_hash"),
+    _column("is_admin", _Flag),
+    UniqueConstraint("username", name="uq_users_username"),
+)
+experiment_permissions = Table(
+    "experiment_permissions",
+    metadata,
+    _column("experiment_id", _Id, ForeignKey("experiments.experiment_id", ondelete="CASCADE")),
+    _column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE")),
+    _column("permission"),
+    PrimaryKeyConstraint("experiment_id", "user_id"),
+)
+registered_model_permissions = Table(
+    "registered_model_permissions",
+    metadata,
+    _of_model(),
+    _column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE")),
+    _column("permission"),
+    PrimaryKeyConstraint("name", "user_id"),
+)

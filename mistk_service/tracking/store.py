@@ -1,0 +1,65 @@
+"""The abstract store of tracked things."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from types import TracebackType
+from typing import Self
+
+from mistk_service.tracking._contract_models import LoggedModelStore, RegistryStore
+from mistk_service.tracking._contract_runs import ExperimentStore, RunStore
+from mistk_service.tracking.paging import Page
+
+__all__ = ["DEFAULT_ARTIFACT_ROOT", "Page", "Store"]
+
+#: Where artifacts go unless something else is said: clients send them to the tracking server itself.
+DEFAULT_ARTIFACT_ROOT = "mlflow-artifacts:/"
+
+
+class Store(ExperimentStore, RunStore, RegistryStore, LoggedModelStore):
+    """Where experiments, runs and models are kept.
+
+    Thread safety:
+        Every method may be called from any thread at any time. A method blocks its caller until it is done;
+        :meth:`submit_batch` is the one that does not.
+    Atomicity and durability:
+        A method that writes does all of it or nothing. When it returns, what it wrote survives the sudden end of this
+        process, and every later read, from any thread or process, sees it.
+    Validation:
+        The store checks names, sizes and limits itself, whoever calls. Values have the types of the annotations;
+        turning text of a request into them is the wire's task.
+    Errors:
+        What goes wrong on purpose is a :class:`~mistk_service.tracking.errors.StoreError`. Any method may raise
+        ``StoreUnavailable`` when the database cannot be used at the moment; nothing of the call was applied then, and
+        the store works again by itself as soon as the cause is gone.
+    """
+
+    @property
+    @abstractmethod
+    def uri(self) -> str:
+        """The URI that the store was opened with, without a password."""
+
+    @property
+    @abstractmethod
+    def artifact_root(self) -> str:
+        """The URI below which experiments get their artifact folders."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Return if the store can be read now.
+
+        Raises:
+            StoreUnavailable: it cannot, and why.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Finish what was submitted and release files and connections. Closing twice is allowed."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

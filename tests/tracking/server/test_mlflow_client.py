@@ -1,0 +1,131 @@
+"""The real MLflow client does the same with a real MLflow server and with ours, and must not see a difference."""
+
+import contextlib
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+#: One server and one client for each of the two; alone, because MLflow's server fills the machine.
+pytestmark = [pytest.mark.serial, pytest.mark.timeout(600)]
+
+SESSION = Path(__file__).with_name("mlflow_session.py")
+
+#: No telemetry, no progress bars; where MLflow's own database is locked by its own requests the client tries again.
+CALM = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "TQDM_DISABLE": "1",
+}
+
+
+@contextlib.contextmanager
+def mlflow_server(folder):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
+    stores = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/artifacts"]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen([*command, *stores], cwd=folder, env={**os.environ, **CALM}, stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        answered = threading.Event()
+        while not answered.wait(0.2):
+            assert process.poll() is None, (folder / "log").read_text()
+            with contextlib.suppress(httpx.TransportError):
+                httpx.get(f"{url}/health")
+                answered.set()
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def session_with(url, folder):
+    """Return what the session saw, as JSON, with everything masked that must differ."""
+    result = folder / "seen.json"
+    environment = {**os.environ, **CALM, "MLFLOW_TRACKING_URI": url}
+    done = subprocess.run(
+        [sys.executable, str(SESSION), str(result)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return Masker().mask(json.loads(result.read_text()))
+
+
+#: Where ours is meant to be another: place → (MLflow's, ours).
+WANTED = {
+    # An empty file has a size.
+    "/artifacts/tree/12/2": (None, 0),
+    # MLflow's server and its client each add the version to this tag, in two forms.
+    "/models/model/tags/mlflow.modelVersions": (
+        '[{"name": "doubler", "version": 1}, {"name": "doubler", "version": "1"}]',
+        '[{"name": "doubler", "version": "1"}]',
+    ),
+    # MLflow leaves the aliases out where versions are searched, and gives them where one is asked for.
+    "/registry/versions/2/4": ([], ["best"]),
+}
+
+
+class Masker:
+    """Replaces ids by the order in which they appear, and the times of the session itself by a word."""
+
+    def __init__(self):
+        self.ids = {}
+
+    def mask(self, value):
+        if isinstance(value, dict):
+            return {self.mask(key): self.mask(value[key]) for key in value}
+        if isinstance(value, list):
+            return [self.mask(item) for item in value]
+        if isinstance(value, str):
+            return re.sub(r"[0-9a-f]{32}", lambda found: self.ids.setdefault(found[0], f"<id {len(self.ids)}>"), value)
+        if isinstance(value, int) and value > 1_750_000_000_000:
+            return "<time>"
+        return value
+
+
+def differences(theirs, ours, place=""):
+    """Yield every place where two JSON values differ, with what stands there in each."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for key in theirs.keys() | ours.keys():
+            yield from differences(theirs.get(key, "<absent>"), ours.get(key, "<absent>"), f"{place}/{key}")
+    elif isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
+        for n, (their, our) in enumerate(zip(theirs, ours, strict=True)):
+            yield from differences(their, our, f"{place}/{n}")
+    elif repr(theirs) != repr(ours):
+        yield place, (theirs, ours)
+
+
+def test_the_client_sees_no_difference_between_mlflow_and_us(start_server, tmp_path):
+    def theirs():
+        (tmp_path / "mlflow").mkdir()
+        with mlflow_server(tmp_path / "mlflow") as url:
+            return session_with(url, tmp_path / "mlflow")
+
+    def ours():
+        (tmp_path / "ours").mkdir()
+        with start_server(tmp_path / "ours") as server:
+            return session_with(server.url, tmp_path / "ours")
+
+    with ThreadPoolExecutor() as both:
+        their_result, our_result = both.submit(theirs), both.submit(ours)
+    found = dict(differences(their_result.result(), our_result.result()))
+    unlike = {
+        place: found.get(place) for place in found.keys() | WANTED.keys() if found.get(place) != WANTED.get(place)
+    }
+    assert not unlike, f"place -> (MLflow's, ours): {unlike}"

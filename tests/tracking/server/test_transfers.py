@@ -1,0 +1,295 @@
+"""Files up and down: streamed, whole or not at all, and never outside the root."""
+
+import concurrent.futures
+import hashlib
+import os
+import socket
+import threading
+
+import httpx
+import psutil
+import pytest
+
+FILES = "/api/2.0/mlflow-artifacts/artifacts"
+
+#: What a 512 MB file may add to the memory of the server, in bytes. Held whole, it would be sixteen times as much.
+ALLOWANCE = 32 << 20
+LARGE = 512 << 20
+
+
+@pytest.fixture
+def folder(run_id):
+    return f"0/{run_id}/artifacts"
+
+
+def put(http, path, data=b"data", **options):
+    response = http.put(f"{FILES}/{path}", content=data, **options)
+    assert (response.status_code, response.json()) == (200, {}), response.text
+
+
+def names(http, path):
+    return [info["path"] for info in http.get(FILES, params={"path": path}).json().get("files", [])]
+
+
+def test_a_file_comes_back_as_an_attachment_that_is_never_shown_in_place(http, folder):
+    put(http, f"{folder}/page.html", b"<script>alert(1)</script>")
+    response = http.get(f"{FILES}/{folder}/page.html")
+    assert response.content == b"<script>alert(1)</script>"
+    assert response.headers["content-type"].startswith("text/html")
+    assert response.headers["content-disposition"] == 'attachment; filename="page.html"'
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["accept-ranges"] == "bytes"
+    assert response.headers["etag"]
+    assert "last-modified" in response.headers
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type"),
+    [
+        ("MLmodel", "text/plain"),
+        ("conda.yaml", "text/plain"),
+        ("data.csv", "text/plain"),
+        ("figure.png", "image/png"),
+        ("model.pkl", "application/octet-stream"),
+        ("data.csv.gz", "application/octet-stream"),
+        ("no_ending", "application/octet-stream"),
+    ],
+)
+def test_the_type_follows_from_the_name(http, folder, name, content_type):
+    put(http, f"{folder}/{name}")
+    assert http.get(f"{FILES}/{folder}/{name}").headers["content-type"].partition(";")[0] == content_type
+
+
+@pytest.mark.parametrize("name", ["a b.txt", "a+b.txt", "100%.txt", 'quo"te.txt', "数据.csv", "a;b&c=d.txt", "%41.txt"])
+def test_odd_names_are_kept(http, folder, name):
+    quoted = httpx.URL("http://x/").copy_with(path=f"/{name}").raw_path.decode()
+    put(http, f"{folder}{quoted.replace('%2F', '/')}" if "%" not in name else f"{folder}/{name.replace('%', '%25')}")
+    assert names(http, folder) == [name]
+    response = http.get(f"{FILES}/{folder}/{name.replace('%', '%25')}")
+    assert response.content == b"data"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "content", "content_range"),
+    [
+        ("bytes=2-4", 206, b"234", "bytes 2-4/10"),
+        ("bytes=7-", 206, b"789", "bytes 7-9/10"),
+        ("bytes=-3", 206, b"789", "bytes 7-9/10"),
+        ("bytes=0-99", 200, b"0123456789", None),
+        ("bytes=-99", 200, b"0123456789", None),
+        ("bytes=5-2", 200, b"0123456789", None),
+        ("bytes=1-2,4-5", 200, b"0123456789", None),
+        ("lines=1-2", 200, b"0123456789", None),
+        ("bytes=10-", 416, b"", "bytes */10"),
+        ("bytes=-0", 416, b"", "bytes */10"),
+    ],
+)
+def test_a_range_gives_that_part(http, folder, wanted, status, content, content_range):
+    put(http, f"{folder}/digits", b"0123456789")
+    response = http.get(f"{FILES}/{folder}/digits", headers={"Range": wanted})
+    assert (response.status_code, response.content) == (status, content)
+    assert response.headers.get("content-range") == content_range
+
+
+def test_a_range_of_a_file_that_has_changed_gives_the_whole(http, folder):
+    put(http, f"{folder}/f", b"0123456789")
+    etag = http.get(f"{FILES}/{folder}/f").headers["etag"]
+    headers = {"Range": "bytes=0-1", "If-Range": etag}
+    assert http.get(f"{FILES}/{folder}/f", headers=headers).content == b"01"
+    put(http, f"{folder}/f", b"9876543210")
+    assert http.get(f"{FILES}/{folder}/f", headers=headers).content == b"9876543210"
+
+
+def test_a_client_that_has_the_file_does_not_get_it_again(http, folder):
+    put(http, f"{folder}/f")
+    etag = http.get(f"{FILES}/{folder}/f").headers["etag"]
+    again = http.get(f"{FILES}/{folder}/f", headers={"If-None-Match": f'"other", {etag}'})
+    assert (again.status_code, again.content) == (304, b"")
+    put(http, f"{folder}/f", b"new")
+    assert http.get(f"{FILES}/{folder}/f", headers={"If-None-Match": etag}).content == b"new"
+
+
+def test_an_empty_file_can_be_moved(http, folder):
+    put(http, f"{folder}/empty", b"")
+    response = http.get(f"{FILES}/{folder}/empty")
+    assert (response.status_code, response.content, response.headers["content-length"]) == (200, b"", "0")
+
+
+def test_a_head_request_tells_the_size(http, folder):
+    put(http, f"{folder}/f", b"12345")
+    response = http.head(f"{FILES}/{folder}/f")
+    assert (response.content, response.headers["content-length"]) == (b"", "5")
+
+
+def test_a_body_in_chunks_is_taken(http, folder):
+    put(http, f"{folder}/f", iter([b"one ", b"two ", b"three"]))
+    assert http.get(f"{FILES}/{folder}/f").content == b"one two three"
+
+
+def test_folders_are_listed_by_base_names_and_runs_by_paths(http, api, run_id):
+    root = api.get("artifacts/list", run_id=run_id)["root_uri"]
+    folder = root.removeprefix("mlflow-artifacts:/")
+    for path in ("model/MLmodel", "model/data/x.bin", "top.txt"):
+        put(http, f"{folder}/{path}")
+    assert names(http, f"{folder}/model") == ["MLmodel", "data"]
+    assert api.get("artifacts/list", run_id=run_id) == {
+        "root_uri": root,
+        "files": [{"path": "model", "is_dir": True}, {"path": "top.txt", "is_dir": False, "file_size": 4}],
+    }
+    below = api.get("artifacts/list", run_uuid=run_id, path="model/")["files"]
+    assert [info["path"] for info in below] == ["model/MLmodel", "model/data"]
+    for nowhere in ("top.txt", "nope"):
+        assert api.get("artifacts/list", run_id=run_id, path=nowhere) == {"root_uri": root}
+    assert http.get(FILES, params={"path": f"{folder}/top.txt"}).json() == {}
+
+
+def test_a_file_of_a_run_is_found_by_the_run(http, api, run_id):
+    root = api.get("artifacts/list", run_id=run_id)["root_uri"].removeprefix("mlflow-artifacts:/")
+    put(http, f"{root}/sub/f.txt", b"by run")
+    for query in ({"run_id": run_id}, {"run_uuid": run_id}):
+        assert http.get("/get-artifact", params={**query, "path": "sub/f.txt"}).content == b"by run"
+    missing = http.get("/get-artifact", params={"run_id": run_id, "path": "nope"})
+    assert (missing.status_code, missing.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
+
+
+def test_a_file_of_a_model_version_is_found_by_the_version(http, api, run_id):
+    root = api.get("artifacts/list", run_id=run_id)["root_uri"]
+    put(http, f"{root.removeprefix('mlflow-artifacts:/')}/model/MLmodel", b"flavors")
+    api.post("registered-models/create", name="with files")
+    api.post("model-versions/create", name="with files", source=f"{root}/model", run_id=run_id)
+    query = {"name": "with files", "version": "1", "path": "MLmodel"}
+    assert http.get("/model-versions/get-artifact", params=query).content == b"flavors"
+
+
+def test_a_file_of_a_logged_model_is_found_by_the_model(http, api):
+    model = api.post("logged-models", experiment_id="0", name="files")["model"]["info"]
+    put(http, f"{model['artifact_uri'].removeprefix('mlflow-artifacts:/')}/sub/f", b"logged")
+    path = f"logged-models/{model['model_id']}/artifacts"
+    assert api.get(f"{path}/directories")["files"] == [{"path": "sub", "is_dir": True}]
+    assert api.get(f"{path}/directories", artifact_directory_path="sub")["files"][0]["path"] == "sub/f"
+    assert http.get(f"/api/2.0/mlflow/{path}/files", params={"artifact_file_path": "sub/f"}).content == b"logged"
+
+
+def test_the_small_upload_of_mlflows_pages_has_a_limit(http, api, run_id):
+    path = "/ajax-api/2.0/mlflow/upload-artifact"
+    query = {"run_uuid": run_id, "path": "note.txt"}
+    assert http.post(path, params=query, content=b"note").json() == {}
+    assert http.get("/get-artifact", params={"run_id": run_id, "path": "note.txt"}).content == b"note"
+    too_large = http.post(path, params={**query, "path": "large"}, content=bytes((10 << 20) + 1))
+    assert too_large.status_code == 413
+    assert [info["path"] for info in api.get("artifacts/list", run_id=run_id)["files"]] == ["note.txt"]
+
+
+def test_files_and_folders_are_deleted(http, folder):
+    for path in ("d/a", "d/b/c", "e"):
+        put(http, f"{folder}/{path}")
+    for path in ("d/a", "d", "never was"):
+        assert http.delete(f"{FILES}/{folder}/{path}").json() == {}
+    assert names(http, folder) == ["e"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "0/../../secret",
+        "..%2f..%2fsecret",
+        "%2e%2e/%2e%2e/secret",
+        "0/%252e%252e/%252e%252e/%252e%252e/secret",
+        "%2fetc%2fpasswd",
+        "/etc/passwd",
+        "0%00",
+        "a%5c..%5cb",
+        ".incomplete-uploads/x",
+        "file:%2f%2f%2fetc%2fpasswd",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_no_path_leaves_the_root(server, method, path):
+    host, port = server.url.removeprefix("http://").split(":")
+    # Spoken by hand: a client would tidy the path up before it sends it.
+    with socket.create_connection((host, int(port))) as connection:
+        head = f"{method} {FILES}/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx"
+        connection.sendall(head.encode())
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 400 "), answer
+    assert b"Invalid path" in answer
+
+
+@pytest.mark.parametrize("path", ["..", "../../x", "/etc", "%2e%2e", "a/../../..", "a\x00b"])
+def test_no_listing_leaves_the_root(http, run_id, path):
+    for address, query in [
+        (FILES, {"path": path}),
+        ("/api/2.0/mlflow/artifacts/list", {"run_id": run_id, "path": path}),
+        ("/get-artifact", {"run_id": run_id, "path": path}),
+    ]:
+        response = http.get(address, params=query)
+        assert response.status_code == 400
+        assert "Invalid path" in response.json()["message"]
+
+
+def test_an_artifact_location_elsewhere_opens_nothing_of_this_machine(http, api, tmp_path):
+    (tmp_path / "secret").write_text("secret")
+    for location in (tmp_path.as_uri(), str(tmp_path)):
+        made = http.post("/api/2.0/mlflow/experiments/create", json={"name": location, "artifact_location": location})
+        if made.status_code != 200:
+            continue
+        run_id = api.run(made.json()["experiment_id"])
+        for address, query in [("/api/2.0/mlflow/artifacts/list", {}), ("/get-artifact", {"path": "secret"})]:
+            response = http.get(address, params={"run_id": run_id, **query})
+            assert response.status_code == 400
+            assert "not kept by this server" in response.json()["message"]
+
+
+def test_an_upload_that_breaks_off_leaves_what_was_there(server, http, folder):
+    put(http, f"{folder}/f", b"old")
+    host, port = server.url.removeprefix("http://").split(":")
+    scratch = server.folder / "artifacts" / ".incomplete-uploads"
+    with socket.create_connection((host, int(port))) as connection:
+        head = f"PUT {FILES}/{folder}/f HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n"
+        connection.sendall(head.encode() + bytes(2_000_000))
+        wait_for(lambda: any(scratch.iterdir()))
+    wait_for(lambda: not any(scratch.iterdir()))
+    assert http.get(f"{FILES}/{folder}/f").content == b"old"
+
+
+def wait_for(condition):
+    """Wait until something is so; the test's own time limit ends it otherwise."""
+    tick = threading.Event()
+    while not condition():
+        tick.wait(0.01)
+
+
+def test_concurrent_uploads_of_one_file_leave_one_of_them_whole(server, folder):
+    contents = [bytes([n]) * 3_000_000 for n in range(6)]
+
+    def upload(content):
+        with httpx.Client(base_url=server.url) as own:
+            put(own, f"{folder}/f", content)
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        list(pool.map(upload, contents))
+    assert httpx.get(f"{server.url}{FILES}/{folder}/f").content in contents
+
+
+def test_a_large_file_passes_in_constant_memory(start_server, tmp_path):
+    block = os.urandom(1 << 20)
+    blocks = LARGE // len(block)
+    with start_server(tmp_path) as server, httpx.Client(base_url=server.url, timeout=60) as http:
+        put(http, "0/warm", block)
+        http.get(f"{FILES}/0/warm")
+        process = psutil.Process(server.process.pid)
+        before = process.memory_info().rss
+        put(http, "0/large", (block for _ in range(blocks)))
+        peak = process.memory_info().rss
+        digest = hashlib.blake2b()
+        with http.stream("GET", f"{FILES}/0/large") as response:
+            for n, piece in enumerate(response.iter_raw()):
+                digest.update(piece)
+                if n % 1000 == 0:
+                    peak = max(peak, process.memory_info().rss)
+        peak = max(peak, process.memory_info().rss)
+    expected = hashlib.blake2b()
+    for _ in range(blocks):
+        expected.update(block)
+    assert digest.digest() == expected.digest()
+    assert peak - before < ALLOWANCE

@@ -1,0 +1,109 @@
+"""Histories of metrics."""
+
+import math
+from itertools import pairwise
+
+import pytest
+
+from mistk_service.tracking.entities import Metric
+from mistk_service.tracking.errors import InvalidPageToken, InvalidParameter
+
+
+@pytest.fixture
+def run_id(store, experiment):
+    return store.create_run(experiment).info.run_id
+
+
+def test_points_come_by_timestamp_step_and_value(store, run_id):
+    points = [Metric("m", v, t, s) for t in (1, 2) for s in (-1, 4) for v in (-0.5, 0.5)]
+    store.log_batch(run_id, list(reversed(points)))
+    store.log_metric(run_id, Metric("other", 1.0, 1))
+    assert store.get_metric_history(run_id, "m").items == tuple(points)
+
+
+def test_an_unknown_run_or_metric_has_no_points(store, run_id):
+    assert len(store.get_metric_history("nobody", "m")) == 0
+    assert len(store.get_metric_history(run_id, "m")) == 0
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 50])
+def test_pages_together_are_the_whole(store, run_id, size):
+    values = [float("nan"), 0.0, 1.0, float("inf"), -float("inf")]
+    store.log_batch(run_id, [Metric("m", v, t, s) for t in range(3) for s in range(3) for v in values])
+    whole = store.get_metric_history(run_id, "m")
+    assert whole.next_page_token is None
+    found, token = [], None
+    while True:
+        page = store.get_metric_history(run_id, "m", size, token)
+        assert 1 <= len(page) <= size
+        found += page.items
+        token = page.next_page_token
+        if token is None:
+            break
+    assert list(map(repr, found)) == list(map(repr, whole.items))
+    assert len(found) == 45
+
+
+def test_points_that_come_between_two_pages_shift_nothing(store, run_id):
+    store.log_batch(run_id, [Metric("m", 1.0, t) for t in range(10, 20)])
+    first = store.get_metric_history(run_id, "m", 4)
+    store.log_batch(run_id, [Metric("m", 1.0, t) for t in range(10)])
+    second = store.get_metric_history(run_id, "m", 4, first.next_page_token)
+    assert [m.timestamp for m in (*first, *second)] == list(range(10, 18))
+
+
+def test_a_token_of_another_history_is_refused(store, run_id):
+    store.log_batch(run_id, [Metric(k, 1.0, t) for t in range(3) for k in ("m", "n")])
+    token = store.get_metric_history(run_id, "m", 1).next_page_token
+    for bad in (token[:-4], "%%%", "e30=", "W10="):
+        with pytest.raises(InvalidPageToken):
+            store.get_metric_history(run_id, "m", 1, bad)
+    with pytest.raises(InvalidPageToken):
+        store.get_metric_history(run_id, "n", 1, token)
+    with pytest.raises(InvalidParameter):
+        store.get_metric_history(run_id, "m", 0)
+
+
+def test_histories_of_several_runs_come_together(store, experiment):
+    runs = sorted(store.create_run(experiment).info.run_id for _ in range(3))
+    for number, run_id in enumerate(runs):
+        store.log_batch(run_id, [Metric("m", float(number), t) for t in range(3)])
+    found = store.get_metric_history_bulk([runs[2], runs[0], "nobody"], "m")
+    assert [(m.run_id, m.timestamp, m.value) for m in found] == [
+        (runs[i], t, float(i)) for i in (0, 2) for t in range(3)
+    ]
+    assert len(store.get_metric_history_bulk(runs, "m", 5)) == 5
+
+
+@pytest.mark.parametrize("runs", [[], ["r"] * 101])
+def test_several_runs_are_1_to_100(store, runs):
+    for call in (store.get_metric_history_bulk, store.get_metric_history_interval):
+        with pytest.raises(InvalidParameter):
+            call(runs, "m")
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 99, 100, 2500])
+@pytest.mark.parametrize("count", [1, 2, 100])
+def test_a_sample_is_even_and_has_both_ends(store, run_id, limit, count):
+    store.log_batch(run_id, [Metric("m", 0.0, 1, step) for step in range(count)])
+    steps = [m.step for m in store.get_metric_history_interval([run_id], "m", max_results=limit)]
+    assert len(steps) == min(limit, count)
+    assert steps == sorted(set(steps))
+    assert steps[-1] == count - 1
+    if limit > 1:
+        assert steps[0] == 0
+        gaps = [b - a for a, b in pairwise(steps)] or [0]
+        assert max(gaps) - min(gaps) <= 1
+
+
+def test_a_sample_keeps_to_its_steps(store, run_id):
+    store.log_batch(run_id, [Metric("m", math.nan, 1, step) for step in range(10)])
+    found = store.get_metric_history_interval([run_id], "m", 3, 5)
+    assert [m.step for m in found] == [3, 4, 5]
+    assert all(math.isnan(m.value) and m.run_id == run_id for m in found)
+
+
+@pytest.mark.parametrize("bounds", [{"start_step": 1}, {"end_step": 1}, {"start_step": 2, "end_step": 1}])
+def test_bounds_come_in_pairs_and_in_order(store, run_id, bounds):
+    with pytest.raises(InvalidParameter):
+        store.get_metric_history_interval([run_id], "m", **bounds)

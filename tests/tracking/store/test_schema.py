@@ -1,0 +1,221 @@
+"""The schema: made once, upgraded, or refused untouched."""
+
+import hashlib
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, make_url, text
+
+import mistk_service.tracking.sql
+from mistk_service.tracking import open_store
+from mistk_service.tracking.errors import SchemaMismatch, StoreUnavailable, UnsupportedStore
+from mistk_service.tracking.sql import SqlStore
+from mistk_service.tracking.sql.schema import REVISIONS
+from mistk_service.tracking.sql.tables import metadata
+
+MIGRATIONS = str(Path(mistk_service.tracking.sql.__file__).parent / "migrations")
+
+
+def migrate(uri: str, revision: str) -> None:
+    """Bring a database to a revision by the migrations alone."""
+    config = Config()
+    config.set_main_option("script_location", MIGRATIONS)
+    engine = create_engine(make_url(uri).set(drivername="postgresql+psycopg") if uri.startswith("postgres") else uri)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    engine.dispose()
+
+
+def schema_of(file: Path) -> dict[str, list[str]]:
+    """Return the clauses of each table and index of an SQLite file; their order, as it differs, does not matter."""
+    with closing(sqlite3.connect(file)) as connection:
+        rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    return {name: sorted(clauses(" ".join(sql.split()))) for name, sql in rows}
+
+
+def clauses(sql: str) -> list[str]:
+    """Split a statement at the commas of its outermost parentheses."""
+    found, depth = [""], 0
+    for character in sql:
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if (character == "," and depth == 1) or (character in "()" and depth == (character == "(")):
+            found.append("")
+        else:
+            found[-1] += character
+    return [clause.strip() for clause in found]
+
+
+def digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_the_migrations_are_the_revisions_that_are_known():
+    config = Config()
+    config.set_main_option("script_location", MIGRATIONS)
+    found = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    assert tuple(reversed(found)) == REVISIONS
+
+
+def test_migrations_and_a_fresh_store_have_the_same_schema(tmp_path):
+    migrate(f"sqlite:///{tmp_path}/migrated.db", "head")
+    open_store(f"sqlite:///{tmp_path}/fresh.db").close()
+    migrated, fresh = (schema_of(tmp_path / f"{name}.db") for name in ("migrated", "fresh"))
+    assert migrated == fresh
+    assert set(metadata.tables) < set(fresh)
+
+
+def test_migrations_and_a_fresh_store_have_the_same_schema_in_postgresql(postgres_url, postgres_database):
+    columns = text(
+        "SELECT table_name, column_name, data_type, is_nullable, collation_name, is_identity "
+        "FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2"
+    )
+    others = text("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1")
+    keys = text(
+        "SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'f' ORDER BY 1, 2"
+    )
+
+    def look():
+        engine = create_engine(make_url(postgres_database).set(drivername="postgresql+psycopg"))
+        with engine.begin() as connection:
+            found = [connection.execute(query).fetchall() for query in (columns, others, keys)]
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
+        engine.dispose()
+        return found
+
+    migrate(postgres_database, "head")
+    migrated = look()
+    open_store(postgres_database).close()
+    assert look() == migrated
+    assert all(migrated)
+
+
+def test_an_older_store_is_upgraded_and_keeps_what_it_has(shared_uri):
+    migrate(shared_uri, REVISIONS[0])
+    engine = create_engine(
+        make_url(shared_uri).set(drivername="postgresql+psycopg") if "postgres" in shared_uri else shared_uri
+    )
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO experiments VALUES (7, 'old', 's3://x', 'active', 1, 2)"))
+    engine.dispose()
+    with open_store(shared_uri) as store:
+        assert store.get_experiment("7").name == "old"
+    with open_store(shared_uri) as store:
+        assert store.get_experiment_by_name("old").creation_time == 1
+
+
+def test_a_newer_store_is_refused_and_left_untouched(tmp_path):
+    file = tmp_path / "store.db"
+    open_store(str(file)).close()
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.commit()
+    before = digest(file)
+    with pytest.raises(SchemaMismatch, match="newer version") as caught:
+        open_store(str(file))
+    assert (caught.value.found, caught.value.expected) == ("9999", REVISIONS[-1])
+    assert digest(file) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["store.db"]
+
+
+def test_a_database_of_something_else_is_refused_and_left_untouched(tmp_path):
+    file = tmp_path / "other.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE experiments (anything TEXT)")
+        connection.commit()
+    before = digest(file)
+    with pytest.raises(SchemaMismatch, match="experiments"):
+        open_store(str(file))
+    assert digest(file) == before
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_untouched(tmp_path):
+    file = tmp_path / "notes.txt"
+    file.write_text("no database at all\n" * 100)
+    with pytest.raises(StoreUnavailable, match="no SQLite database"):
+        open_store(str(file))
+    assert file.read_text().startswith("no database")
+
+
+CREATE = """
+import sys
+from mistk_service.tracking import open_store
+sys.stdin.readline()
+with open_store(sys.argv[1]) as store:
+    print(store.create_experiment(sys.argv[2]), len(store.search_experiments()) >= 2)
+"""
+
+
+def test_processes_that_create_a_store_at_once_all_succeed(shared_uri):
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", CREATE, shared_uri, f"e{i}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(4)
+    ]
+    # All have been started before one of them begins.
+    answers = []
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        answers.append(process.communicate(timeout=50)[0].split())
+        assert process.returncode == 0
+    assert sorted(number for number, _ in answers) == ["1", "2", "3", "4"]
+    with open_store(shared_uri) as store:
+        assert sorted(e.name for e in store.search_experiments()) == ["Default", "e0", "e1", "e2", "e3"]
+
+
+def test_a_store_is_opened_by_path_and_by_uri(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for uri in ("deep/er/a.db", "sqlite:///deep/er/a.db", f"sqlite:///{tmp_path}/deep/er/a.db"):
+        with open_store(uri) as store:
+            assert store.uri == f"sqlite:///{tmp_path}/deep/er/a.db"
+            store.check()
+
+
+def test_stores_in_memory_are_apart():
+    with open_store("sqlite://") as one, open_store("sqlite:///:memory:") as other:
+        one.create_experiment("e")
+        assert len(other.search_experiments()) == 1
+
+
+@pytest.mark.parametrize("uri", ["mysql://host/db", "http://host", "postgresql://host:port/db"])
+def test_a_store_of_an_unknown_kind_is_refused(uri):
+    with pytest.raises(UnsupportedStore):
+        open_store(uri)
+
+
+def test_a_server_that_is_not_there_is_unavailable():
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        SqlStore.open("postgresql://nobody@127.0.0.1:1/none", patience=2)
+
+
+def test_a_password_is_not_shown(postgres_database):
+    uri = make_url(postgres_database).set(username="postgres", password="s3cret").render_as_string(hide_password=False)
+    with open_store(uri) as store:
+        assert "s3cret" not in store.uri
+        assert "s3cret" not in repr(store)
+
+
+def test_a_file_keeps_its_journal_and_a_network_folder_gets_another(tmp_path, monkeypatch):
+    def journal(file: Path) -> str:
+        with closing(sqlite3.connect(file)) as connection:
+            return connection.execute("PRAGMA journal_mode").fetchone()[0]
+
+    open_store(str(tmp_path / "local.db")).close()
+    monkeypatch.setattr("mistk_service.tracking.sql.database.is_network_path", lambda path: True)
+    with open_store(str(tmp_path / "remote.db")) as store:
+        store.create_experiment("e")
+    assert (journal(tmp_path / "local.db"), journal(tmp_path / "remote.db")) == ("wal", "delete")

@@ -1,0 +1,120 @@
+"""The commands that look into a store from a terminal."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from mistk_service.tracking import open_store
+from mistk_service.tracking.cli import tracking
+from mistk_service.tracking.entities import Dataset, DatasetInput, Metric, Param, RunStatus, Tag
+
+
+@pytest.fixture
+def uri(tmp_path):
+    return f"sqlite:///{tmp_path}/tracking.db"
+
+
+@pytest.fixture
+def run_id(uri):
+    with open_store(uri) as store:
+        experiment_id = store.create_experiment("[bold]digits[/bold]")
+        run = store.create_run(experiment_id, run_name="first", start_time=1_700_000_000_000)
+        run_id = run.info.run_id
+        store.log_batch(run_id, [Metric("loss", 0.25, 1, 3)], [Param("rate", "0.1")], [Tag("team", "a")])
+        store.log_inputs(run_id, [DatasetInput(Dataset("points", "abc", "local", "here"))])
+        store.update_run(run_id, RunStatus.FINISHED, 1_700_000_061_000)
+        store.delete_experiment(store.create_experiment("gone"))
+        store.create_run("0", run_name="second", start_time=1)
+    return run_id
+
+
+@pytest.fixture
+def call(uri):
+    def call(*arguments, status=0):
+        result = CliRunner(env={"COLUMNS": "200"}).invoke(tracking, [arguments[0], "--store", uri, *arguments[1:]])
+        assert result.exit_code == status, result.output
+        return result.output
+
+    return call
+
+
+@pytest.mark.usefixtures("run_id")
+def test_experiments_are_listed_as_they_are_named(call):
+    shown = call("experiments")
+    assert "[bold]digits[/bold]" in shown
+    assert "Default" in shown
+    assert "gone" not in shown
+    assert "gone" in call("experiments", "--all")
+
+
+@pytest.mark.usefixtures("run_id")
+def test_experiments_can_be_had_as_json(call):
+    assert [item["name"] for item in json.loads(call("experiments", "--json"))] == ["[bold]digits[/bold]", "Default"]
+
+
+def test_runs_are_listed_with_what_matters(call, run_id):
+    shown = call("runs")
+    for word in (run_id, "first", "FINISHED", "0:01:01", "loss=0.25", "second", "RUNNING"):
+        assert word in shown
+
+
+@pytest.mark.usefixtures("run_id")
+def test_runs_are_chosen_by_experiment_and_filter(call):
+    assert "second" not in call("runs", "--experiment", "[bold]digits[/bold]")
+    assert "first" not in call("runs", "--experiment", "0")
+    found = json.loads(call("runs", "--filter", "metrics.loss < 1", "--order-by", "metrics.loss ASC", "--json"))
+    assert [run["info"]["run_name"] for run in found] == ["first"]
+
+
+@pytest.mark.usefixtures("run_id")
+def test_a_list_that_is_cut_says_so(call):
+    assert "more with --limit" in call("runs", "--limit", "1")
+    assert "more with --limit" not in call("runs", "--limit", "2")
+
+
+def test_a_run_is_shown_with_everything(call, run_id):
+    shown = call("show", run_id)
+    for word in (
+        run_id,
+        "first",
+        "digits",
+        "loss",
+        "0.25",
+        "rate",
+        "0.1",
+        "team",
+        "points",
+        "abc",
+        "mlflow-artifacts:",
+    ):
+        assert word in shown
+    assert json.loads(call("show", run_id, "--json"))["info"]["run_id"] == run_id
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("show", "nope"), "nope"),
+        (("runs", "--experiment", "nope"), "nope"),
+        (("runs", "--filter", "a or b"), "a or b"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(call, arguments, said):
+    shown = call(*arguments, status=1)
+    assert shown.startswith("Error: ")
+    assert said in shown
+    assert "Traceback" not in shown
+
+
+def test_a_store_of_an_unknown_kind_is_refused_in_a_sentence():
+    result = CliRunner().invoke(tracking, ["runs", "--store", "mongodb://x"])
+    assert (result.exit_code, result.output.startswith("Error: ")) == (1, True)
+
+
+def test_an_address_that_is_taken_is_said(uri, tmp_path):
+    result = CliRunner().invoke(
+        tracking, ["serve", "--store", uri, "--artifacts", str(tmp_path), "--host", "203.0.113.1", "--port", "0"]
+    )
+    assert result.exit_code == 1
+    assert "Cannot listen on 203.0.113.1" in result.output

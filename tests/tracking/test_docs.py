@@ -1,0 +1,56 @@
+"""What docs/tracking.md promises is what the contract and the commands have."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from mistk_service.resources import contract_path
+from mistk_service.tracking.artifacts import open_artifacts
+from mistk_service.tracking.cli import tracking
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "tracking.md"
+TEXT = DOCS.read_text(encoding="utf-8")
+CONTRACT = yaml.load(contract_path("mlflow-api.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)
+
+#: What the operations under one path are called in the table, where it is not by the path itself.
+WORDS = {
+    "create", "get", "search", "update", "delete", "restore", "rename", "finalize", "tags", "aliases", "alias", "params",
+    "upload", "download", "list", "directories", "files", "artifacts",
+}  # fmt: skip
+
+
+def test_every_operation_is_in_the_table():
+    served = TEXT.partition("## What is served")[2].partition("| part of MLflow | answer |")[0]
+    for path in CONTRACT["paths"]:
+        parts = [part for part in path.split("/") if not part.startswith("{")]
+        name = parts[-1]
+        if {"presigned", "create", "complete", "abort"} & set(parts) and "mlflow-artifacts" in parts:
+            continue  # not supported, and said so elsewhere
+        if name.startswith("presigned"):
+            continue
+        known = name in WORDS or name in served or name.replace("-", " ") in served
+        assert known or re.fullmatch(r"(set|delete)-.*tag", name), f"{path} is not in {DOCS.name}"
+
+
+@pytest.mark.parametrize("command", sorted(tracking.commands))
+def test_every_command_and_every_option_of_serve_is_told(command):
+    assert f"tracking {command}" in TEXT
+    if command == "serve":
+        for option in tracking.commands[command].params:
+            assert isinstance(option, click.Option)
+            assert f"`{option.opts[0]}`" in TEXT or f"`{option.opts[0]}`," in TEXT
+            assert option.envvar in TEXT
+
+
+def test_the_example_of_embedding_runs(tmp_path, monkeypatch):
+    example = TEXT.partition("## Embed it")[2].partition("```python")[2].partition("```")[0]
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(example, str(DOCS), "exec"), names)
+    names["store"].close()
+    assert callable(names["app"])
+    assert (tmp_path / "runs.db").exists()
+    assert open_artifacts(tmp_path / "artifacts").list_folder() == []
