@@ -29,7 +29,7 @@ from jsonschema import Draft4Validator
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mistk_service.web.validation import AT_ONCE, body_validator, parse_json
+from mistk_service.web.validation import AT_ONCE, accepting_reader
 
 __all__ = ["CompiledOperations"]
 
@@ -184,15 +184,7 @@ _READERS: dict[str, Callable[[str], Any]] = {"string": str, "integer": _integer,
 
 
 def _body_reader(schema: Mapping[str, Any]) -> Callable[[bytes | bytearray], Any]:
-    """Return what makes a value of a body that the schema accepts, and raises ValueError or RecursionError otherwise."""
-    is_valid = body_validator(schema).is_valid
-
-    def read(body: bytes | bytearray) -> Any:
-        value = parse_json(body)
-        if not is_valid(value):
-            raise ValueError
-        return value
-
+    read = accepting_reader(schema)
     return _map_reader(schema.get("minProperties", 0), read) if _is_map_of_texts(schema) else read
 
 
@@ -203,7 +195,7 @@ def _is_map_of_texts(schema: Mapping[str, Any]) -> bool:
 
 
 def _map_reader(least: int, other: Callable[[bytes | bytearray], Any]) -> Callable[[bytes | bytearray], Any]:
-    """Return a reader of name → text, which may be many and long, in one go; ``other`` reads what has escapes in it.
+    """Return what reads name → text, many and long as they may be, in one go; ``other`` reads what has escapes in it.
 
     Without escapes every text has two quotation marks, so that their number tells of a name that stands there twice.
     """

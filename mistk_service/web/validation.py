@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 from connexion.exceptions import BadRequestProblem, ProblemException
@@ -21,7 +21,7 @@ from connexion.validators import AbstractRequestBodyValidator, ParameterValidato
 from jsonschema import Draft4Validator, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["AT_ONCE", "VALIDATORS", "MediaType", "body_validator", "parse_json"]
+__all__ = ["AT_ONCE", "VALIDATORS", "MediaType", "accepting_reader"]
 
 #: How much of a wrong value is repeated in a message.
 _SHOWN = 80
@@ -43,7 +43,7 @@ _TYPES = {
 }
 
 
-def parse_json(body: bytes | bytearray) -> Any:
+def _parse(body: bytes | bytearray) -> Any:
     """Return the value of a JSON document, read strictly: what Python's own reader makes something of is refused.
 
     Connexion reads the body a second time for the handler, with that reader, so what passes here must mean the same there.
@@ -143,8 +143,23 @@ def _wording(error: Exception) -> str:
     return str(error)
 
 
-def body_validator(schema: Mapping[str, Any]) -> Any:
-    """Return what holds a body to a schema of the contract."""
+def accepting_reader(schema: Mapping[str, Any]) -> Callable[[bytes | bytearray], Any]:
+    """Return what makes a value of a body that the schema accepts, and raises ValueError or RecursionError otherwise.
+
+    It says nothing of what is wrong: that is for the validator of bodies.
+    """
+    is_valid = _validator(schema).is_valid
+
+    def read(body: bytes | bytearray) -> Any:
+        value = _parse(body)
+        if not is_valid(value):
+            raise ValueError
+        return value
+
+    return read
+
+
+def _validator(schema: Mapping[str, Any]) -> Any:
     return Draft4RequestValidator(schema, format_checker=Draft4Validator.FORMAT_CHECKER)
 
 
@@ -167,7 +182,7 @@ class _BodyValidator(AbstractRequestBodyValidator):  # type: ignore[misc]
         if not body.strip():
             raise BadRequestProblem(detail="The request has no body; expected a JSON object.")
         try:
-            value = parse_json(body)
+            value = _parse(body)
         except (ValueError, RecursionError) as error:
             raise BadRequestProblem(
                 detail=f"The request's body is not JSON that can be read: {_wording(error)}. Expected a JSON object."
@@ -178,7 +193,7 @@ class _BodyValidator(AbstractRequestBodyValidator):  # type: ignore[misc]
 
     def _hold_to_schema(self, value: Any) -> None:
         try:
-            body_validator(self._schema).validate(value)
+            _validator(self._schema).validate(value)
         except ValidationError as error:
             where = _place(error)
             detail = f"{where or 'The request body'}: {_explain(error)}"
