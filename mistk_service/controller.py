@@ -122,13 +122,20 @@ class Controller:
             )
 
     def reset(self) -> StatusEvent:
-        """Begin to replace worker and model by fresh ones. While that is under way, a second call changes nothing."""
+        """Begin to replace worker and model by fresh ones.
+
+        A second call changes nothing while the old worker ends. One that comes while the fresh one loads its model begins
+        anew, lest a model that hangs in its import could only be got rid of by a shutdown.
+        """
         self._instance.require("reset")
-        if self.state is State.RESETTING:
+        again = self.state is State.RESETTING
+        if again and self._supervisor.is_leaving:
             return self.log.latest()
+        if again and self._ending is not None:
+            self._ending.cancel()
         self._supervisor.dismiss("do_reset")
         self._ending = self._in_background(self._reset())
-        return self._instance.enter("reset")
+        return self.log.latest() if again else self._instance.enter("reset")
 
     async def _reset(self) -> None:
         await self._wait_dismissed()

@@ -211,7 +211,11 @@ class AbstractModel:
         """Let go of what should not outlive this instance; the process ends right after."""
 
     def do_terminate(self) -> None:
-        """Let go of what should not outlive this instance; the process ends right after."""
+        """Let go of what should not outlive this instance; the process ends right after.
+
+        Called when the activity has ended. One without pause points need not end by itself: after half of the time that the
+        worker is given, this hook, as ``do_reset``, is called beside it on another thread, and may set the flag that ends it.
+        """
 
     # --- services: what a hook can call ---------------------------------------------------------------------------
 

@@ -107,6 +107,11 @@ class Supervisor:
         if self._worker is not None:
             self._worker.send(Exit(hook))
 
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the worker has been told to end."""
+        return self._worker is not None and self._worker is self._leaving
+
     async def wait_dismissed(self) -> bool:
         """Wait for the end of a worker that was dismissed; return False when it had to be killed."""
         worker = self._leaving

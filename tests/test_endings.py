@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 
 from mistk_service.errors import InvalidRequest, ModelLoadError, OperationRefused, ServiceBusy, WorkerDied
 from mistk_service.events import ActivityEnded, InstanceReset, WorkerStarted
+from mistk_service.worker import parent
 from tests.support.harness import PATIENCE, Gate, Instance, of_type, version_of
 
 pytestmark = pytest.mark.anyio
@@ -202,11 +205,66 @@ async def test_a_last_hook_that_raises_does_not_prevent_the_end(
     assert "notice" not in ended["payload"]
 
 
-async def test_threads_that_a_model_left_behind_do_not_delay_a_reset_beyond_the_grace(launch: Launch):
-    instance = await (await launch("starts_others:StartsOthers", "process", grace=0.5)).ready()
+async def test_threads_that_a_model_left_behind_do_not_delay_a_reset_to_the_end_of_the_grace(launch: Launch):
+    instance = await (await launch("starts_others:StartsOthers", "process")).ready()
     await instance.run("predict")
     await instance.call("reset")
+    assert "notice" not in (await instance.until("started"))["payload"]
+
+
+async def test_a_model_whose_training_ends_by_its_last_hook_alone_is_not_killed(launch: Launch, tmp_path: Path):
+    source = tmp_path / "looks_at_a_flag.py"
+    source.write_text(
+        "import threading\n"
+        "from mistk_service import AbstractModel\n"
+        "class Model(AbstractModel):\n"
+        "    def do_initialize(self, *arguments):\n"
+        "        self.end = threading.Event()\n"
+        "    def do_train(self):\n"
+        "        self.end.wait()\n"
+        "    def do_terminate(self):\n"
+        "        self.end.set()\n"
+    )
+    instance = await (await launch(f"{source}:Model", "process", grace=2.0)).ready()
+    await instance.call("train")
+    await instance.call("shutdown")
+    ended = await instance.until("terminated")
+    assert "notice" not in ended["payload"]
+    assert ended["payload"]["lastActivity"]["outcome"] == "completed"
+
+
+async def test_a_reset_whose_fresh_worker_cannot_be_started_has_failed_and_can_be_tried_again(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch
+):
+    instance = await launch("nothing:Nothing")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    with monkeypatch.context() as short:
+        short.setattr(subprocess, "Popen", refuse)
+        await instance.call("reset")
+        failed = await instance.until("failed")
+    assert failed["payload"]["error"]["type"] == "WorkerDied"
+    assert "could not be started" in failed["payload"]["error"]["message"]
+    assert failed["payload"]["possible"] == ["reset", "shutdown"]
+    await instance.call("reset")
     await instance.until("started")
+
+
+async def test_a_shutdown_after_a_reset_that_could_start_no_worker_leads_to_the_end(
+    launch: Launch, kind: str, monkeypatch: pytest.MonkeyPatch
+):
+    instance = await launch("nothing:Nothing", kind)
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(parent, "_thread", refuse)
+    await instance.call("reset")
+    await instance.until("failed")
+    await instance.call("shutdown")
+    await instance.until("terminated")
 
 
 # --- death of the worker -----------------------------------------------------------------------------------------------
@@ -420,3 +478,26 @@ async def test_a_bad_argument_after_a_death_is_refused_and_changes_nothing(launc
     with pytest.raises(InvalidRequest):
         await instance.call("saveModel", "")
     assert (instance.state, instance.version) == ("ready", before)
+
+
+async def test_a_reset_gets_rid_of_a_fresh_worker_that_hangs_in_its_import(launch: Launch, gate: Gate, tmp_path: Path):
+    """The first import goes through; the second one hangs, for as long as the file is there."""
+    file, hang = tmp_path / "moody.py", tmp_path / "hang"
+    file.write_text(
+        "from pathlib import Path\n"
+        "from mistk_service import AbstractModel\n"
+        f"if Path({str(hang)!r}).exists():\n"
+        f"    open({str(gate.path)!r}, 'rb').read()\n"
+        "class Moody(AbstractModel):\n"
+        "    pass\n"
+    )
+    instance = await launch(f"{file}:Moody", grace=0.5)
+    hang.touch()
+    await instance.call("reset")
+    async with asyncio.timeout(PATIENCE):
+        while len(of_type(instance.events, WorkerStarted)) < 2:  # noqa: ASYNC110 - the events are a list
+            await asyncio.sleep(0)
+    hang.unlink()
+    assert (await instance.call("reset"))["state"] == "resetting"
+    assert (await instance.until("started"))["payload"]["possible"] == ["initialize", "reset", "shutdown"]
+    assert len(instance.workers) == 3

@@ -201,6 +201,33 @@ def test_a_constructor_that_fails_is_told_with_its_traceback(name: str, words: s
     assert caught.value.traceback
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("BadBatchSize", "max_batch_size is 'many'; expected a whole number"),
+        ("NoBatchSize", "max_batch_size is None; expected a whole number"),
+        ("HookIsNoMethod", "do_stream_predict is 5; expected a method"),
+    ],
+)
+def test_a_model_with_something_else_in_the_place_of_what_is_called_is_told(name: str, words: str):
+    reference = f"{BROKEN}/classes.py:{name}"
+    with pytest.raises(NotAModelClass, match=words):
+        construct_model(load_model_class(reference), reference)
+
+
+def test_a_file_whose_name_is_that_of_another_module_is_told(tmp_path: Path):
+    (tmp_path / "random.py").write_text((MODELS / "nothing.py").read_text())
+    with pytest.raises(ModelModuleNotFound, match=r"that name is taken\. Rename the file") as caught:
+        load_model_class(f"{tmp_path}/random.py:Nothing")
+    assert f"{tmp_path}/random.py" in str(caught.value)
+
+
+def test_a_file_with_a_dot_in_its_name_is_refused_in_words(tmp_path: Path):
+    (tmp_path / "my.model.py").write_text((MODELS / "nothing.py").read_text())
+    with pytest.raises(BadModelReference, match=r"'my\.model' cannot be imported.* Rename it"):
+        load_model_class(f"{tmp_path}/my.model.py:Nothing")
+
+
 def test_a_model_is_constructed():
     reference = f"{BROKEN}/classes.py:Good"
     assert isinstance(construct_model(load_model_class(reference), reference), AbstractModel)

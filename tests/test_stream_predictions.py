@@ -177,7 +177,7 @@ async def test_a_failing_hook_leaves_the_model_ready(launch: Launch, kind: str):
     assert [event.succeeded for event in of_type(instance.events, StreamAnswered)] == [False, True]
 
 
-@pytest.mark.parametrize("odd", ["object", "list", "none", "deep", "cyclic", "surrogate", "other ids"])
+@pytest.mark.parametrize("odd", ["object", "list", "none", "deep", "cyclic", "surrogate", "tuple key", "other ids"])
 async def test_an_answer_that_cannot_be_sent_fails_its_request_alone(launch: Launch, kind: str, odd: str):
     instance = await (await launch("odd_answers:OddAnswers", kind)).ready()
     with pytest.raises(HookFailed):
@@ -201,6 +201,17 @@ async def test_not_implemented_at_run_time_is_an_answer_and_no_failure(launch: L
     with pytest.raises(OperationUnsupported, match="not this one"):
         await instance.stream({"a": ""})
     assert instance.state == "ready"
+
+
+async def test_a_request_that_is_not_supported_is_told_the_state_and_what_is_possible(launch: Launch):
+    instance = await launch("raises:Raises", "thread")
+    await instance.ready({"hook": "do_stream_predict", "error": "NotImplementedError"})
+    two = begin(instance, {"a": ""}, {"b": ""})
+    first, last = await asyncio.gather(*two, return_exceptions=True)
+    assert isinstance(first, OperationUnsupported)
+    assert isinstance(last, OperationUnsupported)
+    assert (first.state, first.possible) == ("predicting", ("streamPredict", "reset", "shutdown"))
+    assert (last.state, last.possible) == ("ready", instance.controller.possible())
 
 
 async def test_a_hook_without_the_argument_details_is_called_without(launch: Launch, kind: str):

@@ -10,7 +10,7 @@ import pytest
 
 from mistk_service.errors import Failure, InvalidRequest, ModelModuleFailed, WorkerDied
 from mistk_service.supervisor import Supervisor
-from mistk_service.worker.messages import Done, Exit, FromWorker, Loaded, LoadFailed, Run
+from mistk_service.worker.messages import Done, Exit, FromWorker, Hasten, Loaded, LoadFailed, Run
 from mistk_service.worker.parent import Worker, WorkerListener
 
 pytestmark = pytest.mark.anyio
@@ -27,6 +27,7 @@ class FakeWorker(Worker):
     def __init__(self, listener: WorkerListener) -> None:
         super().__init__("fake:Fake", listener)
         self.told: list[Any] = []
+        self.ends_when_told: type[Any] | None = None
         self.killed = False
 
     async def start(self) -> None:
@@ -34,6 +35,8 @@ class FakeWorker(Worker):
 
     def send(self, message: Any) -> None:
         self.told.append(message)
+        if self.ends_when_told is not None and isinstance(message, self.ends_when_told):
+            self.end()
 
     def kill(self) -> None:
         self.killed = True
@@ -154,7 +157,18 @@ async def test_a_dismissed_worker_that_does_not_end_is_killed_after_the_grace():
     await bench.supervisor.start()
     bench.supervisor.dismiss("do_terminate")
     assert not await bench.supervisor.wait_dismissed()
+    assert bench.workers[0].told == [Exit("do_terminate"), Hasten()]
     assert bench.workers[0].killed
+
+
+async def test_a_dismissed_worker_that_ends_when_it_is_hastened_is_not_killed():
+    bench = Bench(grace=0.001)
+    await bench.supervisor.start()
+    worker = bench.workers[0]
+    bench.supervisor.dismiss("do_terminate")
+    worker.ends_when_told = Hasten
+    assert await bench.supervisor.wait_dismissed()
+    assert not worker.killed
 
 
 @pytest.mark.parametrize("started", [False, True])

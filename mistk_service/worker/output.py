@@ -21,7 +21,7 @@ _CHUNK = 64 * 1024
 class Output:
     """Copies a pipe until its end, or until ``ended`` is readable or closed at its other side.
 
-    The second is for a pipe that has no end: a process that has left the worker's session may hold it open for ever.
+    The second is for a pipe that has no end: a process that has left the worker's group may hold it open for ever.
 
     Args:
         pipe: what the worker prints into; closed at the end.

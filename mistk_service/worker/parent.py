@@ -68,7 +68,7 @@ class Worker(ABC):
         try:
             await self._open()
         except (OSError, RuntimeError, MemoryError) as error:  # the second tells of a thread that cannot be started
-            failure = Failure("WorkerDied", f"The worker could not be started: {error}")
+            failure = Failure("WorkerDied", _not_started(error))
             self._has_exited(failure)
             raise WorkerDied(failure) from error
         self._flush()
@@ -83,9 +83,13 @@ class Worker(ABC):
                 # First, so that a worker whose start is cancelled half-way can still be waited for.
                 self._launch(theirs, loop)
                 undo_theirs.pop_all()
-            undo.callback(self.kill)
             ours.setblocking(False)
-            self._transport, _ = await loop.create_connection(lambda: _Channel(self), sock=ours)
+            try:
+                self._transport, _ = await loop.create_connection(lambda: _Channel(self), sock=ours)
+            except BaseException as error:
+                self._ended_by_service = _not_started(error)
+                self.kill()
+                raise
             undo.pop_all()
 
     def send(self, message: ToWorker) -> None:
@@ -250,11 +254,12 @@ class ProcessWorker(Worker):
         _bury_group(process.pid)
 
     async def _after_end(self, code: int) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_DRAIN):
-                await self._eof.wait()
-                await self._output_ended.wait()
-        # What the model had started and left behind in the worker's session goes too.
+        if not self.exited:  # as one is that has no channel, since its start went wrong
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_DRAIN):
+                    await self._eof.wait()
+                    await self._output_ended.wait()
+        # What the model had started in the worker's group and left behind goes too.
         self._cut_lifeline()
         message = self._ended_by_service if code == -signal.SIGKILL else None
         lines = self._output.lines if self._output is not None else ()
@@ -281,7 +286,7 @@ class ThreadWorker(Worker):
         """Abandon the thread."""
         if not self.exited:
             logger.warning("A worker thread cannot be killed; it is left to itself.")
-            self._has_exited(Failure("WorkerDied", "The worker thread did not end in time and was abandoned."))
+            self._has_exited(Failure("WorkerDied", self._ended_by_service or _ABANDONED))
 
     def _launch(self, theirs: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -320,6 +325,11 @@ def _tell(loop: asyncio.AbstractEventLoop, callback: object) -> None:
 
 _DEAF = "The worker process ended its side of the channel, did not end itself, and was killed."
 _KILLED = "The worker process was killed by the service (SIGKILL)."
+_ABANDONED = "The worker thread did not end in time and was abandoned."
+
+
+def _not_started(error: BaseException) -> str:
+    return f"The worker could not be started: {str(error) or type(error).__name__}"
 
 
 def _end_at_once(process: subprocess.Popen[bytes]) -> None:

@@ -259,7 +259,8 @@ def test_a_thousand_idle_watchers_cost_no_thread_and_the_status_is_answered(star
         with ExitStack() as stack:
             watches = [stack.enter_context(raw_watch(service)) for _ in range(1000)]
             service.wait_for_metric("mistk_watchers", 1000)
-            assert process.num_threads() == threads
+            # A thread for a moment's work may have come or gone; one for each watcher would be a thousand.
+            assert process.num_threads() < threads + 5
             for _ in range(50):
                 assert service.status()["state"] == "ready"
             # And all of them hear of what happens.
@@ -267,7 +268,7 @@ def test_a_thousand_idle_watchers_cost_no_thread_and_the_status_is_answered(star
             for sock in watches:
                 with sock.makefile("rb") as stream:
                     assert take_until(read_lines(stream), accepted)[-1]["payload"] == accepted
-            assert process.num_threads() == threads
+            assert process.num_threads() < threads + 5
         service.wait_for_metric("mistk_watchers", 0)
 
 

@@ -87,7 +87,7 @@ def test_requests_for_details_go_alone():
     assert not predictor.mergeable([detailed], detailed)
 
 
-@pytest.mark.parametrize(("declared", "used"), [(1, 1), (0, 1), (-5, 1), (2.9, 2)])
+@pytest.mark.parametrize(("declared", "used"), [(1, 1), (0, 1), (-5, 1), (2.9, 2), (2**70, 2**63 - 1)])
 def test_a_batch_has_at_least_one_record(declared: Any, used: int):
     class Model(Recording):
         max_batch_size = declared
@@ -126,6 +126,49 @@ def test_an_answer_that_is_no_dict_is_told(answer: Any):
     (failed,) = StreamPredictor(Model()).predict([StreamPredict(1, {}, False)])
     assert isinstance(failed, StreamFailed)
     assert f"returned {type(answer).__name__}; expected a dict" in failed.failure.message
+
+
+class Answers(AbstractModel):
+    """Leaves out the identifiers that begin with ``lost``, and adds one that nobody asked about."""
+
+    max_batch_size = 100
+
+    def do_stream_predict(self, data_map: dict[str, str], details: bool = False) -> dict[str, Any]:
+        return {**{key: 1 for key in data_map if not key.startswith("lost")}, "more": 2}
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_a_request_without_all_its_predictions_fails_and_the_missing_ones_are_named(merged: bool):
+    batch = [StreamPredict(1, {"a": "", "lost 1": "", "lost 2": ""}, False), StreamPredict(2, {"b": ""}, False)]
+    answers = StreamPredictor(Answers()).predict(batch if merged else batch[:1])
+    failed = answers[0]
+    assert isinstance(failed, StreamFailed)
+    assert "left out 2 of 3 identifiers: 'lost 1', 'lost 2';" in failed.failure.message
+    assert answers[1:] == ([StreamDone(2, b'{"b":1}')] if merged else [])
+
+
+def test_of_many_missing_predictions_some_are_named():
+    (failed,) = StreamPredictor(Answers()).predict([StreamPredict(1, {f"lost {n}": "" for n in range(12)}, False)])
+    assert isinstance(failed, StreamFailed)
+    assert "'lost 9' and 2 more; expected" in failed.failure.message
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_what_nobody_asked_about_goes_nowhere(size: int):
+    answers = StreamPredictor(Answers()).predict([StreamPredict(n, {"a": ""}, False) for n in range(size)])
+    assert answers == [StreamDone(n, b'{"a":1}') for n in range(size)]
+
+
+def test_a_hook_that_does_not_tell_its_signature_is_given_details():
+    class Silent:
+        __signature__ = "none"
+
+        def __call__(self, data_map: dict[str, str], details: bool) -> dict[str, Any]:
+            return dict.fromkeys(data_map, details)
+
+    model = Answers()
+    model.do_stream_predict = Silent()  # type: ignore[method-assign, assignment]
+    assert StreamPredictor(model).predict([StreamPredict(1, {"a": ""}, True)]) == [StreamDone(1, b'{"a":true}')]
 
 
 def test_a_failure_survives_whatever_an_exception_does():

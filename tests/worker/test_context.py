@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from mistk_service.worker import context as module
 from mistk_service.worker.context import METRICS_HELD, WorkerContext
-from mistk_service.worker.messages import FromWorker, Progressed, Reported, StatusUpdated, frame
+from mistk_service.worker.messages import (
+    FromWorker,
+    Progressed,
+    Reported,
+    StatusUpdated,
+    decode_from_worker,
+    frame,
+)
 
 
 class Sender:
@@ -29,13 +38,24 @@ class Sender:
     def wake(self) -> None:
         self.woken += 1
 
-    def wait(self) -> None:
+    def wait(self) -> bool:
         self.waited += 1
+        return True
 
     def take(self) -> list[FromWorker]:
         """Return what was sent, and forget it."""
         sent, self.sent = self.sent, []
         return sent
+
+
+class Integer:
+    """Behaves as an integer of numpy does."""
+
+    def __init__(self, value: int) -> None:
+        self._value = value
+
+    def __int__(self) -> int:
+        return self._value
 
 
 @pytest.fixture
@@ -224,3 +244,91 @@ def test_the_rate_is_that_of_what_was_done_here(context: WorkerContext, sender: 
     (progressed,) = sender.take()
     assert isinstance(progressed, Progressed)
     assert (progressed.rate, progressed.left) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("total", "unit", "shown"),
+    [
+        (1000 / 32, "batches", (31, "batches")),
+        (30, None, (30, "steps")),
+        (Integer(30), "batches", (30, "batches")),
+        (math.inf, "batches", (None, "batches")),
+        (math.nan, 5, (None, "5")),
+        ("many", "\ud800", (None, "steps")),
+        (2**64, "batches", (None, "batches")),
+    ],
+)
+def test_odd_figures_of_progress_are_made_plain_or_left_out_and_harm_no_other(
+    context: WorkerContext, sender: Sender, total: Any, unit: Any, shown: tuple[int | None, str]
+):
+    context.progress(3, total, unit, 0.0, 0)
+    context.flush()
+    (progressed,) = sender.take()
+    assert isinstance(progressed, Progressed)
+    assert (progressed.done, progressed.total, progressed.unit) == (3, *shown)
+    assert decode_from_worker(frame(progressed)[4:]) == progressed
+
+
+def test_an_odd_figure_of_progress_is_told_once(context: WorkerContext, caplog: pytest.LogCaptureFixture):
+    for done in range(3):
+        context.progress(done, math.nan, "batches", 0.0, 0)  # type: ignore[arg-type]
+        context.flush()
+    assert caplog.text.count("was left out") == 1
+
+
+class Clock:
+    """A clock that goes only when it is told to, and by ``pause`` seconds at every pause."""
+
+    def __init__(self, pause: float) -> None:
+        self.now = 1000.0
+        self._pause = pause
+
+    def wait(self) -> bool:
+        self.now += self._pause
+        return bool(self._pause)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock(pause=60.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+def rate_of(context: WorkerContext, sender: Sender, done: int, started: float) -> float | None:
+    """Return the rate that is reported."""
+    context.progress(done, 100, "epochs", started, 0)
+    context.flush()
+    (progressed,) = sender.take()
+    assert isinstance(progressed, Progressed)
+    return progressed.rate
+
+
+def test_the_time_of_a_pause_does_not_count_in_the_rate(clock: Clock, sender: Sender):
+    context = WorkerContext(sender.send, clock.wait, sender.pauses.append, sender.wake)
+    context.interrupted = True
+    started = clock.now
+    for done in (10, 20, 30):
+        clock.now += 5.0
+        assert rate_of(context, sender, done, started) == 2.0
+        context.pause_point()
+
+
+def test_a_pause_before_the_work_began_takes_nothing_from_its_time(clock: Clock, sender: Sender):
+    context = WorkerContext(sender.send, clock.wait, sender.pauses.append, sender.wake)
+    context.interrupted = True
+    context.pause_point()
+    clock.now += 1.0
+    started = clock.now
+    clock.now += 5.0
+    assert rate_of(context, sender, 10, started) == 2.0
+
+
+def test_the_pause_of_another_thread_takes_nothing_from_this_ones_time(clock: Clock, sender: Sender):
+    context = WorkerContext(sender.send, clock.wait, sender.pauses.append, sender.wake)
+    context.interrupted = True
+    started = clock.now
+    other = threading.Thread(target=context.pause_point)
+    other.start()
+    other.join()
+    assert rate_of(context, sender, 120, started) == 2.0

@@ -151,3 +151,9 @@ def test_noise_is_an_error_at_once_or_a_message(noise: bytes):
     except m.Undecodable:
         return
     assert isinstance(message, get_args(m.FromWorker))
+
+
+def test_nesting_that_cannot_be_followed_is_noise_too():
+    deep = b"\x92\xadStatusUpdated" + b"\x91" * 100_000 + b"\xc0"
+    with pytest.raises(m.Undecodable):
+        m.decode_from_worker(deep)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -101,3 +102,51 @@ def test_what_a_model_started_ends_with_the_service(service: SmallService):
     assert all(map(psutil.pid_exists, pids))
     service.kill()
     assert gone(pids)
+
+
+#: What becomes of the orphans of a worker when they come to the service, as to the first process of a container.
+FIRST_PROCESS = """
+import asyncio, os, sys, threading
+from mistk_service.worker import messages as m
+from mistk_service.worker.parent import ProcessWorker
+
+class Listener:
+    def on_message(self, worker, message):
+        if isinstance(message, m.Loaded):
+            worker.send(m.Run(1, "do_initialize", ([], {}, {})))
+            worker.send(m.Run(2, "do_train"))
+        elif isinstance(message, m.Done) and message.id == 2:
+            worker.send(m.Exit("do_terminate"))
+
+    def on_exit(self, worker, failure):
+        print("ended:", failure.message)
+
+async def main():
+    worker = ProcessWorker(sys.argv[1], Listener())
+    await worker.start()
+    await worker.wait_exited()
+
+assert os.getpid() == 1
+asyncio.run(main())
+for thread in threading.enumerate():
+    if thread.name.startswith("mistk-"):
+        thread.join()
+try:
+    print("left:", os.waitpid(-1, os.WNOHANG))
+except ChildProcessError:
+    print("no child is left")
+"""
+
+
+def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare, to be the first process of a namespace")
+def test_the_first_process_of_a_container_keeps_no_zombies():
+    command = ["unshare", "--map-root-user", "--pid", "--fork", "--kill-child"]
+    if (tried := run([*command, "true"])).returncode:
+        pytest.skip(f"no process namespaces here: {tried.stderr}")
+    ran = run([*command, sys.executable, "-c", FIRST_PROCESS, f"{MODELS}/starts_others.py:StartsOthers"])
+    assert ran.stdout.splitlines()[-1:] == ["no child is left"], ran

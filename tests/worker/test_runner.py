@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -22,9 +23,17 @@ class Model(AbstractModel):
     def __init__(self) -> None:
         self.script: dict[str, Callable[[], Any]] = {}
         self.threads: list[tuple[str, str]] = []
+        self._called = threading.Condition()
+
+    def until(self, hook: str) -> None:
+        """Wait until a hook has been called."""
+        with self._called:
+            assert self._called.wait_for(lambda: any(name == hook for name, _ in self.threads), PATIENCE)
 
     def _do(self, hook: str) -> Any:
-        self.threads.append((hook, threading.current_thread().name))
+        with self._called:
+            self.threads.append((hook, threading.current_thread().name))
+            self._called.notify_all()
         return self.script.get(hook, lambda: None)()
 
     def do_train(self) -> None:
@@ -227,6 +236,46 @@ def test_a_last_hook_that_raises_ends_the_worker_all_the_same(model: Model, benc
     model.script["do_terminate"] = end
     bench.tell(m.Exit("do_terminate"))
     assert bench.rest() == []
+
+
+def test_in_haste_the_last_hook_runs_beside_the_activity_and_only_once(model: Model, bench: Bench):
+    flag = threading.Event()
+    model.script |= {"do_train": flag.wait, "do_terminate": flag.set}
+    bench.tell(m.Run(1, "do_train"), m.Exit("do_terminate"))
+    model.until("do_train")
+    bench.tell(m.Hasten(), m.Hasten())
+    assert bench.rest() == [m.Done(1)]
+    assert model.threads == [("do_train", "main"), ("do_terminate", threading.current_thread().name)]
+
+
+def test_a_last_hook_in_haste_may_outlast_the_activity(model: Model, bench: Bench):
+    flag = threading.Event()
+
+    def end() -> None:
+        flag.set()
+        assert bench.next() == m.Done(1)
+        model.report_params({"last": "words"})
+
+    model.script |= {"do_train": flag.wait, "do_terminate": end}
+    bench.tell(m.Run(1, "do_train"), m.Exit("do_terminate"))
+    model.until("do_train")
+    bench.tell(m.Hasten())
+    assert bench.rest() == [m.Reported((), {"last": "words"})]
+
+
+def test_a_last_hook_in_haste_that_exits_does_not_end_the_control_thread(model: Model, bench: Bench):
+    flag = threading.Event()
+    model.script |= {"do_train": flag.wait, "do_terminate": lambda: (flag.set(), sys.exit(3))}
+    bench.tell(m.Run(1, "do_train"), m.Exit("do_terminate"))
+    model.until("do_train")
+    bench.tell(m.Hasten())
+    assert bench.rest() == [m.Done(1)]
+
+
+def test_haste_where_nothing_runs_leaves_the_last_hook_to_the_main_thread(model: Model, bench: Bench):
+    bench.tell(m.Hasten(), m.Exit("do_terminate"))
+    bench.rest()
+    assert model.threads == [("do_terminate", "main")]
 
 
 def test_what_the_last_hook_reports_is_sent(model: Model, bench: Bench):

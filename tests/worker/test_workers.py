@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import itertools
 import os
 import signal
+import socket
+import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +21,7 @@ import pytest
 
 from mistk_service import errors
 from mistk_service.worker import messages as m
+from mistk_service.worker import parent
 from mistk_service.worker.parent import ProcessWorker, _describe_exit
 from tests.support.harness import PATIENCE, Gate, Listener, make_worker, reference
 
@@ -65,6 +71,7 @@ async def test_a_worker_that_is_told_to_exit_runs_its_last_hook_and_ends(hire: H
         ("broken/classes:ExitsInConstructor", "ModelConstructionFailed"),
         ("broken/classes:WantsArguments", "ModelConstructionFailed"),
         ("broken/classes:BadBatchSize", "NotAModelClass"),
+        ("-x.py:Model", "ModelModuleNotFound"),
     ],
 )
 async def test_a_worker_without_a_model_says_why_and_ends(hire: Hire, kind: str, model: str, error: str):
@@ -264,3 +271,110 @@ async def test_a_process_that_cannot_be_started_is_a_worker_that_died(monkeypatc
     with pytest.raises(errors.WorkerDied, match=r"could not be started: .*No such file"):
         await worker.start()
     assert "could not be started" in (await listener.until_exit()).message
+
+
+def refuse(*_: object, **__: object) -> None:
+    """Be a system that has no more of something."""
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def no_thread(number: int) -> Callable[..., None]:
+    """Return what starts threads up to a number, and then is a system that has no more."""
+    count = itertools.count(1)
+    start = parent._thread
+
+    def thread(*arguments: Any) -> None:
+        if next(count) >= number:
+            raise RuntimeError("can't start new thread")
+        start(*arguments)
+
+    return thread
+
+
+SHORTAGES: dict[str, tuple[str, Any, str, Any]] = {
+    "no sockets": ("thread process", socket, "socketpair", refuse),
+    "no pipe": ("process", os, "pipe", refuse),
+    "no process": ("process", subprocess, "Popen", refuse),
+    "no thread": ("thread process", parent, "_thread", no_thread(1)),
+    "no second thread": ("process", parent, "_thread", no_thread(2)),
+    "no channel": ("thread process", asyncio.SelectorEventLoop, "create_connection", refuse),
+}
+
+
+@pytest.mark.parametrize("shortage", SHORTAGES)
+async def test_a_worker_that_cannot_be_started_has_ended_and_leaves_nothing_behind(
+    kind: str, shortage: str, monkeypatch: pytest.MonkeyPatch
+):
+    kinds, *patch = SHORTAGES[shortage]
+    if kind not in kinds:
+        pytest.skip("this kind of worker needs no such thing")
+    listener = Listener()
+    worker = make_worker(kind, reference("nothing:Nothing"), listener)
+    files, children = open_files(), psutil.Process().children()
+    with monkeypatch.context() as short:
+        short.setattr(*patch)
+        with pytest.raises(errors.WorkerDied, match="could not be started") as caught:
+            await worker.start()
+    assert worker.exited
+    assert listener.failure == caught.value.failure
+    worker.kill()  # it does no harm
+    await worker.wait_exited()
+    for thread in threads_of_workers():
+        await asyncio.to_thread(thread.join, PATIENCE)
+    assert open_files() == files
+    assert psutil.Process().children() == children
+
+
+def threads_of_workers() -> list[threading.Thread]:
+    """Return the threads that serve a worker."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("mistk-")]
+
+
+def open_files() -> int:
+    """Return how many files this process has open."""
+    return len(os.listdir("/dev/fd"))
+
+
+# --- what is left behind -----------------------------------------------------------------------------------------------
+
+
+async def test_a_program_that_has_left_the_workers_group_holds_no_thread_and_no_file(hire: Hire, tmp_path: Path):
+    source = tmp_path / "starts_a_daemon.py"
+    source.write_text(
+        "import subprocess, sys\n"
+        "from mistk_service import AbstractModel\n"
+        "class Model(AbstractModel):\n"
+        "    def do_train(self):\n"
+        "        code = 'import signal; signal.pause()'\n"
+        "        self.update_status(subprocess.Popen([sys.executable, '-c', code], start_new_session=True).pid)\n"
+    )
+    files = open_files()
+    worker = await hire(f"{source}:Model")
+    output = next(thread for thread in threading.enumerate() if thread.name == f"mistk-output-{worker.worker.pid}")
+    worker.send(m.Run(1, "do_train"))
+    daemon = (await worker.until(m.StatusUpdated)).payload
+    try:
+        worker.send(m.Exit("do_terminate"))
+        await worker.listener.until_exit()
+        output.join(PATIENCE)
+        assert not output.is_alive()
+        assert open_files() == files
+    finally:
+        os.kill(daemon, signal.SIGKILL)
+
+
+# --- whose fault it was ------------------------------------------------------------------------------------------------
+
+
+async def test_a_death_over_a_fault_of_the_service_says_so(hire: Hire):
+    worker = await hire("nothing:Nothing")
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a fault of ours")
+
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    worker.listener.on_message = fail
+    worker.send(m.Run(1, "do_initialize", ([], {}, {})))
+    failure = await worker.listener.until_exit()
+    assert "ZeroDivisionError('a fault of ours')" in failure.message
+    assert "memory" not in failure.message

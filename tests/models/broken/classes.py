@@ -40,3 +40,11 @@ class BadBatchSize(AbstractModel):
 
     def do_stream_predict(self, data_map: dict[str, str], details: bool = False) -> dict[str, str]:
         return data_map
+
+
+class NoBatchSize(AbstractModel):
+    max_batch_size = None
+
+
+class HookIsNoMethod(AbstractModel):
+    do_stream_predict = 5
