@@ -130,8 +130,7 @@ def _listen_until_end(channel: _Channel, runner: Runner, on_orphaned: Callable[[
             runner.tell(Exit("do_terminate"))
             on_orphaned()
             return
-        for body in reader.feed(data or b""):
-            runner.tell(decode_to_worker(body))
+        runner.tell_all(map(decode_to_worker, reader.feed(data or b"")))
         if runner.context.flush_due() == 0.0:
             runner.context.flush()
 

@@ -14,7 +14,7 @@ import functools
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from mistk_service.model import AbstractModel, StopActivity
@@ -227,15 +227,25 @@ class Runner:
 
     # --- the control thread ---------------------------------------------------------------------------------------
 
+    def tell_all(self, messages: Iterable[ToWorker]) -> None:
+        """Take what the service says in one go: stream predictions that come together are there to be merged together."""
+        waiting: list[StreamPredict] = []
+        for message in messages:
+            if isinstance(message, StreamPredict):
+                waiting.append(message)
+            else:
+                self._queue(waiting)
+                waiting = []
+                self.tell(message)
+        self._queue(waiting)
+
     def tell(self, message: ToWorker) -> None:
         """Take what the service says."""
         if isinstance(message, Run) and self._paused_in_own_way:
             # The main thread is inside the paused activity and passes no gate of ours.
             self._answer(self._call(message))
         elif isinstance(message, Run | StreamPredict):
-            with self._changed:
-                self._tasks.append(message)
-                self._changed.notify_all()
+            self._queue([message])
         elif isinstance(message, Pause):
             self._pause(message)
         elif isinstance(message, Resume):
@@ -244,6 +254,11 @@ class Runner:
             self._end(message)
         elif isinstance(message, Hasten):
             self._hasten()
+
+    def _queue(self, tasks: Sequence[Run | StreamPredict]) -> None:
+        with self._changed:
+            self._tasks.extend(tasks)
+            self._changed.notify_all()
 
     def _pause(self, message: Pause) -> None:
         if not self._is_under_way(message.id):
