@@ -80,7 +80,8 @@ class Row:
 def render(rows: list[Row], figures: Figures) -> str:
     """Return the table in Markdown."""
     head = ["what", "ours", "against", "ratio", "target", "met"]
-    lines = [row.cells(figures) for row in rows if figures.known(*row.ours)]
+    known = [row for row in rows if figures.known(*row.ours) and (row.against is None or figures.known(*row.against))]
+    lines = [row.cells(figures) for row in known]
     widths = [max(len(line[column]) for line in [head, *lines]) for column in range(len(head))]
     rule = ["-" * width for width in widths]
     return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in [head, rule, *lines])

@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -89,9 +90,20 @@ def serve(model: tuple[str, ...], **options: Any) -> None:
         settings = Settings(" ".join(model), **options)
         split_reference(settings.model)  # a reference that names nothing is refused before anything is started
         sock = bind(settings.host, settings.port)
-        asyncio.run(run(settings, sock, lambda url: _announce(settings.model, url)))
+        with asyncio.Runner(loop_factory=_event_loop_factory()) as runner:
+            runner.run(run(settings, sock, lambda url: _announce(settings.model, url)))
     except MistkError as error:
         _fail(error)
+
+
+def _event_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes the event loop: uvloop's, which comes with the extra ``fast``, or None for Python's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
 
 
 def _exit_at_once(_number: int, _frame: FrameType | None) -> None:

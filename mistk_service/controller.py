@@ -222,6 +222,7 @@ class Controller:
         """
         self._instance.require("streamPredict")
         future = self._instance.streams.begin(self._supervisor.worker, data, details)
+        del data  # it is on its way, may be large, and nobody else needs it while this waits
         self.log.touch()
         return await future
 

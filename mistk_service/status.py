@@ -26,6 +26,9 @@ HISTORY_EVENTS, HISTORY_BYTES = 1024, 16 * 1024 * 1024
 #: Seconds between two versions that differ in the payload alone: at most twenty a second, the latest wins.
 CONFLATION = 0.05
 
+#: How many readers are woken in one turn of the event loop.
+WOKEN_AT_ONCE = 16
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -88,7 +91,9 @@ class StatusLog:
         self._history_limit, self._bytes_limit = history, history_bytes
         self._bytes = 0
         self._created = _now()
-        self._changed = asyncio.Event()
+        #: Readers that wait for a change, and those of them that are about to be woken.
+        self._waiting: dict[asyncio.Future[None], None] = {}
+        self._to_wake: deque[asyncio.Future[None]] = deque()
         self._pending: asyncio.TimerHandle | None = None
         #: Whether something has changed since the last event, and what is true then, once it has been asked for.
         self._stale = False
@@ -152,8 +157,20 @@ class StatusLog:
         self._bytes += len(event.status)
         while len(self._history) > self._history_limit or (self._bytes > self._bytes_limit and len(self._history) > 1):
             self._bytes -= len(self._history.popleft().status)
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        idle = not self._to_wake
+        self._to_wake.extend(self._waiting)
+        self._waiting.clear()
+        if idle:
+            self._wake_some()
+
+    def _wake_some(self) -> None:
+        """Wake a few readers now and the others in the turns that follow, so that many of them hold nobody else up."""
+        for _ in range(min(WOKEN_AT_ONCE, len(self._to_wake))):
+            reader = self._to_wake.popleft()
+            if not reader.done():
+                reader.set_result(None)
+        if self._to_wake:
+            asyncio.get_running_loop().call_soon(self._wake_some)
 
     def _encode(self, snapshot: Snapshot, version: int) -> bytes:
         info = {
@@ -192,10 +209,23 @@ class StatusLog:
                     after = event.version
                 if self._history[-1].state is State.TERMINATED and after == self._history[-1].version:
                     return  # a reader who knows the end already
-                if not events and not await _wait(self._changed, keepalive):
+                if not events and not await self._change(keepalive):
                     yield None
         finally:
             self.watchers -= 1
+
+    async def _change(self, seconds: float | None) -> bool:
+        """Wait for the next status; return False when the time was up before."""
+        woken = asyncio.get_running_loop().create_future()
+        self._waiting[woken] = None
+        try:
+            async with asyncio.timeout(seconds):
+                await woken
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting.pop(woken, None)
+        return True
 
     def _events_after(self, after: int) -> tuple[list[StatusEvent], Missed | None]:
         first, last = self._history[0].version, self._history[-1].version
@@ -210,19 +240,6 @@ class StatusLog:
             events.append(event)
         events.reverse()
         return events, missed
-
-
-async def _wait(event: asyncio.Event, seconds: float | None) -> bool:
-    """Wait for the event; return False when the time was up before."""
-    if seconds is None:
-        await event.wait()
-        return True
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True
 
 
 def _now() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mistk_service.states import State
-from mistk_service.status import Missed, Snapshot, StatusEvent, StatusLog
+from mistk_service.status import WOKEN_AT_ONCE, Missed, Snapshot, StatusEvent, StatusLog
 from tests.support.harness import PATIENCE
 
 pytestmark = pytest.mark.anyio
@@ -313,6 +314,41 @@ async def test_a_thousand_readers_share_one_encoding_of_each_event():
 
 
 # --- bounds ------------------------------------------------------------------------------------------------------------
+
+
+async def test_many_readers_are_woken_a_few_at_a_time_so_that_others_have_their_turn():
+    source = Source()
+    log = log_of(source)
+    served: list[int] = []
+
+    async def read(number: int) -> None:
+        await take(log.watch(1), 1)
+        served.append(number)
+
+    readers = [asyncio.create_task(read(number)) for number in range(10 * WOKEN_AT_ONCE)]
+    await asyncio.sleep(0)
+    assert log.watchers == len(readers)
+    publish(log, source, 1)
+    turns = [0]
+    while len(served) < len(readers):
+        await asyncio.sleep(0)
+        turns.append(len(served))
+    await asyncio.gather(*readers)
+    assert served == list(range(len(readers)))
+    assert max(after - before for before, after in itertools.pairwise(turns)) <= WOKEN_AT_ONCE
+
+
+async def test_a_status_that_comes_while_readers_are_being_woken_reaches_them_all():
+    source = Source()
+    log = log_of(source)
+    watches = [log.watch(1) for _ in range(3 * WOKEN_AT_ONCE)]
+    reading = [asyncio.create_task(versions(watch, 2)) for watch in watches]
+    await asyncio.sleep(0)
+    assert log.watchers == len(watches)
+    publish(log, source, 1)
+    await asyncio.sleep(0)
+    publish(log, source, 1)
+    assert await asyncio.gather(*reading) == [[2, 3]] * len(watches)
 
 
 async def test_the_history_is_bounded_in_events():

@@ -11,6 +11,7 @@ import yaml
 from a2wsgi import WSGIMiddleware
 from connexion import AsyncApp
 from connexion.exceptions import ProblemException
+from connexion.middleware import MiddlewarePosition
 from connexion.options import SwaggerUIOptions
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -21,6 +22,7 @@ from mistk_service.dashboard import DashboardInfo, create_dashboard
 from mistk_service.errors import MistkError
 from mistk_service.resources import contract_path
 from mistk_service.settings import Settings
+from mistk_service.web.compiled import CompiledOperations
 from mistk_service.web.edge import Edge
 from mistk_service.web.handlers import Handlers
 from mistk_service.web.health import figures, liveness, readiness
@@ -123,11 +125,13 @@ def _create_api(controller: Controller, settings: Settings, api_version: str) ->
     app = AsyncApp(
         __name__, strict_validation=True, validator_map=VALIDATORS, swagger_ui_options=SwaggerUIOptions(swagger_ui=True)
     )
+    for middleware in (CompiledOperations, MediaType):
+        app.add_middleware(middleware, MiddlewarePosition.BEFORE_SWAGGER)
     handlers = Handlers(controller, api_version=api_version, keepalive=settings.keepalive)
     app.add_api(contract_path(), resolver=lambda operation: getattr(handlers, _snake(operation)), pythonic_params=True)
     for kind in (MistkError, ProblemException, HTTPException, Exception):
         app.add_error_handler(kind, answer_error)
-    return MediaType(app)
+    return app  # type: ignore[no-any-return]
 
 
 def _load_contract() -> Any:

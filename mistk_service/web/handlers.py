@@ -63,7 +63,9 @@ class Handlers:
         """POST /streamPredict."""
         for key, value in data_map.items():
             _require_base64(key, value)
-        body = await self._controller.stream_predict(data_map, details)
+        predictions = self._controller.stream_predict(data_map, details)
+        del data_map  # may be large; the controller lets go of it too once it has been sent
+        body = await predictions
         return Response(body + b"\n", media_type="application/json")
 
     async def update_stream_properties(self, props: dict[str, Any]) -> Response:

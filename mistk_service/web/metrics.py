@@ -20,6 +20,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _ACTIVITY_BUCKETS = (0.1, 1, 10, 60, 300, 1800, 3600, 14400, 86400)
 
+_OUTCOMES = {True: "completed", False: "failed"}
+
 
 class ServiceMetrics:
     """The figures of one service, in a registry of their own.
@@ -49,6 +51,7 @@ class ServiceMetrics:
         self._records = Counter(
             "mistk_stream_records_total", "Records answered by stream prediction.", ["outcome"], registry=self.registry
         )
+        self._answered = {succeeded: self._records.labels(name) for succeeded, name in _OUTCOMES.items()}
         self._restarts = Counter(
             "mistk_worker_restarts_total", "Workers started after the first.", registry=self.registry
         )
@@ -64,7 +67,7 @@ class ServiceMetrics:
     def observe(self, event: Event) -> None:
         """Count an event of the controller."""
         if isinstance(event, StreamAnswered):
-            self._records.labels("completed" if event.succeeded else "failed").inc(event.records)
+            self._answered[event.succeeded].inc(event.records)
         elif isinstance(event, ActivityEnded):
             self._activities.labels(event.operation, event.outcome).observe(event.seconds)
         elif isinstance(event, WorkerStarted) and event.restarts:
@@ -83,6 +86,8 @@ class ServiceMetrics:
             operations: path → operation; every other path counts as ``other``, lest anybody fill the memory with paths.
         """
         labels = {name: self._latency.labels(name) for name in {*operations.values(), "other"}}
+        # Looked up once each: the library checks and locks at every ``labels``.
+        counters: dict[tuple[str, int], Counter] = {}
 
         async def counted(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http" or not f"{scope['path']}/".startswith(f"{base}/"):
@@ -94,7 +99,10 @@ class ServiceMetrics:
             async def noting_send(message: Message) -> None:
                 if message["type"] == "http.response.start":
                     labels[operation].observe(time.perf_counter() - began)
-                    self._requests.labels(operation, message["status"]).inc()
+                    key = operation, message["status"]
+                    if key not in counters:
+                        counters[key] = self._requests.labels(*key)
+                    counters[key].inc()
                 await send(message)
 
             await app(scope, receive, noting_send)

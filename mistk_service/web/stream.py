@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -14,6 +15,9 @@ __all__ = ["last_event_id", "watch_response"]
 
 #: The most digits of a version; it is an integer of 64 bits.
 _DIGITS = 19
+
+#: Encoded events that are kept for the other watches, which are at the same or the next one.
+_KEPT = 8
 
 _NDJSON, _SSE = "application/x-ndjson", "text/event-stream"
 
@@ -60,10 +64,12 @@ async def _stream(log: StatusLog, after: int | None, sse: bool, keepalive: float
         yield alive if item is None else encode(*item)
 
 
+@functools.lru_cache(maxsize=_KEPT)
 def _as_line(event: StatusEvent, missed: Missed | None) -> bytes:
     return _event(event, missed) + b"\n"
 
 
+@functools.lru_cache(maxsize=_KEPT)
 def _as_sse(event: StatusEvent, missed: Missed | None) -> bytes:
     return b"id: %d\nevent: status\ndata: %s\n\n" % (event.version, _event(event, missed))
 

@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 from connexion.exceptions import BadRequestProblem, ProblemException
@@ -21,13 +21,13 @@ from connexion.validators import AbstractRequestBodyValidator, ParameterValidato
 from jsonschema import Draft4Validator, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["VALIDATORS", "MediaType"]
+__all__ = ["AT_ONCE", "VALIDATORS", "MediaType", "accepting_reader"]
 
 #: How much of a wrong value is repeated in a message.
 _SHOWN = 80
 
 #: The longest body that is parsed on the event loop, in bytes: a matter of a millisecond.
-_AT_ONCE = 64 * 1024
+AT_ONCE = 64 * 1024
 
 #: What a schema says to people.
 _ANNOTATIONS = frozenset({"description", "example", "title"})
@@ -43,7 +43,7 @@ _TYPES = {
 }
 
 
-def _parse(body: bytes) -> Any:
+def _parse(body: bytes | bytearray) -> Any:
     """Return the value of a JSON document, read strictly: what Python's own reader makes something of is refused.
 
     Connexion reads the body a second time for the handler, with that reader, so what passes here must mean the same there.
@@ -143,12 +143,32 @@ def _wording(error: Exception) -> str:
     return str(error)
 
 
+def accepting_reader(schema: Mapping[str, Any]) -> Callable[[bytes | bytearray], Any]:
+    """Return what makes a value of a body that the schema accepts, and raises ValueError or RecursionError otherwise.
+
+    It says nothing of what is wrong: that is for the validator of bodies.
+    """
+    is_valid = _validator(schema).is_valid
+
+    def read(body: bytes | bytearray) -> Any:
+        value = _parse(body)
+        if not is_valid(value):
+            raise ValueError
+        return value
+
+    return read
+
+
+def _validator(schema: Mapping[str, Any]) -> Any:
+    return Draft4RequestValidator(schema, format_checker=Draft4Validator.FORMAT_CHECKER)
+
+
 class _BodyValidator(AbstractRequestBodyValidator):  # type: ignore[misc]
     """Parses a JSON body and holds it to its schema; a long one on a thread, so that others are answered in the meantime."""
 
     async def _parse(self, stream: AsyncGenerator[bytes, None], scope: Scope) -> Any:  # noqa: ARG002
         body = b"".join([chunk async for chunk in stream])
-        return self._read(body) if len(body) <= _AT_ONCE else await asyncio.to_thread(self._read, body)
+        return self._read(body) if len(body) <= AT_ONCE else await asyncio.to_thread(self._read, body)
 
     def _validate(self, body: Any) -> None:
         """Do nothing: what Connexion calls this for, on the event loop, is done with the parsing."""
@@ -172,9 +192,8 @@ class _BodyValidator(AbstractRequestBodyValidator):  # type: ignore[misc]
         return value
 
     def _hold_to_schema(self, value: Any) -> None:
-        validator = Draft4RequestValidator(self._schema, format_checker=Draft4Validator.FORMAT_CHECKER)
         try:
-            validator.validate(value)
+            _validator(self._schema).validate(value)
         except ValidationError as error:
             where = _place(error)
             detail = f"{where or 'The request body'}: {_explain(error)}"

@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from mistk_service.errors import Failure, ModelLoadError
 from mistk_service.loader import construct_model, load_model_class
@@ -55,7 +55,13 @@ class _Channel:
 
     def send(self, message: FromWorker) -> None:
         """Send a message; blocks while the service is slow to read."""
-        data = frame(message)
+        self._send(frame(message))
+
+    def send_all(self, messages: Iterable[FromWorker]) -> None:
+        """Send messages in one go."""
+        self._send(b"".join([frame(message) for message in messages]))
+
+    def _send(self, data: bytes | bytearray) -> None:
         with self._lock:
             try:
                 self._sock.sendall(data)
@@ -95,7 +101,7 @@ def serve_model(sock: socket.socket, reference: str, on_orphaned: Callable[[], N
         on_orphaned: called on the control thread when the service is gone.
     """
     channel = _Channel(sock)
-    runner = Runner(channel.send, channel.wake)
+    runner = Runner(channel.send, channel.wake, channel.send_all)
     threading.Thread(target=_listen, args=(channel, runner, on_orphaned), name="mistk-control", daemon=True).start()
     try:
         model = construct_model(load_model_class(reference), reference)
@@ -124,8 +130,7 @@ def _listen_until_end(channel: _Channel, runner: Runner, on_orphaned: Callable[[
             runner.tell(Exit("do_terminate"))
             on_orphaned()
             return
-        for body in reader.feed(data or b""):
-            runner.tell(decode_to_worker(body))
+        runner.tell_all(map(decode_to_worker, reader.feed(data or b"")))
         if runner.context.flush_due() == 0.0:
             runner.context.flush()
 

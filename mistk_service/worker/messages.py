@@ -263,8 +263,8 @@ class Undecodable(ValueError):
     """A frame holds no message that this side may be told."""
 
 
-def frame(message: ToWorker | FromWorker) -> bytes:
-    """Return the message as a frame.
+def frame(message: ToWorker | FromWorker) -> bytearray:
+    """Return the message as a frame; as it was built, since it may be large.
 
     Raises:
         Unsendable: it holds something that cannot cross.
@@ -279,16 +279,16 @@ def frame(message: ToWorker | FromWorker) -> bytes:
         raise Unsendable("values that are nested too deeply") from error
     except (TypeError, OverflowError) as error:
         raise Unsendable(str(error)) from error
-    return bytes(buffer)
+    return buffer
 
 
-def decode_to_worker(body: bytes) -> ToWorker:
+def decode_to_worker(body: bytes | memoryview) -> ToWorker:
     """Decode what the service said."""
     message: ToWorker = _to_worker.decode(body)
     return message
 
 
-def decode_from_worker(body: bytes) -> FromWorker:
+def decode_from_worker(body: bytes | memoryview) -> FromWorker:
     """Decode what the worker said.
 
     Raises:
@@ -307,8 +307,11 @@ class FrameReader:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Take what arrived and yield every body that is whole."""
+    def feed(self, data: bytes) -> Iterator[bytes | memoryview]:
+        """Take what arrived and yield every body that is whole.
+
+        One that is alone in the buffer, as a large one mostly is, is handed over with it and not copied.
+        """
         self._buffer += data
         position = 0
         try:
@@ -317,7 +320,11 @@ class FrameReader:
                 end = start + int.from_bytes(self._buffer[position:start], "big")
                 if len(self._buffer) < end:
                     break
+                if position == 0 and end == len(self._buffer):
+                    whole, self._buffer = self._buffer, bytearray()
+                    yield memoryview(whole)[_HEADER:]
+                    break
                 position = end
-                yield bytes(self._buffer[start:end])
+                yield bytes(memoryview(self._buffer)[start:end])
         finally:
             del self._buffer[:position]

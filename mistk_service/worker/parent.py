@@ -52,8 +52,8 @@ class Worker(ABC):
         self.reference = reference
         self._listener = listener
         self._transport: asyncio.Transport | None = None
-        #: What is sent before the channel is connected.
-        self._early: list[bytes] = []
+        #: What is sent at the end of this turn of the event loop, or once the channel is connected.
+        self._outgoing: list[bytearray] = []
         self._eof = asyncio.Event()
         #: Why the service has ended the worker, where it was the service that did.
         self._ended_by_service: str | None = None
@@ -71,9 +71,7 @@ class Worker(ABC):
             failure = Failure("WorkerDied", _not_started(error))
             self._has_exited(failure)
             raise WorkerDied(failure) from error
-        assert self._transport is not None
-        self._transport.writelines(self._early)
-        self._early.clear()
+        self._flush()
 
     async def _open(self) -> None:
         ours, theirs = socket.socketpair()
@@ -101,10 +99,15 @@ class Worker(ABC):
             Unsendable: it holds something that cannot cross.
         """
         data = frame(message)
-        if self._transport is None:
-            self._early.append(data)
-        elif not self._transport.is_closing():
-            self._transport.write(data)
+        # Requests come in swarms, and a system call for each would cost more than all else that is done for it here.
+        if not self._outgoing and self._transport is not None:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outgoing.append(data)
+
+    def _flush(self) -> None:
+        data, self._outgoing = self._outgoing, []
+        if data and self._transport is not None and not self._transport.is_closing():
+            self._transport.writelines(data)
 
     @property
     def pid(self) -> int | None:

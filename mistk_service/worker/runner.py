@@ -10,10 +10,11 @@ While the main thread waits at the gate it takes further tasks (saveModel), so t
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from mistk_service.model import AbstractModel, StopActivity
@@ -71,10 +72,22 @@ def supported_hooks(model_class: type[AbstractModel]) -> tuple[str, ...]:
 
 
 class Runner:
-    """See the module. ``send`` delivers a message to the service, from any thread; ``wake`` stirs the control thread."""
+    """See the module.
 
-    def __init__(self, send: Callable[[FromWorker], None], wake: Callable[[], None]) -> None:
+    Args:
+        send: delivers a message to the service, from any thread.
+        wake: stirs the control thread.
+        send_all: delivers several at once; one after the other unless given.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[FromWorker], None],
+        wake: Callable[[], None],
+        send_all: Callable[[Sequence[FromWorker]], None] | None = None,
+    ) -> None:
         self._send = send
+        self._send_all = send_all or functools.partial(_one_by_one, send)
         self.context = WorkerContext(send, self._wait_at_gate, self._set_pause, wake)
         self._model: AbstractModel | None = None
         self._streams: StreamPredictor | None = None
@@ -155,8 +168,7 @@ class Runner:
                     break
                 batch.append(candidate)
                 self._tasks.popleft()
-        for answer in streams.predict(batch):
-            self._send(answer)
+        self._send_all(streams.predict(batch))
 
     def _run_last_hook(self, name: str) -> None:
         """Call the last hook, unless it has been called: by the main thread at the end, by the control thread in haste."""
@@ -215,15 +227,25 @@ class Runner:
 
     # --- the control thread ---------------------------------------------------------------------------------------
 
+    def tell_all(self, messages: Iterable[ToWorker]) -> None:
+        """Take what the service says in one go: stream predictions that come together are there to be merged together."""
+        waiting: list[StreamPredict] = []
+        for message in messages:
+            if isinstance(message, StreamPredict):
+                waiting.append(message)
+            else:
+                self._queue(waiting)
+                waiting = []
+                self.tell(message)
+        self._queue(waiting)
+
     def tell(self, message: ToWorker) -> None:
         """Take what the service says."""
         if isinstance(message, Run) and self._paused_in_own_way:
             # The main thread is inside the paused activity and passes no gate of ours.
             self._answer(self._call(message))
         elif isinstance(message, Run | StreamPredict):
-            with self._changed:
-                self._tasks.append(message)
-                self._changed.notify_all()
+            self._queue([message])
         elif isinstance(message, Pause):
             self._pause(message)
         elif isinstance(message, Resume):
@@ -232,6 +254,11 @@ class Runner:
             self._end(message)
         elif isinstance(message, Hasten):
             self._hasten()
+
+    def _queue(self, tasks: Sequence[Run | StreamPredict]) -> None:
+        with self._changed:
+            self._tasks.extend(tasks)
+            self._changed.notify_all()
 
     def _pause(self, message: Pause) -> None:
         if not self._is_under_way(message.id):
@@ -296,6 +323,11 @@ class Runner:
 
     def _update_interrupted(self) -> None:
         self.context.interrupted = self._pause_wanted or self._exit is not None
+
+
+def _one_by_one(send: Callable[[FromWorker], None], messages: Sequence[FromWorker]) -> None:
+    for message in messages:
+        send(message)
 
 
 def _arguments(task: Run) -> tuple[Any, ...]:

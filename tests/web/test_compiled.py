@@ -1,0 +1,211 @@
+"""The compiled operations and Connexion's own way: both say and do the same, whatever the request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import httpx
+import pytest
+from connexion import AsyncApp
+from connexion.exceptions import ProblemException
+from connexion.middleware import MiddlewarePosition
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from mistk_service.errors import MistkError
+from mistk_service.resources import contract_path
+from mistk_service.states import State
+from mistk_service.status import StatusEvent
+from mistk_service.web.app import _snake
+from mistk_service.web.compiled import CompiledOperations
+from mistk_service.web.handlers import Handlers
+from mistk_service.web.problems import answer_error
+from mistk_service.web.validation import VALIDATORS, MediaType
+
+BASE = "/v1/mistk"
+EVENT = StatusEvent(1, State.READY, "added", b'{"state":"ready"}')
+
+
+class Recorder:
+    """Stands for the controller: notes every call, and answers with a status."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.log = self
+
+    def latest(self) -> StatusEvent:
+        return self._note("latest")
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("load_data", "build_model", "save", "stream_predict"):
+            return lambda *arguments: self._note_later(name, *arguments)
+        return lambda *arguments: self._note(name, *arguments)
+
+    async def _note_later(self, *call: Any) -> Any:
+        event = self._note(*call)
+        return b"{}" if call[0] == "stream_predict" else event
+
+    def _note(self, *call: Any) -> StatusEvent:
+        self.calls.append(call)
+        return EVENT
+
+
+class Way:
+    """The API over a recorder, with or without the short way; ``passed`` counts what took the long one."""
+
+    def __init__(self, *middlewares: type) -> None:
+        self.recorder = Recorder()
+        self.passed = 0
+        app = AsyncApp(__name__, strict_validation=True, validator_map=VALIDATORS)
+        for middleware in (*middlewares, self._counting, MediaType):
+            app.add_middleware(middleware, MiddlewarePosition.BEFORE_SWAGGER)  # type: ignore[arg-type]
+        handlers = Handlers(self.recorder, api_version="1", keepalive=1)  # type: ignore[arg-type]
+        app.add_api(contract_path(), resolver=lambda each: getattr(handlers, _snake(each)), pythonic_params=True)
+        for kind in (MistkError, ProblemException, Exception):
+            app.add_error_handler(kind, answer_error)
+        self._app = app
+
+    def _counting(self, app: ASGIApp) -> ASGIApp:
+        async def count(scope: Scope, receive: Receive, send: Send) -> None:
+            self.passed += 1
+            await app(scope, receive, send)
+
+        return count
+
+    def ask(self, method: str, path: str, **request: Any) -> tuple[int, bytes, list[tuple[Any, ...]]]:
+        """Return the status, the body and the calls that were made for it."""
+        self.recorder.calls.clear()
+
+        async def call() -> httpx.Response:
+            transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)  # type: ignore[arg-type]
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                return await client.request(method, BASE + path, **request)
+
+        response = asyncio.run(call())
+        return response.status_code, response.content, list(self.recorder.calls)
+
+
+@pytest.fixture(scope="module")
+def short() -> Way:
+    return Way(CompiledOperations)
+
+
+@pytest.fixture(scope="module")
+def long() -> Way:
+    return Way()
+
+
+def alike(short: Way, long: Way, method: str, path: str, **request: Any) -> tuple[int, bool]:
+    """Ask both, which must say and do the same; return the status, and whether the short way was enough."""
+    before = short.passed
+    answer = short.ask(method, path, **request)
+    assert answer == long.ask(method, path, **request)
+    return answer[0], short.passed == before
+
+
+def post(short: Way, long: Way, path: str, body: bytes, media_type: str = "application/json") -> tuple[int, bool]:
+    return alike(short, long, "POST", path, content=body, headers={"Content-Type": media_type})
+
+
+PLAIN = {
+    "GET": ["/status", "/apiVersion"],
+    "POST": ["/train", "/predict", "/generate", "/pause", "/resumeTraining", "/resumePredict", "/reset", "/shutdown",
+             "/buildModel", "/buildModel?modelPath=/a/b", "/saveModel?modelPath=/a", "/savePredictions?dataPath=/b",
+             "/saveGenerations?dataPath=/c"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path"), [(method, path) for method, paths in PLAIN.items() for path in paths])
+def test_every_plain_call_takes_the_short_way(short: Way, long: Way, method: str, path: str):
+    assert alike(short, long, method, path) == (200, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/initialize", {"objectives": ["training"], "hyperparameters": {"a": 1, "b": [0.5, None]}}),
+        ("/loadData", {"train": {"dataPath": "/data", "objectInfo": {"name": "digits"}}}),
+        ("/updateStreamProperties", {"threshold": 0.5}),
+        ("/streamPredict", {"a": "AAAA"}),
+        ("/streamPredict?details=true", {"a": "AAAA", "b": "", "ü": "//8="}),
+    ],
+)
+@pytest.mark.parametrize("indent", [None, 2])
+def test_every_plain_body_takes_the_short_way(short: Way, long: Way, path: str, body: Any, indent: int | None):
+    assert post(short, long, path, json.dumps(body, indent=indent).encode()) == (200, True)
+
+
+ODD_BODIES = [
+    b"", b" ", b"null", b"[]", b"{}", b"1", b'"a"', b'{"a":1}', b'{"a":"AAAA","a":"BBBB"}', b'{"a":"AAAA","\\u0061":"BBBB"}',
+    b'{"a":"A\\"A"}', b'{"a":"AAAA\\u002f"}', b'{"a":"\\ud800"}', b'{"a":NaN}', b'{"a":"A\nA"}', b'{"a":"\xff"}',
+    b'\xef\xbb\xbf{}',
+    b'{"a":"AAAA"} x', b'{"a":"AAAA",}', b"{'a':'AAAA'}", b'{"a":"AA"}', b'{"a":"AA==\\n"}', b'{"a":{"b":1}}', b"[" * 200,
+    b'{"":""}', b'{"a":"AAAA","b":null}', b'{"objectives":["nonsense"]}', b'{"train":{"labels":1}}', b'{"train":{}}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/streamPredict", "/initialize", "/loadData", "/updateStreamProperties"])
+@pytest.mark.parametrize("body", ODD_BODIES)
+def test_an_odd_body_is_judged_alike(short: Way, long: Way, path: str, body: bytes):
+    post(short, long, path, body)
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    ["APPLICATION/JSON", "application/json; charset=utf-8", "text/plain", "application/xml", "nonsense", ""],
+)
+def test_an_odd_media_type_is_judged_alike(short: Way, long: Way, media_type: str):
+    _, is_short = post(short, long, "/streamPredict", b'{"a":"AAAA"}', media_type)
+    assert not is_short
+
+
+QUERIES: Iterable[str] = [
+    "details", "details=", "details=True", "details=1", "details=nonsense", "details=true&details=false", "more=1",
+    "details=true&more=1", "details=%74rue", "details=+true", "&", "details=true&", "=true", "details==true",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_an_odd_query_is_judged_alike(short: Way, long: Way, query: str):
+    post(short, long, f"/streamPredict?{query}", b'{"a":"AAAA"}')
+
+
+@pytest.mark.parametrize("version", ["0", "7", "007", "-1", "1.0", "1e3", "٣", "9" * 18, "9" * 30, "x", ""])
+def test_a_version_is_read_alike(short: Way, long: Way, version: str):
+    alike(short, long, "GET", f"/status?watch=false&resourceVersion={version}")
+
+
+@pytest.mark.parametrize(
+    "path", ["/saveModel", "/saveModel?modelPath=", "/saveModel?modelPath=%2Fa", "/saveModel?modelPath=a+b"]
+)
+def test_a_path_in_a_query_is_read_alike(short: Way, long: Way, path: str):
+    alike(short, long, "POST", path)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/train"), ("HEAD", "/status"), ("POST", "/nothing"), ("GET", "/status/")]
+)
+def test_what_is_no_operation_takes_the_long_way(short: Way, long: Way, method: str, path: str):
+    assert not alike(short, long, method, path)[1]
+
+
+texts = st.text(max_size=6) | st.sampled_from(["AAAA", "//8=", "a", "\\", '"'])
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | texts,
+    lambda each: st.lists(each) | st.dictionaries(texts, each),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(["/streamPredict", "/initialize", "/updateStreamProperties"]),
+    st.dictionaries(texts, texts) | st.dictionaries(texts, values) | values,
+    st.booleans(),
+)
+def test_whatever_the_body_both_ways_judge_alike(short: Way, long: Way, path: str, body: Any, ascii_only: bool):
+    content = json.dumps(body, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    post(short, long, path, content)
