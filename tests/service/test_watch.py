@@ -245,7 +245,7 @@ def test_all_watchers_get_the_identical_bytes(start: Start) -> None:
         watches += [stack.enter_context(service.api.stream("GET", query)) for _ in range(10)]
         service.post("shutdown")
         bodies = [watch.read() for watch in watches]
-    assert len(bodies[0].splitlines()) > 5
+    assert len(bodies[0].splitlines()) >= 4, "training, a report at least, terminating, terminated"
     assert set(bodies) == {bodies[0]}
 
 

@@ -69,9 +69,11 @@ def test_null_is_absent(api):
     assert found["info"] == run["info"]
 
 
-def test_enumerations_may_be_numbers(api, run_id):
+def test_enumerations_may_be_numbers(api):
+    experiment_id = api.experiment()
+    run_id = api.run(experiment_id)
     assert api.post("runs/update", run_id=run_id, status=3)["run_info"]["status"] == "FINISHED"
-    found = api.post("runs/search", experiment_ids=["0"], run_view_type=3, max_results=1)
+    found = api.post("runs/search", experiment_ids=[experiment_id], run_view_type=3, max_results=1)
     assert len(found["runs"]) == 1
     assert "experiments" in api.get("experiments/search", max_results="20000", view_type="1")
 
