@@ -27,8 +27,9 @@ from connexion.operations import AbstractOperation
 from connexion.spec import Specification
 from jsonschema import Draft4Validator
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mistk_service.web.bodies import replayed
 from mistk_service.web.validation import AT_ONCE, accepting_reader
 
 __all__ = ["CompiledOperations"]
@@ -111,7 +112,7 @@ class _Operation:
                 at_once = len(body) <= AT_ONCE
                 arguments[self._body_name] = self._read(body) if at_once else await asyncio.to_thread(self._read, body)
             except _NOT_RECOGNISED:
-                await app(scope, _replayed(body, receive), send)
+                await app(scope, replayed(body, receive), send)
                 return
             del body  # it may be large, and the handler takes its time
 
@@ -225,17 +226,3 @@ async def _whole(receive: Receive) -> bytes | bytearray | None:
             return body
         message = await receive()
     return None
-
-
-def _replayed(body: bytes | bytearray, receive: Receive) -> Receive:
-    """Return a ``receive`` that gives a body that was read already."""
-    whole: Message | None = {"type": "http.request", "body": bytes(body), "more_body": False}
-
-    async def replay() -> Message:
-        nonlocal whole
-        if whole is None:
-            return await receive()
-        message, whole = whole, None
-        return message
-
-    return replay

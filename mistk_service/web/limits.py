@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mistk_service.web.bodies import replayed
 from mistk_service.web.problems import service_error
 
 __all__ = ["BodyLimit"]
@@ -61,18 +62,9 @@ class BodyLimit:
             if len(body) > self._limit:
                 await self._refuse(scope, receive, send, sending=more)
                 return
-        whole: Message | None = {"type": "http.request", "body": bytes(body), "more_body": False}
-
-        async def replay() -> Message:
-            nonlocal whole
-            if whole is None:
-                return await receive()
-            message, whole = whole, None
-            return message
-
         headers = [(name, value) for name, value in scope["headers"] if name not in _FRAMING]
         headers.append((b"content-length", str(len(body)).encode()))
-        await self._app({**scope, "headers": headers}, replay, send)
+        await self._app({**scope, "headers": headers}, replayed(body, receive), send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, *, sending: bool | None = None) -> None:
         """Answer 413, and take what the client is sending, so that the answer reaches it.
