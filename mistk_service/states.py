@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["OPERATIONS", "Operation", "State", "possible_operations"]
+__all__ = ["OPERATIONS", "Operation", "State"]
 
 
 class State(StrEnum):
@@ -87,8 +87,3 @@ OPERATIONS: dict[str, Operation] = {
         _row("shutdown", "do_terminate", _NOT_TERMINATING | {_S.TERMINATING}, _S.TERMINATING, _S.TERMINATED),
     )
 }
-
-
-def possible_operations(state: State) -> tuple[str, ...]:
-    """Return the names of the operations that the table allows in ``state``, in the table's order."""
-    return tuple(row.name for row in OPERATIONS.values() if state in row.allowed)
