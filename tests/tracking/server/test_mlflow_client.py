@@ -1,54 +1,21 @@
 """The real MLflow client does the same with a real MLflow server and with ours, and must not see a difference."""
 
-import contextlib
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
 import pytest
+
+from tests.support.remotes import CALM, MlflowServer
 
 #: One server and one client for each of the two; alone, because MLflow's server fills the machine.
 pytestmark = [pytest.mark.serial, pytest.mark.timeout(600)]
 
 SESSION = Path(__file__).with_name("mlflow_session.py")
-
-#: No telemetry, no progress bars; where MLflow's own database is locked by its own requests the client tries again.
-CALM = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
-    "GIT_PYTHON_REFRESH": "quiet",
-    "TQDM_DISABLE": "1",
-}
-
-
-@contextlib.contextmanager
-def mlflow_server(folder):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
-    stores = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/artifacts"]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen([*command, *stores], cwd=folder, env={**os.environ, **CALM}, stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        answered = threading.Event()
-        while not answered.wait(0.2):
-            assert process.poll() is None, (folder / "log").read_text()
-            with contextlib.suppress(httpx.TransportError):
-                httpx.get(f"{url}/health")
-                answered.set()
-        yield url
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def session_with(url, folder):
@@ -114,8 +81,8 @@ def differences(theirs, ours, place=""):
 def test_the_client_sees_no_difference_between_mlflow_and_us(start_server, tmp_path):
     def theirs():
         (tmp_path / "mlflow").mkdir()
-        with mlflow_server(tmp_path / "mlflow") as url:
-            return session_with(url, tmp_path / "mlflow")
+        with MlflowServer(tmp_path / "mlflow") as server:
+            return session_with(server.url, tmp_path / "mlflow")
 
     def ours():
         (tmp_path / "ours").mkdir()
