@@ -113,7 +113,7 @@ class Controller:
     async def _start_worker(self) -> None:
         self._instance.hooks = None
         await self._supervisor.start()
-        self._instance.emit(WorkerStarted(restarts=self._supervisor.started - 1))
+        self._instance.emit(WorkerStarted(self._supervisor.started - 1, self._supervisor.pid))
 
     async def _wait_dismissed(self) -> None:
         if not await self._supervisor.wait_dismissed():
@@ -173,6 +173,13 @@ class Controller:
     def kill(self) -> None:
         """End the worker at once, for a service that has no time left."""
         self._supervisor.kill()
+
+    def hold_reports(self, held: bool) -> None:
+        """Let the worker keep metrics back, or send them again; holds for the workers that follow too.
+
+        For an observer that cannot keep up: a model that reports faster is slowed down, and nothing is lost.
+        """
+        self._supervisor.hold_reports(held)
 
     # --- operations -----------------------------------------------------------------------------------------------
 

@@ -29,9 +29,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class WorkerStarted:
-    """A worker was started; ``restarts`` counts those before it."""
+    """A worker was started.
+
+    Attributes:
+        restarts: how many were started before it.
+        pid: its process; the service's own where the worker is a thread.
+    """
 
     restarts: int
+    pid: int
 
 
 @dataclass(frozen=True)
@@ -91,10 +97,18 @@ class TagsSet:
 
 @dataclass(frozen=True)
 class ArtifactLogged:
-    """A file, absolute, and the folder of the run that it belongs in."""
+    """The model handed over a file or a folder.
+
+    Attributes:
+        path: where it was, absolute; of a text or a figure, which was nowhere, the name. Its last part is the artifact's name.
+        artifact_path: the folder of the run that it belongs in; None for the uppermost.
+        kept: a copy of it as it was at the call, which belongs to whoever takes it from there; None where nothing was kept,
+            because the worker was started without a spool.
+    """
 
     path: str
     artifact_path: str | None
+    kept: str | None
 
 
 @dataclass(frozen=True)

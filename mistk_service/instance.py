@@ -304,8 +304,8 @@ class Instance:
             self.emit(ParamsReported(message.params))
         if message.tags:
             self.emit(TagsSet(message.tags))
-        for path, folder in message.artifacts:
-            self.emit(ArtifactLogged(path, folder))
+        for path, folder, kept in message.artifacts:
+            self.emit(ArtifactLogged(path, folder, kept))
 
     def emit(self, event: Event) -> None:
         """Tell the observers."""

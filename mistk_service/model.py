@@ -50,7 +50,13 @@ class Context(Protocol):
         """Take tags."""
 
     def log_artifact(self, path: Path, artifact_path: str | None) -> None:
-        """Take a file."""
+        """Take a file or folder."""
+
+    def log_text(self, text: str, artifact_file: str) -> None:
+        """Take a text as a file of its own."""
+
+    def log_figure(self, figure: Any, artifact_file: str, save_kwargs: Mapping[str, Any]) -> None:
+        """Take a figure as a file of its own; ``save_kwargs`` are for the library's function that writes it."""
 
 
 class DetachedContext:
@@ -62,6 +68,8 @@ class DetachedContext:
         params: the parameters reported.
         tags: the tags set.
         artifacts: every ``(path, artifact_path)`` logged.
+        texts: the texts logged, by artifact file.
+        figures: the figures logged, by artifact file.
         done: the last ``(done, total, unit)`` of ``progress``.
     """
 
@@ -71,6 +79,8 @@ class DetachedContext:
         self.params: dict[str, Any] = {}
         self.tags: dict[str, Any] = {}
         self.artifacts: list[tuple[Path, str | None]] = []
+        self.texts: dict[str, str] = {}
+        self.figures: dict[str, Any] = {}
         self.done: tuple[int, int | None, str] | None = None
 
     def pause_point(self) -> None:
@@ -105,6 +115,14 @@ class DetachedContext:
     def log_artifact(self, path: Path, artifact_path: str | None) -> None:
         """Keep the path."""
         self.artifacts.append((path, artifact_path))
+
+    def log_text(self, text: str, artifact_file: str) -> None:
+        """Keep the text."""
+        self.texts[artifact_file] = text
+
+    def log_figure(self, figure: Any, artifact_file: str, save_kwargs: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """Keep the figure."""
+        self.figures[artifact_file] = figure
 
 
 class AbstractModel:
@@ -278,8 +296,29 @@ class AbstractModel:
         self._mistk().set_tags(values)
 
     def log_artifact(self, path: str | Path, artifact_path: str | None = None) -> None:
-        """Hand over a file to be kept with the run, in the folder ``artifact_path`` of the run if that is given."""
+        """Hand over a file, or a folder with all that is in it, to be kept with the run as it is now.
+
+        Where the container keeps artifacts it is copied before this returns. What cannot be had is an error in the log.
+
+        Args:
+            path: the file or folder. Links to folders within it are not followed.
+            artifact_path: the folder of the run to put it in; the uppermost unless given.
+        """
         self._mistk().log_artifact(Path(path), artifact_path)
+
+    def log_text(self, text: str, artifact_file: str) -> None:
+        """Keep a text with the run, as the file ``artifact_file`` (``notes/epoch-3.md``)."""
+        self._mistk().log_text(text, artifact_file)
+
+    def log_figure(self, figure: Any, artifact_file: str, *, save_kwargs: Mapping[str, Any] | None = None) -> None:
+        """Keep a figure of matplotlib or plotly with the run.
+
+        Args:
+            figure: the figure.
+            artifact_file: the file of the run; its suffix tells the format (``plots/loss.png``).
+            save_kwargs: further arguments for ``savefig``, ``write_html`` or ``write_image``, which writes it.
+        """
+        self._mistk().log_figure(figure, artifact_file, save_kwargs or {})
 
     def _mistk(self) -> Context:
         """Return the context, a detached one where no container has set any; subclasses need not call ``__init__``."""

@@ -102,7 +102,7 @@ class Reports:
             self._metrics[key] = {"value": _finite(value), "step": step, "timestamp": timestamp}
         self._params.update(message.params)
         self._tags.update(message.tags)
-        self._artifacts += [{"path": path, "artifactPath": folder} for path, folder in message.artifacts]
+        self._artifacts += [{"path": path, "artifactPath": folder} for path, folder, _ in message.artifacts]
         del self._artifacts[:-_ARTIFACTS_SHOWN]
 
     def payload(self, activity: Activity | None, possible: Sequence[str]) -> dict[str, Any]:

@@ -130,10 +130,11 @@ def _on_end_of_input(controller: Controller) -> None:
     loop.add_reader(0, read)
 
 
-def _worker_factory(settings: Settings) -> Callable[[WorkerListener], Worker]:
+def _worker_factory(settings: Settings, spool: str | None = None) -> Callable[[WorkerListener], Worker]:
+    """Return what makes workers; they copy artifacts to the folder ``spool``, if one is given."""
     if settings.worker == "thread":
-        return lambda listener: ThreadWorker(settings.model, listener)
-    return lambda listener: ProcessWorker(settings.model, listener, log_level=settings.log_level)
+        return lambda listener: ThreadWorker(settings.model, listener, spool=spool)
+    return lambda listener: ProcessWorker(settings.model, listener, log_level=settings.log_level, spool=spool)
 
 
 def _class_name(reference: str) -> str:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import Protocol
 
 import mistk_service.errors as tree
 from mistk_service.errors import Failure, InvalidRequest, ModelLoadError, WorkerDied
-from mistk_service.worker.messages import Exit, FromWorker, Hasten, Loaded, LoadFailed, ToWorker, Unsendable
+from mistk_service.worker.messages import (
+    Exit,
+    FromWorker,
+    Hasten,
+    HoldReports,
+    Loaded,
+    LoadFailed,
+    ToWorker,
+    Unsendable,
+)
 from mistk_service.worker.parent import Worker, WorkerListener
 
 __all__ = ["Supervisor", "SupervisorListener", "WorkerFactory"]
@@ -52,6 +62,7 @@ class Supervisor:
         #: The worker that has been told to end.
         self._leaving: Worker | None = None
         self._loaded = _future()
+        self._reports_held = False
         #: How many workers were started.
         self.started = 0
         #: The hooks that the model has; None until it is loaded.
@@ -64,6 +75,11 @@ class Supervisor:
             raise RuntimeError("No worker was started.")
         return self._worker
 
+    @property
+    def pid(self) -> int:
+        """The process that the worker lives in."""
+        return self.worker.pid or os.getpid()
+
     async def start(self) -> None:
         """Start a worker, in place of one that has ended.
 
@@ -75,6 +91,8 @@ class Supervisor:
         if self._loaded.done():
             self._loaded = _future()
         self._worker = self._make_worker(self)
+        if self._reports_held:
+            self._worker.send(HoldReports(True))
         await self._worker.start()
         self.started += 1
 
@@ -100,6 +118,14 @@ class Supervisor:
                 f"The request holds {error}; expected text without lone surrogates, integers of at most 64 bits, and no "
                 "more than some hundred levels of nesting."
             ) from error
+
+    def hold_reports(self, held: bool) -> None:
+        """Let the worker, and those that take its place, keep metrics back, or send them again."""
+        if held is self._reports_held:
+            return
+        self._reports_held = held
+        if self._worker is not None:
+            self._worker.send(HoldReports(held))
 
     def dismiss(self, hook: str) -> None:
         """Tell the worker to run a last hook and end. From now on its end is no failure."""

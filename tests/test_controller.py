@@ -20,7 +20,7 @@ from mistk_service.events import (
     TagsSet,
     WorkerStarted,
 )
-from tests.support.harness import Gate, Instance, of_type, version_of
+from tests.support.harness import MODELS, Gate, Instance, of_type, version_of
 
 pytestmark = pytest.mark.anyio
 
@@ -421,7 +421,7 @@ async def test_rare_but_right_reports_arrive_as_they_are(launch: Launch, kind: s
     assert payload["metrics"]["nan"]["step"] == 3
     assert payload["params"] == {"scalar": 7, "nested": {"a": [1, None]}, "5": "five"}
     assert payload["tags"] == {"tag": "second"}
-    assert payload["artifacts"] == [{"path": str(Path.cwd() / "relative.txt"), "artifactPath": "folder"}]
+    assert payload["artifacts"] == [{"path": str(MODELS / "odd_reports.py"), "artifactPath": "folder"}]
     assert payload["scalar"] == [1, 2]
     assert payload["path"] == "a/b"
 
@@ -450,6 +450,9 @@ async def test_observers_are_told_everything_in_order(launch: Launch):
     ]
     began = of_type(instance.events, ActivityBegan)[0]
     assert began.arguments == ([], {"what": "rare"}, {})
+    assert of_type(instance.events, WorkerStarted) == [WorkerStarted(0, instance.pid)]
+    # Without a spool nothing is kept.
+    assert of_type(instance.events, ArtifactLogged) == [ArtifactLogged(str(MODELS / "odd_reports.py"), "folder", None)]
 
 
 async def test_all_metrics_reach_the_observers_in_order_however_fast_they_come(launch: Launch, kind: str):

@@ -57,17 +57,17 @@ def test_params_and_tags_accumulate_and_the_latest_wins(reports: Reports):
 
 def test_of_many_artifacts_the_newest_hundred_are_shown(reports: Reports):
     for n in range(250):
-        reports.reported(Reported(artifacts=((f"/f{n}", None),)))
+        reports.reported(Reported(artifacts=((f"/f{n}", None, None),)))
     shown = reports.payload(None, ())["artifacts"]
     assert [artifact["path"] for artifact in shown] == [f"/f{n}" for n in range(150, 250)]
 
 
 def test_a_payload_does_not_change_after_it_was_given(reports: Reports):
-    reports.reported(Reported(metrics=(("m", 1.0, 0, 0),), params={"a": 1}, artifacts=(("/a", None),)))
+    reports.reported(Reported(metrics=(("m", 1.0, 0, 0),), params={"a": 1}, artifacts=(("/a", None, None),)))
     reports.updated({"mine": 1})
     before = reports.payload(None, ())
     frozen = msgspec.json.encode(before)
-    reports.reported(Reported(metrics=(("m", 2.0, 1, 1),), params={"b": 1}, artifacts=(("/b", None),)))
+    reports.reported(Reported(metrics=(("m", 2.0, 1, 1),), params={"b": 1}, artifacts=(("/b", None, None),)))
     reports.updated({"mine": 2})
     assert msgspec.json.encode(before) == frozen
 
@@ -147,7 +147,7 @@ def test_a_model_takes_its_status_back_with_none(reports: Reports):
 def test_to_clear_forgets_everything(reports: Reports):
     reports.began(nested=False)
     reports.progressed(Progressed(1, 2, "x", None, None))
-    reports.reported(Reported((("m", 1.0, 0, 0),), {"a": 1}, {"t": 1}, (("/a", None),)))
+    reports.reported(Reported((("m", 1.0, 0, 0),), {"a": 1}, {"t": 1}, (("/a", None, None),)))
     reports.updated({"mine": 1})
     reports.ended(Activity(1, "train"), "failed")
     reports.failed("train", Failure("E", "m"))

@@ -92,16 +92,17 @@ class _Channel:
             sock.close()
 
 
-def serve_model(sock: socket.socket, reference: str, on_orphaned: Callable[[], None]) -> None:
+def serve_model(sock: socket.socket, reference: str, on_orphaned: Callable[[], None], spool: str | None = None) -> None:
     """Load the model that ``reference`` names and do what comes over ``sock``, until told to exit.
 
     Args:
         sock: the worker's end of the socket pair.
         reference: see :mod:`mistk_service.loader`.
         on_orphaned: called on the control thread when the service is gone.
+        spool: the folder for copies of artifacts; None to keep none.
     """
     channel = _Channel(sock)
-    runner = Runner(channel.send, channel.wake, channel.send_all)
+    runner = Runner(channel.send, channel.wake, channel.send_all, spool=spool)
     threading.Thread(target=_listen, args=(channel, runner, on_orphaned), name="mistk-control", daemon=True).start()
     try:
         model = construct_model(load_model_class(reference), reference)
@@ -132,7 +133,7 @@ def _listen_until_end(channel: _Channel, runner: Runner, on_orphaned: Callable[[
             return
         runner.tell_all(map(decode_to_worker, reader.feed(data or b"")))
         if runner.context.flush_due() == 0.0:
-            runner.context.flush()
+            runner.context.flush(held_too=False)
 
 
 def _end_group() -> None:
@@ -156,6 +157,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--socket", type=int, required=True)
     parser.add_argument("--lifeline", type=int, required=True)
     parser.add_argument("--log-level", default="INFO")
+    parser.add_argument("--spool")
     parser.add_argument("reference")
     options = parser.parse_args(argv)
     # Ctrl-C in the terminal is the service's business, which tells its worker what to do.
@@ -169,7 +171,7 @@ def main(argv: list[str] | None = None) -> None:
     # Programs that the model starts must not inherit the channel.
     os.set_inheritable(sock.fileno(), False)
     try:
-        serve_model(sock, options.reference, _end_group)
+        serve_model(sock, options.reference, _end_group, options.spool)
     finally:
         # However it ended: threads that the model left behind would hold the process for ever, and the service, which sees
         # the end of the channel, does not wait for them.

@@ -2,12 +2,14 @@
 
 A report is only put into memory, on whatever thread the model calls from. The control thread sends what has gathered, at
 most twenty times a second; of the status and the progress only the last is kept, of metrics everything. A model that reports
-faster than the service reads is slowed down when :data:`METRICS_HELD` values have gathered; nothing is dropped.
+faster than the service reads, or than the service has said it can take, is slowed down when :data:`METRICS_HELD` values have
+gathered; nothing is dropped. Artifacts are copied before the call returns.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +19,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from mistk_service.worker.messages import FromWorker, Progressed, Reported, StatusUpdated, Unsendable
+from mistk_service.worker.spool import Spool, artifact_folder, artifact_source, draw, split_artifact_file
 from mistk_service.worker.values import int64, json_ready, number, text
 
 __all__ = ["FLUSH_INTERVAL", "METRICS_HELD", "WorkerContext"]
@@ -52,6 +55,7 @@ class WorkerContext:
             See the runner.
         set_pause: tells the runner whether a pause is wanted.
         wake: makes the control thread look at :meth:`flush_due` soon.
+        spool: the folder for copies of artifacts; None to keep none.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class WorkerContext:
         wait: Callable[[], bool],
         set_pause: Callable[[bool], None],
         wake: Callable[[], None],
+        spool: str | None = None,
     ) -> None:
         self._send = send
         self._wait = wait
@@ -67,7 +72,11 @@ class WorkerContext:
         self._wake = wake
         #: Whether a pause point has to stop and look; read without the lock on every turn of a training loop.
         self.interrupted = False
+        self._spool = None if spool is None else Spool(Path(spool))
         self._lock = threading.Lock()
+        #: Notified when a thread that waits with too many metrics may go on.
+        self._relieved = threading.Condition(self._lock)
+        self._held = self._ending = False
         self._send_lock = threading.Lock()
         self._dirty = False
         self._last_flush = 0.0
@@ -76,7 +85,7 @@ class WorkerContext:
         self._metrics: list[tuple[str, float, int | None, int]] = []
         self._params: dict[str, Any] = {}
         self._tags: dict[str, Any] = {}
-        self._artifacts: list[tuple[str, str | None]] = []
+        self._artifacts: list[tuple[str, str | None, str | None]] = []
         self._halts = _Halts()
         #: What was wrong with progress, to say it once and not at every turn.
         self._complaints: set[str] = set()
@@ -97,6 +106,15 @@ class WorkerContext:
     def release_pause(self) -> None:
         """Let a blocked pause point go on."""
         self._set_pause(False)
+
+    def interrupt(self, *, pause: bool, end: bool) -> None:
+        """Say whether a pause is wanted, and whether the worker is to end; whoever waits to report is let on its way there."""
+        with self._relieved:
+            self.interrupted = pause or end
+            self._ending = end
+            self._relieved.notify_all()
+            if end and self._metrics:
+                self._mark()  # those that were held
 
     # --- reports --------------------------------------------------------------------------------------------------
 
@@ -141,7 +159,7 @@ class WorkerContext:
             full = len(self._metrics) >= METRICS_HELD
             self._mark()
         if full:
-            self.flush()
+            self._relieve()
 
     def report_params(self, values: Mapping[str, Any]) -> None:
         """Keep the values for the next report."""
@@ -152,15 +170,39 @@ class WorkerContext:
         self._keep(self._tags, values, "set_tags")
 
     def log_artifact(self, path: Path, artifact_path: str | None) -> None:
-        """Keep the path, made absolute, for the next report."""
+        """Copy a file or folder and send word of it; one that cannot be had is an error in the log."""
         try:
-            artifact = text(path.absolute()), None if artifact_path is None else text(artifact_path)
-        except UnicodeEncodeError as error:
-            logger.error("log_artifact: %r was left out: %s", path, error)
+            folder, source = artifact_folder(artifact_path), artifact_source(path)
+            kept = None if self._spool is None else self._spool.copy(source)
+        except (OSError, ValueError) as error:
+            logger.error("log_artifact: %r was left out: %s", os.fspath(path), error)
             return
+        self._hand_over(str(source), folder, kept)
+
+    def log_text(self, text: str, artifact_file: str) -> None:
+        """Write a text and send word of it."""
+        self._write("log_text", artifact_file, lambda target: target.write_text(text, encoding="utf-8", newline=""))
+
+    def log_figure(self, figure: Any, artifact_file: str, save_kwargs: Mapping[str, Any]) -> None:
+        """Draw a figure and send word of it."""
+        self._write("log_figure", artifact_file, lambda target: draw(figure, target, dict(save_kwargs)))
+
+    def _write(self, caller: str, artifact_file: str, write: Callable[[Path], object]) -> None:
+        try:
+            name, folder = split_artifact_file(artifact_file)
+            kept = None if self._spool is None else self._spool.write(Path(name).suffix, write)
+        except Exception as error:  # noqa: BLE001 - to draw is the business of the author's libraries, which raise what they like
+            logger.error("%s: %r was left out: %s", caller, artifact_file, error)
+            return
+        self._hand_over(name, folder, kept)
+
+    def _hand_over(self, path: str, folder: str | None, kept: str | None) -> None:
         with self._lock:
-            self._artifacts.append(artifact)
+            self._artifacts.append((path, folder, kept))
             self._mark()
+        if kept is not None:
+            # At once: a worker that is killed now leaves no copy behind that nobody knows of.
+            self.flush(held_too=False)
 
     def _keep(self, store: dict[str, Any], values: Mapping[str, Any], caller: str) -> None:
         plain = {}
@@ -178,6 +220,32 @@ class WorkerContext:
             self._dirty = True
             self._wake()
 
+    # --- back pressure --------------------------------------------------------------------------------------------
+
+    def hold(self, held: bool) -> None:
+        """Keep metrics back from now on, or send them again."""
+        with self._relieved:
+            self._held = held
+            self._relieved.notify_all()
+            if self._metrics:
+                self._mark()
+
+    def _relieve(self) -> None:
+        """Send the metrics, of which there are many; while they are held, wait. On a thread of the model."""
+        with self._relieved:
+            self._relieved.wait_for(self._may_go_on)
+            if self._holds:
+                return
+        self.flush()
+
+    @property
+    def _holds(self) -> bool:
+        return self._held and not self._ending
+
+    def _may_go_on(self) -> bool:
+        """Return whether a thread that reports need not wait: there is room, as there is on the way to a pause point."""
+        return not self._holds or len(self._metrics) < METRICS_HELD * (2 if self.interrupted else 1)
+
     # --- sending --------------------------------------------------------------------------------------------------
 
     def flush_due(self) -> float | None:
@@ -186,15 +254,22 @@ class WorkerContext:
             return None
         return max(0.0, self._last_flush + FLUSH_INTERVAL - time.monotonic())
 
-    def flush(self) -> None:
-        """Send what has gathered, in the order in which it came."""
+    def flush(self, *, held_too: bool = True) -> None:
+        """Send what has gathered, in the order in which it came.
+
+        Args:
+            held_too: whether to send also metrics that are held, as before the end of an activity, which they belong to.
+        """
         with self._send_lock:
             with self._lock:
                 # First, since progress looks at it without the lock: what it sets after this is marked again.
                 self._dirty = False
                 status, self._status = self._status, msgspec.UNSET
                 progress, self._progress = self._progress, None
-                metrics, self._metrics = self._metrics, []
+                metrics: list[tuple[str, float, int | None, int]] = []
+                if held_too or not self._holds:
+                    metrics, self._metrics = self._metrics, metrics
+                    self._relieved.notify_all()
                 params, tags, artifacts = dict(self._params), dict(self._tags), tuple(self._artifacts)
                 self._params.clear()
                 self._tags.clear()

@@ -20,6 +20,7 @@ __all__ = [
     "FrameReader",
     "FromWorker",
     "Hasten",
+    "HoldReports",
     "LoadFailed",
     "Loaded",
     "Pause",
@@ -97,7 +98,13 @@ class Hasten(_Message, frozen=True):
     """After Exit: call the last hook now, beside the activity, if that has not ended. It may be what lets it end."""
 
 
-ToWorker = Run | StreamPredict | Pause | Resume | Exit | Hasten
+class HoldReports(_Message, frozen=True):
+    """Keep metrics back from now on, or send them again. A model that has reported very many has to wait meanwhile."""
+
+    held: bool
+
+
+ToWorker = Run | StreamPredict | Pause | Resume | Exit | Hasten | HoldReports
 
 
 # --- from the worker to the service ------------------------------------------------------------------------------------
@@ -218,13 +225,14 @@ class Progressed(_Message, frozen=True):
 class Reported(_Message, frozen=True):
     """What the model reported since the last such message, in order.
 
-    A metric is ``(key, value, step, timestamp in milliseconds)``, an artifact ``(path, artifact_path)``.
+    A metric is ``(key, value, step, timestamp in milliseconds)``, an artifact ``(path, artifact_path, kept)``: what the model
+    named, the folder of the run that it belongs in, and the copy of it in the spool, which is the service's from then on.
     """
 
     metrics: tuple[tuple[str, float, int | None, int], ...] = ()
     params: dict[str, Any] = {}
     tags: dict[str, Any] = {}
-    artifacts: tuple[tuple[str, str | None], ...] = ()
+    artifacts: tuple[tuple[str, str | None, str | None], ...] = ()
 
 
 FromWorker = (

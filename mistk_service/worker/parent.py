@@ -45,12 +45,20 @@ class WorkerListener(Protocol):
 class Worker(ABC):
     """A worker and the channel to it. Lives on one event loop and is used from there only.
 
-    The order of calls is ``start``, any ``send``, and at the end an Exit message or ``kill``, then ``wait_exited``.
+    The order of calls is ``start``, any ``send``, and at the end an Exit message or ``kill``, then ``wait_exited``. What is
+    sent before ``start`` is the first that the worker is told.
+
+    Args:
+        reference: the model; see :mod:`mistk_service.loader`.
+        listener: who is told what the worker says.
+        spool: a folder for the worker to copy the model's artifacts to; None to keep none.
     """
 
-    def __init__(self, reference: str, listener: WorkerListener) -> None:
+    def __init__(self, reference: str, listener: WorkerListener, *, spool: str | None = None) -> None:
         self.reference = reference
         self._listener = listener
+        # Absolute, since a model may change the folder that it works in.
+        self._spool = None if spool is None else os.path.abspath(spool)
         self._transport: asyncio.Transport | None = None
         #: What is sent at the end of this turn of the event loop, or once the channel is connected.
         self._outgoing: list[bytearray] = []
@@ -189,8 +197,10 @@ class _Channel(asyncio.Protocol):
 class ProcessWorker(Worker):
     """A worker in a process of its own, in a session of its own, which ends together with the service."""
 
-    def __init__(self, reference: str, listener: WorkerListener, *, log_level: str = "INFO") -> None:
-        super().__init__(reference, listener)
+    def __init__(
+        self, reference: str, listener: WorkerListener, *, log_level: str = "INFO", spool: str | None = None
+    ) -> None:
+        super().__init__(reference, listener, spool=spool)
         self._log_level = log_level
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline: int | None = None
@@ -233,7 +243,9 @@ class ProcessWorker(Worker):
             [
                 *(sys.executable, "-u", "-m", "mistk_service.worker.child"),
                 *("--socket", str(theirs.fileno()), "--lifeline", str(lifeline)),
-                *("--log-level", self._log_level, "--", self.reference),
+                *("--log-level", self._log_level),
+                *(() if self._spool is None else ("--spool", self._spool)),
+                *("--", self.reference),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -278,8 +290,8 @@ class ThreadWorker(Worker):
     A thread cannot be killed: :meth:`kill` abandons it, and it goes on until its next pause point.
     """
 
-    def __init__(self, reference: str, listener: WorkerListener) -> None:
-        super().__init__(reference, listener)
+    def __init__(self, reference: str, listener: WorkerListener, *, spool: str | None = None) -> None:
+        super().__init__(reference, listener, spool=spool)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def kill(self) -> None:
@@ -298,7 +310,7 @@ class ThreadWorker(Worker):
 
         failure = Failure("WorkerDied", "The worker thread ended.")
         try:
-            serve_model(sock, self.reference, on_orphaned=lambda: None)
+            serve_model(sock, self.reference, lambda: None, self._spool)
         except BaseException as error:  # noqa: BLE001 - SystemExit too: a model that exits ends its worker
             text = "".join(traceback.format_exception(error))
             failure = Failure("WorkerDied", f"The worker thread ended with {type(error).__name__}: {error}", text)

@@ -27,6 +27,7 @@ from mistk_service.worker.messages import (
     Failed,
     FromWorker,
     Hasten,
+    HoldReports,
     Loaded,
     Pause,
     Paused,
@@ -78,6 +79,7 @@ class Runner:
         send: delivers a message to the service, from any thread.
         wake: stirs the control thread.
         send_all: delivers several at once; one after the other unless given.
+        spool: the folder for copies of artifacts; None to keep none.
     """
 
     def __init__(
@@ -85,10 +87,12 @@ class Runner:
         send: Callable[[FromWorker], None],
         wake: Callable[[], None],
         send_all: Callable[[Sequence[FromWorker]], None] | None = None,
+        *,
+        spool: str | None = None,
     ) -> None:
         self._send = send
         self._send_all = send_all or functools.partial(_one_by_one, send)
-        self.context = WorkerContext(send, self._wait_at_gate, self._set_pause, wake)
+        self.context = WorkerContext(send, self._wait_at_gate, self._set_pause, wake, spool)
         self._model: AbstractModel | None = None
         self._streams: StreamPredictor | None = None
         self._changed = threading.Condition()
@@ -254,6 +258,8 @@ class Runner:
             self._end(message)
         elif isinstance(message, Hasten):
             self._hasten()
+        elif isinstance(message, HoldReports):
+            self.context.hold(message.held)
 
     def _queue(self, tasks: Sequence[Run | StreamPredict]) -> None:
         with self._changed:
@@ -322,7 +328,7 @@ class Runner:
             return any(isinstance(task, Run) and task.id == activity_id for task in (self._activity, *self._tasks))
 
     def _update_interrupted(self) -> None:
-        self.context.interrupted = self._pause_wanted or self._exit is not None
+        self.context.interrupt(pause=self._pause_wanted, end=self._exit is not None)
 
 
 def _one_by_one(send: Callable[[FromWorker], None], messages: Sequence[FromWorker]) -> None:

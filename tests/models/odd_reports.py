@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -69,5 +70,5 @@ class OddReports(AbstractModel):
         self.report_params({"scalar": Scalar(7), "nested": {"a": [1, None]}, 5: "five"})
         self.set_tags({"tag": "first"})
         self.set_tags({"tag": "second"})
-        self.log_artifact("relative.txt", "folder")
+        self.log_artifact(os.path.relpath(__file__), "folder")
         self.update_status({"scalar": Scalar([1, 2]), "path": Path("a/b")})

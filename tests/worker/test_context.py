@@ -107,13 +107,13 @@ def test_of_the_status_the_last_is_sent_and_of_metrics_everything(context: Worke
     assert status == StatusUpdated({"n": 2})
 
 
-def test_nothing_is_sent_twice(context: WorkerContext, sender: Sender):
+def test_nothing_is_sent_twice(context: WorkerContext, sender: Sender, tmp_path: Path):
     context.report_params({"a": 1})
     context.set_tags({"t": 2})
-    context.log_artifact(Path("/f"), None)
+    context.log_artifact(tmp_path, None)
     context.flush()
     context.flush()
-    assert sender.take() == [Reported((), {"a": 1}, {"t": 2}, (("/f", None),))]
+    assert sender.take() == [Reported((), {"a": 1}, {"t": 2}, ((str(tmp_path), None, None),))]
 
 
 def test_a_status_is_kept_as_it_was_when_it_was_given(context: WorkerContext, sender: Sender):
@@ -171,10 +171,14 @@ def test_a_model_that_reports_faster_than_anybody_reads_sends_itself(context: Wo
     assert len(reported.metrics) == METRICS_HELD
 
 
-def test_an_artifact_is_sent_with_its_whole_path(context: WorkerContext, sender: Sender):
+def test_an_artifact_is_sent_with_its_whole_path(
+    context: WorkerContext, sender: Sender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "a.txt").touch()
+    monkeypatch.chdir(tmp_path)
     context.log_artifact(Path("a.txt"), "folder")
     context.flush()
-    assert sender.take() == [Reported(artifacts=((str(Path.cwd() / "a.txt"), "folder"),))]
+    assert sender.take() == [Reported(artifacts=((str(tmp_path / "a.txt"), "folder", None),))]
 
 
 def test_a_pause_point_costs_nothing_unless_there_is_something_to_wait_for(context: WorkerContext, sender: Sender):

@@ -30,6 +30,7 @@ to_worker = st.one_of(
     st.builds(m.Resume, integers, texts),
     st.builds(m.Exit, texts),
     st.just(m.Hasten()),
+    st.builds(m.HoldReports, st.booleans()),
 )
 points = st.tuples(texts, st.floats(allow_nan=False), st.none() | integers, integers)
 from_worker = st.one_of(
@@ -49,7 +50,7 @@ from_worker = st.one_of(
         st.lists(points, max_size=3).map(tuple),
         objects,
         objects,
-        st.lists(st.tuples(texts, st.none() | texts), max_size=3).map(tuple),
+        st.lists(st.tuples(texts, st.none() | texts, st.none() | texts), max_size=3).map(tuple),
     ),
 )
 
@@ -71,7 +72,7 @@ def test_a_message_from_the_worker_arrives_as_it_was(message: m.FromWorker):
 
 
 def test_these_tests_know_every_message():
-    assert len(get_args(m.ToWorker)) == 6
+    assert len(get_args(m.ToWorker)) == 7
     assert len(get_args(m.FromWorker)) == 17
 
 

@@ -1,0 +1,182 @@
+"""Copies of what a model hands over, as it was at the call: the model may change it, or remove it, a moment later.
+
+The spool is a folder that the service gives its workers. An entry belongs to whoever is told of it, and the worker never looks
+at it again. An entry that was not finished is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Spool", "artifact_folder", "artifact_source", "draw", "split_artifact_file"]
+
+logger = logging.getLogger(__name__)
+
+#: What plotly writes as an image; anything else but a page it does not.
+_PLOTLY_IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf"})
+
+
+class Spool:
+    """See the module.
+
+    Args:
+        folder: made when it is first needed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def copy(self, source: Path) -> str:
+        """Copy a file, or a folder with all that is below it, and return the path of the copy.
+
+        In a folder, what is no file, what cannot be read and links to folders are left out with a word in the log.
+
+        Raises:
+            OSError: it cannot be read, or the spool cannot be written.
+        """
+        if source.is_dir():
+            return self.write("", lambda target: _copy_folder(source, target))
+        return self.write("", lambda target: _copy_file(source, target))
+
+    def write(self, suffix: str, write: Callable[[Path], object]) -> str:
+        """Let ``write`` make an entry whose name ends in ``suffix``, and return its path.
+
+        Raises:
+            Exception: whatever ``write`` raised; nothing is left of the entry then.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        entry = self._folder / f"{uuid.uuid4().hex}{suffix}"
+        try:
+            write(entry)
+        except BaseException:
+            _remove(entry)
+            raise
+        return str(entry)
+
+
+def artifact_source(path: Path) -> Path:
+    """Return the path made absolute, with a name in the end.
+
+    Raises:
+        OSError: there is nothing.
+        ValueError: it has no name, or one that is no Unicode.
+    """
+    source = path.absolute()
+    if source.name in ("", ".."):
+        source = source.resolve()
+    if not source.name:
+        raise ValueError("the root of the file system has no name; expected a file or a folder below it")
+    _require_unicode(str(source))
+    source.stat()
+    return source
+
+
+def artifact_folder(artifact_path: object) -> str | None:
+    """Return the folder of the run that an artifact goes to, in its normal form.
+
+    Raises:
+        ValueError: it is no relative path that stays below the root of the run.
+    """
+    if artifact_path is None:
+        return None
+    text = str(artifact_path)
+    _require_unicode(text)
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    if text.startswith("/") or ".." in parts or "\\" in text or not text.replace(" ", "x").isprintable():
+        raise ValueError(f"{text!r} is no folder of the run; expected a relative path such as 'plots/epoch-3'")
+    return "/".join(parts) or None
+
+
+def split_artifact_file(artifact_file: object) -> tuple[str, str | None]:
+    """Return name and folder of a path such as ``plots/loss.png``.
+
+    Raises:
+        ValueError: it names no file below the root of the run.
+    """
+    whole = artifact_folder(artifact_file)
+    if whole is None or str(artifact_file).endswith("/"):
+        raise ValueError(f"{artifact_file!r} names no file; expected a relative path such as 'plots/loss.png'")
+    folder, _, name = whole.rpartition("/")
+    return name, folder or None
+
+
+def draw(figure: Any, target: Path, save_kwargs: dict[str, Any]) -> None:
+    """Write a figure of matplotlib or plotly, in the format that the name of the file tells.
+
+    They are known by their methods, so that neither library is imported.
+
+    Raises:
+        TypeError: it is neither, or plotly does not write such files.
+        Exception: whatever the library raised.
+    """
+    if callable(getattr(figure, "savefig", None)):
+        # Without a suffix matplotlib would add one, and write another file than this.
+        figure.savefig(target, **({} if target.suffix else {"format": "png"}), **save_kwargs)
+    elif not callable(getattr(figure, "write_html", None)):
+        raise TypeError(f"expected a figure of matplotlib or plotly, got {type(figure).__name__}")
+    elif target.suffix == ".html":
+        figure.write_html(target, **{"include_plotlyjs": "cdn", "auto_open": False, **save_kwargs})
+    elif target.suffix in _PLOTLY_IMAGES:
+        figure.write_image(target, **save_kwargs)
+    else:
+        raise TypeError(
+            f"plotly writes no {target.suffix or 'file without a suffix'}; expected .html, .png, .svg or .pdf"
+        )
+
+
+def _require_unicode(text: str) -> None:
+    """Refuse a lone surrogate, which cannot be sent."""
+    text.encode()
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    if not source.is_file():
+        source.stat()  # says why, where there is nothing
+        raise shutil.SpecialFileError(f"{source} is neither a file nor a folder")
+    shutil.copyfile(source, target)
+
+
+def _copy_folder(source: Path, target: Path) -> None:
+    def refuse(error: OSError) -> None:
+        if error.filename == str(source):
+            raise error
+        logger.error("log_artifact: the folder %s was left out: %s", error.filename, error.strerror)
+
+    target.mkdir()
+    for folder, folders, names in os.walk(source, onerror=refuse):
+        place = target / Path(folder).relative_to(source)
+        for name in folders:
+            if os.path.islink(os.path.join(folder, name)):
+                logger.warning("log_artifact: the link %s was left out; links to folders are not followed", name)
+        for name in names:
+            place.mkdir(parents=True, exist_ok=True)
+            with _tolerant(os.path.join(folder, name)):
+                _copy_file(Path(folder, name), place / name)
+
+
+@contextlib.contextmanager
+def _tolerant(source: str) -> Iterator[None]:
+    """Leave out a file of a folder that has vanished, cannot be read or is none; what befalls the spool passes."""
+    try:
+        yield
+    except shutil.SpecialFileError as error:
+        logger.error("log_artifact: left out: %s", error)
+    except (FileNotFoundError, PermissionError) as error:
+        if error.filename is None or os.fspath(error.filename) != source:
+            raise
+        logger.error("log_artifact: %s was left out: %s", source, error.strerror)
+
+
+def _remove(entry: Path) -> None:
+    with contextlib.suppress(OSError):
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink(missing_ok=True)
