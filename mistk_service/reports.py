@@ -51,7 +51,7 @@ class Reports:
         self._model: Any = None
         self._progress: dict[str, Any] | None = None
         self._progress_aside: dict[str, Any] | None = None
-        self._metrics: dict[str, Any] = {}
+        self._metrics: dict[str, tuple[str, float, int | None, int]] = {}
         self._params: dict[str, Any] = {}
         self._tags: dict[str, Any] = {}
         self._artifacts: list[dict[str, Any]] = []
@@ -98,8 +98,8 @@ class Reports:
 
     def reported(self, message: Reported) -> None:
         """Take metrics, params, tags and artifacts; of a metric the last value is shown."""
-        for key, value, step, timestamp in message.metrics:
-            self._metrics[key] = {"value": _finite(value), "step": step, "timestamp": timestamp}
+        for point in message.metrics:
+            self._metrics[point[0]] = point
         self._params.update(message.params)
         self._tags.update(message.tags)
         self._artifacts += [{"path": path, "artifactPath": folder} for path, folder, _ in message.artifacts]
@@ -117,7 +117,7 @@ class Reports:
             if self._progress is not None:
                 own["progress"] = self._progress
         for key, value in (
-            ("metrics", self._metrics),
+            ("metrics", {key: _shown(point) for key, point in self._metrics.items()}),
             ("params", self._params),
             ("tags", self._tags),
             ("artifacts", self._artifacts),
@@ -136,6 +136,11 @@ class Reports:
             hidden = {"model": self._model} if self._model.keys() & own.keys() else {}
             return {**self._model, **hidden, **own}
         return {"model": self._model, **own}
+
+
+def _shown(point: tuple[str, float, int | None, int]) -> dict[str, Any]:
+    _, value, step, timestamp = point
+    return {"value": _finite(value), "step": step, "timestamp": timestamp}
 
 
 def _finite(value: float) -> float | str:

@@ -138,6 +138,13 @@ def test_what_a_model_reports_reaches_its_context(model: Model, context: Detache
     assert context.artifacts == [(Path("some/file.txt"), "folder")]
 
 
+def test_texts_and_figures_reach_the_context_with_their_files(model: Model, context: DetachedContext):
+    figure = object()
+    model.log_text("words", "notes/a.txt")
+    model.log_figure(figure, "plots/a.png", save_kwargs={"dpi": 40})
+    assert (context.texts, context.figures) == ({"notes/a.txt": "words"}, {"plots/a.png": figure})
+
+
 def test_outside_a_container_a_model_runs_without_any_preparation():
     model = Model()
     model.pause_point()

@@ -20,7 +20,7 @@ import msgspec
 
 from mistk_service.worker.messages import FromWorker, Progressed, Reported, StatusUpdated, Unsendable
 from mistk_service.worker.spool import Spool, artifact_folder, artifact_source, draw, split_artifact_file
-from mistk_service.worker.values import int64, json_ready, number, text
+from mistk_service.worker.values import Point, int64, json_ready, points, text
 
 __all__ = ["FLUSH_INTERVAL", "METRICS_HELD", "WorkerContext"]
 
@@ -82,7 +82,7 @@ class WorkerContext:
         self._last_flush = 0.0
         self._status: Any = msgspec.UNSET
         self._progress: tuple[int, int | None, str, float, int] | None = None
-        self._metrics: list[tuple[str, float, int | None, int]] = []
+        self._metrics: list[Point] = []
         self._params: dict[str, Any] = {}
         self._tags: dict[str, Any] = {}
         self._artifacts: list[tuple[str, str | None, str | None]] = []
@@ -147,17 +147,12 @@ class WorkerContext:
 
     def report_metrics(self, values: Mapping[str, Any], step: int | None, timestamp: int | None) -> None:
         """Keep the values for the next report; one that is no number is an error in the log and harms no other."""
-        now = int(time.time() * 1000) if timestamp is None else timestamp
-        points = []
-        for key, value in values.items():
-            try:
-                points.append((text(key), number(value), None if step is None else int64(step), int64(now)))
-            except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-                logger.error("report_metrics: the value of %r was left out: %s", key, error)
+        reported = points(values, step, timestamp)
         with self._lock:
-            self._metrics += points
+            self._metrics += reported
             full = len(self._metrics) >= METRICS_HELD
-            self._mark()
+            if not self._dirty:
+                self._mark()
         if full:
             self._relieve()
 
@@ -174,7 +169,7 @@ class WorkerContext:
         try:
             folder, source = artifact_folder(artifact_path), artifact_source(path)
             kept = None if self._spool is None else self._spool.copy(source)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not end a training
             logger.error("log_artifact: %r was left out: %s", os.fspath(path), error)
             return
         self._hand_over(str(source), folder, kept)
@@ -266,7 +261,7 @@ class WorkerContext:
                 self._dirty = False
                 status, self._status = self._status, msgspec.UNSET
                 progress, self._progress = self._progress, None
-                metrics: list[tuple[str, float, int | None, int]] = []
+                metrics: list[Point] = []
                 if held_too or not self._holds:
                     metrics, self._metrics = self._metrics, metrics
                     self._relieved.notify_all()

@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import numbers
+import time
+from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["int64", "json_ready", "number", "text"]
+__all__ = ["Point", "int64", "json_ready", "number", "points", "text"]
+
+logger = logging.getLogger(__name__)
+
+#: A metric's name, value, step, and time in milliseconds since the epoch.
+Point = tuple[str, float, int | None, int]
+
+#: Whether ``float`` takes the values of a type just so, as far as types have been met. To ask each value takes longer than to
+#: convert it.
+_IS_REAL: dict[type, bool] = {float: True, int: True, bool: True}
+
+#: How many types are remembered, since a program may make any number of them.
+_TYPES_KNOWN = 100
 
 
 def json_ready(value: Any) -> Any:
@@ -30,14 +46,64 @@ def number(value: Any) -> float:
     Raises:
         TypeError: it is no number. Text is none, even where it reads like one.
     """
-    if type(value) is float:
-        return value
-    if isinstance(value, str | bytes | bytearray) or value is None:
-        raise TypeError(f"expected a number, got {type(value).__name__} {value!r}")
+    kind = type(value)
+    if _IS_REAL[kind] if kind in _IS_REAL else _is_real(kind):
+        return float(value)
     if getattr(value, "size", 1) != 1 and not callable(getattr(value, "size", None)):
         raise TypeError(f"expected a number, got an array of {value.size} elements")
     item = getattr(value, "item", None)
-    return float(item() if item is not None else value)
+    plain = value if item is None else item()
+    if plain is None or isinstance(plain, str | bytes | bytearray):
+        raise TypeError(f"expected a number, got {type(value).__name__} {value!r}")
+    return float(plain)
+
+
+def _is_real(kind: type) -> bool:
+    """Return whether a type counts itself among the real numbers, as numpy's scalars do, and remember it."""
+    real = issubclass(kind, numbers.Real)
+    if len(_IS_REAL) < _TYPES_KNOWN:
+        _IS_REAL[kind] = real
+    return real
+
+
+def points(values: Mapping[Any, Any], step: Any, timestamp: Any) -> list[Point]:
+    """Return metric values as points; what cannot be one is an error in the log, and harms no other.
+
+    Every turn of a training loop may come here, so what is as it should be takes the short way.
+
+    Args:
+        values: name → number.
+        step: an integer or None.
+        timestamp: in milliseconds since the epoch; None for now.
+    """
+    try:
+        step = None if step is None else int64(step)
+        timestamp = time.time_ns() // 1_000_000 if timestamp is None else int64(timestamp)
+        return [
+            (
+                key if type(key) is str and key.isascii() else text(key),
+                value if type(value) is float else number(value),
+                step,
+                timestamp,
+            )
+            for key, value in values.items()
+        ]
+    except Exception:  # noqa: BLE001 - the values are the author's and may raise what they like; one by one they tell which
+        return _points_one_by_one(values, step, timestamp)
+
+
+def _points_one_by_one(values: Mapping[Any, Any], step: Any, timestamp: Any) -> list[Point]:
+    taken: list[Point] = []
+    if not isinstance(values, Mapping):
+        logger.error("report_metrics: expected names and numbers as {'loss': 0.5}, got %s", type(values).__name__)
+        return taken
+    for key, value in values.items():
+        try:
+            when = time.time_ns() // 1_000_000 if timestamp is None else int64(timestamp)
+            taken.append((text(key), number(value), None if step is None else int64(step), when))
+        except Exception as error:  # noqa: BLE001 - as above
+            logger.error("report_metrics: the value of %r was left out: %s", key, error)
+    return taken
 
 
 def int64(value: Any) -> int:
@@ -47,7 +113,7 @@ def int64(value: Any) -> int:
         OverflowError: it has more.
         TypeError: it is no number.
     """
-    integer = int(value)
+    integer = value if type(value) is int else int(value)
     if not -(2**63) <= integer < 2**63:
         raise OverflowError(f"{integer} is beyond 64 bits")
     return integer

@@ -32,9 +32,9 @@ def reference(model: str) -> str:
     return f"{MODELS / file}.py:{name}"
 
 
-def make_worker(kind: str, model: str, listener: WorkerListener) -> Worker:
+def make_worker(kind: str, model: str, listener: WorkerListener, spool: str | None = None) -> Worker:
     """Return a worker of the kind ``thread`` or ``process``."""
-    return (ThreadWorker if kind == "thread" else ProcessWorker)(model, listener)
+    return (ThreadWorker if kind == "thread" else ProcessWorker)(model, listener, spool=spool)
 
 
 #: The id of no activity.
@@ -78,8 +78,11 @@ class Instance:
         workers: every worker that was made, the present one last.
     """
 
-    def __init__(self, model: str, kind: str = "process", *, grace: float = PATIENCE, **options: Any) -> None:
+    def __init__(
+        self, model: str, kind: str = "process", *, grace: float = PATIENCE, spool: str | None = None, **options: Any
+    ) -> None:
         self.events: list[Event] = []
+        self._spool = spool
         self.workers: list[Worker] = []
         self._reference = model if ".py" in model else reference(model)
         self._kind = kind
@@ -87,7 +90,7 @@ class Instance:
         self.controller: Controller
 
     def _make_worker(self, listener: WorkerListener) -> Worker:
-        self.workers.append(make_worker(self._kind, self._reference, listener))
+        self.workers.append(make_worker(self._kind, self._reference, listener, self._spool))
         return self.workers[-1]
 
     async def start(self, *, loaded: bool = True) -> None:

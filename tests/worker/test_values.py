@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+import time
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
@@ -13,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mistk_service.worker.values import int64, json_ready, number, text
+from mistk_service.worker import values as module
+from mistk_service.worker.values import int64, json_ready, number, points, text
 
 
 class Tensor:
@@ -21,6 +23,8 @@ class Tensor:
 
     def __init__(self, *values: float) -> None:
         self._values = values
+        self.ndim = int(len(values) != 1)
+        self.shape = (len(values),) if self.ndim else ()
 
     def size(self) -> tuple[int, ...]:
         return (len(self._values),)
@@ -65,11 +69,84 @@ def test_what_is_no_number_by_value_stays_so(value: Any):
 
 @pytest.mark.parametrize(
     "value",
-    ["1.5", b"1", bytearray(b"1"), None, [1], {}, np.array([1, 2]), np.array([]), Tensor(1, 2), 1j, object(), 10**400],
+    [
+        *(
+            "1.5",
+            b"1",
+            bytearray(b"1"),
+            None,
+            [1],
+            {},
+            np.array([1, 2]),
+            np.array([]),
+            Tensor(1, 2),
+            1j,
+            object(),
+            10**400,
+        ),
+        *(np.str_("1.5"), np.array("1.5"), np.array(None), np.complex64(1), np.array(1j), np.datetime64("2026-01-01")),
+    ],
 )
 def test_what_is_no_number_by_type_is_refused(value: Any):
     with pytest.raises((TypeError, OverflowError, RuntimeError)):
         number(value)
+
+
+def test_a_program_that_makes_types_without_end_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "_IS_REAL", dict(module._IS_REAL))
+    for value in range(3 * module._TYPES_KNOWN):
+        kind = type(f"Scalar{value}", (), {"item": lambda self, value=value: value})
+        assert number(kind()) == value
+    assert len(module._IS_REAL) == module._TYPES_KNOWN
+
+
+# --- points ------------------------------------------------------------------------------------------------------------
+
+
+class Raises:
+    """Is a number to nobody."""
+
+    def __float__(self) -> float:
+        raise LookupError("not today")
+
+
+def test_points_keep_the_order_the_step_and_the_time():
+    reported = points({"b": 1, "a": np.float32(0.5), 3: Tensor(2.0)}, np.int64(7), np.int64(1000))
+    assert reported == [("b", 1.0, 7, 1000), ("a", 0.5, 7, 1000), ("3", 2.0, 7, 1000)]
+    assert {type(part) for point in reported for part in point} == {str, float, int}
+
+
+def test_points_keep_what_is_no_number_by_value():
+    (nan, up, down) = points({"nan": math.nan, "up": math.inf, "down": np.float64("-inf")}, None, 0)
+    assert math.isnan(nan[1])
+    assert (up[1:], down[1:]) == ((math.inf, None, 0), (-math.inf, None, 0))
+
+
+def test_points_of_one_call_have_one_time_and_that_is_now():
+    before = time.time_ns() // 1_000_000
+    reported = points({"a": 1.0, "b": 2.0}, None, None)
+    assert len({point[3] for point in reported}) == 1
+    assert before <= reported[0][3] <= time.time_ns() // 1_000_000
+
+
+@pytest.mark.parametrize("bad", ["1.5", None, Raises(), Tensor(1, 2), np.array([1, 2]), 10**400])
+def test_one_bad_value_is_told_by_its_name_and_harms_no_other(bad: Any, caplog: pytest.LogCaptureFixture):
+    assert points({"before": 1.0, "guilty": bad, "after": 2.0}, 3, 4) == [("before", 1.0, 3, 4), ("after", 2.0, 3, 4)]
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert "'guilty' was left out" in record.getMessage()
+
+
+@pytest.mark.parametrize(("step", "timestamp"), [(2**63, 0), (math.nan, 0), ("x", 0), (0, 2**63), (0, "now")])
+def test_a_bad_step_or_time_is_told_too(step: Any, timestamp: Any, caplog: pytest.LogCaptureFixture):
+    assert points({"a": 1.0}, step, timestamp) == []
+    assert "'a' was left out" in caplog.text
+
+
+@pytest.mark.parametrize("values", [None, 0.5, [("a", 1.0)], "loss"])
+def test_what_has_no_names_is_told_and_not_raised(values: Any, caplog: pytest.LogCaptureFixture):
+    assert points(values, None, None) == []
+    assert "expected names and numbers" in caplog.text
 
 
 @pytest.mark.parametrize(
