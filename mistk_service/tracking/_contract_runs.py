@@ -163,6 +163,12 @@ class RunStore(ABC):
         """
 
     @abstractmethod
+    def submit_run(
+        self, experiment_id: str, user_id: str = "", run_name: str = "", start_time: int = 0, tags: Sequence[Tag] = ()
+    ) -> Future[Run]:
+        """Do the same as :meth:`create_run` without waiting for it; see :meth:`submit_batch`."""
+
+    @abstractmethod
     def get_run(self, run_id: str) -> Run:
         """Return a run, active or deleted.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
@@ -20,8 +21,8 @@ class Store(ExperimentStore, RunStore, RegistryStore, LoggedModelStore):
     """Where experiments, runs and models are kept.
 
     Thread safety:
-        Every method may be called from any thread at any time. A method blocks its caller until it is done;
-        :meth:`submit_batch` is the one that does not.
+        Every method may be called from any thread at any time. A method blocks its caller until it is done, except
+        those named ``submit_...``, which return a future.
     Atomicity and durability:
         A method that writes does all of it or nothing. When it returns, what it wrote survives the sudden end of this
         process, and every later read, from any thread or process, sees it.
@@ -43,6 +44,14 @@ class Store(ExperimentStore, RunStore, RegistryStore, LoggedModelStore):
     @abstractmethod
     def artifact_root(self) -> str:
         """The URI below which experiments get their artifact folders."""
+
+    @abstractmethod
+    def at_once(self) -> AbstractContextManager[None]:
+        """Return a context in which reads on this thread do not wait for others, as an event loop must not.
+
+        A read that would have to wait for a lock, a connection or a database server raises ``StoreUnavailable`` there,
+        and may be done again outside. Only for reads of a little, one after the other.
+        """
 
     @abstractmethod
     def check(self) -> None:

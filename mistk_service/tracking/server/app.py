@@ -50,5 +50,5 @@ def create_tracking_app(store: Store, artifacts: ArtifactRepository, *, max_body
     locations = Locations(store, artifacts)
     document = load_contract(contract_path("mlflow-api.yaml"))
     transfers = Transfers(store, locations, executor, document)
-    endpoints = Endpoints(Operations(store, locations), transfers, executor, max_body)
+    endpoints = Endpoints(Operations(store, locations), transfers, store, executor, max_body)
     return Spellings(routed(document, endpoints, lifespan))

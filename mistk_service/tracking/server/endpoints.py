@@ -13,8 +13,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mistk_service.tracking.server.replies import send_error, send_json
+from mistk_service.tracking.errors import StoreUnavailable
+from mistk_service.tracking.server.operations import is_brief
+from mistk_service.tracking.server.replies import encoded, send_error, send_json
 from mistk_service.tracking.server.requests import ClientGone, fields_of
+from mistk_service.tracking.store import Store
+from mistk_service.tracking.wire import Fields
 
 __all__ = ["Endpoints"]
 
@@ -27,15 +31,17 @@ class Endpoints:
 
     Args:
         operations: has methods that take :class:`~mistk_service.tracking.wire.Fields` and give the JSON object of the
-            answer. A coroutine function runs on the event loop, any other on ``executor``. Parameters of the path come
-            as keyword arguments.
+            answer. A coroutine function runs on the event loop, any other on ``executor``, unless it is brief and the
+            event loop need not wait for it. Parameters of the path come as keyword arguments.
         transfers: has coroutine methods that take the request and give the response, for bodies that are no JSON.
+        store: what the operations work on.
         executor: for what blocks.
         max_body: bytes that a JSON body may have.
     """
 
-    def __init__(self, operations: object, transfers: object, executor: Executor, max_body: int) -> None:
+    def __init__(self, operations: object, transfers: object, store: Store, executor: Executor, max_body: int) -> None:
         self._operations = operations
+        self._store = store
         self._transfers = transfers
         self._executor = executor
         self._max_body = max_body
@@ -49,25 +55,53 @@ class Endpoints:
         transfer = getattr(self._transfers, operation_id, None)
         if transfer is not None:
             return _TransferEndpoint(transfer)
-        return _JsonEndpoint(getattr(self._operations, operation_id), self._executor, self._max_body)
+        method = getattr(self._operations, operation_id)
+        if inspect.iscoroutinefunction(method):
+            return _JsonEndpoint(method, self._max_body)
+        if is_brief(method):
+            return _JsonEndpoint(_Briefly(method, self._executor, self._store), self._max_body)
+        return _JsonEndpoint(_Aside(method, self._executor), self._max_body)
+
+
+class _Aside:
+    """Runs a method on a thread, together with the writing of its answer, which may be long."""
+
+    def __init__(self, method: Callable[..., Json], executor: Executor) -> None:
+        self._method = method
+        self._executor = executor
+
+    async def __call__(self, fields: Fields, **parameters: str) -> bytes:
+        call = partial(self._encoded, fields, **parameters)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+
+    def _encoded(self, fields: Fields, **parameters: str) -> bytes:
+        return encoded(self._method(fields, **parameters))
+
+
+class _Briefly(_Aside):
+    """Runs a method right here where the store can be read without waiting, and else on a thread."""
+
+    def __init__(self, method: Callable[..., Json], executor: Executor, store: Store) -> None:
+        super().__init__(method, executor)
+        self._store = store
+
+    async def __call__(self, fields: Fields, **parameters: str) -> bytes:
+        try:
+            with self._store.at_once():
+                return self._encoded(fields, **parameters)
+        except StoreUnavailable:
+            return await super().__call__(fields, **parameters)
 
 
 class _JsonEndpoint:
-    def __init__(self, method: Callable[..., Any], executor: Executor, max_body: int) -> None:
+    def __init__(self, method: Callable[..., Awaitable[Json | bytes]], max_body: int) -> None:
         self._method = method
-        self._on_loop = inspect.iscoroutinefunction(method)
-        self._executor = executor
         self._max_body = max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             fields = await fields_of(scope, receive, self._max_body)
-            call = partial(self._method, fields, **scope["path_params"])
-            answer: Json
-            if self._on_loop:
-                answer = await call()
-            else:
-                answer = await asyncio.get_running_loop().run_in_executor(self._executor, call)
+            answer = await self._method(fields, **scope["path_params"])
         except ClientGone:
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer in MLflow's form

@@ -16,6 +16,7 @@ __all__ = [
     "BodyTooLarge",
     "MethodNotAllowed",
     "UnsupportedEncoding",
+    "encoded",
     "error_body",
     "error_status",
     "send_error",
@@ -101,9 +102,14 @@ async def send_error(send: Send, error: Exception) -> None:
     await send_json(send, error_body(error), error_status(error), headers)
 
 
+def encoded(value: Any) -> bytes:
+    """Return ``value`` as JSON."""
+    return msgspec.json.encode(value)
+
+
 async def send_json(send: Send, value: Any, status: int = 200, headers: Headers = ()) -> None:
-    """Answer with ``value`` as JSON."""
-    body = msgspec.json.encode(value)
+    """Answer with ``value`` as JSON, or with the JSON that it already is where it is bytes."""
+    body = value if isinstance(value, bytes) else encoded(value)
     length = (b"content-length", str(len(body)).encode())
     await send(
         {

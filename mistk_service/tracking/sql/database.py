@@ -16,6 +16,7 @@ from sqlalchemy.pool import StaticPool
 from mistk_service.tracking.errors import StoreUnavailable, UnsupportedStore
 from mistk_service.tracking.sql.faults import translated
 from mistk_service.tracking.sql.filesystem import is_network_path
+from mistk_service.tracking.sql.statements import run_text
 from mistk_service.tracking.sql.writer import Writer
 
 __all__ = ["Database"]
@@ -24,6 +25,12 @@ T = TypeVar("T")
 
 #: Connections for reading that stay open, and how many more may be opened when many read at once.
 _POOL_SIZE, _POOL_OVERFLOW = 8, 24
+
+
+class _Hurry(threading.local):
+    """The connection of the thread that is not to wait, while it is not to."""
+
+    reader: Connection | None = None
 
 
 class Database:
@@ -49,6 +56,9 @@ class Database:
         begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN"
         self._begin_snapshot = "BEGIN" if self.is_sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
         self._writer = Writer(engine, begin, self._turns)
+        self._hurry = _Hurry()
+        self._reader: Connection | None = None
+        self._reader_lock = threading.Lock()
 
     @classmethod
     def open(cls, uri: str, patience: float) -> Database:
@@ -75,7 +85,9 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """Give a connection for a single statement that reads."""
         with translated():
-            if self._turns is None:
+            if self._hurry.reader is not None:
+                yield self._hurry.reader
+            elif self._turns is None:
                 with self.engine.connect() as connection:
                     yield connection
             else:
@@ -83,15 +95,32 @@ class Database:
                     yield connection
 
     @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Let the reads of this thread raise ``StoreUnavailable`` where they would have to wait for somebody."""
+        # Over a network, where there is no WAL, every read waits for something.
+        if self.journal_mode != "WAL" or not self._reader_lock.acquire(blocking=False):
+            raise StoreUnavailable("The store cannot be read without waiting.", retry_after=0.0)
+        try:
+            if self._reader is None:
+                with translated():
+                    self._reader = self.engine.connect()
+                    self._reader.exec_driver_sql("PRAGMA busy_timeout = 0")
+            self._hurry.reader = self._reader
+            yield
+        finally:
+            self._hurry.reader = None
+            self._reader_lock.release()
+
+    @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """Give a connection for several statements that read, all of which see the same state."""
         with self.read() as connection:
-            connection.exec_driver_sql(self._begin_snapshot)
+            run_text(connection, self._begin_snapshot)
             try:
                 yield connection
             finally:
                 if not connection.invalidated:
-                    connection.exec_driver_sql("ROLLBACK")
+                    run_text(connection, "ROLLBACK")
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run work in a transaction, possibly together with others, and return its result when it is durable."""
@@ -104,6 +133,12 @@ class Database:
     def close(self) -> None:
         """Finish what was submitted and close every connection."""
         self._writer.close()
+        with self._reader_lock:
+            if self._reader is not None:
+                # It differs from the others of the pool.
+                self._reader.invalidate()
+                self._reader.close()
+                self._reader = None
         self.engine.dispose()
 
 

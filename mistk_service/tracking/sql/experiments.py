@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import Connection, Row, Text, cast, delete, insert, select, update
@@ -35,6 +35,7 @@ from mistk_service.tracking.sql.tables import (
 
 __all__ = [
     "EXPERIMENT_COLUMNS",
+    "ActiveExperiment",
     "Experiments",
     "active_experiment",
     "insert_default_experiment",
@@ -87,6 +88,13 @@ def insert_default_experiment(connection: Connection, artifact_root: str) -> Non
             last_update_time=created,
         )
     )
+
+
+class ActiveExperiment(NamedTuple):
+    """What has to be known of an experiment to add something to it."""
+
+    experiment_id: int
+    artifact_location: str
 
 
 class Experiments(SqlPart, ExperimentStore):
@@ -270,8 +278,8 @@ def _not_found(experiment_id: str) -> ResourceNotFound:
     return ResourceNotFound(f"No Experiment with id={experiment_id} exists", kind="experiment", key=experiment_id)
 
 
-def active_experiment(connection: Connection, experiment_id: str) -> Any:
-    """Return the row of an experiment that things may be added to.
+def active_experiment(connection: Connection, experiment_id: str) -> ActiveExperiment:
+    """Return an experiment that things may be added to.
 
     Raises:
         ResourceNotFound: there is none.
@@ -281,8 +289,8 @@ def active_experiment(connection: Connection, experiment_id: str) -> Any:
     return require_active(connection.execute(statement.with_for_update(read=True)).fetchall(), experiment_id)
 
 
-def require_active(rows: Sequence[Any], experiment_id: str) -> Any:
-    """Return the row of ``EXPERIMENT_COLUMNS`` that was found for an experiment, if it is there and active.
+def require_active(rows: Sequence[Any], experiment_id: str) -> ActiveExperiment:
+    """Return what was found for an experiment, as rows of ``EXPERIMENT_COLUMNS``, if it is there and active.
 
     Raises:
         ResourceNotFound: there is none.
@@ -290,14 +298,12 @@ def require_active(rows: Sequence[Any], experiment_id: str) -> Any:
     """
     if not rows:
         raise _not_found(experiment_id)
-    row = rows[0]
-    if row.lifecycle_stage != _ACTIVE:
+    number, location, stage = rows[0]
+    if stage != _ACTIVE:
         raise InvalidParameter(
-            f"The experiment {row.experiment_id} must be in the 'active' state. "
-            f"Current state is {row.lifecycle_stage}.",
-            field="experiment_id",
+            f"The experiment {number} must be in the 'active' state. Current state is {stage}.", field="experiment_id"
         )
-    return row
+    return ActiveExperiment(number, location)
 
 
 def _experiment(row: Row[Any], tags: tuple[Tag, ...]) -> Experiment:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 from uuid import uuid4
@@ -69,14 +69,28 @@ class Runs(Histories, RunStore):
         self, experiment_id: str, user_id: str = "", run_name: str = "", start_time: int = 0, tags: Sequence[Tag] = ()
     ) -> Run:
         """See :class:`RunStore`."""
+        return self._db.write(self._new_run(experiment_id, user_id, run_name, start_time, tags))
+
+    def submit_run(
+        self, experiment_id: str, user_id: str = "", run_name: str = "", start_time: int = 0, tags: Sequence[Tag] = ()
+    ) -> Future[Run]:
+        """See :class:`RunStore`."""
+        return self._db.submit(self._new_run(experiment_id, user_id, run_name, start_time, tags))
+
+    def _new_run(
+        self, experiment_id: str, user_id: str, run_name: str, start_time: int, tags: Sequence[Tag]
+    ) -> Callable[[Connection], Run]:
+        """Check what a run is to be made of, and return the work that makes it."""
         check_text(user_id, "user_id")
         _check_time(start_time, "start_time")
         check_text(run_name, "run_name")
         all_tags = _with_name(check_run_tags(tags, cut=False), run_name)
         run_id = uuid4().hex
 
-        def work(connection: Connection) -> RunInfo:
-            found = self._find_experiment.rows(connection, experiment=experiment_number(experiment_id))
+        number = experiment_number(experiment_id)
+
+        def work(connection: Connection) -> Run:
+            found = self._find_experiment.rows(connection, experiment=number)
             experiment = require_active(found, experiment_id)
             values = {
                 "run_id": run_id,
@@ -89,13 +103,13 @@ class Runs(Histories, RunStore):
                 "artifact_uri": f"{experiment.artifact_location.rstrip('/')}/{run_id}/artifacts",
                 "lifecycle_stage": _ACTIVE,
             }
-            number = self._insert_run.execute(connection, **values).scalar_one()
-            rows = [(number, tag.key, tag.value) for tag in all_tags]
+            run = self._insert_run.rows(connection, **values)[0][0]
+            rows = [(run, tag.key, tag.value) for tag in all_tags]
             self._upsert_tag.execute_rows(connection, ("run", "key", "value"), rows)
-            return run_info((number, *(values[column.name] for column in RUN_COLUMNS[1:])))
+            info = run_info((run, *(values[column.name] for column in RUN_COLUMNS[1:])))
+            return Run(info, RunData(tags=tuple(sorted(all_tags, key=lambda tag: tag.key))))
 
-        info = self._db.write(work)
-        return Run(info, RunData(tags=tuple(sorted(all_tags, key=lambda tag: tag.key))))
+        return work
 
     def get_run(self, run_id: str) -> Run:
         """See :class:`RunStore`."""

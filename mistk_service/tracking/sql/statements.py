@@ -1,20 +1,23 @@
 """Statements that are built once and executed often, past SQLAlchemy's own bookkeeping.
 
 Compiling is what SQLAlchemy spends its time on, and even its cache costs several times what SQLite needs for a small
-statement. A prepared statement keeps the driver's text, and only binds.
+statement; so does its cursor, which can do much that these statements need not. A prepared statement keeps the driver's
+text, and only binds; with SQLite it goes to the driver directly. Whoever listens to the statements of an engine still
+hears of all of them: then they take the longer way.
 """
 
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ARRAY, BIGINT, Connection, CursorResult, Dialect, Executable, bindparam, column, func, select
+from sqlalchemy import ARRAY, BIGINT, Connection, Dialect, Executable, bindparam, column, exc, func, select
 from sqlalchemy.sql import Select
 from sqlalchemy.types import TypeEngine
 
-__all__ = ["Prepared", "ids_parameter", "members"]
+__all__ = ["Prepared", "ids_parameter", "members", "run_text"]
 
 _BIGINT = BIGINT()
 
@@ -34,13 +37,14 @@ class Prepared:
         # Constants of the statement have to be bound like everything else, so there must not be any.
         self._names: Sequence[str] | None = compiled.positiontup if compiled.positional else None
 
-    def execute(self, connection: Connection, **values: Any) -> CursorResult[Any]:
+    def execute(self, connection: Connection, **values: Any) -> None:
         """Execute it once."""
-        return connection.exec_driver_sql(self.sql, self._bound(values))
+        _run(connection, self.sql, self._bound(values))
 
     def rows(self, connection: Connection, **values: Any) -> Sequence[Any]:
         """Execute it and return all its rows."""
-        return connection.exec_driver_sql(self.sql, self._bound(values)).fetchall()
+        rows: Sequence[Any] = _run(connection, self.sql, self._bound(values)).fetchall()
+        return rows
 
     def execute_rows(self, connection: Connection, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         """Execute it for every row, in one go; nothing happens for no rows.
@@ -59,10 +63,39 @@ class Prepared:
         else:
             places = [names.index(name) for name in self._names]
             bound = [tuple([row[place] for place in places]) for row in rows]
-        connection.exec_driver_sql(self.sql, bound)
+        _run(connection, self.sql, bound)
 
     def _bound(self, values: Mapping[str, Any]) -> Any:
         return dict(values) if self._names is None else tuple([values[name] for name in self._names])
+
+
+def run_text(connection: Connection, sql: str) -> None:
+    """Execute a statement that has neither parameters nor rows, such as ``COMMIT``."""
+    _run(connection, sql, ())
+
+
+def _run(connection: Connection, sql: str, bound: Any) -> Any:
+    """Execute a statement, for each of a list of parameters, and return what has its rows.
+
+    Raises:
+        DBAPIError: the database refused it, whichever way it went.
+    """
+    driver = _driver(connection)
+    if driver is None:
+        return connection.exec_driver_sql(sql, bound)
+    try:
+        return driver.executemany(sql, bound) if isinstance(bound, list) else driver.execute(sql, bound)
+    except sqlite3.Error as error:
+        raise exc.DBAPIError.instance(sql, bound, error, sqlite3.Error) from error
+
+
+def _driver(connection: Connection) -> sqlite3.Connection | None:
+    """Return SQLite's own connection, or None where the database is another, or somebody listens to the statements."""
+    engine = connection.engine
+    if engine.dialect.name != "sqlite" or engine.dispatch.before_cursor_execute or engine.dispatch.after_cursor_execute:
+        return None
+    driver: sqlite3.Connection | None = connection.connection.driver_connection
+    return driver
 
 
 def members(dialect: Dialect, name: str = "ids", kind: TypeEngine[Any] = _BIGINT) -> Select[Any]:

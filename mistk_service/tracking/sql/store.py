@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Self
 
 from sqlalchemy import text
@@ -54,6 +55,10 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, Store):
     def artifact_root(self) -> str:
         """See :class:`Store`."""
         return self._artifact_root
+
+    def at_once(self) -> AbstractContextManager[None]:
+        """See :class:`Store`."""
+        return self._db.at_once()
 
     def check(self) -> None:
         """See :class:`Store`."""

@@ -16,12 +16,14 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine, exc
 
 from mistk_service.tracking.errors import StoreUnavailable
 from mistk_service.tracking.sql.faults import ends_the_transaction, is_conflict, translate
+from mistk_service.tracking.sql.statements import run_text
 
 __all__ = ["Writer"]
 
@@ -103,7 +105,7 @@ class Writer:
         self._queue: deque[_Write[Any]] = deque()
         self._connection: Connection | None = None
         self._closed = False
-        self._wake = threading.Semaphore(0)
+        self._wake: SimpleQueue[None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._thread_guard = threading.Lock()
 
@@ -124,13 +126,13 @@ class Writer:
         future.set_running_or_notify_cancel()
         self._start_thread()
         self._enqueue(_Write(work, future))
-        self._wake.release()
+        self._wake.put(None)
         return future
 
     def close(self) -> None:
         """Finish what is queued and give the connection back."""
         self._closed = True
-        self._wake.release()
+        self._wake.put(None)
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
         with self._lock:
@@ -153,7 +155,7 @@ class Writer:
 
     def _serve(self) -> None:
         while not self._closed:
-            self._wake.acquire()
+            self._wake.get()
             if self._queue:
                 with self._lock:
                     self._drain()
@@ -184,28 +186,28 @@ class Writer:
         try:
             for write in group:
                 self._write_in_savepoint(connection, write)
-            connection.exec_driver_sql("COMMIT")
+            run_text(connection, "COMMIT")
         except exc.SQLAlchemyError:
             self._roll_back()
             return False
         return True
 
     def _write_in_savepoint(self, connection: Connection, write: _Write[Any]) -> None:
-        connection.exec_driver_sql("SAVEPOINT one")
+        run_text(connection, "SAVEPOINT one")
         try:
             write.run(connection)
         except BaseException as error:  # it is kept, and raised to the one who waits for this write
             if ends_the_transaction(error) or is_conflict(error):
                 raise
-            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT one")
-        connection.exec_driver_sql("RELEASE SAVEPOINT one")
+            run_text(connection, "ROLLBACK TO SAVEPOINT one")
+        run_text(connection, "RELEASE SAVEPOINT one")
 
     def _write_alone(self, write: _Write[Any]) -> None:
         for attempt in range(_ATTEMPTS):
             try:
                 connection = self._begin_transaction()
                 write.run(connection)
-                connection.exec_driver_sql("COMMIT")
+                run_text(connection, "COMMIT")
             except BaseException as error:  # noqa: BLE001  # it is kept, and raised to the one who waits for this write
                 write.fail(error)
                 self._roll_back()
@@ -216,7 +218,7 @@ class Writer:
     def _begin_transaction(self) -> Connection:
         if self._connection is not None:
             try:
-                self._connection.exec_driver_sql(self._begin)
+                run_text(self._connection, self._begin)
             except exc.DBAPIError as error:
                 if not error.connection_invalidated:
                     raise
@@ -225,7 +227,7 @@ class Writer:
             else:
                 return self._connection
         self._connection = self._engine.connect()
-        self._connection.exec_driver_sql(self._begin)
+        run_text(self._connection, self._begin)
         return self._connection
 
     def _roll_back(self) -> None:
@@ -233,7 +235,7 @@ class Writer:
         if connection is None:
             return
         try:
-            connection.exec_driver_sql("ROLLBACK")
+            run_text(connection, "ROLLBACK")
         except exc.SQLAlchemyError:
             # SQLite may have rolled back by itself, or the server is gone: a fresh connection is clean in either case.
             self._drop_connection()

@@ -10,10 +10,11 @@ from mistk_service.tracking.server.locations import Locations
 from mistk_service.tracking.store import Store
 from mistk_service.tracking.wire import Fields
 
-__all__ = ["Json", "OperationsBase", "page", "run_id_of"]
+__all__ = ["Json", "OperationsBase", "brief", "is_brief", "page", "run_id_of"]
 
 Json = dict[str, Any]
 T = TypeVar("T")
+Operation = TypeVar("Operation", bound=Callable[..., Any])
 
 
 class OperationsBase:
@@ -27,6 +28,17 @@ class OperationsBase:
     def __init__(self, store: Store, locations: Locations) -> None:
         self._store = store
         self._locations = locations
+
+
+def brief(method: Operation) -> Operation:
+    """Mark an operation that reads so little that a thread would cost more than it: the event loop tries it first."""
+    method.is_brief = True  # type: ignore[attr-defined]  # functions have attributes
+    return method
+
+
+def is_brief(method: Callable[..., Any]) -> bool:
+    """Return whether an operation is marked as :func:`brief`."""
+    return getattr(method, "is_brief", False)
 
 
 def run_id_of(fields: Fields) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mistk_service.tracking import wire
 from mistk_service.tracking.entities import Experiment, Tag, ViewType
 from mistk_service.tracking.paging import Page
-from mistk_service.tracking.server.operations._base import Json, OperationsBase, page
+from mistk_service.tracking.server.operations._base import Json, OperationsBase, brief, page
 from mistk_service.tracking.wire import Fields
 
 __all__ = ["ExperimentOperations"]
@@ -24,10 +24,12 @@ class ExperimentOperations(OperationsBase):
         )
         return {"experiment_id": experiment_id}
 
+    @brief
     def get_experiment(self, fields: Fields) -> Json:
         """Get an experiment by its id."""
         return {"experiment": wire.experiment(self._store.get_experiment(fields.required_text("experiment_id")))}
 
+    @brief
     def get_experiment_by_name(self, fields: Fields) -> Json:
         """Get an experiment by its name."""
         experiment = self._store.get_experiment_by_name(fields.required_text("experiment_name"))

@@ -6,7 +6,7 @@ import asyncio
 
 from mistk_service.tracking import wire
 from mistk_service.tracking.entities import Param, RunStatus, Tag, ViewType
-from mistk_service.tracking.server.operations._base import Json, OperationsBase, page, run_id_of
+from mistk_service.tracking.server.operations._base import Json, OperationsBase, brief, page, run_id_of
 from mistk_service.tracking.wire import Fields
 
 __all__ = ["RunOperations"]
@@ -41,17 +41,18 @@ class RunOperations(OperationsBase):
         await asyncio.wrap_future(batch)
         return {}
 
-    def create_run(self, fields: Fields) -> Json:
+    async def create_run(self, fields: Fields) -> Json:
         """Create a run."""
-        run = self._store.create_run(
+        submitted = self._store.submit_run(
             fields.required_text("experiment_id"),
             user_id=fields.text("user_id") or "",
             run_name=fields.text("run_name") or "",
             start_time=fields.int64("start_time") or 0,
             tags=wire.read_tags(fields),
         )
-        return {"run": wire.run(run, outputs=False)}
+        return {"run": wire.run(await asyncio.wrap_future(submitted), outputs=False)}
 
+    @brief
     def get_run(self, fields: Fields) -> Json:
         """Get a run."""
         return {"run": wire.run(self._store.get_run(run_id_of(fields)))}
