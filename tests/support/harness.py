@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
+
 from mistk_service.controller import Controller
-from mistk_service.errors import Failure
+from mistk_service.errors import Failure, OperationRefused
 from mistk_service.events import Event
 from mistk_service.schemas import InitParams
 from mistk_service.status import StatusEvent
@@ -249,6 +251,22 @@ class Instance:
         """Wait for the end of the present worker."""
         async with asyncio.timeout(PATIENCE):
             await self.workers[-1].wait_exited()
+
+
+def arguments(operation: str, folder: Path) -> tuple[Any, ...]:
+    """Return what an operation has to be given."""
+    if operation.startswith("save"):
+        return (str(folder),)
+    return ({"a": 1},) if operation == "updateStreamProperties" else ()
+
+
+async def refusal(instance: Instance, operation: str, *args: Any) -> OperationRefused:
+    """Call what has to be refused, and show that it has changed nothing."""
+    before = instance.version, instance.state, list(instance.events)
+    with pytest.raises(OperationRefused) as caught:
+        await (instance.stream({"a": ""}) if operation == "streamPredict" else instance.call(operation, *args))
+    assert (instance.version, instance.state, instance.events) == before
+    return caught.value
 
 
 class Listener:

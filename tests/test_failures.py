@@ -1,0 +1,144 @@
+"""What a hook raises: it is told, with its traceback, and what the model reported besides is kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mistk_service.events import ActivityEnded
+from tests.support.harness import MODELS, Instance, arguments, of_type, refusal
+
+pytestmark = pytest.mark.anyio
+
+Launch = Callable[..., Any]
+
+
+HOOKS = {
+    "initialize": "do_initialize",
+    "loadData": "do_load_data",
+    "buildModel": "do_build_model",
+    "train": "do_train",
+    "predict": "do_predict",
+    "updateStreamProperties": "do_update_stream_properties",
+    "generate": "do_generate",
+    "saveModel": "do_save_model",
+    "savePredictions": "do_save_predictions",
+    "saveGenerations": "do_save_generations",
+}
+
+
+async def run_until(instance: Instance, operation: str, folder: Path, properties: dict[str, Any]) -> dict[str, Any]:
+    """Bring an instance to where the operation is possible, and run it."""
+    status = await instance.run("initialize", properties)
+    if operation == "initialize":
+        return status
+    if operation not in ("loadData", "buildModel"):
+        await instance.run("buildModel")
+    return await instance.run(operation, *arguments(operation, folder))
+
+
+@pytest.mark.parametrize("operation", HOOKS)
+async def test_an_exception_in_a_hook_fails_the_instance_with_its_traceback(
+    launch: Launch, tmp_path: Path, operation: str
+):
+    instance = await launch("raises:Raises", "thread")
+    status = await run_until(instance, operation, tmp_path, {"hook": HOOKS[operation]})
+    assert status["state"] == "failed"
+    payload = status["payload"]
+    assert payload["operation"] == operation
+    assert payload["error"]["type"] == "ValueError"
+    assert payload["error"]["message"] == "that went wrong"
+    assert "in _maybe" in payload["error"]["traceback"]
+    assert payload["possible"] == ["reset", "shutdown"]
+    assert payload["lastActivity"]["outcome"] == "failed"
+    ended = of_type(instance.events, ActivityEnded)[-1]
+    assert (ended.operation, ended.outcome, ended.failure.type) == (operation, "failed", "ValueError")
+    await refusal(instance, "initialize")
+    await instance.call("reset")
+    assert "error" not in (await instance.until("started"))["payload"]
+
+
+@pytest.mark.parametrize("operation", HOOKS)
+async def test_not_implemented_at_run_time_leads_back_to_where_it_was(launch: Launch, tmp_path: Path, operation: str):
+    instance = await launch("raises:Raises", "thread")
+    properties = {"hook": HOOKS[operation], "error": "NotImplementedError"}
+    status = await run_until(instance, operation, tmp_path, properties)
+    back = {"initialize": "started", "loadData": "initialized", "buildModel": "initialized"}.get(operation, "ready")
+    assert status["state"] == back
+    assert status["payload"]["lastActivity"]["outcome"] == "unsupported"
+    notice = status["payload"]["notice"]
+    assert notice == f"The model does not support {operation} (not this one); nothing was done."
+    assert "error" not in status["payload"]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind_of_error", "message"),
+    [
+        ("Unprintable", "Unprintable", ""),
+        ("surrogate", "ValueError", "a lone surrogate"),
+        ("chained", "ValueError", "the effect"),
+    ],
+)
+async def test_whatever_a_hook_raises_is_told(launch: Launch, kind: str, error: str, kind_of_error: str, message: str):
+    instance = await (await launch("raises:Raises", kind)).ready({"hook": "do_train", "error": error})
+    failed = await instance.run("train")
+    assert failed["state"] == "failed"
+    assert failed["payload"]["error"]["type"] == kind_of_error
+    assert message in failed["payload"]["error"]["message"]
+    if error == "chained":
+        assert "the cause" in failed["payload"]["error"]["traceback"]
+    assert not instance.workers[-1].exited, "the worker is well, only the hook has failed"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("SystemExit", "exit code 3"),
+        ("exit 0", "exit code 0"),
+        ("KeyboardInterrupt", "exit code|SIGINT"),
+        ("Base", "exit code 1"),
+    ],
+)
+async def test_what_ends_an_interpreter_ends_the_worker_and_fails_the_instance(launch: Launch, error: str, words: str):
+    instance = await (await launch("raises:Raises", "process")).ready({"hook": "do_train", "error": error})
+    failed = await instance.run("train")
+    assert failed["state"] == "failed"
+    assert failed["payload"]["operation"] == "train"
+    assert failed["payload"]["error"]["type"] == "WorkerDied"
+    assert re.search(words, failed["payload"]["error"]["message"])
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        *("status object", "status integer", "status surrogate", "status deep", "status large", "metric text"),
+        *("metric name", "metric step", "metric time", "metric integer", "param object", "param integer", "param name"),
+        *("tag surrogate", "artifact name"),
+    ],
+)
+async def test_a_report_that_cannot_be_sent_harms_neither_the_activity_nor_the_reports_after_it(
+    launch: Launch, kind: str, what: str
+):
+    instance = await (await launch("odd_reports:OddReports", kind)).ready({"what": what})
+    ended = await instance.run("train")
+    assert ended["payload"]["lastActivity"]["outcome"] == "completed"
+    assert ended["payload"]["metrics"]["sane"]["value"] == 1.0
+    # The worker still listens.
+    assert (await instance.run("train"))["payload"]["lastActivity"]["outcome"] == "completed"
+
+
+async def test_rare_but_right_reports_arrive_as_they_are(launch: Launch, kind: str):
+    instance = await (await launch("odd_reports:OddReports", kind)).ready({"what": "rare"})
+    payload = (await instance.run("train"))["payload"]
+    values = {key: metric["value"] for key, metric in payload["metrics"].items()}
+    assert values == {"nan": "NaN", "up": "Infinity", "down": "-Infinity", "scalar": 0.25, "yes": 1.0, "sane": 1.0}
+    assert payload["metrics"]["nan"]["step"] == 3
+    assert payload["params"] == {"scalar": 7, "nested": {"a": [1, None]}, "5": "five"}
+    assert payload["tags"] == {"tag": "second"}
+    assert payload["artifacts"] == [{"path": str(MODELS / "odd_reports.py"), "artifactPath": "folder"}]
+    assert payload["scalar"] == [1, 2]
+    assert payload["path"] == "a/b"

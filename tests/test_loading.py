@@ -1,0 +1,129 @@
+"""A worker that loads its model: what comes meanwhile waits for it, and what goes wrong is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mistk_service.errors import InvalidRequest, ModelLoadError, OperationRefused, WorkerDied
+from mistk_service.events import WorkerStarted
+from tests.support.harness import PATIENCE, Gate, of_type, version_of
+
+pytestmark = pytest.mark.anyio
+
+Launch = Callable[..., Any]
+
+
+@pytest.fixture
+def import_gate(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Gate:
+    """A gate at which the import of a model waits."""
+    monkeypatch.setenv("TEST_IMPORT_GATE", str(gate.path))
+    return gate
+
+
+async def test_a_model_that_cannot_be_loaded_fails_the_instance(launch: Launch, kind: str):
+    instance = await launch("broken/raises_on_import:Model", kind, loaded=False)
+    with pytest.raises(ModelLoadError, match="this module cannot be imported"):
+        await instance.controller.wait_loaded()
+    failed = await instance.until("failed")
+    assert failed["payload"]["error"]["type"] == "ModelModuleFailed"
+    assert "raises_on_import.py" in failed["payload"]["error"]["traceback"]
+    assert failed["payload"]["operation"] is None
+
+
+async def test_a_worker_that_dies_over_the_import_fails_the_instance(launch: Launch):
+    instance = await launch("broken/dies_on_import:Model", "process", loaded=False)
+    with pytest.raises(WorkerDied, match="exit code 9") as caught:
+        await instance.controller.wait_loaded()
+    assert caught.value.failure.output[-1] == "about to die"
+    assert instance.state == "failed"
+
+
+async def test_a_call_while_the_model_is_imported_waits_for_it(launch: Launch, import_gate: Gate):
+    instance = await launch("broken/waits_on_import:Model", "process", loaded=False)
+    assert (await instance.call("initialize"))["state"] == "initializing"
+    import_gate.tell("g")
+    await instance.until("initialized")
+
+
+async def test_an_import_that_fails_fails_the_call_that_waits_for_it(launch: Launch, import_gate: Gate):
+    instance = await launch("broken/waits_on_import:Model", "process", loaded=False)
+    await instance.call("initialize")
+    import_gate.tell("f")
+    failed = await instance.until("failed")
+    assert failed["payload"]["operation"] == "initialize"
+    assert failed["payload"]["lastActivity"]["outcome"] == "failed"
+
+
+@pytest.mark.parametrize("told", ["g", "f"])
+async def test_a_reset_during_the_import_gives_a_fresh_worker_and_who_waits_gets_that(
+    launch: Launch, import_gate: Gate, told: str
+):
+    instance = await launch("broken/waits_on_import:Model", "process", loaded=False)
+    waiting = asyncio.ensure_future(instance.controller.wait_loaded())
+    await instance.call("reset")
+    import_gate.tell(told)
+    import_gate.tell("g")
+    await instance.until("started", after=instance.version)
+    await waiting
+    assert len(instance.workers) == 2
+
+
+@pytest.mark.parametrize("told", ["g", "f"])
+async def test_a_shutdown_during_the_import_leads_to_the_end(launch: Launch, import_gate: Gate, told: str):
+    instance = await launch("broken/waits_on_import:Model", "process", loaded=False)
+    await instance.call("shutdown")
+    import_gate.tell(told)
+    await instance.until("terminated")
+
+
+async def test_a_reset_whose_fresh_worker_cannot_load_has_failed_and_can_be_tried_again(
+    launch: Launch, import_gate: Gate
+):
+    instance = await launch("broken/waits_on_import:Model", "process", loaded=False)
+    import_gate.tell("g")
+    await instance.controller.wait_loaded()
+    await instance.call("reset")
+    import_gate.tell("f")
+    failed = await instance.until("failed")
+    assert failed["payload"]["error"]["type"] == "ModelModuleFailed"
+    with pytest.raises(OperationRefused):
+        await instance.call("initialize")
+    again = await instance.call("reset")
+    import_gate.tell("g")
+    await instance.until("started", after=version_of(again))
+
+
+async def test_a_bad_argument_after_a_death_is_refused_and_changes_nothing(launch: Launch):
+    instance = await (await launch("steered:Steered", "process")).ready()
+    before = instance.version
+    with pytest.raises(InvalidRequest):
+        await instance.call("saveModel", "")
+    assert (instance.state, instance.version) == ("ready", before)
+
+
+async def test_a_reset_gets_rid_of_a_fresh_worker_that_hangs_in_its_import(launch: Launch, gate: Gate, tmp_path: Path):
+    """The first import goes through; the second one hangs, for as long as the file is there."""
+    file, hang = tmp_path / "moody.py", tmp_path / "hang"
+    file.write_text(
+        "from pathlib import Path\n"
+        "from mistk_service import AbstractModel\n"
+        f"if Path({str(hang)!r}).exists():\n"
+        f"    open({str(gate.path)!r}, 'rb').read()\n"
+        "class Moody(AbstractModel):\n"
+        "    pass\n"
+    )
+    instance = await launch(f"{file}:Moody", grace=0.5)
+    hang.touch()
+    await instance.call("reset")
+    async with asyncio.timeout(PATIENCE):
+        while len(of_type(instance.events, WorkerStarted)) < 2:  # noqa: ASYNC110 - the events are a list
+            await asyncio.sleep(0)
+    hang.unlink()
+    assert (await instance.call("reset"))["state"] == "resetting"
+    assert (await instance.until("started"))["payload"]["possible"] == ["initialize", "reset", "shutdown"]
+    assert len(instance.workers) == 3
