@@ -61,6 +61,14 @@ class Store(ExperimentStore, RunStore, RegistryStore, LoggedModelStore):
             StoreUnavailable: it cannot, and why.
         """
 
+    def artifact_logged(self, run_id: str, path: str) -> None:
+        """Take note that a file was put into a run's artifacts, for those whom the store tells of its changes.
+
+        Args:
+            run_id: the run.
+            path: the file's path below the root of the run's artifacts.
+        """
+
     @abstractmethod
     def close(self) -> None:
         """Finish what was submitted and release files and connections. Closing twice is allowed."""

@@ -11,8 +11,8 @@ from starlette.types import ASGIApp
 
 from mistk_service.resources import contract_path
 from mistk_service.tracking.artifacts import ArtifactRepository
+from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.server.endpoints import Endpoints
-from mistk_service.tracking.server.locations import Locations
 from mistk_service.tracking.server.operations import Operations
 from mistk_service.tracking.server.paths import Spellings
 from mistk_service.tracking.server.routing import load_contract, routed

@@ -11,8 +11,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from mistk_service.tracking.artifacts import ArtifactRepository, Upload
+from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.server.downloads import file_response
-from mistk_service.tracking.server.locations import Locations
 from mistk_service.tracking.server.operations._base import run_id_of
 from mistk_service.tracking.server.replies import BodyTooLarge
 from mistk_service.tracking.server.requests import query_of

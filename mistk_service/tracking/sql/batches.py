@@ -92,6 +92,7 @@ class Batches(SqlPart):
         stored_tags = last_of_each_key(check_run_tags(new_tags, single=single))
         of_models = [metric for metric in new_metrics if metric.model_id]
         _check_origins(of_models)
+        record = self._db.recorder.batch(run_id, new_metrics, stored_params, stored_tags)
 
         def work(connection: Connection) -> None:
             run = self.active_run(connection, run_id)
@@ -103,6 +104,7 @@ class Batches(SqlPart):
                 self._write_model_metrics(connection, run_id, of_models)
             if stored_tags:
                 self.write_tags(connection, run, stored_tags)
+            record(connection)
 
         return work
 

@@ -16,6 +16,7 @@ from sqlalchemy.pool import StaticPool
 from mistk_service.tracking.errors import StoreUnavailable, UnsupportedStore
 from mistk_service.tracking.sql.faults import translated
 from mistk_service.tracking.sql.filesystem import is_network_path
+from mistk_service.tracking.sql.recorder import Recorder
 from mistk_service.tracking.sql.statements import run_text
 from mistk_service.tracking.sql.writer import Writer
 
@@ -42,6 +43,7 @@ class Database:
         is_sqlite: whether it is SQLite, else PostgreSQL.
         journal_mode: the journal of an SQLite file, ``WAL`` or ``DELETE``; None for other databases.
         patience: seconds to wait for a lock that another process holds.
+        recorder: what writes the journal.
     """
 
     def __init__(self, url: URL, engine: Engine, patience: float) -> None:
@@ -51,6 +53,7 @@ class Database:
         self.is_sqlite = engine.dialect.name == "sqlite"
         self.journal_mode = _journal_mode(url)
         self.patience = patience
+        self.recorder = Recorder(engine.dialect)
         # A database in memory has one connection, which readers and the writer have to take in turns.
         self._turns = threading.RLock() if _is_memory(url) else None
         begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN"
@@ -114,8 +117,26 @@ class Database:
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """Give a connection for several statements that read, all of which see the same state."""
+        with self._transaction(self._begin_snapshot) as connection:
+            yield connection
+
+    @contextmanager
+    def settled(self, table: str) -> Iterator[Connection]:
+        """Give a connection for reading a table to which nobody is just adding rows.
+
+        Rows of PostgreSQL get their numbers before they are committed, so a reader could see one and not yet the one
+        before it. SQLite has one writer at a time.
+        """
+        with self._transaction("BEGIN") as connection:
+            if not self.is_sqlite:
+                connection.exec_driver_sql(f"LOCK TABLE {table} IN SHARE MODE")
+            yield connection
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Connection]:
+        """Give a connection in a transaction that is undone at the end."""
         with self.read() as connection:
-            run_text(connection, self._begin_snapshot)
+            run_text(connection, begin)
             try:
                 yield connection
             finally:

@@ -12,6 +12,7 @@ from uuid import uuid4
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from mistk_service.tracking._contract_runs import RunStore
+from mistk_service.tracking.changes import InputsLogged, OutputsLogged, RunCreated, RunMoved, RunUpdated, TagDeleted
 from mistk_service.tracking.entities import (
     DatasetInput,
     LifecycleStage,
@@ -86,7 +87,7 @@ class Runs(Histories, RunStore):
         check_text(run_name, "run_name")
         all_tags = _with_name(check_run_tags(tags, cut=False), run_name)
         run_id = uuid4().hex
-
+        record = self._db.recorder.change(run_id, RunCreated())
         number = experiment_number(experiment_id)
 
         def work(connection: Connection) -> Run:
@@ -106,6 +107,7 @@ class Runs(Histories, RunStore):
             run = self._insert_run.rows(connection, **values)[0][0]
             rows = [(run, tag.key, tag.value) for tag in all_tags]
             self._upsert_tag.execute_rows(connection, ("run", "key", "value"), rows)
+            record(connection)
             info = run_info((run, *(values[column.name] for column in RUN_COLUMNS[1:])))
             return Run(info, RunData(tags=tuple(sorted(all_tags, key=lambda tag: tag.key))))
 
@@ -135,6 +137,7 @@ class Runs(Histories, RunStore):
         changed: dict[str, Any] = {} if status is None else {"status": status.name}
         if end_time is not None:
             changed["end_time"] = end_time
+        record = self._db.recorder.change(run_id, RunUpdated.of(status, end_time, run_name))
 
         def work(connection: Connection) -> RunInfo:
             number = self._batches.active_run(connection, run_id)
@@ -142,6 +145,7 @@ class Runs(Histories, RunStore):
                 self._batches.write_tags(connection, number, [Tag(RUN_NAME, run_name)])
             if changed:
                 connection.execute(update(runs).where(runs.c.id == number).values(**changed))
+            record(connection)
             return run_info(self._one_run.rows(connection, run_id=run_id)[0])
 
         return self._db.write(work)
@@ -184,12 +188,14 @@ class Runs(Histories, RunStore):
         """See :class:`RunStore`."""
         check_run_id(run_id)
         check_text(key, "key")
+        record = self._db.recorder.change(run_id, TagDeleted(key))
 
         def work(connection: Connection) -> None:
             number = self._batches.active_run(connection, run_id)
             statement = delete(run_tags).where(run_tags.c.run == number, run_tags.c.key == key)
             if not connection.execute(statement).rowcount:
                 raise ResourceNotFound(f"No tag with name: {key} in run with id {run_id}", kind="tag", key=key)
+            record(connection)
 
         self._db.write(work)
 
@@ -198,12 +204,14 @@ class Runs(Histories, RunStore):
         check_run_id(run_id)
         check_dataset_inputs(datasets)
         rows = [inputs.model_row(INPUT, model.model_id) for model in models]
+        record = self._db.recorder.change(run_id, InputsLogged(list(datasets), list(models)))
 
         def work(connection: Connection) -> None:
             number = self._batches.active_run(connection, run_id)
             for use in datasets:
                 inputs.add_dataset(connection, self._insert, number, use)
             inputs.add_models(connection, self._insert, number, rows)
+            record(connection)
 
         self._db.write(work)
 
@@ -211,10 +219,12 @@ class Runs(Histories, RunStore):
         """See :class:`RunStore`."""
         check_run_id(run_id)
         rows = [inputs.model_row(OUTPUT, model.model_id, model.step) for model in models]
+        record = self._db.recorder.change(run_id, OutputsLogged(list(models)))
 
         def work(connection: Connection) -> None:
             number = self._batches.active_run(connection, run_id)
             inputs.add_models(connection, self._insert, number, rows)
+            record(connection)
 
         self._db.write(work)
 
@@ -227,17 +237,21 @@ class Runs(Histories, RunStore):
             number = self._batches.active_run(connection, run_id)
             tag = select(run_tags.c.value).where(run_tags.c.run == number, run_tags.c.key == _MODEL_HISTORY)
             history = _json_list(connection.execute(tag).scalar())
-            self._batches.write_tags(connection, number, [Tag(_MODEL_HISTORY, json.dumps([*history, model]))])
+            noted = [Tag(_MODEL_HISTORY, json.dumps([*history, model]))]
+            self._batches.write_tags(connection, number, noted)
+            self._db.recorder.batch(run_id, (), (), noted)(connection)
 
         self._db.write(work)
 
     def _move_run(self, run_id: str, stage: str) -> None:
         check_text(run_id, "run_id")
+        record = self._db.recorder.change(run_id, RunMoved(LifecycleStage(stage)))
 
         def work(connection: Connection) -> None:
             statement = update(runs).where(runs.c.run_id == run_id).values(lifecycle_stage=stage)
             if not connection.execute(statement).rowcount:
                 raise run_not_found(run_id)
+            record(connection)
 
         self._db.write(work)
 

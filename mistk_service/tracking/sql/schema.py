@@ -17,12 +17,12 @@ from sqlalchemy import Connection, inspect
 from mistk_service.tracking.errors import SchemaMismatch, StoreUnavailable
 from mistk_service.tracking.sql.database import Database
 from mistk_service.tracking.sql.faults import translated
-from mistk_service.tracking.sql.tables import metadata
+from mistk_service.tracking.sql.journal_tables import metadata
 
 __all__ = ["REVISIONS", "prepare"]
 
 #: The revisions of the schema, oldest first; each has a migration of that name.
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 
 #: Any number, but the same for all: it is the name of a lock in PostgreSQL.
 _LOCK = 7_316_825_641

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from mistk_service.tracking.sql.database import Database
 from mistk_service.tracking.sql.experiments import Experiments
+from mistk_service.tracking.sql.journal import Journal
 from mistk_service.tracking.sql.logged_models import LoggedModels
 from mistk_service.tracking.sql.registry import Registry
 from mistk_service.tracking.sql.runs import Runs
@@ -27,7 +28,14 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, Store):
     All writes of one store object pass through one connection, where those that wait together share a transaction;
     reads use connections of their own and never wait for a write, except in an SQLite database in memory, which has
     only one connection. Several processes may use one database at the same time.
+
+    Attributes:
+        journal: the changes that remotes have yet to get.
     """
+
+    def __init__(self, database: Database, artifact_root: str) -> None:
+        super().__init__(database, artifact_root)
+        self.journal = Journal(database)
 
     @classmethod
     def open(cls, uri: str, artifact_root: str = DEFAULT_ARTIFACT_ROOT, *, patience: float = _PATIENCE) -> Self:
@@ -64,6 +72,10 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, Store):
         """See :class:`Store`."""
         with self._db.read() as connection:
             connection.execute(text("SELECT count(*) FROM alembic_version"))
+
+    def artifact_logged(self, run_id: str, path: str) -> None:
+        """See :class:`Store`."""
+        self.journal.artifact_logged(run_id, path)
 
     def close(self) -> None:
         """See :class:`Store`."""

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, select, update
 
 from mistk_service.tracking._contract_models import RegistryStore
+from mistk_service.tracking.changes import VersionCreated
 from mistk_service.tracking.entities import ModelVersion, ModelVersionStatus, Tag
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.filters import MODEL_VERSIONS, Entity, parse_filter, parse_order
@@ -105,6 +106,8 @@ class Versions(SqlPart, RegistryStore):
             }
             connection.execute(self._insert(model_versions).values(**row))
             self._put_pairs(connection, model_version_tags, {"name": name, "version": number}, unique)
+            if found.run_id:
+                self._db.recorder.change(found.run_id, VersionCreated(name, str(number)))(connection)
             return self._versions.one(connection, name, number)
 
         return self._db.write(work)

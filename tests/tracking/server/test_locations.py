@@ -7,8 +7,8 @@ import pytest
 
 from mistk_service.tracking import Store
 from mistk_service.tracking.artifacts import open_artifacts
+from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.errors import InvalidParameter
-from mistk_service.tracking.server.locations import Locations
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.paging import Page
-from mistk_service.tracking.server.locations import Locations
 from mistk_service.tracking.store import Store
 from mistk_service.tracking.wire import Fields
 

@@ -1,0 +1,183 @@
+"""Delivering the journal to one remote, a window of rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from mistk_service.tracking.artifacts import ArtifactRepository
+from mistk_service.tracking.changes import (
+    ArtifactLogged,
+    Change,
+    InputsLogged,
+    OutputsLogged,
+    RunCreated,
+    RunMoved,
+    RunUpdated,
+    TagDeleted,
+    VersionCreated,
+)
+from mistk_service.tracking.entities import DatasetInput, LifecycleStage, ModelInput, ModelOutput, RunStatus
+from mistk_service.tracking.errors import ResourceNotFound, StoreError
+from mistk_service.tracking.forwarding.packing import Batch, merged
+from mistk_service.tracking.forwarding.remote import Remote, is_refusal
+from mistk_service.tracking.forwarding.runs import EXCLUDED, RunRefused
+from mistk_service.tracking.forwarding.sending import Sender
+from mistk_service.tracking.forwarding.transfer import Transfer
+from mistk_service.tracking.sql import SqlStore
+from mistk_service.tracking.sql.journal import Entry
+from mistk_service.tracking.sql.ledger import Ledger
+
+__all__ = ["Delivery"]
+
+#: What a refusal of everything is called.
+_WHOLE_RUN = "the whole run"
+
+
+class Delivery:
+    """Delivers the journal to one remote.
+
+    Rows are taken in windows. Within a window the changes of each run are sent together, in their order; the window is
+    acknowledged when all of them are. What was on its way when something failed, or when the last process ended, may have
+    arrived; it is sent again, and where the remote would then have it twice, compared with what is there.
+
+    Args:
+        store: the local store.
+        artifacts: where its artifacts are.
+        remote: the remote.
+        ledger: remembers what the remote has.
+    """
+
+    def __init__(self, store: SqlStore, artifacts: ArtifactRepository | None, remote: Remote, ledger: Ledger) -> None:
+        self._journal = store.journal
+        self._store = store
+        self._remote = remote
+        self._ledger = ledger
+        self._transfer = Transfer(store, artifacts, remote, ledger)
+        self._behind: list[str] | None = None
+        # How far each run of the window has come, and whether its first rows may have arrived already.
+        self._done: dict[str, int] = {}
+        self._doubtful = True
+
+    def deliver(self) -> bool:
+        """Deliver the next window; return whether there was anything to deliver.
+
+        Raises:
+            StoreError: the remote, or the local store, cannot do it now; call it again later.
+        """
+        if self._behind is None:
+            self._behind = self._ledger.incomplete()
+        if self._behind:
+            self._catch_up(self._behind[-1])
+            self._behind.pop()
+            return True
+        entries = self._journal.read(self._ledger)
+        if not entries:
+            return False
+        by_run: dict[str, list[Entry]] = {}
+        for entry in entries:
+            by_run.setdefault(entry.run_id, []).append(entry)
+        try:
+            for run_id, rows in by_run.items():
+                self._deliver_run(run_id, [row for row in rows if row.seq > self._done.get(run_id, 0)])
+                self._done[run_id] = rows[-1].seq
+        except BaseException:
+            self._doubtful = True
+            raise
+        self._journal.acknowledge(self._ledger, entries[-1].seq)
+        self._done.clear()
+        self._doubtful = False
+        return True
+
+    def _catch_up(self, run_id: str) -> None:
+        """Bring a run over that was not finished when the last process ended, or has missed something."""
+        try:
+            self._transfer.bring(run_id)
+        except (RunRefused, StoreError) as error:
+            self._set_aside(run_id, error, 1)
+
+    def _deliver_run(self, run_id: str, rows: Sequence[Entry]) -> None:
+        if not rows:
+            return
+        try:
+            known = self._ledger.find(run_id)
+            if known is None or not known.complete:
+                self._transfer.bring(run_id, new=isinstance(rows[0].change, RunCreated))
+                known = self._ledger.find(run_id)
+            assert known is not None
+            if known.remote_run_id is None:
+                raise RunRefused("It could not be brought over before.")
+            if known.remote_run_id == EXCLUDED:
+                return
+            sender = self._transfer.sender(run_id, known.remote_run_id)
+            later = [row for row in rows if row.seq > known.covered]
+            doubtful = self._doubtful or any(row.seq <= known.doubtful for row in later)
+            changes = [row.change for row in later]
+            if doubtful and RunMoved(LifecycleStage.DELETED) in changes:
+                self._revive(sender)
+            for part in merged(changes):
+                self._send(part, sender, doubtful=doubtful)
+        except (RunRefused, StoreError) as error:
+            self._set_aside(run_id, error, len(rows))
+
+    def _set_aside(self, run_id: str, error: RunRefused | StoreError, items: int) -> None:
+        """Note that a run was refused, or raise an error that will pass."""
+        if isinstance(error, StoreError) and not is_refusal(error):
+            raise error
+        self._ledger.refuse(run_id, _WHOLE_RUN, str(error), items)
+
+    def _revive(self, sender: Sender) -> None:
+        """Make a run writable that a try before this one has deleted already; it ends deleted again."""
+        there = self._remote.get_run(sender.remote_run_id)
+        if there.info.lifecycle_stage is LifecycleStage.DELETED:
+            self._remote.restore_run(sender.remote_run_id)
+
+    def _send(self, part: Batch | Change, sender: Sender, *, doubtful: bool) -> None:
+        run_id = sender.remote_run_id
+        match part:
+            case Batch():
+                part.tags = self._transfer.runs.translated(sender.run_id, part.tags)
+                sender.send(part, doubtful=doubtful)
+            case TagDeleted(key):
+                sender.attempt(f"deletion of tag {key}", lambda: self._delete_tag(run_id, key))
+            case RunUpdated(status, end_time, name):
+                new = RunStatus[status] if status else None
+                sender.attempt("status", lambda: self._remote.update_run(run_id, new, end_time, name))
+            case RunMoved(LifecycleStage.DELETED):
+                sender.attempt("deletion", lambda: self._remote.delete_run(run_id))
+            case RunMoved():
+                sender.attempt("restoring", lambda: self._remote.restore_run(run_id))
+            case _:
+                self._send_more(part, sender, doubtful=doubtful)
+
+    def _send_more(self, part: Change, sender: Sender, *, doubtful: bool) -> None:
+        match part:
+            case InputsLogged(datasets, models):
+                sender.attempt("inputs", lambda: self._log_inputs(sender.remote_run_id, datasets, models, doubtful))
+            case OutputsLogged(made):
+                sender.attempt("outputs", lambda: self._log_outputs(sender.remote_run_id, made, doubtful))
+            case ArtifactLogged(path):
+                self._transfer.files.send(self._store.get_run(sender.run_id), path, sender)
+            case VersionCreated(name, version):
+                self._transfer.versions.send(self._store.get_run(sender.run_id), name, version, sender)
+
+    def _delete_tag(self, run_id: str, key: str) -> None:
+        # It was deleted by a try whose answer was lost, or was never there; the run is, or its next change says so.
+        with suppress(ResourceNotFound):
+            self._remote.delete_tag(run_id, key)
+
+    def _log_inputs(self, run_id: str, datasets: list[DatasetInput], models: list[ModelInput], doubtful: bool) -> None:
+        if doubtful:
+            inputs = self._remote.get_run(run_id).inputs
+            used = {(use.dataset.name, use.dataset.digest) for use in inputs.dataset_inputs}
+            datasets = [use for use in datasets if (use.dataset.name, use.dataset.digest) not in used]
+            models = [model for model in models if model not in inputs.model_inputs]
+        if datasets or models:
+            self._remote.log_inputs(run_id, datasets, models)
+
+    def _log_outputs(self, run_id: str, models: list[ModelOutput], doubtful: bool) -> None:
+        if doubtful:
+            made = self._remote.get_run(run_id).outputs.model_outputs
+            models = [model for model in models if model not in made]
+        if models:
+            self._remote.log_outputs(run_id, models)

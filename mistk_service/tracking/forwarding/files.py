@@ -1,0 +1,149 @@
+"""Sending artifacts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+from mistk_service.tracking.artifacts import ArtifactRepository, StoredFile
+from mistk_service.tracking.artifacts.locations import Locations
+from mistk_service.tracking.entities import Run
+from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreError
+from mistk_service.tracking.forwarding.remote import Remote, is_refusal
+from mistk_service.tracking.forwarding.sending import Sender
+from mistk_service.tracking.sql.ledger import Ledger
+from mistk_service.tracking.store import Store
+
+__all__ = ["Files"]
+
+logger = logging.getLogger(__name__)
+
+#: Bytes that are read and sent at once.
+_PIECE = 1 << 20
+
+
+class Files:
+    """Sends the artifacts of runs, a piece at a time.
+
+    Args:
+        store: the local store.
+        artifacts: where its artifacts are; None where they cannot be reached, and are not sent.
+        remote: the remote.
+        ledger: remembers which files it has.
+    """
+
+    def __init__(self, store: Store, artifacts: ArtifactRepository | None, remote: Remote, ledger: Ledger) -> None:
+        self._artifacts = artifacts
+        self._locations = Locations(store, artifacts) if artifacts is not None else None
+        self._remote = remote
+        self._ledger = ledger
+        self._last_target: tuple[str, ArtifactRepository | None] = "", None
+
+    def send(self, run: Run, path: str, sender: Sender) -> None:
+        """Send a file of a run, unless the remote has it as it is.
+
+        Args:
+            run: the local run.
+            path: the file's path below the root of the run's artifacts.
+            sender: sends to the remote's run.
+
+        Raises:
+            RunRefused: the remote's run is gone.
+            StoreUnavailable: it has to be sent again.
+        """
+        if self._locations is None:
+            return
+        sender.attempt(f"artifact {path}", lambda: self._send(run, path, self._target(sender)))
+
+    def send_all(self, run: Run, sender: Sender) -> None:
+        """Send all files of a run that the remote does not have; of those nobody remembers, the size has to do."""
+        paths = list(self._walk(run.info.artifact_uri))
+        if not paths:
+            return
+        there: dict[str, int | None] | None = None
+        for path in paths:
+            if self._ledger.sent_file(sender.run_id, path) is None:
+                if there is None:
+                    there = self._listing(sender)
+                if self._adopt(run, path, there.get(path)):
+                    continue
+            self.send(run, path, sender)
+
+    def _listing(self, sender: Sender) -> dict[str, int | None]:
+        """Return the sizes of the files that the remote has; of none where it gives no listing."""
+        try:
+            return dict(_files(self._target(sender)))
+        except StoreError as error:
+            if not is_refusal(error):
+                raise
+            return {}
+
+    def _target(self, sender: Sender) -> ArtifactRepository:
+        run_id, target = self._last_target
+        if target is None or run_id != sender.remote_run_id:
+            target = self._remote.run_artifacts(self._remote.get_run(sender.remote_run_id))
+            self._last_target = sender.remote_run_id, target
+        return target
+
+    def _send(self, run: Run, path: str, target: ArtifactRepository) -> None:
+        stored = self._open(run, path)
+        if stored is None:
+            logger.info("The artifact %s of the run %s was removed before it was sent.", path, run.info.run_id)
+            return
+        with stored:
+            if self._ledger.sent_file(run.info.run_id, path) == stored.etag:
+                return
+            upload = target.create(path)
+            try:
+                while piece := stored.stream.read(_PIECE):
+                    upload.write(piece)
+                upload.commit()
+            except BaseException:
+                upload.abort()
+                raise
+            self._ledger.file_sent(run.info.run_id, path, stored.etag)
+
+    def _adopt(self, run: Run, path: str, size: int | None) -> bool:
+        """Note that the remote has a file, if it has one of the same size."""
+        stored = self._open(run, path)
+        if stored is None or size is None:
+            return False
+        with stored:
+            if stored.size != size:
+                return False
+            self._ledger.file_sent(run.info.run_id, path, stored.etag)
+        return True
+
+    def _open(self, run: Run, path: str) -> StoredFile | None:
+        assert self._artifacts is not None
+        assert self._locations is not None
+        try:
+            return self._artifacts.open(self._locations.place(run.info.artifact_uri, path))
+        except ResourceNotFound:
+            return None
+
+    def _walk(self, root: str) -> Iterator[str]:
+        """Return the paths of all files below an artifact URI; none where it is not among the local artifacts."""
+        if self._locations is None:
+            return
+        folders = [""]
+        while folders:
+            folder = folders.pop()
+            try:
+                found = self._locations.list_folder(root, folder)
+            except (InvalidParameter, ResourceNotFound):
+                return
+            for info in found:
+                if info.is_dir:
+                    folders.append(info.path)
+                else:
+                    yield info.path
+
+
+def _files(repository: ArtifactRepository, folder: str = "") -> Iterator[tuple[str, int | None]]:
+    for info in repository.list_folder(folder):
+        path = f"{folder}/{info.path}" if folder else info.path
+        if info.is_dir:
+            yield from _files(repository, path)
+        else:
+            yield path, info.file_size

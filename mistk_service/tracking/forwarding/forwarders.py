@@ -1,0 +1,100 @@
+"""The forwarders of a store, one for each remote, each on a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from mistk_service.tracking.artifacts import ArtifactRepository
+from mistk_service.tracking.forwarding.backoff import Backoff
+from mistk_service.tracking.forwarding.forwarder import Forwarder
+from mistk_service.tracking.forwarding.remote import Remote, RemoteConfig, remote_name
+from mistk_service.tracking.forwarding.state import RemoteState
+from mistk_service.tracking.sql import SqlStore
+
+__all__ = ["Forwarders"]
+
+logger = logging.getLogger(__name__)
+
+C = TypeVar("C", str, RemoteConfig)
+
+
+class Forwarders:
+    """Forwards what is written to a store to any number of remotes.
+
+    Each remote has a thread, so one that is away holds up nobody else. What is written is not touched by any of it: the
+    local store is written first, and keeps what a remote has yet to get.
+
+    Args:
+        store: the local store; it has to stay open until after :meth:`close`.
+        artifacts: where its artifacts are.
+        remotes: URIs, or configurations that have one. A remote that is named twice is taken once.
+        open_remote: opens a remote.
+        clock: seconds that only go up.
+        backoff: makes what says how long to wait after failures; for each remote one.
+    """
+
+    def __init__(
+        self,
+        store: SqlStore,
+        artifacts: ArtifactRepository | None,
+        remotes: Iterable[str | RemoteConfig],
+        *,
+        open_remote: Callable[..., Remote],
+        clock: Callable[[], float] = time.monotonic,
+        backoff: Callable[[], Backoff] = Backoff,
+    ) -> None:
+        self._store = store
+        self._forwarders: dict[str, Forwarder] = {}
+        for remote in remotes:
+            name = remote_name(remote if isinstance(remote, str) else remote.uri)
+            self._forwarders[name] = Forwarder(
+                store,
+                artifacts,
+                name,
+                lambda remote=remote: open_remote(remote),  # type: ignore[misc]
+                clock=clock,
+                backoff=backoff(),
+            )
+        self._threads: dict[str, threading.Thread] = {}
+
+    def start(self) -> None:
+        """Begin to keep what is written for the remotes, and to deliver it.
+
+        What is written before this call is not forwarded; see :func:`mistk_service.tracking.sync.sync`. To be called
+        without any remotes too, so that nothing is kept for those that were configured before.
+
+        Raises:
+            StoreUnavailable: the store cannot be written; call it again.
+        """
+        self._store.journal.configure(self._forwarders)
+        for name, forwarder in self._forwarders.items():
+            thread = threading.Thread(target=forwarder.run, name=f"forward to {name}", daemon=True)
+            self._threads[name] = thread
+            thread.start()
+
+    def states(self) -> list[RemoteState]:
+        """Return how the remotes stand, in the order they were given; cheap, and never waits."""
+        return [forwarder.state() for forwarder in self._forwarders.values()]
+
+    def close(self, deadline: float) -> None:
+        """Deliver what there is, for some seconds at most, and stop. What remains is delivered after the next start.
+
+        Args:
+            deadline: seconds from now. A request that is on its way then is left to itself.
+        """
+        for forwarder in self._forwarders.values():
+            forwarder.close()
+        end = time.monotonic() + deadline
+        for thread in self._threads.values():
+            thread.join(max(0.0, end - time.monotonic()))
+        for state in self.states():
+            if state.depth:
+                logger.warning(
+                    "%d changes remain to be forwarded to %s; the next start goes on with them.",
+                    state.depth,
+                    state.remote,
+                )

@@ -1,0 +1,117 @@
+"""Sending to one run of a remote, and setting aside what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mistk_service.tracking.entities import LifecycleStage, Metric, Param, Tag
+from mistk_service.tracking.errors import ResourceNotFound, StoreError
+from mistk_service.tracking.forwarding.packing import Batch
+from mistk_service.tracking.forwarding.points import Point, known_points, point_of
+from mistk_service.tracking.forwarding.remote import Remote, is_refusal
+from mistk_service.tracking.forwarding.runs import RunRefused
+from mistk_service.tracking.sql.ledger import Ledger
+
+__all__ = ["Sender"]
+
+
+class Sender:
+    """Sends to one run.
+
+    What the remote refuses for good is searched for by halves, set aside with the reason, and the rest goes on.
+
+    Args:
+        remote: the remote.
+        ledger: where refusals are noted.
+        run_id: the run, as the local store calls it.
+        remote_run_id: the same run, as the remote calls it.
+    """
+
+    def __init__(self, remote: Remote, ledger: Ledger, run_id: str, remote_run_id: str) -> None:
+        self.run_id = run_id
+        self.remote_run_id = remote_run_id
+        self._remote = remote
+        self._ledger = ledger
+        self._known: dict[str, set[Point]] = {}
+
+    def send(self, batch: Batch, *, doubtful: bool = False) -> None:
+        """Send a batch of any size.
+
+        Args:
+            batch: what to send.
+            doubtful: whether a part of it may be there already.
+
+        Raises:
+            RunRefused: the run itself is not there any more, or cannot be written to.
+            StoreUnavailable: it may be there or not; send it again, as doubtful.
+        """
+        if doubtful and not self._remote.capabilities.stores_repeats_once:
+            batch = self._without_known(batch)
+        for piece in batch.pieces():
+            self._send_piece(piece)
+
+    def attempt(self, what: str, call: Callable[[], object]) -> None:
+        """Make a call about the run, and set it aside where it is refused.
+
+        Args:
+            what: what the call is about, in words.
+            call: the call.
+
+        Raises:
+            RunRefused: see :meth:`send`.
+            StoreUnavailable: see :meth:`send`.
+        """
+        try:
+            call()
+        except StoreError as error:
+            if not is_refusal(error):
+                raise
+            self._check_run(error)
+            self._ledger.refuse(self.run_id, what, str(error))
+
+    def _send_piece(self, piece: Batch, *, checked: bool = False) -> None:
+        try:
+            self._remote.log_batch(self.remote_run_id, piece.metrics, piece.params, piece.tags)
+        except StoreError as error:
+            if not is_refusal(error):
+                raise
+            if not checked:
+                self._check_run(error)
+            if len(piece) == 1:
+                self._ledger.refuse(self.run_id, _what(piece), str(error))
+                return
+            for half in piece.halves():
+                self._send_piece(half, checked=True)
+
+    def _check_run(self, refusal: StoreError) -> None:
+        """Raise RunRefused if not the call was at fault, but the run is gone."""
+        try:
+            run = self._remote.get_run(self.remote_run_id)
+        except ResourceNotFound:
+            raise RunRefused(f"The run {self.remote_run_id} does not exist there any more.") from refusal
+        if run.info.lifecycle_stage is not LifecycleStage.ACTIVE:
+            raise RunRefused(f"The run {self.remote_run_id} is deleted there.") from refusal
+
+    def _without_known(self, batch: Batch) -> Batch:
+        """Return a batch without the points that are there."""
+        missing = {metric.key for metric in batch.metrics} - self._known.keys()
+        self._known |= known_points(self._remote, self.remote_run_id, sorted(missing))
+        metrics = []
+        for metric in batch.metrics:
+            point = point_of(metric)
+            if point not in self._known[metric.key]:
+                self._known[metric.key].add(point)
+                metrics.append(metric)
+        return Batch(metrics, batch.params, batch.tags)
+
+
+def _what(piece: Batch) -> str:
+    match [*piece.metrics, *piece.params, *piece.tags]:
+        case [Metric() as item]:
+            return f"metric {item.key}"
+        case [Param() as item]:
+            return f"param {item.key}"
+        case [Tag() as item]:
+            return f"tag {item.key}"
+        case _:
+            return "batch"

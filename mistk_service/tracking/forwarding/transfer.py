@@ -1,0 +1,143 @@
+"""Bringing whole runs over: what the remote lacks, found by comparing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mistk_service.tracking.artifacts import ArtifactRepository
+from mistk_service.tracking.entities import LifecycleStage, Metric, Run, RunInfo, RunStatus
+from mistk_service.tracking.errors import ResourceNotFound
+from mistk_service.tracking.forwarding.files import Files
+from mistk_service.tracking.forwarding.packing import Batch
+from mistk_service.tracking.forwarding.points import history, known_points, point_of
+from mistk_service.tracking.forwarding.remote import Remote
+from mistk_service.tracking.forwarding.runs import EXCLUDED, RemoteRuns, RunRefused
+from mistk_service.tracking.forwarding.sending import Sender
+from mistk_service.tracking.forwarding.versions import Versions
+from mistk_service.tracking.sql import SqlStore
+from mistk_service.tracking.sql.ledger import Ledger
+
+__all__ = ["Transfer"]
+
+#: Points that are held at once on their way.
+_CHUNK = 10_000
+
+
+class Transfer:
+    """Brings whole runs of a local store over to a remote.
+
+    It may be called any number of times, also after it was interrupted: what is there already is not sent again.
+
+    Args:
+        store: the local store.
+        artifacts: where its artifacts are; None where they are not to be brought over.
+        remote: the remote.
+        ledger: remembers what the remote has.
+
+    Attributes:
+        runs: which run is which.
+        files: sends artifacts.
+        versions: sends versions of models.
+    """
+
+    def __init__(self, store: SqlStore, artifacts: ArtifactRepository | None, remote: Remote, ledger: Ledger) -> None:
+        self._store = store
+        self._remote = remote
+        self._ledger = ledger
+        self.runs = RemoteRuns(store, remote, ledger, self.bring)
+        self.files = Files(store, artifacts, remote, ledger)
+        self.versions = Versions(store, remote)
+
+    def sender(self, run_id: str, remote_run_id: str) -> Sender:
+        """Return what sends to the remote's run for a local one."""
+        return Sender(self._remote, self._ledger, run_id, remote_run_id)
+
+    def bring(self, run_id: str, *, new: bool = False) -> bool:
+        """Bring a run over as it is now; return False where it came from the remote and stays as it is.
+
+        Args:
+            run_id: the local run.
+            new: whether it is certain that it was never brought over, by whatever means.
+
+        Raises:
+            RunRefused: the remote takes nothing of it.
+            StoreUnavailable: it has to be called again.
+        """
+        covered = self._store.journal.last()
+        run = self._store.get_run(run_id)
+        remote_run_id, made = self.runs.find_or_make(run, new=new)
+        if remote_run_id != EXCLUDED:
+            self._ledger.forgive(run_id)
+            sender = self.sender(run_id, remote_run_id)
+            self._bring_content(run, self._get(remote_run_id), sender, empty=made)
+        self._ledger.complete(run_id, covered, self._store.journal.last())
+        return remote_run_id != EXCLUDED
+
+    def _get(self, remote_run_id: str) -> Run:
+        try:
+            return self._remote.get_run(remote_run_id)
+        except ResourceNotFound as error:
+            raise RunRefused(f"The run {remote_run_id} does not exist there any more.") from error
+
+    def _bring_content(self, run: Run, there: Run, sender: Sender, *, empty: bool) -> None:
+        deleted = run.info.lifecycle_stage is LifecycleStage.DELETED
+        if there.info.lifecycle_stage is LifecycleStage.DELETED:
+            if deleted:
+                return
+            raise RunRefused(f"The run {sender.remote_run_id} is deleted there.")
+        self._bring_pairs(run, there, sender)
+        for batch in self._missing_points(run, sender.remote_run_id, empty=empty):
+            sender.send(batch)
+        self._bring_inputs(run, there, sender)
+        self.files.send_all(run, sender)
+        self.versions.send_all(run, sender)
+        change = _difference(run.info, there.info)
+        if change is not None:
+            sender.attempt("status", lambda: self._remote.update_run(sender.remote_run_id, *change))
+        if deleted:
+            sender.attempt("deletion", lambda: self._remote.delete_run(sender.remote_run_id))
+
+    def _bring_pairs(self, run: Run, there: Run, sender: Sender) -> None:
+        tags = {tag.key: tag.value for tag in there.data.tags}
+        params = {param.key: param.value for param in there.data.params}
+        missing = Batch(
+            params=[param for param in run.data.params if params.get(param.key) != param.value],
+            tags=[tag for tag in self.runs.tags_of(run) if tags.get(tag.key) != tag.value],
+        )
+        if missing:
+            sender.send(missing)
+
+    def _missing_points(self, run: Run, remote_run_id: str, *, empty: bool) -> Iterator[Batch]:
+        """Return the points that the remote lacks, some at a time."""
+        metrics: list[Metric] = []
+        for latest in run.data.metrics:
+            known = set() if empty else known_points(self._remote, remote_run_id, [latest.key])[latest.key]
+            for metric in history(self._store, run.info.run_id, latest.key):
+                if point_of(metric) not in known:
+                    metrics.append(metric)
+                    if len(metrics) == _CHUNK:
+                        yield Batch(metrics)
+                        metrics = []
+        if metrics:
+            yield Batch(metrics)
+
+    def _bring_inputs(self, run: Run, there: Run, sender: Sender) -> None:
+        used = {(use.dataset.name, use.dataset.digest) for use in there.inputs.dataset_inputs}
+        datasets = [use for use in run.inputs.dataset_inputs if (use.dataset.name, use.dataset.digest) not in used]
+        models = [model for model in run.inputs.model_inputs if model not in there.inputs.model_inputs]
+        remote_run_id = sender.remote_run_id
+        if datasets or models:
+            sender.attempt("inputs", lambda: self._remote.log_inputs(remote_run_id, datasets, models))
+        made = [model for model in run.outputs.model_outputs if model not in there.outputs.model_outputs]
+        if made:
+            sender.attempt("outputs", lambda: self._remote.log_outputs(remote_run_id, made))
+
+
+def _difference(local: RunInfo, there: RunInfo) -> tuple[RunStatus | None, int | None, str | None] | None:
+    """Return what has to be changed of a run's status, end time and name, or None where nothing has."""
+    change = (
+        local.status if local.status is not there.status else None,
+        local.end_time if local.end_time != there.end_time else None,
+        local.run_name if local.run_name != there.run_name else None,
+    )
+    return None if change == (None, None, None) else change

@@ -1,0 +1,84 @@
+"""Bringing versions of registered models over, with the run that they were made from."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from mistk_service.tracking.entities import ModelVersion, Run, Tag
+from mistk_service.tracking.errors import NotSupported, ResourceExists, ResourceNotFound
+from mistk_service.tracking.forwarding.remote import Remote
+from mistk_service.tracking.forwarding.sending import Sender
+from mistk_service.tracking.store import Store
+
+__all__ = ["SOURCE_VERSION", "Versions"]
+
+#: The tag by which a remote's version is known to be the same as a local one; its value is the local number. Numbers may
+#: differ, since others register versions there, too.
+SOURCE_VERSION = "mistk.sourceVersion"
+
+
+class Versions:
+    """Makes the versions that local runs have on a remote, each once.
+
+    Args:
+        store: the local store.
+        remote: the remote.
+    """
+
+    def __init__(self, store: Store, remote: Remote) -> None:
+        self._store = store
+        self._remote = remote
+
+    def send(self, run: Run, name: str, version: str, sender: Sender) -> None:
+        """Make one version, if it is not there.
+
+        Raises:
+            RunRefused: the remote's run is gone.
+            StoreUnavailable: it may have been made or not.
+        """
+        try:
+            local = self._store.get_model_version(name, version)
+        except ResourceNotFound:
+            return
+        sender.attempt(f"version {version} of {name}", lambda: self._make(run, local, sender))
+
+    def send_all(self, run: Run, sender: Sender) -> None:
+        """Make all versions of a run that are not there."""
+        for local in self._store.search_model_versions(
+            f"run_id = '{run.info.run_id}'", order_by=["version_number ASC"]
+        ):
+            self.send(run, local.name, local.version, sender)
+
+    def _make(self, run: Run, local: ModelVersion, sender: Sender) -> None:
+        if self._is_there(local, sender.remote_run_id):
+            return
+        model = self._store.get_registered_model(local.name)
+        with suppress(ResourceExists):
+            self._remote.create_registered_model(model.name, model.tags, model.description)
+        there = self._remote.get_run(sender.remote_run_id)
+        self._remote.create_model_version(
+            local.name,
+            _moved(local.source, run, there),
+            sender.remote_run_id,
+            [*local.tags, Tag(SOURCE_VERSION, local.version)],
+            description=local.description or "",
+        )
+
+    def _is_there(self, local: ModelVersion, remote_run_id: str) -> bool:
+        try:
+            found = self._remote.search_model_versions(f"run_id = '{remote_run_id}'", max_results=1000)
+        except NotSupported:
+            return False
+        mark = Tag(SOURCE_VERSION, local.version)
+        return any(item.name == local.name and mark in item.tags for item in found)
+
+
+def _moved(source: str, run: Run, there: Run) -> str:
+    """Return a version's source with the remote's run in place of the local one."""
+    for old, new in (
+        (run.info.artifact_uri, there.info.artifact_uri),
+        (f"runs:/{run.info.run_id}", f"runs:/{there.info.run_id}"),
+    ):
+        if source == old or source.startswith(f"{old}/"):
+            return new + source[len(old) :]
+    return source

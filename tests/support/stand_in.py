@@ -1,0 +1,86 @@
+"""A remote in this process, behind a network that can be made to fail at any call, before it or after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mistk_service.tracking.artifacts import ArtifactRepository
+from mistk_service.tracking.artifacts.locations import Locations
+from mistk_service.tracking.entities import Run
+from mistk_service.tracking.sql import SqlStore
+
+#: What the forwarder never calls, or what reaches no network.
+LOCAL = {"close", "capabilities", "uri"}
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What the stand-in can do."""
+
+    stores_repeats_once: bool = True
+
+
+class StandIn:
+    """A remote that is a store of this process.
+
+    Attributes:
+        store: what the remote has.
+        calls: the name and the arguments of each call that reached it.
+        before: called with the name of a call before it is applied; what it raises is what the network does.
+        after: the same, after it was applied.
+    """
+
+    def __init__(self, store: SqlStore, artifacts: ArtifactRepository) -> None:
+        self.store = store
+        self.artifacts = artifacts
+        self.capabilities = Abilities()
+        self.calls: list[tuple[str, tuple[Any, ...]]] = []
+        self.before: Callable[[str], None] = lambda name: None
+        self.after: Callable[[str], None] = lambda name: None
+
+    def names(self) -> list[str]:
+        """Return the names of the calls."""
+        return [name for name, _ in self.calls]
+
+    def run_artifacts(self, run: Run) -> ArtifactRepository:
+        return RunFolder(self, Locations(self.store, self.artifacts).place(run.info.artifact_uri, ""))
+
+    def close(self) -> None:
+        pass
+
+    def call(self, name: str, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        self.before(name)
+        self.calls.append((name, arguments))
+        result = method(*arguments, **options)
+        self.after(name)
+        return result
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.store, name)
+        return lambda *arguments, **options: self.call(name, method, *arguments, **options)
+
+
+class RunFolder(ArtifactRepository):
+    """The artifacts of one run of the stand-in."""
+
+    def __init__(self, remote: StandIn, root: str) -> None:
+        self._remote = remote
+        self._root = root
+
+    @property
+    def uri(self) -> str:
+        return f"stand-in:{self._root}"
+
+    def list_folder(self, path: str = "") -> Any:
+        return self._remote.call("list_folder", self._remote.artifacts.list_folder, f"{self._root}/{path}")
+
+    def open(self, path: str) -> Any:
+        return self._remote.call("open", self._remote.artifacts.open, f"{self._root}/{path}")
+
+    def create(self, path: str) -> Any:
+        return self._remote.call("create", self._remote.artifacts.create, f"{self._root}/{path}")
+
+    def delete(self, path: str) -> None:
+        self._remote.call("delete", self._remote.artifacts.delete, f"{self._root}/{path}")
