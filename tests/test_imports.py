@@ -58,6 +58,8 @@ OWNERS = {
     "flask": {"dashboard"},
     "httpx": {"client", "demo", "tracking"},
     "prometheus_client": {"web", "tracking"},
+    "psutil": {"tracking"},
+    "pynvml": {"tracking"},
     "requests": set(),
     "rich": {"cli", "demo", "tracking"},
     "sqlalchemy": {"tracking"},

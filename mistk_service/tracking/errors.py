@@ -19,6 +19,8 @@ None of them knows HTTP: the table that turns an ``error_code`` into a status st
         ├── NotSupported            NOT_IMPLEMENTED           a feature that this server does not have
         ├── EndpointNotFound        ENDPOINT_NOT_FOUND        there is no such path
         └── PermissionDenied        PERMISSION_DENIED         the caller may not do that
+
+    SystemMetricsUnavailable, a TrackingError too, is no store's: the library that measures the machine is missing.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ __all__ = [
     "SchemaMismatch",
     "StoreError",
     "StoreUnavailable",
+    "SystemMetricsUnavailable",
     "UnsupportedStore",
 ]
 
@@ -180,3 +183,7 @@ class PermissionDenied(StoreError):
     """The caller may not do that."""
 
     error_code = "PERMISSION_DENIED"
+
+
+class SystemMetricsUnavailable(TrackingError):
+    """The library that measures processes is not installed."""

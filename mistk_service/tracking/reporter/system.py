@@ -1,0 +1,232 @@
+"""What a worker takes of the machine, as metrics under the names that MLflow's clients know.
+
+Processor and memory are those of the worker and of all processes that it has started; beside other containers those of the
+whole machine would say little. Disk, network and GPU are the machine's, as in MLflow: nobody counts them for a process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from mistk_service.tracking.errors import SystemMetricsUnavailable
+
+__all__ = ["SystemSampler"]
+
+logger = logging.getLogger(__name__)
+
+#: What every name begins with.
+_PREFIX = "system/"
+
+_MEGABYTE = 1e6
+
+#: Seconds between two samples below which the use of the processors is not told: the system counts it in hundredths.
+_SHORTEST = 0.1
+
+
+class SystemSampler:
+    """Measures one worker; used from one thread.
+
+    Args:
+        pid: the worker's process.
+
+    Raises:
+        SystemMetricsUnavailable: psutil is not installed.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._psutil = _import_psutil()
+        self._tree = _Tree(self._psutil, pid)
+        self._gpus = _Gpus()
+        self._network = self._count_network()
+
+    def sample(self) -> dict[str, float]:
+        """Return what is measured now, by name; what cannot be measured is left out.
+
+        ==============================================  =========================================================
+        ``cpu_utilization_percentage``                  of all processors, by the worker's processes since the last sample
+        ``system_memory_usage_megabytes, _percentage``  what the worker's processes occupy
+        ``disk_usage_…``, ``disk_available_megabytes``  of the root file system
+        ``network_receive_…, network_transmit_…``       since the sampler was made
+        ``gpu_0_utilization_percentage`` ...            where there are GPUs of NVIDIA
+        ==============================================  =========================================================
+        """
+        sample: dict[str, float] = {}
+        for measure in (self._tree.sample, self._sample_disk, self._sample_network, self._gpus.sample):
+            try:
+                sample |= measure()
+            except (self._psutil.Error, OSError) as error:
+                logger.debug("%s: %s", measure.__qualname__, error)
+        return {f"{_PREFIX}{name}": value for name, value in sample.items()}
+
+    def close(self) -> None:
+        """Let go of the GPUs."""
+        self._gpus.close()
+
+    def _sample_disk(self) -> dict[str, float]:
+        usage = self._psutil.disk_usage(os.sep)
+        return {
+            "disk_usage_percentage": round(usage.percent, 1),
+            "disk_usage_megabytes": round(usage.used / _MEGABYTE, 1),
+            "disk_available_megabytes": round(usage.free / _MEGABYTE, 1),
+        }
+
+    def _sample_network(self) -> dict[str, float]:
+        return {
+            f"network_{way}_megabytes": (count - before) / _MEGABYTE
+            for (way, count), before in zip(self._count_network().items(), self._network.values(), strict=False)
+        }
+
+    def _count_network(self) -> dict[str, int]:
+        """Return the bytes received and transmitted; nothing where there is no network."""
+        counters = self._psutil.net_io_counters()
+        return {} if counters is None else {"receive": counters.bytes_recv, "transmit": counters.bytes_sent}
+
+
+class _Tree:
+    """A process and all that it has started, as far as they still have a parent among them."""
+
+    def __init__(self, psutil: Any, pid: int) -> None:
+        self._psutil = psutil
+        self._root: Any = None
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self._root = psutil.Process(pid)
+        self._processors = psutil.cpu_count() or 1
+        self._at, self._seconds = time.monotonic(), self._count_seconds(self._processes())
+
+    def sample(self) -> dict[str, float]:
+        """Return the use of processor and memory; nothing once the process has ended."""
+        processes = self._processes()
+        if not processes:
+            return {}
+        memory = self._memory(processes)
+        sample = {
+            "system_memory_usage_megabytes": round(memory / _MEGABYTE, 1),
+            "system_memory_usage_percentage": round(memory / self._psutil.virtual_memory().total * 100, 1),
+        }
+        now = time.monotonic()
+        if now - self._at >= _SHORTEST:
+            seconds = self._count_seconds(processes)
+            # What a process took that nobody waited for goes with it, and the sum may be less than it was.
+            share = (seconds - self._seconds) / (now - self._at) / self._processors
+            sample["cpu_utilization_percentage"] = round(min(max(share, 0.0), 1.0) * 100, 1)
+            self._at, self._seconds = now, seconds
+        return sample
+
+    def _processes(self) -> list[Any]:
+        if self._root is None:
+            return []
+        try:
+            return [self._root, *self._root.children(recursive=True)]
+        except self._psutil.NoSuchProcess:
+            return []
+
+    def _count_seconds(self, processes: list[Any]) -> float:
+        """Return the processor time of all, those included that have ended and were waited for by their parents."""
+        return self._sum(_seconds_of, processes)
+
+    def _memory(self, processes: list[Any]) -> float:
+        """Return the bytes that the processes occupy."""
+        # To tell what is shared takes the system a while, and is of no use where there is nobody to share with.
+        return self._sum(self._share_of if len(processes) > 1 else _resident_of, processes)
+
+    def _share_of(self, process: Any) -> float:
+        """Return the bytes of a process, where what it shares with others, as those do that were forked, counts once."""
+        with contextlib.suppress(self._psutil.AccessDenied):
+            info = process.memory_full_info()
+            if hasattr(info, "pss"):
+                return float(info.pss)
+        return _resident_of(process)
+
+    def _sum(self, measure: Callable[[Any], float], processes: list[Any]) -> float:
+        """Return the sum over the processes; one that has vanished meanwhile is left out."""
+        total = 0.0
+        for process in processes:
+            with contextlib.suppress(self._psutil.NoSuchProcess, self._psutil.AccessDenied):
+                total += measure(process)
+        return total
+
+
+def _seconds_of(process: Any) -> float:
+    times = process.cpu_times()
+    waited_for = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
+    return float(times.user + times.system + waited_for)
+
+
+def _resident_of(process: Any) -> float:
+    return float(process.memory_info().rss)
+
+
+class _Gpus:
+    """The GPUs of NVIDIA, if there are any and nvidia-ml-py is installed."""
+
+    def __init__(self) -> None:
+        self._nvml: Any = None
+        self._handles: list[Any] = []
+        #: What was not to be had, to say it once and not every ten seconds.
+        self._missing: set[str] = set()
+        try:
+            import pynvml
+        except ImportError:
+            logger.debug("nvidia-ml-py is not installed: no metrics of GPUs.")
+            return
+        try:
+            pynvml.nvmlInit()
+            self._nvml = pynvml
+            self._handles = [pynvml.nvmlDeviceGetHandleByIndex(n) for n in range(pynvml.nvmlDeviceGetCount())]
+        except pynvml.NVMLError as error:
+            logger.debug("No metrics of GPUs: %s", error)
+
+    def sample(self) -> dict[str, float]:
+        """Return what each GPU tells."""
+        sample: dict[str, float] = {}
+        for number, handle in enumerate(self._handles):
+            for measure in (self._memory, self._utilization, self._power):
+                for name, value in self._ask(measure, handle).items():
+                    sample[f"gpu_{number}_{name}"] = round(value, 1)
+        return sample
+
+    def close(self) -> None:
+        """Let go of the library."""
+        if self._nvml is not None:
+            with contextlib.suppress(self._nvml.NVMLError):
+                self._nvml.nvmlShutdown()
+            self._nvml, self._handles = None, []
+
+    def _ask(self, measure: Callable[[Any], dict[str, float]], handle: Any) -> dict[str, float]:
+        try:
+            return measure(handle)
+        except self._nvml.NVMLError as error:
+            if measure.__name__ not in self._missing:
+                self._missing.add(measure.__name__)
+                logger.warning("A GPU does not tell its %s: %s", measure.__name__.lstrip("_"), error)
+            return {}
+
+    def _memory(self, handle: Any) -> dict[str, float]:
+        memory = self._nvml.nvmlDeviceGetMemoryInfo(handle)
+        return {
+            "memory_usage_percentage": memory.used / memory.total * 100,
+            "memory_usage_megabytes": memory.used / _MEGABYTE,
+        }
+
+    def _utilization(self, handle: Any) -> dict[str, float]:
+        return {"utilization_percentage": self._nvml.nvmlDeviceGetUtilizationRates(handle).gpu}
+
+    def _power(self, handle: Any) -> dict[str, float]:
+        power, limit = self._nvml.nvmlDeviceGetPowerUsage(handle), self._nvml.nvmlDeviceGetEnforcedPowerLimit(handle)
+        return {"power_usage_watts": power / 1000, "power_usage_percentage": power / limit * 100}
+
+
+def _import_psutil() -> Any:
+    try:
+        import psutil
+    except ImportError as error:
+        raise SystemMetricsUnavailable(
+            "System metrics need psutil; install it with: pip install 'mistk-service[system]', or switch them off with "
+            "--no-system-metrics."
+        ) from error
+    return psutil
