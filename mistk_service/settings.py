@@ -1,4 +1,4 @@
-"""The settings of a service, made once at the edge and passed down. Nothing else reads the environment."""
+"""The settings of a service, made once at the edge and passed down. Nothing else in a service reads the environment."""
 
 from __future__ import annotations
 

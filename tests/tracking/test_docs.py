@@ -8,8 +8,10 @@ import pytest
 import yaml
 
 from mistk_service.resources import contract_path
+from mistk_service.tracking import open_store
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.cli import tracking
+from mistk_service.tracking.mlops import current
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "tracking.md"
 TEXT = DOCS.read_text(encoding="utf-8")
@@ -54,3 +56,23 @@ def test_the_example_of_embedding_runs(tmp_path, monkeypatch):
     assert callable(names["app"])
     assert (tmp_path / "runs.db").exists()
     assert open_artifacts(tmp_path / "artifacts").list_folder() == []
+
+
+def test_the_example_of_projects_runs(tmp_path, monkeypatch, capsys):
+    section = TEXT.partition("## Projects, experiments and iterations")[2].partition("\n## ")[0]
+    example = section.partition("```python")[2].partition("```")[0]
+    monkeypatch.chdir(tmp_path)
+    process = current._Process()
+    monkeypatch.setattr(current, "_process", process)
+    try:
+        exec(compile(example, str(DOCS), "exec"), {})
+    finally:
+        process.leave()
+    promised = example.rpartition("# ")[2].strip()
+    assert capsys.readouterr().out.splitlines()[-1] == promised
+    with open_store("sqlite:///runs.db") as store:
+        experiment = store.get_experiment_by_name("Digits/small network")
+        (run,) = store.search_runs([experiment.experiment_id]).items
+    assert {param.key: param.value for param in run.data.params} == {"rate": "0.1", "epochs": "3"}
+    written = {tag.key for tag in (*experiment.tags, *run.data.tags)} - {"mlops.failure"}
+    assert {key for key in written if key.startswith("mlops.")} <= set(re.findall(r"`(mlops\.\w+)`", section))

@@ -1,0 +1,159 @@
+"""The workspace of this process, and its methods as functions."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from mistk_service.tracking.errors import InvalidParameter, InvalidState
+from mistk_service.tracking.mlops.iteration import Iteration
+from mistk_service.tracking.mlops.records import Json
+from mistk_service.tracking.mlops.workspace import Workspace
+from mistk_service.tracking.opening import open_store
+from mistk_service.tracking.store import Store
+
+__all__ = [
+    "create_dataset",
+    "create_experiment",
+    "create_project",
+    "get_experiment",
+    "get_project",
+    "set_active_experiment",
+    "set_active_project",
+    "start_iteration",
+    "use",
+]
+
+logger = logging.getLogger(__name__)
+
+
+class _Process:
+    """The workspace that the functions work on. A store that was opened here is closed here."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._workspace: Workspace | None = None
+        self._owned: Store | None = None
+
+    def workspace(self) -> Workspace:
+        with self._lock:
+            if self._workspace is None:
+                self._begin(open_store(_default_uri()), owned=True)
+            assert self._workspace is not None
+            return self._workspace
+
+    def use(self, store: Store | str) -> None:
+        with self._lock:
+            waiting = self._workspace.open_iterations if self._workspace else []
+            if waiting:
+                names = ", ".join(sorted(repr(iteration["name"]) for iteration in waiting))
+                raise InvalidState(
+                    f"These iterations have not ended, and would have no store to go to: {names}. "
+                    "Call their end_iteration() first."
+                )
+            opened = store if isinstance(store, Store) else open_store(store)
+            self._end()
+            self._begin(opened, owned=opened is not store)
+
+    def leave(self) -> None:
+        """Close the store at the end of the process, and say what did not get there."""
+        with self._lock:
+            for iteration in self._workspace.open_iterations if self._workspace else []:
+                logger.warning("%r was not ended; what was logged to it is lost.", iteration)
+            self._end()
+
+    def _begin(self, store: Store, *, owned: bool) -> None:
+        self._workspace = Workspace(store)
+        if owned:
+            self._owned = store
+        # Once, however often the store changes, and not before something is there to be closed or to be warned about.
+        atexit.unregister(self.leave)
+        atexit.register(self.leave)
+
+    def _end(self) -> None:
+        self._workspace = None
+        owned, self._owned = self._owned, None
+        if owned is not None:
+            owned.close()
+
+
+_process = _Process()
+
+
+def _default_uri() -> str:
+    """Return the store of ``MLFLOW_TRACKING_URI``, or that of a container which is started in this folder."""
+    state = Path(os.environ.get("MISTK_STATE_DIR") or "mistk-state").absolute()
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{state / 'tracking.db'}"
+
+
+def use(store: Store | str) -> None:
+    """Choose the store of this process; nothing is active in it at first.
+
+    Without it, the first call of another function opens the store of ``MLFLOW_TRACKING_URI``, and where that is not set,
+    the one in the state directory (``MISTK_STATE_DIR``, else ``mistk-state``), which a container serves.
+
+    Args:
+        store: a URI as ``open_store`` takes it, or an open store, which its owner closes.
+
+    Raises:
+        InvalidState: iterations have not ended, which need the present store.
+        StoreError: the store cannot be opened; the present one stays.
+    """
+    if not isinstance(store, Store | str):
+        raise InvalidParameter(
+            f"{store!r} is no store: expected a URI such as 'sqlite:///runs.db', or what open_store returned.",
+            field="store",
+        )
+    _process.use(store)
+
+
+def create_project(
+    title: str, description: str | None = None, status: str | None = None, archived: bool = False
+) -> Json:
+    """Create a project. See :meth:`Workspace.create_project`."""
+    return _process.workspace().create_project(title, description, status, archived)
+
+
+def get_project(project_id: str) -> Json:
+    """Return a project. See :meth:`Workspace.get_project`."""
+    return _process.workspace().get_project(project_id)
+
+
+def create_experiment(name: str, description: str | None = None, project_id: str | None = None) -> Json:
+    """Create an experiment. See :meth:`Workspace.create_experiment`."""
+    return _process.workspace().create_experiment(name, description, project_id)
+
+
+def get_experiment(experiment_id: str, project_id: str | None = None) -> Json:
+    """Return an experiment. See :meth:`Workspace.get_experiment`."""
+    return _process.workspace().get_experiment(experiment_id, project_id)
+
+
+def create_dataset(
+    dataset_name: str,
+    path_to_dataset: str,
+    dataset_description: str | None = None,
+    tags: Mapping[str, str] | Iterable[str] | None = None,
+    version: str | None = None,
+) -> Json:
+    """Describe a dataset. See :meth:`Workspace.create_dataset`."""
+    return _process.workspace().create_dataset(dataset_name, path_to_dataset, dataset_description, tags, version)
+
+
+def start_iteration(iteration_name: str, project_id: str | None = None, experiment_id: str | None = None) -> Iteration:
+    """Start an iteration. See :meth:`Workspace.start_iteration`."""
+    return _process.workspace().start_iteration(iteration_name, project_id, experiment_id)
+
+
+def set_active_project(project_id: str) -> str:
+    """Choose the active project. See :meth:`Workspace.set_active_project`."""
+    return _process.workspace().set_active_project(project_id)
+
+
+def set_active_experiment(experiment_id: str) -> str:
+    """Choose the active experiment. See :meth:`Workspace.set_active_experiment`."""
+    return _process.workspace().set_active_experiment(experiment_id)

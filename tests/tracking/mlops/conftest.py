@@ -1,0 +1,86 @@
+"""Workspaces in stores, and a store that fails when it is told to."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mistk_service.tracking import Store, open_store
+from mistk_service.tracking.errors import StoreUnavailable
+from mistk_service.tracking.mlops import Workspace
+
+
+class Unreliable:
+    """A store whose writes to runs fail, before they are done or after it, for as many times as is said.
+
+    Attributes:
+        failures: what the next writes do: ``before``, ``after`` or ``pass``; those that come later pass.
+        written: the names of the methods that were called, whatever came of it.
+    """
+
+    WRITES = ("create_run", "delete_run", "log_batch", "log_inputs", "update_run")
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.failures: list[str] = []
+        self.written: list[str] = []
+
+    def __getattr__(self, name: str):
+        method = getattr(self._store, name)
+        return self._unreliable(name, method) if name in self.WRITES else method
+
+    def _unreliable(self, name, method):
+        def write(*arguments, **options):
+            self.written.append(name)
+            failure = self.failures.pop(0) if self.failures else "pass"
+            if failure == "before":
+                raise StoreUnavailable("The store is out of order.")
+            result = method(*arguments, **options)
+            if failure == "after":
+                raise StoreUnavailable("The answer was lost on the way.")
+            return result
+
+        return write
+
+
+class Clock:
+    """Milliseconds that go up by one whenever somebody looks."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000_000
+
+    def __call__(self) -> int:
+        self.now += 1
+        return self.now
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with open_store(f"sqlite:///{tmp_path}/store.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def unreliable(store: Store) -> Unreliable:
+    return Unreliable(store)
+
+
+@pytest.fixture
+def workspace(unreliable: Unreliable) -> Workspace:
+    """A workspace in a store that works until it is told not to, without anything active."""
+    return Workspace(unreliable, Clock())
+
+
+@pytest.fixture
+def project(workspace: Workspace) -> str:
+    return workspace.create_project("Digits")["id"]
+
+
+@pytest.fixture
+def experiment(workspace: Workspace, project: str) -> str:
+    return workspace.create_experiment("first", project_id=project)["id"]
+
+
+@pytest.fixture
+def iteration(workspace: Workspace, experiment: str):
+    return workspace.start_iteration("one", experiment_id=experiment)
