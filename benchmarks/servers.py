@@ -93,13 +93,19 @@ class Server:
         self.await_state("ready")
 
 
-def ours(model: str, **hyperparameters: Any) -> Callable[[], Server]:
-    """Return what starts this service with a class of benchmarks/served.py and brings it to ready."""
+def ours(model: str, *options: str, **hyperparameters: Any) -> Callable[[], Server]:
+    """Return what starts this service with a class of benchmarks/served.py and brings it to ready.
+
+    Args:
+        model: the class.
+        options: further arguments of ``mistk-service serve``.
+        hyperparameters: for the model.
+    """
 
     def start() -> Server:
         port = _free_port()
         reference = f"{_ROOT / 'benchmarks' / 'served.py'}:{model}"
-        command = [sys.executable, "-m", "mistk_service", "serve", reference, "--port", str(port)]
+        command = [sys.executable, "-m", "mistk_service", "serve", reference, "--port", str(port), *options]
         server = Server(_launch(command), port, f"{API}/streamPredict", f"{API}/status")
         server.started = _first_answer(server, "/healthz")
         server.call("POST", f"{API}/initialize", {"hyperparameters": hyperparameters})

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import json
 import os
 import random
+import re
 import socket
 import sqlite3
 import subprocess
@@ -18,10 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 from rich.progress import track
 
-__all__ = ["LONG_RUN", "POINTS", "RUNS", "Client", "Peer", "mlflow", "ours"]
+__all__ = ["LONG_RUN", "POINTS", "RUNS", "Client", "Peer", "mlflow", "ours", "request"]
 
 #: What the stores are filled with.
 RUNS = 10_000
@@ -31,6 +32,28 @@ POINTS = 100_000
 LONG_RUN = "f" * 32
 
 BASE = "/api/2.0/mlflow"
+
+#: Seconds that a server gets to come to rest, and to end.
+_PATIENCE = 120.0
+
+#: Seconds of processor time in a second that count as rest.
+_REST = 0.03
+
+#: Python runs it in every process of MLflow's server, which has no option for what ours sets.
+_SAME_SETTINGS = """
+import sqlite3
+
+_connect = sqlite3.connect
+
+
+def connect(*args, **options):
+    connection = _connect(*args, **options)
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
+
+
+sqlite3.connect = sqlite3.dbapi2.connect = connect
+"""
 
 
 @dataclass
@@ -43,6 +66,7 @@ class Peer:
         address: host and port.
         start: seconds from the start of the process to the first answer.
         target: the run that is logged to.
+        warm: what has been done once, so that it is no longer the first time.
     """
 
     name: str
@@ -50,57 +74,123 @@ class Peer:
     address: tuple[str, int]
     start: float
     target: str = ""
+    warm: set[str] = field(default_factory=set)
     counter: Iterator[int] = field(default_factory=lambda: iter(range(10**12)))
 
     def memory(self) -> float:
-        """Return the resident memory of the server and its children in MB."""
-        family = [self.process, *self.process.children(recursive=True)]
-        return sum(process.memory_info().rss for process in family) / 1e6
+        """Return the memory of the server and its children in MB; what they share counts once."""
+        return sum(process.memory_full_info().pss for process in self._family()) / 1e6
+
+    def cpu(self) -> float:
+        """Return the processor time that the server and its children have taken, in seconds."""
+        times = [process.cpu_times() for process in self._family()]
+        return sum(time.user + time.system for time in times)
+
+    def _family(self) -> list[psutil.Process]:
+        return [self.process, *self.process.children(recursive=True)]
 
 
 class Client:
-    """One connection that is kept open."""
+    """One connection that is kept open, on a plain socket: what it does itself counts as the server's time."""
 
     def __init__(self, peer: Peer) -> None:
-        self._connection = http.client.HTTPConnection(*peer.address, timeout=300)
-        self._connection.connect()
-        self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = socket.create_connection(peer.address, timeout=300)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def post(self, path: str, body: Any) -> Any:
         """Send a request and return the JSON of the answer."""
-        return self._call("POST", path, json.dumps(body))
+        return msgspec.json.decode(self.exchange(request("POST", path, body)))
 
     def get(self, path: str) -> Any:
         """Send a request and return the JSON of the answer."""
-        return self._call("GET", path, None)
+        return msgspec.json.decode(self.exchange(request("GET", path)))
 
-    def _call(self, method: str, path: str, body: str | None) -> Any:
-        self._connection.request(method, BASE + path, body, {"Content-Type": "application/json"})
-        response = self._connection.getresponse()
-        data = response.read()
-        if response.status != 200:
-            raise RuntimeError(f"{path}: {response.status} {data[:300]!r}")
-        return json.loads(data)
+    def exchange(self, message: bytes) -> bytearray:
+        """Send a request as it is and return the body of the answer.
+
+        Raises:
+            RuntimeError: the answer is no 200.
+        """
+        self._socket.sendall(message)
+        received = bytearray()
+        while (end := received.find(b"\r\n\r\n")) < 0:
+            received += self._more()
+        head = bytes(received[:end]).lower()
+        length = re.search(rb"content-length: *(\d+)", head)
+        if length is None:
+            raise RuntimeError(f"an answer without a length: {head!r}")
+        del received[: end + 4]
+        while len(received) < int(length[1]):
+            received += self._more()
+        if b" 200 " not in head[:16]:
+            raise RuntimeError(f"{message[:200]!r}: {head[:16]!r} {received[:300]!r}")
+        return received
+
+    def _more(self) -> bytes:
+        data = self._socket.recv(1 << 20)
+        if not data:
+            raise ConnectionError("the server closed the connection")
+        return data
+
+
+def request(method: str, path: str, body: Any = None) -> bytes:
+    """Return a request as it goes over the wire."""
+    head = f"{method} {BASE}{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: application/json\r\n"
+    if body is None:
+        return f"{head}\r\n".encode()
+    content = msgspec.json.encode(body)
+    return f"{head}Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content
 
 
 @contextlib.contextmanager
-def serving(name: str, command: list[str], port: int, folder: Path) -> Iterator[Peer]:
-    """Start a server and wait for its first answer."""
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+def serving(
+    name: str, command: list[str], port: int, folder: Path, more_environment: dict[str, str] | None = None
+) -> Iterator[Peer]:
+    """Start a server, wait for its first answer, and then until it and its children have come to rest."""
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", **(more_environment or {})}
     with (folder / "log").open("w") as log:
         begun = time.perf_counter()
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     try:
         while not _answers(port):
             if process.poll() is not None:
-                raise RuntimeError((folder / "log").read_text())
+                raise RuntimeError(f"{name} ended with {process.returncode}:\n{(folder / 'log').read_text()}")
             time.sleep(0.005)
         peer = Peer(name, psutil.Process(process.pid), ("127.0.0.1", port), time.perf_counter() - begun)
         peer.target = Client(peer).post("/runs/create", {"experiment_id": "0"})["run"]["info"]["run_id"]
+        _await_rest(peer)
         yield peer
     finally:
-        for member in [*psutil.Process(process.pid).children(recursive=True), process]:
+        _end(process)
+
+
+def _await_rest(peer: Peer) -> None:
+    """Wait until the server has done what it still does after its first answer: MLflow's goes on starting processes."""
+    deadline = time.monotonic() + _PATIENCE
+    quiet, before = 0, peer.cpu()
+    while quiet < 3:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{peer.name} still takes processor time {_PATIENCE:g} s after its first answer.")
+        time.sleep(1)
+        now = peer.cpu()
+        quiet = quiet + 1 if now - before <= _REST else 0
+        before = now
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and its children; it may have ended by itself."""
+    try:
+        family = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        family = []
+    process.terminate()
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
             member.terminate()
+    try:
+        process.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
         process.wait()
 
 
@@ -138,7 +228,12 @@ def mlflow(folder: Path) -> contextlib.AbstractContextManager[Peer]:
     port = _free_port()
     options = ["--workers", "1", "--port", str(port), "--backend-store-uri", uri]
     artifacts = ["--artifacts-destination", str(folder / "artifacts")]
-    return serving("MLflow", [sys.executable, "-m", "mlflow", "server", *options, *artifacts], port, folder)
+    settings = folder / "settings"
+    settings.mkdir()
+    (settings / "sitecustomize.py").write_text(_SAME_SETTINGS)
+    environment = {"PYTHONPATH": os.pathsep.join(filter(None, (str(settings), os.environ.get("PYTHONPATH"))))}
+    command = [sys.executable, "-m", "mlflow", "server", *options, *artifacts]
+    return serving("MLflow", command, port, folder, environment)
 
 
 def _content() -> Iterator[tuple[str, int, dict[str, float], dict[str, str]]]:
