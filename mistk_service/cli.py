@@ -53,6 +53,9 @@ main.add_command(tracking)
               help="Largest request body in bytes.")  # fmt: skip
 @click.option("--max-queue", default=1024, envvar="MISTK_MAX_QUEUE", show_envvar=True, show_default=True,
               help="How many stream predictions may be in flight; more are answered with 503.")  # fmt: skip
+@click.option("--stream-timeout", type=float, envvar="MISTK_STREAM_TIMEOUT", show_envvar=True,
+              help="Seconds that a stream prediction may take, waiting for others included; after that the answer is 504. "
+              "Unless given, it may take any time.")  # fmt: skip
 @click.option("--keepalive", default=5.0, envvar="MISTK_KEEPALIVE", show_envvar=True, show_default=True,
               help="Seconds between two signs of life on a watch where nothing happens.")  # fmt: skip
 @click.option("--log-level", type=click.Choice(_LOG_LEVELS, case_sensitive=False), default="info",

@@ -41,6 +41,7 @@ class Controller:
         make_worker: makes a worker that reports to the listener it is given.
         grace: seconds that an activity gets to end by itself when the instance is reset or shut down.
         max_queue: how many stream predictions may be in flight.
+        stream_timeout: seconds that one may take, waiting included; None for any number.
         observers: who is told of every event.
     """
 
@@ -51,9 +52,10 @@ class Controller:
         *,
         grace: float = 10.0,
         max_queue: int = 1024,
+        stream_timeout: float | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
-        self._instance = Instance(name, max_queue=max_queue, observers=observers)
+        self._instance = Instance(name, max_queue=max_queue, stream_timeout=stream_timeout, observers=observers)
         self._workers_grace = grace * _WORKERS_SHARE
         self._supervisor = Supervisor(make_worker, self, grace=self._workers_grace)
         self._ending: asyncio.Task[None] | None = None
@@ -219,19 +221,19 @@ class Controller:
         """Begin train, predict, generate or updateStreamProperties."""
         return self._begin(operation, *arguments)
 
-    async def stream_predict(self, data: Mapping[str, str], details: bool) -> bytes:
-        """Predict for records in base64 by identifier; return the JSON object of predictions.
+    def stream_predict(self, data: Mapping[str, str], details: bool) -> asyncio.Future[bytes]:
+        """Predict for records in base64 by identifier; return what will be the JSON object of predictions.
+
+        To cancel the future is to withdraw the request. It raises HookFailed if the model raised, WorkerDied if the worker
+        ended over it, PredictionTimedOut if it took too long, and ServiceBusy if the instance was reset or shut down.
 
         Raises:
-            HookFailed: the model raised.
-            WorkerDied: the worker ended over it.
-            ServiceBusy: too many requests are in flight, or the instance was reset or shut down in the meantime.
+            ServiceBusy: too many requests are in flight.
         """
         self._instance.require("streamPredict")
         future = self._instance.streams.begin(self._supervisor.worker, data, details)
-        del data  # it is on its way, may be large, and nobody else needs it while this waits
         self.log.touch()
-        return await future
+        return future
 
     def pause(self) -> StatusEvent:
         """Begin to pause the training or prediction that runs."""

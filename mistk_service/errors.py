@@ -11,6 +11,8 @@ class into a status stands in :mod:`mistk_service.web.problems`.
     ├── OperationRefused            the state does not allow the operation; nothing has changed
     │   └── OperationUnsupported    the model class does not implement the operation
     ├── ServiceBusy                 the request could not be taken or finished now; it may be sent again
+    ├── PredictionTimedOut          a stream prediction took longer than it may
+    ├── ClientGone                  whoever asked has gone, and hears no answer
     ├── HookFailed                  code of the model raised
     ├── WorkerDied                  the worker process ended when it should not have
     ├── ModelLoadError              the model class cannot be had
@@ -42,6 +44,7 @@ __all__ = [
     "AnswerNotUnderstood",
     "BadModelReference",
     "ClientError",
+    "ClientGone",
     "ContractNotFound",
     "ErrorAnswer",
     "Failure",
@@ -56,6 +59,7 @@ __all__ = [
     "NotAModelClass",
     "OperationRefused",
     "OperationUnsupported",
+    "PredictionTimedOut",
     "RequestFailed",
     "RequestRefused",
     "ServiceBusy",
@@ -118,6 +122,14 @@ class ServiceBusy(MistkError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class PredictionTimedOut(MistkError):
+    """A stream prediction took longer than it may, and was given up; the model stays as it is."""
+
+
+class ClientGone(MistkError):
+    """Whoever asked has gone; what was to be done for them is not, unless it had begun. Nobody hears this but the counters."""
 
 
 @dataclass(frozen=True)

@@ -39,10 +39,13 @@ class Instance:
     Args:
         name: the model's name, for the status, until the worker tells that of its class.
         max_queue: how many stream predictions may be in flight.
+        stream_timeout: seconds that one may take; None for any number.
         observers: who is told of every event.
     """
 
-    def __init__(self, name: str, *, max_queue: int, observers: Sequence[Observer]) -> None:
+    def __init__(
+        self, name: str, *, max_queue: int, observers: Sequence[Observer], stream_timeout: float | None = None
+    ) -> None:
         self._observers = tuple(observers)
         self._machine = StateMachine()
         self._reports = Reports()
@@ -56,7 +59,7 @@ class Instance:
         self._nested: Activity | None = None
         #: Where the activity began.
         self._origin = State.STARTED
-        self.streams = Streams(self.ids, max_queue, self.emit, self._streams_unsupported)
+        self.streams = Streams(self.ids, max_queue, stream_timeout, self.emit, self._streams_unsupported)
         self.log = StatusLog(name, str(uuid.uuid4()), self._snapshot)
 
     # --- what is true now -----------------------------------------------------------------------------------------
@@ -211,7 +214,7 @@ class Instance:
         """Take anything else that the worker says."""
         _HANDLERS[type(message)](self, message)
 
-    def _on_stream_answer(self, message: m.StreamDone | m.StreamFailed) -> None:
+    def _on_stream_answer(self, message: m.StreamDone | m.StreamFailed | m.StreamWithdrawn) -> None:
         self.streams.answer(message)
         self.log.touch()
 
@@ -324,6 +327,7 @@ _OUTCOMES: dict[type, str] = {m.Done: "completed", m.Stopped: "stopped", m.Unsup
 _HANDLERS: dict[type, Callable[[Instance, Any], None]] = {
     m.StreamDone: Instance._on_stream_answer,
     m.StreamFailed: Instance._on_stream_answer,
+    m.StreamWithdrawn: Instance._on_stream_answer,
     m.Done: Instance._on_ended,
     m.Stopped: Instance._on_ended,
     m.Unsupported: Instance._on_ended,

@@ -56,6 +56,7 @@ async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[
         _worker_factory(settings),
         grace=settings.grace,
         max_queue=settings.max_queue,
+        stream_timeout=settings.stream_timeout,
         observers=[metrics.observe],
     )
     tracking = EmbeddedTracking(settings) if settings.tracking else None

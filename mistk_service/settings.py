@@ -23,6 +23,7 @@ class Settings:
         grace: seconds that an activity gets to end by itself at a reset, a shutdown or SIGTERM.
         max_body: the largest request body in bytes.
         max_queue: how many stream predictions may be in flight.
+        stream_timeout: seconds that a stream prediction may take, waiting included; None for any number.
         keepalive: seconds between two signs of life on a watch where nothing happens.
         log_level: of the service and of the worker.
         stdin_lifeline: whether the end of standard input, a pipe, shuts the service down.
@@ -38,6 +39,7 @@ class Settings:
     grace: float = 10.0
     max_body: int = 64 * 1024 * 1024
     max_queue: int = 1024
+    stream_timeout: float | None = None
     keepalive: float = 5.0
     log_level: str = "info"
     stdin_lifeline: bool = False
@@ -51,6 +53,8 @@ class Settings:
         _require(0 < self.grace < math.inf, "grace", self.grace, "a positive number of seconds")
         _require(self.max_body > 0, "max-body", self.max_body, "a positive number of bytes")
         _require(self.max_queue > 0, "max-queue", self.max_queue, "a positive number")
+        timeout = self.stream_timeout
+        _require(timeout is None or 0 < timeout < math.inf, "stream-timeout", timeout, "a positive number of seconds")
         _require(0 < self.keepalive < math.inf, "keepalive", self.keepalive, "a positive number of seconds")
 
 

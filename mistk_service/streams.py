@@ -1,16 +1,36 @@
-"""The stream predictions in flight: which request waits for which answer."""
+"""The stream predictions in flight: which request waits for which answer, and for how long.
+
+A request that nobody waits for any more, because its client has gone or its time is over, is withdrawn. It is in flight, and
+takes its place among those that may be, until the worker has said what became of it: forgotten, if the model had not begun
+with it, which is said at once; else answered, and the answer thrown away.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from mistk_service.errors import HookFailed, InvalidRequest, MistkError, OperationUnsupported, ServiceBusy
+from mistk_service.errors import (
+    HookFailed,
+    InvalidRequest,
+    MistkError,
+    OperationUnsupported,
+    PredictionTimedOut,
+    ServiceBusy,
+)
 from mistk_service.events import Event, StreamAnswered
 from mistk_service.model import StopActivity
-from mistk_service.worker.messages import StreamDone, StreamFailed, StreamPredict, Unsendable
+from mistk_service.worker.messages import (
+    StreamDone,
+    StreamFailed,
+    StreamPredict,
+    StreamWithdrawn,
+    Unsendable,
+    Withdraw,
+)
 from mistk_service.worker.parent import Worker
 
 __all__ = ["Streams", "cut_off"]
@@ -23,6 +43,7 @@ _RETRY_AFTER = 1.0
 class _Waiting:
     records: int
     future: asyncio.Future[bytes]
+    deadline: asyncio.TimerHandle | None
     began: float = field(default_factory=time.perf_counter)
 
 
@@ -32,6 +53,7 @@ class Streams:
     Args:
         ids: where commands get their ids from.
         limit: how many may be in flight.
+        timeout: seconds that an answer may take; None for any number.
         emit: is told of every answer.
         unsupported: makes the error of a request that the model does not support, for a reason that may be empty; called
             when the request is no longer in flight.
@@ -41,11 +63,13 @@ class Streams:
         self,
         ids: Iterator[int],
         limit: int,
+        timeout: float | None,
         emit: Callable[[Event], None],
         unsupported: Callable[[str], OperationUnsupported],
     ) -> None:
         self._ids = ids
         self._limit = limit
+        self._timeout = timeout
         self._emit = emit
         self._unsupported = unsupported
         self._waiting: dict[int, _Waiting] = {}
@@ -54,7 +78,9 @@ class Streams:
         return len(self._waiting)
 
     def begin(self, worker: Worker, data: Mapping[str, str], details: bool) -> asyncio.Future[bytes]:
-        """Send a request to the worker and return what will be its answer.
+        """Send a request to the worker and return what will be its answer; to cancel that is to withdraw the request.
+
+        The future raises PredictionTimedOut when the time is over, and what has become of the worker otherwise.
 
         Raises:
             ServiceBusy: too many are in flight.
@@ -72,14 +98,35 @@ class Streams:
             raise InvalidRequest(
                 f"dataMap: it holds {error}; expected identifiers and records without lone surrogates.", field="dataMap"
             ) from error
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = _Waiting(len(data), future)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[bytes] = loop.create_future()
+        future.add_done_callback(functools.partial(self._withdraw_if_cancelled, worker, number))
+        deadline = loop.call_later(self._timeout, self._time_out, worker, number) if self._timeout else None
+        self._waiting[number] = _Waiting(len(data), future, deadline)
         return future
 
-    def answer(self, message: StreamDone | StreamFailed) -> None:
+    def _withdraw_if_cancelled(self, worker: Worker, number: int, future: asyncio.Future[bytes]) -> None:
+        if future.cancelled() and number in self._waiting:
+            worker.send(Withdraw(number))
+
+    def _time_out(self, worker: Worker, number: int) -> None:
+        future = self._waiting[number].future
+        if not future.done():
+            worker.send(Withdraw(number))
+            future.set_exception(
+                PredictionTimedOut(
+                    f"The prediction was not there after {self._timeout:g} s (--stream-timeout), waiting for others included, "
+                    "and was given up. Send it again when there is less to do, or send fewer records at once.",
+                )
+            )
+
+    def answer(self, message: StreamDone | StreamFailed | StreamWithdrawn) -> None:
         """Hand an answer to whoever waits for it."""
         waiting = self._waiting.pop(message.id, None)
         if waiting is None:
+            return
+        _stop(waiting.deadline)
+        if isinstance(message, StreamWithdrawn):
             return
         if isinstance(message, StreamDone):
             _resolve(waiting.future, message.body)
@@ -99,6 +146,7 @@ class Streams:
         """Answer everything in flight with an error."""
         waiting, self._waiting = self._waiting, {}
         for request in waiting.values():
+            _stop(request.deadline)
             _reject(request.future, error)
 
 
@@ -107,8 +155,13 @@ def cut_off() -> ServiceBusy:
     return ServiceBusy("The model was reset or shut down; the prediction was not made.", retry_after=_RETRY_AFTER)
 
 
+def _stop(deadline: asyncio.TimerHandle | None) -> None:
+    if deadline is not None:
+        deadline.cancel()
+
+
 def _resolve(future: asyncio.Future[bytes], body: bytes) -> None:
-    if not future.done():  # a client that has gone cancels its future
+    if not future.done():  # it is cancelled, or its time is over
         future.set_result(body)
 
 

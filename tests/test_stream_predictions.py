@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from mistk_service.errors import HookFailed, InvalidRequest, OperationRefused, OperationUnsupported, ServiceBusy
+from mistk_service.errors import (
+    HookFailed,
+    InvalidRequest,
+    OperationRefused,
+    OperationUnsupported,
+    PredictionTimedOut,
+    ServiceBusy,
+)
 from mistk_service.events import StreamAnswered
 from tests.support.harness import Gate, Instance, of_type
 
@@ -288,6 +295,81 @@ async def test_a_client_that_has_gone_harms_no_other(launch: Launch, gate: Gate,
     await first
     await instance.until("ready")
     assert instance.controller.in_flight == 0
+
+
+async def test_who_goes_while_waiting_gives_the_place_back_and_the_model_is_not_asked(
+    launch: Launch, gate: Gate, kind: str
+):
+    instance, first = await held(launch, gate, kind, "OneAtATime", max_queue=3)
+    gone = begin(instance, {"a": "1"}, {"a": "2"})
+    await instance.heard()
+    assert instance.controller.in_flight == 3
+    for request in gone:
+        request.cancel()
+    await instance.heard()
+    assert instance.controller.in_flight == 1
+    others = begin(instance, {"a": "3"}, {"a": "4"})
+    await instance.heard()
+    gate.tell("g")
+    answers = await asyncio.gather(*others)
+    assert [answer["a"]["call"] for answer in answers] == [2, 3], "the first call was that which was held"
+    await first
+    assert len(of_type(instance.events, StreamAnswered)) == 3
+
+
+async def test_who_goes_when_the_model_has_begun_keeps_the_place_until_it_has_ended(
+    launch: Launch, gate: Gate, kind: str
+):
+    instance, first = await held(launch, gate, kind, max_queue=1)
+    first.cancel()
+    await instance.heard()
+    assert (instance.controller.in_flight, instance.state) == (1, "predicting")
+    with pytest.raises(ServiceBusy):
+        await instance.stream({"a": "1"})
+    gate.tell("g")
+    await instance.until("ready")
+    assert (await instance.stream({"a": "1"}))["a"]["record"] == "1"
+
+
+async def test_the_last_to_go_leaves_the_model_ready(launch: Launch, kind: str):
+    instance = await (await launch("steered:Steered", kind)).ready()
+    for _ in range(20):
+        (request,) = begin(instance, {"a": "1"})
+        await asyncio.sleep(0)  # it is sent
+        request.cancel()
+    await instance.heard()
+    assert (instance.controller.in_flight, instance.state) == (0, "ready")
+
+
+async def test_a_prediction_that_takes_too_long_is_given_up_and_the_model_is_not_asked(
+    launch: Launch, gate: Gate, kind: str
+):
+    instance, first = await held(launch, gate, kind, "OneAtATime", max_queue=2, stream_timeout=0.2)
+    with pytest.raises(PredictionTimedOut, match=r"not there after 0\.2 s \(--stream-timeout\)"):
+        await instance.stream({"a": "1"})
+    with pytest.raises(PredictionTimedOut):
+        await first
+    await instance.heard()
+    assert instance.controller.in_flight == 1, "what the model has begun with goes on"
+    gate.tell("g")
+    await instance.until("ready")
+    assert (await instance.stream({"a": "2"}))["a"]["call"] == 2
+    assert instance.controller.in_flight == 0
+
+
+async def test_the_end_of_a_time_that_was_kept_concerns_nobody(launch: Launch, gate: Gate):
+    faults: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+    instance = await launch("batching:Batching", "thread", stream_timeout=0.2)
+    await instance.ready({"gate": str(gate.path)})
+    with pytest.raises(HookFailed):
+        await instance.stream({"a": "guilty"})
+    (late,) = begin(instance, {"a": "hold"})
+    with pytest.raises(PredictionTimedOut):  # the time of the one before is over by then
+        await late
+    gate.tell("g")
+    await instance.until("ready")
+    assert faults == []
 
 
 async def test_an_observer_is_told_of_every_answer(launch: Launch):

@@ -6,13 +6,14 @@ import base64
 import binascii
 from typing import Any
 
-from connexion import request
+from connexion.context import receive, request
 from starlette.responses import JSONResponse, Response
 
 from mistk_service.controller import Controller
 from mistk_service.errors import InvalidRequest
 from mistk_service.schemas import InitParams
 from mistk_service.status import StatusEvent
+from mistk_service.web.presence import while_present
 from mistk_service.web.stream import last_event_id, watch_response
 
 __all__ = ["Handlers"]
@@ -63,9 +64,9 @@ class Handlers:
         """POST /streamPredict."""
         for key, value in data_map.items():
             _require_base64(key, value)
-        predictions = self._controller.stream_predict(data_map, details)
-        del data_map  # may be large; the controller lets go of it too once it has been sent
-        body = await predictions
+        prediction = self._controller.stream_predict(data_map, details)
+        del data_map  # it is on its way, may be large, and nobody else needs it while this waits
+        body = await while_present(receive, prediction)
         return Response(body + b"\n", media_type="application/json")
 
     async def update_stream_properties(self, props: dict[str, Any]) -> Response:

@@ -13,11 +13,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from mistk_service.errors import (
+    ClientGone,
     HookFailed,
     InvalidRequest,
     MistkError,
     ModelLoadError,
     OperationRefused,
+    PredictionTimedOut,
     ServiceBusy,
     WorkerDied,
 )
@@ -26,11 +28,16 @@ __all__ = ["answer_error", "service_error"]
 
 logger = logging.getLogger(__name__)
 
+#: What nginx made the custom for a request whose client has gone: nobody reads it but those who read the counters.
+_CLIENT_GONE = 499
+
 #: The first class that fits decides, so a subclass stands before its base.
 _STATUS: tuple[tuple[type[MistkError], int], ...] = (
     (InvalidRequest, 400),
     (OperationRefused, 400),
     (ServiceBusy, 503),
+    (PredictionTimedOut, 504),
+    (ClientGone, _CLIENT_GONE),
     (HookFailed, 500),
     (WorkerDied, 500),
     (ModelLoadError, 500),

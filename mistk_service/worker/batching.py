@@ -1,9 +1,8 @@
-"""Stream predictions: one call of the model for what has queued, answers that belong to their requests.
+"""Stream predictions: one call of the model for several requests, answers that belong to their requests.
 
-Requests are merged into one call up to the model's ``max_batch_size`` records. Identifiers that occur in two requests are
-told apart by a prefix for that call. When a merged call raises, or does not answer every identifier, each of its requests is
-called alone, so that only the guilty one fails. What the model answers beyond the identifiers asked for goes nowhere. Requests
-for details are never merged.
+Identifiers that occur in two requests are told apart by a prefix for that call. When a merged call raises, or does not answer
+every identifier, each of its requests is called alone, so that only the guilty one fails. What the model answers beyond the
+identifiers asked for goes nowhere. Which requests go together is decided in :mod:`mistk_service.worker.tasks`.
 """
 
 from __future__ import annotations
@@ -57,12 +56,6 @@ class StreamPredictor:
         self._hook = _with_details(model)
         self._encoder = msgspec.json.Encoder(enc_hook=json_ready)
         self.max_batch_size = min(max(1, int(model.max_batch_size)), sys.maxsize)
-
-    def mergeable(self, batch: Sequence[StreamPredict], candidate: StreamPredict) -> bool:
-        """Return whether ``candidate`` may be called together with ``batch``."""
-        if candidate.details or batch[0].details:
-            return False
-        return sum(len(request.data) for request in batch) + len(candidate.data) <= self.max_batch_size
 
     def predict(self, batch: Sequence[StreamPredict]) -> list[StreamDone | StreamFailed]:
         """Answer every request of the batch, in order."""

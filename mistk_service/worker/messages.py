@@ -39,10 +39,12 @@ __all__ = [
     "StreamDone",
     "StreamFailed",
     "StreamPredict",
+    "StreamWithdrawn",
     "ToWorker",
     "Undecodable",
     "Unsendable",
     "Unsupported",
+    "Withdraw",
     "decode_from_worker",
     "decode_to_worker",
     "frame",
@@ -68,11 +70,17 @@ class Run(_Message, frozen=True):
 
 
 class StreamPredict(_Message, frozen=True):
-    """Predict for records, in base64 by identifier. Ends in StreamDone or StreamFailed with the same id."""
+    """Predict for records, in base64 by identifier. Ends in StreamDone, StreamFailed or StreamWithdrawn with the same id."""
 
     id: int
     data: dict[str, str]
     details: bool
+
+
+class Withdraw(_Message, frozen=True):
+    """Forget the stream prediction ``id``, for which nobody waits any more. One that has begun ends as it would have."""
+
+    id: int
 
 
 class Pause(_Message, frozen=True):
@@ -104,7 +112,7 @@ class HoldReports(_Message, frozen=True):
     held: bool
 
 
-ToWorker = Run | StreamPredict | Pause | Resume | Exit | Hasten | HoldReports
+ToWorker = Run | StreamPredict | Withdraw | Pause | Resume | Exit | Hasten | HoldReports
 
 
 # --- from the worker to the service ------------------------------------------------------------------------------------
@@ -164,6 +172,12 @@ class StreamFailed(_Message, frozen=True):
     id: int
     failure: Failure
     unsupported: bool = False
+
+
+class StreamWithdrawn(_Message, frozen=True):
+    """The request was forgotten before the model was asked."""
+
+    id: int
 
 
 class Paused(_Message, frozen=True):
@@ -244,6 +258,7 @@ FromWorker = (
     | Stopped
     | StreamDone
     | StreamFailed
+    | StreamWithdrawn
     | Paused
     | PauseOvertaken
     | PauseUnsupported

@@ -13,7 +13,6 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -40,9 +39,12 @@ from mistk_service.worker.messages import (
     Run,
     Stopped,
     StreamPredict,
+    StreamWithdrawn,
     ToWorker,
     Unsupported,
+    Withdraw,
 )
+from mistk_service.worker.tasks import TaskQueue
 
 __all__ = ["Runner", "supported_hooks"]
 
@@ -96,7 +98,7 @@ class Runner:
         self._model: AbstractModel | None = None
         self._streams: StreamPredictor | None = None
         self._changed = threading.Condition()
-        self._tasks: deque[Run | StreamPredict] = deque()
+        self._tasks = TaskQueue()
         self._activity: Run | None = None
         self._pause_wanted = False
         #: How many pauses were asked for; tells one from the next.
@@ -115,6 +117,7 @@ class Runner:
         """Work until told to exit."""
         model.attach(self.context)
         self._streams = StreamPredictor(model)
+        self._tasks.max_batch_size = self._streams.max_batch_size
         self._model = model
         hooks = supported_hooks(type(model))
         self._send(Loaded(type(model).__name__, hooks, self._streams.max_batch_size))
@@ -123,13 +126,13 @@ class Runner:
                 self._changed.wait_for(lambda: self._tasks or self._exit)
                 if not self._tasks:
                     break
-                task = self._tasks.popleft()
+                task = self._tasks.take()
                 # At once, so that to the control thread it is waiting or running at every moment until it has ended.
                 self._activity = task if isinstance(task, Run) else None
-            if isinstance(task, StreamPredict):
-                self._predict(task, self._streams)
-            else:
+            if isinstance(task, Run):
                 self._run_activity(task)
+            else:
+                self._send_all(self._streams.predict(task))
         assert self._exit is not None
         self._run_last_hook(self._exit.hook)
         # It may still be running on the control thread.
@@ -163,17 +166,6 @@ class Runner:
         self.context.flush()
         self._send(message)
 
-    def _predict(self, first: StreamPredict, streams: StreamPredictor) -> None:
-        batch = [first]
-        with self._changed:
-            while self._tasks:
-                candidate = self._tasks[0]
-                if not isinstance(candidate, StreamPredict) or not streams.mergeable(batch, candidate):
-                    break
-                batch.append(candidate)
-                self._tasks.popleft()
-        self._send_all(streams.predict(batch))
-
     def _run_last_hook(self, name: str) -> None:
         """Call the last hook, unless it has been called: by the main thread at the end, by the control thread in haste."""
         if not self._last_hook_taken.acquire(blocking=False):
@@ -200,7 +192,7 @@ class Runner:
                 if not self._pause_wanted or self._activity is None or self._nested_on == threading.get_ident():
                     return announced is not None
                 if announced == self._pauses:
-                    task = self._next_nested_task()
+                    task = self._tasks.take_run()
                     if task is None:
                         self._changed.wait()
                         continue
@@ -217,14 +209,6 @@ class Runner:
         finally:
             self._nested_on = None
 
-    def _next_nested_task(self) -> Run | None:
-        """Return a task that may run while the activity is paused, off the queue."""
-        if self._tasks and isinstance(self._tasks[0], Run):
-            task = self._tasks.popleft()
-            assert isinstance(task, Run)
-            return task
-        return None
-
     def _hook(self, name: str) -> Callable[..., Any]:
         hook: Callable[..., Any] = getattr(self._model, name)
         return hook
@@ -232,16 +216,31 @@ class Runner:
     # --- the control thread ---------------------------------------------------------------------------------------
 
     def tell_all(self, messages: Iterable[ToWorker]) -> None:
-        """Take what the service says in one go: stream predictions that come together are there to be merged together."""
+        """Take what the service says in one go.
+
+        Stream predictions that come together are there to be merged together, and one that is withdrawn in the same breath
+        is never there.
+        """
         waiting: list[StreamPredict] = []
         for message in messages:
             if isinstance(message, StreamPredict):
                 waiting.append(message)
-            else:
+            elif not isinstance(message, Withdraw):
                 self._queue(waiting)
                 waiting = []
                 self.tell(message)
+            elif not self._withdrawn_from(waiting, message.id):
+                self.tell(message)
         self._queue(waiting)
+
+    def _withdrawn_from(self, waiting: list[StreamPredict], number: int) -> bool:
+        """Withdraw a request that was not queued yet; return False if it is not among these."""
+        for index, request in enumerate(waiting):
+            if request.id == number:
+                del waiting[index]
+                self._send(StreamWithdrawn(number))
+                return True
+        return False
 
     def tell(self, message: ToWorker) -> None:
         """Take what the service says."""
@@ -250,6 +249,8 @@ class Runner:
             self._answer(self._call(message))
         elif isinstance(message, Run | StreamPredict):
             self._queue([message])
+        elif isinstance(message, Withdraw):
+            self._withdraw(message)
         elif isinstance(message, Pause):
             self._pause(message)
         elif isinstance(message, Resume):
@@ -263,8 +264,14 @@ class Runner:
 
     def _queue(self, tasks: Sequence[Run | StreamPredict]) -> None:
         with self._changed:
-            self._tasks.extend(tasks)
+            self._tasks.add(tasks)
             self._changed.notify_all()
+
+    def _withdraw(self, message: Withdraw) -> None:
+        with self._changed:
+            withdrawn = self._tasks.withdraw(message.id)
+        if withdrawn:
+            self._send(StreamWithdrawn(message.id))
 
     def _pause(self, message: Pause) -> None:
         if not self._is_under_way(message.id):
@@ -317,7 +324,7 @@ class Runner:
         with self._changed:
             # A pause that comes when its activity has just ended must not stop the next one; one that comes before the
             # main thread has taken its activity up stops that at its first pause point.
-            self._pause_wanted = wanted and any(isinstance(task, Run) for task in (self._activity, *self._tasks))
+            self._pause_wanted = wanted and (self._activity is not None or self._tasks.holds_run())
             self._pauses += wanted
             self._update_interrupted()
             self._changed.notify_all()
@@ -325,7 +332,8 @@ class Runner:
     def _is_under_way(self, activity_id: int) -> bool:
         """Return whether the activity runs, or is about to be taken up by the main thread."""
         with self._changed:
-            return any(isinstance(task, Run) and task.id == activity_id for task in (self._activity, *self._tasks))
+            running = self._activity is not None and self._activity.id == activity_id
+            return running or self._tasks.holds_run(activity_id)
 
     def _update_interrupted(self) -> None:
         self.context.interrupt(pause=self._pause_wanted, end=self._exit is not None)

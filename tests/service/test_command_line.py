@@ -164,6 +164,8 @@ def test_a_port_is_free_again_at_once(start: Start) -> None:
         ("max-body", "0", ["max-body", "0"]),
         ("max-body", "64MB", ["--max-body", "64MB", "integer"]),
         ("max-queue", "0", ["max-queue", "0"]),
+        ("stream-timeout", "0", ["stream-timeout", "0", "positive"]),
+        ("stream-timeout", "inf", ["stream-timeout", "inf"]),
         ("keepalive", "0", ["keepalive", "0"]),
         ("keepalive", "inf", ["keepalive", "inf"]),
         ("log-level", "loud", ["--log-level", "'loud'", "debug"]),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
+import socket
 
 import httpx
 import pytest
 
 from tests.service.conftest import Start
-from tests.service.harness import API, Service, refused
+from tests.service.harness import API, Service, connect, read_answer, refused
+from tests.support.harness import Gate, reference
 
 both_workers = pytest.mark.parametrize("worker", ["process", "thread"])
 
@@ -97,6 +100,53 @@ def test_clients_that_go_before_their_answer_harm_nobody(service: Service) -> No
         worker.resume()
     service.wait_for_state("ready", service.status())
     assert service.post("streamPredict", request(1)) == answer(1)
+
+
+@pytest.mark.parametrize("path", ["compiled", "connexions"])
+def test_a_client_that_goes_while_it_waits_gives_its_place_back(start: Start, gate: Gate, path: str) -> None:
+    service = held_service(start, gate, "--max-queue", "2")
+    content_type = "application/json" if path == "compiled" else "application/json; charset=utf-8"
+    holds, waits = (post(service, {"a": record}, content_type) for record in ("hold", "gone"))
+    service.wait_for_metric("mistk_stream_queue", 2)
+    refused(service.api.post("/streamPredict", json={"a": "full"}), 503)
+    waits.close()
+    service.wait_for_metric("mistk_stream_queue", 1)
+    service.wait_for_metric("mistk_requests_total", 1, operation="streamPredict", status="499")
+    with post(service, {"a": "here"}, content_type) as another:
+        service.wait_for_metric("mistk_stream_queue", 2)
+        gate.tell("g")
+        answers = [json.loads(read_answer(sock)[2])["a"] for sock in (holds, another)]
+    holds.close()
+    assert [answer["record"] for answer in answers] == ["hold", "here"]
+    assert [answer["call"] for answer in answers] == [1, 2], "the model was not asked for the one that went"
+
+
+def test_a_prediction_that_takes_too_long_is_answered_with_504(start: Start, gate: Gate) -> None:
+    service = held_service(start, gate, "--stream-timeout", "0.3")
+    error = refused(service.api.post("/streamPredict", json={"a": "hold"}), 504)
+    assert "not there after 0.3 s (--stream-timeout)" in error["message"]
+    assert service.status()["state"] == "predicting", "the model has begun with it"
+    gate.tell("g")
+    status = service.wait_for_state("ready", service.status())
+    assert "error" not in status["payload"]
+    assert service.post("streamPredict", {"a": "here"})["a"]["record"] == "here"
+
+
+def held_service(start: Start, gate: Gate, *options: str) -> Service:
+    """A service whose model waits at the gate over the record ``hold``, and calls for one request at a time."""
+    service = start(*options, model=reference("batching:OneAtATime"))
+    service.do("initialize", {"modelProperties": {"gate": str(gate.path)}})
+    service.do("buildModel")
+    return service
+
+
+def post(service: Service, body: dict[str, str], content_type: str) -> socket.socket:
+    """Send a request over a connection of its own, and leave the answer to be read."""
+    content = json.dumps(body).encode()
+    sock = connect(service.port)
+    head = f"POST {API}/streamPredict HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\n"
+    sock.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+    return sock
 
 
 def test_other_operations_are_refused_while_predictions_are_in_flight(service: Service) -> None:

@@ -60,33 +60,6 @@ def test_innocent_requests_are_called_once_together():
     assert len(model.calls[0]) == 3
 
 
-@pytest.mark.parametrize(
-    ("batch", "candidate", "mergeable"),
-    [
-        ([3], 3, True),
-        ([3], 4, False),
-        ([3, 2], 1, True),
-        ([3, 3], 1, False),
-        ([7], 0, False),
-        ([0], 6, True),
-    ],
-)
-def test_a_batch_never_has_more_records_than_the_model_takes(batch: list[int], candidate: int, mergeable: bool):
-    predictor = StreamPredictor(Recording())
-    of_size = [
-        StreamPredict(n, {str(i): "x" for i in range(size)}, False) for n, size in enumerate([*batch, candidate])
-    ]
-    assert predictor.mergeable(of_size[:-1], of_size[-1]) is mergeable
-
-
-def test_requests_for_details_go_alone():
-    predictor = StreamPredictor(Recording())
-    plain, detailed = StreamPredict(1, {"a": "x"}, False), StreamPredict(2, {"a": "x"}, True)
-    assert not predictor.mergeable([plain], detailed)
-    assert not predictor.mergeable([detailed], plain)
-    assert not predictor.mergeable([detailed], detailed)
-
-
 @pytest.mark.parametrize(("declared", "used"), [(1, 1), (0, 1), (-5, 1), (2.9, 2), (2**70, 2**63 - 1)])
 def test_a_batch_has_at_least_one_record(declared: Any, used: int):
     class Model(Recording):

@@ -27,6 +27,7 @@ to_worker = st.one_of(
     st.builds(m.Run, integers, texts, st.lists(plain, max_size=3).map(tuple)),
     st.builds(m.StreamPredict, integers, st.dictionaries(texts, texts, max_size=3), st.booleans()),
     st.builds(m.Pause, integers),
+    st.builds(m.Withdraw, integers),
     st.builds(m.Resume, integers, texts),
     st.builds(m.Exit, texts),
     st.just(m.Hasten()),
@@ -36,7 +37,7 @@ points = st.tuples(texts, st.floats(allow_nan=False), st.none() | integers, inte
 from_worker = st.one_of(
     st.builds(m.Loaded, texts, st.lists(texts, max_size=3).map(tuple), integers),
     st.builds(m.LoadFailed, texts, failures),
-    *(st.builds(kind, integers) for kind in (m.Done, m.Stopped, m.Paused, m.PauseOvertaken)),
+    *(st.builds(kind, integers) for kind in (m.Done, m.Stopped, m.StreamWithdrawn, m.Paused, m.PauseOvertaken)),
     *(st.builds(kind, integers, failures) for kind in (m.Failed, m.PauseFailed, m.ResumeFailed)),
     *(st.builds(kind, integers, texts) for kind in (m.Unsupported, m.PauseUnsupported, m.ResumeUnsupported)),
     st.builds(m.StreamDone, integers, st.binary(max_size=8)),
@@ -72,8 +73,8 @@ def test_a_message_from_the_worker_arrives_as_it_was(message: m.FromWorker):
 
 
 def test_these_tests_know_every_message():
-    assert len(get_args(m.ToWorker)) == 7
-    assert len(get_args(m.FromWorker)) == 17
+    assert len(get_args(m.ToWorker)) == 8
+    assert len(get_args(m.FromWorker)) == 18
 
 
 def test_a_number_that_is_none_arrives_as_none():

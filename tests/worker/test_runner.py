@@ -313,3 +313,30 @@ def test_every_command_ends_in_exactly_one_message(model: Model, bench: Bench):
         answer = bench.next()
         assert isinstance(answer, kind)
         assert answer.id == number
+
+
+def test_a_request_that_is_withdrawn_before_its_turn_is_not_called(model: Model, bench: Bench, hold: threading.Event):
+    model.script["do_train"] = hold.wait
+    bench.tell(m.Run(1, "do_train"), m.StreamPredict(2, {"a": "b"}, False), m.StreamPredict(3, {"c": "d"}, False))
+    bench.tell(m.Withdraw(2))
+    assert bench.next() == m.StreamWithdrawn(2)
+    hold.set()
+    assert [bench.next(), bench.next()] == [m.Done(1), m.StreamDone(3, b'{"c":"d"}')]
+    assert [hook for hook, _ in model.threads] == ["do_train", "do_stream_predict"]
+
+
+def test_a_request_that_is_withdrawn_too_late_is_answered_once(model: Model, bench: Bench, hold: threading.Event):
+    model.script["do_stream_predict"] = hold.wait
+    bench.tell(m.StreamPredict(1, {"a": "b"}, False))
+    model.until("do_stream_predict")
+    bench.tell(m.Withdraw(1))
+    hold.set()
+    assert bench.next() == m.StreamDone(1, b'{"a":"b"}')
+    bench.tell(m.Withdraw(1), m.Run(2, "do_train"))
+    assert bench.next() == m.Done(2)
+
+
+def test_a_request_that_is_withdrawn_as_soon_as_it_comes_is_never_queued(model: Model, bench: Bench):
+    bench.runner.tell_all([m.StreamPredict(1, {"a": "b"}, False), m.StreamPredict(2, {"c": "d"}, False), m.Withdraw(1)])
+    assert [bench.next(), bench.next()] == [m.StreamWithdrawn(1), m.StreamDone(2, b'{"c":"d"}')]
+    assert len(model.threads) == 1
