@@ -168,15 +168,17 @@ def main(argv: list[str] | None = None) -> None:
     )
     _start_sentinel(options.lifeline)
     sock = socket.socket(fileno=options.socket)
+    worker = os.getpid()
     # Programs that the model starts must not inherit the channel.
     os.set_inheritable(sock.fileno(), False)
     try:
         serve_model(sock, options.reference, _end_group, options.spool)
     finally:
         # However it ended: threads that the model left behind would hold the process for ever, and the service, which sees
-        # the end of the channel, does not wait for them.
-        with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_WR)
+        # the end of the channel, does not wait for them. A process that the model forked may come here too.
+        if os.getpid() == worker:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_WR)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +21,7 @@ import msgspec
 
 from mistk_service.worker.messages import FromWorker, Progressed, Reported, StatusUpdated, Unsendable
 from mistk_service.worker.spool import Spool, artifact_folder, artifact_source, draw, split_artifact_file
-from mistk_service.worker.values import Point, int64, json_ready, points, text
+from mistk_service.worker.values import Point, int64, json_ready, number, points, text
 
 __all__ = ["FLUSH_INTERVAL", "METRICS_HELD", "WorkerContext"]
 
@@ -89,6 +90,7 @@ class WorkerContext:
         self._halts = _Halts()
         #: What was wrong with progress, to say it once and not at every turn.
         self._complaints: set[str] = set()
+        _contexts.add(self)
 
     # --- the gate -------------------------------------------------------------------------------------------------
 
@@ -201,10 +203,13 @@ class WorkerContext:
 
     def _keep(self, store: dict[str, Any], values: Mapping[str, Any], caller: str) -> None:
         plain = {}
+        if not hasattr(values, "items"):
+            logger.error("%s: expected names and values as {'rate': 0.1}, got %s", caller, type(values).__name__)
+            return
         for key, value in values.items():
             try:
                 plain[text(key)] = _sendable(value)
-            except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            except Exception as error:  # noqa: BLE001 - the value is the author's, and may raise what it likes
                 logger.error("%s: the value of %r was left out: %s", caller, key, error)
         with self._lock:
             store.update(plain)
@@ -277,6 +282,27 @@ class WorkerContext:
             if progress is not None:
                 self._deliver(self._progressed(*progress))
 
+    def fall_silent(self) -> None:
+        """Take nothing any more, and wait for nobody: for a process that the model has forked.
+
+        It has the worker's channel, but neither its threads nor, maybe, its locks.
+        """
+        told = False
+
+        def refuse(*_: object, **__: object) -> None:
+            nonlocal told
+            if not told:
+                told = True
+                logger.error(
+                    "A process that the model has forked cannot report anything; report from the worker's own."
+                )
+
+        reports = (self.report_metrics, self.report_params, self.set_tags, self.update_status)
+        for method in (*reports, self.log_artifact, self.log_text, self.log_figure):
+            setattr(self, method.__name__, refuse)
+        for quiet in (self.progress, self.pause_point, self.flush):
+            setattr(self, quiet.__name__, lambda *_, **__: None)
+
     def _progressed(self, done: int, total: int | None, unit: str, started: float, initial: int) -> Progressed:
         """Return the message. What the model gave is made plain only here, since this is not called on every turn."""
         done, initial = self._plain(int64, done, 0), self._plain(int64, initial, 0)
@@ -303,8 +329,23 @@ class WorkerContext:
             logger.error("%s was left out, since it holds %s.", type(message).__name__, error)
 
 
+def _after_fork() -> None:
+    """In a process that a model has forked: let its reports go nowhere, since they would garble those of the worker."""
+    for context in _contexts:
+        context.fall_silent()
+
+
+#: Those of this process; more than one where workers are threads.
+_contexts: weakref.WeakSet[WorkerContext] = weakref.WeakSet()
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 def _sendable(value: Any) -> Any:
     """Return ``value`` as JSON has it, and as MessagePack can express it too."""
     plain = msgspec.json.decode(msgspec.json.encode(value, enc_hook=json_ready))
+    if plain is None and value is not None:
+        # JSON has no NaN and no infinity.
+        return str(number(value))
     msgspec.msgpack.encode(plain)
     return plain

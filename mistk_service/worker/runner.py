@@ -121,6 +121,13 @@ class Runner:
         self._model = model
         hooks = supported_hooks(type(model))
         self._send(Loaded(type(model).__name__, hooks, self._streams.max_batch_size))
+        try:
+            self._work(self._streams)
+        finally:
+            # However it ended: a model may exit in a hook, and has reported something before.
+            self.context.flush()
+
+    def _work(self, streams: StreamPredictor) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._tasks or self._exit)
@@ -132,12 +139,11 @@ class Runner:
             if isinstance(task, Run):
                 self._run_activity(task)
             else:
-                self._send_all(self._streams.predict(task))
+                self._send_all(streams.predict(task))
         assert self._exit is not None
         self._run_last_hook(self._exit.hook)
         # It may still be running on the control thread.
         self._last_hook_ended.wait()
-        self.context.flush()
 
     def _run_activity(self, task: Run) -> None:
         answer = self._call(task)

@@ -94,7 +94,7 @@ def points(values: Mapping[Any, Any], step: Any, timestamp: Any) -> list[Point]:
 
 def _points_one_by_one(values: Mapping[Any, Any], step: Any, timestamp: Any) -> list[Point]:
     taken: list[Point] = []
-    if not isinstance(values, Mapping):
+    if not hasattr(values, "items"):
         logger.error("report_metrics: expected names and numbers as {'loss': 0.5}, got %s", type(values).__name__)
         return taken
     for key, value in values.items():

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mistk_service.worker import context as module
@@ -336,3 +337,38 @@ def test_the_pause_of_another_thread_takes_nothing_from_this_ones_time(clock: Cl
     other.start()
     other.join()
     assert rate_of(context, sender, 120, started) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        (math.nan, "nan"),
+        (-math.inf, "-inf"),
+        (np.float32("inf"), "inf"),
+        (None, None),
+        (np.float32(0.5), 0.5),
+        ([1, None], [1, None]),
+    ],
+)
+def test_a_param_that_json_does_not_have_is_sent_as_text(context: WorkerContext, sender: Sender, value: Any, sent: Any):
+    context.report_params({"p": value})
+    context.flush()
+    assert sender.take() == [Reported((), {"p": sent})]
+
+
+class Raises:
+    """Is a value to nobody."""
+
+    def tolist(self) -> None:
+        raise LookupError("not today")
+
+
+@pytest.mark.parametrize("values", [None, "a", [("a", 1)], {"a": Raises()}])
+def test_params_and_tags_that_cannot_be_had_are_told_and_not_raised(
+    context: WorkerContext, sender: Sender, caplog: pytest.LogCaptureFixture, values: Any
+):
+    context.report_params(values)
+    context.set_tags(values)
+    context.flush()
+    assert sender.take() == []
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]

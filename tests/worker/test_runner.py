@@ -340,3 +340,10 @@ def test_a_request_that_is_withdrawn_as_soon_as_it_comes_is_never_queued(model: 
     bench.runner.tell_all([m.StreamPredict(1, {"a": "b"}, False), m.StreamPredict(2, {"c": "d"}, False), m.Withdraw(1)])
     assert [bench.next(), bench.next()] == [m.StreamWithdrawn(1), m.StreamDone(2, b'{"c":"d"}')]
     assert len(model.threads) == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_a_model_reported_before_it_exits_in_a_hook_is_sent(model: Model, bench: Bench):
+    model.script["do_train"] = lambda: (model.report_metrics({"last": 1.0}, 1, 0), sys.exit(3))
+    bench.tell(m.Run(1, "do_train"))
+    assert bench.rest() == [m.Reported((("last", 1.0, 1, 0),))]

@@ -378,3 +378,42 @@ async def test_a_death_over_a_fault_of_the_service_says_so(hire: Hire):
     failure = await worker.listener.until_exit()
     assert "ZeroDivisionError('a fault of ours')" in failure.message
     assert "memory" not in failure.message
+
+
+# --- forks -------------------------------------------------------------------------------------------------------------
+
+FORKS = """
+import os, sys
+from mistk_service import AbstractModel
+class Model(AbstractModel):
+    def do_train(self):
+        for how in ("exits", "is ended"):
+            self.report_metrics({"worker": 1.0}, 1)
+            child = os.fork()
+            if child == 0:
+                for step in self.steps(range(20_000)):
+                    self.report_metrics({"child": step}, step)
+                self.report_params({"child": 1})
+                self.set_tags({"child": 1})
+                self.update_status("child")
+                self.log_text("child", "child.txt")
+                sys.exit(0) if how == "exits" else os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+        self.update_status("worker")
+"""
+
+
+async def test_a_process_that_a_model_forks_garbles_nothing_and_ends_nothing(
+    hire: Hire, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    source = tmp_path / "forks.py"
+    source.write_text(FORKS)
+    worker = await hire(f"{source}:Model")
+    worker.send(m.Run(1, "do_train"))
+    assert (await worker.until(m.StatusUpdated)).payload == "worker"
+    worker.send(m.Run(2, "do_build_model"))
+    assert (await worker.until(m.Done)).id == 1
+    assert (await worker.until(m.Done)).id == 2
+    worker.send(m.Exit("do_terminate"))
+    await worker.listener.until_exit()
+    assert capfd.readouterr().err.count("cannot report anything") == 2
