@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Any
 
 from connexion.context import receive, request
 from starlette.responses import JSONResponse, Response
 
 from mistk_service.controller import Controller
-from mistk_service.errors import InvalidRequest
 from mistk_service.schemas import InitParams
 from mistk_service.status import StatusEvent
 from mistk_service.web.presence import while_present
+from mistk_service.web.records import require_base64
 from mistk_service.web.stream import last_event_id, watch_response
 
 __all__ = ["Handlers"]
-
-#: How much of a record's identifier is repeated in a message.
-_SHOWN = 80
 
 
 class Handlers:
@@ -62,8 +57,7 @@ class Handlers:
 
     async def stream_predict(self, data_map: dict[str, str], details: bool = False) -> Response:
         """POST /streamPredict."""
-        for key, value in data_map.items():
-            _require_base64(key, value)
+        await require_base64(data_map)
         prediction = self._controller.stream_predict(data_map, details)
         del data_map  # it is on its way, may be large, and nobody else needs it while this waits
         body = await while_present(receive, prediction)
@@ -124,18 +118,3 @@ class Handlers:
 def _status(event: StatusEvent) -> Response:
     # The line's end is for people: without it their prompt sticks to the answer.
     return Response(event.status + b"\n", media_type="application/json")
-
-
-def _require_base64(key: str, value: str) -> None:
-    """Check that a record is base64; line breaks, as MIME puts them in, are no harm."""
-    try:
-        binascii.a2b_base64(value, strict_mode=True)
-    except ValueError:
-        try:
-            base64.b64decode("".join(value.split()), validate=True)
-        except ValueError as error:
-            name = repr(key if len(key) <= _SHOWN else f"{key[:_SHOWN]}…")
-            raise InvalidRequest(
-                f"dataMap: the record {name} is not base64 ({error}); expected the standard alphabet with padding.",
-                field="dataMap",
-            ) from error

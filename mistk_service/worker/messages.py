@@ -1,7 +1,9 @@
 """What the service and the worker say to each other: one frozen type a message, one terminal message a command.
 
-Messages travel as frames, four bytes of length (big-endian) and then MessagePack. Each side decodes into the union of what
-it may be told, so that anything else is an error at once and never a surprise later. No pickle: what crosses is data.
+Messages travel as frames, four bytes of length (big-endian) and then MessagePack. A large one may travel in pieces, with other
+frames between them: the highest bit of the length tells of a piece, and one of no length ends the message. Each side decodes
+into the union of what it may be told, so that anything else is an error at once and never a surprise later. No pickle: what
+crosses is data.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import msgspec
 from mistk_service.errors import Failure
 
 __all__ = [
+    "END_OF_PIECES",
     "Done",
     "Exit",
     "Failed",
@@ -48,6 +51,7 @@ __all__ = [
     "decode_from_worker",
     "decode_to_worker",
     "frame",
+    "piece",
 ]
 
 
@@ -277,6 +281,12 @@ _to_worker = msgspec.msgpack.Decoder(ToWorker)
 #: Bytes of the length that precedes every message.
 _HEADER = 4
 
+#: The bit of the length that tells of a piece.
+_PIECE = 1 << 31
+
+#: Follows the last piece of a message.
+END_OF_PIECES = _PIECE.to_bytes(_HEADER, "big")
+
 
 class Unsendable(ValueError):
     """A message holds what cannot cross to the other side: text that is no Unicode, a number beyond 64 bits, deep nesting."""
@@ -295,6 +305,8 @@ def frame(message: ToWorker | FromWorker) -> bytearray:
     buffer = bytearray(_HEADER)
     try:
         _encoder.encode_into(message, buffer, _HEADER)
+        if len(buffer) - _HEADER >= _PIECE:
+            raise Unsendable(f"{len(buffer)} bytes at once, where {_PIECE} are too many")
         buffer[:_HEADER] = (len(buffer) - _HEADER).to_bytes(_HEADER, "big")
     except UnicodeEncodeError as error:
         raise Unsendable(f"text that is no Unicode ({error.reason})") from error
@@ -303,6 +315,12 @@ def frame(message: ToWorker | FromWorker) -> bytearray:
     except (TypeError, OverflowError) as error:
         raise Unsendable(str(error)) from error
     return buffer
+
+
+def piece(whole: bytearray, begin: int, size: int) -> list[bytes | bytearray | memoryview]:
+    """Return a piece of a message, not copied: ``size`` bytes of its frame from ``begin`` on, or what is left of it."""
+    part = memoryview(whole)[max(begin, _HEADER) : begin + size]
+    return [(_PIECE | len(part)).to_bytes(_HEADER, "big"), part]
 
 
 def decode_to_worker(body: bytes | memoryview) -> ToWorker:
@@ -329,25 +347,34 @@ class FrameReader:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        #: The pieces of a message that is not whole.
+        self._pieces = bytearray()
 
     def feed(self, data: bytes) -> Iterator[bytes | memoryview]:
         """Take what arrived and yield every body that is whole.
 
-        One that is alone in the buffer, as a large one mostly is, is handed over with it and not copied.
+        One that came in pieces, or is alone in the buffer, as a large one mostly is, is handed over and not copied.
         """
         self._buffer += data
         position = 0
         try:
             while len(self._buffer) - position >= _HEADER:
                 start = position + _HEADER
-                end = start + int.from_bytes(self._buffer[position:start], "big")
+                length = int.from_bytes(self._buffer[position:start], "big")
+                end = start + (length & ~_PIECE)
                 if len(self._buffer) < end:
                     break
-                if position == 0 and end == len(self._buffer):
+                if length == end - start and position == 0 and end == len(self._buffer):
                     whole, self._buffer = self._buffer, bytearray()
                     yield memoryview(whole)[_HEADER:]
                     break
                 position = end
-                yield bytes(memoryview(self._buffer)[start:end])
+                if length == end - start:
+                    yield bytes(memoryview(self._buffer)[start:end])
+                elif start < end:
+                    self._pieces += memoryview(self._buffer)[start:end]
+                else:
+                    whole, self._pieces = self._pieces, bytearray()
+                    yield memoryview(whole)
         finally:
             del self._buffer[:position]

@@ -16,8 +16,17 @@ from abc import ABC, abstractmethod
 from typing import Protocol
 
 from mistk_service.errors import Failure, WorkerDied
-from mistk_service.worker.messages import FrameReader, FromWorker, ToWorker, Undecodable, decode_from_worker, frame
+from mistk_service.worker.messages import (
+    FrameReader,
+    FromWorker,
+    StreamWithdrawn,
+    ToWorker,
+    Undecodable,
+    Withdraw,
+    decode_from_worker,
+)
 from mistk_service.worker.output import Output
+from mistk_service.worker.sending import Sender
 
 __all__ = ["ProcessWorker", "ThreadWorker", "Worker", "WorkerListener"]
 
@@ -60,8 +69,7 @@ class Worker(ABC):
         # Absolute, since a model may change the folder that it works in.
         self._spool = None if spool is None else os.path.abspath(spool)
         self._transport: asyncio.Transport | None = None
-        #: What is sent at the end of this turn of the event loop, or once the channel is connected.
-        self._outgoing: list[bytearray] = []
+        self._sender = Sender()
         self._eof = asyncio.Event()
         #: Why the service has ended the worker, where it was the service that did.
         self._ended_by_service: str | None = None
@@ -79,7 +87,6 @@ class Worker(ABC):
             failure = Failure("WorkerDied", _not_started(error))
             self._has_exited(failure)
             raise WorkerDied(failure) from error
-        self._flush()
 
     async def _open(self) -> None:
         ours, theirs = socket.socketpair()
@@ -99,6 +106,7 @@ class Worker(ABC):
                 self.kill()
                 raise
             undo.pop_all()
+            self._sender.connect(self._transport)
 
     def send(self, message: ToWorker) -> None:
         """Send a message; never blocks. What is sent to a worker that has ended is lost, as its end is told anyway.
@@ -106,16 +114,11 @@ class Worker(ABC):
         Raises:
             Unsendable: it holds something that cannot cross.
         """
-        data = frame(message)
-        # Requests come in swarms, and a system call for each would cost more than all else that is done for it here.
-        if not self._outgoing and self._transport is not None:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._outgoing.append(data)
-
-    def _flush(self) -> None:
-        data, self._outgoing = self._outgoing, []
-        if data and self._transport is not None and not self._transport.is_closing():
-            self._transport.writelines(data)
+        if isinstance(message, Withdraw) and self._sender.take_back(message.id):
+            # It never went, so the worker's answer is known.
+            asyncio.get_running_loop().call_soon(self._listener.on_message, self, StreamWithdrawn(message.id))
+        else:
+            self._sender.send(message)
 
     @property
     def pid(self) -> int | None:
@@ -184,6 +187,12 @@ class _Channel(asyncio.Protocol):
                 logger.error("The worker said something that is no message; it was left out: %s", error)
             else:
                 worker._listener.on_message(worker, message)
+
+    def pause_writing(self) -> None:
+        self._worker._sender.pause()
+
+    def resume_writing(self) -> None:
+        self._worker._sender.resume()
 
     def eof_received(self) -> bool:
         self._worker._channel_ended()

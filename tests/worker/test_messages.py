@@ -104,6 +104,33 @@ def test_a_reader_whose_last_frames_were_not_taken_gives_them_later():
     assert [m.decode_to_worker(body) for body in reader.feed(b"")] == [m.Pause(2)]
 
 
+@given(st.lists(to_worker, min_size=1, max_size=4), st.lists(to_worker, max_size=6), st.integers(5, 40), st.data())
+def test_messages_in_pieces_arrive_whole_and_let_others_between(
+    large: list[m.ToWorker], small: list[m.ToWorker], size: int, data: st.DataObject
+):
+    stream, between, in_order = bytearray(), list(small), []
+
+    def write(frame: bytes | bytearray) -> None:
+        """Write a part of a large message, and some of the small ones after it."""
+        stream.extend(frame)
+        for _ in range(data.draw(st.integers(0, len(between)))):
+            in_order.append(between.pop(0))
+            stream.extend(m.frame(in_order[-1]))
+
+    for message in large:
+        whole = m.frame(message)
+        for begin in range(0, len(whole), size):
+            write(b"".join(m.piece(whole, begin, size)))
+        in_order.append(message)
+        write(m.END_OF_PIECES)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=12)))
+    reader = m.FrameReader()
+    arrived = []
+    for begin, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        arrived += [m.decode_to_worker(body) for body in reader.feed(bytes(stream[begin:end]))]
+    assert arrived == in_order
+
+
 def test_a_frame_that_is_longer_than_a_chunk_arrives():
     message = m.StreamPredict(1, {"a": "x" * 3_000_000}, False)
     stream = m.frame(message)

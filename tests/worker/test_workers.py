@@ -23,7 +23,7 @@ from mistk_service import errors
 from mistk_service.worker import messages as m
 from mistk_service.worker import parent
 from mistk_service.worker.parent import ProcessWorker, _describe_exit
-from tests.support.harness import PATIENCE, Gate, Listener, make_worker, reference
+from tests.support.harness import PATIENCE, Gate, Listener, WorkerUnderTest, make_worker, reference
 
 pytestmark = pytest.mark.anyio
 
@@ -117,6 +117,44 @@ async def test_large_messages_cross_in_both_directions(hire: Hire, kind: str):
     done = await worker.until(m.StreamDone)
     assert done.id == 7
     assert len(done.body) > 10_000_000
+
+
+async def until_full(worker: WorkerUnderTest) -> None:
+    """Let the event loop turn until the channel takes nothing more."""
+    for _ in itertools.count():
+        if worker.worker._sender._paused:
+            return
+        await asyncio.sleep(0)
+
+
+async def test_a_small_request_overtakes_a_large_one_that_is_on_its_way(hire: Hire):
+    worker = await hire("batching:Batching", "process", {})
+    process = psutil.Process(worker.worker.pid)
+    process.suspend()  # so that it reads nothing
+    try:
+        worker.send(m.StreamPredict(7, {"a": "x" * 16_000_000}, False))
+        await until_full(worker)
+        worker.send(m.StreamPredict(8, {"a": "x"}, False))
+    finally:
+        process.resume()
+    assert [(await worker.until(m.StreamDone)).id for _ in range(2)] == [8, 7]
+
+
+async def test_a_large_request_that_never_went_is_withdrawn_without_the_worker(hire: Hire):
+    worker = await hire("batching:Batching", "process", {})
+    process = psutil.Process(worker.worker.pid)
+    process.suspend()
+    try:
+        for number in (7, 8):
+            worker.send(m.StreamPredict(number, {"a": "x" * 16_000_000}, False))
+        await until_full(worker)
+        worker.send(m.Withdraw(8))
+        assert (await worker.until(m.StreamWithdrawn)).id == 8, "the worker still stands"
+        worker.send(m.Withdraw(7))
+    finally:
+        process.resume()
+    answer = await worker.until(m.StreamWithdrawn, m.StreamDone)
+    assert answer.id == 7, "withdrawn as it arrived, or called at once, as the worker had nothing else to do"
 
 
 async def test_a_worker_is_the_leader_of_its_own_session(hire: Hire):
