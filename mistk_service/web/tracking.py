@@ -9,6 +9,7 @@ from pathlib import Path
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mistk_service.garbage import collect_less_often
 from mistk_service.settings import Settings
 from mistk_service.tracking import Store, open_store
 from mistk_service.tracking.embedding import DeferredApp, is_tracking_path
@@ -67,7 +68,9 @@ class EmbeddedTracking:
         except StoreError as error:
             logger.error("Tracking is not available: %s", error)
             raise
-        return create_tracking_app(self._store, artifacts)
+        app = create_tracking_app(self._store, artifacts)
+        collect_less_often()
+        return app
 
 
 def _make_folder(folder: Path) -> None:

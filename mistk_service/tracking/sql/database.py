@@ -14,6 +14,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_
 from sqlalchemy.pool import StaticPool
 
 from mistk_service.tracking.errors import StoreUnavailable, UnsupportedStore
+from mistk_service.tracking.sql.checkpoints import LONGEST_LOG, Checkpoints
 from mistk_service.tracking.sql.faults import translated
 from mistk_service.tracking.sql.filesystem import is_network_path
 from mistk_service.tracking.sql.recorder import Recorder
@@ -58,7 +59,10 @@ class Database:
         self._turns = threading.RLock() if _is_memory(url) else None
         begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN"
         self._begin_snapshot = "BEGIN" if self.is_sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-        self._writer = Writer(engine, begin, self._turns)
+        writing = self._turns or threading.RLock()
+        self._checkpoints = Checkpoints(engine, writing) if self.journal_mode == "WAL" else None
+        on_commit = self._checkpoints.committed if self._checkpoints is not None else None
+        self._writer = Writer(engine, begin, writing, on_commit)
         self._hurry = _Hurry()
         self._reader: Connection | None = None
         self._reader_lock = threading.Lock()
@@ -154,6 +158,8 @@ class Database:
     def close(self) -> None:
         """Finish what was submitted and close every connection."""
         self._writer.close()
+        if self._checkpoints is not None:
+            self._checkpoints.close()
         with self._reader_lock:
             if self._reader is not None:
                 # It differs from the others of the pool.
@@ -209,6 +215,8 @@ def _sqlite_engine(url: URL, patience: float, journal: str | None) -> Engine:
         # With WAL, NORMAL means that a commit has reached the operating system: it survives the end of this process,
         # however sudden. Only a crash of the machine can undo the last commits, and never damages the file. With a
         # rollback journal NORMAL could damage the file then, so that one gets FULL.
+        if journal == "WAL":
+            connection.execute(f"PRAGMA wal_autocheckpoint = {LONGEST_LOG}")
         connection.execute(f"PRAGMA synchronous = {'FULL' if journal == 'DELETE' else 'NORMAL'}")
 
     return engine

@@ -91,17 +91,21 @@ class Writer:
     nobody say whether it was done; it is reported as ``StoreUnavailable`` and not run again.
     """
 
-    def __init__(self, engine: Engine, begin: str, lock: threading.RLock | None = None) -> None:
+    def __init__(
+        self, engine: Engine, begin: str, lock: threading.RLock, on_commit: Callable[[], None] | None = None
+    ) -> None:
         """Make a writer.
 
         Args:
             engine: where connections come from; they do not begin transactions by themselves.
             begin: the statement that begins a transaction that will write.
-            lock: the lock to hold while writing; one of its own by default.
+            lock: the lock to hold while writing.
+            on_commit: called after each commit, with the lock held.
         """
         self._engine = engine
         self._begin = begin
-        self._lock = lock or threading.RLock()
+        self._lock = lock
+        self._on_commit = on_commit
         self._queue: deque[_Write[Any]] = deque()
         self._connection: Connection | None = None
         self._closed = False
@@ -186,7 +190,7 @@ class Writer:
         try:
             for write in group:
                 self._write_in_savepoint(connection, write)
-            run_text(connection, "COMMIT")
+            self._commit(connection)
         except exc.SQLAlchemyError:
             self._roll_back()
             return False
@@ -207,7 +211,7 @@ class Writer:
             try:
                 connection = self._begin_transaction()
                 write.run(connection)
-                run_text(connection, "COMMIT")
+                self._commit(connection)
             except BaseException as error:  # noqa: BLE001  # it is kept, and raised to the one who waits for this write
                 write.fail(error)
                 self._roll_back()
@@ -229,6 +233,11 @@ class Writer:
         self._connection = self._engine.connect()
         run_text(self._connection, self._begin)
         return self._connection
+
+    def _commit(self, connection: Connection) -> None:
+        run_text(connection, "COMMIT")
+        if self._on_commit is not None:
+            self._on_commit()
 
     def _roll_back(self) -> None:
         connection = self._connection
