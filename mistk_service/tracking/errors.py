@@ -13,11 +13,13 @@ None of them knows HTTP: the table that turns an ``error_code`` into a status st
         ├── ResourceNotFound        RESOURCE_DOES_NOT_EXIST   there is no such run, experiment, tag ...
         ├── ResourceExists          RESOURCE_ALREADY_EXISTS   the name is taken
         ├── InvalidState            INVALID_STATE             the resource's lifecycle stage does not allow it
-        ├── StoreUnavailable        TEMPORARILY_UNAVAILABLE   disk full, database locked; try again
+        ├── StoreUnavailable        TEMPORARILY_UNAVAILABLE   disk full, database locked, no connection; try again
+        │   └── AnswerLost          TEMPORARILY_UNAVAILABLE   a remote may have done it, and its answer did not arrive
         ├── SchemaMismatch          INVALID_STATE             the database was written by another version
         ├── UnsupportedStore        INVALID_PARAMETER_VALUE   the URI is of no kind that is known or installed
         ├── NotSupported            NOT_IMPLEMENTED           a feature that this server does not have
         ├── EndpointNotFound        ENDPOINT_NOT_FOUND        there is no such path
+        ├── Unauthenticated         UNAUTHENTICATED           the caller did not say who it is, or nobody believes it
         └── PermissionDenied        PERMISSION_DENIED         the caller may not do that
 
     SystemMetricsUnavailable, a TrackingError too, is no store's: the library that measures the machine is missing.
@@ -30,6 +32,7 @@ from typing import ClassVar
 from mistk_service.errors import TrackingError
 
 __all__ = [
+    "AnswerLost",
     "EndpointNotFound",
     "FilterError",
     "InvalidPageToken",
@@ -43,6 +46,7 @@ __all__ = [
     "StoreError",
     "StoreUnavailable",
     "SystemMetricsUnavailable",
+    "Unauthenticated",
     "UnsupportedStore",
 ]
 
@@ -145,6 +149,14 @@ class StoreUnavailable(StoreError):
         self.retry_after = retry_after
 
 
+class AnswerLost(StoreUnavailable):
+    """A request reached a remote, or may have, and no usable answer came back: nobody knows whether it was applied.
+
+    A time-out while waiting, half an answer, an error of a gateway in between. Whoever sends again what must not be there
+    twice has to look first.
+    """
+
+
 class SchemaMismatch(StoreError):
     """The database was written by another version of the package, or is none of ours; it was left untouched.
 
@@ -177,6 +189,12 @@ class EndpointNotFound(StoreError):
     """There is no operation at that path."""
 
     error_code = "ENDPOINT_NOT_FOUND"
+
+
+class Unauthenticated(StoreError):
+    """The caller did not say who it is, or is not believed: a token has expired, a password is wrong."""
+
+    error_code = "UNAUTHENTICATED"
 
 
 class PermissionDenied(StoreError):

@@ -13,18 +13,25 @@ def open_store(uri: str, artifact_root: str = DEFAULT_ARTIFACT_ROOT) -> Store:
 
     Args:
         uri: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``sqlite://`` (in memory), ``postgresql://...``, or
-            the path of an SQLite file.
-        artifact_root: the URI below which experiments get their artifact folders.
+            the path of an SQLite file; ``http://HOST`` or ``https://HOST`` for a tracking server, with the variables of the
+            environment that MLflow's clients know (:class:`~mistk_service.tracking.rest.RestConfig`).
+        artifact_root: the URI below which experiments get their artifact folders; a tracking server has its own.
 
     Raises:
         UnsupportedStore: the URI is of another kind, or a library is missing.
         SchemaMismatch: the database was written by a newer version, or is none of ours; it was not touched.
         StoreUnavailable: the database cannot be opened now.
     """
+    if uri.partition(":")[0].lower() in ("http", "https"):
+        # Nor does it load an HTTP library before there is a server to talk to.
+        from mistk_service.tracking.rest import open_rest_store
+
+        return open_rest_store(uri)
     scheme = uri.partition(":")[0].partition("+")[0] if "://" in uri else "sqlite"
     if scheme not in ("sqlite", "postgresql", "postgres"):
         raise UnsupportedStore(
-            f"{uri!r} names no known store; expected sqlite:///FILE, postgresql://HOST/DATABASE or a file's path."
+            f"{uri!r} names no known store; expected sqlite:///FILE, postgresql://HOST/DATABASE, https://HOST or a "
+            "file's path."
         )
     # Loading SQLAlchemy takes longer than everything else in this package, so only an opened store pays for it.
     from mistk_service.tracking.sql import SqlStore

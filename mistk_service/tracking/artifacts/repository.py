@@ -15,6 +15,9 @@ from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, St
 
 __all__ = ["ArtifactRepository", "StoredFile", "Upload", "translated"]
 
+#: Bytes that are copied at once.
+_PIECE = 1 << 20
+
 #: What the operating system says where the name itself is at fault.
 _NAME_ERRORS = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ELOOP})
 
@@ -105,6 +108,22 @@ class ArtifactRepository(ABC):
         Raises:
             InvalidParameter: the path is the root, or there is a folder at that place.
         """
+
+    def put(self, path: str, stream: BinaryIO) -> None:
+        """Store the whole of a seekable stream as a file, instead of one that is there.
+
+        Raises:
+            InvalidParameter: as for :meth:`create` and :meth:`Upload.commit`.
+        """
+        stream.seek(0)
+        upload = self.create(path)
+        try:
+            while piece := stream.read(_PIECE):
+                upload.write(piece)
+            upload.commit()
+        except BaseException:
+            upload.abort()
+            raise
 
     @abstractmethod
     def delete(self, path: str) -> None:

@@ -39,6 +39,7 @@ _STATUS = {
     "RESOURCE_ALREADY_EXISTS": 400,
     "RESOURCE_DOES_NOT_EXIST": 404,
     "TEMPORARILY_UNAVAILABLE": 503,
+    "UNAUTHENTICATED": 401,
 }
 
 _UNEXPECTED = "The tracking server failed in a way that it was not prepared for; its log has the details."

@@ -1,4 +1,4 @@
-"""One suite for every store: SQLite in a file, SQLite in memory, and a real PostgreSQL."""
+"""One suite for every store: SQLite in a file, SQLite in memory, a real PostgreSQL, and a tracking server over HTTP."""
 
 import os
 import shutil
@@ -8,12 +8,16 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from mistk_service.tracking import Store, open_store
+from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.entities import Metric, Param, Tag
+from mistk_service.tracking.server import create_tracking_app
 from mistk_service.tracking.sql.tables import metadata
+from tests.support.serving import Switched, served
 
 #: A server to use instead of the one that comes with the test dependencies; its user must be able to create databases.
 POSTGRES_URL = os.environ.get("MISTK_TEST_POSTGRES_URL")
@@ -99,7 +103,25 @@ def postgres_module_database(postgres_url: str) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["sqlite file", "sqlite memory", "postgresql"])
+@pytest.fixture(scope="session")
+def _tracking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Switched]]:
+    """The URL of a tracking server, and its store, which each test replaces."""
+    store = Switched()
+    app = create_tracking_app(cast(Store, store), open_artifacts(tmp_path_factory.mktemp("artifacts")))
+    with served(app) as url:
+        yield url, store
+
+
+@pytest.fixture
+def served_store_uri(_tracking_server: tuple[str, Switched]) -> Iterator[str]:
+    """The URL of a tracking server whose store is empty."""
+    url, switched = _tracking_server
+    with open_store("sqlite://") as store:
+        switched.target = store
+        yield url
+
+
+@pytest.fixture(params=["sqlite file", "sqlite memory", "postgresql", "over http"])
 def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URI of an empty store, of each kind."""
     match request.param:
@@ -107,6 +129,9 @@ def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
             return f"sqlite:///{tmp_path}/store.db"
         case "sqlite memory":
             return "sqlite://"
+        case "over http":
+            served_uri: str = request.getfixturevalue("served_store_uri")
+            return served_uri
         case _:
             uri: str = request.getfixturevalue("postgres_store_uri")
             return uri

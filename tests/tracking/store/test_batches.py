@@ -31,11 +31,23 @@ def test_a_batch_is_read_back(store, run_id):
 
 
 def test_numbers_are_exact(store, run_id):
-    numbers = [0.1, -0.0, 5e-324, 1.7976931348623157e308, INFINITY, -INFINITY, 2**53 + 1.0]
+    numbers = [0.1, -0.0, 5e-324, 1.797693134862315e308, INFINITY, -INFINITY, 2**53 + 1.0]
     big = 2**63 - 1
     store.log_batch(run_id, [Metric(f"m{i}", x, big - i, (-1) ** i * big) for i, x in enumerate(numbers)])
     for i, number in enumerate(numbers):
         assert latest(store, run_id)[f"m{i}"] == Metric(f"m{i}", number, big - i, (-1) ** i * big)
+
+
+@pytest.mark.parametrize("store_uri", ["sqlite file", "postgresql"], indirect=True)
+def test_the_largest_double_is_kept(store, run_id):
+    store.log_metric(run_id, Metric("m", 1.7976931348623157e308, 1))
+    assert latest(store, run_id)["m"].value == 1.7976931348623157e308
+
+
+@pytest.mark.parametrize("store_uri", ["over http"], indirect=True)
+def test_the_largest_double_stands_for_infinity_in_answers_of_a_server(store, run_id):
+    store.log_metric(run_id, Metric("m", -1.7976931348623157e308, 1))
+    assert latest(store, run_id)["m"].value == -INFINITY
 
 
 def test_nan_is_kept(store, run_id):

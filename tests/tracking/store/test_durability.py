@@ -276,6 +276,7 @@ def test_of_processes_that_want_one_name_each_learns_whether_it_got_it(shared_ur
         assert sorted(column) == ["did it"] + ["is taken"] * 3
 
 
+@pytest.mark.parametrize("store_uri", ["sqlite file", "sqlite memory", "postgresql"], indirect=True)
 def test_writes_that_wait_together_share_a_transaction_and_one_that_fails_fails_alone(store, experiment):
     run_id = store.create_run(experiment).info.run_id
     store.log_param(run_id, Param("p", "1"))

@@ -186,6 +186,7 @@ def postgres_store(postgres_module_database):
         yield store, fill(store)
 
 
+@pytest.mark.parametrize("store_uri", ["sqlite file", "sqlite memory", "postgresql"], indirect=True)
 def test_a_search_takes_as_many_statements_for_many_runs_as_for_one(store):
     counts = {}
     for number in (1, 20):

@@ -191,7 +191,7 @@ def test_stores_in_memory_are_apart():
         assert len(other.search_experiments()) == 1
 
 
-@pytest.mark.parametrize("uri", ["mysql://host/db", "http://host", "postgresql://host:port/db"])
+@pytest.mark.parametrize("uri", ["mysql://host/db", "ftp://host", "postgresql://host:port/db"])
 def test_a_store_of_an_unknown_kind_is_refused(uri):
     with pytest.raises(UnsupportedStore):
         open_store(uri)

@@ -1,0 +1,212 @@
+"""What a remote's HTTP answers mean: JSON objects, or one of the errors of tracking."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple, NoReturn
+
+import msgspec
+
+from mistk_service.tracking.errors import (
+    AnswerLost,
+    InvalidPageToken,
+    InvalidParameter,
+    InvalidState,
+    NotSupported,
+    PermissionDenied,
+    ResourceExists,
+    ResourceNotFound,
+    StoreError,
+    StoreUnavailable,
+    Unauthenticated,
+)
+
+__all__ = ["SOMETHING", "About", "Answer", "raise_for", "read_object", "retry_after"]
+
+#: The longest wait that a server can ask for, in seconds.
+_LONGEST_WAIT = 86_400.0
+#: Characters of somebody else's text that an error repeats.
+_QUOTED = 500
+
+_FIELD = re.compile(r"parameter '([^'\s]+)'")
+_MODEL_JSON = re.compile(r"Model json |Malformed model info")
+_TAG = re.compile(r"<[^>]*>|\s+")
+
+#: Codes that mean the same whatever the status is. The others are read from the status.
+_NOT_FOUND = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"})
+_EXISTS = frozenset({"RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"})
+_INVALID = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST"})
+_UNKNOWN_CALLER = frozenset({"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"})
+_NOT_THERE = frozenset({"NOT_IMPLEMENTED", "ENDPOINT_NOT_FOUND"})
+
+#: The server, or one in front of it, did not take the request in; it can be sent again.
+_NOT_TAKEN = frozenset({408, 425, 429, 503})
+
+
+class About(NamedTuple):
+    """What a request is about, for the errors that name it.
+
+    Attributes:
+        kind: in words (``run``, ``experiment`` ...).
+        key: its id or name.
+    """
+
+    kind: str = "resource"
+    key: str = ""
+
+
+#: Where there is nothing to name.
+SOMETHING = About()
+
+
+class Answer(NamedTuple):
+    """An answer to a request, as far as it is needed here.
+
+    Attributes:
+        status: of HTTP.
+        headers: by lower-case names.
+        body: as it came.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def read_object(answer: Answer, server: str) -> dict[str, Any]:
+    """Return the JSON object of a successful answer.
+
+    Raises:
+        AnswerLost: it is something else, so it was cut off, or comes from somebody else than the tracking server.
+    """
+    if not answer.body.strip():
+        return {}
+    value = _decoded(answer.body)
+    if not isinstance(value, dict):
+        raise AnswerLost(
+            f"{server} sent something that is no JSON object of MLflow's API, or only a part of one: "
+            f"{_quote(answer.body)!r}. Is that the address of a tracking server?"
+        )
+    return value
+
+
+def raise_for(answer: Answer, server: str, about: About, *, essential: bool, hide: Callable[[str], str]) -> NoReturn:
+    """Raise the error that an answer other than a success stands for.
+
+    Args:
+        answer: the answer.
+        server: whom it comes from, for people.
+        about: what was asked for.
+        essential: whether every server of this API has the operation. Where one has not, the address is wrong.
+        hide: takes the secrets out of a text.
+    """
+    body = _decoded(answer.body)
+    fields = body if isinstance(body, dict) else {}
+    code = fields.get("error_code")
+    said = fields.get("message") or fields.get("error_description") or fields.get("error")
+    text = hide(said if isinstance(said, str) and said else _quote(answer.body))[:_QUOTED]
+    if isinstance(code, str) and code:
+        _raise_for_code(code, text or code, about)
+    _raise_for_status(answer, server, text, about, essential=essential)
+
+
+def _raise_for_code(code: str, text: str, about: About) -> None:
+    if code in _NOT_FOUND:
+        raise ResourceNotFound(_named(text, code, about), kind=about.kind, key=about.key)
+    if code in _EXISTS:
+        raise ResourceExists(_named(text, code, about), kind=about.kind, key=about.key)
+    if code in _INVALID:
+        raise _invalid(text)
+    if code in _UNKNOWN_CALLER:
+        raise Unauthenticated(text)
+    if code in _NOT_THERE:
+        raise NotSupported(text)
+    if code == "PERMISSION_DENIED":
+        raise PermissionDenied(text)
+    if code == "INVALID_STATE":
+        raise InvalidState(text)
+
+
+def _invalid(text: str) -> InvalidParameter:
+    """Return the error for a request that is wrong; the place of what is wrong stands in the words of the message only."""
+    if "nvalid page token" in text:
+        return InvalidPageToken(text, field="page_token")
+    if _MODEL_JSON.match(text):
+        return InvalidParameter(text, field="model_json")
+    found = _FIELD.search(text)
+    return InvalidParameter(text, field=found[1] if found else None)
+
+
+def _named(text: str, code: str, about: About) -> str:
+    """Return a message that says what it is about; some servers send the code and no words."""
+    if text != code:
+        return text
+    words = "There is no" if code in _NOT_FOUND else "There is already a"
+    return f"{words} {about.kind} {about.key!r} on the server."
+
+
+def _raise_for_status(answer: Answer, server: str, text: str, about: About, *, essential: bool) -> NoReturn:
+    status = answer.status
+    said = f"{server} answered {status}" + (f": {text}" if text else ".")
+    if status in _NOT_TAKEN:
+        raise StoreUnavailable(said, retry_after=retry_after(answer.headers))
+    if status >= 500 and status not in (501, 505):
+        raise AnswerLost(said, retry_after=retry_after(answer.headers))
+    if status == 401:
+        raise Unauthenticated(f"{said} Check the token, or the username and password; they may have expired.")
+    if status == 403:
+        raise PermissionDenied(said)
+    if status in (404, 405, 501):
+        if essential:
+            raise StoreUnavailable(
+                f"{said} There is no tracking server at this address, or none that this caller may see; check the URI and "
+                "the permissions."
+            )
+        raise NotSupported(f"The server does not have this operation. {said}")
+    if status in (400, 411, 413, 414, 415, 422, 431):
+        raise _invalid(f"{about.kind} {about.key!r}: {said}")
+    if 300 <= status < 400 or status == 407:
+        raise StoreUnavailable(
+            f"{said} Give the address that the server is really at; redirects of writes are not followed."
+        )
+    raise StoreError(said)
+
+
+def retry_after(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:
+    """Return the seconds that a server asks to wait, given as such or as a date, or None.
+
+    A date is compared with the server's own clock where the answer has it, since the two clocks need not agree.
+    """
+    text = headers.get("retry-after", "").strip()
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        until, present = _moment(text), _moment(headers.get("date", ""))
+        if until is None:
+            return None
+        seconds = until - (now() if present is None else present)
+    return min(max(seconds, 0.0), _LONGEST_WAIT) if seconds == seconds else None  # noqa: PLR0124 - NaN is a float, too
+
+
+def _moment(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _quote(body: bytes) -> str:
+    """Return the beginning of a text, of HTML without its tags."""
+    return _TAG.sub(" ", body[: 4 * _QUOTED].decode("utf-8", "replace")).strip()[:_QUOTED]

@@ -1,0 +1,214 @@
+"""Artifacts behind HTTP: in the keeping of the tracking server itself, or in a package registry as GitLab has it.
+
+Files pass in pieces in both directions. What comes is kept in a temporary file, so that it can be read anywhere; what is
+written piece by piece goes through one, too, since a server wants to know how long a file is before it comes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+import re
+import tempfile
+from collections.abc import Iterator
+from typing import IO, BinaryIO, cast
+from urllib.parse import unquote, urlsplit
+
+from mistk_service.tracking.artifacts import ArtifactRepository, StoredFile, Upload, checked_path
+from mistk_service.tracking.artifacts.repository import translated
+from mistk_service.tracking.entities import FileInfo
+from mistk_service.tracking.errors import InvalidParameter, NotSupported, ResourceNotFound
+from mistk_service.tracking.rest import readers
+from mistk_service.tracking.rest.answers import Answer, read_object
+from mistk_service.tracking.rest.transport import About, Transport
+from mistk_service.tracking.rest.urls import quoted, without_userinfo
+
+__all__ = ["PackageArtifacts", "ProxiedArtifacts"]
+
+#: Bytes that are sent or read at once.
+_PIECE = 1 << 18
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._\-]")
+
+
+class _HttpArtifacts(ArtifactRepository):
+    """Files below a URL, each of which is got and put by a URL of its own.
+
+    Args:
+        transport: sends the requests.
+        root: the URL of the root, without a slash at the end.
+        uri: what clients call the root.
+    """
+
+    def __init__(self, transport: Transport, root: str, uri: str) -> None:
+        self._http = transport
+        self._root = root.rstrip("/")
+        self._uri = without_userinfo(uri)
+
+    @property
+    def uri(self) -> str:
+        """The root, without credentials."""
+        return self._uri
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._uri!r})"
+
+    def open(self, path: str) -> StoredFile:
+        """See :meth:`ArtifactRepository.open`; the whole file is brought over first."""
+        about = About("artifact", path)
+        stream = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - it is the caller's from here on
+        try:
+            digest, size = hashlib.blake2b(digest_size=16), 0
+            with self._http.exchange("GET", self._url(path), about) as response, translated(path):
+                for piece in response.iter_bytes(_PIECE):
+                    stream.write(piece)
+                    digest.update(piece)
+                    size += len(piece)
+            stream.seek(0)
+        except NotSupported as error:
+            stream.close()
+            raise _missing(path) from error
+        except BaseException:
+            stream.close()
+            raise
+        return StoredFile(posixpath.basename(checked_path(path)), size, digest.hexdigest(), None, stream)
+
+    def create(self, path: str) -> Upload:
+        """See :meth:`ArtifactRepository.create`; the file is sent when it is complete."""
+        return _HttpUpload(self, self._target(path))
+
+    def put(self, path: str, stream: BinaryIO) -> None:
+        """See :meth:`ArtifactRepository.put`; nothing is kept on the way."""
+        name = self._target(path)
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(0)
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        about = About("artifact", path)
+        with self._http.exchange("PUT", self._url(name), about, content=_pieces(stream), headers=headers):
+            """The answer says nothing more."""
+
+    def delete(self, path: str) -> None:
+        """See :meth:`ArtifactRepository.delete`."""
+        try:
+            with self._http.exchange("DELETE", self._url(self._target(path)), About("artifact", path)):
+                """The answer says nothing more."""
+        except ResourceNotFound:
+            """It is gone, which is all that was asked for."""
+
+    def _url(self, path: str) -> str:
+        return f"{self._root}/{quoted(self._name(checked_path(path)))}"
+
+    def _name(self, path: str) -> str:
+        return path
+
+    def _target(self, path: str) -> str:
+        checked = checked_path(path)
+        if not checked:
+            raise InvalidParameter("Invalid path '': the root itself is no artifact.", field="path")
+        return checked
+
+
+class ProxiedArtifacts(_HttpArtifacts):
+    """Files in the keeping of the tracking server, by MLflow's proxy protocol.
+
+    Args:
+        transport: sends the requests.
+        listing: the URL of the server's listing.
+        folder: the root's path below the server's own.
+        uri: what clients call the root.
+    """
+
+    def __init__(self, transport: Transport, listing: str, folder: str, uri: str) -> None:
+        super().__init__(transport, f"{listing}/{quoted(folder)}", uri)
+        self._listing = listing
+        self._folder = folder
+
+    def list_folder(self, path: str = "") -> list[FileInfo]:
+        """See :meth:`ArtifactRepository.list_folder`."""
+        checked = checked_path(path)
+        about = About("artifact folder", path)
+        full = f"{self._folder}/{checked}" if checked else self._folder
+        with self._http.exchange("GET", self._listing, about, query={"path": full}) as response:
+            body = response.read()
+        answer = read_object(Answer(response.status_code, response.headers, body), self._http.server)
+        found = readers.page(readers.file_info, answer, "files").items
+        names = [FileInfo(posixpath.basename(info.path), info.is_dir, info.file_size) for info in found]
+        return sorted(names, key=lambda info: info.path)
+
+
+class PackageArtifacts(_HttpArtifacts):
+    """Files of a package in a registry that has no folders and no listing: ``/`` in a path becomes ``__`` in a name.
+
+    A file that is there with the same size is not sent again, since a registry would keep both.
+    """
+
+    def list_folder(self, path: str = "") -> list[FileInfo]:
+        """Raise ``NotSupported``: a package registry is asked for files by their names."""
+        raise NotSupported(
+            f"The artifacts at {self._uri} cannot be listed (folder {path!r}); a package registry gives files by their names."
+        )
+
+    def put(self, path: str, stream: BinaryIO) -> None:
+        """See :meth:`ArtifactRepository.put`."""
+        size = stream.seek(0, os.SEEK_END)
+        if self._stored_size(path) != size:
+            super().put(path, stream)
+
+    def _stored_size(self, path: str) -> int | None:
+        try:
+            with self._http.exchange("HEAD", self._url(path), About("artifact", path)) as response:
+                length = response.headers.get("content-length", "")
+        except (ResourceNotFound, NotSupported):
+            return None
+        return int(length) if length.isdecimal() else None
+
+    def _name(self, path: str) -> str:
+        return flattened(path)
+
+
+class _HttpUpload(Upload):
+    """A file that grows in a temporary one and is sent when it is complete."""
+
+    def __init__(self, target: _HttpArtifacts, path: str) -> None:
+        self._target = target
+        self._path = path
+        self._file: IO[bytes] | None = tempfile.TemporaryFile()  # noqa: SIM115 - closed by commit or abort
+
+    def write(self, data: bytes) -> None:
+        assert self._file is not None, "the upload has ended"
+        with translated(self._path):
+            self._file.write(data)
+
+    def commit(self) -> None:
+        assert self._file is not None, "the upload has ended"
+        self._target.put(self._path, cast(BinaryIO, self._file))
+        self.abort()
+
+    def abort(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def flattened(path: str) -> str:
+    """Return a path as one name: what a registry does not allow in one is written as ``_`` and its number.
+
+    ``/`` becomes ``__``, ``_`` stays; two paths get the same name only if they differ in nothing but these two.
+    """
+    return _UNSAFE.sub(lambda found: f"_{ord(found[0]):x}_", path.replace("/", "__"))
+
+
+def proxied_folder(uri: str) -> tuple[str | None, str]:
+    """Return the server that an ``mlflow-artifacts:`` URI names, or None, and the path below its root."""
+    parts = urlsplit(uri)
+    return parts.netloc.rpartition("@")[2] or None, checked_path(unquote(parts.path).strip("/"))
+
+
+def _pieces(stream: BinaryIO) -> Iterator[bytes]:
+    while piece := stream.read(_PIECE):
+        yield piece
+
+
+def _missing(path: str) -> ResourceNotFound:
+    return ResourceNotFound(f"No such artifact: {path!r}.", kind="artifact", key=path)

@@ -1,0 +1,232 @@
+"""Where a remote tracking server is, and what it wants to see before it talks."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self
+
+from mistk_service.tracking.errors import InvalidParameter
+from mistk_service.tracking.rest.urls import split_userinfo
+
+__all__ = ["RestConfig", "basic"]
+
+_log = logging.getLogger(__name__)
+
+#: Each field that has an environment variable, the variable, and whether it may stand in a log.
+_VARIABLES = {
+    "uri": "MLFLOW_TRACKING_URI",
+    "username": "MLFLOW_TRACKING_USERNAME",
+    "password": "MLFLOW_TRACKING_PASSWORD",
+    "token": "MLFLOW_TRACKING_TOKEN",
+    "token_file": "MLFLOW_TRACKING_TOKEN_FILE",
+    "insecure_tls": "MLFLOW_TRACKING_INSECURE_TLS",
+    "ca_cert": "MLFLOW_TRACKING_SERVER_CERT_PATH",
+    "client_cert": "MLFLOW_TRACKING_CLIENT_CERT_PATH",
+    "timeout": "MLFLOW_HTTP_REQUEST_TIMEOUT",
+}
+#: The ways to say who is asking; those of an address are not mixed with those of the environment.
+_IDENTITY = ("username", "password", "token", "token_file")
+
+_TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off", ""})
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+#: What a header's value may consist of; a line end in a token would otherwise be quoted, token and all, by HTTP libraries.
+_HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
+_API_VERSION = re.compile(r"\d+\.\d+(-\w+)?")
+_DEFAULT_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True)
+class RestConfig:
+    """Where a remote tracking server is, and how to identify oneself to it.
+
+    Its ``repr`` shows that there are secrets, not what they are.
+
+    Attributes:
+        uri: the server's address, with or without ``/api`` at its end. A username and password in front of the host are taken
+            out of it and count as ``username`` and ``password``.
+        username: for HTTP Basic, together with ``password``.
+        password: for HTTP Basic.
+        token: for ``Authorization: Bearer``; a username and password go before it.
+        token_file: a file with the token, read again whenever it changes; it goes before ``token``.
+        insecure_tls: whether a server is trusted whose certificate cannot be verified.
+        ca_cert: a file, or a folder, with the certificates of the authorities to trust instead of the usual ones.
+        client_cert: a PEM file with a certificate and its key, shown to the server.
+        headers: sent with every request.
+        api_version: the number in the paths of MLflow's API.
+        timeout: seconds to wait for a connection, and for each sign of life after that.
+
+    Raises:
+        InvalidParameter: values exclude each other, or one is of the wrong form. The message names no secret.
+    """
+
+    uri: str
+    username: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    token_file: str | None = None
+    insecure_tls: bool = False
+    ca_cert: str | None = None
+    client_cert: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    api_version: str = "2.0"
+    timeout: float = _DEFAULT_TIMEOUT
+
+    def __post_init__(self) -> None:
+        uri, username, password = split_userinfo(self.uri)
+        object.__setattr__(self, "uri", uri)
+        if username is not None:
+            object.__setattr__(self, "username", username)
+            object.__setattr__(self, "password", password)
+        object.__setattr__(self, "headers", dict(self.headers))
+        self._check_identity()
+        self._check_forms()
+        if self.insecure_tls and self.ca_cert:
+            raise InvalidParameter(
+                "The TLS settings exclude each other: insecure_tls trusts every server, ca_cert only some. Give one of them "
+                f"({_VARIABLES['insecure_tls']}, {_VARIABLES['ca_cert']}).",
+                field="ca_cert",
+            )
+
+    @classmethod
+    def from_environment(
+        cls, uri: str | None = None, *, environment: Mapping[str, str] | None = None, **arguments: Any
+    ) -> Self:
+        """Return the configuration that arguments and environment make together.
+
+        A variable of the environment goes before the argument, which is logged as a warning.
+
+        Args:
+            uri: the address, where ``MLFLOW_TRACKING_URI`` is not set.
+            environment: instead of this process's.
+            arguments: other fields by name.
+
+        Raises:
+            InvalidParameter: there is no address, or something is of the wrong form.
+        """
+        given = arguments | ({} if uri is None else {"uri": uri})
+        found = _found(os.environ if environment is None else environment)
+        for name in sorted(given.keys() & found.keys()):
+            if given[name] is not None and given[name] != found[name]:
+                _log.warning("The argument %r is ignored, since the variable %s is set.", name, _VARIABLES[name])
+        if not (given | found).get("uri"):
+            raise InvalidParameter(
+                "There is no tracking server: give its URI, or set MLFLOW_TRACKING_URI.", field="uri"
+            )
+        return cls(**(given | found))
+
+    @classmethod
+    def at(cls, uri: str, environment: Mapping[str, str] | None = None) -> Self:
+        """Return the configuration for this very address, with everything else from the environment.
+
+        Where the address has a username and password of its own, the environment's are not sent to it: they are
+        meant for somebody else.
+        """
+        found = _found(os.environ if environment is None else environment)
+        found.pop("uri", None)
+        if split_userinfo(uri)[1] is not None:
+            found = {name: value for name, value in found.items() if name not in _IDENTITY}
+        return cls(uri, **found)
+
+    def with_uri(self, uri: str) -> Self:
+        """Return the same configuration for another address."""
+        return replace(self, uri=uri)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Everything that must not be seen: passwords, tokens, the values of headers."""
+        found = [self.password, self.token]
+        for value in self.headers.values():
+            found += [value, value.rpartition(" ")[2]]
+        if self.username and self.password:
+            found.append(basic(self.username, self.password))
+        return tuple(sorted({secret for secret in found if secret}, key=len, reverse=True))
+
+    def __repr__(self) -> str:
+        shown = []
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value == each.default or not value:
+                continue
+            if each.name == "headers":
+                value = dict.fromkeys(value, "***")
+            elif each.name in ("username", "password", "token"):  # some services take a token in place of the username
+                value = "***"
+            shown.append(f"{each.name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _check_identity(self) -> None:
+        has_header = any(name.lower() == "authorization" for name in self.headers)
+        if has_header and (self.username or self.password):
+            raise InvalidParameter(
+                "Both an Authorization header and a username with a password are given; they say who is asking in two "
+                f"ways. Leave one of them out ({_VARIABLES['username']}, {_VARIABLES['password']}).",
+                field="headers",
+            )
+        if has_header and (self.token or self.token_file):
+            raise InvalidParameter(
+                "Both an Authorization header and a token are given; they say who is asking in two ways. Leave one of them "
+                f"out ({_VARIABLES['token']}, {_VARIABLES['token_file']}).",
+                field="headers",
+            )
+        if bool(self.username) != bool(self.password):
+            have, lack = ("username", "password") if self.username else ("password", "username")
+            raise InvalidParameter(
+                f"A {have} is given without a {lack}; give both, or neither ({_VARIABLES[lack]}).", field=lack
+            )
+
+    def _check_forms(self) -> None:
+        for name, value in self.headers.items():
+            if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+                raise InvalidParameter("A header has a name that HTTP does not allow.", field="headers")
+            if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+                raise InvalidParameter(
+                    f"The value of the header {name!r} has characters that HTTP does not allow in one.", field="headers"
+                )
+        if self.token and not _HEADER_VALUE.fullmatch(self.token):
+            raise InvalidParameter(
+                "The token has characters that HTTP does not allow in a header, a line end perhaps.", field="token"
+            )
+        if not _API_VERSION.fullmatch(self.api_version):
+            raise InvalidParameter(
+                f"Invalid API version {self.api_version!r}: expected a number such as '2.0'.", field="api_version"
+            )
+        if not self.timeout > 0:
+            raise InvalidParameter(f"Invalid timeout {self.timeout!r}: expected more than 0 seconds.", field="timeout")
+
+
+def basic(username: str, password: str) -> str:
+    """Return a username and password as HTTP Basic sends them, without the word ``Basic``."""
+    return base64.b64encode(f"{username}:{password}".encode()).decode()
+
+
+def _found(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields that the environment sets; an empty variable counts as none."""
+    found: dict[str, Any] = {
+        name: environment[variable] for name, variable in _VARIABLES.items() if environment.get(variable)
+    }
+    if "insecure_tls" in found:
+        found["insecure_tls"] = _boolean(found["insecure_tls"], _VARIABLES["insecure_tls"])
+    if "timeout" in found:
+        found["timeout"] = _seconds(found["timeout"], _VARIABLES["timeout"])
+    return found
+
+
+def _boolean(text: str, variable: str) -> bool:
+    word = text.strip().lower()
+    if word not in _TRUE | _FALSE:
+        raise InvalidParameter(f"Invalid value {text!r} of {variable}: expected true or false.", field=variable)
+    return word in _TRUE
+
+
+def _seconds(text: str, variable: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidParameter(
+            f"Invalid value {text!r} of {variable}: expected a number of seconds.", field=variable
+        ) from None

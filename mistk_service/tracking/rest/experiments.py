@@ -1,0 +1,136 @@
+"""Experiments on a remote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mistk_service.tracking._contract_runs import ExperimentStore
+from mistk_service.tracking.entities import DatasetSummary, Experiment, Tag, ViewType
+from mistk_service.tracking.errors import InvalidParameter, NotSupported
+from mistk_service.tracking.filters import EXPERIMENTS
+from mistk_service.tracking.limits import (
+    check_experiment_name,
+    check_experiment_tag,
+    check_max_results,
+    last_of_each_key,
+)
+from mistk_service.tracking.paging import Page
+from mistk_service.tracking.rest import readers, searching
+from mistk_service.tracking.rest.remote import Remote, explained
+from mistk_service.tracking.rest.requests import pairs
+from mistk_service.tracking.rest.transport import About, Json
+
+__all__ = ["RestExperiments"]
+
+_MAX_RESULTS = 50_000
+#: Experiments that are asked for at once where all of them are needed.
+_PAGE = 1000
+_MAX_EXPERIMENTS = 20
+
+
+class RestExperiments(Remote, ExperimentStore):
+    """The part of the REST store that is about experiments."""
+
+    def create_experiment(self, name: str, artifact_location: str | None = None, tags: Sequence[Tag] = ()) -> str:
+        """See :meth:`ExperimentStore.create_experiment`."""
+        check_experiment_name(name)
+        given = last_of_each_key(tags)
+        for i, tag in enumerate(given):
+            check_experiment_tag(tag, f"tags[{i}].")
+        fields = {"name": name, "artifact_location": artifact_location or None, "tags": pairs(given)}
+        answer = self._http.post("experiments/create", fields, About("experiment", name))
+        return readers.read(lambda found: str(found["experiment_id"]), answer)
+
+    def get_experiment(self, experiment_id: str) -> Experiment:
+        """See :meth:`ExperimentStore.get_experiment`."""
+        answer = self._http.get("experiments/get", {"experiment_id": experiment_id}, _about(experiment_id))
+        return readers.read(readers.experiment, answer, "experiment")
+
+    def get_experiment_by_name(self, name: str) -> Experiment:
+        """See :meth:`ExperimentStore.get_experiment_by_name`."""
+        answer = self._http.get("experiments/get-by-name", {"experiment_name": name}, About("experiment", name))
+        return readers.read(readers.experiment, answer, "experiment")
+
+    def search_experiments(
+        self,
+        view_type: ViewType = ViewType.ACTIVE_ONLY,
+        max_results: int = 1000,
+        filter: str = "",
+        order_by: Sequence[str] = (),
+        page_token: str | None = None,
+    ) -> Page[Experiment]:
+        """See :meth:`ExperimentStore.search_experiments`."""
+        check_max_results(max_results, _MAX_RESULTS)
+        if not self.capabilities.search_filters:
+            self._degrade("searches for experiments are filtered and ordered on this side; the server ignores that.")
+            return searching.search_experiments(
+                self._all_experiments(), filter, view_type, max_results, order_by, page_token
+            )
+        fields = {
+            "view_type": view_type.name,
+            "max_results": max_results,
+            "filter": filter or None,
+            "order_by": list(order_by) or None,
+            "page_token": page_token,
+        }
+        try:
+            answer = self._http.post("experiments/search", fields)
+        except InvalidParameter as error:
+            raise explained(error, EXPERIMENTS, filter, order_by) from error
+        return readers.page(readers.experiment, answer, "experiments")
+
+    def _all_experiments(self) -> Iterator[Experiment]:
+        token = None
+        while True:
+            try:
+                answer = self._http.post("experiments/search", {"max_results": _PAGE, "page_token": token})
+            except NotSupported:
+                answer = self._http.get("experiments/list", {})
+            found = readers.page(readers.experiment, answer, "experiments")
+            yield from found
+            token = found.next_page_token
+            if token is None:
+                return
+
+    def rename_experiment(self, experiment_id: str, new_name: str) -> None:
+        """See :meth:`ExperimentStore.rename_experiment`."""
+        check_experiment_name(new_name, "new_name")
+        self._change("update", experiment_id, new_name=new_name)
+
+    def delete_experiment(self, experiment_id: str) -> None:
+        """See :meth:`ExperimentStore.delete_experiment`."""
+        self._change("delete", experiment_id)
+
+    def restore_experiment(self, experiment_id: str) -> None:
+        """See :meth:`ExperimentStore.restore_experiment`."""
+        self._change("restore", experiment_id)
+
+    def set_experiment_tag(self, experiment_id: str, tag: Tag) -> None:
+        """See :meth:`ExperimentStore.set_experiment_tag`."""
+        check_experiment_tag(tag)
+        self._change("set-experiment-tag", experiment_id, key=tag.key, value=tag.value)
+
+    def delete_experiment_tag(self, experiment_id: str, key: str) -> None:
+        """See :meth:`ExperimentStore.delete_experiment_tag`."""
+        self._change("delete-experiment-tag", experiment_id, key=key)
+
+    def _change(self, operation: str, experiment_id: str, **fields: str) -> Json:
+        return self._http.post(
+            f"experiments/{operation}", {"experiment_id": experiment_id, **fields}, _about(experiment_id)
+        )
+
+    def search_datasets(self, experiment_ids: Sequence[str]) -> list[DatasetSummary]:
+        """See :meth:`ExperimentStore.search_datasets`."""
+        if not experiment_ids:
+            return []
+        if len(experiment_ids) > _MAX_EXPERIMENTS:
+            raise InvalidParameter(
+                f"Datasets of {len(experiment_ids)} experiments are asked for; at most {_MAX_EXPERIMENTS} are allowed.",
+                field="experiment_ids",
+            )
+        answer = self._http.post("experiments/search-datasets", {"experiment_ids": list(experiment_ids)}, ajax=True)
+        return list(readers.page(readers.dataset_summary, answer, "dataset_summaries"))
+
+
+def _about(experiment_id: str) -> About:
+    return About("experiment", experiment_id)

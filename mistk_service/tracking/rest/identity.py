@@ -1,0 +1,110 @@
+"""Who is asking: the header that a server wants to see, fresh at every request, and never seen by anyone else."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+from pathlib import Path
+
+from mistk_service.tracking.errors import StoreUnavailable
+from mistk_service.tracking.rest.config import RestConfig, basic
+
+__all__ = ["Identity"]
+
+_log = logging.getLogger(__name__)
+
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+#: What a secret is replaced with.
+_HIDDEN = "***"
+
+
+class Identity:
+    """The headers that say who is asking, and the secrets in them.
+
+    Args:
+        config: what was configured.
+    """
+
+    def __init__(self, config: RestConfig) -> None:
+        self._config = config
+        self._file = _TokenFile(Path(config.token_file)) if config.token_file and not config.username else None
+        self._fixed = dict(config.headers)
+        if config.username and config.password:
+            self._fixed["Authorization"] = f"Basic {basic(config.username, config.password)}"
+        elif config.token and self._file is None:
+            self._fixed["Authorization"] = f"Bearer {config.token}"
+        self._secrets = config.secrets
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers of a request that is sent now.
+
+        Raises:
+            StoreUnavailable: the file with the token cannot be read, and never could.
+        """
+        if self._file is None:
+            return self._fixed
+        return {**self._fixed, "Authorization": f"Bearer {self._file.token()}"}
+
+    def renew(self) -> bool:
+        """Look for another token after one was refused, and return whether there is one."""
+        return self._file is not None and self._file.renew()
+
+    def hide(self, text: str) -> str:
+        """Return a text that somebody else wrote without the secrets that may be repeated in it."""
+        secrets = self._secrets if self._file is None else (*self._file.seen, *self._secrets)
+        for secret in secrets:
+            text = text.replace(secret, _HIDDEN)
+        return text
+
+
+class _TokenFile:
+    """A file with a token, which somebody else replaces before the token expires."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._stamp: tuple[int, int, int] | None = None
+        self._token = ""
+        self._complained = False
+        #: The present token and the one before it, which an answer that is on its way may still repeat.
+        self.seen: tuple[str, ...] = ()
+
+    def token(self) -> str:
+        """Return the token, read again if the file has changed since."""
+        with self._lock:
+            try:
+                status = os.stat(self._path)
+                stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+                if stamp != self._stamp:
+                    self._take(self._path.read_text(encoding="utf-8"))
+                    self._stamp = stamp
+            except (OSError, UnicodeDecodeError) as error:
+                self._unreadable(getattr(error, "strerror", None) or "it is no text")
+            return self._token
+
+    def renew(self) -> bool:
+        """Read the file whatever its time says, and return whether the token is another one."""
+        before = self._token
+        with self._lock:
+            self._stamp = None
+        return self.token() != before
+
+    def _take(self, text: str) -> None:
+        token = text.strip()
+        if not _TOKEN.fullmatch(token):
+            # It may be about to be written.
+            return self._unreadable("it has no token in it" if not token else "it is more than a token")
+        if token != self._token:
+            self.seen = (token, self._token)[: 2 if self._token else 1]
+        self._token = token
+        self._complained = False
+        return None
+
+    def _unreadable(self, reason: str) -> None:
+        if not self._token:
+            raise StoreUnavailable(f"The file {str(self._path)!r} should hold a token and cannot be used: {reason}.")
+        if not self._complained:
+            self._complained = True
+            _log.warning("The token file %s cannot be used now (%s); the last token is kept.", self._path, reason)

@@ -1,0 +1,211 @@
+"""What is logged to runs on a remote, and read back point by point."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from mistk_service.tracking.entities import DatasetInput, Metric, ModelInput, ModelOutput, Param, Tag
+from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreUnavailable
+from mistk_service.tracking.limits import (
+    check_dataset_inputs,
+    check_max_results,
+    check_metrics,
+    check_params,
+    check_run_id,
+    check_run_tags,
+    check_total,
+    last_of_each_key,
+)
+from mistk_service.tracking.paging import Page
+from mistk_service.tracking.rest import readers, requests
+from mistk_service.tracking.rest.runs import RestRuns, about_run
+from mistk_service.tracking.rest.substitutes import input_tags, output_tags
+
+__all__ = ["RestBatches"]
+
+#: Points of a history that are asked for at once.
+_POINTS = 25_000
+
+_Batch = tuple[Sequence[Metric], Sequence[Param], Sequence[Tag]]
+
+
+class RestBatches(RestRuns):
+    """The part of the REST store that is about metrics, params, tags, inputs and outputs of runs."""
+
+    _sender: ThreadPoolExecutor | None = None
+    _closed = False
+
+    def log_batch(
+        self, run_id: str, metrics: Sequence[Metric] = (), params: Sequence[Param] = (), tags: Sequence[Tag] = ()
+    ) -> None:
+        """See :meth:`RunStore.log_batch`; on MLflow's own server a batch is not atomic."""
+        self._send_batch(run_id, *_checked(run_id, metrics, params, tags))
+
+    def submit_batch(
+        self, run_id: str, metrics: Sequence[Metric] = (), params: Sequence[Param] = (), tags: Sequence[Tag] = ()
+    ) -> Future[None]:
+        """See :meth:`RunStore.submit_batch`; what is submitted is sent in that order."""
+        batch = _checked(run_id, metrics, params, tags)
+        with self._lock:
+            if self._closed:
+                raise StoreUnavailable(f"The connection to {self._http.server} has been closed.")
+            if self._sender is None:
+                self._sender = ThreadPoolExecutor(1, thread_name_prefix="rest-store")
+            return self._sender.submit(self._send_batch, run_id, *batch)
+
+    def _finish(self) -> None:
+        """Send what was submitted, and take no more."""
+        with self._lock:
+            self._closed, sender = True, self._sender
+        if sender is not None:
+            sender.shutdown(wait=True)
+
+    def _send_batch(self, run_id: str, metrics: Sequence[Metric], params: Sequence[Param], tags: Sequence[Tag]) -> None:
+        separate: Sequence[Tag] = ()
+        if not all(math.isfinite(point.value) for point in metrics):
+            self._check_finite(metrics)
+        if params:
+            params = self._shortened(params)
+        if tags and not (self.capabilities.batch_tags and self.capabilities.overwrites_tags):
+            tags, separate = (), tags
+        if metrics or params or tags or not separate:
+            fields = {
+                "run_id": run_id,
+                "metrics": requests.metrics(metrics),
+                "params": requests.pairs(params),
+                "tags": requests.pairs(tags),
+            }
+            self._http.post("runs/log-batch", fields, about_run(run_id))
+        if separate:
+            self._set_tags(run_id, separate)
+
+    def _check_finite(self, metrics: Sequence[Metric]) -> None:
+        if self.capabilities.non_finite:
+            return
+        index = next(i for i, point in enumerate(metrics) if not math.isfinite(point.value))
+        raise InvalidParameter(
+            f"{self._http.server} stores finite numbers only, and the value of metrics[{index}] is {metrics[index].value}.",
+            field=f"metrics[{index}].value",
+        )
+
+    def _shortened(self, params: Sequence[Param]) -> Sequence[Param]:
+        longest = self.capabilities.longest_param
+        if all(len(param.value) <= longest for param in params):
+            return params
+        self._degrade(f"values of params are cut to {longest} characters, which is what the server takes.")
+        return [Param(param.key, param.value[:longest]) for param in params]
+
+    def _set_tags(self, run_id: str, tags: Sequence[Tag]) -> None:
+        """Set tags one by one, where a tag that is there already can neither be repeated nor changed."""
+        self._degrade(
+            "tags are set one by one, and keep their first value; the server can neither batch nor change them."
+        )
+        run = readers.read(readers.run, self._http.get("runs/get", {"run_id": run_id}, about_run(run_id)), "run")
+        present = {tag.key for tag in run.data.tags}
+        longest = self.capabilities.longest_tag
+        for tag in last_of_each_key(tags):
+            if not tag.value:
+                self._degrade("tags without a value are left out; the server refuses them.")
+                continue
+            if tag.key in present:
+                continue
+            if len(tag.value) > longest:
+                self._degrade(f"values of tags are cut to {longest} characters, which is what the server takes.")
+            fields = {"run_id": run_id, "key": tag.key, "value": tag.value[:longest]}
+            self._http.post("runs/set-tag", fields, about_run(run_id))
+
+    def delete_tag(self, run_id: str, key: str) -> None:
+        """See :meth:`RunStore.delete_tag`; where the server cannot remove a tag it stays, which is logged."""
+        if not self.capabilities.delete_tag:
+            self._degrade("tags that are deleted stay where they are; the server cannot remove them.")
+            return
+        self._http.post("runs/delete-tag", {"run_id": run_id, "key": key}, about_run(run_id))
+
+    def log_inputs(self, run_id: str, datasets: Sequence[DatasetInput] = (), models: Sequence[ModelInput] = ()) -> None:
+        """See :meth:`RunStore.log_inputs`; a server that has no inputs gets tags, which are read back as inputs."""
+        check_dataset_inputs(datasets)
+        if not self.capabilities.log_inputs:
+            self._degrade("datasets and models that a run uses are written as tags; the server has no inputs.")
+            self._set_tags(run_id, input_tags(datasets, models, self.capabilities.longest_tag))
+            return
+        fields = {
+            "run_id": run_id,
+            "datasets": requests.dataset_inputs(datasets),
+            "models": [{"model_id": model.model_id} for model in models],
+        }
+        self._http.post("runs/log-inputs", fields, about_run(run_id))
+
+    def log_outputs(self, run_id: str, models: Sequence[ModelOutput]) -> None:
+        """See :meth:`RunStore.log_outputs`; a server that has no outputs gets tags, which are read back as outputs."""
+        if not self.capabilities.log_outputs:
+            self._degrade("models that a run made are written as tags; the server has no outputs.")
+            self._set_tags(run_id, output_tags(models))
+            return
+        fields = {
+            "run_id": run_id,
+            "models": [{"model_id": model.model_id, "step": model.step} for model in models],
+        }
+        self._http.post("runs/outputs", fields, about_run(run_id))
+
+    def record_model(self, run_id: str, model_json: str) -> None:
+        """See :meth:`RunStore.record_model`."""
+        self._http.post("runs/log-model", {"run_id": run_id, "model_json": model_json}, about_run(run_id))
+
+    def get_metric_history(
+        self, run_id: str, key: str, max_results: int | None = None, page_token: str | None = None
+    ) -> Page[Metric]:
+        """See :meth:`RunStore.get_metric_history`."""
+        if max_results is not None:
+            check_max_results(max_results, 2**31 - 1)
+            return self._history_page(run_id, key, max_results, page_token)
+        found: list[Metric] = []
+        while True:
+            page = self._history_page(run_id, key, _POINTS, page_token)
+            found += page.items
+            page_token = page.next_page_token
+            if page_token is None:
+                return Page(tuple(sorted(found, key=lambda point: (point.timestamp, point.step))))
+
+    def _history_page(self, run_id: str, key: str, max_results: int, page_token: str | None) -> Page[Metric]:
+        fields = {"run_id": run_id, "metric_key": key, "max_results": max_results, "page_token": page_token}
+        try:
+            answer = self._http.get("metrics/get-history", fields, about_run(run_id))
+        except ResourceNotFound:
+            return Page(())
+        return readers.page(readers.metric, answer, "metrics")
+
+    def get_metric_history_bulk(self, run_ids: Sequence[str], key: str, max_results: int = 25_000) -> list[Metric]:
+        """See :meth:`RunStore.get_metric_history_bulk`."""
+        fields = {"run_id": list(run_ids), "metric_key": key, "max_results": max_results}
+        answer = self._http.get("metrics/get-history-bulk", fields, ajax=True)
+        return list(readers.page(readers.metric, answer, "metrics"))
+
+    def get_metric_history_interval(
+        self,
+        run_ids: Sequence[str],
+        key: str,
+        start_step: int | None = None,
+        end_step: int | None = None,
+        max_results: int = 2500,
+    ) -> list[Metric]:
+        """See :meth:`RunStore.get_metric_history_interval`."""
+        fields = {
+            "run_ids": list(run_ids),
+            "metric_key": key,
+            "start_step": start_step,
+            "end_step": end_step,
+            "max_results": max_results,
+        }
+        answer = self._http.get("metrics/get-history-bulk-interval", fields)
+        return list(readers.page(readers.metric, answer, "metrics"))
+
+
+def _checked(run_id: str, metrics: Sequence[Metric], params: Sequence[Param], tags: Sequence[Tag]) -> _Batch:
+    """Check what can be said without the server, which names the place of what is wrong better than the server's answer."""
+    check_run_id(run_id)
+    check_metrics(metrics)
+    cut_params, cut_tags = check_params(params), check_run_tags(tags)
+    check_total(len(metrics), len(params), len(tags))
+    return metrics, cut_params, cut_tags

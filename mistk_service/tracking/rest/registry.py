@@ -1,0 +1,217 @@
+"""Registered models and their versions on a remote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mistk_service.tracking._contract_models import RegistryStore
+from mistk_service.tracking.entities import ModelVersion, RegisteredModel, Tag
+from mistk_service.tracking.errors import InvalidParameter
+from mistk_service.tracking.filters import MODEL_VERSIONS, REGISTERED_MODELS
+from mistk_service.tracking.limits import (
+    check_alias,
+    check_max_results,
+    check_model_name,
+    check_registry_tag,
+    last_of_each_key,
+)
+from mistk_service.tracking.paging import Page
+from mistk_service.tracking.rest import readers
+from mistk_service.tracking.rest.remote import Remote, explained
+from mistk_service.tracking.rest.requests import pairs
+from mistk_service.tracking.rest.transport import About, Json
+
+__all__ = ["RestRegistry"]
+
+_MAX_MODELS = 1000
+_MAX_VERSIONS = 200_000
+
+
+class RestRegistry(Remote, RegistryStore):
+    """The part of the REST store that is about registered models."""
+
+    def create_registered_model(
+        self,
+        name: str,
+        tags: Sequence[Tag] = (),
+        description: str | None = None,
+        deployment_job_id: str | None = None,
+    ) -> RegisteredModel:
+        """See :meth:`RegistryStore.create_registered_model`."""
+        check_model_name(name)
+        fields = {
+            "name": name,
+            "tags": pairs(_checked(tags)),
+            "description": description,
+            "deployment_job_id": deployment_job_id,
+        }
+        return _model(self._http.post("registered-models/create", fields, _about(name)))
+
+    def get_registered_model(self, name: str) -> RegisteredModel:
+        """See :meth:`RegistryStore.get_registered_model`."""
+        return _model(self._http.get("registered-models/get", {"name": name}, _about(name)))
+
+    def rename_registered_model(self, name: str, new_name: str) -> RegisteredModel:
+        """See :meth:`RegistryStore.rename_registered_model`."""
+        check_model_name(new_name, "new_name")
+        fields = {"name": name, "new_name": new_name}
+        return _model(self._http.post("registered-models/rename", fields, _about(name)))
+
+    def update_registered_model(
+        self, name: str, description: str | None, deployment_job_id: str | None = None
+    ) -> RegisteredModel:
+        """See :meth:`RegistryStore.update_registered_model`."""
+        fields = {"name": name, "description": description, "deployment_job_id": deployment_job_id}
+        return _model(self._http.send("PATCH", "registered-models/update", fields, _about(name)))
+
+    def delete_registered_model(self, name: str) -> None:
+        """See :meth:`RegistryStore.delete_registered_model`."""
+        self._http.send("DELETE", "registered-models/delete", {"name": name}, _about(name))
+
+    def search_registered_models(
+        self,
+        filter: str = "",
+        max_results: int = 100,
+        order_by: Sequence[str] = (),
+        page_token: str | None = None,
+    ) -> Page[RegisteredModel]:
+        """See :meth:`RegistryStore.search_registered_models`."""
+        check_max_results(max_results, _MAX_MODELS)
+        fields = _search(filter, max_results, order_by, page_token)
+        try:
+            answer = self._http.get("registered-models/search", fields)
+        except InvalidParameter as error:
+            raise explained(error, REGISTERED_MODELS, filter, order_by) from error
+        return readers.page(readers.registered_model, answer, "registered_models")
+
+    def get_latest_versions(self, name: str, stages: Sequence[str] = ()) -> list[ModelVersion]:
+        """See :meth:`RegistryStore.get_latest_versions`."""
+        fields = {"name": name, "stages": list(stages)}
+        answer = self._http.post("registered-models/get-latest-versions", fields, _about(name))
+        return list(readers.page(readers.model_version, answer, "model_versions"))
+
+    def set_registered_model_tag(self, name: str, tag: Tag) -> None:
+        """See :meth:`RegistryStore.set_registered_model_tag`."""
+        check_registry_tag(tag)
+        fields = {"name": name, "key": tag.key, "value": tag.value}
+        self._http.post("registered-models/set-tag", fields, _about(name))
+
+    def delete_registered_model_tag(self, name: str, key: str) -> None:
+        """See :meth:`RegistryStore.delete_registered_model_tag`."""
+        self._http.send("DELETE", "registered-models/delete-tag", {"name": name, "key": key}, _about(name))
+
+    def set_alias(self, name: str, alias: str, version: str) -> None:
+        """See :meth:`RegistryStore.set_alias`."""
+        check_alias(alias)
+        fields = {"name": name, "alias": alias, "version": version}
+        self._http.post("registered-models/alias", fields, _about(name, version))
+
+    def delete_alias(self, name: str, alias: str) -> None:
+        """See :meth:`RegistryStore.delete_alias`."""
+        self._http.send("DELETE", "registered-models/alias", {"name": name, "alias": alias}, _about(name))
+
+    def get_model_version_by_alias(self, name: str, alias: str) -> ModelVersion:
+        """See :meth:`RegistryStore.get_model_version_by_alias`."""
+        return _version(self._http.get("registered-models/alias", {"name": name, "alias": alias}, _about(name)))
+
+    def create_model_version(
+        self,
+        name: str,
+        source: str,
+        run_id: str = "",
+        tags: Sequence[Tag] = (),
+        run_link: str = "",
+        description: str = "",
+        model_id: str | None = None,
+    ) -> ModelVersion:
+        """See :meth:`RegistryStore.create_model_version`."""
+        fields = {
+            "name": name,
+            "source": source,
+            "run_id": run_id or None,
+            "tags": pairs(_checked(tags)),
+            "run_link": run_link or None,
+            "description": description or None,
+            "model_id": model_id,
+        }
+        return _version(self._http.post("model-versions/create", fields, _about(name)))
+
+    def get_model_version(self, name: str, version: str) -> ModelVersion:
+        """See :meth:`RegistryStore.get_model_version`."""
+        return _version(self._http.get("model-versions/get", {"name": name, "version": version}, _about(name, version)))
+
+    def get_download_uri(self, name: str, version: str) -> str:
+        """See :meth:`RegistryStore.get_download_uri`."""
+        fields = {"name": name, "version": version}
+        answer = self._http.get("model-versions/get-download-uri", fields, _about(name, version))
+        return readers.read(lambda found: str(found["artifact_uri"]), answer)
+
+    def update_model_version(self, name: str, version: str, description: str | None) -> ModelVersion:
+        """See :meth:`RegistryStore.update_model_version`."""
+        fields = {"name": name, "version": version, "description": description}
+        return _version(self._http.send("PATCH", "model-versions/update", fields, _about(name, version)))
+
+    def transition_stage(self, name: str, version: str, stage: str, archive_existing: bool = False) -> ModelVersion:
+        """See :meth:`RegistryStore.transition_stage`."""
+        fields = {"name": name, "version": version, "stage": stage, "archive_existing_versions": archive_existing}
+        return _version(self._http.post("model-versions/transition-stage", fields, _about(name, version)))
+
+    def delete_model_version(self, name: str, version: str) -> None:
+        """See :meth:`RegistryStore.delete_model_version`."""
+        fields = {"name": name, "version": version}
+        self._http.send("DELETE", "model-versions/delete", fields, _about(name, version))
+
+    def search_model_versions(
+        self,
+        filter: str = "",
+        max_results: int = 200_000,
+        order_by: Sequence[str] = (),
+        page_token: str | None = None,
+    ) -> Page[ModelVersion]:
+        """See :meth:`RegistryStore.search_model_versions`."""
+        check_max_results(max_results, _MAX_VERSIONS)
+        fields = _search(filter, max_results, order_by, page_token)
+        try:
+            answer = self._http.get("model-versions/search", fields)
+        except InvalidParameter as error:
+            raise explained(error, MODEL_VERSIONS, filter, order_by) from error
+        return readers.page(readers.model_version, answer, "model_versions")
+
+    def set_model_version_tag(self, name: str, version: str, tag: Tag) -> None:
+        """See :meth:`RegistryStore.set_model_version_tag`."""
+        check_registry_tag(tag)
+        fields = {"name": name, "version": version, "key": tag.key, "value": tag.value}
+        self._http.post("model-versions/set-tag", fields, _about(name, version))
+
+    def delete_model_version_tag(self, name: str, version: str, key: str) -> None:
+        """See :meth:`RegistryStore.delete_model_version_tag`."""
+        fields = {"name": name, "version": version, "key": key}
+        self._http.send("DELETE", "model-versions/delete-tag", fields, _about(name, version))
+
+
+def _checked(tags: Sequence[Tag]) -> list[Tag]:
+    given = last_of_each_key(tags)
+    for i, tag in enumerate(given):
+        check_registry_tag(tag, f"tags[{i}].")
+    return given
+
+
+def _search(filter: str, max_results: int, order_by: Sequence[str], page_token: str | None) -> Json:
+    return {
+        "filter": filter or None,
+        "max_results": max_results,
+        "order_by": list(order_by),
+        "page_token": page_token,
+    }
+
+
+def _about(name: str, version: str | None = None) -> About:
+    return About("registered model", name) if version is None else About("model version", f"{name}/{version}")
+
+
+def _model(answer: Json) -> RegisteredModel:
+    return readers.read(readers.registered_model, answer, "registered_model")
+
+
+def _version(answer: Json) -> ModelVersion:
+    return readers.read(readers.model_version, answer, "model_version")

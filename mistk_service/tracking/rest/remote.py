@@ -1,0 +1,66 @@
+"""What the parts of a REST store share: the way to the server, what it can do, and what was said about that."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+
+from mistk_service.tracking.errors import InvalidParameter, NotSupported
+from mistk_service.tracking.filters import Grammar, parse_filter, parse_order
+from mistk_service.tracking.rest.capabilities import Capabilities, probe
+from mistk_service.tracking.rest.transport import Transport
+
+__all__ = ["Remote", "explained"]
+
+_log = logging.getLogger(__name__)
+
+
+class Remote:
+    """The server behind a REST store.
+
+    Args:
+        transport: sends requests to it.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._http = transport
+        self._lock = threading.Lock()
+        self._capabilities: Capabilities | None = None
+        self._said: set[str] = set()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the server can do; it is asked when that is first of interest.
+
+        Raises:
+            StoreUnavailable: the server does not answer; it is asked again the next time.
+            Unauthenticated: it does not believe who is asking.
+            PermissionDenied: who is asking may not write.
+        """
+        if self._capabilities is None:
+            with self._lock:
+                if self._capabilities is None:
+                    self._capabilities = probe(self._http)
+        return self._capabilities
+
+    def _degrade(self, what: str) -> None:
+        """Log, once, how something that the server cannot do is done instead."""
+        with self._lock:
+            if what in self._said:
+                return
+            self._said.add(what)
+        _log.warning("%s: %s", self._http.server, what)
+
+    def _lacking(self, what: str) -> NotSupported:
+        return NotSupported(f"{self._http.server} cannot {what}.")
+
+
+def explained(error: InvalidParameter, grammar: Grammar, filter: str, order_by: Sequence[str]) -> InvalidParameter:
+    """Return a better error for a search that the server refused, where our own parser sees what is wrong with it."""
+    try:
+        parse_filter(filter, grammar)
+        parse_order(order_by, grammar)
+    except InvalidParameter as found:
+        return found
+    return error

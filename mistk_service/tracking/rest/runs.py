@@ -1,0 +1,124 @@
+"""Runs on a remote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mistk_service.tracking._contract_runs import RunStore
+from mistk_service.tracking.entities import Run, RunInfo, RunStatus, Tag, ViewType
+from mistk_service.tracking.errors import InvalidParameter
+from mistk_service.tracking.filters import RUNS
+from mistk_service.tracking.limits import check_max_results, check_run_tags
+from mistk_service.tracking.paging import Page
+from mistk_service.tracking.rest import readers, searching
+from mistk_service.tracking.rest.remote import Remote, explained
+from mistk_service.tracking.rest.requests import pairs
+from mistk_service.tracking.rest.substitutes import restored
+from mistk_service.tracking.rest.transport import About
+
+__all__ = ["RestRuns", "about_run"]
+
+_MAX_RESULTS = 50_000
+#: Runs that are asked for at once where all of them are needed.
+_PAGE = 1000
+
+
+class RestRuns(Remote, RunStore):
+    """The part of the REST store that is about runs as a whole; what is logged to them stands apart."""
+
+    def create_run(
+        self, experiment_id: str, user_id: str = "", run_name: str = "", start_time: int = 0, tags: Sequence[Tag] = ()
+    ) -> Run:
+        """See :meth:`RunStore.create_run`."""
+        check_run_tags(tags, cut=False)
+        fields = {
+            "experiment_id": experiment_id,
+            "user_id": user_id or None,
+            "run_name": run_name or None,
+            "start_time": start_time,
+            "tags": pairs(tags),
+        }
+        answer = self._http.post("runs/create", fields, About("experiment", experiment_id))
+        return readers.read(readers.run, answer, "run")
+
+    def get_run(self, run_id: str) -> Run:
+        """See :meth:`RunStore.get_run`."""
+        answer = self._http.get("runs/get", {"run_id": run_id}, about_run(run_id))
+        return restored(readers.read(readers.run, answer, "run"))
+
+    def update_run(
+        self,
+        run_id: str,
+        status: RunStatus | None = None,
+        end_time: int | None = None,
+        run_name: str | None = None,
+    ) -> RunInfo:
+        """See :meth:`RunStore.update_run`."""
+        if run_name and not self.capabilities.rename_run:
+            self._degrade("runs keep the names that they were created with; the server cannot rename them.")
+            run_name = None
+        fields = {
+            "run_id": run_id,
+            "status": None if status is None else status.name,
+            "end_time": end_time,
+            "run_name": run_name or None,
+        }
+        answer = self._http.post("runs/update", fields, about_run(run_id))
+        return readers.read(readers.run_info, answer, "run_info")
+
+    def delete_run(self, run_id: str) -> None:
+        """See :meth:`RunStore.delete_run`."""
+        self._http.post("runs/delete", {"run_id": run_id}, about_run(run_id))
+
+    def restore_run(self, run_id: str) -> None:
+        """See :meth:`RunStore.restore_run`."""
+        self._http.post("runs/restore", {"run_id": run_id}, about_run(run_id))
+
+    def search_runs(
+        self,
+        experiment_ids: Sequence[str],
+        filter: str = "",
+        view_type: ViewType = ViewType.ACTIVE_ONLY,
+        max_results: int = 1000,
+        order_by: Sequence[str] = (),
+        page_token: str | None = None,
+    ) -> Page[Run]:
+        """See :meth:`RunStore.search_runs`."""
+        check_max_results(max_results, _MAX_RESULTS)
+        if not self.capabilities.search_filters:
+            self._degrade(
+                "searches for runs bring all runs of the experiments over and are filtered and ordered on this side; the "
+                "server ignores that."
+            )
+            found = (run for experiment_id in dict.fromkeys(experiment_ids) for run in self._all_runs(experiment_id))
+            return searching.search_runs(found, filter, view_type, max_results, order_by, page_token)
+        fields = {
+            "experiment_ids": list(experiment_ids),
+            "filter": filter or None,
+            "run_view_type": view_type.name,
+            "max_results": max_results,
+            "order_by": list(order_by) or None,
+            "page_token": page_token,
+        }
+        try:
+            answer = self._http.post("runs/search", fields)
+        except InvalidParameter as error:
+            raise explained(error, RUNS, filter, order_by) from error
+        return readers.page(readers.run, answer, "runs")
+
+    def _all_runs(self, experiment_id: str) -> Iterator[Run]:
+        token = None
+        while True:
+            fields = {"experiment_ids": [experiment_id], "max_results": _PAGE, "page_token": token}
+            found = readers.page(
+                readers.run, self._http.post("runs/search", fields, About("experiment", experiment_id)), "runs"
+            )
+            yield from map(restored, found)
+            token = found.next_page_token
+            if token is None:
+                return
+
+
+def about_run(run_id: str) -> About:
+    """Return what a request about a run is about."""
+    return About("run", run_id)

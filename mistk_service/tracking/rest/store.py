@@ -1,0 +1,116 @@
+"""The store behind MLflow's REST API, and the way to open it."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+
+from mistk_service.tracking.artifacts import ArtifactRepository, open_artifacts
+from mistk_service.tracking.entities import Run
+from mistk_service.tracking.errors import NotSupported, UnsupportedStore
+from mistk_service.tracking.rest.artifacts import PackageArtifacts, ProxiedArtifacts, proxied_folder
+from mistk_service.tracking.rest.config import RestConfig
+from mistk_service.tracking.rest.experiments import RestExperiments
+from mistk_service.tracking.rest.logged_models import RestLoggedModels
+from mistk_service.tracking.rest.points import RestBatches
+from mistk_service.tracking.rest.registry import RestRegistry
+from mistk_service.tracking.rest.transport import Transport
+from mistk_service.tracking.rest.urls import is_http, without_userinfo
+from mistk_service.tracking.store import DEFAULT_ARTIFACT_ROOT, Store
+
+__all__ = ["RestStore", "open_rest_store"]
+
+_PROXY = re.compile(r"(?P<listing>https?://.+/mlflow-artifacts/artifacts)(?:/(?P<folder>.*))?$")
+
+
+class RestStore(RestExperiments, RestBatches, RestRegistry, RestLoggedModels, Store):
+    """A store on a tracking server that speaks MLflow's REST API.
+
+    What holds for every :class:`~mistk_service.tracking.store.Store` holds here, with what lies in the nature of a network:
+    any call may raise ``StoreUnavailable``, and :class:`~mistk_service.tracking.errors.AnswerLost` where nobody knows whether
+    the server has done it; ``Unauthenticated`` and ``PermissionDenied`` where it does not want to; ``NotSupported`` where it
+    cannot. Nothing is tried twice: that is for the caller, who knows what it costs.
+
+    What a server lacks of MLflow's API is done in another way where there is one (see ``capabilities``), and logged once.
+
+    Args:
+        transport: sends the requests; it is the store's from now on.
+    """
+
+    @property
+    def uri(self) -> str:
+        """The server's address, without a username and password."""
+        return self._http.server
+
+    @property
+    def artifact_root(self) -> str:
+        """What the server itself decides; clients send artifacts to where a run says that its own are."""
+        return DEFAULT_ARTIFACT_ROOT
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.uri!r})"
+
+    def check(self) -> None:
+        """Return if the server can be read now, and believes who is asking.
+
+        Raises:
+            StoreUnavailable: it cannot, or there is no tracking server at the address.
+            Unauthenticated: it does not know who is asking.
+            PermissionDenied: who is asking may not read.
+        """
+        try:
+            self._http.post("experiments/search", {"max_results": 1})
+        except NotSupported:
+            # GitLab's first versions list experiments and cannot search them.
+            self._http.get("experiments/list", {})
+
+    def close(self) -> None:
+        """Finish what was submitted and close the connections. Closing twice is allowed."""
+        self._finish()
+        self._http.close()
+
+    def run_artifacts(self, run: Run) -> ArtifactRepository:
+        """Return where the artifacts of a run are, ready to be read and written from here.
+
+        Raises:
+            UnsupportedStore: they are in a storage that cannot be reached from here, or whose library is missing.
+            StoreUnavailable: the storage cannot be reached now.
+        """
+        uri = run.info.artifact_uri
+        if uri.startswith("mlflow-artifacts:"):
+            host, folder = proxied_folder(uri)
+            listing = self._http.addresses.proxied()
+            if host is not None:
+                listing = f"{self._http.scheme}://{host}/api/{self._http.config.api_version}/mlflow-artifacts/artifacts"
+            return ProxiedArtifacts(self._http, listing, folder, uri)
+        if is_http(uri):
+            found = _PROXY.fullmatch(uri)
+            if found:
+                return ProxiedArtifacts(self._http, found["listing"], found["folder"] or "", uri)
+            return PackageArtifacts(self._http, uri, uri)
+        if not uri:
+            raise UnsupportedStore(f"{self.uri} does not say where the artifacts of the run {run.info.run_id!r} are.")
+        return open_artifacts(uri)
+
+
+def open_rest_store(
+    uri: str, config: RestConfig | None = None, *, transport: httpx.BaseTransport | None = None
+) -> RestStore:
+    """Return the store on the tracking server at ``uri``. Nothing is sent yet.
+
+    Args:
+        uri: ``http://HOST`` or ``https://HOST``, with a path where there is one, with or without ``/api`` at the end.
+        config: how to identify oneself and so on; its address counts for nothing here. None takes it from the environment
+            (:meth:`RestConfig.at`).
+        transport: instead of the network, for tests.
+
+    Raises:
+        UnsupportedStore: the URI is of another kind.
+        InvalidParameter: the configuration cannot be used; the message says why and repeats no secret.
+    """
+    if not is_http(uri):
+        raise UnsupportedStore(
+            f"{without_userinfo(uri)!r} is no address of a tracking server; expected http:// or https://."
+        )
+    return RestStore(Transport(RestConfig.at(uri) if config is None else config.with_uri(uri), transport))

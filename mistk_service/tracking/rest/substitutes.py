@@ -1,0 +1,119 @@
+"""What is written as tags on a server that has no better place for it, and is found there again.
+
+The keys start with ``mistk.input.`` and ``mistk.output.``; the values are JSON, cut nowhere: what does not fit leaves its
+schema and profile out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from mistk_service.tracking.entities import (
+    Dataset,
+    DatasetInput,
+    ModelInput,
+    ModelOutput,
+    Run,
+    RunData,
+    RunInputs,
+    RunOutputs,
+    Tag,
+)
+
+__all__ = ["input_tags", "output_tags", "restored"]
+
+_DATASET = "mistk.input.dataset."
+_MODEL = "mistk.input.model."
+_OUTPUT = "mistk.output.model."
+
+
+class _Used(msgspec.Struct, omit_defaults=True):
+    """A dataset that a run used, as the value of a tag."""
+
+    name: str
+    digest: str
+    source_type: str = ""
+    source: str = ""
+    schema: str | None = None
+    profile: str | None = None
+    tags: dict[str, str] = {}
+
+
+def input_tags(datasets: Sequence[DatasetInput], models: Sequence[ModelInput], longest: int) -> list[Tag]:
+    """Return tags that stand for what a run used.
+
+    Args:
+        datasets: the datasets.
+        models: the logged models.
+        longest: characters that a value may have.
+    """
+    found = [Tag(_DATASET + _fingerprint(use.dataset), _value(use, longest)) for use in datasets]
+    return found + [Tag(_MODEL + model.model_id, model.model_id) for model in models]
+
+
+def output_tags(models: Iterable[ModelOutput]) -> list[Tag]:
+    """Return tags that stand for the models that a run made."""
+    return [Tag(f"{_OUTPUT}{model.model_id}.{model.step}", str(model.step)) for model in models]
+
+
+def restored(run: Run) -> Run:
+    """Return a run with the inputs and outputs that stand in its tags, in place of those tags."""
+    rest, datasets, inputs, outputs = [], [], [], []
+    for tag in run.data.tags:
+        if tag.key.startswith(_DATASET) and (use := _use(tag.value)) is not None:
+            datasets.append(use)
+        elif tag.key.startswith(_MODEL):
+            inputs.append(ModelInput(tag.value))
+        elif tag.key.startswith(_OUTPUT) and tag.value.removeprefix("-").isdecimal():
+            name = tag.key.removeprefix(_OUTPUT).removesuffix(f".{tag.value}")
+            outputs.append(ModelOutput(name, int(tag.value)))
+        else:
+            rest.append(tag)
+    if len(rest) == len(run.data.tags):
+        return run
+    return replace(
+        run,
+        data=RunData(run.data.metrics, run.data.params, tuple(rest)),
+        inputs=RunInputs((*run.inputs.dataset_inputs, *datasets), (*run.inputs.model_inputs, *inputs)),
+        outputs=RunOutputs((*run.outputs.model_outputs, *outputs)),
+    )
+
+
+def _fingerprint(dataset: Dataset) -> str:
+    """Return what tells a dataset from others in a key, where its name could be too long or have characters of its own."""
+    return hashlib.blake2b(f"{dataset.name}\0{dataset.digest}".encode(), digest_size=8).hexdigest()
+
+
+def _value(use: DatasetInput, longest: int) -> str:
+    item = use.dataset
+    whole = _Used(
+        name=item.name,
+        digest=item.digest,
+        source_type=item.source_type,
+        source=item.source,
+        schema=item.schema,
+        profile=item.profile,
+        tags={tag.key: tag.value for tag in use.tags},
+    )
+    without: dict[str, Any] = {}
+    for name, empty in (("", None), ("profile", None), ("schema", None), ("source", ""), ("tags", {})):
+        if name:
+            without[name] = empty
+        value = msgspec.json.encode(msgspec.structs.replace(whole, **without)).decode()
+        if len(value) <= longest:
+            return value
+    return msgspec.json.encode(_Used(item.name[: longest // 2], item.digest)).decode()
+
+
+def _use(value: str) -> DatasetInput | None:
+    try:
+        used = msgspec.json.decode(value, type=_Used)
+    except msgspec.MsgspecError:
+        return None
+    dataset = Dataset(used.name, used.digest, used.source_type, used.source, used.schema, used.profile)
+    return DatasetInput(dataset, tuple(Tag(key, used.tags[key]) for key in sorted(used.tags)))

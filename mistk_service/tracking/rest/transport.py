@@ -1,0 +1,293 @@
+"""Requests to a remote tracking server: one pool of connections, JSON bodies, and the errors of tracking."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urljoin
+
+import httpx
+import msgspec
+
+from mistk_service.tracking.errors import AnswerLost, InvalidParameter, NotSupported, StoreError, StoreUnavailable
+from mistk_service.tracking.rest.answers import SOMETHING, About, Answer, raise_for, read_object
+from mistk_service.tracking.rest.config import RestConfig
+from mistk_service.tracking.rest.identity import Identity
+from mistk_service.tracking.rest.urls import Addresses, origin, without_userinfo
+
+__all__ = ["About", "Json", "Transport"]
+
+Json = dict[str, Any]
+
+#: What every server of this API has; a 404 here means that the address is wrong.
+_ESSENTIAL = frozenset(
+    {"experiments/create", "experiments/get", "experiments/get-by-name", "runs/create", "runs/get", "runs/update"}
+    | {"runs/log-batch", "runs/log-metric", "runs/log-parameter", "runs/set-tag", "runs/search", "experiments/list"}
+)
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MAX_REDIRECTS = 5
+#: The request cannot have had an effect when one of these is raised.
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+#: Connections that are kept open while nobody needs them, and for how many seconds; servers close them, too.
+_LIMITS = httpx.Limits(max_connections=20, max_keepalive_connections=10, keepalive_expiry=15.0)
+
+
+class Transport:
+    """Sends requests to one server. Every method may be called from any thread.
+
+    Nothing is tried a second time, except after a 401 when the token's file has another token by now; whether a call is worth
+    repeating is for the caller to say.
+
+    Args:
+        config: where the server is, and who is asking.
+        transport: instead of the network, for tests.
+
+    Raises:
+        InvalidParameter: the certificates cannot be read.
+    """
+
+    def __init__(self, config: RestConfig, transport: httpx.BaseTransport | None = None) -> None:
+        self.config = config
+        self.addresses = Addresses.of(config.uri, config.api_version)
+        self.server = without_userinfo(config.uri)
+        self._identity = Identity(config)
+        self._origin = origin(config.uri)
+        self.scheme = self._origin[0]
+        self._closed = False
+        self._http = httpx.Client(
+            verify=_tls(config),
+            timeout=config.timeout,
+            limits=_LIMITS,
+            transport=transport,
+            follow_redirects=False,
+            headers={"User-Agent": "mistk-service"},
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.server!r})"
+
+    def close(self) -> None:
+        """Close the connections; a call that waits for an answer fails. Closing twice is allowed."""
+        self._closed = True
+        self._http.close()
+
+    def get(self, endpoint: str, fields: Mapping[str, Any], about: About = SOMETHING, *, ajax: bool = False) -> Json:
+        """Ask for something by a query, and return the JSON object of the answer.
+
+        Args:
+            endpoint: such as ``runs/get``.
+            fields: the parameters; what is None is left out, a list is repeated.
+            about: what it is about.
+            ajax: whether MLflow serves this to its own pages alone.
+
+        Raises:
+            StoreError: whatever the server, or the way to it, has against the request.
+        """
+        url = self.addresses.ajax(endpoint) if ajax else self.addresses.api(endpoint)
+        return self._json("GET", url, endpoint, about, query=list(_pairs(fields)))
+
+    def post(self, endpoint: str, fields: Mapping[str, Any], about: About = SOMETHING, *, ajax: bool = False) -> Json:
+        """Send a JSON object, and return that of the answer. See :meth:`get`."""
+        return self.send("POST", endpoint, fields, about, ajax=ajax)
+
+    def send(
+        self, method: str, endpoint: str, fields: Mapping[str, Any], about: About = SOMETHING, *, ajax: bool = False
+    ) -> Json:
+        """Send a JSON object by any method. See :meth:`get`."""
+        url = self.addresses.ajax(endpoint) if ajax else self.addresses.api(endpoint)
+        return self._json(method, url, endpoint, about, body=_encoded(fields))
+
+    def has(self, method: str, endpoint: str) -> bool:
+        """Return whether the server has an operation, which is asked for without what it needs, so it does nothing.
+
+        Raises:
+            StoreUnavailable: the server does not answer.
+            Unauthenticated: it does not believe who is asking.
+        """
+        try:
+            if method == "GET":
+                self.get(endpoint, {})
+            else:
+                self.send(method, endpoint, {})
+        except NotSupported:
+            return False
+        except InvalidParameter:
+            return True
+        return True
+
+    @contextmanager
+    def exchange(
+        self,
+        method: str,
+        url: str,
+        about: About,
+        *,
+        query: Mapping[str, str] | None = None,
+        content: Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Iterator[httpx.Response]:
+        """Send a body that is no JSON, or read one in pieces; the answer is a success.
+
+        A GET follows redirects, wherever they lead; who is asking is told to nobody but the server itself.
+
+        Args:
+            method: of HTTP.
+            url: on this server or another one.
+            about: what it is about.
+            query: parameters.
+            content: the body in pieces.
+            headers: of the body.
+
+        Raises:
+            StoreError: as for :meth:`get`.
+        """
+        with self._translated(about):
+            response = self._open(method, url, query, content, headers or {}, anywhere=True)
+            try:
+                if not response.is_success:
+                    response.read()
+                    raise_for(_answer(response), self.server, about, essential=False, hide=self._identity.hide)
+                yield response
+            finally:
+                response.close()
+
+    def _json(
+        self,
+        method: str,
+        url: str,
+        endpoint: str,
+        about: About,
+        query: list[tuple[str, str]] | None = None,
+        body: bytes | None = None,
+    ) -> Json:
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        with self._translated(about):
+            response = self._open(method, url, query, body, headers)
+            try:
+                response.read()
+            finally:
+                response.close()
+        answer = _answer(response)
+        if response.is_success:
+            return read_object(answer, self.server)
+        raise_for(answer, self.server, about, essential=endpoint in _ESSENTIAL, hide=self._identity.hide)
+
+    def _open(
+        self,
+        method: str,
+        url: str,
+        query: Any,
+        content: bytes | Iterable[bytes] | None,
+        headers: Mapping[str, str],
+        *,
+        anywhere: bool = False,
+    ) -> httpx.Response:
+        response = self._send(method, url, query, content, headers)
+        if response.status_code == 401 and (content is None or isinstance(content, bytes)) and self._identity.renew():
+            response.close()
+            response = self._send(method, url, query, content, headers)
+        for _ in range(_MAX_REDIRECTS):
+            target = _redirect(method, response)
+            if target is None or not (anywhere or self._is_own(target)):
+                break
+            response.close()
+            response = self._send(method, target, None, None, headers)
+        return response
+
+    def _send(
+        self, method: str, url: str, query: Any, content: bytes | Iterable[bytes] | None, headers: Mapping[str, str]
+    ) -> httpx.Response:
+        if self._closed:
+            raise StoreUnavailable(f"The connection to {self.server} has been closed.")
+        own = self._identity.headers() if self._is_own(url) else {}
+        request = self._http.build_request(
+            method, url, params=query or None, content=content, headers={**own, **headers}
+        )
+        return self._http.send(request, stream=True)
+
+    def _is_own(self, url: str) -> bool:
+        return origin(url) == self._origin
+
+    @contextmanager
+    def _translated(self, about: About) -> Iterator[None]:
+        """Turn what httpx raises into the errors of tracking; its texts may repeat what was sent."""
+        try:
+            yield
+        except _NEVER_SENT as error:
+            raise StoreUnavailable(f"{self.server} cannot be reached: {self._reason(error)}.") from self._cause(error)
+        except httpx.TimeoutException as error:
+            raise AnswerLost(
+                f"{self.server} did not answer within {self.config.timeout:g} seconds ({about.kind} {about.key!r})."
+            ) from self._cause(error)
+        except httpx.TransportError as error:
+            raise AnswerLost(f"The connection to {self.server} broke off: {self._reason(error)}.") from self._cause(
+                error
+            )
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            raise StoreUnavailable(f"{self.server} cannot be talked to: {self._reason(error)}.") from self._cause(error)
+        except RuntimeError as error:
+            # What httpx raises where another thread has closed it in the meantime.
+            if not self._closed or isinstance(error, StoreError):
+                raise
+            raise AnswerLost(f"The connection to {self.server} was closed during a call.") from error
+
+    def _cause(self, error: Exception) -> Exception | None:
+        """Return an error to be shown as the cause of another one, unless a secret stands in it."""
+        return error if self._identity.hide(str(error)) == str(error) else None
+
+    def _reason(self, error: Exception) -> str:
+        return self._identity.hide(str(error)).rstrip(".") or type(error).__name__
+
+
+def _tls(config: RestConfig) -> ssl.SSLContext | bool:
+    """Return how the server's certificate is looked at."""
+    if config.insecure_tls and not config.client_cert:
+        return False
+    try:
+        context = httpx.create_ssl_context() if not config.ca_cert else _trusting(config.ca_cert)
+        if config.client_cert:
+            context.load_cert_chain(config.client_cert)
+    except (OSError, ssl.SSLError) as error:
+        raise InvalidParameter(
+            f"The certificates for {config.uri} cannot be used: {error.strerror or error}. Expected PEM files at "
+            f"{config.ca_cert or config.client_cert!r}.",
+            field="ca_cert" if config.ca_cert else "client_cert",
+        ) from error
+    if config.insecure_tls:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _trusting(path: str) -> ssl.SSLContext:
+    import os
+
+    folder = os.path.isdir(path)
+    return ssl.create_default_context(cafile=None if folder else path, capath=path if folder else None)
+
+
+def _redirect(method: str, response: httpx.Response) -> str | None:
+    """Return where a reading request is to go instead, or None; one that writes goes nowhere else."""
+    location: str = response.headers.get("location", "")
+    if method not in ("GET", "HEAD") or response.status_code not in _REDIRECTS or not location:
+        return None
+    return str(urljoin(str(response.url), location))
+
+
+def _answer(response: httpx.Response) -> Answer:
+    return Answer(response.status_code, response.headers, response.content)
+
+
+def _pairs(fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in fields.items():
+        values = value if isinstance(value, list | tuple) else () if value is None else (value,)
+        yield from ((name, str(each)) for each in values)
+
+
+def _encoded(fields: Mapping[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode({name: value for name, value in fields.items() if value is not None})
+    except (UnicodeEncodeError, OverflowError, msgspec.MsgspecError) as error:
+        raise InvalidParameter(f"The request cannot be written as JSON: {error}.") from error

@@ -1,0 +1,111 @@
+"""The addresses of a tracking server, in all the forms in which people write them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
+
+from mistk_service.tracking.errors import InvalidParameter
+
+__all__ = ["Addresses", "is_http", "origin", "quoted", "split_userinfo", "without_userinfo"]
+
+_API_ENDING = re.compile(r"/(?:ajax-)?api(?:/\d+\.\d+(?:/mlflow)?)?$")
+_PORTS = {"http": 80, "https": 443}
+
+
+def is_http(uri: str) -> bool:
+    """Return whether a URI is of a server that speaks HTTP."""
+    return uri.partition(":")[0].lower() in _PORTS
+
+
+def split_userinfo(uri: str) -> tuple[str, str | None, str | None]:
+    """Return an address without its username and password, and these two, or None.
+
+    Raises:
+        InvalidParameter: it is no address of an HTTP server, or has a query. The message does not repeat it, since nobody can
+            tell where a malformed address hides its password.
+    """
+    parts = _split(uri)
+    userinfo, at, host = parts.netloc.rpartition("@")
+    bare = urlunsplit(parts._replace(scheme=parts.scheme.lower(), netloc=host))
+    if not at:
+        return bare, None, None
+    username, _, password = userinfo.partition(":")
+    return bare, unquote(username), unquote(password)
+
+
+def without_userinfo(uri: str) -> str:
+    """Return a URI without username, password, query and fragment, for people to read."""
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return "(an address that cannot be read)"
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Return scheme, host and port of a URL: whom one speaks to."""
+    parts = urlsplit(url)
+    return parts.scheme.lower(), (parts.hostname or "").lower(), parts.port or _PORTS.get(parts.scheme.lower(), 0)
+
+
+def quoted(path: str) -> str:
+    """Return a path as it stands in a URL."""
+    return quote(path, safe="/")
+
+
+def _split(uri: str) -> SplitResult:
+    try:
+        parts = urlsplit(uri)
+        usable = parts.scheme.lower() in _PORTS and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or re.search(r"[\s\x00-\x1f\x7f]", uri):
+        raise InvalidParameter(
+            "The address of the tracking server cannot be read; expected http://HOST or https://HOST, with a port and a path "
+            "where there are any.",
+            field="uri",
+        )
+    if parts.query or parts.fragment:
+        raise InvalidParameter(
+            "The address of the tracking server has a query or a fragment, which no request could keep; leave it out.",
+            field="uri",
+        )
+    return parts
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the parts of a server's API are.
+
+    Attributes:
+        root: what all of it is below, without a slash at the end.
+        version: of the API.
+    """
+
+    root: str
+    version: str
+
+    @classmethod
+    def of(cls, uri: str, version: str) -> Addresses:
+        """Return the addresses of a server that is named with or without ``/api`` at the end.
+
+        Args:
+            uri: without a username and password.
+            version: such as ``2.0``.
+        """
+        return cls(_API_ENDING.sub("", uri.rstrip("/")), version)
+
+    def api(self, endpoint: str) -> str:
+        """Return the URL of an operation such as ``runs/create``."""
+        return f"{self.root}/api/{self.version}/mlflow/{endpoint}"
+
+    def ajax(self, endpoint: str) -> str:
+        """Return the URL of an operation that MLflow serves to its own pages alone."""
+        return f"{self.root}/ajax-api/{self.version}/mlflow/{endpoint}"
+
+    def proxied(self, path: str = "") -> str:
+        """Return the URL of a file in the server's own keeping; "" is that of the listing."""
+        listing = f"{self.root}/api/{self.version}/mlflow-artifacts/artifacts"
+        return f"{listing}/{quoted(path)}" if path else listing
