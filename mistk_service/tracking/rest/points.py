@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
 from mistk_service.tracking.entities import DatasetInput, Metric, ModelInput, ModelOutput, Param, Tag
-from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreUnavailable
+from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
 from mistk_service.tracking.limits import (
     check_dataset_inputs,
     check_max_results,
@@ -34,9 +34,6 @@ _Batch = tuple[Sequence[Metric], Sequence[Param], Sequence[Tag]]
 class RestBatches(RestRuns):
     """The part of the REST store that is about metrics, params, tags, inputs and outputs of runs."""
 
-    _sender: ThreadPoolExecutor | None = None
-    _closed = False
-
     def log_batch(
         self, run_id: str, metrics: Sequence[Metric] = (), params: Sequence[Param] = (), tags: Sequence[Tag] = ()
     ) -> None:
@@ -48,19 +45,7 @@ class RestBatches(RestRuns):
     ) -> Future[None]:
         """See :meth:`RunStore.submit_batch`; what is submitted is sent in that order."""
         batch = _checked(run_id, metrics, params, tags)
-        with self._lock:
-            if self._closed:
-                raise StoreUnavailable(f"The connection to {self._http.server} has been closed.")
-            if self._sender is None:
-                self._sender = ThreadPoolExecutor(1, thread_name_prefix="rest-store")
-            return self._sender.submit(self._send_batch, run_id, *batch)
-
-    def _finish(self) -> None:
-        """Send what was submitted, and take no more."""
-        with self._lock:
-            self._closed, sender = True, self._sender
-        if sender is not None:
-            sender.shutdown(wait=True)
+        return self._submit(self._send_batch, run_id, *batch)
 
     def _send_batch(self, run_id: str, metrics: Sequence[Metric], params: Sequence[Param], tags: Sequence[Tag]) -> None:
         separate: Sequence[Tag] = ()

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
 
-from mistk_service.tracking.errors import InvalidParameter, NotSupported
+from mistk_service.tracking.errors import InvalidParameter, NotSupported, StoreUnavailable
 from mistk_service.tracking.filters import Grammar, parse_filter, parse_order
 from mistk_service.tracking.rest.capabilities import Capabilities, probe
 from mistk_service.tracking.rest.transport import Transport
 
 __all__ = ["Remote", "explained"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +33,8 @@ class Remote:
         self._lock = threading.Lock()
         self._capabilities: Capabilities | None = None
         self._said: set[str] = set()
+        self._sender: ThreadPoolExecutor | None = None
+        self._closed = False
 
     @property
     def capabilities(self) -> Capabilities:
@@ -43,6 +50,22 @@ class Remote:
                 if self._capabilities is None:
                     self._capabilities = probe(self._http)
         return self._capabilities
+
+    def _submit(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Let a thread do what need not be waited for; one thing after the other, in the order that they came."""
+        with self._lock:
+            if self._closed:
+                raise StoreUnavailable(f"The connection to {self._http.server} has been closed.")
+            if self._sender is None:
+                self._sender = ThreadPoolExecutor(1, thread_name_prefix="rest-store")
+            return self._sender.submit(call, *args, **kwargs)
+
+    def _finish(self) -> None:
+        """Wait for what was submitted, and take no more."""
+        with self._lock:
+            self._closed, sender = True, self._sender
+        if sender is not None:
+            sender.shutdown(wait=True)
 
     def _degrade(self, what: str) -> None:
         """Log, once, how something that the server cannot do is done instead."""

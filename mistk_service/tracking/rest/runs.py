@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 
 from mistk_service.tracking._contract_runs import RunStore
 from mistk_service.tracking.entities import Run, RunInfo, RunStatus, Tag, ViewType
@@ -40,6 +41,13 @@ class RestRuns(Remote, RunStore):
         }
         answer = self._http.post("runs/create", fields, About("experiment", experiment_id))
         return readers.read(readers.run, answer, "run")
+
+    def submit_run(
+        self, experiment_id: str, user_id: str = "", run_name: str = "", start_time: int = 0, tags: Sequence[Tag] = ()
+    ) -> Future[Run]:
+        """See :meth:`RunStore.submit_run`."""
+        check_run_tags(tags, cut=False)
+        return self._submit(self.create_run, experiment_id, user_id, run_name, start_time, tags)
 
     def get_run(self, run_id: str) -> Run:
         """See :meth:`RunStore.get_run`."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 
 from mistk_service.tracking.artifacts import ArtifactRepository, open_artifacts
 from mistk_service.tracking.entities import Run
-from mistk_service.tracking.errors import NotSupported, UnsupportedStore
+from mistk_service.tracking.errors import NotSupported, StoreUnavailable, UnsupportedStore
 from mistk_service.tracking.rest.artifacts import PackageArtifacts, ProxiedArtifacts, proxied_folder
 from mistk_service.tracking.rest.config import RestConfig
 from mistk_service.tracking.rest.experiments import RestExperiments
@@ -50,6 +52,12 @@ class RestStore(RestExperiments, RestBatches, RestRegistry, RestLoggedModels, St
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.uri!r})"
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Raise ``StoreUnavailable``: an answer from elsewhere is always waited for."""
+        raise StoreUnavailable(f"Whatever is read from {self.uri} has to be waited for.")
+        yield
 
     def check(self) -> None:
         """Return if the server can be read now, and believes who is asking.
@@ -95,12 +103,13 @@ class RestStore(RestExperiments, RestBatches, RestRegistry, RestLoggedModels, St
 
 
 def open_rest_store(
-    uri: str, config: RestConfig | None = None, *, transport: httpx.BaseTransport | None = None
+    uri: str | RestConfig, config: RestConfig | None = None, *, transport: httpx.BaseTransport | None = None
 ) -> RestStore:
     """Return the store on the tracking server at ``uri``. Nothing is sent yet.
 
     Args:
-        uri: ``http://HOST`` or ``https://HOST``, with a path where there is one, with or without ``/api`` at the end.
+        uri: ``http://HOST`` or ``https://HOST``, with a path where there is one, with or without ``/api`` at the end; or the
+            whole configuration.
         config: how to identify oneself and so on; its address counts for nothing here. None takes it from the environment
             (:meth:`RestConfig.at`).
         transport: instead of the network, for tests.
@@ -109,6 +118,8 @@ def open_rest_store(
         UnsupportedStore: the URI is of another kind.
         InvalidParameter: the configuration cannot be used; the message says why and repeats no secret.
     """
+    if isinstance(uri, RestConfig):
+        return RestStore(Transport(uri, transport))
     if not is_http(uri):
         raise UnsupportedStore(
             f"{without_userinfo(uri)!r} is no address of a tracking server; expected http:// or https://."
