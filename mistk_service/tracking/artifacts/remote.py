@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, BinaryIO, Self, cast
 from urllib.parse import urlsplit, urlunsplit
@@ -16,7 +16,7 @@ import fsspec
 from mistk_service.tracking.artifacts.paths import SCRATCH, checked_path
 from mistk_service.tracking.artifacts.repository import ArtifactRepository, StoredFile, Upload, translated
 from mistk_service.tracking.entities import FileInfo
-from mistk_service.tracking.errors import InvalidParameter, UnsupportedStore
+from mistk_service.tracking.errors import InvalidParameter, StoreError, UnsupportedStore
 
 __all__ = ["RemoteArtifacts"]
 
@@ -60,7 +60,7 @@ class RemoteArtifacts(ArtifactRepository):
     def list_folder(self, path: str = "") -> list[FileInfo]:
         """See :meth:`ArtifactRepository.list_folder`."""
         folder = self._full(checked_path(path))
-        with translated(path):
+        with _translated(path):
             try:
                 entries = self._fs.ls(folder, detail=True)
             except (FileNotFoundError, NotADirectoryError):
@@ -73,7 +73,7 @@ class RemoteArtifacts(ArtifactRepository):
     def open(self, path: str) -> StoredFile:
         """See :meth:`ArtifactRepository.open`."""
         full = self._full(checked_path(path))
-        with translated(path):
+        with _translated(path):
             info = self._fs.info(full)
             if info["type"] != "file":
                 raise FileNotFoundError(path)
@@ -84,7 +84,7 @@ class RemoteArtifacts(ArtifactRepository):
     def create(self, path: str) -> Upload:
         """See :meth:`ArtifactRepository.create`."""
         full = self._target(path)
-        with translated(path):
+        with _translated(path):
             if self._fs.isdir(full):
                 raise IsADirectoryError(path)
             return _RemoteUpload(path, self._fs, self._full(f"{SCRATCH}/{uuid.uuid4().hex}"), full)
@@ -92,7 +92,7 @@ class RemoteArtifacts(ArtifactRepository):
     def delete(self, path: str) -> None:
         """See :meth:`ArtifactRepository.delete`."""
         full = self._target(path)
-        with translated(path), suppress(FileNotFoundError):
+        with _translated(path), suppress(FileNotFoundError):
             self._fs.rm(full, recursive=True)
 
     def _full(self, relative: str) -> str:
@@ -124,19 +124,31 @@ class _RemoteUpload(Upload):
         self._file = self._fs.open(partial, "wb")
 
     def write(self, data: bytes) -> None:
-        with translated(self._path):
+        with _translated(self._path):
             self._file.write(data)
 
     def commit(self) -> None:
-        with translated(self._path):
+        with _translated(self._path):
             self._file.close()
             self._fs.makedirs(posixpath.dirname(self._place), exist_ok=True)
             self._fs.mv(self._partial, self._place)
 
     def abort(self) -> None:
-        with translated(self._path), suppress(FileNotFoundError):
+        with _translated(self._path), suppress(FileNotFoundError):
             self._file.close()
             self._fs.rm(self._partial)
+
+
+@contextmanager
+def _translated(path: str) -> Iterator[None]:
+    """Do what ``translated`` does, for the errors that the library of each storage has besides those of the system."""
+    with translated(path):
+        try:
+            yield
+        except (OSError, StoreError):
+            raise
+        except Exception as error:  # what they are nobody knows: each library has its own, and they have no common root
+            raise OSError(str(error) or type(error).__name__) from error
 
 
 def _file_info(entry: Mapping[str, Any]) -> FileInfo:

@@ -13,11 +13,15 @@ from mistk_service.tracking.entities import FileInfo
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreUnavailable, UnsupportedStore
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "s3"])
 def artifacts(request, tmp_path):
-    if request.param == "local":
-        return open_artifacts(tmp_path / "artifacts")
-    return open_artifacts(f"memory://{uuid.uuid4().hex}/artifacts")
+    match request.param:
+        case "local":
+            return open_artifacts(tmp_path / "artifacts")
+        case "memory":
+            return open_artifacts(f"memory://{uuid.uuid4().hex}/artifacts")
+        case _:
+            return open_artifacts(f"s3://{request.getfixturevalue('bucket')}/artifacts")
 
 
 @pytest.fixture

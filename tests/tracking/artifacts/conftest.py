@@ -1,0 +1,20 @@
+"""A storage that speaks S3's protocol."""
+
+import pytest
+
+from tests.support.s3 import CREDENTIALS, new_bucket, s3_server
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory):
+    """The URL of a server that speaks S3's protocol."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as url:
+        yield url
+
+
+@pytest.fixture
+def bucket(s3, monkeypatch):
+    """An empty bucket, and the environment in which it is found."""
+    for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": s3}.items():
+        monkeypatch.setenv(name, value)
+    return new_bucket(s3)
