@@ -107,7 +107,7 @@ def raise_for(answer: Answer, server: str, about: About, *, essential: bool, hid
     fields = body if isinstance(body, dict) else {}
     code = fields.get("error_code")
     said = fields.get("message") or fields.get("error_description") or fields.get("error")
-    text = hide(said if isinstance(said, str) and said else _quote(answer.body))[:_QUOTED]
+    text = hide(said if isinstance(said, str) else "" if fields else _quote(answer.body))[:_QUOTED]
     if isinstance(code, str) and code:
         _raise_for_code(code, text or code, about)
     _raise_for_status(answer, server, text, about, essential=essential)

@@ -108,7 +108,15 @@ class RestExperiments(Remote, ExperimentStore):
     def set_experiment_tag(self, experiment_id: str, tag: Tag) -> None:
         """See :meth:`ExperimentStore.set_experiment_tag`."""
         check_experiment_tag(tag)
-        self._change("set-experiment-tag", experiment_id, key=tag.key, value=tag.value)
+        try:
+            self._change("set-experiment-tag", experiment_id, key=tag.key, value=tag.value)
+        except InvalidParameter:
+            if self.capabilities.overwrites_tags or not self._has_tag(experiment_id, tag.key):
+                raise
+            self._degrade("tags of experiments keep their first value; the server cannot change them.")
+
+    def _has_tag(self, experiment_id: str, key: str) -> bool:
+        return any(tag.key == key for tag in self.get_experiment(experiment_id).tags)
 
     def delete_experiment_tag(self, experiment_id: str, key: str) -> None:
         """See :meth:`ExperimentStore.delete_experiment_tag`."""

@@ -89,16 +89,13 @@ class RestBatches(RestRuns):
         )
         run = readers.read(readers.run, self._http.get("runs/get", {"run_id": run_id}, about_run(run_id)), "run")
         present = {tag.key for tag in run.data.tags}
-        longest = self.capabilities.longest_tag
-        for tag in last_of_each_key(tags):
+        for tag in self._cut(last_of_each_key(tags)):
             if not tag.value:
                 self._degrade("tags without a value are left out; the server refuses them.")
                 continue
             if tag.key in present:
                 continue
-            if len(tag.value) > longest:
-                self._degrade(f"values of tags are cut to {longest} characters, which is what the server takes.")
-            fields = {"run_id": run_id, "key": tag.key, "value": tag.value[:longest]}
+            fields = {"run_id": run_id, "key": tag.key, "value": tag.value}
             self._http.post("runs/set-tag", fields, about_run(run_id))
 
     def delete_tag(self, run_id: str, key: str) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from mistk_service.tracking.errors import InvalidParameter, NotSupported, StoreUnavailable
+from mistk_service.tracking.entities import Tag
+from mistk_service.tracking.errors import InvalidParameter, StoreUnavailable
 from mistk_service.tracking.filters import Grammar, parse_filter, parse_order
 from mistk_service.tracking.rest.capabilities import Capabilities, probe
 from mistk_service.tracking.rest.transport import Transport
@@ -75,8 +76,13 @@ class Remote:
             self._said.add(what)
         _log.warning("%s: %s", self._http.server, what)
 
-    def _lacking(self, what: str) -> NotSupported:
-        return NotSupported(f"{self._http.server} cannot {what}.")
+    def _cut(self, tags: Sequence[Tag]) -> Sequence[Tag]:
+        """Return tags of a run with the values that the server can keep; MLflow's own takes any when a run is created."""
+        longest = self.capabilities.longest_tag
+        if self.capabilities.overwrites_tags or all(len(tag.value) <= longest for tag in tags):
+            return tags
+        self._degrade(f"values of tags are cut to {longest} characters, which is what the server takes.")
+        return [Tag(tag.key, tag.value[:longest]) for tag in tags]
 
 
 def explained(error: InvalidParameter, grammar: Grammar, filter: str, order_by: Sequence[str]) -> InvalidParameter:

@@ -20,6 +20,8 @@ from mistk_service.tracking.rest.transport import About
 __all__ = ["RestRuns", "about_run"]
 
 _MAX_RESULTS = 50_000
+#: Characters that a tag's value may have everywhere.
+_SHORT = 5000
 #: Runs that are asked for at once where all of them are needed.
 _PAGE = 1000
 
@@ -32,6 +34,8 @@ class RestRuns(Remote, RunStore):
     ) -> Run:
         """See :meth:`RunStore.create_run`."""
         check_run_tags(tags, cut=False)
+        if any(len(tag.value) > _SHORT for tag in tags):
+            tags = self._cut(tags)
         fields = {
             "experiment_id": experiment_id,
             "user_id": user_id or None,
