@@ -257,14 +257,15 @@ class Workspace:
         return self._found(EXPERIMENT, checked_text(experiment_id, "experiment_id"))
 
     def _found(self, kind: str, key: str) -> Experiment:
-        item = self.store.get_experiment(key)
+        try:
+            item = self.store.get_experiment(key)
+        except (
+            InvalidParameter,
+            ResourceNotFound,
+        ) as error:  # which of them for a text that is no id, is the store's choice
+            raise _no_such(kind, key, str(error)) from error
         if not is_a(kind, item.tags):
-            raise ResourceNotFound(
-                f"There is no {kind} with the id {key!r}; that is the experiment {item.name!r} of the store. "
-                f"Expected an id that create_{kind} returned.",
-                kind=kind,
-                key=key,
-            )
+            raise _no_such(kind, key, f"That is the experiment {item.name!r} of the store.")
         if item.lifecycle_stage is not LifecycleStage.ACTIVE:
             raise InvalidState(
                 f"The {kind} {item.name!r} (id {key}) was deleted. Restore it in the store, or use another."
@@ -306,3 +307,8 @@ class Workspace:
         """Delete a run that could not be finished, if that much is possible; the caller hears what went wrong first."""
         with contextlib.suppress(StoreError):
             self.store.delete_run(run.info.run_id)
+
+
+def _no_such(kind: str, key: str, reason: str) -> ResourceNotFound:
+    message = f"There is no {kind} with the id {key!r}: {reason} Expected an id that create_{kind} returned."
+    return ResourceNotFound(message, kind=kind, key=key)

@@ -151,8 +151,10 @@ def test_an_id_of_something_else_is_not_found(workspace, store, project, experim
     for wrong in (other, "0", store.create_experiment("made with MLflow")):
         with pytest.raises(ResourceNotFound, match=f"create_{kind} returned"):
             get(wrong)
-    with pytest.raises(ResourceNotFound):
-        get("4711")
+    for unknown in ("4711", "first", "9" * 30, "/"):
+        with pytest.raises(ResourceNotFound, match=f"There is no {kind} with the id '{unknown}'") as caught:
+            get(unknown)
+        assert (caught.value.kind, caught.value.key) == (kind, unknown)
 
 
 def test_what_was_deleted_is_refused_and_says_so(workspace, store, project, experiment):
@@ -224,7 +226,7 @@ def test_another_version_of_a_dataset_has_another_digest(workspace, store):
 @pytest.mark.parametrize("failures", [["pass", "before"], ["pass", "after"], ["pass", "pass", "before"]])
 def test_a_dataset_that_could_not_be_finished_is_not_left_behind(workspace, unreliable, store, failures):
     workspace.create_dataset("there before", "x")
-    unreliable.failures = failures
+    unreliable.failures = list(failures)
     with pytest.raises(StoreUnavailable):
         workspace.create_dataset("mnist", "mnist.npz")
     home = store.get_experiment_by_name("mlops.datasets").experiment_id
@@ -243,7 +245,6 @@ def test_a_dataset_that_could_not_be_finished_is_not_left_behind(workspace, unre
         ("create_project", {"title": "x", "archived": "no"}, "archived"),
         ("get_project", {"project_id": None}, "project_id"),
         ("get_project", {"project_id": 1}, "project_id"),
-        ("get_project", {"project_id": "first"}, "experiment_id"),
         ("get_experiment", {"experiment_id": ""}, "experiment_id"),
         ("create_experiment", {"name": "", "project_id": "1"}, "name"),
         ("create_experiment", {"name": "x", "project_id": 1}, "project_id"),
