@@ -6,7 +6,6 @@ import asyncio
 import logging
 import signal
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -16,14 +15,28 @@ import click
 
 from mistk_service import __version__
 from mistk_service.errors import MistkError, ModelLoadError, WorkerDied
-from mistk_service.tracking.cli import tracking
 
 __all__ = ["main"]
 
+_TRACKING = "tracking"
 _LOG_LEVELS = ["debug", "info", "warning", "error"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _Commands(click.Group):
+    """The commands. That of the tracking server is loaded when it is asked for, as the service does without."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), _TRACKING})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == _TRACKING:
+            from mistk_service.tracking.cli import tracking
+
+            return tracking
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="mistk-service")
 def main() -> None:
     """Serve one machine-learning model behind the MISTK lifecycle API.
@@ -34,9 +47,6 @@ def main() -> None:
         Path.cwd()
     except FileNotFoundError:
         raise click.ClickException("The current folder no longer exists; change to one that does.") from None
-
-
-main.add_command(tracking)
 
 
 @main.command()
@@ -77,12 +87,8 @@ def serve(model: tuple[str, ...], **options: Any) -> None:
     # What follows takes a moment to load. As the first process of a container, Python would be deaf to SIGTERM until then.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit_at_once)
-    with warnings.catch_warnings():
-        # Connexion imports Starlette's test client, which warns of what it would like installed; no user can act on that.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.filterwarnings("ignore", message="Using `httpx`")
-        from mistk_service.server import serve as run
     from mistk_service.loader import split_reference
+    from mistk_service.server import serve as run
     from mistk_service.settings import Settings
     from mistk_service.sockets import bind
 
@@ -162,7 +168,11 @@ def spec() -> None:
 def run_as_module() -> None:
     """Entry of ``python -m mistk_service``: the commands, and MISTK's own form ``package.module ClassName [port]``."""
     arguments = sys.argv[1:]
-    if len(arguments) in (2, 3) and arguments[0] not in main.commands and not arguments[0].startswith("-"):
+    if (
+        len(arguments) in (2, 3)
+        and arguments[0] not in {*main.commands, _TRACKING}
+        and not arguments[0].startswith("-")
+    ):
         module, name, *port = arguments
         sys.argv[1:] = ["serve", f"{module}:{name}", *(["--port", *port] if port else [])]
     main(prog_name="mistk-service")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -18,8 +19,10 @@ from mistk_service.errors import BadModelReference
 from mistk_service.loader import split_reference
 from mistk_service.settings import Settings
 from mistk_service.sockets import url_of
-from mistk_service.web import EmbeddedTracking, create_app
+from mistk_service.web.loading import load_app
 from mistk_service.web.metrics import ServiceMetrics
+from mistk_service.web.opening import Opening
+from mistk_service.web.tracking import EmbeddedTracking
 from mistk_service.worker.parent import ProcessWorker, ThreadWorker, Worker, WorkerListener
 
 __all__ = ["serve"]
@@ -60,23 +63,16 @@ async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[
         observers=[metrics.observe],
     )
     tracking = EmbeddedTracking(settings) if settings.tracking else None
-    server = _Server(
-        uvicorn.Config(
-            create_app(controller, settings, metrics, __version__, tracking),
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=settings.grace * _CLOSING_SHARE,  # type: ignore[arg-type]  # asyncio takes fractions
-            ws="none",
-            server_header=False,
-        )
-    )
+    # First, since its process loads the model while this one loads the rest.
+    await controller.start()
+    opening = Opening(lambda: load_app(controller, settings, metrics, __version__, tracking))
+    server = _make_server(opening, settings)
     _on_signals(controller, server)
     if settings.stdin_lifeline:
         _on_end_of_input(controller)
-    await controller.start()
     serving = asyncio.create_task(server.serve(sockets=[sock]))
     closing = asyncio.create_task(_close_when_terminated(controller, server))
-    loading = asyncio.create_task(controller.wait_loaded())
+    loading = asyncio.create_task(_load(controller, opening))
     if on_listening is not None:
         on_listening(url_of(sock))
     try:
@@ -93,6 +89,32 @@ async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[
             task.cancel()
         if tracking is not None:
             await tracking.close()
+
+
+async def _load(controller: Controller, opening: Opening) -> None:
+    """Wait for the application and for the model."""
+    gc.disable()  # what is loaded now stays, and the collector would look at it again and again
+    try:
+        await opening.made()
+        # Nor need it ever look at it: it would hold up every request for tens of milliseconds.
+        gc.freeze()
+    finally:
+        gc.enable()
+    await controller.wait_loaded()
+
+
+def _make_server(app: Opening, settings: Settings) -> uvicorn.Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=settings.grace * _CLOSING_SHARE,  # type: ignore[arg-type]  # asyncio takes fractions
+            lifespan="off",
+            ws="none",
+            server_header=False,
+        )
+    )
 
 
 async def _close_when_terminated(controller: Controller, server: uvicorn.Server) -> None:

@@ -204,3 +204,9 @@ def test_the_worker_loads_only_what_a_model_needs(statement: str) -> None:
     assert {unit for unit in own if LEVEL[unit] > LEVEL["worker"]} == set()
     assert "status" not in own
     assert {name.split(".")[0] for name in loaded} & OWNERS.keys() == set()
+
+
+def test_the_service_listens_before_it_loads_what_takes_long():
+    loaded = loaded_by("import mistk_service.cli, mistk_service.server")
+    late = {"connexion", "flask", "httpx", "jsonschema", "requests", "rich", "sqlalchemy", "werkzeug", "yaml"}
+    assert {name.split(".")[0] for name in loaded} & late == set()

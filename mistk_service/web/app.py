@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
-import yaml
 from a2wsgi import WSGIMiddleware
 from connexion import AsyncApp
 from connexion.exceptions import ProblemException
@@ -20,9 +20,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mistk_service.controller import Controller
 from mistk_service.dashboard import DashboardInfo, create_dashboard
 from mistk_service.errors import MistkError
-from mistk_service.resources import contract_path
 from mistk_service.settings import Settings
 from mistk_service.web.compiled import CompiledOperations
+from mistk_service.web.contract import load_contract
 from mistk_service.web.edge import Edge
 from mistk_service.web.handlers import Handlers
 from mistk_service.web.health import figures, liveness, readiness
@@ -58,7 +58,7 @@ def create_app(
         version: of the service, for the page for people.
         tracking: the tracking server, if there is to be one.
     """
-    contract = _load_contract()
+    contract = load_contract()
     operations = {f"{BASE_PATH}{path}": path[1:] for path in contract["paths"]}
     api = _create_api(controller, settings, contract["info"]["version"])
     metrics.watch(lambda: controller.state, lambda: controller.in_flight, lambda: controller.log.watchers)
@@ -128,14 +128,12 @@ def _create_api(controller: Controller, settings: Settings, api_version: str) ->
     for middleware in (CompiledOperations, MediaType):
         app.add_middleware(middleware, MiddlewarePosition.BEFORE_SWAGGER)
     handlers = Handlers(controller, api_version=api_version, keepalive=settings.keepalive)
-    app.add_api(contract_path(), resolver=lambda operation: getattr(handlers, _snake(operation)), pythonic_params=True)
+    # A copy, which Connexion fills with defaults.
+    contract = copy.deepcopy(load_contract())
+    app.add_api(contract, resolver=lambda operation: getattr(handlers, _snake(operation)), pythonic_params=True)
     for kind in (MistkError, ProblemException, HTTPException, Exception):
         app.add_error_handler(kind, answer_error)
     return app  # type: ignore[no-any-return]
-
-
-def _load_contract() -> Any:
-    return yaml.safe_load(contract_path().read_text(encoding="utf-8"))
 
 
 def _snake(operation_id: str) -> str:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from mistk_service.controller import Controller
 from mistk_service.states import State
 from mistk_service.web.metrics import CONTENT_TYPE, ServiceMetrics
+from mistk_service.web.opening import ALIVE
 
 __all__ = ["figures", "liveness", "readiness"]
 
@@ -24,7 +25,7 @@ _REASONS = {
 
 def liveness() -> Response:
     """Answer 200: whoever can answer is alive, whatever has become of the model."""
-    return Response(b'{"status":"alive"}\n', media_type="application/json")
+    return Response(ALIVE, media_type="application/json")
 
 
 def readiness(controller: Controller) -> Response:

@@ -15,7 +15,7 @@ from uvicorn.server import ServerState
 
 from mistk_service.controller import Controller
 from mistk_service.settings import Settings
-from mistk_service.web import create_app
+from mistk_service.web.app import create_app
 from mistk_service.web.metrics import ServiceMetrics
 from mistk_service.worker.parent import Worker, WorkerListener
 

@@ -1,0 +1,96 @@
+"""While the application is being made, the service says that it is alive, and whoever wants more waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from mistk_service.web.opening import Opening
+from tests.web.harness import client
+
+pytestmark = pytest.mark.anyio
+
+
+class Making:
+    """An application whose making waits until it is let go on, and that notes what it was asked."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.error: Exception | None = None
+        self.asked: list[str] = []
+
+    def __call__(self) -> ASGIApp:
+        assert self.go_on.wait(20)
+        if self.error is not None:
+            raise self.error
+        return self._app
+
+    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.asked.append(scope.get("path", scope["type"]))
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"made"})
+
+
+@pytest.fixture
+async def making() -> AsyncIterator[Making]:
+    making = Making()
+    yield making
+    making.go_on.set()
+
+
+async def test_before_the_application_is_made_the_service_is_alive(making: Making):
+    async with client(Opening(making)) as http:
+        answer = await http.get("/healthz")
+        assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
+        assert answer.headers["content-type"] == "application/json"
+        assert (await http.head("/healthz")).status_code == 200
+    assert making.asked == []
+
+
+async def test_whoever_wants_more_waits_and_is_answered(making: Making):
+    async with client(Opening(making)) as http:
+        asking = [asyncio.ensure_future(http.get(path)) for path in ("/readyz", "/v1/mistk/status")]
+        asking.append(asyncio.ensure_future(http.post("/healthz")))
+        await http.get("/healthz")
+        assert not any(request.done() for request in asking)
+        making.go_on.set()
+        assert [answer.text for answer in await asyncio.gather(*asking)] == ["made"] * 3
+    assert sorted(making.asked) == ["/healthz", "/readyz", "/v1/mistk/status", "lifespan"]
+
+
+async def test_it_has_started_before_it_is_asked_anything_and_answers_everything_then(making: Making):
+    opening = Opening(making)
+    making.go_on.set()
+    await opening.made()
+    assert making.asked == ["lifespan"]
+    async with client(opening) as http:
+        assert (await http.get("/healthz")).text == "made"
+
+
+async def test_a_client_that_does_not_wait_takes_it_from_nobody(making: Making):
+    opening = Opening(making)
+    async with client(opening) as http:
+        impatient = asyncio.ensure_future(http.get("/readyz"))
+        patient = asyncio.ensure_future(http.get("/readyz"))
+        await http.get("/healthz")
+        impatient.cancel()
+        making.go_on.set()
+        assert (await patient).text == "made"
+    await opening.made()
+
+
+async def test_what_went_wrong_is_told(making: Making):
+    making.error = LookupError("no contract")
+    opening = Opening(making)
+    making.go_on.set()
+    with pytest.raises(LookupError, match="no contract"):
+        await opening.made()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(opening), base_url="http://localhost") as http:
+        with pytest.raises(LookupError):
+            await http.get("/readyz")
