@@ -74,11 +74,17 @@ def main() -> None:
               help="Shut down when standard input, a pipe, ends: for programs that start a container.")  # fmt: skip
 @click.option("--tracking/--no-tracking", default=True, envvar="MISTK_TRACKING", show_envvar=True, show_default=True,
               help="Serve a tracking store with MLflow's REST API on the same port.")  # fmt: skip
-@click.option("--tracking-uri", envvar=["MISTK_TRACKING_URI", "MLFLOW_TRACKING_URI"], show_envvar=True,
-              help="Its URI: sqlite:///FILE or postgresql://HOST/DATABASE; unless given, a file in the state "
-              "directory.")  # fmt: skip
+@click.option("--tracking-uri", "tracking_uris", multiple=True, envvar=["MISTK_TRACKING_URI", "MLFLOW_TRACKING_URI"],
+              show_envvar=True, help="The store: sqlite:///FILE or postgresql://HOST/DATABASE; unless given, a file in the "
+              "state directory. May be repeated for tracking servers, http(s)://...")  # fmt: skip
 @click.option("--state-dir", default="mistk-state", envvar="MISTK_STATE_DIR", show_envvar=True, show_default=True,
               help="Folder for what outlives the process: tracking store and artifacts.")  # fmt: skip
+@click.option("--experiment-name", envvar="MLFLOW_EXPERIMENT_NAME", show_envvar=True,
+              help="Experiment of the runs, made where it is missing; by default it has the name of the class.")  # fmt: skip
+@click.option("--experiment-id", envvar="MLFLOW_EXPERIMENT_ID", show_envvar=True,
+              help="Experiment of the runs, by its id.")  # fmt: skip
+@click.option("--run-name", envvar="MLFLOW_RUN_NAME", show_envvar=True, help="Name of the runs.")
+@click.option("--run-id", envvar="MLFLOW_RUN_ID", show_envvar=True, help="A run to go on with.")
 def serve(model: tuple[str, ...], **options: Any) -> None:
     """Serve MODEL: 'package.module:Class', 'path/to/file.py:Class' or 'package.module Class'.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -43,6 +44,7 @@ class Controller:
         max_queue: how many stream predictions may be in flight.
         stream_timeout: seconds that one may take, waiting included; None for any number.
         observers: who is told of every event.
+        container_id: the container's UUID; a new one unless given.
     """
 
     def __init__(
@@ -54,8 +56,18 @@ class Controller:
         max_queue: int = 1024,
         stream_timeout: float | None = None,
         observers: Sequence[Observer] = (),
+        container_id: str | None = None,
     ) -> None:
-        self._instance = Instance(name, max_queue=max_queue, stream_timeout=stream_timeout, observers=observers)
+        self._instance = Instance(
+            name,
+            max_queue=max_queue,
+            stream_timeout=stream_timeout,
+            observers=observers,
+            container_id=container_id,
+        )
+        self._grace = grace
+        #: Until when the service is to have ended, on the monotonic clock; None unless it is to end.
+        self.deadline: float | None = None
         self._workers_grace = grace * _WORKERS_SHARE
         self._supervisor = Supervisor(make_worker, self, grace=self._workers_grace)
         self._ending: asyncio.Task[None] | None = None
@@ -154,6 +166,7 @@ class Controller:
         """Begin to end everything. While that is under way, or over, a further call changes nothing."""
         if self.terminating:
             return self.log.latest()
+        self.deadline = time.monotonic() + self._grace
         if self._ending is not None:
             self._ending.cancel()
         self._supervisor.dismiss("do_terminate")
@@ -175,6 +188,10 @@ class Controller:
     def kill(self) -> None:
         """End the worker at once, for a service that has no time left."""
         self._supervisor.kill()
+
+    def show(self, key: str, value: Any) -> None:
+        """Show a value, of what JSON can express, under a key of the status of its own; None removes it. A reset does not."""
+        self._instance.show(key, value)
 
     def hold_reports(self, held: bool) -> None:
         """Let the worker keep metrics back, or send them again; holds for the workers that follow too.

@@ -41,10 +41,17 @@ class Instance:
         max_queue: how many stream predictions may be in flight.
         stream_timeout: seconds that one may take; None for any number.
         observers: who is told of every event.
+        container_id: the container's UUID; a new one unless given.
     """
 
     def __init__(
-        self, name: str, *, max_queue: int, observers: Sequence[Observer], stream_timeout: float | None = None
+        self,
+        name: str,
+        *,
+        max_queue: int,
+        observers: Sequence[Observer],
+        stream_timeout: float | None = None,
+        container_id: str | None = None,
     ) -> None:
         self._observers = tuple(observers)
         self._machine = StateMachine()
@@ -60,7 +67,7 @@ class Instance:
         #: Where the activity began.
         self._origin = State.STARTED
         self.streams = Streams(self.ids, max_queue, stream_timeout, self.emit, self._streams_unsupported)
-        self.log = StatusLog(name, str(uuid.uuid4()), self._snapshot)
+        self.log = StatusLog(name, container_id or str(uuid.uuid4()), self._snapshot)
 
     # --- what is true now -----------------------------------------------------------------------------------------
 
@@ -142,6 +149,11 @@ class Instance:
     def note(self, notice: str) -> None:
         """Show a sentence in the status."""
         self._reports.notice = notice
+
+    def show(self, key: str, value: Any) -> None:
+        """Show a value of the service's own in the status, also after a reset; None removes it."""
+        self._reports.show(key, value)
+        self.log.touch()
 
     def fail(self, operation: str | None, failure: Failure) -> None:
         """Enter the state failed, which a later failure does not overwrite."""

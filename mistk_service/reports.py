@@ -43,10 +43,11 @@ class Reports:
     """The payload's part that accumulates; :meth:`payload` puts the whole together."""
 
     def __init__(self) -> None:
+        self._shown: dict[str, Any] = {}
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything, as after a reset."""
+        """Forget everything of the instance, as after a reset; what others show stays."""
         self.notice: str | None = None
         self._model: Any = None
         self._progress: dict[str, Any] | None = None
@@ -82,6 +83,13 @@ class Reports:
             error["output"] = list(failure.output)
         self._failure = {"operation": operation, "error": error}
 
+    def show(self, key: str, value: Any) -> None:
+        """Show a value under a key of its own; None removes it."""
+        if value is None:
+            self._shown.pop(key, None)
+        else:
+            self._shown[key] = value
+
     def updated(self, payload: Any) -> None:
         """Take what the model gave to ``update_status``."""
         self._model = payload
@@ -111,7 +119,7 @@ class Reports:
         What the model gave comes first, at the top level, where MISTK's clients look for it; the service's own keys win over
         a model's, and what they hide is then found whole under ``model``.
         """
-        own: dict[str, Any] = {"possible": list(possible)}
+        own: dict[str, Any] = {"possible": list(possible), **self._shown}
         if activity is not None:
             own["activity"] = {"operation": activity.operation, "startedAt": activity.started_at}
             if self._progress is not None:

@@ -9,6 +9,8 @@ import logging
 import os
 import signal
 import socket
+import time
+import uuid
 from collections.abc import Callable, Iterator
 
 import uvicorn
@@ -16,6 +18,7 @@ import uvicorn
 from mistk_service import __version__
 from mistk_service.controller import Controller
 from mistk_service.errors import BadModelReference
+from mistk_service.events import Observer
 from mistk_service.loader import split_reference
 from mistk_service.settings import Settings
 from mistk_service.sockets import url_of
@@ -54,15 +57,7 @@ async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[
         WorkerDied: the worker ended while it loaded the model at the start.
     """
     metrics = ServiceMetrics()
-    controller = Controller(
-        _class_name(settings.model),
-        _worker_factory(settings),
-        grace=settings.grace,
-        max_queue=settings.max_queue,
-        stream_timeout=settings.stream_timeout,
-        observers=[metrics.observe],
-    )
-    tracking = EmbeddedTracking(settings) if settings.tracking else None
+    controller, tracking = _put_together(settings, metrics)
     # First, since its process loads the model while this one loads the rest.
     await controller.start()
     opening = Opening(lambda: load_app(controller, settings, metrics, __version__, tracking))
@@ -81,14 +76,44 @@ async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[
             server.should_exit = True
             await serving
             await loading  # raises
-        elif tracking is not None:
+        elif tracking is not None and not serving.done():
             tracking.start()
         await serving
     finally:
         for task in (closing, loading):
             task.cancel()
         if tracking is not None:
-            await tracking.close()
+            least = time.monotonic() + settings.grace * _CLOSING_SHARE
+            await tracking.close(max(controller.deadline or least, least))
+
+
+def _put_together(settings: Settings, metrics: ServiceMetrics) -> tuple[Controller, EmbeddedTracking | None]:
+    """Return the controller, and tracking that follows it unless it is switched off."""
+    name, container_id = _class_name(settings.model), str(uuid.uuid4())
+    tracking: EmbeddedTracking | None = None
+    observers: list[Observer] = [metrics.observe]
+    spool: str | None = None
+    if settings.tracking:
+        # What it tells the controller comes later, when there is one; until then the name means nothing.
+        tracking = EmbeddedTracking(
+            settings,
+            container_id,
+            name,
+            show=lambda key, value: controller.show(key, value),  # noqa: PLW0108
+            hold=lambda held: controller.hold_reports(held),  # noqa: PLW0108
+        )
+        observers.append(tracking.reporter.observe)
+        spool = str(tracking.spool)
+    controller = Controller(
+        name,
+        _worker_factory(settings, spool),
+        grace=settings.grace,
+        max_queue=settings.max_queue,
+        stream_timeout=settings.stream_timeout,
+        observers=observers,
+        container_id=container_id,
+    )
+    return controller, tracking
 
 
 async def _load(controller: Controller, opening: Opening) -> None:

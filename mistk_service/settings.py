@@ -10,6 +10,9 @@ from mistk_service.errors import SettingsError
 
 __all__ = ["Settings"]
 
+#: The schemes of tracking servers, and of stores of the container's own.
+_REMOTE, _LOCAL = ("http", "https"), ("sqlite", "postgresql", "postgres")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -27,9 +30,14 @@ class Settings:
         keepalive: seconds between two signs of life on a watch where nothing happens.
         log_level: of the service and of the worker.
         stdin_lifeline: whether the end of standard input, a pipe, shuts the service down.
-        tracking: whether the container serves a tracking store.
-        tracking_uri: the store's URI; None for an SQLite file in the state directory.
+        tracking: whether the container keeps a tracking store, serves it, and writes its runs to it.
+        tracking_uris: at most one store of its own (SQLite, PostgreSQL), by default an SQLite file in the state directory, and
+            any number of tracking servers (http, https).
         state_dir: the folder for what outlives the process: the store and its artifacts.
+        experiment_name: the experiment of the runs; None for one that is named after the model class.
+        experiment_id: the experiment of the runs; counts more than a name.
+        run_name: the name of the runs.
+        run_id: a run to go on with.
     """
 
     model: str
@@ -44,8 +52,12 @@ class Settings:
     log_level: str = "info"
     stdin_lifeline: bool = False
     tracking: bool = True
-    tracking_uri: str | None = None
+    tracking_uris: tuple[str, ...] = ()
     state_dir: str = "mistk-state"
+    experiment_name: str | None = None
+    experiment_id: str | None = None
+    run_name: str | None = None
+    run_id: str | None = None
 
     def __post_init__(self) -> None:
         _require(0 <= self.port <= 65535, "port", self.port, "a number from 0 to 65535")
@@ -56,6 +68,31 @@ class Settings:
         timeout = self.stream_timeout
         _require(timeout is None or 0 < timeout < math.inf, "stream-timeout", timeout, "a positive number of seconds")
         _require(0 < self.keepalive < math.inf, "keepalive", self.keepalive, "a positive number of seconds")
+        for uri in self.tracking_uris:
+            _require(
+                _scheme(uri) in (*_REMOTE, *_LOCAL),
+                "tracking-uri",
+                uri,
+                "sqlite:///FILE, postgresql://HOST/DATABASE, a file's path, or the http(s):// address of a tracking server",
+            )
+        own = [uri for uri in self.tracking_uris if _scheme(uri) in _LOCAL]
+        _require(len(own) <= 1, "tracking-uri", own, "at most one store of the container's own")
+
+    @property
+    def local_tracking_uri(self) -> str | None:
+        """The store of the container's own, if one was named."""
+        return next((uri for uri in self.tracking_uris if _scheme(uri) in _LOCAL), None)
+
+    @property
+    def remote_tracking_uris(self) -> tuple[str, ...]:
+        """The tracking servers."""
+        return tuple(uri for uri in self.tracking_uris if _scheme(uri) in _REMOTE)
+
+
+def _scheme(uri: str) -> str:
+    """Return what kind of store a URI names; a path is an SQLite file's."""
+    scheme = uri.partition(":")[0].partition("+")[0].lower() if ":" in uri else ""
+    return scheme or "sqlite"
 
 
 def _require(condition: bool, setting: str, value: object, expected: str) -> None:

@@ -84,7 +84,7 @@ class StatusLog:
         history_bytes: int = HISTORY_BYTES,
     ) -> None:
         self.name = name
-        self._instance_id = instance_id
+        self.instance_id = instance_id
         self._snapshot = snapshot
         self._conflation = conflation
         self._history: deque[StatusEvent] = deque()
@@ -176,7 +176,7 @@ class StatusLog:
         info = {
             "name": self.name,
             "kind": "ModelInstanceStatus",
-            "id": self._instance_id,
+            "id": self.instance_id,
             "resourceVersion": version,
             "creationTime": self._created,
             "modificationTime": _now(),

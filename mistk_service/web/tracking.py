@@ -1,19 +1,27 @@
-"""The tracking server inside the container: on the same port, made when the container has time for it."""
+"""Tracking inside the container: a server on the same port, and the reporter that writes what the model does and reports.
+
+Both work on one store, which is opened in the background, when the container has time for it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service.garbage import collect_less_often
 from mistk_service.settings import Settings
-from mistk_service.tracking import Store, open_store
 from mistk_service.tracking.embedding import DeferredApp, is_tracking_path
-from mistk_service.tracking.errors import StoreError, StoreUnavailable
+from mistk_service.tracking.errors import StoreError
+from mistk_service.tracking.local import LocalTracking
+from mistk_service.tracking.reporter import Reporter, ReporterOptions, Steering
+from mistk_service.web.contract import load_contract
 
 __all__ = ["EmbeddedTracking"]
 
@@ -21,33 +29,82 @@ logger = logging.getLogger(__name__)
 
 
 class EmbeddedTracking:
-    """Serves the paths of the tracking server, out of a store that is opened in the background.
+    """Serves the paths of the tracking server, and writes the runs of this container.
 
-    A store that cannot be opened costs the model nothing: requests are answered with 503 and the reason, and each tries again.
+    A store that cannot be opened costs the model nothing: requests are answered with 503 and the reason, and each tries again;
+    the reporter tries again by itself.
 
     Args:
-        settings: where the store and the artifacts are.
+        settings: where the store and the artifacts are, and where runs go.
+        container_id: the id of this container.
+        model: the name of the model class.
+        show: shows a value under a key of the status, None removes it.
+        hold: asks the worker to hold metrics back, or to go on.
+
+    Attributes:
+        reporter: an observer of the controller has to tell it of every event.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._uri = _local_uri(settings)
-        self._folder = Path(settings.state_dir).absolute()
+    def __init__(
+        self,
+        settings: Settings,
+        container_id: str,
+        model: str,
+        *,
+        show: Callable[[str, Any], None],
+        hold: Callable[[bool], None],
+    ) -> None:
+        folder = Path(settings.state_dir).absolute()
+        self._local = LocalTracking(_local_uri(settings, folder), folder)
         self._app: DeferredApp | None = None
-        self._store: Store | None = None
+        options = ReporterOptions(
+            container_id=container_id,
+            model=model,
+            reference=settings.model,
+            state_dir=folder,
+            api_version=lambda: str(load_contract()["info"]["version"]),
+            steering=Steering(
+                experiment_name=settings.experiment_name,
+                experiment_id=settings.experiment_id,
+                run_name=settings.run_name,
+                run_id=settings.run_id,
+            ),
+        )
+        self.spool = options.spool
+        self.reporter = Reporter(self._local, options, show=show, hold=hold)
 
     def serves(self, path: str) -> bool:
         """Return whether a path is the tracking server's."""
         return is_tracking_path(path)
 
     def start(self) -> None:
-        """Begin to open the store, ahead of the first request."""
+        """Begin to open the store and to write; called on the event loop, ahead of the first request."""
         if self._app is None:
             self._app = DeferredApp(self._make, retry=0)
+            self.reporter.start()
 
-    async def close(self) -> None:
-        """Finish what was written, and close the store."""
-        if self._store is not None:
-            await asyncio.to_thread(self._store.close)
+    async def close(self, deadline: float) -> None:
+        """Finish what is to be written, and close the store.
+
+        Args:
+            deadline: until when, on the monotonic clock. What takes longer ends with the process.
+        """
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+
+        def close() -> None:
+            try:
+                self.reporter.close(deadline)
+                self._local.close()
+            finally:
+                loop.call_soon_threadsafe(ended.set)
+
+        # A thread that the end of the process need not wait for: a database that is locked may take its time.
+        threading.Thread(target=close, name="tracking-end", daemon=True).start()
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                await ended.wait()
+        except TimeoutError:
+            logger.warning("The tracking store could not be closed in time.")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -58,38 +115,22 @@ class EmbeddedTracking:
     def _make(self) -> ASGIApp:
         """Open the store and return what serves it; on a thread."""
         # What takes longest to load, and what a container without tracking does not need.
-        from mistk_service.tracking.artifacts import open_artifacts
         from mistk_service.tracking.server import create_tracking_app
 
         try:
-            _make_folder(self._folder)
-            artifacts = open_artifacts(self._folder / "artifacts")
-            self._store = open_store(self._uri)
+            opened = self._local.open()
         except StoreError as error:
             logger.error("Tracking is not available: %s", error)
             raise
-        app = create_tracking_app(self._store, artifacts)
+        app = create_tracking_app(opened.store, opened.artifacts)
         collect_less_often()
         return app
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreUnavailable(
-            f"The state directory {folder} cannot be made ({error.strerror}); expected a folder that the service may write "
-            "(--state-dir)."
-        ) from error
-
-
-def _local_uri(settings: Settings) -> str:
+def _local_uri(settings: Settings, folder: Path) -> str:
     """Return the URI of the store that this container keeps itself."""
-    own = f"sqlite:///{Path(settings.state_dir).absolute() / 'tracking.db'}"
-    uri = settings.tracking_uri
-    if uri and re.match(r"https?:", uri):
+    for uri in settings.remote_tracking_uris:
         logger.warning(
             "The tracking URI %s is a server's. Nothing is sent there; the container keeps its own store.", uri
         )
-        return own
-    return uri or own
+    return settings.local_tracking_uri or f"sqlite:///{folder / 'tracking.db'}"

@@ -201,7 +201,7 @@ RESTING = ("started", "initialized", "ready", "paused", "failed", "terminated")
 
 def start(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
     """Start ``mistk-service`` with nothing of this environment's own settings."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("MISTK_")}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MISTK_", "MLFLOW_"))}
     command = [sys.executable, "-m", "mistk_service", *arguments]
     return subprocess.Popen(
         command, cwd=cwd, env={**clean, **(env or {})}, stdin=subprocess.DEVNULL, text=True, errors="replace", **options

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -98,6 +99,23 @@ class LocalArtifacts(ArtifactRepository):
                 raise IsADirectoryError(path)
             self._scratch.mkdir(exist_ok=True)
             return _LocalUpload(path, self._scratch / uuid.uuid4().hex, place)
+
+    def put_file(self, path: str, source: Path, *, move: bool = False) -> None:
+        """See :meth:`ArtifactRepository.put_file`. On one file system a file that may be moved is not copied."""
+        if move and not source.is_symlink():
+            place = self._target(path)
+            with translated(path), suppress(FileNotFoundError):
+                if place.is_dir():
+                    raise IsADirectoryError(path)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    os.replace(source, place)
+                except OSError as error:
+                    if error.errno != errno.EXDEV:
+                        raise
+                else:
+                    return
+        super().put_file(path, source, move=move)
 
     def delete(self, path: str) -> None:
         """See :meth:`ArtifactRepository.delete`."""

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
@@ -124,6 +125,23 @@ class ArtifactRepository(ABC):
         except BaseException:
             upload.abort()
             raise
+
+    def put_file(self, path: str, source: Path, *, move: bool = False) -> None:
+        """Store a file of this machine, instead of one that is there.
+
+        Args:
+            path: where it belongs.
+            source: the file.
+            move: whether the source is not needed any more; it is gone afterwards.
+
+        Raises:
+            OSError: the source cannot be read.
+            InvalidParameter: as for :meth:`put`.
+        """
+        with source.open("rb") as stream:
+            self.put(path, stream)
+        if move:
+            source.unlink(missing_ok=True)
 
     @abstractmethod
     def delete(self, path: str) -> None:

@@ -1,0 +1,138 @@
+"""Which run an instance writes to: a new one, or one to go on with, in the experiment that was asked for if it can be had."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from mistk_service.tracking.entities import Experiment, LifecycleStage, Run, Tag
+from mistk_service.tracking.errors import InvalidParameter, ResourceExists, ResourceNotFound
+from mistk_service.tracking.limits import MAX_EXPERIMENT_NAME
+from mistk_service.tracking.reporter.names import text_of
+from mistk_service.tracking.reporter.options import Steering
+from mistk_service.tracking.reporter.patience import Patience
+from mistk_service.tracking.store import Store
+
+__all__ = ["RunFinder"]
+
+_PARENT = "mlflow.parentRunId"
+
+#: What a store says where a wish cannot be fulfilled.
+_REFUSALS = (InvalidParameter, ResourceNotFound)
+
+
+class RunFinder:
+    """Finds or makes runs. A wish that cannot be fulfilled is told, and the run goes where it can.
+
+    Args:
+        store: where runs are.
+        default: the experiment unless another one is asked for.
+        patience: makes the calls.
+        note: is told, in a sentence, what was wrong with a wish and what was done instead.
+    """
+
+    def __init__(self, store: Store, default: str, patience: Patience, note: Callable[[str], None]) -> None:
+        self._store = store
+        self._default = default
+        self._call = patience.insist
+        self._note = note
+
+    def find(self, steering: Steering, user: str, start_time: int, tags: Mapping[str, Any]) -> Run:
+        """Return the run to write to.
+
+        Args:
+            steering: the wishes.
+            user: who runs it.
+            start_time: milliseconds since 1970, of a new run.
+            tags: of a new run.
+        """
+        resumed = self._resumed(steering.run_id) if steering.run_id else None
+        return resumed or self._create(steering, user, start_time, tags)
+
+    def _resumed(self, run_id: str) -> Run | None:
+        run = self._run(run_id)
+        if run is None:
+            self._note(f"There is no run {run_id!r} to go on with, so a new one was begun.")
+        elif run.info.lifecycle_stage is not LifecycleStage.ACTIVE:
+            self._note(f"The run {run_id} is deleted, so a new one was begun.")
+            run = None
+        return run
+
+    def _create(self, steering: Steering, user: str, start_time: int, tags: Mapping[str, Any]) -> Run:
+        parent = self._run(steering.parent_run_id) if steering.parent_run_id else None
+        if steering.parent_run_id and parent is None:
+            self._note(f"There is no run {steering.parent_run_id!r} that could be the parent, so the run has none.")
+        all_tags = [Tag(key, text_of(value)) for key, value in tags.items() if key not in (_PARENT, "mlflow.runName")]
+        if parent is not None:
+            all_tags.append(Tag(_PARENT, parent.info.run_id))
+        name = text_of(steering.run_name or "")
+        last: Exception | None = None
+        for experiment_id in self._experiments(steering, parent):
+            try:
+                return self._call(partial(self._store.create_run, experiment_id, user, name, start_time, all_tags))
+            except _REFUSALS as error:  # it was deleted just now
+                last = error
+        raise last or AssertionError("there is always an experiment to try")
+
+    def _run(self, run_id: str) -> Run | None:
+        try:
+            return self._call(lambda: self._store.get_run(run_id))
+        except _REFUSALS:
+            return None
+
+    # --- experiments ----------------------------------------------------------------------------------------------
+
+    def _experiments(self, steering: Steering, parent: Run | None) -> Iterator[str]:
+        """Yield the ids of experiments that may hold the run, the best first."""
+        wish, reason = self._wanted(steering)
+        if wish is not None:
+            yield wish.experiment_id
+        if parent is not None and reason is None:
+            yield parent.info.experiment_id
+        for name in (self._default, f"{self._default} (2)", "Default"):
+            found = self._named(name)
+            if isinstance(found, Experiment):
+                if reason is not None:
+                    self._note(f"{reason} The run went to the experiment {found.name!r} instead.")
+                yield found.experiment_id
+
+    def _wanted(self, steering: Steering) -> tuple[Experiment | None, str | None]:
+        """Return the experiment that is asked for, and why it cannot be had where that is so."""
+        if steering.experiment_id:
+            found = self._with_id(steering.experiment_id)
+        elif steering.experiment_name:
+            found = self._named(steering.experiment_name)
+        else:
+            return None, None
+        return (found, None) if isinstance(found, Experiment) else (None, found)
+
+    def _with_id(self, experiment_id: str) -> Experiment | str:
+        try:
+            return _active(self._call(lambda: self._store.get_experiment(experiment_id)))
+        except _REFUSALS:
+            return f"There is no experiment with the id {experiment_id!r}."
+
+    def _named(self, name: str) -> Experiment | str:
+        """Return the experiment of that name, made where it is not there, or why it cannot be had."""
+        try:
+            try:
+                return _active(self._call(lambda: self._store.get_experiment_by_name(name)))
+            except ResourceNotFound:
+                return self._made(name)
+        except InvalidParameter as error:
+            shown = name if len(name) <= MAX_EXPERIMENT_NAME else f"{name[:50]}..."
+            return f"There can be no experiment {shown!r}: {error}"
+
+    def _made(self, name: str) -> Experiment | str:
+        try:
+            number = self._call(lambda: self._store.create_experiment(name))
+        except ResourceExists:  # somebody else was faster
+            return _active(self._call(lambda: self._store.get_experiment_by_name(name)))
+        return self._call(lambda: self._store.get_experiment(number))
+
+
+def _active(experiment: Experiment) -> Experiment | str:
+    if experiment.lifecycle_stage is LifecycleStage.ACTIVE:
+        return experiment
+    return f"The experiment {experiment.name!r} is deleted."

@@ -1,0 +1,322 @@
+"""The lifecycle as a run: which writes follow from what happens to the instance.
+
+``initialize`` brings params and tags, ``loadData`` inputs. The first train, predict or generate, the first saving, or the
+first report of the model, whichever comes first, opens the run. It is RUNNING while an activity runs and FINISHED, FAILED or
+KILLED when none does any more; a later activity lets it go on. A reset begins anew. What the model reports before
+``initialize`` waits for it, so that it goes where the orchestrator wants the run to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mistk_service.errors import Failure
+from mistk_service.events import (
+    ActivityBegan,
+    ActivityEnded,
+    ArtifactLogged,
+    Event,
+    InstanceReset,
+    MetricsReported,
+    ParamsReported,
+    StreamAnswered,
+    TagsSet,
+)
+from mistk_service.tracking.entities import DatasetInput, RunStatus
+from mistk_service.tracking.reporter.datasets import dataset_inputs
+from mistk_service.tracking.reporter.desk import Desk
+from mistk_service.tracking.reporter.options import Steering
+from mistk_service.tracking.reporter.run import OpenRun, RunGone
+from mistk_service.tracking.reporter.zombies import FAILURE_TAG
+
+__all__ = ["Lifecycle", "StreamTotals"]
+
+#: The activities that open a run, and whose number and time become metrics.
+_WORK = ("train", "predict", "generate")
+
+#: The savings, and the folder of the run's artifacts that each fills.
+_SAVES = {"saveModel": "model", "savePredictions": "predictions", "saveGenerations": "generations"}
+
+#: Points that may wait for ``initialize``; a model that reports more before it gets its run at once.
+_EARLY = 10_000
+
+#: From how an activity ended to how the run stands, the gravest last.
+_OUTCOMES = {"completed": RunStatus.FINISHED, "stopped": RunStatus.KILLED, "failed": RunStatus.FAILED}
+_GRAVITY = (RunStatus.FINISHED, RunStatus.KILLED, RunStatus.FAILED)
+
+#: Characters of the tag that says why a run has failed, and lines of the traceback in it.
+_FAILURE_SIZE, _FAILURE_LINES = 4000, 10
+
+
+@dataclass(frozen=True)
+class StreamTotals:
+    """What has become of stream predictions since the instance began.
+
+    Attributes:
+        count: how many were answered.
+        records: how many records they had.
+        failed: how many were answered with an error.
+        seconds: how long they took, together.
+    """
+
+    count: int = 0
+    records: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+
+    def plus(self, event: StreamAnswered) -> StreamTotals:
+        """Return the totals with one more answer."""
+        return StreamTotals(
+            self.count + 1,
+            self.records + event.records,
+            self.failed + (not event.succeeded),
+            self.seconds + event.seconds,
+        )
+
+
+@dataclass
+class _Memory:
+    """What a run of this instance begins with, gathered until there is one, and kept in case somebody deletes it."""
+
+    params: dict[str, Any] = field(default_factory=dict)
+    tags: dict[str, Any] = field(default_factory=dict)
+    inputs: list[DatasetInput] = field(default_factory=list)
+    steering: Steering = field(default_factory=Steering)
+    initialized: bool = False
+
+
+class Lifecycle:
+    """Takes events, in order, and writes what follows from them. Used by one thread.
+
+    Args:
+        desk: opens runs and does what takes more than the run itself.
+        steering: where runs go unless ``initialize`` says something else.
+        show: is given the run's description for the status, None where there is no run any more.
+    """
+
+    def __init__(self, desk: Desk, steering: Steering, show: Callable[[OpenRun | None], None]) -> None:
+        self._desk = desk
+        self._default = steering
+        self._show = show
+        self._memory = _Memory(steering=steering)
+        self._run: OpenRun | None = None
+        #: What runs, with its arguments; more than one where something is saved while a training is paused.
+        self._running: dict[str, tuple[Any, ...]] = {}
+        self._worst = RunStatus.FINISHED
+        #: What the model reported before it was initialized.
+        self._early: list[tuple[Event, int]] = []
+        self._counts: dict[str, int] = {}
+        self._streams: tuple[StreamTotals, int] = (StreamTotals(), 0)
+
+    @property
+    def run(self) -> OpenRun | None:
+        """The run, if there is one."""
+        return self._run
+
+    @property
+    def active(self) -> bool:
+        """Whether something runs."""
+        return bool(self._running)
+
+    def take(self, event: Event | StreamTotals, now: int) -> None:
+        """Take an event that happened at ``now``, in milliseconds since 1970.
+
+        Raises:
+            OutOfTime: the store did not come back in time.
+        """
+        handler = _HANDLERS.get(type(event))
+        if handler is None:
+            return
+        try:
+            handler(self, event, now)
+        except RunGone:
+            # Whatever was to be written goes to a new run, which begins with all that is remembered.
+            self._replace(now)
+            handler(self, event, now)
+
+    def close(self, now: int) -> None:
+        """End what runs, as something that was cut off, and write what still waits."""
+        self._let_go(now)
+
+    # --- activities -----------------------------------------------------------------------------------------------
+
+    def _began(self, event: ActivityBegan, now: int) -> None:
+        if event.operation == "initialize":
+            self._initialize(event.arguments, now)
+        if not self._running:
+            self._worst = RunStatus.FINISHED
+        self._running[event.operation] = event.arguments
+        if event.operation in _WORK or event.operation in _SAVES:
+            self._opened(now)
+        self._settle(now)
+
+    def _initialize(self, arguments: tuple[Any, ...], now: int) -> None:
+        objectives, properties, hparams = arguments
+        if self._run is not None:
+            # The hook of an earlier initialize reported and then was not supported: this one begins anew.
+            self._let_go(now)
+        steering = self._default.overridden(properties)
+        self._memory = _Memory(
+            params=dict(hparams),
+            tags=self._desk.instance_tags(objectives, Steering.without(properties)),
+            steering=steering,
+            initialized=True,
+        )
+        early, self._early = self._early, []
+        for event, happened in early:
+            self.take(event, happened)
+
+    def _ended(self, event: ActivityEnded, now: int) -> None:
+        if event.operation not in self._running:
+            return
+        arguments = self._running[event.operation]
+        if event.outcome == "completed":
+            if event.operation == "loadData":
+                self._use(dataset_inputs(*arguments))
+            elif event.operation in _SAVES:
+                run = self._opened(now)
+                self._desk.keep_saved(run, Path(*arguments), _SAVES[event.operation], self._memory.steering)
+        if event.operation in _WORK and event.outcome != "unsupported":
+            self._count(event, now)
+        if event.failure is not None and self._run is not None:
+            self._run.log_values(tags={FAILURE_TAG: _described(event.failure)})
+        status = _OUTCOMES.get(event.outcome, RunStatus.FINISHED)
+        self._worst = max(self._worst, status, key=_GRAVITY.index)
+        # Last, so that all of this is done again for another run where this one turns out to be deleted.
+        del self._running[event.operation]
+        self._settle(now)
+
+    def _use(self, inputs: list[DatasetInput]) -> None:
+        self._memory.inputs = [*self._memory.inputs, *(new for new in inputs if new not in self._memory.inputs)]
+        if self._run is not None:
+            self._run.log_inputs(inputs)
+
+    def _count(self, event: ActivityEnded, now: int) -> None:
+        run = self._opened(now)
+        key = f"mistk/{event.operation}_count"
+        count = self._counts.get(event.operation, int(run.latest(key))) + 1
+        points = [(key, float(count), count, now), (f"mistk/{event.operation}_seconds", event.seconds, count, now)]
+        run.log_points(points)
+        self._counts[event.operation] = count
+
+    def _reset(self, _: InstanceReset, now: int) -> None:
+        self._let_go(now)
+        self._memory = _Memory(steering=self._default)
+
+    def _let_go(self, now: int) -> None:
+        """End the run, if there is one, and begin anew; what was reported and has no run yet gets one."""
+        if self._early:
+            self._memory.initialized = True
+            early, self._early = self._early, []
+            for event, happened in early:
+                self.take(event, happened)
+        if self._running:
+            self._worst = max(self._worst, RunStatus.KILLED, key=_GRAVITY.index)
+            self._running.clear()
+        with suppress(RunGone):  # nothing is left to be written, so it need not be replaced
+            self._settle(now)
+        if self._run is not None:
+            self._show(None)
+        self._run = None
+        self._counts.clear()
+        self._streams = StreamTotals(), 0
+
+    # --- reports --------------------------------------------------------------------------------------------------
+
+    def _points(self, event: MetricsReported, now: int) -> None:
+        if not self._waits(event, now):
+            self._opened(now).log_points(event.points)
+
+    def _params(self, event: ParamsReported, now: int) -> None:
+        if not self._waits(event, now):
+            # The first value of a param stays.
+            self._memory.params = {**event.values, **self._memory.params}
+            self._opened(now).log_values(params=event.values)
+
+    def _tags(self, event: TagsSet, now: int) -> None:
+        if not self._waits(event, now):
+            self._memory.tags |= event.values
+            self._opened(now).log_values(tags=event.values)
+
+    def _artifact(self, event: ArtifactLogged, now: int) -> None:
+        if not self._waits(event, now):
+            self._desk.keep_artifact(self._opened(now), event)
+
+    def _waits(self, event: Event, now: int) -> bool:
+        """Return whether a report has to wait for ``initialize``, and keep it if so."""
+        if self._memory.initialized:
+            return False
+        self._early.append((event, now))
+        if sum(len(early.points) for early, _ in self._early if isinstance(early, MetricsReported)) > _EARLY:
+            self._memory.initialized = True
+            waiting, self._early = self._early, []
+            for early, happened in waiting:
+                self.take(early, happened)
+        return True
+
+    def _stream_totals(self, totals: StreamTotals, now: int) -> None:
+        """Write the totals, if they have changed and there is a run."""
+        known, step = self._streams
+        if self._run is None or totals == known:
+            return
+        values = {"count": totals.count, "records": totals.records, "failed": totals.failed, "seconds": totals.seconds}
+        self._run.log_points([(f"mistk/stream_predict_{key}", float(v), step + 1, now) for key, v in values.items()])
+        self._streams = totals, step + 1
+
+    # --- the run --------------------------------------------------------------------------------------------------
+
+    def _opened(self, now: int) -> OpenRun:
+        """Return the run, opened if there is none yet."""
+        if self._run is None:
+            memory = self._memory
+            run = self._desk.open_run(memory.steering, memory.tags, now)
+            self._run = run
+            run.log_values(params=memory.params)
+            run.log_inputs(memory.inputs)
+            # A run to go on with is one; the next run of this container is another.
+            memory.steering, self._default = replace(memory.steering, run_id=None), replace(self._default, run_id=None)
+            self._settle(now)
+        return self._run
+
+    def _settle(self, now: int) -> None:
+        """Let the run's status follow from whether something runs."""
+        run = self._run
+        if run is None:
+            return
+        if self._running:
+            if run.info.status is not RunStatus.RUNNING:
+                run.remove_tag(FAILURE_TAG)
+                run.set_status(RunStatus.RUNNING)
+        elif run.info.status is RunStatus.RUNNING:
+            run.set_status(self._worst, now)
+        self._show(run)
+
+    def _replace(self, now: int) -> None:
+        gone, self._run = self._run, None
+        if gone is not None:
+            self._desk.note(f"The run {gone.id} was deleted; what follows goes to a new one.")
+            self._memory.tags["mistk.replacesRunId"] = gone.id
+        self._opened(now)
+
+
+def _described(failure: Failure) -> str:
+    """Return a failure as the text of a tag: what it was, and where it happened."""
+    lines = (failure.traceback or "").strip().splitlines() or list(failure.output)
+    text = "\n".join([f"{failure.type}: {failure.message}", *lines[-_FAILURE_LINES:]])
+    return text[:_FAILURE_SIZE]
+
+
+_HANDLERS: dict[type, Callable[[Lifecycle, Any, int], None]] = {
+    ActivityBegan: Lifecycle._began,
+    ActivityEnded: Lifecycle._ended,
+    InstanceReset: Lifecycle._reset,
+    MetricsReported: Lifecycle._points,
+    ParamsReported: Lifecycle._params,
+    TagsSet: Lifecycle._tags,
+    ArtifactLogged: Lifecycle._artifact,
+    StreamTotals: Lifecycle._stream_totals,
+}

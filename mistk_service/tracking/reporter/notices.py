@@ -1,0 +1,85 @@
+"""What the status shows of tracking: the run, the store, what is in the way, and what was not done as it was asked for."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from mistk_service.tracking.reporter.run import OpenRun
+
+__all__ = ["Notices"]
+
+logger = logging.getLogger(__name__)
+
+#: Sentences that are shown; the newest stay.
+_SHOWN = 10
+
+
+class Notices:
+    """Keeps the keys ``run`` and ``tracking`` of the status.
+
+    Args:
+        show: shows a value under a key of the status; None removes it.
+    """
+
+    def __init__(self, show: Callable[[str, Any], None]) -> None:
+        self._show = show
+        self._store: str | None = None
+        self._obstacle: str | None = None
+        self._notes: deque[str] = deque(maxlen=_SHOWN)
+        self._shown_run: dict[str, Any] | None = None
+
+    def opened(self, store: str) -> None:
+        """Show which store it is."""
+        self._store = store
+        self._show_tracking()
+
+    def obstacle(self, reason: str | None) -> None:
+        """Show, and log, what keeps the store from being written; None when it can be written again."""
+        if reason is not None:
+            logger.error("Tracking has to wait: %s", reason)
+        else:
+            logger.info("Tracking goes on.")
+        self._obstacle = reason
+        self._show_tracking()
+
+    def note(self, sentence: str) -> None:
+        """Show, and log, what was not done as it was asked for."""
+        logger.warning("%s", sentence)
+        if sentence not in self._notes:
+            self._notes.append(sentence)
+            self._show_tracking()
+
+    def clear(self) -> None:
+        """Forget the notes, which belong to an instance that is no more."""
+        if self._notes:
+            self._notes.clear()
+            self._show_tracking()
+
+    def run(self, run: OpenRun | None) -> None:
+        """Show the run, if there is one."""
+        shown = None if run is None else _description(run)
+        if shown != self._shown_run:
+            self._shown_run = shown
+            self._show("run", shown)
+
+    def _show_tracking(self) -> None:
+        shown: dict[str, Any] = {"store": self._store}
+        if self._obstacle is not None:
+            shown["error"] = self._obstacle
+        if self._notes:
+            shown["notes"] = list(self._notes)
+        self._show("tracking", shown)
+
+
+def _description(run: OpenRun) -> dict[str, Any]:
+    info = run.info
+    return {
+        "id": info.run_id,
+        "name": run.tags.get("mlflow.runName", info.run_name),
+        "experimentId": info.experiment_id,
+        "status": info.status.name,
+        "link": f"/api/2.0/mlflow/runs/get?run_id={info.run_id}",
+    }

@@ -1,0 +1,266 @@
+"""Follows the lifecycle from the event loop, and writes what follows from it on a thread of its own.
+
+Events are only put into a queue, so that a slow store costs the model nothing. When many points wait, the worker is asked to
+hold its metrics back, so that memory stays bounded and nothing is dropped. While the store cannot be written, the thread tries
+again, in order, and the status says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any, Protocol
+
+from mistk_service.events import Event, InstanceReset, MetricsReported, ParamsReported, StreamAnswered, TagsSet
+from mistk_service.tracking.errors import StoreError
+from mistk_service.tracking.local import OpenedTracking
+from mistk_service.tracking.reporter.containers import ContainerLock, dead_containers
+from mistk_service.tracking.reporter.desk import Desk
+from mistk_service.tracking.reporter.lifecycle import Lifecycle, StreamTotals
+from mistk_service.tracking.reporter.notices import Notices
+from mistk_service.tracking.reporter.options import ReporterOptions
+from mistk_service.tracking.reporter.patience import OutOfTime, Patience
+from mistk_service.tracking.reporter.zombies import end_runs_of
+
+__all__ = ["HIGH", "LOW", "Reporter", "Sink"]
+
+logger = logging.getLogger(__name__)
+
+#: Points that wait, at which the worker is asked to hold back, and at which it may go on.
+HIGH, LOW = 200_000, 100_000
+
+#: Points that are written in one go.
+_GROUP = 10_000
+
+#: Seconds between two reports of what became of stream predictions.
+_STREAM_INTERVAL = 10.0
+
+
+class Sink(Protocol):
+    """What opens the store."""
+
+    def open(self) -> OpenedTracking:
+        """Return the store and the artifacts.
+
+        Raises:
+            StoreError: they cannot be opened now.
+        """
+
+
+class Reporter:
+    """See the module. :meth:`observe` and :meth:`start` belong to the event loop, :meth:`close` to any other thread.
+
+    Args:
+        sink: opens the store; called on the reporter's thread.
+        options: who is reporting.
+        show: shows a value under a key of the status, None removes it; called on the event loop.
+        hold: asks the worker to hold metrics back, or to go on; called on the event loop.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        options: ReporterOptions,
+        *,
+        show: Callable[[str, Any], None],
+        hold: Callable[[bool], None],
+    ) -> None:
+        self._sink = sink
+        self._options = options
+        self._hold = hold
+        self._held = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._notices = Notices(lambda key, value: self._on_loop(show, key, value))
+        self._patience = Patience(self._wait, self._notices.obstacle)
+        self._news = threading.Condition()
+        self._queue: deque[tuple[Event | StreamTotals, int]] = deque()
+        self._waiting = 0
+        self._totals = StreamTotals()
+        #: Until when everything has to be written, once the service ends; on the monotonic clock.
+        self._deadline: float | None = None
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tracking-reporter", daemon=True)
+        #: Whether everything was written, and whether nothing will be.
+        self._done = self._given_up = False
+
+    @property
+    def waiting(self) -> int:
+        """How many points and other things wait to be written."""
+        return self._waiting
+
+    # --- on the event loop ----------------------------------------------------------------------------------------
+
+    def observe(self, event: Event) -> None:
+        """Take an event of the controller; returns at once."""
+        if self._given_up:
+            return
+        if isinstance(event, StreamAnswered):
+            # Thousands a second may come; the thread looks at the totals now and then.
+            self._totals = self._totals.plus(event)
+            return
+        now = _now()
+        with self._news:
+            if isinstance(event, InstanceReset):
+                self._queue.append((self._totals, now))
+                self._waiting += _weight(self._totals)
+                self._totals = StreamTotals()
+            self._queue.append((event, now))
+            self._waiting += _weight(event)
+            self._news.notify()
+        if not self._held and self._waiting > HIGH:
+            self._held = True
+            self._hold(True)
+
+    def start(self) -> None:
+        """Begin to write. What was observed before waits until then."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    def _release(self) -> None:
+        if self._held and self._waiting <= LOW:
+            self._held = False
+            self._hold(False)
+
+    def _on_loop(self, call: Callable[..., None], *arguments: Any) -> None:
+        """Let the event loop make a call; when it has ended, there is nobody to be told."""
+        assert self._loop is not None
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(call, *arguments)
+
+    # --- from another thread --------------------------------------------------------------------------------------
+
+    def close(self, deadline: float) -> None:
+        """Write what waits, end the run if one is open, and stop; says in the log what remains.
+
+        Args:
+            deadline: until when, on the monotonic clock.
+        """
+        if self._thread.ident is None:
+            return  # it was never started, because there was no model
+        with self._news:
+            self._deadline = deadline
+            self._ending.set()
+            self._news.notify()
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        if not self._done:
+            logger.error(
+                "The service ends before everything is tracked: %d reports were not written. The next container with this "
+                "state directory marks the run as failed.",
+                self._waiting,
+            )
+
+    # --- on the thread --------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        lock = ContainerLock(self._options.locks, self._options.container_id)
+        try:
+            opened = self._patience.insist(self._sink.open, on=StoreError)
+            lock.hold()
+            self._notices.opened(opened.store.uri)
+            self._guarded(lambda: self._end_runs_of_the_dead(opened))
+            desk = Desk(opened, self._options, self._patience, self._notices.note)
+            self._follow(Lifecycle(desk, self._options.steering, self._notices.run))
+            shutil.rmtree(self._options.spool, ignore_errors=True)
+            self._done = True
+            lock.release()
+        except OutOfTime:
+            pass  # close says what remains
+        except Exception:
+            logger.exception("Tracking has ended with a mistake of its own.")
+            self._give_up()
+        finally:
+            # Where things are not in order, the file stays, and tells others so.
+            lock.abandon()
+
+    def _end_runs_of_the_dead(self, opened: OpenedTracking) -> None:
+        with dead_containers(self._options.locks) as dead:
+            for container_id in dead:
+                end_runs_of(container_id, opened.store, self._patience, _now())
+                shutil.rmtree(self._options.spool.with_name(container_id), ignore_errors=True)
+
+    def _follow(self, lifecycle: Lifecycle) -> None:
+        """Write what comes, until the service ends and nothing is left."""
+        looked = time.monotonic()
+        while (item := self._next()) is not None or not self._ending.is_set():
+            if item is not None:
+                event, now, weight = item
+                self._guarded(partial(lifecycle.take, event, now))
+                if isinstance(event, InstanceReset):
+                    self._notices.clear()
+                self._written(weight)
+            elif time.monotonic() - looked >= _STREAM_INTERVAL:
+                looked = time.monotonic()
+                self._guarded(lambda: lifecycle.take(self._totals, _now()))
+        self._guarded(lambda: lifecycle.take(self._totals, _now()))
+        self._guarded(lambda: lifecycle.close(_now()))
+
+    def _next(self) -> tuple[Event | StreamTotals, int, int] | None:
+        """Wait for what comes next, and return it with its time and weight; None when nothing came for a while.
+
+        Points that follow one another come together.
+        """
+        with self._news:
+            if not self._queue and not self._ending.is_set():
+                self._news.wait(_STREAM_INTERVAL)
+            if not self._queue:
+                return None
+            first, now = self._queue.popleft()
+            if not isinstance(first, MetricsReported):
+                return first, now, _weight(first)
+            points = list(first.points)
+            while self._queue and len(points) < _GROUP and isinstance(following := self._queue[0][0], MetricsReported):
+                points += following.points
+                self._queue.popleft()
+        return MetricsReported(tuple(points)), now, len(points)
+
+    def _written(self, weight: int) -> None:
+        with self._news:
+            self._waiting -= weight
+        if self._held and self._waiting <= LOW:
+            self._on_loop(self._release)
+
+    def _guarded(self, write: Callable[[], None]) -> None:
+        """Write; a mistake of ours costs what it concerns, and not everything that follows."""
+        try:
+            write()
+        except OutOfTime:
+            raise
+        except Exception as error:
+            logger.exception("Something could not be tracked.")
+            self._notices.note(f"Something could not be tracked: {error}")
+
+    def _give_up(self) -> None:
+        with self._news:
+            self._given_up = True
+            self._queue.clear()
+            self._waiting = 0
+        self._notices.obstacle("Tracking has ended with a mistake of its own, which the service's log tells.")
+        self._on_loop(self._release)
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait before another attempt; return False when there is no time for one."""
+        if not self._ending.wait(seconds):
+            return True
+        assert self._deadline is not None
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            return False
+        time.sleep(min(seconds, left))
+        return True
+
+
+def _weight(event: Event | StreamTotals) -> int:
+    if isinstance(event, MetricsReported):
+        return len(event.points)
+    return len(event.values) if isinstance(event, ParamsReported | TagsSet) else 1
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,189 @@
+"""A lifecycle that is told its events by hand, over a store in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mistk_service.errors import Failure
+from mistk_service.events import (
+    ActivityBegan,
+    ActivityEnded,
+    ArtifactLogged,
+    Event,
+    InstanceReset,
+    MetricsReported,
+    ParamsReported,
+    TagsSet,
+)
+from mistk_service.tracking import Store, open_store
+from mistk_service.tracking.artifacts import open_artifacts
+from mistk_service.tracking.entities import Run
+from mistk_service.tracking.local import OpenedTracking
+from mistk_service.tracking.reporter import ReporterOptions, Steering
+from mistk_service.tracking.reporter.desk import Desk
+from mistk_service.tracking.reporter.lifecycle import Lifecycle
+from mistk_service.tracking.reporter.patience import Patience
+from mistk_service.tracking.reporter.run import OpenRun
+
+CONTAINER = "6f1c2a34-0000-4000-8000-000000000001"
+
+FAILURE = Failure("ValueError", "a number is missing", "Traceback ...\n  line 3\nValueError: a number is missing")
+
+
+class Story:
+    """Tells a lifecycle what happens, and reads what became of it.
+
+    Attributes:
+        store: where it goes.
+        notes: what could not be done as it was asked.
+        shown: the descriptions of the run that were shown, None where there was none any more.
+    """
+
+    def __init__(self, opened: OpenedTracking, folder: Path, steering: Steering = Steering()) -> None:  # noqa: B008
+        self.store: Store = opened.store
+        self.artifacts = opened.artifacts
+        self.folder = folder
+        self.notes: list[str] = []
+        self.obstacles: list[str | None] = []
+        self.shown: list[str | None] = []
+        self.now = 1_000
+        #: How often a call may be repeated while the store is not to be had.
+        self.attempts = 100
+        options = ReporterOptions(CONTAINER, "Digits", "digits.model:Digits", folder / "state", lambda: "1.0", steering)
+        patience = Patience(self._wait, self.obstacles.append)
+        self.lifecycle = Lifecycle(Desk(opened, options, patience, self.notes.append), steering, self._show)
+
+    def _wait(self, _: float) -> bool:
+        self.attempts -= 1
+        return self.attempts > 0
+
+    def _show(self, run: OpenRun | None) -> None:
+        self.shown.append(None if run is None else run.info.status.name)
+
+    # --- what happens ---------------------------------------------------------------------------------------------
+
+    def tell(self, *events: Event) -> Story:
+        """Tell events, a second apart."""
+        for event in events:
+            self.now += 1000
+            self.lifecycle.take(event, self.now)
+        return self
+
+    def initialize(self, properties: dict[str, Any] | None = None, **hyperparameters: Any) -> Story:
+        """Initialize, to the end."""
+        return self.did("initialize", ["training"], properties or {}, hyperparameters)
+
+    def did(self, operation: str, *arguments: Any, outcome: str = "completed") -> Story:
+        """Begin and end an operation."""
+        return self.began(operation, *arguments).ended(operation, outcome)
+
+    def began(self, operation: str, *arguments: Any) -> Story:
+        """Begin an operation."""
+        return self.tell(ActivityBegan(operation, arguments))
+
+    def ended(self, operation: str, outcome: str = "completed", failure: Failure | None = None) -> Story:
+        """End an operation."""
+        return self.tell(ActivityEnded(operation, outcome, 1.5, failure))
+
+    def metrics(self, *points: tuple[str, float, int | None, int]) -> Story:
+        """Report points."""
+        return self.tell(MetricsReported(points))
+
+    def params(self, **values: Any) -> Story:
+        """Report params."""
+        return self.tell(ParamsReported(values))
+
+    def tags(self, **values: Any) -> Story:
+        """Report tags."""
+        return self.tell(TagsSet(values))
+
+    def artifact(self, path: Path, folder: str | None = None, kept: str | None = None) -> Story:
+        """Report an artifact."""
+        return self.tell(ArtifactLogged(str(path), folder, kept))
+
+    def reset(self) -> Story:
+        """Reset."""
+        return self.tell(InstanceReset())
+
+    def close(self) -> Story:
+        """End the service."""
+        self.now += 1000
+        self.lifecycle.close(self.now)
+        return self
+
+    # --- what became of it ----------------------------------------------------------------------------------------
+
+    @property
+    def runs(self) -> list[Run]:
+        """All runs, the oldest first."""
+        experiments = [experiment.experiment_id for experiment in self.store.search_experiments()]
+        found = self.store.search_runs(experiments, order_by=["attributes.start_time ASC"])
+        return [self.store.get_run(run.info.run_id) for run in found]
+
+    @property
+    def run(self) -> Run:
+        """The one run that there is."""
+        (run,) = self.runs
+        return run
+
+    @property
+    def statuses(self) -> list[str]:
+        """How the runs stand."""
+        return [run.info.status.name for run in self.runs]
+
+    def points(self, run: Run, key: str) -> list[tuple[float, int]]:
+        """The points of a metric, value and step."""
+        return [(point.value, point.step) for point in self.store.get_metric_history(run.info.run_id, key)]
+
+    def files(self, run: Run, folder: str = "") -> dict[str, str]:
+        """The texts of the run's artifacts, by path."""
+        root = run.info.artifact_uri.removeprefix("mlflow-artifacts:/")
+        found: dict[str, str] = {}
+        for info in self.artifacts.list_folder(f"{root}/{folder}" if folder else root):
+            path = f"{folder}/{info.path}" if folder else info.path
+            if info.is_dir:
+                found |= self.files(run, path)
+            else:
+                with self.artifacts.open(f"{root}/{path}") as stored:
+                    found[path] = stored.stream.read().decode()
+        return found
+
+
+def tags_of(run: Run) -> dict[str, str]:
+    """The tags of a run."""
+    return {tag.key: tag.value for tag in run.data.tags}
+
+
+def params_of(run: Run) -> dict[str, str]:
+    """The params of a run."""
+    return {param.key: param.value for param in run.data.params}
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[OpenedTracking]:
+    """An empty store in memory, with artifacts in a folder."""
+    with open_store("sqlite://") as store:
+        yield OpenedTracking(store, open_artifacts(tmp_path / "artifacts"))
+
+
+@pytest.fixture
+def tell(opened: OpenedTracking, tmp_path: Path) -> Callable[..., Story]:
+    """Begins a story, with fields of the steering that the environment would give."""
+    return lambda **steering: Story(opened, tmp_path, Steering(**steering))
+
+
+@pytest.fixture
+def story(tell: Callable[..., Story]) -> Story:
+    """A story that nobody steers."""
+    return tell()
+
+
+@pytest.fixture
+def ended() -> threading.Event:
+    """An event that nobody sets."""
+    return threading.Event()
