@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from mistk_service.tracking.artifacts import ArtifactRepository
 from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.entities import Run
+from mistk_service.tracking.forwarding.points import Point, point_of
 from mistk_service.tracking.sql import SqlStore
 
 #: What the forwarder never calls, or what reaches no network.
@@ -28,6 +30,7 @@ class StandIn:
     Attributes:
         store: what the remote has.
         calls: the name and the arguments of each call that reached it.
+        received: how often each point was sent and taken, whatever the store made of it.
         before: called with the name of a call before it is applied; what it raises is what the network does.
         after: the same, after it was applied.
     """
@@ -37,6 +40,7 @@ class StandIn:
         self.artifacts = artifacts
         self.capabilities = Abilities()
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
+        self.received: Counter[tuple[str, str, Point]] = Counter()
         self.before: Callable[[str], None] = lambda name: None
         self.after: Callable[[str], None] = lambda name: None
 
@@ -54,6 +58,8 @@ class StandIn:
         self.before(name)
         self.calls.append((name, arguments))
         result = method(*arguments, **options)
+        if name == "log_batch":
+            self.received.update((arguments[0], metric.key, point_of(metric)) for metric in arguments[1])
         self.after(name)
         return result
 

@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from mistk_service.tracking.artifacts import ArtifactRepository, checked_path
 from mistk_service.tracking.entities import FileInfo
-from mistk_service.tracking.errors import InvalidParameter
+from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
 from mistk_service.tracking.store import Store
 
 __all__ = ["Locations"]
@@ -51,6 +51,22 @@ class Locations:
         below = checked_path(path)
         base = self._base(root)
         return f"{base}/{below}" if base and below else base or below
+
+    def owner(self, place: str) -> tuple[str, str] | None:
+        """Return the run whose artifact is at ``place`` below the artifact root, and the artifact's path; None for others.
+
+        Args:
+            place: a path as :meth:`place` returns it.
+        """
+        folder, mark, path = checked_path(place).partition("/artifacts/")
+        run_id = folder.rpartition("/")[2]
+        if not mark or not run_id:
+            return None
+        try:
+            root = self.place(self._store.get_run(run_id).info.artifact_uri, "")
+        except (ResourceNotFound, InvalidParameter):
+            return None
+        return (run_id, path) if root == f"{folder}/artifacts" else None
 
     def _base(self, uri: str, links: int = 0) -> str:
         """Return the path below the artifact root that ``uri`` means; ``links`` references have led to it."""

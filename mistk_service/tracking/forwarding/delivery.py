@@ -22,16 +22,13 @@ from mistk_service.tracking.errors import ResourceNotFound, StoreError
 from mistk_service.tracking.forwarding.packing import Batch, merged
 from mistk_service.tracking.forwarding.remote import Remote, is_refusal
 from mistk_service.tracking.forwarding.runs import EXCLUDED, RunRefused
-from mistk_service.tracking.forwarding.sending import Sender
+from mistk_service.tracking.forwarding.sending import WHOLE_RUN, Sender
 from mistk_service.tracking.forwarding.transfer import Transfer
 from mistk_service.tracking.sql import SqlStore
 from mistk_service.tracking.sql.journal import Entry
 from mistk_service.tracking.sql.ledger import Ledger
 
 __all__ = ["Delivery"]
-
-#: What a refusal of everything is called.
-_WHOLE_RUN = "the whole run"
 
 
 class Delivery:
@@ -110,10 +107,11 @@ class Delivery:
             if known.remote_run_id == EXCLUDED:
                 return
             sender = self._transfer.sender(run_id, known.remote_run_id)
+            self._catch_up_tags(sender, [row.change for row in rows if row.seq <= known.covered])
             later = [row for row in rows if row.seq > known.covered]
             doubtful = self._doubtful or any(row.seq <= known.doubtful for row in later)
             changes = [row.change for row in later]
-            if doubtful and RunMoved(LifecycleStage.DELETED) in changes:
+            if doubtful and known.deleted and RunMoved(LifecycleStage.DELETED) in changes:
                 self._revive(sender)
             for part in merged(changes):
                 self._send(part, sender, doubtful=doubtful)
@@ -121,10 +119,22 @@ class Delivery:
             self._set_aside(run_id, error, len(rows))
 
     def _set_aside(self, run_id: str, error: RunRefused | StoreError, items: int) -> None:
-        """Note that a run was refused, or raise an error that will pass."""
+        """Note that a run was refused, or raise an error that will pass.
+
+        It is tried again, as a whole, when it changes again and at the next start; perhaps somebody has mended the cause.
+        """
         if isinstance(error, StoreError) and not is_refusal(error):
             raise error
-        self._ledger.refuse(run_id, _WHOLE_RUN, str(error), items)
+        self._ledger.lapse(run_id)
+        self._ledger.refuse(run_id, WHOLE_RUN, str(error), items)
+
+    def _catch_up_tags(self, sender: Sender, covered: Sequence[Change]) -> None:
+        """Delete the tags that a run has lost; where it was brought over as a whole, nobody could see which those were."""
+        keys = {change.key for change in covered if isinstance(change, TagDeleted)}
+        if keys:
+            kept = {tag.key for tag in self._store.get_run(sender.run_id).data.tags}
+            for key in sorted(keys - kept):
+                self._send(TagDeleted(key), sender, doubtful=False)
 
     def _revive(self, sender: Sender) -> None:
         """Make a run writable that a try before this one has deleted already; it ends deleted again."""
@@ -144,9 +154,9 @@ class Delivery:
                 new = RunStatus[status] if status else None
                 sender.attempt("status", lambda: self._remote.update_run(run_id, new, end_time, name))
             case RunMoved(LifecycleStage.DELETED):
-                sender.attempt("deletion", lambda: self._remote.delete_run(run_id))
+                self._transfer.delete(sender)
             case RunMoved():
-                sender.attempt("restoring", lambda: self._remote.restore_run(run_id))
+                self._transfer.restore(sender)
             case _:
                 self._send_more(part, sender, doubtful=doubtful)
 

@@ -105,8 +105,8 @@ class Files:
 
     def _adopt(self, run: Run, path: str, size: int | None) -> bool:
         """Note that the remote has a file, if it has one of the same size."""
-        stored = self._open(run, path)
-        if stored is None or size is None:
+        stored = None if size is None else self._open(run, path)
+        if stored is None:
             return False
         with stored:
             if stored.size != size:

@@ -86,7 +86,7 @@ class Forwarder:
         more = False
         if self._retry_at is None or self._clock() >= self._retry_at:
             more = self._attempt()
-        self._look()
+        self.look()
         return more
 
     def run(self) -> None:
@@ -157,8 +157,8 @@ class Forwarder:
             except StoreError:
                 logger.debug("The error could not be noted.", exc_info=True)
 
-    def _look(self) -> None:
-        """Look how much there is to deliver."""
+    def look(self) -> None:
+        """Look how much there is to deliver, for :meth:`state`."""
         if self._ledger is None:
             return
         try:

@@ -91,7 +91,9 @@ class Forwarders:
         end = time.monotonic() + deadline
         for thread in self._threads.values():
             thread.join(max(0.0, end - time.monotonic()))
-        for state in self.states():
+        for forwarder in self._forwarders.values():
+            forwarder.look()
+            state = forwarder.state()
             if state.depth:
                 logger.warning(
                     "%d changes remain to be forwarded to %s; the next start goes on with them.",

@@ -12,7 +12,10 @@ from mistk_service.tracking.forwarding.remote import Remote, is_refusal
 from mistk_service.tracking.forwarding.runs import RunRefused
 from mistk_service.tracking.sql.ledger import Ledger
 
-__all__ = ["Sender"]
+__all__ = ["WHOLE_RUN", "Sender"]
+
+#: What a refusal of everything is called.
+WHOLE_RUN = "the whole run"
 
 
 class Sender:
@@ -32,7 +35,6 @@ class Sender:
         self.remote_run_id = remote_run_id
         self._remote = remote
         self._ledger = ledger
-        self._known: dict[str, set[Point]] = {}
 
     def send(self, batch: Batch, *, doubtful: bool = False) -> None:
         """Send a batch of any size.
@@ -45,8 +47,8 @@ class Sender:
             RunRefused: the run itself is not there any more, or cannot be written to.
             StoreUnavailable: it may be there or not; send it again, as doubtful.
         """
-        if doubtful and not self._remote.capabilities.stores_repeats_once:
-            batch = self._without_known(batch)
+        if batch.metrics and not self._remote.capabilities.stores_repeats_once:
+            batch = self._without_repeats(batch, look=doubtful)
         for piece in batch.pieces():
             self._send_piece(piece)
 
@@ -92,15 +94,17 @@ class Sender:
         if run.info.lifecycle_stage is not LifecycleStage.ACTIVE:
             raise RunRefused(f"The run {self.remote_run_id} is deleted there.") from refusal
 
-    def _without_known(self, batch: Batch) -> Batch:
-        """Return a batch without the points that are there."""
-        missing = {metric.key for metric in batch.metrics} - self._known.keys()
-        self._known |= known_points(self._remote, self.remote_run_id, sorted(missing))
+    def _without_repeats(self, batch: Batch, *, look: bool) -> Batch:
+        """Return a batch that has each point once, and, after a look, none that is there already."""
+        keys = sorted({metric.key for metric in batch.metrics})
+        known: dict[str, set[Point]] = {key: set() for key in keys}
+        if look:
+            known = known_points(self._remote, self.remote_run_id, keys)
         metrics = []
         for metric in batch.metrics:
             point = point_of(metric)
-            if point not in self._known[metric.key]:
-                self._known[metric.key].add(point)
+            if point not in known[metric.key]:
+                known[metric.key].add(point)
                 metrics.append(metric)
         return Batch(metrics, batch.params, batch.tags)
 

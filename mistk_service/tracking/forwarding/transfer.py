@@ -15,7 +15,7 @@ from mistk_service.tracking.forwarding.runs import EXCLUDED, RemoteRuns, RunRefu
 from mistk_service.tracking.forwarding.sending import Sender
 from mistk_service.tracking.forwarding.versions import Versions
 from mistk_service.tracking.sql import SqlStore
-from mistk_service.tracking.sql.ledger import Ledger
+from mistk_service.tracking.sql.ledger import Ledger, MappedRun
 
 __all__ = ["Transfer"]
 
@@ -52,12 +52,13 @@ class Transfer:
         """Return what sends to the remote's run for a local one."""
         return Sender(self._remote, self._ledger, run_id, remote_run_id)
 
-    def bring(self, run_id: str, *, new: bool = False) -> bool:
+    def bring(self, run_id: str, *, new: bool = False, remake: bool = False) -> bool:
         """Bring a run over as it is now; return False where it came from the remote and stays as it is.
 
         Args:
             run_id: the local run.
             new: whether it is certain that it was never brought over, by whatever means.
+            remake: whether to make it again where it was brought over before and is gone from the remote.
 
         Raises:
             RunRefused: the remote takes nothing of it.
@@ -65,13 +66,57 @@ class Transfer:
         """
         covered = self._store.journal.last()
         run = self._store.get_run(run_id)
+        known = self._ledger.find(run_id)
+        if known is not None and known.remote_run_id and not self._look(run, known, remake=remake):
+            self._ledger.complete(run_id, covered, covered)
+            return True
         remote_run_id, made = self.runs.find_or_make(run, new=new)
         if remote_run_id != EXCLUDED:
             self._ledger.forgive(run_id)
-            sender = self.sender(run_id, remote_run_id)
-            self._bring_content(run, self._get(remote_run_id), sender, empty=made)
+            self._bring_content(run, self._get(remote_run_id), self.sender(run_id, remote_run_id), empty=made)
         self._ledger.complete(run_id, covered, self._store.journal.last())
         return remote_run_id != EXCLUDED
+
+    def _look(self, run: Run, known: MappedRun, *, remake: bool) -> bool:
+        """Make sure that a run that was brought over can be written to, or is made again; return False where nothing is to do.
+
+        What was deleted there because it was deleted here is restored if there is more to say about it. What somebody deleted
+        there stays deleted.
+        """
+        run_id = run.info.run_id
+        assert known.remote_run_id
+        deleted = run.info.lifecycle_stage is LifecycleStage.DELETED
+        settled = deleted and known.complete and not self._store.journal.has_more(run_id, known.covered)
+        try:
+            there = self._remote.get_run(known.remote_run_id)
+        except ResourceNotFound as error:
+            if deleted:
+                return False
+            if not (remake or known.deleted):
+                raise RunRefused(f"The run {known.remote_run_id} does not exist there any more.") from error
+            self._ledger.forget(run_id)
+            return True
+        if there.info.lifecycle_stage is LifecycleStage.ACTIVE:
+            return True
+        if settled or (deleted and not known.deleted):
+            return False
+        if not known.deleted:
+            raise RunRefused(f"The run {known.remote_run_id} is deleted there.")
+        self._remote.restore_run(known.remote_run_id)
+        return True
+
+    def delete(self, sender: Sender) -> None:
+        """Delete a run there because it is deleted here."""
+        self._ledger.mark_deleted(sender.run_id, True)
+        sender.attempt("deletion", lambda: self._remote.delete_run(sender.remote_run_id))
+
+    def restore(self, sender: Sender) -> None:
+        """Restore a run there because it is restored here."""
+        sender.attempt("restoring", lambda: self._restore(sender))
+
+    def _restore(self, sender: Sender) -> None:
+        self._remote.restore_run(sender.remote_run_id)
+        self._ledger.mark_deleted(sender.run_id, False)
 
     def _get(self, remote_run_id: str) -> Run:
         try:
@@ -80,10 +125,7 @@ class Transfer:
             raise RunRefused(f"The run {remote_run_id} does not exist there any more.") from error
 
     def _bring_content(self, run: Run, there: Run, sender: Sender, *, empty: bool) -> None:
-        deleted = run.info.lifecycle_stage is LifecycleStage.DELETED
         if there.info.lifecycle_stage is LifecycleStage.DELETED:
-            if deleted:
-                return
             raise RunRefused(f"The run {sender.remote_run_id} is deleted there.")
         self._bring_pairs(run, there, sender)
         for batch in self._missing_points(run, sender.remote_run_id, empty=empty):
@@ -94,8 +136,10 @@ class Transfer:
         change = _difference(run.info, there.info)
         if change is not None:
             sender.attempt("status", lambda: self._remote.update_run(sender.remote_run_id, *change))
-        if deleted:
-            sender.attempt("deletion", lambda: self._remote.delete_run(sender.remote_run_id))
+        if run.info.lifecycle_stage is LifecycleStage.DELETED:
+            self.delete(sender)
+        else:
+            self._ledger.mark_deleted(sender.run_id, False)
 
     def _bring_pairs(self, run: Run, there: Run, sender: Sender) -> None:
         tags = {tag.key: tag.value for tag in there.data.tags}

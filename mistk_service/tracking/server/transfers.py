@@ -123,13 +123,21 @@ class Transfers:
             BodyTooLarge: it is longer than ``limit`` bytes.
             ClientDisconnect: the client went before the end; nothing is kept.
         """
-        upload = await self._in_thread(lambda: self._artifacts.create(place()))
+        path = await self._in_thread(place)
+        upload = await self._in_thread(self._artifacts.create, path)
         try:
             await self._copy(request, upload, limit)
             await self._in_thread(upload.commit)
         except BaseException:
             await self._in_thread(upload.abort)
             raise
+        await self._in_thread(self._note, path)
+
+    def _note(self, path: str) -> None:
+        """Tell the store of a file that was received, if it belongs to a run."""
+        owner = self._locations.owner(path)
+        if owner is not None:
+            self._store.artifact_logged(*owner)
 
     async def _copy(self, request: Request, upload: Upload, limit: int | None) -> None:
         gathered = bytearray()

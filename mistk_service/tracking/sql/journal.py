@@ -175,6 +175,12 @@ class Journal(SqlPart):
             found.append(Entry(seq, run_id, decode(bytes(change))))
         return found
 
+    def has_more(self, run_id: str, seq: int) -> bool:
+        """Return whether there are rows of a run after a row."""
+        statement = select(journal.c.seq).where(journal.c.seq > seq, journal.c.run_id == run_id).limit(1)
+        with self._db.read() as connection:
+            return connection.execute(statement).first() is not None
+
     def backlog(self, number: int) -> Backlog:
         """Return what a remote has yet to get."""
         with self._db.snapshot() as connection:
@@ -218,8 +224,12 @@ class Journal(SqlPart):
         position = select(remotes.c.position).where(remotes.c.id == number).scalar_subquery()
         rows = connection.execute(select(journal.c.run_id).where(journal.c.seq > position).distinct()).fetchall()
         for (run_id,) in rows:
-            insert = self._insert(runs).values(remote=number, run_id=run_id, complete=INCOMPLETE, covered=0, doubtful=0)
-            connection.execute(insert.on_conflict_do_update(["remote", "run_id"], set_={"complete": INCOMPLETE}))
+            insert = self._insert(runs).values(
+                remote=number, run_id=run_id, complete=INCOMPLETE, deleted=0, covered=0, doubtful=0
+            )
+            connection.execute(
+                insert.on_conflict_do_update(index_elements=["remote", "run_id"], set_={"complete": INCOMPLETE})
+            )
         connection.execute(update(remotes).where(remotes.c.id == number).values(active=0, position=last))
 
     @staticmethod

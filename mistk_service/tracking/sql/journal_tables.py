@@ -81,6 +81,8 @@ journal_runs = Table(
     # One of INCOMPLETE, COMPLETE and UNSURE; see the ledger. It was brought over up to ``covered``.
     Column("complete", SmallInteger(), nullable=False),
     _long("covered"),
+    # Whether it was deleted there because it was deleted here.
+    Column("deleted", SmallInteger(), nullable=False),
     # Rows up to this one may be there already.
     _long("doubtful"),
     PrimaryKeyConstraint("remote", "run_id"),

@@ -27,12 +27,14 @@ class MappedRun:
         complete: whether it was brought over up to ``covered``, so that later rows of the journal are all it lacks.
         covered: the last row of the journal that is in what was brought over.
         doubtful: rows up to this one may be in it, too.
+        deleted: whether it was deleted there because it was deleted here.
     """
 
     remote_run_id: str | None
     complete: bool
     covered: int
     doubtful: int
+    deleted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +79,35 @@ class Ledger(SqlPart):
     def find(self, run_id: str) -> MappedRun | None:
         """Return what is known of a run, or None where it was never attempted to bring it over."""
         table = journal_runs
-        statement = select(table.c.remote_run_id, table.c.complete, table.c.covered, table.c.doubtful)
+        statement = select(table.c.remote_run_id, table.c.complete, table.c.covered, table.c.doubtful, table.c.deleted)
         with self._db.read() as connection:
             row = connection.execute(statement.where(*self._is(table, run_id))).first()
-        return MappedRun(row[0], row[1] == COMPLETE, row[2], row[3]) if row else None
+        return MappedRun(row[0], row[1] == COMPLETE, row[2], row[3], bool(row[4])) if row else None
 
     def begin(self, run_id: str) -> None:
         """Note that a run is about to be created there."""
         self._set_run(run_id)
 
-    def map(self, run_id: str, remote_run_id: str | None) -> None:
+    def map(self, run_id: str, remote_run_id: str) -> None:
         """Note which run it is there; it is not complete."""
         self._set_run(run_id, remote_run_id=remote_run_id, complete=INCOMPLETE)
 
     def complete(self, run_id: str, covered: int, doubtful: int) -> None:
         """Note that a run was brought over; see :class:`MappedRun`."""
         self._set_run(run_id, complete=COMPLETE, covered=covered, doubtful=doubtful)
+
+    def lapse(self, run_id: str) -> None:
+        """Note that something of a run is missing there."""
+        self._set_run(run_id, complete=INCOMPLETE)
+
+    def mark_deleted(self, run_id: str, deleted: bool) -> None:
+        """Note that the run is deleted there because it is here, or is not any more."""
+        self._set_run(run_id, deleted=int(deleted))
+
+    def forget(self, run_id: str) -> None:
+        """Forget a run that is gone from the remote, and the files that it had there."""
+        self._write(delete(journal_files).where(*self._is(journal_files, run_id)))
+        self._set_run(run_id, remote_run_id=None, complete=INCOMPLETE, deleted=0)
 
     def incomplete(self) -> list[str]:
         """Return the runs that were begun and not finished, or have missed something."""
@@ -114,7 +129,7 @@ class Ledger(SqlPart):
         """Note that a file was sent as it was with that etag."""
         keys = {"remote": self.number, "run_id": run_id, "path": path}
         insert = self._insert(journal_files).values(**keys, etag=etag)
-        self._write(insert.on_conflict_do_update(list(keys), set_={"etag": etag}))
+        self._write(insert.on_conflict_do_update(index_elements=list(keys), set_={"etag": etag}))
 
     def refuse(self, run_id: str, what: str, reason: str, items: int = 1) -> None:
         """Set something aside that the remote refused; what is of the same kind is counted together."""
@@ -122,7 +137,9 @@ class Ledger(SqlPart):
         values = {"reason": reason, "last": now()}
         insert = self._insert(table).values(remote=self.number, run_id=run_id, what=what, times=items, **values)
         self._write(
-            insert.on_conflict_do_update(["remote", "run_id", "what"], set_={**values, "times": table.c.times + items})
+            insert.on_conflict_do_update(
+                index_elements=["remote", "run_id", "what"], set_={**values, "times": table.c.times + items}
+            )
         )
 
     def forgive(self, run_id: str) -> None:
@@ -159,10 +176,10 @@ class Ledger(SqlPart):
 
     def _set_run(self, run_id: str, **values: Any) -> None:
         keys = {"remote": self.number, "run_id": run_id}
-        new = {"remote_run_id": None, "complete": INCOMPLETE, "covered": 0, "doubtful": 0}
+        new = {"remote_run_id": None, "complete": INCOMPLETE, "deleted": 0, "covered": 0, "doubtful": 0}
         insert = self._insert(journal_runs).values(**keys, **{**new, **values})
         if values:
-            self._write(insert.on_conflict_do_update(list(keys), set_=values))
+            self._write(insert.on_conflict_do_update(index_elements=list(keys), set_=values))
         else:
             self._write(insert.on_conflict_do_nothing())
 

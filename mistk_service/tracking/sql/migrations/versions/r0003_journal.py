@@ -45,6 +45,7 @@ def upgrade() -> None:
         sa.Column("run_id", _TEXT, nullable=False),
         sa.Column("remote_run_id", _TEXT, nullable=True),
         sa.Column("complete", _FLAG, nullable=False),
+        sa.Column("deleted", _FLAG, nullable=False),
         sa.Column("covered", _LONG, nullable=False),
         sa.Column("doubtful", _LONG, nullable=False),
         sa.ForeignKeyConstraint(["remote"], ["journal_remotes.id"]),

@@ -1,0 +1,331 @@
+"""When a forwarder tries, how long it waits, what it says of itself; and several of them."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from mistk_service.tracking.entities import Metric, RunStatus
+from mistk_service.tracking.errors import PermissionDenied, StoreError, StoreUnavailable
+from mistk_service.tracking.forwarding import Backoff, Forwarders, RemoteState, remote_name
+from tests.support.copies import content, copies
+
+LIMIT = 30
+
+
+class Unauthenticated(StoreError):
+    error_code = "UNAUTHENTICATED"
+
+
+def fail(world, error):
+    def before(name):
+        raise error
+
+    world.remote.before = before
+
+
+def mend(world):
+    world.remote.before = lambda name: None
+
+
+def test_waits_double_up_to_a_limit_and_begin_anew_after_a_success(world):
+    world.run()
+    fail(world, StoreUnavailable("away"))
+    waits = []
+    for _ in range(9):
+        world.forwarder.step()
+        waits.append(world.forwarder.state().retry_in)
+        world.clock.now += waits[-1]
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    mend(world)
+    world.deliver()
+    fail(world, StoreUnavailable("away"))
+    world.run()
+    world.forwarder.step()
+    assert world.forwarder.state().retry_in == 1
+
+
+def test_nothing_is_tried_before_the_wait_is_over(world):
+    world.run()
+    asked = []
+
+    def before(name):
+        asked.append(name)
+        raise StoreUnavailable("away")
+
+    world.remote.before = before
+    world.forwarder.step()
+    world.clock.now += 0.999
+    assert not world.forwarder.step()
+    assert len(asked) == 1
+    world.clock.now += 0.002
+    world.forwarder.step()
+    assert len(asked) == 2
+
+
+def test_chance_shortens_a_wait_by_half_at_most():
+    chance = iter([0.0, 1.0, 0.5])
+    backoff = Backoff(lambda: next(chance), first=8.0, most=100.0)
+    assert [backoff.next() for _ in range(3)] == [4.0, 16.0, 24.0]
+
+
+def test_a_remote_that_says_when_to_come_again_is_not_asked_earlier(world):
+    world.run()
+    fail(world, StoreUnavailable("busy", retry_after=300.0))
+    world.forwarder.step()
+    assert 300.0 <= world.forwarder.state().retry_in <= 301.0
+    mend(world)
+    world.clock.now += 299
+    world.forwarder.step()
+    assert world.forwarder.state().depth == 1
+    world.clock.now += 2
+    world.deliver()
+
+
+@pytest.mark.parametrize("error", [Unauthenticated("the token has expired"), PermissionDenied("not yours")])
+def test_a_remote_that_does_not_believe_the_token_is_asked_again_and_nothing_is_set_aside(world, error):
+    run_id = world.run()
+    fail(world, error)
+    for _ in range(3):
+        world.forwarder.step()
+        world.clock.now += 100
+    state = world.forwarder.state()
+    assert (state.connected, state.last_error, state.refused, state.depth) == (False, str(error), 0, 1)
+    # The token was renewed.
+    mend(world)
+    world.deliver()
+    world.assert_same(run_id)
+
+
+def test_the_state_says_how_the_remote_stands(world):
+    world.clock.now = 2_000_000_000.0
+    assert world.forwarder.state() == RemoteState("http://remote")
+    run_id = world.run()
+    fail(world, StoreUnavailable("away"))
+    world.forwarder.step()
+    world.local.log_metric(run_id, Metric("m", 1.0, 1))
+    world.forwarder.step()
+    state = world.forwarder.state()
+    assert (state.depth, state.connected, state.last_error, state.retry_in) == (2, False, "away", 1.0)
+    waited = state.oldest_seconds
+    world.clock.now += 10
+    assert world.forwarder.state().oldest_seconds == pytest.approx(waited + 10)
+    mend(world)
+    world.deliver()
+    state = world.forwarder.state()
+    assert replace(state, last_success=None) == RemoteState("http://remote", connected=True)
+    assert state.to_json() == {
+        "remote": "http://remote", "depth": 0, "refused": 0, "connected": True, "last_success": state.last_success,
+    }  # fmt: skip
+
+
+def test_an_error_is_remembered_for_other_processes_until_it_is_over(world):
+    world.run()
+    fail(world, StoreUnavailable("away"))
+    world.forwarder.step()
+    assert [remote.last_error for remote in world.local.journal.remotes()] == ["away"]
+    mend(world)
+    world.clock.now += 10
+    world.deliver()
+    (remote,) = world.local.journal.remotes()
+    assert remote.last_error is None
+    assert remote.last_success is not None
+
+
+def test_a_mistake_of_ours_is_logged_and_tried_again(world, caplog):
+    run_id = world.run()
+    fail(world, ZeroDivisionError("a mistake"))
+    world.forwarder.step()
+    assert world.forwarder.state().last_error == "a mistake"
+    assert "ZeroDivisionError" in caplog.text
+    mend(world)
+    world.clock.now += 10
+    world.deliver()
+    world.assert_same(run_id)
+
+
+def test_an_outage_is_logged_once_and_its_end_too(world, caplog):
+    caplog.set_level("INFO")
+    world.run()
+    fail(world, StoreUnavailable("away"))
+    for _ in range(5):
+        world.forwarder.step()
+        world.clock.now += 100
+    mend(world)
+    world.deliver()
+    assert caplog.text.count("away") == 1
+    assert caplog.text.count("goes on") == 1
+
+
+def test_while_another_process_delivers_this_one_leaves_it_alone(world):
+    run_id = world.run()
+    ledger = world.local.journal.ledger("http://remote")
+    with world.local.journal.turn(ledger.number):
+        assert not world.forwarder.step()
+        assert world.remote.calls == []
+    world.deliver()
+    world.assert_same(run_id)
+
+
+def test_two_services_on_one_store_deliver_everything_once(world):
+    other = world.forward_to("http://remote", world.remote)
+    run_ids = [world.run() for _ in range(3)]
+    for step in range(30):
+        world.local.log_metric(run_ids[step % 3], Metric("m", 1.0, step))
+        (other if step % 2 else world.forwarder).step()
+    world.deliver()
+    world.assert_same(*run_ids)
+
+
+def test_a_failing_remote_holds_up_no_other(world):
+    far = world.another_remote("far")
+    world.local.journal.configure(["http://remote", "http://far"])
+    other = world.forward_to("http://far", far)
+    fail(world, StoreUnavailable("away"))
+    run_id = world.run()
+    for step in range(10):
+        world.local.log_metric(run_id, Metric("m", 1.0, step))
+        world.forwarder.step()
+        other.step()
+    assert content(far.store, copies(far.store)[run_id]) == content(world.local, run_id)
+    assert (world.forwarder.state().depth, other.state().depth) == (11, 0)
+    mend(world)
+    world.clock.now += 100
+    world.deliver()
+    world.assert_same(run_id)
+    far.store.close()
+
+
+def test_a_remote_that_is_added_later_gets_what_changes_from_then_on(world):
+    before, both, after = world.run(), world.run(), None
+    world.deliver()
+    far = world.another_remote("far")
+    world.local.journal.configure(["http://remote", "http://far"])
+    after = world.run()
+    world.local.log_metric(both, Metric("m", 1.0, 1))
+    other = world.forward_to("http://far", far)
+    while other.step():
+        pass
+    assert copies(far.store).keys() == {both, after}
+    world.deliver()
+    world.assert_same(before, both, after)
+    far.store.close()
+
+
+def test_a_remote_that_comes_back_gets_what_it_has_missed_of_runs_that_are_touched(world):
+    touched, undelivered = world.run(), None
+    world.deliver()
+    undelivered = world.run()
+    world.local.journal.configure([])
+    world.local.log_metric(touched, Metric("m", 1.0, 1))
+    world.local.journal.configure(["http://remote"])
+    world.local.log_metric(touched, Metric("m", 2.0, 2))
+    world.restart()
+    world.deliver()
+    world.assert_same(touched, undelivered)
+
+
+def test_the_name_of_a_remote_bears_no_secret():
+    assert remote_name("HTTPS://user:s3cret@Host.example:8443/api/v4/?token=s3cret#x") == (
+        "https://host.example:8443/api/v4"
+    )
+
+
+class Opened:
+    """Counts how often a remote is opened, and knows with what."""
+
+    def __init__(self, remote):
+        self.remote = remote
+        self.given = []
+
+    def __call__(self, given):
+        self.given.append(given)
+        return self.remote
+
+
+def wait_until(condition):
+    """Wait for something that another thread does; the test's time limit ends the wait."""
+    pause = threading.Event()
+    while not condition():
+        pause.wait(0.01)
+
+
+def test_forwarders_deliver_by_themselves_and_stop_when_they_are_told(world):
+    opened = Opened(world.remote)
+    forwarders = Forwarders(world.local, world.artifacts, ["http://user:s3cret@remote/"], open_remote=opened)
+    forwarders.start()
+    run_id = world.run()
+    wait_until(lambda: world.remote.calls)
+    world.local.update_run(run_id, RunStatus.FINISHED, 1)
+    forwarders.close(LIMIT)
+    world.assert_same(run_id)
+    (state,) = forwarders.states()
+    assert (state.remote, state.depth, state.connected) == ("http://remote", 0, True)
+    assert opened.given == ["http://user:s3cret@remote/"]
+
+
+def test_what_is_written_last_is_delivered_before_the_end_even_after_an_outage(world):
+    fail(world, StoreUnavailable("away"))
+    forwarders = Forwarders(
+        world.local, world.artifacts, ["http://remote"], open_remote=Opened(world.remote),
+        backoff=lambda: Backoff(lambda: 1.0, first=3600.0, most=3600.0),
+    )  # fmt: skip
+    forwarders.start()
+    run_id = world.run()
+    wait_until(lambda: forwarders.states()[0].last_error)
+    mend(world)
+    forwarders.close(LIMIT)
+    world.assert_same(run_id)
+
+
+def test_what_remains_at_the_end_is_told_and_delivered_after_the_next_start(world, caplog):
+    fail(world, StoreUnavailable("away"))
+    forwarders = Forwarders(world.local, world.artifacts, ["http://remote"], open_remote=Opened(world.remote))
+    forwarders.start()
+    run_id = world.run()
+    forwarders.close(LIMIT)
+    assert "1 changes remain to be forwarded to http://remote" in caplog.text
+    mend(world)
+    forwarders = Forwarders(world.local, world.artifacts, ["http://remote"], open_remote=Opened(world.remote))
+    forwarders.start()
+    forwarders.close(LIMIT)
+    world.assert_same(run_id)
+
+
+def test_a_remote_that_hangs_does_not_keep_the_end_waiting(world, caplog):
+    asked, released = threading.Event(), threading.Event()
+
+    def before(name):
+        asked.set()
+        released.wait()
+
+    world.remote.before = before
+    forwarders = Forwarders(world.local, world.artifacts, ["http://remote"], open_remote=Opened(world.remote))
+    forwarders.start()
+    run_id = world.run()
+    asked.wait()
+    forwarders.close(0.05)
+    assert "1 changes remain" in caplog.text
+    released.set()
+    forwarders.close(LIMIT)
+    world.assert_same(run_id)
+
+
+def test_a_remote_that_cannot_be_opened_is_tried_again(world):
+    tries = iter([StoreUnavailable("no such host"), None])
+
+    def open_remote(given):
+        error = next(tries)
+        if error is not None:
+            raise error
+        return world.remote
+
+    forwarders = Forwarders(
+        world.local, world.artifacts, ["http://remote"], open_remote=open_remote,
+        backoff=lambda: Backoff(lambda: 0.0, first=0.0),
+    )  # fmt: skip
+    forwarders.start()
+    run_id = world.run()
+    wait_until(lambda: forwarders.states()[0].connected)
+    forwarders.close(LIMIT)
+    world.assert_same(run_id)
