@@ -18,9 +18,6 @@ __all__ = ["Files"]
 
 logger = logging.getLogger(__name__)
 
-#: Bytes that are read and sent at once.
-_PIECE = 1 << 20
-
 
 class Files:
     """Sends the artifacts of runs, a piece at a time.
@@ -93,14 +90,7 @@ class Files:
         with stored:
             if self._ledger.sent_file(run.info.run_id, path) == stored.etag:
                 return
-            upload = target.create(path)
-            try:
-                while piece := stored.stream.read(_PIECE):
-                    upload.write(piece)
-                upload.commit()
-            except BaseException:
-                upload.abort()
-                raise
+            target.put(path, stored.stream)
             self._ledger.file_sent(run.info.run_id, path, stored.etag)
 
     def _adopt(self, run: Run, path: str, size: int | None) -> bool:

@@ -6,11 +6,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import TypeVar
 
 from mistk_service.tracking.artifacts import ArtifactRepository
 from mistk_service.tracking.forwarding.backoff import Backoff
 from mistk_service.tracking.forwarding.forwarder import Forwarder
+from mistk_service.tracking.forwarding.opening import open_remote
 from mistk_service.tracking.forwarding.remote import Remote, RemoteConfig, remote_name
 from mistk_service.tracking.forwarding.state import RemoteState
 from mistk_service.tracking.sql import SqlStore
@@ -18,8 +18,6 @@ from mistk_service.tracking.sql import SqlStore
 __all__ = ["Forwarders"]
 
 logger = logging.getLogger(__name__)
-
-C = TypeVar("C", str, RemoteConfig)
 
 
 class Forwarders:
@@ -43,7 +41,7 @@ class Forwarders:
         artifacts: ArtifactRepository | None,
         remotes: Iterable[str | RemoteConfig],
         *,
-        open_remote: Callable[..., Remote],
+        open_remote: Callable[..., Remote] = open_remote,
         clock: Callable[[], float] = time.monotonic,
         backoff: Callable[[], Backoff] = Backoff,
     ) -> None:
