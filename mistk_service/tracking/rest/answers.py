@@ -209,4 +209,5 @@ def _decoded(body: bytes) -> Any:
 
 def _quote(body: bytes) -> str:
     """Return the beginning of a text, of HTML without its tags."""
-    return _TAG.sub(" ", body[: 4 * _QUOTED].decode("utf-8", "replace")).strip()[:_QUOTED]
+    text = _TAG.sub(" ", body[: 4 * _QUOTED].decode("utf-8", "replace"))
+    return " ".join(text.split())[:_QUOTED]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from mistk_service.tracking._contract_runs import ExperimentStore
 from mistk_service.tracking.entities import DatasetSummary, Experiment, Tag, ViewType
-from mistk_service.tracking.errors import InvalidParameter, NotSupported
+from mistk_service.tracking.errors import AnswerLost, InvalidParameter, NotSupported, ResourceExists
 from mistk_service.tracking.filters import EXPERIMENTS
 from mistk_service.tracking.limits import (
     check_experiment_name,
@@ -23,6 +24,8 @@ from mistk_service.tracking.rest.transport import About, Json
 __all__ = ["RestExperiments"]
 
 _MAX_RESULTS = 50_000
+#: How a database says that a name is taken, which MLflow's own server passes on as it is.
+_TAKEN = re.compile(r"UNIQUE constraint|duplicate key|Duplicate entry", re.IGNORECASE)
 #: Experiments that are asked for at once where all of them are needed.
 _PAGE = 1000
 _MAX_EXPERIMENTS = 20
@@ -75,7 +78,7 @@ class RestExperiments(Remote, ExperimentStore):
         }
         try:
             answer = self._http.post("experiments/search", fields)
-        except InvalidParameter as error:
+        except (InvalidParameter, AnswerLost) as error:
             raise explained(error, EXPERIMENTS, filter, order_by) from error
         return readers.page(readers.experiment, answer, "experiments")
 
@@ -95,7 +98,14 @@ class RestExperiments(Remote, ExperimentStore):
     def rename_experiment(self, experiment_id: str, new_name: str) -> None:
         """See :meth:`ExperimentStore.rename_experiment`."""
         check_experiment_name(new_name, "new_name")
-        self._change("update", experiment_id, new_name=new_name)
+        try:
+            self._change("update", experiment_id, new_name=new_name)
+        except InvalidParameter as error:
+            if not _TAKEN.search(str(error)):
+                raise
+            raise ResourceExists(
+                f"Experiment(name={new_name}) already exists.", kind="experiment", key=new_name
+            ) from error
 
     def delete_experiment(self, experiment_id: str) -> None:
         """See :meth:`ExperimentStore.delete_experiment`."""

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from mistk_service.tracking._contract_models import LoggedModelStore
 from mistk_service.tracking.entities import Dataset, LoggedModel, LoggedModelOrder, LoggedModelStatus, Param, Tag
-from mistk_service.tracking.errors import InvalidParameter
+from mistk_service.tracking.errors import AnswerLost, InvalidParameter
 from mistk_service.tracking.filters import LOGGED_MODELS
 from mistk_service.tracking.paging import Page
 from mistk_service.tracking.rest import readers, requests
@@ -74,14 +74,15 @@ class RestLoggedModels(Remote, LoggedModelStore):
         }
         try:
             answer = self._http.post("logged-models/search", fields)
-        except InvalidParameter as error:
+        except (InvalidParameter, AnswerLost) as error:
             raise explained(error, LOGGED_MODELS, filter, ()) from error
         return readers.page(readers.logged_model, answer, "models")
 
     def set_logged_model_tags(self, model_id: str, tags: Sequence[Tag]) -> LoggedModel:
         """See :meth:`LoggedModelStore.set_logged_model_tags`."""
         fields = {"model_id": model_id, "tags": requests.pairs(tags)}
-        return _model(self._http.send("PATCH", f"{_path(model_id)}/tags", fields, _about(model_id)))
+        answer = self._http.send("PATCH", f"{_path(model_id)}/tags", fields, _about(model_id))
+        return _model(answer) if "model" in answer else self.get_logged_model(model_id)
 
     def delete_logged_model_tag(self, model_id: str, key: str) -> None:
         """See :meth:`LoggedModelStore.delete_logged_model_tag`."""

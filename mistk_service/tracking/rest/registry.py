@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mistk_service.tracking._contract_models import RegistryStore
 from mistk_service.tracking.entities import ModelVersion, RegisteredModel, Tag
-from mistk_service.tracking.errors import InvalidParameter
+from mistk_service.tracking.errors import AnswerLost, InvalidParameter
 from mistk_service.tracking.filters import MODEL_VERSIONS, REGISTERED_MODELS
 from mistk_service.tracking.limits import (
     check_alias,
@@ -80,7 +80,7 @@ class RestRegistry(Remote, RegistryStore):
         fields = _search(filter, max_results, order_by, page_token)
         try:
             answer = self._http.get("registered-models/search", fields)
-        except InvalidParameter as error:
+        except (InvalidParameter, AnswerLost) as error:
             raise explained(error, REGISTERED_MODELS, filter, order_by) from error
         return readers.page(readers.registered_model, answer, "registered_models")
 
@@ -173,7 +173,7 @@ class RestRegistry(Remote, RegistryStore):
         fields = _search(filter, max_results, order_by, page_token)
         try:
             answer = self._http.get("model-versions/search", fields)
-        except InvalidParameter as error:
+        except (InvalidParameter, AnswerLost) as error:
             raise explained(error, MODEL_VERSIONS, filter, order_by) from error
         return readers.page(readers.model_version, answer, "model_versions")
 

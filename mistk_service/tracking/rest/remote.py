@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from mistk_service.tracking.entities import Tag
-from mistk_service.tracking.errors import InvalidParameter, StoreUnavailable
+from mistk_service.tracking.errors import InvalidParameter, StoreError, StoreUnavailable
 from mistk_service.tracking.filters import Grammar, parse_filter, parse_order
 from mistk_service.tracking.rest.capabilities import Capabilities, probe
 from mistk_service.tracking.rest.transport import Transport
@@ -85,8 +85,8 @@ class Remote:
         return [Tag(tag.key, tag.value[:longest]) for tag in tags]
 
 
-def explained(error: InvalidParameter, grammar: Grammar, filter: str, order_by: Sequence[str]) -> InvalidParameter:
-    """Return a better error for a search that the server refused, where our own parser sees what is wrong with it."""
+def explained(error: StoreError, grammar: Grammar, filter: str, order_by: Sequence[str]) -> StoreError:
+    """Return a better error for a search that the server refused, or stumbled over, where our own parser sees why."""
     try:
         parse_filter(filter, grammar)
         parse_order(order_by, grammar)

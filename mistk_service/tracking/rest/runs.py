@@ -7,7 +7,7 @@ from concurrent.futures import Future
 
 from mistk_service.tracking._contract_runs import RunStore
 from mistk_service.tracking.entities import Run, RunInfo, RunStatus, Tag, ViewType
-from mistk_service.tracking.errors import InvalidParameter
+from mistk_service.tracking.errors import AnswerLost, InvalidParameter
 from mistk_service.tracking.filters import RUNS
 from mistk_service.tracking.limits import check_max_results, check_run_tags
 from mistk_service.tracking.paging import Page
@@ -114,7 +114,7 @@ class RestRuns(Remote, RunStore):
         }
         try:
             answer = self._http.post("runs/search", fields)
-        except InvalidParameter as error:
+        except (InvalidParameter, AnswerLost) as error:
             raise explained(error, RUNS, filter, order_by) from error
         return readers.page(readers.run, answer, "runs")
 

@@ -28,7 +28,7 @@ from mistk_service.tracking.errors import (
     Unauthenticated,
 )
 from mistk_service.tracking.rest import RestConfig, open_rest_store
-from tests.support.gitlab import GitLab, gitlab
+from tests.support.gitlab import gitlab
 
 
 @pytest.fixture(scope="module", params=["new", "old"])
@@ -112,6 +112,20 @@ def test_tags_are_set_although_neither_batches_nor_repeats_are_taken(store, run_
     assert [len([line for line in said if words in line]) for words in ("one by one", "without a value", "cut")] == [
         1
     ] * 3
+
+
+def test_a_tag_of_an_experiment_keeps_its_first_value(store, experiment, caplog):
+    for value in ("1", "1", "2"):
+        store.set_experiment_tag(experiment, Tag("k", value))
+    assert store.get_experiment(experiment).tags == (Tag("k", "1"),)
+    assert len([record for record in caplog.records if "keep their first value" in record.message]) == 1
+    with pytest.raises(ResourceNotFound):
+        store.set_experiment_tag("99", Tag("k", "1"))
+
+
+def test_a_run_is_created_with_long_tags(store, experiment):
+    run = store.create_run(experiment, tags=[Tag("long", "x" * 6000)])
+    assert store.get_run(run.info.run_id).data.tags == (Tag("long", "x" * 5000),)
 
 
 def test_params_keep_their_first_value_and_are_cut(store, run_id, caplog):
@@ -314,4 +328,3 @@ def test_the_double_keeps_points_twice_and_params_once():
         parameter = {"run_id": run, "key": "p", "value": "1"}
         assert http.post(f"{api}/runs/log-parameter", json=parameter).status_code == 400
         assert http.post(f"{api}/runs/log-inputs", json={}).json() == {"error": "404 Not Found"}
-        assert isinstance(project, GitLab)

@@ -1,12 +1,16 @@
-"""One suite for every store: SQLite in a file, SQLite in memory, a real PostgreSQL, and a tracking server over HTTP."""
+"""One suite for every store: SQLite in a file, SQLite in memory, a real PostgreSQL, and a tracking server over HTTP.
+
+What is written to runs is tested with MLflow's own server, too; where that does something else, the test is named here.
+"""
 
 import os
 import shutil
+import sqlite3
 import tempfile
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -17,10 +21,37 @@ from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.entities import Metric, Param, Tag
 from mistk_service.tracking.server import create_tracking_app
 from mistk_service.tracking.sql.tables import metadata
+from tests.support.remotes import MlflowServer
 from tests.support.serving import Switched, served
 
 #: A server to use instead of the one that comes with the test dependencies; its user must be able to create databases.
 POSTGRES_URL = os.environ.get("MISTK_TEST_POSTGRES_URL")
+
+
+#: The modules whose tests run with MLflow's own server, too.
+WITH_MLFLOW = {"test_batches.py", "test_runs.py"}
+#: What MLflow does in another way: it has no words for a tag that comes twice, refuses an output that comes twice, writes
+#: descriptions of models with fields of its own, and takes a list for one.
+OTHERWISE_IN_MLFLOW = {
+    "test_a_description_that_lacks_something_is_refused",
+    "test_a_tag_given_twice_is_refused",
+    "test_descriptions_of_models_are_collected_in_a_tag",
+    "test_outputs_are_kept_in_order",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Take out the tests that are not for MLflow's own server."""
+    items[:] = [item for item in items if not isinstance(item, pytest.Function) or _is_wanted(item)]
+
+
+def _is_wanted(item: pytest.Function) -> bool:
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    if parameters.get("store_uri") != "mlflow":
+        return True
+    # Its server takes long to start where many other things run.
+    item.add_marker(pytest.mark.timeout(180))
+    return item.path.name in WITH_MLFLOW and item.originalname not in OTHERWISE_IN_MLFLOW
 
 
 @pytest.fixture(scope="session")
@@ -121,7 +152,27 @@ def served_store_uri(_tracking_server: tuple[str, Switched]) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["sqlite file", "sqlite memory", "postgresql", "over http"])
+@pytest.fixture(scope="session")
+def _mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The URL of MLflow's own server, and its database."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    with MlflowServer(folder) as server:
+        yield server.url, folder / "mlflow.db"
+
+
+@pytest.fixture
+def mlflow_store_uri(_mlflow_server: tuple[str, Path]) -> str:
+    """The URL of MLflow's own server, whose database is emptied."""
+    url, database = _mlflow_server
+    with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            if name not in ("alembic_version", "experiments", "sqlite_sequence", "workspaces"):
+                connection.execute(f'DELETE FROM "{name}"')
+        connection.execute("DELETE FROM experiments WHERE experiment_id <> 0")
+    return url
+
+
+@pytest.fixture(params=["sqlite file", "sqlite memory", "postgresql", "over http", "mlflow"])
 def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URI of an empty store, of each kind."""
     match request.param:
@@ -129,6 +180,9 @@ def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
             return f"sqlite:///{tmp_path}/store.db"
         case "sqlite memory":
             return "sqlite://"
+        case "mlflow":
+            mlflow_uri: str = request.getfixturevalue("mlflow_store_uri")
+            return mlflow_uri
         case "over http":
             served_uri: str = request.getfixturevalue("served_store_uri")
             return served_uri
