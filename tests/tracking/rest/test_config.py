@@ -5,7 +5,7 @@ import traceback
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mistk_service.tracking import open_store
@@ -159,6 +159,7 @@ def test_open_store_opens_a_server(monkeypatch):
         assert store.uri == "https://host/api"
 
 
+@settings(deadline=None, max_examples=50)
 @given(password=SECRET, token=SECRET, header=SECRET, kind=st.sampled_from(["basic", "token", "header", "userinfo"]))
 def test_no_secret_is_ever_seen(password, token, header, kind):
     uri, settings = "https://host/x", {}
