@@ -53,7 +53,7 @@ class _Process:
                 names = ", ".join(sorted(repr(iteration["name"]) for iteration in waiting))
                 raise InvalidState(
                     f"These iterations have not ended, and would have no store to go to: {names}. "
-                    "Call their end_iteration() first."
+                    "Call their end_iteration() first, or let go of them."
                 )
             opened = store if isinstance(store, Store) else open_store(store)
             self._end()

@@ -33,6 +33,9 @@ __all__ = ["Iteration"]
 #: Characters of the exception's text that are kept of a failure.
 _MAX_FAILURE = 2000
 
+#: How many of the things that a store refuses are named.
+_MAX_REFUSED = 5
+
 
 class Iteration(Mapping[str, Any]):
     """One run of a model: gathers what is logged, and sends it when it ends.
@@ -178,7 +181,10 @@ class Iteration(Mapping[str, Any]):
 
         Raises:
             StoreUnavailable: the store cannot take it now. Nothing is lost; call this again.
-            StoreError: the store refuses it, because the run was deleted in the meantime, for instance.
+            InvalidParameter: the iteration has ended, and everything is in the store but for what the message names: this
+                store has stricter rules than MLflow's, as GitLab has for NaN. Or its run was deleted in the meantime;
+                restore it and call this again.
+            StoreError: the run cannot be written to.
         """
         with self._lock:
             self._settle(RunStatus.FINISHED)
@@ -253,6 +259,13 @@ class Iteration(Mapping[str, Any]):
         self._outgoing.send(self._store, self._info.run_id)
         self._store.update_run(self._info.run_id, self._status, self._ended_at)
         self._sent = True
+        refused = self._outgoing.refused
+        if refused:
+            shown = "; ".join(map(str, refused[:_MAX_REFUSED])) + ("; ..." if len(refused) > _MAX_REFUSED else "")
+            raise InvalidParameter(
+                f"The iteration {self._info.run_name!r} has ended and is in the store, but for {len(refused)} of the things "
+                f"that were logged, which this store refuses: {shown}"
+            )
 
     def _end_failed(self, error: BaseException) -> None:
         """End as failed; whatever comes of that, ``error`` is what the caller gets to see."""
@@ -263,6 +276,8 @@ class Iteration(Mapping[str, Any]):
                 self._send()
             except StoreError as unsent:
                 error.add_note(
-                    f"The iteration {self._info.run_name!r} is not in the store either: {unsent} "
+                    str(unsent)
+                    if self._sent
+                    else f"The iteration {self._info.run_name!r} is not in the store either: {unsent} "
                     "Nothing of it is lost; its end_iteration() tries again."
                 )

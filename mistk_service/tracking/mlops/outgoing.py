@@ -6,13 +6,30 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from mistk_service.tracking.entities import DatasetInput, Metric, Param, Tag
+from mistk_service.tracking.entities import DatasetInput, LifecycleStage, Metric, Param, Tag
+from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.limits import MAX_DATASETS, MAX_METRICS, MAX_PARAMS, MAX_TAGS
 from mistk_service.tracking.store import Store
 
-__all__ = ["Outgoing"]
+__all__ = ["Outgoing", "Refusal"]
 
-_Item = TypeVar("_Item")
+_Item = TypeVar("_Item", DatasetInput, Param, Metric, Tag)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A thing that a store will never take.
+
+    Attributes:
+        what: the thing, in words.
+        error: why it is not taken.
+    """
+
+    what: str
+    error: InvalidParameter
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.error}"
 
 
 @dataclass
@@ -24,27 +41,54 @@ class Outgoing:
         params: no key twice.
         metrics: points of any number.
         tags: of two with one key the later counts.
+        refused: what was taken out, because the store has stricter rules than those that were checked before.
     """
 
     inputs: list[DatasetInput] = field(default_factory=list)
     params: list[Param] = field(default_factory=list)
     metrics: list[Metric] = field(default_factory=list)
     tags: list[Tag] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
 
     def send(self, store: Store, run_id: str) -> None:
         """Write everything to a run, in batches that a store takes; what is acknowledged is gone from here.
 
+        What the store refuses for its own sake holds up nothing else: it is searched for, and set aside.
+
         Raises:
-            StoreError: a batch was not acknowledged. It and what comes after it are still here.
+            StoreError: the store cannot take a batch now, or the run cannot be written to. The batch and what comes after
+                it are still here.
         """
-        _drain(self.inputs, MAX_DATASETS, lambda batch: store.log_inputs(run_id, batch))
-        _drain(self.params, MAX_PARAMS, lambda batch: store.log_batch(run_id, params=batch))
-        _drain(self.metrics, MAX_METRICS, lambda batch: store.log_batch(run_id, metrics=batch))
-        _drain(self.tags, MAX_TAGS, lambda batch: store.log_batch(run_id, tags=batch))
+
+        def drain(items: list[_Item], limit: int, write: Callable[[list[_Item]], None]) -> None:
+            size = limit
+            while items:
+                batch = items[:size]
+                try:
+                    write(batch)
+                except InvalidParameter as error:
+                    if store.get_run(run_id).info.lifecycle_stage is not LifecycleStage.ACTIVE:
+                        raise
+                    if len(batch) > 1:
+                        size = len(batch) // 2
+                        continue
+                    self.refused.append(Refusal(_in_words(batch[0]), error))
+                del items[: len(batch)]
+                size = min(2 * size, limit)
+
+        drain(self.inputs, MAX_DATASETS, lambda batch: store.log_inputs(run_id, batch))
+        drain(self.params, MAX_PARAMS, lambda batch: store.log_batch(run_id, params=batch))
+        drain(self.metrics, MAX_METRICS, lambda batch: store.log_batch(run_id, metrics=batch))
+        drain(self.tags, MAX_TAGS, lambda batch: store.log_batch(run_id, tags=batch))
 
 
-def _drain(items: list[_Item], limit: int, write: Callable[[list[_Item]], None]) -> None:
-    while items:
-        batch = items[:limit]
-        write(batch)
-        del items[: len(batch)]
+def _in_words(item: DatasetInput | Param | Metric | Tag) -> str:
+    match item:
+        case DatasetInput():
+            return f"the dataset {item.dataset.name!r}"
+        case Metric():
+            return f"the metric {item.key!r} with the value {item.value} at step {item.step}"
+        case Param():
+            return f"the parameter {item.key!r}"
+        case Tag():
+            return f"the tag {item.key!r}"

@@ -1,6 +1,6 @@
 """Workspaces in stores, and a store that fails when it is told to."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -8,7 +8,8 @@ import pytest
 
 from mistk_service.tracking import Store, open_store
 from mistk_service.tracking.artifacts import open_artifacts
-from mistk_service.tracking.errors import StoreUnavailable
+from mistk_service.tracking.entities import Metric
+from mistk_service.tracking.errors import InvalidParameter, StoreUnavailable
 from mistk_service.tracking.mlops import Workspace
 from mistk_service.tracking.server import create_tracking_app
 from tests.support.serving import Switched, served
@@ -19,6 +20,7 @@ class Unreliable:
 
     Attributes:
         failures: what the next writes do: ``before``, ``after`` or ``pass``; those that come later pass.
+        dislikes: says of a metric whether this store refuses it, which others would take.
         written: the names of the methods that were called, whatever came of it.
     """
 
@@ -27,6 +29,7 @@ class Unreliable:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.failures: list[str] = []
+        self.dislikes: Callable[[Metric], bool] = lambda metric: False
         self.written: list[str] = []
 
     def __getattr__(self, name: str):
@@ -39,6 +42,8 @@ class Unreliable:
             failure = self.failures.pop(0) if self.failures else "pass"
             if failure == "before":
                 raise StoreUnavailable("The store is out of order.")
+            if any(map(self.dislikes, options.get("metrics", ()))):
+                raise InvalidParameter("There is a metric that this store does not like.")
             result = method(*arguments, **options)
             if failure == "after":
                 raise StoreUnavailable("The answer was lost on the way.")

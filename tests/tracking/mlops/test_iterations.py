@@ -183,6 +183,44 @@ def test_wherever_the_send_fails_a_second_one_completes_it_once(workspace, store
     assert tags_of(run)["mlops.modelPath"] == "model.npz"
 
 
+def test_what_a_store_refuses_holds_up_nothing_else(store, unreliable, iteration):
+    bad = {0, 700, 701, 1499}
+    unreliable.dislikes = lambda metric: metric.key == "loss" and metric.step in bad
+    for n in range(1500):
+        iteration.log_metric("loss", n)
+    iteration.log_path_to_model("model.npz")
+    with pytest.raises(InvalidParameter, match="but for 4 of the things") as caught:
+        iteration.end_iteration()
+    for step in bad:
+        assert f"the metric 'loss' with the value {float(step)} at step {step}: There is a metric" in str(caught.value)
+    assert points_of(store, iteration, "loss") == [(n, float(n)) for n in range(1500) if n not in bad]
+    run = store.get_run(iteration["id"])
+    assert run.info.status is RunStatus.FINISHED
+    assert tags_of(run)["mlops.modelPath"] == "model.npz"
+    # It is found by halves, not by trying one after the other.
+    assert unreliable.written.count("log_batch") < 150
+    assert iteration.ended
+    assert iteration.end_iteration()["status"] == "FINISHED"
+
+
+def test_a_refusal_is_not_forgotten_over_an_outage(store, unreliable, iteration):
+    unreliable.dislikes = lambda metric: metric.key == "bad"
+    iteration.log_metrics({"bad": 1, "good": 2})
+    unreliable.failures = ["pass", "pass", "pass", "before"]
+    with pytest.raises(StoreUnavailable):
+        iteration.end_iteration()
+    with pytest.raises(InvalidParameter, match="the metric 'bad'"):
+        iteration.end_iteration()
+    assert [point.key for point in store.get_run(iteration["id"]).data.metrics] == ["good"]
+
+
+def test_of_many_refusals_some_are_named(unreliable, iteration):
+    unreliable.dislikes = lambda metric: True
+    iteration.log_metrics({f"m{n}": n for n in range(20)})
+    with pytest.raises(InvalidParameter, match=r"but for 20 .*'m4' .*; \.\.\.$"):
+        iteration.end_iteration()
+
+
 def test_ending_twice_changes_nothing(unreliable, iteration):
     first = iteration.end_iteration()
     unreliable.written.clear()
