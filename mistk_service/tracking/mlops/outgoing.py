@@ -42,6 +42,7 @@ class Outgoing:
         metrics: points of any number.
         tags: of two with one key the later counts.
         refused: what was taken out, because the store has stricter rules than those that were checked before.
+        unsure: whether the first batch of metrics was sent, and no answer came.
     """
 
     inputs: list[DatasetInput] = field(default_factory=list)
@@ -49,6 +50,7 @@ class Outgoing:
     metrics: list[Metric] = field(default_factory=list)
     tags: list[Tag] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
+    unsure: bool = False
 
     def send(self, store: Store, run_id: str) -> None:
         """Write everything to a run, in batches that a store takes; what is acknowledged is gone from here.
@@ -76,10 +78,30 @@ class Outgoing:
                 del items[: len(batch)]
                 size = min(2 * size, limit)
 
+        def write_metrics(batch: list[Metric]) -> None:
+            self.unsure = True
+            store.log_batch(run_id, metrics=batch)
+            self.unsure = False
+
+        if self.unsure:
+            self._forget_known(store, run_id)
         drain(self.inputs, MAX_DATASETS, lambda batch: store.log_inputs(run_id, batch))
         drain(self.params, MAX_PARAMS, lambda batch: store.log_batch(run_id, params=batch))
-        drain(self.metrics, MAX_METRICS, lambda batch: store.log_batch(run_id, metrics=batch))
+        drain(self.metrics, MAX_METRICS, write_metrics)
         drain(self.tags, MAX_TAGS, lambda batch: store.log_batch(run_id, tags=batch))
+
+    def _forget_known(self, store: Store, run_id: str) -> None:
+        """Drop the metrics that the store has taken without its answer coming through.
+
+        Everything else can be written twice. Of a metric, some remotes would keep a point twice.
+        """
+        # Only those who meet with an outage need it, and it belongs to a larger package.
+        from mistk_service.tracking.forwarding.points import known_points, point_of
+
+        unsure, rest = self.metrics[:MAX_METRICS], self.metrics[MAX_METRICS:]
+        known = known_points(store, run_id, {metric.key for metric in unsure})
+        self.metrics = [metric for metric in unsure if point_of(metric) not in known[metric.key]] + rest
+        self.unsure = False
 
 
 def _in_words(item: DatasetInput | Param | Metric | Tag) -> str:

@@ -5,10 +5,11 @@ import math
 import pytest
 
 from mistk_service.tracking.entities import RunStatus
-from mistk_service.tracking.errors import InvalidParameter, ResourceExists, ResourceNotFound
+from mistk_service.tracking.errors import InvalidParameter, ResourceExists, ResourceNotFound, StoreUnavailable
 from mistk_service.tracking.mlops import Workspace
 from mistk_service.tracking.rest import RestConfig, open_rest_store
 from tests.support.gitlab import gitlab
+from tests.tracking.mlops.conftest import Unreliable
 
 
 @pytest.fixture(params=["new", "old"])
@@ -67,6 +68,28 @@ def test_a_failed_iteration_is_failed_there_and_what_gitlab_does_not_take_is_tol
     assert run.info.status is RunStatus.FAILED
     assert [point.key for point in run.data.metrics] == ["accuracy"]
     assert {tag.key: tag.value for tag in run.data.tags}["mlops.failure"] == "ZeroDivisionError: division by zero"
+
+
+def test_points_whose_answer_was_lost_are_not_there_twice(store):
+    if not store.capabilities.metric_history:
+        pytest.skip("what a run has cannot be asked for")
+    unreliable = Unreliable(store)
+    workspace = Workspace(unreliable)
+    experiment = workspace.create_experiment("first", project_id=workspace.create_project("Digits")["id"])
+    iteration = workspace.start_iteration("one", experiment_id=experiment["id"])
+    for n in range(1500):
+        iteration.log_metrics({"loss": n, "accuracy": -n})
+    unreliable.failures = ["pass", "after"]
+    with pytest.raises(StoreUnavailable):
+        iteration.end_iteration()
+    assert len(points_of(store, iteration, "loss")) == 1000
+    iteration.end_iteration()
+    assert points_of(store, iteration, "loss") == [(n, float(n)) for n in range(1500)]
+    assert points_of(store, iteration, "accuracy") == [(n, float(-n)) for n in range(1500)]
+
+
+def points_of(store, iteration, key):
+    return sorted((point.step, point.value) for point in store.get_metric_history(iteration["id"], key).items)
 
 
 def test_what_is_wrong_is_refused_as_elsewhere(store):

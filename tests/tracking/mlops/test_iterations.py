@@ -172,8 +172,10 @@ def test_wherever_the_send_fails_a_second_one_completes_it_once(workspace, store
     assert len(unreliable.written) == at + 1
     decided = iteration["ended_at"]
     ended = iteration.end_iteration()
-    # Seven writes there are; the one that failed came twice, and none that was acknowledged.
-    assert len(unreliable.written) == 8
+    # Seven writes there are, of which the one that failed may come twice, and none that was acknowledged. Metrics that the
+    # store turns out to have are not sent again.
+    there = failure == "after" and at in (3, 4)
+    assert len(unreliable.written) == (7 if there else 8)
     run = store.get_run(iteration["id"])
     assert run.info.status is RunStatus.FINISHED
     assert ended["ended_at"] == decided
