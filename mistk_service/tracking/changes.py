@@ -21,6 +21,7 @@ from mistk_service.tracking.entities import (
     RunStatus,
     Tag,
 )
+from mistk_service.tracking.records import Point
 
 __all__ = [
     "ArtifactLogged",
@@ -57,7 +58,7 @@ class BatchLogged(msgspec.Struct, frozen=True, tag="batch", array_like=True):
     tags: list[tuple[str, str]]
 
     @classmethod
-    def of(cls, metrics: Sequence[Metric], params: Sequence[Param], tags: Sequence[Tag]) -> BatchLogged:
+    def of(cls, metrics: Sequence[Metric | Point], params: Sequence[Param], tags: Sequence[Tag]) -> BatchLogged:
         """Return the change for a batch."""
         return cls(
             [(metric.key, metric.value, metric.timestamp, metric.step) for metric in metrics],

@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from math import isfinite
 from typing import Any
 
+import msgspec
+
 from mistk_service.tracking.entities import (
     Dataset,
     DatasetInput,
@@ -35,6 +37,7 @@ from mistk_service.tracking.entities import (
     User,
 )
 from mistk_service.tracking.fields import Fields
+from mistk_service.tracking.records import Point, RunRecord
 
 __all__ = [
     "Fields",
@@ -43,8 +46,8 @@ __all__ = [
     "file_info",
     "logged_model",
     "metric",
-    "metrics",
     "model_version",
+    "points",
     "read_dataset_inputs",
     "read_datasets",
     "read_logged_model_order",
@@ -57,13 +60,13 @@ __all__ = [
     "registered_model",
     "run",
     "run_info",
+    "run_record",
     "user",
 ]
 
 Json = dict[str, Any]
 
-_PLAIN_METRIC = {"key", "value", "timestamp", "step"}
-_INT64_MAX = 2**63 - 1
+_POINTS = list[Point]
 
 
 def _number(value: float) -> float | str:
@@ -81,7 +84,7 @@ def _pairs(items: Iterable[Tag | Param]) -> list[Json]:
     return [{"key": item.key, "value": item.value} for item in items]
 
 
-def metric(point: Metric) -> Json:
+def metric(point: Metric | Point) -> Json:
     """Return a metric; where the point names its run, model or dataset, those too."""
     wire: Json = {
         "key": point.key,
@@ -96,14 +99,9 @@ def metric(point: Metric) -> Json:
     return wire
 
 
-def metrics(points: Iterable[Metric]) -> list[Json]:
-    """Return metrics; a history has a great many of them, nearly all without a run, model or dataset."""
-    return [
-        {"key": point.key, "value": point.value, "timestamp": point.timestamp, "step": point.step}
-        if point.run_id is None and point.model_id is None and point.dataset_name is None and isfinite(point.value)
-        else metric(point)
-        for point in points
-    ]
+def points(found: Iterable[Point]) -> list[Point | Json]:
+    """Return what is encoded as points; a history has a great many of them, nearly all of which are so already."""
+    return [point if isfinite(point.value) else metric(point) for point in found]
 
 
 def experiment(item: Experiment) -> Json:
@@ -139,7 +137,7 @@ def run_info(info: RunInfo) -> Json:
 def run(item: Run, *, outputs: bool = True) -> Json:
     """Return a run; ``data`` and ``inputs`` are always there, ``outputs`` unless the caller leaves them out."""
     data = _present(
-        metrics=metrics(item.data.metrics),
+        metrics=[metric(point) for point in item.data.metrics],
         params=_pairs(item.data.params),
         tags=_pairs(item.data.tags),
     )
@@ -148,6 +146,20 @@ def run(item: Run, *, outputs: bool = True) -> Json:
         models = [{"model_id": model.model_id, "step": model.step} for model in item.outputs.model_outputs]
         wire["outputs"] = _present(model_outputs=models)
     return wire
+
+
+def run_record(item: RunRecord) -> Json:
+    """Return a run, the same as :func:`run` does."""
+    data = item.data
+    if not all(isfinite(point.value) for point in data.metrics):
+        data = msgspec.structs.replace(data, metrics=points(data.metrics))
+    models = [{"model_id": model.model_id, "step": model.step} for model in item.outputs.model_outputs]
+    return {
+        "info": item.info,
+        "data": data,
+        "inputs": _run_inputs(item.inputs),
+        "outputs": {"model_outputs": models} if models else {},
+    }
 
 
 def _run_inputs(inputs: RunInputs) -> Json:
@@ -271,28 +283,25 @@ def read_metric(fields: Fields) -> Metric:
     )
 
 
-def read_metrics(fields: Fields, name: str = "metrics") -> list[Metric]:
+def read_metrics(fields: Fields, name: str = "metrics") -> list[Metric | Point]:
     """Read a list of points; those that are in the plainest form, as nearly all are, take the fast way."""
-    points = [_plain_metric(value) for value in fields.raw_list(name)]
-    if all(points):
-        return points  # type: ignore[return-value]  # all() has seen that none is None
-    objects = fields.objects(name)
-    return [point or read_metric(objects[i]) for i, point in enumerate(points)]
+    values = fields.raw_list(name)
+    try:
+        found: list[Metric | Point] = msgspec.convert(values, _POINTS)
+    except msgspec.ValidationError:
+        return [_plain_point(value) or read_metric(item) for value, item in _with_objects(fields, name)]
+    return found
 
 
-def _plain_metric(value: Any) -> Metric | None:
-    if type(value) is not dict or not value.keys() <= _PLAIN_METRIC:
+def _with_objects(fields: Fields, name: str) -> Iterable[tuple[Any, Fields]]:
+    return zip(fields.raw_list(name), fields.objects(name), strict=True)
+
+
+def _plain_point(value: Any) -> Point | None:
+    try:
+        return msgspec.convert(value, Point)
+    except msgspec.ValidationError:
         return None
-    key, number, timestamp, step = value.get("key"), value.get("value"), value.get("timestamp"), value.get("step", 0)
-    if type(number) is int and -(2**53) <= number <= 2**53:
-        number = float(number)
-    if not key or type(key) is not str or type(number) is not float:
-        return None
-    if type(timestamp) is not int or type(step) is not int:
-        return None
-    if not (-_INT64_MAX <= timestamp <= _INT64_MAX and -_INT64_MAX <= step <= _INT64_MAX):
-        return None
-    return Metric(key, number, timestamp, step)
 
 
 def _key_and_value(fields: Fields) -> tuple[str, str]:

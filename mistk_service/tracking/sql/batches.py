@@ -22,6 +22,7 @@ from mistk_service.tracking.limits import (
     check_total,
     last_of_each_key,
 )
+from mistk_service.tracking.records import Point
 from mistk_service.tracking.sql.base import SqlPart
 from mistk_service.tracking.sql.database import Database
 from mistk_service.tracking.sql.tables import (
@@ -77,7 +78,7 @@ class Batches(SqlPart):
         )
 
     def batch(
-        self, run_id: str, new_metrics: Sequence[Metric], new_params: Sequence[Param], new_tags: Sequence[Tag]
+        self, run_id: str, new_metrics: Sequence[Metric | Point], new_params: Sequence[Param], new_tags: Sequence[Tag]
     ) -> _Work:
         """Check a batch as far as that goes without the database, and return the work that writes it.
 
@@ -90,7 +91,7 @@ class Batches(SqlPart):
         check_metrics(new_metrics, single=single)
         stored_params = check_params(new_params, single=single)
         stored_tags = last_of_each_key(check_run_tags(new_tags, single=single))
-        of_models = [metric for metric in new_metrics if metric.model_id]
+        of_models = [metric for metric in new_metrics if isinstance(metric, Metric) and metric.model_id]
         _check_origins(of_models)
         record = self._db.recorder.batch(run_id, new_metrics, stored_params, stored_tags)
 
@@ -148,9 +149,9 @@ class Batches(SqlPart):
                     field=param.key,
                 )
 
-    def _write_metrics(self, connection: Connection, run: int, new: Sequence[Metric]) -> None:
+    def _write_metrics(self, connection: Connection, run: int, new: Sequence[Metric | Point]) -> None:
         points = [(run, m.key, m.timestamp, m.step, *stored_value(m.value)) for m in new]
-        self._add_point.execute_rows(connection, ("run", "key", *_POINT), points)
+        self._add_point.insert_rows(connection, ("run", "key", *_POINT), points)
         latest: dict[str, tuple[Any, ...]] = {}
         for point in points:
             best = latest.get(point[1])

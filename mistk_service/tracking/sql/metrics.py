@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Integer, bindparam, func, or_, select
+from sqlalchemy import Connection, Integer, bindparam, func, literal_column, or_, select
 
 from mistk_service.tracking.entities import Metric
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.limits import check_max_results, check_text
 from mistk_service.tracking.paging import Page
+from mistk_service.tracking.records import Point
 from mistk_service.tracking.sql import page_tokens
 from mistk_service.tracking.sql.base import SqlPart
 from mistk_service.tracking.sql.database import Database
@@ -40,10 +41,28 @@ class Histories(SqlPart):
             .where(metrics.c.run == bindparam("run"), metrics.c.key == bindparam("key"))
             .order_by(*_POINT)
         )
+        page = (
+            select(*_POINT)
+            .where(metrics.c.run == bindparam("run"), metrics.c.key == bindparam("key"))
+            .order_by(*_POINT)
+            .limit(bindparam("limit"))
+            # SQLAlchemy would bind it.
+            .offset(literal_column("0"))
+        )
+        place = [bindparam(f"after_{column.name}", type_=column.type) for column in _POINT]
+        self._page = self._prepare(page)
+        self._next_page = self._prepare(page.where(after(_SORT, place)))
 
     def get_metric_history(
         self, run_id: str, key: str, max_results: int | None = None, page_token: str | None = None
     ) -> Page[Metric]:
+        """See :class:`mistk_service.tracking._contract_runs.RunStore`."""
+        found = self.get_points(run_id, key, max_results, page_token)
+        return Page(tuple(Metric(p.key, p.value, p.timestamp, p.step) for p in found), found.next_page_token)
+
+    def get_points(
+        self, run_id: str, key: str, max_results: int | None = None, page_token: str | None = None
+    ) -> Page[Point]:
         """See :class:`mistk_service.tracking._contract_runs.RunStore`."""
         check_text(run_id, "run_id")
         check_text(key, "metric_key")
@@ -59,14 +78,23 @@ class Histories(SqlPart):
             if max_results is None and place is None:
                 rows = self._history.rows(connection, run=run, key=key)
             else:
-                rows = _some_points(connection, run, key, max_results, place)
+                rows = self._some_points(connection, run, key, max_results, place)
         token = None
         if max_results is not None and len(rows) > max_results:
             last = tuple(rows[max_results - 1])
             token = page_tokens.encode(search, [k.kind(v) for k, v in zip(_SORT, last, strict=True)])
         nan = float("nan")
-        points = [Metric(key, nan if n else value, timestamp, step) for timestamp, step, value, n in rows[:max_results]]
+        points = [Point(key, nan if n else value, timestamp, step) for timestamp, step, value, n in rows[:max_results]]
         return Page(tuple(points), token)
+
+    def _some_points(
+        self, connection: Connection, run: int, key: str, max_results: int | None, place: Sequence[Any] | None
+    ) -> Sequence[Any]:
+        limit = (_MAX_PAGE if max_results is None else max_results) + 1
+        if place is None:
+            return self._page.rows(connection, run=run, key=key, limit=limit)
+        values = {f"after_{column.name}": value for column, value in zip(_POINT, place, strict=True)}
+        return self._next_page.rows(connection, run=run, key=key, limit=limit, **values)
 
     def get_metric_history_bulk(self, run_ids: Sequence[str], key: str, max_results: int = _MAX_BULK) -> list[Metric]:
         """See :class:`mistk_service.tracking._contract_runs.RunStore`."""
@@ -110,17 +138,6 @@ class Histories(SqlPart):
         with self._db.read() as connection:
             statement = sampled.order_by(numbered.c.run_id, numbered.c.place)
             return _points(key, connection.execute(statement).fetchall())
-
-
-def _some_points(
-    connection: Connection, run: int, key: str, max_results: int | None, place: Sequence[Any] | None
-) -> Sequence[Any]:
-    statement = select(*_POINT).where(metrics.c.run == run, metrics.c.key == key).order_by(*_POINT)
-    if place is not None:
-        statement = statement.where(after(_SORT, place))
-    if max_results is not None:
-        statement = statement.limit(max_results + 1)
-    return connection.execute(statement).fetchall()
 
 
 def _points(key: str, rows: Iterable[Any]) -> list[Metric]:

@@ -304,7 +304,7 @@ def _numeric(comparison: Comparison, column: ColumnElement[Any]) -> ColumnElemen
     return operators[comparison.comparator]()
 
 
-def after(keys: Sequence[SortKey], values: Sequence[SortValue]) -> ColumnElement[bool]:
+def after(keys: Sequence[SortKey], values: Sequence[SortValue | ColumnElement[Any]]) -> ColumnElement[bool]:
     """Return the condition that a row comes after the one with these values.
 
     For keys a, b: ``a >= x AND (a > x OR (b > y))``, which lets an index on (a, b) find the place, as the plain

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Dialect, bindparam, insert
 
 from mistk_service.tracking.changes import BatchLogged, Change, encode
 from mistk_service.tracking.entities import Metric, Param, Tag
+from mistk_service.tracking.records import Point
 from mistk_service.tracking.sql.journal_tables import journal
 from mistk_service.tracking.sql.statements import Prepared
 
@@ -33,7 +34,9 @@ class Recorder:
         values: dict[str, Any] = {name: bindparam(name) for name in ("run_id", "created", "change")}
         self._append = Prepared(insert(journal).values(values).inline(), dialect)
 
-    def batch(self, run_id: str, metrics: Sequence[Metric], params: Sequence[Param], tags: Sequence[Tag]) -> _Record:
+    def batch(
+        self, run_id: str, metrics: Sequence[Metric | Point], params: Sequence[Param], tags: Sequence[Tag]
+    ) -> _Record:
         """Return what records a batch; an empty one is no change."""
         if not self.active or not (metrics or params or tags):
             return _nothing

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Row, select
+from sqlalchemy import Connection, Dialect, select
 
 from mistk_service.tracking.entities import (
     Dataset,
@@ -23,6 +23,7 @@ from mistk_service.tracking.entities import (
     RunStatus,
     Tag,
 )
+from mistk_service.tracking.records import Pair, Point, RunDataRecord, RunInfoRecord, RunRecord
 from mistk_service.tracking.sql.base import grouped
 from mistk_service.tracking.sql.statements import Prepared, ids_parameter, members
 from mistk_service.tracking.sql.tables import (
@@ -40,6 +41,8 @@ __all__ = ["INPUT", "OUTPUT", "RUN_COLUMNS", "RunReader", "run_info"]
 
 #: The two directions of ``run_models``.
 INPUT, OUTPUT = "input", "output"
+
+_NO_INPUTS, _NO_OUTPUTS = RunInputs(), RunOutputs()
 
 #: What :func:`run_info` needs of a row, after the run's number.
 RUN_COLUMNS = (
@@ -69,6 +72,23 @@ def run_info(row: Sequence[Any]) -> RunInfo:
         artifact_uri=row[8],
         lifecycle_stage=LifecycleStage(row[9]),
     )
+
+
+def _info_record(row: Sequence[Any]) -> RunInfoRecord:
+    """Return the same in the form that costs less."""
+    _, run_id, name, experiment, user, status, start, end, artifacts, stage = row[:10]
+    return RunInfoRecord(run_id, run_id, name, str(experiment), user, status, start, artifacts, stage, end)
+
+
+def _collected(rows: Sequence[Any], make: Callable[[str, str], Any]) -> dict[int, list[Any]]:
+    """Return what is made of each owner's keys and values, from rows of (owner, key, value)."""
+    found: dict[int, list[Any]] = {}
+    for owner, key, value in rows:
+        if owner in found:
+            found[owner].append(make(key, value))
+        else:
+            found[owner] = [make(key, value)]
+    return found
 
 
 class RunReader:
@@ -114,31 +134,60 @@ class RunReader:
             )
         )
 
-    def runs(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[Run]:
+    def runs(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> list[Run]:
         """Return the runs of rows that begin with ``RUN_COLUMNS``, in the same order."""
+        found = self._parts(connection, rows, Metric, Param, Tag)
+        return [
+            Run(run_info(row), RunData(*map(tuple, data)), inputs, outputs) for row, *data, inputs, outputs in found
+        ]
+
+    def records(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> list[RunRecord]:
+        """Return the same runs in the form that costs less."""
+        found = self._parts(connection, rows, Point, Pair, Pair)
+        return [
+            RunRecord(_info_record(row), RunDataRecord(metrics, params, tags), inputs, outputs)
+            for row, metrics, params, tags, inputs, outputs in found
+        ]
+
+    def _parts(
+        self,
+        connection: Connection,
+        rows: Sequence[Sequence[Any]],
+        point: Callable[[str, float, int, int], Any],
+        param: Callable[[str, str], Any],
+        tag: Callable[[str, str], Any],
+    ) -> list[tuple[Any, ...]]:
+        """Return each run's row, metrics, params, tags, inputs and outputs; the first three made by the functions."""
         if not rows:
             return []
         ids = ids_parameter(self._dialect, [row[0] for row in rows])
-        metrics = self._latest(connection, ids)
-        run_params = grouped(self._params.rows(connection, ids=ids), Param)
-        tags = grouped(self._tags.rows(connection, ids=ids), Tag)
+        metrics = self._latest(connection, ids, point)
+        run_params = _collected(self._params.rows(connection, ids=ids), param)
+        tags = _collected(self._tags.rows(connection, ids=ids), tag)
         used = self._dataset_inputs(connection, ids)
         inputs, outputs = self._models_of(connection, ids)
-        return [
-            Run(
-                info=run_info(row),
-                data=RunData(tuple(metrics.get(row[0], ())), run_params.get(row[0], ()), tags.get(row[0], ())),
-                inputs=RunInputs(tuple(used.get(row[0], ())), tuple(inputs.get(row[0], ()))),
-                outputs=RunOutputs(tuple(outputs.get(row[0], ()))),
+        parts: list[tuple[Any, ...]] = []
+        for row in rows:
+            run = row[0]
+            datasets, models, made = used.get(run, ()), inputs.get(run, ()), outputs.get(run, ())
+            all_inputs = RunInputs(tuple(datasets), tuple(models)) if datasets or models else _NO_INPUTS
+            all_outputs = RunOutputs(tuple(made)) if made else _NO_OUTPUTS
+            parts.append(
+                (row, metrics.get(run, []), run_params.get(run, []), tags.get(run, []), all_inputs, all_outputs)
             )
-            for row in rows
-        ]
+        return parts
 
-    def _latest(self, connection: Connection, ids: Any) -> dict[int, list[Metric]]:
-        found: dict[int, list[Metric]] = {}
+    def _latest(
+        self, connection: Connection, ids: Any, point: Callable[[str, float, int, int], Any]
+    ) -> dict[int, list[Any]]:
+        found: dict[int, list[Any]] = {}
         nan = float("nan")
         for run, key, value, timestamp, step, is_nan in self._metrics.rows(connection, ids=ids):
-            found.setdefault(run, []).append(Metric(key, nan if is_nan else value, timestamp, step))
+            made = point(key, nan if is_nan else value, timestamp, step)
+            if run in found:
+                found[run].append(made)
+            else:
+                found[run] = [made]
         return found
 
     def _dataset_inputs(self, connection: Connection, ids: Any) -> dict[int, list[DatasetInput]]:

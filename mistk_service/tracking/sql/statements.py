@@ -9,8 +9,10 @@ hears of all of them: then they take the longer way.
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import ARRAY, BIGINT, Connection, Dialect, Executable, bindparam, column, exc, func, select
@@ -21,6 +23,10 @@ __all__ = ["Prepared", "ids_parameter", "members", "run_text"]
 
 _BIGINT = BIGINT()
 
+#: The row of an insert, and how many of them one statement gets.
+_VALUES = re.compile(r"VALUES (\([?, ]+\))")
+_TOGETHER = 50
+
 
 class Prepared:
     """A statement in the text of one database's driver.
@@ -29,13 +35,14 @@ class Prepared:
     whole numbers, doubles and text.
     """
 
-    __slots__ = ("_names", "sql")
+    __slots__ = ("_many", "_names", "sql")
 
     def __init__(self, statement: Executable, dialect: Dialect) -> None:
         compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]  # every Executable of ours compiles
         self.sql = str(compiled)
         # Constants of the statement have to be bound like everything else, so there must not be any.
         self._names: Sequence[str] | None = compiled.positiontup if compiled.positional else None
+        self._many: str | None = None
 
     def execute(self, connection: Connection, **values: Any) -> None:
         """Execute it once."""
@@ -54,16 +61,30 @@ class Prepared:
             names: the names of the values in each row.
             rows: the values.
         """
-        if not rows:
-            return
+        if rows:
+            _run(connection, self.sql, self._bound_rows(names, rows))
+
+    def insert_rows(self, connection: Connection, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Do the same with an insert of single rows; SQLite gets many rows with each statement.
+
+        Every execution has its price, which for SQLite is that of several rows.
+        """
+        whole = len(rows) // _TOGETHER * _TOGETHER if _driver(connection) is not None else 0
+        if whole:
+            if self._many is None:
+                self._many = _VALUES.sub(lambda values: f"VALUES {', '.join([values[1]] * _TOGETHER)}", self.sql)
+            bound = self._bound_rows(names, rows[:whole])
+            for first in range(0, whole, _TOGETHER):
+                _run(connection, self._many, tuple(chain.from_iterable(bound[first : first + _TOGETHER])))
+        self.execute_rows(connection, names, rows[whole:])
+
+    def _bound_rows(self, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> list[Any]:
         if self._names is None:
-            bound: Any = [dict(zip(names, row, strict=True)) for row in rows]
-        elif list(names) == list(self._names):
-            bound = list(rows)
-        else:
-            places = [names.index(name) for name in self._names]
-            bound = [tuple([row[place] for place in places]) for row in rows]
-        _run(connection, self.sql, bound)
+            return [dict(zip(names, row, strict=True)) for row in rows]
+        if list(names) == list(self._names):
+            return list(rows)
+        places = [names.index(name) for name in self._names]
+        return [tuple([row[place] for place in places]) for row in rows]
 
     def _bound(self, values: Mapping[str, Any]) -> Any:
         return dict(values) if self._names is None else tuple([values[name] for name in self._names])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mistk_service.tracking import wire
-from mistk_service.tracking.server.operations._base import Json, OperationsBase, page, run_id_of
+from mistk_service.tracking.server.operations._base import Json, OperationsBase, run_id_of
 from mistk_service.tracking.wire import Fields
 
 __all__ = ["MetricOperations"]
@@ -14,13 +14,16 @@ class MetricOperations(OperationsBase):
 
     def get_metric_history(self, fields: Fields) -> Json:
         """Get the points of a metric of one run."""
-        found = self._store.get_metric_history(
+        found = self._store.get_points(
             run_id_of(fields),
             fields.required_text("metric_key"),
             max_results=fields.int64("max_results"),
             page_token=fields.text("page_token") or None,
         )
-        return page("metrics", found, wire.metric)
+        answer: Json = {"metrics": wire.points(found)} if found.items else {}
+        if found.next_page_token:
+            answer["next_page_token"] = found.next_page_token
+        return answer
 
     def get_metric_history_bulk(self, fields: Fields) -> Json:
         """Get the points of a metric of several runs."""

@@ -55,7 +55,7 @@ class RunOperations(OperationsBase):
     @brief
     def get_run(self, fields: Fields) -> Json:
         """Get a run."""
-        return {"run": wire.run(self._store.get_run(run_id_of(fields)))}
+        return {"run": wire.run_record(self._store.get_run_record(run_id_of(fields)))}
 
     def update_run(self, fields: Fields) -> Json:
         """Change the status, the end time or the name."""
@@ -80,7 +80,7 @@ class RunOperations(OperationsBase):
     def search_runs(self, fields: Fields) -> Json:
         """Search runs."""
         max_results = fields.int64("max_results")
-        found = self._store.search_runs(
+        found = self._store.search_run_records(
             fields.texts("experiment_ids"),
             filter=fields.text("filter") or "",
             view_type=fields.enum("run_view_type", ViewType) or ViewType.ACTIVE_ONLY,
@@ -88,7 +88,7 @@ class RunOperations(OperationsBase):
             order_by=fields.texts("order_by"),
             page_token=fields.text("page_token") or None,
         )
-        return page("runs", found, wire.run)
+        return page("runs", found, wire.run_record)
 
     def delete_tag(self, fields: Fields) -> Json:
         """Delete a tag."""
