@@ -346,7 +346,7 @@ class RunStore(ABC):
 
     def get_points(
         self, run_id: str, key: str, max_results: int | None = None, page_token: str | None = None
-    ) -> Page[Point]:
+    ) -> Page[Point | Metric]:
         """Return the same as :meth:`get_metric_history`, in the form that costs less to those who have nothing but rows."""
         found = self.get_metric_history(run_id, key, max_results, page_token)
         return Page(tuple(point_of(metric) for metric in found), found.next_page_token)

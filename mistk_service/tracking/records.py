@@ -57,7 +57,7 @@ class RunInfoRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class RunDataRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What was logged to a run; see :class:`RunData`. A metric is a :class:`Point`, or already JSON."""
+    """What was logged to a run; see :class:`RunData`. A metric that says more than a :class:`Point` is a :class:`Metric`."""
 
     metrics: list[Any] = []
     params: list[Pair] = []
@@ -73,9 +73,11 @@ class RunRecord(msgspec.Struct, frozen=True):
     outputs: RunOutputs
 
 
-def point_of(metric: Metric) -> Point:
-    """Return the point of a metric, without what else the metric says."""
-    return Point(metric.key, metric.value, metric.timestamp, metric.step)
+def point_of(metric: Metric) -> Point | Metric:
+    """Return the point of a metric, or the metric itself where it says more than that."""
+    if metric.model_id is None and metric.dataset_name is None and metric.run_id is None:
+        return Point(metric.key, metric.value, metric.timestamp, metric.step)
+    return metric
 
 
 def record_of(run: Run) -> RunRecord:

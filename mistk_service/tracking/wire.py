@@ -37,7 +37,7 @@ from mistk_service.tracking.entities import (
     User,
 )
 from mistk_service.tracking.fields import Fields
-from mistk_service.tracking.records import Point, RunRecord
+from mistk_service.tracking.records import Point, RunDataRecord, RunRecord
 
 __all__ = [
     "Fields",
@@ -99,9 +99,9 @@ def metric(point: Metric | Point) -> Json:
     return wire
 
 
-def points(found: Iterable[Point]) -> list[Point | Json]:
+def points(found: Iterable[Point | Metric]) -> list[Point | Json]:
     """Return what is encoded as points; a history has a great many of them, nearly all of which are so already."""
-    return [point if isfinite(point.value) else metric(point) for point in found]
+    return [point if type(point) is Point and isfinite(point.value) else metric(point) for point in found]
 
 
 def experiment(item: Experiment) -> Json:
@@ -151,8 +151,8 @@ def run(item: Run, *, outputs: bool = True) -> Json:
 def run_record(item: RunRecord) -> Json:
     """Return a run, the same as :func:`run` does."""
     data = item.data
-    if not all(isfinite(point.value) for point in data.metrics):
-        data = msgspec.structs.replace(data, metrics=points(data.metrics))
+    if data.metrics:
+        data = RunDataRecord(points(data.metrics), data.params, data.tags)
     models = [{"model_id": model.model_id, "step": model.step} for model in item.outputs.model_outputs]
     return {
         "info": item.info,

@@ -19,6 +19,7 @@ from mistk_service.tracking.limits import (
     last_of_each_key,
 )
 from mistk_service.tracking.paging import Page
+from mistk_service.tracking.records import Point
 from mistk_service.tracking.rest import readers, requests
 from mistk_service.tracking.rest.runs import RestRuns, about_run
 from mistk_service.tracking.rest.substitutes import input_tags, output_tags
@@ -28,26 +29,36 @@ __all__ = ["RestBatches"]
 #: Points of a history that are asked for at once.
 _POINTS = 25_000
 
-_Batch = tuple[Sequence[Metric], Sequence[Param], Sequence[Tag]]
+_Batch = tuple[Sequence[Metric | Point], Sequence[Param], Sequence[Tag]]
 
 
 class RestBatches(RestRuns):
     """The part of the REST store that is about metrics, params, tags, inputs and outputs of runs."""
 
     def log_batch(
-        self, run_id: str, metrics: Sequence[Metric] = (), params: Sequence[Param] = (), tags: Sequence[Tag] = ()
+        self,
+        run_id: str,
+        metrics: Sequence[Metric | Point] = (),
+        params: Sequence[Param] = (),
+        tags: Sequence[Tag] = (),
     ) -> None:
         """See :meth:`RunStore.log_batch`; on MLflow's own server a batch is not atomic."""
         self._send_batch(run_id, *_checked(run_id, metrics, params, tags))
 
     def submit_batch(
-        self, run_id: str, metrics: Sequence[Metric] = (), params: Sequence[Param] = (), tags: Sequence[Tag] = ()
+        self,
+        run_id: str,
+        metrics: Sequence[Metric | Point] = (),
+        params: Sequence[Param] = (),
+        tags: Sequence[Tag] = (),
     ) -> Future[None]:
         """See :meth:`RunStore.submit_batch`; what is submitted is sent in that order."""
         batch = _checked(run_id, metrics, params, tags)
         return self._submit(self._send_batch, run_id, *batch)
 
-    def _send_batch(self, run_id: str, metrics: Sequence[Metric], params: Sequence[Param], tags: Sequence[Tag]) -> None:
+    def _send_batch(
+        self, run_id: str, metrics: Sequence[Metric | Point], params: Sequence[Param], tags: Sequence[Tag]
+    ) -> None:
         separate: Sequence[Tag] = ()
         if not all(math.isfinite(point.value) for point in metrics):
             self._check_finite(metrics)
@@ -66,7 +77,7 @@ class RestBatches(RestRuns):
         if separate:
             self._set_tags(run_id, separate)
 
-    def _check_finite(self, metrics: Sequence[Metric]) -> None:
+    def _check_finite(self, metrics: Sequence[Metric | Point]) -> None:
         if self.capabilities.non_finite:
             return
         index = next(i for i, point in enumerate(metrics) if not math.isfinite(point.value))
@@ -184,7 +195,7 @@ class RestBatches(RestRuns):
         return list(readers.page(readers.metric, answer, "metrics"))
 
 
-def _checked(run_id: str, metrics: Sequence[Metric], params: Sequence[Param], tags: Sequence[Tag]) -> _Batch:
+def _checked(run_id: str, metrics: Sequence[Metric | Point], params: Sequence[Param], tags: Sequence[Tag]) -> _Batch:
     """Check what can be said without the server, which names the place of what is wrong better than the server's answer."""
     check_run_id(run_id)
     check_metrics(metrics)

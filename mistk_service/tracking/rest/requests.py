@@ -8,13 +8,14 @@ from math import isfinite
 from typing import Any
 
 from mistk_service.tracking.entities import DatasetInput, LoggedModelOrder, Metric, Param, Tag
+from mistk_service.tracking.records import Point
 
 __all__ = ["dataset_inputs", "logged_model_order", "metrics", "pairs"]
 
 Json = dict[str, Any]
 
 
-def metrics(points: Sequence[Metric]) -> list[Json]:
+def metrics(points: Sequence[Metric | Point]) -> list[Json]:
     """Return points; nearly all have a finite value and belong to no model and no dataset."""
     return [
         {"key": point.key, "value": point.value, "timestamp": point.timestamp, "step": point.step}
@@ -24,7 +25,7 @@ def metrics(points: Sequence[Metric]) -> list[Json]:
     ]
 
 
-def _metric(point: Metric) -> Json:
+def _metric(point: Metric | Point) -> Json:
     wire: Json = {
         "key": point.key,
         "value": _number(point.value),

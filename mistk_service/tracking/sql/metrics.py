@@ -62,7 +62,7 @@ class Histories(SqlPart):
 
     def get_points(
         self, run_id: str, key: str, max_results: int | None = None, page_token: str | None = None
-    ) -> Page[Point]:
+    ) -> Page[Point | Metric]:
         """See :class:`mistk_service.tracking._contract_runs.RunStore`."""
         check_text(run_id, "run_id")
         check_text(key, "metric_key")
