@@ -1,0 +1,467 @@
+"""What a network and a server do wrong, and what becomes of it: an error that says what can be done."""
+
+import email.utils
+import http.server
+import logging
+import os
+import subprocess
+import threading
+
+import httpx
+import pytest
+
+from mistk_service.tracking.entities import Metric, Param, Tag
+from mistk_service.tracking.errors import (
+    AnswerLost,
+    InvalidParameter,
+    InvalidState,
+    NotSupported,
+    PermissionDenied,
+    ResourceExists,
+    ResourceNotFound,
+    StoreError,
+    StoreUnavailable,
+    Unauthenticated,
+)
+from mistk_service.tracking.rest import RestConfig, open_rest_store
+from tests.support.remotes import answer, free_port, proxy_to
+from tests.support.serving import served
+
+RUN = {"run": {"info": {"run_id": "r", "experiment_id": "1", "artifact_uri": "mlflow-artifacts:/1/r/artifacts"}}}
+
+
+def answering(handler, uri="https://host", **settings):
+    """A store whose server is a function."""
+    return open_rest_store(uri, RestConfig(uri, **settings), transport=httpx.MockTransport(handler))
+
+
+def failing_with(status, **reply):
+    return answering(lambda request: httpx.Response(status, **reply))
+
+
+CODES = [
+    (400, "INVALID_PARAMETER_VALUE", InvalidParameter),
+    (400, "BAD_REQUEST", InvalidParameter),
+    (400, "RESOURCE_ALREADY_EXISTS", ResourceExists),
+    (409, "ALREADY_EXISTS", ResourceExists),
+    (404, "RESOURCE_DOES_NOT_EXIST", ResourceNotFound),
+    (404, "ENDPOINT_NOT_FOUND", NotSupported),
+    (501, "NOT_IMPLEMENTED", NotSupported),
+    (500, "INVALID_STATE", InvalidState),
+    (401, "UNAUTHENTICATED", Unauthenticated),
+    (403, "PERMISSION_DENIED", PermissionDenied),
+    (429, "REQUEST_LIMIT_EXCEEDED", StoreUnavailable),
+    (503, "TEMPORARILY_UNAVAILABLE", StoreUnavailable),
+    (500, "INTERNAL_ERROR", AnswerLost),
+    (504, "DEADLINE_EXCEEDED", AnswerLost),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "kind"), CODES)
+def test_a_code_of_mlflow_is_one_of_our_errors(status, code, kind):
+    with failing_with(status, json={"error_code": code, "message": "because of 'x'"}) as store:
+        with pytest.raises(StoreError, match="because of 'x'") as caught:
+            store.get_run("r")
+    assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(400, InvalidParameter), (401, Unauthenticated), (403, PermissionDenied), (408, StoreUnavailable),
+     (404, StoreUnavailable), (405, StoreUnavailable), (413, InvalidParameter), (429, StoreUnavailable),
+     (418, StoreError), (500, AnswerLost), (502, AnswerLost), (503, StoreUnavailable), (504, AnswerLost),
+     (301, StoreUnavailable), (407, StoreUnavailable), (599, AnswerLost)],
+)  # fmt: skip
+@pytest.mark.parametrize("body", ["", "<html><body>The <b>proxy</b> is ill</body></html>", '{"message": "why"}', "[1]"])
+def test_a_status_says_what_to_do_whoever_sends_it(status, kind, body):
+    with failing_with(status, text=body) as store:
+        with pytest.raises(StoreError, match=str(status)) as caught:
+            store.log_batch("r", [Metric("m", 1.0, 1)])
+    assert type(caught.value) is kind
+    assert "<" not in str(caught.value)
+
+
+def test_an_operation_that_a_server_does_not_have_is_not_supported():
+    with failing_with(404, text="<html>Not Found</html>") as store, pytest.raises(NotSupported):
+        store.record_model("r", "{}")
+
+
+NOW = email.utils.formatdate(1_000_000_000, usegmt=True)
+LATER = email.utils.formatdate(1_000_000_090, usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"Retry-After": "7"}, 7),
+        ({"Retry-After": "0.5"}, 0.5),
+        ({"Retry-After": "-3"}, 0),
+        ({"Retry-After": "1e30"}, 86_400),
+        ({"Retry-After": "nan"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": ""}, None),
+        ({}, None),
+        # The two clocks need not agree, so a date is compared with that of the server.
+        ({"Retry-After": LATER, "Date": NOW}, 90),
+        ({"Retry-After": NOW, "Date": LATER}, 0),
+        ({"Retry-After": NOW}, 0),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503, 502])
+def test_a_server_that_asks_to_wait_is_heard(status, headers, expected):
+    with failing_with(status, headers=headers) as store, pytest.raises(StoreUnavailable) as caught:
+        store.get_run("r")
+    assert caught.value.retry_after == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["<html>Log in</html>", "[]", '"x"', "{", '{"run": {"info": ', '{"run": {}}', '{"run": null}', '{"run": {"info": []}}',
+     '{"run": {"info": {"run_id": "r", "status": "NONE"}}}', '{"run": {"info": {"run_id": "r", "start_time": "x"}}}',
+     '{"run": {"info": {"run_id": "r"}, "data": {"metrics": [{"key": "m"}]}}}', "\xff", "{}", ""],
+)  # fmt: skip
+def test_a_success_that_says_something_else_is_no_answer(body):
+    with failing_with(200, text=body) as store, pytest.raises(AnswerLost, match="address of a tracking server"):
+        store.get_run("r")
+
+
+def test_what_a_server_leaves_out_is_not_needed():
+    with answering(lambda request: httpx.Response(200, json=RUN)) as store:
+        run = store.get_run("r")
+    assert (run.info.run_id, run.info.run_name, run.info.end_time, run.data.metrics) == ("r", "", None, ())
+
+
+# --- the network ------------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_is_gone_cannot_have_done_anything():
+    with open_rest_store(f"http://127.0.0.1:{free_port()}", RestConfig("http://x")) as store:
+        with pytest.raises(StoreUnavailable, match="cannot be reached") as caught:
+            store.log_batch("r", [Metric("m", 1.0, 1)])
+    assert type(caught.value) is StoreUnavailable
+
+
+def test_a_name_that_nobody_knows_cannot_be_reached():
+    with open_rest_store("http://no-such-host.invalid/x", RestConfig("http://x")) as store:
+        with pytest.raises(StoreUnavailable, match=r"http://no-such-host\.invalid/x cannot be reached") as caught:
+            store.check()
+    assert type(caught.value) is StoreUnavailable
+
+
+def test_a_server_that_hangs_is_given_up_after_the_timeout():
+    with proxy_to("http://127.0.0.1:1", "hang") as proxy:
+        with open_rest_store(proxy.url, RestConfig(proxy.url, timeout=0.2)) as store:
+            with pytest.raises(AnswerLost, match=r"within 0\.2 seconds \(run 'r'\)"):
+                store.get_run("r")
+
+
+HALF = answer("200 OK", body='{"run": {"info": {"run_id": "r"}}}')
+
+
+@pytest.mark.parametrize("end", [1, 20, HALF.index(b"\r\n\r\n") + 4, len(HALF) - 1])
+def test_half_an_answer_leaves_open_whether_it_was_done(end):
+    with (
+        proxy_to("http://127.0.0.1:1", HALF[:end]) as proxy,
+        open_rest_store(proxy.url, RestConfig("http://x")) as store,
+    ):
+        with pytest.raises(AnswerLost):
+            store.log_batch("r", [Metric("m", 1.0, 1)])
+
+
+def test_an_answer_without_a_length_that_breaks_off_is_no_answer():
+    cut = b'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{"run": {"info": {"run_id"'
+    with proxy_to("http://127.0.0.1:1", cut) as proxy, open_rest_store(proxy.url, RestConfig("http://x")) as store:
+        with pytest.raises(AnswerLost):
+            store.get_run("r")
+
+
+def test_a_store_works_again_by_itself_when_the_server_is_back():
+    body = '{"run": {"info": {"run_id": "r", "experiment_id": "1"}}}'
+    with proxy_to("http://127.0.0.1:1", "gone") as proxy, open_rest_store(proxy.url, RestConfig("http://x")) as store:
+        with pytest.raises(StoreUnavailable):
+            store.get_run("r")
+        proxy.become(answer("503 Service Unavailable", "Retry-After: 3"))
+        with pytest.raises(StoreUnavailable) as caught:
+            store.get_run("r")
+        assert caught.value.retry_after == 3
+        proxy.become(answer("200 OK", body=body))
+        assert store.get_run("r").info.run_id == "r"
+
+
+def test_a_download_that_breaks_off_is_no_file():
+    cut = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nnot all of it"
+    with proxy_to("http://127.0.0.1:1", cut) as proxy, open_rest_store(proxy.url, RestConfig("http://x")) as store:
+        with answering(lambda request: httpx.Response(200, json=RUN)) as other:
+            run = other.get_run("r")
+        with pytest.raises(AnswerLost):
+            store.run_artifacts(run).open("file")
+
+
+def test_a_closed_store_says_so():
+    store = answering(lambda request: httpx.Response(200, json=RUN))
+    store.close()
+    store.close()
+    for call in (lambda: store.get_run("r"), lambda: store.submit_batch("r"), lambda: store.submit_run("1")):
+        with pytest.raises(StoreUnavailable, match="closed"):
+            call()
+
+
+def test_closing_waits_for_what_was_submitted_and_keeps_its_order():
+    seen = []
+
+    def record(request):
+        seen.append(request.content)
+        return httpx.Response(200, json={})
+
+    with answering(record) as store:
+        futures = [store.submit_batch("r", [Metric("m", float(i), i)]) for i in range(50)]
+    assert all(future.done() and future.exception() is None for future in futures)
+    assert [b'"timestamp":%d,' % i in content for i, content in enumerate(seen)] == [True] * 50
+
+
+# --- who is asking ----------------------------------------------------------------------------------------------------
+
+
+def asked(headers, status=200):
+    """A server that notes the header it is shown."""
+
+    def handler(request):
+        headers.append(request.headers.get("authorization"))
+        return httpx.Response(status, json=RUN)
+
+    return handler
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, None),
+        ({"token": "t"}, "Bearer t"),
+        ({"username": "ann", "password": "päss"}, "Basic YW5uOnDDpHNz"),
+        ({"username": "ann", "password": "p", "token": "t"}, "Basic YW5uOnA="),
+        ({"headers": {"authorization": "Custom x"}}, "Custom x"),
+    ],
+)
+def test_every_request_says_who_is_asking(settings, expected):
+    seen = []
+    with answering(asked(seen), **settings) as store:
+        store.get_run("r")
+        store.log_batch("r", params=[Param("p", "1")])
+    assert set(seen) == {expected}
+
+
+def test_a_token_file_is_read_again_when_it_changes(tmp_path, caplog):
+    file = tmp_path / "token"
+    file.write_text("first\n")
+    seen = []
+    with answering(asked(seen), token="unused", token_file=str(file)) as store:
+        store.get_run("r")
+        file.write_text("second-token")
+        store.get_run("r")
+        for broken in ("", "two words"):
+            file.write_text(broken)
+            store.get_run("r")
+        file.unlink()
+        store.get_run("r")
+        file.write_text("the-third")
+        store.get_run("r")
+    assert seen == ["Bearer first", *["Bearer second-token"] * 4, "Bearer the-third"]
+    assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
+    assert "second-token" not in caplog.text
+
+
+def test_a_token_that_was_refused_is_looked_for_anew(tmp_path):
+    """Also where the file has the same size and time as before."""
+    file = tmp_path / "token"
+    file.write_text("token-1")
+    stamp = os.stat(file)
+    seen = []
+
+    def expire(request):
+        seen.append(request.headers["authorization"])
+        if seen[-1] == "Bearer token-1":
+            with file.open("r+") as there:
+                there.write("token-2")
+            os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+            return httpx.Response(401, json={})
+        return httpx.Response(200, json=RUN)
+
+    with answering(expire, token_file=str(file)) as store:
+        assert store.get_run("r").info.run_id == "r"
+    assert seen == ["Bearer token-1", "Bearer token-2"]
+
+
+def test_a_token_that_stays_refused_is_tried_once(tmp_path):
+    file = tmp_path / "token"
+    file.write_text("token")
+    seen = []
+    with answering(asked(seen, 401), token_file=str(file)) as store, pytest.raises(Unauthenticated, match="expired"):
+        store.get_run("r")
+    assert seen == ["Bearer token"]
+
+
+def test_without_a_token_in_the_file_nothing_is_sent(tmp_path):
+    seen = []
+    with answering(asked(seen), token_file=str(tmp_path / "none")) as store:
+        with pytest.raises(StoreUnavailable, match="should hold a token"):
+            store.get_run("r")
+    assert seen == []
+
+
+# --- redirects --------------------------------------------------------------------------------------------------------
+
+
+def redirecting(to, seen):
+    def handler(request):
+        seen.append((request.method, str(request.url), request.headers.get("private-token")))
+        if request.url.path.startswith("/api") and request.url.host == "host":
+            return httpx.Response(307, headers={"Location": to})
+        return httpx.Response(200, json=RUN)
+
+    return handler
+
+
+def test_a_reading_request_follows_a_redirect_to_the_same_server():
+    seen = []
+    with answering(redirecting("/other", seen), headers={"Private-Token": "secret"}) as store:
+        assert store.get_run("r").info.run_id == "r"
+    assert seen[1] == ("GET", "https://host/other", "secret")
+
+
+@pytest.mark.parametrize("to", ["https://elsewhere/api", "http://host/other", "https://host:444/x"])
+def test_nobody_else_is_asked_and_nothing_is_written_by_a_redirect(to):
+    seen = []
+    with answering(redirecting(to, seen), headers={"Private-Token": "secret"}) as store:
+        for call in (lambda: store.get_run("r"), lambda: store.log_batch("r")):
+            with pytest.raises(StoreUnavailable, match="redirects"):
+                call()
+    assert [url.partition("/api")[0] for _, url, _ in seen] == ["https://host"] * 2
+
+
+def test_a_file_is_fetched_from_elsewhere_without_saying_who_is_asking():
+    seen = []
+    with answering(lambda request: httpx.Response(200, json=RUN)) as other:
+        run = other.get_run("r")
+    with answering(redirecting("https://storage/file?signature=x", seen), headers={"Private-Token": "secret"}) as store:
+        with store.run_artifacts(run).open("file") as stored:
+            assert stored.stream.read().startswith(b"{")
+    assert seen == [
+        ("GET", "https://host/api/2.0/mlflow-artifacts/artifacts/1/r/artifacts/file", "secret"),
+        ("GET", "https://storage/file?signature=x", None),
+    ]
+
+
+def test_a_circle_of_redirects_ends():
+    with answering(lambda request: httpx.Response(302, headers={"Location": "/again"})) as store:
+        with pytest.raises(StoreUnavailable, match="302"):
+            store.get_run("r")
+
+
+# --- TLS --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A certificate for 127.0.0.1 that nobody but itself has signed."""
+    folder = tmp_path_factory.mktemp("certificate")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"],
+        cwd=folder, check=True, capture_output=True,
+    )  # fmt: skip
+    both = folder / "both.pem"
+    both.write_text((folder / "cert.pem").read_text() + (folder / "key.pem").read_text())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def secure_url(certificate):
+    async def app(scope, receive, send):
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b'{"run": {"info": {"run_id": "r"}}}'})
+
+    files = {"ssl_certfile": str(certificate / "cert.pem"), "ssl_keyfile": str(certificate / "key.pem")}
+    with served(app, lifespan="off", **files) as url:
+        yield url
+
+
+def test_a_server_that_nobody_vouches_for_is_not_talked_to(secure_url):
+    with open_rest_store(secure_url, RestConfig(secure_url)) as store:
+        with pytest.raises(StoreUnavailable, match="certificate") as caught:
+            store.get_run("r")
+    assert type(caught.value) is StoreUnavailable
+
+
+@pytest.mark.parametrize("way", ["ca_cert", "insecure_tls", "insecure with a certificate of one's own"])
+def test_a_server_is_trusted_where_one_says_so(secure_url, certificate, way):
+    settings = {
+        "ca_cert": {"ca_cert": str(certificate / "cert.pem")},
+        "insecure_tls": {"insecure_tls": True},
+    }.get(way, {"insecure_tls": True, "client_cert": str(certificate / "both.pem")})
+    with open_rest_store(secure_url, RestConfig(secure_url, **settings)) as store:
+        assert store.get_run("r").info.run_id == "r"
+
+
+@pytest.mark.parametrize("setting", ["ca_cert", "client_cert"])
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_certificate_that_cannot_be_read_is_named(tmp_path, setting, content):
+    file = tmp_path / "cert.pem"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(InvalidParameter, match=r"cert\.pem") as caught:
+        open_rest_store("https://host", RestConfig("https://host", **{setting: str(file)}))
+    assert caught.value.field == setting
+
+
+# --- many at once -----------------------------------------------------------------------------------------------------
+
+
+def test_many_threads_share_a_few_connections():
+    connections = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self):
+            super().setup()
+            connections.append(self.client_address)
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.send_header("content-length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *args):
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        uri = f"http://127.0.0.1:{server.server_address[1]}"
+        points = [Metric("m", float(i), i, i) for i in range(900)]
+        with open_rest_store(uri, RestConfig(uri)) as store:
+            threads = [
+                threading.Thread(target=lambda: [store.log_batch("r", points) for _ in range(10)]) for _ in range(8)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        server.shutdown()
+    assert len(connections) <= 8
+
+
+def test_tags_and_numbers_go_over_as_they_are():
+    sent = []
+
+    def record(request):
+        sent.append(request.content.decode())
+        return httpx.Response(400 if b"no filter" in request.content else 200, json={})
+
+    with answering(record) as store:
+        store.log_batch("r", [Metric("m", float(x), 1) for x in ("nan", "inf", "-inf", "0.1")], tags=[Tag("t", "ü\n")])
+    values = ['"value":"NaN"', '"value":"Infinity"', '"value":"-Infinity"', '"value":0.1']
+    assert [value in sent[-1] for value in values] == [True] * 4
+    assert '"value":"ü\\n"' in sent[-1]
