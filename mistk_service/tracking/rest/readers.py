@@ -139,6 +139,9 @@ def run(item: Json) -> Run:
 def metric(item: Json) -> Metric:
     """Read a point; the largest double is how MLflow's answers write infinity."""
     value = item["value"]
+    if len(item) == 4 and type(value) is float and -_LARGEST < value < _LARGEST:
+        # A history has a great many points, nearly all without a run, model or dataset.
+        return Metric(item["key"], value, item["timestamp"], item["step"])
     number = _WORDS[value] if isinstance(value, str) and value in _WORDS else float(value)
     if number in (_LARGEST, -_LARGEST):
         number = math.copysign(math.inf, number)
