@@ -1,5 +1,6 @@
 """What docs/tracking.md promises is what the contract and the commands have."""
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from mistk_service.tracking import open_store
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.cli import tracking
 from mistk_service.tracking.mlops import current
+from mistk_service.tracking.rest import RestConfig
+from mistk_service.tracking.rest.config import VARIABLES
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "tracking.md"
 TEXT = DOCS.read_text(encoding="utf-8")
@@ -76,3 +79,11 @@ def test_the_example_of_projects_runs(tmp_path, monkeypatch, capsys):
     assert {param.key: param.value for param in run.data.params} == {"rate": "0.1", "epochs": "3"}
     written = {tag.key for tag in (*experiment.tags, *run.data.tags)} - {"mlops.failure"}
     assert {key for key in written if key.startswith("mlops.")} <= set(re.findall(r"`(mlops\.\w+)`", section))
+
+
+def test_every_setting_of_a_remote_and_every_variable_is_told():
+    section = TEXT.partition("## A tracking server elsewhere")[2].partition("\n## ")[0]
+    for setting in dataclasses.fields(RestConfig):
+        assert f"`{setting.name}`" in section
+    for variable in VARIABLES.values():
+        assert f"`{variable}`" in section

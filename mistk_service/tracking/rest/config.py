@@ -13,12 +13,12 @@ from typing import Any, Self
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.rest.urls import split_userinfo
 
-__all__ = ["RestConfig", "basic"]
+__all__ = ["VARIABLES", "RestConfig", "basic"]
 
 _log = logging.getLogger(__name__)
 
-#: Each field that has an environment variable, the variable, and whether it may stand in a log.
-_VARIABLES = {
+#: The environment variable of each field that has one.
+VARIABLES = {
     "uri": "MLFLOW_TRACKING_URI",
     "username": "MLFLOW_TRACKING_USERNAME",
     "password": "MLFLOW_TRACKING_PASSWORD",
@@ -88,7 +88,7 @@ class RestConfig:
         if self.insecure_tls and self.ca_cert:
             raise InvalidParameter(
                 "The TLS settings exclude each other: insecure_tls trusts every server, ca_cert only some. Give one of them "
-                f"({_VARIABLES['insecure_tls']}, {_VARIABLES['ca_cert']}).",
+                f"({VARIABLES['insecure_tls']}, {VARIABLES['ca_cert']}).",
                 field="ca_cert",
             )
 
@@ -112,7 +112,7 @@ class RestConfig:
         found = _found(os.environ if environment is None else environment)
         for name in sorted(given.keys() & found.keys()):
             if given[name] is not None and given[name] != found[name]:
-                _log.warning("The argument %r is ignored, since the variable %s is set.", name, _VARIABLES[name])
+                _log.warning("The argument %r is ignored, since the variable %s is set.", name, VARIABLES[name])
         if not (given | found).get("uri"):
             raise InvalidParameter(
                 "There is no tracking server: give its URI, or set MLFLOW_TRACKING_URI.", field="uri"
@@ -164,19 +164,19 @@ class RestConfig:
         if has_header and (self.username or self.password):
             raise InvalidParameter(
                 "Both an Authorization header and a username with a password are given; they say who is asking in two "
-                f"ways. Leave one of them out ({_VARIABLES['username']}, {_VARIABLES['password']}).",
+                f"ways. Leave one of them out ({VARIABLES['username']}, {VARIABLES['password']}).",
                 field="headers",
             )
         if has_header and (self.token or self.token_file):
             raise InvalidParameter(
                 "Both an Authorization header and a token are given; they say who is asking in two ways. Leave one of them "
-                f"out ({_VARIABLES['token']}, {_VARIABLES['token_file']}).",
+                f"out ({VARIABLES['token']}, {VARIABLES['token_file']}).",
                 field="headers",
             )
         if bool(self.username) != bool(self.password):
             have, lack = ("username", "password") if self.username else ("password", "username")
             raise InvalidParameter(
-                f"A {have} is given without a {lack}; give both, or neither ({_VARIABLES[lack]}).", field=lack
+                f"A {have} is given without a {lack}; give both, or neither ({VARIABLES[lack]}).", field=lack
             )
 
     def _check_forms(self) -> None:
@@ -207,12 +207,12 @@ def basic(username: str, password: str) -> str:
 def _found(environment: Mapping[str, str]) -> dict[str, Any]:
     """Return the fields that the environment sets; an empty variable counts as none."""
     found: dict[str, Any] = {
-        name: environment[variable] for name, variable in _VARIABLES.items() if environment.get(variable)
+        name: environment[variable] for name, variable in VARIABLES.items() if environment.get(variable)
     }
     if "insecure_tls" in found:
-        found["insecure_tls"] = _boolean(found["insecure_tls"], _VARIABLES["insecure_tls"])
+        found["insecure_tls"] = _boolean(found["insecure_tls"], VARIABLES["insecure_tls"])
     if "timeout" in found:
-        found["timeout"] = _seconds(found["timeout"], _VARIABLES["timeout"])
+        found["timeout"] = _seconds(found["timeout"], VARIABLES["timeout"])
     return found
 
 
