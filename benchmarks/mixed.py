@@ -34,6 +34,16 @@ _TRAINING, _INTERVAL = 2.0, 0.05
 #: Cycles after which the memory is taken for what it should stay at.
 _WARM = 2
 
+#: The version by which the history of the status, which holds 1,024, is full, and grows no more.
+_FULL = 1_100
+
+
+def _fill_history(server: Server) -> None:
+    """Change the state until the history of the status has grown to its full length, which would look like a leak."""
+    while server.call("GET", server.status)["objectInfo"]["resourceVersion"] < _FULL:
+        server.call("POST", f"{API}/buildModel")
+        server.await_state("ready")
+
 
 def _predicting(server: Server, seconds: float) -> dict[str, Result]:
     """Put stream predictions and status calls on the server at the same time."""
@@ -47,6 +57,7 @@ def _predicting(server: Server, seconds: float) -> dict[str, Result]:
 
 def _training(server: Server) -> dict[str, Result]:
     """Train, and ask for the status meanwhile."""
+    server.await_state("ready")  # the last requests of the phase before may still be on their way
     server.call("POST", f"{API}/train")
     asked = put_load(Load(server.port, server.status, None, _ASKING, _TRAINING, _ASKED))
     server.await_state("ready")
@@ -97,6 +108,7 @@ def main() -> None:
     allow_many_connections()
     start = ours("Logistic", interval=_INTERVAL, steps=round(_TRAINING / _INTERVAL))
     with running(start) as server, watches(server, _WATCHES) as open_watches:
+        _fill_history(server)
         results, memory = _cycles(server, cycles, streaming)
         seen = _end_watches(open_watches)
     print(f"{machine()}\n\n{_report(results, memory, seen)}")
