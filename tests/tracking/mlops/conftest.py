@@ -2,17 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from mistk_service.tracking import Store, open_store
-from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.entities import Metric
 from mistk_service.tracking.errors import InvalidParameter, StoreUnavailable
 from mistk_service.tracking.mlops import Workspace
-from mistk_service.tracking.server import create_tracking_app
-from tests.support.serving import Switched, served
 
 
 class Unreliable:
@@ -63,26 +59,14 @@ class Clock:
         return self.now
 
 
-@pytest.fixture(scope="session")
-def tracking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Switched]]:
-    """The URL of a tracking server, and its store, which each test replaces."""
-    store = Switched()
-    app = create_tracking_app(cast(Store, store), open_artifacts(tmp_path_factory.mktemp("artifacts")))
-    with served(app) as url:
-        yield url, store
-
-
 @pytest.fixture(params=["sqlite", "over http"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """An empty store: a database, or a tracking server over HTTP."""
-    with open_store(f"sqlite:///{tmp_path}/store.db") as database:
-        if request.param == "sqlite":
-            yield database
-        else:
-            url, switched = request.getfixturevalue("tracking_server")
-            switched.target = database
-            with open_store(url) as remote:
-                yield remote
+    over_http = request.param == "over http"
+    with open_store(
+        request.getfixturevalue("served_store_uri") if over_http else f"sqlite:///{tmp_path}/store.db"
+    ) as opened:
+        yield opened
 
 
 @pytest.fixture

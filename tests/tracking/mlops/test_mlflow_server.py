@@ -9,14 +9,13 @@ import pytest
 from mistk_service.tracking import open_store
 from mistk_service.tracking.errors import InvalidParameter, InvalidState, ResourceExists, ResourceNotFound, StoreError
 from mistk_service.tracking.mlops import Workspace
-from tests.support.remotes import MlflowServer
 
-pytestmark = [pytest.mark.serial, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)  # the first test that wants MLflow's server waits for its start
 
 
-@pytest.fixture(scope="module")
-def remote(tmp_path_factory):
-    with MlflowServer(tmp_path_factory.mktemp("mlflow") / "server") as server, open_store(server.url) as store:
+@pytest.fixture
+def remote(mlflow_store_uri):
+    with open_store(mlflow_store_uri) as store:
         yield store
 
 

@@ -5,24 +5,18 @@ What is written to runs is tested with MLflow's own server, too; where that does
 
 import os
 import shutil
-import sqlite3
 import tempfile
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from mistk_service.tracking import Store, open_store
-from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.entities import Metric, Param, Tag
-from mistk_service.tracking.server import create_tracking_app
 from mistk_service.tracking.sql.tables import metadata
-from tests.support.remotes import MlflowServer
-from tests.support.serving import Switched, served
 
 #: A server to use instead of the one that comes with the test dependencies; its user must be able to create databases.
 POSTGRES_URL = os.environ.get("MISTK_TEST_POSTGRES_URL")
@@ -132,44 +126,6 @@ def postgres_module_database(postgres_url: str) -> Iterator[str]:
     """The URL of an empty PostgreSQL database for a whole module."""
     with _database(postgres_url) as url:
         yield url
-
-
-@pytest.fixture(scope="session")
-def _tracking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Switched]]:
-    """The URL of a tracking server, and its store, which each test replaces."""
-    store = Switched()
-    app = create_tracking_app(cast(Store, store), open_artifacts(tmp_path_factory.mktemp("artifacts")))
-    with served(app) as url:
-        yield url, store
-
-
-@pytest.fixture
-def served_store_uri(_tracking_server: tuple[str, Switched]) -> Iterator[str]:
-    """The URL of a tracking server whose store is empty."""
-    url, switched = _tracking_server
-    with open_store("sqlite://") as store:
-        switched.target = store
-        yield url
-
-
-@pytest.fixture(scope="session")
-def _mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """The URL of MLflow's own server, and its database."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    with MlflowServer(folder) as server:
-        yield server.url, folder / "mlflow.db"
-
-
-@pytest.fixture
-def mlflow_store_uri(_mlflow_server: tuple[str, Path]) -> str:
-    """The URL of MLflow's own server, whose database is emptied."""
-    url, database = _mlflow_server
-    with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
-        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-            if name not in ("alembic_version", "experiments", "sqlite_sequence", "workspaces"):
-                connection.execute(f'DELETE FROM "{name}"')
-        connection.execute("DELETE FROM experiments WHERE experiment_id <> 0")
-    return url
 
 
 @pytest.fixture(params=["sqlite file", "sqlite memory", "postgresql", "over http", "mlflow"])
