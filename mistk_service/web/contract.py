@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-import yaml
-
 from mistk_service.resources import contract_path
 
 __all__ = ["load_contract"]
@@ -19,6 +17,9 @@ def load_contract() -> Any:
     Raises:
         ContractNotFound: this installation does not have it.
     """
+    # Whoever only names this function, before the service listens, does without it.
+    import yaml
+
     # libyaml, where PyYAML was built with it, takes a tenth of the time.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     with contract_path().open(encoding="utf-8") as file:
