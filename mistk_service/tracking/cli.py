@@ -14,6 +14,7 @@ import click
 from mistk_service.errors import MistkError
 
 if TYPE_CHECKING:
+    from mistk_service.tracking.sql import SqlStore
     from mistk_service.tracking.store import Store
 
 __all__ = ["tracking"]
@@ -154,6 +155,66 @@ def show(run_id: str, store_uri: str, as_json: bool) -> None:
         _print_json(wire.run(run))
     else:
         _print(*views.run_tables(run, experiment))
+
+
+@tracking.command()
+@_store_option
+@_json_option
+@_with_plain_errors
+def outbox(store_uri: str, as_json: bool) -> None:
+    """Show what remotes have yet to get, and what they have refused."""
+    from mistk_service.tracking import views
+    from mistk_service.tracking.outbox import outbox_of
+
+    with _opened_here(store_uri) as store:
+        found = outbox_of(store)
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        _print(*views.outbox_tables(found))
+
+
+@tracking.command()
+@_store_option
+@click.option("--to", "remote", required=True, metavar="URI",
+              help="The tracking server to bring the runs to; how to log in comes from MLflow's environment.")  # fmt: skip
+@click.option("--artifacts", envvar="MISTK_TRACKING_ARTIFACTS", show_envvar=True,
+              help="Root of the local artifacts; unless given, the folder 'artifacts' beside the store's file.")  # fmt: skip
+@click.option("--experiment", "names", multiple=True, help="Name or id of an experiment; all unless given.")
+@click.option("--since", help="Leave out runs that ended before: 2026-11-21, 2026-11-21T09:30, or 90m, 12h, 7d ago.")
+@click.option("--watch", is_flag=True, help="Go on, and bring over what changes, until interrupted.")
+@_with_plain_errors
+def sync(
+    store_uri: str, remote: str, artifacts: str | None, names: tuple[str, ...], since: str | None, watch: bool
+) -> None:
+    """Bring the runs of a local store over to a tracking server: what it lacks, and nothing twice."""
+    from mistk_service.tracking.syncing import Syncing, moment
+
+    try:
+        start = moment(since) if since else None
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--since") from error
+    with _opened_here(store_uri) as store:
+        syncing = Syncing(store, remote, artifacts, names, start, lambda text: click.echo(text, err=True))
+        if watch:
+            syncing.watch()
+        else:
+            syncing.once()
+
+
+@contextmanager
+def _opened_here(store_uri: str) -> Iterator[SqlStore]:
+    """Open a store that has an outbox, which is one of this machine or a database server."""
+    from mistk_service.tracking.errors import UnsupportedStore
+    from mistk_service.tracking.sql import SqlStore
+
+    with _opened(store_uri) as store:
+        if not isinstance(store, SqlStore):
+            raise UnsupportedStore(
+                f"{store.uri} is a tracking server; expected a store of this machine: sqlite:///FILE, a file's path or "
+                "postgresql://HOST/DATABASE."
+            )
+        yield store
 
 
 def _experiment_id(store: Store, name: str) -> str:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from mistk_service.tracking.artifacts import ArtifactRepository
 from mistk_service.tracking.entities import Experiment, Run, ViewType
-from mistk_service.tracking.errors import ResourceNotFound, StoreError
+from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreError
 from mistk_service.tracking.forwarding.remote import Remote, is_refusal, remote_name
 from mistk_service.tracking.forwarding.runs import RunRefused
 from mistk_service.tracking.forwarding.sending import WHOLE_RUN
@@ -104,11 +105,7 @@ def _bring(store: SqlStore, ledger: Ledger, transfer: Transfer, run_id: str, wai
 
 def _experiments(store: SqlStore, names: Iterable[str]) -> Iterator[Experiment]:
     if names:
-        for name in names:
-            try:
-                yield store.get_experiment_by_name(name)
-            except ResourceNotFound:
-                yield store.get_experiment(name)
+        yield from (_experiment(store, name) for name in names)
         return
     token: str | None = None
     while True:
@@ -117,6 +114,16 @@ def _experiments(store: SqlStore, names: Iterable[str]) -> Iterator[Experiment]:
         token = page.next_page_token
         if token is None:
             return
+
+
+def _experiment(store: SqlStore, name: str) -> Experiment:
+    with suppress(ResourceNotFound):
+        return store.get_experiment_by_name(name)
+    with suppress(ResourceNotFound, InvalidParameter):
+        return store.get_experiment(name)
+    raise ResourceNotFound(
+        f"There is no experiment with the name or the id {name!r} in {store.uri}.", kind="experiment", key=name
+    )
 
 
 def _runs(store: SqlStore, experiments: Iterable[Experiment], since: int | None) -> Iterator[Run]:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from rich.table import Column, Table
 from rich.text import Text
 
 from mistk_service.tracking.entities import Experiment, Run, RunStatus
 
-__all__ = ["experiments_table", "run_tables", "runs_table"]
+if TYPE_CHECKING:
+    # It loads the database library, which tables of other things do without.
+    from mistk_service.tracking.outbox import Outbox
+
+__all__ = ["experiments_table", "outbox_tables", "run_tables", "runs_table"]
 
 #: How many metrics of a run the list of runs shows.
 _METRICS = 4
@@ -76,6 +81,29 @@ def run_tables(run: Run, experiment: Experiment) -> list[Table]:
     for use in run.inputs.dataset_inputs:
         datasets.add_row(Text(use.dataset.name), Text(use.dataset.digest), Text(use.dataset.source))
     return [head, *(table for table in (metrics, params, datasets, tags) if table.row_count)]
+
+
+def outbox_tables(outbox: Outbox) -> list[Table]:
+    """Return tables with what remotes have yet to get, and with what they have refused."""
+    remotes = Table("Remote", "Waiting", "Oldest", "Refused", "Last success", "Last error")
+    for state in outbox.remotes:
+        age = "" if state.oldest_seconds is None else str(timedelta(seconds=round(state.oldest_seconds)))
+        remotes.add_row(
+            Text(state.remote),
+            str(state.depth),
+            age,
+            str(state.refused),
+            _time(state.last_success or 0),
+            Text(state.last_error or ""),
+        )
+    for name in outbox.former:
+        remotes.add_row(Text(name), "", "", "", "", "not configured")
+    refused = Table("Refused by", "Run", "What", "Times", "Last", "Reason")
+    for item in outbox.refusals:
+        refused.add_row(
+            Text(item.remote), item.run_id, Text(item.what), str(item.items), _time(item.last), Text(item.reason)
+        )
+    return [remotes, refused] if outbox.refusals else [remotes]
 
 
 def _pairs(title: str, pairs: Iterable[tuple[str, str]]) -> Table:

@@ -118,3 +118,58 @@ def test_an_address_that_is_taken_is_said(uri, tmp_path):
     )
     assert result.exit_code == 1
     assert "Cannot listen on 203.0.113.1" in result.output
+
+
+@pytest.fixture
+def refused_run(uri, run_id):
+    """A run that one remote waits for and another has refused a part of."""
+    with open_store(uri) as store:
+        store.journal.configure(["http://slow", "http://gone"])
+        store.journal.configure(["http://slow", "http://quick"])
+        store.log_batch(run_id, [Metric("late", 1.0, 1)])
+        quick, slow = store.journal.ledger("http://quick"), store.journal.ledger("http://slow")
+        store.journal.acknowledge(quick, store.journal.last())
+        quick.refuse(run_id, "metric [odd]", "NaN is not acceptable", 3)
+        slow.failed("connection refused")
+    return run_id
+
+
+def test_the_outbox_shows_what_waits_and_what_was_refused_and_why(call, refused_run):
+    shown = call("outbox")
+    for word in ("http://slow", "connection refused", "http://gone", "not configured"):
+        assert word in shown
+    for word in ("http://quick", refused_run, "metric [odd]", "NaN is not acceptable"):
+        assert word in shown
+
+
+def test_the_outbox_can_be_had_as_json(call, refused_run):
+    found = json.loads(call("outbox", "--json"))
+    slow, quick = found["remotes"]
+    assert (slow["remote"], slow["depth"], slow["connected"], slow["refused"]) == ("http://slow", 1, False, 0)
+    assert slow["last_error"] == "connection refused"
+    assert slow["oldest_seconds"] >= 0
+    assert (quick["depth"], quick["connected"], quick["refused"]) == (0, True, 3)
+    assert "oldest_seconds" not in quick
+    assert found["former"] == ["http://gone"]
+    (refusal,) = found["refused"]
+    assert (refusal["run_id"], refusal["what"], refusal["items"]) == (refused_run, "metric [odd]", 3)
+
+
+def test_a_store_without_remotes_has_an_empty_outbox(call):
+    assert json.loads(call("outbox", "--json")) == {"remotes": [], "former": [], "refused": []}
+
+
+def test_the_outbox_of_a_tracking_server_is_asked_for_in_vain():
+    result = CliRunner().invoke(tracking, ["outbox", "--store", "http://localhost:1"])
+    assert result.exit_code == 1
+    assert "expected a store of this machine" in result.output
+
+
+def test_sync_says_what_is_wrong_with_a_moment(call):
+    assert "'yesterday' is no moment" in call("sync", "--to", "http://localhost:1", "--since", "yesterday", status=2)
+
+
+def test_sync_to_a_server_that_is_not_there_fails_with_a_sentence(call, run_id):
+    shown = call("sync", "--to", "http://user:s3cret@127.0.0.1:1", status=1)
+    assert "Error:" in shown
+    assert "s3cret" not in shown

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from mistk_service.tracking.entities import Metric, Run
 from mistk_service.tracking.errors import NotSupported
 from mistk_service.tracking.paging import Page
 
-__all__ = ["Point", "history", "known_points", "point_of"]
+__all__ = ["Point", "history", "missing", "point_of", "without_repeats"]
 
 #: (timestamp, step, value); NaN is None, since it equals nothing, itself included.
 Point = tuple[int, int, float | None]
@@ -48,11 +48,41 @@ def history(store: _Histories, run_id: str, key: str) -> Iterator[Metric]:
             return
 
 
-def known_points(store: _Histories, run_id: str, keys: Collection[str]) -> dict[str, set[Point]]:
-    """Return the points that a store has of some metrics of a run."""
+def missing(store: _Histories, run_id: str, key: str, metrics: Iterable[Metric]) -> Iterator[Metric]:
+    """Return the points of a metric that a store does not have, each once.
+
+    Args:
+        store: the store.
+        run_id: the run, as that store calls it.
+        key: the metric.
+        metrics: points of it, in the order in which they are sent.
+    """
     try:
-        return {key: {point_of(metric) for metric in history(store, run_id, key)} for key in keys}
+        known = {point_of(metric) for metric in history(store, run_id, key)}
     except NotSupported:
-        # Better than nothing: what was sent last is what may be there without anybody knowing.
-        latest = store.get_run(run_id).data.metrics
-        return {key: {point_of(metric) for metric in latest if metric.key == key} for key in keys}
+        metrics, known = _after_the_latest(store, run_id, key, list(metrics)), set()
+    yield from _new(metrics, known)
+
+
+def without_repeats(metrics: Iterable[Metric]) -> list[Metric]:
+    """Return points of any metrics, each once."""
+    known: dict[str, set[Point]] = {}
+    return [metric for metric in metrics if any(_new([metric], known.setdefault(metric.key, set())))]
+
+
+def _new(metrics: Iterable[Metric], known: set[Point]) -> Iterator[Metric]:
+    for metric in metrics:
+        point = point_of(metric)
+        if point not in known:
+            known.add(point)
+            yield metric
+
+
+def _after_the_latest(store: _Histories, run_id: str, key: str, metrics: list[Metric]) -> list[Metric]:
+    """Return the points after the latest that a store has, for one that does not tell which others it has.
+
+    What was sent before the latest has arrived, since points are sent in order.
+    """
+    latest = [point_of(metric) for metric in store.get_run(run_id).data.metrics if metric.key == key]
+    places = [place for place, metric in enumerate(metrics) if point_of(metric) in latest]
+    return metrics[places[-1] + 1 :] if places else metrics

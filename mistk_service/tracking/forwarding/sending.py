@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 
 from mistk_service.tracking.entities import LifecycleStage, Metric, Param, Tag
 from mistk_service.tracking.errors import ResourceNotFound, StoreError
 from mistk_service.tracking.forwarding.packing import Batch
-from mistk_service.tracking.forwarding.points import Point, known_points, point_of
+from mistk_service.tracking.forwarding.points import missing, without_repeats
 from mistk_service.tracking.forwarding.remote import Remote, is_refusal
 from mistk_service.tracking.forwarding.runs import RunRefused
 from mistk_service.tracking.sql.ledger import Ledger
@@ -47,8 +48,9 @@ class Sender:
             RunRefused: the run itself is not there any more, or cannot be written to.
             StoreUnavailable: it may be there or not; send it again, as doubtful.
         """
-        if batch.metrics and not self._remote.capabilities.stores_repeats_once:
-            batch = self._without_repeats(batch, look=doubtful)
+        if batch.metrics and self._keeps_repeats():
+            batch = Batch(without_repeats(batch.metrics), batch.params, batch.tags)
+            batch = self._without_known(batch) if doubtful else batch
         for piece in batch.pieces():
             self._send_piece(piece)
 
@@ -82,8 +84,14 @@ class Sender:
             if len(piece) == 1:
                 self._ledger.refuse(self.run_id, _what(piece), str(error))
                 return
-            for half in piece.halves():
-                self._send_piece(half, checked=True)
+            # Such a remote may have taken a part of what it refused.
+            rest = self._without_known(piece) if piece.metrics and self._keeps_repeats() else piece
+            for half in rest.halves():
+                if half:
+                    self._send_piece(half, checked=True)
+
+    def _keeps_repeats(self) -> bool:
+        return not self._remote.capabilities.stores_repeats_once
 
     def _check_run(self, refusal: StoreError) -> None:
         """Raise RunRefused if not the call was at fault, but the run is gone."""
@@ -94,19 +102,13 @@ class Sender:
         if run.info.lifecycle_stage is not LifecycleStage.ACTIVE:
             raise RunRefused(f"The run {self.remote_run_id} is deleted there.") from refusal
 
-    def _without_repeats(self, batch: Batch, *, look: bool) -> Batch:
-        """Return a batch that has each point once, and, after a look, none that is there already."""
-        keys = sorted({metric.key for metric in batch.metrics})
-        known: dict[str, set[Point]] = {key: set() for key in keys}
-        if look:
-            known = known_points(self._remote, self.remote_run_id, keys)
-        metrics = []
+    def _without_known(self, batch: Batch) -> Batch:
+        """Return a batch without the points that are there."""
+        by_key: dict[str, list[Metric]] = {}
         for metric in batch.metrics:
-            point = point_of(metric)
-            if point not in known[metric.key]:
-                known[metric.key].add(point)
-                metrics.append(metric)
-        return Batch(metrics, batch.params, batch.tags)
+            by_key.setdefault(metric.key, []).append(metric)
+        found = (missing(self._remote, self.remote_run_id, key, metrics) for key, metrics in by_key.items())
+        return Batch(list(chain.from_iterable(found)), batch.params, batch.tags)
 
 
 def _what(piece: Batch) -> str:

@@ -9,7 +9,7 @@ from mistk_service.tracking.entities import LifecycleStage, Metric, Run, RunInfo
 from mistk_service.tracking.errors import ResourceNotFound
 from mistk_service.tracking.forwarding.files import Files
 from mistk_service.tracking.forwarding.packing import Batch
-from mistk_service.tracking.forwarding.points import history, known_points, point_of
+from mistk_service.tracking.forwarding.points import history, missing
 from mistk_service.tracking.forwarding.remote import Remote
 from mistk_service.tracking.forwarding.runs import EXCLUDED, RemoteRuns, RunRefused
 from mistk_service.tracking.forwarding.sending import Sender
@@ -90,7 +90,7 @@ class Transfer:
         try:
             there = self._remote.get_run(known.remote_run_id)
         except ResourceNotFound as error:
-            if deleted:
+            if deleted and (known.deleted or not remake):
                 return False
             if not (remake or known.deleted):
                 raise RunRefused(f"The run {known.remote_run_id} does not exist there any more.") from error
@@ -155,13 +155,12 @@ class Transfer:
         """Return the points that the remote lacks, some at a time."""
         metrics: list[Metric] = []
         for latest in run.data.metrics:
-            known = set() if empty else known_points(self._remote, remote_run_id, [latest.key])[latest.key]
-            for metric in history(self._store, run.info.run_id, latest.key):
-                if point_of(metric) not in known:
-                    metrics.append(metric)
-                    if len(metrics) == _CHUNK:
-                        yield Batch(metrics)
-                        metrics = []
+            here = history(self._store, run.info.run_id, latest.key)
+            for metric in here if empty else missing(self._remote, remote_run_id, latest.key, here):
+                metrics.append(metric)
+                if len(metrics) == _CHUNK:
+                    yield Batch(metrics)
+                    metrics = []
         if metrics:
             yield Batch(metrics)
 

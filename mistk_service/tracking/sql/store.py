@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Self
 
 from sqlalchemy import text
@@ -67,6 +68,11 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, Store):
     def at_once(self) -> AbstractContextManager[None]:
         """See :class:`Store`."""
         return self._db.at_once()
+
+    @property
+    def file(self) -> Path | None:
+        """The file that the database is in, or None where it is in none."""
+        return self._db.file
 
     def check(self) -> None:
         """See :class:`Store`."""

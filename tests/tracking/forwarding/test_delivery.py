@@ -472,7 +472,7 @@ def test_a_remote_without_histories_is_asked_for_the_latest_points(world):
     run_id = world.run()
     world.deliver()
     refuse(world, "get_metric_history", error=NotSupported("no histories"))
-    world.local.log_metric(run_id, Metric("m", 1.0, 1))
+    world.local.log_batch(run_id, [Metric("m", 1.0, 1, step) for step in range(5)])
 
     def after(name):
         if name == "log_batch":
@@ -481,7 +481,31 @@ def test_a_remote_without_histories_is_asked_for_the_latest_points(world):
 
     world.remote.after = after
     world.forwarder.step()
+    world.local.log_metric(run_id, Metric("m", 1.0, 1, 5))
     world.clock.now += 100
     world.deliver()
     sent = [point for name, arguments in world.remote.calls if name == "log_batch" for point in arguments[1]]
-    assert len(sent) == 1
+    assert [point.step for point in sent] == [0, 1, 2, 3, 4, 5]
+
+
+def test_what_a_refused_batch_has_left_behind_is_not_sent_again(world):
+    world.remote.capabilities = Abilities(stores_repeats_once=False)
+    run_id = world.run()
+    world.deliver()
+    accept = world.remote.store.log_batch
+
+    def log_batch(there, metrics=(), params=(), tags=()):
+        # As GitLab does it: one after the other, without a transaction around all of it.
+        accept(there, metrics)
+        world.remote.received.update((metric.key, metric.step) for metric in metrics)
+        if any(param.key == "bad" for param in params):
+            raise InvalidParameter("bad is not acceptable")
+        accept(there, (), params, tags)
+
+    world.remote.store.log_batch = log_batch
+    metrics = [Metric("m", 1.0, 1, step) for step in range(5)]
+    world.local.log_batch(run_id, metrics, [Param("bad", "1"), Param("good", "1")])
+    world.deliver()
+    assert [world.remote.received["m", step] for step in range(5)] == [1] * 5
+    assert refusals(world) == {("param bad", 1)}
+    assert content(world.remote.store, world.copy(run_id))["params"] == {"good": "1"}
