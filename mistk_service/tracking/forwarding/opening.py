@@ -25,4 +25,4 @@ def open_remote(remote: str | RestConfig) -> Remote:
     # The HTTP library is loaded by those who have a remote.
     from mistk_service.tracking.rest import open_rest_store
 
-    return open_rest_store(remote) if isinstance(remote, str) else open_rest_store(remote.uri, remote)
+    return open_rest_store(remote)

@@ -11,7 +11,7 @@ from mistk_service.tracking.entities import Metric, Run
 from mistk_service.tracking.errors import NotSupported
 from mistk_service.tracking.paging import Page
 
-__all__ = ["Point", "history", "missing", "point_of", "without_repeats"]
+__all__ = ["Point", "history", "missing", "missing_points", "point_of", "without_repeats"]
 
 #: (timestamp, step, value); NaN is None, since it equals nothing, itself included.
 Point = tuple[int, int, float | None]
@@ -62,6 +62,14 @@ def missing(store: _Histories, run_id: str, key: str, metrics: Iterable[Metric])
     except NotSupported:
         metrics, known = _after_the_latest(store, run_id, key, list(metrics)), set()
     yield from _new(metrics, known)
+
+
+def missing_points(store: _Histories, run_id: str, metrics: Iterable[Metric]) -> list[Metric]:
+    """Return the points of any metrics that a store does not have, each once; see :func:`missing`."""
+    by_key: dict[str, list[Metric]] = {}
+    for metric in metrics:
+        by_key.setdefault(metric.key, []).append(metric)
+    return [metric for key, points in by_key.items() for metric in missing(store, run_id, key, points)]
 
 
 def without_repeats(metrics: Iterable[Metric]) -> list[Metric]:

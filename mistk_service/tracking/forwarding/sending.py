@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import chain
 
 from mistk_service.tracking.entities import LifecycleStage, Metric, Param, Tag
 from mistk_service.tracking.errors import ResourceNotFound, StoreError
 from mistk_service.tracking.forwarding.packing import Batch
-from mistk_service.tracking.forwarding.points import missing, without_repeats
+from mistk_service.tracking.forwarding.points import missing_points, without_repeats
 from mistk_service.tracking.forwarding.remote import Remote, is_refusal
 from mistk_service.tracking.forwarding.runs import RunRefused
 from mistk_service.tracking.sql.ledger import Ledger
@@ -104,11 +103,7 @@ class Sender:
 
     def _without_known(self, batch: Batch) -> Batch:
         """Return a batch without the points that are there."""
-        by_key: dict[str, list[Metric]] = {}
-        for metric in batch.metrics:
-            by_key.setdefault(metric.key, []).append(metric)
-        found = (missing(self._remote, self.remote_run_id, key, metrics) for key, metrics in by_key.items())
-        return Batch(list(chain.from_iterable(found)), batch.params, batch.tags)
+        return Batch(missing_points(self._remote, self.remote_run_id, batch.metrics), batch.params, batch.tags)
 
 
 def _what(piece: Batch) -> str:

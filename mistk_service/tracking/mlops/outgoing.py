@@ -96,11 +96,10 @@ class Outgoing:
         Everything else can be written twice. Of a metric, some remotes would keep a point twice.
         """
         # Only those who meet with an outage need it, and it belongs to a larger package.
-        from mistk_service.tracking.forwarding.points import known_points, point_of
+        from mistk_service.tracking.forwarding.points import missing_points
 
         unsure, rest = self.metrics[:MAX_METRICS], self.metrics[MAX_METRICS:]
-        known = known_points(store, run_id, {metric.key for metric in unsure})
-        self.metrics = [metric for metric in unsure if point_of(metric) not in known[metric.key]] + rest
+        self.metrics = missing_points(store, run_id, unsure) + rest
         self.unsure = False
 
 
