@@ -85,6 +85,11 @@ def main() -> None:
               help="Experiment of the runs, by its id.")  # fmt: skip
 @click.option("--run-name", envvar="MLFLOW_RUN_NAME", show_envvar=True, help="Name of the runs.")
 @click.option("--run-id", envvar="MLFLOW_RUN_ID", show_envvar=True, help="A run to go on with.")
+@click.option("--system-metrics/--no-system-metrics", default=None, envvar="MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING",
+              show_envvar=True, help="Track processor, memory, disk, network and GPU while the model works; the default is "
+              "to do so where psutil is installed.")  # fmt: skip
+@click.option("--system-metrics-interval", default=10.0, envvar="MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL",
+              show_envvar=True, show_default=True, help="Seconds between two measurements.")  # fmt: skip
 def serve(model: tuple[str, ...], **options: Any) -> None:
     """Serve MODEL: 'package.module:Class', 'path/to/file.py:Class' or 'package.module Class'.
 

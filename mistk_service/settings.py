@@ -38,6 +38,8 @@ class Settings:
         experiment_id: the experiment of the runs; counts more than a name.
         run_name: the name of the runs.
         run_id: a run to go on with.
+        system_metrics: whether the worker's use of the machine is tracked; None where it is if psutil is installed.
+        system_metrics_interval: seconds between two measurements of it.
     """
 
     model: str
@@ -58,6 +60,8 @@ class Settings:
     experiment_id: str | None = None
     run_name: str | None = None
     run_id: str | None = None
+    system_metrics: bool | None = None
+    system_metrics_interval: float = 10.0
 
     def __post_init__(self) -> None:
         _require(0 <= self.port <= 65535, "port", self.port, "a number from 0 to 65535")
@@ -68,6 +72,12 @@ class Settings:
         timeout = self.stream_timeout
         _require(timeout is None or 0 < timeout < math.inf, "stream-timeout", timeout, "a positive number of seconds")
         _require(0 < self.keepalive < math.inf, "keepalive", self.keepalive, "a positive number of seconds")
+        _require(
+            0 < self.system_metrics_interval < math.inf,
+            "system-metrics-interval",
+            self.system_metrics_interval,
+            "a positive number of seconds",
+        )
         for uri in self.tracking_uris:
             _require(
                 _scheme(uri) in (*_REMOTE, *_LOCAL),

@@ -6,6 +6,7 @@ Both work on one store, which is opened in the background, when the container ha
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import logging
 import threading
 import time
@@ -69,6 +70,7 @@ class EmbeddedTracking:
                 run_name=settings.run_name,
                 run_id=settings.run_id,
             ),
+            system_interval=settings.system_metrics_interval if _wants_system_metrics(settings) else None,
         )
         self.spool = options.spool
         self.reporter = Reporter(self._local, options, show=show, hold=hold)
@@ -125,6 +127,12 @@ class EmbeddedTracking:
         app = create_tracking_app(opened.store, opened.artifacts)
         collect_less_often()
         return app
+
+
+def _wants_system_metrics(settings: Settings) -> bool:
+    if settings.system_metrics is None:
+        return importlib.util.find_spec("psutil") is not None
+    return settings.system_metrics
 
 
 def _local_uri(settings: Settings, folder: Path) -> str:

@@ -31,6 +31,7 @@ from mistk_service.tracking.reporter.datasets import dataset_inputs
 from mistk_service.tracking.reporter.desk import Desk
 from mistk_service.tracking.reporter.options import Steering
 from mistk_service.tracking.reporter.run import OpenRun, RunGone
+from mistk_service.tracking.reporter.sampling import SystemSample
 from mistk_service.tracking.reporter.zombies import FAILURE_TAG
 
 __all__ = ["Lifecycle", "StreamTotals"]
@@ -111,6 +112,7 @@ class Lifecycle:
         self._early: list[tuple[Event, int]] = []
         self._counts: dict[str, int] = {}
         self._streams: tuple[StreamTotals, int] = (StreamTotals(), 0)
+        self._samples = 0
 
     @property
     def run(self) -> OpenRun | None:
@@ -122,7 +124,7 @@ class Lifecycle:
         """Whether something runs."""
         return bool(self._running)
 
-    def take(self, event: Event | StreamTotals, now: int) -> None:
+    def take(self, event: Event | StreamTotals | SystemSample, now: int) -> None:
         """Take an event that happened at ``now``, in milliseconds since 1970.
 
         Raises:
@@ -224,6 +226,7 @@ class Lifecycle:
         self._run = None
         self._counts.clear()
         self._streams = StreamTotals(), 0
+        self._samples = 0
 
     # --- reports --------------------------------------------------------------------------------------------------
 
@@ -266,6 +269,13 @@ class Lifecycle:
         values = {"count": totals.count, "records": totals.records, "failed": totals.failed, "seconds": totals.seconds}
         self._run.log_points([(f"mistk/stream_predict_{key}", float(v), step + 1, now) for key, v in values.items()])
         self._streams = totals, step + 1
+
+    def _sample(self, sample: SystemSample, now: int) -> None:
+        """Write what was measured, if there is a run and something runs."""
+        if self._run is None or not self._running:
+            return
+        self._run.log_points([(key, value, self._samples, now) for key, value in sample.values.items()])
+        self._samples += 1
 
     # --- the run --------------------------------------------------------------------------------------------------
 
@@ -319,4 +329,5 @@ _HANDLERS: dict[type, Callable[[Lifecycle, Any, int], None]] = {
     TagsSet: Lifecycle._tags,
     ArtifactLogged: Lifecycle._artifact,
     StreamTotals: Lifecycle._stream_totals,
+    SystemSample: Lifecycle._sample,
 }

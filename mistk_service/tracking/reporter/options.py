@@ -69,6 +69,7 @@ class ReporterOptions:
         state_dir: the folder for what outlives the process; never uploaded.
         api_version: returns the version of the lifecycle API; called on the reporter's thread.
         steering: where runs go unless ``initialize`` says something else. The run id counts for the first run only.
+        system_interval: seconds between two measurements of the worker; None for none.
     """
 
     container_id: str
@@ -77,6 +78,7 @@ class ReporterOptions:
     state_dir: Path
     api_version: Callable[[], str]
     steering: Steering = Steering()
+    system_interval: float | None = None
 
     @property
     def spool(self) -> Path:

@@ -27,6 +27,7 @@ from mistk_service.tracking.reporter.lifecycle import Lifecycle, StreamTotals
 from mistk_service.tracking.reporter.notices import Notices
 from mistk_service.tracking.reporter.options import ReporterOptions
 from mistk_service.tracking.reporter.patience import OutOfTime, Patience
+from mistk_service.tracking.reporter.sampling import Sampling, SystemSample
 from mistk_service.tracking.reporter.zombies import end_runs_of
 
 __all__ = ["HIGH", "LOW", "Reporter", "Sink"]
@@ -79,14 +80,17 @@ class Reporter:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._notices = Notices(lambda key, value: self._on_loop(show, key, value))
         self._patience = Patience(self._wait, self._notices.obstacle)
-        self._news = threading.Condition()
-        self._queue: deque[tuple[Event | StreamTotals, int]] = deque()
+        self._news = threading.Condition(threading.RLock())
+        self._queue: deque[tuple[Event | StreamTotals | SystemSample, int]] = deque()
         self._waiting = 0
         self._totals = StreamTotals()
         #: Until when everything has to be written, once the service ends; on the monotonic clock.
         self._deadline: float | None = None
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tracking-reporter", daemon=True)
+        self._sampling: Sampling | None = None
+        if options.system_interval is not None:
+            self._sampling = Sampling(options.system_interval, self._put, self._notices.note)
         #: Whether everything was written, and whether nothing will be.
         self._done = self._given_up = False
 
@@ -105,23 +109,29 @@ class Reporter:
             # Thousands a second may come; the thread looks at the totals now and then.
             self._totals = self._totals.plus(event)
             return
-        now = _now()
+        if self._sampling is not None:
+            self._sampling.observe(event)
         with self._news:
             if isinstance(event, InstanceReset):
-                self._queue.append((self._totals, now))
-                self._waiting += _weight(self._totals)
-                self._totals = StreamTotals()
-            self._queue.append((event, now))
-            self._waiting += _weight(event)
-            self._news.notify()
+                totals, self._totals = self._totals, StreamTotals()
+                self._put(totals)
+            self._put(event)
         if not self._held and self._waiting > HIGH:
             self._held = True
             self._hold(True)
+
+    def _put(self, item: Event | StreamTotals | SystemSample) -> None:
+        with self._news:
+            self._queue.append((item, _now()))
+            self._waiting += _weight(item)
+            self._news.notify()
 
     def start(self) -> None:
         """Begin to write. What was observed before waits until then."""
         self._loop = asyncio.get_running_loop()
         self._thread.start()
+        if self._sampling is not None:
+            self._sampling.start()
 
     def _release(self) -> None:
         if self._held and self._waiting <= LOW:
@@ -144,6 +154,8 @@ class Reporter:
         """
         if self._thread.ident is None:
             return  # it was never started, because there was no model
+        if self._sampling is not None:
+            self._sampling.close()
         with self._news:
             self._deadline = deadline
             self._ending.set()
@@ -201,7 +213,7 @@ class Reporter:
         self._guarded(lambda: lifecycle.take(self._totals, _now()))
         self._guarded(lambda: lifecycle.close(_now()))
 
-    def _next(self) -> tuple[Event | StreamTotals, int, int] | None:
+    def _next(self) -> tuple[Event | StreamTotals | SystemSample, int, int] | None:
         """Wait for what comes next, and return it with its time and weight; None when nothing came for a while.
 
         Points that follow one another come together.
@@ -256,7 +268,7 @@ class Reporter:
         return True
 
 
-def _weight(event: Event | StreamTotals) -> int:
+def _weight(event: Event | StreamTotals | SystemSample) -> int:
     if isinstance(event, MetricsReported):
         return len(event.points)
     return len(event.values) if isinstance(event, ParamsReported | TagsSet) else 1
