@@ -17,11 +17,11 @@ import uvicorn
 
 from mistk_service import __version__
 from mistk_service.controller import Controller
-from mistk_service.errors import BadModelReference
+from mistk_service.errors import BadModelReference, SettingsError
 from mistk_service.events import Observer
 from mistk_service.loader import split_reference
-from mistk_service.settings import Settings
-from mistk_service.sockets import url_of
+from mistk_service.settings import Settings, without_password
+from mistk_service.sockets import leads_to, url_of
 from mistk_service.web.loading import load_app
 from mistk_service.web.metrics import ServiceMetrics
 from mistk_service.web.opening import Opening
@@ -55,7 +55,9 @@ async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[
     Raises:
         ModelLoadError: the model cannot be had at the start.
         WorkerDied: the worker ended while it loaded the model at the start.
+        SettingsError: a tracking server that was named is this container.
     """
+    _refuse_own_address(settings, sock)
     metrics = ServiceMetrics()
     controller, tracking = _put_together(settings, metrics)
     # First, since its process loads the model while this one loads the rest.
@@ -87,6 +89,21 @@ async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[
             await tracking.close(max(controller.deadline or least, least))
 
 
+def _refuse_own_address(settings: Settings, sock: socket.socket) -> None:
+    """Refuse a remote that is this very container, which would send its runs to itself.
+
+    Raises:
+        SettingsError: there is one.
+    """
+    for uri in settings.remote_tracking_uris:
+        if leads_to(sock, uri):
+            raise SettingsError(
+                f"--tracking-uri: {without_password(uri)} is this container's own address. It keeps a store of its own "
+                "without being told to: leave this one out, or name another server.",
+                setting="tracking-uri",
+            )
+
+
 def _put_together(settings: Settings, metrics: ServiceMetrics) -> tuple[Controller, EmbeddedTracking | None]:
     """Return the controller, and tracking that follows it unless it is switched off."""
     name, container_id = _class_name(settings.model), str(uuid.uuid4())
@@ -103,6 +120,7 @@ def _put_together(settings: Settings, metrics: ServiceMetrics) -> tuple[Controll
             hold=lambda held: controller.hold_reports(held),  # noqa: PLW0108
         )
         observers.append(tracking.reporter.observe)
+        metrics.add(tracking.collector())
         spool = str(tracking.spool)
     controller = Controller(
         name,

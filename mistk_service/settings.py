@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 from mistk_service.errors import SettingsError
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "without_password"]
 
 #: The schemes of tracking servers, and of stores of the container's own.
 _REMOTE, _LOCAL = ("http", "https"), ("sqlite", "postgresql", "postgres")
@@ -82,11 +83,16 @@ class Settings:
             _require(
                 _scheme(uri) in (*_REMOTE, *_LOCAL),
                 "tracking-uri",
-                uri,
+                without_password(uri),
                 "sqlite:///FILE, postgresql://HOST/DATABASE, a file's path, or the http(s):// address of a tracking server",
             )
         own = [uri for uri in self.tracking_uris if _scheme(uri) in _LOCAL]
-        _require(len(own) <= 1, "tracking-uri", own, "at most one store of the container's own")
+        _require(
+            len(own) <= 1,
+            "tracking-uri",
+            [without_password(uri) for uri in own],
+            "at most one store of the container's own",
+        )
 
     @property
     def local_tracking_uri(self) -> str | None:
@@ -97,6 +103,11 @@ class Settings:
     def remote_tracking_uris(self) -> tuple[str, ...]:
         """The tracking servers."""
         return tuple(uri for uri in self.tracking_uris if _scheme(uri) in _REMOTE)
+
+
+def without_password(uri: str) -> str:
+    """Return a URI as it may be shown."""
+    return re.sub(r"//[^/@]*@", "//***@", uri)
 
 
 def _scheme(uri: str) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import resource
 import socket
+from urllib.parse import urlsplit
 
 from mistk_service.errors import SettingsError
 
-__all__ = ["bind", "url_of"]
+__all__ = ["bind", "leads_to", "url_of"]
 
 #: How many connections may wait to be accepted; a thousand watchers may come at once.
 _BACKLOG = 2048
@@ -58,3 +59,25 @@ def url_of(sock: socket.socket) -> str:
     """Return the URL that a listening socket answers at."""
     host, port, *_ = sock.getsockname()
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def leads_to(sock: socket.socket, url: str) -> bool:
+    """Return whether a URL leads to a listening socket of this machine."""
+    try:
+        parts = urlsplit(url)
+        if (parts.port or {"http": 80, "https": 443}.get(parts.scheme)) != sock.getsockname()[1]:
+            return False
+        found = socket.getaddrinfo(parts.hostname, None, type=socket.SOCK_STREAM)
+    except (OSError, ValueError):  # no such host, no port
+        return False
+    return any(_is_here(family, address[0]) for family, *_, address in found)
+
+
+def _is_here(family: int, host: object) -> bool:
+    """Return whether an address is one of this machine's: nobody else's can be bound."""
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind((host, 0))
+    except OSError:
+        return False
+    return True

@@ -1,8 +1,10 @@
-"""The store and the artifacts that a container keeps itself, opened when somebody needs them."""
+"""The store and the artifacts that a container keeps itself, opened when somebody needs them, and forwarded to remotes."""
 
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from mistk_service.tracking.store import Store
 
 if TYPE_CHECKING:
     from mistk_service.tracking.artifacts import ArtifactRepository
+    from mistk_service.tracking.forwarding import Forwarders, RemoteState
 
 __all__ = ["LocalTracking", "OpenedTracking"]
 
@@ -36,13 +39,16 @@ class LocalTracking:
     Args:
         uri: the store.
         folder: the state directory, made if it is not there; the artifacts go below it.
+        remotes: URIs of tracking servers that get everything too.
     """
 
-    def __init__(self, uri: str, folder: Path) -> None:
+    def __init__(self, uri: str, folder: Path, remotes: Sequence[str] = ()) -> None:
         self._uri = uri
         self._folder = folder
+        self._remotes = tuple(remotes)
         self._lock = threading.Lock()
         self._opened: OpenedTracking | None = None
+        self._forwarders: Forwarders | None = None
         self._closed = False
 
     def open(self) -> OpenedTracking:
@@ -51,24 +57,49 @@ class LocalTracking:
         Raises:
             StoreError: they cannot be opened; it makes sense to try again later.
         """
-        # Loaded here, since it takes long, and a container without tracking does not need it.
-        from mistk_service.tracking.artifacts import open_artifacts
-
         with self._lock:
             if self._closed:
                 raise StoreUnavailable("The store is closed.")
             if self._opened is None:
-                _make_folder(self._folder)
-                artifacts = open_artifacts(self._folder / "artifacts")
-                self._opened = OpenedTracking(open_store(self._uri), artifacts)
+                self._open()
+            assert self._opened is not None
             return self._opened
 
-    def close(self) -> None:
-        """Finish what was written, and close the store."""
+    def states(self) -> list[RemoteState]:
+        """Return how the remotes stand; none while the store is not open. Never waits."""
+        return [] if self._forwarders is None else self._forwarders.states()
+
+    def close(self, deadline: float) -> None:
+        """Deliver to the remotes what there is, and close the store.
+
+        Args:
+            deadline: until when to deliver, on the monotonic clock. What remains is delivered after the next start.
+        """
         with self._lock:
             self._closed = True
+            if self._forwarders is not None:
+                self._forwarders.close(max(0.0, deadline - time.monotonic()))
             if self._opened is not None:
                 self._opened.store.close()
+
+    def _open(self) -> None:
+        # Loaded here, since it takes long, and a container without tracking does not need it.
+        from mistk_service.tracking.artifacts import open_artifacts
+        from mistk_service.tracking.forwarding import Forwarders
+        from mistk_service.tracking.sql import SqlStore
+
+        _make_folder(self._folder)
+        artifacts = open_artifacts(self._folder / "artifacts")
+        store = open_store(self._uri)
+        assert isinstance(store, SqlStore), "the settings let no other store through"
+        try:
+            # Before anything is written, or the remotes would not get it.
+            forwarders = Forwarders(store, artifacts, self._remotes)
+            forwarders.start()
+        except BaseException:
+            store.close()
+            raise
+        self._opened, self._forwarders = OpenedTracking(store, artifacts), forwarders
 
 
 def _make_folder(folder: Path) -> None:

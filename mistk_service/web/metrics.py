@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mistk_service.events import ActivityEnded, Event, StreamAnswered, WorkerStarted
@@ -63,6 +64,10 @@ class ServiceMetrics:
             self._state.labels(each.value).set_function(functools.partial(_is, state, each))
         Gauge("mistk_stream_queue", "Stream predictions in flight.", registry=self.registry).set_function(queue)
         Gauge("mistk_watchers", "Open watches of the status.", registry=self.registry).set_function(watchers)
+
+    def add(self, collector: Collector) -> None:
+        """Take further figures."""
+        self.registry.register(collector)
 
     def observe(self, event: Event) -> None:
         """Count an event of the controller."""

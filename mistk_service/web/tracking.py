@@ -23,10 +23,17 @@ from mistk_service.tracking.errors import StoreError
 from mistk_service.tracking.local import LocalTracking
 from mistk_service.tracking.reporter import Reporter, ReporterOptions, Steering
 from mistk_service.web.contract import load_contract
+from mistk_service.web.outbox import OutboxCollector, OutboxView
 
 __all__ = ["EmbeddedTracking"]
 
 logger = logging.getLogger(__name__)
+
+#: Seconds between two looks at how the remotes stand.
+_REMOTES_INTERVAL = 1.0
+
+#: Seconds that are left for the store to be closed, when remotes take what they can until the end.
+_CLOSING = 0.2
 
 
 class EmbeddedTracking:
@@ -56,7 +63,10 @@ class EmbeddedTracking:
         hold: Callable[[bool], None],
     ) -> None:
         folder = Path(settings.state_dir).absolute()
-        self._local = LocalTracking(_local_uri(settings, folder), folder)
+        self._remotes = settings.remote_tracking_uris
+        uri = settings.local_tracking_uri or f"sqlite:///{folder / 'tracking.db'}"
+        self._local = LocalTracking(uri, folder, self._remotes)
+        self._watching: asyncio.Task[None] | None = None
         self._app: DeferredApp | None = None
         options = ReporterOptions(
             container_id=container_id,
@@ -84,6 +94,19 @@ class EmbeddedTracking:
         if self._app is None:
             self._app = DeferredApp(self._make, retry=0)
             self.reporter.start()
+            if self._remotes:
+                self._watching = asyncio.get_running_loop().create_task(self._watch_remotes())
+
+    def collector(self) -> OutboxCollector:
+        """Return the figures for Prometheus."""
+        return OutboxCollector(self._local.states, lambda: self.reporter.waiting)
+
+    async def _watch_remotes(self) -> None:
+        """Show in the status how the remotes stand, whenever that changes."""
+        view = OutboxView()
+        while True:
+            self.reporter.show_remotes(view.show(self._local.states(), int(time.time() * 1000)))
+            await asyncio.sleep(_REMOTES_INTERVAL)
 
     async def close(self, deadline: float) -> None:
         """Finish what is to be written, and close the store.
@@ -92,11 +115,13 @@ class EmbeddedTracking:
             deadline: until when, on the monotonic clock. What takes longer ends with the process.
         """
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        if self._watching is not None:
+            self._watching.cancel()
 
         def close() -> None:
             try:
                 self.reporter.close(deadline)
-                self._local.close()
+                self._local.close(deadline - _CLOSING)
             finally:
                 loop.call_soon_threadsafe(ended.set)
 
@@ -133,12 +158,3 @@ def _wants_system_metrics(settings: Settings) -> bool:
     if settings.system_metrics is None:
         return importlib.util.find_spec("psutil") is not None
     return settings.system_metrics
-
-
-def _local_uri(settings: Settings, folder: Path) -> str:
-    """Return the URI of the store that this container keeps itself."""
-    for uri in settings.remote_tracking_uris:
-        logger.warning(
-            "The tracking URI %s is a server's. Nothing is sent there; the container keeps its own store.", uri
-        )
-    return settings.local_tracking_uri or f"sqlite:///{folder / 'tracking.db'}"

@@ -28,6 +28,7 @@ class Notices:
         self._show = show
         self._store: str | None = None
         self._obstacle: str | None = None
+        self._remotes: list[dict[str, Any]] = []
         self._notes: deque[str] = deque(maxlen=_SHOWN)
         self._shown_run: dict[str, Any] | None = None
 
@@ -52,6 +53,12 @@ class Notices:
             self._notes.append(sentence)
             self._show_tracking()
 
+    def remotes(self, remotes: list[dict[str, Any]]) -> None:
+        """Show how the remotes stand."""
+        if remotes != self._remotes:
+            self._remotes = remotes
+            self._show_tracking()
+
     def clear(self) -> None:
         """Forget the notes, which belong to an instance that is no more."""
         if self._notes:
@@ -69,6 +76,8 @@ class Notices:
         shown: dict[str, Any] = {"store": self._store}
         if self._obstacle is not None:
             shown["error"] = self._obstacle
+        if self._remotes:
+            shown["remotes"] = self._remotes
         if self._notes:
             shown["notes"] = list(self._notes)
         self._show("tracking", shown)

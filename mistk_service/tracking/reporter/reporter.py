@@ -120,6 +120,10 @@ class Reporter:
             self._held = True
             self._hold(True)
 
+    def show_remotes(self, remotes: list[dict[str, Any]]) -> None:
+        """Show how the remotes stand, as JSON."""
+        self._notices.remotes(remotes)
+
     def _put(self, item: Event | StreamTotals | SystemSample) -> None:
         with self._news:
             self._queue.append((item, _now()))

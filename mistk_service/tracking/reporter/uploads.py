@@ -51,11 +51,11 @@ class Uploads:
             if source.is_dir():
                 below = checked_path(target)
                 for file, name in self._files(source):
-                    self._put(repository, root, file, f"{below}/{name}" if below else name, move=move)
+                    self._put(repository, root, file, f"{below}/{name}" if below else name, run, move=move)
                 if move:
                     shutil.rmtree(source, ignore_errors=True)
             else:
-                self._put(repository, root, source, target, move=move)
+                self._put(repository, root, source, target, run, move=move)
         except InvalidParameter as error:
             self._leave_out(source, error)
 
@@ -65,12 +65,17 @@ class Uploads:
             repository, root = self._place(run)
             self._insist(lambda: repository.delete(f"{root}/{target}" if root else target))
 
-    def _put(self, repository: ArtifactRepository, root: str, file: Path, target: str, *, move: bool) -> None:
+    def _put(
+        self, repository: ArtifactRepository, root: str, file: Path, target: str, run: RunInfo, *, move: bool
+    ) -> None:
         path = f"{root}/{target}" if root else target
         try:
             self._insist(lambda: repository.put_file(path, file, move=move))
         except (OSError, InvalidParameter) as error:
             self._leave_out(file, error)
+            return
+        if repository is self._opened.artifacts:
+            self._insist(lambda: self._opened.store.artifact_logged(run.run_id, checked_path(target)))
 
     def _leave_out(self, source: Path, error: Exception) -> None:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -1,0 +1,137 @@
+"""What a container tracks reaches the servers that were named, sooner or later, and a server that is away costs nothing."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.service.conftest import Start
+from tests.service.harness import Service, run
+from tests.service.test_runs import MLFLOW, get_run, settled_run, values
+
+
+def remote_in(status: dict[str, Any]) -> dict[str, Any]:
+    """The first remote that a status shows, if it shows one."""
+    found: list[dict[str, Any]] = status["payload"].get("tracking", {}).get("remotes", [])
+    return found[0] if found else {}
+
+
+def wait_for_remote(service: Service, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Wait until the remote of the service stands as wanted."""
+    status = service.wait(lambda s: bool(remote_in(s)) and condition(remote_in(s)), service.status())
+    return remote_in(status)
+
+
+def delivered(remote: dict[str, Any]) -> bool:
+    """Whether everything has been delivered."""
+    return remote["connected"] and remote["depth"] == 0
+
+
+def copy_of(server: Service, run_id: str) -> dict[str, Any]:
+    """The run of a server that is a copy of another one's."""
+    experiments = httpx.post(f"{server.url}{MLFLOW}/experiments/search", json={"max_results": 100}, timeout=30).json()
+    found = httpx.post(
+        f"{server.url}{MLFLOW}/runs/search",
+        json={
+            "experiment_ids": [experiment["experiment_id"] for experiment in experiments["experiments"]],
+            "filter": f"tags.`mistk.sourceRunId` = '{run_id}'",
+        },
+        timeout=30,
+    ).json()
+    (copy,) = found["runs"]
+    return get_run(server, copy["info"]["run_id"])
+
+
+def differences(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """In what two runs differ that should not."""
+    parts = {part: (values(one, part), values(other, part)) for part in ("metrics", "params", "tags")}
+    parts["info"] = tuple(
+        {key: run["info"].get(key) for key in ("run_name", "status", "start_time", "end_time", "user_id")}
+        for run in (one, other)
+    )
+    parts["inputs"] = (one.get("inputs"), other.get("inputs"))
+    parts["tags"][1].pop("mistk.sourceRunId", None)
+    return {part: pair for part, pair in parts.items() if pair[0] != pair[1]}
+
+
+def test_a_run_is_the_same_on_the_server_that_was_named(start: Start, tmp_path: Path) -> None:
+    server = start("--state-dir", str(tmp_path / "remote"))
+    service = start("--tracking-uri", server.url)
+    service.do("initialize", {"hyperparameters": {"rate": 0.1}})
+    service.do("loadData", {"train": {"dataPath": __file__, "objectInfo": {"name": "data", "kind": "MistkDataset"}}})
+    service.do("buildModel")
+    service.do("train")
+    service.do("saveModel", modelPath=str(tmp_path / "model"))
+    run_id = settled_run(service)["info"]["run_id"]
+
+    wait_for_remote(service, delivered)
+
+    copy = copy_of(server, run_id)
+    assert differences(get_run(service, run_id), copy) == {}
+    root = f"{server.url}/api/2.0/mlflow-artifacts/artifacts/{copy['info']['artifact_uri'].partition(':/')[2]}"
+    assert httpx.get(f"{root}/model/model.txt", timeout=30).text == "saved"
+
+
+def test_what_waits_is_told_and_is_delivered_when_the_server_is_there(start: Start, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    service = start("--tracking-uri", url, "--state-dir", str(tmp_path / "state"))
+    service.make_ready()
+    assert service.do("train")["state"] == "ready"
+    run_id = settled_run(service)["info"]["run_id"]
+
+    remote = wait_for_remote(service, lambda remote: remote["depth"] > 0 and "lastError" in remote)
+
+    assert remote["remote"] == url
+    assert not remote["connected"]
+    assert remote["waitingSince"].startswith("20")
+    assert service.metric("mistk_outbox_items", remote=url) > 0
+    assert service.metric("mistk_outbox_connected", remote=url) == 0
+    service.post("shutdown")
+    assert service.wait_exit() == 0
+    assert "remain to be forwarded" in service.output()
+
+    server = start("--state-dir", str(tmp_path / "remote"), "--port", url.rpartition(":")[2])
+    again = start("--tracking-uri", url, "--state-dir", str(tmp_path / "state"))
+    wait_for_remote(again, delivered)
+
+    assert differences(get_run(again, run_id), copy_of(server, run_id)) == {}
+    again.wait_for_metric("mistk_outbox_connected", 1, remote=url)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_container_is_not_sent_to_itself(tmp_path: Path, host: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    code, _, err = run(
+        "serve", "model:Model", "--port", str(port), "--tracking-uri", f"http://me:secret@{host}:{port}", cwd=tmp_path
+    )
+
+    assert code == 1
+    assert "own address" in err
+    assert "secret" not in err
+
+
+@pytest.mark.parametrize(
+    ("uris", "reason"),
+    [
+        (["sqlite:///a.db", "postgresql://me:secret@host/db"], "at most one store"),
+        (["databricks://me:secret@profile"], "expected sqlite:///FILE"),
+    ],
+)
+def test_stores_that_a_container_cannot_keep_are_refused(tmp_path: Path, uris: list[str], reason: str) -> None:
+    options = [part for uri in uris for part in ("--tracking-uri", uri)]
+
+    code, _, err = run("serve", "model:Model", "--port", "0", *options, cwd=tmp_path)
+
+    assert code == 1
+    assert reason in err
+    assert "secret" not in err
