@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -15,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 import uvicorn
 
-from mistk_service import __version__
+from mistk_service import __version__, garbage
 from mistk_service.controller import Controller
 from mistk_service.errors import BadModelReference, SettingsError
 from mistk_service.events import Observer
@@ -136,13 +135,8 @@ def _put_together(settings: Settings, metrics: ServiceMetrics) -> tuple[Controll
 
 async def _load(controller: Controller, opening: Opening) -> None:
     """Wait for the application and for the model."""
-    gc.disable()  # what is loaded now stays, and the collector would look at it again and again
-    try:
+    with garbage.loading():
         await opening.made()
-        # Nor need it ever look at it: it would hold up every request for tens of milliseconds.
-        gc.freeze()
-    finally:
-        gc.enable()
     await controller.wait_loaded()
 
 
