@@ -63,7 +63,7 @@ class GitLab:
     Args:
         token: who has it may do everything.
         batch_tags: whether ``log-batch`` stores tags, which it does not declare.
-        metric_history: whether histories can be read, as in newer versions.
+        metric_history: whether histories can be read and artifacts have a package of their own, as in newer versions.
 
     Attributes:
         uri: what clients have as their tracking URI.
@@ -77,6 +77,7 @@ class GitLab:
         self.token = token
         self.read_token = f"{token}-read"
         self.batch_tags = batch_tags
+        self._new = metric_history
         self.url = ""
         self.runs: dict[str, Candidate] = {}
         self.experiments: dict[str, str] = {}
@@ -111,8 +112,8 @@ class GitLab:
             gets["metrics/get-history"] = self._history
         routes = [self._route("POST", path, call) for path, call in posts.items()]
         routes += [self._route("GET", path, call) for path, call in gets.items()]
-        package = ROOT + "/packages/generic/{package}/{version}/{file}"
-        routes.append(Route(package, self._package, methods=["GET", "PUT"]))
+        for package in ("generic/{package}/{version}/{file}", "ml_models/{candidate}/files/{file}"):
+            routes.append(Route(f"{ROOT}/packages/{package}", self._package, methods=["GET", "PUT"]))
         self.app = Starlette(routes=routes, exception_handlers={404: _no_route, 405: _no_route})
 
     @property
@@ -148,7 +149,7 @@ class GitLab:
             raise Refused(401, {"message": "401 Unauthorized"})
 
     async def _package(self, request: Request) -> Response:
-        path = request.url.path.removeprefix(f"{ROOT}/packages/generic/")
+        path = request.url.path.removeprefix(f"{ROOT}/packages/")
         self.requests.append((request.method, "packages"))
         try:
             self._authenticate(request)
@@ -223,7 +224,12 @@ class GitLab:
             experiment_id,
             fields.get("run_name"),
             _integer(fields, "start_time") or 0,
-            f"{self.url}{ROOT}/packages/generic/ml_experiment_{experiment_id}/{number}",
+            f"{self.url}{ROOT}/packages/"
+            + (
+                f"ml_models/candidate:{number}/files/"
+                if self._new
+                else f"generic/ml_experiment_{experiment_id}/{number}/"
+            ),
         )
         self._insert(run.tags, fields.get("tags") or (), 5000)
         self.runs[run.run_id] = run
