@@ -11,7 +11,6 @@ import os
 import posixpath
 import re
 import tempfile
-from collections.abc import Iterator
 from typing import IO, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
@@ -21,6 +20,7 @@ from mistk_service.tracking.entities import FileInfo
 from mistk_service.tracking.errors import InvalidParameter, NotSupported, ResourceNotFound
 from mistk_service.tracking.rest import readers
 from mistk_service.tracking.rest.answers import Answer, read_object
+from mistk_service.tracking.rest.multipart import PART, MultipartUploads, pieces
 from mistk_service.tracking.rest.transport import About, Transport
 from mistk_service.tracking.rest.urls import quoted, without_userinfo
 
@@ -82,10 +82,9 @@ class _HttpArtifacts(ArtifactRepository):
         """See :meth:`ArtifactRepository.put`; nothing is kept on the way."""
         name = self._target(path)
         size = stream.seek(0, os.SEEK_END)
-        stream.seek(0)
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         about = About("artifact", path)
-        with self._http.exchange("PUT", self._url(name), about, content=_pieces(stream), headers=headers):
+        with self._http.exchange("PUT", self._url(name), about, content=pieces(stream, 0, size), headers=headers):
             """The answer says nothing more."""
 
     def delete(self, path: str) -> None:
@@ -117,12 +116,25 @@ class ProxiedArtifacts(_HttpArtifacts):
         listing: the URL of the server's listing.
         folder: the root's path below the server's own.
         uri: what clients call the root.
+        part_size: bytes of a file that goes in one piece, and of the parts of a larger one.
     """
 
-    def __init__(self, transport: Transport, listing: str, folder: str, uri: str) -> None:
+    def __init__(self, transport: Transport, listing: str, folder: str, uri: str, part_size: int = PART) -> None:
         super().__init__(transport, f"{listing}/{quoted(folder)}", uri)
         self._listing = listing
         self._folder = folder
+        self._multipart: MultipartUploads | None = MultipartUploads(transport, listing.removesuffix("/artifacts"))
+        self._part = part_size
+
+    def put(self, path: str, stream: BinaryIO) -> None:
+        """See :meth:`ArtifactRepository.put`; a large file goes in parts where the server offers that."""
+        size = stream.seek(0, os.SEEK_END)
+        if self._multipart is not None and size > self._part:
+            try:
+                return self._multipart.send(f"{self._folder}/{self._target(path)}", stream, size, self._part)
+            except NotSupported:
+                self._multipart = None
+        return super().put(path, stream)
 
     def list_folder(self, path: str = "") -> list[FileInfo]:
         """See :meth:`ArtifactRepository.list_folder`."""
@@ -203,11 +215,6 @@ def proxied_folder(uri: str) -> tuple[str | None, str]:
     """Return the server that an ``mlflow-artifacts:`` URI names, or None, and the path below its root."""
     parts = urlsplit(uri)
     return parts.netloc.rpartition("@")[2] or None, checked_path(unquote(parts.path).strip("/"))
-
-
-def _pieces(stream: BinaryIO) -> Iterator[bytes]:
-    while piece := stream.read(_PIECE):
-        yield piece
 
 
 def _missing(path: str) -> ResourceNotFound:

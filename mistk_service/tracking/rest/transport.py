@@ -99,6 +99,10 @@ class Transport:
         url = self.addresses.ajax(endpoint) if ajax else self.addresses.api(endpoint)
         return self._json(method, url, endpoint, about, body=_encoded(fields))
 
+    def post_to(self, url: str, fields: Mapping[str, Any], about: About = SOMETHING) -> Json:
+        """Send a JSON object to a URL that is none of MLflow's operations. See :meth:`get`."""
+        return self._json("POST", url, url, about, body=_encoded(fields))
+
     def has(self, method: str, endpoint: str) -> bool:
         """Return whether the server has an operation, which is asked for without what it needs, so it does nothing.
 
