@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
@@ -35,15 +36,17 @@ class ServiceProcess:
     Args:
         model: the reference of the model.
         port: where to listen; see :func:`free_port`.
+        state_dir: the folder for what outlives the process.
 
     Attributes:
         url: where it answers.
     """
 
-    def __init__(self, model: str, port: int) -> None:
+    def __init__(self, model: str, port: int, state_dir: Path) -> None:
         self.url = ""
         self._model = model
         self._port = port
+        self._state_dir = state_dir
         self._process: subprocess.Popen[str] | None = None
         self._lines: deque[str] = deque(maxlen=100)
         self._listening = threading.Event()
@@ -53,7 +56,7 @@ class ServiceProcess:
         # In a session of its own: Ctrl-C in the terminal is for the demonstration, which then ends the service in order.
         # The pipe ends with this process, and then the service does too, should there be no time for order.
         self._process = subprocess.Popen(
-            [*command, "--log-level", "warning", "--stdin-lifeline"],
+            [*command, "--state-dir", str(self._state_dir), "--log-level", "warning", "--stdin-lifeline"],
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -22,6 +22,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from mistk_service.client import ModelClient, ModelStatus
+from mistk_service.demo.run import show_run
 from mistk_service.demo.service import ServiceProcess, free_port
 from mistk_service.errors import MistkError
 from mistk_service.resources import plugins_path
@@ -77,9 +78,10 @@ def run_demo(port: int, folder: Path) -> None:
     reference = f"{digits / 'model.py'}:Digits"
     folder = _writable(folder)
     try:
-        with _terminable(), ServiceProcess(reference, free_port(port)) as service:
+        with _terminable(), ServiceProcess(reference, free_port(port), folder / "state") as service:
             console.print(f"A container with the digits model answers at [b]{service.url}[/b]")
             with ModelClient(service.url) as client:
+                container_id = client.status().object_info.id or ""
                 accuracy = _Tour(console, client, digits / "data", folder).run()
             console.print(f"   the process has ended with exit code {service.wait_ended()}")
     except KeyboardInterrupt:
@@ -87,6 +89,7 @@ def run_demo(port: int, folder: Path) -> None:
         raise SystemExit(130) from None
     if accuracy < _ACCURACY:
         raise MistkError(f"The test accuracy is {accuracy:.3f}; expected more than {_ACCURACY}.")
+    show_run(console, folder / "state", container_id, _program())
     _say_how_to_go_on(console, reference, folder, accuracy)
 
 
@@ -221,10 +224,14 @@ def _terminable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _program() -> list[str]:
+    """Return how this program is called."""
+    found = shutil.which("mistk-service")
+    return [found] if found else [sys.executable, "-m", "mistk_service"]
+
+
 def _say_how_to_go_on(console: Console, reference: str, folder: Path, accuracy: float) -> None:
-    command = [shutil.which("mistk-service") or "", "serve", reference]
-    if not command[0]:
-        command[0:1] = [sys.executable, "-m", "mistk_service"]
+    command = [*_program(), "serve", reference]
     api = "http://127.0.0.1:8080/v1/mistk"
     build = shlex.quote(f"{api}/buildModel?modelPath={quote(str(folder / 'model'))}")
     for line in (

@@ -14,7 +14,6 @@ from mistk_service.events import (
     ActivityBegan,
     ActivityEnded,
     ArtifactLogged,
-    Event,
     InstanceReset,
     MetricsReported,
     ParamsReported,
@@ -67,7 +66,7 @@ class Story:
 
     # --- what happens ---------------------------------------------------------------------------------------------
 
-    def tell(self, *events: Event) -> Story:
+    def tell(self, *events: Any) -> Story:
         """Tell events, a second apart."""
         for event in events:
             self.now += 1000

@@ -1,0 +1,27 @@
+"""The demonstration ends by showing the run that it has left."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.service.harness import run
+
+
+def test_the_demonstration_ends_with_its_run_and_the_command_that_lists_it(tmp_path: Path) -> None:
+    pytest.importorskip("numpy")
+    code, out, err = run("demo", "--port", "0", cwd=tmp_path, env={"COLUMNS": "200"})
+    assert code == 0, err
+
+    tracked = out.partition("All of it is tracked")[2]
+
+    assert "FINISHED" in tracked
+    for shown in ("learning_rate", "test_accuracy", "model/digits.npz", "predictions/predictions.csv"):
+        assert shown in tracked
+    command = shlex.split(next(line for line in tracked.splitlines() if " tracking show " in line))
+    listed = run(*command[command.index("tracking") :], cwd=tmp_path, env={"COLUMNS": "200"})
+    assert listed[0] == 0, listed
+    assert "learning_rate" in listed[1]
+    assert "test_accuracy" in listed[1]
