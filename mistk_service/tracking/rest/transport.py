@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -34,6 +36,28 @@ _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, http
 _LIMITS = httpx.Limits(max_connections=20, max_keepalive_connections=10, keepalive_expiry=15.0)
 
 
+class _Discretion(logging.Filter):
+    """Keeps what is sent elsewhere out of the log of httpx: such a URL is made for one request, and who has it may do that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._here = threading.local()
+
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - all of them alike
+        return not getattr(self._here, "silent", False)
+
+    @contextmanager
+    def silence(self, silent: bool) -> Iterator[None]:
+        self._here.silent = silent
+        try:
+            yield
+        finally:
+            self._here.silent = False
+
+
+_discretion = _Discretion()
+
+
 class Transport:
     """Sends requests to one server. Every method may be called from any thread.
 
@@ -56,6 +80,7 @@ class Transport:
         self._origin = origin(config.uri)
         self.scheme = self._origin[0]
         self._closed = False
+        logging.getLogger("httpx").addFilter(_discretion)
         self._http = httpx.Client(
             verify=_tls(config),
             timeout=config.timeout,
@@ -209,7 +234,8 @@ class Transport:
         request = self._http.build_request(
             method, url, params=query or None, content=content, headers={**own, **headers}
         )
-        return self._http.send(request, stream=True)
+        with _discretion.silence(not self._is_own(url)):
+            return self._http.send(request, stream=True)
 
     def _is_own(self, url: str) -> bool:
         return origin(url) == self._origin

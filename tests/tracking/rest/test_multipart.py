@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import re
 
 import httpx
@@ -83,6 +84,13 @@ def test_a_large_file_goes_in_parts_to_the_storage_itself():
     assert server.files == {"whole": CONTENT}
     assert [len(server.parts[number]) for number in (1, 2, 3)] == [1000, 1000, 560]
     assert {(host, who) for _, host, _, who in server.asked} == {("host", "Bearer secret"), ("storage", None)}
+
+
+def test_where_a_part_goes_stands_in_no_log(caplog):
+    caplog.set_level(logging.DEBUG)
+    repository(Server({("PUT", "/2"): 2})).put("big/file", io.BytesIO(CONTENT))
+    assert "mpu/create" in caplog.text
+    assert "storage" not in caplog.text
 
 
 def test_a_small_file_goes_in_one_piece():
