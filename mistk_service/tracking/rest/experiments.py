@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 
 from mistk_service.tracking._contract_runs import ExperimentStore
@@ -146,8 +147,17 @@ class RestExperiments(Remote, ExperimentStore):
                 f"Datasets of {len(experiment_ids)} experiments are asked for; at most {_MAX_EXPERIMENTS} are allowed.",
                 field="experiment_ids",
             )
-        answer = self._http.post("experiments/search-datasets", {"experiment_ids": list(experiment_ids)}, ajax=True)
+        fields = {"experiment_ids": list(experiment_ids)}
+        try:
+            answer = self._http.post("experiments/search-datasets", fields, ajax=True)
+        except NotSupported:
+            self._degrade("datasets are looked for in all runs of the experiments; the server does not search them.")
+            return self._datasets_of_runs(experiment_ids)
         return list(readers.page(readers.dataset_summary, answer, "dataset_summaries"))
+
+    @abstractmethod
+    def _datasets_of_runs(self, experiment_ids: Sequence[str]) -> list[DatasetSummary]:
+        """Return what :meth:`search_datasets` does, out of the runs."""
 
 
 def _about(experiment_id: str) -> About:

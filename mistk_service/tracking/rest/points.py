@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 
 from mistk_service.tracking.entities import DatasetInput, Metric, ModelInput, ModelOutput, Param, Tag
-from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
+from mistk_service.tracking.errors import InvalidParameter, NotSupported, ResourceNotFound
 from mistk_service.tracking.limits import (
     check_dataset_inputs,
     check_max_results,
@@ -172,8 +173,20 @@ class RestBatches(RestRuns):
     def get_metric_history_bulk(self, run_ids: Sequence[str], key: str, max_results: int = 25_000) -> list[Metric]:
         """See :meth:`RunStore.get_metric_history_bulk`."""
         fields = {"run_id": list(run_ids), "metric_key": key, "max_results": max_results}
-        answer = self._http.get("metrics/get-history-bulk", fields, ajax=True)
+        try:
+            answer = self._http.get("metrics/get-history-bulk", fields, ajax=True)
+        except NotSupported:
+            self._degrade("histories of several runs are read one by one; the server does not give them together.")
+            return self._histories(run_ids, key, max_results)
         return list(readers.page(readers.metric, answer, "metrics"))
+
+    def _histories(self, run_ids: Sequence[str], key: str, max_results: int) -> list[Metric]:
+        found: list[Metric] = []
+        for run_id in sorted(set(run_ids)):
+            found += [replace(point, run_id=run_id) for point in self.get_metric_history(run_id, key)]
+            if len(found) >= max_results:
+                break
+        return found[:max_results]
 
     def get_metric_history_interval(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 
 from mistk_service.tracking._contract_runs import RunStore
-from mistk_service.tracking.entities import Run, RunInfo, RunStatus, Tag, ViewType
+from mistk_service.tracking.entities import DatasetSummary, Run, RunInfo, RunStatus, Tag, ViewType
 from mistk_service.tracking.errors import AnswerLost, InvalidParameter
 from mistk_service.tracking.filters import RUNS
 from mistk_service.tracking.limits import check_max_results, check_run_tags
@@ -14,6 +14,7 @@ from mistk_service.tracking.paging import Page
 from mistk_service.tracking.rest import readers, searching
 from mistk_service.tracking.rest.remote import Remote, explained
 from mistk_service.tracking.rest.requests import pairs
+from mistk_service.tracking.rest.searching import CONTEXT
 from mistk_service.tracking.rest.substitutes import restored
 from mistk_service.tracking.rest.transport import About
 
@@ -117,6 +118,15 @@ class RestRuns(Remote, RunStore):
         except (InvalidParameter, AnswerLost) as error:
             raise explained(error, RUNS, filter, order_by) from error
         return readers.page(readers.run, answer, "runs")
+
+    def _datasets_of_runs(self, experiment_ids: Sequence[str]) -> list[DatasetSummary]:
+        found: dict[DatasetSummary, None] = {}
+        for experiment_id in dict.fromkeys(experiment_ids):
+            for run in self._all_runs(experiment_id):
+                for use in run.inputs.dataset_inputs:
+                    context = next((tag.value for tag in use.tags if tag.key == CONTEXT), None)
+                    found[DatasetSummary(experiment_id, use.dataset.name, use.dataset.digest, context)] = None
+        return list(found)
 
     def _all_runs(self, experiment_id: str) -> Iterator[Run]:
         token = None

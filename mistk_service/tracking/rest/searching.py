@@ -22,14 +22,15 @@ from mistk_service.tracking.filters import (
 )
 from mistk_service.tracking.paging import Page
 
-__all__ = ["search_experiments", "search_runs"]
+__all__ = ["CONTEXT", "search_experiments", "search_runs"]
 
 T = TypeVar("T")
 #: Gives what an item has for a key, several values of which any may meet a condition; nothing where it lacks the key.
 _Values = Callable[[T, Entity, str], Sequence[Any]]
 
 _TOKEN = re.compile(r"offset-(\d{1,9})")
-_CONTEXT = "mlflow.data.context"
+#: The tag that says what a dataset was used for.
+CONTEXT = "mlflow.data.context"
 
 
 @lru_cache(maxsize=64)
@@ -101,7 +102,7 @@ def _of_run(run: Run, entity: Entity, key: str) -> Sequence[Any]:
         return _values(run.data.tags, key)
     uses = run.inputs.dataset_inputs
     if key == "context":
-        return [value for use in uses for value in _values(use.tags, _CONTEXT)]
+        return [value for use in uses for value in _values(use.tags, CONTEXT)]
     return [getattr(use.dataset, key) for use in uses]
 
 

@@ -26,7 +26,7 @@ __all__ = ["RestStore", "open_rest_store"]
 _PROXY = re.compile(r"(?P<listing>https?://.+/mlflow-artifacts/artifacts)(?:/(?P<folder>.*))?$")
 
 
-class RestStore(RestExperiments, RestBatches, RestRegistry, RestLoggedModels, Store):
+class RestStore(RestBatches, RestExperiments, RestRegistry, RestLoggedModels, Store):
     """A store on a tracking server that speaks MLflow's REST API.
 
     What holds for every :class:`~mistk_service.tracking.store.Store` holds here, with what lies in the nature of a network:

@@ -13,7 +13,14 @@ from urllib.parse import urljoin
 import httpx
 import msgspec
 
-from mistk_service.tracking.errors import AnswerLost, InvalidParameter, NotSupported, StoreError, StoreUnavailable
+from mistk_service.tracking.errors import (
+    AnswerLost,
+    InvalidParameter,
+    NotSupported,
+    PermissionDenied,
+    StoreError,
+    StoreUnavailable,
+)
 from mistk_service.tracking.rest.answers import SOMETHING, About, Answer, raise_for, read_object
 from mistk_service.tracking.rest.config import RestConfig
 from mistk_service.tracking.rest.identity import Identity
@@ -142,7 +149,7 @@ class Transport:
                 self.send(method, endpoint, {})
         except NotSupported:
             return False
-        except InvalidParameter:
+        except (InvalidParameter, PermissionDenied):
             return True
         return True
 

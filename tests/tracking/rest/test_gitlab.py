@@ -162,6 +162,8 @@ def test_inputs_and_outputs_come_back_although_there_is_no_place_for_them(store,
         ModelOutput("m-2", 3),
     ]
     assert run.data.tags == (Tag("first", "1"),)
+    summaries = store.search_datasets([run.info.experiment_id])
+    assert {(used.digest, used.context) for used in summaries} == {("1", "training"), ("2", None), ("x" * 36, None)}
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -184,6 +186,8 @@ def test_a_history_is_read_over_several_pages(project, store, run_id):
     assert len(page) == 10
     assert store.get_metric_history(run_id, "m", 10, page.next_page_token).items[0].step == 10
     assert len(store.get_metric_history("none", "m")) == 0
+    together = store.get_metric_history_bulk([run_id, "none"], "m", max_results=1200)
+    assert [(point.run_id, point.step) for point in together] == [(run_id, step) for step in range(1200)]
 
 
 @pytest.fixture

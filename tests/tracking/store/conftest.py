@@ -23,7 +23,7 @@ POSTGRES_URL = os.environ.get("MISTK_TEST_POSTGRES_URL")
 
 
 #: The modules whose tests run with MLflow's own server, too.
-WITH_MLFLOW = {"test_batches.py", "test_runs.py"}
+WITH_MLFLOW = {"test_batches.py", "test_run_artifacts.py", "test_runs.py"}
 #: What MLflow does in another way: it has no words for a tag that comes twice, refuses an output that comes twice, writes
 #: descriptions of models with fields of its own, and takes a list for one.
 OTHERWISE_IN_MLFLOW = {
