@@ -1,0 +1,316 @@
+"""Forwarding over HTTP to a server of ours, to MLflow's own and to GitLab's double, over a network that fails in every way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from mistk_service.tracking.artifacts import open_artifacts
+from mistk_service.tracking.entities import Dataset, DatasetInput, Metric, Param, RunStatus, Tag
+from mistk_service.tracking.forwarding import Backoff, open_remote
+from mistk_service.tracking.forwarding.forwarder import Forwarder
+from mistk_service.tracking.rest import RestConfig, open_rest_store
+from mistk_service.tracking.server import create_tracking_app
+from mistk_service.tracking.sql import SqlStore
+from mistk_service.tracking.sync import sync
+from tests.support.copies import content, copies
+from tests.support.gitlab import gitlab
+from tests.support.remotes import answer, proxy_to
+from tests.support.serving import served
+
+#: What GitLab does not have or has in its own way.
+GITLAB_LACKS = frozenset({"user", "tags", "stage"})
+
+
+@dataclass
+class Place:
+    """A server that runs are forwarded to.
+
+    Attributes:
+        kind: ours, mlflow or gitlab.
+        uri: its address.
+        token: what it wants to see.
+        project: GitLab's double, to look into.
+    """
+
+    kind: str
+    uri: str
+    token: str | None = None
+    project: object | None = None
+
+    @property
+    def lacks(self):
+        return GITLAB_LACKS if self.kind == "gitlab" else frozenset()
+
+    def store(self):
+        return open_rest_store(self.uri, RestConfig(self.uri, token=self.token))
+
+
+@contextmanager
+def a_server_of_ours(folder):
+    with SqlStore.open(f"sqlite:///{folder}/remote.db") as store:
+        with served(create_tracking_app(store, open_artifacts(folder / "remote artifacts"))) as url:
+            yield Place("ours", url)
+
+
+@pytest.fixture(params=["ours", "mlflow", "gitlab"])
+def place(request, tmp_path) -> Iterator[Place]:
+    match request.param:
+        case "ours":
+            with a_server_of_ours(tmp_path) as place:
+                yield place
+        case "mlflow":
+            yield Place("mlflow", request.getfixturevalue("mlflow_store_uri"))
+        case _:
+            with gitlab() as project:
+                yield Place("gitlab", project.uri, project.token, project)
+
+
+class Local:
+    """A local store with a forwarder to a place, over a proxy."""
+
+    def __init__(self, folder, place, proxy, name):
+        self.store = SqlStore.open(f"sqlite:///{folder}/local.db")
+        self.artifacts = open_artifacts(folder / "local artifacts")
+        self.place = place
+        self.proxy = proxy
+        self.uri = place.uri.replace(place.uri.split("/")[2], proxy.url.removeprefix("http://"))
+        self.now = 0.0
+        if place.project is not None:
+            # Where it says that artifacts belong is behind the proxy, too; the token goes to no other host.
+            place.project.url = proxy.url
+        self.store.journal.configure([self.uri])
+        self.experiment = self.store.create_experiment(name)
+        self.restart()
+
+    def restart(self):
+        config = RestConfig(self.uri, token=self.place.token, timeout=2.0)
+        self.forwarder = Forwarder(
+            self.store, self.artifacts, self.uri, lambda: open_remote(config),
+            clock=lambda: self.now, backoff=Backoff(lambda: 1.0),
+        )  # fmt: skip
+
+    def run(self, **options):
+        return self.store.create_run(self.experiment, **options).info.run_id
+
+    def put(self, run_id, path, data):
+        upload = self.artifacts.create(f"{self.experiment}/{run_id}/artifacts/{path}")
+        upload.write(data)
+        upload.commit()
+        self.store.artifact_logged(run_id, path)
+
+    def step(self):
+        self.now += 1000
+        self.forwarder.step()
+
+    def deliver(self):
+        """Deliver all there is; a server that is slow for once is tried again, until the test's time limit."""
+        done = False
+        while not done:
+            self.now += 1000
+            more = self.forwarder.step()
+            state = self.forwarder.state()
+            done = not more and (state.depth, state.last_error) == (0, None)
+        assert state.refused == 0
+
+    def remote(self):
+        """Return the remote, by the way that the forwarder goes."""
+        return open_remote(RestConfig(self.uri, token=self.place.token))
+
+    def assert_same(self, run_id):
+        with self.place.store() as remote:
+            copy = copies(remote)[run_id]
+            there, here = (
+                content(remote, copy, without=self.place.lacks),
+                content(self.store, run_id, without=self.place.lacks),
+            )
+        assert there == here
+        return copy
+
+
+@pytest.fixture
+def local(tmp_path, place, request) -> Iterator[Local]:
+    host = "http://" + place.uri.split("/")[2]
+    with proxy_to(host) as proxy:
+        local = Local(tmp_path, place, proxy, f"experiment of {request.node.name} in {tmp_path.name}")
+        yield local
+        if local.forwarder._remote is not None:
+            local.forwarder._remote.close()
+        local.store.close()
+
+
+def log_all(local, run_id, start=0):
+    for step in range(start, start + 40):
+        metrics = [Metric(key, step / 7, 1_700_000_000_000 + step, step) for key in ("loss", "accuracy")]
+        local.store.log_batch(run_id, metrics, [Param(f"p{step}", str(step))])
+
+
+def test_a_run_arrives_field_by_field(local):
+    run_id = local.run(user_id="me", run_name="a run", start_time=1_700_000_000_000, tags=[Tag("made", "with")])
+    local.step()
+    log_all(local, run_id)
+    local.store.log_inputs(run_id, [DatasetInput(Dataset("d", "1", "local", "here"), (Tag("k", "v"),))])
+    local.store.set_tag(run_id, Tag("later", "x"))
+    local.store.update_run(run_id, RunStatus.FINISHED, 1_700_000_009_000)
+    local.deliver()
+    local.assert_same(run_id)
+
+
+FAILURES = [
+    "gone",
+    "hang",
+    "cut",
+    answer("503 Service Unavailable", "Retry-After: 3"),
+    answer("429 Too Many Requests", "Retry-After: 3"),
+    answer("401 Unauthorized"),
+    b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
+]
+
+
+@pytest.mark.timeout(120)
+def test_whatever_the_network_does_in_the_middle_nothing_is_missing_and_nothing_twice(local):
+    run_id = local.run(run_name="first", start_time=1)
+    local.deliver()
+    for number, failure in enumerate(FAILURES):
+        log_all(local, run_id, 100 * number)
+        local.proxy.become(failure)
+        local.step()
+        state = local.forwarder.state()
+        assert state.last_error is not None, failure
+        assert (state.connected, state.refused) == (False, 0), failure
+        if isinstance(failure, bytes) and b"Retry-After" in failure:
+            assert 3 <= state.retry_in < 3 + 10
+        local.proxy.become("pass")
+        if number % 2:
+            local.restart()
+        local.deliver()
+    local.assert_same(run_id)
+
+
+@pytest.mark.parametrize("crash", [True, False])
+def test_a_run_whose_creation_was_not_answered_is_made_once(local, crash):
+    local.step()
+    run_id = local.run(run_name="first", start_time=1)
+    remote = local.forwarder._remote = local.remote()
+    create_run, cut = remote.create_run, []
+
+    def create_and_lose_the_answer(*arguments):
+        if not cut:
+            cut.append(True)
+            local.proxy.become("cut")
+        return create_run(*arguments)
+
+    remote.create_run = create_and_lose_the_answer
+    local.forwarder._delivery = None
+    local.step()
+    assert cut
+    assert local.forwarder.state().last_error is not None
+    local.proxy.become("pass")
+    if crash:
+        remote.close()
+        local.restart()
+    local.deliver()
+    local.assert_same(run_id)
+
+
+def test_a_large_file_that_broke_off_arrives_whole_and_the_others_are_not_sent_again(local):
+    run_id = local.run()
+    local.deliver()
+    first, large = os.urandom(1_000_000), os.urandom(6_000_000)
+    local.put(run_id, "first.bin", first)
+    local.deliver()
+    local.put(run_id, "large.bin", large)
+    local.proxy.become("hang")
+    local.step()
+    local.proxy.become("pass")
+    local.restart()
+    local.deliver()
+    with local.remote() as remote:
+        repository = remote.run_artifacts(remote.get_run(copies(remote)[run_id]))
+        for name, data in (("first.bin", first), ("large.bin", large)):
+            with repository.open(name) as stored:
+                assert stored.stream.read() == data
+    if local.place.project is not None:
+        # It keeps every version that it gets.
+        assert sorted(len(versions) for versions in local.place.project.files.values()) == [1, 1]
+
+
+def test_sync_changes_nothing_after_a_forwarder_and_brings_what_it_lacks(local):
+    run_id = local.run(run_name="first", start_time=1)
+    log_all(local, run_id)
+    local.put(run_id, "file.txt", b"text")
+    local.deliver()
+    local.store.journal.configure([])
+    log_all(local, run_id, 100)
+    for _ in range(2):
+        with local.place.store() as remote:
+            report = sync(local.store, remote, local.uri, artifacts=local.artifacts)
+        assert (report.runs, report.refusals) == (1, ())
+        local.assert_same(run_id)
+
+
+FORWARD = """
+import sys
+from mistk_service.tracking.artifacts import open_artifacts
+from mistk_service.tracking.entities import Metric, Param
+from mistk_service.tracking.forwarding import Forwarders
+from mistk_service.tracking.rest import RestConfig
+from mistk_service.tracking.sql import SqlStore
+folder, uri, run_id, token = sys.argv[1:]
+store = SqlStore.open(f"sqlite:///{folder}/local.db")
+config = RestConfig(uri, token=token or None)
+forwarders = Forwarders(store, open_artifacts(f"{folder}/local artifacts"), [config])
+forwarders.start()
+last = 0
+for step in range(1_000_000):
+    store.log_batch(run_id, [Metric("m", float(step), step, step)], [Param(f"p{step % 50}", "x")])
+    success = forwarders.states()[0].last_success
+    if success != last:
+        last = success
+        print(step, flush=True)
+"""
+
+
+@pytest.mark.timeout(120)
+def test_a_service_that_is_killed_in_the_middle_goes_on_where_it_was(local, tmp_path):
+    run_id = local.run(run_name="first", start_time=1)
+    for deliveries in (1, 2):
+        command = [sys.executable, "-c", FORWARD, str(tmp_path), local.uri, run_id, local.place.token or ""]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            for _ in range(deliveries):
+                assert process.stdout.readline()
+            os.kill(process.pid, signal.SIGKILL)
+            process.stdout.read()
+    local.restart()
+    local.deliver()
+    local.assert_same(run_id)
+
+
+def test_a_token_that_expired_and_was_renewed_in_its_file_is_taken_up(tmp_path):
+    with gitlab() as project, proxy_to(project.url) as proxy:
+        place = Place("gitlab", project.uri, project.token, project)
+        local = Local(tmp_path, place, proxy, "an experiment")
+        file = tmp_path / "token"
+        file.write_text(project.token)
+        config = RestConfig(local.uri, token_file=str(file))
+        local.forwarder._open_remote = lambda: open_remote(config)
+        run_id = local.run(run_name="first")
+        local.deliver()
+        project.token = place.token = "glpat-another"
+        local.store.log_metric(run_id, Metric("m", 1.0, 1))
+        local.step()
+        state = local.forwarder.state()
+        assert (state.connected, state.refused, state.depth) == (False, 0, 1)
+        assert "glpat" not in (state.last_error or "")
+        file.write_text("glpat-another")
+        local.deliver()
+        local.assert_same(run_id)
+        local.forwarder._remote.close()
+        local.store.close()
