@@ -40,6 +40,8 @@ NOTE = (
     "received. Memory counts what processes share once. Both servers were at rest before anything was measured."
 )
 
+_MET = {True: "yes", False: "no", None: ""}
+
 #: Milliseconds that the embedded tracking server may add to the start of a container.
 _ADDED = 100
 
@@ -61,8 +63,8 @@ class Row:
     ours: str
     theirs: str
     ratio: str
-    wanted: str
-    met: bool
+    wanted: str = ""
+    met: bool | None = None
 
 
 def measure(peer: Peer, scenario: Scenario, seconds: float) -> dict[str, Figure]:
@@ -95,7 +97,19 @@ def compare(us: Peer, them: Peer, scenarios: Sequence[Scenario], rounds: int, se
     for name, pairs in measured.items():
         yield _row(name, pairs, wanted[name])
     yield _row("memory", [(_megabytes(us.memory()), _megabytes(them.memory()))], 10)
-    yield _row("start to the first answer", [(_seconds(us.start), _seconds(them.start))], 10)
+    yield _row("memory of the largest process alone", [(_megabytes(us.largest()), _megabytes(them.largest()))], None)
+
+
+def compare_starts(folders: Sequence[Path], rounds: int) -> Row:
+    """Start both servers once in every round, one after the other, and return the row for it."""
+    pairs = []
+    for _ in range(rounds):
+        figures = []
+        for peer, folder in zip((ours, mlflow), folders, strict=True):
+            with peer(folder) as started:
+                figures.append(_seconds(started.start))
+        pairs.append((figures[0], figures[1]))
+    return _row("start to the first answer", pairs, 10)
 
 
 def added_to_a_start(rounds: int) -> Iterator[Row]:
@@ -124,11 +138,13 @@ def _seconds(value: float) -> Figure:
     return Figure(value, f"{value:.2f} s", larger_is_better=False)
 
 
-def _row(name: str, pairs: Sequence[tuple[Figure, Figure]], wanted: float) -> Row:
+def _row(name: str, pairs: Sequence[tuple[Figure, Figure]], wanted: float | None) -> Row:
     ratios = [_ratio(mine, theirs) for mine, theirs in pairs]
     middle = sorted(range(len(ratios)), key=ratios.__getitem__)[len(ratios) // 2]
     mine, theirs = pairs[middle]
     ratio = statistics.median(ratios)
+    if wanted is None:
+        return Row(name, mine.text, theirs.text, f"{ratio:.1f}")
     return Row(name, mine.text, theirs.text, f"{ratio:.1f}", f"{wanted:g}", ratio >= wanted)
 
 
@@ -166,6 +182,8 @@ def main() -> None:
         folders = [Path(name) / peer for peer in ("ours", "mlflow")]
         for folder in folders:
             folder.mkdir()
+        if not options.only:
+            rows.insert(0, compare_starts(folders, rounds))
         us, them = stack.enter_context(ours(folders[0])), stack.enter_context(mlflow(folders[1]))
         rows = [*compare(us, them, scenarios, rounds, seconds), *rows]
     _show(rows, markdown=options.markdown)
@@ -176,7 +194,7 @@ def main() -> None:
 
 def _show(rows: Sequence[Row], *, markdown: bool) -> None:
     heads = ("Scenario", "Ours", "MLflow, 1 worker", "Times as good", "Wanted", "Met")
-    cells = [(r.scenario, r.ours, r.theirs, r.ratio, r.wanted, "yes" if r.met else "no") for r in rows]
+    cells = [(r.scenario, r.ours, r.theirs, r.ratio, r.wanted, _MET[r.met]) for r in rows]
     if markdown:
         lines = [heads, ("---",) * len(heads), *cells]
         sys.stdout.write("".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\n{machine()}\n\n{NOTE}\n")

@@ -81,6 +81,10 @@ class Peer:
         """Return the memory of the server and its children in MB; what they share counts once."""
         return sum(process.memory_full_info().pss for process in self._family()) / 1e6
 
+    def largest(self) -> float:
+        """Return the memory of the process that has most of it, in MB."""
+        return max(process.memory_full_info().pss for process in self._family()) / 1e6
+
     def cpu(self) -> float:
         """Return the processor time that the server and its children have taken, in seconds."""
         times = [process.cpu_times() for process in self._family()]
@@ -213,23 +217,25 @@ def _free_port() -> int:
 
 
 def ours(folder: Path) -> contextlib.AbstractContextManager[Peer]:
-    """Fill our store and serve it."""
-    _fill_ours(folder / "ours.db")
+    """Serve our store in a folder, which is filled where it is not there yet."""
+    if not (folder / "ours.db").exists():
+        _fill_ours(folder / "ours.db")
     port = _free_port()
     options = ["--store", f"sqlite:///{folder}/ours.db", "--artifacts", str(folder / "artifacts"), "--port", str(port)]
     return serving("ours", [sys.executable, "-m", "mistk_service", "tracking", "serve", *options], port, folder)
 
 
 def mlflow(folder: Path) -> contextlib.AbstractContextManager[Peer]:
-    """Fill MLflow's store and serve it."""
+    """Serve MLflow's store in a folder, which is filled where it is not there yet."""
     uri = f"sqlite:///{folder}/mlflow.db"
-    subprocess.run([sys.executable, "-m", "mlflow", "db", "upgrade", uri], check=True, capture_output=True)
-    _fill_mlflow(folder / "mlflow.db")
+    if not (folder / "mlflow.db").exists():
+        subprocess.run([sys.executable, "-m", "mlflow", "db", "upgrade", uri], check=True, capture_output=True)
+        _fill_mlflow(folder / "mlflow.db")
     port = _free_port()
     options = ["--workers", "1", "--port", str(port), "--backend-store-uri", uri]
     artifacts = ["--artifacts-destination", str(folder / "artifacts")]
     settings = folder / "settings"
-    settings.mkdir()
+    settings.mkdir(exist_ok=True)
     (settings / "sitecustomize.py").write_text(_SAME_SETTINGS)
     environment = {"PYTHONPATH": os.pathsep.join(filter(None, (str(settings), os.environ.get("PYTHONPATH"))))}
     command = [sys.executable, "-m", "mlflow", "server", *options, *artifacts]
