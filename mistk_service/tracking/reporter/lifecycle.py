@@ -151,6 +151,7 @@ class Lifecycle:
             self._initialize(event.arguments, now)
         if not self._running:
             self._worst = RunStatus.FINISHED
+            self._memory.tags.pop(FAILURE_TAG, None)
         self._running[event.operation] = event.arguments
         if event.operation in _WORK or event.operation in _SAVES:
             self._opened(now)
@@ -184,8 +185,11 @@ class Lifecycle:
                 self._desk.keep_saved(run, Path(*arguments), _SAVES[event.operation], self._memory.steering)
         if event.operation in _WORK and event.outcome != "unsupported":
             self._count(event, now)
-        if event.failure is not None and self._run is not None:
-            self._run.log_values(tags={FAILURE_TAG: _described(event.failure)})
+        if event.failure is not None:
+            # A model that reports after it has failed, and never did before, gets its run only then.
+            self._memory.tags[FAILURE_TAG] = _described(event.failure)
+            if self._run is not None:
+                self._run.log_values(tags={FAILURE_TAG: self._memory.tags[FAILURE_TAG]})
         status = _OUTCOMES.get(event.outcome, RunStatus.FINISHED)
         self._worst = max(self._worst, status, key=_GRAVITY.index)
         # Last, so that all of this is done again for another run where this one turns out to be deleted.
@@ -224,6 +228,7 @@ class Lifecycle:
         if self._run is not None:
             self._show(None)
         self._run = None
+        self._worst = RunStatus.FINISHED
         self._counts.clear()
         self._streams = StreamTotals(), 0
         self._samples = 0

@@ -66,6 +66,23 @@ def test_a_failed_run_says_why(story: Story) -> None:
     assert "line 3" in reason
 
 
+def test_what_is_reported_after_a_failure_belongs_to_a_failed_run_that_says_why(story: Story) -> None:
+    story.initialize().began("buildModel", None).ended("buildModel", "failed", FAILURE)
+
+    story.metrics(("loss", 1.0, 1, 1))
+
+    assert story.statuses == ["FAILED"]
+    assert tags_of(story.run)["mistk.failure"].startswith("ValueError")
+
+
+def test_a_failure_before_a_reset_is_none_of_what_follows(story: Story) -> None:
+    story.initialize().began("buildModel", None).ended("buildModel", "failed", FAILURE).reset()
+
+    story.metrics(("loss", 1.0, 1, 1)).close()
+
+    assert story.statuses == ["FINISHED"]
+
+
 def test_a_later_activity_goes_on_with_the_run(story: Story) -> None:
     story.initialize().did("train").began("predict")
     assert story.statuses == ["RUNNING"]

@@ -96,7 +96,7 @@ def all_points(story: Story) -> Counter[int]:
     return Counter(step for run in story.runs for _, step in story.points(run, "loss"))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(ACTIONS)
 def test_no_run_outlives_what_runs_and_every_point_is_there_once(actions: list[tuple[str, object]]) -> None:
     with tempfile.TemporaryDirectory() as folder, open_store("sqlite://") as store:
@@ -140,7 +140,7 @@ class Flaky:
         return call
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(ACTIONS, st.lists(st.booleans(), min_size=1, max_size=8).filter(lambda pattern: not all(pattern)))
 def test_a_store_that_is_away_now_and_then_loses_and_doubles_nothing(
     actions: list[tuple[str, object]], pattern: list[bool]
