@@ -132,6 +132,23 @@ def test_a_prediction_that_takes_too_long_is_answered_with_504(start: Start, gat
     assert service.post("streamPredict", {"a": "here"})["a"]["record"] == "here"
 
 
+def test_a_small_request_overtakes_a_large_one_that_came_before(start: Start, gate: Gate) -> None:
+    service = held_service(start, gate)
+    worker = service.worker()
+    worker.suspend()
+    try:
+        large = post(service, {"a": "A" * 16_000_000}, "application/json")
+        service.wait_for_metric("mistk_stream_queue", 1)
+        small = post(service, {"a": "here"}, "application/json")
+        service.wait_for_metric("mistk_stream_queue", 2)
+    finally:
+        worker.resume()
+    with large, small:
+        answers = [json.loads(read_answer(sock)[2])["a"] for sock in (small, large)]
+    assert [answer["call"] for answer in answers] == [1, 2]
+    assert len(answers[1]["record"]) == 16_000_000
+
+
 def held_service(start: Start, gate: Gate, *options: str) -> Service:
     """A service whose model waits at the gate over the record ``hold``, and calls for one request at a time."""
     service = start(*options, model=reference("batching:OneAtATime"))
