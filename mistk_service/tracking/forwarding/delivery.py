@@ -18,7 +18,7 @@ from mistk_service.tracking.changes import (
     VersionCreated,
 )
 from mistk_service.tracking.entities import DatasetInput, LifecycleStage, ModelInput, ModelOutput, RunStatus
-from mistk_service.tracking.errors import ResourceNotFound, StoreError
+from mistk_service.tracking.errors import AnswerLost, ResourceNotFound, StoreError
 from mistk_service.tracking.forwarding.packing import Batch, merged
 from mistk_service.tracking.forwarding.remote import Remote, is_refusal
 from mistk_service.tracking.forwarding.runs import EXCLUDED, RunRefused
@@ -29,6 +29,10 @@ from mistk_service.tracking.sql.journal import Entry
 from mistk_service.tracking.sql.ledger import Ledger
 
 __all__ = ["Delivery"]
+
+
+#: Tries in a row, over some minutes, after which a run at which the remote fails every time is put off.
+_STUBBORN = 8
 
 
 class Delivery:
@@ -55,6 +59,8 @@ class Delivery:
         # How far each run of the window has come, and whether its first rows may have arrived already.
         self._done: dict[str, int] = {}
         self._doubtful = True
+        # The run at which the last try failed, and how often in a row it was that one.
+        self._stuck: tuple[str, int] = "", 0
 
     def deliver(self) -> bool:
         """Deliver the next window; return whether there was anything to deliver.
@@ -84,6 +90,7 @@ class Delivery:
         self._journal.acknowledge(self._ledger, entries[-1].seq)
         self._done.clear()
         self._doubtful = False
+        self._stuck = "", 0
         return True
 
     def _catch_up(self, run_id: str) -> None:
@@ -123,10 +130,26 @@ class Delivery:
 
         It is tried again, as a whole, when it changes again and at the next start; perhaps somebody has mended the cause.
         """
-        if isinstance(error, StoreError) and not is_refusal(error):
+        if isinstance(error, StoreError) and not is_refusal(error) and not self._is_stuck(run_id, error):
             raise error
         self._ledger.lapse(run_id)
         self._ledger.refuse(run_id, WHOLE_RUN, str(error), items)
+
+    def _is_stuck(self, run_id: str, error: StoreError) -> bool:
+        """Return whether the remote fails at this run again and again, and at nothing else.
+
+        A server that is brought down by one request would otherwise keep everything that comes after it waiting for ever.
+        """
+        last, times = self._stuck
+        self._stuck = run_id, times + 1 if last == run_id and isinstance(error, AnswerLost) else 1
+        return self._stuck[1] >= _STUBBORN and self._answers()
+
+    def _answers(self) -> bool:
+        try:
+            self._remote.get_experiment_by_name("Default")
+        except StoreError as error:
+            return is_refusal(error)
+        return True
 
     def _catch_up_tags(self, sender: Sender, covered: Sequence[Change]) -> None:
         """Delete the tags that a run has lost; where it was brought over as a whole, nobody could see which those were."""

@@ -92,7 +92,8 @@ class Journal(SqlPart):
         """Say which remotes there are; from now on changes are kept for these and no others.
 
         A remote that is new gets what changes from now on, and each run that changes as a whole. What one that is left
-        out had not got yet is not kept, but which runs those were, so that it gets them when it is named again.
+        out had not got yet is not kept, but which runs those were, so that it gets them when it is named again. It holds for
+        all processes that have the database open, or open it; they have to be given the same remotes.
 
         Args:
             names: URIs without secrets.

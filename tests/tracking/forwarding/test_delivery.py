@@ -15,7 +15,7 @@ from mistk_service.tracking.entities import (
     RunStatus,
     Tag,
 )
-from mistk_service.tracking.errors import InvalidParameter, NotSupported, ResourceNotFound, StoreUnavailable
+from mistk_service.tracking.errors import AnswerLost, InvalidParameter, NotSupported, ResourceNotFound, StoreUnavailable
 from mistk_service.tracking.forwarding.remote import SOURCE_RUN
 from mistk_service.tracking.forwarding.versions import SOURCE_VERSION
 from tests.support.copies import content, copies, files
@@ -443,6 +443,62 @@ def test_files_that_have_arrived_are_not_sent_again_after_an_outage(world):
     world.deliver()
     assert world.remote.names().count("create") == 4
     assert sorted(files(world.remote.artifacts).values()) == [bytes([i]) * 2_500_000 for i in range(4)]
+
+
+def test_a_run_that_brings_the_server_down_every_time_is_put_off_and_the_others_go_on(world):
+    poisoned, other = world.run(), world.run()
+    world.deliver()
+    there, accept = world.copy(poisoned), world.remote.store.log_batch
+
+    def log_batch(run_id, *arguments):
+        if run_id == there:
+            raise AnswerLost("answered 500")
+        accept(run_id, *arguments)
+
+    world.remote.store.log_batch = log_batch
+    world.local.log_metric(poisoned, Metric("m", 1.0, 1))
+    world.local.log_metric(other, Metric("m", 1.0, 1))
+    tries = 0
+    while world.forwarder.step() or world.forwarder.state().depth:
+        tries += 1
+        world.clock.now += 100
+    assert tries >= 7
+    world.assert_same(other)
+    assert refusals(world) == {("the whole run", 1)}
+    # The server was mended.
+    world.remote.store.log_batch = accept
+    world.local.log_metric(poisoned, Metric("m", 2.0, 2))
+    world.deliver()
+    world.assert_same(poisoned)
+    assert refusals(world) == set()
+
+
+def test_failures_with_successes_between_them_have_nothing_put_off(world):
+    run_id = world.run()
+    world.deliver()
+    for step in range(10):
+        world.local.log_metric(run_id, Metric("m", 1.0, step))
+        refuse(world, "log_batch", error=AnswerLost("no answer"))
+        world.forwarder.step()
+        assert world.forwarder.state().depth == 1
+        world.remote.before = lambda name: None
+        world.clock.now += 100
+        world.deliver()
+    assert refusals(world) == set()
+
+
+def test_a_server_that_answers_nothing_at_all_has_nothing_put_off(world):
+    run_id = world.run()
+    world.deliver()
+    world.local.log_metric(run_id, Metric("m", 1.0, 1))
+    refuse(world, "log_batch", "get_experiment_by_name", error=AnswerLost("no answer"))
+    for _ in range(20):
+        world.forwarder.step()
+        world.clock.now += 100
+    assert (world.forwarder.state().depth, refusals(world)) == (1, set())
+    world.remote.before = lambda name: None
+    world.deliver()
+    world.assert_same(run_id)
 
 
 def test_points_that_may_be_there_are_compared_where_the_remote_would_have_them_twice(world):
