@@ -23,6 +23,7 @@ from mistk_service.tracking.errors import (
     StoreUnavailable,
     Unauthenticated,
 )
+from mistk_service.tracking.rest.urls import without_userinfo
 
 __all__ = ["SOMETHING", "About", "Answer", "raise_for", "read_object", "retry_after"]
 
@@ -42,6 +43,8 @@ _INVALID = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST"})
 _UNKNOWN_CALLER = frozenset({"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"})
 _NOT_THERE = frozenset({"NOT_IMPLEMENTED", "ENDPOINT_NOT_FOUND"})
 
+#: Somebody else was faster; the next try may find things settled.
+_CONFLICTS = frozenset({"ABORTED", "RESOURCE_CONFLICT"})
 #: The server, or one in front of it, did not take the request in; it can be sent again.
 _NOT_TAKEN = frozenset({408, 425, 429, 503})
 
@@ -124,10 +127,20 @@ def _raise_for_code(code: str, text: str, about: About) -> None:
         raise Unauthenticated(text)
     if code in _NOT_THERE:
         raise NotSupported(text)
+    if code in _CONFLICTS:
+        raise StoreUnavailable(text)
     if code == "PERMISSION_DENIED":
         raise PermissionDenied(text)
     if code == "INVALID_STATE":
         raise InvalidState(text)
+
+
+def _where(answer: Answer) -> str:
+    """Return where a redirect leads, which is not followed."""
+    location = answer.headers.get("location")
+    if not location:
+        return "It is a redirect that leads nowhere."
+    return f"It is a redirect to {without_userinfo(location)}; those of writes, and to others, are not followed."
 
 
 def _invalid(text: str) -> InvalidParameter:
@@ -168,10 +181,10 @@ def _raise_for_status(answer: Answer, server: str, text: str, about: About, *, e
         raise NotSupported(f"The server does not have this operation. {said}")
     if status in (400, 411, 413, 414, 415, 422, 431):
         raise _invalid(f"{about.kind} {about.key!r}: {said}")
-    if 300 <= status < 400 or status == 407:
-        raise StoreUnavailable(
-            f"{said} Give the address that the server is really at; redirects of writes are not followed."
-        )
+    if 300 <= status < 400:
+        raise StoreUnavailable(f"{said} {_where(answer)} Give the address that the server is really at.")
+    if status == 407:
+        raise StoreUnavailable(f"{said} A proxy on the way wants to know who is asking.")
     raise StoreError(said)
 
 

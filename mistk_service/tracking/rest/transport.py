@@ -39,8 +39,9 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
 #: The request cannot have had an effect when one of these is raised.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-#: Connections that are kept open while nobody needs them, and for how many seconds; servers close them, too.
-_LIMITS = httpx.Limits(max_connections=20, max_keepalive_connections=10, keepalive_expiry=15.0)
+#: Connections that are kept open while nobody needs them, and for how many seconds. Less than the five after which MLflow's
+#: server closes them: a request that crosses with the closing is lost, and nobody knows whether it was done.
+_LIMITS = httpx.Limits(max_connections=20, max_keepalive_connections=10, keepalive_expiry=4.0)
 
 
 class _Discretion(logging.Filter):

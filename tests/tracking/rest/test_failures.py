@@ -44,6 +44,7 @@ CODES = [
     (400, "BAD_REQUEST", InvalidParameter),
     (400, "RESOURCE_ALREADY_EXISTS", ResourceExists),
     (409, "ALREADY_EXISTS", ResourceExists),
+    (409, "RESOURCE_CONFLICT", StoreUnavailable),
     (404, "RESOURCE_DOES_NOT_EXIST", ResourceNotFound),
     (404, "ENDPOINT_NOT_FOUND", NotSupported),
     (501, "NOT_IMPLEMENTED", NotSupported),
@@ -333,7 +334,7 @@ def test_nobody_else_is_asked_and_nothing_is_written_by_a_redirect(to):
     seen = []
     with answering(redirecting(to, seen), headers={"Private-Token": "secret"}) as store:
         for call in (lambda: store.get_run("r"), lambda: store.log_batch("r")):
-            with pytest.raises(StoreUnavailable, match="redirects"):
+            with pytest.raises(StoreUnavailable, match=f"a redirect to {to};"):
                 call()
     assert [url.partition("/api")[0] for _, url, _ in seen] == ["https://host"] * 2
 
@@ -349,6 +350,20 @@ def test_a_file_is_fetched_from_elsewhere_without_saying_who_is_asking():
         ("GET", "https://host/api/2.0/mlflow-artifacts/artifacts/1/r/artifacts/file", "secret"),
         ("GET", "https://storage/file?signature=x", None),
     ]
+
+
+def test_the_path_of_an_address_is_sent_as_it_was_given():
+    seen = []
+
+    def handler(request):
+        seen.append(request.url.raw_path)
+        return httpx.Response(200, json=RUN)
+
+    with answering(handler, "https://host/api/v4/projects/group%2Fname/ml/mlflow") as store:
+        store.get_run("r")
+        store.log_batch("r")
+    root = b"/api/v4/projects/group%2Fname/ml/mlflow/api/2.0/mlflow/runs/"
+    assert seen == [root + b"get?run_id=r", root + b"log-batch"]
 
 
 def test_a_circle_of_redirects_ends():
