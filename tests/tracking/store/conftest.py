@@ -22,6 +22,8 @@ from mistk_service.tracking.sql.tables import metadata
 POSTGRES_URL = os.environ.get("MISTK_TEST_POSTGRES_URL")
 
 
+#: The modules that are about what only a store with a database has.
+OF_DATABASES = {"test_at_once.py", "test_journal.py"}
 #: The modules whose tests run with MLflow's own server, too.
 WITH_MLFLOW = {"test_batches.py", "test_run_artifacts.py", "test_runs.py"}
 #: What MLflow does in another way: it has no words for a tag that comes twice, refuses an output that comes twice, writes
@@ -35,13 +37,17 @@ OTHERWISE_IN_MLFLOW = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Take out the tests that are not for MLflow's own server."""
+    """Take out the tests that are not for a store behind HTTP, or not for MLflow's own server."""
     items[:] = [item for item in items if not isinstance(item, pytest.Function) or _is_wanted(item)]
 
 
 def _is_wanted(item: pytest.Function) -> bool:
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    if parameters.get("store_uri") != "mlflow":
+    if parameters.get("store_uri") not in ("over http", "mlflow"):
+        return True
+    if item.path.name in OF_DATABASES:
+        return False
+    if parameters["store_uri"] == "over http":
         return True
     # Its server takes long to start where many other things run.
     item.add_marker(pytest.mark.timeout(180))
