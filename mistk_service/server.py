@@ -85,7 +85,8 @@ async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[
             task.cancel()
         if tracking is not None:
             least = time.monotonic() + settings.grace * _CLOSING_SHARE
-            await tracking.close(max(controller.deadline or least, least))
+            # A second signal does not wait for what others, a tracking server for example, take their time over.
+            await tracking.close(least if server.force_exit else max(controller.deadline or least, least))
 
 
 def _refuse_own_address(settings: Settings, sock: socket.socket) -> None:

@@ -154,3 +154,15 @@ def test_to_clear_forgets_everything(reports: Reports):
     reports.notice = "a notice"
     reports.clear()
     assert reports.payload(Activity(1, "train"), ()).keys() == {"possible", "activity"}
+
+
+def test_what_others_show_stays_until_they_take_it_back(reports: Reports):
+    reports.show("run", {"id": "1"})
+    reports.updated({"run": "the model's own"})
+    assert reports.payload(None, ()) == {"possible": [], "run": {"id": "1"}, "model": {"run": "the model's own"}}
+
+    reports.clear()
+
+    assert reports.payload(None, ()) == {"possible": [], "run": {"id": "1"}}
+    reports.show("run", None)
+    assert reports.payload(None, ()) == {"possible": []}

@@ -290,6 +290,8 @@ class Lifecycle:
             memory = self._memory
             run = self._desk.open_run(memory.steering, memory.tags, now)
             self._run = run
+            if self._running:
+                run.remove_tag(FAILURE_TAG)
             run.log_values(params=memory.params)
             run.log_inputs(memory.inputs)
             # A run to go on with is one; the next run of this container is another.
