@@ -149,6 +149,26 @@ def test_a_forwarder_before_beside_and_after_it_makes_nothing_twice(world):
     assert len(files(world.remote.artifacts)) == 10
 
 
+def test_a_forwarder_does_not_send_again_what_an_interrupted_sync_has_sent(world):
+    world.remote.capabilities = Abilities(stores_repeats_once=False)
+    world.local.journal.configure([NAME])
+    run_id = world.run()
+    world.deliver()
+    world.local.log_metric(run_id, Metric("m", 1.0, 1))
+
+    def after(name):
+        if name == "log_batch":
+            raise StoreUnavailable("away")
+
+    world.remote.after = after
+    with pytest.raises(StoreUnavailable):
+        call(world)
+    world.remote.after = lambda name: None
+    world.deliver()
+    world.assert_same(run_id)
+    assert set(world.remote.received.values()) == {1}
+
+
 def test_it_waits_for_its_turn_while_a_forwarder_delivers(world, run_ids):
     ledger = world.local.journal.ledger(NAME)
     turn = world.local.journal.turn(ledger.number)

@@ -72,6 +72,8 @@ class Transfer:
             return True
         remote_run_id, made = self.runs.find_or_make(run, new=new)
         if remote_run_id != EXCLUDED:
+            # Should this be interrupted, nobody may take the journal's rows for all that is missing.
+            self._ledger.lapse(run_id)
             self._ledger.forgive(run_id)
             self._bring_content(run, self._get(remote_run_id), self.sender(run_id, remote_run_id), empty=made)
         self._ledger.complete(run_id, covered, self._store.journal.last())
