@@ -8,6 +8,7 @@ KILLED when none does any more; a later activity lets it go on. A reset begins a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -30,11 +31,14 @@ from mistk_service.tracking.entities import DatasetInput, RunStatus
 from mistk_service.tracking.reporter.datasets import dataset_inputs
 from mistk_service.tracking.reporter.desk import Desk
 from mistk_service.tracking.reporter.options import Steering
+from mistk_service.tracking.reporter.patience import OutOfTime
 from mistk_service.tracking.reporter.run import OpenRun, RunGone
 from mistk_service.tracking.reporter.sampling import SystemSample
 from mistk_service.tracking.reporter.zombies import FAILURE_TAG
 
 __all__ = ["Lifecycle", "StreamTotals"]
+
+logger = logging.getLogger(__name__)
 
 #: The activities that open a run, and whose number and time become metrics.
 _WORK = ("train", "predict", "generate")
@@ -176,25 +180,42 @@ class Lifecycle:
     def _ended(self, event: ActivityEnded, now: int) -> None:
         if event.operation not in self._running:
             return
-        arguments = self._running[event.operation]
-        if event.outcome == "completed":
-            if event.operation == "loadData":
-                self._use(dataset_inputs(*arguments))
-            elif event.operation in _SAVES:
-                run = self._opened(now)
-                self._desk.keep_saved(run, Path(*arguments), _SAVES[event.operation], self._memory.steering)
+        self._attempt(self._keep_results, event, now)
         if event.operation in _WORK and event.outcome != "unsupported":
-            self._count(event, now)
+            self._attempt(self._count, event, now)
         if event.failure is not None:
             # A model that reports after it has failed, and never did before, gets its run only then.
             self._memory.tags[FAILURE_TAG] = _described(event.failure)
-            if self._run is not None:
-                self._run.log_values(tags={FAILURE_TAG: self._memory.tags[FAILURE_TAG]})
+            self._attempt(self._tag_failure, event, now)
         status = _OUTCOMES.get(event.outcome, RunStatus.FINISHED)
         self._worst = max(self._worst, status, key=_GRAVITY.index)
         # Last, so that all of this is done again for another run where this one turns out to be deleted.
         del self._running[event.operation]
         self._settle(now)
+
+    def _attempt(self, write: Callable[[Any, int], None], event: ActivityEnded, now: int) -> None:
+        """Write something; where that fails in a way that nobody foresaw, the run ends nevertheless."""
+        try:
+            write(event, now)
+        except (RunGone, OutOfTime):
+            raise
+        except Exception as error:
+            logger.exception("Something of %s could not be tracked.", event.operation)
+            self._desk.note(f"Something of {event.operation} could not be tracked: {error}")
+
+    def _keep_results(self, event: ActivityEnded, now: int) -> None:
+        if event.outcome != "completed":
+            return
+        arguments = self._running[event.operation]
+        if event.operation == "loadData":
+            self._use(dataset_inputs(*arguments))
+        elif event.operation in _SAVES:
+            run = self._opened(now)
+            self._desk.keep_saved(run, Path(*arguments), _SAVES[event.operation], self._memory.steering)
+
+    def _tag_failure(self, _: ActivityEnded, __: int) -> None:
+        if self._run is not None:
+            self._run.log_values(tags={FAILURE_TAG: self._memory.tags[FAILURE_TAG]})
 
     def _use(self, inputs: list[DatasetInput]) -> None:
         self._memory.inputs = [*self._memory.inputs, *(new for new in inputs if new not in self._memory.inputs)]

@@ -36,13 +36,13 @@ def git_commit(reference: str) -> str | None:
     if git is None or not folder.is_dir():
         return None
     # A file that the repository ignores, as an environment inside of it is, does not belong to any of its commits.
-    if _answer(git, folder, "check-ignore", str(file)) is not None:
+    if _answer(git, folder, "check-ignore", str(file)):
         return None
-    return _answer(git, folder, "rev-parse", "--verify", "HEAD")
+    return _answer(git, folder, "rev-parse", "--verify", "HEAD") or None
 
 
-def _answer(git: str, folder: Path, *arguments: str) -> str | None:
-    """Return what git says, or None where it fails or does not answer."""
+def _answer(git: str, folder: Path, *arguments: str) -> str:
+    """Return what git says; nothing where it fails or does not answer."""
     try:
         done = subprocess.run(
             [git, "-C", str(folder), *arguments],
@@ -53,5 +53,5 @@ def _answer(git: str, folder: Path, *arguments: str) -> str | None:
             check=True,
         )
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
-        return None
+        return ""
     return done.stdout.strip()

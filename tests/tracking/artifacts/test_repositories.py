@@ -254,3 +254,52 @@ def test_a_url_is_shown_without_its_password():
     artifacts = open_artifacts("memory://user:secret@host/path")
     assert "secret" not in artifacts.uri
     assert "secret" not in repr(artifacts)
+
+
+@pytest.mark.parametrize("move", [True, False])
+def test_a_file_of_this_machine_is_stored_in_place_of_another(artifacts, tmp_path, move):
+    put(artifacts, "folder/file", b"before")
+    source = tmp_path / "source"
+    source.write_bytes(b"after")
+
+    artifacts.put_file("folder/file", source, move=move)
+
+    with artifacts.open("folder/file") as stored:
+        assert stored.stream.read() == b"after"
+    assert source.exists() is not move
+
+
+@pytest.mark.parametrize("move", [True, False])
+def test_a_file_that_is_missing_is_the_callers_mistake_and_changes_nothing(artifacts, tmp_path, move):
+    put(artifacts, "file", b"before")
+
+    with pytest.raises(FileNotFoundError):
+        artifacts.put_file("file", tmp_path / "missing", move=move)
+
+    with artifacts.open("file") as stored:
+        assert stored.stream.read() == b"before"
+
+
+def test_a_file_that_cannot_be_moved_to_its_place_stays(local, tmp_path):
+    put(local, "folder/file")
+    source = tmp_path / "source"
+    source.write_bytes(b"x")
+
+    for path in ("folder", "folder/file/below", "../outside"):
+        with pytest.raises(InvalidParameter):
+            local.put_file(path, source, move=True)
+
+    assert source.read_bytes() == b"x"
+
+
+def test_a_link_that_may_be_moved_is_stored_as_the_file_that_it_leads_to(local, tmp_path):
+    target, source = tmp_path / "target", tmp_path / "source"
+    target.write_bytes(b"x")
+    source.symlink_to(target)
+
+    local.put_file("file", source, move=True)
+
+    assert target.exists()
+    assert not source.exists()
+    with local.open("file") as stored:
+        assert stored.stream.read() == b"x"

@@ -407,3 +407,36 @@ def test_a_run_that_is_deleted_at_the_end_is_left_alone(story: Story) -> None:
     story.close()
 
     assert story.runs == []
+
+
+def test_a_mistake_of_ours_does_not_keep_a_run_from_its_end(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("a mistake")
+
+    monkeypatch.setattr("mistk_service.tracking.reporter.desk.Desk.keep_saved", broken)
+
+    story.initialize().did("saveModel", "anywhere")
+
+    assert story.statuses == ["FINISHED"]
+    assert "a mistake" in story.notes[0]
+
+
+def test_artifacts_go_where_those_of_the_experiment_are(story: Story, tmp_path: Path) -> None:
+    place = tmp_path / "elsewhere"
+    story.store.create_experiment("elsewhere", place.as_uri())
+    there = tmp_path / "there.txt"
+    there.write_text("x")
+
+    story.initialize({"mlflow.experimentName": "elsewhere"}).began("train").artifact(there, "texts")
+
+    assert (place / story.run.info.run_id / "artifacts" / "texts" / "there.txt").read_text() == "x"
+
+
+def test_artifacts_that_have_no_place_are_told(story: Story, tmp_path: Path) -> None:
+    story.store.create_experiment("elsewhere", "nonsense://bucket/x")
+    there = tmp_path / "there.txt"
+    there.write_text("x")
+
+    story.initialize({"mlflow.experimentName": "elsewhere"}).began("train").artifact(there)
+
+    assert "nonsense://" in story.notes[0]
