@@ -142,4 +142,7 @@ def _repository(store: SqlStore, given: str | None) -> ArtifactRepository | None
 def _summary(report: SyncReport, name: str) -> str:
     kept = f"{report.left_out} came from there and stay as they are" if report.left_out else ""
     refused = f"{sum(refusal.items for refusal in report.refusals)} items were refused" if report.refusals else ""
-    return f"{name} has {report.runs} runs as they are here." + "".join(f" {part}." for part in (kept, refused) if part)
+    runs = {0: "no run to get", 1: "the one run as it is here"}.get(
+        report.runs, f"all {report.runs} runs as they are here"
+    )
+    return f"{name} has {runs}." + "".join(f" {part}." for part in (kept, refused) if part)

@@ -85,7 +85,7 @@ def run_tables(run: Run, experiment: Experiment) -> list[Table]:
 
 def outbox_tables(outbox: Outbox) -> list[Table]:
     """Return tables with what remotes have yet to get, and with what they have refused."""
-    remotes = Table("Remote", "Waiting", "Oldest", "Refused", "Last success", "Last error")
+    remotes = Table(Column("Remote", overflow="fold"), "Waiting", "Oldest", "Refused", "Last success", "Last error")
     for state in outbox.remotes:
         age = "" if state.oldest_seconds is None else str(timedelta(seconds=round(state.oldest_seconds)))
         remotes.add_row(
@@ -98,7 +98,7 @@ def outbox_tables(outbox: Outbox) -> list[Table]:
         )
     for name in outbox.former:
         remotes.add_row(Text(name), "", "", "", "", "not configured")
-    refused = Table("Refused by", "Run", "What", "Times", "Last", "Reason")
+    refused = Table(Column("Refused by", overflow="fold"), "Run", "What", "Times", "Last", "Reason")
     for item in outbox.refusals:
         refused.add_row(
             Text(item.remote), item.run_id, Text(item.what), str(item.items), _time(item.last), Text(item.reason)

@@ -18,7 +18,7 @@ from mistk_service.tracking.changes import (
     VersionCreated,
 )
 from mistk_service.tracking.entities import DatasetInput, LifecycleStage, ModelInput, ModelOutput, RunStatus
-from mistk_service.tracking.errors import AnswerLost, ResourceNotFound, StoreError
+from mistk_service.tracking.errors import AnswerLost, NotSupported, ResourceNotFound, StoreError
 from mistk_service.tracking.forwarding.packing import Batch, merged
 from mistk_service.tracking.forwarding.remote import Remote, is_refusal
 from mistk_service.tracking.forwarding.runs import EXCLUDED, RunRefused
@@ -118,8 +118,11 @@ class Delivery:
             later = [row for row in rows if row.seq > known.covered]
             doubtful = self._doubtful or any(row.seq <= known.doubtful for row in later)
             changes = [row.change for row in later]
-            if doubtful and known.deleted and RunMoved(LifecycleStage.DELETED) in changes:
-                self._revive(sender)
+            if doubtful and known.deleted and RunMoved(LifecycleStage.DELETED) in changes and not self._revive(sender):
+                # What was to be said before it was deleted has been said; if it lives again here, it is made anew.
+                self._ledger.lapse(run_id)
+                self._transfer.bring(run_id)
+                return
             for part in merged(changes):
                 self._send(part, sender, doubtful=doubtful)
         except (RunRefused, StoreError) as error:
@@ -154,16 +157,33 @@ class Delivery:
     def _catch_up_tags(self, sender: Sender, covered: Sequence[Change]) -> None:
         """Delete the tags that a run has lost; where it was brought over as a whole, nobody could see which those were."""
         keys = {change.key for change in covered if isinstance(change, TagDeleted)}
-        if keys:
-            kept = {tag.key for tag in self._store.get_run(sender.run_id).data.tags}
-            for key in sorted(keys - kept):
-                self._send(TagDeleted(key), sender, doubtful=False)
+        if not keys:
+            return
+        here = self._store.get_run(sender.run_id)
+        try:
+            there = self._remote.get_run(sender.remote_run_id)
+        except ResourceNotFound:
+            return
+        lost = keys & {tag.key for tag in there.data.tags} - {tag.key for tag in here.data.tags}
+        if not lost:
+            return
+        deleted = there.info.lifecycle_stage is LifecycleStage.DELETED
+        if deleted:
+            self._transfer.restore(sender)
+        for key in sorted(lost):
+            self._send(TagDeleted(key), sender, doubtful=False)
+        if deleted:
+            self._transfer.delete(sender)
 
-    def _revive(self, sender: Sender) -> None:
-        """Make a run writable that a try before this one has deleted already; it ends deleted again."""
-        there = self._remote.get_run(sender.remote_run_id)
-        if there.info.lifecycle_stage is LifecycleStage.DELETED:
-            self._remote.restore_run(sender.remote_run_id)
+    def _revive(self, sender: Sender) -> bool:
+        """Make a run writable that a try before this one has deleted already; return False where it is gone for good."""
+        try:
+            there = self._remote.get_run(sender.remote_run_id)
+            if there.info.lifecycle_stage is LifecycleStage.DELETED:
+                self._remote.restore_run(sender.remote_run_id)
+        except (ResourceNotFound, NotSupported):
+            return False
+        return True
 
     def _send(self, part: Batch | Change, sender: Sender, *, doubtful: bool) -> None:
         run_id = sender.remote_run_id

@@ -361,6 +361,46 @@ def test_a_run_that_was_deleted_before_it_was_ever_delivered_arrives_deleted(wor
     world.assert_same(run_id)
 
 
+@pytest.mark.parametrize("lives_again", [True, False])
+def test_where_deleted_runs_are_gone_for_good_nothing_is_refused_and_a_restored_one_is_made_anew(world, lives_again):
+    run_id = world.run(tags=[Tag("t", "1")])
+    world.deliver()
+    first, get_run = world.copy(run_id), world.remote.store.get_run
+
+    def get_living_run(there):
+        run = get_run(there)
+        if run.info.lifecycle_stage is LifecycleStage.DELETED:
+            raise ResourceNotFound("no such run", kind="run", key=there)
+        return run
+
+    world.remote.store.get_run = get_living_run
+    world.local.log_metric(run_id, Metric("m", 1.0, 1))
+    world.local.delete_tag(run_id, "t")
+    world.local.delete_run(run_id)
+    if lives_again:
+        world.local.restore_run(run_id)
+        world.local.log_metric(run_id, Metric("m", 2.0, 2))
+
+    def after(name):
+        if name == "delete_run":
+            world.remote.after = lambda name: None
+            raise AnswerLost("the answer was lost")
+
+    world.remote.after = after
+    world.forwarder.step()
+    # A search there does not find it any more.
+    with world.remote.store._db.read() as connection:
+        connection.exec_driver_sql(f"DELETE FROM run_tags WHERE key = '{SOURCE_RUN}'")
+    world.clock.now += 100
+    world.deliver()
+    assert refusals(world) == set()
+    if lives_again:
+        assert world.copy(run_id) != first
+        world.assert_same(run_id)
+    else:
+        assert get_run(first).info.lifecycle_stage is LifecycleStage.DELETED
+
+
 def test_a_copy_of_one_of_our_runs_is_not_forwarded(world):
     original = world.run()
     world.run(tags=[Tag(SOURCE_RUN, original)])

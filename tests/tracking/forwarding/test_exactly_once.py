@@ -85,7 +85,7 @@ class Replay(RuleBasedStateMachine):
         assert len(versions) == self.versions
         if not world.remote.capabilities.stores_repeats_once:
             assert set(world.remote.received.values()) <= {1}
-        assert world.forwarder.state().refused == 0
+        assert world.local.journal.ledger(NAME).refusals() == []
 
     def experiment_there(self, copy):
         return self.world.remote.store.get_run(copy).info.experiment_id
