@@ -32,6 +32,8 @@ class Remote:
     def __init__(self, transport: Transport) -> None:
         self._http = transport
         self._lock = threading.Lock()
+        # Of its own, since it is held as long as the server takes to answer.
+        self._probing = threading.Lock()
         self._capabilities: Capabilities | None = None
         self._said: set[str] = set()
         self._sender: ThreadPoolExecutor | None = None
@@ -47,7 +49,7 @@ class Remote:
             PermissionDenied: who is asking may not write.
         """
         if self._capabilities is None:
-            with self._lock:
+            with self._probing:
                 if self._capabilities is None:
                     self._capabilities = probe(self._http)
         return self._capabilities

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mistk_service.tracking import open_store
-from mistk_service.tracking.errors import InvalidParameter, StoreError, UnsupportedStore
+from mistk_service.tracking.errors import InvalidParameter, StoreError, StoreUnavailable, UnsupportedStore
 from mistk_service.tracking.rest import RestConfig, RestStore, open_rest_store
 from mistk_service.tracking.rest.urls import Addresses
+from tests.support.serving import served
 
 SECRET = st.text("abcdefghijkXYZ0189-_=+", min_size=8, max_size=30)
 
@@ -157,6 +158,28 @@ def test_open_store_opens_a_server(monkeypatch):
     with open_store("HTTPS://host/api") as store:
         assert isinstance(store, RestStore)
         assert store.uri == "https://host/api"
+
+
+def test_no_secret_is_in_the_log_of_anybody(caplog):
+    """Over a real connection, with what the HTTP libraries themselves say."""
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 429, "headers": [(b"retry-after", b"1")]})
+        await send({"type": "http.response.body", "body": b"slow down"})
+
+    caplog.set_level(logging.DEBUG)
+    with served(app, lifespan="off") as url:
+        secret = url.replace("://", "://ann:the-password@")
+        for config in (
+            RestConfig(secret, headers={"Private-Token": "the-token"}),
+            RestConfig(url, token="the-token"),
+            RestConfig(url, headers={"Authorization": "Bearer the-token"}),
+        ):
+            with open_rest_store(config) as store, pytest.raises(StoreUnavailable, match="429: slow down"):
+                store.get_run("r")
+    assert "runs/get" in caplog.text
+    assert "the-" not in caplog.text
+    assert "YW5u" not in caplog.text
 
 
 @settings(deadline=None, max_examples=50)

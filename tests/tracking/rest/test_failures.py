@@ -220,6 +220,25 @@ def test_closing_waits_for_what_was_submitted_and_keeps_its_order():
     assert [b'"timestamp":%d,' % i in content for i, content in enumerate(seen)] == [True] * 50
 
 
+def test_what_is_submitted_waits_neither_for_the_server_nor_for_what_it_can_do():
+    asked, answered = threading.Event(), threading.Event()
+
+    def slow(request):
+        asked.set()
+        assert answered.wait(30)
+        return httpx.Response(200, json={})
+
+    with answering(slow) as store:
+        thread = threading.Thread(target=lambda: store.capabilities)
+        thread.start()
+        assert asked.wait(30)
+        future = store.submit_batch("r", [Metric("m", 1.0, 1)])
+        assert not future.done()
+        answered.set()
+        assert future.result(30) is None
+        thread.join()
+
+
 # --- who is asking ----------------------------------------------------------------------------------------------------
 
 
