@@ -60,7 +60,9 @@ class _HttpArtifacts(ArtifactRepository):
         stream = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - it is the caller's from here on
         try:
             digest, size = hashlib.blake2b(digest_size=16), 0
-            with self._http.exchange("GET", self._url(path), about) as response, translated(path):
+            # A file that is compressed itself is not to be unpacked on the way.
+            headers = {"Accept-Encoding": "identity"}
+            with self._http.exchange("GET", self._url(path), about, headers=headers) as response, translated(path):
                 for piece in response.iter_bytes(_PIECE):
                     stream.write(piece)
                     digest.update(piece)
