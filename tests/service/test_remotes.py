@@ -135,3 +135,31 @@ def test_stores_that_a_container_cannot_keep_are_refused(tmp_path: Path, uris: l
     assert code == 1
     assert reason in err
     assert "secret" not in err
+
+
+def test_a_server_that_never_answers_keeps_neither_the_model_nor_the_end_waiting(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        service = start("--grace", "3", "--tracking-uri", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        service.make_ready()
+        assert service.do("train")["state"] == "ready"
+        settled_run(service)
+        wait_for_remote(service, lambda remote: remote["depth"] > 0)
+
+        service.post("shutdown")
+
+        assert service.wait_exit() == 0
+    assert "remain to be forwarded" in service.output()
+
+
+def test_a_user_and_a_password_are_shown_nowhere(start: Start) -> None:
+    service = start("--tracking-uri", "http://me:secret@127.0.0.1:9")
+    service.make_ready()
+    service.do("train")
+    wait_for_remote(service, lambda remote: "lastError" in remote)
+
+    shown = service.api.get("/status").text + service.api.get(f"{service.url}/metrics").text
+
+    assert "http://127.0.0.1:9" in shown
+    service.post("shutdown")
+    service.wait_exit()
+    assert "secret" not in shown + service.output()

@@ -49,6 +49,14 @@ def values(run: dict[str, Any], part: str) -> dict[str, Any]:
     return {item["key"]: item["value"] for item in run["data"].get(part, [])}
 
 
+def steps_of(service: Service, run_id: str) -> list[int]:
+    """The steps of the points of the metric that the obedient model reports."""
+    found = httpx.get(
+        f"{service.url}{MLFLOW}/metrics/get-history", params={"run_id": run_id, "metric_key": "loss"}, timeout=30
+    )
+    return sorted(point["step"] for point in found.json().get("metrics", []))
+
+
 def create_run(service: Service) -> str:
     """Create a run, as a script would, and return its id."""
     response = httpx.post(
@@ -172,6 +180,28 @@ def test_a_service_that_is_killed_leaves_a_run_that_the_next_one_ends(start: Sta
     assert run["info"]["status"] == "FAILED"
     assert run["info"]["end_time"] > 0
     assert values(run, "tags")["mistk.failure"].startswith("ContainerKilled: ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_what_was_reported_until_the_end_is_there_once_and_without_gaps(
+    start: Start, tmp_path: Path, number: signal.Signals
+) -> None:
+    service = start("--state-dir", str(tmp_path / "state"))
+    run_id = run_in(begun(service, train="report_for_ever"))["id"]
+    while len(steps_of(service, run_id)) < 300:
+        pass  # the time limit of the test ends the wait
+
+    service.signal(number)
+    service.process.wait(30)
+
+    other = start("--state-dir", str(tmp_path / "state"))
+    if number is signal.SIGKILL:
+        other.wait_for_line("is marked as failed")
+    steps = steps_of(other, run_id)
+    assert steps == list(range(len(steps)))
+    assert len(steps) >= 300
+    assert len(steps) % 10 == 0 or number is signal.SIGKILL
+    assert get_run(other, run_id)["info"]["status"] == ("FAILED" if number is signal.SIGKILL else "KILLED")
 
 
 def test_a_container_leaves_the_runs_of_one_that_lives_alone(start: Start, tmp_path: Path) -> None:

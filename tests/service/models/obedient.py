@@ -79,6 +79,14 @@ class Obedient(AbstractModel):
         for _ in self.steps(itertools.count(), "turns"):
             turn.wait(0.005)
 
+    def _do_report_for_ever(self) -> None:
+        """Report ten points every few milliseconds until told to stop."""
+        turn = threading.Event()
+        for step in self.steps(itertools.count(), "turns"):
+            for point in range(10):
+                self.report_metrics({"loss": point}, step=10 * step + point)
+            turn.wait(0.005)
+
     def _do_burn(self) -> None:
         """Keep the interpreter busy until told to stop."""
         number = 1
