@@ -1,0 +1,283 @@
+"""What becomes of a training whose remote tracking server fails: nothing, and the remote has everything in the end, once.
+
+Each story compares the numbers at the end, those of the container with those of the remote, point by point.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.service.conftest import Start
+from tests.service.harness import MODELS, Service, version
+from tests.service.models.reporting import value_at
+from tests.support.harness import Gate
+from tests.support.remotes import MlflowServer, Proxy, answer, proxy_to
+
+REPORTING = f"{MODELS / 'reporting.py'}:Reporting"
+
+pytestmark = pytest.mark.timeout(180)
+
+
+class Api:
+    """What a tracking server has of the runs of the experiment that the container writes to."""
+
+    def __init__(self, url: str) -> None:
+        self._base = f"{url}/api/2.0"
+
+    def get(self, path: str, **query: Any) -> Any:
+        response = httpx.get(f"{self._base}/{path}", params=query, timeout=30)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Return the container's runs, as they are found by the name of its experiment; none where there is no such."""
+        found = httpx.get(
+            f"{self._base}/mlflow/experiments/get-by-name", params={"experiment_name": "Reporting"}, timeout=30
+        )
+        if found.status_code == 404:
+            return []
+        ids = [found.json()["experiment"]["experiment_id"]]
+        response = httpx.post(f"{self._base}/mlflow/runs/search", json={"experiment_ids": ids}, timeout=30)
+        assert response.status_code == 200, response.text
+        return response.json().get("runs", [])
+
+    def points(self, run_id: str, key: str) -> list[tuple[Any, ...]]:
+        """Return the history of a metric, in the server's order."""
+        found: list[tuple[Any, ...]] = []
+        token = ""
+        while True:
+            query = {"run_id": run_id, "metric_key": key, "max_results": 25_000}
+            page = self.get("mlflow/metrics/get-history", **query, **({"page_token": token} if token else {}))
+            found += [(p["step"], str(p["value"]), p["timestamp"]) for p in page.get("metrics", [])]
+            token = page.get("next_page_token", "")
+            if not token:
+                return found
+
+    def artifacts(self, run_id: str, path: str = "") -> dict[str, int]:
+        """Return the sizes of a run's files, by path."""
+        found: dict[str, int] = {}
+        for file in self.get("mlflow/artifacts/list", run_id=run_id, **({"path": path} if path else {})).get(
+            "files", []
+        ):
+            if file["is_dir"]:
+                found |= self.artifacts(run_id, file["path"])
+            else:
+                found[file["path"]] = int(file["file_size"])
+        return found
+
+
+def story(url: str) -> list[dict[str, Any]]:
+    """Return everything that a server knows of the container's runs, without what each server chooses itself."""
+    api = Api(url)
+    told = []
+    for run in sorted(api.runs(), key=lambda run: run["info"]["start_time"]):
+        info, data = run["info"], run["data"]
+        keys = sorted(metric["key"] for metric in data.get("metrics", []))
+        told.append(
+            {
+                "name": info["run_name"],
+                "user": info["user_id"],
+                "status": info["status"],
+                "start": info["start_time"],
+                "end": info.get("end_time"),
+                "latest": sorted(
+                    (m["key"], str(m["value"]), m["step"], m["timestamp"]) for m in data.get("metrics", [])
+                ),
+                "history": {key: sorted(api.points(info["run_id"], key)) for key in keys},
+                "params": {p["key"]: p["value"] for p in data.get("params", [])},
+                "tags": {t["key"]: t["value"] for t in data["tags"] if t["key"] != "mistk.sourceRunId"},
+                "inputs": run["inputs"],
+                "artifacts": api.artifacts(info["run_id"]),
+            }
+        )
+    return told
+
+
+def assert_equal(service: Service, remote_url: str) -> dict[str, Any]:
+    """Assert that the remote has exactly what the container has; return the one run that there is."""
+    ours, theirs = story(service.url), story(remote_url)
+    assert theirs == ours
+    (run,) = ours
+    return run
+
+
+def assert_points(run: dict[str, Any], count: int) -> None:
+    """Assert that the run has each of the first ``count`` points that the model reports, once, and nothing else."""
+    found = [(step, value) for step, value, _ in run["history"]["loss"]]
+    expected = [(step, "NaN" if math.isnan(value_at(step)) else str(value_at(step))) for step in range(count)]
+    assert found == expected
+
+
+def train(service: Service, gate: Gate | None = None, *, points: int, stop: tuple[int, ...] = ()) -> dict[str, Any]:
+    """Begin a training; return the status with which it was accepted."""
+    settings = {"points": points, "stop": list(stop), "gate": str(gate.path) if gate else None}
+    service.make_ready(**settings)
+    return service.post("train")
+
+
+def wait_at(service: Service, step: int, since: dict[str, Any]) -> None:
+    """Wait until the training stands still at a step."""
+    service.wait(lambda status: status["payload"].get("at") == step, since)
+
+
+def wait_delivered(service: Service, remote: str) -> None:
+    """Wait until the outbox for the remote is empty."""
+    service.wait_for_metric("mistk_outbox_items", 0, remote=remote)
+
+
+@pytest.fixture(scope="module")
+def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """A real MLflow server, with nothing of the container in it yet; every test leaves it running."""
+    with MlflowServer(tmp_path_factory.mktemp("mlflow")) as server:
+        yield server
+
+
+@pytest.fixture
+def far(start: Start, tmp_path: Path) -> Iterator[Proxy]:
+    """A tracking server of ours in another place, behind a proxy that forwards."""
+    other = start("--state-dir", str(tmp_path / "far"))
+    # Its store is opened in the background.
+    assert httpx.get(f"{other.url}/health", timeout=30).text == "OK"
+    with proxy_to(other.url) as proxy:
+        yield proxy
+
+
+def test_a_remote_that_is_down_from_the_start_gets_everything_when_it_comes(start: Start, far: Proxy) -> None:
+    far.become("gone")
+    service = start("--tracking-uri", far.url)
+    ended = service.wait(lambda s: s["state"] in ("ready", "failed"), train(service, points=2000))
+    assert ended["state"] == "ready"
+    (remote,) = service.wait(lambda s: s["payload"]["tracking"]["remotes"][0]["lastError"], service.status())[
+        "payload"
+    ]["tracking"]["remotes"]
+    assert remote["connected"] is False
+    assert remote["depth"] > 0
+
+    far.become("pass")
+    wait_delivered(service, far.url)
+
+    run = assert_equal(service, far.url)
+    assert_points(run, 2000)
+    assert (run["status"], run["tags"]["finished"], run["params"]["optimizer"]) == ("FINISHED", "yes", "none")
+    assert "notes/result.txt" in run["artifacts"]
+
+
+@pytest.mark.serial
+def test_mlflows_server_killed_amid_100_000_points_has_every_one_of_them_once(
+    start: Start, mlflow: MlflowServer, gate: Gate
+) -> None:
+    service = start("--tracking-uri", mlflow.url)
+    begun = train(service, gate, points=100_000, stop=(20_000, 60_000))
+    wait_at(service, 20_000, begun)
+    while not (runs := Api(mlflow.url).runs()) or not Api(mlflow.url).points(runs[0]["info"]["run_id"], "loss"):
+        """Ask until something has arrived, so that it is the middle."""
+    gate.tell("g")
+    mlflow.kill()
+    wait_at(service, 60_000, begun)
+    gate.tell("g")
+    ended = service.wait(lambda s: s["state"] in ("ready", "failed"), begun)
+    assert ended["state"] == "ready"
+
+    mlflow.start()
+    wait_delivered(service, mlflow.url)
+
+    assert_points(assert_equal(service, mlflow.url), 100_000)
+
+
+def test_a_remote_that_never_answers_stops_neither_the_training_nor_the_end(
+    start: Start, far: Proxy, tmp_path: Path
+) -> None:
+    far.become("hang")
+    first = start("--tracking-uri", far.url)
+    ended = first.wait(lambda s: s["state"] in ("ready", "failed"), train(first, points=2000))
+    assert ended["state"] == "ready"
+    far.wait_asked()
+    first.post("shutdown")
+    assert first.wait_exit() == 0
+    assert "remain" in first.output()
+
+    far.become("pass")
+    second = start("--tracking-uri", far.url)
+    wait_delivered(second, far.url)
+
+    run = assert_equal(second, far.url)
+    assert_points(run, 2000)
+    assert run["status"] == "FINISHED"
+
+
+@pytest.mark.serial
+def test_a_service_killed_amid_a_training_goes_on_delivering_after_its_restart(
+    start: Start, far: Proxy, gate: Gate
+) -> None:
+    first = start("--tracking-uri", far.url)
+    begun = train(first, gate, points=100_000, stop=(50_000,))
+    wait_at(first, 50_000, begun)
+    (run,) = Api(first.url).runs()
+    while len(Api(first.url).points(run["info"]["run_id"], "loss")) < 10_000:
+        """Ask until the store has a good part of it."""
+    acknowledged = len(Api(first.url).points(run["info"]["run_id"], "loss"))
+    first.signal(signal.SIGKILL)
+    first.wait_exit()
+
+    second = start("--tracking-uri", far.url)
+    wait_delivered(second, far.url)
+    while Api(second.url).runs()[0]["info"]["status"] == "RUNNING":
+        """Ask until the run that was cut off is marked."""
+    wait_delivered(second, far.url)
+
+    run = assert_equal(second, far.url)
+    assert run["status"] == "FAILED"
+    assert "mistk.failure" in run["tags"]
+    kept = len(run["history"]["loss"])
+    assert acknowledged <= kept <= 50_000
+    assert_points(run, kept)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param("cut", id="answers that break off"),
+        pytest.param(answer("503 Service Unavailable", "Retry-After: 1", body='{"message": "busy"}'), id="503"),
+        pytest.param(answer("429 Too Many Requests", "Retry-After: 1"), id="429"),
+        pytest.param(answer("502 Bad Gateway", body="<html>"), id="a proxy's page"),
+        pytest.param(answer("401 Unauthorized", body=json.dumps({"error_code": "UNAUTHENTICATED"})), id="no entry"),
+    ],
+)
+def test_a_trouble_that_passes_leaves_no_gap_and_nothing_twice(
+    start: Start, far: Proxy, gate: Gate, trouble: str | bytes
+) -> None:
+    service = start("--tracking-uri", far.url)
+    begun = train(service, gate, points=3000, stop=(1000, 2000))
+    wait_at(service, 1000, begun)
+    far.become(trouble)
+    gate.tell("g")
+    far.wait_asked()
+    wait_at(service, 2000, begun)
+    far.become("pass")
+    gate.tell("g")
+    ended = service.wait(lambda s: s["state"] in ("ready", "failed"), begun)
+    assert ended["state"] == "ready"
+    wait_delivered(service, far.url)
+
+    assert_points(assert_equal(service, far.url), 3000)
+
+
+def test_a_name_that_nobody_knows_costs_the_training_nothing(start: Start) -> None:
+    service = start("--tracking-uri", "http://tracking.invalid:5000")
+    ended = service.wait(lambda s: s["state"] in ("ready", "failed"), train(service, points=100))
+    assert ended["state"] == "ready"
+
+    known = service.wait(lambda s: s["payload"]["tracking"]["remotes"][0]["lastError"], service.status())
+
+    assert "tracking.invalid" in known["payload"]["tracking"]["remotes"][0]["lastError"]
+    assert version(known) >= version(ended)
+    (run,) = story(service.url)
+    assert_points(run, 100)
