@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from mistk_service.resources import plugins_path
 from mistk_service.tracking.sql import SqlStore
 from tests.service.conftest import Start
 from tests.service.harness import MODELS, Service
@@ -32,8 +33,9 @@ pytestmark = pytest.mark.timeout(180)
 class Api:
     """What a tracking server has of the runs of the experiment that the container writes to."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, experiment: str = "Reporting") -> None:
         self._base = f"{url}/api/2.0"
+        self._experiment = experiment
 
     def get(self, path: str, /, **query: Any) -> Any:
         response = httpx.get(f"{self._base}/{path}", params=query, timeout=30)
@@ -43,7 +45,7 @@ class Api:
     def runs(self) -> list[dict[str, Any]]:
         """Return the container's runs, as they are found by the name of its experiment; none where there is no such."""
         found = httpx.get(
-            f"{self._base}/mlflow/experiments/get-by-name", params={"experiment_name": "Reporting"}, timeout=30
+            f"{self._base}/mlflow/experiments/get-by-name", params={"experiment_name": self._experiment}, timeout=30
         )
         if found.status_code == 404:
             return []
@@ -77,9 +79,9 @@ class Api:
         return found
 
 
-def story(url: str) -> list[dict[str, Any]]:
+def story(url: str, experiment: str = "Reporting") -> list[dict[str, Any]]:
     """Return everything that a server knows of the container's runs, without what each server chooses itself."""
-    api = Api(url)
+    api = Api(url, experiment)
     told = []
     for run in sorted(api.runs(), key=lambda run: run["info"]["start_time"]):
         info, data = run["info"], run["data"]
@@ -104,9 +106,9 @@ def story(url: str) -> list[dict[str, Any]]:
     return told
 
 
-def assert_equal(service: Service, remote_url: str) -> dict[str, Any]:
+def assert_equal(service: Service, remote_url: str, experiment: str = "Reporting") -> dict[str, Any]:
     """Assert that the remote has exactly what the container has; return the one run that there is."""
-    ours, theirs = story(service.url), story(remote_url)
+    ours, theirs = story(service.url, experiment), story(remote_url, experiment)
     assert theirs == ours
     (run,) = ours
     return run
@@ -216,6 +218,39 @@ def test_mlflows_server_killed_amid_100_000_points_has_every_one_of_them_once(
     wait_delivered(tmp_path)
 
     assert_points(assert_equal(service, mlflow.url), 100_000)
+
+
+@pytest.mark.serial
+@pytest.mark.timeout(400)
+def test_the_digits_are_the_same_run_at_mlflow_though_its_server_was_away(
+    start: Start, mlflow: MlflowServer, tmp_path: Path
+) -> None:
+    digits = plugins_path() / "digits"
+    service = start("--tracking-uri", mlflow.url, model=f"{digits / 'model.py'}:Digits")
+    service.do("initialize", {"objectives": ["training"], "hyperparameters": {"epochs": 2000}})
+    names = ("train", "test")
+    service.do("loadData", {name: {"dataPath": str(digits / "data" / f"{name}.csv")} for name in names})
+    service.do("buildModel")
+    begun = service.post("train")
+    wait_until(lambda: story(mlflow.url, "Digits"))
+    paused = service.do("pause")
+    assert paused["state"] == "paused"
+    mlflow.kill()
+    service.do("saveModel", modelPath=str(tmp_path / "model"))
+    service.post("resumeTraining")
+    wait_trained(service, begun)
+    service.do("predict")
+    service.do("savePredictions", dataPath=str(tmp_path / "predictions"))
+    wait_trained(service, service.status())
+
+    mlflow.start()
+    wait_delivered(tmp_path)
+
+    run = assert_equal(service, mlflow.url, "Digits")
+    assert run["status"] == "FINISHED"
+    assert run["params"]["epochs"] == "2000"
+    assert {"model/digits.npz", "predictions/predictions.csv"} <= run["artifacts"].keys()
+    assert len(run["inputs"]["dataset_inputs"]) == 2
 
 
 def test_a_remote_that_never_answers_stops_neither_the_training_nor_the_end(

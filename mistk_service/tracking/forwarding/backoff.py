@@ -8,7 +8,7 @@ from collections.abc import Callable
 __all__ = ["Backoff"]
 
 #: Seconds: after the first failure, and at most.
-_FIRST, _MOST = 1.0, 60.0
+_FIRST, _MOST = 1.0, 30.0
 
 
 class Backoff:

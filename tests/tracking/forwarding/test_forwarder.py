@@ -36,7 +36,7 @@ def test_waits_double_up_to_a_limit_and_begin_anew_after_a_success(world):
         world.forwarder.step()
         waits.append(world.forwarder.state().retry_in)
         world.clock.now += waits[-1]
-    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert waits == [1, 2, 4, 8, 16, 30, 30, 30, 30]
     mend(world)
     world.deliver()
     fail(world, StoreUnavailable("away"))
