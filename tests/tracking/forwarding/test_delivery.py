@@ -541,7 +541,8 @@ def test_a_server_that_answers_nothing_at_all_has_nothing_put_off(world):
     world.assert_same(run_id)
 
 
-def test_points_that_may_be_there_are_compared_where_the_remote_would_have_them_twice(world):
+@pytest.mark.parametrize("crash", [True, False])
+def test_points_that_may_be_there_are_compared_where_the_remote_would_have_them_twice(world, crash):
     # A remote that keeps repeats is one whose store is never sent any.
     world.remote.capabilities = Abilities(stores_repeats_once=False)
     run_id = world.run()
@@ -557,6 +558,8 @@ def test_points_that_may_be_there_are_compared_where_the_remote_would_have_them_
     world.forwarder.step()
     world.local.log_metric(run_id, Metric("m", 2.0, 2, 9))
     world.clock.now += 100
+    if crash:
+        world.restart()
     world.deliver()
     sent = [point for name, arguments in world.remote.calls if name == "log_batch" for point in arguments[1]]
     assert [point.step for point in sent] == [0, 1, 2, 9]

@@ -343,6 +343,20 @@ def test_what_processes_write_at_once_is_read_without_a_gap(shared_uri):
     assert len(kept) == writers * count * 3 == len(set(kept))
 
 
+def test_a_row_is_not_read_before_one_that_has_a_smaller_number_and_is_not_committed(postgres_database):
+    import psycopg
+
+    with SqlStore.open(postgres_database, patience=0.3) as store, psycopg.connect(postgres_database) as other:
+        store.journal.configure([NEAR])
+        other.execute("INSERT INTO journal (run_id, created, change) VALUES ('r', 1, %s)", [encode(RunCreated())])
+        run_id = store.create_run("0").info.run_id
+        ledger = store.journal.ledger(NEAR)
+        with pytest.raises(StoreUnavailable, match="locked"):
+            store.journal.read(ledger)
+        other.commit()
+        assert [entry.run_id for entry in store.journal.read(ledger)] == ["r", run_id]
+
+
 def write_until_full(store, run_id):
     """Return how many points were written."""
     for stored in range(10_000):
