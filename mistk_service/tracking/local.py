@@ -69,6 +69,11 @@ class LocalTracking:
         """Return how the remotes stand; none while the store is not open. Never waits."""
         return [] if self._forwarders is None else self._forwarders.states()
 
+    def look(self) -> None:
+        """Look how much the remotes have yet to get, for :meth:`states`; reads the store."""
+        if self._forwarders is not None:
+            self._forwarders.look()
+
     def close(self, deadline: float) -> None:
         """Deliver to the remotes what there is, and close the store.
 

@@ -66,7 +66,7 @@ class EmbeddedTracking:
         self._remotes = settings.remote_tracking_uris
         uri = settings.local_tracking_uri or f"sqlite:///{folder / 'tracking.db'}"
         self._local = LocalTracking(uri, folder, self._remotes)
-        self._watching: asyncio.Task[None] | None = None
+        self._ending = threading.Event()
         self._app: DeferredApp | None = None
         options = ReporterOptions(
             container_id=container_id,
@@ -95,18 +95,18 @@ class EmbeddedTracking:
             self._app = DeferredApp(self._make, retry=0)
             self.reporter.start()
             if self._remotes:
-                self._watching = asyncio.get_running_loop().create_task(self._watch_remotes())
+                threading.Thread(target=self._watch_remotes, name="tracking-remotes", daemon=True).start()
 
     def collector(self) -> OutboxCollector:
         """Return the figures for Prometheus."""
         return OutboxCollector(self._local.states, lambda: self.reporter.waiting)
 
-    async def _watch_remotes(self) -> None:
-        """Show in the status how the remotes stand, whenever that changes."""
+    def _watch_remotes(self) -> None:
+        """Show in the status how the remotes stand, whenever that changes; on a thread, until the end."""
         view = OutboxView()
-        while True:
+        while not self._ending.wait(_REMOTES_INTERVAL):
+            self._local.look()
             self.reporter.show_remotes(view.show(self._local.states(), int(time.time() * 1000)))
-            await asyncio.sleep(_REMOTES_INTERVAL)
 
     async def close(self, deadline: float) -> None:
         """Finish what is to be written, and close the store.
@@ -115,8 +115,7 @@ class EmbeddedTracking:
             deadline: until when, on the monotonic clock. What takes longer ends with the process.
         """
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
-        if self._watching is not None:
-            self._watching.cancel()
+        self._ending.set()
 
         def close() -> None:
             try:

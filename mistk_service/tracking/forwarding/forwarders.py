@@ -78,6 +78,11 @@ class Forwarders:
         """Return how the remotes stand, in the order they were given; cheap, and never waits."""
         return [forwarder.state() for forwarder in self._forwarders.values()]
 
+    def look(self) -> None:
+        """Look how much there is to deliver, for :meth:`states`; also while a remote keeps its forwarder waiting."""
+        for forwarder in self._forwarders.values():
+            forwarder.look()
+
     def close(self, deadline: float) -> None:
         """Deliver what there is, for some seconds at most, and stop. What remains is delivered after the next start.
 
