@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import click
 
 from mistk_service.errors import MistkError
+from mistk_service.lighter import without
 
 if TYPE_CHECKING:
     from mistk_service.tracking.sql import SqlStore
@@ -64,7 +65,9 @@ def _with_plain_errors(command: Callable[P, None]) -> Callable[P, None]:
 @_with_plain_errors
 def serve(store_uri: str, artifacts: str, host: str, port: int, max_body: int, log_level: str) -> None:
     """Serve a tracking store for MLflow clients: export MLFLOW_TRACKING_URI=http://HOST:PORT."""
-    from mistk_service.tracking.server import serve_tracking
+    # Connexion loads Flask where it is installed, which this server has no use for.
+    with without("flask"):
+        from mistk_service.tracking.server import serve_tracking
 
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("connexion").setLevel(logging.ERROR)

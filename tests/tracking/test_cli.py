@@ -1,6 +1,8 @@
 """The commands that look into a store from a terminal."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -173,3 +175,18 @@ def test_sync_to_a_server_that_is_not_there_fails_with_a_sentence(call, run_id):
     shown = call("sync", "--to", "http://user:s3cret@127.0.0.1:1", status=1)
     assert "Error:" in shown
     assert "s3cret" not in shown
+
+
+def test_the_server_alone_is_loaded_without_what_it_does_not_use():
+    code = """
+import json, sys
+from mistk_service.lighter import without
+with without("flask"):
+    import mistk_service.tracking.server
+loaded = set(sys.modules)
+import flask, httpx
+print(json.dumps([sorted({"flask", "httpx", "requests", "starlette.testclient"} & loaded), flask.Flask.__name__]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=50)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [[], "Flask"]

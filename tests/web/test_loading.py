@@ -68,8 +68,8 @@ with AsyncApp("test").test_client() as client:
 def test_what_is_loaded_already_stays_what_it_is():
     assert in_a_fresh_interpreter("""
 import httpx
-from mistk_service.web import loading
-with loading._without_the_unused():
+from mistk_service.lighter import without_the_unused
+with without_the_unused():
     import httpx as again
 print(json.dumps(again is httpx is sys.modules["httpx"]))
 """)

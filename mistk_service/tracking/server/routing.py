@@ -17,11 +17,12 @@ import yaml
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
+from mistk_service.lighter import without_the_unused
 from mistk_service.tracking.server.endpoints import Endpoints
 from mistk_service.tracking.server.paths import unknown_path
 from mistk_service.tracking.server.replies import MethodNotAllowed, error_body, error_status
 
-with warnings.catch_warnings():
+with warnings.catch_warnings(), without_the_unused():
     # Connexion imports Starlette's test client, which warns of what it would like installed; no user can act on that.
     warnings.simplefilter("ignore")
     from connexion import AsyncApp
