@@ -157,6 +157,38 @@ def test_a_file_that_vanishes_while_its_folder_is_copied_harms_no_other(
     assert "a.txt was left out" in caplog.text
 
 
+def refuse_to_list(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a folder be one that may not be read, which for root there is none."""
+    scandir = os.scandir
+
+    def look(path: Any = ".") -> Any:
+        if str(path) == str(folder):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", look)
+
+
+def test_a_folder_that_may_not_be_read_is_told_and_leaves_nothing_behind(
+    kept: Kept, files: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    with monkeypatch.context() as closed:
+        refuse_to_list(files, closed)
+        kept.context.log_artifact(files, None)
+    assert (kept.taken(), kept.entries()) == ([], [])
+    assert "Permission denied" in caplog.text
+
+
+def test_in_a_folder_another_that_may_not_be_read_harms_no_file(
+    kept: Kept, files: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    with monkeypatch.context() as closed:
+        refuse_to_list(files / "sub", closed)
+        kept.context.log_artifact(files, None)
+    assert tree(kept.one()[2]) == {"a.txt": b"first"}
+    assert "Permission denied" in caplog.text
+
+
 @pytest.mark.parametrize("what", ["a.txt", "."])
 def test_a_full_spool_is_told_and_nothing_of_the_copy_is_left(
     kept: Kept, files: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, what: str
