@@ -26,7 +26,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo serve test check fmt install browser bench bench-load bench-tracking clean
+.PHONY: help demo serve test check fmt install browser bench bench-load bench-reporter bench-tracking clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -51,6 +51,9 @@ fmt: $(VENV)/.dev ## Mend what ruff can mend.
 
 install: $(VENV)/.dev ## Make the environment with everything a developer needs.
 	@echo "Ready: $(BIN)/python"
+
+bench-reporter: $(VENV)/.dev $(VENV)/.fast ## Measure what reporting costs a training, with remotes that fail too.
+	@$(BIN)/python -m benchmarks.reporter $(ARGS)
 
 bench-tracking: $(VENV)/.dev $(VENV)/.fast ## Measure the tracking server beside MLflow's, which takes some minutes.
 	$(BIN)/python -m benchmarks.tracking $(ARGS)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any, ClassVar
 
+import numpy as np
+
 from benchmarks.models import MODELS, Predictor, train_step
 from mistk_service import AbstractModel
 
-__all__ = ["Logistic", "Mlp", "MlpUnmerged", "Sizes"]
+__all__ = ["Logistic", "Mlp", "MlpUnmerged", "Reporting", "Sizes"]
 
 
 class _Benchmarked(AbstractModel):
@@ -63,3 +65,34 @@ class Sizes(_Benchmarked):
     """Sizes of the records."""
 
     kind = "sizes"
+
+
+class Reporting(AbstractModel):
+    """A training whose every step computes for about a millisecond and reports; it shows what time its loop took.
+
+    ``updateStreamProperties`` sets what the next training does: ``steps``, ``metrics`` reported at each (0: no report at all),
+    and whether it ``computes``.
+    """
+
+    def __init__(self) -> None:
+        self._steps, self._metrics, self._computes = 1000, 2, True
+        self._done = 0
+        self._matrix = np.random.default_rng(0).normal(size=(224, 224))
+
+    def do_update_stream_properties(self, props: dict[str, Any]) -> None:
+        """Set what the next training does."""
+        self._steps, self._metrics, self._computes = int(props["steps"]), int(props["metrics"]), bool(props["computes"])
+
+    def do_train(self) -> None:
+        """Train, and show the seconds that the loop took and the steps that were ever made."""
+        names = [f"metric_{number}" for number in range(self._metrics)]
+        loss = 0.5
+        began, cpu = time.perf_counter(), time.process_time()
+        for step in range(self._done, self._done + self._steps):
+            if self._computes:
+                loss = float(np.abs(self._matrix @ self._matrix).mean())
+            if names:
+                self.report_metrics(dict.fromkeys(names, loss), step=step)
+        took = {"seconds": time.perf_counter() - began, "cpu": time.process_time() - cpu}
+        self._done += self._steps
+        self.update_status({**took, "done": self._done})

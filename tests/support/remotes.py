@@ -81,7 +81,7 @@ class MlflowServer:
 
 
 class Proxy:
-    """A proxy in front of a server, on a port that stays the same, whose behaviour a test changes at any time.
+    """A proxy in front of a server, on a port that stays the same, whose behaviour may be changed at any time.
 
     The modes: ``pass`` forwards; ``gone`` does not listen; ``hang`` takes requests and never answers; ``cut`` forwards the
     request, so that the server does what it asks, and breaks off in the middle of the answer; a whole HTTP answer, as bytes,
@@ -89,9 +89,11 @@ class Proxy:
 
     Attributes:
         requests: how many connections sent something in the present mode.
+        latency: seconds for which every piece of an answer is on its way.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, *, latency: float = 0.0) -> None:
+        self.latency = latency
         self._host, port = target.removeprefix("http://").split(":")
         self._target_port = int(port)
         self._port = free_port()
@@ -172,6 +174,8 @@ class Proxy:
         upward = asyncio.create_task(there())
         try:
             while data := await far_reader.read(65536):
+                if self.latency:
+                    await asyncio.sleep(self.latency)
                 if cut:
                     writer.write(data[: len(data) // 2])
                     await writer.drain()
