@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -180,9 +179,3 @@ def tell(opened: OpenedTracking, tmp_path: Path) -> Callable[..., Story]:
 def story(tell: Callable[..., Story]) -> Story:
     """A story that nobody steers."""
     return tell()
-
-
-@pytest.fixture
-def ended() -> threading.Event:
-    """An event that nobody sets."""
-    return threading.Event()
