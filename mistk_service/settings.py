@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import urlsplit
 
 from mistk_service.errors import SettingsError
 
@@ -55,7 +56,7 @@ class Settings:
     log_level: str = "info"
     stdin_lifeline: bool = False
     tracking: bool = True
-    tracking_uris: tuple[str, ...] = ()
+    tracking_uris: tuple[str, ...] = field(default=(), repr=False)  # there may be passwords in them
     state_dir: str = "mistk-state"
     experiment_name: str | None = None
     experiment_id: str | None = None
@@ -86,6 +87,14 @@ class Settings:
                 without_password(uri),
                 "sqlite:///FILE, postgresql://HOST/DATABASE, a file's path, or the http(s):// address of a tracking server",
             )
+            # What a malformed address takes for the host or the path may be a part of the password, so it is not repeated.
+            _require(
+                _scheme(uri) not in _REMOTE or _is_address(uri),
+                "tracking-uri",
+                "an address",
+                "http(s)://HOST, with a port and a path where there are any and without a query; in a username or a "
+                "password before the host, the characters / ? # are written as %2F %3F %23",
+            )
         own = [uri for uri in self.tracking_uris if _scheme(uri) in _LOCAL]
         _require(
             len(own) <= 1,
@@ -107,7 +116,17 @@ class Settings:
 
 def without_password(uri: str) -> str:
     """Return a URI as it may be shown."""
-    return re.sub(r"//[^/@]*@", "//***@", uri)
+    # A password may hold an @ or a / itself, so the last @ counts.
+    return re.sub(r"//.*@", "//***@", uri, flags=re.DOTALL)
+
+
+def _is_address(uri: str) -> bool:
+    """Return whether a tracking server's URI can be taken apart without a rest."""
+    try:
+        parts = urlsplit(uri)
+        return bool(parts.hostname) and parts.port != 0 and "@" not in parts.path and not re.search(r"[\s?#]", uri)
+    except ValueError:
+        return False
 
 
 def _scheme(uri: str) -> str:

@@ -125,6 +125,11 @@ def test_a_container_is_not_sent_to_itself(tmp_path: Path, host: str) -> None:
     [
         (["sqlite:///a.db", "postgresql://me:secret@host/db"], "at most one store"),
         (["databricks://me:secret@profile"], "expected sqlite:///FILE"),
+        (["databricks://me:pass@secret@profile"], "expected sqlite:///FILE"),
+        (["http://me:pass/secret@host"], "written as %2F"),
+        (["http://me:12/secret@host"], "written as %2F"),
+        (["http://me:secret#@host"], "written as %2F"),
+        (["http://host?token=secret"], "without a query"),
     ],
 )
 def test_stores_that_a_container_cannot_keep_are_refused(tmp_path: Path, uris: list[str], reason: str) -> None:

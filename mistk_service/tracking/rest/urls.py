@@ -59,6 +59,8 @@ def _split(uri: str) -> SplitResult:
     try:
         parts = urlsplit(uri)
         usable = parts.scheme.lower() in _PORTS and bool(parts.hostname) and parts.port != 0
+        # What follows a slash in a password is taken for the path.
+        usable = usable and "@" not in parts.path
     except ValueError:
         usable = False
     if not usable or re.search(r"[\s\x00-\x1f\x7f]", uri):

@@ -212,3 +212,12 @@ def test_no_secret_is_ever_seen(password, token, header, kind):
     for text in texts:
         for secret in (password, token, header):
             assert secret not in text
+
+
+@pytest.mark.parametrize(
+    "uri", ["https://ann:pass/secret@host", "https://ann:12/secret@host", "https://ann:secret#@host"]
+)
+def test_a_password_that_is_not_escaped_is_neither_taken_for_a_host_nor_repeated(uri: str):
+    with pytest.raises(InvalidParameter) as refused:
+        RestConfig(uri)
+    assert "secret" not in str(refused.value)
