@@ -18,9 +18,9 @@ from mistk_service.tracking.changes import (
     VersionCreated,
 )
 from mistk_service.tracking.entities import DatasetInput, LifecycleStage, ModelInput, ModelOutput, RunStatus
-from mistk_service.tracking.errors import AnswerLost, NotSupported, ResourceNotFound, StoreError
+from mistk_service.tracking.errors import NotSupported, ResourceNotFound, StoreError
 from mistk_service.tracking.forwarding.packing import Batch, merged
-from mistk_service.tracking.forwarding.remote import Remote, is_refusal
+from mistk_service.tracking.forwarding.remote import Remote, is_refusal, may_be_the_item, takes_something
 from mistk_service.tracking.forwarding.runs import EXCLUDED, RunRefused
 from mistk_service.tracking.forwarding.sending import WHOLE_RUN, Sender
 from mistk_service.tracking.forwarding.transfer import Transfer
@@ -31,8 +31,9 @@ from mistk_service.tracking.sql.ledger import Ledger
 __all__ = ["Delivery"]
 
 
-#: Tries in a row, over some minutes, after which a run at which the remote fails every time is put off.
-_STUBBORN = 8
+#: Tries in a row at one run, over a minute and over some minutes, after which the items that fail are searched for, and after
+#: which the run is put off.
+_SUSPICIOUS, _STUBBORN = 8, 16
 
 
 class Delivery:
@@ -61,6 +62,8 @@ class Delivery:
         self._doubtful = True
         # The run at which the last try failed, and how often in a row it was that one.
         self._stuck: tuple[str, int] = "", 0
+        # The runs that were put off over that, which get one try from then on.
+        self._put_off: set[str] = set()
 
     def deliver(self) -> bool:
         """Deliver the next window; return whether there was anything to deliver.
@@ -91,13 +94,14 @@ class Delivery:
         self._done.clear()
         self._doubtful = False
         self._stuck = "", 0
+        self._transfer.suspects.clear()
         return True
 
     def _catch_up(self, run_id: str) -> None:
         """Bring a run over that was not finished when the last process ended, or has missed something."""
         try:
             self._transfer.bring(run_id)
-        except (RunRefused, StoreError) as error:
+        except Exception as error:  # noqa: BLE001 - raised again, unless it is the same every time
             self._set_aside(run_id, error, 1)
 
     def _deliver_run(self, run_id: str, rows: Sequence[Entry]) -> None:
@@ -125,29 +129,41 @@ class Delivery:
                 return
             for part in merged(changes):
                 self._send(part, sender, doubtful=doubtful)
-        except (RunRefused, StoreError) as error:
+        except Exception as error:  # noqa: BLE001 - raised again, unless it is the same every time
             self._set_aside(run_id, error, len(rows))
+        else:
+            self._put_off.discard(run_id)
 
-    def _set_aside(self, run_id: str, error: RunRefused | StoreError, items: int) -> None:
+    def _set_aside(self, run_id: str, error: Exception, items: int) -> None:
         """Note that a run was refused, or raise an error that will pass.
 
         It is tried again, as a whole, when it changes again and at the next start; perhaps somebody has mended the cause.
         """
-        if isinstance(error, StoreError) and not is_refusal(error) and not self._is_stuck(run_id, error):
+        refused = isinstance(error, RunRefused) or (isinstance(error, StoreError) and is_refusal(error))
+        if not refused and not self._is_stuck(run_id, error):
             raise error
         self._ledger.lapse(run_id)
-        self._ledger.refuse(run_id, WHOLE_RUN, str(error), items)
+        self._ledger.refuse(run_id, WHOLE_RUN, str(error) or type(error).__name__, items)
 
-    def _is_stuck(self, run_id: str, error: StoreError) -> bool:
+    def _is_stuck(self, run_id: str, error: Exception) -> bool:
         """Return whether the remote fails at this run again and again, and at nothing else.
 
         A server that is brought down by one request would otherwise keep everything that comes after it waiting for ever.
         """
         last, times = self._stuck
-        self._stuck = run_id, times + 1 if last == run_id and isinstance(error, AnswerLost) else 1
-        return self._stuck[1] >= _STUBBORN and self._answers()
+        self._stuck = run_id, times + 1 if last == run_id and may_be_the_item(error) else 1
+        if self._stuck[1] >= _SUSPICIOUS:
+            self._transfer.suspects.add(run_id)
+        stuck = self._stuck[1] >= (1 if run_id in self._put_off else _STUBBORN) and self._works_otherwise(run_id)
+        if stuck:
+            self._put_off.add(run_id)
+        return stuck
 
-    def _answers(self) -> bool:
+    def _works_otherwise(self, run_id: str) -> bool:
+        """Return whether the remote takes something for another run; where there is none, whether it answers."""
+        other = self._ledger.another(run_id)
+        if other is not None:
+            return takes_something(self._remote, other[1], other[0])
         try:
             self._remote.get_experiment_by_name("Default")
         except StoreError as error:

@@ -25,7 +25,16 @@ from mistk_service.tracking.entities import (
 from mistk_service.tracking.errors import PermissionDenied, StoreError, StoreUnavailable
 from mistk_service.tracking.paging import Page
 
-__all__ = ["SOURCE_RUN", "Abilities", "Remote", "RemoteConfig", "is_refusal", "remote_name"]
+__all__ = [
+    "SOURCE_RUN",
+    "Abilities",
+    "Remote",
+    "RemoteConfig",
+    "is_refusal",
+    "may_be_the_item",
+    "remote_name",
+    "takes_something",
+]
 
 #: The tag by which a remote's run is known to be the same as a local one; its value is the local run's id.
 SOURCE_RUN = "mistk.sourceRunId"
@@ -126,8 +135,28 @@ def is_refusal(error: StoreError) -> bool:
     return not isinstance(error, StoreUnavailable | PermissionDenied) and error.error_code != "UNAUTHENTICATED"
 
 
+def may_be_the_item(error: Exception) -> bool:
+    """Return whether an error that might pass may as well come from what was sent, and then comes back for ever.
+
+    Where the remote says when to come again, it is not.
+    """
+    return getattr(error, "retry_after", None) is None
+
+
 def remote_name(uri: str) -> str:
     """Return a remote's URI as it is shown and remembered: without user, password, query and trailing slashes."""
     parts = urlsplit(uri)
     host = parts.netloc.rpartition("@")[2].lower()
     return urlunsplit((parts.scheme.lower(), host, parts.path.rstrip("/"), "", ""))
+
+
+def takes_something(remote: Remote, remote_run_id: str, run_id: str) -> bool:
+    """Return whether a remote takes something of a run now: the tag that it has already.
+
+    That it can be read would not be enough, since its disk may be full.
+    """
+    try:
+        remote.log_batch(remote_run_id, (), (), [Tag(SOURCE_RUN, run_id)])
+    except StoreError as error:
+        return is_refusal(error)
+    return True

@@ -8,7 +8,7 @@ from mistk_service.tracking.entities import LifecycleStage, Metric, Param, Tag
 from mistk_service.tracking.errors import ResourceNotFound, StoreError
 from mistk_service.tracking.forwarding.packing import Batch
 from mistk_service.tracking.forwarding.points import missing_points, without_repeats
-from mistk_service.tracking.forwarding.remote import Remote, is_refusal
+from mistk_service.tracking.forwarding.remote import Remote, is_refusal, may_be_the_item, takes_something
 from mistk_service.tracking.forwarding.runs import RunRefused
 from mistk_service.tracking.sql.ledger import Ledger
 
@@ -16,6 +16,9 @@ __all__ = ["WHOLE_RUN", "Sender"]
 
 #: What a refusal of everything is called.
 WHOLE_RUN = "the whole run"
+
+#: How often a single item has to fail, while the remote takes something else, before it is to blame.
+_CHANCES = 3
 
 
 class Sender:
@@ -28,13 +31,18 @@ class Sender:
         ledger: where refusals are noted.
         run_id: the run, as the local store calls it.
         remote_run_id: the same run, as the remote calls it.
+        suspicious: whether what fails in a way that might pass is taken for refused, if the remote takes something else of the
+            run in the same moment: for a run at which it has failed again and again.
     """
 
-    def __init__(self, remote: Remote, ledger: Ledger, run_id: str, remote_run_id: str) -> None:
+    def __init__(
+        self, remote: Remote, ledger: Ledger, run_id: str, remote_run_id: str, *, suspicious: bool = False
+    ) -> None:
         self.run_id = run_id
         self.remote_run_id = remote_run_id
         self._remote = remote
         self._ledger = ledger
+        self._suspicious = suspicious
 
     def send(self, batch: Batch, *, doubtful: bool = False) -> None:
         """Send a batch of any size.
@@ -64,30 +72,52 @@ class Sender:
             RunRefused: see :meth:`send`.
             StoreUnavailable: see :meth:`send`.
         """
-        try:
-            call()
-        except StoreError as error:
-            if not is_refusal(error):
-                raise
+        error = self._refusal(call, _CHANCES)
+        if error is not None:
             self._check_run(error)
             self._ledger.refuse(self.run_id, what, str(error))
 
     def _send_piece(self, piece: Batch, *, checked: bool = False) -> None:
-        try:
-            self._remote.log_batch(self.remote_run_id, piece.metrics, piece.params, piece.tags)
-        except StoreError as error:
-            if not is_refusal(error):
-                raise
-            if not checked:
-                self._check_run(error)
-            if len(piece) == 1:
-                self._ledger.refuse(self.run_id, _what(piece), str(error))
-                return
-            # Such a remote may have taken a part of what it refused.
-            rest = self._without_known(piece) if piece.metrics and self._keeps_repeats() else piece
-            for half in rest.halves():
-                if half:
-                    self._send_piece(half, checked=True)
+        error = self._refusal(
+            lambda: self._remote.log_batch(self.remote_run_id, piece.metrics, piece.params, piece.tags),
+            _CHANCES if len(piece) == 1 else 1,
+        )
+        if error is None:
+            return
+        if not checked:
+            self._check_run(error)
+        if len(piece) == 1:
+            self._ledger.refuse(self.run_id, _what(piece), str(error))
+            return
+        # Such a remote may have taken a part of what it refused.
+        rest = self._without_known(piece) if piece.metrics and self._keeps_repeats() else piece
+        for half in rest.halves():
+            if half:
+                self._send_piece(half, checked=True)
+
+    def _refusal(self, call: Callable[[], object], chances: int) -> StoreError | None:
+        """Make a call, and return why it is refused, or None where it is not.
+
+        Args:
+            call: the call.
+            chances: how often it is made before an error that might pass counts as a refusal.
+        """
+        while True:
+            try:
+                call()
+            except StoreError as error:
+                if is_refusal(error):
+                    return error
+                if not (self._suspicious and may_be_the_item(error) and self._takes_more()):
+                    raise
+                chances -= 1
+                if chances == 0:
+                    return error
+            else:
+                return None
+
+    def _takes_more(self) -> bool:
+        return takes_something(self._remote, self.remote_run_id, self.run_id)
 
     def _keeps_repeats(self) -> bool:
         return not self._remote.capabilities.stores_repeats_once

@@ -38,6 +38,7 @@ class Transfer:
         runs: which run is which.
         files: sends artifacts.
         versions: sends versions of models.
+        suspects: the runs at which the remote has failed again and again, so that the items that fail are to be found.
     """
 
     def __init__(self, store: SqlStore, artifacts: ArtifactRepository | None, remote: Remote, ledger: Ledger) -> None:
@@ -47,10 +48,11 @@ class Transfer:
         self.runs = RemoteRuns(store, remote, ledger, self.bring)
         self.files = Files(store, artifacts, remote, ledger)
         self.versions = Versions(store, remote)
+        self.suspects: set[str] = set()
 
     def sender(self, run_id: str, remote_run_id: str) -> Sender:
         """Return what sends to the remote's run for a local one."""
-        return Sender(self._remote, self._ledger, run_id, remote_run_id)
+        return Sender(self._remote, self._ledger, run_id, remote_run_id, suspicious=run_id in self.suspects)
 
     def bring(self, run_id: str, *, new: bool = False, remake: bool = False) -> bool:
         """Bring a run over as it is now; return False where it came from the remote and stays as it is.

@@ -109,6 +109,21 @@ class Ledger(SqlPart):
         self._write(delete(journal_files).where(*self._is(journal_files, run_id)))
         self._set_run(run_id, remote_run_id=None, complete=INCOMPLETE, deleted=0)
 
+    def another(self, run_id: str) -> tuple[str, str] | None:
+        """Return another run that was brought over and not deleted, as it is called here and there; the latest, if any."""
+        table = journal_runs
+        # A run that came from there has "" for its id.
+        statement = (
+            select(table.c.run_id, table.c.remote_run_id)
+            .where(table.c.remote == self.number, table.c.complete == COMPLETE, table.c.run_id != run_id)
+            .where(table.c.remote_run_id != "", table.c.deleted == 0)
+            .order_by(table.c.covered.desc())
+            .limit(1)
+        )
+        with self._db.read() as connection:
+            row = connection.execute(statement).first()
+        return (row[0], row[1]) if row else None
+
     def incomplete(self) -> list[str]:
         """Return the runs that were begun and not finished, or have missed something."""
         table = journal_runs
