@@ -23,6 +23,7 @@ from mistk_service.tracking.errors import StoreError
 from mistk_service.tracking.local import OpenedTracking
 from mistk_service.tracking.reporter.containers import ContainerLock, dead_containers
 from mistk_service.tracking.reporter.desk import Desk
+from mistk_service.tracking.reporter.leftovers import Leftovers
 from mistk_service.tracking.reporter.lifecycle import Lifecycle, StreamTotals
 from mistk_service.tracking.reporter.notices import Notices
 from mistk_service.tracking.reporter.options import ReporterOptions
@@ -42,6 +43,9 @@ _GROUP = 10_000
 
 #: Seconds between two reports of what became of stream predictions.
 _STREAM_INTERVAL = 10.0
+
+#: What the thread is handed.
+_Item = Event | StreamTotals | SystemSample | Leftovers
 
 
 class Sink(Protocol):
@@ -81,9 +85,10 @@ class Reporter:
         self._notices = Notices(lambda key, value: self._on_loop(show, key, value))
         self._patience = Patience(self._wait, self._notices.obstacle)
         self._news = threading.Condition(threading.RLock())
-        self._queue: deque[tuple[Event | StreamTotals | SystemSample, int]] = deque()
+        self._queue: deque[tuple[_Item, int]] = deque()
         self._waiting = 0
         self._totals = StreamTotals()
+        self._totals_due = time.monotonic() + _STREAM_INTERVAL
         #: Until when everything has to be written, once the service ends; on the monotonic clock.
         self._deadline: float | None = None
         self._ending = threading.Event()
@@ -106,8 +111,11 @@ class Reporter:
         if self._given_up:
             return
         if isinstance(event, StreamAnswered):
-            # Thousands a second may come; the thread looks at the totals now and then.
+            # Thousands a second may come; the thread looks at the totals now and then, or is told where it never rests.
             self._totals = self._totals.plus(event)
+            if time.monotonic() >= self._totals_due:
+                self._totals_due = time.monotonic() + _STREAM_INTERVAL
+                self._put(self._totals)
             return
         if self._sampling is not None:
             self._sampling.observe(event)
@@ -116,6 +124,9 @@ class Reporter:
                 totals, self._totals = self._totals, StreamTotals()
                 self._put(totals)
             self._put(event)
+            if isinstance(event, InstanceReset):
+                # The worker has ended, and the next one has not been started.
+                self._put(Leftovers.in_folder(self._options.spool))
         if not self._held and self._waiting > HIGH:
             self._held = True
             self._hold(True)
@@ -124,7 +135,7 @@ class Reporter:
         """Show how the remotes stand, as JSON."""
         self._notices.remotes(remotes)
 
-    def _put(self, item: Event | StreamTotals | SystemSample) -> None:
+    def _put(self, item: _Item) -> None:
         with self._news:
             self._queue.append((item, _now()))
             self._waiting += _weight(item)
@@ -177,8 +188,10 @@ class Reporter:
     def _run(self) -> None:
         lock = ContainerLock(self._options.locks, self._options.container_id)
         try:
-            opened = self._patience.insist(self._sink.open, on=StoreError)
+            # Before the store is there, so that whoever comes after this container finds what it leaves in the spool.
             lock.hold()
+            opened = self._patience.insist(self._sink.open, on=StoreError)
+            lock.hold()  # where the folder could not be made before
             self._notices.opened(opened.store.uri)
             self._guarded(lambda: self._end_runs_of_the_dead(opened))
             desk = Desk(opened, self._options, self._patience, self._notices.note)
@@ -207,9 +220,7 @@ class Reporter:
         while (item := self._next()) is not None or not self._ending.is_set():
             if item is not None:
                 event, now, weight = item
-                self._guarded(partial(lifecycle.take, event, now))
-                if isinstance(event, InstanceReset):
-                    self._notices.clear()
+                self._guarded(partial(self._take, lifecycle, event, now))
                 self._written(weight)
             elif time.monotonic() - looked >= _STREAM_INTERVAL:
                 looked = time.monotonic()
@@ -217,7 +228,15 @@ class Reporter:
         self._guarded(lambda: lifecycle.take(self._totals, _now()))
         self._guarded(lambda: lifecycle.close(_now()))
 
-    def _next(self) -> tuple[Event | StreamTotals | SystemSample, int, int] | None:
+    def _take(self, lifecycle: Lifecycle, item: _Item, now: int) -> None:
+        if isinstance(item, Leftovers):
+            item.remove()
+            return
+        lifecycle.take(item, now)
+        if isinstance(item, InstanceReset):
+            self._notices.clear()
+
+    def _next(self) -> tuple[_Item, int, int] | None:
         """Wait for what comes next, and return it with its time and weight; None when nothing came for a while.
 
         Points that follow one another come together.
@@ -272,7 +291,7 @@ class Reporter:
         return True
 
 
-def _weight(event: Event | StreamTotals | SystemSample) -> int:
+def _weight(event: _Item) -> int:
     if isinstance(event, MetricsReported):
         return len(event.points)
     return len(event.values) if isinstance(event, ParamsReported | TagsSet) else 1

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +285,63 @@ async def test_stream_predictions_are_totalled_and_written_at_the_end(desk: Desk
     assert metrics["mistk/stream_predict_records"] == 2000
     assert metrics["mistk/stream_predict_failed"] == 1
     assert metrics["mistk/stream_predict_seconds"] == 500.0
+
+
+async def test_stream_predictions_are_totalled_also_where_something_else_never_rests(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: list[Any] = []
+    monkeypatch.setattr(desk.reporter, "_put", handed.append)
+    answered = StreamAnswered(2, 0.5, True)
+
+    desk.observe(answered, answered)
+    assert handed == []
+    # A while later:
+    desk.reporter._totals_due = time.monotonic()
+    desk.observe(answered, answered)
+
+    assert [(totals.count, totals.records) for totals in handed] == [(3, 6)]
+
+
+async def test_what_a_worker_left_in_the_spool_is_removed_at_a_reset_and_what_it_handed_over_is_kept(
+    desk: Desk, locked: sqlite3.Connection
+) -> None:
+    spool = desk.options.spool
+    spool.mkdir(parents=True)
+    (spool / "handed-over").write_text("kept")
+    (spool / "half").write_text("a part")
+    (spool / "half-folder").mkdir()
+    (spool / "half-folder" / "file").write_text("a part")
+    desk.reporter.start()
+
+    desk.observe(*TRAINING, ArtifactLogged("/model/a.txt", None, str(spool / "handed-over")), InstanceReset())
+    (spool / "of-the-next-worker").write_text("new")
+    locked.rollback()
+    desk.observe(*TRAINING, ActivityEnded("train", "completed", 1.0))
+    await desk.until(lambda: (desk.shown.get("run") or {}).get("status") == "FINISHED")
+
+    assert [path.name for path in spool.iterdir()] == ["of-the-next-worker"]
+    (first,) = [run for run in desk.runs if run.info.status.name == "KILLED"]
+    assert list((desk.folder / "artifacts").rglob(f"{first.info.run_id}/artifacts/a.txt"))
+
+
+async def test_the_spool_of_a_container_that_never_had_a_store_is_removed_by_the_next(desk: Desk) -> None:
+    desk.refusals = [StoreUnavailable("The database is away.")] * 100
+    left = desk.options.spool
+    left.mkdir(parents=True)
+    desk.reporter.start()
+    await desk.until(lambda: "error" in desk.shown.get("tracking", {}))
+    await desk.close(0.0)
+    assert left.exists()
+
+    desk.refusals = []
+    desk.options = replace(desk.options, container_id="the next")
+    desk.reporter = Reporter(desk, desk.options, show=desk._show, hold=desk._hold)
+    desk.reporter.start()
+    desk.observe(*TRAINING)
+    await desk.until(lambda: "run" in desk.shown)
+
+    assert not left.exists()
 
 
 async def test_a_mistake_of_ours_costs_what_it_concerns(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
