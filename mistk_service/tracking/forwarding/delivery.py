@@ -97,6 +97,10 @@ class Delivery:
         self._transfer.suspects.clear()
         return True
 
+    def doubt(self) -> None:
+        """Take it that some of the next window may have arrived: another process may have sent it, and then failed."""
+        self._doubtful = True
+
     def _catch_up(self, run_id: str) -> None:
         """Bring a run over that was not finished when the last process ended, or has missed something."""
         try:

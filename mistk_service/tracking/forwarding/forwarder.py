@@ -14,6 +14,7 @@ from mistk_service.tracking.forwarding.delivery import Delivery
 from mistk_service.tracking.forwarding.remote import Remote
 from mistk_service.tracking.forwarding.state import RemoteState
 from mistk_service.tracking.sql import SqlStore
+from mistk_service.tracking.sql.journal import Turn
 from mistk_service.tracking.sql.ledger import Ledger
 
 __all__ = ["Forwarder"]
@@ -132,11 +133,13 @@ class Forwarder:
             self._remote = self._open_remote()
         if self._delivery is None:
             self._delivery = Delivery(self._store, self._artifacts, self._remote, self._ledger)
-        with self._store.journal.turn(self._ledger.number) as free:
-            if not free:
+        with self._store.journal.turn(self._ledger.number) as turn:
+            if not turn:
                 # Another process delivers; what it has delivered is not this one's to deliver, so all is to be looked at anew.
                 self._delivery = None
                 return False
+            if turn is Turn.AFTER_ANOTHER:
+                self._delivery.doubt()
             return self._delivery.deliver()
 
     def _failed(self, error: Exception, retry_after: float | None) -> None:

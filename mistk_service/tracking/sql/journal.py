@@ -18,9 +18,9 @@ from mistk_service.tracking.sql.base import SqlPart, now
 from mistk_service.tracking.sql.database import Database
 from mistk_service.tracking.sql.journal_tables import journal, journal_refusals, journal_remotes, journal_runs
 from mistk_service.tracking.sql.ledger import COMPLETE, INCOMPLETE, UNSURE, Ledger
-from mistk_service.tracking.sql.turns import Turns
+from mistk_service.tracking.sql.turns import Turn, Turns
 
-__all__ = ["Backlog", "Entry", "Journal", "KnownRemote"]
+__all__ = ["Backlog", "Entry", "Journal", "KnownRemote", "Turn"]
 
 #: Rows that are read at once, and bytes of changes after which no further one is.
 WINDOW = 1000
@@ -149,8 +149,8 @@ class Journal(SqlPart):
         number = self._db.write(lambda connection: self._number(connection, name, self._last(connection)))
         return Ledger(self._db, number, name)
 
-    def turn(self, number: int) -> AbstractContextManager[bool]:
-        """Try to become the only one, of all processes, that delivers to a remote; give whether that is so."""
+    def turn(self, number: int) -> AbstractContextManager[Turn]:
+        """Try to become the only one, of all processes, that delivers to a remote; give whether that is so: a true value."""
         return self._turns.take(number)
 
     def last(self) -> int:

@@ -5,10 +5,14 @@ from dataclasses import replace
 
 import pytest
 
+from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.entities import Metric, RunStatus
-from mistk_service.tracking.errors import PermissionDenied, StoreError, StoreUnavailable
+from mistk_service.tracking.errors import AnswerLost, PermissionDenied, StoreError, StoreUnavailable
 from mistk_service.tracking.forwarding import Backoff, Forwarders, RemoteState, remote_name
+from mistk_service.tracking.forwarding.forwarder import Forwarder
+from mistk_service.tracking.sql import SqlStore
 from tests.support.copies import content, copies
+from tests.support.stand_in import Abilities, StandIn
 
 LIMIT = 30
 
@@ -329,3 +333,31 @@ def test_a_remote_that_cannot_be_opened_is_tried_again(world):
     wait_until(lambda: forwarders.states()[0].connected)
     forwarders.close(LIMIT)
     world.assert_same(run_id)
+
+
+def test_what_another_process_has_sent_before_it_failed_is_not_sent_twice(tmp_path):
+    uri = f"sqlite:///{tmp_path / 'store.db'}"
+    with SqlStore.open(uri) as one, SqlStore.open(uri) as other:
+        remote = StandIn(SqlStore.open("sqlite://"), open_artifacts(tmp_path / "remote"))
+        remote.capabilities = Abilities(stores_repeats_once=False)
+        one.journal.configure(["http://remote"])
+        first, second = (Forwarder(store, None, "http://remote", lambda: remote) for store in (one, other))
+        run_id = one.create_run(one.create_experiment("an experiment")).info.run_id
+        first.step()
+        one.log_metric(run_id, Metric("m", 1.0, 1))
+        second.step()
+        first.step()
+        one.log_metric(run_id, Metric("m", 2.0, 2))
+
+        def lose(name):
+            if name == "log_batch":
+                raise AnswerLost("the answer was lost")
+
+        remote.after = lose
+        second.step()
+        remote.after = lambda name: None
+        while first.step():
+            pass
+
+        assert first.state().depth == 0
+        assert sorted(remote.received.values()) == [1, 1]

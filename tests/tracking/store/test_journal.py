@@ -36,6 +36,7 @@ from mistk_service.tracking.entities import (
 )
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreUnavailable
 from mistk_service.tracking.sql import SqlStore
+from mistk_service.tracking.sql.journal import Turn
 
 NEAR, FAR = "http://near", "http://far"
 USE = DatasetInput(Dataset("points", "abc"), (Tag("mlflow.data.context", "training"),))
@@ -246,11 +247,11 @@ def test_refusals_of_a_kind_are_counted_together(store, journal):
 def test_one_at_a_time_has_the_turn(shared_uri):
     with open_store(shared_uri) as one, open_store(shared_uri) as other:
         with one.journal.turn(1) as first, one.journal.turn(1) as second, other.journal.turn(1) as third:
-            assert (first, second, third) == (True, False, False)
+            assert [bool(turn) for turn in (first, second, third)] == [True, False, False]
             with other.journal.turn(2) as elsewhere:
                 assert elsewhere
         with other.journal.turn(1) as later:
-            assert later
+            assert later is Turn.AFTER_ANOTHER
 
 
 TAKE = """
@@ -258,7 +259,7 @@ import sys
 from mistk_service.tracking import open_store
 store = open_store(sys.argv[1])
 with store.journal.turn(1) as free:
-    print(free, flush=True)
+    print(bool(free), flush=True)
     sys.stdin.read()
 """
 
