@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from mistk_service.tracking.entities import DatasetInput, Metric, Param, Run, RunStatus, Tag
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
-from mistk_service.tracking.limits import MAX_METRICS, MAX_PARAMS, MAX_TAGS
+from mistk_service.tracking.limits import MAX_METRICS, MAX_PARAM_VALUE, MAX_PARAMS, MAX_RUN_TAG_VALUE, MAX_TAGS
 from mistk_service.tracking.reporter.names import Names, same_value, text_of
 from mistk_service.tracking.reporter.patience import Patience
 from mistk_service.tracking.store import Store
@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 
 #: A reported point: key, value, step or None, timestamp in milliseconds.
 Point = tuple[str, float, int | None, int]
+
+#: Characters of a value that a sentence for people repeats.
+_QUOTED = 100
 
 T = TypeVar("T")
 
@@ -81,15 +84,17 @@ class OpenRun:
         Raises:
             RunGone: the run was deleted.
         """
-        texts = {self._names.spelled(key): text_of(value) for key, value in (params or {}).items()}
-        new_tags = {self._names.spelled(key): text_of(value) for key, value in (tags or {}).items()}
+        texts = self._texts("param", params or {}, MAX_PARAM_VALUE)
+        new_tags = self._texts("tag", tags or {}, MAX_RUN_TAG_VALUE)
         new_params = []
         for key, value in texts.items():
             first = self._params.setdefault(key, value)
             if first is value:
                 new_params.append(Param(key, value))
             elif not same_value(first, value):
-                self._note(f"The param {key} is {first!r} already; its new value is kept as the tag mistk.param.{key}.")
+                self._note(
+                    f"The param {key} is {_quoted(first)} already; its new value is kept as the tag mistk.param.{key}."
+                )
                 new_tags[self._names.spelled(f"mistk.param.{key}")] = value
         for start in range(0, len(new_params), MAX_PARAMS):
             some_params = new_params[start : start + MAX_PARAMS]
@@ -99,6 +104,17 @@ class OpenRun:
         for start in range(0, len(tag_list), MAX_TAGS):
             some_tags = tag_list[start : start + MAX_TAGS]
             self._leaving_out(some_tags, lambda some: self._store.log_batch(self.id, tags=some))
+
+    def _texts(self, kind: str, values: Mapping[str, Any], longest: int) -> dict[str, str]:
+        """Return keys and values as the store takes them; of what is too long for it, the beginning."""
+        texts: dict[str, str] = {}
+        for given, value in values.items():
+            key, text = self._names.spelled(given), text_of(value)
+            if len(text) > longest:
+                self._note(f"The {kind} {key} has {len(text)} characters; the first {longest} are kept.")
+                text = text[:longest]
+            texts[key] = text
+        return texts
 
     def remove_tag(self, key: str) -> None:
         """Remove a tag, if the run has it.
@@ -160,6 +176,10 @@ class OpenRun:
         except ResourceNotFound:
             return True
         return run.info.lifecycle_stage.value != "active"
+
+
+def _quoted(text: str) -> str:
+    return repr(text) if len(text) <= _QUOTED else f"{text[:_QUOTED]!r}..."
 
 
 def _halves(items: Sequence[T]) -> Iterable[Sequence[T]]:
