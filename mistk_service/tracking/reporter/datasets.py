@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import logging
 import os
@@ -30,6 +31,9 @@ _MAX_FILES = 100_000
 
 #: Rows and columns of a table that are looked at for its schema.
 _ROWS, _MAX_COLUMNS = 100, 2000
+
+#: Characters of a table that are read for that, however long its rows are.
+_HEAD = 4 << 20
 
 _PIECE = 1 << 20
 
@@ -129,9 +133,15 @@ def _schema(place: Path, file_format: Any) -> str | None:
     if "csv" not in (str(file_format or "").lower(), place.suffix.lower().lstrip(".")):
         return None
     try:
+        if not place.is_file():  # who opens a pipe waits for its other end
+            return None
         with place.open(newline="", encoding="utf-8-sig") as stream:
-            head, *rows = islice(csv.reader(stream), _ROWS + 1)
-    except (OSError, ValueError, csv.Error):  # a folder, no text, no rows
+            beginning = io.StringIO(stream.read(_HEAD), newline="")
+            is_all = not stream.read(1)
+        head, *rows = islice(csv.reader(beginning), _ROWS + 1)
+        if not is_all and not beginning.read(1):
+            rows.pop()  # it may have been cut off
+    except (OSError, IndexError, ValueError, csv.Error):  # no text, no rows
         return None
     if not head or len(head) > _MAX_COLUMNS or len(set(head)) < len(head):
         return None

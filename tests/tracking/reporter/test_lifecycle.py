@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
 
 from mistk_service.events import StreamAnswered
 from mistk_service.tracking.entities import RunStatus
+from mistk_service.tracking.reporter import datasets as datasets_module
 from mistk_service.tracking.reporter.lifecycle import StreamTotals
 from tests.tracking.reporter.conftest import CONTAINER, FAILURE, Story, params_of, tags_of
 
@@ -231,6 +233,18 @@ def test_a_value_that_no_database_holds_is_made_one_that_it_holds(story: Story) 
     assert params_of(story.run)["long"] == "x" * 6_000
 
 
+def test_of_a_huge_value_the_beginning_is_kept_and_the_notes_stay_short(story: Story) -> None:
+    story.initialize({}, long="x" * 1_000_000).began("train")
+    story.params(long="x" * 1_000_000).tags(huge="é" * 1_000_000).params(long="y" * 1_000_000)
+
+    assert params_of(story.run)["long"] == "x" * 6_000
+    assert tags_of(story.run)["huge"] == "é" * 8_000
+    assert tags_of(story.run)["mistk.param.long"] == "y" * 6_000
+    assert "The param long has 1000000 characters; the first 6000 are kept." in story.notes
+    assert any("is kept as the tag mistk.param.long" in note for note in story.notes)
+    assert max(map(len, story.notes)) < 300
+
+
 def test_the_model_may_name_the_run(story: Story) -> None:
     story.initialize().began("train").tell().tags(**{"mlflow.runName": "renamed"})
 
@@ -279,6 +293,25 @@ def test_datasets_are_inputs(story: Story, tmp_path: Path) -> None:
         {"mlflow.data.context": "generation", "mistk.modality": "text"},
     ]
     assert all(len(use.dataset.digest) <= 36 for use in story.run.inputs.dataset_inputs)
+
+
+def test_of_a_table_no_more_is_read_than_its_columns_take(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets_module, "_HEAD", 20)
+    table, endless, pipe = tmp_path / "table.csv", tmp_path / "endless.csv", tmp_path / "pipe.csv"
+    table.write_text("a,b\n1,2\n3,4\n5,6\n7,word\n")  # cut off in the last row
+    endless.write_text("x," * 1000)
+    os.mkfifo(pipe)
+    story.initialize()
+    for place in (table, endless, pipe):
+        story.did("loadData", {"train": {"dataPath": str(place), "objectInfo": {"name": place.name}}})
+    story.did("train")
+
+    schemas = {use.dataset.name: use.dataset.schema for use in story.run.inputs.dataset_inputs}
+    columns = json.loads(schemas["table.csv"] or "")["mlflow_colspec"]
+    assert [(column["name"], column["type"]) for column in columns] == [("a", "long"), ("b", "long")]
+    assert (schemas["endless.csv"], schemas["pipe.csv"]) == (None, None)
 
 
 def test_a_digest_is_that_of_the_content(story: Story, tmp_path: Path) -> None:
