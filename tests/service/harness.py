@@ -82,8 +82,10 @@ class Service:
     def settled(self) -> dict[str, Any]:
         """Return the status once it is published, so that it stays what it is as long as nothing happens.
 
-        A change that waits to be published is shown under the version before it.
+        A change that waits to be published is shown under the version before it, and what waits to be tracked, the start of
+        the worker to begin with, is shown when it is.
         """
+        self.wait_for_metric("mistk_reporter_waiting", 0)
         while True:
             status = self.status()
             with self.watch(version(status) - 1) as events:
