@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urljoin
 
 import httpx
@@ -21,8 +22,8 @@ DIGITS = plugins_path() / "digits"
 
 
 @pytest.fixture
-def url() -> Iterator[str]:
-    with ServiceProcess(f"{DIGITS / 'model.py'}:Digits", 0) as service:
+def url(tmp_path: Path) -> Iterator[str]:
+    with ServiceProcess(f"{DIGITS / 'model.py'}:Digits", 0, tmp_path / "state") as service:
         yield service.url
 
 
