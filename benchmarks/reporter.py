@@ -27,10 +27,10 @@ from benchmarks.table import machine
 STEPS, METRICS = 200, 2
 
 #: How often the cost of a metric is measured.
-REPEATS = 7
+REPEATS = 5
 
 #: Metrics of a flood that is to arrive.
-FLOOD = 50_000
+FLOOD = 40_000
 
 _Table = list[tuple[str, ...]]
 
@@ -145,7 +145,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="two rounds, to see that it works")
     options = parser.parse_args()
-    rounds, calls, flood = (2, 1000, 5000) if options.quick else (options.rounds, 5000, FLOOD)
+    rounds, calls, flood = (2, 1000, 5000) if options.quick else (options.rounds, 10_000, FLOOD)
     with tempfile.TemporaryDirectory() as folder, containers(Path(folder)) as (remote, started):
         by_title = {container.title: container for container in started}
         _show(list(slowdowns(started, rounds)))
