@@ -85,6 +85,9 @@ class Uploads:
     def _files(self, folder: Path) -> Iterator[tuple[Path, str]]:
         """Yield the regular files of a folder and their paths below it, in order."""
         for current, subfolders, names in os.walk(folder, onerror=lambda error: self._leave_out(folder, error)):
+            for name in subfolders:
+                if os.path.islink(os.path.join(current, name)):
+                    self._leave_out(Path(current, name), InvalidParameter("links to folders are not followed"))
             kept = [name for name in subfolders if Path(os.path.realpath(Path(current, name))) != self._excluded]
             subfolders[:] = sorted(kept)
             for name in sorted(names):

@@ -353,6 +353,17 @@ def test_what_is_saved_becomes_artifacts(story: Story, tmp_path: Path) -> None:
     assert story.statuses == ["FINISHED"]
 
 
+def test_a_link_to_a_folder_is_left_out_of_what_is_saved_with_a_word(story: Story, tmp_path: Path) -> None:
+    folder = tmp_path / "saved"
+    (folder / "weights").mkdir(parents=True)
+    (folder / "weights" / "first").write_text("w")
+    (folder / "latest").symlink_to(folder / "weights")
+    story.initialize().did("train").did("saveModel", str(folder))
+
+    assert story.files(story.run) == {"model/weights/first": "w"}
+    assert story.notes == [f"The artifact {folder / 'latest'} was not kept: links to folders are not followed"]
+
+
 def test_what_is_saved_again_replaces_what_was_saved_before(story: Story, tmp_path: Path) -> None:
     folder = tmp_path / "m"
     folder.mkdir()
