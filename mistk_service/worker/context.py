@@ -316,10 +316,11 @@ class WorkerContext:
         try:
             return convert(value)
         except Exception as error:  # noqa: BLE001 - the value is the author's, and may raise what it likes
-            complaint = f"steps: {value!r} was left out: {error}"
+            # Not the value itself, which may be another one at every turn.
+            complaint = f"{convert.__name__} {type(value).__name__} {type(error).__name__}"
             if complaint not in self._complaints:
                 self._complaints.add(complaint)
-                logger.error("%s", complaint)
+                logger.error("steps: %r was left out: %s", value, error)
             return otherwise
 
     def _deliver(self, message: FromWorker) -> None:

@@ -276,7 +276,7 @@ def test_odd_figures_of_progress_are_made_plain_or_left_out_and_harm_no_other(
 
 def test_an_odd_figure_of_progress_is_told_once(context: WorkerContext, caplog: pytest.LogCaptureFixture):
     for done in range(3):
-        context.progress(done, math.nan, "batches", 0.0, 0)  # type: ignore[arg-type]
+        context.progress(done, f"about {done}", "batches", 0.0, 0)  # type: ignore[arg-type]
         context.flush()
     assert caplog.text.count("was left out") == 1
 
