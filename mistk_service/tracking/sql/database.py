@@ -88,6 +88,12 @@ class Database:
         """The file of an SQLite database, or None."""
         return Path(self.url.database or "") if self.is_sqlite and not _is_memory(self.url) else None
 
+    @property
+    def shown_url(self) -> str:
+        """The URL without passwords; PostgreSQL's may have some among its options too."""
+        secret = {name: "hidden" for name in self.url.query if "password" in name.lower()}
+        return self.url.update_query_dict(secret).render_as_string(hide_password=True)
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Give a connection for a single statement that reads."""
@@ -180,6 +186,11 @@ def _parse(uri: str) -> URL:
     if url.get_backend_name() == "sqlite":
         memory = url.database in (None, "", ":memory:")
         return URL.create("sqlite", database=None if memory else str(Path(url.database or "").absolute()))
+    if "@" in (url.host or ""):
+        # A part of the password would be taken for the host, and shown.
+        raise UnsupportedStore(
+            "The store's URI has an @ in its username or password; expected it to be written as %40 there."
+        )
     return url.set(drivername="postgresql+psycopg")
 
 

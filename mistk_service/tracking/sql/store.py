@@ -58,7 +58,7 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, Store):
     @property
     def uri(self) -> str:
         """See :class:`Store`."""
-        return self._db.url.render_as_string(hide_password=True)
+        return self._db.shown_url
 
     @property
     def artifact_root(self) -> str:

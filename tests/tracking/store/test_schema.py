@@ -17,6 +17,7 @@ import mistk_service.tracking.sql
 from mistk_service.tracking import open_store
 from mistk_service.tracking.errors import SchemaMismatch, StoreUnavailable, UnsupportedStore
 from mistk_service.tracking.sql import SqlStore
+from mistk_service.tracking.sql.database import Database
 from mistk_service.tracking.sql.schema import REVISIONS
 from mistk_service.tracking.sql.tables import metadata
 
@@ -195,6 +196,18 @@ def test_stores_in_memory_are_apart():
 def test_a_store_of_an_unknown_kind_is_refused(uri):
     with pytest.raises(UnsupportedStore):
         open_store(uri)
+
+
+def test_a_password_that_is_not_escaped_is_refused_and_not_repeated():
+    with pytest.raises(UnsupportedStore, match="%40") as refused:
+        open_store("postgresql://ann:pass@secret@host/db")
+    assert "secret" not in str(refused.value)
+
+
+def test_no_password_is_shown_wherever_it_stands():
+    database = Database.open("postgresql://ann:secret@host/db?password=secret&sslmode=require", 1.0)
+    assert "secret" not in database.shown_url
+    assert "sslmode=require" in database.shown_url
 
 
 def test_a_server_that_is_not_there_is_unavailable():
