@@ -137,6 +137,8 @@ class Reporter:
 
     def _put(self, item: _Item) -> None:
         with self._news:
+            if self._given_up:
+                return  # nobody would ever take it
             self._queue.append((item, _now()))
             self._waiting += _weight(item)
             self._news.notify()

@@ -31,6 +31,7 @@ from mistk_service.tracking.local import OpenedTracking
 from mistk_service.tracking.reporter import Reporter, ReporterOptions
 from mistk_service.tracking.reporter import reporter as module
 from mistk_service.tracking.reporter.containers import ContainerLock
+from mistk_service.tracking.reporter.sampling import SystemSample
 from mistk_service.tracking.sql import SqlStore
 from tests.tracking.reporter.conftest import CONTAINER, tags_of
 
@@ -356,6 +357,20 @@ async def test_a_mistake_of_ours_costs_what_it_concerns(desk: Desk, monkeypatch:
 
     await desk.close()
     assert desk.steps() == [0, 1, 2]
+
+
+async def test_after_a_mistake_at_the_beginning_it_says_so_and_gathers_nothing(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.refusals = [KeyError("a mistake")]
+    desk.reporter.start()
+    await desk.until(lambda: "mistake of its own" in desk.shown.get("tracking", {}).get("error", ""))
+
+    desk.observe(*TRAINING, points(0, 3), InstanceReset())
+    desk.reporter._put(SystemSample({"cpu": 1.0}))  # as the measuring thread does, which goes on
+
+    assert desk.reporter.waiting == 0
+    assert "a mistake" in caplog.text
 
 
 async def test_a_reporter_that_was_never_started_ends_at_once(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
