@@ -91,7 +91,7 @@ class Settings:
             _require(
                 _scheme(uri) not in _REMOTE or _is_address(uri),
                 "tracking-uri",
-                "an address",
+                f"{_scheme(uri)}://***",
                 "http(s)://HOST, with a port and a path where there are any and without a query; in a username or a "
                 "password before the host, the characters / ? # are written as %2F %3F %23",
             )
