@@ -95,7 +95,7 @@ def _opened(store_uri: str) -> Iterator[Store]:
     # SQLAlchemy is loaded only by those who look into a store.
     from mistk_service.tracking.opening import open_store
 
-    with open_store(store_uri) as store:
+    with open_store(store_uri, create=False) as store:
         yield store
 
 

@@ -8,7 +8,7 @@ from mistk_service.tracking.store import DEFAULT_ARTIFACT_ROOT, Store
 __all__ = ["open_store"]
 
 
-def open_store(uri: str, artifact_root: str = DEFAULT_ARTIFACT_ROOT) -> Store:
+def open_store(uri: str, artifact_root: str = DEFAULT_ARTIFACT_ROOT, *, create: bool = True) -> Store:
     """Open the store at ``uri``, creating or upgrading its schema where needed.
 
     Args:
@@ -16,10 +16,13 @@ def open_store(uri: str, artifact_root: str = DEFAULT_ARTIFACT_ROOT) -> Store:
             the path of an SQLite file; ``http://HOST`` or ``https://HOST`` for a tracking server, with the variables of the
             environment that MLflow's clients know (:class:`~mistk_service.tracking.rest.RestConfig`).
         artifact_root: the URI below which experiments get their artifact folders; a tracking server has its own.
+        create: whether to create a database that is not there, or is empty.
 
     Raises:
         UnsupportedStore: the URI is of another kind, or a library is missing.
-        SchemaMismatch: the database was written by a newer version, or is none of ours; it was not touched.
+        ResourceNotFound: there is no store, and none is to be created.
+        SchemaMismatch: the database was written by a newer version, is none of ours, or has a table of another program that
+            keeps it from being written; it was not touched.
         StoreUnavailable: the database cannot be opened now.
     """
     if uri.partition(":")[0].lower() in ("http", "https"):
@@ -36,4 +39,4 @@ def open_store(uri: str, artifact_root: str = DEFAULT_ARTIFACT_ROOT) -> Store:
     # Loading SQLAlchemy takes longer than everything else in this package, so only an opened store pays for it.
     from mistk_service.tracking.sql import SqlStore
 
-    return SqlStore.open(uri, artifact_root)
+    return SqlStore.open(uri, artifact_root, create=create)

@@ -94,6 +94,15 @@ def test_a_run_is_shown_with_everything(call, run_id):
     assert json.loads(call("show", run_id, "--json"))["info"]["run_id"] == run_id
 
 
+@pytest.mark.parametrize("arguments", [("runs",), ("experiments",), ("show", "x"), ("outbox",), ("sync", "--to", "x")])
+def test_looking_into_a_store_that_is_not_there_makes_none(call, tmp_path, arguments):
+    shown = call(*arguments, status=1)
+    assert f"There is no store at sqlite:///{tmp_path}/tracking.db" in shown
+    assert "tracking serve" in shown
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("run_id")
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -157,6 +166,7 @@ def test_the_outbox_can_be_had_as_json(call, refused_run):
     assert (refusal["run_id"], refusal["what"], refusal["items"]) == (refused_run, "metric [odd]", 3)
 
 
+@pytest.mark.usefixtures("run_id")
 def test_a_store_without_remotes_has_an_empty_outbox(call):
     assert json.loads(call("outbox", "--json")) == {"remotes": [], "former": [], "refused": []}
 

@@ -68,18 +68,21 @@ class Database:
         self._reader_lock = threading.Lock()
 
     @classmethod
-    def open(cls, uri: str, patience: float) -> Database:
+    def open(cls, uri: str, patience: float, *, create: bool = True) -> Database:
         """Open a database; nothing is read or written yet, except that the folder of an SQLite file is made.
 
         Args:
             uri: see :func:`mistk_service.tracking.opening.open_store`.
             patience: seconds to wait for a lock that another process holds.
+            create: whether to make the folder.
 
         Raises:
             UnsupportedStore: the URI cannot be understood, or the driver is not installed.
         """
         url = _parse(uri)
         if url.get_backend_name() == "sqlite":
+            if create and not _is_memory(url):
+                _make_folder(Path(url.database or "").parent)
             return cls(url, _sqlite_engine(url, patience, _journal_mode(url)), patience)
         return cls(url, _postgres_engine(url, patience), patience)
 
@@ -212,7 +215,6 @@ def _sqlite_engine(url: URL, patience: float, journal: str | None) -> Engine:
     if _is_memory(url):
         engine = create_engine(url, poolclass=StaticPool, **options)
     else:
-        _make_folder(Path(url.database or "").parent)
         engine = create_engine(url, pool_size=_POOL_SIZE, max_overflow=_POOL_OVERFLOW, pool_timeout=patience, **options)
 
     @event.listens_for(engine, "connect")

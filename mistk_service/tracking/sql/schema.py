@@ -8,13 +8,14 @@ others wait.
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 import time
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, exc, inspect
 
-from mistk_service.tracking.errors import SchemaMismatch, StoreUnavailable
+from mistk_service.tracking.errors import ResourceNotFound, SchemaMismatch, StoreUnavailable
 from mistk_service.tracking.sql.database import Database
 from mistk_service.tracking.sql.faults import translated
 from mistk_service.tracking.sql.journal_tables import metadata
@@ -24,21 +25,36 @@ __all__ = ["REVISIONS", "prepare"]
 #: The revisions of the schema, oldest first; each has a migration of that name.
 REVISIONS = ("0001", "0002", "0003")
 
+#: Tables that every revision has.
+_KERNEL = frozenset({"experiments", "runs"})
+_UNTOUCHED = "It was left untouched. Give an empty database, or a file that is not there yet."
+#: Which table of an SQLite file refers to which.
+_REFERENCES = (
+    'SELECT DISTINCT s.name, f."table" FROM sqlite_master AS s, pragma_foreign_key_list(s.name) AS f '
+    "WHERE s.type = 'table'"
+)
 #: Any number, but the same for all: it is the name of a lock in PostgreSQL.
 _LOCK = 7_316_825_641
 #: Seconds between two tries to change the journal, which does not wait for locks by itself.
 _RETRY = 0.02
 
 
-def prepare(database: Database, artifact_root: str) -> None:
+def prepare(database: Database, artifact_root: str, *, create: bool = True) -> None:
     """Bring the schema of a database to the newest revision, creating it where there is none.
 
+    Args:
+        database: the database.
+        artifact_root: the URI below which experiments get their artifact folders.
+        create: whether to create it where there is none.
+
     Raises:
-        SchemaMismatch: a newer version wrote it, or it holds something else; it was not touched.
+        ResourceNotFound: there is none, and it is not to be created.
+        SchemaMismatch: a newer version wrote it, or it holds something else, or somebody else has added a table to it that
+            keeps it from being written; it was not touched.
         StoreUnavailable: it cannot be read or written now.
     """
     with translated():
-        if _is_current(database):
+        if _is_current(database, create=create):
             return
         _set_journal(database)
         with database.engine.connect() as connection:
@@ -51,14 +67,24 @@ def prepare(database: Database, artifact_root: str) -> None:
                 raise
 
 
-def _is_current(database: Database) -> bool:
-    if database.file is not None and not database.file.exists():
-        return False
-    with database.engine.connect() as connection:
-        found = _revision(connection)
-        if found is None:
-            _refuse_foreign_tables(connection)
-        return found == REVISIONS[-1]
+def _is_current(database: Database, *, create: bool) -> bool:
+    found = None
+    if database.file is None or database.file.exists():
+        with database.engine.connect() as connection:
+            found = _revision(connection)
+            if found is None:
+                _refuse_foreign_tables(connection)
+            elif database.is_sqlite:
+                _refuse_disturbing_tables(connection, database.url.database or "")
+    if found is None and not create:
+        where = database.url.render_as_string(hide_password=True)
+        raise ResourceNotFound(
+            f"There is no store at {where}. Give the address of one that is there; 'mistk-service tracking serve --store ...' "
+            "makes one, and so does a container in its state directory.",
+            kind="store",
+            key=where,
+        )
+    return found == REVISIONS[-1]
 
 
 def _set_journal(database: Database) -> None:
@@ -141,15 +167,60 @@ def _revision(connection: Connection) -> str | None:
             found=found,
             expected=REVISIONS[-1],
         )
+    if found is not None and _KERNEL - set(inspect(connection).get_table_names()):
+        raise SchemaMismatch(
+            f"The database has the revision {found!r} and not the tables {', '.join(sorted(_KERNEL))}: another program wrote "
+            f"it. {_UNTOUCHED}",
+            found=found,
+            expected=REVISIONS[-1],
+        )
     return found
 
 
 def _refuse_foreign_tables(connection: Connection) -> None:
-    taken = sorted(set(inspect(connection).get_table_names()) & set(metadata.tables))
+    """Refuse a database that has tables and no revision: all of them in SQLite, where a database is one program's file.
+
+    Raises:
+        SchemaMismatch: somebody else's tables are there.
+    """
+    taken = set(inspect(connection).get_table_names())
+    if connection.dialect.name != "sqlite":
+        # Extensions and other programs have tables there, too.
+        taken &= set(metadata.tables)
     if taken:
         raise SchemaMismatch(
-            f"The database has tables named {', '.join(taken)} and no revision of the schema, so they are not this "
-            "program's. It was left untouched. Give an empty database.",
+            f"The database has tables ({', '.join(sorted(taken))}) and no revision of the schema, so it is another program's. "
+            f"{_UNTOUCHED}",
             found=None,
             expected=REVISIONS[-1],
         )
+
+
+def _refuse_disturbing_tables(connection: Connection, file: str) -> None:
+    """Refuse a database in which somebody else's table refers to one of ours by columns that do not identify its rows.
+
+    SQLite then refuses every change of our table. MLflow leaves such tables where it was given the file.
+
+    Raises:
+        SchemaMismatch: there is such a table.
+    """
+    own = set(metadata.tables)
+    for table, referred in connection.exec_driver_sql(_REFERENCES).fetchall():
+        if table in own or referred.lower() not in own:
+            continue
+        try:
+            connection.exec_driver_sql(f"PRAGMA foreign_key_check({_quoted(table)})").fetchall()
+        except exc.OperationalError as error:
+            if "foreign key mismatch" not in str(error.orig):
+                raise
+            raise SchemaMismatch(
+                f"Another program has added the table {table!r} to the store, whose reference to the table {referred!r} keeps "
+                "that one from being written (MLflow does so where it is given the file). Nothing of the store's is in it. "
+                f"Remove it: sqlite3 {shlex.quote(file)} {shlex.quote(f'DROP TABLE {_quoted(table)}')}",
+                found=REVISIONS[-1],
+                expected=REVISIONS[-1],
+            ) from error
+
+
+def _quoted(name: str) -> str:
+    return name if name.isidentifier() else '"' + name.replace('"', '""') + '"'

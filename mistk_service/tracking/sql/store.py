@@ -39,17 +39,25 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, Store):
         self.journal = Journal(database)
 
     @classmethod
-    def open(cls, uri: str, artifact_root: str = DEFAULT_ARTIFACT_ROOT, *, patience: float = _PATIENCE) -> Self:
+    def open(
+        cls,
+        uri: str,
+        artifact_root: str = DEFAULT_ARTIFACT_ROOT,
+        *,
+        patience: float = _PATIENCE,
+        create: bool = True,
+    ) -> Self:
         """Open a store; see :func:`mistk_service.tracking.opening.open_store`.
 
         Args:
             uri: the database.
             artifact_root: the URI below which experiments get their artifact folders.
             patience: seconds to wait for a lock that another process holds, before it is ``StoreUnavailable``.
+            create: whether to create the schema where there is none.
         """
-        database = Database.open(uri, patience)
+        database = Database.open(uri, patience, create=create)
         try:
-            prepare(database, artifact_root)
+            prepare(database, artifact_root, create=create)
             return cls(database, artifact_root)
         except BaseException:
             database.close()

@@ -1,6 +1,7 @@
 """The schema: made once, upgraded, or refused untouched."""
 
 import hashlib
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from sqlalchemy import create_engine, make_url, text
 
 import mistk_service.tracking.sql
 from mistk_service.tracking import open_store
-from mistk_service.tracking.errors import SchemaMismatch, StoreUnavailable, UnsupportedStore
+from mistk_service.tracking.errors import ResourceNotFound, SchemaMismatch, StoreUnavailable, UnsupportedStore
 from mistk_service.tracking.sql import SqlStore
 from mistk_service.tracking.sql.database import Database
 from mistk_service.tracking.sql.schema import REVISIONS
@@ -127,15 +128,68 @@ def test_a_newer_store_is_refused_and_left_untouched(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["store.db"]
 
 
-def test_a_database_of_something_else_is_refused_and_left_untouched(tmp_path):
+@pytest.mark.parametrize(
+    ("script", "named"),
+    [
+        ("CREATE TABLE experiments (anything TEXT)", "experiments"),
+        ("CREATE TABLE customers (name TEXT)", "customers"),
+        ("CREATE TABLE alembic_version (version_num TEXT)", "alembic_version"),
+        # Alembic's revisions are often just counted.
+        (
+            "CREATE TABLE customers (name TEXT); CREATE TABLE alembic_version (version_num TEXT);"
+            "INSERT INTO alembic_version VALUES ('0001')",
+            "'0001'",
+        ),
+    ],
+)
+@pytest.mark.parametrize("create", [True, False])
+def test_a_database_of_something_else_is_refused_and_left_untouched(tmp_path, script, named, create):
     file = tmp_path / "other.db"
     with closing(sqlite3.connect(file)) as connection:
-        connection.execute("CREATE TABLE experiments (anything TEXT)")
+        connection.executescript(script)
+    before = digest(file)
+    with pytest.raises(SchemaMismatch, match=named):
+        open_store(str(file), create=create)
+    assert digest(file) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["other.db"]
+
+
+def test_an_empty_file_becomes_a_store(tmp_path):
+    file = tmp_path / "store.db"
+    file.touch()
+    with open_store(str(file)) as store:
+        assert [experiment.name for experiment in store.search_experiments()] == ["Default"]
+
+
+def test_a_store_that_is_not_there_is_not_made_where_it_is_not_to_be(tmp_path):
+    (tmp_path / "empty.db").touch()
+    for file in (tmp_path / "none.db", tmp_path / "no" / "folder.db", tmp_path / "empty.db"):
+        with pytest.raises(ResourceNotFound, match="There is no store at"):
+            open_store(str(file), create=False)
+    assert [(path.name, path.stat().st_size) for path in tmp_path.iterdir()] == [("empty.db", 0)]
+    open_store(str(tmp_path / "none.db")).close()
+    open_store(str(tmp_path / "none.db"), create=False).close()
+
+
+def test_a_table_that_keeps_the_store_from_being_written_is_named_with_its_remedy(tmp_path):
+    file = tmp_path / "the store.db"
+    open_store(str(file)).close()
+    with closing(sqlite3.connect(file)) as connection:
+        # The first is what MLflow's migrations begin with; the other harms nobody.
+        connection.execute(
+            "CREATE TABLE tags (key TEXT, run_uuid TEXT, FOREIGN KEY(run_uuid) REFERENCES runs (run_uuid))"
+        )
+        connection.execute("CREATE TABLE notes (run INTEGER REFERENCES runs (id))")
         connection.commit()
     before = digest(file)
-    with pytest.raises(SchemaMismatch, match="experiments"):
+    with pytest.raises(SchemaMismatch, match="'tags'") as caught:
         open_store(str(file))
     assert digest(file) == before
+    _, database, statement = shlex.split(str(caught.value).partition("Remove it: ")[2])
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute(statement)
+    with open_store(str(file)) as store:
+        assert store.create_run("0").info.experiment_id == "0"
 
 
 def test_a_file_that_is_no_database_is_refused_and_left_untouched(tmp_path):
