@@ -81,7 +81,11 @@ _FIGURES: tuple[tuple[str, str, Callable[[Any], float]], ...] = (
     ("items", "Changes that the remote has yet to get.", lambda state: state.depth),
     ("oldest_seconds", "How long the oldest of them has been waiting.", lambda state: state.oldest_seconds or 0.0),
     ("refused", "Items that the remote refused for good.", lambda state: state.refused),
-    ("connected", "1 where the last try to deliver succeeded.", lambda state: float(state.connected)),
+    (
+        "connected",
+        "1 where the remote has answered and the last try to deliver succeeded.",
+        lambda state: float(state.connected),
+    ),
 )
 
 

@@ -64,6 +64,8 @@ class Forwarder:
         self._retry_at: float | None = None
         self._last_error: str | None = None
         self._connected = False
+        #: Whether the remote has answered since it was opened, and whether it is being asked for that now.
+        self._answered = self._asking = False
         self._oldest: float | None = None
         self._state = RemoteState(name)
         self._closing = threading.Event()
@@ -103,6 +105,11 @@ class Forwarder:
         finally:
             self._close_remote()
 
+    @property
+    def asking(self) -> bool:
+        """Whether the remote is being asked whether it is there, which delivers nothing and need not be waited for."""
+        return self._asking
+
     def close(self) -> None:
         """Let :meth:`run` deliver what there is, and end."""
         self._closing.set()
@@ -119,11 +126,13 @@ class Forwarder:
             logger.exception("Forwarding to %s failed unexpectedly.", self._name)
             self._failed(error, None)
             return False
-        if self._last_error is not None:
-            logger.info("Forwarding to %s goes on.", self._name)
-        self._retry_at = self._last_error = None
-        self._connected = True
-        self._backoff.reset()
+        self._retry_at = None
+        if self._answered:
+            if self._last_error is not None:
+                logger.info("Forwarding to %s goes on.", self._name)
+            self._last_error = None
+            self._connected = True
+            self._backoff.reset()
         return more
 
     def _deliver(self) -> bool:
@@ -140,7 +149,21 @@ class Forwarder:
                 return False
             if turn is Turn.AFTER_ANOTHER:
                 self._delivery.doubt()
-            return self._delivery.deliver()
+            # When the service ends, what can be delivered is, and nobody is told any more how the remote stands.
+            if not self._answered and not self._closing.is_set():
+                self._ask(self._remote)
+            more = self._delivery.deliver()
+            self._answered = self._answered or more
+            return more
+
+    def _ask(self, remote: Remote) -> None:
+        """Ask the remote whether it is there and believes who is asking, although there may be nothing to deliver yet."""
+        self._asking = True
+        try:
+            remote.check()
+        finally:
+            self._asking = False
+        self._answered = True
 
     def _failed(self, error: Exception, retry_after: float | None) -> None:
         wait = self._backoff.next(retry_after)

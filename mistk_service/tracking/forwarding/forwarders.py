@@ -19,6 +19,9 @@ __all__ = ["Forwarders"]
 
 logger = logging.getLogger(__name__)
 
+#: Seconds between two looks at a thread that is to end.
+_LOOK = 0.1
+
 
 class Forwarders:
     """Forwards what is written to a store to any number of remotes.
@@ -92,8 +95,8 @@ class Forwarders:
         for forwarder in self._forwarders.values():
             forwarder.close()
         end = time.monotonic() + deadline
-        for thread in self._threads.values():
-            thread.join(max(0.0, end - time.monotonic()))
+        for name, thread in self._threads.items():
+            _join(thread, self._forwarders[name], end)
         for forwarder in self._forwarders.values():
             forwarder.look()
             state = forwarder.state()
@@ -103,3 +106,12 @@ class Forwarders:
                     state.depth,
                     state.remote,
                 )
+
+
+def _join(thread: threading.Thread, forwarder: Forwarder, end: float) -> None:
+    """Wait for a forwarder's thread until ``end``, unless it has nothing to deliver and a remote that does not answer."""
+    forwarder.look()
+    while thread.is_alive() and (left := end - time.monotonic()) > 0:
+        if forwarder.asking and not forwarder.state().depth:
+            return
+        thread.join(min(left, _LOOK))

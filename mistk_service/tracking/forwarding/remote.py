@@ -70,6 +70,7 @@ class Remote(Protocol):
     def run_artifacts(self, run: Run) -> ArtifactRepository:
         """Return where the artifacts of one of its runs are."""
 
+    def check(self) -> None: ...  # noqa: D102
     def create_experiment(  # noqa: D102
         self, name: str, artifact_location: str | None = None, tags: Sequence[Tag] = ()
     ) -> str: ...

@@ -17,7 +17,7 @@ class RemoteState:
         depth: how many changes it has yet to get.
         oldest_seconds: how long the oldest of them has been waiting, or None.
         refused: how many items it refused for good.
-        connected: whether the last try to deliver to it succeeded.
+        connected: whether it has answered, and the last try to deliver to it succeeded.
         last_error: why that failed, or None.
         last_success: when it took something last, in ms since 1970, or None.
         retry_in: seconds until the next try after a failure, or None.

@@ -123,6 +123,59 @@ def test_the_state_says_how_the_remote_stands(world):
     }  # fmt: skip
 
 
+def test_an_idle_forwarder_asks_the_remote_once_and_only_then_says_that_it_is_connected(world):
+    asked = []
+    world.remote.before = asked.append
+    assert not world.forwarder.state().connected
+    for _ in range(3):
+        assert not world.forwarder.step()
+    assert world.forwarder.state() == RemoteState("http://remote", connected=True)
+    assert asked == ["check"]
+
+
+def test_an_idle_forwarder_tells_what_is_wrong_with_the_remote_and_asks_again_after_a_wait(world):
+    fail(world, Unauthenticated("who is asking?"))
+    waits = []
+    for _ in range(3):
+        world.forwarder.step()
+        state = world.forwarder.state()
+        assert (state.connected, state.last_error, state.depth) == (False, "who is asking?", 0)
+        waits.append(state.retry_in)
+        world.clock.now += state.retry_in
+    assert waits == [1, 2, 4]
+    mend(world)
+    world.forwarder.step()
+    state = world.forwarder.state()
+    assert (state.connected, state.last_error) == (True, None)
+
+
+def test_while_another_process_delivers_a_remote_that_has_not_answered_is_not_connected(world):
+    ledger = world.local.journal.ledger("http://remote")
+    with world.local.journal.turn(ledger.number):
+        world.forwarder.step()
+    assert not world.forwarder.state().connected
+    world.forwarder.step()
+    assert world.forwarder.state().connected
+
+
+def test_a_remote_that_does_not_answer_does_not_keep_the_end_waiting_when_there_is_nothing_to_deliver(world):
+    asked, released = threading.Event(), threading.Event()
+
+    def before(name):
+        asked.set()
+        released.wait()
+
+    world.remote.before = before
+    forwarders = Forwarders(world.local, world.artifacts, ["http://remote"], open_remote=Opened(world.remote))
+    forwarders.start()
+    asked.wait()
+    forwarders.close(3600.0)
+    assert not released.is_set()
+    assert not forwarders.states()[0].connected
+    released.set()
+    forwarders.close(LIMIT)
+
+
 def test_an_error_is_remembered_for_other_processes_until_it_is_over(world):
     world.run()
     fail(world, StoreUnavailable("away"))

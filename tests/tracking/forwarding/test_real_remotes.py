@@ -198,6 +198,7 @@ def test_whatever_the_network_does_in_the_middle_nothing_is_missing_and_nothing_
 def test_a_run_whose_creation_was_not_answered_is_made_once(local, crash):
     local.step()
     run_id = local.run(run_name="first", start_time=1)
+    local.forwarder._remote.close()
     remote = local.forwarder._remote = local.remote()
     create_run, cut = remote.create_run, []
 
