@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -15,6 +16,9 @@ from mistk_service.errors import MistkError
 from mistk_service.lighter import without
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from mistk_service.tracking.sql import SqlStore
     from mistk_service.tracking.store import Store
 
@@ -24,11 +28,16 @@ P = ParamSpec("P")
 
 _DEFAULT_STORE = "sqlite:///mistk-state/tracking.db"
 _DEFAULT_ARTIFACTS = "mistk-state/artifacts"
+#: Columns of a table that goes into a pipe or a file.
+_PIPED = 200
 _LOG_LEVELS = ["debug", "info", "warning", "error"]
 
 _store_option = click.option(
     "--store", "store_uri", default=_DEFAULT_STORE, envvar="MISTK_TRACKING_STORE", show_envvar=True, show_default=True,
     help="The store: sqlite:///FILE, postgresql://HOST/DATABASE or a file's path.")  # fmt: skip
+_artifacts_option = click.option(
+    "--artifacts", envvar="MISTK_TRACKING_ARTIFACTS", show_envvar=True,
+    help="Root of the local artifacts; unless given, the folder 'artifacts' beside the store's file.")  # fmt: skip
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print MLflow's JSON instead of a table.")
 
 
@@ -130,14 +139,17 @@ def runs(
 ) -> None:
     """List runs, the latest first."""
     from mistk_service.tracking import views, wire
+    from mistk_service.tracking.lookup import every_experiment, find_experiment
 
     with _opened(store_uri) as store:
-        ids = [_experiment_id(store, name) for name in names] or [item.experiment_id for item in _all(store)]
+        chosen = [find_experiment(store, name) for name in names] or list(every_experiment(store))
+        ids = [item.experiment_id for item in chosen]
         found = store.search_runs(ids, filter=condition, max_results=limit, order_by=order_by)
     if as_json:
         _print_json([wire.run(item) for item in found])
     else:
-        _print(views.runs_table(found))
+        console = _console()
+        _print(views.runs_table(found, {item.experiment_id: item.name for item in chosen}, console.width), on=console)
         if found.next_page_token:
             click.echo(f"The first {limit}; more with --limit.", err=True)
 
@@ -145,19 +157,23 @@ def runs(
 @tracking.command()
 @click.argument("run_id", metavar="RUN")
 @_store_option
+@_artifacts_option
 @_json_option
 @_with_plain_errors
-def show(run_id: str, store_uri: str, as_json: bool) -> None:
-    """Show one run with all that was logged to it."""
+def show(run_id: str, store_uri: str, artifacts: str | None, as_json: bool) -> None:
+    """Show one run with all that was logged to it; the first characters of its id are enough."""
     from mistk_service.tracking import views, wire
+    from mistk_service.tracking.lookup import artifacts_beside, files_of, find_run
 
     with _opened(store_uri) as store:
-        run = store.get_run(run_id)
+        run = find_run(store, run_id)
         experiment = store.get_experiment(run.info.experiment_id)
+        repository = None if as_json else artifacts_beside(getattr(store, "file", None), artifacts)
+        files = [] if repository is None else list(files_of(store, repository, run))
     if as_json:
         _print_json(wire.run(run))
     else:
-        _print(*views.run_tables(run, experiment))
+        _print(*views.run_tables(run, experiment), *([views.files_table(files)] if files else []))
 
 
 @tracking.command()
@@ -181,8 +197,7 @@ def outbox(store_uri: str, as_json: bool) -> None:
 @_store_option
 @click.option("--to", "remote", required=True, metavar="URI",
               help="The tracking server to bring the runs to; how to log in comes from MLflow's environment.")  # fmt: skip
-@click.option("--artifacts", envvar="MISTK_TRACKING_ARTIFACTS", show_envvar=True,
-              help="Root of the local artifacts; unless given, the folder 'artifacts' beside the store's file.")  # fmt: skip
+@_artifacts_option
 @click.option("--experiment", "names", multiple=True, help="Name or id of an experiment; all unless given.")
 @click.option("--since", help="Leave out runs that ended before: 2026-11-21, 2026-11-21T09:30, or 90m, 12h, 7d ago.")
 @click.option("--watch", is_flag=True, help="Go on, and bring over what changes, until interrupted.")
@@ -220,30 +235,24 @@ def _opened_here(store_uri: str) -> Iterator[SqlStore]:
         yield store
 
 
-def _experiment_id(store: Store, name: str) -> str:
-    from mistk_service.tracking.errors import ResourceNotFound
-
-    try:
-        return store.get_experiment_by_name(name).experiment_id
-    except ResourceNotFound:
-        return store.get_experiment(name).experiment_id
-
-
-def _all(store: Store) -> Iterator[Any]:
-    page = store.search_experiments(max_results=50_000)
-    yield from page
-    while page.next_page_token:
-        page = store.search_experiments(max_results=50_000, page_token=page.next_page_token)
-        yield from page
-
-
 def _print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def _print(*tables: Any) -> None:
+def _console() -> Console:
+    """Return the console; what is not read at a terminal has no width, and gets enough of it."""
     from rich.console import Console
 
     console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _PIPED
+    return console
+
+
+def _print(*tables: Table, on: Console | None = None) -> None:
+    from mistk_service.tracking.views import least_width
+
+    console = on or _console()
+    console.width = max(console.width, *map(least_width, tables))
     for table in tables:
         console.print(table)

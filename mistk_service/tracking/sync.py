@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from mistk_service.tracking.artifacts import ArtifactRepository
 from mistk_service.tracking.entities import Experiment, Run, ViewType
-from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreError
+from mistk_service.tracking.errors import StoreError
 from mistk_service.tracking.forwarding.remote import Remote, is_refusal, remote_name
 from mistk_service.tracking.forwarding.runs import RunRefused
 from mistk_service.tracking.forwarding.sending import WHOLE_RUN
 from mistk_service.tracking.forwarding.transfer import Transfer
+from mistk_service.tracking.lookup import every_experiment, find_experiment
 from mistk_service.tracking.sql import SqlStore
 from mistk_service.tracking.sql.ledger import Ledger, Refusal
 
@@ -72,7 +72,7 @@ def sync(
         StoreError: the remote or the local store cannot be used now, and why; what was brought over stays, and the next call
             goes on with the rest.
     """
-    chosen = list(_experiments(store, experiments))
+    chosen = [find_experiment(store, item) for item in experiments] or list(every_experiment(store, ViewType.ALL))
     ledger = store.journal.ledger(remote_name(name))
     transfer = Transfer(store, artifacts, remote, ledger)
     brought: set[str] = set()
@@ -101,29 +101,6 @@ def _bring(store: SqlStore, ledger: Ledger, transfer: Transfer, run_id: str, wai
                     ledger.refuse(run_id, WHOLE_RUN, str(error))
                     return True
         wait(_PATIENCE)
-
-
-def _experiments(store: SqlStore, names: Iterable[str]) -> Iterator[Experiment]:
-    if names:
-        yield from (_experiment(store, name) for name in names)
-        return
-    token: str | None = None
-    while True:
-        page = store.search_experiments(ViewType.ALL, 1000, page_token=token)
-        yield from page
-        token = page.next_page_token
-        if token is None:
-            return
-
-
-def _experiment(store: SqlStore, name: str) -> Experiment:
-    with suppress(ResourceNotFound):
-        return store.get_experiment_by_name(name)
-    with suppress(ResourceNotFound, InvalidParameter):
-        return store.get_experiment(name)
-    raise ResourceNotFound(
-        f"There is no experiment with the name or the id {name!r} in {store.uri}.", kind="experiment", key=name
-    )
 
 
 def _runs(store: SqlStore, experiments: Iterable[Experiment], since: int | None) -> Iterator[Run]:

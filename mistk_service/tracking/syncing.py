@@ -6,11 +6,10 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from pathlib import Path
 
-from mistk_service.tracking.artifacts import ArtifactRepository, open_artifacts
 from mistk_service.tracking.errors import StoreUnavailable
 from mistk_service.tracking.forwarding import Backoff, Remote, open_remote, remote_name
+from mistk_service.tracking.lookup import artifacts_beside
 from mistk_service.tracking.sql import SqlStore
 from mistk_service.tracking.sync import SyncReport, sync
 
@@ -61,7 +60,7 @@ class Syncing:
         self._tell = tell
         self._wait = wait
         self._now = now
-        self._artifacts = _repository(store, artifacts)
+        self._artifacts = artifacts_beside(store.file, artifacts)
         if self._artifacts is None:
             tell("Artifacts are left out, since there is no folder of them beside the store; name it with --artifacts.")
 
@@ -129,14 +128,6 @@ def moment(text: str) -> int:
             f"{text!r} is no moment; expected a date (2026-11-21), a date and time (2026-11-21T09:30), or a time ago "
             "(90m, 12h, 7d)."
         ) from None
-
-
-def _repository(store: SqlStore, given: str | None) -> ArtifactRepository | None:
-    if given is not None:
-        return open_artifacts(given)
-    file = store.file
-    folder = None if file is None else file.parent / "artifacts"
-    return open_artifacts(Path(folder)) if folder is not None and folder.is_dir() else None
 
 
 def _summary(report: SyncReport, name: str) -> str:

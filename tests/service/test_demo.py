@@ -25,3 +25,4 @@ def test_the_demonstration_ends_with_its_run_and_the_command_that_lists_it(tmp_p
     assert listed[0] == 0, listed
     assert "learning_rate" in listed[1]
     assert "test_accuracy" in listed[1]
+    assert "model/digits.npz" in listed[1]

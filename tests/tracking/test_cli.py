@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -33,8 +34,8 @@ def run_id(uri):
 
 @pytest.fixture
 def call(uri):
-    def call(*arguments, status=0):
-        result = CliRunner(env={"COLUMNS": "200"}).invoke(tracking, [arguments[0], "--store", uri, *arguments[1:]])
+    def call(*arguments, status=0, columns="200"):
+        result = CliRunner(env={"COLUMNS": columns}).invoke(tracking, [arguments[0], "--store", uri, *arguments[1:]])
         assert result.exit_code == status, result.output
         return result.output
 
@@ -59,6 +60,73 @@ def test_runs_are_listed_with_what_matters(call, run_id):
     shown = call("runs")
     for word in (run_id, "first", "FINISHED", "0:01:01", "loss=0.25", "second", "RUNNING"):
         assert word in shown
+
+
+@pytest.mark.parametrize("columns", ["20", "80", "100", None])
+def test_an_id_is_never_cut_and_what_gives_way_is_not_lost(call, run_id, columns):
+    shown = call("runs", columns=columns)
+    (line,) = [line for line in shown.splitlines() if run_id in line]
+    assert "FINISHED" in line
+    assert "…" not in shown
+    assert "[bold]digits[/bold]" in ("".join(cell_by_cell(shown, 2)) if columns else line)
+
+
+def cell_by_cell(table: str, column: int) -> list[str]:
+    """Return what is in a column of a table, line by line."""
+    return [line.split("│")[column + 1].strip() for line in table.splitlines() if line.startswith("│")]
+
+
+def test_metrics_that_say_nothing_of_the_model_are_left_out_of_the_list(call, uri, run_id):
+    with open_store(uri) as store:
+        for key in ("mistk/train_count", "system/cpu_utilization_percentage", "systematic"):
+            store.log_metric(run_id, Metric(key, 2.0, 1))
+    shown = call("runs")
+    assert "systematic=2" in shown
+    assert "loss=0.25" in shown
+    assert "mistk/" not in shown
+    assert "system/" not in shown
+
+
+def test_the_beginning_of_an_id_is_enough_to_show_a_run(call, uri, run_id):
+    assert json.loads(call("show", run_id[:12], "--json"))["info"]["run_id"] == run_id
+    call("show", run_id[:3], status=1)
+    call("show", run_id[:11] + "%", status=1)
+    with open_store(uri) as store:
+        store.delete_run(run_id)
+    assert run_id in call("show", run_id[:12])
+
+
+def test_the_beginning_of_several_ids_names_the_candidates(call, uri, monkeypatch):
+    ids = iter(["abcd1", "abcd2", "xabcd"])
+    monkeypatch.setattr("mistk_service.tracking.sql.runs.uuid4", lambda: SimpleNamespace(hex=next(ids)))
+    with open_store(uri) as store:
+        for name in ("one", "two", "other"):
+            store.create_run("0", run_name=name)
+    shown = call("show", "abcd", status=1)
+    assert shown.startswith("Error: The ids of several runs begin with 'abcd'")
+    for word in ("abcd1", "one", "abcd2", "two"):
+        assert word in shown
+    assert "other" not in shown
+    assert "abcd1" in call("show", "abcd1")
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_run_is_shown_with_its_files_and_their_sizes(call, uri, run_id, tmp_path, named):
+    with open_store(uri) as store:
+        uri_of_run = store.get_run(run_id).info.artifact_uri
+    root = tmp_path / ("elsewhere" if named else "artifacts")
+    folder = root / uri_of_run.partition(":/")[2] / "model"
+    folder.mkdir(parents=True)
+    (folder / "digits.npz").write_bytes(b"x" * 1500)
+    shown = call("show", run_id, *(("--artifacts", str(root)) if named else ()))
+    (line,) = [line for line in shown.splitlines() if "model/digits.npz" in line]
+    assert "1.5 kB" in line
+
+
+def test_showing_a_run_makes_no_folder_of_artifacts(call, run_id, tmp_path):
+    call("show", run_id)
+    assert "There is no folder" in call("show", run_id, "--artifacts", str(tmp_path / "none"), status=1)
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
 
 
 @pytest.mark.usefixtures("run_id")
@@ -107,7 +175,7 @@ def test_looking_into_a_store_that_is_not_there_makes_none(call, tmp_path, argum
     ("arguments", "said"),
     [
         (("show", "nope"), "nope"),
-        (("runs", "--experiment", "nope"), "nope"),
+        (("runs", "--experiment", "nope"), "There is no experiment named or numbered 'nope'"),
         (("runs", "--filter", "a or b"), "a or b"),
     ],
 )
@@ -151,6 +219,17 @@ def test_the_outbox_shows_what_waits_and_what_was_refused_and_why(call, refused_
         assert word in shown
     for word in ("http://quick", refused_run, "metric [odd]", "NaN is not acceptable"):
         assert word in shown
+
+
+def test_addresses_in_the_outbox_are_whole_and_their_state_is_no_error(call, uri, refused_run):
+    long = "https://mlflow.example.org/a/path/that/is/longer/than/a/terminal/is/wide/and/then/goes/on"
+    with open_store(uri) as store:
+        store.journal.configure(["http://slow", "http://quick", long])
+    shown = call("outbox", columns="80")
+    assert long in shown
+    assert refused_run in shown
+    rows = dict(zip(cell_by_cell(call("outbox"), 0), cell_by_cell(call("outbox"), 1), strict=True))
+    assert (rows["http://gone"], rows["http://slow"]) == ("not configured", "configured")
 
 
 def test_the_outbox_can_be_had_as_json(call, refused_run):

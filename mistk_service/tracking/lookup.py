@@ -1,0 +1,118 @@
+"""Finding what somebody at a terminal means: an experiment, a run, the artifacts beside a store."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from mistk_service.tracking.artifacts import ArtifactRepository, open_artifacts
+from mistk_service.tracking.artifacts.locations import Locations
+from mistk_service.tracking.entities import Experiment, FileInfo, Run, ViewType
+from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
+from mistk_service.tracking.store import Store
+
+__all__ = ["artifacts_beside", "every_experiment", "files_of", "find_experiment", "find_run"]
+
+#: What may be the beginning of a run's id; nothing that means something in a filter is in it.
+_PREFIX = re.compile(r"[0-9A-Za-z-]{4,}")
+#: Candidates that are named where a beginning is that of several runs.
+_CANDIDATES = 10
+#: Experiments that are asked for at once.
+_PAGE = 1000
+
+
+def every_experiment(store: Store, view: ViewType = ViewType.ACTIVE_ONLY) -> Iterator[Experiment]:
+    """Return the experiments of a store, page by page."""
+    token: str | None = None
+    while True:
+        page = store.search_experiments(view, _PAGE, page_token=token)
+        yield from page
+        token = page.next_page_token
+        if token is None:
+            return
+
+
+def find_experiment(store: Store, name: str) -> Experiment:
+    """Return the experiment of a name, else the one of that id.
+
+    Raises:
+        ResourceNotFound: there is neither.
+    """
+    with suppress(ResourceNotFound):
+        return store.get_experiment_by_name(name)
+    with suppress(ResourceNotFound, InvalidParameter):
+        return store.get_experiment(name)
+    raise ResourceNotFound(
+        f"There is no experiment named or numbered {name!r} in {store.uri}; 'mistk-service tracking experiments' lists them.",
+        kind="experiment",
+        key=name,
+    )
+
+
+def find_run(store: Store, text: str) -> Run:
+    """Return the run with an id, or the only one whose id begins so; four characters are enough.
+
+    Raises:
+        InvalidParameter: several runs' ids begin so; it names them.
+        ResourceNotFound: none does.
+    """
+    try:
+        return store.get_run(text)
+    except (ResourceNotFound, InvalidParameter):
+        found = _beginning(store, text) if _PREFIX.fullmatch(text) else []
+        if not found:
+            raise
+    if len(found) > 1:
+        named = "\n".join(f"  {run.info.run_id}  {run.info.run_name}" for run in found[:_CANDIDATES])
+        more = "\n  and more" if len(found) > _CANDIDATES else ""
+        raise InvalidParameter(
+            f"The ids of several runs begin with {text!r}; give more of the one you mean:\n{named}{more}",
+            field="run_id",
+        )
+    # A search need not give all that belongs to a run.
+    return store.get_run(found[0].info.run_id)
+
+
+def _beginning(store: Store, text: str) -> list[Run]:
+    ids = [experiment.experiment_id for experiment in every_experiment(store, ViewType.ALL)]
+    condition = f"attributes.run_id LIKE '{text}%'"
+    page = store.search_runs(ids, condition, view_type=ViewType.ALL, max_results=_CANDIDATES + 1)
+    return list(page)
+
+
+def artifacts_beside(file: Path | None, given: str | None) -> ArtifactRepository | None:
+    """Return the artifacts of a local store, which are not made where there are none.
+
+    Args:
+        file: the store's file, or None where it is in none.
+        given: the root, if somebody has named it; else it is the folder ``artifacts`` beside the file, if there is one.
+
+    Raises:
+        ResourceNotFound: the folder that was named is not there.
+        StoreError: the root cannot be opened.
+    """
+    if given is None:
+        folder = None if file is None else file.parent / "artifacts"
+        return open_artifacts(folder) if folder is not None and folder.is_dir() else None
+    if "://" not in given and not Path(given).is_dir():
+        raise ResourceNotFound(
+            f"There is no folder {given}; expected the root of the artifacts, as 'serve' was given it.",
+            kind="folder",
+            key=given,
+        )
+    return open_artifacts(given)
+
+
+def files_of(store: Store, artifacts: ArtifactRepository, run: Run) -> Iterator[FileInfo]:
+    """Return the artifact files of a run, with paths below its root; none where they are kept somewhere else."""
+    locations = Locations(store, artifacts)
+    folders = [""]
+    with suppress(InvalidParameter):
+        while folders:
+            for info in locations.list_folder(run.info.artifact_uri, folders.pop()):
+                if info.is_dir:
+                    folders.append(info.path)
+                else:
+                    yield info
