@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 #: The part of the grace period that requests and watches get to end once the instance is terminated.
 _CLOSING_SHARE = 0.1
 
+#: The part of the grace period that tracking gets however late it is, and the part that is kept for the process to end.
+_TRACKING_SHARE = _EXIT_SHARE = 0.05
+
 
 class _Server(uvicorn.Server):
     """Uvicorn without its own signal handlers, since a signal has to reach the controller first."""
@@ -84,9 +87,10 @@ async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[
         for task in (closing, loading):
             task.cancel()
         if tracking is not None:
-            least = time.monotonic() + settings.grace * _CLOSING_SHARE
+            least = time.monotonic() + settings.grace * _TRACKING_SHARE
             # A second signal does not wait for what others, a tracking server for example, take their time over.
-            await tracking.close(least if server.force_exit else max(controller.deadline or least, least))
+            in_time = (controller.deadline or least) - settings.grace * _EXIT_SHARE
+            await tracking.close(least if server.force_exit else max(in_time, least))
 
 
 def _refuse_own_address(settings: Settings, sock: socket.socket) -> None:
