@@ -34,13 +34,17 @@ class SyncReport:
     """What became of the runs.
 
     Attributes:
-        runs: how many were compared and brought over.
+        runs: how many are there as they are here.
         left_out: how many came from the remote in the first place.
-        refusals: what the remote refused of them.
+        in_part: how many are there without something that was refused.
+        refused: how many were refused as a whole.
+        refusals: what the remote refused of them, and why.
     """
 
     runs: int
     left_out: int
+    in_part: int
+    refused: int
     refusals: tuple[Refusal, ...]
 
 
@@ -75,17 +79,21 @@ def sync(
     chosen = [find_experiment(store, item) for item in experiments] or list(every_experiment(store, ViewType.ALL))
     ledger = store.journal.ledger(remote_name(name))
     transfer = Transfer(store, artifacts, remote, ledger)
-    brought: set[str] = set()
+    looked_at: set[str] = set()
     left_out = 0
     for run in _runs(store, chosen, since):
         if on_run is not None:
             on_run(run)
         if _bring(store, ledger, transfer, run.info.run_id, wait):
-            brought.add(run.info.run_id)
+            looked_at.add(run.info.run_id)
         else:
             left_out += 1
-    refusals = tuple(refusal for refusal in ledger.refusals() if refusal.run_id in brought)
-    return SyncReport(len(brought), left_out, refusals)
+    found = [refusal for refusal in ledger.refusals() if refusal.run_id in looked_at]
+    refused = {refusal.run_id for refusal in found if refusal.what == WHOLE_RUN}
+    # What had been refused of such a run before is part of it.
+    refusals = tuple(refusal for refusal in found if refusal.what == WHOLE_RUN or refusal.run_id not in refused)
+    in_part = {refusal.run_id for refusal in refusals} - refused
+    return SyncReport(len(looked_at - refused - in_part), left_out, len(in_part), len(refused), refusals)
 
 
 def _bring(store: SqlStore, ledger: Ledger, transfer: Transfer, run_id: str, wait: Callable[[float], None]) -> bool:

@@ -9,8 +9,10 @@ from datetime import datetime
 
 from mistk_service.tracking.errors import StoreUnavailable
 from mistk_service.tracking.forwarding import Backoff, Remote, open_remote, remote_name
+from mistk_service.tracking.forwarding.sending import WHOLE_RUN
 from mistk_service.tracking.lookup import artifacts_beside
 from mistk_service.tracking.sql import SqlStore
+from mistk_service.tracking.sql.ledger import Refusal
 from mistk_service.tracking.sync import SyncReport, sync
 
 __all__ = ["Syncing", "moment"]
@@ -107,9 +109,9 @@ class Syncing:
             since=self._since,
             wait=self._wait,
         )
-        self._tell(_summary(report, self._name))
+        self._tell(_summary(report, self._name, with_artifacts=self._artifacts is not None))
         for refusal in report.refusals:
-            self._tell(f"  refused, {refusal.what} of run {refusal.run_id}: {refusal.reason}")
+            self._tell(_refusal(refusal))
 
 
 def moment(text: str) -> int:
@@ -130,10 +132,29 @@ def moment(text: str) -> int:
         ) from None
 
 
-def _summary(report: SyncReport, name: str) -> str:
-    kept = f"{report.left_out} came from there and stay as they are" if report.left_out else ""
-    refused = f"{sum(refusal.items for refusal in report.refusals)} items were refused" if report.refusals else ""
-    runs = {0: "no run to get", 1: "the one run as it is here"}.get(
-        report.runs, f"all {report.runs} runs as they are here"
-    )
-    return f"{name} has {runs}." + "".join(f" {part}." for part in (kept, refused) if part)
+def _summary(report: SyncReport, name: str, *, with_artifacts: bool) -> str:
+    """Return the sentences that close a round."""
+    there = f"{_runs(report.runs)} as {'it is' if report.runs <= 1 else 'they are'} here"
+    kept = f"{_runs(report.left_out)} came from there and {'stays as it is' if report.left_out == 1 else 'stay as they are'}"
+    in_part = f"{_runs(report.in_part)} {'is' if report.in_part == 1 else 'are'} there without what was refused"
+    refused = f"{_runs(report.refused)} {'was' if report.refused == 1 else 'were'} refused"
+    others = [(report.left_out, kept), (report.in_part, in_part), (report.refused, refused)]
+    parts = [sentence for count, sentence in others if count]
+    if report.runs or parts:
+        parts.insert(0, f"{name} has {there}")
+    else:
+        parts = [f"There is no run here for {name}"]
+    if not with_artifacts:
+        parts.append("Artifacts were left out")
+    return " ".join(f"{part}." for part in parts)
+
+
+def _runs(count: int) -> str:
+    return {0: "no run", 1: "1 run"}.get(count, f"{count} runs")
+
+
+def _refusal(refusal: Refusal) -> str:
+    if refusal.what == WHOLE_RUN:
+        return f"  refused, run {refusal.run_id}: {refusal.reason}"
+    items = f" ({refusal.items} items)" if refusal.items > 1 else ""
+    return f"  refused, {refusal.what}{items} of run {refusal.run_id}: {refusal.reason}"

@@ -120,7 +120,15 @@ def files_table(files: Iterable[FileInfo]) -> Table:
 
 def outbox_tables(outbox: Outbox) -> list[Table]:
     """Return tables with what remotes have yet to get, and with what they have refused."""
-    remotes = Table(_whole("Remote"), "State", "Waiting", "Oldest", "Refused", "Last success", _folded("Last error"))
+    remotes = Table(
+        _whole("Remote"),
+        _whole("State"),
+        "Waiting",
+        _folded("Oldest"),
+        "Refused",
+        _folded("Last success"),
+        _folded("Last error"),
+    )
     for state in outbox.remotes:
         age = "" if state.oldest_seconds is None else str(timedelta(seconds=round(state.oldest_seconds)))
         remotes.add_row(
@@ -134,7 +142,7 @@ def outbox_tables(outbox: Outbox) -> list[Table]:
         )
     for name in outbox.former:
         remotes.add_row(Text(name), "not configured")
-    refused = Table(_whole("Refused by"), _whole("Run"), _folded("What"), "Times", "Last", _folded("Reason"))
+    refused = Table(_whole("Refused by"), _whole("Run"), _folded("What"), "Times", _folded("Last"), _folded("Reason"))
     for item in outbox.refusals:
         refused.add_row(
             Text(item.remote), item.run_id, Text(item.what), str(item.items), _time(item.last), Text(item.reason)

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from mistk_service.tracking.entities import Dataset, DatasetInput, Metric, Param, RunStatus, Tag
-from mistk_service.tracking.errors import ResourceNotFound, StoreUnavailable
+from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreUnavailable
 from mistk_service.tracking.forwarding.remote import SOURCE_RUN
 from mistk_service.tracking.sync import sync
 from mistk_service.tracking.syncing import Syncing, moment
@@ -225,6 +225,54 @@ def test_watching_goes_on_over_an_outage_and_looks_only_at_what_is_new(world, ru
     assert told[-1] == "Stopped."
     # The three that ended long ago were looked at in the first round only.
     assert looked.count("get_metric_history") == 0
+
+
+def told_by(world, artifacts=None):
+    told = []
+    Syncing(world.local, NAME, artifacts, (), None, told.append, open_remote=lambda uri: world.remote).once()
+    return told
+
+
+def test_the_closing_sentence_is_about_what_is_there(world):
+    assert told_by(world)[-1] == f"There is no run here for {NAME}. Artifacts were left out."
+    world.run()
+    assert told_by(world)[-1] == f"{NAME} has 1 run as it is here. Artifacts were left out."
+    world.run()
+    artifacts = str(world.artifacts.uri)
+    assert told_by(world, artifacts) == [f"{NAME} has 2 runs as they are here."]
+    there = world.remote.store.create_run("0").info.run_id
+    world.run(tags=[Tag(SOURCE_RUN, there)])
+    assert told_by(world, artifacts) == [
+        f"{NAME} has 2 runs as they are here. 1 run came from there and stays as it is."
+    ]
+
+
+def test_what_is_refused_is_not_counted_as_there(world):
+    artifacts = str(world.artifacts.uri)
+    world.run()
+    run_id = world.run()
+    world.local.log_batch(run_id, [Metric("m", float(step), step, step) for step in range(2)])
+
+    def refuse(*names):
+        def before(name):
+            if name in names:
+                raise InvalidParameter("too odd")
+
+        world.remote.before = before
+
+    refuse("log_batch")
+    closing, *refusals = told_by(world, artifacts)
+    assert closing == f"{NAME} has 1 run as it is here. 1 run is there without what was refused."
+    assert all(f" of run {run_id}: too odd" in line for line in refusals)
+    assert len(refusals) >= 1
+    refuse("get_run")
+    closing, *refusals = told_by(world, artifacts)
+    assert closing == f"{NAME} has no run as it is here. 2 runs were refused."
+    assert [line.partition(": ")[2] for line in refusals] == ["too odd"] * 2
+    assert all(line.startswith("  refused, run ") for line in refusals)
+    refuse()
+    assert told_by(world, artifacts) == [f"{NAME} has 2 runs as they are here."]
+    world.assert_same(run_id)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("5m", 300), ("2h", 7200), ("7d", 604_800)])
