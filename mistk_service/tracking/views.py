@@ -11,7 +11,7 @@ from rich.filesize import decimal
 from rich.table import Column, Table
 from rich.text import Text
 
-from mistk_service.tracking.entities import Experiment, FileInfo, Run, RunStatus
+from mistk_service.tracking.entities import Experiment, FileInfo, Run, RunInfo, RunStatus
 
 if TYPE_CHECKING:
     # It loads the database library, which tables of other things do without.
@@ -73,7 +73,7 @@ def runs_table(runs: Iterable[Run], experiments: Mapping[str, str], width: int) 
             Text(info.run_name),
             Text(experiments.get(info.experiment_id, info.experiment_id)),
             _status(info.status),
-            *((_time(info.start_time), _duration(info.start_time, info.end_time)) if times else ()),
+            *((_time(info.start_time), _duration(info)) if times else ()),
             Text(" ".join(shown + more)),
         )
     return table
@@ -97,7 +97,7 @@ def run_tables(run: Run, experiment: Experiment) -> list[Table]:
     head.add_row("Experiment", Text(f"{experiment.name} ({experiment.experiment_id})"))
     head.add_row("Status", _status(info.status))
     head.add_row("Started", _time(info.start_time))
-    head.add_row("Took", _duration(info.start_time, info.end_time))
+    head.add_row("Took", _duration(info))
     head.add_row("Artifacts", Text(info.artifact_uri))
     metrics = Table(_folded("Metric"), "Value", "Step", "When")
     for point in run.data.metrics:
@@ -180,8 +180,10 @@ def _time(milliseconds: int) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S") if milliseconds else ""
 
 
-def _duration(start: int, end: int | None) -> str:
-    if end is None or not start or end < start:
+def _duration(info: RunInfo) -> str:
+    """Return how long a run took. One that goes on has the end of the time before, which says nothing."""
+    start, end = info.start_time, info.end_time
+    if info.status in (RunStatus.RUNNING, RunStatus.SCHEDULED) or end is None or not start or end < start:
         return ""
     try:
         return str(timedelta(seconds=round((end - start) / 1000)))

@@ -66,10 +66,11 @@ class ContainerLock:
 
 
 @contextmanager
-def dead_containers(folder: Path) -> Iterator[list[str]]:
-    """Give the ids of containers that have ended without putting things in order.
+def dead_containers(folder: Path) -> Iterator[dict[str, int]]:
+    """Give the ids of containers that have ended without putting things in order, and when their lock was last written.
 
-    Nobody else is given the same ones meanwhile. Unless the block raises, they are not found again.
+    That is when they began, in ms since 1970. Nobody else is given the same ones meanwhile. Unless the block raises, they
+    are not found again.
     """
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +80,7 @@ def dead_containers(folder: Path) -> Iterator[list[str]]:
             with suppress(OSError):
                 if (file := _lock_of_the_dead(path)) is not None:
                     held[path] = file
-        yield [path.name.removesuffix(_SUFFIX) for path in held]
+        yield {path.name.removesuffix(_SUFFIX): os.fstat(file).st_mtime_ns // 1_000_000 for path, file in held.items()}
         for path in held:
             with suppress(OSError):
                 path.unlink(missing_ok=True)

@@ -212,8 +212,8 @@ class Reporter:
 
     def _end_runs_of_the_dead(self, opened: OpenedTracking) -> None:
         with dead_containers(self._options.locks) as dead:
-            for container_id in dead:
-                end_runs_of(container_id, opened.store, self._patience, _now())
+            for container_id, last_seen in dead.items():
+                end_runs_of(container_id, opened.store, self._patience, last_seen, _now())
                 shutil.rmtree(self._options.spool.with_name(container_id), ignore_errors=True)
 
     def _follow(self, lifecycle: Lifecycle) -> None:

@@ -22,14 +22,17 @@ CONTAINER_TAG = "mistk.containerId"
 FAILURE_TAG = "mistk.failure"
 
 
-def end_runs_of(container_id: str, store: Store, patience: Patience, now: int) -> int:
+def end_runs_of(container_id: str, store: Store, patience: Patience, last_seen: int, now: int) -> int:
     """Mark the runs of a container that has been killed as failed, and return how many there were.
+
+    They end with the last thing that is known of them, since nobody knows when the container did.
 
     Args:
         container_id: the container.
         store: where its runs are.
         patience: makes the calls.
-        now: milliseconds since 1970.
+        last_seen: when the container is known to have lived, in ms since 1970.
+        now: ms since 1970; no run ends later.
     """
     ended = 0
     reason = Tag(
@@ -40,7 +43,8 @@ def end_runs_of(container_id: str, store: Store, patience: Patience, now: int) -
     for run in patience.insist(lambda: list(_running(container_id, store))):
         try:
             patience.insist(partial(store.set_tag, run.info.run_id, reason))
-            patience.insist(partial(store.update_run, run.info.run_id, RunStatus.FAILED, now))
+            end = _last_sign(run, last_seen, now)
+            patience.insist(partial(store.update_run, run.info.run_id, RunStatus.FAILED, end))
         except (InvalidParameter, ResourceNotFound):  # it was deleted meanwhile
             continue
         ended += 1
@@ -48,6 +52,12 @@ def end_runs_of(container_id: str, store: Store, patience: Patience, now: int) -
             "The run %s of the container %s, which was killed, is marked as failed.", run.info.run_id, container_id
         )
     return ended
+
+
+def _last_sign(run: Run, last_seen: int, now: int) -> int:
+    """Return the time of the last thing that is known of a run; what lies in the future is a clock's mistake."""
+    signs = [run.info.start_time, last_seen, *(metric.timestamp for metric in run.data.metrics)]
+    return max((sign for sign in signs if sign <= now), default=now)
 
 
 def _running(container_id: str, store: Store) -> Iterator[Run]:

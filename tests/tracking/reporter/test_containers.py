@@ -52,7 +52,7 @@ def test_a_container_whose_file_is_taken_for_a_dead_ones_makes_another(tmp_path:
     (tmp_path / "one.lock").touch()
     lock = ContainerLock(tmp_path, "one")
     with dead_containers(tmp_path) as found:
-        assert found == ["one"]
+        assert list(found) == ["one"]
         holding = threading.Thread(target=lock.hold)
         holding.start()
     holding.join(30)

@@ -1,0 +1,50 @@
+"""A run of a killed container ends with the last thing that is known of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from mistk_service.tracking.entities import Metric, RunStatus, Tag
+from mistk_service.tracking.local import OpenedTracking
+from mistk_service.tracking.reporter.patience import Patience
+from mistk_service.tracking.reporter.zombies import CONTAINER_TAG, end_runs_of
+
+START, NOW = 10_000, 90_000
+
+
+@pytest.mark.parametrize(
+    ("timestamps", "last_seen", "end"),
+    [
+        ([20_000, 40_000, 30_000], 9_000, 40_000),
+        ([], 9_000, START),
+        ([], 12_000, 12_000),
+        ([5], 9_000, START),
+        ([20_000], 50_000, 50_000),
+        # A clock that is ahead, of the model or of the machine, says nothing.
+        ([20_000, NOW + 1], NOW + 5, 20_000),
+        ([NOW + 1], NOW + 5, START),
+    ],
+)
+def test_the_end_is_the_last_thing_that_is_known(
+    opened: OpenedTracking, timestamps: list[int], last_seen: int, end: int
+) -> None:
+    store = opened.store
+    tags = [Tag(CONTAINER_TAG, "killed")]
+    run_id = store.create_run(store.create_experiment("mine"), start_time=START, tags=tags).info.run_id
+    for number, timestamp in enumerate(timestamps):
+        store.log_metric(run_id, Metric(f"m{number}", 1.0, timestamp, 0))
+
+    assert end_runs_of("killed", store, Patience(lambda _: False, lambda _: None), last_seen, NOW) == 1
+
+    info = store.get_run(run_id).info
+    assert (info.status, info.end_time) == (RunStatus.FAILED, end)
+
+
+def test_no_run_ends_later_than_now_even_if_it_began_later(opened: OpenedTracking) -> None:
+    store = opened.store
+    tags = [Tag(CONTAINER_TAG, "killed")]
+    run_id = store.create_run(store.create_experiment("mine"), start_time=NOW + 1, tags=tags).info.run_id
+
+    end_runs_of("killed", store, Patience(lambda _: False, lambda _: None), NOW + 2, NOW)
+
+    assert store.get_run(run_id).info.end_time == NOW
