@@ -23,6 +23,7 @@ from mistk_service.tracking.errors import (
     StoreUnavailable,
     Unauthenticated,
 )
+from mistk_service.tracking.rest.config import VARIABLES
 from mistk_service.tracking.rest.urls import without_userinfo
 
 __all__ = ["SOMETHING", "About", "Answer", "raise_for", "read_object", "retry_after"]
@@ -96,7 +97,9 @@ def read_object(answer: Answer, server: str) -> dict[str, Any]:
     return value
 
 
-def raise_for(answer: Answer, server: str, about: About, *, essential: bool, hide: Callable[[str], str]) -> NoReturn:
+def raise_for(
+    answer: Answer, server: str, about: About, *, essential: bool, identified: bool, hide: Callable[[str], str]
+) -> NoReturn:
     """Raise the error that an answer other than a success stands for.
 
     Args:
@@ -104,6 +107,7 @@ def raise_for(answer: Answer, server: str, about: About, *, essential: bool, hid
         server: whom it comes from, for people.
         about: what was asked for.
         essential: whether every server of this API has the operation. Where one has not, the address is wrong.
+        identified: whether the request said who is asking.
         hide: takes the secrets out of a text.
     """
     body = _decoded(answer.body)
@@ -112,11 +116,13 @@ def raise_for(answer: Answer, server: str, about: About, *, essential: bool, hid
     said = fields.get("message") or fields.get("error_description") or fields.get("error")
     text = hide(said if isinstance(said, str) else "" if fields else _quote(answer.body))[:_QUOTED]
     if isinstance(code, str) and code:
-        _raise_for_code(code, text or code, about)
+        _raise_for_code(code, text or code, about, identified=identified)
+    if answer.status == 401:
+        raise _unauthenticated(_said(answer, server, text), identified=identified)
     _raise_for_status(answer, server, text, about, essential=essential)
 
 
-def _raise_for_code(code: str, text: str, about: About) -> None:
+def _raise_for_code(code: str, text: str, about: About, *, identified: bool) -> None:
     if code in _NOT_FOUND:
         raise ResourceNotFound(_named(text, code, about), kind=about.kind, key=about.key)
     if code in _EXISTS:
@@ -124,7 +130,7 @@ def _raise_for_code(code: str, text: str, about: About) -> None:
     if code in _INVALID:
         raise _invalid(text)
     if code in _UNKNOWN_CALLER:
-        raise Unauthenticated(text)
+        raise _unauthenticated(_sentence(text), identified=identified)
     if code in _NOT_THERE:
         raise NotSupported(text)
     if code in _CONFLICTS:
@@ -161,15 +167,31 @@ def _named(text: str, code: str, about: About) -> str:
     return f"{words} {about.kind} {about.key!r} on the server."
 
 
+def _unauthenticated(said: str, *, identified: bool) -> Unauthenticated:
+    if identified:
+        return Unauthenticated(f"{said} Check the token, or the username and password; they may have expired.")
+    return Unauthenticated(
+        f"{said} Nothing was sent that says who is asking: set {VARIABLES['token']}, or {VARIABLES['username']} and "
+        f"{VARIABLES['password']}."
+    )
+
+
+def _said(answer: Answer, server: str, text: str) -> str:
+    """Return what a server answered, as a sentence."""
+    return _sentence(f"{server} answered {answer.status}" + (f": {text}" if text else ""))
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
 def _raise_for_status(answer: Answer, server: str, text: str, about: About, *, essential: bool) -> NoReturn:
     status = answer.status
-    said = f"{server} answered {status}" + (f": {text}" if text else ".")
+    said = _said(answer, server, text)
     if status in _NOT_TAKEN:
         raise StoreUnavailable(said, retry_after=retry_after(answer.headers))
     if status >= 500 and status not in (501, 505):
         raise AnswerLost(said, retry_after=retry_after(answer.headers))
-    if status == 401:
-        raise Unauthenticated(f"{said} Check the token, or the username and password; they may have expired.")
     if status == 403:
         raise PermissionDenied(said)
     if status in (404, 405, 501):

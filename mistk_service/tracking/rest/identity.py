@@ -36,6 +36,12 @@ class Identity:
         elif config.token and self._file is None:
             self._fixed["Authorization"] = f"Bearer {config.token}"
         self._secrets = config.secrets
+        self._certified = bool(config.client_cert)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether requests have something by which a server may know who is asking."""
+        return bool(self._fixed) or self._file is not None or self._certified
 
     def headers(self) -> dict[str, str]:
         """Return the headers of a request that is sent now.

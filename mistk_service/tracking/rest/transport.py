@@ -7,7 +7,7 @@ import ssl
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urljoin
 
 import httpx
@@ -185,7 +185,7 @@ class Transport:
             try:
                 if not response.is_success:
                     response.read()
-                    raise_for(_answer(response), self.server, about, essential=False, hide=self._identity.hide)
+                    self._refuse(_answer(response), about, essential=False)
                 yield response
             finally:
                 response.close()
@@ -209,7 +209,11 @@ class Transport:
         answer = _answer(response)
         if response.is_success:
             return read_object(answer, self.server)
-        raise_for(answer, self.server, about, essential=endpoint in _ESSENTIAL, hide=self._identity.hide)
+        self._refuse(answer, about, essential=endpoint in _ESSENTIAL)
+
+    def _refuse(self, answer: Answer, about: About, *, essential: bool) -> NoReturn:
+        identity = self._identity
+        raise_for(answer, self.server, about, essential=essential, identified=identity.is_known, hide=identity.hide)
 
     def _open(
         self,

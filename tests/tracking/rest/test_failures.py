@@ -499,3 +499,26 @@ def test_tags_and_numbers_go_over_as_they_are():
     values = ['"value":"NaN"', '"value":"Infinity"', '"value":"-Infinity"', '"value":0.1']
     assert [value in sent[-1] for value in values] == [True] * 4
     assert '"value":"ü\\n"' in sent[-1]
+
+
+@pytest.mark.parametrize("said", [{}, {"message": "401 Unauthorized"}, {"error_code": "UNAUTHENTICATED"}])
+def test_who_sends_nothing_that_says_who_is_asking_is_told_what_to_set(said):
+    with failing_with(401, json=said) as store, pytest.raises(Unauthenticated) as caught:
+        store.check()
+    text = str(caught.value)
+    for variable in ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        assert variable in text
+    assert ". Nothing was sent that says who is asking" in text
+    assert "expired" not in text
+
+
+@pytest.mark.parametrize(
+    "identity", [{"token": "t-1"}, {"username": "u-1", "password": "p-1"}, {"headers": {"X-Key": "k-1"}}]
+)
+def test_who_is_not_believed_is_told_to_check_what_was_sent(identity):
+    with answering(lambda _: httpx.Response(401, json={"message": "401 Unauthorized"}), **identity) as store:
+        with pytest.raises(
+            Unauthenticated, match=r"401: 401 Unauthorized\. Check the token, or the username"
+        ) as caught:
+            store.check()
+    assert "MLFLOW" not in str(caught.value)
