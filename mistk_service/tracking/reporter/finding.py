@@ -87,6 +87,8 @@ class RunFinder:
         """Yield the ids of experiments that may hold the run, the best first."""
         wish, reason = self._wanted(steering)
         if wish is not None:
+            if reason is not None:
+                self._note(f"{reason} The run went to the experiment {wish.name!r} instead.")
             yield wish.experiment_id
         if parent is not None and reason is None:
             yield parent.info.experiment_id
@@ -98,14 +100,15 @@ class RunFinder:
                 yield found.experiment_id
 
     def _wanted(self, steering: Steering) -> tuple[Experiment | None, str | None]:
-        """Return the experiment that is asked for, and why it cannot be had where that is so."""
-        if steering.experiment_id:
-            found = self._with_id(steering.experiment_id)
-        elif steering.experiment_name:
-            found = self._named(steering.experiment_name)
-        else:
-            return None, None
-        return (found, None) if isinstance(found, Experiment) else (None, found)
+        """Return the experiment that is asked for, by its id or else by its name, and why a wish cannot be fulfilled."""
+        reasons: list[str] = []
+        for wish, find in ((steering.experiment_id, self._with_id), (steering.experiment_name, self._named)):
+            found = find(wish) if wish else None
+            if isinstance(found, Experiment):
+                return found, " ".join(reasons) or None
+            if found is not None:
+                reasons.append(found)
+        return None, " ".join(reasons) or None
 
     def _with_id(self, experiment_id: str) -> Experiment | str:
         try:

@@ -26,7 +26,7 @@ class Steering:
 
     Attributes:
         experiment_name: the experiment, made if it is not there.
-        experiment_id: the experiment, which must be there; counts more than a name.
+        experiment_id: the experiment, which must be there; counts more than a name, which is the second choice.
         run_name: the run's name for people.
         run_id: a run to go on with.
         parent_run_id: the run that this one is a part of.

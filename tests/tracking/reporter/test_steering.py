@@ -65,6 +65,26 @@ def test_an_experiment_that_cannot_be_had_is_told(tell: Tell, wish: dict[str, st
     assert "'Digits' instead" in note
 
 
+def test_where_the_id_is_of_no_experiment_the_name_is_the_second_choice(story: Story) -> None:
+    story.initialize({"mlflow.experimentId": "4711", "mlflow.experimentName": "mine"}).did("train")
+
+    assert experiment_of(story) == "mine"
+    (note,) = story.notes
+    assert note == "There is no experiment with the id '4711'. The run went to the experiment 'mine' instead."
+
+
+def test_where_neither_the_id_nor_the_name_can_be_had_both_are_told(story: Story) -> None:
+    story.store.delete_experiment(story.store.create_experiment("gone"))
+
+    story.initialize({"mlflow.experimentId": "4711", "mlflow.experimentName": "gone"}).did("train")
+
+    assert experiment_of(story) == "Digits"
+    (note,) = story.notes
+    assert "'4711'" in note
+    assert "'gone' is deleted" in note
+    assert "'Digits' instead" in note
+
+
 def test_a_name_that_is_too_long_is_told_in_a_few_words(story: Story) -> None:
     story.initialize({"mlflow.experimentName": "x" * 5_000}).did("train")
 
