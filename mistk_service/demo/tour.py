@@ -147,7 +147,7 @@ class _Tour:
                 elif status.state is State.FAILED:
                     raise MistkError(f"The training failed: {status.error}")
                 elif status.state is State.READY:
-                    progress.update(task, completed=_EPOCHS, description="ready    ")
+                    progress.update(task, completed=_EPOCHS, description="ready    ", detail=_detail(status))
                     break
         self._say("train", f"→ ready, training accuracy {status.metrics['accuracy']:.4f}")
 
@@ -176,15 +176,18 @@ def _progress(console: Console) -> Progress:
 def _show(progress: Progress, task: object, status: ModelStatus) -> None:
     if status.progress is None or status.progress.total is None:
         return
-    metrics = status.metrics
-    detail = f"  loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.4f}" if "loss" in metrics else ""
     progress.update(
         task,  # type: ignore[arg-type]
         completed=status.progress.done,
         total=status.progress.total,
-        detail=detail,
+        detail=_detail(status),
         description=f"{status.state:<9}",
     )
+
+
+def _detail(status: ModelStatus) -> str:
+    metrics = status.metrics
+    return f"  loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.4f}" if "loss" in metrics else ""
 
 
 def _fraction(status: ModelStatus) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -18,6 +19,8 @@ def test_the_demonstration_ends_with_its_run_and_the_command_that_lists_it(tmp_p
     tracked = out.partition("All of it is tracked")[2]
 
     assert "FINISHED" in tracked
+    shown_last = re.findall(r"ready +.*epochs +loss ([\d.]+) +accuracy ([\d.]+)", out)[-1]
+    assert shown_last == tuple(re.search(rf"\W{key} +\W +([\d.]+)", tracked)[1] for key in ("loss", "accuracy"))
     for shown in ("learning_rate", "test_accuracy", "model/digits.npz", "predictions/predictions.csv"):
         assert shown in tracked
     command = shlex.split(next(line for line in tracked.splitlines() if " tracking show " in line))
