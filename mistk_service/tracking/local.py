@@ -49,6 +49,7 @@ class LocalTracking:
         self._lock = threading.Lock()
         self._opened: OpenedTracking | None = None
         self._forwarders: Forwarders | None = None
+        self._configured: list[RemoteState] = []
         self._closed = False
 
     def open(self) -> OpenedTracking:
@@ -66,13 +67,18 @@ class LocalTracking:
             return self._opened
 
     def states(self) -> list[RemoteState]:
-        """Return how the remotes stand; none while the store is not open. Never waits."""
-        return [] if self._forwarders is None else self._forwarders.states()
+        """Return how the remotes stand, as of the last :meth:`look`; none before the first one. Never waits."""
+        return self._configured if self._forwarders is None else self._forwarders.states()
 
     def look(self) -> None:
-        """Look how much the remotes have yet to get, for :meth:`states`; reads the store."""
+        """Look how much the remotes have yet to get, for :meth:`states`; reads the store, if it is open."""
         if self._forwarders is not None:
             self._forwarders.look()
+        elif not self._configured:
+            # Loaded here for the same reason as the store.
+            from mistk_service.tracking.forwarding import RemoteState, remote_name
+
+            self._configured = [RemoteState(name) for name in dict.fromkeys(map(remote_name, self._remotes))]
 
     def close(self, deadline: float) -> None:
         """Deliver to the remotes what there is, and close the store.

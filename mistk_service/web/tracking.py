@@ -104,9 +104,11 @@ class EmbeddedTracking:
     def _watch_remotes(self) -> None:
         """Show in the status how the remotes stand, whenever that changes; on a thread, until the end."""
         view = OutboxView()
-        while not self._ending.wait(_REMOTES_INTERVAL):
+        ended = False
+        while not ended:
             self._local.look()
             self.reporter.show_remotes(view.show(self._local.states(), int(time.time() * 1000)))
+            ended = self._ending.wait(_REMOTES_INTERVAL)
 
     async def close(self, deadline: float) -> None:
         """Finish what is to be written, and close the store.

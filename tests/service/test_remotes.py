@@ -105,6 +105,17 @@ def test_what_waits_is_told_and_is_delivered_when_the_server_is_there(start: Sta
     again.wait_for_metric("mistk_outbox_connected", 1, remote=url)
 
 
+def test_an_address_where_nobody_is_is_told_before_anything_waits_for_it(start: Start) -> None:
+    url = "http://127.0.0.1:9"
+    service = start("--tracking-uri", url)
+
+    remote = wait_for_remote(service, lambda remote: "lastError" in remote)
+
+    assert (remote["remote"], remote["connected"], remote["depth"]) == (url, False, 0)
+    assert "cannot be reached" in remote["lastError"]
+    assert service.metric("mistk_outbox_connected", remote=url) == 0
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_a_container_is_not_sent_to_itself(tmp_path: Path, host: str) -> None:
     with socket.socket() as free:
