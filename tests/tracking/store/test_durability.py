@@ -265,7 +265,7 @@ def test_of_processes_that_want_one_name_each_learns_whether_it_got_it(shared_ur
         for i in range(4)
     ]
     for process in processes:
-        assert process.stdout.readline() == "ready\n"
+        assert process.stdout.readline() == "ready\n", process.communicate(timeout=50)
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()
