@@ -281,6 +281,8 @@ def test_a_service_killed_amid_a_training_goes_on_delivering_after_its_restart(
     first = container(far.url)
     begun = train(first, gate, points=100_000, stop=(50_000,))
     wait_at(first, 50_000, begun)
+    # The model may be faster than the store is opened.
+    wait_until(lambda: Api(first.url).runs())
     (run,) = Api(first.url).runs()
     wait_until(lambda: len(Api(first.url).points(run["info"]["run_id"], "loss")) > 10_000)
     known = Api(first.url).points(run["info"]["run_id"], "loss")
