@@ -66,7 +66,7 @@ def large_body() -> str:
 def large(server: Server, seconds: float) -> dict[str, float]:
     """Return how many large requests a second one connection gets answered, and their peak of memory over that at rest."""
     body = large_body()
-    rest = server.resident()
+    rest = server.settled()
     with _peak(server) as peak:
         first = put_load(Load(server.port, server.predict, body, seconds=30, limit=1))
     result = put_load(Load(server.port, server.predict, body, seconds=max(3.0, seconds)))

@@ -27,6 +27,9 @@ _ROOT = Path(__file__).resolve().parent.parent
 #: Seconds that a server gets to start, to change its state, and to end.
 _PATIENCE = 60.0
 
+#: Seconds for which the memory of a server at rest does not change.
+_SETTLED = 1.0
+
 
 @dataclass
 class Server:
@@ -60,6 +63,15 @@ class Server:
     def resident(self) -> int:
         """Return the resident memory of all its processes in bytes: cheap enough to be asked all the time."""
         return sum(_rss(pid) for pid in self.pids())
+
+    def settled(self) -> int:
+        """Return the resident memory once it has stayed the same for a while: a server may load more after it has answered."""
+        deadline, last, since = time.perf_counter() + _PATIENCE, 0, 0.0
+        while (now := time.perf_counter()) < deadline and not (last and now - since >= _SETTLED):
+            if (resident := self.resident()) != last:
+                last, since = resident, now
+            time.sleep(0.05)
+        return last
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Return the JSON that a call is answered with.

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 import uvicorn
 
-from mistk_service import __version__, garbage
+from mistk_service import __version__, memory
 from mistk_service.controller import Controller
 from mistk_service.errors import BadModelReference, SettingsError
 from mistk_service.events import Observer
@@ -140,9 +140,10 @@ def _put_together(settings: Settings, metrics: ServiceMetrics) -> tuple[Controll
 
 async def _load(controller: Controller, opening: Opening) -> None:
     """Wait for the application and for the model."""
-    with garbage.loading():
+    with memory.loading():
         await opening.made()
     await controller.wait_loaded()
+    memory.give_back_large_blocks()
 
 
 def _make_server(app: Opening, settings: Settings) -> uvicorn.Server:

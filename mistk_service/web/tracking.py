@@ -16,7 +16,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mistk_service.garbage import collect_less_often
+from mistk_service.memory import collect_less_often
 from mistk_service.settings import Settings
 from mistk_service.tracking.embedding import DeferredApp, is_tracking_path
 from mistk_service.tracking.errors import StoreError

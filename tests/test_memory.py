@@ -1,0 +1,82 @@
+"""What is loaded at the start is passed over by the collector, what comes later is not, and large blocks go back."""
+
+from __future__ import annotations
+
+import gc
+import platform
+import subprocess
+import sys
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from mistk_service.memory import loading
+
+
+class Node:
+    """Refers to itself, so that only the collector can free it."""
+
+    def __init__(self) -> None:
+        self.own = self
+
+
+@pytest.fixture(autouse=True)
+def thawed() -> Iterator[None]:
+    """Leave the collector as it was."""
+    frozen = gc.get_freeze_count()
+    yield
+    gc.enable()
+    if gc.get_freeze_count() != frozen:
+        gc.unfreeze()
+
+
+def test_what_is_loaded_stays_and_what_comes_later_is_collected():
+    with loading():
+        assert not gc.isenabled()
+        early = weakref.ref(Node())
+    late = weakref.ref(Node())
+    gc.collect()
+    assert gc.isenabled()
+    assert early() is not None, "the collector looked at it"
+    assert late() is None
+
+
+def test_where_the_loading_fails_the_collector_goes_on():
+    def fail() -> None:
+        with loading():
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        fail()
+    assert gc.isenabled()
+
+
+#: Has three blocks of 8 MB twice, each time with a small one above them, and shows in MB what stays when they are freed.
+FREES_LARGE_BLOCKS = """
+import os, sys
+from mistk_service.memory import give_back_large_blocks
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+give_back = sys.argv[1] == "yes"
+if give_back:
+    give_back_large_blocks()
+before = resident()
+for _ in range(2):
+    blocks = [b"x" * 2**23 for _ in range(3)]
+    small = b"x" * 100_000
+    blocks.clear()
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps large blocks, and can be told not to")
+def test_large_blocks_go_back_to_the_system_when_they_are_freed():
+    def kept(give_back: str) -> float:
+        command = [sys.executable, "-c", FREES_LARGE_BLOCKS, give_back]
+        return float(subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout)
+
+    assert kept("yes") < 8
+    assert kept("no") > 16, "the C library gives them back by itself, and the function has no purpose any more"
