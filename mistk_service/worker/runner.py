@@ -140,6 +140,7 @@ class Runner:
                 self._run_activity(task)
             else:
                 self._send_all(streams.predict(task))
+            del task  # it may be large, and the next one may be long in coming
         assert self._exit is not None
         self._run_last_hook(self._exit.hook)
         # It may still be running on the control thread.
