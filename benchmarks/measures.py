@@ -54,6 +54,7 @@ def ask(server: Server, connections: int, seconds: float, rate: float | None = N
 
 def startup(server: Server) -> dict[str, float]:
     """Return how long the start took, in seconds, and what memory the server takes at rest, in bytes."""
+    server.settled()
     return {"started": server.started, "ready": server.ready, "memory": float(server.memory())}
 
 

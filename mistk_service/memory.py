@@ -49,7 +49,8 @@ def give_back_large_blocks() -> None:
     """Let the memory of large requests go back to the system as soon as they are done, where the C library is glibc.
 
     By itself glibc keeps the largest blocks that it has seen freed, up to 32 MB, to use them again: a service that has had one
-    large request keeps twice its size for ever. See mallopt(3). Not for a worker, whose model may want large arrays all the time.
+    large request keeps twice its size for ever. See mallopt(3). Not for a worker, whose model may want large arrays again and
+    again.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
