@@ -2,15 +2,12 @@
 
 import email.utils
 import http.server
-import logging
-import os
-import subprocess
 import threading
 
 import httpx
 import pytest
 
-from mistk_service.tracking.entities import Metric, Param, Tag
+from mistk_service.tracking.entities import Metric, Tag
 from mistk_service.tracking.errors import (
     AnswerLost,
     InvalidParameter,
@@ -24,20 +21,8 @@ from mistk_service.tracking.errors import (
     Unauthenticated,
 )
 from mistk_service.tracking.rest import RestConfig, open_rest_store
+from tests.support.answering import RUN, answering, failing_with
 from tests.support.remotes import answer, free_port, proxy_to
-from tests.support.serving import served
-
-RUN = {"run": {"info": {"run_id": "r", "experiment_id": "1", "artifact_uri": "mlflow-artifacts:/1/r/artifacts"}}}
-
-
-def answering(handler, uri="https://host", **settings):
-    """A store whose server is a function."""
-    return open_rest_store(uri, RestConfig(uri, **settings), transport=httpx.MockTransport(handler))
-
-
-def failing_with(status, **reply):
-    return answering(lambda request: httpx.Response(status, **reply))
-
 
 CODES = [
     (400, "INVALID_PARAMETER_VALUE", InvalidParameter),
@@ -239,215 +224,6 @@ def test_what_is_submitted_waits_neither_for_the_server_nor_for_what_it_can_do()
         thread.join()
 
 
-# --- who is asking ----------------------------------------------------------------------------------------------------
-
-
-def asked(headers, status=200):
-    """A server that notes the header it is shown."""
-
-    def handler(request):
-        headers.append(request.headers.get("authorization"))
-        return httpx.Response(status, json=RUN)
-
-    return handler
-
-
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        ({}, None),
-        ({"token": "t"}, "Bearer t"),
-        ({"username": "ann", "password": "päss"}, "Basic YW5uOnDDpHNz"),
-        ({"username": "ann", "password": "p", "token": "t"}, "Basic YW5uOnA="),
-        ({"headers": {"authorization": "Custom x"}}, "Custom x"),
-    ],
-)
-def test_every_request_says_who_is_asking(settings, expected):
-    seen = []
-    with answering(asked(seen), **settings) as store:
-        store.get_run("r")
-        store.log_batch("r", params=[Param("p", "1")])
-    assert set(seen) == {expected}
-
-
-def test_a_token_file_is_read_again_when_it_changes(tmp_path, caplog):
-    file = tmp_path / "token"
-    file.write_text("first\n")
-    seen = []
-    with answering(asked(seen), token="unused", token_file=str(file)) as store:
-        store.get_run("r")
-        file.write_text("second-token")
-        store.get_run("r")
-        for broken in ("", "two words"):
-            file.write_text(broken)
-            store.get_run("r")
-        file.unlink()
-        store.get_run("r")
-        file.write_text("the-third")
-        store.get_run("r")
-    assert seen == ["Bearer first", *["Bearer second-token"] * 4, "Bearer the-third"]
-    assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
-    assert "second-token" not in caplog.text
-
-
-def test_a_token_that_was_refused_is_looked_for_anew(tmp_path):
-    """Also where the file has the same size and time as before."""
-    file = tmp_path / "token"
-    file.write_text("token-1")
-    stamp = os.stat(file)
-    seen = []
-
-    def expire(request):
-        seen.append(request.headers["authorization"])
-        if seen[-1] == "Bearer token-1":
-            with file.open("r+") as there:
-                there.write("token-2")
-            os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-            return httpx.Response(401, json={})
-        return httpx.Response(200, json=RUN)
-
-    with answering(expire, token_file=str(file)) as store:
-        assert store.get_run("r").info.run_id == "r"
-    assert seen == ["Bearer token-1", "Bearer token-2"]
-
-
-def test_a_token_that_stays_refused_is_tried_once(tmp_path):
-    file = tmp_path / "token"
-    file.write_text("token")
-    seen = []
-    with answering(asked(seen, 401), token_file=str(file)) as store, pytest.raises(Unauthenticated, match="expired"):
-        store.get_run("r")
-    assert seen == ["Bearer token"]
-
-
-def test_without_a_token_in_the_file_nothing_is_sent(tmp_path):
-    seen = []
-    with answering(asked(seen), token_file=str(tmp_path / "none")) as store:
-        with pytest.raises(StoreUnavailable, match="should hold a token"):
-            store.get_run("r")
-    assert seen == []
-
-
-# --- redirects --------------------------------------------------------------------------------------------------------
-
-
-def redirecting(to, seen):
-    def handler(request):
-        seen.append((request.method, str(request.url), request.headers.get("private-token")))
-        if request.url.path.startswith("/api") and request.url.host == "host":
-            return httpx.Response(307, headers={"Location": to})
-        return httpx.Response(200, json=RUN)
-
-    return handler
-
-
-def test_a_reading_request_follows_a_redirect_to_the_same_server():
-    seen = []
-    with answering(redirecting("/other", seen), headers={"Private-Token": "secret"}) as store:
-        assert store.get_run("r").info.run_id == "r"
-    assert seen[1] == ("GET", "https://host/other", "secret")
-
-
-@pytest.mark.parametrize("to", ["https://elsewhere/api", "http://host/other", "https://host:444/x"])
-def test_nobody_else_is_asked_and_nothing_is_written_by_a_redirect(to):
-    seen = []
-    with answering(redirecting(to, seen), headers={"Private-Token": "secret"}) as store:
-        for call in (lambda: store.get_run("r"), lambda: store.log_batch("r")):
-            with pytest.raises(StoreUnavailable, match=f"a redirect to {to};"):
-                call()
-    assert [url.partition("/api")[0] for _, url, _ in seen] == ["https://host"] * 2
-
-
-def test_a_file_is_fetched_from_elsewhere_without_saying_who_is_asking():
-    seen = []
-    with answering(lambda request: httpx.Response(200, json=RUN)) as other:
-        run = other.get_run("r")
-    with answering(redirecting("https://storage/file?signature=x", seen), headers={"Private-Token": "secret"}) as store:
-        with store.run_artifacts(run).open("file") as stored:
-            assert stored.stream.read().startswith(b"{")
-    assert seen == [
-        ("GET", "https://host/api/2.0/mlflow-artifacts/artifacts/1/r/artifacts/file", "secret"),
-        ("GET", "https://storage/file?signature=x", None),
-    ]
-
-
-def test_the_path_of_an_address_is_sent_as_it_was_given():
-    seen = []
-
-    def handler(request):
-        seen.append(request.url.raw_path)
-        return httpx.Response(200, json=RUN)
-
-    with answering(handler, "https://host/api/v4/projects/group%2Fname/ml/mlflow") as store:
-        store.get_run("r")
-        store.log_batch("r")
-    root = b"/api/v4/projects/group%2Fname/ml/mlflow/api/2.0/mlflow/runs/"
-    assert seen == [root + b"get?run_id=r", root + b"log-batch"]
-
-
-def test_a_circle_of_redirects_ends():
-    with answering(lambda request: httpx.Response(302, headers={"Location": "/again"})) as store:
-        with pytest.raises(StoreUnavailable, match="302"):
-            store.get_run("r")
-
-
-# --- TLS --------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A certificate for 127.0.0.1 that nobody but itself has signed."""
-    folder = tmp_path_factory.mktemp("certificate")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"],
-        cwd=folder, check=True, capture_output=True,
-    )  # fmt: skip
-    both = folder / "both.pem"
-    both.write_text((folder / "cert.pem").read_text() + (folder / "key.pem").read_text())
-    return folder
-
-
-@pytest.fixture(scope="module")
-def secure_url(certificate):
-    async def app(scope, receive, send):
-        assert scope["type"] == "http"
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b'{"run": {"info": {"run_id": "r"}}}'})
-
-    files = {"ssl_certfile": str(certificate / "cert.pem"), "ssl_keyfile": str(certificate / "key.pem")}
-    with served(app, lifespan="off", **files) as url:
-        yield url
-
-
-def test_a_server_that_nobody_vouches_for_is_not_talked_to(secure_url):
-    with open_rest_store(secure_url, RestConfig(secure_url)) as store:
-        with pytest.raises(StoreUnavailable, match="certificate") as caught:
-            store.get_run("r")
-    assert type(caught.value) is StoreUnavailable
-
-
-@pytest.mark.parametrize("way", ["ca_cert", "insecure_tls", "insecure with a certificate of one's own"])
-def test_a_server_is_trusted_where_one_says_so(secure_url, certificate, way):
-    settings = {
-        "ca_cert": {"ca_cert": str(certificate / "cert.pem")},
-        "insecure_tls": {"insecure_tls": True},
-    }.get(way, {"insecure_tls": True, "client_cert": str(certificate / "both.pem")})
-    with open_rest_store(secure_url, RestConfig(secure_url, **settings)) as store:
-        assert store.get_run("r").info.run_id == "r"
-
-
-@pytest.mark.parametrize("setting", ["ca_cert", "client_cert"])
-@pytest.mark.parametrize("content", [None, "no certificate"])
-def test_a_certificate_that_cannot_be_read_is_named(tmp_path, setting, content):
-    file = tmp_path / "cert.pem"
-    if content is not None:
-        file.write_text(content)
-    with pytest.raises(InvalidParameter, match=r"cert\.pem") as caught:
-        open_rest_store("https://host", RestConfig("https://host", **{setting: str(file)}))
-    assert caught.value.field == setting
-
-
 # --- many at once -----------------------------------------------------------------------------------------------------
 
 
@@ -499,26 +275,3 @@ def test_tags_and_numbers_go_over_as_they_are():
     values = ['"value":"NaN"', '"value":"Infinity"', '"value":"-Infinity"', '"value":0.1']
     assert [value in sent[-1] for value in values] == [True] * 4
     assert '"value":"ü\\n"' in sent[-1]
-
-
-@pytest.mark.parametrize("said", [{}, {"message": "401 Unauthorized"}, {"error_code": "UNAUTHENTICATED"}])
-def test_who_sends_nothing_that_says_who_is_asking_is_told_what_to_set(said):
-    with failing_with(401, json=said) as store, pytest.raises(Unauthenticated) as caught:
-        store.check()
-    text = str(caught.value)
-    for variable in ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
-        assert variable in text
-    assert ". Nothing was sent that says who is asking" in text
-    assert "expired" not in text
-
-
-@pytest.mark.parametrize(
-    "identity", [{"token": "t-1"}, {"username": "u-1", "password": "p-1"}, {"headers": {"X-Key": "k-1"}}]
-)
-def test_who_is_not_believed_is_told_to_check_what_was_sent(identity):
-    with answering(lambda _: httpx.Response(401, json={"message": "401 Unauthorized"}), **identity) as store:
-        with pytest.raises(
-            Unauthenticated, match=r"401: 401 Unauthorized\. Check the token, or the username"
-        ) as caught:
-            store.check()
-    assert "MLFLOW" not in str(caught.value)

@@ -1,0 +1,171 @@
+"""The data of a run: datasets as its inputs, and what is saved as its artifacts."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from mistk_service.tracking.reporter import datasets as datasets_module
+from tests.tracking.reporter.conftest import FAILURE, Story
+
+# --- datasets ---------------------------------------------------------------------------------------------------------
+
+
+def test_datasets_are_inputs(story: Story, tmp_path: Path) -> None:
+    table = tmp_path / "train.csv"
+    table.write_text("id,age,size\na,1,0.5\nb,2,1\n")
+    datasets = {
+        "train": {"dataPath": str(table), "objectInfo": {"name": "people", "kind": "MistkDataset"}, "format": "csv"},
+        "test": {"dataPath": str(tmp_path / "missing")},
+        "generate": {"datastashId": "7", "modality": "text"},
+    }
+    story.initialize().did("loadData", datasets).did("train")
+
+    train, test, generate = (use.dataset for use in story.run.inputs.dataset_inputs)
+    assert (train.name, train.source_type, json.loads(train.source)) == ("people", "local", {"uri": str(table)})
+    columns = json.loads(train.schema or "")["mlflow_colspec"]
+    assert [(column["name"], column["type"]) for column in columns] == [
+        ("id", "string"),
+        ("age", "long"),
+        ("size", "double"),
+    ]
+    assert json.loads(train.profile or "") == {"files": 1, "bytes": table.stat().st_size}
+    assert test.name == "missing"
+    assert (generate.name, generate.source_type) == ("generate", "mistk")
+    contexts = [{tag.key: tag.value for tag in use.tags} for use in story.run.inputs.dataset_inputs]
+    assert contexts == [
+        {"mlflow.data.context": "training", "mistk.format": "csv"},
+        {"mlflow.data.context": "testing"},
+        {"mlflow.data.context": "generation", "mistk.modality": "text"},
+    ]
+    assert all(len(use.dataset.digest) <= 36 for use in story.run.inputs.dataset_inputs)
+
+
+def test_of_a_table_no_more_is_read_than_its_columns_take(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets_module, "_HEAD", 20)
+    table, endless, pipe = tmp_path / "table.csv", tmp_path / "endless.csv", tmp_path / "pipe.csv"
+    table.write_text("a,b\n1,2\n3,4\n5,6\n7,word\n")  # cut off in the last row
+    endless.write_text("x," * 1000)
+    os.mkfifo(pipe)
+    story.initialize()
+    for place in (table, endless, pipe):
+        story.did("loadData", {"train": {"dataPath": str(place), "objectInfo": {"name": place.name}}})
+    story.did("train")
+
+    schemas = {use.dataset.name: use.dataset.schema for use in story.run.inputs.dataset_inputs}
+    columns = json.loads(schemas["table.csv"] or "")["mlflow_colspec"]
+    assert [(column["name"], column["type"]) for column in columns] == [("a", "long"), ("b", "long")]
+    assert (schemas["endless.csv"], schemas["pipe.csv"]) == (None, None)
+
+
+def test_a_digest_is_that_of_the_content(story: Story, tmp_path: Path) -> None:
+    one, same, other = tmp_path / "one", tmp_path / "same", tmp_path / "other"
+    for folder, text in ((one, "x"), (same, "x"), (other, "y")):
+        (folder / "sub").mkdir(parents=True)
+        (folder / "sub" / "file").write_text(text)
+    story.initialize()
+    for folder in (one, same, other):
+        story.did("loadData", {"train": {"dataPath": str(folder), "objectInfo": {"name": folder.name}}})
+    story.did("train")
+
+    digests = {use.dataset.name: use.dataset.digest for use in story.run.inputs.dataset_inputs}
+    assert digests["one"] == digests["same"] != digests["other"]
+
+
+def test_a_dataset_that_is_loaded_later_is_an_input_too_and_one_that_failed_is_none(story: Story) -> None:
+    story.initialize().did("train").did("loadData", {"test": {"objectInfo": {"name": "late"}}})
+    story.did("loadData", {"test": {"objectInfo": {"name": "broken"}}}, outcome="unsupported")
+
+    assert [use.dataset.name for use in story.run.inputs.dataset_inputs] == ["late"]
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_saved_becomes_artifacts(story: Story, tmp_path: Path) -> None:
+    for name in ("m", "p", "g"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        (tmp_path / name / "deep" / f"{name}.txt").write_text(name)
+    story.initialize().did("train").did("saveModel", str(tmp_path / "m"))
+    story.did("savePredictions", str(tmp_path / "p")).did("saveGenerations", str(tmp_path / "g"))
+
+    assert story.files(story.run) == {
+        "model/deep/m.txt": "m",
+        "predictions/deep/p.txt": "p",
+        "generations/deep/g.txt": "g",
+    }
+    assert story.statuses == ["FINISHED"]
+
+
+def test_a_link_to_a_folder_is_left_out_of_what_is_saved_with_a_word(story: Story, tmp_path: Path) -> None:
+    folder = tmp_path / "saved"
+    (folder / "weights").mkdir(parents=True)
+    (folder / "weights" / "first").write_text("w")
+    (folder / "latest").symlink_to(folder / "weights")
+    story.initialize().did("train").did("saveModel", str(folder))
+
+    assert story.files(story.run) == {"model/weights/first": "w"}
+    assert story.notes == [f"The artifact {folder / 'latest'} was not kept: links to folders are not followed"]
+
+
+def test_what_is_saved_again_replaces_what_was_saved_before(story: Story, tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "old").write_text("1")
+    story.initialize().did("saveModel", str(folder))
+    (folder / "old").rename(folder / "new")
+
+    story.did("saveModel", str(folder))
+
+    assert story.files(story.run) == {"model/new": "1"}
+
+
+def test_what_failed_to_be_saved_is_no_artifact(story: Story, tmp_path: Path) -> None:
+    (tmp_path / "half").write_text("x")
+    story.initialize().began("saveModel", str(tmp_path)).ended("saveModel", "failed", FAILURE)
+
+    assert story.files(story.run) == {}
+    assert story.statuses == ["FAILED"]
+
+
+def test_the_services_own_folder_is_nobodys_artifact(story: Story, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "tracking.db").write_text("the store")
+    (tmp_path / "model.txt").write_text("x")
+
+    story.initialize().did("saveModel", str(tmp_path))
+
+    assert "model/model.txt" in story.files(story.run)
+    assert not any("tracking.db" in path for path in story.files(story.run))
+
+
+def test_artifacts_are_moved_from_where_they_are_kept_and_copied_from_where_they_are_not(
+    story: Story, tmp_path: Path
+) -> None:
+    kept, folder, plain = tmp_path / "3f7a", tmp_path / "9b1c", tmp_path / "plain.txt"
+    kept.write_text("kept")
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "file").write_text("below")
+    plain.write_text("plain")
+    story.initialize().began("train").artifact(Path("/gone/report.txt"), "texts", str(kept))
+    story.artifact(Path("/gone/plots"), None, str(folder)).artifact(plain)
+
+    assert story.files(story.run) == {"texts/report.txt": "kept", "plots/sub/file": "below", "plain.txt": "plain"}
+    assert plain.exists()
+    assert not kept.exists()
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("path", ["missing.txt", "folder/../../x"])
+def test_an_artifact_that_cannot_be_kept_is_told_and_harms_nothing(story: Story, tmp_path: Path, path: str) -> None:
+    there = tmp_path / "there.txt"
+    there.write_text("x")
+    story.initialize().began("train").artifact(tmp_path / path).artifact(there, "../up").artifact(there, "ok")
+
+    assert story.files(story.run) == {"ok/there.txt": "x"}
+    assert len(story.notes) == 2
