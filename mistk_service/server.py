@@ -57,9 +57,10 @@ async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[
     Raises:
         ModelLoadError: the model cannot be had at the start.
         WorkerDied: the worker ended while it loaded the model at the start.
-        SettingsError: a tracking server that was named is this container.
+        SettingsError: a tracking server that was named is this container, or would get what was meant for another.
     """
     _refuse_own_address(settings, sock)
+    _refuse_shared_login(settings)
     metrics = ServiceMetrics()
     controller, tracking = _put_together(settings, metrics)
     # First, since its process loads the model while this one loads the rest.
@@ -106,6 +107,26 @@ def _refuse_own_address(settings: Settings, sock: socket.socket) -> None:
                 "without being told to: leave this one out, or name another server.",
                 setting="tracking-uri",
             )
+
+
+def _refuse_shared_login(settings: Settings) -> None:
+    """Refuse to show one server the login of another: which of them the environment means, nobody can tell.
+
+    Raises:
+        SettingsError: it has one login, and several servers would get it.
+    """
+    if len(settings.remote_tracking_uris) < 2:
+        return
+    from mistk_service.tracking.rest import sharing_identity
+
+    sharing = sharing_identity(settings.remote_tracking_uris)
+    if sharing:
+        raise SettingsError(
+            f"--tracking-uri: the login in the environment (MLFLOW_TRACKING_TOKEN, or _TOKEN_FILE, _USERNAME and _PASSWORD) "
+            f"would go to {' and '.join(sharing)}, which are different servers. Leave at most one of them to it, and give the "
+            "others their own in the address: https://:TOKEN@HOST, https://NAME:PASSWORD@HOST, or https://@HOST for none.",
+            setting="tracking-uri",
+        )
 
 
 def _put_together(settings: Settings, metrics: ServiceMetrics) -> tuple[Controller, EmbeddedTracking | None]:

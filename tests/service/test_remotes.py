@@ -131,6 +131,19 @@ def test_a_container_is_not_sent_to_itself(tmp_path: Path, host: str) -> None:
     assert "secret" not in err
 
 
+def test_the_login_of_one_server_is_not_shown_to_another(tmp_path: Path) -> None:
+    uris = ["--tracking-uri", "http://a.invalid", "--tracking-uri", "https://b.invalid"]
+
+    code, _, err = run(
+        "serve", "model:Model", "--port", "0", *uris, cwd=tmp_path, env={"MLFLOW_TRACKING_TOKEN": "secret"}
+    )
+
+    assert code == 1
+    assert "http://a.invalid and https://b.invalid" in err
+    assert "https://:TOKEN@HOST" in err
+    assert "secret" not in err
+
+
 @pytest.mark.parametrize(
     ("uris", "reason"),
     [

@@ -6,14 +6,14 @@ import base64
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 from mistk_service.tracking.errors import InvalidParameter
-from mistk_service.tracking.rest.urls import split_userinfo
+from mistk_service.tracking.rest.urls import origin, split_userinfo
 
-__all__ = ["VARIABLES", "RestConfig", "basic"]
+__all__ = ["VARIABLES", "RestConfig", "basic", "sharing_identity"]
 
 _log = logging.getLogger(__name__)
 
@@ -47,8 +47,8 @@ class RestConfig:
     Its ``repr`` shows that there are secrets, not what they are.
 
     Attributes:
-        uri: the server's address, with or without ``/api`` at its end. A username and password in front of the host are taken
-            out of it and count as ``username`` and ``password``.
+        uri: the server's address, with or without ``/api`` at its end. Who is asking may stand in front of the host, and is
+            taken out of it: ``NAME:PASSWORD@``, ``:TOKEN@``, or ``@`` for nobody. It counts in place of the other arguments.
         username: for HTTP Basic, together with ``password``.
         password: for HTTP Basic.
         token: for ``Authorization: Bearer``; a username and password go before it.
@@ -80,8 +80,10 @@ class RestConfig:
         uri, username, password = split_userinfo(self.uri)
         object.__setattr__(self, "uri", uri)
         if username is not None:
-            object.__setattr__(self, "username", username)
-            object.__setattr__(self, "password", password)
+            # Without a name before it, what stands in the password's place is a token; nothing at all is nobody.
+            found = {"username": username, "password": password} if username else {"token": password}
+            for name in _IDENTITY:
+                object.__setattr__(self, name, found.get(name) or None)
         object.__setattr__(self, "headers", dict(self.headers))
         self._check_identity()
         self._check_forms()
@@ -123,12 +125,12 @@ class RestConfig:
     def at(cls, uri: str, environment: Mapping[str, str] | None = None) -> Self:
         """Return the configuration for this very address, with everything else from the environment.
 
-        Where the address has a username and password of its own, the environment's are not sent to it: they are
-        meant for somebody else.
+        Where the address says itself who is asking, what the environment says of that is not sent to it: it is meant for
+        somebody else.
         """
         found = _found(os.environ if environment is None else environment)
         found.pop("uri", None)
-        if split_userinfo(uri)[1] is not None:
+        if _says_who(uri):
             found = {name: value for name, value in found.items() if name not in _IDENTITY}
         return cls(uri, **found)
 
@@ -202,6 +204,29 @@ class RestConfig:
 def basic(username: str, password: str) -> str:
     """Return a username and password as HTTP Basic sends them, without the word ``Basic``."""
     return base64.b64encode(f"{username}:{password}".encode()).decode()
+
+
+def sharing_identity(uris: Sequence[str], environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Return the addresses that would get the environment's identity although only one can be meant.
+
+    They are of more than one server, and none of them says itself who is asking.
+
+    Args:
+        uris: of tracking servers.
+        environment: instead of this process's.
+
+    Raises:
+        InvalidParameter: one of them is no address.
+    """
+    environment = os.environ if environment is None else environment
+    if not any(environment.get(VARIABLES[name]) for name in _IDENTITY):
+        return ()
+    sharing = tuple(uri for uri in uris if not _says_who(uri))
+    return sharing if len({origin(uri) for uri in sharing}) > 1 else ()
+
+
+def _says_who(uri: str) -> bool:
+    return split_userinfo(uri)[1] is not None
 
 
 def _found(environment: Mapping[str, str]) -> dict[str, Any]:

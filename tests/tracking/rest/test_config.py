@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mistk_service.tracking import open_store
 from mistk_service.tracking.errors import InvalidParameter, StoreError, StoreUnavailable, UnsupportedStore
-from mistk_service.tracking.rest import RestConfig, RestStore, open_rest_store
+from mistk_service.tracking.rest import RestConfig, RestStore, open_rest_store, sharing_identity
 from mistk_service.tracking.rest.urls import Addresses
 from tests.support.serving import served
 
@@ -221,3 +221,40 @@ def test_a_password_that_is_not_escaped_is_neither_taken_for_a_host_nor_repeated
     with pytest.raises(InvalidParameter) as refused:
         RestConfig(uri)
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("userinfo", "expected"),
+    [
+        ("ann:p%40ss", ("ann", "p@ss", None)),
+        (":t%2Fken", (None, None, "t/ken")),
+        ("", (None, None, None)),
+        (":", (None, None, None)),
+    ],
+)
+def test_an_address_says_who_is_asking_and_nobody_else_is_asked_for(userinfo, expected):
+    uri, environment = (
+        f"https://{userinfo}@host",
+        {"MLFLOW_TRACKING_TOKEN": "theirs", "MLFLOW_TRACKING_TOKEN_FILE": "f"},
+    )
+    for config in (RestConfig.at(uri, environment), RestConfig(uri, token="theirs", token_file="f")):
+        assert (config.username, config.password, config.token) == expected
+        assert (config.uri, config.token_file) == ("https://host", None)
+
+
+@pytest.mark.parametrize(
+    ("uris", "sharing"),
+    [
+        (["https://a", "https://b:1/x"], ["https://a", "https://b:1/x"]),
+        (["https://a", "http://a"], ["https://a", "http://a"]),
+        (["https://a/x", "https://A:443/y"], []),
+        (["https://a", "https://:t@b", "https://ann:p@c", "https://@d"], []),
+        (["https://a"], []),
+    ],
+)
+@pytest.mark.parametrize(
+    "variable", ["MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_TOKEN_FILE", "MLFLOW_TRACKING_USERNAME"]
+)
+def test_one_login_is_meant_for_one_server(uris, sharing, variable):
+    assert sharing_identity(uris, {variable: "secret"}) == tuple(sharing)
+    assert sharing_identity(uris, {variable: "", "MLFLOW_TRACKING_URI": "https://a"}) == ()
