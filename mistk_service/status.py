@@ -188,7 +188,7 @@ class StatusLog:
     async def watch(
         self, after: int | None = None, *, keepalive: float | None = None
     ) -> AsyncIterator[tuple[StatusEvent, Missed | None] | None]:
-        """Yield every event after version ``after`` that the history holds, and then live, until the state is terminated.
+        """Yield every event after version ``after`` that the history holds, and then live, up to the first that is terminated.
 
         With an event comes what was missed before it, if anything was. A version that lies in the future belongs to an
         earlier life of the service, and counts as one that has been missed.
@@ -207,6 +207,8 @@ class StatusLog:
                     yield event, missed
                     missed = None
                     after = event.version
+                    if event.state is State.TERMINATED:
+                        return  # what changes after the end, as its run does, would reach some readers and others not
                 if self._history[-1].state is State.TERMINATED and after == self._history[-1].version:
                     return  # a reader who knows the end already
                 if not events and not await self._change(keepalive):

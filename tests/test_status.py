@@ -264,6 +264,14 @@ async def test_a_watch_ends_with_the_state_terminated():
     assert [item async for item in log.watch(3)] == [], "a reader who knows the end already"
 
 
+async def test_what_changes_after_the_end_reaches_all_readers_or_none():
+    source = Source()
+    log = log_of(source)
+    publish(log, source, 2, State.TERMINATED)
+    assert [event.version async for event, _ in log.watch(0)] == [1, 2]
+    assert [event.version async for event, _ in log.watch(2)] == [3], "who asks for it"
+
+
 async def test_a_live_watch_ends_with_the_state_terminated():
     source = Source()
     log = log_of(source)
