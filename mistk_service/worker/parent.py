@@ -166,7 +166,8 @@ class Worker(ABC):
         if self._exited.is_set():
             return
         if self._transport is not None:
-            self._transport.close()
+            # With what was not sent yet: nobody reads it any more, and a thread that was abandoned has to see the end.
+            self._transport.abort()
         self._exited.set()
         self._listener.on_exit(self, failure)
 

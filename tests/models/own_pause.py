@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from typing import Any
 
 from mistk_service import AbstractModel, StopActivity
@@ -13,7 +14,10 @@ class OwnPause(AbstractModel):
     """``gate`` as in the steered model: ``d`` ends the training, ``s`` is a place where it may stand still."""
 
     def do_initialize(self, objectives: list[str], props: dict[str, Any], hparams: dict[str, Any]) -> None:
-        self._gate = os.open(props["gate"], os.O_RDONLY)
+        # At once, also where the test is over and nobody holds the other end any more.
+        self._gate = os.open(props["gate"], os.O_RDONLY | os.O_NONBLOCK)
+        os.set_blocking(self._gate, True)
+        weakref.finalize(self, os.close, self._gate)
         self._props = props
         self._go_on = threading.Event()
         self._go_on.set()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import weakref
 from typing import Any
 
 from mistk_service import AbstractModel, StopActivity
@@ -38,7 +39,10 @@ class Steered(AbstractModel):
 
     def do_initialize(self, objectives: list[str], props: dict[str, Any], hparams: dict[str, Any]) -> None:
         if "gate" in props:
-            self._gate = os.open(props["gate"], os.O_RDONLY)
+            # At once, also where the test is over and nobody holds the other end any more.
+            self._gate = os.open(props["gate"], os.O_RDONLY | os.O_NONBLOCK)
+            os.set_blocking(self._gate, True)
+            weakref.finalize(self, os.close, self._gate)
             if props.get("from_the_start"):
                 self.obey()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ class Steps(AbstractModel):
     """Between two epochs it waits at the gate for an ``s``."""
 
     def do_initialize(self, objectives: list[str], props: dict[str, Any], hparams: dict[str, Any]) -> None:
-        self._gate = os.open(props["gate"], os.O_RDONLY)
+        # At once, also where the test is over and nobody holds the other end any more.
+        self._gate = os.open(props["gate"], os.O_RDONLY | os.O_NONBLOCK)
+        os.set_blocking(self._gate, True)
+        weakref.finalize(self, os.close, self._gate)
         self._epochs = hparams.get("epochs", 3)
         self._trained: list[int] = []
 
