@@ -19,7 +19,7 @@ class Blocks(AbstractModel):
             threading.Event().wait()
         elif self._how == "gil":
             # The status has to leave first: nothing else gets a turn in this process from now on.
-            threading.Event().wait(0.2)
+            self._mistk().flush()
             re.match(r"(a+)+$", "a" * 64 + "b")
         elif self._how == "loop":
             while True:

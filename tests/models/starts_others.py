@@ -31,8 +31,8 @@ class StartsOthers(AbstractModel):
 
     def do_train(self) -> None:
         self.update_status({"started": [_fork(), _run()], "worker": os.getpid()})
-        # Before the end in any of these ways: what is reported leaves within moments.
-        threading.Event().wait(0.2)
+        # Before the end in any of these ways, some of which would not let it leave by itself.
+        self._mistk().flush()
         if self._then == "die":
             os._exit(3)
         elif self._then == "gil":
