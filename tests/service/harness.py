@@ -14,13 +14,16 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
 import psutil
+
+from mistk_service.tracking.sql import SqlStore
 
 API = "/v1/mistk"
 MODELS = Path(__file__).parent / "models"
@@ -210,11 +213,13 @@ def start(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None, **op
     )
 
 
-def run(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None) -> tuple[int, str, str]:
-    """Run ``mistk-service`` to its end; return exit code, output and error output."""
+def run(
+    *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, limit: float = ANSWER_TIME
+) -> tuple[int, str, str]:
+    """Run ``mistk-service`` to its end, which has to come within ``limit`` s; return exit code, output and error output."""
     process = start(*arguments, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
-        out, err = process.communicate(timeout=ANSWER_TIME)
+        out, err = process.communicate(timeout=limit)
     finally:
         process.kill()
         process.communicate()
@@ -225,6 +230,38 @@ def version(status: Mapping[str, Any]) -> int:
     """Return the resourceVersion of a status."""
     number: int = status["objectInfo"]["resourceVersion"]
     return number
+
+
+def gone(process: psutil.Process) -> bool:
+    """Return whether a process has ended; one that nobody has buried yet has."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def all_gone(processes: Iterable[psutil.Process]) -> bool:
+    """Wait until processes have ended, and return whether they have."""
+    pause, deadline = threading.Event(), time.monotonic() + ANSWER_TIME
+    waiting = [process for process in processes if not gone(process)]
+    while waiting and time.monotonic() < deadline:
+        pause.wait(0.02)
+        waiting = [process for process in waiting if not gone(process)]
+    return not waiting
+
+
+def wait_delivered(state: Path) -> None:
+    """Wait until the container of a state directory has nothing to forward, by its store; what it has to say is written."""
+    with SqlStore.open(f"sqlite:///{state}/tracking.db") as store:
+        (remote,) = store.journal.remotes()
+        wait_until(lambda: store.journal.backlog(remote.number).depth == 0)
+
+
+def wait_until(condition: Callable[[], Any]) -> None:
+    """Ask ten times a second until something holds; the test's time limit ends the wait."""
+    nobody = threading.Event()
+    while not condition():
+        nobody.wait(0.1)
 
 
 def turns(status: Mapping[str, Any]) -> int:

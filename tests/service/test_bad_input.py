@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.service.conftest import MAX_BODY
-from tests.service.harness import API, Service, accepted, connect, raw, read_answer, refused, service_error
+from tests.service.harness import ANSWER_TIME, API, Service, accepted, connect, raw, read_answer, refused, service_error
 
 JSON = {"content-type": "application/json"}
 RECORD = base64.b64encode(b"record").decode()
@@ -242,10 +242,10 @@ def test_json_is_recognised_however_it_is_announced(ready: Service, content_type
     accepted(ready.api.post("/streamPredict", content=body, headers={"content-type": content_type}))
 
 
-def test_a_body_whose_type_nobody_told_is_taken_for_json(unchanged: Service) -> None:
+def test_a_body_whose_type_nobody_told_is_taken_for_json(ready: Service) -> None:
     body = json.dumps({"a": RECORD}).encode()
     request = f"POST {API}/streamPredict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
-    status, _, answer = raw(unchanged.port, request.encode(), body)
+    status, _, answer = raw(ready.port, request.encode(), body)
     assert (status, json.loads(answer)) == (200, {"a": {"echo": "record", "details": False}})
 
 
@@ -374,7 +374,7 @@ def test_the_limit_holds_on_every_path(unchanged: Service, path: str) -> None:
 
 
 def test_a_client_that_sends_everything_before_it_reads_still_gets_its_413(unchanged: Service) -> None:
-    with httpx.Client(base_url=unchanged.api.base_url) as client:
+    with httpx.Client(base_url=unchanged.api.base_url, timeout=ANSWER_TIME) as client:
         response = client.post("/streamPredict", content=b"x" * 20_000_000, headers=JSON)
         refused(response, 413)
 
@@ -388,32 +388,40 @@ def test_a_body_in_chunks_is_refused_as_soon_as_it_is_over_the_limit(unchanged: 
     service_error(body, 413, headers["content-type"])
 
 
-def test_a_body_in_chunks_within_the_limit_is_taken(unchanged: Service) -> None:
+def test_a_body_in_chunks_within_the_limit_is_taken(ready: Service) -> None:
     body = json.dumps({"a": RECORD}).encode()
     chunks = b"".join(chunk(body[at : at + 1]) for at in range(len(body)))
-    with connect(unchanged.port) as sock:
+    with connect(ready.port) as sock:
         sock.sendall(head("streamPredict", "Transfer-Encoding: chunked"))
         sock.sendall(chunks + chunk(b""))
         status, _, answer = read_answer(sock)
     assert (status, json.loads(answer)) == (200, {"a": {"echo": "record", "details": False}})
 
 
-def test_a_client_that_waits_for_leave_to_send_its_body_gets_it(unchanged: Service) -> None:
+def test_a_client_that_waits_for_leave_to_send_its_body_gets_it(ready: Service) -> None:
     body = json.dumps({"a": RECORD}).encode()
-    with connect(unchanged.port) as sock:
+    with connect(ready.port) as sock:
         sock.sendall(head("streamPredict", f"Content-Length: {len(body)}", "Expect: 100-continue"))
         assert read_answer(sock)[0] == 100
         sock.sendall(body)
         assert read_answer(sock)[0] == 200
 
 
-@pytest.mark.parametrize("size", [MAX_BODY - 1, MAX_BODY, MAX_BODY + 1])
-@pytest.mark.parametrize("chunked", [False, True])
-def test_the_limit_is_exact(unchanged: Service, size: int, chunked: bool) -> None:
+def padded(size: int, chunked: bool) -> Any:
+    """A request for a prediction of this size, in two chunks or whole."""
     body = json.dumps({"a": RECORD}).encode().ljust(size)
-    content: Any = iter([body[:1000], body[1000:]]) if chunked else body
-    response = unchanged.api.post("/streamPredict", content=content, headers=JSON)
-    assert response.status_code == (200 if size <= MAX_BODY else 413)
+    return iter([body[:1000], body[1000:]]) if chunked else body
+
+
+@pytest.mark.parametrize("size", [MAX_BODY - 1, MAX_BODY])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_up_to_the_limit_is_taken(ready: Service, size: int, chunked: bool) -> None:
+    accepted(ready.api.post("/streamPredict", content=padded(size, chunked), headers=JSON))
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_of_one_byte_more_than_the_limit_is_refused(unchanged: Service, chunked: bool) -> None:
+    refused(unchanged.api.post("/streamPredict", content=padded(MAX_BODY + 1, chunked), headers=JSON), 413)
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 1000", "Transfer-Encoding: chunked"])

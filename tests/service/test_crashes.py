@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import signal
 
-import psutil
 import pytest
 
 from tests.service.conftest import Start
-from tests.service.harness import Service, refused, turns
+from tests.service.harness import Service, all_gone, refused, turns
 
 
 def test_a_worker_killed_in_training_is_told_as_a_failure_and_a_reset_mends_it(service: Service) -> None:
@@ -77,8 +76,7 @@ def test_what_a_dead_worker_had_started_ends_too(service: Service) -> None:
     assert len(children) >= 3
     worker.kill()
     service.wait_for_state("failed", status)
-    _, alive = psutil.wait_procs(children, timeout=20)
-    assert [child for child in alive if child.status() != psutil.STATUS_ZOMBIE] == []
+    assert all_gone(children)
 
 
 def test_a_worker_that_dies_while_it_ends_is_no_failure(start: Start) -> None:

@@ -11,9 +11,10 @@ import pytest
 from tests.service.harness import run
 
 
+@pytest.mark.timeout(200)
 def test_the_demonstration_ends_with_its_run_and_the_command_that_lists_it(tmp_path: Path) -> None:
     pytest.importorskip("numpy")
-    code, out, err = run("demo", "--port", "0", cwd=tmp_path, env={"COLUMNS": "200"})
+    code, out, err = run("demo", "--port", "0", cwd=tmp_path, env={"COLUMNS": "200"}, limit=150)
     assert code == 0, err
 
     tracked = out.partition("All of it is tracked")[2]

@@ -91,7 +91,8 @@ def test_an_operation_before_its_time_is_answered_with_what_is_possible(service:
 
 @pytest.mark.parametrize("worker", ["process", "thread"])
 def test_what_a_model_raises_over_a_record_is_answered_with_500_and_the_model_stays_ready(service: Service) -> None:
-    before = service.make_ready()
+    service.make_ready()
+    before = service.settled()
     error = refused(service.api.post("/streamPredict", json={"a": encoded("raise")}), 500)
     assert "ValueError: a record told the model to raise" in error["message"]
     assert service.post("streamPredict", {"a": encoded("b")})["a"]["echo"] == "b"

@@ -42,15 +42,17 @@ def test_a_probe_is_answered_truthfully_in_every_state_of_a_life(service: Servic
 
 
 def test_a_probe_is_answered_while_the_model_initializes_ends_and_is_killed(start: Start) -> None:
-    service = start("--grace", "2")
+    service = start("--grace", "1000")
     service.post("initialize", {"hyperparameters": {"initialize": "ignore_everything"}})
     assert_health(service, "initializing", ready=False)
     resetting = service.post("reset")
     assert_health(service, "resetting", ready=False)
+    service.worker().kill()
     service.wait_for_state("started", resetting)
     service.post("initialize", {"hyperparameters": {"initialize": "ignore_everything"}})
     service.post("shutdown")
     assert_health(service, "terminating", ready=False)
+    service.worker().kill()
     assert service.wait_exit() == 0
 
 

@@ -71,7 +71,8 @@ def test_a_paused_training_can_be_saved_and_goes_on(service: Service, tmp_path: 
 def test_the_wrong_resume_is_refused_with_what_would_be_right(service: Service) -> None:
     service.make_ready(train="steps_for_ever")
     service.post("train")
-    paused = service.do("pause")
+    service.do("pause")
+    paused = service.settled()
     error = refused(service.api.post("/resumePredict"))
     assert error["operation"] == "resumePredict"
     assert (error["state"], error["activity"]) == ("paused", "train")
@@ -142,7 +143,8 @@ def test_a_model_written_in_mistks_manner_runs_through_its_lifecycle(start: Star
 
 def test_an_operation_that_the_class_does_not_have_is_refused_before_anything_changes(start: Start) -> None:
     service = start(model=f"{MODELS / 'minimal.py'}:Minimal")
-    ready = service.make_ready()
+    service.make_ready()
+    ready = service.settled()
     assert set(ready["payload"]["possible"]) == {"buildModel", "train", "reset", "shutdown"}
     for operation in ("predict", "generate", "loadData", "streamPredict", "updateStreamProperties", "saveModel"):
         query = {"modelPath": "x"} if operation == "saveModel" else {}

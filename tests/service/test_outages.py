@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,8 @@ import httpx
 import pytest
 
 from mistk_service.resources import plugins_path
-from mistk_service.tracking.sql import SqlStore
 from tests.service.conftest import Start
-from tests.service.harness import MODELS, Service
+from tests.service.harness import MODELS, Service, wait_delivered, wait_until
 from tests.service.models.reporting import value_at
 from tests.service.test_remotes import wait_for_remote
 from tests.service.test_runs import settled_run
@@ -140,20 +138,6 @@ def wait_trained(service: Service, since: dict[str, Any]) -> None:
     settled_run(service)
 
 
-def wait_delivered(folder: Path) -> None:
-    """Wait until nothing waits for a remote any more, by the container's own store; what it has to say is written."""
-    with SqlStore.open(f"sqlite:///{folder}/mistk-state/tracking.db") as store:
-        (remote,) = store.journal.remotes()
-        wait_until(lambda: store.journal.backlog(remote.number).depth == 0)
-
-
-def wait_until(condition: Callable[[], Any]) -> None:
-    """Ask ten times a second until something holds; the test's time limit ends the wait."""
-    nobody = threading.Event()
-    while not condition():
-        nobody.wait(0.1)
-
-
 @pytest.fixture(scope="module")
 def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
     """A real MLflow server, with nothing of the container in it yet; every test leaves it running."""
@@ -190,7 +174,7 @@ def test_a_remote_that_is_down_from_the_start_gets_everything_when_it_comes(
     assert remote["connected"] is False
 
     far.become("pass")
-    wait_delivered(tmp_path)
+    wait_delivered(tmp_path / "mistk-state")
 
     run = assert_equal(service, far.url)
     assert_points(run, 2000)
@@ -215,7 +199,7 @@ def test_mlflows_server_killed_amid_100_000_points_has_every_one_of_them_once(
     wait_trained(service, begun)
 
     mlflow.start()
-    wait_delivered(tmp_path)
+    wait_delivered(tmp_path / "mistk-state")
 
     assert_points(assert_equal(service, mlflow.url), 100_000)
 
@@ -244,7 +228,7 @@ def test_the_digits_are_the_same_run_at_mlflow_though_its_server_was_away(
     wait_trained(service, service.status())
 
     mlflow.start()
-    wait_delivered(tmp_path)
+    wait_delivered(tmp_path / "mistk-state")
 
     run = assert_equal(service, mlflow.url, "Digits")
     assert run["status"] == "FINISHED"
@@ -267,7 +251,7 @@ def test_a_remote_that_never_answers_stops_neither_the_training_nor_the_end(
     far.become("pass")
     second = container(far.url)
     second.wait(lambda s: "store" in s["payload"].get("tracking", {}), second.status())
-    wait_delivered(tmp_path)
+    wait_delivered(tmp_path / "mistk-state")
 
     run = assert_equal(second, far.url)
     assert_points(run, 2000)
@@ -291,7 +275,7 @@ def test_a_service_killed_amid_a_training_goes_on_delivering_after_its_restart(
 
     second = container(far.url)
     wait_until(lambda: Api(second.url).runs()[0]["info"]["status"] != "RUNNING")
-    wait_delivered(tmp_path)
+    wait_delivered(tmp_path / "mistk-state")
 
     run = assert_equal(second, far.url)
     assert run["status"] == "FAILED"
@@ -324,7 +308,7 @@ def test_a_trouble_that_passes_leaves_no_gap_and_nothing_twice(
     far.become("pass")
     gate.tell("g")
     wait_trained(service, begun)
-    wait_delivered(tmp_path)
+    wait_delivered(tmp_path / "mistk-state")
 
     assert_points(assert_equal(service, far.url), 3000)
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.service.conftest import Start
-from tests.service.harness import Service, run
+from tests.service.harness import Service, run, wait_delivered
 from tests.service.test_runs import MLFLOW, get_run, settled_run, values
 
 
@@ -69,10 +69,11 @@ def test_a_run_is_the_same_on_the_server_that_was_named(start: Start, tmp_path: 
     service.do("saveModel", modelPath=str(tmp_path / "model"))
     run_id = settled_run(service)["info"]["run_id"]
 
-    wait_for_remote(service, delivered)
+    wait_delivered(tmp_path / "mistk-state")
 
     copy = copy_of(server, run_id)
     assert differences(get_run(service, run_id), copy) == {}
+    wait_for_remote(service, delivered)
     root = f"{server.url}/api/2.0/mlflow-artifacts/artifacts/{copy['info']['artifact_uri'].partition(':/')[2]}"
     assert httpx.get(f"{root}/model/model.txt", timeout=30).text == "saved"
 
@@ -99,6 +100,7 @@ def test_what_waits_is_told_and_is_delivered_when_the_server_is_there(start: Sta
 
     server = start("--state-dir", str(tmp_path / "remote"), "--port", url.rpartition(":")[2])
     again = start("--tracking-uri", url, "--state-dir", str(tmp_path / "state"))
+    wait_delivered(tmp_path / "state")
     wait_for_remote(again, delivered)
 
     assert differences(get_run(again, run_id), copy_of(server, run_id)) == {}

@@ -31,7 +31,8 @@ def run_in(status: dict[str, Any]) -> dict[str, Any]:
 
 
 def settled_run(service: Service, status: str = "FINISHED") -> dict[str, Any]:
-    """Wait until the run of the service stands so, and return it as the tracking server has it."""
+    """Wait until all that has happened is written and the run stands so; return it as the tracking server has it."""
+    service.wait_for_metric("mistk_reporter_waiting", 0)
     found = service.wait(lambda s: run_in(s).get("status") == status, service.status())
     return get_run(service, run_in(found)["id"])
 

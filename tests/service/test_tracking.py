@@ -43,7 +43,7 @@ def test_a_container_serves_a_tracking_store_on_its_own_port(start: Start, tmp_p
 
     assert run["data"]["metrics"] == [{"key": "loss", "value": 0.5, "timestamp": 1, "step": 3}]
     assert (tmp_path / "mistk-state" / "tracking.db").is_file()
-    assert httpx.get(f"{service.url}/health").text == "OK"
+    assert httpx.get(f"{service.url}/health", timeout=30).text == "OK"
 
 
 def test_the_spellings_of_older_clients_and_of_pages_reach_it_too(service: Service) -> None:

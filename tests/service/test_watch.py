@@ -70,7 +70,8 @@ def test_the_answer_of_a_post_is_where_a_watch_can_begin(service: Service) -> No
 
 
 def test_a_watch_that_knows_everything_waits_for_news(service: Service) -> None:
-    ready = service.make_ready()
+    service.make_ready()
+    ready = service.settled()
     with service.watch(version(ready)) as events:
         accepted = service.post("train")
         assert next(events)["payload"] == accepted
@@ -80,7 +81,9 @@ def test_every_status_of_a_watch_is_what_the_status_was(service: Service) -> Non
     service.make_ready(train="steps_for_ever")
     status = service.post("train")
     service.wait(lambda s: turns(s) > 5, status)
-    paused = service.do("pause")
+    service.do("pause")
+    paused = service.settled()
+    assert paused["state"] == "paused"
     with service.watch(version(status)) as events:
         seen = take_until(events, paused)
     assert seen[-1]["payload"] == paused == service.status()
@@ -98,8 +101,9 @@ def test_a_line_is_a_line_whatever_the_model_put_into_it(service: Service) -> No
 
 
 def test_without_watch_the_version_changes_nothing(service: Service) -> None:
-    assert service.api.get("/status?resourceVersion=0").json() == service.status()
-    assert service.api.get("/status?watch=false&resourceVersion=99").json() == service.status()
+    settled = service.settled()
+    assert service.api.get("/status?resourceVersion=0").json() == settled
+    assert service.api.get("/status?watch=false&resourceVersion=99").json() == settled
 
 
 def test_a_version_that_is_none_is_refused_before_any_stream_begins(service: Service) -> None:
@@ -130,7 +134,8 @@ def test_a_version_that_has_fallen_out_of_the_history_is_told_with_the_gap(start
 
 
 def test_a_version_of_an_earlier_life_gets_the_present_and_a_note(service: Service) -> None:
-    ready = service.make_ready()
+    service.make_ready()
+    ready = service.settled()
     for after in (version(ready) + 1, version(ready) + 1000, 2**62):
         with service.watch(after) as events:
             event = next(events)
@@ -158,7 +163,8 @@ def test_the_same_events_come_as_server_sent_events(start: Start) -> None:
 
 def test_a_browser_that_reconnects_goes_on_after_the_last_event_it_saw(service: Service) -> None:
     service.make_ready()
-    trained = service.do("train")
+    service.do("train")
+    trained = service.settled()
     with sse(service) as messages:
         last = next(messages)
     # It repeats the query it began with; the header wins.
@@ -171,7 +177,8 @@ def test_a_browser_that_reconnects_goes_on_after_the_last_event_it_saw(service: 
 
 
 def test_the_gap_is_told_in_server_sent_events_too(service: Service) -> None:
-    ready = service.make_ready()
+    service.make_ready()
+    ready = service.settled()
     with sse(service, last_event_id="123456789") as messages:
         message = next(messages)
     assert message["data"]["missed"] == {"from": version(ready) + 1, "to": 123456789}
@@ -254,7 +261,7 @@ def test_a_thousand_idle_watchers_cost_no_thread_and_the_status_is_answered(star
         service = start()
         service.make_ready(train="steps_for_ever")
         process = psutil.Process(service.process.pid)
-        service.status()
+        service.settled()  # so that the threads that open the store are none of these
         threads = process.num_threads()
         with ExitStack() as stack:
             watches = [stack.enter_context(raw_watch(service)) for _ in range(1000)]
