@@ -7,11 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from mistk_service import AbstractModel, DetachedContext, StopActivity
 
 # A container imports plugins/digits/model.py as digits.model; so do the tests, by whatever way pytest imports them.
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+# How long an example takes tells how busy the machine is.
+settings.register_profile("any machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 class InterruptingContext(DetachedContext):

@@ -149,6 +149,8 @@ class Lifecycle(RuleBasedStateMachine):
     @rule()
     def call_with_a_bad_argument(self) -> None:
         """What is wrong with an allowed call changes nothing either."""
+        # The call looks at files on a thread; what waited to be published would be meanwhile.
+        self.instance.controller.log.publish()
         before = self.facts()
         call = ("saveModel", "") if self.is_possible("saveModel") else ("buildModel", f"{self.folder.name}/nowhere")
         with pytest.raises(InvalidRequest):
@@ -323,6 +325,7 @@ class LifecycleInAProcess(Lifecycle):
         self.has_failed = True
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("machine", "examples"), [(Lifecycle, 40), (LifecycleInAProcess, 25)])
 def test_any_call_is_refused_and_changes_nothing_or_does_what_was_asked(
     machine: type[RuleBasedStateMachine], examples: int

@@ -11,7 +11,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
 #: Seconds after which what has not appeared will not.
-PATIENCE = 20
+PATIENCE = 30
 
 
 def text(page: Chrome, identifier: str) -> str:

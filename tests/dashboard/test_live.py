@@ -61,6 +61,8 @@ def test_a_training_is_seen_from_its_begin_to_the_end_of_the_service(page: Chrom
 def test_every_link_of_the_page_leads_somewhere(page: Chrome, url: str) -> None:
     links = [link.get_dom_attribute("href") for link in page.find_elements(By.CSS_SELECTOR, "nav a")]
     assert len(links) == 6
-    answers = {link: httpx.get(urljoin(f"{url}/", link), follow_redirects=True).status_code for link in links}
+    answers = {
+        link: httpx.get(urljoin(f"{url}/", link), follow_redirects=True, timeout=30).status_code for link in links
+    }
     assert answers.pop("readyz") == 503  # nothing is loaded
     assert set(answers.values()) == {200}

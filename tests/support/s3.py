@@ -54,5 +54,5 @@ def new_bucket(server: str) -> str:
     authorization = (
         "AWS4-HMAC-SHA256 Credential=testing/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
     )
-    httpx.put(f"{server}/{name}", headers={"Authorization": authorization}).raise_for_status()
+    httpx.put(f"{server}/{name}", headers={"Authorization": authorization}, timeout=30).raise_for_status()
     return name

@@ -32,8 +32,8 @@ def test_a_file_of_several_parts_comes_back_and_nothing_else_stays(s3, bucket):
     with artifacts.open("d/large") as stored:
         stored.stream.seek((PARTS - 2) << 20)
         assert stored.stream.read() == block * 2
-    assert SCRATCH not in httpx.get(f"{s3}/{bucket}").text
-    assert "<Upload>" not in httpx.get(f"{s3}/{bucket}?uploads").text
+    assert SCRATCH not in httpx.get(f"{s3}/{bucket}", timeout=30).text
+    assert "<Upload>" not in httpx.get(f"{s3}/{bucket}?uploads", timeout=30).text
 
 
 def test_a_server_keeps_its_files_there(bucket, tmp_path):

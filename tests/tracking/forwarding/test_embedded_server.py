@@ -41,7 +41,10 @@ def test_a_run_of_a_script_is_forwarded_with_its_files(world, url):
 def test_the_small_upload_of_mlflows_pages_is_forwarded_too(world, url):
     run_id = world.run()
     response = httpx.post(
-        f"{url}/ajax-api/2.0/mlflow/upload-artifact", params={"run_uuid": run_id, "path": "note.txt"}, content=b"text"
+        f"{url}/ajax-api/2.0/mlflow/upload-artifact",
+        params={"run_uuid": run_id, "path": "note.txt"},
+        content=b"text",
+        timeout=30,
     )
     assert response.status_code == 200, response.text
     world.deliver()
@@ -54,7 +57,7 @@ def test_the_small_upload_of_mlflows_pages_is_forwarded_too(world, url):
 )
 def test_a_file_that_belongs_to_no_run_is_kept_and_not_forwarded(world, url, path):
     path = path.format(run=world.run())
-    response = httpx.put(f"{url}/api/2.0/mlflow-artifacts/artifacts/{path}", content=b"x")
+    response = httpx.put(f"{url}/api/2.0/mlflow-artifacts/artifacts/{path}", content=b"x", timeout=30)
     assert response.status_code == 200
     noted = [entry.change for entry in world.local.journal.read(world.local.journal.ledger("http://remote"))]
     assert not any(isinstance(change, ArtifactLogged) for change in noted)

@@ -25,6 +25,8 @@ from tests.support.gitlab import gitlab
 from tests.support.remotes import answer, proxy_to
 from tests.support.serving import served
 
+pytestmark = pytest.mark.timeout(240)  # the first test that wants MLflow's server waits for its start
+
 #: What GitLab does not have or has in its own way.
 GITLAB_LACKS = frozenset({"user", "tags", "stage"})
 
@@ -174,7 +176,6 @@ FAILURES = [
 ]
 
 
-@pytest.mark.timeout(120)
 def test_whatever_the_network_does_in_the_middle_nothing_is_missing_and_nothing_twice(local):
     run_id = local.run(run_name="first", start_time=1)
     local.deliver()
@@ -279,7 +280,6 @@ for step in range(1_000_000):
 """
 
 
-@pytest.mark.timeout(120)
 def test_a_service_that_is_killed_in_the_middle_goes_on_where_it_was(local, tmp_path):
     run_id = local.run(run_name="first", start_time=1)
     for deliveries in (1, 2):

@@ -316,7 +316,7 @@ def test_a_wrong_project_is_no_tracking_server(project):
 
 
 def test_the_double_keeps_points_twice_and_params_once():
-    with gitlab() as project, httpx.Client(headers={"private-token": project.token}) as http:
+    with gitlab() as project, httpx.Client(headers={"private-token": project.token}, timeout=30) as http:
         api = f"{project.uri}/api/2.0/mlflow"
         experiment = http.post(f"{api}/experiments/create", json={"name": "e"}).json()["experiment_id"]
         assert experiment == "1"

@@ -42,7 +42,7 @@ def running_server(folder, *arguments):
         yield Server(found[1], process, folder)
     finally:
         process.terminate()
-        _, output = process.communicate(timeout=20)
+        _, output = process.communicate(timeout=50)
         # What the server did not expect is in its log, whatever the test looked at.
         assert "Traceback" not in output, output
 
@@ -61,7 +61,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def http(server):
-    with httpx.Client(base_url=server.url) as client:
+    with httpx.Client(base_url=server.url, timeout=30) as client:
         yield client
 
 

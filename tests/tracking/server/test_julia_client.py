@@ -26,6 +26,7 @@ def julia(server):
             headers=HEADERS,
             params=given if query else None,
             json=None if method == "GET" else given if method == "DELETE" else arguments,
+            timeout=30,
         )
         assert response.status_code == 200, response.text
         return response.json()

@@ -266,12 +266,12 @@ def test_concurrent_uploads_of_one_file_leave_one_of_them_whole(server, folder):
     contents = [bytes([n]) * 3_000_000 for n in range(6)]
 
     def upload(content):
-        with httpx.Client(base_url=server.url) as own:
+        with httpx.Client(base_url=server.url, timeout=30) as own:
             put(own, f"{folder}/f", content)
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
         list(pool.map(upload, contents))
-    assert httpx.get(f"{server.url}{FILES}/{folder}/f").content in contents
+    assert httpx.get(f"{server.url}{FILES}/{folder}/f", timeout=30).content in contents
 
 
 @pytest.fixture

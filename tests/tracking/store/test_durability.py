@@ -17,6 +17,9 @@ from mistk_service.tracking.entities import Metric, Param, Tag
 from mistk_service.tracking.errors import InvalidParameter, ResourceExists, StoreUnavailable
 from mistk_service.tracking.sql import SqlStore
 
+#: Many processes are started here, each of which loads a database's libraries.
+pytestmark = pytest.mark.timeout(200)
+
 WRITE = """
 import sys
 from mistk_service.tracking import open_store
@@ -50,7 +53,7 @@ def test_eight_processes_that_write_at_once_lose_nothing(shared_uri):
         )
         for worker in range(workers)
     ]
-    answers = [process.communicate(timeout=55) for process in processes]
+    answers = [process.communicate(timeout=150) for process in processes]
     assert [process.returncode for process in processes] == [0] * workers, answers
     # Each got a number of its own.
     assert sorted(int(out) for out, _ in answers) == list(range(1, workers + 1))
@@ -265,11 +268,11 @@ def test_of_processes_that_want_one_name_each_learns_whether_it_got_it(shared_ur
         for i in range(4)
     ]
     for process in processes:
-        assert process.stdout.readline() == "ready\n", process.communicate(timeout=50)
+        assert process.stdout.readline() == "ready\n", process.communicate(timeout=150)
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()
-    answers = [process.communicate(timeout=50) for process in processes]
+    answers = [process.communicate(timeout=150) for process in processes]
     outcomes = [out.splitlines() for out, _ in answers]
     assert [len(outcome) for outcome in outcomes] == [4] * 4, answers
     for column in zip(*outcomes, strict=True):
@@ -318,7 +321,7 @@ def test_threads_that_write_at_once_lose_nothing(store, experiment):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(50)
+        thread.join(150)
     assert len(failures) == 7
     for worker in range(8):
         assert [m.step for m in store.get_metric_history(run_id, f"m{worker}")] == list(range(40))
@@ -367,7 +370,7 @@ print(json.dumps([told, acknowledged, found, run_id]))
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit on Windows")
 def test_a_file_that_cannot_grow_is_told_loses_nothing_and_is_recovered_from(tmp_path):
     uri = str(tmp_path / "store.db")
-    done = subprocess.run([sys.executable, "-c", DISK, uri], capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run([sys.executable, "-c", DISK, uri], capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr
     told, acknowledged, found, run_id = json.loads(done.stdout)
     assert told == 3

@@ -75,8 +75,8 @@ def test_a_server_keeps_them_and_answers_with_the_largest_numbers_as_mlflow_does
     with open_store(served_store_uri) as remote:
         run_id = remote.create_run("0").info.run_id
         body = {"run_id": run_id, "key": "m", "value": sent, "timestamp": 1}
-        httpx.post(f"{served_store_uri}/api/2.0/mlflow/runs/log-metric", json=body).raise_for_status()
-        answer = httpx.get(f"{served_store_uri}/api/2.0/mlflow/runs/get", params={"run_id": run_id}).json()
+        httpx.post(f"{served_store_uri}/api/2.0/mlflow/runs/log-metric", json=body, timeout=30).raise_for_status()
+        answer = httpx.get(f"{served_store_uri}/api/2.0/mlflow/runs/get", params={"run_id": run_id}, timeout=30).json()
         (point,) = answer["run"]["data"]["metrics"]
         assert point["value"] == math.copysign(sys.float_info.max, float(sent))
         # Our own client knows what that means, and the store behind the server has never held anything else.

@@ -209,6 +209,7 @@ with open_store(sys.argv[1]) as store:
 """
 
 
+@pytest.mark.timeout(200)
 def test_processes_that_create_a_store_at_once_all_succeed(shared_uri):
     processes = [
         subprocess.Popen(
@@ -225,7 +226,7 @@ def test_processes_that_create_a_store_at_once_all_succeed(shared_uri):
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in processes:
-        answers.append(process.communicate(timeout=50)[0].split())
+        answers.append(process.communicate(timeout=150)[0].split())
         assert process.returncode == 0
     assert sorted(number for number, _ in answers) == ["1", "2", "3", "4"]
     with open_store(shared_uri) as store:
