@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from mistk_service import supervisor
 from mistk_service.errors import OperationRefused, ServiceBusy, WorkerDied
 from mistk_service.events import ActivityEnded, InstanceReset, WorkerStarted
 from mistk_service.worker import parent
@@ -212,7 +213,11 @@ async def test_threads_that_a_model_left_behind_do_not_delay_a_reset_to_the_end_
     assert "notice" not in (await instance.until("started"))["payload"]
 
 
-async def test_a_model_whose_training_ends_by_its_last_hook_alone_is_not_killed(launch: Launch, tmp_path: Path):
+async def test_a_model_whose_training_ends_by_its_last_hook_alone_is_not_killed(
+    launch: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # It is told soon, and gets long to end then.
+    monkeypatch.setattr(supervisor, "_PATIENCE", 0.02)
     source = tmp_path / "looks_at_a_flag.py"
     source.write_text(
         "import threading\n"
@@ -225,7 +230,7 @@ async def test_a_model_whose_training_ends_by_its_last_hook_alone_is_not_killed(
         "    def do_terminate(self):\n"
         "        self.end.set()\n"
     )
-    instance = await (await launch(f"{source}:Model", "process", grace=2.0)).ready()
+    instance = await (await launch(f"{source}:Model", "process")).ready()
     await instance.call("train")
     await instance.call("shutdown")
     ended = await instance.until("terminated")

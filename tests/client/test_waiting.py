@@ -160,7 +160,7 @@ def test_a_wait_ends_when_its_time_is_up(watch_server: Any, connection: Any, lin
         connection((line("training", 2, progress={"done": 3, "total": 20, "unit": "epochs"}),), then="hold")
     ]
     with ModelClient(watch_server.url) as client, pytest.raises(WaitTimedOut) as caught:
-        client.wait_for("ready", timeout=timeout)
+        client.wait_for("ready", timeout=timeout, since=client.status())
     assert str(caught.value).startswith(f"The model did not reach ready within {timeout:g} s; it is ")
     assert isinstance(caught.value, TimeoutError)
     assert isinstance(caught.value, ClientError)

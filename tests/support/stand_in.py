@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mistk_service.tracking.artifacts import ArtifactRepository
+from mistk_service.tracking.artifacts import ArtifactRepository, StoredFile, Upload
 from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.entities import Run
 from mistk_service.tracking.forwarding.points import Point, point_of
@@ -65,12 +65,24 @@ class StandIn:
         result = method(*arguments, **options)
         if name == "log_batch":
             self.received.update((arguments[0], metric.key, point_of(metric)) for metric in arguments[1])
-        self.after(name)
+        try:
+            self.after(name)
+        except BaseException:
+            _let_go(result)
+            raise
         return result
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.store, name)
         return lambda *arguments, **options: self.call(name, method, *arguments, **options)
+
+
+def _let_go(result: Any) -> None:
+    """Close the file of an answer that never arrives, as a server does whose client is gone."""
+    if isinstance(result, Upload):
+        result.abort()
+    elif isinstance(result, StoredFile):
+        result.stream.close()
 
 
 class RunFolder(ArtifactRepository):
