@@ -19,7 +19,7 @@ _CHUNK = 64 * 1024
 
 
 class Output:
-    """Copies a pipe until its end, or until ``ended`` is readable or closed at its other side.
+    """Copies a pipe until its end, or until ``ended`` is readable or closed at its other side, and the pipe is emptied.
 
     The second is for a pipe that has no end: a process that has left the worker's group may hold it open for ever.
 
@@ -48,6 +48,10 @@ class Output:
             while self._ended not in (ready := {fd for fd, _ in poll.poll()}):
                 if ready and not self._take(os.read(self._pipe.fileno(), _CHUNK)):
                     break
+            else:
+                # What was printed before is in the pipe, which holds no more than this; what comes later nobody waits for.
+                if self._pipe.fileno() in ready:
+                    self._take(os.read(self._pipe.fileno(), _CHUNK))
             self._pass_on(self._part)
         finally:
             self.close()

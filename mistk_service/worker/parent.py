@@ -36,6 +36,10 @@ logger = logging.getLogger(__name__)
 #: may hold both open for ever.
 _DRAIN = 0.3
 
+#: Seconds that the output gets after that to be emptied, which takes no time unless the machine has none, or whoever reads
+#: what the service prints is slow.
+_EMPTY = 2.0
+
 #: Seconds that a worker gets to end once it has closed its end of the channel: it has nothing more to say, and threads that
 #: the model left behind may hold it for ever.
 _LINGER = 1.0
@@ -276,13 +280,13 @@ class ProcessWorker(Worker):
         _bury_group(process.pid)
 
     async def _after_end(self, code: int) -> None:
-        if not self.exited:  # as one is that has no channel, since its start went wrong
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_DRAIN):
-                    await self._eof.wait()
-                    await self._output_ended.wait()
+        started_well = not self.exited  # it has a channel and an output
+        if started_well:
+            await _set_within(_DRAIN, self._eof, self._output_ended)
         # What the model had started in the worker's group and left behind goes too.
         self._cut_lifeline()
+        if started_well:
+            await _set_within(_EMPTY, self._output_ended)
         message = self._ended_by_service if code == -signal.SIGKILL else None
         lines = self._output.lines if self._output is not None else ()
         self._has_exited(Failure("WorkerDied", message or _describe_exit(code), None, lines))
@@ -330,14 +334,20 @@ class ThreadWorker(Worker):
         _tell(loop, lambda: self.exited or loop.create_task(self._after_end(failure)))
 
     async def _after_end(self, failure: Failure) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_DRAIN):
-                await self._eof.wait()
+        await _set_within(_DRAIN, self._eof)
         self._has_exited(failure)
 
 
 def _thread(name: str, target: object, *args: object) -> None:
     threading.Thread(target=target, args=args, name=name, daemon=True).start()  # type: ignore[arg-type]
+
+
+async def _set_within(seconds: float, *events: asyncio.Event) -> None:
+    """Wait for all of the events, for so long at most."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            for event in events:
+                await event.wait()
 
 
 def _tell(loop: asyncio.AbstractEventLoop, callback: object) -> None:

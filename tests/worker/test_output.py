@@ -72,6 +72,17 @@ def test_the_last_lines_are_kept(bench: Bench):
     assert bench.lines() == tuple(str(number) for number in range(150, 200))
 
 
+def test_what_was_printed_before_the_end_is_kept_though_nobody_had_time_to_read_it_yet():
+    pipe, printed = os.pipe()
+    ended, lifeline = os.pipe()
+    os.write(printed, b"x" * 60_000 + b"\nthe last words")
+    os.close(lifeline)
+    output = Output(os.fdopen(pipe, "rb"), ended)
+    output.copy()
+    os.close(printed)
+    assert output.lines == ("x" * 500, "the last words")
+
+
 def test_a_pipe_that_somebody_holds_open_is_let_go_of(bench: Bench):
     bench.close(bench.lifeline)
     assert bench.lines() == ()
