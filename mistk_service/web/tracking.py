@@ -32,8 +32,9 @@ logger = logging.getLogger(__name__)
 #: Seconds between two looks at how the remotes stand.
 _REMOTES_INTERVAL = 1.0
 
-#: Seconds that are left for the store to be closed, when remotes take what they can until the end.
-_CLOSING = 0.2
+#: Seconds that are left to tell what remains and to close the store, when remotes take what they can until the end; and the
+#: part of the time that is, at most.
+_CLOSING, _CLOSING_SHARE = 1.0, 0.25
 
 
 class EmbeddedTracking:
@@ -122,7 +123,8 @@ class EmbeddedTracking:
         def close() -> None:
             try:
                 self.reporter.close(deadline)
-                self._local.close(deadline - _CLOSING)
+                left = max(0.0, deadline - time.monotonic())
+                self._local.close(deadline - min(_CLOSING, left * _CLOSING_SHARE))
             finally:
                 loop.call_soon_threadsafe(ended.set)
 
