@@ -16,6 +16,7 @@ from mistk_service import __version__
 from mistk_service.cli import main
 from tests.service.conftest import Start
 from tests.service.harness import OBEDIENT, Service, connect, refused, run
+from tests.support.remotes import reserved_port
 
 MODEL = """
 from mistk_service import AbstractModel
@@ -186,8 +187,8 @@ def test_a_setting_that_cannot_be_is_told_by_its_name(option: str, value: str, p
 
 
 def test_every_option_can_be_given_in_the_environment(folder: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    place = reserved_port()
+    port = place.getsockname()[1]
     env = {
         "MISTK_MODEL": "shop.models.good Second",
         "MISTK_HOST": "127.0.0.1",
@@ -199,7 +200,7 @@ def test_every_option_can_be_given_in_the_environment(folder: Path) -> None:
         "MISTK_KEEPALIVE": "0.01",
         "MISTK_LOG_LEVEL": "debug",
     }
-    with Service("serve", cwd=folder, env=env) as service:
+    with place, Service("serve", cwd=folder, env=env) as service:
         assert service.port == port
         service.make_ready()
         assert service.status()["objectInfo"]["name"] == "Second"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from tests.service.conftest import Start
 from tests.service.harness import Service, run, wait_delivered
 from tests.service.test_runs import MLFLOW, get_run, settled_run, values
+from tests.support.remotes import reserved_port
 
 
 def remote_in(status: dict[str, Any]) -> dict[str, Any]:
@@ -78,33 +79,39 @@ def test_a_run_is_the_same_on_the_server_that_was_named(start: Start, tmp_path: 
     assert httpx.get(f"{root}/model/model.txt", timeout=30).text == "saved"
 
 
-def test_what_waits_is_told_and_is_delivered_when_the_server_is_there(start: Start, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    service = start("--tracking-uri", url, "--state-dir", str(tmp_path / "state"))
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """A URL of this machine where nobody listens until a service is started on its port."""
+    with reserved_port() as place:
+        yield f"http://127.0.0.1:{place.getsockname()[1]}"
+
+
+def test_what_waits_is_told_and_is_delivered_when_the_server_is_there(
+    start: Start, tmp_path: Path, nobody: str
+) -> None:
+    service = start("--tracking-uri", nobody, "--state-dir", str(tmp_path / "state"))
     service.make_ready()
     assert service.do("train")["state"] == "ready"
     run_id = settled_run(service)["info"]["run_id"]
 
     remote = wait_for_remote(service, lambda remote: remote["depth"] > 0 and "lastError" in remote)
 
-    assert remote["remote"] == url
+    assert remote["remote"] == nobody
     assert not remote["connected"]
     assert remote["waitingSince"].startswith("20")
-    assert service.metric("mistk_outbox_items", remote=url) > 0
-    assert service.metric("mistk_outbox_connected", remote=url) == 0
+    assert service.metric("mistk_outbox_items", remote=nobody) > 0
+    assert service.metric("mistk_outbox_connected", remote=nobody) == 0
     service.post("shutdown")
     assert service.wait_exit() == 0
     assert "remain to be forwarded" in service.output()
 
-    server = start("--state-dir", str(tmp_path / "remote"), "--port", url.rpartition(":")[2])
-    again = start("--tracking-uri", url, "--state-dir", str(tmp_path / "state"))
+    server = start("--state-dir", str(tmp_path / "remote"), "--port", nobody.rpartition(":")[2])
+    again = start("--tracking-uri", nobody, "--state-dir", str(tmp_path / "state"))
     wait_delivered(tmp_path / "state")
     wait_for_remote(again, delivered)
 
     assert differences(get_run(again, run_id), copy_of(server, run_id)) == {}
-    again.wait_for_metric("mistk_outbox_connected", 1, remote=url)
+    again.wait_for_metric("mistk_outbox_connected", 1, remote=nobody)
 
 
 def test_an_address_where_nobody_is_is_told_before_anything_waits_for_it(start: Start) -> None:

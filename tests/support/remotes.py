@@ -25,12 +25,16 @@ CALM = {
 }
 
 
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def reserved_port() -> socket.socket:
+    """Return a socket that keeps a port of loopback from everybody but a server that is told to use it.
+
+    Nobody listens on it, so who connects is refused; a server shares it, as servers do that want their port back after a
+    restart.
+    """
+    place = socket.socket()
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    place.bind(("127.0.0.1", 0))
+    return place
 
 
 class MlflowServer:
@@ -42,7 +46,8 @@ class MlflowServer:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._port = free_port()
+        self._place = reserved_port()
+        self._port = self._place.getsockname()[1]
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"http://127.0.0.1:{self._port}"
 
@@ -52,6 +57,7 @@ class MlflowServer:
 
     def __exit__(self, *exc_info: object) -> None:
         self.kill()
+        self._place.close()
 
     def start(self) -> None:
         """Start it, and wait for its first answer."""
@@ -96,7 +102,8 @@ class Proxy:
         self.latency = latency
         self._host, port = target.removeprefix("http://").split(":")
         self._target_port = int(port)
-        self._port = free_port()
+        self._place = reserved_port()
+        self._port = self._place.getsockname()[1]
         self._mode: str | bytes = "gone"
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -115,6 +122,7 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        self._place.close()
 
     def become(self, mode: str | bytes) -> None:
         """Change the mode; when this returns, it holds."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.remotes import free_port
+from tests.support.remotes import reserved_port
 
 #: The libraries of S3 look for these; the server takes any.
 CREDENTIALS = {
@@ -30,21 +30,22 @@ def s3_server(folder: Path) -> Iterator[str]:
     """Run moto as a server, and give its URL; its log is in ``folder``."""
     pytest.importorskip("moto")
     pytest.importorskip("s3fs")
-    url = f"http://127.0.0.1:{free_port()}"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", url.rpartition(":")[2]]
-    with (folder / "s3.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=folder, env={**os.environ, **CREDENTIALS}, stdout=log, stderr=log)
-    try:
-        answered = threading.Event()
-        while not answered.wait(0.1):
-            assert process.poll() is None, (folder / "s3.log").read_text()
-            with contextlib.suppress(httpx.TransportError):
-                httpx.get(url)
-                answered.set()
-        yield url
-    finally:
-        process.kill()
-        process.wait()
+    with reserved_port() as place:
+        url = f"http://127.0.0.1:{place.getsockname()[1]}"
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", url.rpartition(":")[2]]
+        with (folder / "s3.log").open("w") as log:
+            process = subprocess.Popen(command, cwd=folder, env={**os.environ, **CREDENTIALS}, stdout=log, stderr=log)
+        try:
+            answered = threading.Event()
+            while not answered.wait(0.1):
+                assert process.poll() is None, (folder / "s3.log").read_text()
+                with contextlib.suppress(httpx.TransportError):
+                    httpx.get(url)
+                    answered.set()
+            yield url
+        finally:
+            process.kill()
+            process.wait()
 
 
 def new_bucket(server: str) -> str:

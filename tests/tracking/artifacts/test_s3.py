@@ -9,7 +9,7 @@ from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.artifacts.paths import SCRATCH
 from mistk_service.tracking.entities import FileInfo
 from mistk_service.tracking.errors import StoreUnavailable
-from tests.support.remotes import free_port
+from tests.support.remotes import reserved_port
 from tests.support.s3 import CREDENTIALS
 from tests.tracking.server.conftest import running_server
 
@@ -59,7 +59,8 @@ def out_of_reach(request, monkeypatch):
     # What was opened in another environment would be used again.
     s3fs.S3FileSystem.clear_instance_cache()
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    place = reserved_port()  # where nobody listens
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{place.getsockname()[1]}")
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     if request.param == "no credentials":
@@ -69,6 +70,7 @@ def out_of_reach(request, monkeypatch):
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     yield open_artifacts("s3://bucket/root")
     s3fs.S3FileSystem.clear_instance_cache()
+    place.close()
 
 
 @pytest.mark.parametrize("call", ["list_folder", "open", "create", "delete"])

@@ -22,7 +22,7 @@ from mistk_service.tracking.errors import (
 )
 from mistk_service.tracking.rest import RestConfig, open_rest_store
 from tests.support.answering import RUN, answering, failing_with
-from tests.support.remotes import answer, free_port, proxy_to
+from tests.support.remotes import answer, proxy_to, reserved_port
 
 CODES = [
     (400, "INVALID_PARAMETER_VALUE", InvalidParameter),
@@ -121,7 +121,10 @@ def test_what_a_server_leaves_out_is_not_needed():
 
 
 def test_a_server_that_is_gone_cannot_have_done_anything():
-    with open_rest_store(f"http://127.0.0.1:{free_port()}", RestConfig("http://x")) as store:
+    with (
+        reserved_port() as nobody,
+        open_rest_store(f"http://127.0.0.1:{nobody.getsockname()[1]}", RestConfig("http://x")) as store,
+    ):
         with pytest.raises(StoreUnavailable, match="cannot be reached") as caught:
             store.log_batch("r", [Metric("m", 1.0, 1)])
     assert type(caught.value) is StoreUnavailable
