@@ -85,7 +85,7 @@ class FakeService:
         self._put(None)
 
     def refuse_once(self, code: int) -> None:
-        """Answer the next connection with an error, as a proxy does whose service is away."""
+        """Answer the next connection with an error, as a proxy does whose service is away, and then leave one unanswered."""
         self._refusal = code
 
     def let_in(self) -> None:
@@ -111,6 +111,7 @@ class FakeService:
         self._open.wait()
         if self._refusal:
             code, self._refusal = self._refusal, None
+            self._open.clear()
             return Response("away", status=code)(environ, start_response)
         return Response(self._events(number), mimetype="text/event-stream")(environ, start_response)
 

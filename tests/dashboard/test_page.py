@@ -237,7 +237,9 @@ def test_an_answer_that_is_no_stream_is_asked_again(page, service) -> None:
     service.refuse_once(502)
     service.break_off()
     service.let_in()
-    await_text(page, "connection", "Connection lost, retrying …")
+    await_true(page, lambda: len(service.asked) == 3)
+    assert text(page, "connection") == "Connection lost, retrying …"
+    service.let_in()
     service.send(8, "training")
     await_text(page, "state", "training")
     assert text(page, "connection") == "Live"
@@ -262,7 +264,7 @@ def test_after_the_end_nobody_reconnects(page, service) -> None:
     service.send(7, "ready")
     service.send(8, "terminated")
     await_text(page, "connection", "Terminated. Reload the page when the service runs again.")
-    assert text(page, "state") == "terminated"
+    await_text(page, "state", "terminated")
     assert page.execute_script("return streams.map(s => s.readyState === EventSource.CLOSED)") == [True]
 
 
