@@ -187,7 +187,9 @@ def test_properties_that_are_no_object_are_refused(unchanged: Service) -> None:
 
 # --- identifiers ------------------------------------------------------------------------------------------------------
 
-over_http = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+over_http = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 surrogates = st.characters(min_codepoint=0xD800, max_codepoint=0xDFFF, categories=["Cs"])
 
 

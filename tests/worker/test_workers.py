@@ -42,7 +42,10 @@ async def test_a_worker_tells_what_it_has_loaded(hire: Hire, kind: str):
     assert "do_train" not in loaded.hooks
 
 
-async def test_a_worker_that_is_told_to_exit_runs_its_last_hook_and_ends(hire: Hire, kind: str, tmp_path: Path):
+async def test_a_worker_that_is_told_to_exit_runs_its_last_hook_and_ends(
+    hire: Hire, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(parent, "_LINGER", PATIENCE)  # on no machine is it killed before it has ended by itself
     source = tmp_path / f"last_hook_{kind}.py"
     source.write_text(
         "from mistk_service import AbstractModel\n"

@@ -152,6 +152,7 @@ async def test_a_locked_database_is_told_and_loses_nothing(desk: Desk, locked: s
     await desk.until(lambda: desk.shown.get("run", {}).get("status") == "FINISHED")
     assert "error" not in desk.shown["tracking"]
     assert desk.steps() == list(range(100))
+    await desk.close()
     assert desk.reporter.waiting == 0
 
 
