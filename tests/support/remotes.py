@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -23,6 +24,9 @@ CALM = {
     "GIT_PYTHON_REFRESH": "quiet",
     "TQDM_DISABLE": "1",
 }
+
+#: What a client sends first; its own call, so that it stands at the beginning of a piece.
+_REQUEST_LINE = re.compile(rb"[A-Z]+ /\S* HTTP/1\.1(?=\r\n)")
 
 
 def reserved_port() -> socket.socket:
@@ -40,14 +44,23 @@ def reserved_port() -> socket.socket:
 class MlflowServer:
     """A real ``mlflow server``, with its database and artifacts in a folder, that can be killed and started again.
 
+    Args:
+        folder: the folder.
+        artifacts: where its artifacts are instead, as a URI.
+        environment: further variables.
+
     Attributes:
         url: where it listens, started or not.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, artifacts: str | None = None, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._folder = folder
         self._place = reserved_port()
         self._port = self._place.getsockname()[1]
+        self._artifacts = artifacts or f"{folder}/artifacts"
+        self._environment = environment or {}
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"http://127.0.0.1:{self._port}"
 
@@ -63,12 +76,13 @@ class MlflowServer:
         """Start it, and wait for its first answer."""
         options = ["--workers", "1", "--host", "127.0.0.1", "--port", str(self._port)]
         stores = ["--backend-store-uri", f"sqlite:///{self._folder}/mlflow.db"]
-        artifacts = ["--artifacts-destination", f"{self._folder}/artifacts"]
+        artifacts = ["--artifacts-destination", self._artifacts]
         self._folder.mkdir(exist_ok=True)
+        environment = {**os.environ, **CALM, **self._environment}
         with (self._folder / "log").open("a") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "mlflow", "server", *options, *stores, *artifacts],
-                cwd=self._folder, env={**os.environ, **CALM}, stdout=log, stderr=log, start_new_session=True,
+                cwd=self._folder, env=environment, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         answered = threading.Event()
         while not answered.wait(0.1):
@@ -95,6 +109,8 @@ class Proxy:
 
     Attributes:
         requests: how many connections sent something in the present mode.
+        lines: the first line of each request that came in the mode ``pass``.
+        treat: gives the mode for a single request of these, by its first line; None leaves it as it is.
         latency: seconds for which every piece of an answer is on its way.
     """
 
@@ -109,6 +125,8 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._asked = threading.Condition()
         self.requests = 0
+        self.lines: list[str] = []
+        self.treat: Callable[[str], str | bytes | None] = lambda line: None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -133,6 +151,11 @@ class Proxy:
         with self._asked:
             self._asked.wait_for(lambda: self.requests > 0)
 
+    def wait_line(self, part: str) -> None:
+        """Wait until a request came with a text in its first line; the test's time limit ends the wait."""
+        with self._asked:
+            self._asked.wait_for(lambda: any(part in line for line in self.lines))
+
     async def _become(self, mode: str | bytes) -> None:
         if self._server is not None:
             self._server.close()
@@ -156,25 +179,36 @@ class Proxy:
             writer.transport.abort()
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._mode == "hang":
-            while data := await reader.read(65536):
-                self._note(data)
-        elif isinstance(self._mode, bytes):
+        if self._mode == "hang" or isinstance(self._mode, bytes):
             self._note(await reader.read(65536))
-            writer.write(self._mode)
-            await writer.drain()
-            writer.write_eof()
-            while await reader.read(65536):
-                """Read what is still on its way, lest the answer be lost with a connection that is reset."""
+            await self._answer(self._mode, reader, writer)
         else:
             await self._forward(reader, writer, cut=self._mode == "cut")
+
+    async def _answer(self, mode: str | bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Give an answer that the server knows nothing of, or none."""
+        if isinstance(mode, bytes):
+            writer.write(mode)
+            await writer.drain()
+            writer.write_eof()
+        while data := await reader.read(65536):
+            # What is still on its way is read, lest the answer be lost with a connection that is reset.
+            if mode == "hang":
+                self._note(data)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, cut: bool) -> None:
         far_reader, far_writer = await asyncio.open_connection(self._host, self._target_port)
 
         async def there() -> None:
+            nonlocal cut
             while data := await reader.read(65536):
                 self._note(data)
+                mode = self._treatment(data)
+                if mode == "cut":
+                    cut = True
+                elif mode is not None:
+                    await self._answer(mode, reader, writer)
+                    break
                 far_writer.write(data)
                 await far_writer.drain()
             far_writer.write_eof()
@@ -193,6 +227,17 @@ class Proxy:
         finally:
             upward.cancel()
             far_writer.transport.abort()
+
+    def _treatment(self, data: bytes) -> str | bytes | None:
+        """Return the mode for the request that begins with a piece, if one does."""
+        line = _REQUEST_LINE.match(data)
+        if line is None:
+            return None
+        text = line[0].decode()
+        with self._asked:
+            self.lines.append(text)
+            self._asked.notify_all()
+        return self.treat(text)
 
     def _note(self, data: bytes) -> None:
         if data:

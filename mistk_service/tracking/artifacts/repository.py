@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import BinaryIO, Self
 
 from mistk_service.tracking.entities import FileInfo
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreUnavailable
+from mistk_service.tracking.multipart import UploadNotes
 
 __all__ = ["ArtifactRepository", "StoredFile", "Upload", "translated"]
 
@@ -142,6 +143,27 @@ class ArtifactRepository(ABC):
             self.put(path, stream)
         if move:
             source.unlink(missing_ok=True)
+
+    def resume(self, path: str, stored: StoredFile, notes: UploadNotes, is_unchanged: Callable[[], bool]) -> None:
+        """Store an open file, going on where an earlier try was interrupted, as far as the storage can.
+
+        Args:
+            path: where it belongs.
+            stored: the file.
+            notes: what the storage has of it. They may stay when this returns, until the caller has noted that the file is
+                there.
+            is_unchanged: tells whether the file still has the etag that it was opened with.
+
+        Raises:
+            StoreUnavailable: it was interrupted, or the file was changed; call it again with the file opened anew.
+            InvalidParameter: as for :meth:`put`.
+        """
+        del notes, is_unchanged  # nothing of it can be kept here
+        self.put(path, stored.stream)
+
+    def give_up(self, notes: UploadNotes) -> None:
+        """Let the storage forget what it has of a file that will not be stored, and forget the notes."""
+        notes.forget()
 
     @abstractmethod
     def delete(self, path: str) -> None:

@@ -54,16 +54,20 @@ class Files:
 
     def send_all(self, run: Run, sender: Sender) -> None:
         """Send all files of a run that the remote does not have; of those nobody remembers, the size has to do."""
-        paths = list(self._walk(run.info.artifact_uri))
-        if not paths:
+        if self._locations is None:
             return
+        paths = list(self._walk(run.info.artifact_uri))
+        under_way = self._ledger.uploads(sender.run_id)
         there: dict[str, int | None] | None = None
         for path in paths:
-            if self._ledger.sent_file(sender.run_id, path) is None:
+            # Of a file that is under way, what is there may be an older one.
+            if self._ledger.sent_file(sender.run_id, path) is None and path not in under_way:
                 if there is None:
                     there = self._listing(sender)
                 if self._adopt(run, path, there.get(path)):
                     continue
+            self.send(run, path, sender)
+        for path in under_way.difference(paths):
             self.send(run, path, sender)
 
     def _listing(self, sender: Sender) -> dict[str, int | None]:
@@ -84,14 +88,23 @@ class Files:
 
     def _send(self, run: Run, path: str, target: ArtifactRepository) -> None:
         stored = self._open(run, path)
+        notes = self._ledger.upload(run.info.run_id, path)
         if stored is None:
             logger.info("The artifact %s of the run %s was removed before it was sent.", path, run.info.run_id)
+            target.give_up(notes)
             return
         with stored:
             if self._ledger.sent_file(run.info.run_id, path) == stored.etag:
                 return
-            target.put(path, stored.stream)
+            target.resume(path, stored, notes, lambda: self._has_etag(run, path, stored.etag))
             self._ledger.file_sent(run.info.run_id, path, stored.etag)
+
+    def _has_etag(self, run: Run, path: str, etag: str) -> bool:
+        stored = self._open(run, path)
+        if stored is None:
+            return False
+        with stored:
+            return stored.etag == etag
 
     def _adopt(self, run: Run, path: str, size: int | None) -> bool:
         """Note that the remote has a file, if it has one of the same size."""

@@ -11,16 +11,26 @@ import os
 import posixpath
 import re
 import tempfile
+from collections.abc import Callable
 from typing import IO, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
 from mistk_service.tracking.artifacts import ArtifactRepository, StoredFile, Upload, checked_path
 from mistk_service.tracking.artifacts.repository import translated
 from mistk_service.tracking.entities import FileInfo
-from mistk_service.tracking.errors import InvalidParameter, NotSupported, ResourceNotFound
+from mistk_service.tracking.errors import (
+    InvalidParameter,
+    NotSupported,
+    ResourceNotFound,
+    StoreError,
+    StoreUnavailable,
+    Unauthenticated,
+)
+from mistk_service.tracking.multipart import PassingNotes, UploadNotes
 from mistk_service.tracking.rest import readers
 from mistk_service.tracking.rest.answers import Answer, read_object
-from mistk_service.tracking.rest.multipart import PART, MultipartUploads, pieces
+from mistk_service.tracking.rest.config import PART_SIZE
+from mistk_service.tracking.rest.multipart import MultipartUploads, Source, pieces
 from mistk_service.tracking.rest.transport import About, Transport
 from mistk_service.tracking.rest.urls import quoted, without_userinfo
 
@@ -121,22 +131,53 @@ class ProxiedArtifacts(_HttpArtifacts):
         part_size: bytes of a file that goes in one piece, and of the parts of a larger one.
     """
 
-    def __init__(self, transport: Transport, listing: str, folder: str, uri: str, part_size: int = PART) -> None:
+    def __init__(self, transport: Transport, listing: str, folder: str, uri: str, part_size: int = PART_SIZE) -> None:
         super().__init__(transport, f"{listing}/{quoted(folder)}", uri)
         self._listing = listing
         self._folder = folder
-        self._multipart: MultipartUploads | None = MultipartUploads(transport, listing.removesuffix("/artifacts"))
+        self._multipart = MultipartUploads(transport, listing.removesuffix("/artifacts"))
+        self._takes_parts = True
         self._part = part_size
 
     def put(self, path: str, stream: BinaryIO) -> None:
         """See :meth:`ArtifactRepository.put`; a large file goes in parts where the server offers that."""
+        notes = PassingNotes()
         size = stream.seek(0, os.SEEK_END)
-        if self._multipart is not None and size > self._part:
+        try:
+            self._put(path, Source(stream, size, "", lambda: True, lambda: None), notes)
+        except BaseException:
+            self._multipart.give_up(notes)
+            raise
+
+    def resume(self, path: str, stored: StoredFile, notes: UploadNotes, is_unchanged: Callable[[], bool]) -> None:
+        """See :meth:`ArtifactRepository.resume`; what goes in one piece is sent again as a whole."""
+        size = stored.size
+        self._put(path, Source(stored.stream, size, stored.etag, is_unchanged, lambda: self._has(path, size)), notes)
+
+    def give_up(self, notes: UploadNotes) -> None:
+        """See :meth:`ArtifactRepository.give_up`."""
+        self._multipart.give_up(notes)
+
+    def _put(self, path: str, source: Source, notes: UploadNotes) -> None:
+        if source.size <= self._part:
+            self.give_up(notes)
+        elif self._takes_parts:
             try:
-                return self._multipart.send(f"{self._folder}/{self._target(path)}", stream, size, self._part)
+                if self._multipart.send(f"{self._folder}/{self._target(path)}", source, self._part, notes):
+                    return
             except NotSupported:
-                self._multipart = None
-        return super().put(path, stream)
+                self._takes_parts = False
+        super().put(path, source.stream)
+
+    def _has(self, path: str, size: int) -> bool | None:
+        """Return whether there is a file of a size, or None where the server does not let that be seen."""
+        folder, name = posixpath.split(checked_path(path))
+        try:
+            return any((info.path, info.file_size) == (name, size) for info in self.list_folder(folder))
+        except (StoreUnavailable, Unauthenticated):
+            raise
+        except StoreError:
+            return None
 
     def list_folder(self, path: str = "") -> list[FileInfo]:
         """See :meth:`ArtifactRepository.list_folder`."""

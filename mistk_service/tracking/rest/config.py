@@ -13,7 +13,7 @@ from typing import Any, Self
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.rest.urls import origin, split_userinfo
 
-__all__ = ["VARIABLES", "RestConfig", "basic", "sharing_identity"]
+__all__ = ["PART_SIZE", "VARIABLES", "RestConfig", "basic", "sharing_identity"]
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +28,11 @@ VARIABLES = {
     "ca_cert": "MLFLOW_TRACKING_SERVER_CERT_PATH",
     "client_cert": "MLFLOW_TRACKING_CLIENT_CERT_PATH",
     "timeout": "MLFLOW_HTTP_REQUEST_TIMEOUT",
+    "part_size": "MLFLOW_MULTIPART_UPLOAD_CHUNK_SIZE",
 }
+#: Bytes of a part of a large file. Storages want at least ``_SMALLEST_PART`` of each but the last.
+PART_SIZE = 64 << 20
+_SMALLEST_PART = 5 << 20
 #: The ways to say who is asking; those of an address are not mixed with those of the environment.
 _IDENTITY = ("username", "password", "token", "token_file")
 
@@ -59,6 +63,7 @@ class RestConfig:
         headers: sent with every request.
         api_version: the number in the paths of MLflow's API.
         timeout: seconds to wait for a connection, and for each sign of life after that.
+        part_size: bytes of a file that is sent in one piece, and of the parts of a larger one where the server takes parts.
 
     Raises:
         InvalidParameter: values exclude each other, or one is of the wrong form. The message names no secret.
@@ -75,6 +80,7 @@ class RestConfig:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     api_version: str = "2.0"
     timeout: float = _DEFAULT_TIMEOUT
+    part_size: int = PART_SIZE
 
     def __post_init__(self) -> None:
         uri, username, password = split_userinfo(self.uri)
@@ -199,6 +205,11 @@ class RestConfig:
             )
         if not self.timeout > 0:
             raise InvalidParameter(f"Invalid timeout {self.timeout!r}: expected more than 0 seconds.", field="timeout")
+        if self.part_size < _SMALLEST_PART:
+            raise InvalidParameter(
+                f"Invalid part size {self.part_size}: expected at least {_SMALLEST_PART} bytes, which is what storages take.",
+                field="part_size",
+            )
 
 
 def basic(username: str, password: str) -> str:
@@ -238,6 +249,8 @@ def _found(environment: Mapping[str, str]) -> dict[str, Any]:
         found["insecure_tls"] = _boolean(found["insecure_tls"], VARIABLES["insecure_tls"])
     if "timeout" in found:
         found["timeout"] = _seconds(found["timeout"], VARIABLES["timeout"])
+    if "part_size" in found:
+        found["part_size"] = _bytes(found["part_size"], VARIABLES["part_size"])
     return found
 
 
@@ -254,4 +267,13 @@ def _seconds(text: str, variable: str) -> float:
     except ValueError:
         raise InvalidParameter(
             f"Invalid value {text!r} of {variable}: expected a number of seconds.", field=variable
+        ) from None
+
+
+def _bytes(text: str, variable: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise InvalidParameter(
+            f"Invalid value {text!r} of {variable}: expected a number of bytes.", field=variable
         ) from None

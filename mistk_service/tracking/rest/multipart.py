@@ -1,26 +1,39 @@
 """Large files in parts, straight to the storage behind a tracking server that offers it.
 
 The server says where each part is to go; it does not pass through the server itself. A part that gets lost is sent again, not
-the file.
+the file. What has arrived is noted, so that a later try, also of another process, sends only the rest.
+
+The server gives the addresses of the parts once, when an upload is begun, and they expire; there is no way to ask for others.
+So an upload whose addresses are refused is given up, and another one begun.
 """
 
 from __future__ import annotations
 
+import logging
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
-from mistk_service.tracking.errors import InvalidParameter, NotSupported, StoreError, StoreUnavailable
+from mistk_service.tracking.errors import (
+    AnswerLost,
+    InvalidParameter,
+    NotSupported,
+    PermissionDenied,
+    StoreError,
+    StoreUnavailable,
+    Unauthenticated,
+)
+from mistk_service.tracking.multipart import MultipartUpload, UploadNotes, UploadPart
 from mistk_service.tracking.rest.readers import read
 from mistk_service.tracking.rest.transport import About, Json, Transport
 from mistk_service.tracking.rest.urls import quoted
 
-__all__ = ["PART", "MultipartUploads", "pieces"]
+__all__ = ["MultipartUploads", "Source", "pieces"]
 
-#: Bytes of a part. Storages want at least 5 MiB of each but the last, and at most 10,000 of them.
-PART = 64 << 20
+logger = logging.getLogger(__name__)
+
 _MAX_PARTS = 10_000
 #: How often a part is sent.
 _ATTEMPTS = 3
@@ -29,18 +42,26 @@ _PIECE = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """Where a part goes.
+class Source:
+    """A file that is sent.
 
     Attributes:
-        number: from 1.
-        url: made for this one upload; who has it may write.
-        headers: to be sent along.
+        stream: its content, seekable.
+        size: its bytes.
+        etag: changes whenever the content does.
+        is_unchanged: tells whether the file still has that etag.
+        is_there: tells whether a file of this size is at the target, or None where nobody can see that.
     """
 
-    number: int
-    url: str
-    headers: dict[str, str]
+    stream: BinaryIO
+    size: int
+    etag: str
+    is_unchanged: Callable[[], bool]
+    is_there: Callable[[], bool | None]
+
+
+class _Gone(Exception):
+    """The storage takes nothing more of an upload."""
 
 
 class MultipartUploads:
@@ -55,35 +76,54 @@ class MultipartUploads:
         self._http = transport
         self._root = root
 
-    def send(self, path: str, stream: BinaryIO, size: int, part_size: int = PART) -> None:
-        """Send a file.
+    def send(self, path: str, source: Source, part_size: int, notes: UploadNotes) -> bool:
+        """Send a file, or what is missing of it.
 
         Args:
             path: where it is to be, below the server's root.
-            stream: the content.
-            size: its bytes.
-            part_size: bytes of a part.
+            source: the file.
+            part_size: bytes of a part, where nothing was begun.
+            notes: what was begun, if anything.
+
+        Returns:
+            Whether it is there. If not, the storage did not take the parts of an upload that was begun just now, and the file
+            has to go another way.
 
         Raises:
             NotSupported: the server does not offer it; nothing was sent.
-            StoreError: as for any request; nothing of the file is kept.
+            StoreUnavailable: it was interrupted; what has arrived is noted, and the next call goes on with the rest.
+            StoreError: as for any request.
         """
-        part_size = max(part_size, -(-size // _MAX_PARTS))
-        upload_id, parts = self._create(path, -(-size // part_size))
-        try:
-            done = [
-                self._send_part(path, part, stream, index * part_size, min(part_size, size - index * part_size))
-                for index, part in enumerate(parts)
-            ]
-            self._call("complete", path, {"upload_id": upload_id, "parts": done})
-        except BaseException:
-            with suppress(StoreError):
-                self._call("abort", path, {"upload_id": upload_id})
-            raise
+        known = notes.find()
+        if known is not None:
+            if self._goes_on(known, path, source) and self._finish(known, source, notes):
+                return True
+            self.give_up(notes)
+        upload = self._create(path, source, max(part_size, -(-source.size // _MAX_PARTS)))
+        notes.begin(upload)
+        if self._finish(upload, source, notes):
+            return True
+        self.give_up(notes)
+        return False
 
-    def _create(self, path: str, number: int) -> tuple[str, list[_Part]]:
+    def give_up(self, notes: UploadNotes) -> None:
+        """Let the storage forget what it has of an upload, if it hears of it, and forget the upload itself."""
+        upload = notes.find()
+        if upload is not None:
+            with suppress(StoreError):
+                self._call("abort", upload, {})
+            notes.forget()
+
+    def _goes_on(self, upload: MultipartUpload, path: str, source: Source) -> bool:
+        """Return whether an upload is one of this very file to this very place."""
+        there = (upload.root, upload.target, upload.etag, upload.size)
+        return there == (self._root, path, source.etag, source.size)
+
+    def _create(self, path: str, source: Source, part_size: int) -> MultipartUpload:
+        number = -(-source.size // part_size)
+        new = MultipartUpload(self._root, path, "", source.etag, source.size, part_size, ())
         try:
-            answer = self._call("create", path, {"num_parts": number})
+            answer = self._call("create", new, {"num_parts": number})
         except InvalidParameter as error:
             # Servers older than the protocol take the path for that of a file.
             raise NotSupported(f"{self._http.server} takes files in one piece only.") from error
@@ -91,25 +131,76 @@ class MultipartUploads:
         parts = read(lambda found: sorted(map(_part, found["credentials"]), key=lambda part: part.number), answer)
         if [part.number for part in parts] != list(range(1, number + 1)):
             raise NotSupported(f"{self._http.server} offers {len(parts)} parts where {number} were asked for.")
-        return upload_id, parts
+        return replace(new, upload_id=upload_id, parts=tuple(parts))
 
-    def _send_part(self, path: str, part: _Part, stream: BinaryIO, start: int, length: int) -> Json:
-        about = About("artifact", path)
+    def _finish(self, upload: MultipartUpload, source: Source, notes: UploadNotes) -> bool:
+        """Send the parts that are missing and complete the upload; return False where that is not possible any more."""
+        try:
+            parts = [
+                part if part.etag is not None else self._send(upload, part, source, notes) for part in upload.parts
+            ]
+            if not source.is_unchanged():
+                self.give_up(notes)
+                raise StoreUnavailable(
+                    f"The file {upload.target!r} was changed while it was sent; it is sent again, from its beginning."
+                )
+            self._complete(replace(upload, parts=tuple(parts)), source, notes)
+        except _Gone as gone:
+            logger.info("The upload of %s cannot go on: %s", upload.target, gone)
+            return False
+        return True
+
+    def _complete(self, upload: MultipartUpload, source: Source, notes: UploadNotes) -> None:
+        again = upload.was_free is not None
+        if upload.was_free and source.is_there():
+            # It was completed by a try before this one, which could not note that any more.
+            return
+        if not again:
+            notes.completing(was_free=source.is_there() is False)
+        parts = [{"part_number": part.number, "etag": part.etag, "url": part.url} for part in upload.parts]
+        try:
+            self._call("complete", upload, {"parts": parts})
+        except AnswerLost:
+            # Of an upload that is gone, MLflow's server says no more than that it failed; the storage itself is clearer.
+            if again:
+                self._send(upload, upload.parts[-1], source, notes)
+            raise
+        except (StoreUnavailable, PermissionDenied, Unauthenticated):
+            raise
+        except StoreError as error:
+            raise _Gone(str(error)) from error
+
+    def _send(self, upload: MultipartUpload, part: UploadPart, source: Source, notes: UploadNotes) -> UploadPart:
+        """Send a part, and return it with its etag.
+
+        Raises:
+            _Gone: the address is not accepted, or not any more.
+        """
+        about = About("artifact", upload.target)
+        start = (part.number - 1) * upload.part_size
+        length = min(upload.part_size, upload.size - start)
         headers = {**part.headers, "Content-Length": str(length)}
         for attempt in range(1, _ATTEMPTS + 1):
+            content = pieces(source.stream, start, length)
             try:
-                content = pieces(stream, start, length)
-                with self._http.exchange("PUT", part.url, about, content=content, headers=headers) as response:
-                    return {"part_number": part.number, "etag": response.headers.get("etag", ""), "url": part.url}
+                with self._http.exchange(
+                    "PUT", part.url, about, content=content, headers=headers, discreet=True
+                ) as response:
+                    etag = response.headers.get("etag", "")
+                break
             except StoreUnavailable:
                 if attempt == _ATTEMPTS:
                     raise
-        raise AssertionError("a part is sent or an error is raised")
+            except StoreError as error:
+                raise _Gone(str(error)) from error
+        notes.arrived(part.number, etag)
+        return replace(part, etag=etag)
 
-    def _call(self, operation: str, path: str, fields: dict[str, Any]) -> Json:
-        folder, name = posixpath.split(path)
-        url = f"{self._root}/mpu/{operation}/{quoted(folder)}"
-        return self._http.post_to(url, {"path": name, **fields}, About("artifact", path))
+    def _call(self, operation: str, upload: MultipartUpload, fields: dict[str, Any]) -> Json:
+        folder, name = posixpath.split(upload.target)
+        url = f"{upload.root}/mpu/{operation}/{quoted(folder)}"
+        known = {"upload_id": upload.upload_id} if upload.upload_id else {}
+        return self._http.post_to(url, {"path": name, **known, **fields}, About("artifact", upload.target))
 
 
 def pieces(stream: BinaryIO, start: int, length: int) -> Iterator[bytes]:
@@ -120,6 +211,6 @@ def pieces(stream: BinaryIO, start: int, length: int) -> Iterator[bytes]:
         yield piece
 
 
-def _part(item: Json) -> _Part:
+def _part(item: Json) -> UploadPart:
     headers = {str(name): str(value) for name, value in (item.get("headers") or {}).items()}
-    return _Part(int(item["part_number"]), str(item["url"]), headers)
+    return UploadPart(int(item["part_number"]), str(item["url"]), headers)

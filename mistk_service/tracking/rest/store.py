@@ -91,11 +91,12 @@ class RestStore(RestBatches, RestExperiments, RestRegistry, RestLoggedModels, St
             listing = self._http.addresses.proxied()
             if host is not None:
                 listing = f"{self._http.scheme}://{host}/api/{self._http.config.api_version}/mlflow-artifacts/artifacts"
-            return ProxiedArtifacts(self._http, listing, folder, uri)
+            return ProxiedArtifacts(self._http, listing, folder, uri, self._http.config.part_size)
         if is_http(uri):
             found = _PROXY.fullmatch(uri)
             if found:
-                return ProxiedArtifacts(self._http, found["listing"], found["folder"] or "", uri)
+                folder = found["folder"] or ""
+                return ProxiedArtifacts(self._http, found["listing"], folder, uri, self._http.config.part_size)
             return PackageArtifacts(self._http, uri, uri)
         if not uri:
             raise UnsupportedStore(f"{self.uri} does not say where the artifacts of the run {run.info.run_id!r} are.")

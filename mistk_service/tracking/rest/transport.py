@@ -164,6 +164,7 @@ class Transport:
         query: Mapping[str, str] | None = None,
         content: Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
+        discreet: bool = False,
     ) -> Iterator[httpx.Response]:
         """Send a body that is no JSON, or read one in pieces; the answer is a success.
 
@@ -176,16 +177,19 @@ class Transport:
             query: parameters.
             content: the body in pieces.
             headers: of the body.
+            discreet: whether the URL itself is a secret, which an answer may repeat, so that no error quotes one.
 
         Raises:
             StoreError: as for :meth:`get`.
         """
-        with self._translated(about):
+        who = f"{self.server}'s storage" if discreet else self.server
+        with self._translated(about, who):
             response = self._open(method, url, query, content, headers or {}, anywhere=True)
             try:
                 if not response.is_success:
                     response.read()
-                    self._refuse(_answer(response), about, essential=False)
+                    answer = _answer(response)
+                    self._refuse(answer._replace(body=b"") if discreet else answer, who, about, essential=False)
                 yield response
             finally:
                 response.close()
@@ -200,7 +204,7 @@ class Transport:
         body: bytes | None = None,
     ) -> Json:
         headers = {} if body is None else {"Content-Type": "application/json"}
-        with self._translated(about):
+        with self._translated(about, self.server):
             response = self._open(method, url, query, body, headers)
             try:
                 response.read()
@@ -209,11 +213,11 @@ class Transport:
         answer = _answer(response)
         if response.is_success:
             return read_object(answer, self.server)
-        self._refuse(answer, about, essential=endpoint in _ESSENTIAL)
+        self._refuse(answer, self.server, about, essential=endpoint in _ESSENTIAL)
 
-    def _refuse(self, answer: Answer, about: About, *, essential: bool) -> NoReturn:
+    def _refuse(self, answer: Answer, who: str, about: About, *, essential: bool) -> NoReturn:
         identity = self._identity
-        raise_for(answer, self.server, about, essential=essential, identified=identity.is_known, hide=identity.hide)
+        raise_for(answer, who, about, essential=essential, identified=identity.is_known, hide=identity.hide)
 
     def _open(
         self,
@@ -253,22 +257,20 @@ class Transport:
         return origin(url) == self._origin
 
     @contextmanager
-    def _translated(self, about: About) -> Iterator[None]:
+    def _translated(self, about: About, who: str) -> Iterator[None]:
         """Turn what httpx raises into the errors of tracking; its texts may repeat what was sent."""
         try:
             yield
         except _NEVER_SENT as error:
-            raise StoreUnavailable(f"{self.server} cannot be reached: {self._reason(error)}.") from self._cause(error)
+            raise StoreUnavailable(f"{who} cannot be reached: {self._reason(error)}.") from self._cause(error)
         except httpx.TimeoutException as error:
             raise AnswerLost(
-                f"{self.server} did not answer within {self.config.timeout:g} seconds ({about.kind} {about.key!r})."
+                f"{who} did not answer within {self.config.timeout:g} seconds ({about.kind} {about.key!r})."
             ) from self._cause(error)
         except httpx.TransportError as error:
-            raise AnswerLost(f"The connection to {self.server} broke off: {self._reason(error)}.") from self._cause(
-                error
-            )
+            raise AnswerLost(f"The connection to {who} broke off: {self._reason(error)}.") from self._cause(error)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise StoreUnavailable(f"{self.server} cannot be talked to: {self._reason(error)}.") from self._cause(error)
+            raise StoreUnavailable(f"{who} cannot be talked to: {self._reason(error)}.") from self._cause(error)
         except RuntimeError as error:
             # What httpx raises where another thread has closed it in the meantime.
             if not self._closed or isinstance(error, StoreError):

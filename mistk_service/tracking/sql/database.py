@@ -211,7 +211,8 @@ def _journal_mode(url: URL) -> str | None:
 def _sqlite_engine(url: URL, patience: float, journal: str | None) -> Engine:
     # Connections wander between the threads of the pool, each used by one thread at a time.
     connect_args = {"timeout": patience, "check_same_thread": False, "cached_statements": 256}
-    options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "connect_args": connect_args}
+    # What is written may be a secret, and errors would show it.
+    options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "connect_args": connect_args, "hide_parameters": True}
     if _is_memory(url):
         engine = create_engine(url, poolclass=StaticPool, **options)
     else:
@@ -252,6 +253,7 @@ def _postgres_engine(url: URL, patience: float) -> Engine:
         return create_engine(
             url,
             isolation_level="AUTOCOMMIT",
+            hide_parameters=True,
             pool_size=_POOL_SIZE,
             max_overflow=_POOL_OVERFLOW,
             pool_timeout=patience,

@@ -16,9 +16,16 @@ from sqlalchemy import Connection, Row, Select, delete, func, select, update
 from mistk_service.tracking.changes import ArtifactLogged, Change, decode
 from mistk_service.tracking.sql.base import SqlPart, now
 from mistk_service.tracking.sql.database import Database
-from mistk_service.tracking.sql.journal_tables import journal, journal_refusals, journal_remotes, journal_runs
+from mistk_service.tracking.sql.journal_tables import (
+    journal,
+    journal_refusals,
+    journal_remotes,
+    journal_runs,
+    journal_uploads,
+)
 from mistk_service.tracking.sql.ledger import COMPLETE, INCOMPLETE, UNSURE, Ledger
 from mistk_service.tracking.sql.turns import Turn, Turns
+from mistk_service.tracking.sql.unfinished import remove_uploads, stale
 
 __all__ = ["Backlog", "Entry", "Journal", "KnownRemote", "Turn"]
 
@@ -109,6 +116,7 @@ class Journal(SqlPart):
             for (number,) in connection.execute(left).fetchall():
                 self._retire(connection, number, last)
             self._take_in(connection, wanted, last)
+            remove_uploads(connection, stale())
             self._trim(connection)
 
         self._db.write(work)
@@ -232,6 +240,7 @@ class Journal(SqlPart):
                 insert.on_conflict_do_update(index_elements=["remote", "run_id"], set_={"complete": INCOMPLETE})
             )
         connection.execute(update(remotes).where(remotes.c.id == number).values(active=0, position=last))
+        remove_uploads(connection, journal_uploads.c.remote == number)
 
     @staticmethod
     def _take_in(connection: Connection, names: Sequence[str], last: int) -> None:

@@ -22,7 +22,16 @@ from sqlalchemy import (
 
 from mistk_service.tracking.sql.tables import metadata
 
-__all__ = ["journal", "journal_files", "journal_refusals", "journal_remotes", "journal_runs", "metadata"]
+__all__ = [
+    "journal",
+    "journal_files",
+    "journal_parts",
+    "journal_refusals",
+    "journal_remotes",
+    "journal_runs",
+    "journal_uploads",
+    "metadata",
+]
 
 _Text = Text().with_variant(Text(collation="C"), "postgresql")
 # SQLite numbers rows by itself only where the type is exactly INTEGER.
@@ -97,6 +106,42 @@ journal_files = Table(
     _text("path"),
     _text("etag"),
     PrimaryKeyConstraint("remote", "run_id", "path"),
+)
+
+# The upload of a large file that is under way.
+journal_uploads = Table(
+    "journal_uploads",
+    metadata,
+    _number("id"),
+    _remote(),
+    _text("run_id"),
+    _text("path"),
+    # When, in ms since 1970.
+    _long("begun"),
+    # Where to, and what the storage calls it.
+    _text("root"),
+    _text("target"),
+    _text("upload_id"),
+    # The file as it was then.
+    _text("etag"),
+    _long("size"),
+    _long("part_size"),
+    # None before it is to be completed; then, whether nothing of its size was at the target.
+    Column("was_free", SmallInteger(), nullable=True),
+    UniqueConstraint("remote", "run_id", "path", name="uq_journal_uploads_identity"),
+)
+
+journal_parts = Table(
+    "journal_parts",
+    metadata,
+    Column("upload", _Id, ForeignKey("journal_uploads.id"), nullable=False),
+    _long("number"),
+    # Where it goes: a secret. The headers are a JSON object.
+    _text("url"),
+    _text("headers"),
+    # None where it has not arrived.
+    _text("etag", nullable=True),
+    PrimaryKeyConstraint("upload", "number"),
 )
 
 journal_refusals = Table(

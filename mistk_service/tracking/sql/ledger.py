@@ -5,11 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Executable, delete, func, select, update
+from sqlalchemy import Connection, Executable, and_, delete, func, select, update
 
 from mistk_service.tracking.sql.base import SqlPart, now
 from mistk_service.tracking.sql.database import Database
-from mistk_service.tracking.sql.journal_tables import journal_files, journal_refusals, journal_remotes, journal_runs
+from mistk_service.tracking.sql.journal_tables import (
+    journal_files,
+    journal_refusals,
+    journal_remotes,
+    journal_runs,
+    journal_uploads,
+)
+from mistk_service.tracking.sql.unfinished import UnfinishedUpload, remove_uploads
 
 __all__ = ["COMPLETE", "INCOMPLETE", "UNSURE", "Ledger", "MappedRun", "Refusal"]
 
@@ -141,10 +148,25 @@ class Ledger(SqlPart):
         return etag
 
     def file_sent(self, run_id: str, path: str, etag: str) -> None:
-        """Note that a file was sent as it was with that etag."""
+        """Note that a file was sent as it was with that etag, and that nothing of it is under way any more."""
         keys = {"remote": self.number, "run_id": run_id, "path": path}
         insert = self._insert(journal_files).values(**keys, etag=etag)
-        self._write(insert.on_conflict_do_update(index_elements=list(keys), set_={"etag": etag}))
+
+        def work(connection: Connection) -> None:
+            connection.execute(insert.on_conflict_do_update(index_elements=list(keys), set_={"etag": etag}))
+            remove_uploads(connection, and_(*self._is(journal_uploads, run_id), journal_uploads.c.path == path))
+
+        self._db.write(work)
+
+    def uploads(self, run_id: str) -> set[str]:
+        """Return the paths of the files of a run whose uploads are under way."""
+        table = journal_uploads
+        with self._db.read() as connection:
+            return set(connection.execute(select(table.c.path).where(*self._is(table, run_id))).scalars())
+
+    def upload(self, run_id: str, path: str) -> UnfinishedUpload:
+        """Return the notes about the upload of a file."""
+        return UnfinishedUpload(self._db, self.number, run_id, path)
 
     def refuse(self, run_id: str, what: str, reason: str, items: int = 1) -> None:
         """Set something aside that the remote refused; what is of the same kind is counted together."""

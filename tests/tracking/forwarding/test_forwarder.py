@@ -173,7 +173,9 @@ def test_a_remote_that_does_not_answer_does_not_keep_the_end_waiting_when_there_
     assert not released.is_set()
     assert not forwarders.states()[0].connected
     released.set()
-    forwarders.close(LIMIT)
+    # It has not waited for the thread, which goes on now, and needs the store for that.
+    for thread in forwarders._threads.values():
+        thread.join(LIMIT)
 
 
 def test_an_error_is_remembered_for_other_processes_until_it_is_over(world):

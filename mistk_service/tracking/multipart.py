@@ -1,0 +1,98 @@
+"""Uploads in parts that are under way: what has to be known of one to go on with it after an interruption."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+__all__ = ["MultipartUpload", "PassingNotes", "UploadNotes", "UploadPart"]
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPart:
+    """A part of a file.
+
+    Attributes:
+        number: from 1.
+        url: where it goes. It was made for this part alone; who has it may write that, so it is a secret.
+        headers: to be sent along.
+        etag: what the storage called it when it had arrived, or None where it has not.
+    """
+
+    number: int
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MultipartUpload:
+    """An upload that was begun.
+
+    Attributes:
+        root: the URL of the operations by which it was begun, and is completed or given up.
+        target: where the file is to be, below the root of the server's artifacts.
+        upload_id: what the storage calls the upload.
+        etag: of the file that is sent, as it was when the upload was begun.
+        size: its bytes.
+        part_size: bytes of each part but the last.
+        parts: all of them, in their order.
+        was_free: None as long as nobody has asked to complete it. Then: whether nothing of this size had been at the target
+            before, so that a file of this size which is there now is this one.
+    """
+
+    root: str
+    target: str
+    upload_id: str = field(repr=False)
+    etag: str
+    size: int
+    part_size: int
+    parts: tuple[UploadPart, ...]
+    was_free: bool | None = None
+
+
+class UploadNotes(Protocol):
+    """The place where the upload of one file is noted; each method returns when what it says is kept."""
+
+    def find(self) -> MultipartUpload | None:
+        """Return the upload that is under way, or None."""
+
+    def begin(self, upload: MultipartUpload) -> None:
+        """Note that an upload was begun, instead of one that is noted."""
+
+    def arrived(self, number: int, etag: str) -> None:
+        """Note that a part has arrived."""
+
+    def completing(self, *, was_free: bool) -> None:
+        """Note that it is about to be completed; see :class:`MultipartUpload`."""
+
+    def forget(self) -> None:
+        """Note that nothing is under way any more. What was noted, with the secrets in it, is removed."""
+
+
+class PassingNotes(UploadNotes):
+    """Notes for an upload that nobody will go on with when this one ends."""
+
+    def __init__(self) -> None:
+        self._upload: MultipartUpload | None = None
+
+    def find(self) -> MultipartUpload | None:
+        """See :class:`UploadNotes`."""
+        return self._upload
+
+    def begin(self, upload: MultipartUpload) -> None:
+        """See :class:`UploadNotes`."""
+        self._upload = upload
+
+    def arrived(self, number: int, etag: str) -> None:
+        """See :class:`UploadNotes`; nothing is read again that would need it."""
+
+    def completing(self, *, was_free: bool) -> None:
+        """See :class:`UploadNotes`."""
+        if self._upload is not None:
+            self._upload = replace(self._upload, was_free=was_free)
+
+    def forget(self) -> None:
+        """See :class:`UploadNotes`."""
+        self._upload = None
