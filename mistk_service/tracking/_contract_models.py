@@ -110,10 +110,11 @@ class RegistryStore(ABC):
 
     @abstractmethod
     def get_model_version_by_alias(self, name: str, alias: str) -> ModelVersion:
-        """Return the version that an alias points to.
+        """Return the version that an alias points to; ``latest``, in any case, is the version with the highest number.
 
         Raises:
             InvalidParameter: there is no such alias.
+            ResourceNotFound: there is no such model, or ``latest`` is asked of one without versions.
         """
 
     @abstractmethod

@@ -31,6 +31,7 @@ __all__ = [
     "check_experiment_name",
     "check_experiment_tag",
     "check_key",
+    "check_logged_model_name",
     "check_max_results",
     "check_metrics",
     "check_model_name",
@@ -40,6 +41,7 @@ __all__ = [
     "check_run_tags",
     "check_text",
     "check_total",
+    "is_latest",
     "last_of_each_key",
 ]
 
@@ -77,7 +79,8 @@ _INT64_MAX = 2**63 - 1
 _KEY = re.compile(r"[/\w.\- :]+")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,255}")
 _ALIAS = re.compile(r"[A-Za-z0-9_\-]+")
-_RESERVED_ALIAS = re.compile(r"latest|v\d+", re.IGNORECASE)
+_LATEST = "latest"
+_RESERVED_ALIAS = re.compile(rf"{_LATEST}|v\d+", re.IGNORECASE)
 
 _T = TypeVar("_T", Tag, Param)
 
@@ -177,12 +180,18 @@ def check_params(params: Sequence[Param], *, limit: int | None = MAX_PARAMS, sin
 
 
 def check_run_tags(tags: Sequence[Tag], *, cut: bool = True, single: bool = False) -> list[Tag]:
-    """Check tags of a run; ``cut`` shortens their values to what is stored, and limits their number."""
+    """Check tags of a run; ``cut`` shortens their values to what is stored, and limits their number.
+
+    A run that is created (``cut=False``) may bring tags with keys and values that no later call may set, as in MLflow.
+    """
     if cut:
         _check_count(len(tags), MAX_TAGS, "tags")
     for i, tag in enumerate(tags):
         prefix = "" if single else f"tags[{i}]."
-        check_key(tag.key, prefix + "key")
+        if cut or not tag.key:
+            check_key(tag.key, prefix + "key")
+        else:
+            check_text(tag.key, prefix + "key", MAX_KEY)
         check_text(tag.value, prefix + "value")
     if not cut:
         return list(tags)
@@ -228,6 +237,18 @@ def check_model_name(name: str, field: str = "name") -> str:
     return check_text(name, field, MAX_MODEL_NAME)
 
 
+def check_logged_model_name(name: str) -> str:
+    """Check the name of a logged model, which becomes a folder and a part of ``models:/`` addresses; "" is for any name."""
+    found = sorted(set(name) & set("/:.%\"'"))
+    if found:
+        raise InvalidParameter(
+            f"Invalid model name: {name[:MAX_MODEL_NAME]!r}. Names of logged models cannot contain {' '.join(found)}; use "
+            "a dash or an underscore instead.",
+            field="name",
+        )
+    return check_text(name, "name", MAX_MODEL_NAME)
+
+
 def check_alias(alias: str) -> str:
     """Check an alias of a model version."""
     if not alias or len(alias) > MAX_ALIAS or not _ALIAS.fullmatch(alias):
@@ -242,6 +263,11 @@ def check_alias(alias: str) -> str:
             field="alias",
         )
     return alias
+
+
+def is_latest(alias: str) -> bool:
+    """Return whether an alias is the one that every model has: ``latest``, in any case, for its highest version."""
+    return alias.lower() == _LATEST
 
 
 def check_dataset_inputs(inputs: Sequence[DatasetInput]) -> None:

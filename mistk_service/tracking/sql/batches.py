@@ -145,7 +145,7 @@ class Batches(SqlPart):
             if old != param.value:
                 raise InvalidParameter(
                     f"Changing param values is not allowed. Param with key='{param.key}' was already logged with "
-                    f"value='{old[:500]}' for run; attempted to log the new value '{param.value[:500]}'.",
+                    f"value='{old[:500]}' for this run; attempted to log the new value '{param.value[:500]}'.",
                     field=param.key,
                 )
 

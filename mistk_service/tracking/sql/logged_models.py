@@ -23,6 +23,7 @@ from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
 from mistk_service.tracking.filters import LOGGED_MODELS, Comparison, Entity, Order, parse_filter, parse_order
 from mistk_service.tracking.limits import (
     MAX_KEY,
+    check_logged_model_name,
     check_max_results,
     check_params,
     check_registry_tag,
@@ -90,7 +91,7 @@ class LoggedModels(SqlPart, LoggedModelStore):
         tags: Sequence[Tag] = (),
     ) -> LoggedModel:
         """See :class:`LoggedModelStore`."""
-        check_text(name, "name", _MAX_NAME)
+        check_logged_model_name(name)
         check_text(model_type or "", "model_type", _MAX_NAME)
         check_text(source_run_id or "", "source_run_id", MAX_KEY)
         all_params = check_params(params, limit=None)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, literal, select
 
+from mistk_service.tracking.entities import Tag
 from mistk_service.tracking.filters import Comparator, Comparison, Entity
 from mistk_service.tracking.sql.tables import registered_model_tags, registered_models
 
-__all__ = ["is_prompt", "without_prompts"]
+__all__ = ["is_prompt", "says_prompt", "without_prompts"]
 
 _TAG = "mlflow.prompt.is_prompt"
 
@@ -41,3 +42,8 @@ def is_prompt() -> ColumnElement[Any]:
         .where(table.c.name == registered_models.c.name, table.c.key == _TAG, table.c.value == "true")
         .exists()
     )
+
+
+def says_prompt(tags: Iterable[Tag]) -> bool:
+    """Return whether tags, each of another key, say that they are a prompt's."""
+    return any(tag.key == _TAG and tag.value.lower() == "true" for tag in tags)

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Text, delete, literal, select, update
 
 from mistk_service.tracking.entities import ModelVersion, RegisteredModel, RegisteredModelAlias, Tag
-from mistk_service.tracking.errors import InvalidParameter, ResourceExists
+from mistk_service.tracking.errors import InvalidParameter, ResourceExists, ResourceNotFound
 from mistk_service.tracking.filters import REGISTERED_MODELS, Entity, parse_filter, parse_order
 from mistk_service.tracking.limits import (
     check_alias,
@@ -16,6 +16,7 @@ from mistk_service.tracking.limits import (
     check_model_name,
     check_registry_tag,
     check_text,
+    is_latest,
     last_of_each_key,
 )
 from mistk_service.tracking.paging import Page
@@ -224,6 +225,10 @@ class Registry(Versions):
             number = self.version_of_alias(connection, name, alias)
             if number is None:
                 _find(connection, name, lock=False)
+                if is_latest(alias):
+                    raise ResourceNotFound(
+                        f"Latest version not found for model {name}.", kind="model version", key=f"{name}@latest"
+                    )
                 raise InvalidParameter(f"Registered model alias {alias} not found.", field="alias")
             return self._versions.one(connection, name, number, lock=False)
 

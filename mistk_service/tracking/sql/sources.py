@@ -22,6 +22,8 @@ __all__ = ["Located", "Source", "locate"]
 
 _PROXY = re.compile(r"/(?:api|ajax-api)/2\.0/mlflow-artifacts/artifacts/")
 _MODEL_ID = re.compile(r"m-[0-9a-f]{32}")
+#: What MLflow's client gives as the source of a prompt; it leads nowhere.
+_PLACEHOLDER = re.compile(r"dummy-source|prompt-template")
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,13 @@ class Source:
         uri: where the files are said to be.
         run_id: the run that is said to have made them, or "".
         model_id: the logged model that they are said to be, or None.
+        prompt: whether the version is a prompt, which has its text in a tag, and no files.
     """
 
     uri: str
     run_id: str
     model_id: str | None
+    prompt: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,14 +77,15 @@ def locate(connection: Connection, source: Source, lookup: VersionLookup) -> Loc
     """
     if not source.uri:
         raise InvalidParameter("Missing value for required parameter 'source'.", field="source")
+    if source.prompt and _PLACEHOLDER.fullmatch(source.uri):
+        return Located(source.uri, source.run_id, source.model_id)
     parts = urlsplit(source.uri)
     if parts.scheme == "models":
         return _from_model(connection, source, parts.path.strip("/"), lookup)
     # A single letter is the drive of a Windows path.
     local = parts.scheme in ("", "file") or len(parts.scheme) == 1
     proxied = parts.scheme == "mlflow-artifacts" or bool(_PROXY.search(parts.path))
-    if local or proxied or parts.scheme == "runs":
-        _refuse_detours(source.uri)
+    _refuse_detours(source.uri)
     if parts.scheme == "runs":
         if not source.run_id or parts.path.strip("/").split("/")[0] != source.run_id:
             raise _bad(source, "a runs:/ source needs the run_id of that same run")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, delete, func, select, update
 
 from mistk_service.tracking._contract_models import RegistryStore
 from mistk_service.tracking.changes import VersionCreated
@@ -18,11 +18,13 @@ from mistk_service.tracking.limits import (
     check_model_name,
     check_registry_tag,
     check_text,
+    is_latest,
     last_of_each_key,
 )
 from mistk_service.tracking.paging import Page
 from mistk_service.tracking.sql.base import SqlPart, now
 from mistk_service.tracking.sql.database import Database
+from mistk_service.tracking.sql.prompts import says_prompt
 from mistk_service.tracking.sql.queries import Keyed, Query, Searchable
 from mistk_service.tracking.sql.sources import Source, locate
 from mistk_service.tracking.sql.tables import (
@@ -88,7 +90,7 @@ class Versions(SqlPart, RegistryStore):
 
         def work(connection: Connection) -> ModelVersion:
             number = _next_number(connection, name)
-            found = locate(connection, Source(source, run_id, model_id), self)
+            found = locate(connection, Source(source, run_id, model_id, says_prompt(unique)), self)
             created = now()
             row = {
                 "name": name,
@@ -217,11 +219,12 @@ class Versions(SqlPart, RegistryStore):
         self._db.write(work)
 
     def version_of_alias(self, connection: Connection, name: str, alias: str) -> int | None:
-        """Return the number that an alias points to, or None where there is no such alias."""
+        """Return the number that an alias points to, or None where there is no such alias; see :func:`is_latest`."""
         table = registered_model_aliases
-        number: int | None = connection.execute(
-            select(table.c.version).where(table.c.name == name, table.c.alias == alias)
-        ).scalar()
+        found = select(table.c.version).where(table.c.name == name, table.c.alias == alias)
+        if is_latest(alias):
+            found = select(func.max(model_versions.c.version)).where(model_versions.c.name == name)
+        number: int | None = connection.execute(found).scalar()
         return number
 
     def version_row(self, connection: Connection, name: str, version: str) -> Row[Any]:

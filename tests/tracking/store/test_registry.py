@@ -127,6 +127,21 @@ def test_aliases_move_and_go_with_their_version(store, model):
         store.get_model_version_by_alias(model, "best")
 
 
+def test_latest_is_the_version_with_the_highest_number(store, model):
+    with pytest.raises(ResourceNotFound, match="Latest version not found for model a model"):
+        store.get_model_version_by_alias(model, "latest")
+    with pytest.raises(ResourceNotFound):
+        store.get_model_version_by_alias("none", "latest")
+    for _ in range(11):
+        version(store)
+    store.transition_stage(model, "11", "Production")
+    assert [store.get_model_version_by_alias(model, alias).version for alias in ("latest", "LATEST")] == ["11", "11"]
+    store.delete_model_version(model, "11")
+    assert store.get_model_version_by_alias(model, "latest").version == "10"
+    made = store.create_model_version(model, f"models:/{model}@latest")
+    assert (made.version, store.get_download_uri(model, made.version)) == ("12", "s3://bucket/x")
+
+
 @pytest.mark.parametrize("alias", ["", "latest", "LATEST", "v1", "V20", "a b", "a/b", "é", "x" * 256])
 def test_a_bad_alias_is_refused(store, model, alias):
     version(store)
@@ -262,11 +277,30 @@ def test_a_source_of_this_server_needs_its_owner(store, experiment, model):
         "etc",
         run.artifact_uri + "/../x",
         run.artifact_uri + "/%2e%2e/x",
+        "s3://bucket/../other/x",
+        "s3://bucket/%2e%2e/x",
         "",
     ):
         with pytest.raises(InvalidParameter, match="source"):
             store.create_model_version(model, source, run.run_id)
     assert version(store) == "5"
+
+
+def test_a_prompt_is_a_model_without_files(store):
+    prompt = Tag("mlflow.prompt.is_prompt", "true")
+    store.create_registered_model("greeting", [prompt])
+    made = store.create_model_version("greeting", "dummy-source", tags=[prompt, Tag("mlflow.prompt.text", "Hi {{x}}")])
+    assert store.get_model_version("greeting", "1") == made
+    assert Tag("mlflow.prompt.text", "Hi {{x}}") in made.tags
+    # The tag opens nothing else, and without it the word is a path like any other.
+    for source, tags in (
+        ("/etc/passwd", [prompt]),
+        ("etc", [prompt]),
+        ("dummy-source", ()),
+        ("dummy-source", [Tag(prompt.key, "")]),
+    ):
+        with pytest.raises(InvalidParameter, match="source"):
+            store.create_model_version("greeting", source, tags=tags)
 
 
 def test_a_version_can_be_made_from_another(store, experiment, model):

@@ -55,6 +55,22 @@ def test_two_different_names_are_refused(store, experiment):
         store.create_run(experiment, run_name="a", tags=[Tag("mlflow.runName", "b")])
 
 
+def test_a_run_may_be_created_with_tags_that_cannot_be_set_later(store, experiment):
+    odd = Tag("team+project!", "x")
+    run_id = store.create_run(experiment, tags=[odd]).info.run_id
+    assert odd in store.get_run(run_id).data.tags
+    assert [run.info.run_id for run in store.search_runs([experiment], "tags.`team+project!` = 'x'")] == [run_id]
+    with pytest.raises(InvalidParameter, match="names may only contain"):
+        store.set_tag(run_id, odd)
+
+
+@pytest.mark.parametrize("key", ["", "k" * 251, "nul\0"])
+def test_a_run_is_not_created_with_a_tag_without_a_usable_key(store, experiment, key):
+    with pytest.raises(InvalidParameter):
+        store.create_run(experiment, tags=[Tag(key, "x")])
+    assert not store.search_runs([experiment])
+
+
 def test_a_tag_given_twice_is_refused(store, experiment):
     with pytest.raises(InvalidParameter, match="twice"):
         store.create_run(experiment, tags=[Tag("k", "1"), Tag("k", "1")])

@@ -35,6 +35,7 @@ STEPS = (
     models.models,
     models.autologging,
     models.registry,
+    models.prompts,
     runs.asynchronous,
 )
 

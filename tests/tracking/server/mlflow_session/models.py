@@ -5,6 +5,7 @@ import warnings
 import mlflow
 import numpy as np
 import pandas as pd
+from mlflow import genai
 from seeing import picked, points_of, refused, run_of, tree_of
 from sklearn.linear_model import LogisticRegression
 
@@ -99,6 +100,7 @@ def registry(client):
             (v.version, v.current_stage, v.description, v.tags, list(v.aliases), v.source, v.run_id) for v in versions
         ],
         "by alias": client.get_model_version_by_alias("renamed", "best").version,
+        "latest alias": [client.get_model_version_by_alias("renamed", name).version for name in ("latest", "Latest")],
         "models": [m.name for m in client.search_registered_models("name LIKE '%e%'", order_by=["name DESC"])],
         "by tag": [m.name for m in client.search_registered_models("tags.u = '2'")],
         "by run": [v.version for v in client.search_model_versions(f"run_id = '{run.info.run_id}'")],
@@ -114,4 +116,24 @@ def registry(client):
     client.delete_registered_model_alias("renamed", "best")
     client.delete_registered_model("renamed")
     seen["left"] = [m.name for m in client.search_registered_models("name = 'renamed'")]
+    return seen
+
+
+def prompts(client):
+    first = genai.register_prompt(name="greeting", template="Hi {{x}}", commit_message="short", tags={"a": "b"})
+    genai.register_prompt(name="greeting", template=[{"role": "user", "content": "Good day {{x}}"}])
+    genai.set_prompt_alias("greeting", "live", 1)
+    genai.set_prompt_version_tag("greeting", 1, "k", "v")
+    seen = {
+        "first": (first.version, first.template, first.commit_message, first.tags),
+        "filled": genai.load_prompt("prompts:/greeting/1").format(x="you"),
+        "latest": genai.load_prompt("prompts:/greeting@latest").template,
+        "live": genai.load_prompt("prompts:/greeting@live").tags,
+        "found": [prompt.name for prompt in genai.search_prompts()],
+        "no models": [model.name for model in client.search_registered_models("name = 'greeting'")],
+        "unknown": refused(genai.load_prompt, "prompts:/none/1"),
+    }
+    for version in ("1", "2"):
+        client.delete_prompt_version("greeting", version)
+    client.delete_prompt("greeting")
     return seen

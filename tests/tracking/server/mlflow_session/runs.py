@@ -32,7 +32,9 @@ def experiments(client):
 
 def fluent_run(client):
     mlflow.set_experiment("fluent")
-    with mlflow.start_run(run_name="one", tags={"given": "at the start"}, description="a note") as active:
+    with mlflow.start_run(
+        run_name="one", tags={"given": "at the start", "only+here!": "too"}, description="a note"
+    ) as active:
         mlflow.log_param("rate", 0.1)
         mlflow.log_params({"depth": 3, "kind": "tree", "long": "x" * 7000})
         for n in range(5):
