@@ -87,13 +87,19 @@ class Settings:
                 without_password(uri),
                 "sqlite:///FILE, postgresql://HOST/DATABASE, a file's path, or the http(s):// address of a tracking server",
             )
-            # What a malformed address takes for the host or the path may be a part of the password, so it is not repeated.
             _require(
                 _scheme(uri) not in _REMOTE or _is_address(uri),
                 "tracking-uri",
-                f"{_scheme(uri)}://***",
-                "http(s)://HOST, with a port and a path where there are any and without a query; in a username or a "
-                "password before the host, the characters / ? # are written as %2F %3F %23",
+                _shown_address(uri),
+                "http(s)://HOST, with a port and a path where there are any and without a query or a fragment, and blanks "
+                "between several addresses; in a username or a password before the host, the characters / ? # are written "
+                "as %2F %3F %23",
+            )
+            _require(
+                not _is_bare_word(uri),
+                "tracking-uri",
+                uri,
+                f"http(s)://HOST for a tracking server; ./{uri} or sqlite:///{uri} for an SQLite file in this folder",
             )
         own = [uri for uri in self.tracking_uris if _scheme(uri) in _LOCAL]
         _require(
@@ -120,11 +126,28 @@ def without_password(uri: str) -> str:
     return re.sub(r"//.*@", "//***@", uri, flags=re.DOTALL)
 
 
+def _shown_address(uri: str) -> str:
+    """Return a malformed address as it may be shown: what it takes for the host or the path may be a part of the password."""
+    return f"{_scheme(uri)}://***" if "@" in uri else re.sub(r"([?#]).*", r"\1***", uri, flags=re.DOTALL)
+
+
+def _is_bare_word(uri: str) -> bool:
+    """Return whether a URI may be meant for a server or a profile (``mlflow.example.org``, ``databricks``) or for a file."""
+    return not set(":/\\") & set(uri) and not uri.endswith((".db", ".sqlite", ".sqlite3"))
+
+
 def _is_address(uri: str) -> bool:
     """Return whether a tracking server's URI can be taken apart without a rest."""
     try:
         parts = urlsplit(uri)
-        return bool(parts.hostname) and parts.port != 0 and "@" not in parts.path and not re.search(r"[\s?#]", uri)
+        host = parts.hostname or ""
+        return (
+            bool(host)
+            and "," not in host
+            and parts.port != 0
+            and "@" not in parts.path
+            and not re.search(r"[\s?#]", uri)
+        )
     except ValueError:
         return False
 

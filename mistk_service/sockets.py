@@ -25,6 +25,7 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         SettingsError: the address cannot be had.
     """
+    _check(host, port)
     _allow_many_connections()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The event loop sends without delay on sockets that name their protocol, and only on these. On others an answer, which is
@@ -41,6 +42,17 @@ def bind(host: str, port: int) -> socket.socket:
             setting="port",
         ) from error
     return sock
+
+
+def _check(host: str, port: int) -> None:
+    """Refuse what is no address, and the empty one, which is not loopback but every address of the machine."""
+    if not 0 <= port <= 65535:
+        raise SettingsError(f"--port: {port} cannot be used; expected a number from 0 to 65535.", setting="port")
+    if not host.strip():
+        raise SettingsError(
+            "--host: an empty address cannot be used; expected 127.0.0.1 for this machine alone, or 0.0.0.0 for all networks.",
+            setting="host",
+        )
 
 
 def _allow_many_connections() -> None:

@@ -42,6 +42,21 @@ def test_port_0_is_any_that_is_free_and_the_url_tells_which() -> None:
         assert url_of(first) != url_of(second)
 
 
+@pytest.mark.parametrize("port", [-1, 65536, 99999])
+def test_a_port_that_does_not_exist_is_refused_in_a_sentence(port: int) -> None:
+    with pytest.raises(
+        SettingsError, match=rf"--port: {port} cannot be used; expected a number from 0 to 65535"
+    ) as caught:
+        bind("127.0.0.1", port)
+    assert caught.value.setting == "port"
+
+
+def test_no_address_is_not_taken_for_every_address() -> None:
+    with pytest.raises(SettingsError, match=r"127\.0\.0\.1 for this machine alone") as caught:
+        bind("", 0)
+    assert caught.value.setting == "host"
+
+
 def test_a_port_that_is_taken_is_told_with_what_to_do() -> None:
     with bind("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]

@@ -67,7 +67,8 @@ def _with_plain_errors(command: Callable[P, None]) -> Callable[P, None]:
               help="Address to listen on. There is no authentication: think before you open it to others.")  # fmt: skip
 @click.option("--port", default=5000, envvar="MISTK_PORT", show_envvar=True, show_default=True,
               help="Port to listen on; 0 takes any that is free.")  # fmt: skip
-@click.option("--max-body", default=64 * 1024 * 1024, envvar="MISTK_MAX_BODY", show_envvar=True, show_default=True,
+@click.option("--max-body", default=64 * 1024 * 1024, type=click.IntRange(min=1), envvar="MISTK_MAX_BODY",
+              show_envvar=True, show_default=True,
               help="Largest JSON body in bytes; artifacts have no limit.")  # fmt: skip
 @click.option("--log-level", type=click.Choice(_LOG_LEVELS, case_sensitive=False), default="info",
               envvar="MISTK_LOG_LEVEL", show_envvar=True, show_default=True, help="How much to log.")  # fmt: skip
@@ -205,7 +206,10 @@ def outbox(store_uri: str, as_json: bool) -> None:
 def sync(
     store_uri: str, remote: str, artifacts: str | None, names: tuple[str, ...], since: str | None, watch: bool
 ) -> None:
-    """Bring the runs of a local store over to a tracking server: what it lacks, and nothing twice."""
+    """Bring the runs of a local store over to a tracking server: what it lacks, and nothing twice.
+
+    Ends with 1 where the server refused anything, which is named.
+    """
     from mistk_service.tracking.syncing import Syncing, moment
 
     try:
@@ -216,8 +220,8 @@ def sync(
         syncing = Syncing(store, remote, artifacts, names, start, lambda text: click.echo(text, err=True))
         if watch:
             syncing.watch()
-        else:
-            syncing.once()
+        elif not syncing.once():
+            click.get_current_context().exit(1)
 
 
 @contextmanager

@@ -66,14 +66,14 @@ class Syncing:
         if self._artifacts is None:
             tell("Artifacts are left out, since there is no folder of them beside the store; name it with --artifacts.")
 
-    def once(self) -> None:
-        """Bring everything over that the remote lacks.
+    def once(self) -> bool:
+        """Bring everything over that the remote lacks, and return whether it has taken all of it.
 
         Raises:
             StoreError: it cannot be done, or not now; what was brought over stays.
         """
         try:
-            self._round()
+            return self._round()
         finally:
             self._remote.close()
 
@@ -99,7 +99,7 @@ class Syncing:
         finally:
             self._remote.close()
 
-    def _round(self) -> None:
+    def _round(self) -> bool:
         report = sync(
             self._store,
             self._remote,
@@ -112,6 +112,7 @@ class Syncing:
         self._tell(_summary(report, self._name, with_artifacts=self._artifacts is not None))
         for refusal in report.refusals:
             self._tell(_refusal(refusal))
+        return not report.refusals
 
 
 def moment(text: str) -> int:

@@ -163,6 +163,10 @@ def test_the_login_of_one_server_is_not_shown_to_another(tmp_path: Path) -> None
         (["http://me:12/secret@host"], "written as %2F"),
         (["http://me:secret#@host"], "written as %2F"),
         (["http://host?token=secret"], "without a query"),
+        (["http://host:99999"], "'http://host:99999' cannot be used"),
+        (["https://a.example,https://b.example"], "blanks between several addresses"),
+        (["mlflow.example.org"], "http(s)://HOST for a tracking server"),
+        (["databricks"], "./databricks or sqlite:///databricks"),
     ],
 )
 def test_stores_that_a_container_cannot_keep_are_refused(tmp_path: Path, uris: list[str], reason: str) -> None:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from mistk_service.tracking import open_store
 from mistk_service.tracking.cli import tracking
 from mistk_service.tracking.entities import Dataset, DatasetInput, Metric, Param, RunStatus, Tag
+from mistk_service.tracking.syncing import Syncing
 
 
 @pytest.fixture
@@ -191,6 +192,21 @@ def test_a_store_of_an_unknown_kind_is_refused_in_a_sentence():
     assert (result.exit_code, result.output.startswith("Error: ")) == (1, True)
 
 
+@pytest.mark.parametrize("command", ["runs", "serve"])
+def test_a_folder_is_not_taken_for_a_store(tmp_path, command):
+    result = CliRunner().invoke(tracking, [command, "--store", str(tmp_path)])
+    assert result.exit_code == 1
+    assert result.output == f"Error: The store {tmp_path} is a folder; expected the SQLite file in it, such as " + (
+        f"sqlite:///{tmp_path / 'tracking.db'}.\n"
+    )
+
+
+def test_a_server_that_could_take_no_request_is_not_started(uri):
+    result = CliRunner().invoke(tracking, ["serve", "--store", uri, "--max-body", "-1"])
+    assert result.exit_code == 2
+    assert "--max-body" in result.output
+
+
 def test_an_address_that_is_taken_is_said(uri, tmp_path):
     result = CliRunner().invoke(
         tracking, ["serve", "--store", uri, "--artifacts", str(tmp_path), "--host", "203.0.113.1", "--port", "0"]
@@ -264,6 +280,12 @@ def test_sync_to_a_server_that_is_not_there_fails_with_a_sentence(call, run_id):
     shown = call("sync", "--to", "http://user:s3cret@127.0.0.1:1", status=1)
     assert "Error:" in shown
     assert "s3cret" not in shown
+
+
+@pytest.mark.parametrize(("complete", "status"), [(True, 0), (False, 1)])
+def test_a_script_can_tell_whether_sync_brought_everything_over(call, run_id, monkeypatch, complete, status):
+    monkeypatch.setattr(Syncing, "once", lambda self: complete)
+    call("sync", "--to", "http://localhost:1", status=status)
 
 
 def test_the_server_alone_is_loaded_without_what_it_does_not_use():

@@ -229,7 +229,8 @@ def test_watching_goes_on_over_an_outage_and_looks_only_at_what_is_new(world, ru
 
 def told_by(world, artifacts=None):
     told = []
-    Syncing(world.local, NAME, artifacts, (), None, told.append, open_remote=lambda uri: world.remote).once()
+    complete = Syncing(world.local, NAME, artifacts, (), None, told.append, open_remote=lambda uri: world.remote).once()
+    assert complete == (not any(" refused" in line for line in told))
     return told
 
 

@@ -83,6 +83,11 @@ class Database:
         if url.get_backend_name() == "sqlite":
             if create and not _is_memory(url):
                 _make_folder(Path(url.database or "").parent)
+            if not _is_memory(url) and Path(url.database or "").is_dir():
+                raise UnsupportedStore(
+                    f"The store {url.database} is a folder; expected the SQLite file in it, such as "
+                    f"sqlite:///{Path(url.database or '') / 'tracking.db'}."
+                )
             return cls(url, _sqlite_engine(url, patience, _journal_mode(url)), patience)
         return cls(url, _postgres_engine(url, patience), patience)
 
