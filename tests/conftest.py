@@ -17,6 +17,17 @@ settings.register_profile("any machine", settings(), deadline=None, suppress_hea
 settings.load_profile("any machine")
 
 
+#: Seconds for all examples of a property, unless the test itself says how many.
+EXAMPLES = 240
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give what tries many examples the time for that, on a busy machine too."""
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False) and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(EXAMPLES))
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     """Tests that are coroutines run on asyncio, as the service does."""

@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from mistk_service.resources import contract_path
-from tests.service.harness import API, OBEDIENT, RESTING, Service
+from tests.service.harness import ANSWER_TIME, API, OBEDIENT, RESTING, Service
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
@@ -69,7 +69,7 @@ def test_an_instance_answers_as_the_contract_says(
     def every_case(case: schemathesis.Case) -> None:
         bring_to(fuzzed, state)
         make_harmless(case, folder)
-        case.call_and_validate(checks=CHECKS)
+        case.call_and_validate(checks=CHECKS, timeout=ANSWER_TIME)
 
     every_case()
 

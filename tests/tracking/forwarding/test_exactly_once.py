@@ -206,6 +206,6 @@ Replay.TestCase.settings = settings(
 )
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 class TestReplay(Replay.TestCase):
     """Runs the machine."""
