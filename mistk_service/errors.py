@@ -132,14 +132,18 @@ class ClientGone(MistkError):
     """Whoever asked has gone; what was to be done for them is not, unless it had begun. Nobody hears this but the counters."""
 
 
+#: Characters that are kept of the text of an exception, and of its traceback.
+_MESSAGE, _TRACEBACK = 8_000, 64_000
+
+
 @dataclass(frozen=True)
 class Failure:
     """What went wrong in a worker, in a form that crosses processes.
 
     Attributes:
         type: the name of the exception's class, or ``WorkerDied``.
-        message: its text.
-        traceback: the formatted traceback, or None where there is none.
+        message: its text; of a very long one the beginning and the end, since every status and every refusal repeats it.
+        traceback: the formatted traceback, shortened likewise, or None where there is none.
         output: the last lines that the worker printed, for a worker that died; else empty.
     """
 
@@ -148,8 +152,20 @@ class Failure:
     traceback: str | None = None
     output: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", _shortened(self.message, _MESSAGE))
+        if self.traceback is not None:
+            object.__setattr__(self, "traceback", _shortened(self.traceback, _TRACEBACK))
+
     def __str__(self) -> str:
         return f"{self.type}: {self.message}" if self.message else self.type
+
+
+def _shortened(text: str, limit: int) -> str:
+    half = limit // 2
+    if len(text) <= limit:
+        return text
+    return f"{text[:half]}\n... {len(text) - 2 * half} characters are left out here ...\n{text[-half:]}"
 
 
 class HookFailed(MistkError):

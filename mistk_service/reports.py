@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from mistk_service.errors import Failure
 from mistk_service.worker.messages import Progressed, Reported
@@ -16,6 +17,11 @@ __all__ = ["Activity", "Reports"]
 
 #: Artifacts are listed up to this many; the newest stay.
 _ARTIFACTS_SHOWN = 100
+
+#: So many metrics, params and tags each are shown: every event of every watch repeats them. The run has them all.
+_KEYS_SHOWN = 1000
+
+_V = TypeVar("_V")
 
 
 @dataclass(eq=False)
@@ -124,14 +130,18 @@ class Reports:
             own["activity"] = {"operation": activity.operation, "startedAt": activity.started_at}
             if self._progress is not None:
                 own["progress"] = self._progress
-        for key, value in (
-            ("metrics", {key: _shown(point) for key, point in self._metrics.items()}),
-            ("params", self._params),
-            ("tags", self._tags),
-            ("artifacts", self._artifacts),
-        ):
-            if value:
-                own[key] = value.copy()
+        if self._metrics:
+            own["metrics"] = {key: _shown(point) for key, point in _first(self._metrics)}
+        if self._params:
+            own["params"] = dict(_first(self._params))
+        if self._tags:
+            own["tags"] = dict(_first(self._tags))
+        if self._artifacts:
+            own["artifacts"] = self._artifacts.copy()
+        all_of = {"metrics": self._metrics, "params": self._params, "tags": self._tags}
+        beyond = {key: len(values) - _KEYS_SHOWN for key, values in all_of.items() if len(values) > _KEYS_SHOWN}
+        if beyond:
+            own["notShown"] = beyond
         if self._last is not None:
             own["lastActivity"] = self._last
         if self.notice is not None:
@@ -144,6 +154,11 @@ class Reports:
             hidden = {"model": self._model} if self._model.keys() & own.keys() else {}
             return {**self._model, **hidden, **own}
         return {"model": self._model, **own}
+
+
+def _first(values: dict[str, _V]) -> Iterator[tuple[str, _V]]:
+    """Return what is shown of values by name: those whose names came first, so that the same ones stay."""
+    return islice(values.items(), _KEYS_SHOWN)
 
 
 def _shown(point: tuple[str, float, int | None, int]) -> dict[str, Any]:

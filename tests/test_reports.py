@@ -55,6 +55,30 @@ def test_params_and_tags_accumulate_and_the_latest_wins(reports: Reports):
     assert payload["tags"] == {"t": "y"}
 
 
+def test_of_very_many_metrics_params_and_tags_the_first_thousand_are_shown_and_the_rest_counted(reports: Reports):
+    names = [f"n{n}" for n in range(1500)]
+    reports.reported(metrics(*((name, 1.0, 0, 0) for name in names)))
+    reports.reported(Reported(params=dict.fromkeys(names[:1001], "p"), tags=dict.fromkeys(names[:1000], "t")))
+    reports.reported(metrics(("n0", 2.0, 1, 1), ("n1499", 2.0, 1, 1)))
+    payload = reports.payload(None, ())
+    assert [list(payload[kind]) for kind in ("metrics", "params", "tags")] == [names[:1000]] * 3
+    assert payload["metrics"]["n0"]["value"] == 2.0
+    assert payload["notShown"] == {"metrics": 500, "params": 1}
+
+
+def test_a_very_long_error_is_shown_with_its_beginning_and_its_end(reports: Reports):
+    reports.failed(
+        "train", Failure("ValueError", "begin" + "x" * 5_000_000 + "end", "Trace" + "y" * 5_000_000 + "last")
+    )
+    error = reports.payload(None, ())["error"]
+    for text, first, last in ((error["message"], "begin", "end"), (error["traceback"], "Trace", "last")):
+        assert text.startswith(first)
+        assert text.endswith(last)
+        assert "characters are left out here" in text
+        assert len(text) < 70_000
+    assert Failure("E", "x" * 8000).message == "x" * 8000
+
+
 def test_of_many_artifacts_the_newest_hundred_are_shown(reports: Reports):
     for n in range(250):
         reports.reported(Reported(artifacts=((f"/f{n}", None, None),)))

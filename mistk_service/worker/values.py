@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import numbers
 import time
@@ -19,6 +20,12 @@ Point = tuple[str, float, int | None, int]
 #: Whether ``float`` takes the values of a type just so, as far as types have been met. To ask each value takes longer than to
 #: convert it.
 _IS_REAL: dict[type, bool] = {float: True, int: True, bool: True}
+
+#: What has been said of values that are not quite what they should be.
+_TOLD: set[str] = set()
+
+#: How many names of metrics an error has.
+_NAMED = 10
 
 #: How many types are remembered, since a program may make any number of them.
 _TYPES_KNOWN = 100
@@ -77,8 +84,8 @@ def points(values: Mapping[Any, Any], step: Any, timestamp: Any) -> list[Point]:
         timestamp: in milliseconds since the epoch; None for now.
     """
     try:
-        step = None if step is None else int64(step)
-        timestamp = time.time_ns() // 1_000_000 if timestamp is None else int64(timestamp)
+        step = None if step is None else _whole(step, "step")
+        timestamp = time.time_ns() // 1_000_000 if timestamp is None else _whole(timestamp, "timestamp")
         return [
             (
                 key if type(key) is str and key.isascii() else text(key),
@@ -97,13 +104,38 @@ def _points_one_by_one(values: Mapping[Any, Any], step: Any, timestamp: Any) -> 
     if not hasattr(values, "items"):
         logger.error("report_metrics: expected names and numbers as {'loss': 0.5}, got %s", type(values).__name__)
         return taken
+    try:
+        position = None if step is None else _whole(step, "step")
+        when = time.time_ns() // 1_000_000 if timestamp is None else _whole(timestamp, "timestamp")
+    except Exception as error:  # noqa: BLE001 - as above
+        logger.error(
+            "report_metrics: the report of %s was left out, because of the step %r or the timestamp %r: %s; expected whole "
+            "numbers, or None",
+            list(itertools.islice(values, _NAMED)), step, timestamp, error,
+        )  # fmt: skip
+        return taken
     for key, value in values.items():
         try:
-            when = time.time_ns() // 1_000_000 if timestamp is None else int64(timestamp)
-            taken.append((text(key), number(value), None if step is None else int64(step), when))
+            taken.append((text(key), number(value), position, when))
         except Exception as error:  # noqa: BLE001 - as above
             logger.error("report_metrics: the value of %r was left out: %s", key, error)
     return taken
+
+
+def _whole(value: Any, what: str) -> int:
+    """Return a step or a timestamp, and say once where it had a fraction, which no tracking store keeps."""
+    integer = int64(value)
+    if integer != value and what not in _TOLD:
+        _TOLD.add(what)
+        unit = " of milliseconds since 1970, not of seconds" if what == "timestamp" else ""
+        logger.warning(
+            "report_metrics: the %s %r was taken as %d; expected a whole number%s. This is said once.",
+            what,
+            value,
+            integer,
+            unit,
+        )
+    return integer
 
 
 def int64(value: Any) -> int:

@@ -137,10 +137,24 @@ def test_one_bad_value_is_told_by_its_name_and_harms_no_other(bad: Any, caplog: 
     assert "'guilty' was left out" in record.getMessage()
 
 
+def test_a_fraction_of_a_step_or_of_a_time_loses_no_point_and_is_told_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "_TOLD", set())
+    assert points({"a": 1.0}, 2.0, np.float64(5)) == [("a", 1.0, 2, 5)]
+    assert not caplog.messages
+    for _ in range(3):
+        assert points({"a": 1.0}, 1.5, 1_700_000_000.25) == [("a", 1.0, 1, 1_700_000_000)]
+    step, timestamp = caplog.messages
+    assert "the step 1.5 was taken as 1; expected a whole number." in step
+    assert "the timestamp 1700000000.25 was taken as 1700000000" in timestamp
+    assert "milliseconds since 1970" in timestamp
+
+
 @pytest.mark.parametrize(("step", "timestamp"), [(2**63, 0), (math.nan, 0), ("x", 0), (0, 2**63), (0, "now")])
 def test_a_bad_step_or_time_is_told_too(step: Any, timestamp: Any, caplog: pytest.LogCaptureFixture):
     assert points({"a": 1.0}, step, timestamp) == []
-    assert "'a' was left out" in caplog.text
+    assert "['a'] was left out, because of the step" in caplog.text
 
 
 @pytest.mark.parametrize("values", [None, 0.5, [("a", 1.0)], "loss"])
