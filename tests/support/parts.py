@@ -30,6 +30,7 @@ class PartsServer:
 
     Attributes:
         faults: how often a request is answered with 503, by its method and the end of its path.
+        lost_answers: how often a completion is done and answered with 502.
         offered: whether it offers uploads in parts.
         listed: whether folders may be listed.
         uploads: what was begun and neither completed nor given up, by ids.
@@ -43,6 +44,7 @@ class PartsServer:
     def __init__(self, faults: Mapping[tuple[str, str], int] | None = None, *, offered: bool = True) -> None:
         self.faults = dict(faults or {})
         self.offered = offered
+        self.lost_answers = 0
         self.listed = True
         self.uploads: dict[str, _Upload] = {}
         self.refused: set[str] = set()
@@ -112,6 +114,9 @@ class PartsServer:
         else:
             assert {part["part_number"]: part["etag"] for part in fields["parts"]} == upload.etags
             self.files[target] = b"".join(upload.parts[number] for number in sorted(upload.parts))
+            if self.lost_answers:
+                self.lost_answers -= 1
+                return httpx.Response(502)
         return httpx.Response(200, json={})
 
     def _create(self, target: str, number: int) -> httpx.Response:

@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 _MAX_PARTS = 10_000
 #: How often a part is sent.
 _ATTEMPTS = 3
+#: Seconds until the next try where a part of the file has arrived.
+_SOON = 1.0
 #: Bytes that are read and sent at once.
 _PIECE = 1 << 18
 
@@ -100,7 +102,11 @@ class MultipartUploads:
                 return True
             self.give_up(notes)
         upload = self._create(path, source, max(part_size, -(-source.size // _MAX_PARTS)))
-        notes.begin(upload)
+        try:
+            notes.begin(upload)
+        except BaseException:
+            self._abort(upload)
+            raise
         if self._finish(upload, source, notes):
             return True
         self.give_up(notes)
@@ -110,9 +116,12 @@ class MultipartUploads:
         """Let the storage forget what it has of an upload, if it hears of it, and forget the upload itself."""
         upload = notes.find()
         if upload is not None:
-            with suppress(StoreError):
-                self._call("abort", upload, {})
+            self._abort(upload)
             notes.forget()
+
+    def _abort(self, upload: MultipartUpload) -> None:
+        with suppress(StoreError):
+            self._call("abort", upload, {})
 
     def _goes_on(self, upload: MultipartUpload, path: str, source: Source) -> bool:
         """Return whether an upload is one of this very file to this very place."""
@@ -136,31 +145,45 @@ class MultipartUploads:
     def _finish(self, upload: MultipartUpload, source: Source, notes: UploadNotes) -> bool:
         """Send the parts that are missing and complete the upload; return False where that is not possible any more."""
         try:
-            parts = [
-                part if part.etag is not None else self._send(upload, part, source, notes) for part in upload.parts
-            ]
+            whole = self._send_missing(upload, source, notes)
             if not source.is_unchanged():
                 self.give_up(notes)
                 raise StoreUnavailable(
                     f"The file {upload.target!r} was changed while it was sent; it is sent again, from its beginning."
                 )
-            self._complete(replace(upload, parts=tuple(parts)), source, notes)
+            self._complete(whole, source, notes)
         except _Gone as gone:
             logger.info("The upload of %s cannot go on: %s", upload.target, gone)
             return False
         return True
 
+    def _send_missing(self, upload: MultipartUpload, source: Source, notes: UploadNotes) -> MultipartUpload:
+        parts = list(upload.parts)
+        try:
+            for index, part in enumerate(parts):
+                if part.etag is None:
+                    parts[index] = self._send(upload, part, source, notes)
+        except StoreUnavailable as error:
+            # A file that comes nearer with every try is not what the remote fails at, however many tries it takes.
+            if error.retry_after is None and parts != list(upload.parts):
+                error.retry_after = _SOON
+            raise
+        return replace(upload, parts=tuple(parts))
+
     def _complete(self, upload: MultipartUpload, source: Source, notes: UploadNotes) -> None:
-        again = upload.was_free is not None
-        if upload.was_free and source.is_there():
+        again, was_free = upload.was_free is not None, upload.was_free
+        if was_free and source.is_there():
             # It was completed by a try before this one, which could not note that any more.
             return
-        if not again:
-            notes.completing(was_free=source.is_there() is False)
+        if was_free is None:
+            was_free = source.is_there() is False
+            notes.completing(was_free=was_free)
         parts = [{"part_number": part.number, "etag": part.etag, "url": part.url} for part in upload.parts]
         try:
             self._call("complete", upload, {"parts": parts})
         except AnswerLost:
+            if was_free and source.is_there():
+                return
             # Of an upload that is gone, MLflow's server says no more than that it failed; the storage itself is clearer.
             if again:
                 self._send(upload, upload.parts[-1], source, notes)

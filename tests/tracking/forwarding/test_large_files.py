@@ -5,6 +5,7 @@ The storage is reached through a proxy, which sees the parts that are sent, and 
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -33,6 +34,7 @@ PART = 5 << 20
 SIZE = 3 * PART + 1000
 
 NO_SUCH_UPLOAD = answer("404 Not Found", body="<Error><Code>NoSuchUpload</Code></Error>")
+AWAY = answer("503 Service Unavailable")
 EXPIRED = answer("403 Forbidden", body="<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>")
 
 FORWARD = """
@@ -81,6 +83,16 @@ class Place:
         """Answer for moto, which fails at a part of an upload that it does not know, where S3 says so."""
         found = re.search(r"^PUT .*[?&]uploadId=([^& ]+)", line)
         return NO_SUCH_UPLOAD if found and found[1] not in dict(map(reversed, self.uploads())) else None
+
+    def loses_completions(self):
+        """Let files be completed without an answer, after which the server cannot be reached."""
+
+        def treat(line):
+            if "/mpu/complete/" in line:
+                return "cut"
+            return AWAY if any("/mpu/complete/" in before for before in self.front.lines) else None
+
+        self.front.treat = treat
 
     def uploads(self):
         """Return the keys and ids of the uploads that are under way in the storage."""
@@ -226,6 +238,38 @@ def test_a_file_that_was_replaced_meanwhile_is_sent_from_its_beginning(local):
     assert local.place.parts() == [1, 2, 3, 4]
 
 
+def test_a_file_that_is_written_to_while_it_is_sent_is_not_completed_of_both(local):
+    (file,) = local.folder.glob("artifacts/**/weights.bin")
+
+    def write(line):
+        if "partNumber=3" in line:
+            with file.open("r+b") as stream:
+                stream.write(b"another beginning")
+
+    local.place.proxy.treat = write
+    assert "changed while it was sent" in local.step().last_error
+    assert (local.place.uploads(), local.noted()) == ([], None)
+    local.place.forget()
+    local.content = file.read_bytes()
+    local.deliver()
+    assert local.place.parts() == [1, 2, 3, 4]
+
+
+def test_an_older_file_of_the_same_size_is_not_taken_for_one_that_is_under_way(local):
+    local.artifacts.delete(local.run.info.experiment_id)
+    assert local.step().depth == 0
+    with open_remote(RestConfig(local.place.uri)) as remote:
+        there = remote.get_run(copies(remote)[local.run.info.run_id])
+        remote.run_artifacts(there).put("model/weights.bin", io.BytesIO(bytes(SIZE)))
+    local.put()
+    local.interrupted_after(2)
+    with syncing(local) as process:
+        process.stdin.close()
+        assert process.wait() == 0
+    assert local.place.parts() == [3, 4]
+    local.assert_there()
+
+
 def test_a_file_that_was_removed_meanwhile_leaves_nothing_in_the_storage(local):
     local.interrupted_after(2)
     local.artifacts.delete(local.run.info.experiment_id)
@@ -250,7 +294,7 @@ def test_addresses_that_have_expired_are_replaced_by_those_of_a_new_upload(local
 
 
 def test_a_file_that_was_completed_without_an_answer_is_not_sent_again(local):
-    local.place.front.treat = lambda line: "cut" if "mpu/complete" in line else None
+    local.place.loses_completions()
     assert local.step().last_error is not None
     assert local.place.parts() == [1, 2, 3, 4]
     local.place.forget()
@@ -262,7 +306,7 @@ def test_a_file_that_was_completed_without_an_answer_is_not_sent_again(local):
 def test_a_file_that_was_completed_in_place_of_another_one_without_an_answer_is_the_new_one_at_last(local):
     local.deliver()
     local.put()
-    local.place.front.treat = lambda line: "cut" if "mpu/complete" in line else None
+    local.place.loses_completions()
     assert local.step().last_error is not None
     local.place.forget()
     local.deliver()

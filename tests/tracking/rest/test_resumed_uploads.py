@@ -9,11 +9,13 @@ import pytest
 
 from mistk_service.tracking.artifacts import StoredFile
 from mistk_service.tracking.errors import StoreUnavailable, Unauthenticated
+from mistk_service.tracking.forwarding.remote import may_be_the_item
 from mistk_service.tracking.multipart import MultipartUpload
 from mistk_service.tracking.rest import RestConfig
 from mistk_service.tracking.rest.artifacts import ProxiedArtifacts
 from mistk_service.tracking.rest.transport import Transport
 from mistk_service.tracking.sql import SqlStore
+from mistk_service.tracking.sql.unfinished import UnfinishedUpload
 from tests.support.parts import PartsServer
 
 CONTENT = bytes(range(256)) * 10
@@ -112,6 +114,36 @@ def test_an_outage_does_not_give_up_what_has_arrived(upload):
     assert upload.is_done()
 
 
+def test_a_file_that_comes_nearer_with_every_try_is_not_taken_for_one_at_which_the_server_fails(upload):
+    for fault, is_suspicious in (("/2", False), ("/2", True), ("/3", False), ("/3", True)):
+        upload.server.faults = {("PUT", fault): 99}
+        with pytest.raises(StoreUnavailable) as caught:
+            upload.send()
+        assert may_be_the_item(caught.value) is is_suspicious
+    upload.server.faults.clear()
+    upload.send()
+    assert upload.is_done()
+
+
+def test_what_cannot_be_noted_is_given_up_at_once(upload, monkeypatch):
+    def full(self, begun):
+        raise StoreUnavailable("the disk is full")
+
+    monkeypatch.setattr(UnfinishedUpload, "begin", full)
+    with pytest.raises(StoreUnavailable, match="the disk is full"):
+        upload.send()
+    assert (upload.server.sent, upload.server.uploads, upload.server.aborted) == ([], {}, ["upload1"])
+
+
+def test_a_completion_whose_answer_is_lost_is_seen_in_what_is_there(upload):
+    upload.server.lost_answers = 1
+    upload.send()
+    assert [path for _, _, path, _ in upload.server.asked if "complete" in path] == [
+        f"/api/2.0/mlflow-artifacts/mpu{COMPLETE[1]}"
+    ]
+    assert upload.is_done()
+
+
 def test_a_server_that_cannot_complete_it_now_gets_no_part_twice(upload):
     upload.server.faults[COMPLETE] = 1
     with pytest.raises(StoreUnavailable):
@@ -141,8 +173,9 @@ def test_a_file_that_shrank_below_a_part_leaves_no_upload_behind(upload):
 
 def test_a_file_that_changes_while_it_is_sent_is_not_completed(upload):
     upload.unchanged = False
-    with pytest.raises(StoreUnavailable, match="changed while it was sent"):
+    with pytest.raises(StoreUnavailable, match="changed while it was sent") as caught:
         upload.send()
+    assert may_be_the_item(caught.value)
     assert (upload.server.files, upload.server.aborted, upload.noted()) == ({}, ["upload1"], None)
     upload.unchanged = True
     upload.send()
