@@ -236,6 +236,17 @@ def test_an_older_file_of_the_same_size_is_not_taken_for_the_one_that_was_sent(u
     assert upload.is_done()
 
 
+def test_a_place_that_nobody_could_look_at_before_counts_as_taken(upload):
+    upload.server.files[TARGET] = bytes(len(CONTENT))
+    upload.server.faults[COMPLETE] = 1
+    upload.server.listed = False
+    with pytest.raises(StoreUnavailable):
+        upload.send()
+    upload.server.listed = True
+    upload.send()
+    assert upload.is_done()
+
+
 def test_a_server_that_gives_no_listing_gets_the_file_all_the_same(upload):
     upload.server.listed = False
     upload.interrupted("noted")
