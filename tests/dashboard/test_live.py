@@ -16,7 +16,7 @@ from mistk_service.demo.service import ServiceProcess
 from mistk_service.resources import plugins_path
 from tests.dashboard.browser import await_text, await_true, curve, points, seen, text
 
-pytestmark = [pytest.mark.browser, pytest.mark.serial]
+pytestmark = [pytest.mark.browser, pytest.mark.serial, pytest.mark.timeout(180)]  # the first one waits for the browser
 
 DIGITS = plugins_path() / "digits"
 

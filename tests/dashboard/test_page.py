@@ -7,7 +7,7 @@ from selenium.webdriver.common.by import By
 
 from tests.dashboard.browser import await_text, await_true, await_version, curve, points, rows, seen, text
 
-pytestmark = [pytest.mark.browser, pytest.mark.serial]
+pytestmark = [pytest.mark.browser, pytest.mark.serial, pytest.mark.timeout(180)]  # the first one waits for the browser
 
 
 def test_the_first_status_fills_the_page(page, service) -> None:

@@ -102,6 +102,9 @@ async def desk(tmp_path: Path, anyio_backend: str) -> Any:
     desk = Desk(tmp_path)
     yield desk
     await desk.close(0.0)
+    if desk.reporter._thread.ident is not None:
+        # What it still has to say belongs to this test.
+        await asyncio.to_thread(desk.reporter._thread.join, PATIENCE)
     desk.store.close()
 
 
