@@ -26,7 +26,7 @@ from tests.support.copies import copies
 from tests.support.remotes import MlflowServer, answer, proxy_to
 from tests.support.s3 import CREDENTIALS, new_bucket, s3_server
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)  # the first test waits for the start of both servers
 
 #: The smallest part that S3 takes.
 PART = 5 << 20
@@ -96,7 +96,7 @@ class Place:
 
     def uploads(self):
         """Return the keys and ids of the uploads that are under way in the storage."""
-        text = httpx.get(f"{self._storage}?uploads").text
+        text = httpx.get(f"{self._storage}?uploads", timeout=30).text
         return [
             (key, upload_id) for upload_id, key in re.findall(r"<UploadId>([^<]+)</UploadId><Key>([^<]+)</Key>", text)
         ]
@@ -104,7 +104,7 @@ class Place:
     def abort(self):
         """Abort them, as the rule of a bucket does after some days."""
         for key, upload_id in self.uploads():
-            httpx.delete(f"{self._storage}/{key}", params={"uploadId": upload_id}).raise_for_status()
+            httpx.delete(f"{self._storage}/{key}", params={"uploadId": upload_id}, timeout=30).raise_for_status()
 
 
 @pytest.fixture(scope="module")
