@@ -18,7 +18,15 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
-from mistk_service.events import Event, InstanceReset, MetricsReported, ParamsReported, StreamAnswered, TagsSet
+from mistk_service.events import (
+    Event,
+    InstanceReset,
+    MetricsReported,
+    ParamsReported,
+    StreamAnswered,
+    TagsSet,
+    WorkerStarted,
+)
 from mistk_service.tracking.errors import StoreError
 from mistk_service.tracking.local import OpenedTracking
 from mistk_service.tracking.reporter.containers import ContainerLock, dead_containers
@@ -96,8 +104,8 @@ class Reporter:
         self._sampling: Sampling | None = None
         if options.system_interval is not None:
             self._sampling = Sampling(options.system_interval, self._put, self._notices.note)
-        #: Whether everything was written, and whether nothing will be.
-        self._done = self._given_up = False
+        #: Whether everything was written, whether nothing will be, and whether the store could ever be opened.
+        self._done = self._given_up = self._opened = False
 
     @property
     def waiting(self) -> int:
@@ -178,11 +186,12 @@ class Reporter:
             self._ending.set()
             self._news.notify()
         self._thread.join(max(0.0, deadline - time.monotonic()))
-        if not self._done:
+        if not self._done and self._has_something():
             logger.error(
-                "The service ends before everything is tracked: %d reports were not written. The next container with this "
-                "state directory marks the run as failed.",
+                "The service ends before everything is tracked: %d %s not written. The next container with this state "
+                "directory marks the run as failed.",
                 self._waiting,
+                "report was" if self._waiting == 1 else "reports were",
             )
 
     # --- on the thread --------------------------------------------------------------------------------------------
@@ -194,6 +203,7 @@ class Reporter:
             lock.hold()
             opened = self._patience.insist(self._sink.open, on=StoreError)
             lock.hold()  # where the folder could not be made before
+            self._opened = True
             self._notices.opened(opened.store.uri)
             self._guarded(lambda: self._end_runs_of_the_dead(opened))
             desk = Desk(opened, self._options, self._patience, self._notices.note)
@@ -281,10 +291,22 @@ class Reporter:
         self._notices.obstacle("Tracking has ended with a mistake of its own, which the service's log tells.")
         self._on_loop(self._release)
 
+    def _has_something(self) -> bool:
+        """Return whether there is, or may be, something that belongs into a run."""
+        with self._news:
+            nothing = self._totals == StreamTotals() and all(
+                isinstance(item, WorkerStarted | InstanceReset | Leftovers) or item == StreamTotals()
+                for item, _ in self._queue
+            )
+        # What has been taken from the queue may be on its way, and a run may be open.
+        return self._opened or not nothing
+
     def _wait(self, seconds: float) -> bool:
-        """Wait before another attempt; return False when there is no time for one."""
+        """Wait before another attempt; return False when there is no time for one, or nothing to wait for."""
         if not self._ending.wait(seconds):
             return True
+        if not self._has_something():
+            return False
         assert self._deadline is not None
         left = self._deadline - time.monotonic()
         if left <= 0:

@@ -330,6 +330,20 @@ async def test_what_a_worker_left_in_the_spool_is_removed_at_a_reset_and_what_it
     assert list((desk.folder / "artifacts").rglob(f"{first.info.run_id}/artifacts/a.txt"))
 
 
+async def test_where_nothing_is_to_be_tracked_the_end_waits_for_no_store(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.refusals = [StoreUnavailable("The folder cannot be written.")] * 10_000
+    desk.reporter.start()
+    desk.observe(WorkerStarted(0, 1), InstanceReset(), WorkerStarted(1, 2))
+    await desk.until(lambda: "error" in desk.shown.get("tracking", {}))
+
+    await desk.close(3600.0)
+
+    assert desk.refusals
+    assert "before everything is tracked" not in caplog.text
+
+
 async def test_the_spool_of_a_container_that_never_had_a_store_is_removed_by_the_next(desk: Desk) -> None:
     desk.refusals = [StoreUnavailable("The database is away.")] * 100
     left = desk.options.spool
