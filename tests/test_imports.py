@@ -22,7 +22,7 @@ PACKAGE = ROOT / "mistk_service"
 LAYERS = (
     {"errors"},
     {"schemas"},
-    {"states", "settings", "model", "resources", "paths", "sockets", "events", "lighter", "memory"},
+    {"states", "settings", "model", "resources", "paths", "sockets", "events", "lighter", "memory", "origins"},
     {"mistk_service", "loader", "machine"},
     {"status"},
     {"worker"},
@@ -44,7 +44,7 @@ LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}
 #: What a unit may take from the service where that is less than everything below it.
 ONLY = {
     "dashboard": set(),  # a consumer of the public API, like any other
-    "tracking": {"errors", "events", "lighter", "memory", "mistk_service", "resources", "sockets"},
+    "tracking": {"errors", "events", "lighter", "memory", "mistk_service", "origins", "resources", "sockets"},
     "client": {"errors", "schemas", "states", "mistk_service"},
 }
 

@@ -12,6 +12,7 @@ from mistk_service.sockets import bind, url_of
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.opening import open_store
 from mistk_service.tracking.server.app import MAX_BODY, create_tracking_app
+from mistk_service.tracking.server.origin import SameOrigin
 
 __all__ = ["serve_tracking"]
 
@@ -44,7 +45,7 @@ def serve_tracking(
     """
     artifacts = open_artifacts(artifacts_uri)
     with open_store(store_uri) as store, bind(host, port) as sock:
-        app = create_tracking_app(store, artifacts, max_body=max_body)
+        app = SameOrigin(create_tracking_app(store, artifacts, max_body=max_body), host)
         server = uvicorn.Server(
             uvicorn.Config(
                 app,

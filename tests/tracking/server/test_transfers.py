@@ -211,7 +211,7 @@ def test_no_path_leaves_the_root(server, method, path):
     host, port = server.url.removeprefix("http://").split(":")
     # Spoken by hand: a client would tidy the path up before it sends it.
     with socket.create_connection((host, int(port))) as connection:
-        head = f"{method} {FILES}/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx"
+        head = f"{method} {FILES}/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx"
         connection.sendall(head.encode())
         answer = connection.makefile("rb").read()
     assert answer.startswith(b"HTTP/1.1 400 "), answer
@@ -248,7 +248,7 @@ def test_an_upload_that_breaks_off_leaves_what_was_there(server, http, folder):
     host, port = server.url.removeprefix("http://").split(":")
     scratch = server.folder / "artifacts" / ".incomplete-uploads"
     with socket.create_connection((host, int(port))) as connection:
-        head = f"PUT {FILES}/{folder}/f HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n"
+        head = f"PUT {FILES}/{folder}/f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000\r\n\r\n"
         connection.sendall(head.encode() + bytes(2_000_000))
         wait_for(lambda: any(scratch.iterdir()))
     wait_for(lambda: not any(scratch.iterdir()))

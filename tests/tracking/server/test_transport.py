@@ -218,7 +218,7 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(start_server, tmp_pa
     with start_server(tmp_path, "--max-body", "1000") as server:
         host, port = server.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as connection:
-            head = f"POST {BASE}/runs/set-tag HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            head = f"POST {BASE}/runs/set-tag HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             connection.sendall((head + "Content-Length: 1001\r\n\r\n").encode())
             answer = connection.makefile("rb").read()
         assert answer.startswith(b"HTTP/1.1 413 ")
@@ -244,3 +244,27 @@ def test_broken_utf8_in_the_address_is_refused(http, path):
 def test_a_head_request_has_no_body(http):
     response = http.head(f"{BASE}/experiments/get", params={"experiment_id": "0"})
     assert (response.status_code, response.content) == (200, b"")
+
+
+FOREIGN = {
+    "a page of another site": {"Origin": "https://evil.example"},
+    "one that hides where it comes from": {"Sec-Fetch-Site": "cross-site"},
+    "one that calls itself by a name of its own": {"Host": "evil.example"},
+}
+
+
+@pytest.mark.parametrize("headers", FOREIGN.values(), ids=FOREIGN)
+def test_a_page_of_another_site_can_do_nothing_through_a_browser(http, headers):
+    plain = {"Content-Type": "text/plain", **headers}
+    # The two that a browser sends without asking the server first, and the question itself.
+    for response in (
+        http.post("/ajax-api/2.0/mlflow/upload-artifact", content=b"x", headers=plain),
+        http.post(f"{BASE}/experiments/create", content=b'{"name": "foreign"}', headers=plain),
+        http.options(f"{BASE}/experiments/create", headers=headers),
+    ):
+        refusal(response, 403, "PERMISSION_DENIED")
+    assert http.get("/health", headers=headers).status_code == (403 if "Host" in headers else 200)
+
+
+def test_the_person_at_the_browser_is_served(http):
+    assert http.get(f"{BASE}/experiments/get?experiment_id=0", headers={"Sec-Fetch-Site": "none"}).status_code == 200
