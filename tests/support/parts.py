@@ -30,6 +30,9 @@ class PartsServer:
 
     Attributes:
         faults: how often a request is answered with 503, by its method and the end of its path.
+        most_parts: for how many parts it hands out addresses.
+        cuts: whether the end is missing of what it hands out.
+        completes: whether it completes uploads, or refuses that, and repeats what it was sent.
         lost_answers: how often a completion is done and answered with 502.
         offered: whether it offers uploads in parts.
         listed: whether folders may be listed.
@@ -44,6 +47,9 @@ class PartsServer:
     def __init__(self, faults: Mapping[tuple[str, str], int] | None = None, *, offered: bool = True) -> None:
         self.faults = dict(faults or {})
         self.offered = offered
+        self.most_parts = 10_000
+        self.cuts = False
+        self.completes = True
         self.lost_answers = 0
         self.listed = True
         self.uploads: dict[str, _Upload] = {}
@@ -105,6 +111,8 @@ class PartsServer:
         target = f"{folder}/{fields['path']}"
         if operation == "create":
             return self._create(target, fields["num_parts"])
+        if operation == "complete" and not self.completes:
+            return httpx.Response(400, json={"error_code": "INVALID_PARAMETER_VALUE", "message": f"Invalid: {fields}"})
         upload = self.uploads.pop(fields["upload_id"], None)
         if upload is None:
             return httpx.Response(500, text="Internal Server Error")
@@ -129,6 +137,7 @@ class PartsServer:
                 "part_number": i,
                 "headers": {"X-Part": str(i)},
             }
-            for i in range(1, number + 1)
+            for i in range(1, min(number, self.most_parts) + 1)
         ]
-        return httpx.Response(200, json={"upload_id": upload_id, "credentials": credentials})
+        answer = json.dumps({"upload_id": upload_id, "credentials": credentials})
+        return httpx.Response(200, text=answer[:-10] if self.cuts else answer)

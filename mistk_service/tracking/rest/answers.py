@@ -80,8 +80,13 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def read_object(answer: Answer, server: str) -> dict[str, Any]:
+def read_object(answer: Answer, server: str, *, quoting: bool = True) -> dict[str, Any]:
     """Return the JSON object of a successful answer.
+
+    Args:
+        answer: the answer.
+        server: whom it comes from, for people.
+        quoting: whether an error may repeat the beginning of what came instead.
 
     Raises:
         AnswerLost: it is something else, so it was cut off, or comes from somebody else than the tracking server.
@@ -90,9 +95,10 @@ def read_object(answer: Answer, server: str) -> dict[str, Any]:
         return {}
     value = _decoded(answer.body)
     if not isinstance(value, dict):
+        found = f": {_quote(answer.body)!r}" if quoting else ""
         raise AnswerLost(
-            f"{server} sent something that is no JSON object of MLflow's API, or only a part of one: "
-            f"{_quote(answer.body)!r}. Is that the address of a tracking server?"
+            f"{server} sent something that is no JSON object of MLflow's API, or only a part of one{found}. "
+            "Is that the address of a tracking server?"
         )
     return value
 

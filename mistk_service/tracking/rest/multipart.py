@@ -138,9 +138,11 @@ class MultipartUploads:
             raise NotSupported(f"{self._http.server} takes files in one piece only.") from error
         upload_id = read(lambda found: str(found["upload_id"]), answer)
         parts = read(lambda found: sorted(map(_part, found["credentials"]), key=lambda part: part.number), answer)
+        begun = replace(new, upload_id=upload_id, parts=tuple(parts))
         if [part.number for part in parts] != list(range(1, number + 1)):
+            self._abort(begun)
             raise NotSupported(f"{self._http.server} offers {len(parts)} parts where {number} were asked for.")
-        return replace(new, upload_id=upload_id, parts=tuple(parts))
+        return begun
 
     def _finish(self, upload: MultipartUpload, source: Source, notes: UploadNotes) -> bool:
         """Send the parts that are missing and complete the upload; return False where that is not possible any more."""
@@ -223,7 +225,9 @@ class MultipartUploads:
         folder, name = posixpath.split(upload.target)
         url = f"{upload.root}/mpu/{operation}/{quoted(folder)}"
         known = {"upload_id": upload.upload_id} if upload.upload_id else {}
-        return self._http.post_to(url, {"path": name, **known, **fields}, About("artifact", upload.target))
+        about = About("artifact", upload.target)
+        # A server says what it does not like in a request, and there are the addresses of parts in this one.
+        return self._http.post_to(url, {"path": name, **known, **fields}, about, discreet=operation == "complete")
 
 
 def pieces(stream: BinaryIO, start: int, length: int) -> Iterator[bytes]:

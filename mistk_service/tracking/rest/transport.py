@@ -132,9 +132,12 @@ class Transport:
         url = self.addresses.ajax(endpoint) if ajax else self.addresses.api(endpoint)
         return self._json(method, url, endpoint, about, body=_encoded(fields))
 
-    def post_to(self, url: str, fields: Mapping[str, Any], about: About = SOMETHING) -> Json:
-        """Send a JSON object to a URL that is none of MLflow's operations. See :meth:`get`."""
-        return self._json("POST", url, url, about, body=_encoded(fields))
+    def post_to(self, url: str, fields: Mapping[str, Any], about: About = SOMETHING, *, discreet: bool = False) -> Json:
+        """Send a JSON object to a URL that is none of MLflow's operations; what it answers may be secret.
+
+        See :meth:`get`, and :meth:`exchange` for what is discreet.
+        """
+        return self._json("POST", url, url, about, body=_encoded(fields), quoting=False, discreet=discreet)
 
     def has(self, method: str, endpoint: str) -> bool:
         """Return whether the server has an operation, which is asked for without what it needs, so it does nothing.
@@ -177,7 +180,7 @@ class Transport:
             query: parameters.
             content: the body in pieces.
             headers: of the body.
-            discreet: whether the URL itself is a secret, which an answer may repeat, so that no error quotes one.
+            discreet: whether the request has a secret in it, which an answer may repeat, so that no error quotes one.
 
         Raises:
             StoreError: as for :meth:`get`.
@@ -202,6 +205,9 @@ class Transport:
         about: About,
         query: list[tuple[str, str]] | None = None,
         body: bytes | None = None,
+        *,
+        quoting: bool = True,
+        discreet: bool = False,
     ) -> Json:
         headers = {} if body is None else {"Content-Type": "application/json"}
         with self._translated(about, self.server):
@@ -212,8 +218,9 @@ class Transport:
                 response.close()
         answer = _answer(response)
         if response.is_success:
-            return read_object(answer, self.server)
-        self._refuse(answer, self.server, about, essential=endpoint in _ESSENTIAL)
+            return read_object(answer, self.server, quoting=quoting)
+        heard = answer._replace(body=b"") if discreet else answer
+        self._refuse(heard, self.server, about, essential=endpoint in _ESSENTIAL)
 
     def _refuse(self, answer: Answer, who: str, about: About, *, essential: bool) -> NoReturn:
         identity = self._identity

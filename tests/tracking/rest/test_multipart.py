@@ -77,3 +77,10 @@ def test_a_server_without_parts_gets_the_file_whole_and_is_asked_once():
         artifacts.put("big/file", io.BytesIO(CONTENT))
     assert server.files == {TARGET: CONTENT}
     assert len([path for _, _, path, _ in server.asked if "/mpu/" in path]) == 1
+
+
+def test_a_server_that_offers_too_few_parts_gets_the_file_whole():
+    server = PartsServer()
+    server.most_parts = 2
+    repository(server).put("big/file", io.BytesIO(CONTENT))
+    assert (server.files, server.uploads, server.sent) == ({TARGET: CONTENT}, {}, [])

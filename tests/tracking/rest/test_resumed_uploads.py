@@ -254,6 +254,26 @@ def test_a_server_that_gives_no_listing_gets_the_file_all_the_same(upload):
     assert upload.is_done()
 
 
+def test_addresses_that_were_handed_out_in_part_are_in_no_error(upload):
+    upload.server.cuts = True
+    with pytest.raises(StoreUnavailable, match=r"only a part of one\. Is that") as caught:
+        upload.send()
+    assert "signature" not in str(caught.value)
+    assert upload.noted() is None
+
+
+def test_a_file_that_the_server_refuses_to_complete_goes_through_it_in_one_piece(upload, caplog):
+    caplog.set_level(logging.DEBUG)
+    upload.interrupted("noted")
+    upload.server.files.clear()
+    upload.server.completes = False
+    upload.send()
+    assert upload.server.sent == ["upload2/1", "upload2/2", "upload2/3"]
+    assert upload.is_done()
+    assert "answered 400" in caplog.text
+    assert "signature" not in caplog.text
+
+
 def test_a_run_that_was_made_again_gets_the_whole_file_at_its_new_place(upload):
     upload.interrupted("arrived 3")
     upload.folder = "1/another/artifacts"
