@@ -8,12 +8,14 @@ import io
 import json
 import logging
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from mistk_service.tracking.entities import Dataset, DatasetInput, Tag
 from mistk_service.tracking.limits import MAX_DATASET_NAME, MAX_DATASET_SCHEMA
@@ -37,6 +39,10 @@ _HEAD = 4 << 20
 
 _PIECE = 1 << 20
 
+#: What is no path of this machine, and what of it stands before the host.
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://")
+_USERINFO = re.compile(r"//[^/?#]*@")
+
 #: The roles of loadData in MLflow's words.
 _CONTEXTS = {"train": "training", "test": "testing", "generate": "generation"}
 
@@ -53,20 +59,37 @@ def dataset_inputs(datasets: Mapping[str, Mapping[str, Any]]) -> list[DatasetInp
 def _input(role: str, dataset: Mapping[str, Any]) -> DatasetInput:
     path = dataset.get("dataPath", dataset.get("data_path"))
     info = dataset.get("objectInfo") or dataset.get("object_info") or {}
-    name = text_of(info.get("name") or (Path(path).name if path else "") or role)[:MAX_DATASET_NAME]
+    name = text_of(info.get("name") or (_last_part(path) if path else "") or role)[:MAX_DATASET_NAME]
     tags = [Tag("mlflow.data.context", _CONTEXTS.get(role, role))]
     tags += [Tag(f"mistk.{key}", text_of(dataset[key])[:500]) for key in ("format", "modality") if dataset.get(key)]
     if path is None:
         source = json.dumps(dict(dataset), ensure_ascii=False, default=str)[:60_000]
         return DatasetInput(Dataset(name, _short_hash(source.encode()), "mistk", source), tuple(tags))
-    place = Path(path).absolute()
     profile: dict[str, Any] = dict(dataset.get("statistics") or {})
+    if (url := _URL.match(path)) is not None:
+        return DatasetInput(_elsewhere(name, path, url["scheme"].lower(), profile), tuple(sorted(tags, key=_key)))
+    place = Path(path).absolute()
     digest = _fingerprint(place, profile)
     source = json.dumps({"uri": text_of(str(place))}, ensure_ascii=False)
     schema = _schema(place, dataset.get("format"))
     return DatasetInput(
         Dataset(name, digest, "local", source, schema, json.dumps(profile, default=str)), tuple(sorted(tags, key=_key))
     )
+
+
+def _last_part(path: str) -> str:
+    return Path(urlsplit(path).path if _URL.match(path) else path).name
+
+
+def _elsewhere(name: str, address: str, scheme: str, profile: dict[str, Any]) -> Dataset:
+    """Return data that the model fetches itself, known by its address alone, in which there may be a password."""
+    shown = text_of(_USERINFO.sub("//", address))
+    # MLflow's names for kinds of sources, and the keys that it reads of each.
+    kind, key = {"http": ("http", "url"), "https": ("http", "url"), "file": ("local", "uri")}.get(
+        scheme, (scheme, "uri")
+    )
+    source = json.dumps({key: shown}, ensure_ascii=False)
+    return Dataset(name, _short_hash(shown.encode()), kind, source, None, json.dumps(profile, default=str))
 
 
 def _key(tag: Tag) -> str:
@@ -89,6 +112,9 @@ def _fingerprint(place: Path, profile: dict[str, Any]) -> str:
     size = sum(status.st_size for _, status in files)
     profile |= {"files": len(files), "bytes": size}
     digest = hashlib.blake2b(digest_size=16)
+    if not files:
+        # Nothing is known of a pipe, a device or an empty folder but where it is; they are not all the same data.
+        digest.update(str(place).encode("utf-8", "surrogateescape"))
     for file, status in files:
         name = "" if file == place else str(file.relative_to(place))
         digest.update(f"{name}\0{status.st_size}\0".encode("utf-8", "surrogateescape"))

@@ -44,6 +44,35 @@ def test_datasets_are_inputs(story: Story, tmp_path: Path) -> None:
     assert all(len(use.dataset.digest) <= 36 for use in story.run.inputs.dataset_inputs)
 
 
+def test_data_elsewhere_is_known_by_its_address(story: Story) -> None:
+    addresses = ("s3://one/x.csv", "https://ann:secret@two.example/x.csv?part=1", "hdfs://three/x.csv")
+    story.initialize()
+    for role, address in zip(("train", "test", "generate"), addresses, strict=True):
+        story.did("loadData", {role: {"dataPath": address, "format": "csv"}})
+    story.did("train")
+
+    found = [use.dataset for use in story.run.inputs.dataset_inputs]
+    assert [dataset.name for dataset in found] == ["x.csv"] * 3
+    assert [(dataset.source_type, json.loads(dataset.source)) for dataset in found] == [
+        ("s3", {"uri": "s3://one/x.csv"}),
+        ("http", {"url": "https://two.example/x.csv?part=1"}),
+        ("hdfs", {"uri": "hdfs://three/x.csv"}),
+    ]
+    assert len({dataset.digest for dataset in found}) == 3
+
+
+def test_places_without_files_are_not_taken_for_the_same_data(story: Story, tmp_path: Path) -> None:
+    story.initialize()
+    for role, folder in (("train", tmp_path / "a" / "data"), ("test", tmp_path / "b" / "data")):
+        folder.mkdir(parents=True)
+        story.did("loadData", {role: {"dataPath": str(folder)}})
+    story.did("train")
+
+    first, second = (use.dataset for use in story.run.inputs.dataset_inputs)
+    assert (first.name, second.name) == ("data", "data")
+    assert first.digest != second.digest
+
+
 def test_of_a_table_no_more_is_read_than_its_columns_take(
     story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
