@@ -143,8 +143,7 @@ class Service:
 
     def wait_for_metric(self, name: str, value: float, **labels: str) -> None:
         """Ask for a figure until it is ``value``; the test's time limit ends the wait."""
-        while self.metric(name, **labels) != value:
-            pass
+        wait_until(lambda: self.metric(name, **labels) == value, every=0.02)
 
     # --- the process ----------------------------------------------------------------------------------------------
 
@@ -242,11 +241,14 @@ def gone(process: psutil.Process) -> bool:
 
 def all_gone(processes: Iterable[psutil.Process]) -> bool:
     """Wait until processes have ended, and return whether they have."""
-    pause, deadline = threading.Event(), time.monotonic() + ANSWER_TIME
-    waiting = [process for process in processes if not gone(process)]
-    while waiting and time.monotonic() < deadline:
-        pause.wait(0.02)
-        waiting = [process for process in waiting if not gone(process)]
+    deadline = time.monotonic() + ANSWER_TIME
+    waiting = list(processes)
+
+    def none_is_left() -> bool:
+        waiting[:] = [process for process in waiting if not gone(process)]
+        return not waiting
+
+    wait_until(lambda: none_is_left() or time.monotonic() > deadline, every=0.02)
     return not waiting
 
 
@@ -257,11 +259,14 @@ def wait_delivered(state: Path) -> None:
         wait_until(lambda: store.journal.backlog(remote.number).depth == 0)
 
 
-def wait_until(condition: Callable[[], Any]) -> None:
-    """Ask ten times a second until something holds; the test's time limit ends the wait."""
+def wait_until(condition: Callable[[], Any], every: float = 0.1) -> None:
+    """Ask every so many seconds until something holds; the test's time limit ends the wait.
+
+    In between the machine belongs to what is waited for.
+    """
     nobody = threading.Event()
     while not condition():
-        nobody.wait(0.1)
+        nobody.wait(every)
 
 
 def turns(status: Mapping[str, Any]) -> int:

@@ -13,7 +13,7 @@ import pytest
 
 from mistk_service.resources import plugins_path
 from tests.service.conftest import Start
-from tests.service.harness import Service
+from tests.service.harness import Service, wait_until
 
 MLFLOW = "/api/2.0/mlflow"
 
@@ -189,8 +189,7 @@ def test_what_was_reported_until_the_end_is_there_once_and_without_gaps(
 ) -> None:
     service = start("--state-dir", str(tmp_path / "state"))
     run_id = run_in(begun(service, train="report_for_ever"))["id"]
-    while len(steps_of(service, run_id)) < 300:
-        pass  # the time limit of the test ends the wait
+    wait_until(lambda: len(steps_of(service, run_id)) >= 300)
 
     service.signal(number)
     service.process.wait(30)
