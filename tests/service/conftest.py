@@ -14,6 +14,17 @@ from tests.service.harness import OBEDIENT, RUNNING, Service
 Start = Callable[..., Service]
 
 
+#: Seconds for a test, most of which start several processes; a limit costs time only where something hangs.
+LIMIT = 150
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests of the service time for their processes, on a busy machine too."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(LIMIT))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     """Show what the services printed where a test failed."""

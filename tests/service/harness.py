@@ -32,7 +32,7 @@ MODELS = Path(__file__).parent / "models"
 OBEDIENT = f"{MODELS / 'obedient.py'}:Obedient"
 
 #: Seconds for one answer; a test's own limit is longer, so that the failure says which request hung.
-ANSWER_TIME = 30.0
+ANSWER_TIME = 60.0
 
 #: Every service that this process has started and not yet ended, for the report of a failed test.
 RUNNING: list[Service] = []
