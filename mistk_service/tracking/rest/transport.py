@@ -20,11 +20,12 @@ from mistk_service.tracking.errors import (
     PermissionDenied,
     StoreError,
     StoreUnavailable,
+    UnsupportedStore,
 )
 from mistk_service.tracking.rest.answers import SOMETHING, About, Answer, raise_for, read_object
 from mistk_service.tracking.rest.config import RestConfig
 from mistk_service.tracking.rest.identity import Identity
-from mistk_service.tracking.rest.urls import Addresses, origin, without_userinfo
+from mistk_service.tracking.rest.urls import Addresses, origin, proxy_before, without_userinfo
 
 __all__ = ["About", "Json", "Transport"]
 
@@ -78,6 +79,7 @@ class Transport:
 
     Raises:
         InvalidParameter: the certificates cannot be read.
+        UnsupportedStore: the environment names a proxy that cannot be used.
     """
 
     def __init__(self, config: RestConfig, transport: httpx.BaseTransport | None = None) -> None:
@@ -89,14 +91,23 @@ class Transport:
         self.scheme = self._origin[0]
         self._closed = False
         logging.getLogger("httpx").addFilter(_discretion)
-        self._http = httpx.Client(
-            verify=_tls(config),
-            timeout=config.timeout,
-            limits=_LIMITS,
-            transport=transport,
-            follow_redirects=False,
-            headers={"User-Agent": "mistk-service"},
-        )
+        tls = _tls(config)
+        try:
+            self._http = httpx.Client(
+                verify=tls,
+                timeout=config.timeout,
+                limits=_LIMITS,
+                transport=transport,
+                follow_redirects=False,
+                headers={"User-Agent": "mistk-service"},
+            )
+        except (ImportError, ValueError, httpx.InvalidURL):
+            # What they say repeats the proxy's address, in which there may be a password.
+            raise UnsupportedStore(
+                "The proxy of the environment (HTTP_PROXY, HTTPS_PROXY or ALL_PROXY) cannot be used; expected "
+                "http://HOST:PORT, or socks5://HOST:PORT where httpx[socks] is installed. What needs no proxy stands in "
+                f"NO_PROXY, such as {self._origin[1]}."
+            ) from None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.server!r})"
@@ -269,7 +280,8 @@ class Transport:
         try:
             yield
         except _NEVER_SENT as error:
-            raise StoreUnavailable(f"{who} cannot be reached: {self._reason(error)}.") from self._cause(error)
+            way = f" through the proxy {proxy} of the environment" if (proxy := proxy_before(self.server)) else ""
+            raise StoreUnavailable(f"{who} cannot be reached{way}: {self._reason(error)}.") from self._cause(error)
         except httpx.TimeoutException as error:
             raise AnswerLost(
                 f"{who} did not answer within {self.config.timeout:g} seconds ({about.kind} {about.key!r})."

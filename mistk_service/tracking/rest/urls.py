@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
+from urllib.request import getproxies, proxy_bypass
 
 from mistk_service.tracking.errors import InvalidParameter
 
-__all__ = ["Addresses", "is_http", "origin", "quoted", "split_userinfo", "without_userinfo"]
+__all__ = ["Addresses", "is_http", "origin", "proxy_before", "quoted", "split_userinfo", "without_userinfo"]
 
 _API_ENDING = re.compile(r"/(?:ajax-)?api(?:/\d+\.\d+(?:/mlflow)?)?$")
 _PORTS = {"http": 80, "https": 443}
@@ -48,6 +49,14 @@ def origin(url: str) -> tuple[str, str, int]:
     """Return scheme, host and port of a URL: whom one speaks to."""
     parts = urlsplit(url)
     return parts.scheme.lower(), (parts.hostname or "").lower(), parts.port or _PORTS.get(parts.scheme.lower(), 0)
+
+
+def proxy_before(url: str) -> str | None:
+    """Return the proxy through which the environment sends requests for a URL, without its password, or None."""
+    scheme, host, port = origin(url)
+    proxies = getproxies()
+    proxy = proxies.get(scheme) or proxies.get("all")
+    return None if not proxy or proxy_bypass(f"{host}:{port}") else without_userinfo(proxy)
 
 
 def quoted(path: str) -> str:

@@ -2,6 +2,7 @@
 
 import email.utils
 import http.server
+import importlib.util
 import threading
 
 import httpx
@@ -19,6 +20,7 @@ from mistk_service.tracking.errors import (
     StoreError,
     StoreUnavailable,
     Unauthenticated,
+    UnsupportedStore,
 )
 from mistk_service.tracking.rest import RestConfig, open_rest_store
 from tests.support.answering import RUN, answering, failing_with
@@ -162,6 +164,34 @@ def test_an_answer_without_a_length_that_breaks_off_is_no_answer():
     with proxy_to("http://127.0.0.1:1", cut) as proxy, open_rest_store(proxy.url, RestConfig("http://x")) as store:
         with pytest.raises(AnswerLost):
             store.get_run("r")
+
+
+@pytest.mark.parametrize("proxy", ["ftp://ann:secret@127.0.0.1:1", "socks5://ann:secret@127.0.0.1:1"])
+def test_a_proxy_that_cannot_be_used_is_said_and_its_password_is_not(monkeypatch, proxy):
+    if proxy.startswith("socks") and importlib.util.find_spec("socksio") is not None:
+        pytest.skip("SOCKS can be used here")
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(UnsupportedStore, match=r"ALL_PROXY.*NO_PROXY, such as mlflow\.example") as caught:
+        open_rest_store("https://mlflow.example")
+    assert "secret" not in str(caught.value)
+
+
+def test_where_a_proxy_is_in_between_an_outage_says_so(monkeypatch):
+    with reserved_port() as nobody, reserved_port() as place:
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+        monkeypatch.setenv("http_proxy", f"http://ann:secret@{address}")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        with (
+            open_rest_store("http://mlflow.example") as behind,
+            pytest.raises(StoreUnavailable, match=f"through the proxy http://{address} of the environment") as caught,
+        ):
+            behind.get_run("r")
+        assert "secret" not in str(caught.value)
+        with (
+            open_rest_store(f"http://127.0.0.1:{place.getsockname()[1]}") as direct,
+            pytest.raises(StoreUnavailable, match="cannot be reached: "),
+        ):
+            direct.get_run("r")
 
 
 def test_a_store_works_again_by_itself_when_the_server_is_back():
