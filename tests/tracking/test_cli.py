@@ -1,6 +1,7 @@
 """The commands that look into a store from a terminal."""
 
 import json
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from mistk_service.tracking import open_store
 from mistk_service.tracking.cli import tracking
 from mistk_service.tracking.entities import Dataset, DatasetInput, Metric, Param, RunStatus, Tag
+from mistk_service.tracking.errors import StoreUnavailable
 from mistk_service.tracking.syncing import Syncing
 
 
@@ -199,6 +201,25 @@ def test_a_folder_is_not_taken_for_a_store(tmp_path, command):
     assert result.output == f"Error: The store {tmp_path} is a folder; expected the SQLite file in it, such as " + (
         f"sqlite:///{tmp_path / 'tracking.db'}.\n"
     )
+
+
+def test_a_store_whose_folder_cannot_be_written_is_read_as_it_lies_there(call, uri, run_id, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere, as far as permissions go
+    (store_file,) = tmp_path.iterdir()
+    with open_store(uri, create=False) as store:
+        assert store.get_run(run_id).info.run_name == "first"
+        assert list(tmp_path.iterdir()) == [store_file]
+        with pytest.raises(StoreUnavailable, match="cannot be written"):
+            store.set_tag(run_id, Tag("a", "b"))
+    assert "first" in call("runs")
+
+
+def test_what_another_process_is_just_writing_is_read_though_the_folder_cannot_be_written(uri, run_id, monkeypatch):
+    with open_store(uri) as writing:
+        writing.set_tag(run_id, Tag("newest", "x"))
+        monkeypatch.setattr(os, "access", lambda *_: False)
+        with open_store(uri, create=False) as reading:
+            assert Tag("newest", "x") in reading.get_run(run_id).data.tags
 
 
 def test_a_server_that_could_take_no_request_is_not_started(uri):

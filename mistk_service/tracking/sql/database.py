@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
 from sqlalchemy.pool import StaticPool
@@ -88,7 +90,8 @@ class Database:
                     f"The store {url.database} is a folder; expected the SQLite file in it, such as "
                     f"sqlite:///{Path(url.database or '') / 'tracking.db'}."
                 )
-            return cls(url, _sqlite_engine(url, patience, _journal_mode(url)), patience)
+            still = not create and not _is_memory(url) and _is_still(Path(url.database or ""))
+            return cls(url, _sqlite_engine(url, patience, _journal_mode(url), still=still), patience)
         return cls(url, _postgres_engine(url, patience), patience)
 
     @property
@@ -213,11 +216,24 @@ def _journal_mode(url: URL) -> str | None:
     return "DELETE" if is_network_path(Path(url.database or "")) else "WAL"
 
 
-def _sqlite_engine(url: URL, patience: float, journal: str | None) -> Engine:
+def _is_still(file: Path) -> bool:
+    """Return whether a file can be read as it lies there, because this process may write nothing and nobody is writing.
+
+    SQLite wants to make its log beside a file that was written with one, even to read it. A log that is there, however, has to
+    be read, too, and then it has to be used as it is.
+    """
+    logs = (file.with_name(f"{file.name}{ending}") for ending in ("-wal", "-shm", "-journal"))
+    return not os.access(file.parent, os.W_OK) and file.exists() and not any(log.exists() for log in logs)
+
+
+def _sqlite_engine(url: URL, patience: float, journal: str | None, *, still: bool) -> Engine:
     # Connections wander between the threads of the pool, each used by one thread at a time.
-    connect_args = {"timeout": patience, "check_same_thread": False, "cached_statements": 256}
+    connect_args: dict[str, Any] = {"timeout": patience, "check_same_thread": False, "cached_statements": 256}
     # What is written may be a secret, and errors would show it.
     options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "connect_args": connect_args, "hide_parameters": True}
+    if still:
+        place = f"file:{quote(url.database or '')}?mode=ro&immutable=1"
+        options["creator"] = lambda: sqlite3.connect(place, uri=True, **connect_args)
     if _is_memory(url):
         engine = create_engine(url, poolclass=StaticPool, **options)
     else:

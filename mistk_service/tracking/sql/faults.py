@@ -22,7 +22,10 @@ _SQLITE_REASONS: dict[int, tuple[str, float | None]] = {
     sqlite3.SQLITE_FULL: ("the disk is full, or the database has reached its size limit", None),
     sqlite3.SQLITE_IOERR: ("the disk cannot be read or written, or is full", None),
     sqlite3.SQLITE_READONLY: ("the database file cannot be written", None),
-    sqlite3.SQLITE_CANTOPEN: ("the database file cannot be opened", None),
+    sqlite3.SQLITE_CANTOPEN: (
+        "the database file cannot be opened; it and its folder have to be writable, since SQLite keeps a log beside it",
+        None,
+    ),
     sqlite3.SQLITE_NOMEM: ("there is not enough memory", _SOON),
     sqlite3.SQLITE_PERM: ("access to the database file is denied", None),
     sqlite3.SQLITE_CORRUPT: ("the database file is damaged; restore it from a copy", None),

@@ -39,6 +39,12 @@ _LOCK = 7_316_825_641
 _RETRY = 0.02
 
 
+_NOT_WRITABLE = (
+    "The store {} cannot be written, which it has to be to be made, or to be brought up to date from an older version: {}. "
+    "Its folder has to be writable, too; copy it to one that is."
+)
+
+
 def prepare(database: Database, artifact_root: str, *, create: bool = True) -> None:
     """Bring the schema of a database to the newest revision, creating it where there is none.
 
@@ -101,10 +107,10 @@ def _set_journal(database: Database) -> None:
                 connection.close()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise StoreUnavailable(f"The store {database.url.database} cannot be opened: {error}.") from error
+                raise StoreUnavailable(_NOT_WRITABLE.format(database.url.database, error)) from error
             time.sleep(_RETRY)
         except sqlite3.DatabaseError as error:
-            raise StoreUnavailable(f"The store {database.url.database} cannot be opened: {error}.") from error
+            raise StoreUnavailable(_NOT_WRITABLE.format(database.url.database, error)) from error
         else:
             return
 
