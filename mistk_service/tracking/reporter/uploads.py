@@ -84,6 +84,10 @@ class Uploads:
 
     def _files(self, folder: Path) -> Iterator[tuple[Path, str]]:
         """Yield the regular files of a folder and their paths below it, in order."""
+        if Path(os.path.realpath(folder)) == self._excluded:
+            raise InvalidParameter(
+                "it is the folder in which the service keeps its store and the artifacts; save elsewhere."
+            )
         for current, subfolders, names in os.walk(folder, onerror=lambda error: self._leave_out(folder, error)):
             for name in subfolders:
                 if os.path.islink(os.path.join(current, name)):

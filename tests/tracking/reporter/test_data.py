@@ -172,6 +172,11 @@ def test_the_services_own_folder_is_nobodys_artifact(story: Story, tmp_path: Pat
     assert "model/model.txt" in story.files(story.run)
     assert not any("tracking.db" in path for path in story.files(story.run))
 
+    story.did("saveModel", str(tmp_path / "state"))
+
+    assert not any("tracking.db" in path for path in story.files(story.run))
+    assert any("save elsewhere" in note for note in story.notes)
+
 
 def test_artifacts_are_moved_from_where_they_are_kept_and_copied_from_where_they_are_not(
     story: Story, tmp_path: Path
