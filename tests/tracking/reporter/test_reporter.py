@@ -85,6 +85,11 @@ class Desk:
     async def close(self, seconds: float = PATIENCE) -> None:
         await asyncio.to_thread(self.reporter.close, time.monotonic() + seconds)
 
+    async def ended(self) -> None:
+        """Wait for the end of the reporter's thread, which does not wait for the store any more."""
+        if self.reporter._thread.ident is not None:
+            await asyncio.to_thread(self.reporter._thread.join, PATIENCE)
+
     @property
     def runs(self) -> list[Run]:
         with open_store(f"sqlite:///{self.folder / 'store.db'}") as store:
@@ -102,9 +107,7 @@ async def desk(tmp_path: Path, anyio_backend: str) -> Any:
     desk = Desk(tmp_path)
     yield desk
     await desk.close(0.0)
-    if desk.reporter._thread.ident is not None:
-        # What it still has to say belongs to this test.
-        await asyncio.to_thread(desk.reporter._thread.join, PATIENCE)
+    await desk.ended()  # what it still has to say belongs to this test
     desk.store.close()
 
 
@@ -351,6 +354,7 @@ async def test_the_spool_of_a_container_that_never_had_a_store_is_removed_by_the
     desk.reporter.start()
     await desk.until(lambda: "error" in desk.shown.get("tracking", {}))
     await desk.close(0.0)
+    await desk.ended()  # until then the lock says that this container lives
     assert left.exists()
 
     desk.refusals = []
