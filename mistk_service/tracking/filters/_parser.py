@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from mistk_service.tracking.errors import FilterError, InvalidParameter
@@ -92,7 +93,7 @@ class _Parser:
         return found
 
     def order(self) -> Order:
-        token = self._take(Kind.NAME, "the name of an attribute, metric, param or tag")
+        token = self._name("the name of an attribute, metric, param or tag")
         entity, key = self._order_key(token)
         ascending = True
         if not self._at(Kind.END):
@@ -105,7 +106,7 @@ class _Parser:
         return Order(entity, key, ascending)
 
     def _comparison(self) -> Comparison:
-        token = self._take(Kind.NAME, "the name of an attribute, metric, param or tag on the left of a comparator")
+        token = self._name("the name of an attribute, metric, param or tag on the left of a comparator")
         entity, key, allowed = self._filter_key(token)
         operator = self._peek()
         comparator = self._comparator()
@@ -237,6 +238,14 @@ class _Parser:
             self._next += 1
             return True
         return False
+
+    def _name(self, expected: str) -> Token:
+        """Take a name; as in SQL, double quotes may stand around it."""
+        token = self._peek()
+        if token.kind is Kind.STRING and token.text.startswith('"'):
+            self._next += 1
+            return replace(token, kind=Kind.NAME, parts=(token.parts[0], None))
+        return self._take(Kind.NAME, expected)
 
     def _take(self, kind: Kind, expected: str) -> Token:
         token = self._peek()

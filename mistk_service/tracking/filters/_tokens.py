@@ -49,7 +49,7 @@ _NAME_CHARACTER = r"[^\s'\"`=<>!(),]"
 _TOKEN = re.compile(
     rf"""\s*(?:
         (?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?!{_NAME_CHARACTER}|['"`]))
-      | (?P<key>{_NAME_CHARACTER}+\.(?:`[^`]*`|"[^"]*"))
+      | (?P<key>{_NAME_CHARACTER}+\.(?:`[^`]*`|"[^"]*"|'[^']*'))
       | (?P<name>{_NAME_CHARACTER}+)
       | (?P<ticks>`[^`]*`)
       | (?P<string>'[^']*'|"[^"]*")

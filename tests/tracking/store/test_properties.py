@@ -21,7 +21,8 @@ QUOTABLE = TEXTS.filter(lambda text: "'" not in text)
 
 
 def quoted(key: str) -> str:
-    return f"`{key}`"
+    quote = "`'\""[KEYS.index(key)]
+    return f"{quote}{key}{quote}"
 
 
 @st.composite
