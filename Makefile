@@ -52,6 +52,9 @@ fmt: $(VENV)/.dev ## Mend what ruff can mend.
 install: $(VENV)/.dev ## Make the environment with everything a developer needs.
 	@echo "Ready: $(BIN)/python"
 
+# An installed package has its bytecode, so what is measured has it too.
+bench bench-load bench-reporter bench-tracking: export PYTHONDONTWRITEBYTECODE :=
+
 bench-reporter: $(VENV)/.dev $(VENV)/.fast ## Measure what reporting costs a training, with remotes that fail too.
 	@$(BIN)/python -m benchmarks.reporter $(ARGS)
 
