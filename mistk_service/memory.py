@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
+import asyncio
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["collect_less_often", "give_back_large_blocks", "loading"]
+__all__ = ["LargeBlocks", "collect_less_often", "loading"]
 
 #: Objects that are made before the youngest are looked at; by default 700, which is less than one large answer has.
 _YOUNG = 50_000
 
-#: Bytes from which on a block of memory goes back to the system when it is freed. Above what a socket is read into at once,
-#: since each such block is new pages, which cost more than the reading.
-_LARGE = 512 * 1024
-
-#: The name of that parameter in glibc's malloc.h.
-_M_MMAP_THRESHOLD = -3
+#: Seconds without a large request after which the memory of the earlier ones goes back.
+_IDLE = 1.0
 
 
 def collect_less_often() -> None:
@@ -45,13 +41,31 @@ def loading() -> Iterator[None]:
         gc.enable()
 
 
-def give_back_large_blocks() -> None:
-    """Let the memory of large requests go back to the system as soon as they are done, where the C library is glibc.
+class LargeBlocks:
+    """Gives the memory of large requests back to the system when there has been none for a while.
 
-    By itself glibc keeps the largest blocks that it has seen freed, up to 32 MB, to use them again: a service that has had one
-    large request keeps twice its size for ever. See mallopt(3). Not for a worker, whose model may want large arrays again and
-    again.
+    By itself glibc, where that is the C library, keeps blocks of up to 32 MB that were freed, to use them again: a service that
+    has had large requests stays larger by twice their size. To give each block back at once would cost new pages for the next
+    one, and a third of the speed of large requests in a row. What stays is what a thread has on top, about one request's size.
+    See malloc_trim(3). Lives on one event loop.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _LARGE)
+
+    def __init__(self) -> None:
+        self._timer: asyncio.TimerHandle | None = None
+
+    def used(self) -> None:
+        """Note that a large request is done."""
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(_IDLE, loop.run_in_executor, None, _give_back)
+
+
+def _give_back() -> None:
+    """On a thread, since it walks over all that is free."""
+    # Late: most services never have a large request.
+    import ctypes
+
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -164,7 +164,6 @@ async def _load(controller: Controller, opening: Opening) -> None:
     with memory.loading():
         await opening.made()
     await controller.wait_loaded()
-    memory.give_back_large_blocks()
 
 
 def _make_server(app: Opening, settings: Settings) -> uvicorn.Server:

@@ -29,6 +29,7 @@ from jsonschema import Draft4Validator
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mistk_service.memory import LargeBlocks
 from mistk_service.web.bodies import replayed
 from mistk_service.web.validation import AT_ONCE, accepting_reader
 
@@ -53,6 +54,7 @@ class CompiledOperations(SpecMiddleware):  # type: ignore[misc]
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._operations: dict[tuple[str, str], _Operation] = {}
+        self._blocks = LargeBlocks()
 
     def add_api(self, specification: Specification, *, resolver: Any, **_: Any) -> None:
         """Compile the operations of an API."""
@@ -62,7 +64,8 @@ class CompiledOperations(SpecMiddleware):  # type: ignore[misc]
                     specification, path=path, method=method, resolver=resolver
                 )
                 if _can_compile(operation):
-                    self._operations[method.upper(), f"{specification.base_path}{path}"] = _Operation(operation)
+                    place = method.upper(), f"{specification.base_path}{path}"
+                    self._operations[place] = _Operation(operation, self._blocks)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or pass it on."""
@@ -81,8 +84,9 @@ def _can_compile(operation: AbstractOperation) -> bool:
 class _Operation:
     """One operation, with what does not change from request to request."""
 
-    def __init__(self, operation: AbstractOperation) -> None:
+    def __init__(self, operation: AbstractOperation, blocks: LargeBlocks) -> None:
         self._operation = operation
+        self._blocks = blocks
         self._handler: Callable[..., Awaitable[Response]] = operation.function
         self._query = _Query([each for each in operation.parameters if each["in"] == "query"])
         self._body_name: str = pythonic(operation.body_name()) if operation.body_schema() else ""
@@ -104,13 +108,14 @@ class _Operation:
         if arguments is None:
             await app(scope, receive, send)
             return
+        large = False
         if self._read is not None:
             body = await _whole(receive)
             if body is None:
                 return  # the client has gone
+            large = len(body) > AT_ONCE
             try:
-                at_once = len(body) <= AT_ONCE
-                arguments[self._body_name] = self._read(body) if at_once else await asyncio.to_thread(self._read, body)
+                arguments[self._body_name] = await asyncio.to_thread(self._read, body) if large else self._read(body)
             except _NOT_RECOGNISED:
                 await app(scope, replayed(body, receive), send)
                 return
@@ -122,7 +127,11 @@ class _Operation:
             response = await answer
             await response(scope, receive, send)
 
-        await ContextOperation(endpoint, operation=self._operation)(scope, receive, send)
+        try:
+            await ContextOperation(endpoint, operation=self._operation)(scope, receive, send)
+        finally:
+            if large:
+                self._blocks.used()
 
 
 class _Query:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import uvicorn
 
-from mistk_service.memory import collect_less_often, give_back_large_blocks
+from mistk_service.memory import collect_less_often
 from mistk_service.sockets import bind, url_of
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.opening import open_store
@@ -56,7 +56,6 @@ def serve_tracking(
             )
         )
         collect_less_often()
-        give_back_large_blocks()
         if on_listening is not None:
             on_listening(url_of(sock))
         server.run(sockets=[sock])
