@@ -44,10 +44,10 @@ def loading() -> Iterator[None]:
 class LargeBlocks:
     """Gives the memory of large requests back to the system when there has been none for a while.
 
-    By itself glibc, where that is the C library, keeps blocks of up to 32 MB that were freed, to use them again: a service that
-    has had large requests stays larger by twice their size. To give each block back at once would cost new pages for the next
-    one, and a third of the speed of large requests in a row. What stays is what a thread has on top, about one request's size.
-    See malloc_trim(3). Lives on one event loop.
+    By itself glibc, where that is the C library, keeps blocks of up to 32 MB that were freed, to use them again: a service
+    that has had large requests stays larger by twice their size. To give each block back at once would cost new pages for the
+    next one, and a third of the speed of large requests in a row. What stays is what a thread has on top, about one request's
+    size. See malloc_trim(3). Lives on one event loop.
     """
 
     def __init__(self) -> None:
