@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
 
 __all__ = ["Origins"]
 
@@ -37,9 +38,11 @@ class Origins:
     def __init__(self, host: str) -> None:
         self._hosts = _LOOPBACK | {_bracketed(host)} if _is_loopback(host) else None
 
-    def objection(self, method: str, raw_headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-        """Return why a request with this method and these headers, named in lower case, is refused, or None."""
-        headers = {name: value.decode("latin-1") for name, value in raw_headers}
+    def objection(self, scope: Mapping[str, Any]) -> str | None:
+        """Return why a request is refused, by its ASGI scope, or None."""
+        if scope["type"] != "http":
+            return None
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get(b"host", "").lower()
         if host and self._hosts is not None and re.sub(r":\d*$", "", host) not in self._hosts:
             return (
@@ -47,7 +50,7 @@ class Origins:
                 f"{' or '.join(sorted(self._hosts))}. Ask for one of these, have a proxy pass one on, "
                 "or start the service with another --host."
             )
-        if method in _READING or _is_own(headers, host):
+        if scope["method"] in _READING or _is_own(headers, host):
             return None
         return (
             f"The request comes from a page of another site ({_short(headers.get(b'origin', 'unknown'))}), which may not "

@@ -6,9 +6,9 @@ import base64
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.rest.urls import origin, split_userinfo
@@ -16,6 +16,8 @@ from mistk_service.tracking.rest.urls import origin, split_userinfo
 __all__ = ["PART_SIZE", "VARIABLES", "RestConfig", "basic", "sharing_identity"]
 
 _log = logging.getLogger(__name__)
+
+_N = TypeVar("_N", int, float)
 
 #: The environment variable of each field that has one.
 VARIABLES = {
@@ -248,9 +250,9 @@ def _found(environment: Mapping[str, str]) -> dict[str, Any]:
     if "insecure_tls" in found:
         found["insecure_tls"] = _boolean(found["insecure_tls"], VARIABLES["insecure_tls"])
     if "timeout" in found:
-        found["timeout"] = _seconds(found["timeout"], VARIABLES["timeout"])
+        found["timeout"] = _number(float, found["timeout"], VARIABLES["timeout"], "seconds")
     if "part_size" in found:
-        found["part_size"] = _bytes(found["part_size"], VARIABLES["part_size"])
+        found["part_size"] = _number(int, found["part_size"], VARIABLES["part_size"], "bytes")
     return found
 
 
@@ -261,19 +263,10 @@ def _boolean(text: str, variable: str) -> bool:
     return word in _TRUE
 
 
-def _seconds(text: str, variable: str) -> float:
+def _number(convert: Callable[[str], _N], text: str, variable: str, unit: str) -> _N:
     try:
-        return float(text)
+        return convert(text)
     except ValueError:
         raise InvalidParameter(
-            f"Invalid value {text!r} of {variable}: expected a number of seconds.", field=variable
-        ) from None
-
-
-def _bytes(text: str, variable: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise InvalidParameter(
-            f"Invalid value {text!r} of {variable}: expected a number of bytes.", field=variable
+            f"Invalid value {text!r} of {variable}: expected a number of {unit}.", field=variable
         ) from None

@@ -25,7 +25,7 @@ class SameOrigin:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        reason = self._origins.objection(scope["method"], scope["headers"]) if scope["type"] == "http" else None
+        reason = self._origins.objection(scope)
         if reason is None:
             await self._app(scope, receive, send)
         else:

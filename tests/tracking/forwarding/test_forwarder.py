@@ -158,7 +158,8 @@ def test_while_another_process_delivers_a_remote_that_has_not_answered_is_not_co
     assert world.forwarder.state().connected
 
 
-def test_a_remote_that_does_not_answer_does_not_keep_the_end_waiting_when_there_is_nothing_to_deliver(world):
+def forwarding_to_one_that_hangs(world):
+    """Start forwarding to a remote that does not answer; return also when it has been asked, and what lets it answer."""
     asked, released = threading.Event(), threading.Event()
 
     def before(name):
@@ -168,6 +169,11 @@ def test_a_remote_that_does_not_answer_does_not_keep_the_end_waiting_when_there_
     world.remote.before = before
     forwarders = Forwarders(world.local, world.artifacts, ["http://remote"], open_remote=Opened(world.remote))
     forwarders.start()
+    return forwarders, asked, released
+
+
+def test_a_remote_that_does_not_answer_does_not_keep_the_end_waiting_when_there_is_nothing_to_deliver(world):
+    forwarders, asked, released = forwarding_to_one_that_hangs(world)
     asked.wait()
     forwarders.close(3600.0)
     assert not released.is_set()
@@ -352,15 +358,7 @@ def test_what_remains_at_the_end_is_told_and_delivered_after_the_next_start(worl
 
 
 def test_a_remote_that_hangs_does_not_keep_the_end_waiting(world, caplog):
-    asked, released = threading.Event(), threading.Event()
-
-    def before(name):
-        asked.set()
-        released.wait()
-
-    world.remote.before = before
-    forwarders = Forwarders(world.local, world.artifacts, ["http://remote"], open_remote=Opened(world.remote))
-    forwarders.start()
+    forwarders, asked, released = forwarding_to_one_that_hangs(world)
     run_id = world.run()
     asked.wait()
     forwarders.close(0.05)
