@@ -83,21 +83,21 @@ class Database:
         """
         url = _parse(uri)
         if url.get_backend_name() == "sqlite":
-            if create and not _is_memory(url):
-                _make_folder(Path(url.database or "").parent)
-            if not _is_memory(url) and Path(url.database or "").is_dir():
+            file = _file(url)
+            if create and file is not None:
+                _make_folder(file.parent)
+            if file is not None and file.is_dir():
                 raise UnsupportedStore(
-                    f"The store {url.database} is a folder; expected the SQLite file in it, such as "
-                    f"sqlite:///{Path(url.database or '') / 'tracking.db'}."
+                    f"The store {file} is a folder; expected the SQLite file in it, such as sqlite:///{file / 'tracking.db'}."
                 )
-            still = not create and not _is_memory(url) and _is_still(Path(url.database or ""))
+            still = not create and file is not None and _is_still(file)
             return cls(url, _sqlite_engine(url, patience, _journal_mode(url), still=still), patience)
         return cls(url, _postgres_engine(url, patience), patience)
 
     @property
     def file(self) -> Path | None:
         """The file of an SQLite database, or None."""
-        return Path(self.url.database or "") if self.is_sqlite and not _is_memory(self.url) else None
+        return _file(self.url) if self.is_sqlite else None
 
     @property
     def shown_url(self) -> str:
@@ -214,6 +214,11 @@ def _journal_mode(url: URL) -> str | None:
     if url.get_backend_name() != "sqlite" or _is_memory(url):
         return None
     return "DELETE" if is_network_path(Path(url.database or "")) else "WAL"
+
+
+def _file(url: URL) -> Path | None:
+    """Return the file of an SQLite database, or None for one in memory."""
+    return None if _is_memory(url) else Path(url.database or "")
 
 
 def _is_still(file: Path) -> bool:

@@ -83,7 +83,7 @@ def _is_current(database: Database, *, create: bool) -> bool:
             elif database.is_sqlite:
                 _refuse_disturbing_tables(connection, database.url.database or "")
     if found is None and not create:
-        where = database.url.render_as_string(hide_password=True)
+        where = database.shown_url
         raise ResourceNotFound(
             f"There is no store at {where}. Give the address of one that is there; 'mistk-service tracking serve --store ...' "
             "makes one, and so does a container in its state directory.",
