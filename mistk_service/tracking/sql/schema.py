@@ -193,7 +193,8 @@ def _refuse_foreign_tables(connection: Connection) -> None:
     if connection.dialect.name != "sqlite":
         # Extensions and other programs have tables there, too.
         taken &= set(metadata.tables)
-    if taken:
+    # Another process may have made the store since the revision was looked for, with all its tables at once.
+    if taken and _revision(connection) is None:
         raise SchemaMismatch(
             f"The database has tables ({', '.join(sorted(taken))}) and no revision of the schema, so it is another program's. "
             f"{_UNTOUCHED}",

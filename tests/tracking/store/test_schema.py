@@ -1,6 +1,7 @@
 """The schema: made once, upgraded, or refused untouched."""
 
 import hashlib
+import itertools
 import shlex
 import sqlite3
 import subprocess
@@ -17,7 +18,7 @@ from sqlalchemy import create_engine, make_url, text
 import mistk_service.tracking.sql
 from mistk_service.tracking import open_store
 from mistk_service.tracking.errors import ResourceNotFound, SchemaMismatch, StoreUnavailable, UnsupportedStore
-from mistk_service.tracking.sql import SqlStore
+from mistk_service.tracking.sql import SqlStore, schema
 from mistk_service.tracking.sql.database import Database
 from mistk_service.tracking.sql.schema import REVISIONS
 from mistk_service.tracking.sql.tables import metadata
@@ -287,3 +288,12 @@ def test_a_file_keeps_its_journal_and_a_network_folder_gets_another(tmp_path, mo
     with open_store(str(tmp_path / "remote.db")) as store:
         store.create_experiment("e")
     assert (journal(tmp_path / "local.db"), journal(tmp_path / "remote.db")) == ("wal", "delete")
+
+
+def test_a_store_that_another_process_makes_between_two_looks_is_opened(shared_uri, monkeypatch):
+    open_store(shared_uri).close()
+    looks, look = itertools.count(), schema._revision
+    monkeypatch.setattr(schema, "_revision", lambda connection: look(connection) if next(looks) else None)
+    with open_store(shared_uri) as store:
+        assert store.create_experiment("made") == store.get_experiment_by_name("made").experiment_id
+    assert next(looks) > 1
