@@ -169,6 +169,26 @@ def demo(port: int, folder: Path) -> None:
 
 
 @main.command()
+@click.option(
+    "--ready", is_flag=True, help="Ask whether the model can accept work, not only whether the service is alive."
+)
+@click.option("--host", default="127.0.0.1", envvar="MISTK_HOST", show_envvar=True, show_default=True,
+              help="Address that the service listens on.")  # fmt: skip
+@click.option("--port", default=8080, envvar="MISTK_PORT", show_envvar=True, show_default=True,
+              help="Port that the service listens on.")  # fmt: skip
+@click.option("--timeout", default=2.0, show_default=True, type=click.FloatRange(min=0, min_open=True),
+              help="Seconds to wait for the answer.")  # fmt: skip
+def health(ready: bool, host: str, port: int, timeout: float) -> None:
+    """Exit with 0 if a running service is healthy, and with 1 if it is not: for probes and health checks."""
+    from mistk_service.probe import probe
+
+    try:
+        click.echo(probe(host, port, "/readyz" if ready else "/healthz", timeout))
+    except MistkError as error:
+        _fail(error)
+
+
+@main.command()
 def spec() -> None:
     """Print the API's contract (Swagger 2.0, YAML)."""
     from mistk_service.resources import contract_path

@@ -22,7 +22,7 @@ PACKAGE = ROOT / "mistk_service"
 LAYERS = (
     {"errors"},
     {"schemas"},
-    {"states", "settings", "model", "resources", "paths", "sockets", "events", "lighter", "memory", "origins"},
+    {"states", "settings", "model", "resources", "paths", "sockets", "events", "lighter", "memory", "origins", "probe"},
     {"mistk_service", "loader", "machine"},
     {"status"},
     {"worker"},

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import platform
+import socket
+import threading
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from mistk_service import __version__
 from mistk_service.states import State
 from tests.service.conftest import Start
-from tests.service.harness import API, Service, connect, read_answer, refused, turns
+from tests.service.harness import API, OBEDIENT, Service, connect, read_answer, refused, run, turns
+from tests.support.remotes import reserved_port
 
 both_workers = pytest.mark.parametrize("worker", ["process", "thread"])
 
@@ -79,6 +85,60 @@ def test_health_is_json_and_for_reading_only(service: Service) -> None:
         assert service.api.head(service.url + path).content == b""
 
 
+# --- the command that probes run ----------------------------------------------------------------------------------------
+
+
+def test_the_health_command_says_whether_a_service_is_alive_and_whether_it_can_accept_work(
+    service: Service, tmp_path: Path
+) -> None:
+    port = {"MISTK_PORT": str(service.port), "MISTK_HOST": "0.0.0.0"}
+    assert run("health", cwd=tmp_path, env=port) == (0, '{"status":"alive"}\n', "")
+    code, out, err = run("health", "--ready", cwd=tmp_path, env=port)
+    assert (code, out) == (1, "")
+    assert err == (
+        f"Error: http://127.0.0.1:{service.port}/readyz answered 503: The instance has not been initialized.\n"
+    )
+    service.make_ready()
+    assert run("health", "--ready", cwd=tmp_path, env=port)[0] == 0
+
+
+def test_the_health_command_fails_with_the_reason_where_nothing_answers(tmp_path: Path) -> None:
+    with reserved_port() as reserved:
+        port = reserved.getsockname()[1]
+        code, out, err = run("health", "--port", str(port), cwd=tmp_path)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"Error: http://127.0.0.1:{port}/healthz does not answer: ")
+    assert len(err.splitlines()) == 1
+
+
+def test_the_health_command_does_not_wait_for_ever_and_needs_a_port(tmp_path: Path) -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as silent:
+        port = silent.getsockname()[1]
+        code, _, err = run("health", "--host", "::", "--port", str(port), "--timeout", "0.05", cwd=tmp_path)
+    assert code == 1
+    assert err == f"Error: http://[::1]:{port}/healthz does not answer: timed out.\n"
+    code, _, err = run("health", "--port", "0", cwd=tmp_path)
+    assert code == 1
+    assert err.startswith("Error: --port: 0 cannot be asked")
+
+
+def test_the_health_command_is_not_misled_by_what_does_not_speak_http(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=_greet, args=(server,))
+        thread.start()
+        code, _, err = run("health", "--port", str(server.getsockname()[1]), cwd=tmp_path)
+        thread.join()
+    assert code == 1
+    assert "did not answer in HTTP" in err
+
+
+def _greet(server: socket.socket) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(1024)
+        connection.sendall(b"220 mail.example.org\r\n")
+
+
 # --- figures ----------------------------------------------------------------------------------------------------------
 
 
@@ -115,6 +175,7 @@ def test_requests_are_counted_by_operation_and_status(service: Service) -> None:
 
 def test_the_latency_of_every_operation_is_a_histogram(service: Service) -> None:
     service.make_ready()
+    service.post("streamPredict", {"a": "YQ=="})
     before = histogram(service, "mistk_request_seconds", operation="streamPredict")
     for _ in range(5):
         service.post("streamPredict", {"a": "YQ=="})
@@ -125,9 +186,49 @@ def test_the_latency_of_every_operation_is_a_histogram(service: Service) -> None
     assert counts == sorted(counts)
     assert counts[-1] == after["count"]
     assert max(after["buckets"]) == float("inf")
+
+
+def test_an_operation_that_was_never_called_has_no_figures(start: Start) -> None:
+    service = start()
+    service.status()
+    assert {s.labels["operation"] for s in samples(service, "mistk_request_seconds_count")} == {"status"}
+    service.do("initialize", {})
     operations = {s.labels["operation"] for s in samples(service, "mistk_request_seconds_count")}
-    contract = service.api.get("/swagger.json").json()
-    assert {path[1:] for path in contract["paths"]} <= operations
+    assert {"initialize", "status"} <= operations
+    assert "train" not in operations
+
+
+@both_workers
+def test_the_figures_name_the_build_and_measure_the_processes(service: Service, worker: str) -> None:
+    (build,) = samples(service, "mistk_build_info")
+    assert build.labels == {"version": __version__, "model": OBEDIENT}
+    assert samples(service, "python_info")[0].labels["version"] == platform.python_version()
+    assert service.metric("process_start_time_seconds") == pytest.approx(
+        psutil.Process(service.process.pid).create_time(), abs=1
+    )
+    assert service.metric("process_resident_memory_bytes") > 1e6
+    measured = service.worker() if worker == "process" else psutil.Process(service.process.pid)
+    assert service.metric("mistk_worker_process_start_time_seconds") == pytest.approx(measured.create_time(), abs=1)
+    assert service.metric("mistk_worker_process_open_fds") > 0
+
+
+def test_a_worker_that_is_dead_has_no_figures(service: Service) -> None:
+    service.make_ready()
+    service.worker().kill()
+    service.wait_for_state("failed", service.status())
+    assert samples(service, "mistk_worker_process_resident_memory_bytes") == []
+    assert service.metric("process_resident_memory_bytes") > 1e6
+
+
+def test_the_progress_is_there_while_an_activity_reports_it(service: Service) -> None:
+    service.make_ready(train="steps_for_ever")
+    assert samples(service, "mistk_progress_done") == []
+    service.wait(lambda s: turns(s) > 1, service.post("train"))
+    (done,) = samples(service, "mistk_progress_done")
+    assert done.labels["operation"] == "train"
+    assert done.value > 1
+    service.do("reset")
+    assert samples(service, "mistk_progress_done") == []
 
 
 def test_the_state_is_one_of_all_states(service: Service) -> None:
