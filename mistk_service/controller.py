@@ -16,7 +16,7 @@ from mistk_service.errors import Failure, MistkError, ModelLoadError, WorkerDied
 from mistk_service.events import Observer, WorkerStarted
 from mistk_service.instance import Instance
 from mistk_service.paths import on_thread, remove_folders, require_readable, require_writable_folder
-from mistk_service.reports import Activity
+from mistk_service.reports import Activity, Progress
 from mistk_service.schemas import InitParams
 from mistk_service.states import OPERATIONS, State
 from mistk_service.status import StatusEvent, StatusLog
@@ -100,6 +100,11 @@ class Controller:
     def in_flight(self) -> int:
         """How many stream predictions are in flight."""
         return len(self._instance.streams)
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far the running activity has come; None where nothing runs or reports it."""
+        return self._instance.progress
 
     def possible(self) -> tuple[str, ...]:
         """Return the operations that would be accepted now."""

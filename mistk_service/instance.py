@@ -24,7 +24,7 @@ from mistk_service.events import (
     TagsSet,
 )
 from mistk_service.machine import StateMachine
-from mistk_service.reports import Activity, Reports
+from mistk_service.reports import Activity, Progress, Reports
 from mistk_service.states import OPERATIONS, Operation, State
 from mistk_service.status import Snapshot, StatusEvent, StatusLog
 from mistk_service.streams import Streams, cut_off
@@ -103,6 +103,11 @@ class Instance:
 
     def _supports(self, row: Operation) -> bool:
         return self.hooks is None or row.hook in self.hooks
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far the running activity has come; None where nothing runs or reports it."""
+        return self._reports.progress(self._nested or self.activity)
 
     def _snapshot(self) -> Snapshot:
         return Snapshot(self.state, self._reports.payload(self._nested or self.activity, self.possible()))

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from mistk_service.errors import Failure
 from mistk_service.worker.messages import Progressed, Reported
 
-__all__ = ["Activity", "Reports"]
+__all__ = ["Activity", "Progress", "Reports"]
 
 #: Artifacts are listed up to this many; the newest stay.
 _ARTIFACTS_SHOWN = 100
@@ -43,6 +43,16 @@ class Activity:
     def seconds(self) -> float:
         """How long it has been running."""
         return time.monotonic() - self._started
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an activity has come: ``done`` of ``total`` steps, each a ``unit``; ``total`` is None where it is not known."""
+
+    operation: str
+    done: int
+    total: int | None
+    unit: str
 
 
 class Reports:
@@ -109,6 +119,12 @@ class Reports:
             "rate": None if message.rate is None else round(message.rate, 3),
             "timeLeft": None if message.left is None else round(message.left, 3),
         }
+
+    def progress(self, activity: Activity | None) -> Progress | None:
+        """Return the progress that is shown for an activity, or None where there is none."""
+        if activity is None or self._progress is None:
+            return None
+        return Progress(activity.operation, self._progress["done"], self._progress["total"], self._progress["unit"])
 
     def reported(self, message: Reported) -> None:
         """Take metrics, params, tags and artifacts; of a metric the last value is shown."""

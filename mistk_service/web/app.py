@@ -61,7 +61,13 @@ def create_app(
     contract = load_contract()
     operations = {f"{BASE_PATH}{path}": path[1:] for path in contract["paths"]}
     api = _create_api(controller, settings, contract["info"]["version"])
-    metrics.watch(lambda: controller.state, lambda: controller.in_flight, lambda: controller.log.watchers)
+    metrics.watch(
+        lambda: controller.state,
+        lambda: controller.in_flight,
+        lambda: controller.log.watchers,
+        lambda: controller.progress,
+        build={"version": version, "model": settings.model},
+    )
     dashboard = create_dashboard(DashboardInfo(model=settings.model, api_base=BASE_PATH, version=version))
     # As it is written: Connexion would serve it with every reference resolved, nine times the size and without the
     # names of the types, which code generators and the documentation's pages go by.

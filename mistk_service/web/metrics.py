@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    Metric,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mistk_service.events import ActivityEnded, Event, StreamAnswered, WorkerStarted
+from mistk_service.reports import Progress
 from mistk_service.states import State
 
 __all__ = ["CONTENT_TYPE", "ServiceMetrics"]
@@ -58,8 +70,24 @@ class ServiceMetrics:
         )
         self._state = Gauge("mistk_state", "1 for the present state.", ["state"], registry=self.registry)
 
-    def watch(self, state: Callable[[], State], queue: Callable[[], int], watchers: Callable[[], int]) -> None:
-        """Take the sources of the figures that are true at the moment of asking."""
+        self._worker_pid = 0  # of no process, which has no figures
+        ProcessCollector(registry=self.registry)
+        ProcessCollector(namespace="mistk_worker", pid=lambda: self._worker_pid, registry=self.registry)
+        PlatformCollector(registry=self.registry)
+
+    def watch(
+        self,
+        state: Callable[[], State],
+        queue: Callable[[], int],
+        watchers: Callable[[], int],
+        progress: Callable[[], Progress | None],
+        build: Mapping[str, str],
+    ) -> None:
+        """Take the sources of the figures that are true at the moment of asking, and what the service was built from."""
+        Info("mistk_build", "Version of the service, and the model that it serves.", registry=self.registry).info(
+            dict(build)
+        )
+        self.registry.register(_ProgressCollector(progress))
         for each in State:
             self._state.labels(each.value).set_function(functools.partial(_is, state, each))
         Gauge("mistk_stream_queue", "Stream predictions in flight.", registry=self.registry).set_function(queue)
@@ -75,8 +103,10 @@ class ServiceMetrics:
             self._answered[event.succeeded].inc(event.records)
         elif isinstance(event, ActivityEnded):
             self._activities.labels(event.operation, event.outcome).observe(event.seconds)
-        elif isinstance(event, WorkerStarted) and event.restarts:
-            self._restarts.inc()
+        elif isinstance(event, WorkerStarted):
+            self._worker_pid = event.pid
+            if event.restarts:
+                self._restarts.inc()
 
     def render(self) -> bytes:
         """Return everything in Prometheus' text format."""
@@ -90,8 +120,9 @@ class ServiceMetrics:
             base: the path of the API; probes, scrapes and the page for people are below other paths, and do not count.
             operations: path → operation; every other path counts as ``other``, lest anybody fill the memory with paths.
         """
-        labels = {name: self._latency.labels(name) for name in {*operations.values(), "other"}}
-        # Looked up once each: the library checks and locks at every ``labels``.
+        # Looked up once each: the library checks and locks at every ``labels``. Not before the first request, since each
+        # operation has 16 lines.
+        latencies: dict[str, Histogram] = {}
         counters: dict[tuple[str, int], Counter] = {}
 
         async def counted(scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,7 +134,9 @@ class ServiceMetrics:
 
             async def noting_send(message: Message) -> None:
                 if message["type"] == "http.response.start":
-                    labels[operation].observe(time.perf_counter() - began)
+                    if operation not in latencies:
+                        latencies[operation] = self._latency.labels(operation)
+                    latencies[operation].observe(time.perf_counter() - began)
                     key = operation, message["status"]
                     if key not in counters:
                         counters[key] = self._requests.labels(*key)
@@ -113,6 +146,25 @@ class ServiceMetrics:
             await app(scope, receive, noting_send)
 
         return counted
+
+
+class _ProgressCollector(Collector):
+    """The progress of the running activity, while there is one that reports it."""
+
+    def __init__(self, progress: Callable[[], Progress | None]) -> None:
+        self._progress = progress
+
+    def collect(self) -> Iterator[Metric]:
+        labels = ["operation", "unit"]
+        done = GaugeMetricFamily("mistk_progress_done", "Steps that the running activity has done.", labels=labels)
+        total = GaugeMetricFamily("mistk_progress_total", "Steps of the running activity, where known.", labels=labels)
+        progress = self._progress()
+        if progress is not None:
+            values = [progress.operation, progress.unit]
+            done.add_metric(values, progress.done)
+            if progress.total is not None:
+                total.add_metric(values, progress.total)
+        yield from (done, total)
 
 
 def _is(state: Callable[[], State], wanted: State) -> float:
