@@ -26,7 +26,7 @@ from mistk_service.tracking.forwarding.sending import WHOLE_RUN, Sender
 from mistk_service.tracking.forwarding.transfer import Transfer
 from mistk_service.tracking.sql import SqlStore
 from mistk_service.tracking.sql.journal import Entry
-from mistk_service.tracking.sql.ledger import Ledger
+from mistk_service.tracking.sql.ledger import Ledger, MappedRun
 
 __all__ = ["Delivery"]
 
@@ -122,7 +122,7 @@ class Delivery:
             if known.remote_run_id == EXCLUDED:
                 return
             sender = self._transfer.sender(run_id, known.remote_run_id)
-            self._catch_up_tags(sender, [row.change for row in rows if row.seq <= known.covered])
+            self._catch_up_tags(sender, known, [row.change for row in rows if row.seq <= known.covered])
             later = [row for row in rows if row.seq > known.covered]
             doubtful = self._doubtful or any(row.seq <= known.doubtful for row in later)
             changes = [row.change for row in later]
@@ -174,8 +174,12 @@ class Delivery:
             return is_refusal(error)
         return True
 
-    def _catch_up_tags(self, sender: Sender, covered: Sequence[Change]) -> None:
-        """Delete the tags that a run has lost; where it was brought over as a whole, nobody could see which those were."""
+    def _catch_up_tags(self, sender: Sender, known: MappedRun, covered: Sequence[Change]) -> None:
+        """Delete the tags that a run has lost; where it was brought over as a whole, nobody could see which those were.
+
+        A run that is deleted there is restored meanwhile. The ledger goes on calling it deleted, so that a try after one that
+        was interrupted in between deletes it again.
+        """
         keys = {change.key for change in covered if isinstance(change, TagDeleted)}
         if not keys:
             return
@@ -184,15 +188,13 @@ class Delivery:
             there = self._remote.get_run(sender.remote_run_id)
         except ResourceNotFound:
             return
-        lost = keys & {tag.key for tag in there.data.tags} - {tag.key for tag in here.data.tags}
-        if not lost:
-            return
         deleted = there.info.lifecycle_stage is LifecycleStage.DELETED
-        if deleted:
-            self._transfer.restore(sender)
+        lost = keys & {tag.key for tag in there.data.tags} - {tag.key for tag in here.data.tags}
+        if lost and deleted:
+            sender.attempt("restoring", lambda: self._remote.restore_run(sender.remote_run_id))
         for key in sorted(lost):
             self._send(TagDeleted(key), sender, doubtful=False)
-        if deleted:
+        if (deleted and lost) or (known.deleted and not deleted):
             self._transfer.delete(sender)
 
     def _revive(self, sender: Sender) -> bool:

@@ -26,6 +26,7 @@ from mistk_service.tracking.entities import (
 from mistk_service.tracking.errors import StoreUnavailable
 from mistk_service.tracking.sync import sync
 from tests.support.copies import content, copies, files
+from tests.support.examples import examples
 from tests.support.stand_in import Abilities
 from tests.tracking.forwarding.conftest import NAME, World
 
@@ -202,10 +203,33 @@ class Replay(RuleBasedStateMachine):
 
 
 Replay.TestCase.settings = settings(
-    max_examples=80, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(80), stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 
 @pytest.mark.timeout(600)
 class TestReplay(Replay.TestCase):
     """Runs the machine."""
+
+
+def test_a_deletion_survives_outages_while_the_tags_of_the_deleted_run_are_removed():
+    # An example that the property found once.
+    replay = Replay()
+    replay.begin(once=False)
+    try:
+        replay.log(number=0, key="b/c", tag=False, values=[0.0, 0.0])
+        replay.deliver_until_the_network_fails(fault=(0, False))
+        replay.log(number=0, key="b/c", tag=True, values=[0.0])
+        replay.delete_or_restore(0)
+        replay.deliver_until_the_network_fails(fault=(0, False))
+        replay.log(number=0, key="a", tag=True, values=[0.0, 0.0, 0.0])
+        replay.deliver_until_the_network_fails(fault=(8, False))
+        replay.delete_or_restore(0)
+        replay.sync_until_the_network_fails(fault=(2, False))
+        replay.log(number=0, key="b/c", tag=True, values=[0.0, 0.0])
+        replay.delete_a_tag(0)
+        replay.delete_or_restore(0)
+        replay.deliver_until_the_network_fails(fault=(8, False))
+        replay.sync_until_the_network_fails(fault=(0, True))
+    finally:
+        replay.teardown()
