@@ -26,7 +26,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo serve test check fmt install browser bench bench-load bench-reporter bench-tracking clean
+.PHONY: help demo serve test test-long check fmt install browser bench bench-load bench-reporter bench-tracking clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -39,6 +39,9 @@ serve: $(VENV)/.runtime ## Serve MODEL (the digits model unless told otherwise) 
 
 test: $(VENV)/.dev browser ## Run all tests: those that share the machine, then those marked serial.
 	@scripts/test $(BIN)/python $(JOBS) $(ARGS)
+
+test-long: $(VENV)/.dev ## Try every property with thousands of examples, which takes hours.
+	$(BIN)/python -m pytest -n $(JOBS) --hypothesis-profile=long -m hypothesis $(ARGS)
 
 check: $(VENV)/.dev ## Lint, formatting and types; changes nothing.
 	$(BIN)/python -m ruff check .

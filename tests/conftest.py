@@ -10,21 +10,30 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.examples import LONG, LONG_FACTOR
 from tests.support.harness import Gate, Instance
 
-# How long an example takes tells how busy the machine is.
+# How long an example takes tells how busy the machine is. --hypothesis-profile=long, which is loaded later, tries thousands.
 settings.register_profile("any machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(LONG, settings.get_profile("any machine"), max_examples=100 * LONG_FACTOR)
 settings.load_profile("any machine")
 
 
 #: Seconds for all examples of a property, unless the test itself says how many.
 EXAMPLES = 240
+#: The same in the profile that tries thousands.
+LONG_EXAMPLES = 6 * 3600
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give what tries many examples the time for that, on a busy machine too."""
     for item in items:
-        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False) and not item.get_closest_marker("timeout"):
+        property_ = item.get_closest_marker("hypothesis") or getattr(
+            getattr(item, "obj", None), "is_hypothesis_test", False
+        )
+        if property_ and settings.get_current_profile_name() == LONG:
+            item.add_marker(pytest.mark.timeout(LONG_EXAMPLES), append=False)
+        elif property_ and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(EXAMPLES))
 
 

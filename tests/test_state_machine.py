@@ -20,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from mistk_service.errors import HookFailed, InvalidRequest, OperationRefused, OperationUnsupported, WorkerDied
 from mistk_service.events import ActivityBegan, ActivityEnded
+from tests.support.examples import examples
 from tests.support.harness import PATIENCE, Gate, Instance, of_type, version_of
 
 RUNNING = {
@@ -325,15 +326,16 @@ class LifecycleInAProcess(Lifecycle):
         self.has_failed = True
 
 
+@pytest.mark.hypothesis
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("machine", "examples"), [(Lifecycle, 40), (LifecycleInAProcess, 25)])
+@pytest.mark.parametrize(("machine", "count"), [(Lifecycle, 40), (LifecycleInAProcess, 25)])
 def test_any_call_is_refused_and_changes_nothing_or_does_what_was_asked(
-    machine: type[RuleBasedStateMachine], examples: int
+    machine: type[RuleBasedStateMachine], count: int
 ):
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=examples,
+            max_examples=examples(count),
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

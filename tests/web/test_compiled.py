@@ -25,6 +25,7 @@ from mistk_service.web.compiled import CompiledOperations
 from mistk_service.web.handlers import Handlers
 from mistk_service.web.problems import answer_error
 from mistk_service.web.validation import VALIDATORS, MediaType
+from tests.support.examples import examples
 
 BASE = "/v1/mistk"
 EVENT = StatusEvent(1, State.READY, "added", b'{"state":"ready"}')
@@ -200,7 +201,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.sampled_from(["/streamPredict", "/initialize", "/updateStreamProperties"]),
     st.dictionaries(texts, texts) | st.dictionaries(texts, values) | values,

@@ -14,6 +14,7 @@ from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.entities import RunStatus
 from mistk_service.tracking.errors import StoreUnavailable
 from mistk_service.tracking.local import OpenedTracking
+from tests.support.examples import examples
 from tests.tracking.reporter.conftest import FAILURE, Story, tags_of
 
 ACTIVITIES = ("loadData", "buildModel", "train", "predict", "generate", "saveModel", "savePredictions")
@@ -96,7 +97,7 @@ def all_points(story: Story) -> Counter[int]:
     return Counter(step for run in story.runs for _, step in story.points(run, "loss"))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(ACTIONS)
 def test_no_run_outlives_what_runs_and_every_point_is_there_once(actions: list[tuple[str, object]]) -> None:
     with tempfile.TemporaryDirectory() as folder, open_store("sqlite://") as store:
@@ -140,7 +141,7 @@ class Flaky:
         return call
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(ACTIONS, st.lists(st.booleans(), min_size=1, max_size=8).filter(lambda pattern: not all(pattern)))
 def test_a_store_that_is_away_now_and_then_loses_and_doubles_nothing(
     actions: list[tuple[str, object]], pattern: list[bool]

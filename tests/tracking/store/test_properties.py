@@ -13,6 +13,7 @@ from mistk_service.tracking import open_store
 from mistk_service.tracking.entities import Metric, Param, RunStatus, Tag
 from mistk_service.tracking.errors import FilterError, InvalidParameter
 from mistk_service.tracking.filters import RUNS, Comparator, Comparison, Entity, parse_filter
+from tests.support.examples import examples
 
 KEYS = ("a", "b c", "d.e")
 TEXTS = st.text(alphabet="aAbB%_\\é'.", max_size=3)
@@ -161,7 +162,7 @@ def write_runs(store, runs) -> tuple[str, dict[str, dict]]:
     return experiment, ids
 
 
-SETTINGS = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(max_examples=examples(30), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @SETTINGS
@@ -236,7 +237,7 @@ def test_interleaved_batches_leave_what_the_model_of_them_leaves(property_store,
         assert len(history) == sum(m.key == key for m in points)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(text=st.text(alphabet="ab.'\"`=<>!() ,ANDINOTLKEUS%1-\n\t\0é", max_size=40))
 def test_any_text_is_a_filter_or_is_refused_with_a_place(text):
     try:
@@ -247,7 +248,7 @@ def test_any_text_is_a_filter_or_is_refused_with_a_place(text):
         assert isinstance(parsed, tuple)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(conditions=st.lists(comparisons(), min_size=1, max_size=4), spaces=st.sampled_from([" ", "  ", "\n"]))
 def test_what_was_written_as_a_filter_is_read_as_it(conditions, spaces):
     separately = [parse_filter(condition, RUNS)[0] for condition in conditions]
