@@ -208,7 +208,7 @@ class Lifecycle:
             return
         arguments = self._running[event.operation]
         if event.operation == "loadData":
-            self._use(dataset_inputs(*arguments))
+            self._use(dataset_inputs(arguments[0], self._desk.note))
         elif event.operation in _SAVES:
             run = self._opened(now)
             self._desk.keep_saved(run, Path(*arguments), _SAVES[event.operation], self._memory.steering)

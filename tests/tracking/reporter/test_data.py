@@ -113,6 +113,46 @@ def test_a_dataset_that_is_loaded_later_is_an_input_too_and_one_that_failed_is_n
     assert [use.dataset.name for use in story.run.inputs.dataset_inputs] == ["late"]
 
 
+@pytest.mark.parametrize(
+    "place", ["/proc/self/environ", "/proc/self/pagemap", "/proc/cpuinfo", "/sys/kernel/uevent_seqnum", "/dev/zero"]
+)
+def test_nothing_is_read_of_what_the_system_shows_about_itself(story: Story, tmp_path: Path, place: str) -> None:
+    link, folder = tmp_path / "link.csv", tmp_path / "folder"
+    link.symlink_to(place)
+    folder.mkdir()
+    (folder / "link").symlink_to(place)
+    story.initialize()
+    for number, path in enumerate((place, str(link), str(folder))):
+        story.did("loadData", {"train": {"dataPath": path, "format": "csv", "objectInfo": {"name": str(number)}}})
+    story.did("train")
+
+    found = [use.dataset for use in story.run.inputs.dataset_inputs]
+    assert [dataset.schema for dataset in found] == [None, None, None]
+    assert [json.loads(dataset.profile or "") for dataset in found] == [{"files": 0, "bytes": 0}] * 3
+
+
+def test_what_has_nul_in_it_is_no_table(story: Story, tmp_path: Path) -> None:
+    (tmp_path / "environ").write_bytes(b"TOKEN=secret\0HOME=/root\0")
+    story.initialize().did("loadData", {"train": {"dataPath": str(tmp_path / "environ"), "format": "csv"}}).did("train")
+
+    (use,) = story.run.inputs.dataset_inputs
+    assert use.dataset.schema is None
+
+
+def test_data_that_cannot_be_looked_at_in_time_is_known_by_its_path_and_a_note_says_so(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n")
+    notes: list[str] = []
+
+    (use,) = datasets_module.dataset_inputs(
+        {"train": {"dataPath": str(tmp_path / "table.csv")}}, notes.append, seconds=0
+    )
+
+    assert (use.dataset.name, use.dataset.schema) == ("table.csv", None)
+    assert notes == [
+        f"The dataset {tmp_path / 'table.csv'} could not be looked at in time; the run knows it by its path alone."
+    ]
+
+
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
