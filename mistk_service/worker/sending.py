@@ -100,10 +100,11 @@ class Sender:
             self._large.clear()
             return
         data, self._small = self._small, []
+        # Not writelines: that of asyncio's selector transport in Python 3.12 and 3.13 never pauses the protocol.
         if data:
-            transport.writelines(data)
+            transport.write(b"".join(data))
         if self._large and not self._paused:
-            transport.writelines(self._next_piece())
+            transport.write(b"".join(self._next_piece()))
             if self._large and not self._paused:
                 self._schedule()
 

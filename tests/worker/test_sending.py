@@ -24,9 +24,9 @@ class Channel:
         self._sender = sender
         self._reader = FrameReader()
 
-    def writelines(self, parts: list[Any]) -> None:
-        assert len(b"".join(parts)) <= PIECE + 1024
-        self.arrived += map(decode_to_worker, self._reader.feed(b"".join(parts)))
+    def write(self, data: bytes) -> None:
+        assert len(data) <= PIECE + 1024
+        self.arrived += map(decode_to_worker, self._reader.feed(data))
         self.room -= 1
         if self.room <= 0:
             self._sender.pause()
