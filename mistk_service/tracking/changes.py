@@ -28,6 +28,7 @@ __all__ = [
     "BatchLogged",
     "Change",
     "InputsLogged",
+    "ModelChanged",
     "OutputsLogged",
     "RunCreated",
     "RunMoved",
@@ -118,6 +119,12 @@ class VersionCreated(msgspec.Struct, frozen=True, tag="version", array_like=True
     version: str
 
 
+class ModelChanged(msgspec.Struct, frozen=True, tag="model", array_like=True):
+    """A logged model that the run made was finished, or got tags or params; how it is then is read from the store."""
+
+    model_id: str
+
+
 Change = (
     RunCreated
     | BatchLogged
@@ -128,6 +135,7 @@ Change = (
     | OutputsLogged
     | ArtifactLogged
     | VersionCreated
+    | ModelChanged
 )
 
 _ENCODER: Final = msgspec.msgpack.Encoder()

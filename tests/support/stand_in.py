@@ -9,7 +9,7 @@ from typing import Any
 
 from mistk_service.tracking.artifacts import ArtifactRepository, StoredFile, Upload
 from mistk_service.tracking.artifacts.locations import Locations
-from mistk_service.tracking.entities import Run
+from mistk_service.tracking.entities import LoggedModel, Run
 from mistk_service.tracking.forwarding.points import Point, point_of
 from mistk_service.tracking.sql import SqlStore
 
@@ -51,6 +51,9 @@ class StandIn:
     def run_artifacts(self, run: Run) -> ArtifactRepository:
         return RunFolder(self, Locations(self.store, self.artifacts).place(run.info.artifact_uri, ""))
 
+    def model_artifacts(self, model: LoggedModel) -> ArtifactRepository:
+        return RunFolder(self, Locations(self.store, self.artifacts).place(model.artifact_uri, ""))
+
     def close(self) -> None:
         pass
 
@@ -86,7 +89,7 @@ def _let_go(result: Any) -> None:
 
 
 class RunFolder(ArtifactRepository):
-    """The artifacts of one run of the stand-in."""
+    """The artifacts of one run, or of one logged model, of the stand-in."""
 
     def __init__(self, remote: StandIn, root: str) -> None:
         self._remote = remote

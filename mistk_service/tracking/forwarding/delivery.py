@@ -10,6 +10,7 @@ from mistk_service.tracking.changes import (
     ArtifactLogged,
     Change,
     InputsLogged,
+    ModelChanged,
     OutputsLogged,
     RunCreated,
     RunMoved,
@@ -228,13 +229,18 @@ class Delivery:
     def _send_more(self, part: Change, sender: Sender, *, doubtful: bool) -> None:
         match part:
             case InputsLogged(datasets, models):
+                models = self._transfer.models.translated(models, sender)
                 sender.attempt("inputs", lambda: self._log_inputs(sender.remote_run_id, datasets, models, doubtful))
             case OutputsLogged(made):
+                made = self._transfer.models.translated(made, sender)
                 sender.attempt("outputs", lambda: self._log_outputs(sender.remote_run_id, made, doubtful))
             case ArtifactLogged(path):
-                self._transfer.files.send(self._store.get_run(sender.run_id), path, sender)
+                files = self._transfer.files
+                files.send(files.of_run(self._store.get_run(sender.run_id), sender), path, sender)
             case VersionCreated(name, version):
                 self._transfer.versions.send(self._store.get_run(sender.run_id), name, version, sender)
+            case ModelChanged(model_id):
+                self._transfer.models.bring(model_id, sender)
 
     def _delete_tag(self, run_id: str, key: str) -> None:
         # It was deleted by a try whose answer was lost, or was never there; the run is, or its next change says so.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from mistk_service.tracking.artifacts import ArtifactRepository, StoredFile
 from mistk_service.tracking.artifacts.locations import Locations
@@ -14,13 +15,28 @@ from mistk_service.tracking.forwarding.sending import Sender
 from mistk_service.tracking.sql.ledger import Ledger
 from mistk_service.tracking.store import Store
 
-__all__ = ["Files"]
+__all__ = ["Files", "Folder"]
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Folder:
+    """The files of a run or of a logged model.
+
+    Attributes:
+        owner: what the ledger calls it.
+        uri: where its files are here.
+        target: returns where they go; asked when that is first of interest.
+    """
+
+    owner: str
+    uri: str
+    target: Callable[[], ArtifactRepository]
+
+
 class Files:
-    """Sends the artifacts of runs, a piece at a time.
+    """Sends the files of runs and of logged models, a piece at a time.
 
     Args:
         store: the local store.
@@ -36,12 +52,16 @@ class Files:
         self._ledger = ledger
         self._last_target: tuple[str, ArtifactRepository | None] = "", None
 
-    def send(self, run: Run, path: str, sender: Sender) -> None:
-        """Send a file of a run, unless the remote has it as it is.
+    def of_run(self, run: Run, sender: Sender) -> Folder:
+        """Return the artifacts of a run."""
+        return Folder(run.info.run_id, run.info.artifact_uri, lambda: self._target(sender))
+
+    def send(self, folder: Folder, path: str, sender: Sender) -> None:
+        """Send a file, unless the remote has it as it is.
 
         Args:
-            run: the local run.
-            path: the file's path below the root of the run's artifacts.
+            folder: what it belongs to.
+            path: the file's path below the root of the folder.
             sender: sends to the remote's run.
 
         Raises:
@@ -50,30 +70,30 @@ class Files:
         """
         if self._locations is None:
             return
-        sender.attempt(f"artifact {path}", lambda: self._send(run, path, self._target(sender)))
+        sender.attempt(f"artifact {path}", lambda: self._send(folder, path))
 
-    def send_all(self, run: Run, sender: Sender) -> None:
-        """Send all files of a run that the remote does not have; of those nobody remembers, the size has to do."""
+    def send_all(self, folder: Folder, sender: Sender) -> None:
+        """Send all files of a folder that the remote does not have; of those nobody remembers, the size has to do."""
         if self._locations is None:
             return
-        paths = list(self._walk(run.info.artifact_uri))
-        under_way = self._ledger.uploads(sender.run_id)
+        paths = list(self._walk(folder.uri))
+        under_way = self._ledger.uploads(folder.owner)
         there: dict[str, int | None] | None = None
         for path in paths:
             # Of a file that is under way, what is there may be an older one.
-            if self._ledger.sent_file(sender.run_id, path) is None and path not in under_way:
+            if self._ledger.sent_file(folder.owner, path) is None and path not in under_way:
                 if there is None:
-                    there = self._listing(sender)
-                if self._adopt(run, path, there.get(path)):
+                    there = self._listing(folder)
+                if self._adopt(folder, path, there.get(path)):
                     continue
-            self.send(run, path, sender)
+            self.send(folder, path, sender)
         for path in under_way.difference(paths):
-            self.send(run, path, sender)
+            self.send(folder, path, sender)
 
-    def _listing(self, sender: Sender) -> dict[str, int | None]:
+    def _listing(self, folder: Folder) -> dict[str, int | None]:
         """Return the sizes of the files that the remote has; of none where it gives no listing."""
         try:
-            return dict(_files(self._target(sender)))
+            return dict(_files(folder.target()))
         except StoreError as error:
             if not is_refusal(error):
                 raise
@@ -86,42 +106,43 @@ class Files:
             self._last_target = sender.remote_run_id, target
         return target
 
-    def _send(self, run: Run, path: str, target: ArtifactRepository) -> None:
-        stored = self._open(run, path)
-        notes = self._ledger.upload(run.info.run_id, path)
+    def _send(self, folder: Folder, path: str) -> None:
+        target = folder.target()
+        stored = self._open(folder, path)
+        notes = self._ledger.upload(folder.owner, path)
         if stored is None:
-            logger.info("The artifact %s of the run %s was removed before it was sent.", path, run.info.run_id)
+            logger.info("The artifact %s of %s was removed before it was sent.", path, folder.owner)
             target.give_up(notes)
             return
         with stored:
-            if self._ledger.sent_file(run.info.run_id, path) == stored.etag:
+            if self._ledger.sent_file(folder.owner, path) == stored.etag:
                 return
-            target.resume(path, stored, notes, lambda: self._has_etag(run, path, stored.etag))
-            self._ledger.file_sent(run.info.run_id, path, stored.etag)
+            target.resume(path, stored, notes, lambda: self._has_etag(folder, path, stored.etag))
+            self._ledger.file_sent(folder.owner, path, stored.etag)
 
-    def _has_etag(self, run: Run, path: str, etag: str) -> bool:
-        stored = self._open(run, path)
+    def _has_etag(self, folder: Folder, path: str, etag: str) -> bool:
+        stored = self._open(folder, path)
         if stored is None:
             return False
         with stored:
             return stored.etag == etag
 
-    def _adopt(self, run: Run, path: str, size: int | None) -> bool:
+    def _adopt(self, folder: Folder, path: str, size: int | None) -> bool:
         """Note that the remote has a file, if it has one of the same size."""
-        stored = None if size is None else self._open(run, path)
+        stored = None if size is None else self._open(folder, path)
         if stored is None:
             return False
         with stored:
             if stored.size != size:
                 return False
-            self._ledger.file_sent(run.info.run_id, path, stored.etag)
+            self._ledger.file_sent(folder.owner, path, stored.etag)
         return True
 
-    def _open(self, run: Run, path: str) -> StoredFile | None:
+    def _open(self, folder: Folder, path: str) -> StoredFile | None:
         assert self._artifacts is not None
         assert self._locations is not None
         try:
-            return self._artifacts.open(self._locations.place(run.info.artifact_uri, path))
+            return self._artifacts.open(self._locations.place(folder.uri, path))
         except ResourceNotFound:
             return None
 

@@ -10,6 +10,8 @@ from mistk_service.tracking.artifacts import ArtifactRepository
 from mistk_service.tracking.entities import (
     DatasetInput,
     Experiment,
+    LoggedModel,
+    LoggedModelStatus,
     Metric,
     ModelInput,
     ModelOutput,
@@ -70,6 +72,9 @@ class Remote(Protocol):
     def run_artifacts(self, run: Run) -> ArtifactRepository:
         """Return where the artifacts of one of its runs are."""
 
+    def model_artifacts(self, model: LoggedModel) -> ArtifactRepository:
+        """Return where the files of one of its logged models are."""
+
     def check(self) -> None: ...  # noqa: D102
     def create_experiment(  # noqa: D102
         self, name: str, artifact_location: str | None = None, tags: Sequence[Tag] = ()
@@ -108,6 +113,22 @@ class Remote(Protocol):
     def get_metric_history(  # noqa: D102
         self, run_id: str, key: str, max_results: int | None = None, page_token: str | None = None
     ) -> Page[Metric]: ...
+    def create_logged_model(  # noqa: D102
+        self,
+        experiment_id: str,
+        name: str = "",
+        model_type: str | None = None,
+        source_run_id: str | None = None,
+        params: Sequence[Param] = (),
+        tags: Sequence[Tag] = (),
+    ) -> LoggedModel: ...
+    def get_logged_model(self, model_id: str) -> LoggedModel: ...  # noqa: D102
+    def search_logged_models(  # noqa: D102
+        self, experiment_ids: Sequence[str], filter: str = ""
+    ) -> Page[LoggedModel]: ...
+    def set_logged_model_tags(self, model_id: str, tags: Sequence[Tag]) -> LoggedModel: ...  # noqa: D102
+    def log_logged_model_params(self, model_id: str, params: Sequence[Param]) -> LoggedModel: ...  # noqa: D102
+    def finalize_logged_model(self, model_id: str, status: LoggedModelStatus) -> LoggedModel: ...  # noqa: D102
     def create_registered_model(  # noqa: D102
         self, name: str, tags: Sequence[Tag] = (), description: str | None = None
     ) -> RegisteredModel: ...

@@ -42,7 +42,7 @@ class RemoteRuns:
         self._ledger = ledger
         self._bring = bring
         self._experiments: dict[str, str] = {}
-        # The runs whose parents are being brought over, for parents that are their own ancestors.
+        # The runs for which others are being brought over, for parents that are their own ancestors.
         self._on_the_way: list[str] = []
 
     def find_or_make(self, run: Run, *, new: bool) -> tuple[str, bool]:
@@ -63,7 +63,7 @@ class RemoteRuns:
         if self._came_from_remote(run):
             self._ledger.map(run_id, EXCLUDED)
             return EXCLUDED, False
-        experiment_id = self._experiment(run.info.experiment_id)
+        experiment_id = self.experiment(run.info.experiment_id)
         if known is not None or not new:
             found = self._look_up(experiment_id, run_id)
             if found is not None:
@@ -83,33 +83,40 @@ class RemoteRuns:
     def translated(self, run_id: str, tags: Iterable[Tag]) -> list[Tag]:
         """Return tags of a run as its copy has them, with the remote's id of its parent."""
         own = [tag for tag in tags if tag.key != SOURCE_RUN]
-        return [Tag(_PARENT, self._parent(run_id, tag.value)) if tag.key == _PARENT else tag for tag in own]
+        return [Tag(_PARENT, self.counterpart(run_id, tag.value)) if tag.key == _PARENT else tag for tag in own]
 
-    def _parent(self, run_id: str, parent_id: str) -> str:
-        """Return the remote's id of a parent, which is brought over before its child; as it is where that cannot be."""
-        if parent_id in (run_id, *self._on_the_way):
-            return parent_id
+    def counterpart(self, run_id: str, other_id: str) -> str:
+        """Return the remote's id of a run that another one speaks of, such as its parent; as it is where that cannot be.
+
+        It is brought over before the one that speaks of it.
+
+        Args:
+            run_id: the run that speaks.
+            other_id: the run that it speaks of.
+        """
+        if other_id in (run_id, *self._on_the_way):
+            return other_id
         self._on_the_way.append(run_id)
         try:
-            return self._remote_parent(parent_id)
+            return self._brought(other_id)
         finally:
             self._on_the_way.pop()
 
-    def _remote_parent(self, parent_id: str) -> str:
-        known = self._ledger.find(parent_id)
+    def _brought(self, run_id: str) -> str:
+        known = self._ledger.find(run_id)
         if known is None or known.remote_run_id is None:
             try:
-                self._bring(parent_id)
+                self._bring(run_id)
             except RunRefused:
-                return parent_id
+                return run_id
             except StoreError as error:
                 if not is_refusal(error):
                     raise
-                return parent_id
-            known = self._ledger.find(parent_id)
+                return run_id
+            known = self._ledger.find(run_id)
         if known is None or known.remote_run_id is None:
-            return parent_id
-        return known.remote_run_id or _source(self._store.get_run(parent_id)) or parent_id
+            return run_id
+        return known.remote_run_id or _source(self._store.get_run(run_id)) or run_id
 
     def _came_from_remote(self, run: Run) -> bool:
         """Return whether a run is itself a copy: of a run of this store, or of one that the remote has.
@@ -152,7 +159,12 @@ class RemoteRuns:
                 refusal = error
         raise RunRefused(f"The run could not be created: {refusal}") from refusal
 
-    def _experiment(self, experiment_id: str) -> str:
+    def experiment(self, experiment_id: str) -> str:
+        """Return the remote's id of a local experiment, which is made where it is missing.
+
+        Raises:
+            RunRefused: the remote does not take it.
+        """
         found = self._experiments.get(experiment_id)
         if found is None:
             local = self._store.get_experiment(experiment_id)

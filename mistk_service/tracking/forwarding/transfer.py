@@ -8,6 +8,7 @@ from mistk_service.tracking.artifacts import ArtifactRepository
 from mistk_service.tracking.entities import LifecycleStage, Metric, Run, RunInfo, RunStatus
 from mistk_service.tracking.errors import ResourceNotFound
 from mistk_service.tracking.forwarding.files import Files
+from mistk_service.tracking.forwarding.models import LoggedModels
 from mistk_service.tracking.forwarding.packing import Batch
 from mistk_service.tracking.forwarding.points import history, missing
 from mistk_service.tracking.forwarding.remote import Remote
@@ -37,6 +38,7 @@ class Transfer:
     Attributes:
         runs: which run is which.
         files: sends artifacts.
+        models: sends logged models.
         versions: sends versions of models.
         suspects: the runs at which the remote has failed again and again, so that the items that fail are to be found.
     """
@@ -47,7 +49,8 @@ class Transfer:
         self._ledger = ledger
         self.runs = RemoteRuns(store, remote, ledger, self.bring)
         self.files = Files(store, artifacts, remote, ledger)
-        self.versions = Versions(store, remote)
+        self.models = LoggedModels(store, remote, self.runs, self.files)
+        self.versions = Versions(store, remote, self.models)
         self.suspects: set[str] = set()
 
     def sender(self, run_id: str, remote_run_id: str) -> Sender:
@@ -134,8 +137,9 @@ class Transfer:
         self._bring_pairs(run, there, sender)
         for batch in self._missing_points(run, sender.remote_run_id, empty=empty):
             sender.send(batch)
+        self.models.bring_all(run, sender)
         self._bring_inputs(run, there, sender)
-        self.files.send_all(run, sender)
+        self.files.send_all(self.files.of_run(run, sender), sender)
         self.versions.send_all(run, sender)
         change = _difference(run.info, there.info)
         if change is not None:
@@ -171,11 +175,13 @@ class Transfer:
     def _bring_inputs(self, run: Run, there: Run, sender: Sender) -> None:
         used = {(use.dataset.name, use.dataset.digest) for use in there.inputs.dataset_inputs}
         datasets = [use for use in run.inputs.dataset_inputs if (use.dataset.name, use.dataset.digest) not in used]
-        models = [model for model in run.inputs.model_inputs if model not in there.inputs.model_inputs]
+        taken = self.models.translated(run.inputs.model_inputs, sender)
+        models = [model for model in taken if model not in there.inputs.model_inputs]
         remote_run_id = sender.remote_run_id
         if datasets or models:
             sender.attempt("inputs", lambda: self._remote.log_inputs(remote_run_id, datasets, models))
-        made = [model for model in run.outputs.model_outputs if model not in there.outputs.model_outputs]
+        outputs = self.models.translated(run.outputs.model_outputs, sender)
+        made = [model for model in outputs if model not in there.outputs.model_outputs]
         if made:
             sender.attempt("outputs", lambda: self._remote.log_outputs(remote_run_id, made))
 

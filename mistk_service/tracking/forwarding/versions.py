@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 from mistk_service.tracking.entities import ModelVersion, Run, Tag
 from mistk_service.tracking.errors import NotSupported, ResourceExists, ResourceNotFound
+from mistk_service.tracking.forwarding.models import LoggedModels
 from mistk_service.tracking.forwarding.remote import Remote
 from mistk_service.tracking.forwarding.sending import Sender
 from mistk_service.tracking.store import Store
@@ -23,11 +25,13 @@ class Versions:
     Args:
         store: the local store.
         remote: the remote.
+        models: sends the logged models that versions are made from.
     """
 
-    def __init__(self, store: Store, remote: Remote) -> None:
+    def __init__(self, store: Store, remote: Remote, models: LoggedModels) -> None:
         self._store = store
         self._remote = remote
+        self._models = models
 
     def send(self, run: Run, name: str, version: str, sender: Sender) -> None:
         """Make one version, if it is not there.
@@ -40,6 +44,8 @@ class Versions:
             local = self._store.get_model_version(name, version)
         except ResourceNotFound:
             return
+        if local.model_id is not None:
+            self._models.bring(local.model_id, sender)
         sender.attempt(f"version {version} of {name}", lambda: self._make(run, local, sender))
 
     def send_all(self, run: Run, sender: Sender) -> None:
@@ -56,12 +62,21 @@ class Versions:
         with suppress(ResourceExists):
             self._remote.create_registered_model(model.name, model.tags, model.description)
         there = self._remote.get_run(sender.remote_run_id)
+        moved = [
+            (run.info.artifact_uri, there.info.artifact_uri),
+            (f"runs:/{run.info.run_id}", f"runs:/{there.info.run_id}"),
+        ]
+        logged = None if local.model_id is None else self._models.there(local.model_id)
+        if local.model_id is not None and logged is not None:
+            moved.append((f"models:/{local.model_id}", f"models:/{logged.model_id}"))
+            moved.append((self._store.get_logged_model(local.model_id).artifact_uri, logged.artifact_uri))
         self._remote.create_model_version(
             local.name,
-            _moved(local.source, run, there),
+            _moved(local.source, moved),
             sender.remote_run_id,
             [*local.tags, Tag(SOURCE_VERSION, local.version)],
             description=local.description or "",
+            model_id=None if logged is None else logged.model_id,
         )
 
     def _is_there(self, local: ModelVersion, remote_run_id: str) -> bool:
@@ -73,12 +88,9 @@ class Versions:
         return any(item.name == local.name and mark in item.tags for item in found)
 
 
-def _moved(source: str, run: Run, there: Run) -> str:
-    """Return a version's source with the remote's run in place of the local one."""
-    for old, new in (
-        (run.info.artifact_uri, there.info.artifact_uri),
-        (f"runs:/{run.info.run_id}", f"runs:/{there.info.run_id}"),
-    ):
+def _moved(source: str, places: Sequence[tuple[str, str]]) -> str:
+    """Return a version's source with the remote's run or logged model in place of the local one."""
+    for old, new in places:
         if source == old or source.startswith(f"{old}/"):
             return new + source[len(old) :]
     return source

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import httpx
 
 from mistk_service.tracking.artifacts import ArtifactRepository, open_artifacts
-from mistk_service.tracking.entities import Run
+from mistk_service.tracking.entities import LoggedModel, Run
 from mistk_service.tracking.errors import NotSupported, StoreUnavailable, UnsupportedStore
 from mistk_service.tracking.rest.artifacts import PackageArtifacts, ProxiedArtifacts, proxied_folder
 from mistk_service.tracking.rest.config import RestConfig
@@ -85,7 +85,13 @@ class RestStore(RestBatches, RestExperiments, RestRegistry, RestLoggedModels, St
             UnsupportedStore: they are in a storage that cannot be reached from here, or whose library is missing.
             StoreUnavailable: the storage cannot be reached now.
         """
-        uri = run.info.artifact_uri
+        return self._artifacts(run.info.artifact_uri, f"run {run.info.run_id!r}")
+
+    def model_artifacts(self, model: LoggedModel) -> ArtifactRepository:
+        """Return where the files of a logged model are; see :meth:`run_artifacts`."""
+        return self._artifacts(model.artifact_uri, f"logged model {model.model_id!r}")
+
+    def _artifacts(self, uri: str, owner: str) -> ArtifactRepository:
         if uri.startswith("mlflow-artifacts:"):
             host, folder = proxied_folder(uri)
             listing = self._http.addresses.proxied()
@@ -99,7 +105,7 @@ class RestStore(RestBatches, RestExperiments, RestRegistry, RestLoggedModels, St
                 return ProxiedArtifacts(self._http, found["listing"], folder, uri, self._http.config.part_size)
             return PackageArtifacts(self._http, uri, uri)
         if not uri:
-            raise UnsupportedStore(f"{self.uri} does not say where the artifacts of the run {run.info.run_id!r} are.")
+            raise UnsupportedStore(f"{self.uri} does not say where the artifacts of the {owner} are.")
         return open_artifacts(uri)
 
 

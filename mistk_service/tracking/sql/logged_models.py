@@ -10,6 +10,7 @@ from uuid import uuid4
 from sqlalchemy import ColumnElement, Connection, FromClause, Row, Text, and_, cast, delete, or_, select, true, update
 
 from mistk_service.tracking._contract_models import LoggedModelStore
+from mistk_service.tracking.changes import ModelChanged
 from mistk_service.tracking.entities import (
     Dataset,
     LifecycleStage,
@@ -41,6 +42,7 @@ from mistk_service.tracking.sql.tables import (
     logged_model_params,
     logged_model_tags,
     logged_models,
+    runs,
 )
 
 __all__ = ["LoggedModels"]
@@ -209,12 +211,21 @@ class LoggedModels(SqlPart, LoggedModelStore):
         check_text(model_id, "model_id")
 
         def work(connection: Connection) -> LoggedModel:
-            number = _find(connection, model_id).id
+            model = _find(connection, model_id)
+            number = model.id
             change(connection, number)
             _update(connection, number, **values)
+            self._record(connection, model)
             return self._one(connection, _find(connection, model_id))
 
         return self._db.write(work)
+
+    def _record(self, connection: Connection, model: Row[Any]) -> None:
+        """Put a change of a model into the journal, if a run made it: models go to remotes with their runs."""
+        if model.source_run_id and self._db.recorder.active:
+            made = select(runs.c.run_id).where(runs.c.run_id == model.source_run_id)
+            if connection.execute(made).first() is not None:
+                self._db.recorder.change(model.source_run_id, ModelChanged(model.model_id))(connection)
 
     def _one(self, connection: Connection, row: Row[Any]) -> LoggedModel:
         return read_models(connection, self._dialect, [row])[0]
