@@ -55,6 +55,30 @@ class Progress:
     unit: str
 
 
+class _Metric:
+    """The last value of a metric, and the range of all its finite values since the last time that its step went back."""
+
+    __slots__ = ("_high", "_low", "_step", "_timestamp", "_value")
+
+    def __init__(self) -> None:
+        self._step: int | None = None
+        self._low, self._high = math.inf, -math.inf
+
+    def add(self, value: float, step: int | None, timestamp: int) -> None:
+        """Take the next value."""
+        if step is not None and self._step is not None and step < self._step:
+            # Another training begins, whose values are compared with each other.
+            self._low, self._high = math.inf, -math.inf
+        if math.isfinite(value):
+            self._low, self._high = min(self._low, value), max(self._high, value)
+        self._value, self._step, self._timestamp = value, step, timestamp
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the MetricValue of the contract."""
+        shown = {"value": _finite(self._value), "step": self._step, "timestamp": self._timestamp}
+        return shown if self._low > self._high else shown | {"min": self._low, "max": self._high}
+
+
 class Reports:
     """The payload's part that accumulates; :meth:`payload` puts the whole together."""
 
@@ -68,7 +92,7 @@ class Reports:
         self._model: Any = None
         self._progress: dict[str, Any] | None = None
         self._progress_aside: dict[str, Any] | None = None
-        self._metrics: dict[str, tuple[str, float, int | None, int]] = {}
+        self._metrics: dict[str, _Metric] = {}
         self._params: dict[str, Any] = {}
         self._tags: dict[str, Any] = {}
         self._artifacts: list[dict[str, Any]] = []
@@ -127,9 +151,12 @@ class Reports:
         return Progress(activity.operation, self._progress["done"], self._progress["total"], self._progress["unit"])
 
     def reported(self, message: Reported) -> None:
-        """Take metrics, params, tags and artifacts; of a metric the last value is shown."""
-        for point in message.metrics:
-            self._metrics[point[0]] = point
+        """Take metrics, params, tags and artifacts; of a metric the last value and the range are shown."""
+        for key, value, step, timestamp in message.metrics:
+            metric = self._metrics.get(key)
+            if metric is None:
+                metric = self._metrics[key] = _Metric()
+            metric.add(value, step, timestamp)
         self._params.update(message.params)
         self._tags.update(message.tags)
         self._artifacts += [{"path": path, "artifactPath": folder} for path, folder, _ in message.artifacts]
@@ -147,7 +174,7 @@ class Reports:
             if self._progress is not None:
                 own["progress"] = self._progress
         if self._metrics:
-            own["metrics"] = {key: _shown(point) for key, point in _first(self._metrics)}
+            own["metrics"] = {key: metric.to_json() for key, metric in _first(self._metrics)}
         if self._params:
             own["params"] = dict(_first(self._params))
         if self._tags:
@@ -175,11 +202,6 @@ class Reports:
 def _first(values: dict[str, _V]) -> Iterator[tuple[str, _V]]:
     """Return what is shown of values by name: those whose names came first, so that the same ones stay."""
     return islice(values.items(), _KEYS_SHOWN)
-
-
-def _shown(point: tuple[str, float, int | None, int]) -> dict[str, Any]:
-    _, value, step, timestamp = point
-    return {"value": _finite(value), "step": step, "timestamp": timestamp}
 
 
 def _finite(value: float) -> float | str:

@@ -36,9 +36,24 @@ def test_an_activity_is_shown_with_its_begin_in_utc(reports: Reports):
 def test_of_a_metric_the_last_value_is_shown(reports: Reports):
     reports.reported(metrics(("loss", 2.0, 0, 10), ("loss", 1.0, 1, 20), ("other", 5.0, None, 30)))
     assert reports.payload(None, ())["metrics"] == {
-        "loss": {"value": 1.0, "step": 1, "timestamp": 20},
-        "other": {"value": 5.0, "step": None, "timestamp": 30},
+        "loss": {"value": 1.0, "step": 1, "timestamp": 20, "min": 1.0, "max": 2.0},
+        "other": {"value": 5.0, "step": None, "timestamp": 30, "min": 5.0, "max": 5.0},
     }
+
+
+def test_the_range_of_a_metric_is_that_of_all_finite_values_of_one_training(reports: Reports):
+    values = [3.0, math.nan, 9.0, math.inf, 4.0]
+    reports.reported(metrics(*(("loss", value, step, step) for step, value in enumerate(values))))
+    shown = reports.payload(None, ())["metrics"]["loss"]
+    assert (shown["min"], shown["max"]) == (3.0, 9.0)
+    reports.reported(metrics(("loss", 1.0, 0, 10), ("loss", 2.0, 1, 11)))
+    shown = reports.payload(None, ())["metrics"]["loss"]
+    assert (shown["min"], shown["max"]) == (1.0, 2.0)
+
+
+def test_a_metric_without_a_finite_value_has_no_range(reports: Reports):
+    reports.reported(metrics(("loss", math.nan, 0, 1)))
+    assert reports.payload(None, ())["metrics"]["loss"] == {"value": "NaN", "step": 0, "timestamp": 1}
 
 
 @pytest.mark.parametrize(("value", "shown"), [(math.nan, "NaN"), (math.inf, "Infinity"), (-math.inf, "-Infinity")])

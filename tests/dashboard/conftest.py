@@ -22,6 +22,7 @@ from werkzeug.wrappers import Request, Response
 from mistk_service.dashboard import DashboardInfo, create_dashboard
 
 API = "/v1/mistk"
+HISTORY = "/api/2.0/mlflow/metrics/get-history-bulk-interval"
 
 #: Runs before the page does, and keeps its streams for a test to look at.
 RECORD_STREAMS = """
@@ -42,17 +43,19 @@ class FakeService:
 
     Attributes:
         asked: for each connection to the stream, in order, its ``(Last-Event-ID, query)``.
+        history: what the store answers for a metric of a run, by ``(run id, key)``; 404 for any other.
     """
 
     def __init__(self) -> None:
         self.asked: list[tuple[str | None, dict[str, str]]] = []
+        self.history: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self._lines: deque[bytes | None] = deque()
         self._changed = threading.Condition()
         self._open = threading.Event()
         self._open.set()
         self._refusal: int | None = None
         page = create_dashboard(DashboardInfo("shop/digits.py:Digits", API, "1.2.3"))
-        app = DispatcherMiddleware(page.wsgi_app, {f"{API}/status": self._stream})
+        app = DispatcherMiddleware(page.wsgi_app, {f"{API}/status": self._stream, HISTORY: self._history})
         self._server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_QuietHandler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -115,6 +118,13 @@ class FakeService:
             return Response("away", status=code)(environ, start_response)
         return Response(self._events(number), mimetype="text/event-stream")(environ, start_response)
 
+    def _history(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        query = Request(environ).args
+        points = self.history.get((query["run_ids"], query["metric_key"]))
+        if points is None:
+            return NotFound()(environ, start_response)
+        return Response(json.dumps({"metrics": points}), mimetype="application/json")(environ, start_response)
+
     def _put(self, line: bytes | None) -> None:
         with self._changed:
             self._lines.append(line)
@@ -169,7 +179,7 @@ def page(chrome: webdriver.Chrome, service: FakeService) -> Iterator[webdriver.C
     complaints = [entry for entry in chrome.get_log("browser") if entry["level"] == "SEVERE"]
     # Leave before the server goes, or the next test finds a page that tries to reconnect.
     chrome.get("about:blank")
-    assert [c["message"] for c in complaints if "/status" not in c["message"]] == []
+    assert [c["message"] for c in complaints if "/status" not in c["message"] and HISTORY not in c["message"]] == []
 
 
 def _options(browser: str, profile: Path) -> webdriver.ChromeOptions:

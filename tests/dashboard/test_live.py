@@ -14,7 +14,7 @@ from selenium.webdriver.common.by import By
 from mistk_service.client import ModelClient
 from mistk_service.demo.service import ServiceProcess
 from mistk_service.resources import plugins_path
-from tests.dashboard.browser import await_text, await_true, curve, points, seen, text
+from tests.dashboard.browser import await_text, await_true, curve, points, rows, seen, text
 
 pytestmark = [pytest.mark.browser, pytest.mark.serial, pytest.mark.timeout(180)]  # the first one waits for the browser
 
@@ -56,6 +56,25 @@ def test_a_training_is_seen_from_its_begin_to_the_end_of_the_service(page: Chrom
         client.shutdown()
         await_text(page, "state", "terminated")
         assert text(page, "connection").startswith("Terminated.")
+
+
+def test_a_page_that_is_loaded_after_a_training_shows_every_point_of_it(page: Chrome, url: str) -> None:
+    with ModelClient(url) as client:
+        client.wait_for("initialized", since=client.initialize(["training"], hyperparameters={"epochs": 150}))
+        client.wait_for("initialized", since=client.load_data(train=DIGITS / "data" / "train.csv"))
+        client.wait_for("ready", since=client.build_model())
+        client.wait_for("ready", since=client.train())
+    page.get(url)
+    await_true(page, lambda: len(points(curve(page, "line"))) == 150)
+    assert not seen(page, "metrics-partial")
+    await_true(page, lambda: "Run id" in rows(page, "tracking"))
+    run = page.find_element(By.CSS_SELECTOR, "#tracking a")
+    run_id = httpx.get(run.get_property("href")).json()["run"]["info"]["run_id"]
+    query = {"run_id": run_id, "metric_key": page.find_element(By.CSS_SELECTOR, "#metrics h3").text}
+    history = httpx.get(f"{url}/api/2.0/mlflow/metrics/get-history", params=query).json()["metrics"]
+    values = [point["value"] for point in history]
+    shown = page.find_element(By.CSS_SELECTOR, "#metrics .quiet").text
+    assert shown == f"step 150 · {min(values):.4g} to {max(values):.4g}"
 
 
 def test_every_link_of_the_page_leads_somewhere(page: Chrome, url: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from selenium.webdriver.common.by import By
 
@@ -131,6 +133,62 @@ def test_a_new_training_begins_a_new_curve(page, service) -> None:
     assert page.find_element(By.CSS_SELECTOR, "#metrics .quiet").text == "step 2 · 4 to 5"
 
 
+RUN = {
+    "id": "5f3c",
+    "name": "calm-owl",
+    "experimentId": "1",
+    "status": "RUNNING",
+    "link": "/api/2.0/mlflow/runs/get?run_id=5f3c",
+}
+
+
+def at(step: int, value: float | str) -> dict[str, Any]:
+    return {"value": value, "step": step, "timestamp": step * 1000}
+
+
+def test_a_page_that_is_opened_late_shows_the_whole_curve_from_the_store(page, service) -> None:
+    service.history["5f3c", "loss"] = [at(step, value) for step, value in enumerate((8.0, "NaN", 2.0, 3.0, 4.0))]
+    service.send(900, "training", metrics={"loss": at(4, 4.0) | {"min": 0.5, "max": 8.5}}, run=RUN)
+    await_true(page, lambda: len(points(curve(page, "line"))) == 4)
+    assert curve(page, "line").count("M") == 2
+    # The range is that of all points, of which the curve shows some.
+    assert page.find_element(By.CSS_SELECTOR, "#metrics .quiet").text == "step 4 · 0.5 to 8.5"
+    service.send(901, "training", metrics={"loss": at(5, 5.0) | {"min": 0.5, "max": 8.5}}, run=RUN)
+    await_true(page, lambda: len(points(curve(page, "line"))) == 5)
+    assert not seen(page, "metrics-partial")
+
+
+def test_a_status_of_the_past_does_not_begin_a_new_curve(page, service) -> None:
+    service.history["5f3c", "loss"] = [at(step, step) for step in range(5)]
+    service.send(1, "started")
+    service.send(2, "training", metrics={"loss": at(1, 1)}, run=RUN)
+    await_true(page, lambda: len(points(curve(page, "line"))) == 5)
+    service.send(3, "training", metrics={"loss": at(2, 2)}, run=RUN)
+    service.send(4, "training", metrics={"loss": at(5, 5)}, run=RUN)
+    await_true(page, lambda: len(points(curve(page, "line"))) == 6)
+
+
+def test_what_came_while_the_store_was_asked_stays_and_the_past_is_not_repeated(page, service) -> None:
+    service.history["5f3c", "loss"] = [at(step, step) for step in range(4)]
+    for version, step in ((1, 0), (2, 2), (3, 3), (4, 4)):
+        service.send(version, "training", metrics={"loss": at(step, step)}, run=RUN)
+    await_true(page, lambda: [x for x, _ in points(curve(page, "line"))] == [0, 60, 120, 180, 240])
+
+
+def test_curves_with_a_gap_are_completed_from_the_store_without_a_note(page, service) -> None:
+    service.history["5f3c", "loss"] = [at(step, step) for step in range(1, 9)]
+    service.send(1, "training", metrics={"loss": at(1, 1)}, run=RUN)
+    service.send(9, "training", metrics={"loss": at(8, 8)}, run=RUN, missed={"from": 2, "to": 8})
+    await_true(page, lambda: len(points(curve(page, "line"))) == 8)
+    assert not seen(page, "notice")
+
+
+@pytest.mark.parametrize("run", [None, RUN])
+def test_a_page_that_cannot_read_the_beginning_says_so(page, service, run) -> None:
+    service.send(9, "training", metrics={"loss": at(8, 8)}, run=run)
+    await_true(page, lambda: seen(page, "metrics-partial"))
+
+
 def test_a_metric_that_is_gone_after_a_reset_leaves_the_page(page, service) -> None:
     service.send(1, "ready", metrics={"loss": {"value": 1, "step": 1, "timestamp": 1}})
     await_true(page, lambda: seen(page, "metrics-card"))
@@ -171,7 +229,8 @@ def test_a_length_of_time_is_said_as_people_say_it(page, service, seconds: float
 
 
 def test_a_notice_and_a_gap_in_the_history_are_said(page, service) -> None:
-    service.send(9, "ready", notice="The pause was overtaken.", missed={"from": 2, "to": 8})
+    metrics = {"loss": {"value": 1, "step": 1, "timestamp": 1}}
+    service.send(9, "ready", notice="The pause was overtaken.", metrics=metrics, missed={"from": 2, "to": 8})
     await_text(page, "notice", "The pause was overtaken.\nUpdates 2 to 8 were missed; curves may have gaps.")
     assert seen(page, "notice")
 
@@ -190,6 +249,49 @@ def test_what_else_the_status_holds_is_listed(page, service) -> None:
     assert rows(page, "tags") == ["team", "vision"]
     assert rows(page, "artifacts") == ["model", "/data/w.npz"]
     assert rows(page, "further") == ["seen", '{"images":[1,2]}']
+
+
+def test_the_run_and_the_tracking_are_shown_in_words_with_links(page, service) -> None:
+    remotes = [
+        {"remote": "https://mlflow.example.org", "connected": True, "depth": 0, "refused": 0},
+        {"remote": "gitlab", "connected": False, "depth": 1200, "refused": 2, "lastError": "401 Unauthorized"},
+    ]
+    tracking = {"store": "sqlite:///tracking.db", "remotes": remotes, "notes": ["A note."], "error": "disk full"}
+    service.send(1, "ready", run=RUN, tracking=tracking)
+    await_text(page, "state", "ready")
+    assert rows(page, "tracking") == [
+        *("Run", "calm-owl", "Run id", "5f3c", "Run status", "RUNNING", "Experiment id", "1"),
+        *("Store", "sqlite:///tracking.db"),
+        *("https://mlflow.example.org", "connected · up to date"),
+        *("gitlab", "not connected · 1,200 changes waiting · 2 refused · 401 Unauthorized"),
+        *("Problem", "disk full", "Note", "A note."),
+    ]
+    links = [link.get_property("href") for link in page.find_elements(By.CSS_SELECTOR, "#tracking a")]
+    assert links == [f"{service.url}api/2.0/mlflow/runs/get?run_id=5f3c", "https://mlflow.example.org/"]
+    assert not seen(page, "facts-card")
+
+
+def test_an_address_is_a_link_and_a_script_is_not(page, service) -> None:
+    tags = {"source": "https://git.example.org/shop", "evil": "javascript:alert(1)", "text": "see https://a.b"}
+    service.send(1, "ready", tags=tags, run=RUN | {"link": "javascript:alert(1)"})
+    await_text(page, "state", "ready")
+    links = page.find_elements(By.CSS_SELECTOR, "main a")
+    assert [link.get_property("href") for link in links] == ["https://git.example.org/shop"]
+
+
+def test_a_value_of_the_models_own_named_run_is_shown_as_it_is(page, service) -> None:
+    service.send(1, "ready", run={"distance": 5}, tracking="on foot")
+    await_text(page, "state", "ready")
+    assert rows(page, "further") == ["run", '{"distance":5}', "tracking", "on foot"]
+
+
+def test_what_cannot_be_pressed_does_not_look_like_a_button(page, service) -> None:
+    service.send(1, "started", possible=["initialize", "reset"])
+    await_text(page, "state", "started")
+    looks = page.execute_script("""
+        return [...document.querySelectorAll("#possible li")].map(e => getComputedStyle(e))
+            .map(s => [s.borderTopWidth, s.backgroundColor, s.cursor])""")
+    assert looks == [["0px", "rgba(0, 0, 0, 0)", "auto"]] * 2
 
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"

@@ -77,6 +77,7 @@ const SVG = "http://www.w3.org/2000/svg";
 class Metric {
   constructor(name) {
     this.points = [];
+    this.all = null;
     this.changed = false;
     this.node = element("li");
     this.value = element("p", "", "value");
@@ -95,14 +96,36 @@ class Metric {
     this.node.append(element("h3", name), this.value, this.svg, this.range);
   }
 
+  /** Take the value that the status has, with the range of all values, most of which the status never shows. */
+  show({ value, step, timestamp, min, max }) {
+    this.all = { min, max };
+    this.add({ value, step, timestamp });
+  }
+
   add({ value, step, timestamp }) {
     const last = this.points.at(-1);
     if (last && last.value === String(value) && last.step === step && last.timestamp === timestamp) return;
-    // A step that goes back is the beginning of another training.
-    if (last && step !== null && last.step !== null && step < last.step) this.points = [];
+    if (last && step !== null && last.step !== null && step < last.step) {
+      // A status of the past, which the history has already.
+      if (timestamp < last.timestamp) return;
+      // A step that goes back is the beginning of another training.
+      this.points = [];
+    }
     this.points.push({ value: String(value), y: Number(value), step, timestamp });
     // Every second point goes, so that the whole course stays in sight.
     if (this.points.length > MAX_POINTS) this.points = this.points.filter((_, i) => i % 2 === 0);
+    this.changed = true;
+  }
+
+  /** Begin with the points that the store has, and go on with those that came after them. */
+  precede(history) {
+    const live = this.points;
+    this.points = [];
+    for (const point of history) this.add(point);
+    const end = history.at(-1);
+    for (const point of live) {
+      if (point.timestamp > end.timestamp || point.step > end.step) this.add(point);
+    }
     this.changed = true;
   }
 
@@ -112,8 +135,9 @@ class Metric {
     const last = this.points.at(-1);
     const finite = this.points.map((p) => p.y).filter(Number.isFinite);
     const [low, high] = [Math.min(...finite), Math.max(...finite)];
+    const { min = low, max = high } = this.all ?? {};
     const step = last.step === null ? "" : `step ${number(last.step)}`;
-    const range = high > low ? `${number(low)} to ${number(high)}` : "";
+    const range = max > min ? `${number(min)} to ${number(max)}` : "";
     say(this.value, number(last.value));
     say(this.range, [step, range].filter(Boolean).join(" · "));
     this.svg.setAttribute("aria-label", `${this.name}: ${[number(last.value), step, range].filter(Boolean).join(", ")}`);
@@ -159,26 +183,67 @@ function takeMetrics(reported) {
   }
   for (const [name, latest] of Object.entries(reported)) {
     if (!metrics.has(name)) metrics.set(name, new Metric(name));
-    metrics.get(name).add({ step: null, timestamp: null, ...latest });
+    metrics.get(name).show({ step: null, timestamp: null, ...latest });
   }
+}
+
+/**
+ * Get the curves that this page has not seen from their beginning: the service keeps all points of the run in its store.
+ *
+ * @returns whether there is a store that has them.
+ */
+async function readHistory(run, names) {
+  const pages = names.map(async (name) => {
+    const query = new URLSearchParams({ run_ids: run.id, metric_key: name, max_results: String(MAX_POINTS / 2) });
+    const response = await fetch(`api/2.0/mlflow/metrics/get-history-bulk-interval?${query}`);
+    if (!response.ok) throw new Error(`${response.status}`);
+    const history = (await response.json()).metrics ?? [];
+    if (history.length > 0) metrics.get(name)?.precede(history);
+  });
+  const results = await Promise.allSettled(pages);
+  return results.every((result) => result.status === "fulfilled");
 }
 
 // --- the status -------------------------------------------------------------------------------------------------
 
 let status = null;
 let gap = null;
+/** The metrics of whose points this page may not have seen all, until they are read from the store. */
+const unread = new Set();
+/** Whether the store could not be read, so that the curves lack something. */
+let partial = false;
 let scheduled = false;
 
 function take(event) {
+  const joined = status === null || Boolean(event.missed);
   gap = event.missed ?? gap;
   status = { payload: {}, ...event.payload };
-  takeMetrics(status.payload.metrics ?? {});
+  const { run, metrics: reported = {} } = status.payload;
+  for (const name of Object.keys(reported)) {
+    if (joined || !metrics.has(name)) unread.add(name);
+  }
+  takeMetrics(reported);
+  if (run?.id) completeCurves(run);
+  else if (joined && unread.size > 0) partial = true;
   // Set at once, because a tab in the background draws nothing but shows its title.
   document.title = `${words(status.state)} · ${status.objectInfo.name}`;
-  if (!scheduled) {
-    scheduled = true;
-    requestAnimationFrame(draw);
-  }
+  scheduleDrawing();
+}
+
+function scheduleDrawing() {
+  if (scheduled) return;
+  scheduled = true;
+  requestAnimationFrame(draw);
+}
+
+/** Complete the curves whose beginning, or whose middle, this page has not seen; say so where that is not possible. */
+async function completeCurves(run) {
+  if (unread.size === 0) return;
+  const names = [...unread];
+  unread.clear();
+  const read = await readHistory(run, names);
+  partial = !read || (partial && names.length < metrics.size);
+  scheduleDrawing();
 }
 
 function draw() {
@@ -238,7 +303,7 @@ function drawPossible(possible) {
 }
 
 function drawNotice(notice) {
-  const missed = gap && `Updates ${gap.from} to ${gap.to} were missed; curves may have gaps.`;
+  const missed = gap && partial && `Updates ${gap.from} to ${gap.to} were missed; curves may have gaps.`;
   const text = [notice, missed].filter(Boolean).join("\n");
   show(byId("notice"), Boolean(text));
   say(byId("notice"), text);
@@ -257,6 +322,7 @@ function drawError(operation, error) {
 
 function drawMetrics() {
   show(byId("metrics-card"), metrics.size > 0);
+  show(byId("metrics-partial"), partial);
   const list = byId("metrics");
   const nodes = [...metrics.values()].map((metric) => metric.node);
   if (nodes.length !== list.children.length || nodes.some((node, i) => node !== list.children[i])) {
@@ -273,9 +339,71 @@ const SHOWN_ABOVE = new Set([
 
 const plain = (value) => (typeof value === "string" ? value : JSON.stringify(value));
 
+/** A text that leads to an address. */
+class Link {
+  constructor(text, address) {
+    this.text = text;
+    this.address = address;
+  }
+}
+
+/** A link where the address is one of the web, which those of scripts are not; else a text. */
+function link(text, address) {
+  const url = typeof address === "string" && URL.canParse(address, document.baseURI) && new URL(address, document.baseURI);
+  if (!url || !["http:", "https:"].includes(url.protocol)) return text;
+  const node = element("a", text);
+  node.href = url.href;
+  node.rel = "noopener noreferrer";
+  return node;
+}
+
+/** A value as it is shown: a text that is an address of the web becomes a link. */
+function shown(value) {
+  if (value instanceof Link) return link(value.text, value.address);
+  const text = plain(value);
+  return /^https?:\/\/\S+$/.test(text) ? link(text, text) : text;
+}
+
+/** The rows of the run: its name leads to it. None for what is not a run, such as a model's own value of that name. */
+function runRows(run) {
+  if (!run?.id) return [];
+  return [
+    ["Run", new Link(run.name || run.id, run.link)],
+    ["Run id", run.id],
+    ["Run status", run.status],
+    ["Experiment id", run.experimentId],
+  ];
+}
+
+/** The rows of tracking: where the store is, how the servers elsewhere stand, and what went wrong. */
+function trackingRows(tracking) {
+  if (tracking?.store === undefined) return [];
+  const remotes = (tracking.remotes ?? []).map((remote) => [remote.remote, remoteState(remote)]);
+  return [
+    ["Store", tracking.store],
+    ...remotes,
+    ["Problem", tracking.error],
+    ...(tracking.notes ?? []).map((note) => ["Note", note]),
+  ].filter(([, value]) => value !== undefined && value !== null);
+}
+
+function remoteState({ connected, depth, refused, lastError }) {
+  const parts = [
+    connected ? "connected" : "not connected",
+    depth ? `${number(depth)} changes waiting` : "up to date",
+    refused && `${number(refused)} refused`,
+    lastError,
+  ];
+  return parts.filter(Boolean).join(" · ");
+}
+
 function drawFacts(payload) {
   const artifacts = (payload.artifacts ?? []).map(({ path, artifactPath }) => [artifactPath || "/", path]);
-  const further = Object.entries(payload).filter(([key]) => !SHOWN_ABOVE.has(key));
+  const { run, tracking } = payload;
+  const tracked = [...runRows(run), ...trackingRows(tracking)];
+  drawList("tracking", tracked);
+  const own = (key) => SHOWN_ABOVE.has(key) || (tracked.length > 0 && ["run", "tracking"].includes(key));
+  const further = Object.entries(payload).filter(([key]) => !own(key));
   const any = [
     drawList("params", Object.entries(payload.params ?? {})),
     drawList("tags", Object.entries(payload.tags ?? {})),
@@ -286,9 +414,15 @@ function drawFacts(payload) {
 }
 
 function drawList(id, entries) {
-  rebuild(byId(id), entries, () => entries.flatMap(([key, value]) => [element("dt", key), element("dd", plain(value))]));
+  rebuild(byId(id), entries, () => entries.flatMap(([key, value]) => [filled("dt", shown(key)), filled("dd", shown(value))]));
   show(byId(`${id}-card`), entries.length > 0);
   return entries.length > 0;
+}
+
+function filled(tag, content) {
+  const node = element(tag);
+  node.append(content);
+  return node;
 }
 
 // --- the stream -------------------------------------------------------------------------------------------------
@@ -326,6 +460,8 @@ function receive(source, event) {
     // The container was started anew and counts from the beginning: what was resumed is not what this page knows.
     source.close();
     status = gap = null;
+    partial = false;
+    unread.clear();
     metrics.clear();
     follow();
     return;
