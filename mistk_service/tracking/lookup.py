@@ -23,11 +23,11 @@ _CANDIDATES = 10
 _PAGE = 1000
 
 
-def every_experiment(store: Store, view: ViewType = ViewType.ACTIVE_ONLY) -> Iterator[Experiment]:
-    """Return the experiments of a store, page by page."""
+def every_experiment(store: Store, view: ViewType = ViewType.ACTIVE_ONLY, filter: str = "") -> Iterator[Experiment]:
+    """Return the experiments of a store that match, page by page."""
     token: str | None = None
     while True:
-        page = store.search_experiments(view, _PAGE, page_token=token)
+        page = store.search_experiments(view, _PAGE, filter, page_token=token)
         yield from page
         token = page.next_page_token
         if token is None:

@@ -102,6 +102,7 @@ def test_every_path_of_the_contract_belongs_to_the_tracking_server():
     contract = yaml.load(contract_path("mlflow-api.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)
     assert all(is_tracking_path(path) for path in contract["paths"])
     assert is_tracking_path("/ajax-api/2.0/preview/mlflow/runs/get")
+    assert is_tracking_path("/api/v4/projects/1/ml/mlflow/api/2.0/mlflow/runs/get")
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/mistk/status", "/healthz", "/metrics", "/api", "/api/v1/x"])

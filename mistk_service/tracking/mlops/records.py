@@ -20,10 +20,13 @@ __all__ = [
     "EXPERIMENT",
     "FAILURE",
     "ITERATION",
+    "MEMBERSHIP",
     "MODEL_PATH",
     "PROJECT",
+    "PROJECT_ID",
     "USED_DATASETS",
     "Json",
+    "bare_name",
     "dataset_input",
     "dataset_json",
     "dataset_tags",
@@ -56,8 +59,10 @@ _KIND = "mlops.kind"
 _NOTE = "mlflow.note.content"
 _STATUS = "mlops.status"
 _ARCHIVED = "mlops.archived"
-_PROJECT_ID = "mlops.projectId"
+PROJECT_ID = "mlops.projectId"
 _PROJECT_TITLE = "mlops.project"
+#: The tags that say what an experiment of a project is and where it belongs.
+MEMBERSHIP = frozenset({_KIND, PROJECT_ID, _PROJECT_TITLE})
 _PATH = "mlops.path"
 _VERSION = "mlops.version"
 _LABELS = "mlops.tags"
@@ -98,21 +103,26 @@ def experiment_name(project: Experiment, name: str) -> str:
 def experiment_tags(project: Experiment, description: str | None) -> list[Tag]:
     """Return the tags of an experiment of a project."""
     project_id, title = project.experiment_id, project.name
-    return _tags({_KIND: EXPERIMENT, _NOTE: description, _PROJECT_ID: project_id, _PROJECT_TITLE: title})
+    return _tags({_KIND: EXPERIMENT, _NOTE: description, PROJECT_ID: project_id, _PROJECT_TITLE: title})
 
 
 def project_of(item: Experiment) -> str:
     """Return the id of the project that an experiment belongs to."""
-    return _texts(item.tags).get(_PROJECT_ID, "")
+    return _texts(item.tags).get(PROJECT_ID, "")
+
+
+def bare_name(item: Experiment) -> str:
+    """Return the name of an experiment without its project's title, whatever either is called by now."""
+    return item.name.removeprefix(f"{_texts(item.tags).get(_PROJECT_TITLE)}/")
 
 
 def experiment_json(item: Experiment) -> Json:
-    """Return an experiment as JSON; its name is without the project's title, whatever either is called by now."""
+    """Return an experiment as JSON, with its :func:`bare_name`."""
     texts = _texts(item.tags)
     return {
         "id": item.experiment_id,
         "project_id": project_of(item),
-        "name": item.name.removeprefix(f"{texts.get(_PROJECT_TITLE)}/"),
+        "name": bare_name(item),
         "description": texts.get(_NOTE),
         "created_at": moment(item.creation_time),
         "updated_at": moment(item.last_update_time),
@@ -162,7 +172,7 @@ def dataset_input(run: Run) -> DatasetInput:
 
 def iteration_tags(project_id: str) -> list[Tag]:
     """Return the tags of a run that stands for an iteration."""
-    return _tags({_KIND: ITERATION, _PROJECT_ID: project_id, **_origin()})
+    return _tags({_KIND: ITERATION, PROJECT_ID: project_id, **_origin()})
 
 
 def user_name() -> str:

@@ -13,9 +13,10 @@ from mistk_service.resources import contract_path
 from mistk_service.tracking.artifacts import ArtifactRepository
 from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.server.endpoints import Endpoints
+from mistk_service.tracking.server.gitlab import GitLabOperations, GitLabTransfers, Projects
 from mistk_service.tracking.server.operations import Operations
 from mistk_service.tracking.server.paths import Spellings
-from mistk_service.tracking.server.routing import load_contract, routed
+from mistk_service.tracking.server.routing import below, load_contract, routed
 from mistk_service.tracking.server.transfers import Transfers
 from mistk_service.tracking.store import Store
 
@@ -29,7 +30,7 @@ _THREADS = 16
 
 
 def create_tracking_app(store: Store, artifacts: ArtifactRepository, *, max_body: int = MAX_BODY) -> ASGIApp:
-    """Return the application that serves MLflow's REST API out of a store.
+    """Return the application that serves MLflow's REST API out of a store, and GitLab's dialect of it for each project.
 
     Args:
         store: the tracked things; it belongs to the caller, who closes it after the application has stopped.
@@ -51,4 +52,18 @@ def create_tracking_app(store: Store, artifacts: ArtifactRepository, *, max_body
     document = load_contract(contract_path("mlflow-api.yaml"))
     transfers = Transfers(store, locations, executor, document)
     endpoints = Endpoints(Operations(store, locations), transfers, store, executor, max_body)
-    return Spellings(routed(document, endpoints, lifespan))
+    projects = Projects(store)
+    dialect = Endpoints(
+        GitLabOperations(store, locations, projects),
+        GitLabTransfers(transfers, locations, projects, executor),
+        store,
+        executor,
+        max_body,
+    )
+
+    def resolve(operation_id: str) -> ASGIApp:
+        in_project = operation_id.removeprefix("project:")
+        return endpoints(operation_id) if in_project == operation_id else dialect(in_project)
+
+    paths = {**document["paths"], **below(load_contract(contract_path("gitlab-mlflow-api.yaml")))}
+    return Spellings(routed({**document, "paths": paths}, resolve, lifespan))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from mistk_service.lighter import without_the_unused
-from mistk_service.tracking.server.endpoints import Endpoints
 from mistk_service.tracking.server.paths import unknown_path
 from mistk_service.tracking.server.replies import MethodNotAllowed, error_body, error_status
 
@@ -33,7 +33,7 @@ with warnings.catch_warnings(), without_the_unused():
     from connexion.middleware.routing import RoutingMiddleware
     from connexion.operations import AbstractOperation
 
-__all__ = ["load_contract", "routed"]
+__all__ = ["below", "load_contract", "routed"]
 
 Json = dict[str, Any]
 
@@ -67,7 +67,30 @@ def load_contract(path: Path) -> Json:
     return contract
 
 
-def routed(contract: Json, endpoints: Endpoints, lifespan: Lifespan) -> AsyncApp:
+def below(contract: Json) -> Json:
+    """Return the paths of a contract with the path of its server in front of each, whose variables are parameters.
+
+    The operationIds get the name of the first variable and a colon in front.
+    """
+    server = contract["servers"][0]
+    names = list(server["variables"])
+    variables = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "path"}} for name in names
+    ]
+    return {
+        server["url"] + path: {
+            method: {
+                **operation,
+                "operationId": f"{names[0]}:{operation['operationId']}",
+                "parameters": [*variables, *operation.get("parameters", ())],
+            }
+            for method, operation in item.items()
+        }
+        for path, item in contract["paths"].items()
+    }
+
+
+def routed(contract: Json, endpoints: Callable[[str], ASGIApp], lifespan: Lifespan) -> AsyncApp:
     """Return the application that routes the contract's operations to ``endpoints``."""
     app = AsyncApp(
         __name__,
@@ -128,11 +151,9 @@ class _Refusals:
 
 def _pattern(path: str, item: Json) -> re.Pattern[str]:
     """Return what a path of the contract matches; a parameter may have slashes where the contract calls it a path."""
-    pattern = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path))
     parameters = next(iter(item.values())).get("parameters", ())
-    if any(p["in"] == "path" and p["schema"].get("format") == "path" for p in parameters):
-        pattern = pattern.removesuffix("[^/]+") + ".+"
-    return re.compile(pattern)
+    whole = {p["name"] for p in parameters if p["in"] == "path" and p["schema"].get("format") == "path"}
+    return re.compile(re.sub(r"\\{(\w+)\\}", lambda name: ".+" if name[1] in whole else "[^/]+", re.escape(path)))
 
 
 def _methods(item: Json) -> set[str]:

@@ -10,7 +10,7 @@ from mistk_service.tracking.errors import NotSupported
 from mistk_service.tracking.server.operations._base import Json, OperationsBase, run_id_of
 from mistk_service.tracking.wire import Fields
 
-__all__ = ["ArtifactOperations"]
+__all__ = ["ArtifactOperations", "files"]
 
 
 class ArtifactOperations(OperationsBase):
@@ -28,10 +28,10 @@ class ArtifactOperations(OperationsBase):
 
     def list_proxied_artifacts(self, fields: Fields) -> Json:
         """List a folder by its path below the artifact root."""
-        return _files(self._locations.artifacts.list_folder(fields.text("path") or ""))
+        return files(self._locations.artifacts.list_folder(fields.text("path") or ""))
 
     def _listing(self, root: str, path: str) -> Json:
-        return {"root_uri": root, **_files(self._locations.list_folder(root, path))}
+        return {"root_uri": root, **files(self._locations.list_folder(root, path))}
 
     def create_presigned_upload_url(self, fields: Fields) -> Json:  # noqa: ARG002 - all operations have the fields
         """Refuse."""
@@ -71,7 +71,8 @@ class ArtifactOperations(OperationsBase):
         }
 
 
-def _files(found: list[FileInfo]) -> Json:
+def files(found: list[FileInfo]) -> Json:
+    """Return a listing."""
     return {"files": [wire.file_info(info) for info in found]} if found else {}
 
 
