@@ -21,7 +21,7 @@ PACKAGE = ROOT / "mistk_service"
 #: new gets its place here. ``mistk_service`` is the front door, which a model's author uses and the service does not.
 LAYERS = (
     {"errors"},
-    {"schemas"},
+    {"schemas", "json_limits"},
     {"states", "settings", "model", "resources", "paths", "sockets", "events", "lighter", "memory", "origins", "probe"},
     {"mistk_service", "loader", "machine"},
     {"status"},
@@ -44,7 +44,17 @@ LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}
 #: What a unit may take from the service where that is less than everything below it.
 ONLY = {
     "dashboard": set(),  # a consumer of the public API, like any other
-    "tracking": {"errors", "events", "lighter", "memory", "mistk_service", "origins", "resources", "sockets"},
+    "tracking": {
+        "errors",
+        "events",
+        "json_limits",
+        "lighter",
+        "memory",
+        "mistk_service",
+        "origins",
+        "resources",
+        "sockets",
+    },
     "client": {"errors", "schemas", "states", "mistk_service"},
 }
 

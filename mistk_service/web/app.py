@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mistk_service.controller import Controller
 from mistk_service.dashboard import DashboardInfo, create_dashboard
 from mistk_service.errors import MistkError
+from mistk_service.json_limits import FREE_JSON
 from mistk_service.settings import Settings
 from mistk_service.web.compiled import CompiledOperations
 from mistk_service.web.contract import load_contract
@@ -79,7 +80,9 @@ def create_app(
         f"{BASE_PATH}/swagger.json": lambda: Response(published, media_type="application/json"),
     }
     page = WSGIMiddleware(dashboard.wsgi_app, workers=_PAGE_THREADS)  # type: ignore[arg-type]
-    container: ASGIApp = BodyLimit(_Paths(api, pages, page), settings.max_body)
+    # Records alone may be many and long; whatever else JSON holds becomes objects several times its size.
+    free = {path: FREE_JSON.size for path, operation in operations.items() if operation != "streamPredict"}
+    container: ASGIApp = BodyLimit(_Paths(api, pages, page), settings.max_body, free)
     if tracking is not None:
         container = _beside(tracking, container)
     return metrics.count(Edge(SameOrigin(container, settings.host)), BASE_PATH, operations)

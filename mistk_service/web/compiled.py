@@ -18,7 +18,6 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import msgspec
 from connexion.decorators.parameter import pythonic
 from connexion.http_facts import METHODS
 from connexion.middleware import SpecMiddleware
@@ -31,7 +30,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service.memory import LargeBlocks
 from mistk_service.web.bodies import replayed
-from mistk_service.web.validation import AT_ONCE, accepting_reader
+from mistk_service.web.records import read_records
+from mistk_service.web.validation import AT_ONCE, accepting_reader, asks_for_strings
 
 __all__ = ["CompiledOperations"]
 
@@ -195,27 +195,17 @@ _READERS: dict[str, Callable[[str], Any]] = {"string": str, "integer": _integer,
 
 def _body_reader(schema: Mapping[str, Any]) -> Callable[[bytes | bytearray], Any]:
     read = accepting_reader(schema)
-    return _map_reader(schema.get("minProperties", 0), read) if _is_map_of_texts(schema) else read
-
-
-def _is_map_of_texts(schema: Mapping[str, Any]) -> bool:
-    rules = schema.keys() - {"definitions", "description", "example", "title"}
-    plain = schema.get("type") == "object" and schema.get("additionalProperties") == {"type": "string"}
-    return plain and rules <= {"type", "additionalProperties", "minProperties"}
+    return _map_reader(schema.get("minProperties", 0), read) if asks_for_strings(schema) else read
 
 
 def _map_reader(least: int, other: Callable[[bytes | bytearray], Any]) -> Callable[[bytes | bytearray], Any]:
-    """Return what reads name → text, many and long as they may be, in one go; ``other`` reads what has escapes in it.
-
-    Without escapes every text has two quotation marks, so that their number tells of a name that stands there twice.
-    """
-    decode = msgspec.json.Decoder(dict[str, str]).decode
+    """Return what reads name → text, many and long as they may be, in one go; ``other`` reads the short with escapes."""
 
     def read(body: bytes | bytearray) -> Any:
-        if b"\\" in body:
+        if b"\\" in body and len(body) <= AT_ONCE:
             return other(body)
-        value = decode(body)
-        if len(value) < least or body.count(b'"') != 4 * len(value):
+        value = read_records(body)
+        if len(value) < least:
             raise ValueError
         return value
 

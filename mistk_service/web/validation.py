@@ -21,7 +21,10 @@ from connexion.validators import AbstractRequestBodyValidator, ParameterValidato
 from jsonschema import Draft4Validator, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["AT_ONCE", "VALIDATORS", "MediaType", "accepting_reader"]
+from mistk_service.json_limits import FREE_JSON, check_json
+from mistk_service.web.records import read_records
+
+__all__ = ["AT_ONCE", "VALIDATORS", "MediaType", "accepting_reader", "asks_for_strings"]
 
 #: How much of a wrong value is repeated in a message.
 _SHOWN = 80
@@ -49,10 +52,12 @@ def _parse(body: bytes | bytearray) -> Any:
     Connexion reads the body a second time for the handler, with that reader, so what passes here must mean the same there.
 
     Raises:
+        JsonTooLarge: it holds too much.
         ValueError: it is no JSON, or names a key twice, or holds what cannot be passed on to the worker: a number beyond 64
             bits, or half a surrogate pair; the message says which.
         RecursionError: it is nested too deeply.
     """
+    check_json(body, FREE_JSON)
     text = body.decode("utf-8")
     try:
         value = _DECODER.decode(text)
@@ -182,7 +187,8 @@ class _BodyValidator(AbstractRequestBodyValidator):  # type: ignore[misc]
         if not body.strip():
             raise BadRequestProblem(detail="The request has no body; expected a JSON object.")
         try:
-            value = _parse(body)
+            large = len(body) > AT_ONCE and asks_for_strings(self._schema)
+            value = read_records(body) if large else _parse(body)
         except (ValueError, RecursionError) as error:
             raise BadRequestProblem(
                 detail=f"The request's body is not JSON that can be read: {_wording(error)}. Expected a JSON object."
@@ -206,14 +212,18 @@ def _is_map_of_strings(value: Any, schema: dict[str, Any]) -> bool:
 
     That is what records come in, and jsonschema takes ten microseconds for each.
     """
-    rules = {key: rule for key, rule in schema.items() if key not in _ANNOTATIONS}
-    least = rules.pop("minProperties", 0)
     return (
-        rules == {"type": "object", "additionalProperties": {"type": "string"}}
+        asks_for_strings(schema)
         and type(value) is dict
-        and len(value) >= least
+        and len(value) >= schema.get("minProperties", 0)
         and {str}.issuperset(map(type, value.values()))
     )
+
+
+def asks_for_strings(schema: Mapping[str, Any]) -> bool:
+    """Return whether a schema asks for an object of strings, of any names, and nothing else."""
+    rules = {key: rule for key, rule in schema.items() if key not in _ANNOTATIONS | {"definitions", "minProperties"}}
+    return rules == {"type": "object", "additionalProperties": {"type": "string"}}
 
 
 class _ParameterValidator(ParameterValidator):  # type: ignore[misc]

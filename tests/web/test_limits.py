@@ -11,9 +11,10 @@ from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from mistk_service.web.limits import BodyLimit
-from tests.web.harness import served
+from tests.web.harness import API, application, client, served
 
 LIMIT = 100
+JSON = {"Content-Type": "application/json"}
 
 
 async def measure(scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,3 +71,50 @@ async def test_a_body_framed_twice_does_not_pass_the_limit_of_a_real_server(pars
         writer.close()
     # httptools' parser takes no such request at all.
     assert status == {"h11": b"413", "httptools": b"400"}[parser]
+
+
+OPERATIONS = ["initialize", "loadData", "updateStreamProperties"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_free_json_has_a_megabyte_and_records_have_what_max_body_says(operation: str) -> None:
+    large = json.dumps({"a": "A" * 1024 * 1024}).encode()
+    async with client(application()) as http:
+        answer = await http.post(f"{API}/{operation}", content=large, headers=JSON)
+        assert answer.status_code == 413
+        assert "1048576 bytes" in answer.json()["message"]
+        taken = await http.post(f"{API}/streamPredict", content=large, headers=JSON)
+        assert "streamPredict" in taken.json()["message"], "it was refused by the state and not for its size"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("operation", [*OPERATIONS, "streamPredict"])
+@pytest.mark.parametrize(
+    "value",
+    ["[" + "[]," * 250_000 + "[]]", "[" * 400_000, '{"b":' * 150_000, "[" + "1," * 400_000 + "1]"],
+    ids=["containers", "arrays in one another", "objects in one another", "numbers"],
+)
+async def test_what_would_take_many_times_its_size_is_refused_before_it_is_decoded(operation: str, value: str) -> None:
+    async with client(application()) as http:
+        answer = await http.post(f"{API}/{operation}", content=f'{{"a":{value}}}'.encode(), headers=JSON)
+    assert answer.status_code == 400
+    assert any(word in answer.json()["message"] for word in ("more than", "nested too deeply", "Expected `str`"))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"{" + b",".join(b'"%d":"AAAA"' % n for n in range(100_001)) + b"}", "more than 100000 records"),
+        (b'{"a":"' + b"\\n" * 2_000_001 + b'"}', "more than 2000000 escaped characters"),
+        (b'{"a":"' + b"AAAA" * 30_000 + b'","b":"", "b":""}', "twice"),
+        (b'{"a":"' + b"AAAA" * 30_000 + b'","b":[]}', "Expected `str`, got `array`"),
+    ],
+    ids=["records", "escapes", "a name twice", "no text"],
+)
+async def test_a_large_body_that_holds_something_else_than_so_many_records_is_refused(body: bytes, reason: str) -> None:
+    async with client(application()) as http:
+        answer = await http.post(f"{API}/streamPredict", content=body, headers=JSON)
+    assert answer.status_code == 400
+    assert reason in answer.json()["message"]

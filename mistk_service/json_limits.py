@@ -1,0 +1,95 @@
+"""What a JSON document may hold, counted in its text before anything is decoded.
+
+A decoder makes an object of dozens of bytes out of every three characters of ``[],[],...``, and holds Python's lock until it
+is done. Counting the characters takes a small part of that time and next to no memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["FREE_JSON", "JsonLimits", "JsonTooLarge", "check_json", "strings_in"]
+
+#: What stands between the brackets of arrays and objects.
+_NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
+
+
+@dataclass(frozen=True)
+class JsonLimits:
+    """What a document may hold.
+
+    Attributes:
+        size: bytes of its text.
+        values: members of all arrays and objects together, where an empty one counts as one.
+        containers: arrays and objects.
+        depth: arrays and objects in one another.
+    """
+
+    size: int
+    values: int = 50_000
+    containers: int = 5_000
+    depth: int = 100
+
+
+#: For a document whose form is not known beforehand, such as hyperparameters.
+FREE_JSON = JsonLimits(size=1024 * 1024, values=150_000)
+
+
+class JsonTooLarge(ValueError):
+    """A document holds more than it may; the message says of what."""
+
+
+def check_json(body: bytes | bytearray, limits: JsonLimits) -> None:
+    """Count what a document holds. Whether it is JSON at all is for the decoder to say.
+
+    The size is not looked at: whoever received the document has limited it.
+
+    Raises:
+        JsonTooLarge: it holds more than ``limits`` allow.
+    """
+    # Most documents are within the limits even if all characters of their strings are counted too.
+    containers = body.count(b"[") + body.count(b"{")
+    if containers <= min(limits.depth, limits.containers) and containers + body.count(b",") <= limits.values:
+        return
+    structure = _without_strings(body, limits)
+    containers = structure.count(b"[") + structure.count(b"{")
+    if containers > limits.containers:
+        raise JsonTooLarge(f"it holds more than {limits.containers} arrays and objects")
+    if containers + structure.count(b",") > limits.values:
+        raise _too_many_values(limits)
+    if _depth(structure) > limits.depth:
+        raise JsonTooLarge(
+            f"it is nested too deeply; at most {limits.depth} arrays and objects may stand in one another"
+        )
+
+
+def strings_in(body: bytes | bytearray) -> int:
+    """Return how many strings a document holds, keys included."""
+    return _unescaped(body).count(b'"') // 2
+
+
+def _unescaped(body: bytes | bytearray) -> bytes | bytearray:
+    """Return a document in which every quotation mark is the beginning or the end of a string."""
+    if b"\\" not in body:
+        return body
+    return body.replace(b"\\\\", b"").replace(b'\\"', b"")
+
+
+def _without_strings(body: bytes | bytearray, limits: JsonLimits) -> bytes:
+    plain = _unescaped(body)
+    # Every value and every key is one string at most.
+    if plain.count(b'"') > 4 * (limits.values + 1):
+        raise _too_many_values(limits)
+    return b"".join(plain.split(b'"')[::2])
+
+
+def _too_many_values(limits: JsonLimits) -> JsonTooLarge:
+    return JsonTooLarge(f"it holds more than {limits.values} values")
+
+
+def _depth(structure: bytes) -> int:
+    depth = deepest = 0
+    for bracket in structure.translate(None, _NO_BRACKET):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
