@@ -8,14 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Coroutine, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mistk_service.errors import Failure, MistkError, ModelLoadError, WorkerDied
-from mistk_service.events import Observer, WorkerStarted
+from mistk_service.events import ActivityBegan, Observer, WorkerStarted
 from mistk_service.instance import Instance
-from mistk_service.paths import on_thread, remove_folders, require_readable, require_writable_folder
+from mistk_service.paths import (
+    FileStamp,
+    contents_of,
+    on_thread,
+    remove_folders,
+    require_readable,
+    require_writable_folder,
+)
 from mistk_service.reports import Activity, Progress
 from mistk_service.schemas import InitParams
 from mistk_service.states import OPERATIONS, State
@@ -45,6 +55,7 @@ class Controller:
         stream_timeout: seconds that one may take, waiting included; None for any number.
         observers: who is told of every event.
         container_id: the container's UUID; a new one unless given.
+        state_dir: the service's own folder, in which nothing is saved.
     """
 
     def __init__(
@@ -57,7 +68,9 @@ class Controller:
         stream_timeout: float | None = None,
         observers: Sequence[Observer] = (),
         container_id: str | None = None,
+        state_dir: str | None = None,
     ) -> None:
+        self._state_dir = None if state_dir is None else Path(os.path.realpath(state_dir))
         self._instance = Instance(
             name,
             max_queue=max_queue,
@@ -231,9 +244,11 @@ class Controller:
     async def save(self, operation: str, path: str, field: str) -> StatusEvent:
         """Begin saveModel, savePredictions or saveGenerations."""
         self._instance.require(operation)
-        made = await on_thread(require_writable_folder, path, field)
+        made = await on_thread(require_writable_folder, path, field, self._state_dir)
+        # Only what the model writes from here on is what it saves.
+        before = await on_thread(contents_of, path, self._state_dir)
         try:
-            return self._begin(operation, path)
+            return self._begin(operation, path, before=before)
         except MistkError:
             # Something else was accepted meanwhile. A refusal leaves nothing behind.
             await on_thread(remove_folders, made)
@@ -269,11 +284,13 @@ class Controller:
         self._supervisor.send(Resume(self._instance.running.id, OPERATIONS[operation].hook))
         return self._instance.enter(operation)
 
-    def _begin(self, operation: str, *arguments: Any) -> StatusEvent:
+    def _begin(
+        self, operation: str, *arguments: Any, before: Mapping[str, FileStamp] | None = MappingProxyType({})
+    ) -> StatusEvent:
         self._instance.require(operation)
         activity = Activity(next(self._instance.ids), operation)
         self._supervisor.send(Run(activity.id, OPERATIONS[operation].hook, arguments))
-        return self._instance.begin(activity, arguments)
+        return self._instance.begin(activity, ActivityBegan(operation, arguments, before))
 
     # --- what becomes of the worker -------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mistk_service.errors import Failure
+from mistk_service.paths import FileStamp
 
 __all__ = [
     "ActivityBegan",
@@ -42,10 +43,17 @@ class WorkerStarted:
 
 @dataclass(frozen=True)
 class ActivityBegan:
-    """An operation was accepted; ``arguments`` are the hook's, by position."""
+    """An operation was accepted.
+
+    Attributes:
+        operation: which.
+        arguments: the hook's, by position.
+        before: where something is saved, what lay in the folder then; None where there was too much to look at.
+    """
 
     operation: str
     arguments: tuple[Any, ...] = ()
+    before: Mapping[str, FileStamp] | None = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ class Instance:
 
     # --- moves that calls make ------------------------------------------------------------------------------------
 
-    def begin(self, activity: Activity, arguments: tuple[Any, ...]) -> StatusEvent:
+    def begin(self, activity: Activity, began: ActivityBegan) -> StatusEvent:
         """Enter the activity, which the worker has been told to run; the state allows it."""
         nested = self._machine.state is State.PAUSED
         self._reports.began(nested=nested)
@@ -123,7 +123,7 @@ class Instance:
         else:
             self.activity, self._origin = activity, self._machine.state
         self._machine.move(f"begin_{activity.operation}")
-        self.emit(ActivityBegan(activity.operation, arguments))
+        self.emit(began)
         return self.log.publish()
 
     def enter(self, operation: str) -> StatusEvent:

@@ -11,19 +11,68 @@ import contextlib
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from mistk_service.errors import InvalidRequest
 
-__all__ = ["on_thread", "remove_folders", "require_readable", "require_writable_folder"]
+__all__ = ["FileStamp", "contents_of", "on_thread", "remove_folders", "require_readable", "require_writable_folder"]
 
 T = TypeVar("T")
 
 
 #: How much of a path is repeated in a message.
 _SHOWN = 200
+
+
+#: Files of a folder that are looked at, and seconds for that. A folder that takes more is not one that something is saved to.
+_MAX_FILES, _MAX_SECONDS = 100_000, 5.0
+
+
+class FileStamp(NamedTuple):
+    """What tells a file that was written, or put in its place, since from one that lay there: the system sets all of it.
+
+    Attributes:
+        inode: which file it is.
+        size: bytes.
+        changed: when it, or what is known about it, was last changed, in nanoseconds since 1970.
+    """
+
+    inode: int
+    size: int
+    changed: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> FileStamp:
+        """Return the stamp of a file."""
+        return cls(status.st_ino, status.st_size, status.st_ctime_ns)
+
+
+def contents_of(folder: str, without: Path | None = None) -> dict[str, FileStamp] | None:
+    """Return the stamps of what lies in a folder, by paths below it; links are not followed, and have stamps themselves.
+
+    Args:
+        folder: where to look.
+        without: a folder below it, without links, that is passed over.
+
+    Returns:
+        None where there is too much to look at.
+    """
+    found: dict[str, FileStamp] = {}
+    deadline = time.monotonic() + _MAX_SECONDS
+    for current, folders, names in os.walk(folder):
+        links = [name for name in folders if os.path.islink(os.path.join(current, name))]
+        if without is not None:
+            folders[:] = [name for name in folders if os.path.realpath(os.path.join(current, name)) != str(without)]
+        for name in (*names, *links):
+            path = os.path.join(current, name)
+            with contextlib.suppress(OSError):
+                found[os.path.relpath(path, folder)] = FileStamp.of(os.lstat(path))
+        if len(found) > _MAX_FILES or time.monotonic() > deadline:
+            return None
+    return found
 
 
 def require_readable(text: str, field: str) -> None:
@@ -49,8 +98,13 @@ def require_readable(text: str, field: str) -> None:
         ) from error
 
 
-def require_writable_folder(text: str, field: str) -> list[Path]:
+def require_writable_folder(text: str, field: str, reserved: Path | None = None) -> list[Path]:
     """Make sure that a folder exists, creating it where it does not, and that files can be made in it.
+
+    Args:
+        text: the folder.
+        field: what it is called in the request.
+        reserved: a folder, without links, in which nobody may save anything.
 
     Returns:
         The folders that were made, the innermost first, for :func:`remove_folders`.
@@ -61,6 +115,12 @@ def require_writable_folder(text: str, field: str) -> list[Path]:
     if "://" in text:
         return []
     path = _path(text, field)
+    if reserved is not None and Path(os.path.realpath(path)).is_relative_to(reserved):
+        raise InvalidRequest(
+            f"{field}: {_short(text)} is in the folder in which the service keeps its store and the artifacts ({reserved}); "
+            "expected a folder elsewhere. What is saved is kept there among the artifacts of the run by itself.",
+            field=field,
+        )
     try:
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)

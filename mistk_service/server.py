@@ -155,6 +155,7 @@ def _put_together(settings: Settings, metrics: ServiceMetrics) -> tuple[Controll
         stream_timeout=settings.stream_timeout,
         observers=observers,
         container_id=container_id,
+        state_dir=settings.state_dir if settings.tracking else None,
     )
     return controller, tracking
 

@@ -22,7 +22,8 @@ PACKAGE = ROOT / "mistk_service"
 LAYERS = (
     {"errors"},
     {"schemas", "json_limits"},
-    {"states", "settings", "model", "resources", "paths", "sockets", "events", "lighter", "memory", "origins", "probe"},
+    {"states", "settings", "model", "resources", "paths", "sockets", "lighter", "memory", "origins", "probe"},
+    {"events"},
     {"mistk_service", "loader", "machine"},
     {"status"},
     {"worker"},
@@ -52,6 +53,7 @@ ONLY = {
         "memory",
         "mistk_service",
         "origins",
+        "paths",
         "resources",
         "sockets",
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mistk_service.errors import MistkError
 from mistk_service.tracking.errors import StoreUnavailable
 from mistk_service.tracking.opening import open_store
 from mistk_service.tracking.store import Store
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from mistk_service.tracking.forwarding import Forwarders, RemoteState
 
 __all__ = ["LocalTracking", "OpenedTracking"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,13 @@ class LocalTracking:
             if self._closed:
                 raise StoreUnavailable("The store is closed.")
             if self._opened is None:
-                self._open()
+                try:
+                    self._open()
+                except (MistkError, MemoryError):
+                    raise
+                except Exception as error:  # whatever it is, no files left to open for example: it may pass
+                    logger.exception("Tracking cannot be opened now.")
+                    raise StoreUnavailable(f"Tracking cannot be opened now: {type(error).__name__}: {error}") from error
             assert self._opened is not None
             return self._opened
 

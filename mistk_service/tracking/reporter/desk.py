@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from mistk_service.events import ArtifactLogged
-from mistk_service.tracking.errors import InvalidParameter, ResourceExists, ResourceNotFound
+from mistk_service.tracking.artifacts import AllowedLocations
+from mistk_service.tracking.errors import InvalidParameter, ResourceExists
 from mistk_service.tracking.local import OpenedTracking
 from mistk_service.tracking.reporter.finding import RunFinder
+from mistk_service.tracking.reporter.lane import FileLane
 from mistk_service.tracking.reporter.names import Names, text_of
 from mistk_service.tracking.reporter.options import ReporterOptions, Steering
 from mistk_service.tracking.reporter.origin import git_commit, user_name
 from mistk_service.tracking.reporter.patience import Patience
 from mistk_service.tracking.reporter.run import OpenRun
-from mistk_service.tracking.reporter.uploads import Uploads
+from mistk_service.tracking.reporter.uploads import Saved, Uploads
 from mistk_service.tracking.reporter.zombies import CONTAINER_TAG
 
 __all__ = ["Desk"]
@@ -33,18 +35,25 @@ class Desk:
         opened: the store and its artifacts.
         options: who is asking.
         patience: makes the calls.
+        lane: takes care of files.
         note: is told of what could not be done as it was asked, in a sentence.
     """
 
     def __init__(
-        self, opened: OpenedTracking, options: ReporterOptions, patience: Patience, note: Callable[[str], None]
+        self,
+        opened: OpenedTracking,
+        options: ReporterOptions,
+        patience: Patience,
+        lane: FileLane,
+        note: Callable[[str], None],
     ) -> None:
         self.note = note
         self._store = opened.store
         self._options = options
         self._patience = patience
         self._finder = RunFinder(opened.store, options.model, patience, note)
-        self._uploads = Uploads(opened, patience, note, excluded=options.state_dir)
+        allowed = AllowedLocations(options.artifact_locations)
+        self._uploads = Uploads(opened, lane, note, excluded=options.state_dir, allowed=allowed)
 
     # --- the beginning --------------------------------------------------------------------------------------------
 
@@ -96,7 +105,7 @@ class Desk:
         target = f"{event.artifact_path}/{name}" if event.artifact_path else name
         self._uploads.upload(run.info, Path(event.kept or event.path), target, move=event.kept is not None)
 
-    def keep_saved(self, run: OpenRun, folder: Path, target: str, steering: Steering) -> None:
+    def keep_saved(self, run: OpenRun, saved: Saved, target: str, steering: Steering) -> None:
         """Put what was saved among the run's artifacts, and register it where it is a model and that is asked for.
 
         What is saved again replaces what was saved before, except for a registered model: a version stays what it is.
@@ -104,20 +113,19 @@ class Desk:
         wanted = steering.registered_model_name if target == "model" else None
         if wanted is None:
             self._uploads.remove(run.info, target)
-            self._uploads.upload(run.info, folder, target)
+            self._uploads.upload_saved(run.info, saved, target)
             return
         number = int(run.tags.get("mistk.savedModels", "0")) + 1
         place = target if number == 1 else f"{target}-{number}"
         run.log_values(tags={"mistk.savedModels": number})
-        self._uploads.upload(run.info, folder, place)
-        self._register(run, place, wanted)
+        self._uploads.upload_saved(run.info, saved, place)
+        source = f"{run.info.artifact_uri.rstrip('/')}/{place}"
+        about = f"The model was saved and not registered as {wanted!r}"
+        self._uploads.then(run.info, about, lambda: self._register(run.id, source, wanted, saved))
 
-    def _register(self, run: OpenRun, place: str, name: str) -> None:
-        call = self._patience.insist
-        try:
-            with suppress(ResourceExists):
-                call(lambda: self._store.create_registered_model(name))
-            source = f"{run.info.artifact_uri.rstrip('/')}/{place}"
-            call(lambda: self._store.create_model_version(name, source, run.id))
-        except (InvalidParameter, ResourceNotFound, ResourceExists) as error:
-            self.note(f"The model was saved and not registered as {name!r}: {error}")
+    def _register(self, run_id: str, source: str, name: str, saved: Saved) -> None:
+        if saved.lost:
+            raise InvalidParameter("not all of its files could be kept.")
+        with suppress(ResourceExists):
+            self._store.create_registered_model(name)
+        self._store.create_model_version(name, source, run_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +29,11 @@ class Leftovers:
             return cls(tuple(spool / name for name in os.listdir(spool)))
         return cls(())
 
-    def remove(self) -> None:
-        """Remove what is still there."""
+    def remove(self, needed: Collection[Path] = ()) -> None:
+        """Remove what is still there, but for what is still needed."""
         for path in self.paths:
+            if path in needed:
+                continue
             with suppress(OSError):
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path, ignore_errors=True)

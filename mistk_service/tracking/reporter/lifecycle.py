@@ -12,7 +12,6 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from mistk_service.errors import Failure
@@ -34,6 +33,7 @@ from mistk_service.tracking.reporter.options import Steering
 from mistk_service.tracking.reporter.patience import OutOfTime
 from mistk_service.tracking.reporter.run import OpenRun, RunGone
 from mistk_service.tracking.reporter.sampling import SystemSample
+from mistk_service.tracking.reporter.uploads import Saved
 from mistk_service.tracking.reporter.zombies import FAILURE_TAG
 
 __all__ = ["Lifecycle", "StreamTotals"]
@@ -109,8 +109,8 @@ class Lifecycle:
         self._show = show
         self._memory = _Memory(steering=steering)
         self._run: OpenRun | None = None
-        #: What runs, with its arguments; more than one where something is saved while a training is paused.
-        self._running: dict[str, tuple[Any, ...]] = {}
+        #: What runs, as it began; more than one where something is saved while a training is paused.
+        self._running: dict[str, ActivityBegan] = {}
         self._worst = RunStatus.FINISHED
         #: What the model reported before it was initialized.
         self._early: list[tuple[Event, int]] = []
@@ -156,7 +156,7 @@ class Lifecycle:
         if not self._running:
             self._worst = RunStatus.FINISHED
             self._memory.tags.pop(FAILURE_TAG, None)
-        self._running[event.operation] = event.arguments
+        self._running[event.operation] = event
         if event.operation in _WORK or event.operation in _SAVES:
             self._opened(now)
         self._settle(now)
@@ -206,12 +206,12 @@ class Lifecycle:
     def _keep_results(self, event: ActivityEnded, now: int) -> None:
         if event.outcome != "completed":
             return
-        arguments = self._running[event.operation]
+        began = self._running[event.operation]
         if event.operation == "loadData":
-            self._use(dataset_inputs(arguments[0], self._desk.note))
+            self._use(dataset_inputs(began.arguments[0], self._desk.note))
         elif event.operation in _SAVES:
-            run = self._opened(now)
-            self._desk.keep_saved(run, Path(*arguments), _SAVES[event.operation], self._memory.steering)
+            saved = Saved(began.arguments[0], began.before)
+            self._desk.keep_saved(self._opened(now), saved, _SAVES[event.operation], self._memory.steering)
 
     def _tag_failure(self, _: ActivityEnded, __: int) -> None:
         if self._run is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -28,6 +29,9 @@ class Notices:
         self._show = show
         self._store: str | None = None
         self._obstacle: str | None = None
+        self._files: str | None = None
+        #: Several threads have something to tell.
+        self._lock = threading.RLock()
         self._remotes: list[dict[str, Any]] = []
         self._notes: deque[str] = deque(maxlen=_SHOWN)
         self._shown_run: dict[str, Any] | None = None
@@ -46,12 +50,22 @@ class Notices:
         self._obstacle = reason
         self._show_tracking()
 
+    def files(self, reason: str | None) -> None:
+        """Show, and log, what keeps files from being stored; None when they can be stored again."""
+        if reason is not None:
+            logger.error("Artifacts have to wait: %s", reason)
+        else:
+            logger.info("No artifact has to wait any more.")
+        self._files = reason
+        self._show_tracking()
+
     def note(self, sentence: str) -> None:
         """Show, and log, what was not done as it was asked for."""
         logger.warning("%s", sentence)
-        if sentence not in self._notes:
-            self._notes.append(sentence)
-            self._show_tracking()
+        with self._lock:
+            if sentence not in self._notes:
+                self._notes.append(sentence)
+                self._show_tracking()
 
     def remotes(self, remotes: list[dict[str, Any]]) -> None:
         """Show how the remotes stand."""
@@ -61,9 +75,10 @@ class Notices:
 
     def clear(self) -> None:
         """Forget the notes, which belong to an instance that is no more."""
-        if self._notes:
-            self._notes.clear()
-            self._show_tracking()
+        with self._lock:
+            if self._notes:
+                self._notes.clear()
+                self._show_tracking()
 
     def run(self, run: OpenRun | None) -> None:
         """Show the run, if there is one."""
@@ -73,14 +88,17 @@ class Notices:
             self._show("run", shown)
 
     def _show_tracking(self) -> None:
-        shown: dict[str, Any] = {"store": self._store}
-        if self._obstacle is not None:
-            shown["error"] = self._obstacle
-        if self._remotes:
-            shown["remotes"] = self._remotes
-        if self._notes:
-            shown["notes"] = list(self._notes)
-        self._show("tracking", shown)
+        with self._lock:
+            shown: dict[str, Any] = {"store": self._store}
+            if self._obstacle is not None:
+                shown["error"] = self._obstacle
+            if self._files is not None:
+                shown["artifactError"] = self._files
+            if self._remotes:
+                shown["remotes"] = self._remotes
+            if self._notes:
+                shown["notes"] = list(self._notes)
+            self._show("tracking", shown)
 
 
 def _description(run: OpenRun) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from mistk_service.tracking.errors import StoreError, StoreUnavailable
+from mistk_service.errors import MistkError
+from mistk_service.tracking.errors import StoreUnavailable
 
 __all__ = ["OutOfTime", "Patience"]
 
@@ -32,7 +33,7 @@ class Patience:
         self._tell = tell
         self._obstacle: str | None = None
 
-    def insist(self, call: Callable[[], T], on: type[StoreError] = StoreUnavailable) -> T:
+    def insist(self, call: Callable[[], T], on: type[Exception] = StoreUnavailable) -> T:
         """Return what ``call`` returns, repeating it for as long as it raises ``on``.
 
         Raises:
@@ -44,7 +45,7 @@ class Patience:
             try:
                 result = call()
             except on as error:
-                self._set(str(error))
+                self._set(str(error) if isinstance(error, MistkError) else f"{type(error).__name__}: {error}")
                 if not self._wait(delay):
                     raise OutOfTime(str(error)) from error
                 delay = min(2 * delay, _LONGEST)

@@ -27,10 +27,10 @@ from mistk_service.events import (
     TagsSet,
     WorkerStarted,
 )
-from mistk_service.tracking.errors import StoreError
 from mistk_service.tracking.local import OpenedTracking
 from mistk_service.tracking.reporter.containers import ContainerLock, dead_containers
 from mistk_service.tracking.reporter.desk import Desk
+from mistk_service.tracking.reporter.lane import FileLane
 from mistk_service.tracking.reporter.leftovers import Leftovers
 from mistk_service.tracking.reporter.lifecycle import Lifecycle, StreamTotals
 from mistk_service.tracking.reporter.notices import Notices
@@ -92,6 +92,7 @@ class Reporter:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._notices = Notices(lambda key, value: self._on_loop(show, key, value))
         self._patience = Patience(self._wait, self._notices.obstacle)
+        self._files = FileLane(self._notices.files)
         self._news = threading.Condition(threading.RLock())
         self._queue: deque[tuple[_Item, int]] = deque()
         self._waiting = 0
@@ -109,8 +110,8 @@ class Reporter:
 
     @property
     def waiting(self) -> int:
-        """How many points and other things wait to be written."""
-        return self._waiting
+        """How many points, files and other things wait to be written."""
+        return self._waiting + self._files.waiting
 
     # --- on the event loop ----------------------------------------------------------------------------------------
 
@@ -155,6 +156,7 @@ class Reporter:
         """Begin to write. What was observed before waits until then."""
         self._loop = asyncio.get_running_loop()
         self._thread.start()
+        self._files.start()
         if self._sampling is not None:
             self._sampling.start()
 
@@ -186,6 +188,7 @@ class Reporter:
             self._ending.set()
             self._news.notify()
         self._thread.join(max(0.0, deadline - time.monotonic()))
+        self._files.tell_rest()
         if not self._done and self._has_something():
             logger.error(
                 "The service ends before everything is tracked: %d %s not written. The next container with this state "
@@ -201,15 +204,18 @@ class Reporter:
         try:
             # Before the store is there, so that whoever comes after this container finds what it leaves in the spool.
             lock.hold()
-            opened = self._patience.insist(self._sink.open, on=StoreError)
+            # Whatever it is that keeps it from being opened, no files left to open for example, may pass.
+            opened = self._patience.insist(self._sink.open, on=Exception)
             lock.hold()  # where the folder could not be made before
             self._opened = True
             self._notices.opened(opened.store.uri)
             self._guarded(lambda: self._end_runs_of_the_dead(opened))
-            desk = Desk(opened, self._options, self._patience, self._notices.note)
+            desk = Desk(opened, self._options, self._patience, self._files, self._notices.note)
             self._follow(Lifecycle(desk, self._options.steering, self._notices.run))
-            shutil.rmtree(self._options.spool, ignore_errors=True)
             self._done = True
+            assert self._deadline is not None, "it follows until it is closed"
+            self._files.close(self._deadline)
+            shutil.rmtree(self._options.spool, ignore_errors=True)
             lock.release()
         except OutOfTime:
             pass  # close says what remains
@@ -217,6 +223,8 @@ class Reporter:
             logger.exception("Tracking has ended with a mistake of its own.")
             self._give_up()
         finally:
+            if not self._done:
+                self._files.close(time.monotonic())
             # Where things are not in order, the file stays, and tells others so.
             lock.abandon()
 
@@ -242,7 +250,7 @@ class Reporter:
 
     def _take(self, lifecycle: Lifecycle, item: _Item, now: int) -> None:
         if isinstance(item, Leftovers):
-            item.remove()
+            item.remove(self._files.claims())
             return
         lifecycle.take(item, now)
         if isinstance(item, InstanceReset):

@@ -18,12 +18,14 @@ from mistk_service.events import (
     ParamsReported,
     TagsSet,
 )
+from mistk_service.paths import contents_of
 from mistk_service.tracking import Store, open_store
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.entities import Run
 from mistk_service.tracking.local import OpenedTracking
 from mistk_service.tracking.reporter import ReporterOptions, Steering
 from mistk_service.tracking.reporter.desk import Desk
+from mistk_service.tracking.reporter.lane import FileLane
 from mistk_service.tracking.reporter.lifecycle import Lifecycle
 from mistk_service.tracking.reporter.patience import Patience
 from mistk_service.tracking.reporter.run import OpenRun
@@ -50,11 +52,24 @@ class Story:
         self.obstacles: list[str | None] = []
         self.shown: list[str | None] = []
         self.now = 1_000
+        #: Whether what lies in a folder when something is saved to it is looked at; else nothing lay there.
+        self.looks = False
         #: How often a call may be repeated while the store is not to be had.
         self.attempts = 100
-        options = ReporterOptions(CONTAINER, "Digits", "digits.model:Digits", folder / "state", lambda: "1.0", steering)
+        options = ReporterOptions(
+            CONTAINER,
+            "Digits",
+            "digits.model:Digits",
+            folder / "state",
+            lambda: "1.0",
+            steering,
+            artifact_locations=(folder.as_uri(), "nonsense://bucket"),
+        )
         patience = Patience(self._wait, self.obstacles.append)
-        self.lifecycle = Lifecycle(Desk(opened, options, patience, self.notes.append), steering, self._show)
+        #: Does its work whenever something has happened.
+        self.lane = FileLane(self.obstacles.append, delays=())
+        desk = Desk(opened, options, patience, self.lane, self.notes.append)
+        self.lifecycle = Lifecycle(desk, steering, self._show)
 
     def _wait(self, _: float) -> bool:
         self.attempts -= 1
@@ -70,6 +85,7 @@ class Story:
         for event in events:
             self.now += 1000
             self.lifecycle.take(event, self.now)
+            self.lane.work()
         return self
 
     def initialize(self, properties: dict[str, Any] | None = None, **hyperparameters: Any) -> Story:
@@ -82,7 +98,9 @@ class Story:
 
     def began(self, operation: str, *arguments: Any) -> Story:
         """Begin an operation."""
-        return self.tell(ActivityBegan(operation, arguments))
+        # What the service does before it lets a model save.
+        before = contents_of(arguments[0]) if operation.startswith("save") and self.looks else {}
+        return self.tell(ActivityBegan(operation, arguments, before))
 
     def ended(self, operation: str, outcome: str = "completed", failure: Failure | None = None) -> Story:
         """End an operation."""
@@ -112,6 +130,7 @@ class Story:
         """End the service."""
         self.now += 1000
         self.lifecycle.close(self.now)
+        self.lane.work()
         return self
 
     # --- what became of it ----------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mistk_service.events import ActivityBegan
 from mistk_service.tracking.reporter import datasets as datasets_module
 from tests.tracking.reporter.conftest import FAILURE, Story
 
@@ -179,7 +180,48 @@ def test_a_link_to_a_folder_is_left_out_of_what_is_saved_with_a_word(story: Stor
     story.initialize().did("train").did("saveModel", str(folder))
 
     assert story.files(story.run) == {"model/weights/first": "w"}
-    assert story.notes == [f"The artifact {folder / 'latest'} was not kept: links to folders are not followed"]
+    assert story.notes == [f"The artifact {folder / 'latest'} was not kept: links are not followed"]
+
+
+def test_of_a_folder_only_what_the_save_wrote_becomes_artifacts(story: Story, tmp_path: Path) -> None:
+    folder, secret = tmp_path / "home", tmp_path / "secret"
+    (folder / ".ssh").mkdir(parents=True)
+    (folder / ".ssh" / "id_rsa").write_text("key")
+    (folder / "old-model").write_text("of an earlier save by somebody else")
+    secret.write_text("secret")
+    (folder / "link-that-lay-there").symlink_to(secret)
+    story.looks = True
+    story.initialize().began("saveModel", str(folder))
+    (folder / "weights").mkdir()
+    (folder / "weights" / "first").write_text("w")
+    (folder / "old-model").write_text("new")
+    (folder / "link").symlink_to(secret)
+    story.ended("saveModel")
+
+    assert story.files(story.run) == {"model/weights/first": "w", "model/old-model": "new"}
+    assert story.notes == [f"The artifact {folder / 'link'} was not kept: links are not followed"]
+
+
+def test_what_an_earlier_save_wrote_and_the_next_one_leaves_as_it_is_belongs_to_both(
+    story: Story, tmp_path: Path
+) -> None:
+    (tmp_path / "m").mkdir()
+    story.looks = True
+    story.initialize().began("saveModel", str(tmp_path / "m"))
+    (tmp_path / "m" / "tokens").write_text("t")
+    story.ended("saveModel").began("saveModel", str(tmp_path / "m"))
+    (tmp_path / "m" / "weights").write_text("w")
+    story.ended("saveModel")
+
+    assert story.files(story.run) == {"model/tokens": "t", "model/weights": "w"}
+
+
+def test_a_folder_with_too_much_in_it_is_not_handed_out(story: Story, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    story.initialize().tell(ActivityBegan("saveModel", (str(tmp_path),), None)).ended("saveModel")
+
+    assert story.files(story.run) == {}
+    assert any("save to a folder of its own" in note for note in story.notes)
 
 
 def test_what_is_saved_again_replaces_what_was_saved_before(story: Story, tmp_path: Path) -> None:
