@@ -79,6 +79,9 @@ def main() -> None:
               "state directory. May be repeated for tracking servers, http(s)://...")  # fmt: skip
 @click.option("--state-dir", default="mistk-state", envvar="MISTK_STATE_DIR", show_envvar=True, show_default=True,
               help="Folder for what outlives the process: tracking store and artifacts.")  # fmt: skip
+@click.option("--artifact-location", "artifact_locations", multiple=True, envvar="MISTK_ARTIFACT_LOCATIONS", show_envvar=True,
+              help="A URI, such as s3://BUCKET/PREFIX, below which the service may keep artifacts of experiments that clients "
+              "made with such a location. May be repeated; unless given, it writes to the state directory alone.")  # fmt: skip
 @click.option("--experiment-name", envvar="MLFLOW_EXPERIMENT_NAME", show_envvar=True,
               help="Experiment of the runs, made where it is missing; by default it has the name of the class.")  # fmt: skip
 @click.option("--experiment-id", envvar="MLFLOW_EXPERIMENT_ID", show_envvar=True,

@@ -36,6 +36,8 @@ class Settings:
         tracking_uris: at most one store of its own (SQLite, PostgreSQL), by default an SQLite file in the state directory, and
             any number of tracking servers (http, https).
         state_dir: the folder for what outlives the process: the store and its artifacts.
+        artifact_locations: URIs below which artifacts of runs may be kept too, for experiments that clients made with such an
+            ``artifact_location``; besides them there is the state directory alone.
         experiment_name: the experiment of the runs; None for one that is named after the model class.
         experiment_id: the experiment of the runs; counts more than a name.
         run_name: the name of the runs.
@@ -58,6 +60,7 @@ class Settings:
     tracking: bool = True
     tracking_uris: tuple[str, ...] = field(default=(), repr=False)  # there may be passwords in them
     state_dir: str = "mistk-state"
+    artifact_locations: tuple[str, ...] = ()
     experiment_name: str | None = None
     experiment_id: str | None = None
     run_name: str | None = None

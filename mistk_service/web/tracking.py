@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service.memory import collect_less_often
 from mistk_service.settings import Settings
+from mistk_service.tracking.artifacts import AllowedLocations
 from mistk_service.tracking.embedding import DeferredApp, is_tracking_path
 from mistk_service.tracking.errors import StoreError
 from mistk_service.tracking.local import LocalTracking
@@ -67,6 +68,7 @@ class EmbeddedTracking:
         self._remotes = settings.remote_tracking_uris
         uri = settings.local_tracking_uri or f"sqlite:///{folder / 'tracking.db'}"
         self._local = LocalTracking(uri, folder, self._remotes)
+        self._allowed = AllowedLocations(settings.artifact_locations)
         self._ending = threading.Event()
         self._app: DeferredApp | None = None
         options = ReporterOptions(
@@ -81,6 +83,7 @@ class EmbeddedTracking:
                 run_name=settings.run_name,
                 run_id=settings.run_id,
             ),
+            artifact_locations=settings.artifact_locations,
             system_interval=settings.system_metrics_interval if _wants_system_metrics(settings) else None,
         )
         self.spool = options.spool
@@ -152,7 +155,7 @@ class EmbeddedTracking:
         except StoreError as error:
             logger.error("Tracking is not available: %s", error)
             raise
-        app = create_tracking_app(opened.store, opened.artifacts)
+        app = create_tracking_app(opened.store, opened.artifacts, allowed=self._allowed)
         collect_less_often()
         return app
 

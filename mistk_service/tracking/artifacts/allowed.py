@@ -12,6 +12,11 @@ from mistk_service.tracking.errors import InvalidParameter
 
 __all__ = ["AllowedLocations"]
 
+#: The schemes that MLflow's clients know how to write to themselves, local paths among them.
+_CLIENTS = frozenset(
+    ["", "file", "mlflow-artifacts", "s3", "gs", "wasb", "wasbs", "abfs", "abfss", "dbfs", "hdfs", "viewfs", "sftp"]
+)
+
 
 @dataclass(frozen=True)
 class AllowedLocations:
@@ -26,23 +31,43 @@ class AllowedLocations:
 
     roots: Sequence[str] = ()
 
+    def require_known(self, uri: str) -> None:
+        """Refuse a location that no client of MLflow writes to by itself, unless it is below one of the roots.
+
+        Raises:
+            InvalidParameter: its scheme is not known.
+        """
+        scheme = uri.partition(":")[0].lower() if ":" in uri else ""
+        if scheme not in _CLIENTS and not self._permits(uri):
+            known = ", ".join(sorted(filter(None, _CLIENTS)))
+            raise InvalidParameter(
+                f"Invalid value {_without_login(uri)!r} for parameter 'artifact_location' supplied: expected a URI whose "
+                f"scheme is one of {known}, or one below a location that --artifact-location of the service allows.",
+                field="artifact_location",
+            )
+
     def require(self, uri: str) -> None:
-        """Refuse a location that is below none of the roots.
+        """Refuse to write to a location that is below none of the roots.
 
         Raises:
             InvalidParameter: it is below none of them.
         """
+        if self._permits(uri):
+            return
+        expected = "none is allowed" if not self.roots else f"allowed is what lies below {', '.join(self.roots)}"
+        raise InvalidParameter(
+            f"Artifacts may not be kept at {_without_login(uri)!r}: {expected}, besides the server's own folder. "
+            "--artifact-location of the service names others.",
+            field="artifact_location",
+        )
+
+    def _permits(self, uri: str) -> bool:
         kind, path = _normal(uri)
         for root in self.roots:
             allowed, folder = _normal(root)
             if kind == allowed and (path == folder or path.startswith(folder.rstrip("/") + "/")):
-                return
-        expected = "none is allowed" if not self.roots else f"allowed is what lies below {', '.join(self.roots)}"
-        raise InvalidParameter(
-            f"Artifacts may not be kept at {_without_login(uri)!r}: {expected}, besides the server's own folder. "
-            "--artifact-locations of the service names locations.",
-            field="artifact_location",
-        )
+                return True
+        return False
 
 
 def _normal(uri: str) -> tuple[tuple[str, str], str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
-from mistk_service.tracking.artifacts import ArtifactRepository, checked_path
+from mistk_service.tracking.artifacts import AllowedLocations, ArtifactRepository, checked_path
 from mistk_service.tracking.entities import FileInfo
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
 from mistk_service.tracking.store import Store
@@ -25,10 +25,17 @@ class Locations:
     Args:
         store: knows where the artifacts of runs and logged models are.
         artifacts: the root.
+        allowed: where clients may want artifacts to be kept.
     """
 
-    def __init__(self, store: Store, artifacts: ArtifactRepository) -> None:
+    def __init__(
+        self,
+        store: Store,
+        artifacts: ArtifactRepository,
+        allowed: AllowedLocations = AllowedLocations(),  # noqa: B008
+    ) -> None:
         self._store = store
+        self.allowed = allowed
         self.artifacts = artifacts
 
     def list_folder(self, root: str, path: str) -> list[FileInfo]:

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.types import ASGIApp
 
 from mistk_service.resources import contract_path
-from mistk_service.tracking.artifacts import ArtifactRepository
+from mistk_service.tracking.artifacts import AllowedLocations, ArtifactRepository
 from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.server.endpoints import Endpoints
 from mistk_service.tracking.server.gitlab import GitLabOperations, GitLabTransfers, Projects
@@ -29,13 +29,20 @@ MAX_BODY = 64 << 20
 _THREADS = 16
 
 
-def create_tracking_app(store: Store, artifacts: ArtifactRepository, *, max_body: int = MAX_BODY) -> ASGIApp:
+def create_tracking_app(
+    store: Store,
+    artifacts: ArtifactRepository,
+    *,
+    max_body: int = MAX_BODY,
+    allowed: AllowedLocations = AllowedLocations(),  # noqa: B008
+) -> ASGIApp:
     """Return the application that serves MLflow's REST API out of a store, and GitLab's dialect of it for each project.
 
     Args:
         store: the tracked things; it belongs to the caller, who closes it after the application has stopped.
         artifacts: where files go.
         max_body: bytes that a JSON body may have; artifacts have no limit.
+        allowed: where clients may want artifacts to be kept.
 
     Raises:
         ContractNotFound: the file with the contract is missing from the installation.
@@ -48,7 +55,7 @@ def create_tracking_app(store: Store, artifacts: ArtifactRepository, *, max_body
         yield
         executor.shutdown(wait=True)
 
-    locations = Locations(store, artifacts)
+    locations = Locations(store, artifacts, allowed)
     document = load_contract(contract_path("mlflow-api.yaml"))
     transfers = Transfers(store, locations, executor, document)
     endpoints = Endpoints(Operations(store, locations), transfers, store, executor, max_body)

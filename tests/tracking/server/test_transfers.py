@@ -243,6 +243,16 @@ def test_an_artifact_location_elsewhere_opens_nothing_of_this_machine(http, api,
             assert "not kept by this server" in response.json()["message"]
 
 
+@pytest.mark.parametrize("location", ["webhdfs://127.0.0.1:9870/x", "memory://x", "nonsense:/x", "GITHUB://a:b@c/d"])
+def test_a_location_of_a_kind_that_no_client_of_mlflow_writes_to_is_refused(http, location):
+    body = {"name": location, "artifact_location": location}
+
+    response = http.post("/api/2.0/mlflow/experiments/create", json=body)
+
+    assert (response.status_code, response.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert "--artifact-location" in response.json()["message"]
+
+
 def test_an_upload_that_breaks_off_leaves_what_was_there(server, http, folder):
     put(http, f"{folder}/f", b"old")
     host, port = server.url.removeprefix("http://").split(":")

@@ -19,9 +19,10 @@ class ExperimentOperations(OperationsBase):
 
     def create_experiment(self, fields: Fields) -> Json:
         """Create an experiment."""
-        experiment_id = self._store.create_experiment(
-            fields.required_text("name"), fields.text("artifact_location") or None, wire.read_tags(fields)
-        )
+        name, location = fields.required_text("name"), fields.text("artifact_location") or None
+        if location is not None:
+            self._locations.allowed.require_known(location)
+        experiment_id = self._store.create_experiment(name, location, wire.read_tags(fields))
         return {"experiment_id": experiment_id}
 
     @brief
