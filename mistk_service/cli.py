@@ -66,6 +66,10 @@ def main() -> None:
 @click.option("--stream-timeout", type=float, envvar="MISTK_STREAM_TIMEOUT", show_envvar=True,
               help="Seconds that a stream prediction may take, waiting for others included; after that the answer is 504. "
               "Unless given, it may take any time.")  # fmt: skip
+@click.option("--keep-alive-timeout", default=75.0, envvar="MISTK_KEEP_ALIVE_TIMEOUT", show_envvar=True, show_default=True,
+              help="Seconds that a connection is kept open for a further request.")  # fmt: skip
+@click.option("--max-connections", default=4096, envvar="MISTK_MAX_CONNECTIONS", show_envvar=True, show_default=True,
+              help="How many connections may be open; a further one takes the place of one that is idle.")  # fmt: skip
 @click.option("--keepalive", default=5.0, envvar="MISTK_KEEPALIVE", show_envvar=True, show_default=True,
               help="Seconds between two signs of life on a watch where nothing happens.")  # fmt: skip
 @click.option("--log-level", type=click.Choice(_LOG_LEVELS, case_sensitive=False), default="info",

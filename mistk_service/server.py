@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 
+import msgspec
 import uvicorn
 
 from mistk_service import __version__, memory
@@ -19,6 +20,7 @@ from mistk_service.controller import Controller
 from mistk_service.errors import BadModelReference, SettingsError
 from mistk_service.events import Observer
 from mistk_service.loader import split_reference
+from mistk_service.serving import HttpLimits, server_config
 from mistk_service.settings import Settings, without_password
 from mistk_service.sockets import leads_to, url_of
 from mistk_service.web.loading import load_app
@@ -169,16 +171,19 @@ async def _load(controller: Controller, opening: Opening) -> None:
 
 def _make_server(app: Opening, settings: Settings) -> uvicorn.Server:
     return _Server(
-        uvicorn.Config(
+        server_config(
             app,
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=settings.grace * _CLOSING_SHARE,  # type: ignore[arg-type]  # asyncio takes fractions
+            HttpLimits(keep_alive=settings.keep_alive_timeout, connections=settings.max_connections),
+            _refusal,
+            timeout_graceful_shutdown=settings.grace * _CLOSING_SHARE,  # asyncio takes fractions
             lifespan="off",
-            ws="none",
-            server_header=False,
         )
     )
+
+
+def _refusal(status: int, message: str) -> bytes:
+    """Return a ServiceError, which the web layer is loaded too late for."""
+    return msgspec.json.encode({"code": status, "message": message}) + b"\n"
 
 
 async def _close_when_terminated(controller: Controller, server: uvicorn.Server) -> None:

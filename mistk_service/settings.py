@@ -29,6 +29,8 @@ class Settings:
         max_body: the largest request body in bytes.
         max_queue: how many stream predictions may be in flight.
         stream_timeout: seconds that a stream prediction may take, waiting included; None for any number.
+        keep_alive_timeout: seconds that a connection is kept open for a further request.
+        max_connections: how many connections may be open.
         keepalive: seconds between two signs of life on a watch where nothing happens.
         log_level: of the service and of the worker.
         stdin_lifeline: whether the end of standard input, a pipe, shuts the service down.
@@ -54,6 +56,8 @@ class Settings:
     max_body: int = 64 * 1024 * 1024
     max_queue: int = 1024
     stream_timeout: float | None = None
+    keep_alive_timeout: float = 75.0
+    max_connections: int = 4096
     keepalive: float = 5.0
     log_level: str = "info"
     stdin_lifeline: bool = False
@@ -76,6 +80,9 @@ class Settings:
         _require(self.max_queue > 0, "max-queue", self.max_queue, "a positive number")
         timeout = self.stream_timeout
         _require(timeout is None or 0 < timeout < math.inf, "stream-timeout", timeout, "a positive number of seconds")
+        timeout = self.keep_alive_timeout
+        _require(0 < timeout < math.inf, "keep-alive-timeout", timeout, "a positive number of seconds")
+        _require(self.max_connections > 0, "max-connections", self.max_connections, "a positive number")
         _require(0 < self.keepalive < math.inf, "keepalive", self.keepalive, "a positive number of seconds")
         _require(
             0 < self.system_metrics_interval < math.inf,

@@ -70,13 +70,29 @@ def _with_plain_errors(command: Callable[P, None]) -> Callable[P, None]:
 @click.option("--max-body", default=64 * 1024 * 1024, type=click.IntRange(min=1), envvar="MISTK_MAX_BODY",
               show_envvar=True, show_default=True,
               help="Largest JSON body in bytes; artifacts have no limit.")  # fmt: skip
+@click.option("--keep-alive-timeout", default=75.0, type=click.FloatRange(min=0, min_open=True),
+              envvar="MISTK_KEEP_ALIVE_TIMEOUT", show_envvar=True, show_default=True,
+              help="Seconds that a connection is kept open for a further request.")  # fmt: skip
+@click.option("--max-connections", default=4096, type=click.IntRange(min=1), envvar="MISTK_MAX_CONNECTIONS",
+              show_envvar=True, show_default=True,
+              help="How many connections may be open; a further one takes the place of one that is idle.")  # fmt: skip
 @click.option("--log-level", type=click.Choice(_LOG_LEVELS, case_sensitive=False), default="info",
               envvar="MISTK_LOG_LEVEL", show_envvar=True, show_default=True, help="How much to log.")  # fmt: skip
 @_with_plain_errors
-def serve(store_uri: str, artifacts: str, host: str, port: int, max_body: int, log_level: str) -> None:
+def serve(
+    store_uri: str,
+    artifacts: str,
+    host: str,
+    port: int,
+    max_body: int,
+    keep_alive_timeout: float,
+    max_connections: int,
+    log_level: str,
+) -> None:
     """Serve a tracking store for MLflow clients: export MLFLOW_TRACKING_URI=http://HOST:PORT."""
     # Connexion loads Flask where it is installed, which this server has no use for.
     with without("flask"):
+        from mistk_service.serving import HttpLimits
         from mistk_service.tracking.server import serve_tracking
 
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -88,6 +104,7 @@ def serve(store_uri: str, artifacts: str, host: str, port: int, max_body: int, l
         host,
         port,
         max_body=max_body,
+        limits=HttpLimits(keep_alive=keep_alive_timeout, connections=max_connections),
         on_listening=lambda url: click.echo(f"Tracking server at {url} — export MLFLOW_TRACKING_URI={url}", err=True),
     )
 

@@ -1,17 +1,12 @@
-"""The whole application in this process, asked without a network; and pieces of it behind a real server."""
+"""The whole application in this process, asked without a network."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import functools
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
-import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.server import ServerState
 
 from mistk_service.controller import Controller
 from mistk_service.settings import Settings
@@ -31,21 +26,6 @@ def application(**settings: Any) -> ASGIApp:
 def client(app: ASGIApp, url: str = "http://localhost:8080") -> httpx.AsyncClient:
     """Return a client of an application in this process; ``url`` is what it takes the service's address to be."""
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=url)
-
-
-@contextlib.asynccontextmanager
-async def served(app: ASGIApp, http: str) -> AsyncIterator[int]:
-    """Serve with uvicorn's parser ``h11`` or ``httptools``; give the port."""
-    config = uvicorn.Config(app, http=http, ws="none", lifespan="off", log_config=None)  # type: ignore[arg-type]
-    config.load()
-    state = ServerState()
-    loop = asyncio.get_running_loop()
-    protocol: Any = config.http_protocol_class
-    server = await loop.create_server(lambda: protocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
-        for connection in list(state.connections):
-            connection.shutdown()
 
 
 def _no_worker(listener: WorkerListener) -> Worker:

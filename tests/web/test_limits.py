@@ -11,7 +11,8 @@ from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from mistk_service.web.limits import BodyLimit
-from tests.web.harness import API, application, client, served
+from tests.support.http_server import served
+from tests.web.harness import API, application, client
 
 LIMIT = 100
 JSON = {"Content-Type": "application/json"}

@@ -19,6 +19,7 @@ __all__ = [
     "encoded",
     "error_body",
     "error_status",
+    "refusal_body",
     "send_error",
     "send_json",
 ]
@@ -91,6 +92,12 @@ def error_body(error: Exception) -> dict[str, Any]:
     if isinstance(error, StoreError):
         return {"error_code": error.error_code, "message": str(error)}
     return {"error_code": "INTERNAL_ERROR", "message": _UNEXPECTED}
+
+
+def refusal_body(status: int, message: str) -> bytes:
+    """Return MLflow's JSON for a request that no operation sees, by its HTTP status."""
+    code = next((code for code, each in _STATUS.items() if each == status), "BAD_REQUEST")
+    return encoded({"error_code": code, "message": message})
 
 
 async def send_error(send: Send, error: Exception) -> None:

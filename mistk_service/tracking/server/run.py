@@ -8,11 +8,13 @@ from pathlib import Path
 import uvicorn
 
 from mistk_service.memory import collect_less_often
+from mistk_service.serving import HttpLimits, server_config
 from mistk_service.sockets import bind, url_of
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.opening import open_store
 from mistk_service.tracking.server.app import MAX_BODY, create_tracking_app
 from mistk_service.tracking.server.origin import SameOrigin
+from mistk_service.tracking.server.replies import refusal_body
 
 __all__ = ["serve_tracking"]
 
@@ -27,6 +29,7 @@ def serve_tracking(
     port: int = 5000,
     *,
     max_body: int = MAX_BODY,
+    limits: HttpLimits | None = None,
     on_listening: Callable[[str], None] | None = None,
 ) -> None:
     """Serve a store until the process is told to stop by SIGINT or SIGTERM.
@@ -37,6 +40,7 @@ def serve_tracking(
         host: the address to listen on. There is no authentication.
         port: the port; 0 takes any that is free.
         max_body: bytes that a JSON body may have.
+        limits: of connections and of what clients send; those of :class:`HttpLimits` unless given.
         on_listening: called with the base URL once connections are accepted.
 
     Raises:
@@ -47,13 +51,7 @@ def serve_tracking(
     with open_store(store_uri) as store, bind(host, port) as sock:
         app = SameOrigin(create_tracking_app(store, artifacts, max_body=max_body), host)
         server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                log_level="warning",
-                access_log=False,
-                timeout_graceful_shutdown=_CLOSING,
-                server_header=False,
-            )
+            server_config(app, limits or HttpLimits(), refusal_body, timeout_graceful_shutdown=_CLOSING)
         )
         collect_less_often()
         if on_listening is not None:

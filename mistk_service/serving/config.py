@@ -1,0 +1,74 @@
+"""Uvicorn's configuration, with what its protocols have to share."""
+
+from __future__ import annotations
+
+import asyncio
+import http
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import uvicorn
+
+from mistk_service.serving.limits import HttpLimits
+
+__all__ = ["Connection", "Refusal", "ServerConfig"]
+
+#: Returns the JSON body of an error, from a status and a message.
+Refusal = Callable[[int, str], bytes]
+
+
+class Connection(Protocol):
+    """A connection of a client."""
+
+    transport: asyncio.Transport
+
+
+class ServerConfig(uvicorn.Config):
+    """Uvicorn's configuration with the limits, and with the connections that are idle.
+
+    Args:
+        app: the ASGI application.
+        limits: what clients may do.
+        refusal: returns the body of what is answered before there is a request for the application.
+        protocol: the class of connections, which knows the limits.
+        options: further options of uvicorn.
+    """
+
+    def __init__(
+        self, app: Any, limits: HttpLimits, refusal: Refusal, protocol: type[asyncio.Protocol], **options: Any
+    ) -> None:
+        super().__init__(
+            app,
+            http=protocol,
+            ws="none",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=limits.keep_alive,  # type: ignore[arg-type]  # asyncio takes fractions
+            **options,
+        )
+        self.limits = limits
+        self.most_connections = limits.possible_connections
+        #: The connections without a request, in the order in which they became idle.
+        self.idle: dict[Connection, None] = {}
+        self._refusal = refusal
+
+    def end_idle(self) -> bool:
+        """Close the connection that has been idle for longest; return whether there is one."""
+        oldest = next(iter(self.idle), None)
+        if oldest is None:
+            return False
+        del self.idle[oldest]
+        oldest.transport.close()
+        return True
+
+    def refusal(self, status: int, message: str) -> bytes:
+        """Return a whole HTTP response, after which the connection ends."""
+        body = self._refusal(status, message)
+        head = [
+            f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}",
+            "Content-Type: application/json",
+            f"Content-Length: {len(body)}",
+            "Connection: close",
+        ]
+        return "\r\n".join([*head, "", ""]).encode("ascii") + body
