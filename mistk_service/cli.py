@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from mistk_service import __version__
+from mistk_service.command_line import warn_of_password
 from mistk_service.errors import MistkError, ModelLoadError, WorkerDied
 
 __all__ = ["main"]
@@ -78,9 +79,10 @@ def main() -> None:
               help="Shut down when standard input, a pipe, ends: for programs that start a container.")  # fmt: skip
 @click.option("--tracking/--no-tracking", default=True, envvar="MISTK_TRACKING", show_envvar=True, show_default=True,
               help="Serve a tracking store with MLflow's REST API on the same port.")  # fmt: skip
-@click.option("--tracking-uri", "tracking_uris", multiple=True, envvar=["MISTK_TRACKING_URI", "MLFLOW_TRACKING_URI"],
-              show_envvar=True, help="The store: sqlite:///FILE or postgresql://HOST/DATABASE; unless given, a file in the "
-              "state directory. May be repeated for tracking servers, http(s)://...")  # fmt: skip
+@click.option("--tracking-uri", "tracking_uris", multiple=True, callback=warn_of_password,
+              envvar=["MISTK_TRACKING_URI", "MLFLOW_TRACKING_URI"], show_envvar=True,
+              help="The store: sqlite:///FILE or postgresql://HOST/DATABASE; unless given, a file in the state "
+              "directory. May be repeated for tracking servers, http(s)://...")  # fmt: skip
 @click.option("--state-dir", default="mistk-state", envvar="MISTK_STATE_DIR", show_envvar=True, show_default=True,
               help="Folder for what outlives the process: tracking store and artifacts.")  # fmt: skip
 @click.option("--artifact-location", "artifact_locations", multiple=True, envvar="MISTK_ARTIFACT_LOCATIONS", show_envvar=True,

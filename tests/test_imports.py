@@ -23,7 +23,7 @@ LAYERS = (
     {"errors"},
     {"schemas", "json_limits"},
     {"states", "settings", "model", "resources", "paths", "sockets", "lighter", "memory", "origins", "probe"},
-    {"events"},
+    {"events", "command_line"},
     {"mistk_service", "loader", "machine", "serving"},
     {"status"},
     {"worker"},
@@ -46,6 +46,7 @@ LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}
 ONLY = {
     "dashboard": set(),  # a consumer of the public API, like any other
     "tracking": {
+        "command_line",
         "errors",
         "events",
         "json_limits",
@@ -66,7 +67,7 @@ OWNERS = {
     "a2wsgi": {"web", "tracking"},
     "aiohttp": set(),
     "alembic": {"tracking"},
-    "click": {"cli", "tracking"},
+    "click": {"cli", "command_line", "tracking"},
     "connexion": {"web", "tracking"},
     "flask": {"dashboard"},
     "h11": {"serving"},

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from types import FrameType
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
 
+from mistk_service.command_line import warn_of_password
 from mistk_service.errors import MistkError
 from mistk_service.lighter import without
 
@@ -33,7 +36,8 @@ _PIPED = 200
 _LOG_LEVELS = ["debug", "info", "warning", "error"]
 
 _store_option = click.option(
-    "--store", "store_uri", default=_DEFAULT_STORE, envvar="MISTK_TRACKING_STORE", show_envvar=True, show_default=True,
+    "--store", "store_uri", callback=warn_of_password, default=_DEFAULT_STORE, envvar="MISTK_TRACKING_STORE",
+    show_envvar=True, show_default=True,
     help="The store: sqlite:///FILE, postgresql://HOST/DATABASE or a file's path.")  # fmt: skip
 _artifacts_option = click.option(
     "--artifacts", envvar="MISTK_TRACKING_ARTIFACTS", show_envvar=True,
@@ -90,6 +94,8 @@ def serve(
     log_level: str,
 ) -> None:
     """Serve a tracking store for MLflow clients: export MLFLOW_TRACKING_URI=http://HOST:PORT."""
+    # What follows takes a moment to load; uvicorn raises the signal again when the server has closed.
+    signal.signal(signal.SIGTERM, _exit_in_order)
     # Connexion loads Flask where it is installed, which this server has no use for.
     with without("flask"):
         from mistk_service.serving import HttpLimits
@@ -107,6 +113,10 @@ def serve(
         limits=HttpLimits(keep_alive=keep_alive_timeout, connections=max_connections),
         on_listening=lambda url: click.echo(f"Tracking server at {url} — export MLFLOW_TRACKING_URI={url}", err=True),
     )
+
+
+def _exit_in_order(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
 
 
 def _make_parent(store_uri: str) -> None:
@@ -213,7 +223,7 @@ def outbox(store_uri: str, as_json: bool) -> None:
 
 @tracking.command()
 @_store_option
-@click.option("--to", "remote", required=True, metavar="URI",
+@click.option("--to", "remote", required=True, metavar="URI", callback=warn_of_password,
               help="The tracking server to bring the runs to; how to log in comes from MLflow's environment.")  # fmt: skip
 @_artifacts_option
 @click.option("--experiment", "names", multiple=True, help="Name or id of an experiment; all unless given.")

@@ -14,6 +14,7 @@ from mistk_service.tracking.cli import tracking
 from mistk_service.tracking.entities import Dataset, DatasetInput, Metric, Param, RunStatus, Tag
 from mistk_service.tracking.errors import StoreUnavailable
 from mistk_service.tracking.syncing import Syncing
+from tests.tracking.server.conftest import running_server
 
 
 @pytest.fixture
@@ -322,3 +323,24 @@ print(json.dumps([sorted({"flask", "httpx", "requests", "starlette.testclient"} 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=50)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [[], "Flask"]
+
+
+def test_a_server_that_is_told_to_end_ends_with_0(tmp_path):
+    with running_server(tmp_path) as server:
+        server.process.terminate()
+        assert server.process.wait(30) == 0
+
+
+@pytest.mark.parametrize("option", ["--store", "--to"])
+def test_a_password_on_the_command_line_is_warned_of_and_not_repeated(run_id, uri, option):
+    addresses = {"--store": uri, "--to": "http://127.0.0.1:1", option: "http://user:s3cret@127.0.0.1:1"}
+    arguments = [part for pair in addresses.items() for part in pair]
+    shown = CliRunner().invoke(tracking, ["sync", *arguments]).output
+    assert f"Warning: {option} has a password or token on the command line" in shown
+    assert "MLFLOW_TRACKING_TOKEN" in shown
+    assert "s3cret" not in shown
+
+
+def test_a_password_in_the_environment_is_not_warned_of():
+    secret = {"MISTK_TRACKING_STORE": "http://user:s3cret@127.0.0.1:1"}
+    assert "Warning" not in CliRunner(env=secret).invoke(tracking, ["experiments"]).output

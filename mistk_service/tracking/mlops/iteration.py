@@ -251,7 +251,8 @@ class Iteration(Mapping[str, Any]):
     def _settle(self, status: RunStatus) -> None:
         """Decide how and when the iteration has ended, unless that is decided."""
         if self._ended_at is None:
-            self._status, self._ended_at = status, self._clock()
+            # The clock may have gone back since.
+            self._status, self._ended_at = status, max(self._clock(), self._info.start_time)
             if self._datasets:
                 self._outgoing.tags.append(Tag(USED_DATASETS, json.dumps(self._datasets)))
 

@@ -138,11 +138,13 @@ class OpenRun:
             self._leaving_out(datasets, lambda some: self._store.log_inputs(self.id, some))
 
     def set_status(self, status: RunStatus, end_time: int | None = None) -> None:
-        """Set how the run stands.
+        """Set how the run stands. It does not end before it started, although the clock may have gone back.
 
         Raises:
             RunGone: the run was deleted.
         """
+        if end_time is not None:
+            end_time = max(end_time, self.info.start_time)
         if status is not self.info.status or end_time is not None:
             self.info = self._call(lambda: self._store.update_run(self.id, status, end_time))
 

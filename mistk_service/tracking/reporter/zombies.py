@@ -32,7 +32,7 @@ def end_runs_of(container_id: str, store: Store, patience: Patience, last_seen: 
         store: where its runs are.
         patience: makes the calls.
         last_seen: when the container is known to have lived, in ms since 1970.
-        now: ms since 1970; no run ends later.
+        now: ms since 1970; no run ends later, unless it started later.
     """
     ended = 0
     reason = Tag(
@@ -55,9 +55,12 @@ def end_runs_of(container_id: str, store: Store, patience: Patience, last_seen: 
 
 
 def _last_sign(run: Run, last_seen: int, now: int) -> int:
-    """Return the time of the last thing that is known of a run; what lies in the future is a clock's mistake."""
-    signs = [run.info.start_time, last_seen, *(metric.timestamp for metric in run.data.metrics)]
-    return max((sign for sign in signs if sign <= now), default=now)
+    """Return the time of the last thing that is known of a run, not before its start.
+
+    What else lies in the future is a clock's mistake.
+    """
+    signs = [last_seen, *(metric.timestamp for metric in run.data.metrics)]
+    return max([run.info.start_time, *(sign for sign in signs if sign <= now)])
 
 
 def _running(container_id: str, store: Store) -> Iterator[Run]:

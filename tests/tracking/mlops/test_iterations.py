@@ -16,7 +16,7 @@ from mistk_service.tracking.errors import (
     ResourceNotFound,
     StoreUnavailable,
 )
-from mistk_service.tracking.mlops import Iteration
+from mistk_service.tracking.mlops import Iteration, Workspace
 
 
 def tags_of(run):
@@ -99,6 +99,12 @@ def test_the_end_sends_everything_and_returns_it(workspace, store, project, expe
     (use,) = run.inputs.dataset_inputs
     assert (use.dataset.name, use.dataset.source_type) == ("mnist", "s3")
     assert {tag.key: tag.value for tag in use.tags} == {"mlops.datasetId": dataset["id"], "mlops.version": "2"}
+
+
+def test_a_clock_that_goes_back_does_not_end_an_iteration_before_its_start(store, experiment):
+    times = iter([5000, 3000])
+    iteration = Workspace(store, lambda: next(times)).start_iteration("one", experiment_id=experiment)
+    assert iteration.end_iteration()["ended_at"] == iteration["started_at"]
 
 
 def test_the_last_value_of_a_metric_is_the_one_that_was_logged_last(workspace, store, experiment):

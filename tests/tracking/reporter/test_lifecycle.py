@@ -54,6 +54,14 @@ def test_a_run_ends_as_its_activity_did(story: Story, outcome: str, status: str)
     assert story.statuses == [status]
 
 
+def test_a_clock_that_goes_back_does_not_end_a_run_before_its_start(story: Story) -> None:
+    story.initialize().began("train")
+    story.now -= 500_000
+    story.ended("train")
+
+    assert story.run.info.end_time == story.run.info.start_time
+
+
 def test_a_failed_run_says_why(story: Story) -> None:
     story.initialize().began("train").ended("train", "failed", FAILURE)
 
