@@ -309,7 +309,9 @@ class Runner:
         try:
             self._hook(message.hook)()
         except NotImplementedError as error:
-            self._paused_in_own_way = was_own
+            with self._changed:
+                # It may have ended meanwhile, and what follows must not take this thread for the one that is free.
+                self._paused_in_own_way = was_own and self._is_under_way(message.id)
             self._send(ResumeUnsupported(message.id, message_of(error)))
         except Exception as error:  # noqa: BLE001 - the hook is the author's; what it raises is the answer
             self._send(ResumeFailed(message.id, failure_from(error)))

@@ -347,3 +347,27 @@ def test_what_a_model_reported_before_it_exits_in_a_hook_is_sent(model: Model, b
     model.script["do_train"] = lambda: (model.report_metrics({"last": 1.0}, 1, 0), sys.exit(3))
     bench.tell(m.Run(1, "do_train"))
     assert bench.rest() == [m.Reported((("last", 1.0, 1, 0),))]
+
+
+def test_a_resume_that_is_refused_after_its_activity_has_ended_leaves_the_control_thread_free(hold: threading.Event):
+    class PausesInItsOwnWay(Model):
+        def do_pause(self) -> None:
+            pass
+
+        def do_resume_training(self) -> None:
+            hold.set()
+            assert bench.next() == m.Done(1)
+            raise NotImplementedError("not here")
+
+    model = PausesInItsOwnWay()
+    model.script["do_train"] = hold.wait
+    bench = Bench(model)
+    bench.tell(m.Run(1, "do_train"))
+    model.until("do_train")
+    bench.tell(m.Pause(1))
+    assert bench.next() == m.Paused(1)
+    bench.tell(m.Resume(1, "do_resume_training"))
+    assert bench.next() == m.ResumeUnsupported(1, "not here")
+    bench.tell(m.Run(2, "do_save_model", ("p",)), m.Exit("do_terminate"))
+    assert bench.rest() == [m.Done(2)]
+    assert ("do_save_model", "main") in model.threads

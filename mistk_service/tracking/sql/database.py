@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 
 from mistk_service.tracking.errors import StoreUnavailable, UnsupportedStore
 from mistk_service.tracking.sql.checkpoints import LONGEST_LOG, Checkpoints
@@ -183,7 +183,13 @@ class Database:
                 self._reader.invalidate()
                 self._reader.close()
                 self._reader = None
+        # Who still reads gives a connection back to a pool that nobody looks at any more.
+        event.listen(self.engine, "checkin", _close_returned)
         self.engine.dispose()
+
+
+def _close_returned(_: object, entry: ConnectionPoolEntry) -> None:
+    entry.invalidate()
 
 
 def _parse(uri: str) -> URL:

@@ -260,6 +260,16 @@ def test_a_password_that_is_not_escaped_is_refused_and_not_repeated():
     assert "secret" not in str(refused.value)
 
 
+def test_a_connection_that_is_read_with_while_its_database_is_closed_is_closed_when_it_is_given_back(tmp_path):
+    database = Database.open(f"sqlite:///{tmp_path / 'store.db'}", 1.0)
+    with database.read() as connection:
+        driver = connection.connection.driver_connection
+        database.close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        driver.execute("SELECT 1")
+
+
+
 def test_no_password_is_shown_wherever_it_stands():
     database = Database.open("postgresql://ann:secret@host/db?password=secret&sslmode=require", 1.0)
     assert "secret" not in database.shown_url
