@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -121,7 +122,8 @@ async def test_what_ends_an_interpreter_ends_the_worker_and_fails_the_instance(
     [
         *("status object", "status integer", "status surrogate", "status deep", "status large", "metric text"),
         *("metric name", "metric step", "metric time", "metric integer", "param object", "param integer", "param name"),
-        *("tag surrogate", "artifact name"),
+        *("tag surrogate", "artifact name", "metrics many", "metric name long", "param large", "param name long"),
+        *("tag large", "tags many"),
     ],
 )
 async def test_a_report_that_cannot_be_sent_harms_neither_the_activity_nor_the_reports_after_it(
@@ -131,6 +133,7 @@ async def test_a_report_that_cannot_be_sent_harms_neither_the_activity_nor_the_r
     ended = await instance.run("train")
     assert ended["payload"]["lastActivity"]["outcome"] == "completed"
     assert ended["payload"]["metrics"]["sane"]["value"] == 1.0
+    assert len(json.dumps(ended)) < 10_000, "what cannot be sent is left out"
     # The worker still listens.
     assert (await instance.run("train"))["payload"]["lastActivity"]["outcome"] == "completed"
 

@@ -22,7 +22,18 @@ from collections.abc import Callable, Iterable
 
 from mistk_service.errors import Failure, ModelLoadError
 from mistk_service.loader import construct_model, load_model_class
-from mistk_service.worker.messages import Exit, FrameReader, FromWorker, LoadFailed, decode_to_worker, frame
+from mistk_service.worker.messages import (
+    LARGEST_FROM_WORKER,
+    Exit,
+    FrameReader,
+    FromWorker,
+    LoadFailed,
+    StreamDone,
+    StreamFailed,
+    Unsendable,
+    decode_to_worker,
+    frame,
+)
 from mistk_service.worker.runner import Runner
 
 __all__ = ["main", "serve_model"]
@@ -54,12 +65,16 @@ class _Channel:
             self._poll.register(readable, select.POLLIN)
 
     def send(self, message: FromWorker) -> None:
-        """Send a message; blocks while the service is slow to read."""
-        self._send(frame(message))
+        """Send a message; blocks while the service is slow to read.
+
+        Raises:
+            Unsendable: it holds something that cannot cross.
+        """
+        self._send(_frame(message))
 
     def send_all(self, messages: Iterable[FromWorker]) -> None:
         """Send messages in one go."""
-        self._send(b"".join([frame(message) for message in messages]))
+        self._send(b"".join([_frame(message) for message in messages]))
 
     def _send(self, data: bytes | bytearray) -> None:
         with self._lock:
@@ -90,6 +105,18 @@ class _Channel:
         """Let go of the sockets; what is sent from now on is lost."""
         for sock in (self._sock, self._wake_reader, self._wake_writer):
             sock.close()
+
+
+def _frame(message: FromWorker) -> bytearray:
+    """Return a message as a frame; of a prediction that is too large for the channel, the failure of its request."""
+    try:
+        return frame(message, LARGEST_FROM_WORKER)
+    except Unsendable as error:
+        if not isinstance(message, StreamDone):
+            raise
+        return frame(
+            StreamFailed(message.id, Failure("Unsendable", f"The prediction has {error}; send fewer records."))
+        )
 
 
 def serve_model(sock: socket.socket, reference: str, on_orphaned: Callable[[], None], spool: str | None = None) -> None:

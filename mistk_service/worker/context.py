@@ -21,7 +21,7 @@ import msgspec
 
 from mistk_service.worker.messages import FromWorker, Progressed, Reported, StatusUpdated, Unsendable
 from mistk_service.worker.spool import Spool, artifact_folder, artifact_source, draw, split_artifact_file
-from mistk_service.worker.values import Point, int64, json_ready, number, points, text
+from mistk_service.worker.values import Point, int64, json_ready, number, points, shown, text
 
 __all__ = ["FLUSH_INTERVAL", "METRICS_HELD", "WorkerContext"]
 
@@ -33,8 +33,12 @@ FLUSH_INTERVAL = 0.05
 #: How many metric values may wait before the reporting thread has to send them itself.
 METRICS_HELD = 10_000
 
-#: The most bytes that one ``update_status`` may take; it stands in every status and in the history of the watch.
-_STATUS_LIMIT = 256 * 1024
+#: The most bytes of JSON that a call may report; of a status they stand in the history of the watch too, of tags and params in
+#: every status.
+_REPORT_LIMIT = 256 * 1024
+
+#: How many bytes of tags and params may wait before the reporting thread has to send them itself.
+_BYTES_HELD = 4 * 1024 * 1024
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -86,6 +90,8 @@ class WorkerContext:
         self._metrics: list[Point] = []
         self._params: dict[str, Any] = {}
         self._tags: dict[str, Any] = {}
+        #: How many bytes of params and tags were reported since they were last sent.
+        self._bytes_held = 0
         self._artifacts: list[tuple[str, str | None, str | None]] = []
         self._halts = _Halts()
         #: What was wrong with progress, to say it once and not at every turn.
@@ -127,12 +133,8 @@ class WorkerContext:
         except (TypeError, ValueError, RecursionError) as error:
             logger.error("update_status was given something that JSON cannot express, and left it out: %s", error)
             return
-        if len(encoded) > _STATUS_LIMIT:
-            logger.error(
-                "update_status was given %d bytes of JSON and left them out; at most %d are taken. Log an artifact instead.",
-                len(encoded),
-                _STATUS_LIMIT,
-            )
+        if len(encoded) > _REPORT_LIMIT:
+            _too_large("update_status", len(encoded))
             return
         with self._lock:
             self._status = encoded
@@ -150,6 +152,13 @@ class WorkerContext:
     def report_metrics(self, values: Mapping[str, Any], step: int | None, timestamp: int | None) -> None:
         """Keep the values for the next report; one that is no number is an error in the log and harms no other."""
         reported = points(values, step, timestamp)
+        if len(reported) > METRICS_HELD:
+            logger.error(
+                "report_metrics was given %d values and left them out; at most %d are taken at once. Log an artifact instead.",
+                len(reported),
+                METRICS_HELD,
+            )
+            return
         with self._lock:
             self._metrics += reported
             full = len(self._metrics) >= METRICS_HELD
@@ -202,18 +211,27 @@ class WorkerContext:
             self.flush(held_too=False)
 
     def _keep(self, store: dict[str, Any], values: Mapping[str, Any], caller: str) -> None:
-        plain = {}
+        plain, size = {}, 0
         if not hasattr(values, "items"):
             logger.error("%s: expected names and values as {'rate': 0.1}, got %s", caller, type(values).__name__)
             return
         for key, value in values.items():
             try:
-                plain[text(key)] = _sendable(value)
+                name = text(key)
+                plain[name], length = _sendable(value)
+                size += len(name) + length
             except Exception as error:  # noqa: BLE001 - the value is the author's, and may raise what it likes
-                logger.error("%s: the value of %r was left out: %s", caller, key, error)
+                logger.error("%s: the value of %r was left out: %s", caller, shown(key), error)
+            if size > _REPORT_LIMIT:
+                _too_large(caller, size)
+                return
         with self._lock:
             store.update(plain)
+            self._bytes_held += size
+            full = self._bytes_held > _BYTES_HELD
             self._mark()
+        if full:
+            self.flush(held_too=False)
 
     def _mark(self) -> None:
         if not self._dirty:
@@ -273,6 +291,7 @@ class WorkerContext:
                 params, tags, artifacts = dict(self._params), dict(self._tags), tuple(self._artifacts)
                 self._params.clear()
                 self._tags.clear()
+                self._bytes_held = 0
                 self._artifacts.clear()
                 self._last_flush = time.monotonic()
             if metrics or params or tags or artifacts:
@@ -342,11 +361,21 @@ _contexts: weakref.WeakSet[WorkerContext] = weakref.WeakSet()
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def _sendable(value: Any) -> Any:
-    """Return ``value`` as JSON has it, and as MessagePack can express it too."""
-    plain = msgspec.json.decode(msgspec.json.encode(value, enc_hook=json_ready))
+def _too_large(caller: str, size: int) -> None:
+    logger.error(
+        "%s was given %d bytes of JSON or more and left them out; at most %d are taken. Log an artifact instead.",
+        caller,
+        size,
+        _REPORT_LIMIT,
+    )
+
+
+def _sendable(value: Any) -> tuple[Any, int]:
+    """Return ``value`` as JSON has it, and as MessagePack can express it too; and how many bytes of JSON it has."""
+    encoded = msgspec.json.encode(value, enc_hook=json_ready)
+    plain = msgspec.json.decode(encoded)
     if plain is None and value is not None:
         # JSON has no NaN and no infinity.
-        return str(number(value))
+        return str(number(value)), len(encoded)
     msgspec.msgpack.encode(plain)
-    return plain
+    return plain, len(encoded)

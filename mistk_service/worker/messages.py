@@ -17,6 +17,7 @@ from mistk_service.errors import Failure
 
 __all__ = [
     "END_OF_PIECES",
+    "LARGEST_FROM_WORKER",
     "Done",
     "Exit",
     "Failed",
@@ -284,20 +285,27 @@ _HEADER = 4
 #: The bit of the length that tells of a piece.
 _PIECE = 1 << 31
 
+#: Bytes of the largest message that the service takes from a worker, which it has to hold in memory whole.
+LARGEST_FROM_WORKER = 256 * 1024 * 1024
+
 #: Follows the last piece of a message.
 END_OF_PIECES = _PIECE.to_bytes(_HEADER, "big")
 
 
 class Unsendable(ValueError):
-    """A message holds what cannot cross to the other side: text that is no Unicode, a number beyond 64 bits, deep nesting."""
+    """A message cannot cross to the other side: text that is no Unicode, a number beyond 64 bits, deep nesting, its size."""
 
 
 class Undecodable(ValueError):
-    """A frame holds no message that this side may be told."""
+    """A frame is larger than this side takes, or holds no message that it may be told."""
 
 
-def frame(message: ToWorker | FromWorker) -> bytearray:
+def frame(message: ToWorker | FromWorker, largest: int = _PIECE - 1) -> bytearray:
     """Return the message as a frame; as it was built, since it may be large.
+
+    Args:
+        message: the message.
+        largest: how many bytes of it the other side takes.
 
     Raises:
         Unsendable: it holds something that cannot cross.
@@ -305,8 +313,8 @@ def frame(message: ToWorker | FromWorker) -> bytearray:
     buffer = bytearray(_HEADER)
     try:
         _encoder.encode_into(message, buffer, _HEADER)
-        if len(buffer) - _HEADER >= _PIECE:
-            raise Unsendable(f"{len(buffer)} bytes at once, where {_PIECE} are too many")
+        if len(buffer) - _HEADER > largest:
+            raise Unsendable(f"{len(buffer) - _HEADER} bytes at once, where at most {largest} are taken")
         buffer[:_HEADER] = (len(buffer) - _HEADER).to_bytes(_HEADER, "big")
     except UnicodeEncodeError as error:
         raise Unsendable(f"text that is no Unicode ({error.reason})") from error
@@ -343,9 +351,14 @@ def decode_from_worker(body: bytes | memoryview) -> FromWorker:
 
 
 class FrameReader:
-    """Cuts a stream of bytes into the bodies of its frames."""
+    """Cuts a stream of bytes into the bodies of its frames.
 
-    def __init__(self) -> None:
+    Args:
+        largest: how many bytes a body may have.
+    """
+
+    def __init__(self, largest: int = _PIECE - 1) -> None:
+        self._largest = largest
         self._buffer = bytearray()
         #: The pieces of a message that is not whole.
         self._pieces = bytearray()
@@ -354,6 +367,9 @@ class FrameReader:
         """Take what arrived and yield every body that is whole.
 
         One that came in pieces, or is alone in the buffer, as a large one mostly is, is handed over and not copied.
+
+        Raises:
+            Undecodable: a body has more bytes than one may have, which is known as soon as they are announced.
         """
         self._buffer += data
         position = 0
@@ -362,6 +378,9 @@ class FrameReader:
                 start = position + _HEADER
                 length = int.from_bytes(self._buffer[position:start], "big")
                 end = start + (length & ~_PIECE)
+                size = end - start + (len(self._pieces) if length & _PIECE else 0)
+                if size > self._largest:
+                    raise Undecodable(f"{size} bytes were announced, where at most {self._largest} are taken")
                 if len(self._buffer) < end:
                     break
                 if length == end - start and position == 0 and end == len(self._buffer):

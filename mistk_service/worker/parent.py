@@ -17,6 +17,7 @@ from typing import Protocol
 
 from mistk_service.errors import Failure, WorkerDied
 from mistk_service.worker.messages import (
+    LARGEST_FROM_WORKER,
     FrameReader,
     FromWorker,
     StreamWithdrawn,
@@ -181,17 +182,21 @@ class _Channel(asyncio.Protocol):
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._reader = FrameReader()
+        self._reader = FrameReader(LARGEST_FROM_WORKER)
+        self._garbled = False
 
     def data_received(self, data: bytes) -> None:
+        if self._garbled:
+            return
         worker = self._worker
-        for body in self._reader.feed(data):
-            try:
-                message = decode_from_worker(body)
-            except Undecodable as error:
-                logger.error("The worker said something that is no message; it was left out: %s", error)
-            else:
-                worker._listener.on_message(worker, message)
+        try:
+            for body in self._reader.feed(data):
+                worker._listener.on_message(worker, decode_from_worker(body))
+        except Undecodable as error:
+            # It may have been the answer that somebody waits for, and where the next message begins is not certain.
+            self._garbled = True
+            worker._ended_by_service = f"The worker sent what is not a message, and was ended: {error}."
+            worker.kill()
 
     def pause_writing(self) -> None:
         self._worker._sender.pause()

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["Point", "int64", "json_ready", "number", "points", "text"]
+__all__ = ["LONGEST_NAME", "Point", "int64", "json_ready", "number", "points", "shown", "text"]
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +23,9 @@ _IS_REAL: dict[type, bool] = {float: True, int: True, bool: True}
 
 #: What has been said of values that are not quite what they should be.
 _TOLD: set[str] = set()
+
+#: Characters of the longest name that a metric, a param or a tag may have here; a tracking store takes fewer.
+LONGEST_NAME = 1_000
 
 #: How many names of metrics an error has.
 _NAMED = 10
@@ -88,7 +91,7 @@ def points(values: Mapping[Any, Any], step: Any, timestamp: Any) -> list[Point]:
         timestamp = time.time_ns() // 1_000_000 if timestamp is None else _whole(timestamp, "timestamp")
         return [
             (
-                key if type(key) is str and key.isascii() else text(key),
+                key if type(key) is str and key.isascii() and len(key) <= LONGEST_NAME else text(key),
                 value if type(value) is float else number(value),
                 step,
                 timestamp,
@@ -118,7 +121,7 @@ def _points_one_by_one(values: Mapping[Any, Any], step: Any, timestamp: Any) -> 
         try:
             taken.append((text(key), number(value), position, when))
         except Exception as error:  # noqa: BLE001 - as above
-            logger.error("report_metrics: the value of %r was left out: %s", key, error)
+            logger.error("report_metrics: the value of %r was left out: %s", shown(key), error)
     return taken
 
 
@@ -152,11 +155,19 @@ def int64(value: Any) -> int:
 
 
 def text(value: Any) -> str:
-    """Return ``value`` as text that can be encoded.
+    """Return ``value`` as text that can be encoded, as names are.
 
     Raises:
         UnicodeEncodeError: it holds a lone surrogate.
+        ValueError: it is longer than a name may be.
     """
     string = str(value)
+    if len(string) > LONGEST_NAME:
+        raise ValueError(f"its name has {len(string)} characters; expected at most {LONGEST_NAME}")
     string.encode()
     return string
+
+
+def shown(name: Any) -> Any:
+    """Return a name as an error shows it: of a very long one the beginning."""
+    return f"{name[:100]}..." if isinstance(name, str) and len(name) > 100 else name

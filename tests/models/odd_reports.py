@@ -47,6 +47,12 @@ WAYS = {
     "param integer": lambda model: model.report_params({"a": 2**70}),
     "param name": lambda model: model.report_params({"\ud800": 1}),
     "tag surrogate": lambda model: model.set_tags({"a": "\ud800"}),
+    "metrics many": lambda model: model.report_metrics({f"m{number}": 1.0 for number in range(1_000_000)}),
+    "metric name long": lambda model: model.report_metrics({"a" * 10_000_000: 1.0}),
+    "param large": lambda model: model.report_params({"a": "x" * 10_000_000}),
+    "param name long": lambda model: model.report_params({"a" * 10_000_000: 1}),
+    "tag large": lambda model: model.set_tags({"a": "x" * 10_000_000}),
+    "tags many": lambda model: model.set_tags({f"t{number}": "x" * 100 for number in range(100_000)}),
     "artifact name": lambda model: model.log_artifact(Path("a\udcff")),
 }
 

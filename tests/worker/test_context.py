@@ -144,7 +144,7 @@ def test_a_bad_metric_is_left_out_with_a_word_in_the_log(
     assert "was left out" in caplog.text
 
 
-@pytest.mark.parametrize("payload", [object(), {"a": {1, object()}}, "x" * (module._STATUS_LIMIT + 1)])
+@pytest.mark.parametrize("payload", [object(), {"a": {1, object()}}, "x" * (module._REPORT_LIMIT + 1)])
 def test_a_bad_status_leaves_the_one_before_it(
     context: WorkerContext, sender: Sender, caplog: pytest.LogCaptureFixture, payload: Any
 ):

@@ -262,8 +262,21 @@ async def test_a_kill_reaches_what_the_model_started(hire: Hire):
     assert_all_gone(others)
 
 
-async def test_noise_on_the_channel_is_left_out(hire: Hire, tmp_path: Path):
-    """A model can write wherever it likes."""
+@pytest.mark.parametrize(
+    ("noise", "words"),
+    [
+        (b"\0\0\0\1x", "sent what is not a message"),
+        (m.frame(m.Exit("do_reset")), "sent what is not a message"),
+        (b"\x7f\xff\xff\xff", "2147483647 bytes were announced"),
+        (b"\x10\0\0\1", "268435457 bytes were announced"),
+        (b"\x80\0\0\4abcd\xff\xff\xff\xfd", "2147483649 bytes were announced"),
+    ],
+    ids=["no message", "one for the worker", "far too large", "too large", "too large in pieces"],
+)
+async def test_a_worker_that_sends_what_is_not_a_message_is_killed_with_the_reason(
+    hire: Hire, tmp_path: Path, noise: bytes, words: str
+):
+    """A model can write wherever it likes, and somebody may wait for the answer that this was to be."""
     source = tmp_path / "makes_noise.py"
     source.write_text(
         "import gc, socket\n"
@@ -272,11 +285,15 @@ async def test_noise_on_the_channel_is_left_out(hire: Hire, tmp_path: Path):
         "    def do_train(self):\n"
         "        for sock in gc.get_objects():\n"
         "            if type(sock) is socket.socket and sock.fileno() > 0:\n"
-        "                sock.send(b'\\0\\0\\0\\1x')\n"
+        f"                sock.send({bytes(noise)!r})\n"
+        "        pair = socket.socketpair()\n"
+        "        pair[0].recv(1)\n"
     )
     worker = await hire(f"{source}:Model")
     worker.send(m.Run(1, "do_train"))
-    assert (await worker.until(m.Done)).id == 1
+    failure = await worker.listener.until_exit()
+    assert words in failure.message
+    assert worker.listener.messages == []
 
 
 def assert_all_gone(pids: list[int]) -> None:

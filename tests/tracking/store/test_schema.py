@@ -269,7 +269,6 @@ def test_a_connection_that_is_read_with_while_its_database_is_closed_is_closed_w
         driver.execute("SELECT 1")
 
 
-
 def test_no_password_is_shown_wherever_it_stands():
     database = Database.open("postgresql://ann:secret@host/db?password=secret&sslmode=require", 1.0)
     assert "secret" not in database.shown_url
