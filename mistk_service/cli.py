@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mistk_service import __version__
 from mistk_service.command_line import warn_of_password
 from mistk_service.errors import MistkError, ModelLoadError, WorkerDied
+from mistk_service.logs import FORMATS, LEVELS, configure_logging, json_line
+
+if TYPE_CHECKING:
+    from mistk_service.settings import Settings
 
 __all__ = ["main"]
 
 _TRACKING = "tracking"
-_LOG_LEVELS = ["debug", "info", "warning", "error"]
 
 
 class _Commands(click.Group):
@@ -73,8 +75,13 @@ def main() -> None:
               help="How many connections may be open; a further one takes the place of one that is idle.")  # fmt: skip
 @click.option("--keepalive", default=5.0, envvar="MISTK_KEEPALIVE", show_envvar=True, show_default=True,
               help="Seconds between two signs of life on a watch where nothing happens.")  # fmt: skip
-@click.option("--log-level", type=click.Choice(_LOG_LEVELS, case_sensitive=False), default="info",
+@click.option("--log-level", type=click.Choice(LEVELS, case_sensitive=False), default="info",
               envvar="MISTK_LOG_LEVEL", show_envvar=True, show_default=True, help="How much to log.")  # fmt: skip
+@click.option("--log-format", type=click.Choice(FORMATS, case_sensitive=False), default="text",
+              envvar="MISTK_LOG_FORMAT", show_envvar=True, show_default=True,
+              help="Lines of text, or a JSON object a line.")  # fmt: skip
+@click.option("--log-libraries", is_flag=True, envvar="MISTK_LOG_LIBRARIES", show_envvar=True,
+              help="Let --log-level hold for the libraries in use too.")  # fmt: skip
 @click.option("--stdin-lifeline", is_flag=True, envvar="MISTK_STDIN_LIFELINE", show_envvar=True,
               help="Shut down when standard input, a pipe, ends: for programs that start a container.")  # fmt: skip
 @click.option("--tracking/--no-tracking", default=True, envvar="MISTK_TRACKING", show_envvar=True, show_default=True,
@@ -114,13 +121,13 @@ def serve(model: tuple[str, ...], **options: Any) -> None:
 
     if not model:
         raise click.UsageError("Name the model to serve, as an argument or in MISTK_MODEL.")
-    _configure_logging(options["log_level"])
+    configure_logging(options["log_level"], options["log_format"], libraries=options["log_libraries"])
     try:
         settings = Settings(" ".join(model), **options)
         split_reference(settings.model)  # a reference that names nothing is refused before anything is started
         sock = bind(settings.host, settings.port)
         with asyncio.Runner(loop_factory=_event_loop_factory()) as runner:
-            runner.run(run(settings, sock, lambda url: _announce(settings.model, url)))
+            runner.run(run(settings, sock, lambda url: _announce(settings, url)))
     except MistkError as error:
         _fail(error)
 
@@ -140,16 +147,9 @@ def _exit_at_once(_number: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
-def _configure_logging(level: str) -> None:
-    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    if level != "debug":
-        # Each tells of its own inner steps at the level of information.
-        for chatty in ("connexion", "httpx", "transitions"):
-            logging.getLogger(chatty).setLevel(logging.ERROR)
-
-
-def _announce(model: str, url: str) -> None:
-    click.echo(f"Serving {model} at {url} — the API is under {url}/v1/mistk, described at {url}/v1/mistk/ui/", err=True)
+def _announce(settings: Settings, url: str) -> None:
+    text = f"Serving {settings.model} at {url} — the API is under {url}/v1/mistk, described at {url}/v1/mistk/ui/"
+    click.echo(json_line("info", "mistk_service", text) if settings.log_format == "json" else text, err=True)
 
 
 def _fail(error: MistkError) -> None:

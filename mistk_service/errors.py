@@ -160,6 +160,11 @@ class Failure:
     def __str__(self) -> str:
         return f"{self.type}: {self.message}" if self.message else self.type
 
+    def told(self, operation: str | None) -> str:
+        """Return what a log says of it: the operation over which it came, if any, the reason, and the traceback."""
+        over = f"{operation} failed" if operation else "The model failed"
+        return f"{over}: {self}" + (f"\n{self.traceback.rstrip()}" if self.traceback else "")
+
 
 def _shortened(text: str, limit: int) -> str:
     half = limit // 2

@@ -7,6 +7,7 @@ on one event loop and needs no locks.
 from __future__ import annotations
 
 import itertools
+import logging
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,6 +32,8 @@ from mistk_service.streams import Streams, cut_off
 from mistk_service.worker import messages as m
 
 __all__ = ["Instance"]
+
+logger = logging.getLogger(__name__)
 
 
 class Instance:
@@ -123,12 +126,14 @@ class Instance:
         else:
             self.activity, self._origin = activity, self._machine.state
         self._machine.move(f"begin_{activity.operation}")
+        logger.info("%s has begun.", activity.operation)
         self.emit(began)
         return self.log.publish()
 
     def enter(self, operation: str) -> StatusEvent:
         """Enter pause, a resume, reset or shutdown; the state allows it."""
         self._machine.move(f"begin_{operation}")
+        logger.info("%s has begun.", operation)
         self._reports.notice = None
         return self.log.publish()
 
@@ -143,12 +148,14 @@ class Instance:
     def reset_done(self) -> None:
         """Note that a fresh worker has loaded the model."""
         self._machine.move("end_reset_in_started")
+        logger.info("reset has ended; a fresh worker has loaded the model.")
         self.log.publish()
 
     def shutdown_done(self) -> None:
         """Note that the worker has ended for good."""
         self._end_activities("stopped")
         self._machine.move("end_shutdown_in_terminated")
+        logger.info("shutdown has ended; the worker is gone.")
         self.log.publish()
 
     def note(self, notice: str) -> None:
@@ -162,6 +169,7 @@ class Instance:
 
     def fail(self, operation: str | None, failure: Failure) -> None:
         """Enter the state failed, which a later failure does not overwrite."""
+        logger.error("%s", failure.told(operation))
         self._end_activities("failed", failure)
         if self._machine.state is State.FAILED:
             return
@@ -211,6 +219,7 @@ class Instance:
 
     def on_loaded(self, model: str) -> None:
         """Take the name of the model class."""
+        logger.info("The model %s is loaded.", model)
         self.log.name = model
         self.log.touch()
 
@@ -273,6 +282,8 @@ class Instance:
         else:
             self.activity = None
         self._reports.ended(activity, outcome)
+        if failure is None:
+            logger.info("%s has ended after %.1f s: %s.", activity.operation, activity.seconds, outcome)
         self.emit(ActivityEnded(activity.operation, outcome, activity.seconds, failure))
 
     def _end_activities(self, outcome: str, failure: Failure | None = None) -> None:
@@ -283,6 +294,7 @@ class Instance:
     def _on_paused(self, message: m.Paused) -> None:
         if self._machine.state is State.PAUSING and self.activity and self.activity.id == message.id:
             self._machine.move("end_pause_in_paused")
+            logger.info("%s is paused.", self.activity.operation)
             self.log.publish()
 
     def _on_pause_overtaken(self, _: m.PauseOvertaken) -> None:

@@ -226,7 +226,14 @@ def _worker_factory(settings: Settings, spool: str | None = None) -> Callable[[W
     """Return what makes workers; they copy artifacts to the folder ``spool``, if one is given."""
     if settings.worker == "thread":
         return lambda listener: ThreadWorker(settings.model, listener, spool=spool)
-    return lambda listener: ProcessWorker(settings.model, listener, log_level=settings.log_level, spool=spool)
+    return lambda listener: ProcessWorker(
+        settings.model,
+        listener,
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+        log_libraries=settings.log_libraries,
+        spool=spool,
+    )
 
 
 def _class_name(reference: str) -> str:

@@ -33,6 +33,8 @@ class Settings:
         max_connections: how many connections may be open.
         keepalive: seconds between two signs of life on a watch where nothing happens.
         log_level: of the service and of the worker.
+        log_format: of their log: ``text``, or ``json`` for a JSON object a line.
+        log_libraries: whether the level is for the libraries in use too.
         stdin_lifeline: whether the end of standard input, a pipe, shuts the service down.
         tracking: whether the container keeps a tracking store, serves it, and writes its runs to it.
         tracking_uris: at most one store of its own (SQLite, PostgreSQL), by default an SQLite file in the state directory, and
@@ -60,6 +62,8 @@ class Settings:
     max_connections: int = 4096
     keepalive: float = 5.0
     log_level: str = "info"
+    log_format: str = "text"
+    log_libraries: bool = False
     stdin_lifeline: bool = False
     tracking: bool = True
     tracking_uris: tuple[str, ...] = field(default=(), repr=False)  # there may be passwords in them

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ from mistk_service.worker.messages import (
 from mistk_service.worker.parent import Worker
 
 __all__ = ["Streams", "cut_off"]
+
+logger = logging.getLogger(__name__)
 
 #: Seconds after which a client that found the queue full may try again.
 _RETRY_AFTER = 1.0
@@ -131,7 +134,10 @@ class Streams:
         if isinstance(message, StreamDone):
             _resolve(waiting.future, message.body)
         else:
-            _reject(waiting.future, self._error(message))
+            error = self._error(message)
+            if isinstance(error, HookFailed):
+                logger.error("%s", message.failure.told("streamPredict"))
+            _reject(waiting.future, error)
         seconds = time.perf_counter() - waiting.began
         self._emit(StreamAnswered(waiting.records, seconds, isinstance(message, StreamDone)))
 

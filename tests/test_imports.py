@@ -21,7 +21,7 @@ PACKAGE = ROOT / "mistk_service"
 #: new gets its place here. ``mistk_service`` is the front door, which a model's author uses and the service does not.
 LAYERS = (
     {"errors"},
-    {"schemas", "json_limits"},
+    {"schemas", "json_limits", "logs"},
     {"states", "settings", "model", "resources", "paths", "sockets", "lighter", "memory", "origins", "probe"},
     {"events", "command_line"},
     {"mistk_service", "loader", "machine", "serving"},
@@ -51,6 +51,7 @@ ONLY = {
         "events",
         "json_limits",
         "lighter",
+        "logs",
         "memory",
         "mistk_service",
         "origins",

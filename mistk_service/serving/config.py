@@ -41,6 +41,7 @@ class ServerConfig(uvicorn.Config):
             app,
             http=protocol,
             ws="none",
+            log_config=None,  # its loggers are as all others
             log_level="warning",
             access_log=False,
             server_header=False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ import click
 from mistk_service.command_line import warn_of_password
 from mistk_service.errors import MistkError
 from mistk_service.lighter import without
+from mistk_service.logs import LEVELS, configure_logging
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +33,6 @@ _DEFAULT_STORE = "sqlite:///mistk-state/tracking.db"
 _DEFAULT_ARTIFACTS = "mistk-state/artifacts"
 #: Columns of a table that goes into a pipe or a file.
 _PIPED = 200
-_LOG_LEVELS = ["debug", "info", "warning", "error"]
 
 _store_option = click.option(
     "--store", "store_uri", callback=warn_of_password, default=_DEFAULT_STORE, envvar="MISTK_TRACKING_STORE",
@@ -80,7 +79,7 @@ def _with_plain_errors(command: Callable[P, None]) -> Callable[P, None]:
 @click.option("--max-connections", default=4096, type=click.IntRange(min=1), envvar="MISTK_MAX_CONNECTIONS",
               show_envvar=True, show_default=True,
               help="How many connections may be open; a further one takes the place of one that is idle.")  # fmt: skip
-@click.option("--log-level", type=click.Choice(_LOG_LEVELS, case_sensitive=False), default="info",
+@click.option("--log-level", type=click.Choice(LEVELS, case_sensitive=False), default="info",
               envvar="MISTK_LOG_LEVEL", show_envvar=True, show_default=True, help="How much to log.")  # fmt: skip
 @_with_plain_errors
 def serve(
@@ -101,8 +100,7 @@ def serve(
         from mistk_service.serving import HttpLimits
         from mistk_service.tracking.server import serve_tracking
 
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("connexion").setLevel(logging.ERROR)
+    configure_logging(log_level)
     _make_parent(store_uri)
     serve_tracking(
         store_uri,

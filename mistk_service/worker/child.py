@@ -16,12 +16,12 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterable
 
 from mistk_service.errors import Failure, ModelLoadError
 from mistk_service.loader import construct_model, load_model_class
+from mistk_service.logs import configure_logging
 from mistk_service.worker.messages import (
     LARGEST_FROM_WORKER,
     Exit,
@@ -132,7 +132,10 @@ def serve_model(sock: socket.socket, reference: str, on_orphaned: Callable[[], N
     runner = Runner(channel.send, channel.wake, channel.send_all, spool=spool)
     threading.Thread(target=_listen, args=(channel, runner, on_orphaned), name="mistk-control", daemon=True).start()
     try:
-        model = construct_model(load_model_class(reference), reference)
+        model_class = load_model_class(reference)
+        # What the author's own code says counts as the service's own.
+        logging.getLogger(model_class.__module__.partition(".")[0]).setLevel(logging.getLogger("mistk_service").level)
+        model = construct_model(model_class, reference)
     except ModelLoadError as error:
         channel.send(LoadFailed(type(error).__name__, Failure(type(error).__name__, str(error), error.traceback)))
         return
@@ -184,15 +187,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--socket", type=int, required=True)
     parser.add_argument("--lifeline", type=int, required=True)
     parser.add_argument("--log-level", default="INFO")
+    parser.add_argument("--log-format", default="text")
+    parser.add_argument("--log-libraries", action="store_true")
     parser.add_argument("--spool")
     parser.add_argument("reference")
     options = parser.parse_args(argv)
     # Ctrl-C in the terminal is the service's business, which tells its worker what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
-    logging.basicConfig(
-        level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    configure_logging(options.log_level, options.log_format, libraries=options.log_libraries)
     _start_sentinel(options.lifeline)
     sock = socket.socket(fileno=options.socket)
     worker = os.getpid()

@@ -9,6 +9,8 @@ import sys
 from collections import deque
 from typing import IO
 
+from mistk_service.logs import json_line
+
 __all__ = ["Output"]
 
 #: How many of the last lines are kept, and how many characters of each.
@@ -16,6 +18,9 @@ _LINES_KEPT, _LINE_LENGTH = 50, 500
 
 #: Bytes read at once, and how long a line gets before it is passed on in pieces.
 _CHUNK = 64 * 1024
+
+#: How a line of a log in JSON begins.
+_JSON_LINE = b'{"time":"'
 
 
 class Output:
@@ -26,11 +31,13 @@ class Output:
     Args:
         pipe: what the worker prints into; closed at the end.
         ended: a file descriptor, closed at the end too.
+        as_json: whether what is no line of a log in JSON is made one.
     """
 
-    def __init__(self, pipe: IO[bytes], ended: int) -> None:
+    def __init__(self, pipe: IO[bytes], ended: int, *, as_json: bool = False) -> None:
         self._pipe = pipe
         self._ended = ended
+        self._as_json = as_json
         self._part = b""
         self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
 
@@ -73,7 +80,10 @@ class Output:
     def _pass_on(self, line: bytes) -> None:
         if not line:
             return
-        self._lines.append(line.decode("utf-8", "replace").rstrip("\r\n")[:_LINE_LENGTH])
+        text = line.decode("utf-8", "replace").rstrip("\r\n")
+        self._lines.append(text[:_LINE_LENGTH])
+        if self._as_json and not line.startswith(_JSON_LINE):
+            line = json_line("info", "model", text).encode() + b"\n"
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.buffer.write(line)
             sys.stderr.buffer.flush()

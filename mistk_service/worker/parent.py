@@ -217,10 +217,20 @@ class ProcessWorker(Worker):
     """A worker in a process of its own, in a session of its own, which ends together with the service."""
 
     def __init__(
-        self, reference: str, listener: WorkerListener, *, log_level: str = "INFO", spool: str | None = None
+        self,
+        reference: str,
+        listener: WorkerListener,
+        *,
+        log_level: str = "INFO",
+        log_format: str = "text",
+        log_libraries: bool = False,
+        spool: str | None = None,
     ) -> None:
         super().__init__(reference, listener, spool=spool)
-        self._log_level = log_level
+        self._log_format = log_format
+        self._log_options = ["--log-level", log_level, "--log-format", log_format]
+        if log_libraries:
+            self._log_options.append("--log-libraries")
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline: int | None = None
         self._output: Output | None = None
@@ -248,7 +258,7 @@ class ProcessWorker(Worker):
                 undo.callback(_end_at_once, process)
                 undo_reader.pop_all()
             assert process.stdout is not None
-            output = self._output = Output(process.stdout, lifeline_reader)
+            output = self._output = Output(process.stdout, lifeline_reader, as_json=self._log_format == "json")
             with contextlib.ExitStack() as undo_output:
                 undo_output.callback(output.close)
                 _thread(f"mistk-output-{process.pid}", self._copy_output, output, loop)
@@ -262,7 +272,7 @@ class ProcessWorker(Worker):
             [
                 *(sys.executable, "-u", "-m", "mistk_service.worker.child"),
                 *("--socket", str(theirs.fileno()), "--lifeline", str(lifeline)),
-                *("--log-level", self._log_level),
+                *self._log_options,
                 *(() if self._spool is None else ("--spool", self._spool)),
                 *("--", self.reference),
             ],

@@ -163,9 +163,7 @@ class Runner:
         except NotImplementedError as error:
             return Unsupported(task.id, message_of(error))
         except Exception as error:  # noqa: BLE001 - the hook is the author's; what it raises is the answer
-            failure = failure_from(error)
-            logger.error("%s raised %s", task.hook, failure)
-            return Failed(task.id, failure)
+            return Failed(task.id, failure_from(error))
         return Done(task.id)
 
     def _answer(self, message: FromWorker) -> None:

@@ -297,8 +297,8 @@ def test_an_unknown_command_is_told(tmp_path: Path) -> None:
     assert "sevre" in err
 
 
-def test_a_service_that_starts_says_where_it_is_and_nothing_else(start: Start) -> None:
-    service = start()
+def test_a_service_that_warns_of_nothing_says_where_it_is_and_nothing_else(start: Start) -> None:
+    service = start("--log-level", "warning")
     service.make_ready()
     service.post("shutdown")
     assert service.wait_exit() == 0

@@ -1,0 +1,71 @@
+"""What a process of the service logs, and in which form: on the error output, a line of text or a JSON object each."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Literal
+
+import msgspec
+
+__all__ = ["FORMATS", "LEVELS", "LogFormat", "configure_logging", "json_line"]
+
+LogFormat = Literal["text", "json"]
+
+FORMATS = ("text", "json")
+
+LEVELS = ("debug", "info", "warning", "error")
+
+_TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+#: Each tells of its own inner steps at the level of information.
+_CHATTY = ("connexion", "httpx", "transitions")
+
+
+def configure_logging(level: str, log_format: str = "text", *, libraries: bool = False) -> None:
+    """Log to the error output from now on.
+
+    Args:
+        level: one of :data:`LEVELS`, for the loggers of the service.
+        log_format: ``text`` or ``json``.
+        libraries: whether the level is for all other loggers too. Unless it is, they log nothing below ``info``.
+    """
+    number = logging.getLevelNamesMapping()[level.upper()]
+    handler = logging.StreamHandler()
+    handler.setFormatter(_JsonFormatter() if log_format == "json" else logging.Formatter(_TEXT))
+    logging.basicConfig(handlers=[handler], level=number if libraries else max(number, logging.INFO))
+    logging.getLogger("mistk_service").setLevel(number)
+    if not libraries:
+        for chatty in _CHATTY:
+            logging.getLogger(chatty).setLevel(logging.ERROR)
+
+
+class _JsonFormatter(logging.Formatter):
+    """One JSON object a record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        trace = self.formatException(record.exc_info) if record.exc_info else None
+        return json_line(record.levelname.lower(), record.name, record.getMessage(), record.created, trace)
+
+
+def json_line(level: str, logger: str, message: str, created: float | None = None, traceback: str | None = None) -> str:
+    """Return a line of a log in JSON, without its end.
+
+    Args:
+        level: one of :data:`LEVELS`, or ``critical``.
+        logger: who says it.
+        message: what it says.
+        created: when, in seconds since the epoch; None for now.
+        traceback: of an exception, if it is about one.
+    """
+    seconds = time.time() if created is None else created
+    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    line = {
+        "time": f"{moment}.{int(seconds % 1 * 1000):03d}Z",
+        "level": level,
+        "logger": logger,
+        "message": message.encode("utf-8", "backslashreplace").decode(),
+    }
+    if traceback is not None:
+        line["traceback"] = traceback.encode("utf-8", "backslashreplace").decode()
+    return msgspec.json.encode(line).decode()
