@@ -70,7 +70,7 @@ browser:
 bench: $(VENV)/.fast $(PEERS)/.peers ## Measure the service beside its peers (ARGS=--quick to try it).
 	@$(BIN)/python -m benchmarks --peers $(PEERS)/bin/python $(ARGS)
 
-bench-load: $(VENV)/.fast ## Hold a mixed load on one container for a minute.
+bench-load: $(VENV)/.fast ## Hold a mixed load on one container for ten minutes.
 	@$(BIN)/python -m benchmarks.mixed $(ARGS)
 
 clean: ## Remove the environments, the caches and what was built; what a service wrote stays.

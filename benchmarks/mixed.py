@@ -1,7 +1,8 @@
-"""``make bench-load``: a mixed load on one container for a minute: errors, latencies, and whether the memory grows.
+"""``make bench-load``: a mixed load on one container for ten minutes: errors, latencies, and whether the memory grows.
 
 The state table lets no stream prediction run beside a training, so the two take turns in the same container: each cycle is a
-phase of stream predictions and status calls, then a training with status calls. The watches stay open over all of it.
+phase of stream predictions and status calls, then a training with status calls. The watches stay open over all of it, and
+clients write to its tracking server.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
+import threading
+import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 
 from benchmarks.client import Load, Result
@@ -23,16 +28,19 @@ from benchmarks.table import machine
 
 __all__: list[str] = []
 
-_WATCHES = 100
+_WATCHES = 1_000
 
 #: Connections of the stream predictions and of the status calls, and how many of the latter a second.
-_STREAMS, _ASKING, _ASKED = 16, 4, 100.0
+_STREAMS, _ASKING, _ASKED = 64, 4, 100.0
+
+#: Clients of the tracking server, the points of each of their batches, and the seconds between two of those.
+_WRITERS, _POINTS, _PAUSE = 8, 20, 0.5
 
 #: Seconds of a training, and between two of its reports.
 _TRAINING, _INTERVAL = 2.0, 0.05
 
-#: Cycles after which the memory is taken for what it should stay at.
-_WARM = 2
+#: The part of the cycles after which the memory is taken for what it should stay at: pools and caches have filled by then.
+_WARM = 0.4
 
 #: The version by which the history of the status, which holds 1,024, is full, and grows no more.
 _FULL = 1_100
@@ -64,30 +72,57 @@ def _training(server: Server) -> dict[str, Result]:
     return {"status during training": asked}
 
 
-def _cycles(server: Server, cycles: int, seconds: float) -> tuple[dict[str, list[Result]], list[int]]:
+@contextmanager
+def _writers(server: Server) -> Iterator[None]:
+    """Have clients write to the tracking server."""
+    ended = threading.Event()
+
+    def write() -> None:
+        path = "/api/2.0/mlflow/runs"
+        run = server.call("POST", f"{path}/create", {"experiment_id": "0", "start_time": 1})
+        run_id, first = run["run"]["info"]["run_id"], 0
+        while not ended.wait(_PAUSE):
+            points = [{"key": "m", "value": n, "timestamp": n, "step": n} for n in range(first, first + _POINTS)]
+            server.call("POST", f"{path}/log-batch", {"run_id": run_id, "metrics": points})
+            first += _POINTS
+
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        writing = [pool.submit(write) for _ in range(_WRITERS)]
+        try:
+            yield
+        finally:
+            ended.set()
+    for each in writing:
+        each.result()
+
+
+def _cycles(server: Server, cycles: int, seconds: float) -> tuple[dict[str, list[Result]], list[tuple[float, int]]]:
+    """Return the results of each load, and when the service's own process took how much memory."""
     results: dict[str, list[Result]] = defaultdict(list)
-    memory: list[int] = []
+    memory: list[tuple[float, int]] = []
     phases: list[Callable[[], dict[str, Result]]] = [partial(_predicting, server, seconds), partial(_training, server)]
     for number in range(cycles):
         print(f"cycle {number + 1} of {cycles}", file=sys.stderr, flush=True)
         for phase in phases:
             for name, result in phase().items():
                 results[name].append(result)
-        memory.append(server.memory())
+        memory.append((time.monotonic(), server.resident_itself()))
     return results, memory
 
 
-def _report(results: dict[str, list[Result]], memory: list[int], seen: dict[str, int]) -> str:
+def _report(results: dict[str, list[Result]], memory: list[tuple[float, int]], seen: dict[str, int]) -> str:
     lines = ["| load | answers | errors | p50, ms | p99, ms, worst cycle |", "| --- | --- | --- | --- | --- |"]
     for name, each in results.items():
         answers, errors = sum(r.answers for r in each), sum(r.errors for r in each)
         p50, p99 = statistics.median(r.p50 for r in each), max(r.p99 for r in each)
         lines.append(f"| {name} | {answers:,} | {errors} | {p50:.2f} | {p99:.2f} |")
-    warm, last = memory[min(_WARM, len(memory)) - 1], memory[-1]
+    warm = memory[int(len(memory) * _WARM) :]
+    growth = statistics.linear_regression(*zip(*warm, strict=True)).slope * 60 if len(warm) > 1 else 0.0
     lines += [
         f"| {_WATCHES} watches | {seen['events']:,} events | {seen['ends']} | | |",
         "",
-        f"Memory: {warm / 1e6:.1f} MB after {_WARM} cycles, {last / 1e6:.1f} MB at the end ({(last - warm) / 1e6:+.1f} MB).",
+        f"Memory of the service: {warm[0][1] / 1e6:.1f} MB when warm, {warm[-1][1] / 1e6:.1f} MB after another "
+        f"{(warm[-1][0] - warm[0][0]) / 60:.1f} minutes: {growth / 1e6:+.2f} MB a minute.",
     ]
     return "\n".join(lines)
 
@@ -100,16 +135,21 @@ def _end_watches(process: subprocess.Popen[str]) -> dict[str, int]:
 def main() -> None:
     """Put the load on and print what came of it; any error ends it with a message."""
     parser = argparse.ArgumentParser(prog="benchmarks.mixed", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=600.0, help="how long (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="ten seconds, to see that it works")
     options = parser.parse_args()
     streaming = 4.0
     cycles = max(1, round((10 if options.quick else options.seconds) / (streaming + _TRAINING)))
     allow_many_connections()
-    start = ours("Logistic", interval=_INTERVAL, steps=round(_TRAINING / _INTERVAL))
-    with running(start) as server, watches(server, _WATCHES) as open_watches:
+    steps = round(_TRAINING / _INTERVAL)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running(ours("Logistic", "--state-dir", folder, interval=_INTERVAL, steps=steps)) as server,
+        watches(server, _WATCHES) as open_watches,
+    ):
         _fill_history(server)
-        results, memory = _cycles(server, cycles, streaming)
+        with _writers(server):
+            results, memory = _cycles(server, cycles, streaming)
         seen = _end_watches(open_watches)
     print(f"{machine()}\n\n{_report(results, memory, seen)}")
 

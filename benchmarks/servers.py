@@ -64,6 +64,10 @@ class Server:
         """Return the resident memory of all its processes in bytes: cheap enough to be asked all the time."""
         return sum(_rss(pid) for pid in self.pids())
 
+    def resident_itself(self) -> int:
+        """Return the resident memory of its first process alone, in bytes."""
+        return _rss(self.process.pid)
+
     def settled(self) -> int:
         """Return the resident memory once it has stayed the same for a while: a server may load more after it has answered."""
         deadline, last, since = time.perf_counter() + _PATIENCE, 0, 0.0

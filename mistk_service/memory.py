@@ -9,8 +9,9 @@ from contextlib import contextmanager
 
 __all__ = ["LargeBlocks", "collect_less_often", "loading"]
 
-#: Objects that are made before the youngest are looked at; by default 700, which is less than one large answer has.
-_YOUNG = 50_000
+#: Objects that are made before the youngest are looked at; by default 700, which is less than one large answer has. Then how
+#: often those are looked at before older ones are: what survives once is otherwise kept for hours where little is made.
+_YOUNG, _MIDDLE, _OLD = 50_000, 5, 10
 
 #: Seconds without a large request after which the memory of the earlier ones goes back.
 _IDLE = 1.0
@@ -24,7 +25,7 @@ def collect_less_often() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_YOUNG, 20, 50)
+    gc.set_threshold(_YOUNG, _MIDDLE, _OLD)
 
 
 @contextmanager

@@ -54,6 +54,9 @@ class _Watch:
         self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
+            # A cancelled task keeps the frame that it was cancelled in, and so this object. A reference back would make a ring
+            # of the whole request, which only the collector could free.
+            self._task = None
 
     def _begin(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._wait())
