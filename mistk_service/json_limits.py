@@ -52,15 +52,9 @@ def check_json(body: bytes | bytearray, limits: JsonLimits) -> None:
     if containers <= min(limits.depth, limits.containers) and containers + body.count(b",") <= limits.values:
         return
     structure = _without_strings(body, limits)
-    containers = structure.count(b"[") + structure.count(b"{")
-    if containers > limits.containers:
-        raise JsonTooLarge(f"it holds more than {limits.containers} arrays and objects")
-    if containers + structure.count(b",") > limits.values:
+    _check_containers(structure, limits)
+    if structure.count(b"[") + structure.count(b"{") + structure.count(b",") > limits.values:
         raise _too_many_values(limits)
-    if _depth(structure) > limits.depth:
-        raise JsonTooLarge(
-            f"it is nested too deeply; at most {limits.depth} arrays and objects may stand in one another"
-        )
 
 
 def strings_in(body: bytes | bytearray) -> int:
@@ -87,9 +81,17 @@ def _too_many_values(limits: JsonLimits) -> JsonTooLarge:
     return JsonTooLarge(f"it holds more than {limits.values} values")
 
 
-def _depth(structure: bytes) -> int:
-    depth = deepest = 0
+def _check_containers(structure: bytes, limits: JsonLimits) -> None:
+    depth = containers = 0
     for bracket in structure.translate(None, _NO_BRACKET):
-        depth += 1 if bracket in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
+        if bracket not in b"[{":
+            depth -= 1
+            continue
+        depth += 1
+        containers += 1
+        if depth > limits.depth:
+            raise JsonTooLarge(
+                f"it is nested too deeply; at most {limits.depth} arrays and objects may stand in one another"
+            )
+        if containers > limits.containers:
+            raise JsonTooLarge(f"it holds more than {limits.containers} arrays and objects")

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from mistk_service.json_limits import JsonLimits, JsonTooLarge, check_json
 from mistk_service.tracking.errors import InvalidParameter
 
 __all__ = ["Fields"]
@@ -58,19 +59,23 @@ class Fields:
         self._query = query
 
     @classmethod
-    def from_body(cls, body: bytes | bytearray | memoryview) -> Fields:
+    def from_body(cls, body: bytes | bytearray, limits: JsonLimits | None = None) -> Fields:
         """Read a JSON object; an empty body counts as an empty object.
 
         Text that itself contains a JSON object is decoded once more, since very old clients send that.
 
+        Args:
+            body: the text.
+            limits: what it may hold.
+
         Raises:
-            InvalidParameter: the body is not JSON in UTF-8, or no object.
+            InvalidParameter: the body is not JSON in UTF-8, or no object, or holds too much.
         """
         if not body:
             return cls({})
-        value = _decode(body)
+        value = _decode(body, limits)
         if isinstance(value, str):
-            value = _decode(value.encode())
+            value = _decode(value.encode(), limits)
         if not isinstance(value, dict):
             raise InvalidParameter(f"The body of the request must be a JSON object, got {_shown(value)}.")
         return cls(value)
@@ -228,9 +233,13 @@ class Fields:
         )
 
 
-def _decode(body: bytes | bytearray | memoryview) -> Any:
+def _decode(body: bytes | bytearray, limits: JsonLimits | None) -> Any:
     try:
+        if limits is not None:
+            check_json(body, limits)
         return msgspec.json.decode(body)
+    except JsonTooLarge as error:
+        raise InvalidParameter(f"The body of the request cannot be taken: {error}.") from error
     except UnicodeDecodeError as error:
         raise InvalidParameter(f"The body of the request is not valid UTF-8: {error}.") from error
     except RecursionError as error:

@@ -69,6 +69,7 @@ class EmbeddedTracking:
         uri = settings.local_tracking_uri or f"sqlite:///{folder / 'tracking.db'}"
         self._local = LocalTracking(uri, folder, self._remotes)
         self._allowed = AllowedLocations(settings.artifact_locations)
+        self._max_body = settings.max_body
         self._ending = threading.Event()
         self._app: DeferredApp | None = None
         options = ReporterOptions(
@@ -155,7 +156,7 @@ class EmbeddedTracking:
         except StoreError as error:
             logger.error("Tracking is not available: %s", error)
             raise
-        app = create_tracking_app(opened.store, opened.artifacts, allowed=self._allowed)
+        app = create_tracking_app(opened.store, opened.artifacts, max_body=self._max_body, allowed=self._allowed)
         collect_less_often()
         return app
 

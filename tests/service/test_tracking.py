@@ -139,3 +139,8 @@ def test_without_tracking_its_paths_are_nobodys(start: Start, tmp_path: Path) ->
     assert answer.status_code == 404
     assert answer.json()["code"] == 404
     assert not (tmp_path / "mistk-state").exists()
+
+
+def test_the_limit_on_bodies_holds_for_the_tracking_server_too(start: Start) -> None:
+    tracking = Tracking(start("--max-body", "1000"))
+    assert tracking.post("runs/create", experiment_id="0", tags=[{"key": "k", "value": "v" * 1000}]).status_code == 413

@@ -22,7 +22,7 @@ from mistk_service.tracking.store import Store
 
 __all__ = ["MAX_BODY", "create_tracking_app"]
 
-#: Bytes that a JSON body may have unless something else is said. Profiles of datasets may be 16 MiB each.
+#: Bytes that a JSON body may have unless something else is said, where its operation has no smaller limit.
 MAX_BODY = 64 << 20
 
 #: Threads for what blocks: reads of the database, and files.

@@ -13,10 +13,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mistk_service.json_limits import JsonLimits
 from mistk_service.tracking.errors import StoreUnavailable
 from mistk_service.tracking.server.operations import is_brief
 from mistk_service.tracking.server.replies import encoded, send_error, send_json
-from mistk_service.tracking.server.requests import ClientGone, fields_of
+from mistk_service.tracking.server.requests import ClientGone, fields_of, limits_of
 from mistk_service.tracking.store import Store
 from mistk_service.tracking.wire import Fields
 
@@ -56,11 +57,11 @@ class Endpoints:
         if transfer is not None:
             return _TransferEndpoint(transfer)
         method = getattr(self._operations, operation_id)
-        if inspect.iscoroutinefunction(method):
-            return _JsonEndpoint(method, self._max_body)
-        if is_brief(method):
-            return _JsonEndpoint(_Briefly(method, self._executor, self._store), self._max_body)
-        return _JsonEndpoint(_Aside(method, self._executor), self._max_body)
+        limits = limits_of(operation_id, self._max_body)
+        if not inspect.iscoroutinefunction(method):
+            brief = is_brief(method)
+            method = _Briefly(method, self._executor, self._store) if brief else _Aside(method, self._executor)
+        return _JsonEndpoint(method, limits, self._executor)
 
 
 class _Aside:
@@ -94,13 +95,14 @@ class _Briefly(_Aside):
 
 
 class _JsonEndpoint:
-    def __init__(self, method: Callable[..., Awaitable[Json | bytes]], max_body: int) -> None:
+    def __init__(self, method: Callable[..., Awaitable[Json | bytes]], limits: JsonLimits, executor: Executor) -> None:
         self._method = method
-        self._max_body = max_body
+        self._limits = limits
+        self._executor = executor
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            fields = await fields_of(scope, receive, self._max_body)
+            fields = await fields_of(scope, receive, self._limits, self._executor)
             answer = await self._method(fields, **scope["path_params"])
         except ClientGone:
             return

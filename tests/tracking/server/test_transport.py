@@ -268,3 +268,62 @@ def test_a_page_of_another_site_can_do_nothing_through_a_browser(http, headers):
 
 def test_the_person_at_the_browser_is_served(http):
     assert http.get(f"{BASE}/experiments/get?experiment_id=0", headers={"Sec-Fetch-Site": "none"}).status_code == 200
+
+
+def json_of(*members):
+    """A JSON object, with members that no client's encoder would write."""
+    return b'{"run_id": "a", "experiment_id": "0", ' + b", ".join(members) + b"}"
+
+
+MANY = {
+    "tags": b'"tags": [' + b", ".join(b'{"key": "%d", "value": "v"}' % n for n in range(20_000)) + b"]",
+    "arrays": b'"tags": [' + b"[]," * 300_000 + b"[]]",
+    "values": b'"ids": [' + b"1," * 300_000 + b"1]",
+}
+
+
+@pytest.mark.parametrize("path", ["runs/create", "runs/log-batch", "runs/log-inputs", "registered-models/create"])
+@pytest.mark.parametrize("member", [MANY["arrays"], MANY["values"]], ids=["arrays", "values"])
+def test_a_body_of_which_far_more_objects_would_be_made_than_any_request_needs_is_refused(http, path, member):
+    response = http.post(f"{BASE}/{path}", content=json_of(member), headers={"Content-Type": "application/json"})
+    assert "more than" in refusal(response, 400, "INVALID_PARAMETER_VALUE")
+
+
+def test_what_is_text_within_text_is_counted_too(http):
+    content = json.dumps(json_of(MANY["arrays"]).decode()).encode()
+    response = http.post(f"{BASE}/runs/create", content=content, headers={"Content-Type": "application/json"})
+    assert "more than" in refusal(response, 400, "INVALID_PARAMETER_VALUE")
+
+
+def test_a_run_with_more_tags_than_it_can_have_is_refused(http):
+    response = http.post(
+        f"{BASE}/runs/create", content=json_of(MANY["tags"]), headers={"Content-Type": "application/json"}
+    )
+    assert "more than 5000 arrays and objects" in refusal(response, 400, "INVALID_PARAMETER_VALUE")
+
+
+@pytest.mark.parametrize(
+    ("path", "limit"), [("runs/create", 2 << 20), ("runs/log-batch", 10 << 20), ("runs/log-inputs", 36 << 20)]
+)
+def test_a_body_has_the_bytes_that_its_operation_needs(server, path, limit):
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        head = f"POST {BASE}/{path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        connection.sendall((head + f"Content-Length: {limit + 1}\r\n\r\n").encode())
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert f"longer than {limit} bytes" in answer.decode()
+
+
+def test_a_full_batch_of_the_longest_texts_written_as_escapes_is_taken(http, api, run_id):
+    names = [f"{n:03}" + "語" * 247 for n in range(800)]
+    batch = {
+        "run_id": run_id,
+        "metrics": [{"key": name, "value": 0.5, "timestamp": 1, "step": 1} for name in names],
+        "params": [{"key": name, "value": "語" * 6000} for name in names[:100]],
+        "tags": [{"key": name, "value": "語" * 8000} for name in names[:100]],
+    }
+    content = json.dumps(batch, ensure_ascii=True)
+    response = http.post(f"{BASE}/runs/log-batch", content=content, headers={"Content-Type": "application/json"})
+    assert response.status_code == 200, response.text
+    assert len(api.get("runs/get", run_id=run_id)["run"]["data"]["metrics"]) == 800
