@@ -4,7 +4,7 @@ A model author needs only what stands here. Importing the package does nothing e
 process imports it before the model.
 """
 
-from mistk_service.errors import MistkError
+from mistk_service.errors import MistkError, RequestError
 from mistk_service.model import AbstractModel, DetachedContext, StopActivity
 from mistk_service.schemas import Dataset, InitParams, MistkDataset, ObjectInfo, Objective
 
@@ -19,6 +19,7 @@ __all__ = [
     "MistkError",
     "ObjectInfo",
     "Objective",
+    "RequestError",
     "StopActivity",
     "__version__",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -206,13 +207,25 @@ def spec() -> None:
 
 
 def run_as_module() -> None:
-    """Entry of ``python -m mistk_service``: the commands, and MISTK's own form ``package.module ClassName [port]``."""
+    """Entry of ``python -m mistk_service``: the commands, and MISTK's own form ``MODULE CLASS [PORT]``, options after it."""
     arguments = sys.argv[1:]
-    if (
-        len(arguments) in (2, 3)
-        and arguments[0] not in {*main.commands, _TRACKING}
-        and not arguments[0].startswith("-")
-    ):
-        module, name, *port = arguments
-        sys.argv[1:] = ["serve", f"{module}:{name}", *(["--port", *port] if port else [])]
+    if len(arguments) >= 2 and arguments[0] not in {*main.commands, _TRACKING}:
+        module, name, *rest = arguments
+        if not module.startswith("-") and not name.startswith("-"):
+            sys.argv[1:] = ["serve", f"{module}:{name}", *_as_mistk_listens(rest)]
     main(prog_name="mistk-service")
+
+
+def _as_mistk_listens(arguments: list[str]) -> list[str]:
+    """Return the options for what follows MISTK's form: an optional port, and all interfaces unless options name a host."""
+    if arguments and not arguments[0].startswith("-"):
+        arguments = ["--port", *arguments]
+    named = "MISTK_HOST" in os.environ or any(each.partition("=")[0] == "--host" for each in arguments)
+    if named or {"--help", "-h"} & set(arguments):
+        return arguments
+    click.echo(
+        "Warning: listening on all interfaces, as MISTK does in this form of the command. Anyone who reaches the port can use "
+        "the model. To serve this machine alone, add --host 127.0.0.1.",
+        err=True,
+    )
+    return [*arguments, "--host", "0.0.0.0"]  # noqa: S104 - as the warning says

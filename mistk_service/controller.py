@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from mistk_service.errors import Failure, MistkError, ModelLoadError, WorkerDied
+from mistk_service.errors import Failure, InvalidRequest, MistkError, ModelLoadError, WorkerDied
 from mistk_service.events import ActivityBegan, Observer, WorkerStarted
 from mistk_service.instance import Instance
 from mistk_service.paths import (
@@ -27,7 +27,7 @@ from mistk_service.paths import (
     require_writable_folder,
 )
 from mistk_service.reports import Activity, Progress
-from mistk_service.schemas import InitParams
+from mistk_service.schemas import InitParams, MistkDataset
 from mistk_service.states import OPERATIONS, State
 from mistk_service.status import StatusEvent, StatusLog
 from mistk_service.supervisor import Supervisor, WorkerFactory
@@ -36,6 +36,9 @@ from mistk_service.worker.messages import FromWorker, Pause, Resume, Run
 __all__ = ["Controller"]
 
 logger = logging.getLogger(__name__)
+
+#: Seconds that the answer to a call waits at most for a hook that may refuse it.
+_TAKEN_UP = 0.5
 
 #: The part of the grace period that the worker gets; the rest is for what the service has to end after it.
 _WORKERS_SHARE = 0.8
@@ -118,6 +121,11 @@ class Controller:
     def progress(self) -> Progress | None:
         """How far the running activity has come; None where nothing runs or reports it."""
         return self._instance.progress
+
+    @property
+    def record_encoding(self) -> str | None:
+        """What the model declares the records of its stream predictions to be encoded in: ``base64``, or nothing."""
+        return self._supervisor.record_encoding
 
     def possible(self) -> tuple[str, ...]:
         """Return the operations that would be accepted now."""
@@ -226,10 +234,10 @@ class Controller:
         return self._begin("initialize", objectives, dict(params.model_properties), dict(params.hyperparameters))
 
     async def load_data(self, datasets: Mapping[str, Mapping[str, Any]]) -> StatusEvent:
-        """Begin to load datasets, given as the wire has them, by ``train``, ``test`` and ``generate``."""
+        """Begin to load datasets, given as the wire has them, by what they are for (``train``, ``test``, ``generate`` ...)."""
         self._instance.require("loadData")
         for key, dataset in datasets.items():
-            path = dataset.get("dataPath", dataset.get("data_path"))
+            path = _data_path(key, dataset)
             if path is not None:
                 await on_thread(require_readable, path, f"datasets.{key}.dataPath")
         return self._begin("loadData", dict(datasets))
@@ -258,8 +266,16 @@ class Controller:
         """Begin train, predict, generate or updateStreamProperties."""
         return self._begin(operation, *arguments)
 
+    async def wait_taken_up(self) -> None:
+        """Wait until the model is at the operation that was begun last, has ended it, or half a second is over.
+
+        Raises:
+            InvalidRequest: the model refused the request, and the state is where it was.
+        """
+        await self._instance.wait_taken_up(_TAKEN_UP)
+
     def stream_predict(self, data: Mapping[str, str], details: bool) -> asyncio.Future[bytes]:
-        """Predict for records in base64 by identifier; return what will be the JSON object of predictions.
+        """Predict for records by identifier; return what will be the model's answer in JSON.
 
         To cancel the future is to withdraw the request. It raises HookFailed if the model raised, WorkerDied if the worker
         ended over it, PredictionTimedOut if it took too long, and ServiceBusy if the instance was reset or shut down.
@@ -310,6 +326,18 @@ class Controller:
     def on_ended(self, failure: Failure, *, expected: bool) -> None:
         """Take the end of the worker."""
         self._instance.on_ended(failure, expected=expected)
+
+
+def _data_path(key: str, dataset: Mapping[str, Any]) -> str | None:
+    """Return where the files of a dataset are.
+
+    Raises:
+        InvalidRequest: the dataset is malformed.
+    """
+    try:
+        return MistkDataset.from_wire(dataset).data_path
+    except InvalidRequest as error:
+        raise InvalidRequest(f"datasets.{key}.{error}", field=f"datasets.{key}.{error.field}") from error
 
 
 def _log_fault(task: asyncio.Task[None]) -> None:

@@ -8,6 +8,7 @@ class into a status stands in :mod:`mistk_service.web.problems`.
 
     MistkError
     ├── InvalidRequest              an argument is wrong; the state has not changed
+    │   └── RequestError            the same, raised by a hook of the model
     ├── OperationRefused            the state does not allow the operation; nothing has changed
     │   └── OperationUnsupported    the model class does not implement the operation
     ├── ServiceBusy                 the request could not be taken or finished now; it may be sent again
@@ -60,6 +61,7 @@ __all__ = [
     "OperationRefused",
     "OperationUnsupported",
     "PredictionTimedOut",
+    "RequestError",
     "RequestFailed",
     "RequestRefused",
     "ServiceBusy",
@@ -86,6 +88,18 @@ class InvalidRequest(MistkError):
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
         self.field = field
+
+
+class RequestError(InvalidRequest):
+    """Raised by a hook of a model when the request is wrong and the model is well.
+
+    The caller gets the message with status 400, and the state goes back to where it was. Any other exception of a hook makes
+    the instance fail.
+
+    Args:
+        message: what is wrong with the request and what was expected, as a sentence for the caller.
+        field: the argument that is wrong, such as ``hyperparameters.epochs``; None where the whole request is.
+    """
 
 
 class OperationRefused(MistkError):

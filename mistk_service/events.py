@@ -62,7 +62,7 @@ class ActivityEnded:
 
     Attributes:
         operation: which.
-        outcome: ``completed``, ``failed``, ``stopped`` or ``unsupported``.
+        outcome: ``completed``, ``failed``, ``stopped``, ``refused`` or ``unsupported``.
         seconds: how long it took.
         failure: what went wrong, if it failed.
     """

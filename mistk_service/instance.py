@@ -6,13 +6,14 @@ on one event loop and needs no locks.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mistk_service.errors import Failure, OperationRefused, OperationUnsupported, WorkerDied
+from mistk_service.errors import Failure, HookFailed, InvalidRequest, OperationRefused, OperationUnsupported, WorkerDied
 from mistk_service.events import (
     ActivityBegan,
     ActivityEnded,
@@ -28,7 +29,7 @@ from mistk_service.machine import StateMachine
 from mistk_service.reports import Activity, Progress, Reports
 from mistk_service.states import OPERATIONS, Operation, State
 from mistk_service.status import Snapshot, StatusEvent, StatusLog
-from mistk_service.streams import Streams, cut_off
+from mistk_service.streams import Streams, cut_off, refusal
 from mistk_service.worker import messages as m
 
 __all__ = ["Instance"]
@@ -69,6 +70,8 @@ class Instance:
         self._nested: Activity | None = None
         #: Where the activity began.
         self._origin = State.STARTED
+        #: What the model says to the activity that began last: None that it is at it, or has ended; an error that it refuses.
+        self._verdict: asyncio.Future[InvalidRequest | None] | None = None
         self.streams = Streams(self.ids, max_queue, stream_timeout, self.emit, self._streams_unsupported)
         self.log = StatusLog(name, container_id or str(uuid.uuid4()), self._snapshot)
 
@@ -125,10 +128,27 @@ class Instance:
             self._nested = activity
         else:
             self.activity, self._origin = activity, self._machine.state
+        self._verdict = asyncio.get_running_loop().create_future()
         self._machine.move(f"begin_{activity.operation}")
         logger.info("%s has begun.", activity.operation)
         self.emit(began)
         return self.log.publish()
+
+    async def wait_taken_up(self, seconds: float) -> None:
+        """Wait until the model is known to be at the activity that began last, or until the time is up.
+
+        Raises:
+            InvalidRequest: the model refused it.
+        """
+        verdict = self._verdict
+        if verdict is not None:
+            await asyncio.wait({verdict}, timeout=seconds)
+            if verdict.done() and (error := verdict.result()) is not None:
+                raise error
+
+    def _settle(self, error: InvalidRequest | None = None) -> None:
+        if self._verdict is not None and not self._verdict.done():
+            self._verdict.set_result(error)
 
     def enter(self, operation: str) -> StatusEvent:
         """Enter pause, a resume, reset or shutdown; the state allows it."""
@@ -171,6 +191,9 @@ class Instance:
         """Enter the state failed, which a later failure does not overwrite."""
         logger.error("%s", failure.told(operation))
         self._end_activities("failed", failure)
+        if operation == "updateStreamProperties":
+            # Those that waited for it must not be predicted for with the properties before.
+            self.streams.abandon(HookFailed(operation, failure))
         if self._machine.state is State.FAILED:
             return
         self._reports.failed(operation, failure)
@@ -240,27 +263,39 @@ class Instance:
         """Take anything else that the worker says."""
         _HANDLERS[type(message)](self, message)
 
-    def _on_stream_answer(self, message: m.StreamDone | m.StreamFailed | m.StreamWithdrawn) -> None:
+    def _on_stream_answer(self, message: m.StreamDone | m.StreamFailed | m.StreamRefused | m.StreamWithdrawn) -> None:
         self.streams.answer(message)
         self.log.touch()
 
-    def _on_ended(self, message: m.Done | m.Stopped | m.Unsupported | m.Failed) -> None:
+    def _on_ended(self, message: _Ended) -> None:
         for activity in (self._nested, self.activity):
             if activity is not None and activity.id == message.id:
                 self._end(activity, message)
 
-    def _end(self, activity: Activity, message: m.Done | m.Stopped | m.Unsupported | m.Failed) -> None:
+    def _end(self, activity: Activity, message: _Ended) -> None:
+        if isinstance(message, m.Refused):
+            self._settle(refusal(activity.operation, message.message, message.field))
         if self._machine.state in (State.RESETTING, State.TERMINATING):
             self._finish(activity, "completed" if isinstance(message, m.Done) else "stopped")
-        elif isinstance(message, m.Failed):
+        elif isinstance(message, m.Failed) and activity is not self._nested:
             self.fail(activity.operation, message.failure)
         else:
-            if isinstance(message, m.Unsupported):
-                reason = f" ({message.message})" if message.message else ""
-                self._reports.notice = f"The model does not support {activity.operation}{reason}; nothing was done."
-            self._finish(activity, _OUTCOMES[type(message)])
+            self._reports.notice = self._notice(activity, message) or self._reports.notice
+            self._finish(activity, _OUTCOMES[type(message)], getattr(message, "failure", None))
             self._leave(activity, completed=isinstance(message, m.Done))
             self.log.publish()
+
+    def _notice(self, activity: Activity, message: _Ended) -> str | None:
+        """Return what is to be said of an activity that led nowhere."""
+        if isinstance(message, m.Failed):
+            logger.error("%s", message.failure.told(activity.operation))
+            paused = f"; {self.activity.operation} is as it was" if self.activity else ""
+            return f"{activity.operation} failed ({message.failure}){paused}."
+        if isinstance(message, m.Unsupported):
+            return f"The model does not support {activity.operation}{_reason(message.message)}; nothing was done."
+        if isinstance(message, m.Refused):
+            return f"The model refused {activity.operation}{_reason(message.message)}; nothing was done."
+        return None
 
     def _leave(self, activity: Activity, *, completed: bool) -> None:
         """Move to where the activity leads."""
@@ -281,6 +316,7 @@ class Instance:
             self._nested = None
         else:
             self.activity = None
+        self._settle()
         self._reports.ended(activity, outcome)
         if failure is None:
             logger.info("%s has ended after %.1f s: %s.", activity.operation, activity.seconds, outcome)
@@ -302,14 +338,16 @@ class Instance:
 
     def _on_pause_unsupported(self, message: m.PauseUnsupported) -> None:
         if self._machine.state is State.PAUSING and self.activity and self.activity.id == message.id:
-            self._reports.notice = f"The model does not support pausing; {self.activity.operation} goes on."
+            reason = _reason(message.message)
+            self._reports.notice = f"The model does not support pausing{reason}; {self.activity.operation} goes on."
             self._machine.move(f"cannot_pause_{self.activity.operation}")
             self.log.publish()
 
     def _on_resume_unsupported(self, message: m.ResumeUnsupported) -> None:
         activity = self.activity
         if activity and activity.id == message.id and self._machine.state is OPERATIONS[activity.operation].running:
-            self._reports.notice = f"The model does not support resuming; {activity.operation} stays paused."
+            reason = _reason(message.message)
+            self._reports.notice = f"The model does not support resuming{reason}; {activity.operation} stays paused."
             self._machine.move(f"cannot_resume_{activity.operation}")
             self.log.publish()
 
@@ -324,6 +362,7 @@ class Instance:
         self.log.touch()
 
     def _on_progress(self, message: m.Progressed) -> None:
+        self._settle()
         self._reports.progressed(message)
         self.log.touch()
 
@@ -345,20 +384,35 @@ class Instance:
             observer(event)
 
 
+def _reason(text: str) -> str:
+    return f" ({text})" if text else ""
+
+
+#: How an activity ends, as the worker says it.
+_Ended = m.Done | m.Stopped | m.Refused | m.Unsupported | m.Failed
+
 #: What is accepted while stream predictions are in flight.
 _BESIDE_STREAMS = frozenset({"streamPredict", "reset", "shutdown"})
 
 #: Which activity each of the two resumes belongs to.
 _RESUMES = {"resumeTraining": "train", "resumePredict": "predict"}
 
-_OUTCOMES: dict[type, str] = {m.Done: "completed", m.Stopped: "stopped", m.Unsupported: "unsupported"}
+_OUTCOMES: dict[type, str] = {
+    m.Done: "completed",
+    m.Failed: "failed",
+    m.Refused: "refused",
+    m.Stopped: "stopped",
+    m.Unsupported: "unsupported",
+}
 
 _HANDLERS: dict[type, Callable[[Instance, Any], None]] = {
     m.StreamDone: Instance._on_stream_answer,
     m.StreamFailed: Instance._on_stream_answer,
+    m.StreamRefused: Instance._on_stream_answer,
     m.StreamWithdrawn: Instance._on_stream_answer,
     m.Done: Instance._on_ended,
     m.Stopped: Instance._on_ended,
+    m.Refused: Instance._on_ended,
     m.Unsupported: Instance._on_ended,
     m.Failed: Instance._on_ended,
     m.Paused: Instance._on_paused,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from mistk_service.schemas import MistkDataset
 
@@ -134,9 +134,13 @@ class AbstractModel:
                                                       → do_save_model / do_save_predictions / do_save_generations
 
     A hook returns when its work is done and raises when it fails; states, HTTP and processes are the container's business.
-    What is not written is refused when somebody asks for it, except ``do_initialize``, ``do_build_model``, ``do_reset`` and
-    ``do_terminate``, which do nothing unless written. A hook may raise NotImplementedError to say, at run time, that it
-    cannot do what was asked: the state goes back to where it was.
+    What is not written is refused when somebody asks for it, except ``do_initialize``, ``do_build_model``,
+    ``do_update_stream_properties``, ``do_reset`` and ``do_terminate``, which do nothing unless written.
+
+    A hook that raises :class:`~mistk_service.RequestError` refuses the request: the state goes back to where it was. Any other
+    exception makes the instance fail, with two exceptions. ``do_stream_predict`` fails its request alone. After
+    NotImplementedError from one of the three ``do_save_*``, and after any error of ``do_save_model`` while an activity is
+    paused, the state goes back to where it was.
 
     Subclasses need not call ``__init__``. Names that begin with ``_mistk`` are the container's.
     """
@@ -144,6 +148,10 @@ class AbstractModel:
     #: The most records that one call of ``do_stream_predict`` is given when the container merges concurrent requests. With 1
     #: every request is a call of its own. A single request with more records is never divided.
     max_batch_size: ClassVar[int] = 1
+
+    #: ``"base64"`` to have the container refuse stream predictions with records that are not in base64 (the standard alphabet
+    #: with padding). Unless declared, records reach the hook as they are.
+    record_encoding: ClassVar[Literal["base64"] | None] = None
 
     _mistk_context: Context | None = None
 
@@ -163,7 +171,7 @@ class AbstractModel:
         """
 
     def do_load_data(self, dataset_map: dict[str, MistkDataset]) -> None:
-        """Load the datasets; the keys are of ``train``, ``test``, ``generate``."""
+        """Load the datasets; the keys are those of the request, such as ``train``, ``test`` and ``generate``."""
         raise NotImplementedError
 
     def do_build_model(self, path: str | None = None) -> None:
@@ -189,17 +197,17 @@ class AbstractModel:
         """Predict for records that came with the request.
 
         Args:
-            data_map: identifier → record in base64.
+            data_map: identifier → record, as the request has it; by convention in base64, see ``record_encoding``.
             details: whether to add an explanation in Markdown. A hook that does not take this argument is called without.
 
         Returns:
-            identifier → prediction, of anything that JSON can express; numpy scalars and arrays are converted.
+            identifier → prediction, of anything that JSON can express; numpy scalars and arrays are converted. With
+            ``details`` there may be further keys for the request as a whole, ``details`` by convention.
         """
         raise NotImplementedError
 
     def do_update_stream_properties(self, props: dict[str, Any]) -> None:
-        """Take settings for the stream predictions that follow."""
-        raise NotImplementedError
+        """Take settings for the stream predictions that follow; those that come meanwhile wait until this returns."""
 
     def do_generate(self) -> None:
         """Generate and keep the result for ``do_save_generations``."""

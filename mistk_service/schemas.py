@@ -75,6 +75,8 @@ class ObjectInfo:
         summary: one line.
         owner: who made it.
         group: whose it is.
+        project: the same, as later versions of MISTK call it.
+        sharable: whether other projects may use it.
         public: whether others may see it.
         labels: annotations.
         resources: URIs of what belongs to it.
@@ -91,6 +93,8 @@ class ObjectInfo:
     summary: str | None = None
     owner: str | None = None
     group: str | None = None
+    project: str | None = None
+    sharable: bool | None = None
     public: bool | None = None
     labels: Mapping[str, Any] | None = None
     resources: tuple[str, ...] | None = None
@@ -135,9 +139,19 @@ class Dataset:
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Self:
-        """Build it from the JSON object of the wire; keys that are not known go to ``extra``."""
+        """Build it from the JSON object of the wire; keys that are not known go to ``extra``.
+
+        Raises:
+            InvalidRequest: the object info is none, or a path is no text.
+        """
         known, extra = _known_fields(cls, wire)
-        known["object_info"] = ObjectInfo.from_wire(known.get("object_info") or {})
+        info = known.get("object_info") or {}
+        if not isinstance(info, Mapping):
+            raise InvalidRequest(f"object_info: {info!r:.80} is not an object.", field="object_info")
+        path = known.get("data_path")
+        if path is not None and not isinstance(path, str):
+            raise InvalidRequest(f"data_path: {path!r:.80} is not a string.", field="data_path")
+        known["object_info"] = ObjectInfo.from_wire(info)
         return cls(**known, extra=extra)
 
     def to_wire(self) -> dict[str, Any]:

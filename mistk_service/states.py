@@ -72,8 +72,9 @@ OPERATIONS: dict[str, Operation] = {
         _row("buildModel", "do_build_model", {_S.INITIALIZED, _S.READY}, _S.BUILDING_MODEL, _S.READY),
         _row("train", "do_train", {_S.READY}, _S.TRAINING, _S.READY),
         _row("predict", "do_predict", {_S.READY}, _S.PREDICTING, _S.READY),
-        # Further stream predictions are also accepted while others are in flight; the controller counts them.
-        _row("streamPredict", "do_stream_predict", {_S.READY}, _S.PREDICTING, _S.READY),
+        # Further stream predictions are also accepted while others are in flight; the controller counts them. Those that come
+        # during updateStreamProperties wait for it in the worker's queue.
+        _row("streamPredict", "do_stream_predict", {_S.READY, _S.UPDATING_PROPERTIES}, _S.PREDICTING, _S.READY),
         _row("updateStreamProperties", "do_update_stream_properties", {_S.READY}, _S.UPDATING_PROPERTIES, _S.READY),
         _row("generate", "do_generate", {_S.READY}, _S.GENERATING, _S.READY),
         _row("saveModel", "do_save_model", {_S.READY, _S.PAUSED}, _S.SAVING_MODEL, None),

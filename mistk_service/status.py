@@ -194,12 +194,12 @@ class StatusLog:
         earlier life of the service, and counts as one that has been missed.
 
         Args:
-            after: the last version that the reader knows; None for all that is kept.
+            after: the last version that the reader knows, 0 for all that is kept; None to begin with the last one published.
             keepalive: yield None after so many seconds without an event.
         """
         self.watchers += 1
         if after is None:
-            after = self._history[0].version - 1
+            after = self._history[-1].version - 1
         try:
             while True:
                 events, missed = self._events_after(after)

@@ -28,13 +28,14 @@ from mistk_service.worker.messages import (
     StreamDone,
     StreamFailed,
     StreamPredict,
+    StreamRefused,
     StreamWithdrawn,
     Unsendable,
     Withdraw,
 )
 from mistk_service.worker.parent import Worker
 
-__all__ = ["Streams", "cut_off"]
+__all__ = ["Streams", "cut_off", "refusal"]
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ class Streams:
                 )
             )
 
-    def answer(self, message: StreamDone | StreamFailed | StreamWithdrawn) -> None:
+    def answer(self, message: StreamDone | StreamFailed | StreamRefused | StreamWithdrawn) -> None:
         """Hand an answer to whoever waits for it."""
         waiting = self._waiting.pop(message.id, None)
         if waiting is None:
@@ -136,12 +137,14 @@ class Streams:
         else:
             error = self._error(message)
             if isinstance(error, HookFailed):
-                logger.error("%s", message.failure.told("streamPredict"))
+                logger.error("%s", error.failure.told("streamPredict"))
             _reject(waiting.future, error)
         seconds = time.perf_counter() - waiting.began
         self._emit(StreamAnswered(waiting.records, seconds, isinstance(message, StreamDone)))
 
-    def _error(self, message: StreamFailed) -> MistkError:
+    def _error(self, message: StreamFailed | StreamRefused) -> MistkError:
+        if isinstance(message, StreamRefused):
+            return refusal("streamPredict", message.message, message.field)
         if message.unsupported:
             return self._unsupported(message.failure.message)
         if message.failure.type == StopActivity.__name__:
@@ -154,6 +157,11 @@ class Streams:
         for request in waiting.values():
             _stop(request.deadline)
             _reject(request.future, error)
+
+
+def refusal(operation: str, message: str, field: str | None) -> InvalidRequest:
+    """Return the error of a request that the model refused, in its own words where it has any."""
+    return InvalidRequest(message or f"The model refused {operation} and gave no reason.", field=field)
 
 
 def cut_off() -> ServiceBusy:

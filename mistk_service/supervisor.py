@@ -67,6 +67,8 @@ class Supervisor:
         self.started = 0
         #: The hooks that the model has; None until it is loaded.
         self.hooks: frozenset[str] | None = None
+        #: What the model declares its records to be encoded in.
+        self.record_encoding: str | None = None
 
     @property
     def worker(self) -> Worker:
@@ -163,6 +165,7 @@ class Supervisor:
             return
         if isinstance(message, Loaded):
             self.hooks = frozenset(message.hooks)
+            self.record_encoding = message.record_encoding
             self._set_loaded(None)
             self._listener.on_loaded(message.model)
         elif isinstance(message, LoadFailed) and worker is not self._leaving:

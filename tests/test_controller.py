@@ -175,13 +175,13 @@ async def test_what_the_class_does_not_implement_is_refused_before_any_state_cha
     assert isinstance(error, OperationUnsupported)
     assert "The model Nothing does not implement" in str(error)
     assert re.search(r"its class has no do_\w+", str(error))
-    assert error.possible == ("buildModel", "reset", "shutdown")
+    assert error.possible == ("buildModel", "updateStreamProperties", "reset", "shutdown")
     assert not target.exists()
 
 
 async def test_a_model_without_any_hook_lives_and_ends(launch: Launch, kind: str):
     instance = await (await launch("nothing:Nothing", kind)).ready()
-    assert instance.payload["possible"] == ["buildModel", "reset", "shutdown"]
+    assert instance.payload["possible"] == ["buildModel", "updateStreamProperties", "reset", "shutdown"]
     await instance.call("reset")
     await instance.until("started")
     await instance.call("shutdown")
@@ -369,11 +369,11 @@ async def test_a_model_in_the_style_of_mistks_documentation_lives_its_life(launc
     await instance.run("savePredictions", str(out))
     assert (out / "predictions.json").read_text() == '["low", "high"]'
     assert await instance.stream({"x": "OA=="}, details=True) == {"x": "high"}
-    for operation in ("generate", "updateStreamProperties", "saveGenerations"):
-        status = await instance.run(operation, *arguments(operation, tmp_path))
-        assert status["state"] == "ready"
-        assert status["payload"]["lastActivity"]["outcome"] == "unsupported"
+    status = await instance.run("saveGenerations", str(out))
+    assert (status["state"], status["payload"]["lastActivity"]["outcome"]) == ("ready", "unsupported")
     await instance.run("saveModel", str(out))
+    status = await instance.run("generate")
+    assert (status["state"], status["payload"]["error"]["message"]) == ("failed", "this model classifies")
     await instance.call("reset")
     await instance.until("started")
     await instance.run("initialize")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mistk_service.errors import InvalidRequest
 from mistk_service.events import ActivityEnded
 from mistk_service.worker import parent
 from tests.support.harness import MODELS, PATIENCE, Instance, arguments, of_type, refusal
@@ -64,13 +65,52 @@ async def test_an_exception_in_a_hook_fails_the_instance_with_its_traceback(
     assert "error" not in (await instance.until("started"))["payload"]
 
 
-@pytest.mark.parametrize("operation", HOOKS)
-async def test_not_implemented_at_run_time_leads_back_to_where_it_was(launch: Launch, tmp_path: Path, operation: str):
+@pytest.mark.parametrize("operation", [name for name in HOOKS if not name.startswith("save")])
+async def test_not_implemented_at_run_time_fails_the_instance(launch: Launch, tmp_path: Path, operation: str):
+    """As in MISTK, whose orchestrators wait for a state that tells of it."""
     instance = await launch("raises:Raises", "thread")
     properties = {"hook": HOOKS[operation], "error": "NotImplementedError"}
     status = await run_until(instance, operation, tmp_path, properties)
+    assert status["state"] == "failed"
+    assert status["payload"]["operation"] == operation
+    assert status["payload"]["error"]["type"] == "NotImplementedError"
+    assert status["payload"]["error"]["message"] == "not this one"
+
+
+@pytest.mark.parametrize("operation", HOOKS)
+async def test_a_hook_that_refuses_the_request_leaves_the_state_as_it_was(
+    launch: Launch, tmp_path: Path, operation: str
+):
+    instance = await launch("raises:Raises", "thread")
+    properties = {"hook": HOOKS[operation], "error": "RequestError"}
+    status = await run_until(instance, operation, tmp_path, properties)
     back = {"initialize": "started", "loadData": "initialized", "buildModel": "initialized"}.get(operation, "ready")
     assert status["state"] == back
+    assert status["payload"]["lastActivity"]["outcome"] == "refused"
+    assert "epochs must be at least 1" in status["payload"]["notice"]
+    assert "error" not in status["payload"]
+    with pytest.raises(InvalidRequest, match=r"^epochs must be at least 1$") as caught:
+        await instance.controller.wait_taken_up()
+    assert caught.value.field == "hyperparameters.epochs"
+
+
+async def test_a_stream_prediction_that_the_model_refuses_is_a_wrong_request(launch: Launch, kind: str):
+    instance = await launch("raises:Raises", kind)
+    await instance.ready({"hook": "do_stream_predict", "error": "RequestError"})
+    with pytest.raises(InvalidRequest, match="epochs must be at least 1") as caught:
+        await instance.stream({"a": ""})
+    assert caught.value.field == "hyperparameters.epochs"
+    assert instance.state == "ready"
+
+
+@pytest.mark.parametrize("operation", ["saveModel", "savePredictions", "saveGenerations"])
+async def test_a_saving_that_is_not_implemented_leads_back_to_where_it_was(
+    launch: Launch, tmp_path: Path, operation: str
+):
+    instance = await launch("raises:Raises", "thread")
+    properties = {"hook": HOOKS[operation], "error": "NotImplementedError"}
+    status = await run_until(instance, operation, tmp_path, properties)
+    assert status["state"] == "ready"
     assert status["payload"]["lastActivity"]["outcome"] == "unsupported"
     notice = status["payload"]["notice"]
     assert notice == f"The model does not support {operation} (not this one); nothing was done."

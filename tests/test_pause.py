@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from mistk_service.errors import OperationRefused
-from tests.support.harness import Gate, Instance, version_of
+from mistk_service.events import ActivityEnded
+from tests.support.harness import Gate, Instance, of_type, version_of
 
 pytestmark = pytest.mark.anyio
 
@@ -173,15 +174,22 @@ async def test_a_saving_that_is_not_supported_while_paused_stays_paused(
     assert back["payload"]["lastActivity"]["outcome"] == "unsupported"
 
 
-async def test_a_saving_that_fails_while_paused_fails_the_instance(
+async def test_a_saving_that_fails_while_a_training_is_paused_costs_the_saving_alone(
     launch: Launch, gate: Gate, kind: str, tmp_path: Path
 ):
     instance = await paused(launch, gate, kind)
     saving = await instance.call("saveModel", str(tmp_path))
     gate.tell("f")
-    failed = await instance.until("failed", after=version_of(saving))
-    assert failed["payload"]["operation"] == "saveModel"
-    assert failed["payload"]["possible"] == ["reset", "shutdown"]
+    back = await instance.until("paused", after=version_of(saving))
+    assert back["payload"]["lastActivity"]["outcome"] == "failed"
+    assert back["payload"]["notice"] == "saveModel failed (ValueError: told to fail); train is as it was."
+    assert "error" not in back["payload"]
+    assert back["payload"]["activity"]["operation"] == "train"
+    ended = of_type(instance.events, ActivityEnded)[-1]
+    assert (ended.operation, ended.outcome, ended.failure.message) == ("saveModel", "failed", "told to fail")
+    await instance.call("resumeTraining")
+    gate.tell("d")
+    assert (await instance.until("ready"))["payload"]["lastActivity"]["operation"] == "train"
 
 
 async def test_a_saving_with_pause_points_of_its_own_runs_through_while_paused(
@@ -258,7 +266,7 @@ async def test_a_model_that_does_not_pause_goes_on(launch: Launch, gate: Gate):
     instance = await own_way(launch, gate, pause="NotImplementedError")
     pausing = await instance.call("pause")
     back = await instance.until("training", after=version_of(pausing))
-    assert back["payload"]["notice"] == "The model does not support pausing; train goes on."
+    assert back["payload"]["notice"] == "The model does not support pausing (no pause here); train goes on."
     gate.tell("d")
     assert (await instance.until("ready"))["payload"]["lastActivity"]["outcome"] == "completed"
 
@@ -269,7 +277,7 @@ async def test_a_model_that_does_not_resume_stays_paused(launch: Launch, gate: G
     await instance.until("paused")
     resuming = await instance.call("resumeTraining")
     back = await instance.until("paused", after=version_of(resuming))
-    assert back["payload"]["notice"] == "The model does not support resuming; train stays paused."
+    assert back["payload"]["notice"] == "The model does not support resuming (no resume here); train stays paused."
     # It is still paused in its own way: a saving does not wait for the training to end.
     saving = await instance.call("saveModel", str(tmp_path))
     await instance.until("paused", after=version_of(saving))

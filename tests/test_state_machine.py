@@ -87,6 +87,8 @@ class Lifecycle(RuleBasedStateMachine):
             return self.state != "terminated"
         if operation == "reset":
             return self.state not in ("terminating", "terminated")
+        if operation == "streamPredict" and self.state == "updating_properties":
+            return True
         if self.answers:
             return operation == "streamPredict" and self.state == "predicting"
         if operation == "initialize":
@@ -174,6 +176,10 @@ class Lifecycle(RuleBasedStateMachine):
             self.streamed += 1
             self.answers.append(asyncio.ensure_future(self.instance.stream({"a": str(self.streamed)})))
             await asyncio.sleep(0)
+            if self.state == "updating_properties":
+                self.gate.tell("d")  # it waits for this, and for nothing else
+                await self.instance.until("predicting")
+                self.activity = None
             self.state = "predicting"
             return
         before = self.instance.version, self.instance.payload.get("steps", 0)
@@ -232,8 +238,10 @@ class Lifecycle(RuleBasedStateMachine):
     async def activity_ended(self, how: str) -> None:
         operation = self.shown
         assert operation is not None
-        if how == "fails":
-            self.state, self.activity, self.saving = "failed", None, False
+        # A saving beside what is paused costs only itself.
+        fails = not self.saving and (how == "fails" or (how == "unsupported" and not operation.startswith("save")))
+        if fails:
+            self.state, self.activity = "failed", None
             self.has_failed = True
         elif self.saving:
             self.state, self.saving = "paused", False
@@ -243,11 +251,11 @@ class Lifecycle(RuleBasedStateMachine):
             self.state = "ready" if to_ready else "initialized" if to_initialized else self.origin
             self.activity = None
         status = await self.instance.until(self.state)
-        outcome = {"done": "completed", "fails": "failed", "unsupported": "unsupported"}[how]
-        if how == "fails":
+        if fails:
             assert status["payload"]["operation"] == operation
-            assert status["payload"]["error"]["message"] == "told to fail"
+            assert status["payload"]["error"]["message"] == ("told to fail" if how == "fails" else "told not to")
         else:
+            outcome = {"done": "completed", "fails": "failed", "unsupported": "unsupported"}[how]
             last = status["payload"]["lastActivity"]
             assert (last["operation"], last["outcome"]) == (operation, outcome)
 
@@ -294,7 +302,8 @@ class Lifecycle(RuleBasedStateMachine):
         assert status.get("activity", {}).get("operation") == self.shown
         assert ("error" in status) == self.has_failed
         assert self.instance.controller.in_flight == len(self.answers)
-        assert self.instance.controller.can_take_work == self.is_possible("streamPredict")
+        updating = self.state == "updating_properties"
+        assert self.instance.controller.can_take_work == (self.is_possible("streamPredict") and not updating)
 
     @invariant()
     def what_began_has_ended_or_still_runs(self) -> None:

@@ -202,11 +202,14 @@ async def test_a_reader_gets_everything_after_its_version_and_then_what_follows(
     assert await waiting == [6, 7]
 
 
-async def test_a_reader_without_a_version_gets_all_that_is_kept():
+async def test_a_reader_without_a_version_begins_with_the_present_and_goes_on():
     source = Source()
     log = log_of(source, history=3)
     publish(log, source, 9)
-    assert await versions(log.watch(), 3) == [8, 9, 10]
+    watch = log.watch()
+    assert await versions(watch, 1) == [10]
+    publish(log, source, 1)
+    assert await versions(watch, 1) == [11]
 
 
 async def test_a_reader_that_knows_the_latest_gets_only_what_follows():
@@ -363,7 +366,7 @@ async def test_the_history_is_bounded_in_events():
     source = Source()
     log = log_of(source, history=10)
     publish(log, source, 100)
-    assert [event.version for event, _ in await take(log.watch(), 10)] == list(range(92, 102))
+    assert [event.version for event, _ in await take(log.watch(0), 10)] == list(range(92, 102))
 
 
 async def test_the_history_is_bounded_in_bytes_and_always_holds_the_latest():
@@ -372,12 +375,12 @@ async def test_the_history_is_bounded_in_bytes_and_always_holds_the_latest():
     for n in range(20):
         source.payload = {"n": n, "filling": "x" * 3000}
         log.publish()
-    kept: list[StatusEvent] = [event for event, _ in await take(log.watch(), 3)]
+    kept: list[StatusEvent] = [event for event, _ in await take(log.watch(0), 3)]
     assert kept[-1] is log.latest()
     assert sum(len(event.status) for event in kept) <= 10_000
     source.payload = {"filling": "x" * 50_000}
     log.publish()
-    assert [event.version for event, _ in await take(log.watch(), 1)] == [log.latest().version]
+    assert [event.version for event, _ in await take(log.watch(0), 1)] == [log.latest().version]
 
 
 @given(

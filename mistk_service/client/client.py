@@ -112,14 +112,13 @@ class ModelClient:
 
     def load_data(
         self,
-        *,
-        train: MistkDataset | str | os.PathLike[str] | None = None,
-        test: MistkDataset | str | os.PathLike[str] | None = None,
-        generate: MistkDataset | str | os.PathLike[str] | None = None,
+        **datasets: MistkDataset | str | os.PathLike[str] | None,
     ) -> ModelStatus:
-        """Have the model load datasets; a path is one that the container sees."""
-        given = {"train": train, "test": test, "generate": generate}
-        body = {key: _dataset(value).to_wire() for key, value in given.items() if value is not None}
+        """Have the model load datasets, by what they are for: ``train``, ``test``, ``generate`` or what else the model knows.
+
+        A path is one that the container sees.
+        """
+        body = {key: _dataset(value).to_wire() for key, value in datasets.items() if value is not None}
         return self._operate("loadData", body=body)
 
     def build_model(self, model_path: str | os.PathLike[str] | None = None) -> ModelStatus:
@@ -214,7 +213,8 @@ class ModelClient:
         """Follow the status until it is ``terminated``; a connection that breaks is made again, and nothing is lost.
 
         Args:
-            resource_version: what comes after this version is of interest; None for all that the service keeps.
+            resource_version: what comes after this version is of interest, 0 for all that the service keeps; None to begin
+                with the present status.
 
         Yields:
             the events, in order, none twice. ``event.missed`` says when the service did not keep what came between.

@@ -46,7 +46,7 @@ class LastActivity:
 
     Attributes:
         operation: which operation.
-        outcome: ``completed``, ``failed``, ``stopped`` or ``unsupported``.
+        outcome: ``completed``, ``failed``, ``stopped``, ``refused`` or ``unsupported``.
         seconds: how long it took, where the service says so.
     """
 

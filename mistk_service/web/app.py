@@ -29,6 +29,7 @@ from mistk_service.web.handlers import Handlers
 from mistk_service.web.health import figures, liveness, readiness
 from mistk_service.web.limits import BodyLimit
 from mistk_service.web.metrics import ServiceMetrics
+from mistk_service.web.omitted import OmittedParameters
 from mistk_service.web.origin import SameOrigin
 from mistk_service.web.problems import answer_error, service_error
 from mistk_service.web.tracking import EmbeddedTracking
@@ -134,7 +135,7 @@ def _create_api(controller: Controller, settings: Settings, api_version: str) ->
     app = AsyncApp(
         __name__, strict_validation=True, validator_map=VALIDATORS, swagger_ui_options=SwaggerUIOptions(swagger_ui=True)
     )
-    for middleware in (CompiledOperations, MediaType):
+    for middleware in (OmittedParameters, CompiledOperations, MediaType):
         app.add_middleware(middleware, MiddlewarePosition.BEFORE_SWAGGER)
     handlers = Handlers(controller, api_version=api_version, keepalive=settings.keepalive)
     # A copy, which Connexion fills with defaults.

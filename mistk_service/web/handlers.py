@@ -8,6 +8,7 @@ from connexion.context import receive, request
 from starlette.responses import JSONResponse, Response
 
 from mistk_service.controller import Controller
+from mistk_service.errors import InvalidRequest
 from mistk_service.schemas import InitParams
 from mistk_service.status import StatusEvent
 from mistk_service.web.presence import while_present
@@ -33,31 +34,37 @@ class Handlers:
 
     async def initialize_model(self, initialization_parameters: dict[str, Any]) -> Response:
         """POST /initialize."""
-        return _status(self._controller.initialize(InitParams.from_wire(initialization_parameters)))
+        return await self._begun(self._controller.initialize(InitParams.from_wire(initialization_parameters)))
+
+    async def _begun(self, event: StatusEvent) -> Response:
+        """Answer with the status in which an operation began, unless its hook refuses the request at once."""
+        await self._controller.wait_taken_up()
+        return _status(event)
 
     async def load_data(self, datasets: dict[str, Any]) -> Response:
         """POST /loadData."""
-        return _status(await self._controller.load_data(datasets))
+        return await self._begun(await self._controller.load_data(datasets))
 
     async def build_model(self, model_path: str | None = None) -> Response:
         """POST /buildModel."""
-        return _status(await self._controller.build_model(model_path))
+        return await self._begun(await self._controller.build_model(model_path))
 
     async def train(self) -> Response:
         """POST /train."""
-        return _status(self._controller.begin("train"))
+        return await self._begun(self._controller.begin("train"))
 
     async def save_model(self, model_path: str) -> Response:
         """POST /saveModel."""
-        return _status(await self._controller.save("saveModel", model_path, "modelPath"))
+        return await self._begun(await self._controller.save("saveModel", model_path, "modelPath"))
 
     async def predict(self) -> Response:
         """POST /predict."""
-        return _status(self._controller.begin("predict"))
+        return await self._begun(self._controller.begin("predict"))
 
     async def stream_predict(self, data_map: dict[str, str], details: bool = False) -> Response:
         """POST /streamPredict."""
-        await require_base64(data_map)
+        if self._controller.record_encoding == "base64":
+            await require_base64(data_map)
         prediction = self._controller.stream_predict(data_map, details)
         del data_map  # it is on its way, may be large, and nobody else needs it while this waits
         body = await while_present(receive, prediction)
@@ -65,19 +72,19 @@ class Handlers:
 
     async def update_stream_properties(self, props: dict[str, Any]) -> Response:
         """POST /updateStreamProperties."""
-        return _status(self._controller.begin("updateStreamProperties", props))
+        return await self._begun(self._controller.begin("updateStreamProperties", props))
 
     async def save_predictions(self, data_path: str) -> Response:
         """POST /savePredictions."""
-        return _status(await self._controller.save("savePredictions", data_path, "dataPath"))
+        return await self._begun(await self._controller.save("savePredictions", data_path, "dataPath"))
 
     async def generate(self) -> Response:
         """POST /generate."""
-        return _status(self._controller.begin("generate"))
+        return await self._begun(self._controller.begin("generate"))
 
     async def save_generations(self, data_path: str) -> Response:
         """POST /saveGenerations."""
-        return _status(await self._controller.save("saveGenerations", data_path, "dataPath"))
+        return await self._begun(await self._controller.save("saveGenerations", data_path, "dataPath"))
 
     async def pause(self) -> Response:
         """POST /pause."""
@@ -93,6 +100,11 @@ class Handlers:
 
     async def get_status(self, watch: bool = False, resource_version: int | None = None) -> Response:
         """GET /status, once or as a stream."""
+        if resource_version is not None and not 0 <= resource_version < 2**63:
+            raise InvalidRequest(
+                f"resourceVersion: {str(resource_version)[:40]} is no version; expected an integer from 0 to 2^63 - 1.",
+                field="resourceVersion",
+            )
         if not watch:
             return _status(self._controller.log.latest())
         headers = request.headers

@@ -1,4 +1,7 @@
-"""The records of a stream prediction: read from a large body, and held to base64, without holding up anybody else."""
+"""The records of a stream prediction: read from a large body, and held to base64 where a model wants that.
+
+Neither holds up anybody else.
+"""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def watch_response(log: StatusLog, after: int | None, *, sse: bool, keepalive: f
 
     Args:
         log: the history.
-        after: the last version that the client knows; None for all that is kept.
+        after: the last version that the client knows, 0 for all that is kept; None to begin with the present status.
         sse: whether to send Server-Sent Events.
         keepalive: seconds between two signs of life.
     """

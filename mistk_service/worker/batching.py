@@ -1,8 +1,8 @@
 """Stream predictions: one call of the model for several requests, answers that belong to their requests.
 
-Identifiers that occur in two requests are told apart by a prefix for that call. When a merged call raises, or does not answer
-every identifier, each of its requests is called alone, so that only the guilty one fails. What the model answers beyond the
-identifiers asked for goes nowhere. Which requests go together is decided in :mod:`mistk_service.worker.tasks`.
+Identifiers that occur in two requests are told apart by a suffix for that call. When a merged call raises, or does not answer
+every identifier, each of its requests is called alone, so that only the guilty one fails. A request that is alone gets what
+the model answers, whatever that is. Which requests go together is decided in :mod:`mistk_service.worker.tasks`.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ from typing import Any
 
 import msgspec
 
-from mistk_service.errors import Failure
+from mistk_service.errors import Failure, RequestError
 from mistk_service.model import AbstractModel, StopActivity
-from mistk_service.worker.messages import StreamDone, StreamFailed, StreamPredict
+from mistk_service.worker.messages import StreamDone, StreamFailed, StreamPredict, StreamRefused
 from mistk_service.worker.values import json_ready
 
 __all__ = ["StreamPredictor", "failure_from", "message_of"]
 
 logger = logging.getLogger(__name__)
 
-#: How many of the identifiers without an answer an error names.
-_NAMED = 10
+_Answer = StreamDone | StreamFailed | StreamRefused
 
 
 def failure_from(error: BaseException) -> Failure:
@@ -57,7 +56,7 @@ class StreamPredictor:
         self._encoder = msgspec.json.Encoder(enc_hook=json_ready)
         self.max_batch_size = min(max(1, int(model.max_batch_size)), sys.maxsize)
 
-    def predict(self, batch: Sequence[StreamPredict]) -> list[StreamDone | StreamFailed]:
+    def predict(self, batch: Sequence[StreamPredict]) -> list[_Answer]:
         """Answer every request of the batch, in order."""
         if len(batch) > 1:
             try:
@@ -66,7 +65,7 @@ class StreamPredictor:
                 logger.info("A merged stream prediction failed (%r); its %d requests go alone.", error, len(batch))
         return [self._predict_alone(request) for request in batch]
 
-    def _predict_merged(self, batch: Sequence[StreamPredict]) -> list[StreamDone | StreamFailed]:
+    def _predict_merged(self, batch: Sequence[StreamPredict]) -> list[_Answer]:
         merged: dict[str, str] = {}
         names: list[dict[str, str]] = []
         for request in batch:
@@ -75,33 +74,42 @@ class StreamPredictor:
                 own[key] = name = _unused(key, request.id, merged)
                 merged[name] = value
             names.append(own)
-        result = self._call(merged, details=False)
+        result = self._hook(merged, False) if merged else {}
+        if not isinstance(result, dict):
+            raise TypeError(f"expected a dict of identifier to prediction, got {type(result).__name__}")
         return [
             StreamDone(request.id, self._encoder.encode({key: result[name] for key, name in own.items()}))
             for request, own in zip(batch, names, strict=True)
         ]
 
-    def _predict_alone(self, request: StreamPredict) -> StreamDone | StreamFailed:
+    def _predict_alone(self, request: StreamPredict) -> _Answer:
         try:
-            return StreamDone(request.id, self._encoder.encode(self._call(request.data, request.details)))
+            return StreamDone(request.id, self._encoder.encode(self._call(request)))
+        except RequestError as error:
+            return StreamRefused(request.id, message_of(error), error.field)
         except NotImplementedError as error:
             return StreamFailed(request.id, failure_from(error), unsupported=True)
         except (Exception, StopActivity) as error:  # noqa: BLE001 - the failure is the caller's answer
             return StreamFailed(request.id, failure_from(error))
 
-    def _call(self, data: dict[str, str], details: bool) -> dict[str, Any]:
-        result = self._hook(data, details)
-        if not isinstance(result, dict):
-            raise TypeError(
-                f"do_stream_predict returned {type(result).__name__}; expected a dict of identifier to prediction"
-            )
-        missing = [key for key in data if key not in result]
-        if missing:
-            raise LookupError(
-                f"do_stream_predict left out {len(missing)} of {len(data)} identifiers: {_listed(missing)}; expected a "
-                "prediction for each"
-            )
-        return {key: result[key] for key in data}
+    def _call(self, request: StreamPredict) -> Any:
+        """Return what the model answers to one request.
+
+        Where requests may be merged, what is answered beyond the identifiers asked for is kept to requests with ``details``,
+        which never are: what a request gets must not depend on what else is under way.
+        """
+        if not request.data:
+            return {}
+        asked = tuple(request.data)
+        result = self._hook(request.data, request.details)
+        if (
+            request.details
+            or self.max_batch_size == 1
+            or not isinstance(result, dict)
+            or not result.keys() >= set(asked)
+        ):
+            return result
+        return {key: result[key] for key in asked}
 
 
 def _unused(key: str, request: int, taken: dict[str, str]) -> str:
@@ -109,11 +117,6 @@ def _unused(key: str, request: int, taken: dict[str, str]) -> str:
     while key in taken:
         key = f"{key}#{request}"
     return key
-
-
-def _listed(keys: Sequence[str]) -> str:
-    more = len(keys) - _NAMED
-    return ", ".join(map(repr, keys[:_NAMED])) + (f" and {more} more" if more > 0 else "")
 
 
 def _with_details(model: AbstractModel) -> Callable[[dict[str, str], bool], Any]:

@@ -33,6 +33,7 @@ __all__ = [
     "PauseUnsupported",
     "Paused",
     "Progressed",
+    "Refused",
     "Reported",
     "Resume",
     "ResumeFailed",
@@ -43,6 +44,7 @@ __all__ = [
     "StreamDone",
     "StreamFailed",
     "StreamPredict",
+    "StreamRefused",
     "StreamWithdrawn",
     "ToWorker",
     "Undecodable",
@@ -64,7 +66,9 @@ class _Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 class Run(_Message, frozen=True):
-    """Call a hook with positional arguments. Ends in Done, Failed, Unsupported or Stopped with the same id.
+    """Call a hook with positional arguments.
+
+    Ends in Done, Failed, Refused, Unsupported or Stopped with the same id.
 
     The arguments have no names because MISTK's models name them freely.
     """
@@ -75,7 +79,7 @@ class Run(_Message, frozen=True):
 
 
 class StreamPredict(_Message, frozen=True):
-    """Predict for records, in base64 by identifier. Ends in StreamDone, StreamFailed or StreamWithdrawn with the same id."""
+    """Predict for records, in base64 by identifier. Ends in StreamDone, StreamFailed, StreamRefused or StreamWithdrawn."""
 
     id: int
     data: dict[str, str]
@@ -129,6 +133,7 @@ class Loaded(_Message, frozen=True):
     model: str
     hooks: tuple[str, ...]
     max_batch_size: int
+    record_encoding: str | None = None
 
 
 class LoadFailed(_Message, frozen=True):
@@ -151,8 +156,16 @@ class Failed(_Message, frozen=True):
     failure: Failure
 
 
+class Refused(_Message, frozen=True):
+    """The hook raised RequestError: ``field`` of the request, or the whole of it, is wrong."""
+
+    id: int
+    message: str
+    field: str | None = None
+
+
 class Unsupported(_Message, frozen=True):
-    """The hook raised NotImplementedError."""
+    """The hook of a saving raised NotImplementedError."""
 
     id: int
     message: str
@@ -177,6 +190,14 @@ class StreamFailed(_Message, frozen=True):
     id: int
     failure: Failure
     unsupported: bool = False
+
+
+class StreamRefused(_Message, frozen=True):
+    """The model calls one request wrong; the others are not concerned."""
+
+    id: int
+    message: str
+    field: str | None = None
 
 
 class StreamWithdrawn(_Message, frozen=True):
@@ -259,10 +280,12 @@ FromWorker = (
     | LoadFailed
     | Done
     | Failed
+    | Refused
     | Unsupported
     | Stopped
     | StreamDone
     | StreamFailed
+    | StreamRefused
     | StreamWithdrawn
     | Paused
     | PauseOvertaken

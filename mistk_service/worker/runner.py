@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from mistk_service.errors import RequestError
 from mistk_service.model import AbstractModel, StopActivity
 from mistk_service.schemas import MistkDataset
 from mistk_service.worker.batching import StreamPredictor, failure_from, message_of
@@ -33,6 +34,7 @@ from mistk_service.worker.messages import (
     PauseFailed,
     PauseOvertaken,
     PauseUnsupported,
+    Refused,
     Resume,
     ResumeFailed,
     ResumeUnsupported,
@@ -55,6 +57,7 @@ _ALWAYS_THERE = frozenset(
     {
         "do_initialize",
         "do_build_model",
+        "do_update_stream_properties",
         "do_pause",
         "do_resume_training",
         "do_resume_predict",
@@ -62,6 +65,10 @@ _ALWAYS_THERE = frozenset(
         "do_terminate",
     }
 )
+
+#: Hooks whose NotImplementedError leads back to where the instance was: what was computed is not lost over it. In all others
+#: it is a failure like any other, as orchestrators of MISTK wait for a state that says so.
+_MAY_DECLINE = frozenset({"do_save_model", "do_save_predictions", "do_save_generations"})
 
 
 def supported_hooks(model_class: type[AbstractModel]) -> tuple[str, ...]:
@@ -120,7 +127,7 @@ class Runner:
         self._tasks.max_batch_size = self._streams.max_batch_size
         self._model = model
         hooks = supported_hooks(type(model))
-        self._send(Loaded(type(model).__name__, hooks, self._streams.max_batch_size))
+        self._send(Loaded(type(model).__name__, hooks, self._streams.max_batch_size, model.record_encoding))
         try:
             self._work(self._streams)
         finally:
@@ -160,9 +167,11 @@ class Runner:
             self._hook(task.hook)(*_arguments(task))
         except StopActivity:
             return Stopped(task.id)
-        except NotImplementedError as error:
-            return Unsupported(task.id, message_of(error))
+        except RequestError as error:
+            return Refused(task.id, message_of(error), error.field)
         except Exception as error:  # noqa: BLE001 - the hook is the author's; what it raises is the answer
+            if isinstance(error, NotImplementedError) and task.hook in _MAY_DECLINE:
+                return Unsupported(task.id, message_of(error))
             return Failed(task.id, failure_from(error))
         return Done(task.id)
 
@@ -284,7 +293,7 @@ class Runner:
             return
         try:
             self._hook("do_pause")()
-        except NotImplementedError as error:
+        except (NotImplementedError, RequestError) as error:
             self._send(PauseUnsupported(message.id, message_of(error)))
         except Exception as error:  # noqa: BLE001 - the hook is the author's; what it raises is the answer
             self._send(PauseFailed(message.id, failure_from(error)))
@@ -306,7 +315,7 @@ class Runner:
         self._paused_in_own_way = False
         try:
             self._hook(message.hook)()
-        except NotImplementedError as error:
+        except (NotImplementedError, RequestError) as error:
             with self._changed:
                 # It may have ended meanwhile, and what follows must not take this thread for the one that is free.
                 self._paused_in_own_way = was_own and self._is_under_way(message.id)

@@ -11,11 +11,13 @@
         ├── BadCheckpoint        a checkpoint that is missing, damaged or of something else
         ├── CannotWrite          a folder that cannot be made or written to
         └── BadRecord            a record of a stream prediction
+
+Those that a caller can mend are a RequestError too: the call is refused, and the model goes on as it was.
 """
 
 from __future__ import annotations
 
-from mistk_service import MistkError
+from mistk_service import MistkError, RequestError
 
 __all__ = [
     "BadCheckpoint",
@@ -33,15 +35,15 @@ class DigitsError(MistkError):
     """The root of this model's errors."""
 
 
-class BadHyperparameters(DigitsError):
+class BadHyperparameters(DigitsError, RequestError):
     """A hyperparameter is unknown or has a value that it cannot have."""
 
 
-class UnreadableData(DigitsError):
+class UnreadableData(DigitsError, RequestError):
     """A dataset cannot be read, or it holds something else than digits."""
 
 
-class NotReady(DigitsError):
+class NotReady(DigitsError, RequestError):
     """The operation needs data or a result that is not there yet."""
 
 
@@ -49,7 +51,7 @@ class TrainingDiverged(DigitsError):
     """The loss has become infinite or undefined."""
 
 
-class BadCheckpoint(DigitsError):
+class BadCheckpoint(DigitsError, RequestError):
     """A checkpoint is missing, damaged, or does not fit."""
 
 
@@ -57,7 +59,7 @@ class CannotWrite(DigitsError):
     """A result cannot be written where it was asked for."""
 
 
-class BadRecord(DigitsError):
+class BadRecord(DigitsError, RequestError):
     """A record of a stream prediction is no image.
 
     Attributes:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mistk_service import AbstractModel, MistkDataset
+from mistk_service import AbstractModel, MistkDataset, RequestError
 
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .errors import BadCheckpoint, NotReady, UnreadableData
@@ -31,6 +31,7 @@ class Digits(AbstractModel):
     """
 
     max_batch_size: ClassVar[int] = 64
+    record_encoding = "base64"
 
     def __init__(self) -> None:
         self._given: dict[str, Any] = {}
@@ -50,10 +51,12 @@ class Digits(AbstractModel):
 
         Raises:
             BadHyperparameters: a name is unknown or a value out of bounds.
-            NotImplementedError: an objective is generation.
+            RequestError: an objective is generation.
         """
         if "generation" in objectives:
-            raise NotImplementedError("This model recognises digits, it does not generate any: leave out generation.")
+            raise RequestError(
+                "This model recognises digits, it does not generate any: leave out generation.", field="objectives"
+            )
         self._settings = Hyperparameters().updated(hparams)
         self._given = dict(hparams)
 

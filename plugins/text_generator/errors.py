@@ -10,11 +10,13 @@
         ├── BadCheckpoint    a checkpoint that is missing, damaged or of something else
         ├── CannotWrite      a folder that cannot be made or written to
         └── BadRecord        a record of a stream prediction
+
+Those that a caller can mend are a RequestError too: the call is refused, and the model goes on as it was.
 """
 
 from __future__ import annotations
 
-from mistk_service import MistkError
+from mistk_service import MistkError, RequestError
 
 __all__ = [
     "BadCheckpoint",
@@ -31,19 +33,19 @@ class TextGeneratorError(MistkError):
     """The root of this model's errors."""
 
 
-class BadSetting(TextGeneratorError):
+class BadSetting(TextGeneratorError, RequestError):
     """A hyperparameter or a property is unknown or has a value that it cannot have."""
 
 
-class UnreadableText(TextGeneratorError):
+class UnreadableText(TextGeneratorError, RequestError):
     """A dataset cannot be read, or it is no text of the kind expected."""
 
 
-class NotReady(TextGeneratorError):
+class NotReady(TextGeneratorError, RequestError):
     """The operation needs data or a result that is not there yet."""
 
 
-class BadCheckpoint(TextGeneratorError):
+class BadCheckpoint(TextGeneratorError, RequestError):
     """A checkpoint is missing, damaged, or does not fit."""
 
 
@@ -51,7 +53,7 @@ class CannotWrite(TextGeneratorError):
     """A result cannot be written where it was asked for."""
 
 
-class BadRecord(TextGeneratorError):
+class BadRecord(TextGeneratorError, RequestError):
     """A record of a stream prediction is no prompt.
 
     Attributes:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mistk_service import AbstractModel, MistkDataset
+from mistk_service import AbstractModel, MistkDataset, RequestError
 
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .errors import BadCheckpoint, BadRecord, NotReady, UnreadableText
@@ -46,6 +46,8 @@ class TextGenerator(AbstractModel):
     Training reads the book in chunks. Where it is interrupted makes no difference: what was read is counted once.
     """
 
+    record_encoding = "base64"
+
     def __init__(self) -> None:
         self._given: dict[str, Any] = {}
         self._counting = CountSettings()
@@ -65,10 +67,12 @@ class TextGenerator(AbstractModel):
 
         Raises:
             BadSetting: a name is unknown or a value out of bounds.
-            NotImplementedError: an objective is prediction.
+            RequestError: an objective is prediction.
         """
         if "prediction" in objectives:
-            raise NotImplementedError("This model generates text, it predicts no test set: leave out prediction.")
+            raise RequestError(
+                "This model generates text, it predicts no test set: leave out prediction.", field="objectives"
+            )
         counting, writing = split(hparams, props)
         self._counting, self._writing = CountSettings().updated(counting), WriteSettings().updated(writing)
         self._stream_writing = self._writing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mistk_service import AbstractModel
+from mistk_service import AbstractModel, RequestError
 
 
 class Unprintable(Exception):
@@ -25,6 +25,7 @@ def _chained() -> Exception:
 ERRORS = {
     "ValueError": lambda: ValueError("that went wrong"),
     "NotImplementedError": lambda: NotImplementedError("not this one"),
+    "RequestError": lambda: RequestError("epochs must be at least 1", field="hyperparameters.epochs"),
     "Unprintable": Unprintable,
     "surrogate": lambda: ValueError("a lone surrogate \ud800 here"),
     "chained": _chained,

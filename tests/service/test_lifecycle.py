@@ -13,6 +13,7 @@ from tests.service.harness import MODELS, Service, refused, turns, version
 
 #: From the library of models that the tests of all parts share.
 DOCUMENTED_STYLE = Path(__file__).parents[1] / "models" / "documented_style.py"
+DIGITS = f"{Path(__file__).parents[2] / 'plugins' / 'digits' / 'model.py'}:Digits"
 
 both_workers = pytest.mark.parametrize("worker", ["process", "thread"])
 
@@ -108,6 +109,19 @@ def test_a_hook_that_raises_fails_the_instance_until_it_is_reset(service: Servic
     assert service.do("train")["payload"]["lastActivity"]["outcome"] == "completed"
 
 
+def test_a_request_that_the_model_calls_wrong_is_refused_and_changes_nothing(start: Start) -> None:
+    service = start(model=DIGITS)
+    error = refused(service.api.post("/initialize", json={"hyperparameters": {"epoch": 3}}))
+    assert error["message"].startswith("'epoch' is no hyperparameter of this model (did you mean epochs?)")
+    status = service.settled()
+    assert (status["state"], status["payload"]["lastActivity"]["outcome"]) == ("started", "refused")
+    service.make_ready(epochs=1)
+    assert "call loadData with it first" in refused(service.api.post("/train"))["message"]
+    assert "the record 'a' is not base64" in refused(service.api.post("/streamPredict", json={"a": "?"}))["message"]
+    assert "is no image" in refused(service.api.post("/streamPredict", json={"a": "AAAA"}))["message"]
+    assert service.settled()["state"] == "ready"
+
+
 def test_a_reset_gives_a_fresh_process(service: Service) -> None:
     first = service.make_ready()["payload"]["pid"]
     service.do("reset")
@@ -128,11 +142,12 @@ def test_a_model_written_in_mistks_manner_runs_through_its_lifecycle(start: Star
     assert json.loads((tmp_path / "out" / "predictions.json").read_text()) == ["low", "high", "low"]
     service.do("saveModel", modelPath=str(tmp_path / "model"))
     assert service.post("streamPredict", {"a": base64.b64encode(b"10.5").decode()}) == {"a": "high"}
-    # What it refuses at run time is told, and leads nowhere.
-    status = service.do("generate")
+    # A saving that it does not have leads nowhere; anything else that it does not have fails, as it does in MISTK.
+    status = service.do("saveGenerations", dataPath=str(tmp_path / "out"))
     assert (status["state"], status["payload"]["lastActivity"]["outcome"]) == ("ready", "unsupported")
-    assert "this model classifies" in status["payload"]["notice"]
-    assert service.do("updateStreamProperties", {})["state"] == "ready"
+    status = service.do("generate")
+    assert (status["state"], status["payload"]["operation"]) == ("failed", "generate")
+    assert status["payload"]["error"]["message"] == "this model classifies"
     assert service.do("reset")["state"] == "started"
     service.do("initialize", {})
     service.do("buildModel", modelPath=str(tmp_path / "model"))
@@ -145,10 +160,11 @@ def test_an_operation_that_the_class_does_not_have_is_refused_before_anything_ch
     service = start(model=f"{MODELS / 'minimal.py'}:Minimal")
     service.make_ready()
     ready = service.settled()
-    assert set(ready["payload"]["possible"]) == {"buildModel", "train", "reset", "shutdown"}
-    for operation in ("predict", "generate", "loadData", "streamPredict", "updateStreamProperties", "saveModel"):
+    possible = {"buildModel", "train", "updateStreamProperties", "reset", "shutdown"}
+    assert set(ready["payload"]["possible"]) == possible
+    for operation in ("predict", "generate", "loadData", "streamPredict", "saveModel"):
         query = {"modelPath": "x"} if operation == "saveModel" else {}
-        bodies = {"loadData": {}, "streamPredict": {"a": "YQ=="}, "updateStreamProperties": {}}
+        bodies = {"loadData": {}, "streamPredict": {"a": "YQ=="}}
         content = {"json": bodies[operation]} if operation in bodies else {}
         error = refused(service.api.post(f"/{operation}", params=query, **content))
         assert error["operation"] == operation

@@ -28,7 +28,7 @@ def test_a_watch_replays_everything_and_follows_to_the_end(start: Start) -> None
     service = start()
     service.make_ready()
     service.do("train")
-    with service.watch() as events:
+    with service.watch(0) as events:
         first = next(events)
         assert (first["eventType"], version(first["payload"]), first["payload"]["state"]) == ("added", 1, "started")
         service.post("shutdown")
@@ -106,8 +106,21 @@ def test_without_watch_the_version_changes_nothing(service: Service) -> None:
     assert service.api.get("/status?watch=false&resourceVersion=99").json() == settled
 
 
+@pytest.mark.parametrize("query", ["", "&resourceVersion=", "&resourceVersion=None"])
+def test_a_watch_without_a_version_begins_with_the_present_and_goes_on(service: Service, query: str) -> None:
+    service.make_ready()
+    ready = service.settled()
+    with service.api.stream("GET", f"/status?watch=true{query}") as response, sse(service, query) as messages:
+        lines = (json.loads(line) for line in lines_of(response) if line.strip())
+        watches = (lines, (message["data"] for message in messages))
+        assert [next(watch)["payload"] for watch in watches] == [ready, ready]
+        trained = service.do("train")
+        for watch in watches:
+            assert take_until(watch, trained)[0]["payload"]["state"] == "training"
+
+
 def test_a_version_that_is_none_is_refused_before_any_stream_begins(service: Service) -> None:
-    for query in ("resourceVersion=x", "resourceVersion=-1", "resourceVersion="):
+    for query in ("resourceVersion=x", "resourceVersion=-1", f"resourceVersion={2**63}"):
         refused(service.api.get(f"/status?watch=true&{query}"))
 
 
@@ -128,9 +141,11 @@ def test_a_version_that_has_fallen_out_of_the_history_is_told_with_the_gap(start
         assert str(first - 1) in seen[0]["note"]
         assert [version(event["payload"]) for event in seen] == list(range(first, version(latest) + 1))
         assert all("missed" not in event for event in seen[1:])
-    # What asks for everything that is kept has missed nothing that it asked for.
+    # What asks for the present has missed nothing that it asked for.
     with service.watch() as events:
-        assert "missed" not in next(events)
+        first_event = next(events)
+    assert "missed" not in first_event
+    assert first_event["payload"] == latest
 
 
 def test_a_version_of_an_earlier_life_gets_the_present_and_a_note(service: Service) -> None:
@@ -150,9 +165,9 @@ def test_a_version_of_an_earlier_life_gets_the_present_and_a_note(service: Servi
 def test_the_same_events_come_as_server_sent_events(start: Start) -> None:
     service = start()
     service.make_ready()
-    with service.watch() as events:
+    with service.watch(0) as events:
         service.do("train")
-        with sse(service) as messages:
+        with sse(service, "&resourceVersion=0") as messages:
             service.post("shutdown")
             seen = list(messages)
         lines = list(events)
@@ -165,7 +180,7 @@ def test_a_browser_that_reconnects_goes_on_after_the_last_event_it_saw(service: 
     service.make_ready()
     service.do("train")
     trained = service.settled()
-    with sse(service) as messages:
+    with sse(service, "&resourceVersion=0") as messages:
         last = next(messages)
     # It repeats the query it began with; the header wins.
     with sse(service, query="&resourceVersion=1000000", last_event_id=last["id"]) as messages:

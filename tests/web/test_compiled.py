@@ -23,6 +23,7 @@ from mistk_service.status import StatusEvent
 from mistk_service.web.app import _snake
 from mistk_service.web.compiled import CompiledOperations
 from mistk_service.web.handlers import Handlers
+from mistk_service.web.omitted import OmittedParameters
 from mistk_service.web.problems import answer_error
 from mistk_service.web.validation import VALIDATORS, MediaType
 from tests.support.examples import examples
@@ -42,7 +43,9 @@ class Recorder:
         return self._note("latest")
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("load_data", "build_model", "save", "stream_predict"):
+        if name == "record_encoding":
+            return "base64"
+        if name in ("load_data", "build_model", "save", "stream_predict", "wait_taken_up"):
             return lambda *arguments: self._note_later(name, *arguments)
         return lambda *arguments: self._note(name, *arguments)
 
@@ -62,7 +65,7 @@ class Way:
         self.recorder = Recorder()
         self.passed = 0
         app = AsyncApp(__name__, strict_validation=True, validator_map=VALIDATORS)
-        for middleware in (*middlewares, self._counting, MediaType):
+        for middleware in (OmittedParameters, *middlewares, self._counting, MediaType):
             app.add_middleware(middleware, MiddlewarePosition.BEFORE_SWAGGER)  # type: ignore[arg-type]
         handlers = Handlers(self.recorder, api_version="1", keepalive=1)  # type: ignore[arg-type]
         app.add_api(contract_path(), resolver=lambda each: getattr(handlers, _snake(each)), pythonic_params=True)
@@ -173,6 +176,25 @@ QUERIES: Iterable[str] = [
 @pytest.mark.parametrize("query", QUERIES)
 def test_an_odd_query_is_judged_alike(short: Way, long: Way, query: str):
     post(short, long, f"/streamPredict?{query}", b'{"a":"AAAA"}')
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(("POST", f"/buildModel?modelPath={value}") for value in ("None", "")),
+        *(("GET", f"/status?{query}") for query in ("watch=None", "watch=&resourceVersion=None", "resourceVersion=")),
+    ],
+)
+def test_an_optional_parameter_that_is_empty_or_none_is_not_given(short: Way, long: Way, method: str, path: str):
+    assert alike(short, long, method, path) == (200, True)
+    for way in (short, long):
+        calls = way.ask(method, path)[2]
+        assert ("build_model", None) in calls if method == "POST" else calls == [("latest",)]
+
+
+def test_a_required_parameter_that_reads_none_is_a_value(short: Way, long: Way):
+    assert alike(short, long, "POST", "/saveModel?modelPath=None") == (200, True)
+    assert ("save", "saveModel", "None", "modelPath") in short.ask("POST", "/saveModel?modelPath=None")[2]
 
 
 @pytest.mark.parametrize("version", ["0", "7", "007", "-1", "1.0", "1e3", "٣", "9" * 18, "9" * 30, "x", ""])

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mistk_service import AbstractModel, StopActivity
+from mistk_service import AbstractModel, RequestError, StopActivity
 from mistk_service.worker.batching import StreamPredictor, failure_from, message_of
-from mistk_service.worker.messages import StreamDone, StreamFailed, StreamPredict
+from mistk_service.worker.messages import StreamDone, StreamFailed, StreamPredict, StreamRefused
 
 
 class Recording(AbstractModel):
@@ -50,7 +50,8 @@ def test_a_merged_request_gets_what_it_would_have_got_alone(data: list[dict[str,
 def test_no_record_is_lost_or_repeated_in_a_merge(data: list[dict[str, str]]):
     model = Recording()
     StreamPredictor(model).predict([StreamPredict(number, records, False) for number, records in enumerate(data, 1)])
-    assert sorted(model.calls[0].values()) == sorted(record for records in data for record in records.values())
+    called = model.calls[0].values() if model.calls else ()
+    assert sorted(called) == sorted(record for records in data for record in records.values())
 
 
 def test_innocent_requests_are_called_once_together():
@@ -74,7 +75,7 @@ def test_an_error_of_the_hook_is_the_answer(error: BaseException):
         def do_stream_predict(self, data_map: dict[str, str], details: bool = False) -> dict[str, Any]:
             raise error
 
-    (answer,) = StreamPredictor(Model()).predict([StreamPredict(1, {}, False)])
+    (answer,) = StreamPredictor(Model()).predict([StreamPredict(1, {"a": ""}, False)])
     assert isinstance(answer, StreamFailed)
     assert (answer.failure.type, answer.failure.message) == (type(error).__name__, str(error))
     assert not answer.unsupported
@@ -87,18 +88,41 @@ def test_an_exit_of_the_hook_is_no_answer():
 
     for batch in ([1], [1, 2]):
         with pytest.raises(SystemExit):
-            StreamPredictor(Model()).predict([StreamPredict(n, {}, False) for n in batch])
+            StreamPredictor(Model()).predict([StreamPredict(n, {"a": ""}, False) for n in batch])
 
 
-@pytest.mark.parametrize("answer", [None, [1], "text", 5])
-def test_an_answer_that_is_no_dict_is_told(answer: Any):
+@pytest.mark.parametrize("size", [1, 100])
+@pytest.mark.parametrize("answer", [None, [1], "text", 5, {}, {"other": 1}])
+def test_an_answer_of_another_form_is_passed_on_as_it_is(answer: Any, size: int):
     class Model(AbstractModel):
+        max_batch_size = size
+
         def do_stream_predict(self, data_map: dict[str, str], details: bool = False) -> Any:
             return answer
 
-    (failed,) = StreamPredictor(Model()).predict([StreamPredict(1, {}, False)])
-    assert isinstance(failed, StreamFailed)
-    assert f"returned {type(answer).__name__}; expected a dict" in failed.failure.message
+    batch = [StreamPredict(n, {"a": ""}, False) for n in range(min(size, 2))]
+    assert [json.loads(done.body) for done in StreamPredictor(Model()).predict(batch)] == [answer] * len(batch)
+
+
+def test_a_request_without_records_is_answered_without_asking_the_model():
+    model = Recording()
+    empty = StreamPredict(1, {}, False)
+    assert StreamPredictor(model).predict([empty]) == [StreamDone(1, b"{}")]
+    assert StreamPredictor(model).predict([empty, empty]) == [StreamDone(1, b"{}")] * 2
+    assert model.calls == []
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_a_request_that_the_model_refuses_is_refused_alone(merged: bool):
+    class Model(Recording):
+        def do_stream_predict(self, data_map: dict[str, str], details: bool = False) -> dict[str, Any]:
+            if "guilty" in data_map.values():
+                raise RequestError("no such record", field="dataMap")
+            return super().do_stream_predict(data_map, details)
+
+    batch = [StreamPredict(1, {"a": "guilty"}, False), *[StreamPredict(2, {"b": "x"}, False)] * merged]
+    answers = StreamPredictor(Model()).predict(batch)
+    assert answers == [StreamRefused(1, "no such record", "dataMap"), *[StreamDone(2, b'{"b":"X"}')] * merged]
 
 
 class Answers(AbstractModel):
@@ -111,25 +135,29 @@ class Answers(AbstractModel):
 
 
 @pytest.mark.parametrize("merged", [False, True])
-def test_a_request_without_all_its_predictions_fails_and_the_missing_ones_are_named(merged: bool):
-    batch = [StreamPredict(1, {"a": "", "lost 1": "", "lost 2": ""}, False), StreamPredict(2, {"b": ""}, False)]
-    answers = StreamPredictor(Answers()).predict(batch if merged else batch[:1])
-    failed = answers[0]
-    assert isinstance(failed, StreamFailed)
-    assert "left out 2 of 3 identifiers: 'lost 1', 'lost 2';" in failed.failure.message
-    assert answers[1:] == ([StreamDone(2, b'{"b":1}')] if merged else [])
-
-
-def test_of_many_missing_predictions_some_are_named():
-    (failed,) = StreamPredictor(Answers()).predict([StreamPredict(1, {f"lost {n}": "" for n in range(12)}, False)])
-    assert isinstance(failed, StreamFailed)
-    assert "'lost 9' and 2 more; expected" in failed.failure.message
+def test_a_request_whose_predictions_are_not_complete_gets_those_that_there_are(merged: bool):
+    batch = [
+        StreamPredict(1, {"a": "", "lost 1": "", "lost 2": ""}, False),
+        *[StreamPredict(2, {"b": ""}, False)] * merged,
+    ]
+    answers = StreamPredictor(Answers()).predict(batch)
+    assert answers == [StreamDone(1, b'{"a":1,"more":2}'), *[StreamDone(2, b'{"b":1}')] * merged]
 
 
 @pytest.mark.parametrize("size", [1, 2])
-def test_what_nobody_asked_about_goes_nowhere(size: int):
+def test_what_nobody_asked_about_goes_nowhere_where_requests_are_merged(size: int):
     answers = StreamPredictor(Answers()).predict([StreamPredict(n, {"a": ""}, False) for n in range(size)])
     assert answers == [StreamDone(n, b'{"a":1}') for n in range(size)]
+
+
+@pytest.mark.parametrize(("size", "details"), [(1, False), (1, True), (100, True)])
+def test_what_the_model_says_of_the_whole_request_is_passed_on(size: int, details: bool):
+    class Model(Answers):
+        max_batch_size = size
+
+    assert StreamPredictor(Model()).predict([StreamPredict(1, {"a": ""}, details)]) == [
+        StreamDone(1, b'{"a":1,"more":2}')
+    ]
 
 
 def test_a_hook_that_does_not_tell_its_signature_is_given_details():

@@ -40,6 +40,7 @@ from_worker = st.one_of(
     *(st.builds(kind, integers) for kind in (m.Done, m.Stopped, m.StreamWithdrawn, m.Paused, m.PauseOvertaken)),
     *(st.builds(kind, integers, failures) for kind in (m.Failed, m.PauseFailed, m.ResumeFailed)),
     *(st.builds(kind, integers, texts) for kind in (m.Unsupported, m.PauseUnsupported, m.ResumeUnsupported)),
+    *(st.builds(kind, integers, texts, st.none() | texts) for kind in (m.Refused, m.StreamRefused)),
     st.builds(m.StreamDone, integers, st.binary(max_size=8)),
     st.builds(m.StreamFailed, integers, failures, st.booleans()),
     st.builds(m.StatusUpdated, plain),
@@ -74,7 +75,7 @@ def test_a_message_from_the_worker_arrives_as_it_was(message: m.FromWorker):
 
 def test_these_tests_know_every_message():
     assert len(get_args(m.ToWorker)) == 8
-    assert len(get_args(m.FromWorker)) == 18
+    assert len(get_args(m.FromWorker)) == 20
 
 
 def test_a_number_that_is_none_arrives_as_none():

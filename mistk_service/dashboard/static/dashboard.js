@@ -441,8 +441,7 @@ function connection(name) {
 }
 
 function follow(since = null) {
-  const from = since === null ? "" : `&resourceVersion=${since}`;
-  const source = new EventSource(`${api}/status?watch=true${from}`);
+  const source = new EventSource(`${api}/status?watch=true&resourceVersion=${since ?? 0}`);
   // Until the first status there is nothing to be live; after a break there is, though nothing new may come for long.
   source.addEventListener("open", () => connection(status ? "live" : "connecting"));
   source.addEventListener("status", (message) => receive(source, JSON.parse(message.data)));

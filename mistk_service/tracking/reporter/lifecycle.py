@@ -181,13 +181,15 @@ class Lifecycle:
         if event.operation not in self._running:
             return
         self._attempt(self._keep_results, event, now)
-        if event.operation in _WORK and event.outcome != "unsupported":
+        if event.operation in _WORK and event.outcome not in ("refused", "unsupported"):
             self._attempt(self._count, event, now)
-        if event.failure is not None:
+        # A saving that fails while an activity is paused costs the run nothing.
+        aside = event.operation in _SAVES and len(self._running) > 1
+        if event.failure is not None and not aside:
             # A model that reports after it has failed, and never did before, gets its run only then.
             self._memory.tags[FAILURE_TAG] = _described(event.failure)
             self._attempt(self._tag_failure, event, now)
-        status = _OUTCOMES.get(event.outcome, RunStatus.FINISHED)
+        status = RunStatus.FINISHED if aside else _OUTCOMES.get(event.outcome, RunStatus.FINISHED)
         self._worst = max(self._worst, status, key=_GRAVITY.index)
         # Last, so that all of this is done again for another run where this one turns out to be deleted.
         del self._running[event.operation]
@@ -210,8 +212,10 @@ class Lifecycle:
         if event.operation == "loadData":
             self._use(dataset_inputs(began.arguments[0], self._desk.note))
         elif event.operation in _SAVES:
-            saved = Saved(began.arguments[0], began.before)
-            self._desk.keep_saved(self._opened(now), saved, _SAVES[event.operation], self._memory.steering)
+            path = began.arguments[0]
+            if "://" not in path:  # the model knows how to write there, and its files are no longer here
+                saved = Saved(path, began.before)
+                self._desk.keep_saved(self._opened(now), saved, _SAVES[event.operation], self._memory.steering)
 
     def _tag_failure(self, _: ActivityEnded, __: int) -> None:
         if self._run is not None:

@@ -19,7 +19,7 @@ from digits.images import PIXELS
 from digits.model import Digits
 from digits.network import Parameters, gradient, initial_parameters
 
-from mistk_service import DetachedContext, MistkDataset, StopActivity
+from mistk_service import DetachedContext, MistkDataset, RequestError, StopActivity
 
 DATA = Path(__file__).parent.parent / "data"
 #: A training of 3 epochs with 12 batches each: small, and the last batch of an epoch is not full.
@@ -231,7 +231,7 @@ def test_hyperparameters_may_come_as_text_and_are_reported(interrupt: Interrupt)
 
 
 def test_generation_is_declined_as_unsupported() -> None:
-    with pytest.raises(NotImplementedError, match="leave out generation"):
+    with pytest.raises(RequestError, match="leave out generation"):
         Digits().do_initialize(["training", "generation"], {}, {})
 
 

@@ -20,7 +20,7 @@ from text_generator.errors import BadCheckpoint, BadRecord, BadSetting, CannotWr
 from text_generator.model import TextGenerator
 from text_generator.reader import Prompt, read_prompts, read_text
 
-from mistk_service import MistkDataset, StopActivity
+from mistk_service import MistkDataset, RequestError, StopActivity
 
 BOOK = Path(__file__).parent.parent / "data" / "alice.txt"
 #: Of alice29.txt in the Canterbury Corpus.
@@ -258,7 +258,7 @@ def test_settings_for_writing_may_be_hyperparameters_and_properties_win(interrup
 
 
 def test_prediction_of_a_test_set_is_declined_as_unsupported() -> None:
-    with pytest.raises(NotImplementedError, match="leave out prediction"):
+    with pytest.raises(RequestError, match="leave out prediction"):
         TextGenerator().do_initialize(["training", "prediction"], {}, {})
 
 

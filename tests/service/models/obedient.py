@@ -18,6 +18,7 @@ class Obedient(AbstractModel):
     """``train``, ``predict`` and ``generate`` of the hyperparameters name one of the ``_do_`` methods below."""
 
     max_batch_size = 16
+    record_encoding = "base64"
 
     def do_initialize(self, objectives: list[str], props: dict[str, Any], hparams: dict[str, Any]) -> None:
         self.hparams = hparams
