@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -23,7 +24,8 @@ __all__ = ["Fields"]
 E = TypeVar("E", bound=Enum)
 
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
-_INTEGER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
+#: A whole number as text: R's client writes 100000 as 1e+05. What is longer is beyond 64 bits, or takes long to read.
+_INTEGER = re.compile(r"[+-]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})([eE][+-]?\d{1,3})?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 #: How much of a wrong value a message repeats, in characters.
@@ -107,7 +109,7 @@ class Fields:
         return value
 
     def int64(self, name: str) -> int | None:
-        """Return a whole number of 64 bits, given as a number or as decimal text, or None where it is absent."""
+        """Return a whole number of 64 bits, given as a number or as text (``1e+05`` too), or None where it is absent."""
         value = self._scalar(name)
         if value is None or (type(value) is int and _INT64_MIN <= value <= _INT64_MAX):
             return value
@@ -255,14 +257,17 @@ def _whole(value: Any) -> int | None:
         return value
     if isinstance(value, float):
         return int(value) if value.is_integer() else None
-    return int(value) if isinstance(value, str) and _INTEGER.fullmatch(value) else None
+    if not isinstance(value, str) or not _INTEGER.fullmatch(value.strip()):
+        return None
+    number = Decimal(value.strip())
+    return int(number) if number == number.to_integral_value() else None
 
 
 def _real(value: Any) -> float | None:
     if isinstance(value, str):
         if value in _NOT_FINITE:
             return _NOT_FINITE[value]
-        if not _NUMBER.fullmatch(value):
+        if not _NUMBER.fullmatch(value.strip()):
             return None
     elif isinstance(value, bool) or not isinstance(value, int | float):
         return None

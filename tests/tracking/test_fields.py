@@ -66,14 +66,49 @@ def test_an_empty_required_text_is_missing():
 
 @pytest.mark.parametrize(
     ("value", "number"),
-    [(0, 0), (2**63 - 1, 2**63 - 1), (-(2**63), -(2**63)), ("17", 17), ("-9223372036854775808", -(2**63)), (3.0, 3)],
+    [
+        (0, 0),
+        (2**63 - 1, 2**63 - 1),
+        (-(2**63), -(2**63)),
+        ("17", 17),
+        ("-9223372036854775808", -(2**63)),
+        (3.0, 3),
+        ("1e+05", 100_000),
+        ("1E5", 100_000),
+        ("1.0", 1),
+        ("12.50e1", 125),
+        ("10e-1", 1),
+        ("-1e2", -100),
+        ("0e400", 0),
+        (" 7 ", 7),
+    ],
 )
 def test_whole_numbers_are_exact(value, number):
     assert Fields({"a": value}).int64("a") == number
 
 
 @pytest.mark.parametrize(
-    "value", [1.5, 2**63, -(2**63) - 1, "x", "", "1.0", "1e3", True, [], {}, 1e300, "9" * 30, "\u0661"]
+    "value",
+    [
+        1.5,
+        2**63,
+        -(2**63) - 1,
+        "x",
+        "",
+        "1.5",
+        "1e-1",
+        "1e19",
+        "1e999999999",
+        "0x10",
+        "1_000",
+        "NaN",
+        True,
+        [],
+        {},
+        1e300,
+        "9" * 30,
+        "\u0661",
+    ],
 )
 def test_what_is_no_whole_number_is_refused(value):
     with pytest.raises(InvalidParameter, match=r"Invalid value .* for parameter 'a' supplied"):

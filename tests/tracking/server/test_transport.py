@@ -86,6 +86,23 @@ def test_whole_numbers_are_exact_over_all_64_bits(api, run_id):
     assert {point["timestamp"] for point in points} == {1700000000000}
 
 
+def test_numbers_given_as_text_may_be_spelt_as_r_spells_them(api, run_id):
+    metrics = [{"key": "a", "value": "1e-05", "timestamp": "1.7e+12", "step": "1e+05"}, point("a", step=" 2 ")]
+    api.post("runs/log-batch", run_id=run_id, metrics=metrics)
+    api.post("runs/log-metric", run_id=run_id, key="b", value=" 2.50", timestamp="1e3", step="0.0")
+    assert api.get("metrics/get-history", run_id=run_id, metric_key="a")["metrics"] == [
+        point("a", step=2),
+        {"key": "a", "value": 1e-05, "timestamp": 1_700_000_000_000, "step": 100_000},
+    ]
+    assert api.get("metrics/get-history", run_id=run_id, metric_key="b")["metrics"] == [
+        {"key": "b", "value": 2.5, "timestamp": 1000, "step": 0}
+    ]
+
+
+def point(key, step):
+    return {"key": key, "value": 1.0, "timestamp": 1, "step": step}
+
+
 def test_not_a_number_and_the_infinities_travel_as_text(api, run_id):
     for n, value in enumerate(["NaN", "Infinity", "-Infinity", "2.5"]):
         api.post("runs/log-metric", run_id=run_id, key="m", value=value, timestamp=n)
