@@ -246,8 +246,8 @@ class LoggedModelStore(ABC):
         Args:
             experiment_ids: none of them means no models.
             filter: over attributes, metrics, params and tags.
-            datasets: where given, conditions on metrics look only at points measured on one of these; an empty digest
-                stands for any.
+            datasets: where given, only models that were measured on one of these, and conditions on metrics look only at
+                what was measured on them; an empty digest stands for any.
             max_results: 1 to 1000.
             order_by: keys, the first counts most.
             page_token: of the page before.

@@ -164,7 +164,7 @@ class LoggedModel:
         tags: sorted by key.
         registrations: the registered versions made from it.
         params: sorted by key.
-        metrics: the latest point of each (key, dataset, run).
+        metrics: every point that was measured on it, by key, timestamp and step.
     """
 
     model_id: str

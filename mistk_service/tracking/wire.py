@@ -44,6 +44,7 @@ __all__ = [
     "dataset_summary",
     "experiment",
     "file_info",
+    "listed_version",
     "logged_model",
     "metric",
     "model_version",
@@ -203,7 +204,7 @@ def registered_model(item: RegisteredModel) -> Json:
         last_updated_timestamp=item.last_updated_timestamp,
         user_id=item.user_id,
         description=item.description,
-        latest_versions=[model_version(version) for version in item.latest_versions],
+        latest_versions=[listed_version(version) for version in item.latest_versions],
         tags=_pairs(item.tags),
         aliases=[{"alias": alias.alias, "version": alias.version} for alias in item.aliases],
         deployment_job_id=item.deployment_job_id,
@@ -231,6 +232,11 @@ def model_version(item: ModelVersion) -> Json:
         model_params=[{"name": param.key, "value": param.value} for param in item.model_params],
         model_metrics=[metric(point) for point in item.model_metrics],
     )
+
+
+def listed_version(item: ModelVersion) -> Json:
+    """Return a version as searches show it, without its aliases: some clients choke on them there."""
+    return {key: value for key, value in model_version(item).items() if key != "aliases"}
 
 
 def logged_model(item: LoggedModel) -> Json:

@@ -177,7 +177,10 @@ def test_models_are_written_out():
     assert found["aliases"] == [{"alias": "best", "version": "2"}]
     written = found["latest_versions"][0]
     assert (written["version"], written["status"], written["current_stage"]) == ("2", "READY", "None")
-    assert (written["description"], written["aliases"]) == ("", ["best"])
+    assert written["description"] == ""
+    assert "aliases" not in written
+    assert wire.model_version(version)["aliases"] == ["best"]
+    assert "aliases" not in wire.listed_version(version)
     logged = LoggedModel(
         "m-1",
         "1",

@@ -63,7 +63,10 @@ class Batches(SqlPart):
         new_point: dict[str, Any] = {column.name: bindparam(column.name) for column in metrics.c}
         self._add_point = self._prepare(self._insert(metrics).values(new_point).on_conflict_do_nothing())
         self._set_latest = self._prepare(self._latest_upsert(latest_metrics))
-        self._set_model_metric = self._prepare(self._latest_upsert(logged_model_metrics))
+        measured: dict[str, Any] = {column.name: bindparam(column.name) for column in logged_model_metrics.c}
+        self._add_model_point = self._prepare(
+            self._insert(logged_model_metrics).values(measured).on_conflict_do_nothing()
+        )
         new_param: dict[str, Any] = {column.name: bindparam(column.name) for column in params.c}
         self._add_param = self._prepare(self._insert(params).values(new_param).on_conflict_do_nothing())
         self._get_params = self._prepare(select(params.c.key, params.c.value).where(params.c.run == bindparam("run")))
@@ -175,7 +178,7 @@ class Batches(SqlPart):
                     key=metric.model_id or "",
                 )
             value, is_nan = stored_value(metric.value)
-            self._set_model_metric.execute(
+            self._add_model_point.execute(
                 connection,
                 model=number,
                 key=metric.key,

@@ -73,7 +73,7 @@ def read_models(connection: Connection, dialect: Dialect, rows: Sequence[Row[Any
 def _metrics(connection: Connection, names: dict[int, str], some: Any, ids: Any) -> dict[int, list[Metric]]:
     table = logged_model_metrics
     found: dict[int, list[Metric]] = {}
-    statement = select(table).where(table.c.model.in_(some)).order_by(*list(table.c)[:5])
+    statement = select(table).where(table.c.model.in_(some)).order_by(*table.primary_key.columns)
     for row in connection.execute(statement, ids):
         point = Metric(
             key=row.key,

@@ -7,7 +7,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Row, Text, and_, cast, delete, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Row,
+    Text,
+    and_,
+    cast,
+    delete,
+    literal,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from mistk_service.tracking._contract_models import LoggedModelStore
 from mistk_service.tracking.changes import ModelChanged
@@ -45,7 +59,7 @@ from mistk_service.tracking.sql.tables import (
     runs,
 )
 
-__all__ = ["LoggedModels"]
+__all__ = ["LoggedModels", "find_logged_model"]
 
 _ACTIVE, _DELETED = LifecycleStage.ACTIVE.value, LifecycleStage.DELETED.value
 _MAX_RESULTS = 1000
@@ -71,7 +85,11 @@ _SEARCHABLE = Searchable(
     order_columns={"experiment_id": logged_models.c.experiment_id},
     headed=frozenset({"name"}),
     keyed={
-        Entity.METRIC: Keyed(logged_model_metrics, (("model", logged_models.c.id),), unique=False),
+        Entity.METRIC: Keyed(
+            logged_model_metrics,
+            (("model", logged_models.c.id),),
+            newest=(("timestamp", True), ("step", True), ("run_id", False), ("value", True), ("is_nan", False)),
+        ),
         Entity.PARAM: Keyed(logged_model_params, (("model", logged_models.c.id),)),
         Entity.TAG: Keyed(logged_model_tags, (("model", logged_models.c.id),)),
     },
@@ -118,7 +136,7 @@ class LoggedModels(SqlPart, LoggedModelStore):
             number = connection.execute(insert.returning(logged_models.c.id)).scalar_one()
             self._put_pairs(connection, logged_model_params, {"model": number}, all_params)
             self._put_pairs(connection, logged_model_tags, {"model": number}, all_tags)
-            return self._one(connection, _find(connection, model_id))
+            return self._one(connection, find_logged_model(connection, model_id))
 
         return self._db.write(work)
 
@@ -126,7 +144,7 @@ class LoggedModels(SqlPart, LoggedModelStore):
         """See :class:`LoggedModelStore`."""
         check_text(model_id, "model_id")
         with self._db.snapshot() as connection:
-            return self._one(connection, _find(connection, model_id, lock=False))
+            return self._one(connection, find_logged_model(connection, model_id, lock=False))
 
     def finalize_logged_model(self, model_id: str, status: LoggedModelStatus) -> LoggedModel:
         """See :class:`LoggedModelStore`."""
@@ -137,7 +155,7 @@ class LoggedModels(SqlPart, LoggedModelStore):
         check_text(model_id, "model_id")
 
         def work(connection: Connection) -> None:
-            number = _find(connection, model_id).id
+            number = find_logged_model(connection, model_id).id
             _update(connection, number, lifecycle_stage=_DELETED)
 
         self._db.write(work)
@@ -157,7 +175,15 @@ class LoggedModels(SqlPart, LoggedModelStore):
         query = Query(_SEARCHABLE, self._dialect)
         query.where(logged_models.c.experiment_id.in_(numbers), logged_models.c.lifecycle_stage == _ACTIVE)
         comparisons = [_with_short_status(c) for c in parse_filter(filter, LOGGED_MODELS)]
+        if not all(dataset.name for dataset in datasets):
+            raise InvalidParameter(
+                "`dataset_name` in the `datasets` clause must be specified.", field="datasets.dataset_name"
+            )
         query.filter(comparisons, _measured_on(datasets) if datasets else None)
+        if datasets and not any(comparison.entity is Entity.METRIC for comparison in comparisons):
+            table = logged_model_metrics
+            measured = select(literal(1)).where(table.c.model == logged_models.c.id, _measured_on(datasets)(table))
+            query.where(measured.correlate(logged_models).exists())
         self._order(query, order_by)
         statement = query.statement(list(logged_models.c), max_results, page_token)
         with self._db.snapshot() as connection:
@@ -211,12 +237,12 @@ class LoggedModels(SqlPart, LoggedModelStore):
         check_text(model_id, "model_id")
 
         def work(connection: Connection) -> LoggedModel:
-            model = _find(connection, model_id)
+            model = find_logged_model(connection, model_id)
             number = model.id
             change(connection, number)
             _update(connection, number, **values)
             self._record(connection, model)
-            return self._one(connection, _find(connection, model_id))
+            return self._one(connection, find_logged_model(connection, model_id))
 
         return self._db.write(work)
 
@@ -255,7 +281,12 @@ class LoggedModels(SqlPart, LoggedModelStore):
         query.order(plain, named=[order for order, _ in narrowed])
 
 
-def _find(connection: Connection, model_id: str, *, lock: bool = True) -> Row[Any]:
+def find_logged_model(connection: Connection, model_id: str, *, lock: bool = True) -> Row[Any]:
+    """Return the row of a logged model; other processes cannot change it until the commit, unless ``lock`` is False.
+
+    Raises:
+        ResourceNotFound: it does not exist, or is deleted.
+    """
     statement = select(logged_models).where(
         logged_models.c.model_id == model_id, logged_models.c.lifecycle_stage == _ACTIVE
     )

@@ -18,10 +18,10 @@ from sqlalchemy import (
     func,
     literal,
     not_,
+    null,
     or_,
     select,
     text,
-    true,
 )
 from sqlalchemy.sql import Select
 
@@ -42,12 +42,18 @@ class Keyed:
     Attributes:
         table: has the columns ``key`` and ``value``, and ``is_nan`` where the values are numbers.
         link: the pairs (column of this table, column of the searched table) that say what belongs to what.
-        unique: whether a row has at most one value of each key; else the greatest counts for an order.
+        newest: where a row may have several values of a key, the columns that they are ordered by to find the newest, which
+            counts for an order, each with whether it is descending; empty where there is at most one.
     """
 
     table: Table
     link: Sequence[tuple[str, Column[Any]]]
-    unique: bool = True
+    newest: Sequence[tuple[str, bool]] = ()
+
+    @property
+    def unique(self) -> bool:
+        """Whether a row has at most one value of each key."""
+        return not self.newest
 
 
 @dataclass(frozen=True)
@@ -241,36 +247,32 @@ class Query:
         self, order: Order, name: str, narrow: Callable[[FromClause], ColumnElement[bool]] | None = None
     ) -> None:
         """Add the sort keys for a metric, param or tag: what lacks it comes last, and NaN just before."""
-        keyed = self._what.keyed[order.entity]
-        alias = self._value_of(keyed, order.key, narrow)
+        value, is_nan = self._value_of(self._what.keyed[order.entity], order.key, narrow)
         numeric = order.entity is Entity.METRIC
-        absent = alias.c[keyed.link[0][0]].is_(None)
-        rank = case((absent, 2), (alias.c.is_nan == 1, 1), else_=0) if numeric else case((absent, 1), else_=0)
+        absent = value.is_(None)
+        rank = case((absent, 2), (is_nan == 1, 1), else_=0) if numeric else case((absent, 1), else_=0)
         self.sort_by(SortKey(rank, ascending=True, kind=int), name + " rank")
-        value = func.coalesce(alias.c.value, 0.0 if numeric else "")
-        self.sort_by(SortKey(value, order.ascending, float if numeric else str), name)
+        known = func.coalesce(value, 0.0 if numeric else "")
+        self.sort_by(SortKey(known, order.ascending, float if numeric else str), name)
 
     def _value_of(
         self, keyed: Keyed, key: str, narrow: Callable[[FromClause], ColumnElement[bool]] | None
-    ) -> FromClause:
+    ) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+        """Return the value that a row has for a key, NULL where it has none, and whether that is NaN."""
+        alias = self._alias(keyed)
+        is_nan = alias.c.is_nan if "is_nan" in alias.c else null()
+        linked = [*self._links(keyed, alias), alias.c.key == key]
         if keyed.unique:
-            alias = self._alias(keyed)
-            self._from = self._from.outerjoin(alias, and_(*self._links(keyed, alias), alias.c.key == key))
-            return alias
-        table = keyed.table
-        links = [table.c[mine] for mine, _ in keyed.link]
-        greatest = (
-            select(
-                *links,
-                func.max(case((table.c.is_nan == 0, table.c.value))).label("value"),
-                func.min(table.c.is_nan).label("is_nan"),
-            )
-            .where(table.c.key == key, narrow(table) if narrow is not None else true())
-            .group_by(*links)
-            .subquery(self._alias_name())
+            self._from = self._from.outerjoin(alias, and_(*linked))
+            return alias.c.value, is_nan
+        if narrow is not None:
+            linked.append(narrow(alias))
+        newest = [alias.c[name].desc() if descending else alias.c[name] for name, descending in keyed.newest]
+        value, nan = (
+            select(column).where(*linked).order_by(*newest).limit(1).correlate(self._what.table).scalar_subquery()
+            for column in (alias.c.value, is_nan)
         )
-        self._from = self._from.outerjoin(greatest, and_(*self._links(keyed, greatest)))
-        return greatest
+        return value, nan
 
     def _alias(self, keyed: Keyed) -> FromClause:
         return keyed.table.alias(self._alias_name())

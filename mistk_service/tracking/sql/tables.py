@@ -321,20 +321,22 @@ Index("ix_logged_models_run", logged_models.c.source_run_id)
 Index("ix_logged_models_name", logged_models.c.experiment_id, _head(logged_models.c.name))
 logged_model_params = _keyed("logged_model_params", _column("model", _Id, ForeignKey("logged_models.id")))
 logged_model_tags = _keyed("logged_model_tags", _column("model", _Id, ForeignKey("logged_models.id")))
-# The latest point of each series; "" where it names no dataset.
+# Every point; "" where it names no dataset.
 logged_model_metrics = Table(
     "logged_model_metrics",
     metadata,
     _column("model", _Id),
     _column("key"),
-    _column("dataset_name"),
-    _column("dataset_digest"),
-    _column("run_id"),
-    _column("value", _Double),
     _column("timestamp", BigInteger()),
     _column("step", BigInteger()),
+    _column("run_id"),
+    _column("dataset_name"),
+    _column("dataset_digest"),
+    _column("value", _Double),
     _column("is_nan", _Flag),
-    PrimaryKeyConstraint("model", "key", "dataset_name", "dataset_digest", "run_id"),
+    PrimaryKeyConstraint(
+        "model", "key", "timestamp", "step", "run_id", "dataset_name", "dataset_digest", "value", "is_nan"
+    ),
     sqlite_with_rowid=False,
 )
 Index(

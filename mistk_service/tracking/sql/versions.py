@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,10 +25,12 @@ from mistk_service.tracking.limits import (
 from mistk_service.tracking.paging import Page
 from mistk_service.tracking.sql.base import SqlPart, now
 from mistk_service.tracking.sql.database import Database
+from mistk_service.tracking.sql.logged_models import find_logged_model
 from mistk_service.tracking.sql.prompts import says_prompt
 from mistk_service.tracking.sql.queries import Keyed, Query, Searchable
 from mistk_service.tracking.sql.sources import Source, locate
 from mistk_service.tracking.sql.tables import (
+    logged_model_tags,
     model_version_tags,
     model_versions,
     registered_model_aliases,
@@ -41,6 +44,8 @@ _MAX_RESULTS = 200_000
 _MAX_TEXT = 100_000
 _NO_STAGE, _ARCHIVED = "None", "Archived"
 _STAGES = {stage.lower(): stage for stage in (_NO_STAGE, "Staging", "Production", _ARCHIVED)}
+#: The tag of a logged model that lists the versions made from it, as MLflow's UI reads it.
+_MODEL_VERSIONS = "mlflow.modelVersions"
 _WITH_ARCHIVING = ("Staging", "Production")
 
 _SEARCHABLE = Searchable(
@@ -108,6 +113,8 @@ class Versions(SqlPart, RegistryStore):
             }
             connection.execute(self._insert(model_versions).values(**row))
             self._put_pairs(connection, model_version_tags, {"name": name, "version": number}, unique)
+            if found.model_id:
+                self._note_version(connection, found.model_id, name, number)
             if found.run_id:
                 self._db.recorder.change(found.run_id, VersionCreated(name, str(number)))(connection)
             return self._versions.one(connection, name, number)
@@ -217,6 +224,25 @@ class Versions(SqlPart, RegistryStore):
             connection.execute(delete(table).where(table.c.name == name, table.c.version == number, table.c.key == key))
 
         self._db.write(work)
+
+    def _note_version(self, connection: Connection, model_id: str, name: str, number: int) -> None:
+        """Add a version to the tag of the logged model that lists those made from it.
+
+        Raises:
+            ResourceNotFound: there is no such logged model.
+        """
+        model = find_logged_model(connection, model_id)
+        table = logged_model_tags
+        listed = connection.execute(
+            select(table.c.value).where(table.c.model == model.id, table.c.key == _MODEL_VERSIONS)
+        ).scalar()
+        try:
+            versions = json.loads(listed or "[]")
+        except ValueError:
+            versions = []
+        made = {"name": name, "version": number}
+        text = json.dumps([*(versions if isinstance(versions, list) else []), made])
+        self._put_pairs(connection, table, {"model": model.id}, [Tag(_MODEL_VERSIONS, text)])
 
     def version_of_alias(self, connection: Connection, name: str, alias: str) -> int | None:
         """Return the number that an alias points to, or None where there is no such alias; see :func:`is_latest`."""

@@ -38,13 +38,6 @@ def session_with(url, folder):
 WANTED = {
     # An empty file has a size.
     "/artifacts/tree/12/2": (None, 0),
-    # MLflow's server and its client each add the version to this tag, in two forms.
-    "/models/model/tags/mlflow.modelVersions": (
-        '[{"name": "doubler", "version": 1}, {"name": "doubler", "version": "1"}]',
-        '[{"name": "doubler", "version": "1"}]',
-    ),
-    # MLflow leaves the aliases out where versions are searched, and gives them where one is asked for.
-    "/registry/versions/2/4": ([], ["best"]),
 }
 
 

@@ -85,13 +85,15 @@ def test_tags_and_params_are_added(store, new_model):
     assert len(store.get_logged_model(model_id).params) == 2
 
 
-def test_a_metric_of_a_model_is_kept_with_its_origin(store, run_id, new_model):
+def test_every_point_of_a_metric_of_a_model_is_kept_with_its_origin(store, run_id, new_model):
     model_id = new_model("m")
     for value, step in ((0.5, 2), (0.9, 1)):
         store.log_metric(run_id, Metric("acc", value, 1, step, model_id, "iris", "d1"))
     store.log_metric(run_id, Metric("acc", 0.1, 1, 0, model_id))
+    store.log_metric(run_id, Metric("acc", 0.1, 1, 0, model_id))
     assert store.get_logged_model(model_id).metrics == (
         Metric("acc", 0.1, 1, 0, model_id, None, None, run_id),
+        Metric("acc", 0.9, 1, 1, model_id, "iris", "d1", run_id),
         Metric("acc", 0.5, 1, 2, model_id, "iris", "d1", run_id),
     )
     assert len(store.get_metric_history(run_id, "acc")) == 3
@@ -109,7 +111,22 @@ def test_versions_made_from_a_model_are_shown(store, run_id, new_model):
     made = store.create_model_version("r", f"models:/{model_id}")
     assert (made.model_id, made.run_id) == (model_id, run_id)
     assert store.get_download_uri("r", "1") == store.get_logged_model(model_id).artifact_uri
-    assert store.get_logged_model(model_id).registrations == (LoggedModelRegistration("r", "1"),)
+    store.create_model_version("r", store.get_logged_model(model_id).artifact_uri, run_id, model_id=model_id)
+    model = store.get_logged_model(model_id)
+    assert model.registrations == (LoggedModelRegistration("r", "1"), LoggedModelRegistration("r", "2"))
+    listed = next(tag.value for tag in model.tags if tag.key == "mlflow.modelVersions")
+    assert listed == '[{"name": "r", "version": 1}, {"name": "r", "version": 2}]'
+    with pytest.raises(ResourceNotFound, match="Logged model"):
+        store.create_model_version("r", "s3://bucket/model", model_id="m-unknown")
+    assert len(store.search_model_versions("name = 'r'")) == 2
+
+
+def test_a_list_of_versions_that_a_client_made_unreadable_begins_anew(store, new_model):
+    model_id = new_model("m")
+    store.set_logged_model_tags(model_id, [Tag("mlflow.modelVersions", "none")])
+    store.create_registered_model("r")
+    store.create_model_version("r", f"models:/{model_id}", model_id=model_id)
+    assert Tag("mlflow.modelVersions", '[{"name": "r", "version": 1}]') in store.get_logged_model(model_id).tags
 
 
 def test_models_are_searched(store, experiment, run_id, new_model):
@@ -124,6 +141,10 @@ def test_models_are_searched(store, experiment, run_id, new_model):
     assert search("metrics.acc > 0.4") == "ab"
     assert search("metrics.acc > 0.4", datasets=[Dataset("iris", "")]) == "a"
     assert search("metrics.acc > 0.4", datasets=[Dataset("iris", "other")]) == ""
+    assert search(datasets=[Dataset("iris", "")]) == search("name != 'x'", datasets=[Dataset("iris", "d")]) == "a"
+    assert search(datasets=[Dataset("iris", "other")]) == ""
+    with pytest.raises(InvalidParameter, match="dataset_name"):
+        search(datasets=[Dataset("", "d")])
     assert search("params.p = 'c' AND tags.t LIKE '_'") == "c"
     assert search(f"model_id = '{ids['b']}'") == "b"
     assert search("status = 'READY'") == search("status = 'LOGGED_MODEL_READY'") == "a"
@@ -137,6 +158,17 @@ def test_models_are_searched(store, experiment, run_id, new_model):
     assert len(store.search_logged_models([])) == 0
     with pytest.raises(InvalidParameter):
         search("unknown = 'x'")
+
+
+def test_an_order_by_a_metric_goes_by_the_newest_point(store, experiment, run_id, new_model):
+    first, second = new_model("first"), new_model("second")
+    for model_id, values in ((first, (0.9, 0.2)), (second, (0.1, 0.5))):
+        for step, value in enumerate(values):
+            store.log_metric(run_id, Metric("acc", value, 1 + step, step, model_id))
+    found = store.search_logged_models([experiment], order_by=[LoggedModelOrder("metrics.acc", ascending=False)])
+    assert [model.model_id for model in found] == [second, first]
+    # A condition holds where any point fulfils it.
+    assert [model.model_id for model in store.search_logged_models([experiment], "metrics.acc > 0.8")] == [first]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from sqlalchemy import create_engine, make_url, text
 
 import mistk_service.tracking.sql
 from mistk_service.tracking import open_store
+from mistk_service.tracking.entities import Metric
 from mistk_service.tracking.errors import ResourceNotFound, SchemaMismatch, StoreUnavailable, UnsupportedStore
 from mistk_service.tracking.sql import SqlStore, schema
 from mistk_service.tracking.sql.database import Database
@@ -232,6 +233,18 @@ def test_processes_that_create_a_store_at_once_all_succeed(shared_uri):
     assert sorted(number for number, _ in answers) == ["1", "2", "3", "4"]
     with open_store(shared_uri) as store:
         assert sorted(e.name for e in store.search_experiments()) == ["Default", "e0", "e1", "e2", "e3"]
+
+
+def test_what_was_measured_on_models_is_kept_when_every_point_of_it_is(tmp_path):
+    migrate(f"sqlite:///{tmp_path}/old.db", "0004")
+    with closing(sqlite3.connect(tmp_path / "old.db")) as connection, connection:
+        connection.execute(
+            "INSERT INTO logged_models (id, model_id, experiment_id, name, artifact_uri, status, creation_timestamp, "
+            "last_updated_timestamp, lifecycle_stage) VALUES (1, 'm-1', 0, 'm', 'x', 'READY', 1, 1, 'active')"
+        )
+        connection.execute("INSERT INTO logged_model_metrics VALUES (1, 'acc', 'iris', 'd', 'r', 0.5, 7, 3, 0)")
+    with open_store(f"{tmp_path}/old.db") as store:
+        assert store.get_logged_model("m-1").metrics == (Metric("acc", 0.5, 7, 3, "m-1", "iris", "d", "r"),)
 
 
 def test_a_store_is_opened_by_path_and_by_uri(tmp_path, monkeypatch):

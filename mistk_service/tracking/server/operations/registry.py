@@ -143,7 +143,7 @@ class RegistryOperations(OperationsBase):
             order_by=fields.texts("order_by"),
             page_token=fields.text("page_token") or None,
         )
-        return page("model_versions", found, wire.model_version)
+        return page("model_versions", found, wire.listed_version)
 
     def set_model_version_tag(self, fields: Fields) -> Json:
         """Set a tag of a version."""
