@@ -14,7 +14,8 @@ None of them knows HTTP: the table that turns an ``error_code`` into a status st
         ├── ResourceExists          RESOURCE_ALREADY_EXISTS   the name is taken
         ├── InvalidState            INVALID_STATE             the resource's lifecycle stage does not allow it
         ├── StoreUnavailable        TEMPORARILY_UNAVAILABLE   disk full, database locked, no connection; try again
-        │   └── AnswerLost          TEMPORARILY_UNAVAILABLE   a remote may have done it, and its answer did not arrive
+        │   ├── AnswerLost          TEMPORARILY_UNAVAILABLE   a remote may have done it, and its answer did not arrive
+        │   └── StoreLost           TEMPORARILY_UNAVAILABLE   the database's file was deleted or replaced while it was open
         ├── SchemaMismatch          INVALID_STATE             the database was written by another version
         ├── UnsupportedStore        INVALID_PARAMETER_VALUE   the URI is of no kind that is known or installed
         ├── NotSupported            NOT_IMPLEMENTED           a feature that this server does not have
@@ -44,6 +45,7 @@ __all__ = [
     "ResourceNotFound",
     "SchemaMismatch",
     "StoreError",
+    "StoreLost",
     "StoreUnavailable",
     "SystemMetricsUnavailable",
     "Unauthenticated",
@@ -155,6 +157,10 @@ class AnswerLost(StoreUnavailable):
     A time-out while waiting, half an answer, an error of a gateway in between. Whoever sends again what must not be there
     twice has to look first.
     """
+
+
+class StoreLost(StoreUnavailable):
+    """The file of the database was deleted, or replaced by another, while it was open: what was written would be lost."""
 
 
 class SchemaMismatch(StoreError):

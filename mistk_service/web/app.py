@@ -76,7 +76,7 @@ def create_app(
     published = msgspec.json.encode(contract)
     pages: dict[str, Callable[[], Response]] = {
         "/healthz": liveness,
-        "/readyz": lambda: readiness(controller),
+        "/readyz": lambda: readiness(controller, tracking),
         "/metrics": lambda: figures(metrics),
         f"{BASE_PATH}/swagger.json": lambda: Response(published, media_type="application/json"),
     }

@@ -11,6 +11,7 @@ from mistk_service.controller import Controller
 from mistk_service.states import State
 from mistk_service.web.metrics import CONTENT_TYPE, ServiceMetrics
 from mistk_service.web.opening import ALIVE
+from mistk_service.web.tracking import EmbeddedTracking
 
 __all__ = ["figures", "liveness", "readiness"]
 
@@ -28,13 +29,18 @@ def liveness() -> Response:
     return Response(ALIVE, media_type="application/json")
 
 
-def readiness(controller: Controller) -> Response:
-    """Answer 200 where a stream prediction or an activity would be accepted from a model that is built, else 503."""
+def readiness(controller: Controller, tracking: EmbeddedTracking | None = None) -> Response:
+    """Answer 200 where a stream prediction or an activity would be accepted from a model that is built, else 503.
+
+    What is wrong with tracking is said, and keeps no model from working.
+    """
     ready = controller.can_take_work
     body: dict[str, Any] = {"ready": ready, "state": controller.state}
     if not ready:
         busy = "The instance is busy and takes no stream prediction until it is ready again."
         body["reason"] = _REASONS.get(controller.state, busy)
+    if tracking is not None and (lost := tracking.reporter.lost) is not None:
+        body["tracking"] = lost
     return Response(msgspec.json.encode(body) + b"\n", 200 if ready else 503, media_type="application/json")
 
 

@@ -32,6 +32,8 @@ class Patience:
         self._wait = wait
         self._tell = tell
         self._obstacle: str | None = None
+        #: What the last attempt raised; None where it did not.
+        self.error: Exception | None = None
 
     def insist(self, call: Callable[[], T], on: type[Exception] = StoreUnavailable) -> T:
         """Return what ``call`` returns, repeating it for as long as it raises ``on``.
@@ -45,11 +47,13 @@ class Patience:
             try:
                 result = call()
             except on as error:
+                self.error = error
                 self._set(str(error) if isinstance(error, MistkError) else f"{type(error).__name__}: {error}")
                 if not self._wait(delay):
                     raise OutOfTime(str(error)) from error
                 delay = min(2 * delay, _LONGEST)
             else:
+                self.error = None
                 self._set(None)
                 return result
 

@@ -27,6 +27,7 @@ from mistk_service.events import (
     TagsSet,
     WorkerStarted,
 )
+from mistk_service.tracking.errors import StoreLost
 from mistk_service.tracking.local import OpenedTracking
 from mistk_service.tracking.reporter.containers import ContainerLock, dead_containers
 from mistk_service.tracking.reporter.desk import Desk
@@ -51,6 +52,9 @@ _GROUP = 10_000
 
 #: Seconds between two reports of what became of stream predictions.
 _STREAM_INTERVAL = 10.0
+
+#: Seconds between two looks at whether the store is still there while nothing happens.
+_LOOK_INTERVAL = 1.0
 
 #: What the thread is handed.
 _Item = Event | StreamTotals | SystemSample | Leftovers
@@ -112,6 +116,12 @@ class Reporter:
     def waiting(self) -> int:
         """How many points, files and other things wait to be written."""
         return self._waiting + self._files.waiting
+
+    @property
+    def lost(self) -> str | None:
+        """Why what is written would be lost, where the file of the store has been deleted or replaced."""
+        error = self._patience.error
+        return str(error) if isinstance(error, StoreLost) else None
 
     # --- on the event loop ----------------------------------------------------------------------------------------
 
@@ -211,7 +221,7 @@ class Reporter:
             self._notices.opened(opened.store.uri)
             self._guarded(lambda: self._end_runs_of_the_dead(opened))
             desk = Desk(opened, self._options, self._patience, self._files, self._notices.note)
-            self._follow(Lifecycle(desk, self._options.steering, self._notices.run))
+            self._follow(Lifecycle(desk, self._options.steering, self._notices.run), opened)
             self._done = True
             assert self._deadline is not None, "it follows until it is closed"
             self._files.close(self._deadline)
@@ -234,7 +244,7 @@ class Reporter:
                 end_runs_of(container_id, opened.store, self._patience, last_seen, _now())
                 shutil.rmtree(self._options.spool.with_name(container_id), ignore_errors=True)
 
-    def _follow(self, lifecycle: Lifecycle) -> None:
+    def _follow(self, lifecycle: Lifecycle, opened: OpenedTracking) -> None:
         """Write what comes, until the service ends and nothing is left."""
         looked = time.monotonic()
         while (item := self._next()) is not None or not self._ending.is_set():
@@ -242,7 +252,9 @@ class Reporter:
                 event, now, weight = item
                 self._guarded(partial(self._take, lifecycle, event, now))
                 self._written(weight)
-            elif time.monotonic() - looked >= _STREAM_INTERVAL:
+                continue
+            self._guarded(lambda: self._patience.insist(opened.store.check))
+            if time.monotonic() - looked >= _STREAM_INTERVAL:
                 looked = time.monotonic()
                 self._guarded(lambda: lifecycle.take(self._totals, _now()))
         self._guarded(lambda: lifecycle.take(self._totals, _now()))
@@ -263,7 +275,7 @@ class Reporter:
         """
         with self._news:
             if not self._queue and not self._ending.is_set():
-                self._news.wait(_STREAM_INTERVAL)
+                self._news.wait(_LOOK_INTERVAL)
             if not self._queue:
                 return None
             first, now = self._queue.popleft()

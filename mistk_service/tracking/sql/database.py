@@ -15,10 +15,10 @@ from urllib.parse import quote
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
 from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 
-from mistk_service.tracking.errors import StoreUnavailable, UnsupportedStore
+from mistk_service.tracking.errors import StoreLost, StoreUnavailable, UnsupportedStore
 from mistk_service.tracking.sql.checkpoints import LONGEST_LOG, Checkpoints
 from mistk_service.tracking.sql.faults import translated
-from mistk_service.tracking.sql.filesystem import is_network_path
+from mistk_service.tracking.sql.filesystem import StoreFile, is_network_path
 from mistk_service.tracking.sql.recorder import Recorder
 from mistk_service.tracking.sql.statements import run_text
 from mistk_service.tracking.sql.writer import Writer
@@ -49,13 +49,14 @@ class Database:
         recorder: what writes the journal.
     """
 
-    def __init__(self, url: URL, engine: Engine, patience: float) -> None:
+    def __init__(self, url: URL, engine: Engine, patience: float, store_file: StoreFile | None = None) -> None:
         """Make it from an engine; use :meth:`open`."""
         self.url = url
         self.engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
         self.journal_mode = _journal_mode(url)
         self.patience = patience
+        self._store_file = store_file
         self.recorder = Recorder(engine.dialect)
         # A database in memory has one connection, which readers and the writer have to take in turns.
         self._turns = threading.RLock() if _is_memory(url) else None
@@ -91,7 +92,9 @@ class Database:
                     f"The store {file} is a folder; expected the SQLite file in it, such as sqlite:///{file / 'tracking.db'}."
                 )
             still = not create and file is not None and _is_still(file)
-            return cls(url, _sqlite_engine(url, patience, _journal_mode(url), still=still), patience)
+            journal = _journal_mode(url)
+            store_file = None if file is None else StoreFile(file, by_inode=journal == "WAL")
+            return cls(url, _sqlite_engine(url, patience, journal, store_file, still=still), patience, store_file)
         return cls(url, _postgres_engine(url, patience), patience)
 
     @property
@@ -164,12 +167,23 @@ class Database:
                 if not connection.invalidated:
                     run_text(connection, "ROLLBACK")
 
+    def require_file(self) -> None:
+        """Make sure that the file of an SQLite database is still the one that was opened.
+
+        Raises:
+            StoreLost: it was deleted or replaced.
+        """
+        if self._store_file is not None:
+            self._store_file.require()
+
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run work in a transaction, possibly together with others, and return its result when it is durable."""
+        self.require_file()
         return self._writer.run(work)
 
     def submit(self, work: Callable[[Connection], T]) -> Future[T]:
         """Do the same without waiting."""
+        self.require_file()
         return self._writer.submit(work)
 
     def close(self) -> None:
@@ -237,7 +251,9 @@ def _is_still(file: Path) -> bool:
     return not os.access(file.parent, os.W_OK) and file.exists() and not any(log.exists() for log in logs)
 
 
-def _sqlite_engine(url: URL, patience: float, journal: str | None, *, still: bool) -> Engine:
+def _sqlite_engine(
+    url: URL, patience: float, journal: str | None, store_file: StoreFile | None, *, still: bool
+) -> Engine:
     # Connections wander between the threads of the pool, each used by one thread at a time.
     connect_args: dict[str, Any] = {"timeout": patience, "check_same_thread": False, "cached_statements": 256}
     # What is written may be a secret, and errors would show it.
@@ -250,8 +266,22 @@ def _sqlite_engine(url: URL, patience: float, journal: str | None, *, still: boo
     else:
         engine = create_engine(url, pool_size=_POOL_SIZE, max_overflow=_POOL_OVERFLOW, pool_timeout=patience, **options)
 
+    @event.listens_for(engine, "do_connect")
+    def look(*_: object) -> None:
+        if store_file is None:
+            return
+        try:
+            store_file.require()
+        except StoreLost as error:
+            # A connection would make an empty file. SQLAlchemy lets through what the driver might have raised.
+            refusal = sqlite3.OperationalError(str(error))
+            refusal.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+            raise refusal from error
+
     @event.listens_for(engine, "connect")
     def set_up(connection: sqlite3.Connection, _: object) -> None:
+        if store_file is not None:
+            store_file.opened()
         connection.execute("PRAGMA foreign_keys = ON")
         # LIKE as MLflow means it; ILIKE goes through lower_unicode on both sides.
         connection.execute("PRAGMA case_sensitive_like = ON")

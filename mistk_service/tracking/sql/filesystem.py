@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
-__all__ = ["is_network_path"]
+from mistk_service.tracking.errors import StoreLost
+
+__all__ = ["StoreFile", "is_network_path"]
 
 #: File systems whose locks or shared memory do not work between machines, by the names that the kernel has for them.
 _NETWORK = frozenset(
@@ -65,3 +68,46 @@ def is_network_path(path: Path, mounts: Path = Path("/proc/mounts")) -> bool:
         if resolved.is_relative_to(mounted) and len(mounted.parts) >= best:
             best, kind = len(mounted.parts), fields[2]
     return kind in _NETWORK
+
+
+class StoreFile:
+    """The file of an open database, which somebody may delete or replace. SQLite would go on with what has no name any more.
+
+    Args:
+        path: the file.
+        by_inode: whether another file at the same path is told from it; not every network file system has lasting inodes.
+    """
+
+    def __init__(self, path: Path, *, by_inode: bool) -> None:
+        self._path = path
+        self._by_inode = by_inode
+        self._identity: tuple[int, int] | None = None
+
+    def opened(self) -> None:
+        """Note which file it is, when the first connection has been made."""
+        if self._identity is None:
+            status = os.stat(self._path)
+            self._identity = (status.st_dev, status.st_ino)
+
+    def require(self) -> None:
+        """Make sure that the file is still there, if it was opened.
+
+        Raises:
+            StoreLost: it is not.
+        """
+        if self._identity is None:
+            return
+        try:
+            status = os.stat(self._path)
+        except FileNotFoundError:
+            raise self._lost("deleted") from None
+        except OSError:
+            return  # what is wrong with the folder, the database says itself
+        if self._by_inode and (status.st_dev, status.st_ino) != self._identity:
+            raise self._lost("replaced by another")
+
+    def _lost(self, what: str) -> StoreLost:
+        return StoreLost(
+            f"The file of the tracking store, {self._path}, was {what} while it was in use, and what was written now would be "
+            "lost. Put the file back where it was moved away, or restart the service, which then begins with what is there."
+        )

@@ -84,6 +84,7 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, Store):
 
     def check(self) -> None:
         """See :class:`Store`."""
+        self._db.require_file()
         with self._db.read() as connection:
             connection.execute(text("SELECT count(*) FROM alembic_version"))
 
