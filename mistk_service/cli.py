@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from mistk_service.settings import Settings
 
 __all__ = ["main"]
+
+logger = logging.getLogger(__name__)
 
 _TRACKING = "tracking"
 
@@ -128,7 +133,7 @@ def serve(model: tuple[str, ...], **options: Any) -> None:
         split_reference(settings.model)  # a reference that names nothing is refused before anything is started
         sock = bind(settings.host, settings.port)
         with asyncio.Runner(loop_factory=_event_loop_factory()) as runner:
-            runner.run(run(settings, sock, lambda url: _announce(settings, url)))
+            _end_by(runner.run(run(settings, sock, lambda url: _announce(settings, url))))
     except MistkError as error:
         _fail(error)
 
@@ -141,6 +146,26 @@ def _event_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory
+
+
+def _end_by(deadline: float) -> None:
+    """End this process by a time on the monotonic clock, or at a signal, whatever its threads are at."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: _leave())
+    timer = threading.Timer(max(0.0, deadline - time.monotonic()), _leave)
+    timer.daemon = True
+    timer.start()
+
+
+def _leave() -> None:
+    """End this process without waiting for its threads."""
+    at_work = [
+        thread.name for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()
+    ]
+    logger.warning("The service ends although something is still at work: %s.", ", ".join(at_work) or "its own end")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _exit_at_once(_number: int, _frame: FrameType | None) -> None:

@@ -39,6 +39,9 @@ _CLOSING_SHARE = 0.1
 #: The part of the grace period that tracking gets however late it is, and the part that is kept for the process to end.
 _TRACKING_SHARE = _EXIT_SHARE = 0.05
 
+#: Seconds that are left for everything after a second signal.
+_HURRY = 0.5
+
 
 class _Server(uvicorn.Server):
     """Uvicorn without its own signal handlers, since a signal has to reach the controller first."""
@@ -48,8 +51,11 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[[str], None] | None = None) -> None:
+async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[[str], None] | None = None) -> float:
     """Serve until the instance is terminated by a call or by a signal.
+
+    Returns until when, on the monotonic clock, the process is to have ended: threads that are at something then, such as a
+    request that waits for a locked database, have had their time.
 
     Args:
         settings: the settings.
@@ -69,7 +75,8 @@ async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[
     await controller.start()
     opening = Opening(lambda: load_app(controller, settings, metrics, __version__, tracking))
     server = _make_server(opening, settings)
-    _on_signals(controller, server)
+    again = asyncio.Event()
+    _on_signals(controller, server, again)
     if settings.stdin_lifeline:
         _on_end_of_input(controller)
     serving = asyncio.create_task(server.serve(sockets=[sock]))
@@ -91,9 +98,20 @@ async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[
             task.cancel()
         if tracking is not None:
             least = time.monotonic() + settings.grace * _TRACKING_SHARE
-            # A second signal does not wait for what others, a tracking server for example, take their time over.
             in_time = (controller.deadline or least) - settings.grace * _EXIT_SHARE
-            await tracking.close(least if server.force_exit else max(in_time, least))
+            await _close_tracking(tracking, max(in_time, least), again)
+    soon = time.monotonic() + (_HURRY if again.is_set() else settings.grace * _EXIT_SHARE)
+    return soon if again.is_set() else max(controller.deadline or soon, soon)
+
+
+async def _close_tracking(tracking: EmbeddedTracking, deadline: float, again: asyncio.Event) -> None:
+    """Close tracking by the deadline; a second signal does not wait for what others take their time over."""
+    if again.is_set():
+        deadline = time.monotonic() + _HURRY
+    closing, hurried = asyncio.create_task(tracking.close(deadline)), asyncio.create_task(again.wait())
+    await asyncio.wait({closing, hurried}, return_when=asyncio.FIRST_COMPLETED)
+    if not hurried.cancel():
+        await asyncio.wait({closing}, timeout=_HURRY)
 
 
 def _refuse_own_address(settings: Settings, sock: socket.socket) -> None:
@@ -191,8 +209,14 @@ async def _close_when_terminated(controller: Controller, server: uvicorn.Server)
     server.should_exit = True
 
 
-def _on_signals(controller: Controller, server: uvicorn.Server) -> None:
-    """Let the first signal shut the instance down, and a further one end the service without waiting."""
+def _on_signals(controller: Controller, server: uvicorn.Server, again: asyncio.Event) -> None:
+    """Let the first signal shut the instance down, and a further one end the service without waiting.
+
+    Args:
+        controller: the controller.
+        server: the HTTP server.
+        again: set by a further signal.
+    """
 
     def handle(number: signal.Signals) -> None:
         if controller.terminating:
@@ -201,6 +225,7 @@ def _on_signals(controller: Controller, server: uvicorn.Server) -> None:
             # Uvicorn would show the traceback of its own task that is cancelled over it, which is nobody's fault.
             logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
             server.should_exit = server.force_exit = True
+            again.set()
             return
         logger.info("%s: shutting down.", number.name)
         controller.shutdown()

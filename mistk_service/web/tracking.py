@@ -6,6 +6,7 @@ Both work on one store, which is opened in the background, when the container ha
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import logging
 import threading
@@ -130,7 +131,8 @@ class EmbeddedTracking:
                 left = max(0.0, deadline - time.monotonic())
                 self._local.close(deadline - min(_CLOSING, left * _CLOSING_SHARE))
             finally:
-                loop.call_soon_threadsafe(ended.set)
+                with contextlib.suppress(RuntimeError):  # nobody has waited so long, and the loop is closed
+                    loop.call_soon_threadsafe(ended.set)
 
         # A thread that the end of the process need not wait for: a database that is locked may take its time.
         threading.Thread(target=close, name="tracking-end", daemon=True).start()

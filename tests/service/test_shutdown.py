@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
-from contextlib import ExitStack
+import sqlite3
+from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -84,6 +86,32 @@ def test_a_second_signal_ends_the_service_without_waiting(start: Start) -> None:
         assert service.wait_exit() == 0
     assert gone(worker)
     assert "SIGINT again" in service.output()
+    assert "Traceback" not in service.output()
+
+
+@pytest.mark.parametrize(("grace", "signals"), [("3", 1), ("1000", 2)])
+def test_a_request_that_waits_for_a_locked_store_does_not_hold_the_end(
+    start: Start, tmp_path: Path, grace: str, signals: int
+) -> None:
+    service = start("--grace", grace)
+    service.wait_for_metric("mistk_reporter_waiting", 0)
+    body = b'{"name": "an experiment"}'
+    head = (
+        "POST /api/2.0/mlflow/experiments/create HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    database = tmp_path / "mistk-state" / "tracking.db"
+    with closing(sqlite3.connect(database, isolation_level=None)) as other, connect(service.port) as sock:
+        other.execute("BEGIN IMMEDIATE")
+        sock.sendall(head.encode())
+        assert read_answer(sock)[0] == 100
+        sock.sendall(body)
+        service.metric("mistk_watchers")  # what came before is at the store now
+        for _ in range(signals):
+            service.signal(signal.SIGTERM)
+            service.wait_for_line("SIGTERM: shutting down")
+        assert service.wait_exit() == 0
+    assert "The service ends although something is still at work" in service.output()
     assert "Traceback" not in service.output()
 
 
