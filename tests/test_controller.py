@@ -368,7 +368,8 @@ async def test_a_model_in_the_style_of_mistks_documentation_lives_its_life(launc
     out = tmp_path / "out"
     await instance.run("savePredictions", str(out))
     assert (out / "predictions.json").read_text() == '["low", "high"]'
-    assert await instance.stream({"x": "OA=="}, details=True) == {"x": "high"}
+    details = "The nearest of **2** means."
+    assert await instance.stream({"x": "OA=="}, details=True) == {"x": "high", "details": details}
     status = await instance.run("saveGenerations", str(out))
     assert (status["state"], status["payload"]["lastActivity"]["outcome"]) == ("ready", "unsupported")
     await instance.run("saveModel", str(out))

@@ -56,6 +56,8 @@ class NearestMean(AbstractModel):
         answers = {}
         for key, record in data_map.items():
             answers[key] = self._nearest(float(base64.b64decode(record)))
+        if details:
+            answers["details"] = f"The nearest of **{len(self._means)}** means."
         return answers
 
     def _nearest(self, value):
