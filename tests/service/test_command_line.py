@@ -240,6 +240,8 @@ def test_without_a_model_it_says_where_to_name_one(tmp_path: Path) -> None:
         ["serve", "shop/models/good.py:Second", "--port", "0"],
         ["serve", "shop.models.good", "Second", "--port", "0"],
         ["shop.models.good", "Second", "0"],
+        ["shop.models.good", "Second", "0", "--host", "127.0.0.1", "--no-tracking"],
+        ["shop.models.good", "Second", "--port=0"],
     ],
     ids=" ".join,
 )
@@ -247,6 +249,20 @@ def test_every_form_of_reference_serves_the_class(folder: Path, arguments: list[
     with Service(*arguments, cwd=folder) as service:
         service.make_ready()
         assert service.status()["objectInfo"]["name"] == "Second"
+
+
+def test_mistks_own_form_listens_on_all_interfaces_and_says_so(folder: Path) -> None:
+    with Service("flat", "Good", "0", cwd=folder) as service:
+        assert service.url == f"http://0.0.0.0:{service.port}"
+        assert "all interfaces" in service.wait_for_line("Warning: listening on")
+        assert service.make_ready()["state"] == "ready"
+
+
+@pytest.mark.parametrize(("options", "env"), [(["--host", "127.0.0.1"], {}), ([], {"MISTK_HOST": "127.0.0.1"})])
+def test_mistks_own_form_listens_where_it_is_told(folder: Path, options: list[str], env: dict[str, str]) -> None:
+    with Service("flat", "Good", "0", *options, cwd=folder, env=env) as service:
+        assert service.url == f"http://127.0.0.1:{service.port}"
+        assert "Warning" not in service.output()
 
 
 def test_mistks_own_form_takes_the_port_from_the_environment_when_none_is_named(folder: Path) -> None:

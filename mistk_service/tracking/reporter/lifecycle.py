@@ -184,7 +184,7 @@ class Lifecycle:
         if event.operation in _WORK and event.outcome not in ("refused", "unsupported"):
             self._attempt(self._count, event, now)
         # A saving that fails while an activity is paused costs the run nothing.
-        aside = event.operation in _SAVES and len(self._running) > 1
+        aside = event.outcome == "failed" and event.operation in _SAVES and len(self._running) > 1
         if event.failure is not None and not aside:
             # A model that reports after it has failed, and never did before, gets its run only then.
             self._memory.tags[FAILURE_TAG] = _described(event.failure)

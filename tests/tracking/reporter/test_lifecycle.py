@@ -46,12 +46,42 @@ def test_work_is_counted_and_timed(story: Story, operation: str) -> None:
 
 @pytest.mark.parametrize(
     ("outcome", "status"),
-    [("completed", "FINISHED"), ("stopped", "KILLED"), ("failed", "FAILED"), ("unsupported", "FINISHED")],
+    [
+        ("completed", "FINISHED"),
+        ("stopped", "KILLED"),
+        ("failed", "FAILED"),
+        ("unsupported", "FINISHED"),
+        ("refused", "FINISHED"),
+    ],
 )
 def test_a_run_ends_as_its_activity_did(story: Story, outcome: str, status: str) -> None:
     story.initialize().did("train", outcome=outcome)
 
     assert story.statuses == [status]
+
+
+def test_a_saving_that_fails_beside_a_paused_training_does_not_fail_its_run(story: Story) -> None:
+    story.initialize().began("train").began("saveModel", "/models/m").ended("saveModel", "failed", FAILURE)
+    assert story.statuses == ["RUNNING"]
+
+    story.ended("train")
+
+    assert story.statuses == ["FINISHED"]
+    assert "mistk.failure" not in tags_of(story.run)
+
+
+def test_what_the_model_refused_is_not_counted(story: Story) -> None:
+    story.initialize().did("train", outcome="refused").did("train")
+
+    assert story.points(story.run, "mistk/train_count") == [(1.0, 1)]
+
+
+@pytest.mark.parametrize("operation", ["saveModel", "savePredictions", "saveGenerations"])
+def test_what_is_saved_to_a_url_is_not_taken_for_a_path(story: Story, operation: str) -> None:
+    story.initialize().did(operation, "s3://bucket/results")
+
+    assert story.statuses == ["FINISHED"]
+    assert story.notes == []
 
 
 def test_a_clock_that_goes_back_does_not_end_a_run_before_its_start(story: Story) -> None:

@@ -18,7 +18,7 @@ from tests.support.examples import examples
 from tests.tracking.reporter.conftest import FAILURE, Story, tags_of
 
 ACTIVITIES = ("loadData", "buildModel", "train", "predict", "generate", "saveModel", "savePredictions")
-OUTCOMES = ("completed", "stopped", "failed", "unsupported")
+OUTCOMES = ("completed", "stopped", "failed", "refused", "unsupported")
 ACTIONS = st.lists(
     st.one_of(
         st.tuples(st.just("begin"), st.sampled_from(ACTIVITIES)),
