@@ -31,6 +31,7 @@ class Grammar:
         prefixes: the prefixes before a dot, and what they stand for.
         attributes: the comparators that each attribute allows, by canonical name.
         numbers: the attributes that are numbers; the others are text.
+        quoted_numbers: those of the numbers that may stand in quotes.
         keyed: the comparators that each of the kinds with free keys allows.
         datasets: the comparators that each field of a dataset allows.
         aliases: other names of attributes, in filters.
@@ -43,6 +44,7 @@ class Grammar:
     attributes: Mapping[str, frozenset[Comparator]]
     numbers: frozenset[str]
     order: Mapping[str, str]
+    quoted_numbers: frozenset[str] = frozenset()
     keyed: Mapping[Entity, frozenset[Comparator]] = field(default_factory=dict)
     datasets: Mapping[str, frozenset[Comparator]] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -106,7 +108,7 @@ EXPERIMENTS = Grammar(
 REGISTERED_MODELS = Grammar(
     thing="registered models",
     prefixes={**_ATTRIBUTE_PREFIXES, **_TAG_PREFIXES},
-    attributes={"name": _LIKE},
+    attributes={"name": _MEMBER},
     numbers=frozenset(),
     keyed={Entity.TAG: _KEYED},
     order={**_same("name", "last_updated_timestamp"), "timestamp": "last_updated_timestamp"},
@@ -116,22 +118,34 @@ MODEL_VERSIONS = Grammar(
     thing="model versions",
     prefixes={**_ATTRIBUTE_PREFIXES, **_TAG_PREFIXES},
     attributes={
-        **dict.fromkeys(("name", "source_path"), _LIKE),
-        "run_id": _MEMBER,
+        **dict.fromkeys(("name", "run_id"), _MEMBER),
+        "source_path": _LIKE,
         "version_number": _NUMERIC,
     },
     numbers=frozenset({"version_number"}),
+    quoted_numbers=frozenset({"version_number"}),
     keyed={Entity.TAG: _KEYED},
     order=_same("name", "version_number", "creation_timestamp", "last_updated_timestamp"),
 )
 
-_MODEL_TIMES = {
+_MODEL_NAMES = {
+    "artifact_location": "artifact_uri",
     "creation_time": "creation_timestamp",
     "creation_timestamp_ms": "creation_timestamp",
     "last_updated_time": "last_updated_timestamp",
     "last_updated_timestamp_ms": "last_updated_timestamp",
 }
-_MODEL_TEXTS = ("name", "model_id", "model_type", "status", "source_run_id", "artifact_uri", "experiment_id")
+_MODEL_TEXTS = (
+    "name",
+    "model_id",
+    "model_type",
+    "status",
+    "source_run_id",
+    "artifact_uri",
+    "experiment_id",
+    "lifecycle_stage",
+    "status_message",
+)
 
 LOGGED_MODELS = Grammar(
     thing="logged models",
@@ -141,8 +155,8 @@ LOGGED_MODELS = Grammar(
         **dict.fromkeys(("creation_timestamp", "last_updated_timestamp"), _NUMERIC),
     },
     numbers=frozenset({"creation_timestamp", "last_updated_timestamp"}),
-    keyed={Entity.METRIC: _NUMERIC, Entity.PARAM: _KEYED, Entity.TAG: _KEYED},
-    aliases=_MODEL_TIMES,
-    order={**_same(*_MODEL_TEXTS, "creation_timestamp", "last_updated_timestamp"), **_MODEL_TIMES},
+    keyed={Entity.METRIC: _NUMERIC, Entity.PARAM: _KEYED | _MEMBER, Entity.TAG: _KEYED | _MEMBER},
+    aliases=_MODEL_NAMES,
+    order={**_same(*_MODEL_TEXTS, "creation_timestamp", "last_updated_timestamp"), **_MODEL_NAMES},
     order_entities=frozenset({Entity.METRIC, Entity.PARAM, Entity.TAG}),
 )

@@ -32,6 +32,9 @@ MAX_MEMBERS = 10_000
 #: Characters; SQLite refuses patterns of more than 50,000 bytes.
 MAX_PATTERN = 12_000
 
+#: Characters of a whole number that a column can hold.
+_MAX_DIGITS = 18
+
 _C = Comparator
 _WORD_COMPARATORS = {"LIKE": _C.LIKE, "ILIKE": _C.ILIKE}
 _SYMBOL_COMPARATORS = {c.value: c for c in (_C.EQ, _C.NE, _C.LT, _C.LE, _C.GT, _C.GE)}
@@ -114,6 +117,8 @@ class _Parser:
             names = ", ".join(c.value for c in Comparator if c in allowed)
             raise self._error(operator, f"{comparator.value} cannot be used with '{token.text}'; use one of {names}")
         kind = self._grammar.value_kind(entity, key)
+        if entity is Entity.ATTRIBUTE and key in self._grammar.quoted_numbers and self._at(Kind.STRING):
+            return Comparison(entity, key, comparator, self._quoted_number(token))
         return Comparison(entity, key, comparator, self._operand(comparator, kind, token))
 
     def _comparator(self) -> Comparator:
@@ -179,12 +184,19 @@ class _Parser:
 
     def _number(self, name: Token) -> int | float:
         token = self._take(Kind.NUMBER, f"a number without quotes, because '{name.text}' is a number")
-        if token.text.lstrip("+-").isdigit() and len(token.text) <= 18:
+        if token.text.lstrip("+-").isdigit() and len(token.text) <= _MAX_DIGITS:
             return int(token.text)
         value = float(token.text)
         if value in (float("inf"), float("-inf")):
             raise self._error(token, "the number is too large")
         return value
+
+    def _quoted_number(self, name: Token) -> int:
+        token = self._take(Kind.STRING, "a number")
+        text = token.parts[0].strip()
+        if not text.lstrip("+-").isdecimal() or len(text) > _MAX_DIGITS:
+            raise self._error(token, f"expected a whole number, because '{name.text}' is one")
+        return int(text)
 
     def _filter_key(self, token: Token) -> tuple[Entity, str, frozenset[Comparator]]:
         entity, key = self._split(token)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
 from sqlalchemy import ColumnElement, Connection, Executable, Table, bindparam
 from sqlalchemy.dialects import sqlite
@@ -18,6 +20,7 @@ __all__ = ["SqlPart", "experiment_number", "grouped", "now", "pairs"]
 
 Pair = TypeVar("Pair", Tag, Param)
 
+_WHOLE = re.compile(r"-?\d{1,19}", re.ASCII)
 _INT64_MAX = 2**63 - 1
 
 
@@ -75,11 +78,20 @@ def experiment_number(experiment_id: str, field: str = "experiment_id") -> int:
     Raises:
         InvalidParameter: it is none.
     """
-    if experiment_id.isascii() and experiment_id.isdigit() and int(experiment_id[:20]) <= _INT64_MAX:
+    if _WHOLE.fullmatch(experiment_id) and abs(int(experiment_id)) <= _INT64_MAX:
         return int(experiment_id)
     raise InvalidParameter(
-        f"Invalid experiment ID {experiment_id[:100]!r}: it must be a whole number such as '0'.", field=field
+        f"Invalid experiment ID {experiment_id[:100]!r}. Experiment ID must be a valid integer.", field=field
     )
+
+
+def below(location: str, path: str) -> str:
+    """Return the URI of a path below a location, which may end with a query."""
+    parts = urlsplit(location)
+    # Without a scheme it is a file's path, in which a question mark is like any other character.
+    if not parts.scheme or "?" not in location:
+        return f"{location.rstrip('/')}/{path}"
+    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{path}"))
 
 
 def grouped(rows: Sequence[Any], kind: type[Pair]) -> dict[Any, tuple[Pair, ...]]:

@@ -48,6 +48,8 @@ _MAX_RESULTS = 50_000
 _MAX_DATASET_EXPERIMENTS = 20
 _CONTEXT = "mlflow.data.context"
 #: Places that a server would have to fetch for its clients; MLflow refuses them as well.
+#: Characters of an artifact location.
+_MAX_LOCATION = 2048
 _REFUSED_SCHEMES = frozenset({"http", "https", "ftp", "ftps"})
 
 #: What is asked of an experiment that things are added to.
@@ -329,15 +331,17 @@ def _checked_location(location: str) -> str:
     check_text(location, "artifact_location")
     parts = urlsplit(location)
     problem = None
-    if parts.query or parts.fragment or "?" in location or "#" in location:
-        problem = "it has a query or a fragment"
+    if parts.fragment or (len(location) > _MAX_LOCATION):
+        problem = f"a fragment, or more than {_MAX_LOCATION} characters, cannot be part of it"
+    elif ".." in unquote(unquote(parts.query)):
+        problem = "its query has two dots in a row"
     elif parts.scheme in _REFUSED_SCHEMES:
         problem = f"artifacts cannot be kept at a {parts.scheme} address"
     elif ".." in unquote(unquote(parts.path)).replace("\\", "/").split("/"):
         problem = "it has a part '..'"
     if problem is not None:
         raise InvalidParameter(
-            f"Invalid value {location!r} for parameter 'artifact_location' supplied: {problem}.",
+            f"Invalid value {location[:200]!r} for parameter 'artifact_location' supplied: {problem}.",
             field="artifact_location",
         )
     return location if parts.scheme else str(Path(location).absolute())

@@ -46,7 +46,7 @@ from mistk_service.tracking.limits import (
     last_of_each_key,
 )
 from mistk_service.tracking.paging import Page
-from mistk_service.tracking.sql.base import SqlPart, experiment_number, now
+from mistk_service.tracking.sql.base import SqlPart, below, experiment_number, now
 from mistk_service.tracking.sql.experiments import active_experiment
 from mistk_service.tracking.sql.logged_model_reader import STATUS_WORDS, read_models
 from mistk_service.tracking.sql.names import random_name
@@ -79,6 +79,8 @@ _SEARCHABLE = Searchable(
         "source_run_id": logged_models.c.source_run_id,
         "artifact_uri": logged_models.c.artifact_uri,
         "experiment_id": cast(logged_models.c.experiment_id, Text),
+        "lifecycle_stage": logged_models.c.lifecycle_stage,
+        "status_message": logged_models.c.status_message,
         "creation_timestamp": logged_models.c.creation_timestamp,
         "last_updated_timestamp": logged_models.c.last_updated_timestamp,
     },
@@ -125,7 +127,7 @@ class LoggedModels(SqlPart, LoggedModelStore):
                 model_id=model_id,
                 experiment_id=experiment.experiment_id,
                 name=name or random_name(secrets.choice),
-                artifact_uri=f"{experiment.artifact_location.rstrip('/')}/models/{model_id}/artifacts",
+                artifact_uri=below(experiment.artifact_location, f"models/{model_id}/artifacts"),
                 status=STATUS_WORDS[LoggedModelStatus.LOGGED_MODEL_PENDING],
                 model_type=model_type,
                 source_run_id=source_run_id,

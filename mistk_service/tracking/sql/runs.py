@@ -32,7 +32,7 @@ from mistk_service.tracking.limits import check_dataset_inputs, check_run_id, ch
 from mistk_service.tracking.paging import Page
 from mistk_service.tracking.records import Point, RunRecord
 from mistk_service.tracking.sql import inputs
-from mistk_service.tracking.sql.base import experiment_number
+from mistk_service.tracking.sql.base import below, experiment_number
 from mistk_service.tracking.sql.batches import RUN_NAME, Batches, run_not_found
 from mistk_service.tracking.sql.database import Database
 from mistk_service.tracking.sql.experiments import EXPERIMENT_COLUMNS, require_active
@@ -104,7 +104,7 @@ class Runs(Histories, RunStore):
                 "status": RunStatus.RUNNING.name,
                 "start_time": start_time,
                 "end_time": None,
-                "artifact_uri": f"{experiment.artifact_location.rstrip('/')}/{run_id}/artifacts",
+                "artifact_uri": below(experiment.artifact_location, f"{run_id}/artifacts"),
                 "lifecycle_stage": _ACTIVE,
             }
             run = self._insert_run.rows(connection, **values)[0][0]

@@ -104,7 +104,7 @@ class Versions(SqlPart, RegistryStore):
                 "last_updated_timestamp": created,
                 "current_stage": _NO_STAGE,
                 "description": description,
-                "source": source,
+                "source": found.uri,
                 "storage_location": found.location,
                 "run_id": found.run_id,
                 "run_link": run_link,

@@ -30,3 +30,10 @@ def test_a_logged_model_lists_the_versions_made_from_it(api, name):
     tags = api.get(f"logged-models/{model_id}")["model"]["info"]["tags"]
     versions = f'[{{"name": "{name}", "version": 1}}, {{"name": "{name}", "version": 2}}]'
     assert {"key": "mlflow.modelVersions", "value": versions} in tags
+
+
+def test_a_page_of_none_is_what_mlflow_makes_of_it(api, name):
+    assert api.get("registered-models/search", filter=f"name = '{name}'", max_results=0) == {}
+    experiment = api.experiment()
+    api.post("logged-models", experiment_id=experiment, name="m")
+    assert len(api.post("logged-models/search", experiment_ids=[experiment], max_results=0)["models"]) == 1

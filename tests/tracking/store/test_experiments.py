@@ -33,12 +33,41 @@ def test_an_experiment_without_a_location_gets_a_folder_below_the_root(store):
     assert store.get_experiment(number).artifact_location == f"mlflow-artifacts:/{number}"
 
 
-@pytest.mark.parametrize("location", ["s3://b/x?y=1", "s3://b/x#y", "http://host/x", "../x", "s3://b/%2e%2e/x"])
+@pytest.mark.parametrize(
+    "location",
+    ["s3://b/x?y=..%2f..", "s3://b/x#y", "http://host/x", "../x", "s3://b/%2e%2e/x", "s3://b/" + "x" * 2048],
+)
 def test_a_location_that_could_mislead_is_refused(store, location):
     with pytest.raises(InvalidParameter) as caught:
         store.create_experiment("e", location)
     assert caught.value.field == "artifact_location"
     assert names(store) == ["Default"]
+
+
+@pytest.mark.parametrize(
+    ("location", "artifacts"),
+    [
+        ("s3://b/x?region=1&v=2", "s3://b/x/{}/artifacts?region=1&v=2"),
+        ("gs://b?x=y", "gs://b/{}/artifacts?x=y"),
+        ("file:///folder?x=1", "file:///folder/{}/artifacts?x=1"),
+        ("/a folder?/", "/a folder?/{}/artifacts"),
+    ],
+)
+def test_what_lies_below_a_location_stands_before_its_query(store, location, artifacts):
+    number = store.create_experiment("e", location)
+    run = store.create_run(number).info
+    assert run.artifact_uri == artifacts.format(run.run_id)
+    model = store.create_logged_model(number)
+    assert model.artifact_uri == artifacts.format(f"models/{model.model_id}")
+
+
+def test_a_negative_id_is_that_of_no_experiment(store):
+    for call in (store.get_experiment, store.delete_experiment, store.create_run, store.create_logged_model):
+        with pytest.raises(ResourceNotFound, match="No Experiment with id=-1 exists"):
+            call("-1")
+    assert store.search_runs(["-1"]).items == store.search_logged_models(["-1"]).items == ()
+    with pytest.raises(InvalidParameter, match=r"Invalid experiment ID 'x'\. Experiment ID must be a valid integer"):
+        store.get_experiment("x")
 
 
 def test_a_name_is_taken_even_by_a_deleted_experiment(store):
@@ -62,7 +91,7 @@ def test_an_unknown_experiment_is_not_found(store, number):
         store.get_experiment(number)
 
 
-@pytest.mark.parametrize("number", ["", "x", "-1", "1.0", "٣", "9" * 30])
+@pytest.mark.parametrize("number", ["", "x", "1.0", "٣", "9" * 30])
 def test_an_id_that_is_no_number_is_refused(store, number):
     with pytest.raises(InvalidParameter):
         store.get_experiment(number)

@@ -108,7 +108,7 @@ def test_a_metric_of_an_unknown_model_is_refused_whole(store, run_id):
 def test_versions_made_from_a_model_are_shown(store, run_id, new_model):
     model_id = new_model("m")
     store.create_registered_model("r")
-    made = store.create_model_version("r", f"models:/{model_id}")
+    made = store.create_model_version("r", f"models:/{model_id}", model_id=model_id)
     assert (made.model_id, made.run_id) == (model_id, run_id)
     assert store.get_download_uri("r", "1") == store.get_logged_model(model_id).artifact_uri
     store.create_model_version("r", store.get_logged_model(model_id).artifact_uri, run_id, model_id=model_id)
@@ -146,6 +146,10 @@ def test_models_are_searched(store, experiment, run_id, new_model):
     with pytest.raises(InvalidParameter, match="dataset_name"):
         search(datasets=[Dataset("", "d")])
     assert search("params.p = 'c' AND tags.t LIKE '_'") == "c"
+    assert search("tags.t IN ('a', 'c')") == search("params.p IN ('a', 'c', 'x')") == "ac"
+    assert search("tags.t NOT IN ('a')") == search("params.p NOT IN ('a', 'x')") == "bc"
+    assert search("tags.none NOT IN ('a')") == ""
+    assert search(f"artifact_location LIKE '%{ids['b']}%'") == search(f"artifact_uri LIKE '%{ids['b']}%'") == "b"
     assert search(f"model_id = '{ids['b']}'") == "b"
     assert search("status = 'READY'") == search("status = 'LOGGED_MODEL_READY'") == "a"
     assert search("status != 'READY'") == "bc"

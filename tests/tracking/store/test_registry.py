@@ -246,6 +246,11 @@ def test_versions_are_searched(store, experiment):
     assert search(f"run_id = '{run_id}'") == [("m", "1"), ("n", "1")]
     assert search(f"run_id IN ('{run_id}', 'x') AND name LIKE 'n'") == [("n", "1")]
     assert search("version_number > 1 AND source_path LIKE 's3://m/%'") == [("m", "2")]
+    assert search("name IN ('m', 'x') AND version_number = '1'") == [("m", "1")]
+    assert search("name NOT IN ('m') AND version_number > '1'") == [("n", "2")]
+    for bad in ("version_number = 'x'", "version_number = '1.5'", "version_number = ''", "version_number IN ('1')"):
+        with pytest.raises(InvalidParameter, match="version_number"):
+            search(bad)
     assert search("tags.t = 'n'") == [("n", "1")]
     assert search("tags.t IS NULL") == [("m", "2"), ("n", "2")]
     assert search("source_path = 's3://n/2'") == [("n", "2")]
@@ -255,26 +260,50 @@ def test_versions_are_searched(store, experiment):
         search("run_id IN ()")
 
 
+def test_models_are_searched_by_a_list_of_names(store):
+    for name in "abc":
+        store.create_registered_model(name)
+    assert [found.name for found in store.search_registered_models("name IN ('a', 'c', 'x')")] == ["a", "c"]
+    assert [found.name for found in store.search_registered_models("name NOT IN ('a', 'c')")] == ["b"]
+    with pytest.raises(InvalidParameter):
+        store.search_registered_models("name IN ()")
+
+
 def test_a_source_of_this_server_needs_its_owner(store, experiment, model):
     run = store.create_run(experiment).info
     other = store.create_run(experiment).info
     logged = store.create_logged_model(experiment, source_run_id=run.run_id)
-    proxy = "http://host:5000/api/2.0/mlflow-artifacts/artifacts"
-    inside = [
-        (run.artifact_uri + "/model", run.run_id),
-        (f"runs:/{run.run_id}/model", run.run_id),
-        (f"{proxy}/{experiment}/{run.run_id}/artifacts/model", run.run_id),
-        (logged.artifact_uri, run.run_id),
-    ]
-    for source, run_id in inside:
-        assert store.create_model_version(model, source, run_id).run_id == run_id
-        for wrong in ("", other.run_id):
-            with pytest.raises(InvalidParameter, match="source"):
-                store.create_model_version(model, source, wrong)
+    for source in (run.artifact_uri + "/model", f"runs:/{run.run_id}/model"):
+        assert store.create_model_version(model, source, run.run_id).run_id == run.run_id
+        for wrong in (
+            {},
+            {"run_id": other.run_id},
+            {"run_id": "none"},
+            {"run_id": run.run_id, "model_id": logged.model_id},
+        ):
+            with pytest.raises(
+                InvalidParameter, match="request parameter must identify the resource that contains the"
+            ):
+                store.create_model_version(model, source, **wrong)
+    for source in (logged.artifact_uri, f"models:/{logged.model_id}"):
+        for run_id in ("", run.run_id):
+            assert store.create_model_version(model, source, run_id, model_id=logged.model_id).run_id == run.run_id
+        for wrong in ({}, {"run_id": run.run_id}, {"model_id": "m-" + "0" * 32}):
+            with pytest.raises(
+                InvalidParameter, match="request parameter must identify the resource that contains the"
+            ):
+                store.create_model_version(model, source, **wrong)
     for source in (
         "/etc/passwd",
         "file:///etc/passwd",
         "etc",
+        f"http://host:5000/api/2.0/mlflow-artifacts/artifacts/{experiment}/{run.run_id}/artifacts/model",
+        f"mlflow-artifacts://host/{experiment}/{run.run_id}/artifacts/model",
+        "https://host/model",
+        "ftp://host/model",
+        "abfss://container@host/model",
+        f"runs://host/{run.run_id}/model",
+        "s3://bucket/./x",
         run.artifact_uri + "/../x",
         run.artifact_uri + "/%2e%2e/x",
         "s3://bucket/../other/x",
@@ -283,7 +312,22 @@ def test_a_source_of_this_server_needs_its_owner(store, experiment, model):
     ):
         with pytest.raises(InvalidParameter, match="source"):
             store.create_model_version(model, source, run.run_id)
-    assert version(store) == "5"
+    assert version(store) == "7"
+
+
+def test_a_local_source_lies_in_the_artifacts_of_its_run(store, tmp_path):
+    store.create_registered_model("m")
+    folder = tmp_path / "with space"
+    for location in (str(folder), folder.as_uri()):
+        run = store.create_run(store.create_experiment(location, location)).info
+        inside = folder / run.run_id / "artifacts" / "model"
+        for source in (str(inside), inside.as_uri(), f"file:{inside.as_uri().removeprefix('file://')}"):
+            assert store.create_model_version("m", source, run.run_id).source == source
+        for source in (str(folder / "other"), (folder / "other").as_uri(), f"{inside}/../../x"):
+            with pytest.raises(InvalidParameter, match="Invalid model version source"):
+                store.create_model_version("m", source, run.run_id)
+    with pytest.raises(InvalidParameter, match="To use a local path as a model version source, the run_id request"):
+        store.create_model_version("m", "/etc")
 
 
 def test_a_prompt_is_a_model_without_files(store):
@@ -309,7 +353,10 @@ def test_a_version_can_be_made_from_another(store, experiment, model):
     store.set_alias(model, "best", first)
     for source in (f"models:/{model}/1", f"models:/{model}@best"):
         made = store.create_model_version(model, source)
-        assert (made.source, made.run_id) == (source, run_id)
+        assert (made.source, made.run_id) == (f"models:/{model}/1", run_id)
+    with pytest.raises(InvalidParameter, match="must match the referenced model version"):
+        store.create_model_version(model, f"models:/{model}/1", "another")
+    for made in store.search_model_versions(f"name = '{model}'"):
         assert store.get_download_uri(model, made.version) == "s3://b/x"
     with pytest.raises(ResourceNotFound):
         version(store, source=f"models:/{model}/99")

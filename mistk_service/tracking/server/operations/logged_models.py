@@ -44,12 +44,11 @@ class LoggedModelOperations(OperationsBase):
 
     def search_logged_models(self, fields: Fields) -> Json:
         """Search logged models."""
-        max_results = fields.int64("max_results")
         found = self._store.search_logged_models(
             fields.texts("experiment_ids"),
             filter=fields.text("filter") or "",
             datasets=wire.read_datasets(fields),
-            max_results=50 if max_results is None else max_results,
+            max_results=fields.int64("max_results") or 50,
             order_by=wire.read_logged_model_order(fields),
             page_token=fields.text("page_token") or None,
         )

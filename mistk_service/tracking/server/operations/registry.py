@@ -52,10 +52,13 @@ class RegistryOperations(OperationsBase):
         max_results = fields.int64("max_results")
         found = self._store.search_registered_models(
             filter=fields.text("filter") or "",
-            max_results=100 if max_results is None else max_results,
+            max_results=100 if max_results is None else max_results or 1,
             order_by=fields.texts("order_by"),
             page_token=fields.text("page_token") or None,
         )
+        if max_results == 0:
+            # None is what was asked for, of a search that could be made.
+            return {}
         return page("registered_models", found, wire.registered_model)
 
     def get_latest_versions(self, fields: Fields) -> Json:
