@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ import click
 
 from mistk_service import __version__
 from mistk_service.command_line import warn_of_password
-from mistk_service.errors import MistkError, ModelLoadError, WorkerDied
+from mistk_service.errors import MistkError, ModelLoadError, SettingsError, WorkerDied
 from mistk_service.logs import FORMATS, LEVELS, configure_logging, json_line
 
 if TYPE_CHECKING:
@@ -88,6 +89,12 @@ def main() -> None:
               help="Lines of text, or a JSON object a line.")  # fmt: skip
 @click.option("--log-libraries", is_flag=True, envvar="MISTK_LOG_LIBRARIES", show_envvar=True,
               help="Let --log-level hold for the libraries in use too.")  # fmt: skip
+@click.option("--worker-env", multiple=True, metavar="NAME", envvar="MISTK_WORKER_ENV", show_envvar=True,
+              help="A variable that the model may see although it holds a secret of MLflow, AWS or this service. "
+              "May be repeated.")  # fmt: skip
+@click.option("--url-file", type=click.Path(dir_okay=False), envvar="MISTK_URL_FILE", show_envvar=True,
+              help="File to write the service's address to as soon as it listens: for programs that start a container "
+              "on port 0. Removed at the end.")  # fmt: skip
 @click.option("--stdin-lifeline", is_flag=True, envvar="MISTK_STDIN_LIFELINE", show_envvar=True,
               help="Shut down when standard input, a pipe, ends: for programs that start a container.")  # fmt: skip
 @click.option("--tracking/--no-tracking", default=True, envvar="MISTK_TRACKING", show_envvar=True, show_default=True,
@@ -132,8 +139,9 @@ def serve(model: tuple[str, ...], **options: Any) -> None:
         settings = Settings(" ".join(model), **options)
         split_reference(settings.model)  # a reference that names nothing is refused before anything is started
         sock = bind(settings.host, settings.port)
-        with asyncio.Runner(loop_factory=_event_loop_factory()) as runner:
-            _end_by(runner.run(run(settings, sock, lambda url: _announce(settings, url))))
+        with _url_file(settings.url_file) as on_listening, asyncio.Runner(loop_factory=_event_loop_factory()) as runner:
+            deadline = runner.run(run(settings, sock, on_listening, lambda url: _announce(settings, url)))
+            _end_by(deadline)
     except MistkError as error:
         _fail(error)
 
@@ -146,6 +154,36 @@ def _event_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory
+
+
+@contextlib.contextmanager
+def _url_file(file: str | None) -> Iterator[Callable[[str], None]]:
+    """Give what writes an address to a file, at once as a whole; the file is removed at the end.
+
+    Raises:
+        SettingsError: it cannot be written.
+    """
+
+    def write(url: str) -> None:
+        if file is None:
+            return
+        part = f"{file}.{os.getpid()}"
+        try:
+            Path(part).write_text(f"{url}\n", encoding="utf-8")
+            os.replace(part, file)
+        except OSError as error:
+            raise SettingsError(
+                f"--url-file: {file} cannot be written ({error.strerror}); expected a file in a folder that exists.",
+                setting="url-file",
+            ) from error
+        written.append(file)
+
+    written: list[str] = []
+    try:
+        yield write
+    finally:
+        for each in written:
+            Path(each).unlink(missing_ok=True)
 
 
 def _end_by(deadline: float) -> None:

@@ -124,6 +124,9 @@ def require_writable_folder(text: str, field: str, reserved: Path | None = None)
     try:
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
+        for folder in reversed(missing):
+            # What a model saves is for others too, other than what the service keeps for itself: as the folder around it is.
+            folder.chmod(folder.parent.stat().st_mode & 0o755 | 0o700)
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:

@@ -20,6 +20,7 @@ from mistk_service.controller import Controller
 from mistk_service.errors import BadModelReference, SettingsError
 from mistk_service.events import Observer
 from mistk_service.loader import split_reference
+from mistk_service.prerequisites import require_prerequisites
 from mistk_service.serving import HttpLimits, server_config
 from mistk_service.settings import Settings, without_password
 from mistk_service.sockets import leads_to, url_of
@@ -27,6 +28,7 @@ from mistk_service.web.loading import load_app
 from mistk_service.web.metrics import ServiceMetrics
 from mistk_service.web.opening import Opening
 from mistk_service.web.tracking import EmbeddedTracking
+from mistk_service.worker.environment import worker_environment
 from mistk_service.worker.parent import ProcessWorker, ThreadWorker, Worker, WorkerListener
 
 __all__ = ["serve"]
@@ -51,7 +53,12 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[[str], None] | None = None) -> float:
+async def serve(
+    settings: Settings,
+    sock: socket.socket,
+    on_listening: Callable[[str], None],
+    on_ready: Callable[[str], None],
+) -> float:
     """Serve until the instance is terminated by a call or by a signal.
 
     Returns until when, on the monotonic clock, the process is to have ended: threads that are at something then, such as a
@@ -60,17 +67,24 @@ async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[
     Args:
         settings: the settings.
         sock: where to listen; closed at the end.
-        on_listening: called with the base URL once requests are answered.
+        on_listening: called with the base URL when connections are taken; their requests are answered a moment later.
+        on_ready: called with it once the model is there.
 
     Raises:
         ModelLoadError: the model cannot be had at the start.
         WorkerDied: the worker ended while it loaded the model at the start.
-        SettingsError: a tracking server that was named is this container, or would get what was meant for another.
+        SettingsError: a tracking server that was named is this container, or would get what was meant for another; or what
+            the service needs is missing.
     """
+    # What the service writes is for its own user; what the model writes is as it would be without the service.
+    umask = os.umask(0o077)
+    require_prerequisites(settings)
+    on_listening(url_of(sock))
+    logger.info("Listening at %s while the model is being loaded.", url_of(sock))
     _refuse_own_address(settings, sock)
     _refuse_shared_login(settings)
     metrics = ServiceMetrics()
-    controller, tracking = _put_together(settings, metrics)
+    controller, tracking = _put_together(settings, metrics, umask)
     # First, since its process loads the model while this one loads the rest.
     await controller.start()
     opening = Opening(lambda: load_app(controller, settings, metrics, __version__, tracking))
@@ -82,16 +96,17 @@ async def serve(settings: Settings, sock: socket.socket, on_listening: Callable[
     serving = asyncio.create_task(server.serve(sockets=[sock]))
     closing = asyncio.create_task(_close_when_terminated(controller, server))
     loading = asyncio.create_task(_load(controller, opening))
-    if on_listening is not None:
-        on_listening(url_of(sock))
     try:
         await asyncio.wait({loading, serving}, return_when=asyncio.FIRST_COMPLETED)
         if not serving.done() and loading.exception() is not None and not controller.terminating:
             server.should_exit = True
             await serving
             await loading  # raises
-        elif tracking is not None and not serving.done():
-            tracking.start()
+        elif not serving.done():
+            if not controller.terminating:
+                on_ready(url_of(sock))
+            if tracking is not None:
+                tracking.start()
         await serving
     finally:
         for task in (closing, loading):
@@ -149,7 +164,9 @@ def _refuse_shared_login(settings: Settings) -> None:
         )
 
 
-def _put_together(settings: Settings, metrics: ServiceMetrics) -> tuple[Controller, EmbeddedTracking | None]:
+def _put_together(
+    settings: Settings, metrics: ServiceMetrics, umask: int
+) -> tuple[Controller, EmbeddedTracking | None]:
     """Return the controller, and tracking that follows it unless it is switched off."""
     name, container_id = _class_name(settings.model), str(uuid.uuid4())
     tracking: EmbeddedTracking | None = None
@@ -169,7 +186,7 @@ def _put_together(settings: Settings, metrics: ServiceMetrics) -> tuple[Controll
         spool = str(tracking.spool)
     controller = Controller(
         name,
-        _worker_factory(settings, spool),
+        _worker_factory(settings, spool, umask),
         grace=settings.grace,
         max_queue=settings.max_queue,
         stream_timeout=settings.stream_timeout,
@@ -247,8 +264,9 @@ def _on_end_of_input(controller: Controller) -> None:
     loop.add_reader(0, read)
 
 
-def _worker_factory(settings: Settings, spool: str | None = None) -> Callable[[WorkerListener], Worker]:
+def _worker_factory(settings: Settings, spool: str | None, umask: int) -> Callable[[WorkerListener], Worker]:
     """Return what makes workers; they copy artifacts to the folder ``spool``, if one is given."""
+    environment = worker_environment(os.environ, settings.worker_env)
     if settings.worker == "thread":
         return lambda listener: ThreadWorker(settings.model, listener, spool=spool)
     return lambda listener: ProcessWorker(
@@ -258,6 +276,8 @@ def _worker_factory(settings: Settings, spool: str | None = None) -> Callable[[W
         log_format=settings.log_format,
         log_libraries=settings.log_libraries,
         spool=spool,
+        environment=environment,
+        umask=umask,
     )
 
 

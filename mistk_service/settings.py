@@ -35,6 +35,8 @@ class Settings:
         log_level: of the service and of the worker.
         log_format: of their log: ``text``, or ``json`` for a JSON object a line.
         log_libraries: whether the level is for the libraries in use too.
+        worker_env: names of variables that the worker gets although they are secret.
+        url_file: a file to write the address to, as soon as the service listens; removed at the end.
         stdin_lifeline: whether the end of standard input, a pipe, shuts the service down.
         tracking: whether the container keeps a tracking store, serves it, and writes its runs to it.
         tracking_uris: at most one store of its own (SQLite, PostgreSQL), by default an SQLite file in the state directory, and
@@ -64,6 +66,8 @@ class Settings:
     log_level: str = "info"
     log_format: str = "text"
     log_libraries: bool = False
+    worker_env: tuple[str, ...] = ()
+    url_file: str | None = None
     stdin_lifeline: bool = False
     tracking: bool = True
     tracking_uris: tuple[str, ...] = field(default=(), repr=False)  # there may be passwords in them

@@ -23,6 +23,7 @@ LAYERS = (
     {"errors"},
     {"schemas", "json_limits", "logs"},
     {"states", "settings", "model", "resources", "paths", "sockets", "lighter", "memory", "origins", "probe"},
+    {"prerequisites"},
     {"events", "command_line"},
     {"mistk_service", "loader", "machine", "serving"},
     {"status"},

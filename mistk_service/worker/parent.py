@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Protocol
 
 from mistk_service.errors import Failure, WorkerDied
@@ -214,7 +215,15 @@ class _Channel(asyncio.Protocol):
 
 
 class ProcessWorker(Worker):
-    """A worker in a process of its own, in a session of its own, which ends together with the service."""
+    """A worker in a process of its own, in a session of its own, which ends together with the service.
+
+    Args:
+        log_level: of the worker; see :func:`mistk_service.logs.configure_logging`.
+        log_format: of its log, and of what the model prints.
+        log_libraries: whether the level is for the libraries in use too.
+        environment: its variables; those of the service unless given.
+        umask: its umask; that of the service unless given.
+    """
 
     def __init__(
         self,
@@ -225,8 +234,11 @@ class ProcessWorker(Worker):
         log_format: str = "text",
         log_libraries: bool = False,
         spool: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        umask: int = -1,
     ) -> None:
         super().__init__(reference, listener, spool=spool)
+        self._environment, self._umask = environment, umask
         self._log_format = log_format
         self._log_options = ["--log-level", log_level, "--log-format", log_format]
         if log_libraries:
@@ -281,6 +293,8 @@ class ProcessWorker(Worker):
             stderr=subprocess.STDOUT,
             pass_fds=(theirs.fileno(), lifeline),
             start_new_session=True,
+            env=self._environment,
+            umask=self._umask,
         )
 
     def _copy_output(self, output: Output, loop: asyncio.AbstractEventLoop) -> None:

@@ -51,14 +51,28 @@ class Spool:
         Raises:
             Exception: whatever ``write`` raised; nothing is left of the entry then.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
+        missing = [folder for folder in (self._folder, *self._folder.parents) if not folder.exists()]
+        for folder in reversed(missing):
+            folder.mkdir(mode=0o700, exist_ok=True)
         entry = self._folder / f"{uuid.uuid4().hex}{suffix}"
         try:
             write(entry)
+            _make_private(entry)
         except BaseException:
             _remove(entry)
             raise
         return str(entry)
+
+
+def _make_private(entry: Path) -> None:
+    """Keep a copy, which others than the user may be able to reach by its path, from them."""
+    if not entry.is_dir():
+        entry.chmod(0o600)
+        return
+    for folder, _, names in os.walk(entry):
+        os.chmod(folder, 0o700)
+        for name in names:
+            os.chmod(os.path.join(folder, name), 0o600)
 
 
 def artifact_source(path: Path) -> Path:

@@ -46,9 +46,14 @@ class Service:
         url: where it listens, without a path.
         api: a client whose requests are relative to the API's base path.
         lines: the last lines that it printed.
+
+    Args:
+        begun: what it prints, with its address, when it is to be used: when the model is there, unless given.
     """
 
-    def __init__(self, *arguments: str, cwd: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, begun: str = "Serving "
+    ) -> None:
         self.lines: deque[str] = deque(maxlen=200)
         self._said = threading.Condition()
         self._silent = False
@@ -57,7 +62,7 @@ class Service:
         self._reader.start()
         RUNNING.append(self)
         try:
-            line = self.wait_for_line("Serving ")
+            line = self.wait_for_line(begun)
         except BaseException:
             self.end()
             raise

@@ -109,14 +109,48 @@ def test_so_it_is_with_a_worker_thread(folder: Path, reference: str) -> None:
 def test_a_service_whose_model_is_still_loading_answers(folder: Path) -> None:
     (folder / "slow.py").write_text(MODEL + f"\nopen({str(folder / 'pipe')!r}).read()\n")
     os.mkfifo(folder / "pipe")
-    with Service("serve", "slow.py:Good", "--port", "0", cwd=folder) as service:
+    file = folder / "url"
+    arguments = ("serve", "slow.py:Good", "--port", "0", "--url-file", str(file))
+    with Service(*arguments, cwd=folder, begun="Listening at ") as service:
+        assert file.read_text() == f"{service.url}\n"
         status = service.status()
         assert status["state"] == "started"
         assert service.api.get(f"{service.url}/readyz").status_code == 503
         began = service.post("initialize", {})
         assert began["state"] == "initializing"
+        assert not any(line.startswith("Serving ") for line in service.lines)
         (folder / "pipe").write_text("go on")
         assert service.wait_for_state("initialized", began)["objectInfo"]["name"] == "Good"
+        assert service.wait_for_line(f"Serving slow.py:Good at {service.url}")
+        service.post("shutdown")
+        assert service.wait_exit() == 0
+        assert not file.exists()
+
+
+def test_a_state_directory_that_cannot_be_written_ends_the_start(folder: Path) -> None:
+    (folder / "mistk-state").write_text("a file where the folder should be")
+    code, _, err = run("serve", "flat:Good", "--port", "0", cwd=folder)
+    assert code == 1
+    assert "--state-dir" in err
+    assert "Serving" not in err
+    with Service("serve", "flat:Good", "--port", "0", "--no-tracking", cwd=folder) as service:
+        assert service.status()["state"] == "started"
+
+
+def test_a_driver_that_is_not_installed_ends_the_start(folder: Path) -> None:
+    (folder / "sitecustomize.py").write_text("import sys\nsys.modules['psycopg'] = None\n")
+    code, _, err = run(
+        "serve", "flat:Good", "--port", "0", "--tracking-uri", "postgresql://127.0.0.1/runs",
+        cwd=folder, env={"PYTHONPATH": str(folder)},
+    )  # fmt: skip
+    assert code == 1
+    assert "mistk-service[postgres]" in err
+
+
+def test_an_address_that_cannot_be_written_to_its_file_ends_the_start(folder: Path) -> None:
+    code, _, err = run("serve", "flat:Good", "--port", "0", "--url-file", "no/such/folder/url", cwd=folder)
+    assert code == 1
+    assert "--url-file" in err
 
 
 # --- where it listens -------------------------------------------------------------------------------------------------

@@ -219,18 +219,18 @@ def test_a_container_leaves_the_runs_of_one_that_lives_alone(start: Start, tmp_p
     assert get_run(other, run_id)["info"]["status"] == "RUNNING"
 
 
-def test_a_state_directory_that_cannot_be_made_is_told_and_what_was_reported_arrives_when_it_can(
+def test_a_store_that_cannot_be_opened_is_told_and_what_was_reported_arrives_when_it_can(
     start: Start, tmp_path: Path
 ) -> None:
-    in_the_way = tmp_path / "mistk-state"
-    in_the_way.write_text("a file where the folder should be")
+    in_the_way = tmp_path / "mistk-state" / "tracking.db"
+    in_the_way.mkdir(parents=True)
     service = start()
     service.make_ready()
     assert service.do("train")["state"] == "ready"
     told = service.wait(lambda s: "error" in s["payload"].get("tracking", {}), service.status())
-    assert "--state-dir" in told["payload"]["tracking"]["error"]
+    assert "is a folder" in told["payload"]["tracking"]["error"]
 
-    in_the_way.unlink()
+    in_the_way.rmdir()
 
     assert values(settled_run(service), "metrics")["loss"] == pytest.approx(1 / 3)
     assert "error" not in service.status()["payload"]["tracking"]

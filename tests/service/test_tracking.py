@@ -92,8 +92,8 @@ def test_two_containers_may_share_a_state_directory(start: Start) -> None:
 
 
 def test_a_store_that_cannot_be_opened_costs_the_model_nothing_and_is_tried_again(start: Start, tmp_path: Path) -> None:
-    in_the_way = tmp_path / "mistk-state"
-    in_the_way.write_text("a file where the folder should be")
+    in_the_way = tmp_path / "mistk-state" / "tracking.db"
+    in_the_way.mkdir(parents=True)
     service = start()
 
     refused = Tracking(service).get("experiments/get", experiment_id="0")
@@ -101,8 +101,8 @@ def test_a_store_that_cannot_be_opened_costs_the_model_nothing_and_is_tried_agai
 
     assert refused.status_code == 503
     assert refused.json()["error_code"] == "TEMPORARILY_UNAVAILABLE"
-    assert "--state-dir" in refused.json()["message"]
-    in_the_way.unlink()
+    assert "is a folder" in refused.json()["message"]
+    in_the_way.rmdir()
     assert Tracking(service).get("experiments/get", experiment_id="0").status_code == 200
 
 

@@ -1,4 +1,4 @@
-"""What Connexion has no use for here is not loaded with it, and is there for whoever uses it."""
+"""While the application is loaded, which happens beside other threads, every module is what it is elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from mistk_service.web.metrics import ServiceMetrics
 async def load():
     return load_app(Controller("Model", None), Settings("a:B", tracking=False), ServiceMetrics(), "1", None)
 
-app = asyncio.run(load())
 """
 
 
@@ -38,38 +37,20 @@ def in_a_fresh_interpreter(code: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_the_application_is_loaded_without_what_it_does_not_use():
-    loaded = in_a_fresh_interpreter("print(json.dumps(sorted(sys.modules)))")
-    assert "connexion" in loaded
-    assert {"httpx", "requests", "urllib3", "rich", "starlette.testclient"} & set(loaded) == set()
+def test_no_module_is_replaced_while_the_application_is_loaded():
+    replaced = in_a_fresh_interpreter("""
+seen = {}
 
+def look(event, arguments):
+    if event == "import":
+        for name, module in list(sys.modules.items()):
+            seen.setdefault(name, module)
 
-def test_whoever_uses_them_gets_the_real_ones():
-    same = in_a_fresh_interpreter("""
-import connexion.json_schema, connexion.security
-used = connexion.security.httpx.AsyncClient, connexion.json_schema.requests.get
-import httpx, requests
-print(json.dumps([used == (httpx.AsyncClient, requests.get), httpx.__file__ != requests.__file__]))
-""")
-    assert same == [True, True]
-
-
-def test_connexions_client_for_tests_works():
-    answer = in_a_fresh_interpreter("""
+sys.addaudithook(look)
+asyncio.run(load())
 import warnings
 warnings.simplefilter("ignore")
-from connexion import AsyncApp
-with AsyncApp("test").test_client() as client:
-    print(json.dumps(client.get("/nothing").status_code))
+import httpx, requests, starlette.testclient
+print(json.dumps([name for name in sys.modules if name in seen and seen[name] is not sys.modules[name]]))
 """)
-    assert answer == 404
-
-
-def test_what_is_loaded_already_stays_what_it_is():
-    assert in_a_fresh_interpreter("""
-import httpx
-from mistk_service.lighter import without_the_unused
-with without_the_unused():
-    import httpx as again
-print(json.dumps(again is httpx is sys.modules["httpx"]))
-""")
+    assert replaced == []

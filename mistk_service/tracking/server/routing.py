@@ -18,11 +18,10 @@ import yaml
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from mistk_service.lighter import without_the_unused
 from mistk_service.tracking.server.paths import unknown_path
 from mistk_service.tracking.server.replies import MethodNotAllowed, error_body, error_status
 
-with warnings.catch_warnings(), without_the_unused():
+with warnings.catch_warnings():
     # Connexion imports Starlette's test client, which warns of what it would like installed; no user can act on that.
     warnings.simplefilter("ignore")
     from connexion import AsyncApp
