@@ -53,4 +53,4 @@ warnings.simplefilter("ignore")
 import httpx, requests, starlette.testclient
 print(json.dumps([name for name in sys.modules if name in seen and seen[name] is not sys.modules[name]]))
 """)
-    assert replaced == []
+    assert replaced in ([], ["pygments.lexers"]), "the latter replaces itself"
