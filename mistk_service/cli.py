@@ -65,6 +65,11 @@ def main() -> None:
               help="Address to listen on. There is no authentication: think before you open it to others.")  # fmt: skip
 @click.option("--port", default=8080, envvar="MISTK_PORT", show_envvar=True, show_default=True,
               help="Port to listen on; 0 takes any that is free.")  # fmt: skip
+@click.option("--allowed-host", "allowed_hosts", multiple=True, envvar="MISTK_ALLOWED_HOST", show_envvar=True,
+              help="A further name that the service is reached under, *.DOMAIN or * for any; may be repeated. Without it: "
+              "addresses, the host's name and names of the local network; on loopback those of loopback alone.")  # fmt: skip
+@click.option("--root-path", default="", envvar="MISTK_ROOT_PATH", show_envvar=True,
+              help="Path below which a reverse proxy serves this, such as /models/digits.")  # fmt: skip
 @click.option("--worker", type=click.Choice(["process", "thread"]), default="process", envvar="MISTK_WORKER",
               show_envvar=True, show_default=True, help="Where the model runs; a thread is for debugging.")  # fmt: skip
 @click.option("--grace", default=10.0, envvar="MISTK_GRACE", show_envvar=True, show_default=True,

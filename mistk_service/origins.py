@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+import socket
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["Origins"]
+__all__ = ["Origins", "exposure"]
 
 #: What changes nothing.
 _READING = frozenset({"GET", "HEAD"})
 
 #: The names of loopback itself, as a Host header has them.
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+#: The ends of names that nobody can register, among them those of services in a cluster.
+_LOCAL_ENDS = (".localhost", ".local", ".internal", ".svc", ".home.arpa")
 
 #: How much of a header is repeated in a message.
 _SHOWN = 80
@@ -29,14 +33,21 @@ class Origins:
     """Tells what a browser sends for a page that is not the service's own.
 
     Clients that send neither ``Origin`` nor ``Sec-Fetch-Site``, which is all but browsers, are only held to the name in
-    ``Host``, and that only where the service listens on loopback: elsewhere it cannot know its names.
+    ``Host``. A page can be reached under a foreign name only if somebody can register that name. On loopback the service
+    has the names of loopback. Elsewhere it has, besides, any IP address, its host's name, and the names that only a local
+    network resolves: those without a dot, and those below ``.local``, ``.internal`` and the like.
 
     Args:
         host: the address that the service listens on.
+        allowed: further names; ``*.example.org`` means every name below ``example.org``, ``*`` every name.
     """
 
-    def __init__(self, host: str) -> None:
-        self._hosts = _LOOPBACK | {_bracketed(host)} if _is_loopback(host) else None
+    def __init__(self, host: str, allowed: Sequence[str] = ()) -> None:
+        self._host = host
+        self._everywhere = not _is_loopback(host)
+        own = {_bracketed(host)} | ({socket.gethostname().lower()} if self._everywhere else set())
+        self._names = _LOOPBACK | own | {name.lower() for name in allowed if not name.startswith("*")}
+        self._ends = tuple(name[1:].lower() for name in allowed if name.startswith("*"))
 
     def objection(self, scope: Mapping[str, Any]) -> str | None:
         """Return why a request is refused, by its ASGI scope, or None."""
@@ -44,11 +55,11 @@ class Origins:
             return None
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get(b"host", "").lower()
-        if host and self._hosts is not None and re.sub(r":\d*$", "", host) not in self._hosts:
+        if host and not self._has_name(re.sub(r":\d*$", "", host)):
             return (
-                f"The request is for the host {_short(host)}, and this service listens on loopback, where its name is "
-                f"{' or '.join(sorted(self._hosts))}. Ask for one of these, have a proxy pass one on, "
-                "or start the service with another --host."
+                f"The request is for the host {_short(host)}, which is not a name of this service; it listens on {self._host}."
+                " If it is to be reached under this name, start it with --allowed-host or MISTK_ALLOWED_HOST; otherwise ask "
+                f"for {'its address' if self._everywhere else 'localhost'}, or have a proxy pass that on."
             )
         if scope["method"] in _READING or _is_own(headers, host):
             return None
@@ -56,6 +67,21 @@ class Origins:
             f"The request comes from a page of another site ({_short(headers.get(b'origin', 'unknown'))}), which may not "
             f"control this service ({_short(host)}). Send it from the service's own pages, or from a program."
         )
+
+    def _has_name(self, name: str) -> bool:
+        if name in self._names or (self._ends and name.endswith(self._ends)):
+            return True
+        return self._everywhere and ("." not in name or name.endswith(_LOCAL_ENDS) or _is_address(name))
+
+
+def exposure(host: str) -> str | None:
+    """Return a warning about listening on an address that others can reach, or None for loopback."""
+    if _is_loopback(host):
+        return None
+    return (
+        f"Listening on {host}, beyond this machine: there is no authentication, and everybody who can reach the port controls "
+        "the service. Let only those reach it who may, or listen on 127.0.0.1."
+    )
 
 
 def _is_own(headers: dict[bytes, str], host: str) -> bool:
@@ -76,6 +102,14 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.lower() == "localhost"
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _bracketed(host: str) -> str:

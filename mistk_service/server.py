@@ -20,6 +20,7 @@ from mistk_service.controller import Controller
 from mistk_service.errors import BadModelReference, SettingsError
 from mistk_service.events import Observer
 from mistk_service.loader import split_reference
+from mistk_service.origins import exposure
 from mistk_service.prerequisites import require_prerequisites
 from mistk_service.serving import HttpLimits, server_config
 from mistk_service.settings import Settings, without_password
@@ -83,6 +84,8 @@ async def serve(
     logger.info("Listening at %s while the model is being loaded.", url_of(sock))
     _refuse_own_address(settings, sock)
     _refuse_shared_login(settings)
+    if (warning := exposure(settings.host)) is not None:
+        logger.warning(warning)
     metrics = ServiceMetrics()
     controller, tracking = _put_together(settings, metrics, umask)
     # First, since its process loads the model while this one loads the rest.

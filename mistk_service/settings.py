@@ -15,6 +15,12 @@ __all__ = ["Settings", "without_password"]
 #: The schemes of tracking servers, and of stores of the container's own.
 _REMOTE, _LOCAL = ("http", "https"), ("sqlite", "postgresql", "postgres")
 
+#: A name or an address as a Host header has it, or a pattern of names.
+_HOST_PATTERN = re.compile(r"\*|(\*\.)?[\w.-]+|\[[0-9a-fA-F:.]+\]")
+
+#: Segments of unreserved characters, without a slash at the end.
+_ROOT_PATH = re.compile(r"(/[\w.~-]+)*", re.ASCII)
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -23,6 +29,8 @@ class Settings:
     Attributes:
         model: the reference of the model class; see :mod:`mistk_service.loader`.
         host: the address to listen on; loopback unless told otherwise, since there is no authentication.
+        allowed_hosts: further names that the service is reached under; see :class:`~mistk_service.origins.Origins`.
+        root_path: the path below which a reverse proxy serves the service, such as ``/models/digits``.
         port: the port to listen on; 0 for any that is free.
         worker: ``process``, or ``thread`` for debugging.
         grace: seconds that an activity gets to end by itself at a reset, a shutdown or SIGTERM.
@@ -55,6 +63,8 @@ class Settings:
     model: str
     host: str = "127.0.0.1"
     port: int = 8080
+    allowed_hosts: tuple[str, ...] = ()
+    root_path: str = ""
     worker: Literal["process", "thread"] = "process"
     grace: float = 10.0
     max_body: int = 64 * 1024 * 1024
@@ -82,6 +92,12 @@ class Settings:
 
     def __post_init__(self) -> None:
         _require(0 <= self.port <= 65535, "port", self.port, "a number from 0 to 65535")
+        for name in self.allowed_hosts:
+            expected = "a name or an address without a port, *.DOMAIN for all names below a domain, or * for all"
+            _require(bool(_HOST_PATTERN.fullmatch(name)), "allowed-host", name, expected)
+        _require(
+            bool(_ROOT_PATH.fullmatch(self.root_path)), "root-path", self.root_path, "a path such as /models/digits"
+        )
         _require(self.worker in ("process", "thread"), "worker", self.worker, "'process' or 'thread'")
         _require(0 < self.grace < math.inf, "grace", self.grace, "a positive number of seconds")
         _require(self.max_body > 0, "max-body", self.max_body, "a positive number of bytes")

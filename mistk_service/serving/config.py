@@ -11,7 +11,10 @@ import uvicorn
 
 from mistk_service.serving.limits import HttpLimits
 
-__all__ = ["Connection", "Refusal", "ServerConfig"]
+__all__ = ["PROTECTION", "Connection", "Refusal", "ServerConfig"]
+
+#: Headers of every answer: nothing is shown inside another page, and nothing is taken for another type than it says.
+PROTECTION = ((b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"))
 
 #: Returns the JSON body of an error, from a status and a message.
 Refusal = Callable[[int, str], bytes]
@@ -71,5 +74,6 @@ class ServerConfig(uvicorn.Config):
             "Content-Type: application/json",
             f"Content-Length: {len(body)}",
             "Connection: close",
+            *(f"{name.decode()}: {value.decode()}" for name, value in PROTECTION),
         ]
         return "\r\n".join([*head, "", ""]).encode("ascii") + body

@@ -70,6 +70,9 @@ def _with_plain_errors(command: Callable[P, None]) -> Callable[P, None]:
               help="Address to listen on. There is no authentication: think before you open it to others.")  # fmt: skip
 @click.option("--port", default=5000, envvar="MISTK_PORT", show_envvar=True, show_default=True,
               help="Port to listen on; 0 takes any that is free.")  # fmt: skip
+@click.option("--allowed-host", "allowed_hosts", multiple=True, envvar="MISTK_ALLOWED_HOST", show_envvar=True,
+              help="A further name that the server is reached under, *.DOMAIN or * for any; may be repeated. Without it: "
+              "addresses, the host's name and names of the local network; on loopback those of loopback alone.")  # fmt: skip
 @click.option("--max-body", default=64 * 1024 * 1024, type=click.IntRange(min=1), envvar="MISTK_MAX_BODY",
               show_envvar=True, show_default=True,
               help="Largest JSON body in bytes; artifacts have no limit.")  # fmt: skip
@@ -87,6 +90,7 @@ def serve(
     artifacts: str,
     host: str,
     port: int,
+    allowed_hosts: tuple[str, ...],
     max_body: int,
     keep_alive_timeout: float,
     max_connections: int,
@@ -107,6 +111,7 @@ def serve(
         artifacts,
         host,
         port,
+        allowed_hosts=allowed_hosts,
         max_body=max_body,
         limits=HttpLimits(keep_alive=keep_alive_timeout, connections=max_connections),
         on_listening=lambda url: click.echo(f"Tracking server at {url} — export MLFLOW_TRACKING_URI={url}", err=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,6 +22,7 @@ from mistk_service.controller import Controller
 from mistk_service.dashboard import DashboardInfo, create_dashboard
 from mistk_service.errors import MistkError
 from mistk_service.json_limits import FREE_JSON
+from mistk_service.serving import Door
 from mistk_service.settings import Settings
 from mistk_service.web.compiled import CompiledOperations
 from mistk_service.web.contract import load_contract
@@ -30,8 +32,9 @@ from mistk_service.web.health import figures, liveness, readiness
 from mistk_service.web.limits import BodyLimit
 from mistk_service.web.metrics import ServiceMetrics
 from mistk_service.web.omitted import OmittedParameters
-from mistk_service.web.origin import SameOrigin
-from mistk_service.web.problems import answer_error, service_error
+from mistk_service.web.prefix import Prefix, prefix_of
+from mistk_service.web.problems import answer_error, error_body, service_error
+from mistk_service.web.swagger_ui import SwaggerUI
 from mistk_service.web.tracking import EmbeddedTracking
 from mistk_service.web.validation import VALIDATORS, MediaType
 
@@ -39,6 +42,9 @@ __all__ = ["create_app"]
 
 #: Where the contract says the API is.
 BASE_PATH = "/v1/mistk"
+
+#: How many prefixes the contract is kept for.
+_PREFIXES = 8
 
 #: How many requests of the page for people are served at once; the live part of the page is a stream of the API.
 _PAGE_THREADS = 2
@@ -73,20 +79,27 @@ def create_app(
     dashboard = create_dashboard(DashboardInfo(model=settings.model, api_base=BASE_PATH, version=version))
     # As it is written: Connexion would serve it with every reference resolved, nine times the size and without the
     # names of the types, which code generators and the documentation's pages go by.
-    published = msgspec.json.encode(contract)
-    pages: dict[str, Callable[[], Response]] = {
-        "/healthz": liveness,
-        "/readyz": lambda: readiness(controller, tracking),
-        "/metrics": lambda: figures(metrics),
-        f"{BASE_PATH}/swagger.json": lambda: Response(published, media_type="application/json"),
+    published = functools.lru_cache(_PREFIXES)(lambda prefix: _published(contract, prefix))
+    pages: dict[str, Callable[[Scope], Response]] = {
+        "/healthz": lambda _: liveness(),
+        "/readyz": lambda _: readiness(controller, tracking),
+        "/metrics": lambda _: figures(metrics),
+        f"{BASE_PATH}/swagger.json": lambda scope: published(prefix_of(scope, settings.root_path)),
     }
     page = WSGIMiddleware(dashboard.wsgi_app, workers=_PAGE_THREADS)  # type: ignore[arg-type]
     # Records alone may be many and long; whatever else JSON holds becomes objects several times its size.
     free = {path: FREE_JSON.size for path, operation in operations.items() if operation != "streamPredict"}
-    container: ASGIApp = BodyLimit(_Paths(api, pages, page), settings.max_body, free)
+    container: ASGIApp = BodyLimit(_Paths(api, pages, SwaggerUI(f"{BASE_PATH}/ui"), page), settings.max_body, free)
     if tracking is not None:
         container = _beside(tracking, container)
-    return metrics.count(Edge(SameOrigin(container, settings.host)), BASE_PATH, operations)
+    door = Door(Edge(container), settings.host, settings.allowed_hosts, error_body)
+    return Prefix(metrics.count(door, BASE_PATH, operations), settings.root_path)
+
+
+def _published(contract: Any, prefix: str) -> Response:
+    """Return the contract as it is written, but for where the API is to those who ask below a prefix."""
+    body = msgspec.json.encode({**contract, "basePath": prefix + contract["basePath"]})
+    return Response(body, media_type="application/json", headers={"Vary": "X-Forwarded-Prefix"})
 
 
 def _beside(tracking: EmbeddedTracking, container: ASGIApp) -> ASGIApp:
@@ -107,11 +120,15 @@ class _Paths:
     Args:
         api: what is below the base path, and the start and end of the application.
         pages: pages of our own, by path.
+        ui: Swagger UI.
         rest: everything else.
     """
 
-    def __init__(self, api: ASGIApp, pages: Mapping[str, Callable[[], Response]], rest: Any) -> None:
+    def __init__(
+        self, api: ASGIApp, pages: Mapping[str, Callable[[Scope], Response]], ui: SwaggerUI, rest: Any
+    ) -> None:
         self._api = api
+        self._ui = ui
         self._pages = pages
         self._rest: ASGIApp = rest
 
@@ -119,21 +136,26 @@ class _Paths:
         """Pass the request on."""
         path: str = scope.get("path", BASE_PATH)
         if path in self._pages:
-            await self._answer(path, scope["method"])(scope, receive, send)
+            await self._answer(path, scope)(scope, receive, send)
+        elif self._ui.serves(path) and scope["type"] == "http":
+            await self._ui(scope, receive, send)
         elif path.startswith(f"{BASE_PATH}/") or path == BASE_PATH:
             await self._api(scope, receive, send)
         else:
             await self._rest(scope, receive, send)
 
-    def _answer(self, path: str, method: str) -> Response:
-        if method not in ("GET", "HEAD"):
+    def _answer(self, path: str, scope: Scope) -> Response:
+        if scope["method"] not in ("GET", "HEAD"):
             return service_error(405, f"{path} takes GET only.", headers={"Allow": "GET, HEAD"})
-        return self._pages[path]()
+        return self._pages[path](scope)
 
 
 def _create_api(controller: Controller, settings: Settings, api_version: str) -> ASGIApp:
     app = AsyncApp(
-        __name__, strict_validation=True, validator_map=VALIDATORS, swagger_ui_options=SwaggerUIOptions(swagger_ui=True)
+        __name__,
+        strict_validation=True,
+        validator_map=VALIDATORS,
+        swagger_ui_options=SwaggerUIOptions(swagger_ui=False),
     )
     for middleware in (OmittedParameters, CompiledOperations, MediaType):
         app.add_middleware(middleware, MiddlewarePosition.BEFORE_SWAGGER)

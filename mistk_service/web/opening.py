@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mistk_service.serving.config import PROTECTION
+
 __all__ = ["ALIVE", "Opening"]
 
 #: What /healthz answers.
@@ -63,6 +65,6 @@ async def _go_through_lifespan(app: ASGIApp) -> None:
 
 
 async def _say_alive(send: Send) -> None:
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(ALIVE)).encode())]
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(ALIVE)).encode()), *PROTECTION]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": ALIVE})

@@ -24,7 +24,7 @@ from mistk_service.errors import (
     WorkerDied,
 )
 
-__all__ = ["answer_error", "service_error"]
+__all__ = ["answer_error", "error_body", "service_error"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +47,13 @@ _STATUS: tuple[tuple[type[MistkError], int], ...] = (
 
 def service_error(code: int, message: str, *, headers: dict[str, str] | None = None, **more: Any) -> Response:
     """Return a ServiceError as a response; ``more`` are further keys, those that are None left out."""
+    return Response(error_body(code, message, **more), code, headers=headers, media_type="application/json")
+
+
+def error_body(code: int, message: str, **more: Any) -> bytes:
+    """Return a ServiceError as JSON. See :func:`service_error`."""
     body = {"code": code, "message": message, **{key: value for key, value in more.items() if value is not None}}
-    return Response(msgspec.json.encode(body) + b"\n", code, headers=headers, media_type="application/json")
+    return msgspec.json.encode(body) + b"\n"
 
 
 async def answer_error(request: ConnexionRequest, error: Exception) -> ConnexionResponse:  # noqa: ARG001

@@ -85,6 +85,7 @@ class EmbeddedTracking:
                 run_name=settings.run_name,
                 run_id=settings.run_id,
             ),
+            root_path=settings.root_path,
             artifact_locations=settings.artifact_locations,
             system_interval=settings.system_metrics_interval if _wants_system_metrics(settings) else None,
         )

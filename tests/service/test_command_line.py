@@ -360,3 +360,26 @@ def test_a_service_that_warns_of_nothing_says_where_it_is_and_nothing_else(start
 def command_lines(service: Service) -> list[str]:
     """The command lines of the service's children."""
     return [" ".join(child.cmdline()) for child in psutil.Process(service.process.pid).children()]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("allowed-host", "http://models.example"), ("allowed-host", "models.example:80"), ("root-path", "models"),
+     ("root-path", "/models/"), ("root-path", "/a b"), ("keep-alive-timeout", "0"), ("max-connections", "0")],
+)  # fmt: skip
+def test_a_name_a_prefix_or_a_limit_of_connections_that_cannot_be_used_is_refused(
+    option: str, value: str, tmp_path: Path
+) -> None:
+    code, _, error = run("serve", OBEDIENT, "--port", "0", f"--{option}", value, cwd=tmp_path)
+    assert code == 1
+    assert f"--{option}" in error
+
+
+def test_the_names_that_are_allowed_come_from_options_or_from_the_environment(start: Start) -> None:
+    service = start("--host", "0.0.0.0", "--allowed-host", "a.example", env={"MISTK_ALLOWED_HOST": "b.example"})
+    service.wait_for_line("no authentication")
+    refused(service.api.get("/status", headers={"Host": "b.example"}), 403)
+    assert service.api.get("/status", headers={"Host": "a.example:80"}).status_code == 200
+    service = start(env={"MISTK_ALLOWED_HOST": "b.example *.c.example"})
+    for name in ("b.example", "x.c.example", "localhost"):
+        assert service.api.get("/status", headers={"Host": name}).status_code == 200

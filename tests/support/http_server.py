@@ -17,7 +17,7 @@ from mistk_service.serving import HttpLimits, server_config
 @contextlib.asynccontextmanager
 async def served(app: ASGIApp, parser: str, limits: HttpLimits | None = None) -> AsyncIterator[int]:
     """Serve with the parser ``h11`` or ``httptools`` on the running loop; give the port."""
-    config = server_config(app, limits or HttpLimits(), refusal, parser=parser, lifespan="off", log_config=None)
+    config = server_config(app, limits or HttpLimits(), refusal, parser=parser, lifespan="off")
     config.load()
     state = ServerState()
     loop = asyncio.get_running_loop()

@@ -53,6 +53,26 @@ async def test_what_is_refused_at_the_door_is_counted() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", path) for path in ("/", "/static/dashboard.js", "/healthz", "/readyz", "/metrics", "/nothing")]
+    + [
+        ("GET", f"{API}/{path}")
+        for path in ("status", "swagger.json", "ui", "ui/", "ui/swagger-ui-bundle.js", "ui/x", "x")
+    ]
+    + [("POST", f"{API}/{path}") for path in ("train", "initialize", "status", "ui/")],
+)
+@pytest.mark.parametrize("headers", [{}, {"Host": "evil.example"}], ids=["served", "refused"])
+async def test_every_answer_says_what_a_browser_may_do_with_it(method: str, path: str, headers: dict[str, str]) -> None:
+    async with client(application()) as http:
+        answer = await http.request(method, path, headers=headers)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    policy = answer.headers["Content-Security-Policy"].split("; ")
+    assert {"default-src 'none'", "frame-ancestors 'none'"} <= set(policy)
+    assert not any("unsafe" in directive for directive in policy)
+
+
 async def wait_for_ever(scope: Scope, receive: Receive, send: Send) -> None:
     await asyncio.Event().wait()
 

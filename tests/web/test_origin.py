@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from starlette.responses import JSONResponse
 
-from mistk_service.web.origin import SameOrigin
+from mistk_service.origins import exposure
+from mistk_service.serving import Door
+from tests.support.http_server import refusal
 from tests.web.harness import API, application, client
 
 pytestmark = pytest.mark.anyio
@@ -14,9 +18,11 @@ URL = "http://localhost:8080"
 ELSEWHERE = "https://evil.example"
 
 
-async def ask(method: str, *, url: str = URL, bound: str = "127.0.0.1", **headers: str) -> tuple[int, str]:
+async def ask(
+    method: str, *, url: str = URL, bound: str = "127.0.0.1", allowed: tuple[str, ...] = (), **headers: str
+) -> tuple[int, str]:
     """Return status and text of an answer; the headers' names are written with underscores."""
-    async with client(SameOrigin(JSONResponse("done"), bound), url) as http:
+    async with client(Door(JSONResponse("done"), bound, allowed, refusal), url) as http:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         answer = await http.request(method, "/", headers=named)
         if answer.status_code == 403:
@@ -94,10 +100,48 @@ async def test_the_address_that_it_is_bound_to_is_one_of_its_names() -> None:
     assert (await ask("GET", bound="127.0.0.1", url="http://127.0.0.2:8080"))[0] == 403
 
 
-@pytest.mark.parametrize("bound", ["0.0.0.0", "::", "192.168.1.5", "model-container"])
-async def test_elsewhere_every_name_is_served_and_a_foreign_page_is_not(bound: str) -> None:
-    url = "http://models.example:9000"
-    assert (await ask("GET", bound=bound, url=url))[0] == 200
-    assert (await ask("POST", bound=bound, url=url))[0] == 200
-    assert (await ask("POST", bound=bound, url=url, Origin=url))[0] == 200
-    assert (await ask("POST", bound=bound, url=url, Origin=ELSEWHERE))[0] == 403
+EVERYWHERE = ["0.0.0.0", "::", "192.168.1.5", "model-container"]
+
+LOCAL = ["192.168.1.5:8080", "10.0.0.1", "[fd00::5]:8080", "localhost", "127.0.0.1:8080", "digits", "digits:8080",
+         "digits.models.svc", "digits.models.svc.cluster.local:80", "nas.local", "host.docker.internal",
+         socket.gethostname()]  # fmt: skip
+
+
+@pytest.mark.parametrize("bound", EVERYWHERE)
+@pytest.mark.parametrize("name", LOCAL)
+async def test_elsewhere_names_that_nobody_can_register_are_served(bound: str, name: str) -> None:
+    assert (await ask("GET", bound=bound, Host=name))[0] == 200
+    assert (await ask("POST", bound=bound, Host=name, Origin=f"http://{name}"))[0] == 200
+    assert (await ask("POST", bound=bound, Host=name, Origin=ELSEWHERE))[0] == 403
+
+
+@pytest.mark.parametrize("bound", EVERYWHERE)
+@pytest.mark.parametrize("name", ["evil.example", "evil.example:8080", "192.168.1.5.evil.example", "local.example"])
+async def test_elsewhere_a_registered_name_is_refused_unless_it_is_allowed(bound: str, name: str) -> None:
+    for method in ("GET", "POST"):
+        status, text = await ask(method, bound=bound, Host=name)
+        assert status == 403
+        assert "--allowed-host" in text
+        assert (await ask(method, bound=bound, Host=name, allowed=("other.example",)))[0] == 403
+        for allowed in (name.partition(":")[0], "*.example", "*"):
+            assert (await ask(method, bound=bound, Host=name, allowed=("other.example", allowed)))[0] == 200
+
+
+async def test_on_loopback_a_name_can_be_allowed_for_a_proxy() -> None:
+    assert (await ask("GET", Host="models.example"))[0] == 403
+    assert (await ask("GET", Host="models.example", allowed=("models.example",)))[0] == 200
+    assert (await ask("POST", Host="models.example", allowed=("models.example",), Origin=ELSEWHERE))[0] == 403
+
+
+async def test_the_address_that_it_is_told_to_listen_on_is_a_name_of_it() -> None:
+    assert (await ask("GET", bound="models.example", Host="models.example:8080"))[0] == 200
+
+
+@pytest.mark.parametrize("host", EVERYWHERE)
+def test_listening_beyond_the_machine_is_warned_about(host: str) -> None:
+    assert "no authentication" in (exposure(host) or "")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_listening_on_loopback_is_not(host: str) -> None:
+    assert exposure(host) is None

@@ -23,10 +23,12 @@ class Notices:
 
     Args:
         show: shows a value under a key of the status; None removes it.
+        root_path: the path below which a reverse proxy serves the container.
     """
 
-    def __init__(self, show: Callable[[str, Any], None]) -> None:
+    def __init__(self, show: Callable[[str, Any], None], root_path: str = "") -> None:
         self._show = show
+        self._root = root_path
         self._store: str | None = None
         self._obstacle: str | None = None
         self._files: str | None = None
@@ -82,7 +84,7 @@ class Notices:
 
     def run(self, run: OpenRun | None) -> None:
         """Show the run, if there is one."""
-        shown = None if run is None else _description(run)
+        shown = None if run is None else _description(run, self._root)
         if shown != self._shown_run:
             self._shown_run = shown
             self._show("run", shown)
@@ -101,12 +103,12 @@ class Notices:
             self._show("tracking", shown)
 
 
-def _description(run: OpenRun) -> dict[str, Any]:
+def _description(run: OpenRun, root: str) -> dict[str, Any]:
     info = run.info
     return {
         "id": info.run_id,
         "name": run.tags.get("mlflow.runName", info.run_name),
         "experimentId": info.experiment_id,
         "status": info.status.name,
-        "link": f"/api/2.0/mlflow/runs/get?run_id={info.run_id}",
+        "link": f"{root}/api/2.0/mlflow/runs/get?run_id={info.run_id}",
     }

@@ -70,6 +70,7 @@ class ReporterOptions:
         api_version: returns the version of the lifecycle API; called on the reporter's thread.
         steering: where runs go unless ``initialize`` says something else. The run id counts for the first run only.
         system_interval: seconds between two measurements of the worker; None for none.
+        root_path: the path below which a reverse proxy serves the container; links begin with it.
         artifact_locations: URIs below which artifacts may be kept, besides the container's own folder.
     """
 
@@ -80,6 +81,7 @@ class ReporterOptions:
     api_version: Callable[[], str]
     steering: Steering = Steering()
     system_interval: float | None = None
+    root_path: str = ""
     artifact_locations: tuple[str, ...] = ()
 
     @property

@@ -94,7 +94,7 @@ class Reporter:
         self._hold = hold
         self._held = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._notices = Notices(lambda key, value: self._on_loop(show, key, value))
+        self._notices = Notices(lambda key, value: self._on_loop(show, key, value), options.root_path)
         self._patience = Patience(self._wait, self._notices.obstacle)
         self._files = FileLane(self._notices.files)
         self._news = threading.Condition(threading.RLock())

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import uvicorn
 
 from mistk_service.memory import collect_less_often
-from mistk_service.serving import HttpLimits, server_config
+from mistk_service.origins import exposure
+from mistk_service.serving import Door, HttpLimits, server_config
 from mistk_service.sockets import bind, url_of
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.opening import open_store
 from mistk_service.tracking.server.app import MAX_BODY, create_tracking_app
-from mistk_service.tracking.server.origin import SameOrigin
 from mistk_service.tracking.server.replies import refusal_body
 
 __all__ = ["serve_tracking"]
+
+_log = logging.getLogger(__name__)
 
 #: Seconds that requests get to end once the server has been told to stop.
 _CLOSING = 5
@@ -28,6 +31,7 @@ def serve_tracking(
     host: str = "127.0.0.1",
     port: int = 5000,
     *,
+    allowed_hosts: Sequence[str] = (),
     max_body: int = MAX_BODY,
     limits: HttpLimits | None = None,
     on_listening: Callable[[str], None] | None = None,
@@ -39,6 +43,7 @@ def serve_tracking(
         artifacts_uri: see :func:`mistk_service.tracking.artifacts.open_artifacts`.
         host: the address to listen on. There is no authentication.
         port: the port; 0 takes any that is free.
+        allowed_hosts: further names of the server; see :class:`~mistk_service.origins.Origins`.
         max_body: bytes that a JSON body may have.
         limits: of connections and of what clients send; those of :class:`HttpLimits` unless given.
         on_listening: called with the base URL once connections are accepted.
@@ -49,10 +54,12 @@ def serve_tracking(
     """
     artifacts = open_artifacts(artifacts_uri)
     with open_store(store_uri) as store, bind(host, port) as sock:
-        app = SameOrigin(create_tracking_app(store, artifacts, max_body=max_body), host)
+        app = Door(create_tracking_app(store, artifacts, max_body=max_body), host, allowed_hosts, refusal_body)
         server = uvicorn.Server(
             server_config(app, limits or HttpLimits(), refusal_body, timeout_graceful_shutdown=_CLOSING)
         )
+        if (warning := exposure(host)) is not None:
+            _log.warning(warning)
         collect_less_often()
         if on_listening is not None:
             on_listening(url_of(sock))

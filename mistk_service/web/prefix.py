@@ -1,0 +1,44 @@
+"""The path below which a reverse proxy serves the application."""
+
+from __future__ import annotations
+
+import re
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+__all__ = ["Prefix", "prefix_of"]
+
+_PREFIX = re.compile(rb"(/[\w.~-]+)+", re.ASCII)
+
+
+def prefix_of(scope: Scope, root_path: str) -> str:
+    """Return the path that a client puts before those of the application, such as ``/models/digits``, or "".
+
+    A proxy that says it in ``X-Forwarded-Prefix`` knows better than the setting. What is not a plain path is ignored.
+    """
+    given = next((value.rstrip(b"/") for name, value in scope["headers"] if name == b"x-forwarded-prefix"), b"")
+    return given.decode("ascii") if _PREFIX.fullmatch(given) else root_path
+
+
+class Prefix:
+    """ASGI middleware: takes the prefix from the path of a request, where the proxy has left it there.
+
+    Args:
+        app: what is below the prefix.
+        root_path: the prefix, without a slash at the end; "" for none.
+    """
+
+    def __init__(self, app: ASGIApp, root_path: str) -> None:
+        self._app = app
+        self._root = root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if self._root and scope["type"] == "http" and scope["path"].startswith(f"{self._root}/"):
+            raw = scope.get("raw_path", b"")
+            scope = {
+                **scope,
+                "path": scope["path"].removeprefix(self._root),
+                "raw_path": raw.removeprefix(self._root.encode("ascii")),
+            }
+        await self._app(scope, receive, send)

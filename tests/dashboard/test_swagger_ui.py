@@ -1,0 +1,48 @@
+"""Swagger UI in a real browser, under the policy that the service sends with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+
+from mistk_service.demo.service import ServiceProcess
+from mistk_service.resources import plugins_path
+from tests.dashboard.browser import await_true
+
+pytestmark = [pytest.mark.browser, pytest.mark.serial, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    with ServiceProcess(f"{plugins_path() / 'digits' / 'model.py'}:Digits", 0, tmp_path / "state") as service:
+        yield service.url
+
+
+def test_an_operation_can_be_tried_and_nothing_is_held_back_by_the_policy(chrome: Chrome, url: str) -> None:
+    chrome.get_log("browser")
+    chrome.get(f"{url}/v1/mistk/ui/#/default/getApiVersion")
+    await_true(chrome, lambda: len(chrome.find_elements(By.CSS_SELECTOR, ".opblock")) > 15)
+    version = chrome.find_element(By.CSS_SELECTOR, "[id$=getApiVersion]")
+    if "is-open" not in version.get_attribute("class"):
+        version.find_element(By.CSS_SELECTOR, ".opblock-summary").click()
+    for button in (".try-out__btn", ".execute"):
+        await_true(chrome, lambda button=button: version.find_elements(By.CSS_SELECTOR, button))
+        version.find_element(By.CSS_SELECTOR, button).click()
+    await_true(chrome, lambda: version.find_elements(By.CSS_SELECTOR, ".live-responses-table .response-col_status"))
+    assert version.find_element(By.CSS_SELECTOR, ".live-responses-table .response td").text.startswith("200")
+    complaints = chrome.get_log("browser")
+    chrome.get("about:blank")
+    assert complaints == []
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/mistk/ui/", "/v1/mistk/status"])
+def test_no_page_of_the_service_shows_inside_another_page(chrome: Chrome, url: str, path: str) -> None:
+    chrome.get(f"data:text/html,<iframe src='{url}{path}'></iframe>")
+    chrome.switch_to.frame(0)
+    # What the browser shows instead of a page that does not want to be framed.
+    await_true(chrome, lambda: chrome.execute_script("return document.URL").startswith("chrome-error:"))
+    chrome.get("about:blank")
