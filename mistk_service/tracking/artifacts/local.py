@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
@@ -11,6 +12,7 @@ import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from mistk_service.tracking.artifacts.paths import SCRATCH, checked_path
 from mistk_service.tracking.artifacts.repository import ArtifactRepository, StoredFile, Upload, translated
@@ -19,8 +21,9 @@ from mistk_service.tracking.errors import InvalidParameter
 
 __all__ = ["LocalArtifacts"]
 
-#: Seconds after which an upload that nobody writes to is taken for the remains of a process that died.
-_ABANDONED_AFTER = 24 * 3600
+#: Seconds after which an upload that no process has locked is taken for the remains of one that died; and where the file
+#: system has no locks, any upload that was not written to.
+_ABANDONED_AFTER, _ABANDONED_AFTER_WITHOUT_LOCKS = 60, 24 * 3600
 
 #: How often a folder that vanishes between its making and its use is made again.
 _RACES = 5
@@ -152,11 +155,25 @@ class LocalArtifacts(ArtifactRepository):
             raise InvalidParameter(f"Invalid path {relative!r}: it leads out of the artifact root.", field="path")
 
     def _remove_abandoned(self) -> None:
-        oldest = time.time() - _ABANDONED_AFTER
         for rest in self._scratch.iterdir():
-            with suppress(OSError):
-                if rest.stat().st_mtime < oldest:
+            with suppress(OSError), rest.open("rb") as file:
+                age = time.time() - os.fstat(file.fileno()).st_mtime
+                locked = _lock(file)
+                if locked is not True and age > (
+                    _ABANDONED_AFTER if locked is False else _ABANDONED_AFTER_WITHOUT_LOCKS
+                ):
                     rest.unlink()
+
+
+def _lock(file: IO[bytes]) -> bool | None:
+    """Lock an open file; return whether somebody else has it locked, or None where the file system has no locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    return False
 
 
 class _LocalUpload(Upload):
@@ -174,6 +191,8 @@ class _LocalUpload(Upload):
         self._place = place
         # Unbuffered: the caller sends large pieces, and an error then belongs to the write that caused it.
         self._file = partial.open("xb", buffering=0)
+        # For as long as it is open, other processes know that somebody writes to it.
+        _lock(self._file)
 
     def write(self, data: bytes) -> None:
         with translated(self._path):

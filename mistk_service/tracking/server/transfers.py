@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from mistk_service.tracking.artifacts import ArtifactRepository, Upload
 from mistk_service.tracking.artifacts.locations import Locations
+from mistk_service.tracking.errors import StoreUnavailable
 from mistk_service.tracking.server.downloads import file_response
 from mistk_service.tracking.server.operations._base import run_id_of
 from mistk_service.tracking.server.replies import BodyTooLarge
@@ -122,15 +123,20 @@ class Transfers:
         Raises:
             BodyTooLarge: it is longer than ``limit`` bytes.
             ClientDisconnect: the client went before the end; nothing is kept.
+            StoreUnavailable: the server ends; nothing is kept.
         """
         path = await self._in_thread(place)
         upload = await self._in_thread(self._artifacts.create, path)
         try:
             await self._copy(request, upload, limit)
             await self._in_thread(upload.commit)
-        except BaseException:
+        except Exception:
             await self._in_thread(upload.abort)
             raise
+        except asyncio.CancelledError as error:
+            # The server ends, and waits for no thread any more.
+            upload.abort()
+            raise StoreUnavailable("The server ended before the file was complete. Send it again.") from error
         await self._in_thread(self._note, path)
 
     def _note(self, path: str) -> None:

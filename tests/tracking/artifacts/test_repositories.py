@@ -232,6 +232,16 @@ def test_the_remains_of_uploads_that_died_are_removed_when_they_are_old(tmp_path
     assert [rest.name for rest in scratch.iterdir()] == ["young"]
 
 
+def test_an_upload_that_is_under_way_is_left_alone_however_long_it_takes(tmp_path):
+    upload = open_artifacts(tmp_path).create("file")
+    upload.write(b"data")
+    (rest,) = (tmp_path / SCRATCH).iterdir()
+    os.utime(rest, (0, 0))
+    open_artifacts(tmp_path)
+    upload.commit()
+    assert (tmp_path / "file").read_bytes() == b"data"
+
+
 def test_a_root_is_a_path_or_a_url(tmp_path):
     assert open_artifacts(str(tmp_path)).uri == tmp_path.as_uri()
     assert open_artifacts((tmp_path / "a b").as_uri()).uri == (tmp_path / "a b").as_uri()

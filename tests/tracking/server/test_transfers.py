@@ -7,6 +7,7 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
 import zlib
 from pathlib import Path
 
@@ -263,6 +264,25 @@ def test_an_upload_that_breaks_off_leaves_what_was_there(server, http, folder):
         wait_for(lambda: any(scratch.iterdir()))
     wait_for(lambda: not any(scratch.iterdir()))
     assert http.get(f"{FILES}/{folder}/f").content == b"old"
+
+
+@pytest.mark.parametrize("end", ["terminate", "kill"])
+def test_an_upload_that_the_end_of_the_server_breaks_off_leaves_nothing_when_it_starts_again(
+    start_server, tmp_path, end
+):
+    scratch = tmp_path / "artifacts" / ".incomplete-uploads"
+    with start_server(tmp_path) as running:
+        host, port = running.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as connection:
+            head = f"PUT {FILES}/0/f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000\r\n\r\n"
+            connection.sendall(head.encode() + bytes(2_000_000))
+            wait_for(lambda: any(scratch.iterdir()))
+            getattr(running.process, end)()
+            running.process.wait(30)
+    for rest in scratch.iterdir():
+        os.utime(rest, (0, time.time() - 100))
+    with start_server(tmp_path):
+        assert not any(scratch.iterdir())
 
 
 def wait_for(condition):
