@@ -13,9 +13,10 @@ from mistk_service.resources import contract_path
 from mistk_service.tracking.artifacts import AllowedLocations, ArtifactRepository
 from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.server.endpoints import Endpoints
-from mistk_service.tracking.server.gitlab import GitLabOperations, GitLabTransfers, Projects
+from mistk_service.tracking.server.gitlab import GitLabOperations, GitLabTransfers
 from mistk_service.tracking.server.operations import Operations
 from mistk_service.tracking.server.paths import Spellings
+from mistk_service.tracking.server.projects import Projects
 from mistk_service.tracking.server.routing import below, load_contract, routed
 from mistk_service.tracking.server.transfers import Transfers
 from mistk_service.tracking.store import Store
