@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -125,8 +126,6 @@ def _exit_in_order(_number: int, _frame: FrameType | None) -> None:
 def _make_parent(store_uri: str) -> None:
     """Make the folder of the default store; any other has to exist."""
     if store_uri == _DEFAULT_STORE:
-        from pathlib import Path
-
         Path(_DEFAULT_ARTIFACTS).parent.mkdir(exist_ok=True)
 
 
@@ -240,18 +239,147 @@ def sync(
 
     Ends with 1 where the server refused anything, which is named.
     """
-    from mistk_service.tracking.syncing import Syncing, moment
+    from mistk_service.tracking.syncing import Syncing
 
-    try:
-        start = moment(since) if since else None
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--since") from error
+    start = _moment(since, "--since") if since else None
     with _opened_here(store_uri) as store:
-        syncing = Syncing(store, remote, artifacts, names, start, lambda text: click.echo(text, err=True))
+        syncing = Syncing(store, remote, artifacts, names, start, _tell)
         if watch:
             syncing.watch()
-        elif not syncing.once():
-            click.get_current_context().exit(1)
+        else:
+            _exit_with(syncing.once())
+
+
+_experiment_option = click.option(
+    "--experiment", "names", multiple=True, help="Name or id of an experiment; all unless given."
+)
+
+
+@tracking.command()
+@click.argument("run_ids", metavar="[RUN]...", nargs=-1)
+@_store_option
+@click.option("--experiment", "names", multiple=True, help="Name or id of an experiment to delete with its runs.")
+@_with_plain_errors
+def delete(run_ids: tuple[str, ...], store_uri: str, names: tuple[str, ...]) -> None:
+    """Delete runs and experiments, which 'restore' brings back until 'gc' removes them."""
+    _move(run_ids, store_uri, names, restore=False)
+
+
+@tracking.command()
+@click.argument("run_ids", metavar="[RUN]...", nargs=-1)
+@_store_option
+@click.option("--experiment", "names", multiple=True, help="Name or id of an experiment to restore with its runs.")
+@_with_plain_errors
+def restore(run_ids: tuple[str, ...], store_uri: str, names: tuple[str, ...]) -> None:
+    """Restore runs and experiments that were deleted."""
+    _move(run_ids, store_uri, names, restore=True)
+
+
+def _move(run_ids: tuple[str, ...], store_uri: str, names: tuple[str, ...], *, restore: bool) -> None:
+    from mistk_service.tracking.lookup import find_experiment, find_run
+
+    if not run_ids and not names:
+        raise click.UsageError("Name runs, or experiments with --experiment.")
+    word = "Restored" if restore else "Deleted"
+    with _opened(store_uri) as store:
+        # All are found before one of them is touched.
+        runs = [find_run(store, run_id).info for run_id in run_ids]
+        chosen = [find_experiment(store, name) for name in names]
+        for run in runs:
+            (store.restore_run if restore else store.delete_run)(run.run_id)
+            click.echo(f"{word} the run {run.run_id} ({run.run_name}).")
+        for item in chosen:
+            (store.restore_experiment if restore else store.delete_experiment)(item.experiment_id)
+            click.echo(f"{word} the experiment {item.experiment_id} ({item.name}) with its runs.")
+
+
+@tracking.command()
+@_store_option
+@_artifacts_option
+@_experiment_option
+@click.option("--older-than", default="0s", show_default=True,
+              help="Leave what was deleted later: 12h or 30d ago, or since a date such as 2026-11-21.")  # fmt: skip
+@click.option("--yes", is_flag=True, help="Remove it; without this, only show what would be removed.")
+@_with_plain_errors
+def gc(store_uri: str, artifacts: str | None, names: tuple[str, ...], older_than: str, yes: bool) -> None:
+    """Remove for good what was deleted, with its files. Nothing is removed without --yes."""
+    from mistk_service.tracking.garbage import Garbage
+    from mistk_service.tracking.lookup import artifacts_beside, find_experiment
+
+    before = _moment(older_than, "--older-than")
+    with _opened_here(store_uri) as store:
+        chosen = [find_experiment(store, name).experiment_id for name in names] or None
+        garbage = Garbage(store, artifacts_beside(store.file, artifacts), before, chosen)
+        for item in garbage.kept:
+            click.echo(f"Keeping the {item}: {item.needed}.")
+        if yes:
+            click.echo(f"{garbage.remove(click.echo)} removed.")
+            return
+        for item in garbage.items:
+            click.echo(f"Would remove the {item}.")
+        click.echo(f"{len(garbage.items)} to remove; --yes removes them for good.")
+
+
+@tracking.command("export")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@_store_option
+@_artifacts_option
+@_experiment_option
+@click.option("--since", help="Leave out runs that ended before: 2026-11-21, 2026-11-21T09:30, or 90m, 12h, 7d ago.")
+@_with_plain_errors
+def export_runs(folder: Path, store_uri: str, artifacts: str | None, names: tuple[str, ...], since: str | None) -> None:
+    """Copy runs with their files and models into FOLDER, which is a store of its own; again, what is new."""
+    from mistk_service.tracking.forwarding.folder import LocalRemote
+    from mistk_service.tracking.syncing import Syncing
+
+    start = _moment(since, "--since") if since else None
+    with _opened_here(store_uri) as store:
+        address = folder.resolve().as_uri()
+        syncing = Syncing(
+            store, address, artifacts, names, start, _tell, open_remote=lambda _: LocalRemote.in_folder(folder)
+        )
+        _exit_with(syncing.once())
+
+
+@tracking.command("import")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@_store_option
+@_artifacts_option
+@_experiment_option
+@_with_plain_errors
+def import_runs(folder: Path, store_uri: str, artifacts: str | None, names: tuple[str, ...]) -> None:
+    """Copy runs with their files and models from FOLDER, which 'export' has written, into the store.
+
+    Runs get new ids; the tag mistk.sourceRunId has the one in FOLDER. Again, only what is new is copied.
+    """
+    from mistk_service.tracking.forwarding.folder import LocalRemote
+    from mistk_service.tracking.syncing import Syncing
+
+    _make_parent(store_uri)
+    with (
+        LocalRemote.opened(store_uri, artifacts) as target,
+        _opened_here(f"sqlite:///{folder / 'tracking.db'}") as source,
+    ):
+        given = str(folder / "artifacts")
+        _exit_with(Syncing(source, target.uri, given, names, None, _tell, open_remote=lambda _: target).once())
+
+
+def _tell(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _exit_with(complete: bool) -> None:
+    if not complete:
+        click.get_current_context().exit(1)
+
+
+def _moment(text: str, option: str) -> int:
+    from mistk_service.tracking.syncing import moment
+
+    try:
+        return moment(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from error
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from sqlalchemy import Connection, Row, Text, cast, delete, insert, select, update
+from sqlalchemy import Connection, Row, Text, cast, delete, func, insert, select, update
 
 from mistk_service.tracking._contract_runs import ExperimentStore
 from mistk_service.tracking.entities import DatasetSummary, Experiment, LifecycleStage, Tag, ViewType
@@ -264,7 +264,10 @@ class Experiments(SqlPart, ExperimentStore):
             )
         self._change(connection, row.experiment_id, lifecycle_stage=target)
         number = row.experiment_id
-        connection.execute(update(runs).where(runs.c.experiment_id == number).values(lifecycle_stage=target))
+        # Those that were deleted before have been so for longer.
+        deleted = func.coalesce(runs.c.deleted_time, now()) if target == _DELETED else None
+        moved = update(runs).where(runs.c.experiment_id == number)
+        connection.execute(moved.values(lifecycle_stage=target, deleted_time=deleted))
 
 
 def _find(connection: Connection, experiment_id: str, *, lock: bool = True) -> Row[Any]:

@@ -32,7 +32,7 @@ from mistk_service.tracking.limits import check_dataset_inputs, check_run_id, ch
 from mistk_service.tracking.paging import Page
 from mistk_service.tracking.records import Point, RunRecord
 from mistk_service.tracking.sql import inputs
-from mistk_service.tracking.sql.base import below, experiment_number
+from mistk_service.tracking.sql.base import below, experiment_number, now
 from mistk_service.tracking.sql.batches import RUN_NAME, Batches, run_not_found
 from mistk_service.tracking.sql.database import Database
 from mistk_service.tracking.sql.experiments import EXPERIMENT_COLUMNS, require_active
@@ -280,7 +280,8 @@ class Runs(Histories, RunStore):
         record = self._db.recorder.change(run_id, RunMoved(LifecycleStage(stage)))
 
         def work(connection: Connection) -> None:
-            statement = update(runs).where(runs.c.run_id == run_id).values(lifecycle_stage=stage)
+            values = {"lifecycle_stage": stage, "deleted_time": now() if stage == _DELETED else None}
+            statement = update(runs).where(runs.c.run_id == run_id).values(**values)
             if not connection.execute(statement).rowcount:
                 raise run_not_found(run_id)
             record(connection)

@@ -23,7 +23,7 @@ from mistk_service.tracking.sql.journal_tables import metadata
 __all__ = ["REVISIONS", "prepare"]
 
 #: The revisions of the schema, oldest first; each has a migration of that name.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 
 #: Tables that every revision has.
 _KERNEL = frozenset({"experiments", "runs"})

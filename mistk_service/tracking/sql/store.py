@@ -15,6 +15,7 @@ from mistk_service.tracking.sql.logged_models import LoggedModels
 from mistk_service.tracking.sql.registry import Registry
 from mistk_service.tracking.sql.runs import Runs
 from mistk_service.tracking.sql.schema import prepare
+from mistk_service.tracking.sql.trash import Trash
 from mistk_service.tracking.store import DEFAULT_ARTIFACT_ROOT, Store
 
 __all__ = ["SqlStore"]
@@ -32,11 +33,13 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, Store):
 
     Attributes:
         journal: the changes that remotes have yet to get.
+        trash: what was deleted and can still be restored.
     """
 
     def __init__(self, database: Database, artifact_root: str) -> None:
         super().__init__(database, artifact_root)
         self.journal = Journal(database)
+        self.trash = Trash(database, artifact_root)
 
     @classmethod
     def open(

@@ -132,6 +132,8 @@ runs = Table(
     _column("end_time", BigInteger(), nullable=True),
     _column("artifact_uri"),
     _column("lifecycle_stage"),
+    # When it was deleted last, in ms since 1970.
+    _column("deleted_time", BigInteger(), nullable=True),
     UniqueConstraint("run_id", name="uq_runs_run_id"),
 )
 Index("ix_runs_start", runs.c.experiment_id, runs.c.lifecycle_stage, runs.c.start_time.desc(), runs.c.run_id)

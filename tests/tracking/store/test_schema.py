@@ -6,6 +6,7 @@ import shlex
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -245,6 +246,17 @@ def test_what_was_measured_on_models_is_kept_when_every_point_of_it_is(tmp_path)
         connection.execute("INSERT INTO logged_model_metrics VALUES (1, 'acc', 'iris', 'd', 'r', 0.5, 7, 3, 0)")
     with open_store(f"{tmp_path}/old.db") as store:
         assert store.get_logged_model("m-1").metrics == (Metric("acc", 0.5, 7, 3, "m-1", "iris", "d", "r"),)
+
+
+def test_what_was_deleted_in_an_older_store_counts_from_its_upgrade(tmp_path):
+    migrate(f"sqlite:///{tmp_path}/old.db", "0005")
+    started = time.time_ns() // 1_000_000
+    with closing(sqlite3.connect(tmp_path / "old.db")) as connection, connection:
+        connection.execute("INSERT INTO experiments VALUES (1, 'e', 'x', 'active', 1, 1)")
+        connection.execute("INSERT INTO runs VALUES (1, 'r', 1, 'n', '', 'FINISHED', 1, 2, 'x', 'deleted')")
+    with open_store(f"{tmp_path}/old.db") as store:
+        assert store.trash.items(started - 1) == []
+        assert [item.id for item in store.trash.items(started + 3_600_000)] == ["r"]
 
 
 def test_a_store_is_opened_by_path_and_by_uri(tmp_path, monkeypatch):

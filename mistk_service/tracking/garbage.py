@@ -1,0 +1,90 @@
+"""Removing for good what was deleted, with its files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from mistk_service.tracking.artifacts import ArtifactRepository
+from mistk_service.tracking.artifacts.locations import Locations
+from mistk_service.tracking.entities import LifecycleStage
+from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
+from mistk_service.tracking.mlops.records import project_of
+from mistk_service.tracking.sql import SqlStore
+from mistk_service.tracking.sql.trash import EXPERIMENT, TrashItem
+
+__all__ = ["Garbage"]
+
+
+class Garbage:
+    """What was deleted in a store, long enough ago.
+
+    Args:
+        store: the store.
+        artifacts: where its files are; None where there are none.
+        before: ms since 1970; what was deleted later stays.
+        experiment_ids: the experiments to look into; None means all.
+    """
+
+    def __init__(
+        self,
+        store: SqlStore,
+        artifacts: ArtifactRepository | None,
+        before: int,
+        experiment_ids: Sequence[str] | None = None,
+    ) -> None:
+        self._store = store
+        self._artifacts = artifacts
+        self._locations = None if artifacts is None else Locations(store, artifacts)
+        found = [self._looked_at(item) for item in store.trash.items(before, experiment_ids)]
+        #: What can go, in an order in which it can, and what cannot go yet.
+        self.items = [item for item in found if not item.needed]
+        self.kept = [item for item in found if item.needed]
+
+    def remove(self, tell: Callable[[str], None]) -> int:
+        """Remove everything that can go, and return how many things that were.
+
+        Args:
+            tell: called with a line about each.
+
+        Raises:
+            StoreUnavailable: the store or the artifacts cannot be written now. What was removed stays so; the rest is still
+                there, to be removed by the next call.
+        """
+        removed = 0
+        for item in self.items:
+            # The files first: what is interrupted in between is found, and finished, the next time.
+            if (
+                self._store.trash.still_deleted(item)
+                and self._remove_files(item, tell)
+                and self._store.trash.remove(item)
+            ):
+                tell(f"Removed the {item}.")
+                removed += 1
+            else:
+                tell(f"Kept the {item}: it is in use again.")
+        return removed
+
+    def _looked_at(self, item: TrashItem) -> TrashItem:
+        """Return an item, kept where a project counts on it: the numbers of its other experiments depend on it."""
+        if item.kind != EXPERIMENT or item.needed:
+            return item
+        project = project_of(self._store.get_experiment(item.id))
+        with suppress(ResourceNotFound, InvalidParameter):
+            if self._store.get_experiment(project).lifecycle_stage is LifecycleStage.ACTIVE:
+                return replace(item, needed="the experiments of its project are numbered with it")
+        return item
+
+    def _remove_files(self, item: TrashItem, tell: Callable[[str], None]) -> bool:
+        if self._artifacts is None or self._locations is None or item.kind == EXPERIMENT:
+            return True
+        try:
+            place = self._locations.place(item.artifact_uri, "")
+        except (InvalidParameter, ResourceNotFound):
+            tell(f"The files of the {item} are at {item.artifact_uri}, which is not kept here; they stay.")
+            return True
+        folder, _, last = place.rpartition("/")
+        # The folder that bears its id has nothing else in it.
+        self._artifacts.delete(folder if last == "artifacts" and folder.rpartition("/")[2] == item.id else place)
+        return True

@@ -1,0 +1,23 @@
+"""When a run was deleted, by which it is known how long it can still be restored.
+
+The schema is written out, not taken from the package's tables, which may have moved on since.
+"""
+
+from __future__ import annotations
+
+import time
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+
+
+def upgrade() -> None:
+    """Add the column; what was deleted before counts from now."""
+    op.add_column("runs", sa.Column("deleted_time", sa.BigInteger(), nullable=True))
+    runs = sa.table("runs", sa.column("lifecycle_stage"), sa.column("deleted_time"))
+    op.execute(
+        sa.update(runs).where(runs.c.lifecycle_stage == "deleted").values(deleted_time=time.time_ns() // 1_000_000)
+    )
