@@ -373,10 +373,13 @@ class RunStore(ABC):
         end_step: int | None = None,
         max_results: int = 2500,
     ) -> list[Metric]:
-        """Return an evenly spaced sample of each run's points, the first and the last of each included.
+        """Return a sample of each run's points by step, the runs in the order that they are named in.
+
+        The points are divided into ``max_results`` buckets of nearly the same size, and the first of each is taken; in place
+        of the last of those comes the last point.
 
         Args:
-            run_ids: 1 to 100 runs.
+            run_ids: 1 to 100 runs; unknown ones have no points.
             key: the metric.
             start_step: the first step; given with ``end_step`` or not at all.
             end_step: the last step, not smaller.

@@ -38,6 +38,7 @@ __all__ = [
     "check_params",
     "check_registry_tag",
     "check_run_id",
+    "check_run_ids",
     "check_run_tags",
     "check_text",
     "check_total",
@@ -290,6 +291,17 @@ def check_max_results(value: int, limit: int, *, minimum: int = 1) -> int:
             field="max_results",
         )
     return value
+
+
+#: Runs whose histories can be asked for together.
+_MAX_RUNS = 100
+
+
+def check_run_ids(run_ids: Sequence[str]) -> list[str]:
+    """Check the runs whose histories are asked for together."""
+    if not 1 <= len(run_ids) <= _MAX_RUNS:
+        raise InvalidParameter(f"The number of run IDs must be 1 to {_MAX_RUNS}, got {len(run_ids)}.", field="run_ids")
+    return [check_text(run_id, "run_ids") for run_id in run_ids]
 
 
 def last_of_each_key(items: Iterable[_T]) -> list[_T]:

@@ -49,8 +49,8 @@ class Store(ExperimentStore, RunStore, RegistryStore, LoggedModelStore):
     def at_once(self) -> AbstractContextManager[None]:
         """Return a context in which reads on this thread do not wait for others, as an event loop must not.
 
-        A read that would have to wait for a lock, a connection or a database server raises ``StoreUnavailable`` there,
-        and may be done again outside. Only for reads of a little, one after the other.
+        A read that would have to wait for a lock, a connection or a database server, or that has many rows, raises
+        ``StoreUnavailable`` there, and may be done again outside. Only for reads of a little, one after the other.
         """
 
     @abstractmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mistk_service.json_limits import JsonLimits
 from mistk_service.tracking.errors import StoreUnavailable
 from mistk_service.tracking.server.operations import is_brief
+from mistk_service.tracking.server.pieces import piecewise
 from mistk_service.tracking.server.replies import encoded, send_error, send_json
 from mistk_service.tracking.server.requests import ClientGone, fields_of, limits_of
 from mistk_service.tracking.store import Store
@@ -32,8 +33,8 @@ class Endpoints:
 
     Args:
         operations: has methods that take :class:`~mistk_service.tracking.wire.Fields` and give the JSON object of the
-            answer. A coroutine function runs on the event loop, any other on ``executor``, unless it is brief and the
-            event loop need not wait for it. Parameters of the path come as keyword arguments.
+            answer, or yield its JSON in pieces. A coroutine function runs on the event loop, any other on ``executor``,
+            unless it is brief and the event loop need not wait for it. Parameters of the path come as keyword arguments.
         transfers: has coroutine methods that take the request and give the response, for bodies that are no JSON.
         store: what the operations work on.
         executor: for what blocks.
@@ -58,6 +59,8 @@ class Endpoints:
             return _TransferEndpoint(transfer)
         method = getattr(self._operations, operation_id)
         limits = limits_of(operation_id, self._max_body)
+        if inspect.isgeneratorfunction(method):
+            return _PiecesEndpoint(method, limits, self._executor)
         if not inspect.iscoroutinefunction(method):
             brief = is_brief(method)
             method = _Briefly(method, self._executor, self._store) if brief else _Aside(method, self._executor)
@@ -110,6 +113,27 @@ class _JsonEndpoint:
             await send_error(send, error)
         else:
             await send_json(send, answer)
+
+
+class _PiecesEndpoint:
+    """Sends what a generator function yields; it runs on a thread."""
+
+    def __init__(self, method: Callable[..., Iterator[bytes]], limits: JsonLimits, executor: Executor) -> None:
+        self._method = method
+        self._limits = limits
+        self._executor = executor
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            fields = await fields_of(scope, receive, self._limits, self._executor)
+            pieces = self._method(fields, **scope["path_params"])
+            response = await piecewise(pieces, receive, self._executor)
+        except ClientGone:
+            return
+        except Exception as error:  # noqa: BLE001 - as above
+            await send_error(send, error)
+        else:
+            await response(scope, receive, send)
 
 
 class _TransferEndpoint:

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import sqlite
 from mistk_service.tracking.entities import Param, Tag
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.sql.database import Database
-from mistk_service.tracking.sql.statements import Prepared
+from mistk_service.tracking.sql.statements import Prepared, fetched
 
 __all__ = ["SqlPart", "experiment_number", "grouped", "now", "pairs"]
 
@@ -105,4 +105,4 @@ def grouped(rows: Sequence[Any], kind: type[Pair]) -> dict[Any, tuple[Pair, ...]
 def pairs(connection: Connection, table: Table, kind: type[Pair], *conditions: ColumnElement[bool]) -> tuple[Pair, ...]:
     """Return the pairs of one owner, sorted by key."""
     rows = connection.execute(table.select().with_only_columns(table.c.key, table.c.value).where(*conditions))
-    return tuple(kind(key, value) for key, value in sorted(map(tuple, rows)))
+    return tuple(kind(key, value) for key, value in sorted(map(tuple, fetched(connection, rows))))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Integer, bindparam, func, literal_column, or_, select
+from sqlalchemy import Connection, and_, bindparam, func, literal_column, or_, select
 
 from mistk_service.tracking.entities import Metric
 from mistk_service.tracking.errors import InvalidParameter
-from mistk_service.tracking.limits import check_max_results, check_text
+from mistk_service.tracking.limits import check_max_results, check_run_ids, check_text
 from mistk_service.tracking.paging import Page
 from mistk_service.tracking.records import Point
 from mistk_service.tracking.sql import page_tokens
@@ -21,7 +21,6 @@ from mistk_service.tracking.sql.tables import metrics, runs
 
 __all__ = ["Histories"]
 
-_MAX_RUNS = 100
 _MAX_BULK = 25_000
 _MAX_INTERVAL = 2500
 _MAX_PAGE = 2**31 - 1
@@ -103,7 +102,7 @@ class Histories(SqlPart):
         statement = (
             select(*_POINT, runs.c.run_id)
             .join(runs, runs.c.id == metrics.c.run)
-            .where(runs.c.run_id.in_(_checked_runs(run_ids)), metrics.c.key == key)
+            .where(runs.c.run_id.in_(check_run_ids(run_ids)), metrics.c.key == key)
             .order_by(runs.c.run_id, *_POINT)
             .limit(limit)
         )
@@ -121,23 +120,18 @@ class Histories(SqlPart):
         """See :class:`mistk_service.tracking._contract_runs.RunStore`."""
         check_text(key, "metric_key")
         check_max_results(max_results, _MAX_INTERVAL)
-        conditions = [runs.c.run_id.in_(_checked_runs(run_ids)), metrics.c.key == key, *_between(start_step, end_step)]
-        by_step = (metrics.c.step, metrics.c.timestamp, metrics.c.value, metrics.c.is_nan)
-        numbered = (
-            select(
-                *_POINT,
-                runs.c.run_id,
-                (func.row_number().over(partition_by=metrics.c.run, order_by=by_step) - 1).label("place"),
-                func.count().over(partition_by=metrics.c.run).label("total"),
-            )
-            .join(runs, runs.c.id == metrics.c.run)
-            .where(*conditions)
-            .subquery("numbered")
-        )
-        sampled = select(*list(numbered.c)[:5]).where(_evenly(numbered.c.place, numbered.c.total, max_results))
-        with self._db.read() as connection:
-            statement = sampled.order_by(numbered.c.run_id, numbered.c.place)
-            return _points(key, connection.execute(statement).fetchall())
+        wanted, between = check_run_ids(run_ids), _between(start_step, end_step)
+        found: list[Metric] = []
+        with self._db.snapshot() as connection:
+            numbers = select(runs.c.run_id, runs.c.id).where(runs.c.run_id.in_(wanted))
+            known = dict(map(tuple, connection.execute(numbers)))
+            # Each run by itself: the database sorts the points of one at a time.
+            for run_id in wanted:
+                if run_id in known:
+                    conditions = [metrics.c.run == known[run_id], metrics.c.key == key, *between]
+                    rows = _sample(connection, conditions, max_results)
+                    found += _points(key, [(*row, run_id) for row in rows])
+        return found
 
 
 def _points(key: str, rows: Iterable[Any]) -> list[Metric]:
@@ -147,12 +141,6 @@ def _points(key: str, rows: Iterable[Any]) -> list[Metric]:
         Metric(key, nan if is_nan else value, timestamp, step, run_id=run_id)
         for timestamp, step, value, is_nan, run_id in rows
     ]
-
-
-def _checked_runs(run_ids: Sequence[str]) -> list[str]:
-    if not 1 <= len(run_ids) <= _MAX_RUNS:
-        raise InvalidParameter(f"The number of run IDs must be 1 to {_MAX_RUNS}, got {len(run_ids)}.", field="run_ids")
-    return [check_text(run_id, "run_ids") for run_id in run_ids]
 
 
 def _between(start_step: int | None, end_step: int | None) -> list[Any]:
@@ -167,12 +155,24 @@ def _between(start_step: int | None, end_step: int | None) -> list[Any]:
     return [metrics.c.step.between(start_step, end_step)]
 
 
-def _evenly(place: Any, total: Any, limit: int) -> Any:
-    """Return the condition for at most ``limit`` rows out of ``total``, evenly spaced, first and last among them."""
-    if limit == 1:
-        return place == total - 1
-    # Row i is taken where it is the first that reaches a further one of limit - 1 equal stretches.
-    stretches = func.nullif(total - 1, 0, type_=Integer())
-    reached = (place * (limit - 1)) // stretches
-    before = ((place - 1) * (limit - 1)) // stretches
-    return or_(total <= limit, place == 0, reached != before)
+def _sample(connection: Connection, conditions: Sequence[Any], limit: int) -> Sequence[Any]:
+    """Return the rows of ``_POINT`` that are MLflow's sample of a run's points.
+
+    It divides them into ``limit`` buckets as NTILE does, the first ones larger by one point than the others, and takes the
+    first of each bucket; the place of the last of these is taken by the last point of all. Which rows these are follows from
+    their number, so that the database need keep no bucket.
+    """
+    total = connection.execute(select(func.count()).select_from(metrics).where(*conditions)).scalar_one()
+    by_step = (metrics.c.step, metrics.c.timestamp, metrics.c.value, metrics.c.is_nan)
+    if total <= limit:
+        return connection.execute(select(*_POINT).where(*conditions).order_by(*by_step)).fetchall()
+    size, larger = divmod(total, limit)
+    numbered = (
+        select(*_POINT, (func.row_number().over(order_by=by_step) - 1).label("place"))
+        .where(*conditions)
+        .subquery("numbered")
+    )
+    place, head = numbered.c.place, larger * (size + 1)
+    first = or_(and_(place < head, place % (size + 1) == 0), and_(place >= head, (place - head) % size == 0))
+    sampled = or_(and_(first, place < total - size), place == total - 1)
+    return connection.execute(select(*list(numbered.c)[: len(_POINT)]).where(sampled).order_by(place)).fetchall()

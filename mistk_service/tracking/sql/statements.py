@@ -19,9 +19,14 @@ from sqlalchemy import ARRAY, BIGINT, Connection, Dialect, Executable, bindparam
 from sqlalchemy.sql import Select
 from sqlalchemy.types import TypeEngine
 
-__all__ = ["Prepared", "ids_parameter", "members", "run_text"]
+from mistk_service.tracking.errors import StoreUnavailable
+
+__all__ = ["MOST_ROWS", "Prepared", "fetched", "ids_parameter", "members", "run_text"]
 
 _BIGINT = BIGINT()
+
+#: The option of a connection for those who read only if it is brief.
+MOST_ROWS = "mistk_most_rows"
 
 #: The row of an insert, and how many of them one statement gets.
 _VALUES = re.compile(r"VALUES (\([?, ]+\))")
@@ -50,8 +55,7 @@ class Prepared:
 
     def rows(self, connection: Connection, **values: Any) -> Sequence[Any]:
         """Execute it and return all its rows."""
-        rows: Sequence[Any] = _run(connection, self.sql, self._bound(values)).fetchall()
-        return rows
+        return fetched(connection, _run(connection, self.sql, self._bound(values)))
 
     def execute_rows(self, connection: Connection, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         """Execute it for every row, in one go; nothing happens for no rows.
@@ -88,6 +92,20 @@ class Prepared:
 
     def _bound(self, values: Mapping[str, Any]) -> Any:
         return dict(values) if self._names is None else tuple([values[name] for name in self._names])
+
+
+def fetched(connection: Connection, result: Any) -> Sequence[Any]:
+    """Return all rows of a result.
+
+    Raises:
+        StoreUnavailable: there are more than the execution option ``MOST_ROWS`` of the connection allows.
+    """
+    most = connection.get_execution_options().get(MOST_ROWS)
+    rows: Sequence[Any] = result.fetchall() if most is None else result.fetchmany(most + 1)
+    if most is not None and len(rows) > most:
+        result.close()
+        raise StoreUnavailable(f"There are more than {most} rows, which take a while to read.", retry_after=0.0)
+    return rows
 
 
 def run_text(connection: Connection, sql: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from mistk_service.tracking import open_store
 from mistk_service.tracking.artifacts import open_artifacts
-from mistk_service.tracking.entities import Metric
+from mistk_service.tracking.entities import Metric, Tag
 from mistk_service.tracking.errors import ResourceNotFound, StoreUnavailable
 from mistk_service.tracking.server import create_tracking_app
 from mistk_service.tracking.sql import SqlStore
@@ -100,3 +100,18 @@ def test_runs_that_are_submitted_together_are_all_made(store, experiment):
     assert all(store.get_run(run.info.run_id) == run for run in runs)
     with pytest.raises(ResourceNotFound):
         missing.result(30)
+
+
+def test_what_has_many_rows_is_not_read_at_once(file_store):
+    run_id = file_store.create_run("0").info.run_id
+    experiment_id = file_store.create_experiment("with many tags", tags=[Tag(f"t{n}", "v") for n in range(600)])
+    file_store.log_batch(run_id, [Metric(f"m{n}", 1.0, 1) for n in range(600)])
+    with pytest.raises(StoreUnavailable, match="rows"), file_store.at_once():
+        file_store.get_run(run_id)
+    with pytest.raises(StoreUnavailable, match="rows"), file_store.at_once():
+        file_store.get_experiment(experiment_id)
+    assert len(file_store.get_run(run_id).data.metrics) == 600
+    assert len(file_store.get_experiment(experiment_id).tags) == 600
+    with file_store.at_once():
+        assert file_store.get_experiment("0").name == "Default"
+    file_store.log_metric(run_id, Metric("m0", 2.0, 2))  # nothing is left open

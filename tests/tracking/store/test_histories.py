@@ -1,7 +1,6 @@
 """Histories of metrics."""
 
 import math
-from itertools import pairwise
 
 import pytest
 
@@ -82,18 +81,30 @@ def test_several_runs_are_1_to_100(store, runs):
             call(runs, "m")
 
 
-@pytest.mark.parametrize("limit", [1, 2, 3, 7, 99, 100, 2500])
-@pytest.mark.parametrize("count", [1, 2, 100])
-def test_a_sample_is_even_and_has_both_ends(store, run_id, limit, count):
-    store.log_batch(run_id, [Metric("m", 0.0, 1, step) for step in range(count)])
+def first_of_each_bucket(count, limit):
+    """The places of a sample: the first rows of NTILE's buckets, and the last row in place of the last of those."""
+    size, larger = divmod(count, limit)
+    sizes = [size + 1] * larger + [size] * (limit - larger)
+    firsts = [sum(sizes[:bucket]) for bucket in range(limit) if sizes[bucket]]
+    return [*firsts[:-1], count - 1] if count > limit else list(range(count))
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 40, 99, 100, 2500])
+@pytest.mark.parametrize("count", [1, 2, 41, 100])
+def test_a_sample_has_the_first_of_each_bucket_and_the_last_point(store, run_id, limit, count):
+    # In an order that is not that of the time.
+    store.log_batch(run_id, [Metric("m", 0.0, 1000 - step, step) for step in range(count)])
     steps = [m.step for m in store.get_metric_history_interval([run_id], "m", max_results=limit)]
-    assert len(steps) == min(limit, count)
-    assert steps == sorted(set(steps))
-    assert steps[-1] == count - 1
-    if limit > 1:
-        assert steps[0] == 0
-        gaps = [b - a for a, b in pairwise(steps)] or [0]
-        assert max(gaps) - min(gaps) <= 1
+    assert steps == first_of_each_bucket(count, limit)
+
+
+def test_a_sample_has_its_runs_in_the_order_that_they_are_asked_for_in(store, experiment):
+    runs = [store.create_run(experiment).info.run_id for _ in range(3)]
+    for run_id in runs:
+        store.log_batch(run_id, [Metric("m", 0.0, 1, step) for step in range(5)])
+    for asked in (runs, runs[::-1]):
+        found = store.get_metric_history_interval([*asked[:2], "unknown", asked[2]], "m", max_results=2)
+        assert [(m.run_id, m.step) for m in found] == [(run_id, step) for run_id in asked for step in (0, 4)]
 
 
 def test_a_sample_keeps_to_its_steps(store, run_id):

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from typing import Any
+
 from mistk_service.tracking import wire
-from mistk_service.tracking.entities import Experiment, Tag, ViewType
-from mistk_service.tracking.paging import Page
-from mistk_service.tracking.server.operations._base import Json, OperationsBase, brief, page
+from mistk_service.tracking.entities import Tag, ViewType
+from mistk_service.tracking.server.operations._base import Json, OperationsBase, brief
+from mistk_service.tracking.server.pieces import in_pieces
 from mistk_service.tracking.wire import Fields
 
 __all__ = ["ExperimentOperations"]
 
 #: The most experiments that the store gives at once.
 _LARGEST_PAGE = 50_000
+
+#: More experiments than there can be.
+_ALL = sys.maxsize
 
 
 class ExperimentOperations(OperationsBase):
@@ -36,42 +43,34 @@ class ExperimentOperations(OperationsBase):
         experiment = self._store.get_experiment_by_name(fields.required_text("experiment_name"))
         return {"experiment": wire.experiment(experiment)}
 
-    def search_experiments(self, fields: Fields) -> Json:
+    def search_experiments(self, fields: Fields) -> Iterator[bytes]:
         """Search experiments."""
-        found = self._store.search_experiments(
-            view_type=_view_type(fields),
-            max_results=fields.required_int64("max_results"),
+        yield from self._found(
+            fields,
+            fields.required_int64("max_results"),
+            _LARGEST_PAGE,
             filter=fields.text("filter") or "",
             order_by=fields.texts("order_by"),
-            page_token=fields.text("page_token") or None,
         )
-        return page("experiments", found, wire.experiment)
 
     search_experiments_by_query = search_experiments
 
-    def list_experiments(self, fields: Fields) -> Json:
+    def list_experiments(self, fields: Fields) -> Iterator[bytes]:
         """List experiments, all at once unless a number is given."""
         max_results = fields.int64("max_results")
-        token = fields.text("page_token") or None
-        found = self._store.search_experiments(
-            view_type=_view_type(fields),
-            max_results=_LARGEST_PAGE if max_results is None else max_results,
-            order_by=("experiment_id ASC",),
-            page_token=token,
-        )
-        if max_results is None:
-            found = self._with_the_rest(found, _view_type(fields))
-        return page("experiments", found, wire.experiment)
+        wanted, largest = (_ALL, _ALL) if max_results is None else (max_results, _LARGEST_PAGE)
+        yield from self._found(fields, wanted, largest, order_by=("experiment_id ASC",))
 
-    def _with_the_rest(self, found: Page[Experiment], view_type: ViewType) -> Page[Experiment]:
-        """Return the page together with all that follow it."""
-        items = list(found)
-        while found.next_page_token:
-            found = self._store.search_experiments(
-                view_type, _LARGEST_PAGE, order_by=("experiment_id ASC",), page_token=found.next_page_token
-            )
-            items.extend(found)
-        return Page(tuple(items))
+    def _found(self, fields: Fields, wanted: int, largest: int, **search: Any) -> Iterator[bytes]:
+        view_type = fields.enum("view_type", ViewType) or ViewType.ACTIVE_ONLY
+        return in_pieces(
+            "experiments",
+            lambda count, token: self._store.search_experiments(view_type, count, page_token=token, **search),
+            lambda found: [wire.experiment(experiment) for experiment in found],
+            wanted,
+            largest,
+            fields.text("page_token") or None,
+        )
 
     def update_experiment(self, fields: Fields) -> Json:
         """Rename an experiment."""
@@ -106,7 +105,3 @@ class ExperimentOperations(OperationsBase):
             raise fields.missing("experiment_ids")
         found = self._store.search_datasets(experiment_ids)
         return {"dataset_summaries": [wire.dataset_summary(summary) for summary in found]} if found else {}
-
-
-def _view_type(fields: Fields) -> ViewType:
-    return fields.enum("view_type", ViewType) or ViewType.ACTIVE_ONLY

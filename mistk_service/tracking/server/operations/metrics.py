@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+
 from mistk_service.tracking import wire
+from mistk_service.tracking.limits import check_run_ids
 from mistk_service.tracking.server.operations._base import Json, OperationsBase, run_id_of
+from mistk_service.tracking.server.pieces import in_pieces, joined
 from mistk_service.tracking.wire import Fields
 
 __all__ = ["MetricOperations"]
+
+#: The most points of a history that can be asked for at once.
+_LARGEST_PAGE = 2**31 - 1
 
 
 class MetricOperations(OperationsBase):
     """The operations under ``metrics/``."""
 
-    def get_metric_history(self, fields: Fields) -> Json:
+    def get_metric_history(self, fields: Fields) -> Iterator[bytes]:
         """Get the points of a metric of one run."""
-        found = self._store.get_points(
-            run_id_of(fields),
-            fields.required_text("metric_key"),
-            max_results=fields.int64("max_results"),
-            page_token=fields.text("page_token") or None,
+        run_id, key = run_id_of(fields), fields.required_text("metric_key")
+        max_results = fields.int64("max_results")
+        yield from in_pieces(
+            "metrics",
+            lambda count, token: self._store.get_points(run_id, key, max_results=count, page_token=token),
+            wire.points,
+            _LARGEST_PAGE if max_results is None else max_results,
+            _LARGEST_PAGE,
+            fields.text("page_token") or None,
         )
-        answer: Json = {"metrics": wire.points(found)} if found.items else {}
-        if found.next_page_token:
-            answer["next_page_token"] = found.next_page_token
-        return answer
 
     def get_metric_history_bulk(self, fields: Fields) -> Json:
         """Get the points of a metric of several runs."""
@@ -35,14 +43,15 @@ class MetricOperations(OperationsBase):
         )
         return {"metrics": [wire.metric(point) for point in points]}
 
-    def get_metric_history_bulk_interval(self, fields: Fields) -> Json:
+    def get_metric_history_bulk_interval(self, fields: Fields) -> Iterator[bytes]:
         """Get a sample of the points of a metric of several runs."""
         max_results = fields.int64("max_results")
-        points = self._store.get_metric_history_interval(
-            fields.texts("run_ids"),
-            fields.required_text("metric_key"),
+        run_ids = check_run_ids(fields.texts("run_ids"))
+        sample = partial(
+            self._store.get_metric_history_interval,
+            key=fields.required_text("metric_key"),
             start_step=fields.int64("start_step"),
             end_step=fields.int64("end_step"),
             max_results=2500 if max_results is None else max_results,
         )
-        return {"metrics": [wire.metric(point) for point in points]} if points else {}
+        yield from joined("metrics", ([wire.metric(point) for point in sample([run_id])] for run_id in run_ids))

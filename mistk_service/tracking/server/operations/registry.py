@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+
 from mistk_service.tracking import wire
 from mistk_service.tracking.entities import ModelVersion, RegisteredModel, Tag
 from mistk_service.tracking.server.operations._base import Json, OperationsBase, page
+from mistk_service.tracking.server.pieces import in_pieces
 from mistk_service.tracking.wire import Fields
 
 __all__ = ["RegistryOperations"]
+
+#: The most versions that can be asked for at once.
+_LARGEST_PAGE = 200_000
 
 
 class RegistryOperations(OperationsBase):
@@ -137,16 +144,20 @@ class RegistryOperations(OperationsBase):
         self._store.delete_model_version(*_name_and_version(fields))
         return {}
 
-    def search_model_versions(self, fields: Fields) -> Json:
+    def search_model_versions(self, fields: Fields) -> Iterator[bytes]:
         """Search versions."""
         max_results = fields.int64("max_results")
-        found = self._store.search_model_versions(
-            filter=fields.text("filter") or "",
-            max_results=200_000 if max_results is None else max_results,
-            order_by=fields.texts("order_by"),
-            page_token=fields.text("page_token") or None,
+        search = partial(
+            self._store.search_model_versions, fields.text("filter") or "", order_by=fields.texts("order_by")
         )
-        return page("model_versions", found, wire.listed_version)
+        yield from in_pieces(
+            "model_versions",
+            lambda count, token: search(max_results=count, page_token=token),
+            lambda found: [wire.listed_version(version) for version in found],
+            _LARGEST_PAGE if max_results is None else max_results,
+            _LARGEST_PAGE,
+            fields.text("page_token") or None,
+        )
 
     def set_model_version_tag(self, fields: Fields) -> Json:
         """Set a tag of a version."""

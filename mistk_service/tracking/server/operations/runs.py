@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from functools import partial
 
 from mistk_service.tracking import wire
 from mistk_service.tracking.entities import Param, RunStatus, Tag, ViewType
-from mistk_service.tracking.server.operations._base import Json, OperationsBase, brief, page, run_id_of
+from mistk_service.tracking.server.operations._base import Json, OperationsBase, brief, run_id_of
+from mistk_service.tracking.server.pieces import in_pieces
 from mistk_service.tracking.wire import Fields
 
 __all__ = ["RunOperations"]
+
+#: The most runs that can be asked for at once.
+_LARGEST_PAGE = 50_000
 
 
 class RunOperations(OperationsBase):
@@ -77,18 +83,24 @@ class RunOperations(OperationsBase):
         self._store.restore_run(fields.required_text("run_id"))
         return {}
 
-    def search_runs(self, fields: Fields) -> Json:
+    def search_runs(self, fields: Fields) -> Iterator[bytes]:
         """Search runs."""
         max_results = fields.int64("max_results")
-        found = self._store.search_run_records(
+        search = partial(
+            self._store.search_run_records,
             fields.texts("experiment_ids"),
             filter=fields.text("filter") or "",
             view_type=fields.enum("run_view_type", ViewType) or ViewType.ACTIVE_ONLY,
-            max_results=1000 if max_results is None else max_results,
             order_by=fields.texts("order_by"),
-            page_token=fields.text("page_token") or None,
         )
-        return page("runs", found, wire.run_record)
+        yield from in_pieces(
+            "runs",
+            lambda count, token: search(max_results=count, page_token=token),
+            lambda found: [wire.run_record(run) for run in found],
+            1000 if max_results is None else max_results,
+            _LARGEST_PAGE,
+            fields.text("page_token") or None,
+        )
 
     def delete_tag(self, fields: Fields) -> Json:
         """Delete a tag."""
