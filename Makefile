@@ -7,6 +7,8 @@ PYTHON ?= python3
 MODEL ?= plugins/digits/model.py:Digits
 # Tests that run at a time.
 JOBS ?= 2
+# What builds the image: `make image ENGINE=podman`.
+ENGINE ?= docker
 # Further arguments for pytest, the benchmarks, `mistk-service demo` or `mistk-service serve`.
 ARGS ?=
 
@@ -26,7 +28,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo serve test test-long check fmt install browser bench bench-load bench-reporter bench-tracking clean
+.PHONY: help demo serve test test-long check fmt install browser bench bench-load bench-reporter bench-tracking lock image clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -58,20 +60,29 @@ install: $(VENV)/.dev ## Make the environment with everything a developer needs.
 # An installed package has its bytecode, so what is measured has it too.
 bench bench-load bench-reporter bench-tracking: export PYTHONDONTWRITEBYTECODE :=
 
-bench-reporter: $(VENV)/.dev $(VENV)/.fast ## Measure what reporting costs a training, with remotes that fail too.
+bench-reporter: $(VENV)/.dev $(VENV)/.runtime ## Measure what reporting costs a training, with remotes that fail too.
 	@$(BIN)/python -m benchmarks.reporter $(ARGS)
 
-bench-tracking: $(VENV)/.dev $(VENV)/.fast ## Measure the tracking server beside MLflow's, which takes some minutes.
+bench-tracking: $(VENV)/.dev $(VENV)/.runtime ## Measure the tracking server beside MLflow's, which takes some minutes.
 	$(BIN)/python -m benchmarks.tracking $(ARGS)
 
 browser:
 	@scripts/ensure-browser
 
-bench: $(VENV)/.fast $(PEERS)/.peers ## Measure the service beside its peers (ARGS=--quick to try it).
+bench: $(VENV)/.runtime $(PEERS)/.peers ## Measure the service beside its peers (ARGS=--quick to try it).
 	@$(BIN)/python -m benchmarks --peers $(PEERS)/bin/python $(ARGS)
 
-bench-load: $(VENV)/.fast ## Hold a mixed load on one container for ten minutes.
+bench-load: $(VENV)/.runtime ## Hold a mixed load on one container for ten minutes.
 	@$(BIN)/python -m benchmarks.mixed $(ARGS)
+
+lock: $(VENV)/.dev ## Write the lock files of the image, requirements/*.txt (ARGS=--upgrade for new versions).
+	scripts/lock $(BIN)/python $(ARGS)
+
+image: ## Build the container image with ENGINE (docker unless told otherwise), labelled with revision and time.
+	$(ENGINE) build -t mistk-service \
+	    --build-arg REVISION="$$(git describe --always --dirty --abbrev=40 --exclude='*')" \
+	    --build-arg SOURCE="$$(git remote get-url origin | sed 's#//[^/@]*@#//#')" \
+	    --build-arg CREATED="$$(date -u +%Y-%m-%dT%H:%M:%SZ)" $(ARGS) .
 
 clean: ## Remove the environments, the caches and what was built; what a service wrote stays.
 	rm -rf .venv .venv-* build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
@@ -83,16 +94,12 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.runtime: $(VENV)/.made pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[plugins]'
+	$(BIN)/python -m pip install --quiet --editable '.[plugins,fast]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[plugins,dev]'
-	@touch $(VENV)/.runtime $@
-
-$(VENV)/.fast: $(VENV)/.made pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[plugins,fast]'
-	@touch $(VENV)/.runtime $@
+	@touch $@
 
 $(PEERS)/.peers: benchmarks/requirements.txt
 	@scripts/make-venv $(PYTHON) $(PEERS)

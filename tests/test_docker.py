@@ -9,13 +9,17 @@ import shlex
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
-from mistk_service import cli
+from mistk_service import __version__, cli
 
 ROOT = Path(__file__).parent.parent
 
@@ -53,7 +57,7 @@ def test_the_service_is_started_without_a_shell_so_that_sigterm_reaches_it(name:
 
 def test_the_image_runs_a_command_that_the_package_installs() -> None:
     entry, command = json.loads(final_stage()["ENTRYPOINT"]), json.loads(final_stage()["CMD"])
-    assert entry == ["mistk-service"]
+    assert entry[-2:] == ["--", "mistk-service"]
     assert set(command) <= set(cli.main.commands)
 
 
@@ -67,11 +71,10 @@ def test_no_layer_holds_a_second_copy_of_the_files_with_other_owners() -> None:
     assert [copy for copy in arguments("COPY") if "--ch" in copy] == []
 
 
-def test_only_finished_things_are_taken_from_the_stage_that_built_them() -> None:
+def test_only_finished_things_are_taken_from_the_stages_that_made_them() -> None:
     rows = instructions()
     start = max(i for i, (name, _) in enumerate(rows) if name == "FROM")
-    assert len(arguments("FROM")) == 2
-    assert [rest for name, rest in rows[start:] if name == "COPY" and not rest.startswith("--from=build ")] == []
+    assert [rest for name, rest in rows[start:] if name == "COPY" and not rest.startswith("--from=")] == []
     assert [rest for name, rest in rows[start:] if name == "RUN" and "pip" in rest] == []
 
 
@@ -93,8 +96,7 @@ def test_the_service_listens_where_a_published_port_arrives() -> None:
 
 
 def test_the_model_can_be_chosen_when_the_image_is_built_and_the_default_is_there() -> None:
-    name, _, default = final_stage()["ARG"].partition("=")
-    assert name == "MISTK_MODEL"
+    default = next(rest for rest in arguments("ARG") if rest.startswith("MISTK_MODEL=")).partition("=")[2]
     assert environment()["MISTK_MODEL"] == "${MISTK_MODEL}"
     file, _, model = default.partition(":")
     assert f"class {model}(AbstractModel)" in (ROOT / Path(file).relative_to("/app")).read_text(encoding="utf-8")
@@ -107,14 +109,112 @@ def test_nothing_is_written_outside_of_data_and_tmp() -> None:
     assert "mkdir -m 1777 /data" in arguments("RUN")
 
 
-def test_the_dependencies_that_are_installed_first_are_those_of_the_project() -> None:
-    (script,) = (re.search(r'python -c "(.+?)" >', run).group(1) for run in arguments("RUN") if "tomllib" in run)
-    printed = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30
-    )
-    names = {re.match(r"[\w-]+", line).group() for line in printed.stdout.splitlines()}
-    assert {"connexion", "flask", "uvicorn", "numpy", "uvloop"} <= names
-    assert not {"pytest", "mypy"} & names
+# --- the lock files ---------------------------------------------------------------------------------------------------
+
+
+def declared() -> dict[str, list[Requirement]]:
+    """What pyproject.toml asks for, by lock file."""
+    content = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project = content["project"]
+    extras = {name: texts for name, texts in project["optional-dependencies"].items() if name != "dev"}
+    lists = {"base": project["dependencies"], "build": content["build-system"]["requires"], **extras}
+    return {name: [Requirement(text) for text in texts] for name, texts in lists.items()}
+
+
+def locked(name: str) -> list[str]:
+    """The entries of a lock file, each with its hashes in one line."""
+    text = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
+    lines = text.replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.strip() and not line.startswith("#")]
+
+
+def pins(name: str) -> dict[str, list[Version]]:
+    """The versions in a lock file by project; there are several where they differ by Python version."""
+    versions: dict[str, list[Version]] = {}
+    for entry in locked(name):
+        requirement = Requirement(entry.partition(" --hash")[0])
+        (pin,) = requirement.specifier
+        assert pin.operator == "=="
+        versions.setdefault(canonicalize_name(requirement.name), []).append(Version(pin.version))
+    return versions
+
+
+LOCKS = [*declared(), "init", "pip"]
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_file_that_is_installed_is_known_by_its_hash(name: str) -> None:
+    assert [entry for entry in locked(name) if not re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry)] == []
+
+
+@pytest.mark.parametrize("name", declared())
+def test_a_lock_file_has_what_the_project_asks_for(name: str) -> None:
+    found = pins(name)
+    for requirement in declared()[name]:
+        versions = found.get(canonicalize_name(requirement.name))
+        assert versions, f"{requirement} is missing in requirements/{name}.txt: make lock"
+        assert [v for v in versions if v in requirement.specifier] == versions, f"{requirement}: make lock"
+
+
+@pytest.mark.parametrize("name", [name for name in LOCKS if name not in ("base", "build")])
+def test_the_lock_files_that_are_installed_together_agree(name: str) -> None:
+    base = pins("base")
+    assert {project: found for project, found in pins(name).items() if base.get(project, found) != found} == {}
+
+
+def test_the_image_is_installed_from_the_lock_files_alone() -> None:
+    installs = [run for run in arguments("RUN") if " install " in run]
+    assert [run for run in installs if "--require-hashes" not in run and "--no-index" not in run] == []
+    extras = next(rest for rest in arguments("ARG") if rest.startswith("EXTRAS="))
+    assert set(shlex.split(extras)[0].partition("=")[2].split()) <= set(declared())
+
+
+# --- layers, labels, environment ----------------------------------------------------------------------------------------
+
+
+def test_a_change_of_the_code_does_not_touch_the_layer_of_the_dependencies() -> None:
+    stages = " ".join(f"{name} {rest}\n" for name, rest in instructions()).split("FROM ")
+    dependencies = next(stage for stage in stages if " AS dependencies" in stage.partition("\n")[0])
+    assert re.findall(r"COPY (\S+)", dependencies) == ["requirements"]
+    copies = [copy for copy in arguments("COPY") if copy.startswith("--from")]
+    assert copies[-3:] == [
+        "--from=dependencies /opt/mistk /opt/mistk",
+        "--from=code /code /opt/mistk",
+        "--from=code /src/plugins /app/plugins",
+    ]
+
+
+def test_the_labels_name_the_version_of_the_package() -> None:
+    label = dict(pair.split("=", 1) for pair in shlex.split(final_stage()["LABEL"]))
+    wanted = {"title", "version", "revision", "source", "created", "licenses", "base.name"}
+    assert {f"org.opencontainers.image.{name}" for name in wanted} <= set(label)
+    assert f"VERSION={__version__}" in arguments("ARG")
+
+
+def test_what_the_base_image_has_on_its_path_stays_there() -> None:
+    assert environment()["PATH"] == "/opt/mistk/bin:$PATH"
+
+
+def test_the_state_and_the_models_are_found_whatever_the_working_folder() -> None:
+    assert environment()["MISTK_STATE_DIR"].startswith(final_stage()["VOLUME"])
+    assert environment()["PYTHONPATH"] == "/app"
+
+
+def test_process_1_hears_signals_from_its_first_moment() -> None:
+    assert json.loads(final_stage()["ENTRYPOINT"])[0] == "dumb-init"
+    assert "dumb-init" in pins("init")
+
+
+@pytest.mark.parametrize("example", sorted(path.name for path in (ROOT / "docs" / "image").iterdir()))
+def test_an_example_of_an_image_on_top_runs_as_nobody_and_copies_what_is_there(example: str) -> None:
+    folder = ROOT / "docs" / "image" / example
+    lines = (folder / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    rows = [line.split() for line in lines if line and not line.startswith("#")]
+    assert rows[0] == ["FROM", "mistk-service"]
+    assert rows[-1] == ["USER", final_stage()["USER"]]
+    assert [
+        source for name, *rest in rows if name == "COPY" for source in rest[:-1] if not (folder / source).exists()
+    ] == []
 
 
 def test_nothing_comes_into_the_build_but_what_it_asks_for() -> None:
@@ -122,9 +222,9 @@ def test_nothing_comes_into_the_build_but_what_it_asks_for() -> None:
     rules = [line for line in lines if line and not line.startswith("#")]
     assert rules[0] == "*"  # .git, environments, data and secrets stay outside without being named
     wanted = {source for copy in arguments("COPY") if "--from" not in copy for source in copy.split()[:-1]}
-    assert {rule[1:] for rule in rules if rule.startswith("!")} == wanted
     for source in wanted:
         assert (ROOT / source).exists(), source
+    assert {rule[1:] for rule in rules if rule.startswith("!")} == {source.partition("/")[0] for source in wanted}
 
 
 # --- the health check is run, as an engine would run it -----------------------------------------------------------
@@ -143,9 +243,10 @@ def health() -> Iterator[Callable[..., int]]:
         else:
             threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
         command = json.loads(final_stage()["HEALTHCHECK"].partition("CMD ")[2])
-        assert command[0] == "python"
-        environ = {"MISTK_PORT": str(server.server_port), **variables}
-        done = subprocess.run([sys.executable, *command[1:]], env=environ, capture_output=True, check=False, timeout=30)
+        assert command[0] == "mistk-service"
+        environ = {"MISTK_HOST": environment()["MISTK_HOST"], "MISTK_PORT": str(server.server_port), **variables}
+        program = [sys.executable, "-m", "mistk_service", *command[1:]]
+        done = subprocess.run(program, env=environ, capture_output=True, check=False, timeout=30)
         return done.returncode
 
     yield check
