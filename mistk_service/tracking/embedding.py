@@ -30,6 +30,7 @@ _RETRY = 5.0
 
 def is_tracking_path(path: str) -> bool:
     """Return whether ``path`` belongs to the tracking server."""
+    path = "/" + path.lstrip("/")
     return path in _OTHERS or path.startswith(("/api/2.0/", "/api/3.0/", "/ajax-api/", "/api/v4/projects/"))
 
 

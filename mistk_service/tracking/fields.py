@@ -108,6 +108,11 @@ class Fields:
             raise self.missing(name)
         return value
 
+    def required_identifier(self, name: str) -> str:
+        """Return an id that must be there, given as text or, as GitLab's clients do, as a whole number."""
+        value = self._scalar(name)
+        return str(value) if type(value) is int else self.required_text(name)
+
     def int64(self, name: str) -> int | None:
         """Return a whole number of 64 bits, given as a number or as text (``1e+05`` too), or None where it is absent."""
         value = self._scalar(name)

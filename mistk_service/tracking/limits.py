@@ -5,6 +5,7 @@ Every function raises ``InvalidParameter`` with the field's name, or returns the
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,7 @@ from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.records import Point
 
 __all__ = [
+    "INTERVAL_RUNS",
     "MAX_DATASETS",
     "MAX_DATASET_DIGEST",
     "MAX_DATASET_NAME",
@@ -76,6 +78,9 @@ _DATASET_LIMITS = (
 MAX_INPUT_TAG_KEY = 255
 MAX_INPUT_TAG_VALUE = 500
 
+#: How MLflow begins to refuse too many runs whose histories are asked for at intervals.
+INTERVAL_RUNS = "GetMetricHistoryBulkInterval request must specify at most"
+
 _INT64_MAX = 2**63 - 1
 _KEY = re.compile(r"[/\w.\- :]+")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,255}")
@@ -114,11 +119,14 @@ def _key_problem(key: str) -> str | None:
         return f"it has {len(key)} characters; at most {MAX_KEY} are allowed"
     if not _KEY.fullmatch(key):
         return (
-            "names may only contain letters, digits, underscores (_), dashes (-), periods (.), colons (:), spaces "
+            "Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:) "
             "and slashes (/)"
         )
     if key == "." or key.startswith(("..", "/")) or posixpath.normpath(key) != key:
-        return f"read as a path it must be in its normal form, such as '{posixpath.normpath(key).strip('/.') or 'a/b'}'"
+        return (
+            "Names may be treated as files in certain cases, and must not resolve to other names when treated as such. "
+            f"This name would resolve to '{posixpath.normpath(key)}'"
+        )
     return None
 
 
@@ -127,7 +135,9 @@ def check_key(key: str, field: str) -> str:
     problem = _key_problem(key)
     if problem is not None:
         shown = key if len(key) <= MAX_KEY else key[:MAX_KEY] + "..."
-        raise InvalidParameter(f"Invalid value {shown!r} for parameter '{field}' supplied: {problem}.", field=field)
+        raise InvalidParameter(
+            f"Invalid value {json.dumps(shown)} for parameter '{field}' supplied: {problem}.", field=field
+        )
     return key
 
 
@@ -135,7 +145,8 @@ def check_run_id(run_id: str) -> str:
     """Check the form of a run's id."""
     if not _RUN_ID.fullmatch(run_id):
         raise InvalidParameter(
-            f"Invalid run ID: {run_id[:300]!r}. Expected a letter or digit and up to 255 letters, digits, _ or -.",
+            f"Invalid value {json.dumps(run_id[:300])} for parameter 'run_id' supplied. Expected a letter or digit and up to "
+            "255 letters, digits, _ or -.",
             field="run_id",
         )
     return run_id
@@ -173,7 +184,9 @@ def check_params(params: Sequence[Param], *, limit: int | None = MAX_PARAMS, sin
         check_key(param.key, prefix + "key")
         if param.key in seen:
             raise InvalidParameter(
-                f"Duplicate parameter keys have been submitted: {param.key!r}.", field=prefix + "key"
+                f"Duplicate parameter keys have been submitted: {[param.key]}. Please ensure the request contains only one "
+                "param value per param key.",
+                field=prefix + "key",
             )
         seen.add(param.key)
         check_text(param.value, prefix + "value")
@@ -201,7 +214,7 @@ def check_run_tags(tags: Sequence[Tag], *, cut: bool = True, single: bool = Fals
 
 def check_total(metrics: int, params: int, tags: int) -> None:
     """Check how many things a batch has together."""
-    _check_count(metrics + params + tags, MAX_ENTITIES, "metrics, params and tags together")
+    _check_count(metrics + params + tags, MAX_ENTITIES, "metrics, params, and tags")
 
 
 def check_experiment_name(name: str, field: str = "name") -> str:
@@ -287,7 +300,9 @@ def check_max_results(value: int, limit: int, *, minimum: int = 1) -> int:
     """Check how many results are asked for."""
     if not minimum <= value <= limit:
         raise InvalidParameter(
-            f"Invalid value {value} for parameter 'max_results' supplied: expected {minimum} to {limit}.",
+            f"Invalid value {value} for parameter 'max_results' supplied. It must be a positive integer, at most {limit}."
+            if minimum == 1
+            else f"Invalid value {value} for parameter 'max_results' supplied: expected {minimum} to {limit}.",
             field="max_results",
         )
     return value
@@ -297,10 +312,14 @@ def check_max_results(value: int, limit: int, *, minimum: int = 1) -> int:
 _MAX_RUNS = 100
 
 
-def check_run_ids(run_ids: Sequence[str]) -> list[str]:
-    """Check the runs whose histories are asked for together."""
-    if not 1 <= len(run_ids) <= _MAX_RUNS:
-        raise InvalidParameter(f"The number of run IDs must be 1 to {_MAX_RUNS}, got {len(run_ids)}.", field="run_ids")
+def check_run_ids(
+    run_ids: Sequence[str], refusal: str = "GetMetricHistoryBulk request cannot specify more than"
+) -> list[str]:
+    """Check the runs whose histories are asked for together; ``refusal`` is how MLflow begins to refuse too many."""
+    if not run_ids:
+        raise InvalidParameter("GetMetricHistoryBulk request must specify at least one run_id.", field="run_ids")
+    if len(run_ids) > _MAX_RUNS:
+        raise InvalidParameter(f"{refusal} {_MAX_RUNS} run_ids. Received {len(run_ids)} run_ids.", field="run_ids")
     return [check_text(run_id, "run_ids") for run_id in run_ids]
 
 
@@ -319,6 +338,7 @@ def _check_int64(value: int, field: str) -> None:
 def _check_count(count: int, limit: int, what: str) -> None:
     if count > limit:
         raise InvalidParameter(
-            f"A batch may contain at most {limit} {what}, got {count}. Send it in several batches.",
+            f"A batch logging request can contain at most {limit} {what}. Got {count} {what}. Please split up {what} across "
+            "multiple requests and try again.",
             field=what.split(",", maxsplit=1)[0],
         )

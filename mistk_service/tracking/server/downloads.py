@@ -20,10 +20,12 @@ __all__ = ["content_type", "file_response"]
 #: Bytes that are read at once.
 _PIECE = 1 << 20
 
+#: A name that can stand without quotes.
+_TOKEN = re.compile(r"[A-Za-z0-9!#$&'*+.^_`|~-]+")
 _RANGE = re.compile(r"bytes=(?:(\d+)-(\d*)|-(\d+))", re.ASCII)
 
 #: Names and endings that are shown as plain text, whatever else they are: that is what MLflow's pages look for.
-_TEXT_NAMES = frozenset({"MLmodel", "MLproject"})
+_TEXT_NAMES = frozenset({"mlmodel", "mlproject"})
 _TEXT_ENDINGS = frozenset(
     "cf cfg cnf conf csv err hocon ini ipynb js json log md prop properties "  # noqa: SIM905 - a list would be no clearer
     "py py3 rst toml tsv txt xml yaml yml".split()
@@ -33,10 +35,11 @@ _TEXT_ENDINGS = frozenset(
 def content_type(name: str) -> str:
     """Return the media type for a file's name."""
     _, dot, ending = name.rpartition(".")
-    if name in _TEXT_NAMES or (dot and ending in _TEXT_ENDINGS):
+    if name.lower() in _TEXT_NAMES or (dot and ending in _TEXT_ENDINGS):
         return "text/plain"
     guessed, encoding = mimetypes.guess_type(name)
-    return guessed if guessed and not encoding else "application/octet-stream"
+    # A compressed archive counts as the archive, as it does in MLflow; of anything else, what is sent is not what it holds.
+    return guessed if guessed and (not encoding or guessed == "application/x-tar") else "application/octet-stream"
 
 
 def file_response(stored: StoredFile, method: str, headers: Headers, executor: Executor) -> Response:
@@ -106,6 +109,8 @@ def _headers(stored: StoredFile) -> dict[str, str]:
 
 
 def _filename(name: str) -> str:
+    if _TOKEN.fullmatch(name):
+        return f"filename={name}"
     plain = name.isascii() and not set(name) & set('"\\%')
     return f'filename="{name}"' if plain else f"filename*=UTF-8''{quote(name, safe='')}"
 

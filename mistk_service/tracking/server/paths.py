@@ -60,7 +60,8 @@ class Spellings:
         if b"%" in scope.get("raw_path", b"") and not _is_utf8(scope["raw_path"]):
             await send_error(send, InvalidParameter("The path of the request is not valid UTF-8.", field="path"))
             return
-        path = _SPELLING.sub(r"/api/\1/\2", scope["path"], count=1)
+        # A base URL that ends with a slash makes two of them.
+        path = _SPELLING.sub(r"/api/\1/\2", "/" + scope["path"].lstrip("/"), count=1)
         if path != scope["path"]:
             scope = {**scope, "path": path}
         await self._app(scope, receive, send)

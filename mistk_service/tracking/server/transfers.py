@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from mistk_service.tracking.artifacts import ArtifactRepository, Upload
 from mistk_service.tracking.artifacts.locations import Locations
-from mistk_service.tracking.errors import StoreUnavailable
+from mistk_service.tracking.errors import InvalidParameter, StoreUnavailable
 from mistk_service.tracking.server.downloads import file_response
 from mistk_service.tracking.server.operations._base import run_id_of
 from mistk_service.tracking.server.replies import BodyTooLarge
@@ -100,11 +100,15 @@ class Transfers:
     async def upload_run_artifact(self, request: Request) -> Response:
         """Take a small file of a run."""
         fields = query_of(request.scope)
-        run_id, path = fields.required_text("run_uuid"), fields.required_text("path")
+        run_id, path = fields.text("run_uuid"), fields.text("path")
+        if not run_id or not path:
+            missing = "path" if run_id else "run_uuid"
+            raise InvalidParameter(f"Request must specify {missing}.", field=missing)
         await self._receive(
             request,
             lambda: self._locations.place(self._store.get_run(run_id).info.artifact_uri, path),
             limit=_SMALL_UPLOAD,
+            empty=False,
         )
         return JSONResponse({})
 
@@ -117,10 +121,19 @@ class Transfers:
         stored = await self._in_thread(lambda: self._artifacts.open(place()))
         return file_response(stored, request.method, request.headers, self._executor)
 
-    async def _receive(self, request: Request, place: Callable[[], str], limit: int | None = None) -> None:
+    async def _receive(
+        self, request: Request, place: Callable[[], str], limit: int | None = None, *, empty: bool = True
+    ) -> None:
         """Write the body of a request to a file that appears when it is complete.
 
+        Args:
+            request: the request.
+            place: returns the file's path below the artifact root.
+            limit: bytes that it may have.
+            empty: whether it may have none.
+
         Raises:
+            InvalidParameter: it is empty, and must not be.
             BodyTooLarge: it is longer than ``limit`` bytes.
             ClientDisconnect: the client went before the end; nothing is kept.
             StoreUnavailable: the server ends; nothing is kept.
@@ -128,7 +141,9 @@ class Transfers:
         path = await self._in_thread(place)
         upload = await self._in_thread(self._artifacts.create, path)
         try:
-            await self._copy(request, upload, limit)
+            size = await self._copy(request, upload, limit)
+            if not size and not empty:
+                raise InvalidParameter("Request must specify data.")
             await self._in_thread(upload.commit)
         except Exception:
             await self._in_thread(upload.abort)
@@ -145,13 +160,16 @@ class Transfers:
         if owner is not None:
             self._store.artifact_logged(*owner)
 
-    async def _copy(self, request: Request, upload: Upload, limit: int | None) -> None:
+    async def _copy(self, request: Request, upload: Upload, limit: int | None) -> int:
+        """Write a body to a file, and return its length."""
         gathered = bytearray()
         size = 0
         async for data in request.stream():
             size += len(data)
             if limit is not None and size > limit:
-                raise BodyTooLarge(f"The file is longer than {limit} bytes; send it with PUT to the artifact proxy.")
+                raise BodyTooLarge(
+                    f"Artifact size is too large. Max size is {limit >> 20}MB. Send it with PUT to the artifact proxy."
+                )
             gathered += data
             if len(gathered) >= _PIECE:
                 await self._in_thread(upload.write, bytes(gathered))
@@ -161,6 +179,7 @@ class Transfers:
             raise ClientDisconnect
         if gathered:
             await self._in_thread(upload.write, bytes(gathered))
+        return size
 
     async def _in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, call, *arguments)

@@ -219,7 +219,8 @@ class Experiments(SqlPart, ExperimentStore):
         """See :class:`ExperimentStore`."""
         if len(experiment_ids) > _MAX_DATASET_EXPERIMENTS:
             raise InvalidParameter(
-                f"experiment_ids has {len(experiment_ids)} members; at most {_MAX_DATASET_EXPERIMENTS} are allowed.",
+                f"SearchDatasets request cannot specify more than {_MAX_DATASET_EXPERIMENTS} experiment_ids. "
+                f"Received {len(experiment_ids)} experiment_ids.",
                 field="experiment_ids",
             )
         numbers = [experiment_number(experiment_id, "experiment_ids") for experiment_id in experiment_ids]

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, and_, bindparam, func, literal_column, or_, s
 
 from mistk_service.tracking.entities import Metric
 from mistk_service.tracking.errors import InvalidParameter
-from mistk_service.tracking.limits import check_max_results, check_run_ids, check_text
+from mistk_service.tracking.limits import INTERVAL_RUNS, check_max_results, check_run_ids, check_text
 from mistk_service.tracking.paging import Page
 from mistk_service.tracking.records import Point
 from mistk_service.tracking.sql import page_tokens
@@ -120,7 +120,7 @@ class Histories(SqlPart):
         """See :class:`mistk_service.tracking._contract_runs.RunStore`."""
         check_text(key, "metric_key")
         check_max_results(max_results, _MAX_INTERVAL)
-        wanted, between = check_run_ids(run_ids), _between(start_step, end_step)
+        wanted, between = check_run_ids(run_ids, INTERVAL_RUNS), _between(start_step, end_step)
         found: list[Metric] = []
         with self._db.snapshot() as connection:
             numbers = select(runs.c.run_id, runs.c.id).where(runs.c.run_id.in_(wanted))
@@ -147,10 +147,13 @@ def _between(start_step: int | None, end_step: int | None) -> list[Any]:
     if start_step is None and end_step is None:
         return []
     if start_step is None or end_step is None:
-        raise InvalidParameter("Give both start_step and end_step, or neither.", field="start_step")
+        raise InvalidParameter(
+            "If either start step or end step are specified, both must be specified.", field="start_step"
+        )
     if start_step > end_step:
         raise InvalidParameter(
-            f"start_step ({start_step}) must not be greater than end_step ({end_step}).", field="start_step"
+            f"end_step must be greater than start_step. Found start_step={start_step} and end_step={end_step}.",
+            field="start_step",
         )
     return [metrics.c.step.between(start_step, end_step)]
 

@@ -160,7 +160,7 @@ def test_what_does_not_exist_is_not_found(refuse, method, path, fields):
         ("POST", "experiments/search", {"max_results": 1, "page_token": "nonsense!"}, "token"),
         ("GET", "experiments/get", {}, "'experiment_id'"),
         ("POST", "runs/create", {"tags": []}, "'experiment_id'"),
-        ("POST", "runs/create", {"experiment_id": 0}, "'experiment_id'"),
+        ("POST", "runs/create", {"experiment_id": 1.5}, "'experiment_id'"),
         ("POST", "runs/create", {"experiment_id": "0", "start_time": "x"}, "'start_time'"),
         ("POST", "runs/create", {"experiment_id": "0", "tags": many(2, value="x")[:1] * 2}, "k0"),
         ("POST", "runs/search", {"experiment_ids": [3]}, "'experiment_ids'"),
@@ -174,9 +174,14 @@ def test_what_does_not_exist_is_not_found(refuse, method, path, fields):
         ("GET", "metrics/get-history", {"run_id": "x"}, "'metric_key'"),
         ("GET", "metrics/get-history-bulk", {"metric_key": "m"}, "run"),
         ("GET", "metrics/get-history-bulk", {"metric_key": "m", "run_id": ["x"] * 101}, "100"),
-        ("GET", "metrics/get-history-bulk-interval", {"metric_key": "m", "run_ids": "x", "start_step": 1}, "end_step"),
+        (
+            "GET",
+            "metrics/get-history-bulk-interval",
+            {"metric_key": "m", "run_ids": "x", "start_step": 1},
+            "both must be specified",
+        ),
         ("GET", "metrics/get-history-bulk-interval", {"metric_key": "m", "run_ids": "x", "max_results": 2501}, "2500"),
-        ("POST", "experiments/search-datasets", {"experiment_ids": []}, "experiment_ids"),
+        ("POST", "experiments/search-datasets", {"experiment_ids": []}, "experiment_id"),
         ("POST", "experiments/search-datasets", {"experiment_ids": ["0"] * 21}, "20"),
         ("POST", "registered-models/create", {"name": " "}, "name"),
         ("POST", "registered-models/create", {"name": "a/b"}, "a/b"),
@@ -241,3 +246,68 @@ def test_presigned_urls_and_multipart_uploads_are_not_implemented(refuse, http):
     for path in ("create", "complete", "abort"):
         response = http.post(f"/api/2.0/mlflow-artifacts/mpu/{path}/x", json={"path": "x"})
         assert (response.status_code, response.json()["error_code"]) == (501, "NOT_IMPLEMENTED")
+
+
+BULK = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"
+UPLOAD = "/ajax-api/2.0/mlflow/upload-artifact"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "begins"),
+    [
+        ("GET", BULK, {"metric_key": "m"}, "GetMetricHistoryBulk request must specify at least one run_id."),
+        ("GET", BULK, {"run_id": "r"}, "GetMetricHistoryBulk request must specify a metric_key."),
+        (
+            "GET", BULK, {"run_id": ["r"] * 101, "metric_key": "m"},
+            "GetMetricHistoryBulk request cannot specify more than 100 run_ids. Received 101 run_ids.",
+        ),
+        ("GET", f"{BULK}-interval", {"metric_key": "m"}, "Missing value for required parameter 'run_ids'."),
+        (
+            "GET", f"{BULK}-interval", {"run_ids": ["r"] * 101, "metric_key": "m"},
+            "GetMetricHistoryBulkInterval request must specify at most 100 run_ids. Received 101 run_ids.",
+        ),
+        (
+            "GET", f"{BULK}-interval", {"run_ids": "r", "metric_key": "m", "start_step": 5, "end_step": 1},
+            "end_step must be greater than start_step. Found start_step=5 and end_step=1.",
+        ),
+        (
+            "GET", f"{BULK}-interval", {"run_ids": "r", "metric_key": "m", "start_step": 5},
+            "If either start step or end step are specified, both must be specified.",
+        ),
+        ("POST", UPLOAD, {"path": "p"}, "Request must specify run_uuid."),
+        ("POST", UPLOAD, {"run_uuid": "r"}, "Request must specify path."),
+    ],
+)  # fmt: skip
+def test_a_refusal_begins_with_mlflows_words(http, method, path, query, begins):
+    response = http.request(method, path, params=query, headers={"content-type": "application/json"})
+    assert response.status_code == 400
+    assert response.json()["message"].startswith(begins)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "begins"),
+    [
+        ("log-metric", {"key": "a%", "value": 1, "timestamp": 1}, "Invalid value \"a%\" for parameter 'name' supplied: Na"),
+        ("log-parameter", {"key": "a//b"}, "Invalid value \"a//b\" for parameter 'key' supplied: Names may be treated as"),
+        ("log-batch", {"params": [{"key": "p"}] * 2}, "Duplicate parameter keys have been submitted: ['p']. Please en"),
+        ("log-batch", {"tags": [{"key": "t"}] * 101}, "A batch logging request can contain at most 100 tags. Got 101"),
+        ("search", {"max_results": 0}, "Invalid value 0 for parameter 'max_results' supplied. It must be a positive"),
+        ("log-batch", {"run_id": "b@d"}, "Invalid value \"b@d\" for parameter 'run_id' supplied."),
+    ],
+)  # fmt: skip
+def test_a_refused_run_begins_with_mlflows_words(http, run_id, path, body, begins):
+    response = http.post(f"/api/2.0/mlflow/runs/{path}", json={"run_id": run_id, **body})
+    assert response.status_code == 400
+    assert response.json()["message"].startswith(begins)
+
+
+@pytest.mark.parametrize("path", ["log-metric", "log-parameter", "set-tag", "outputs"])
+def test_the_run_is_asked_for_before_what_is_logged_to_it(http, path):
+    response = http.post(f"/api/2.0/mlflow/runs/{path}", json={})
+    assert response.json()["message"].startswith("Missing value for required parameter 'run_id'")
+
+
+def test_a_small_upload_must_have_content(http, api, run_id):
+    response = http.post(UPLOAD, params={"run_uuid": run_id, "path": "empty"})
+    assert (response.status_code, response.json()["message"]) == (400, "Request must specify data.")
+    assert "files" not in api.get("artifacts/list", run_id=run_id)

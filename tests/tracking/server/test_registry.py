@@ -32,6 +32,20 @@ def test_a_logged_model_lists_the_versions_made_from_it(api, name):
     assert {"key": "mlflow.modelVersions", "value": versions} in tags
 
 
+def test_clients_of_mlflow_1_list_registered_models(api, name):
+    found, token = [], None
+    while True:
+        page = api.get("registered-models/list", max_results=1, **({"page_token": token} if token else {}))
+        found += [model["name"] for model in page["registered_models"]]
+        token = page.get("next_page_token")
+        if token is None:
+            break
+    assert name in found
+    assert found == [
+        model["name"] for model in api.get("registered-models/search", max_results=1000)["registered_models"]
+    ]
+
+
 def test_a_page_of_none_is_what_mlflow_makes_of_it(api, name):
     assert api.get("registered-models/search", filter=f"name = '{name}'", max_results=0) == {}
     experiment = api.experiment()

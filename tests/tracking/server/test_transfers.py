@@ -40,7 +40,7 @@ def test_a_file_comes_back_as_an_attachment_that_is_never_shown_in_place(http, f
     response = http.get(f"{FILES}/{folder}/page.html")
     assert response.content == b"<script>alert(1)</script>"
     assert response.headers["content-type"].startswith("text/html")
-    assert response.headers["content-disposition"] == 'attachment; filename="page.html"'
+    assert response.headers["content-disposition"] == "attachment; filename=page.html"
     assert response.headers["x-content-type-options"] == "nosniff"
     assert response.headers["accept-ranges"] == "bytes"
     assert response.headers["etag"]
@@ -51,6 +51,10 @@ def test_a_file_comes_back_as_an_attachment_that_is_never_shown_in_place(http, f
     ("name", "content_type"),
     [
         ("MLmodel", "text/plain"),
+        ("MLproject", "text/plain"),
+        ("mlproject", "text/plain"),
+        ("model.tar.gz", "application/x-tar"),
+        ("model.tgz", "application/x-tar"),
         ("conda.yaml", "text/plain"),
         ("data.csv", "text/plain"),
         ("figure.png", "image/png"),
@@ -93,6 +97,20 @@ def test_a_range_gives_that_part(http, folder, wanted, status, content, content_
     response = http.get(f"{FILES}/{folder}/digits", headers={"Range": wanted})
     assert (response.status_code, response.content) == (status, content)
     assert response.headers.get("content-range") == content_range
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("a-b_1.txt", "filename=a-b_1.txt"),
+        ("a b.txt", 'filename="a b.txt"'),
+        ("a;b.txt", 'filename="a;b.txt"'),
+        ("ü.txt", "filename*=UTF-8''%C3%BC.txt"),
+    ],
+)
+def test_a_name_is_quoted_where_it_has_to_be(http, folder, name, header):
+    put(http, f"{folder}/{name}")
+    assert http.get(f"{FILES}/{folder}/{name}").headers["content-disposition"] == f"attachment; {header}"
 
 
 def test_a_range_of_a_file_that_has_changed_gives_the_whole(http, folder):

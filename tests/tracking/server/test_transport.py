@@ -24,6 +24,21 @@ def test_every_spelling_of_the_prefix_is_served(http, prefix):
     )
 
 
+@pytest.mark.parametrize("path", ["//api/2.0/mlflow/experiments/get", "///ajax-api/2.0/mlflow/experiments/get"])
+def test_a_base_url_may_end_with_a_slash(http, path):
+    found = http.get(f"{http.base_url}{path}", params={"experiment_id": "0"})
+    assert (found.status_code, found.json()["experiment"]["name"]) == (200, "Default")
+    assert http.get(f"{http.base_url}//health").text == "OK"
+
+
+def test_the_id_of_an_experiment_may_be_a_number_where_a_run_is_created(http, api):
+    experiment = api.experiment()
+    made = api.post("runs/create", experiment_id=int(experiment))
+    assert made["run"]["info"]["experiment_id"] == experiment
+    for wrong in (True, 1.0, [experiment]):
+        assert http.post("/api/2.0/mlflow/runs/create", json={"experiment_id": wrong}).status_code == 400
+
+
 def test_health_and_version_are_plain_text(http):
     assert http.get("/health").text == "OK"
     assert http.get("/version").text.split(".")[0] == "3"

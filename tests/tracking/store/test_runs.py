@@ -60,7 +60,7 @@ def test_a_run_may_be_created_with_tags_that_cannot_be_set_later(store, experime
     run_id = store.create_run(experiment, tags=[odd]).info.run_id
     assert odd in store.get_run(run_id).data.tags
     assert [run.info.run_id for run in store.search_runs([experiment], "tags.`team+project!` = 'x'")] == [run_id]
-    with pytest.raises(InvalidParameter, match="names may only contain"):
+    with pytest.raises(InvalidParameter, match="Names may only contain"):
         store.set_tag(run_id, odd)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from mistk_service.tracking import wire
 from mistk_service.tracking.entities import Tag, ViewType
+from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.server.operations._base import Json, OperationsBase, brief
 from mistk_service.tracking.server.pieces import in_pieces
 from mistk_service.tracking.wire import Fields
@@ -102,6 +103,8 @@ class ExperimentOperations(OperationsBase):
         """Find the datasets that the runs of some experiments use."""
         experiment_ids = fields.texts("experiment_ids")
         if not experiment_ids:
-            raise fields.missing("experiment_ids")
+            raise InvalidParameter(
+                "SearchDatasets request must specify at least one experiment_id.", field="experiment_ids"
+            )
         found = self._store.search_datasets(experiment_ids)
         return {"dataset_summaries": [wire.dataset_summary(summary) for summary in found]} if found else {}

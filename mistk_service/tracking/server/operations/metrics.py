@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 
 from mistk_service.tracking import wire
-from mistk_service.tracking.limits import check_run_ids
+from mistk_service.tracking.errors import InvalidParameter
+from mistk_service.tracking.limits import INTERVAL_RUNS, check_run_ids
 from mistk_service.tracking.server.operations._base import Json, OperationsBase, run_id_of
 from mistk_service.tracking.server.pieces import in_pieces, joined
 from mistk_service.tracking.wire import Fields
@@ -36,9 +37,14 @@ class MetricOperations(OperationsBase):
     def get_metric_history_bulk(self, fields: Fields) -> Json:
         """Get the points of a metric of several runs."""
         max_results = fields.int64("max_results")
+        run_ids, key = fields.texts("run_id"), fields.text("metric_key")
+        if not run_ids:
+            raise InvalidParameter("GetMetricHistoryBulk request must specify at least one run_id.", field="run_id")
+        if not key:
+            raise InvalidParameter("GetMetricHistoryBulk request must specify a metric_key.", field="metric_key")
         points = self._store.get_metric_history_bulk(
-            fields.texts("run_id"),
-            fields.required_text("metric_key"),
+            run_ids,
+            key,
             max_results=25_000 if max_results is None else max_results,
         )
         return {"metrics": [wire.metric(point) for point in points]}
@@ -46,7 +52,10 @@ class MetricOperations(OperationsBase):
     def get_metric_history_bulk_interval(self, fields: Fields) -> Iterator[bytes]:
         """Get a sample of the points of a metric of several runs."""
         max_results = fields.int64("max_results")
-        run_ids = check_run_ids(fields.texts("run_ids"))
+        run_ids = fields.texts("run_ids")
+        if not run_ids:
+            raise fields.missing("run_ids")
+        run_ids = check_run_ids(run_ids, INTERVAL_RUNS)
         sample = partial(
             self._store.get_metric_history_interval,
             key=fields.required_text("metric_key"),

@@ -68,6 +68,8 @@ class RegistryOperations(OperationsBase):
             return {}
         return page("registered_models", found, wire.registered_model)
 
+    list_registered_models = search_registered_models
+
     def get_latest_versions(self, fields: Fields) -> Json:
         """Get the highest version of each stage."""
         found = self._store.get_latest_versions(fields.required_text("name"), fields.texts("stages"))

@@ -29,14 +29,16 @@ class RunOperations(OperationsBase):
 
     async def log_param(self, fields: Fields) -> Json:
         """Log a param."""
+        run_id = run_id_of(fields)
         param = Param(fields.required_text("key"), fields.text("value") or "")
-        await asyncio.wrap_future(self._store.submit_batch(run_id_of(fields), params=(param,)))
+        await asyncio.wrap_future(self._store.submit_batch(run_id, params=(param,)))
         return {}
 
     async def set_tag(self, fields: Fields) -> Json:
         """Set a tag."""
+        run_id = run_id_of(fields)
         tag = Tag(fields.required_text("key"), fields.text("value") or "")
-        await asyncio.wrap_future(self._store.submit_batch(run_id_of(fields), tags=(tag,)))
+        await asyncio.wrap_future(self._store.submit_batch(run_id, tags=(tag,)))
         return {}
 
     async def log_batch(self, fields: Fields) -> Json:
@@ -50,7 +52,7 @@ class RunOperations(OperationsBase):
     async def create_run(self, fields: Fields) -> Json:
         """Create a run."""
         submitted = self._store.submit_run(
-            fields.required_text("experiment_id"),
+            fields.required_identifier("experiment_id"),
             user_id=fields.text("user_id") or "",
             run_name=fields.text("run_name") or "",
             start_time=fields.int64("start_time") or 0,
@@ -116,9 +118,10 @@ class RunOperations(OperationsBase):
 
     def log_outputs(self, fields: Fields) -> Json:
         """Log the models that a run made."""
+        run_id = fields.required_text("run_id")
         if not fields.has("models"):
             raise fields.missing("models")
-        self._store.log_outputs(fields.required_text("run_id"), wire.read_model_outputs(fields))
+        self._store.log_outputs(run_id, wire.read_model_outputs(fields))
         return {}
 
     def log_model(self, fields: Fields) -> Json:
