@@ -145,7 +145,14 @@ class RunStore(ABC):
 
     @abstractmethod
     def create_run(
-        self, experiment_id: str, user_id: str = "", run_name: str = "", start_time: int = 0, tags: Sequence[Tag] = ()
+        self,
+        experiment_id: str,
+        user_id: str = "",
+        run_name: str = "",
+        start_time: int = 0,
+        tags: Sequence[Tag] = (),
+        *,
+        run_id: str | None = None,
     ) -> Run:
         """Create a run in status RUNNING and return it.
 
@@ -156,9 +163,11 @@ class RunStore(ABC):
                 tag is always there afterwards.
             start_time: kept as given.
             tags: their values are not cut.
+            run_id: 32 hexadecimal digits; None to have them made up. A store behind MLflow's REST API always makes them up.
 
         Raises:
             ResourceNotFound: there is no such experiment.
+            ResourceExists: there is a run of that id.
             InvalidParameter: the experiment is deleted, a tag is not acceptable or comes twice, or ``run_name`` and the
                 tag ``mlflow.runName`` differ.
         """

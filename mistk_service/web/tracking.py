@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 #: Seconds between two looks at how the remotes stand.
 _REMOTES_INTERVAL = 1.0
 
+#: Seconds that a request waits for the run that the status names to be there.
+_RUN_WAIT = 2.0
+
 #: Seconds that are left to tell what remains and to close the store, when remotes take what they can until the end; and the
 #: part of the time that is, at most.
 _CLOSING, _CLOSING_SHARE = 1.0, 0.25
@@ -147,6 +150,8 @@ class EmbeddedTracking:
         """Serve a request."""
         self.start()
         assert self._app is not None
+        # The status names a run a moment before the store has it.
+        await self.reporter.run_written(_RUN_WAIT)
         await self._app(scope, receive, send)
 
     def _make(self) -> ASGIApp:

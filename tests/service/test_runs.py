@@ -19,9 +19,9 @@ MLFLOW = "/api/2.0/mlflow"
 
 
 def begun(service: Service, operation: str = "train", **hyperparameters: Any) -> dict[str, Any]:
-    """Make the service ready, begin an activity, and return the status that shows its run."""
+    """Make the service ready, begin an activity, and return the status that shows its run when the store has it."""
     service.make_ready(**hyperparameters)
-    return service.wait(lambda s: run_in(s).get("status") == "RUNNING", service.post(operation))
+    return service.wait(lambda s: "experimentId" in run_in(s), service.post(operation))
 
 
 def run_in(status: dict[str, Any]) -> dict[str, Any]:
@@ -114,6 +114,19 @@ def test_the_status_names_the_run_and_a_link_to_it(start: Start) -> None:
     assert service.status()["payload"]["tracking"]["store"].endswith("/mistk-state/tracking.db")
 
 
+def test_the_status_that_begins_or_ends_an_operation_names_the_run_as_it_stands_then(start: Start) -> None:
+    service = start()
+    service.make_ready()
+
+    answer = service.post("train")
+    ended = service.wait_for_state("ready", answer)
+
+    assert run_in(answer)["status"] == "RUNNING"
+    assert (run_in(ended)["id"], run_in(ended)["status"]) == (run_in(answer)["id"], "FINISHED")
+    # The link holds at once: a request for the run waits until it is written.
+    assert service.api.get(service.url + run_in(answer)["link"]).json()["run"]["info"]["run_id"] == run_in(answer)["id"]
+
+
 @pytest.mark.parametrize("operation", ["train", "predict", "generate"])
 def test_each_kind_of_work_is_tracked(start: Start, operation: str) -> None:
     service = start()
@@ -167,7 +180,7 @@ def test_a_service_that_is_told_to_end_leaves_a_killed_run(
 
     assert service.wait_exit() == 0
     assert get_run(start("--state-dir", str(tmp_path / "state")), run_id)["info"]["status"] == "KILLED"
-    assert service.lines[-1].endswith("shutting down.")
+    assert service.lines[-1].endswith("shutdown has ended; the worker is gone.")
 
 
 def test_a_service_that_is_killed_leaves_a_run_that_the_next_one_ends(start: Start, tmp_path: Path) -> None:

@@ -57,12 +57,15 @@ class Desk:
 
     # --- the beginning --------------------------------------------------------------------------------------------
 
-    def open_run(self, steering: Steering, tags: Mapping[str, Any], now: int) -> OpenRun:
-        """Return the run that is asked for, with all its tags; it began at ``now``, in milliseconds since 1970."""
+    def open_run(self, steering: Steering, tags: Mapping[str, Any], now: int, run_id: str | None = None) -> OpenRun:
+        """Return the run that is asked for, with all its tags; it began at ``now``, in milliseconds since 1970.
+
+        A new one gets the id ``run_id``, if one is given.
+        """
         # The container's own stand from the first moment: whoever looks for runs that a killed one left finds this one.
         names = Names()
         all_tags = {names.spelled(key): value for key, value in {**tags, **self._origin_tags}.items()}
-        run = self._finder.find(steering, self._user, now, all_tags)
+        run = self._finder.find(steering, self._user, now, all_tags, run_id)
         opened = OpenRun(self._store, run, self._patience, self.note)
         opened.log_values(
             tags={key: value for key, value in all_tags.items() if opened.tags.get(key) != text_of(value)}

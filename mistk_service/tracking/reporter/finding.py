@@ -38,7 +38,9 @@ class RunFinder:
         self._call = patience.insist
         self._note = note
 
-    def find(self, steering: Steering, user: str, start_time: int, tags: Mapping[str, Any]) -> Run:
+    def find(
+        self, steering: Steering, user: str, start_time: int, tags: Mapping[str, Any], run_id: str | None = None
+    ) -> Run:
         """Return the run to write to.
 
         Args:
@@ -46,9 +48,10 @@ class RunFinder:
             user: who runs it.
             start_time: milliseconds since 1970, of a new run.
             tags: of a new run.
+            run_id: of a new run; None to have it made up.
         """
         resumed = self._resumed(steering.run_id) if steering.run_id else None
-        return resumed or self._create(steering, user, start_time, tags)
+        return resumed or self._create(steering, user, start_time, tags, run_id)
 
     def _resumed(self, run_id: str) -> Run | None:
         run = self._run(run_id)
@@ -59,7 +62,9 @@ class RunFinder:
             run = None
         return run
 
-    def _create(self, steering: Steering, user: str, start_time: int, tags: Mapping[str, Any]) -> Run:
+    def _create(
+        self, steering: Steering, user: str, start_time: int, tags: Mapping[str, Any], run_id: str | None
+    ) -> Run:
         parent = self._run(steering.parent_run_id) if steering.parent_run_id else None
         if steering.parent_run_id and parent is None:
             self._note(f"There is no run {steering.parent_run_id!r} that could be the parent, so the run has none.")
@@ -69,8 +74,13 @@ class RunFinder:
         name = text_of(steering.run_name or "")
         last: Exception | None = None
         for experiment_id in self._experiments(steering, parent):
+            create = partial(self._store.create_run, experiment_id, user, name, start_time, all_tags, run_id=run_id)
             try:
-                return self._call(partial(self._store.create_run, experiment_id, user, name, start_time, all_tags))
+                return self._call(create)
+            except ResourceExists:  # it was made by an attempt whose answer was lost
+                if run_id is None or (found := self._run(run_id)) is None:
+                    raise
+                return found
             except _REFUSALS as error:  # it was deleted just now
                 last = error
         raise last or AssertionError("there is always an experiment to try")

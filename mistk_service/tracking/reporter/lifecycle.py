@@ -1,7 +1,8 @@
 """The lifecycle as a run: which writes follow from what happens to the instance.
 
 ``initialize`` brings params and tags, ``loadData`` inputs. The first train, predict or generate, the first saving, or the
-first report of the model, whichever comes first, opens the run. It is RUNNING while an activity runs and FINISHED, FAILED or
+first report of the model, whichever comes first, opens the run; params and tags that are reported while the model is being
+made ready wait for it. It is RUNNING while an activity runs and FINISHED, FAILED or
 KILLED when none does any more; a later activity lets it go on. A reset begins anew. What the model reports before
 ``initialize`` waits for it, so that it goes where the orchestrator wants the run to be.
 """
@@ -27,6 +28,7 @@ from mistk_service.events import (
     TagsSet,
 )
 from mistk_service.tracking.entities import DatasetInput, RunStatus
+from mistk_service.tracking.reporter.announcing import GRAVITY, OUTCOMES, SAVES, WORK, NextRun, is_aside
 from mistk_service.tracking.reporter.datasets import dataset_inputs
 from mistk_service.tracking.reporter.desk import Desk
 from mistk_service.tracking.reporter.options import Steering
@@ -40,18 +42,8 @@ __all__ = ["Lifecycle", "StreamTotals"]
 
 logger = logging.getLogger(__name__)
 
-#: The activities that open a run, and whose number and time become metrics.
-_WORK = ("train", "predict", "generate")
-
-#: The savings, and the folder of the run's artifacts that each fills.
-_SAVES = {"saveModel": "model", "savePredictions": "predictions", "saveGenerations": "generations"}
-
 #: Points that may wait for ``initialize``; a model that reports more before it gets its run at once.
 _EARLY = 10_000
-
-#: From how an activity ended to how the run stands, the gravest last.
-_OUTCOMES = {"completed": RunStatus.FINISHED, "stopped": RunStatus.KILLED, "failed": RunStatus.FAILED}
-_GRAVITY = (RunStatus.FINISHED, RunStatus.KILLED, RunStatus.FAILED)
 
 #: Characters of the tag that says why a run has failed, and lines of the traceback in it.
 _FAILURE_SIZE, _FAILURE_LINES = 4000, 10
@@ -92,6 +84,8 @@ class _Memory:
     inputs: list[DatasetInput] = field(default_factory=list)
     steering: Steering = field(default_factory=Steering)
     initialized: bool = False
+    #: Whether there are params or tags of the model that wait for a run.
+    reported: bool = False
 
 
 class Lifecycle:
@@ -100,15 +94,18 @@ class Lifecycle:
     Args:
         desk: opens runs and does what takes more than the run itself.
         steering: where runs go unless ``initialize`` says something else.
-        show: is given the run's description for the status, None where there is no run any more.
+        show: is given the run whenever it has changed, and the number of the instance's life that it belongs to.
     """
 
-    def __init__(self, desk: Desk, steering: Steering, show: Callable[[OpenRun | None], None]) -> None:
+    def __init__(self, desk: Desk, steering: Steering, show: Callable[[OpenRun, int], None]) -> None:
         self._desk = desk
         self._default = steering
         self._show = show
         self._memory = _Memory(steering=steering)
         self._run: OpenRun | None = None
+        #: What the next run is to be, and the life that the present one belongs to.
+        self._next = NextRun(0)
+        self._life = 0
         #: What runs, as it began; more than one where something is saved while a training is paused.
         self._running: dict[str, ActivityBegan] = {}
         self._worst = RunStatus.FINISHED
@@ -128,7 +125,7 @@ class Lifecycle:
         """Whether something runs."""
         return bool(self._running)
 
-    def take(self, event: Event | StreamTotals | SystemSample, now: int) -> None:
+    def take(self, event: Event | NextRun | StreamTotals | SystemSample, now: int) -> None:
         """Take an event that happened at ``now``, in milliseconds since 1970.
 
         Raises:
@@ -157,7 +154,9 @@ class Lifecycle:
             self._worst = RunStatus.FINISHED
             self._memory.tags.pop(FAILURE_TAG, None)
         self._running[event.operation] = event
-        if event.operation in _WORK or event.operation in _SAVES:
+        if self._memory.initialized:
+            self._tell_early()
+        if event.operation in WORK or event.operation in SAVES:
             self._opened(now)
         self._settle(now)
 
@@ -173,24 +172,30 @@ class Lifecycle:
             steering=steering,
             initialized=True,
         )
+
+    def _tell_early(self) -> None:
+        """Take what was reported before there was an ``initialize``."""
         early, self._early = self._early, []
         for event, happened in early:
             self.take(event, happened)
+
+    def _plan(self, following: NextRun, _: int) -> None:
+        self._next = following
 
     def _ended(self, event: ActivityEnded, now: int) -> None:
         if event.operation not in self._running:
             return
         self._attempt(self._keep_results, event, now)
-        if event.operation in _WORK and event.outcome not in ("refused", "unsupported"):
+        if event.operation in WORK and event.outcome not in ("refused", "unsupported"):
             self._attempt(self._count, event, now)
         # A saving that fails while an activity is paused costs the run nothing.
-        aside = event.outcome == "failed" and event.operation in _SAVES and len(self._running) > 1
+        aside = is_aside(event, len(self._running))
         if event.failure is not None and not aside:
             # A model that reports after it has failed, and never did before, gets its run only then.
             self._memory.tags[FAILURE_TAG] = _described(event.failure)
             self._attempt(self._tag_failure, event, now)
-        status = RunStatus.FINISHED if aside else _OUTCOMES.get(event.outcome, RunStatus.FINISHED)
-        self._worst = max(self._worst, status, key=_GRAVITY.index)
+        status = RunStatus.FINISHED if aside else OUTCOMES.get(event.outcome, RunStatus.FINISHED)
+        self._worst = max(self._worst, status, key=GRAVITY.index)
         # Last, so that all of this is done again for another run where this one turns out to be deleted.
         del self._running[event.operation]
         self._settle(now)
@@ -211,11 +216,11 @@ class Lifecycle:
         began = self._running[event.operation]
         if event.operation == "loadData":
             self._use(dataset_inputs(began.arguments[0], self._desk.note))
-        elif event.operation in _SAVES:
+        elif event.operation in SAVES:
             path = began.arguments[0]
             if "://" not in path:  # the model knows how to write there, and its files are no longer here
                 saved = Saved(path, began.before)
-                self._desk.keep_saved(self._opened(now), saved, _SAVES[event.operation], self._memory.steering)
+                self._desk.keep_saved(self._opened(now), saved, SAVES[event.operation], self._memory.steering)
 
     def _tag_failure(self, _: ActivityEnded, __: int) -> None:
         if self._run is not None:
@@ -242,16 +247,14 @@ class Lifecycle:
         """End the run, if there is one, and begin anew; what was reported and has no run yet gets one."""
         if self._early:
             self._memory.initialized = True
-            early, self._early = self._early, []
-            for event, happened in early:
-                self.take(event, happened)
+            self._tell_early()
+        if self._run is None and self._memory.reported:
+            self._opened(now)
         if self._running:
-            self._worst = max(self._worst, RunStatus.KILLED, key=_GRAVITY.index)
+            self._worst = max(self._worst, RunStatus.KILLED, key=GRAVITY.index)
             self._running.clear()
         with suppress(RunGone):  # nothing is left to be written, so it need not be replaced
             self._settle(now)
-        if self._run is not None:
-            self._show(None)
         self._run = None
         self._worst = RunStatus.FINISHED
         self._counts.clear()
@@ -268,12 +271,21 @@ class Lifecycle:
         if not self._waits(event, now):
             # The first value of a param stays.
             self._memory.params = {**event.values, **self._memory.params}
-            self._opened(now).log_values(params=event.values)
+            if not self._is_kept():
+                self._opened(now).log_values(params=event.values)
 
     def _tags(self, event: TagsSet, now: int) -> None:
         if not self._waits(event, now):
             self._memory.tags |= event.values
-            self._opened(now).log_values(tags=event.values)
+            if not self._is_kept():
+                self._opened(now).log_values(tags=event.values)
+
+    def _is_kept(self) -> bool:
+        """Return whether what was reported waits for the run, which has no reason to begin while the model is made ready."""
+        if self._run is not None or not self._running or any(name in WORK or name in SAVES for name in self._running):
+            return False
+        self._memory.reported = True
+        return True
 
     def _artifact(self, event: ArtifactLogged, now: int) -> None:
         if not self._waits(event, now):
@@ -286,9 +298,7 @@ class Lifecycle:
         self._early.append((event, now))
         if sum(len(early.points) for early, _ in self._early if isinstance(early, MetricsReported)) > _EARLY:
             self._memory.initialized = True
-            waiting, self._early = self._early, []
-            for early, happened in waiting:
-                self.take(early, happened)
+            self._tell_early()
         return True
 
     def _stream_totals(self, totals: StreamTotals, now: int) -> None:
@@ -313,8 +323,9 @@ class Lifecycle:
         """Return the run, opened if there is none yet."""
         if self._run is None:
             memory = self._memory
-            run = self._desk.open_run(memory.steering, memory.tags, now)
-            self._run = run
+            run = self._desk.open_run(memory.steering, memory.tags, now, self._next.run_id)
+            self._run, self._life = run, self._next.life
+            self._next, memory.reported = replace(self._next, run_id=None), False
             if self._running:
                 run.remove_tag(FAILURE_TAG)
             run.log_values(params=memory.params)
@@ -335,7 +346,7 @@ class Lifecycle:
                 run.set_status(RunStatus.RUNNING)
         elif run.info.status is RunStatus.RUNNING:
             run.set_status(self._worst, now)
-        self._show(run)
+        self._show(run, self._life)
 
     def _replace(self, now: int) -> None:
         gone, self._run = self._run, None
@@ -356,6 +367,7 @@ _HANDLERS: dict[type, Callable[[Lifecycle, Any, int], None]] = {
     ActivityBegan: Lifecycle._began,
     ActivityEnded: Lifecycle._ended,
     InstanceReset: Lifecycle._reset,
+    NextRun: Lifecycle._plan,
     MetricsReported: Lifecycle._points,
     ParamsReported: Lifecycle._params,
     TagsSet: Lifecycle._tags,

@@ -1,4 +1,4 @@
-"""What the status shows of tracking: the run, the store, what is in the way, and what was not done as it was asked for."""
+"""What the status shows of tracking: the store, what is in the way, and what was not done as it was asked for."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
-
-from mistk_service.tracking.reporter.run import OpenRun
 
 __all__ = ["Notices"]
 
@@ -19,16 +17,14 @@ _SHOWN = 10
 
 
 class Notices:
-    """Keeps the keys ``run`` and ``tracking`` of the status.
+    """Keeps the key ``tracking`` of the status.
 
     Args:
         show: shows a value under a key of the status; None removes it.
-        root_path: the path below which a reverse proxy serves the container.
     """
 
-    def __init__(self, show: Callable[[str, Any], None], root_path: str = "") -> None:
+    def __init__(self, show: Callable[[str, Any], None]) -> None:
         self._show = show
-        self._root = root_path
         self._store: str | None = None
         self._obstacle: str | None = None
         self._files: str | None = None
@@ -36,7 +32,6 @@ class Notices:
         self._lock = threading.RLock()
         self._remotes: list[dict[str, Any]] = []
         self._notes: deque[str] = deque(maxlen=_SHOWN)
-        self._shown_run: dict[str, Any] | None = None
 
     def opened(self, store: str) -> None:
         """Show which store it is."""
@@ -82,13 +77,6 @@ class Notices:
                 self._notes.clear()
                 self._show_tracking()
 
-    def run(self, run: OpenRun | None) -> None:
-        """Show the run, if there is one."""
-        shown = None if run is None else _description(run, self._root)
-        if shown != self._shown_run:
-            self._shown_run = shown
-            self._show("run", shown)
-
     def _show_tracking(self) -> None:
         with self._lock:
             shown: dict[str, Any] = {"store": self._store}
@@ -101,14 +89,3 @@ class Notices:
             if self._notes:
                 shown["notes"] = list(self._notes)
             self._show("tracking", shown)
-
-
-def _description(run: OpenRun, root: str) -> dict[str, Any]:
-    info = run.info
-    return {
-        "id": info.run_id,
-        "name": run.tags.get("mlflow.runName", info.run_name),
-        "experimentId": info.experiment_id,
-        "status": info.status.name,
-        "link": f"{root}/api/2.0/mlflow/runs/get?run_id={info.run_id}",
-    }

@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from mistk_service.events import (
+    ActivityBegan,
     Event,
     InstanceReset,
     MetricsReported,
@@ -29,6 +30,7 @@ from mistk_service.events import (
 )
 from mistk_service.tracking.errors import StoreLost
 from mistk_service.tracking.local import OpenedTracking
+from mistk_service.tracking.reporter.announcing import Announcer, NextRun
 from mistk_service.tracking.reporter.containers import ContainerLock, dead_containers
 from mistk_service.tracking.reporter.desk import Desk
 from mistk_service.tracking.reporter.lane import FileLane
@@ -37,6 +39,7 @@ from mistk_service.tracking.reporter.lifecycle import Lifecycle, StreamTotals
 from mistk_service.tracking.reporter.notices import Notices
 from mistk_service.tracking.reporter.options import ReporterOptions
 from mistk_service.tracking.reporter.patience import OutOfTime, Patience
+from mistk_service.tracking.reporter.run import OpenRun
 from mistk_service.tracking.reporter.sampling import Sampling, SystemSample
 from mistk_service.tracking.reporter.zombies import end_runs_of
 
@@ -57,7 +60,7 @@ _STREAM_INTERVAL = 10.0
 _LOOK_INTERVAL = 1.0
 
 #: What the thread is handed.
-_Item = Event | StreamTotals | SystemSample | Leftovers
+_Item = Event | NextRun | StreamTotals | SystemSample | Leftovers
 
 
 class Sink(Protocol):
@@ -94,7 +97,8 @@ class Reporter:
         self._hold = hold
         self._held = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._notices = Notices(lambda key, value: self._on_loop(show, key, value), options.root_path)
+        self._announcer = Announcer(options.steering, lambda run: show("run", run), options.root_path)
+        self._notices = Notices(lambda key, value: self._on_loop(show, key, value))
         self._patience = Patience(self._wait, self._notices.obstacle)
         self._files = FileLane(self._notices.files)
         self._news = threading.Condition(threading.RLock())
@@ -106,6 +110,7 @@ class Reporter:
         self._deadline: float | None = None
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tracking-reporter", daemon=True)
+        self._confirmed: dict[str, Any] = {}
         self._sampling: Sampling | None = None
         if options.system_interval is not None:
             self._sampling = Sampling(options.system_interval, self._put, self._notices.note)
@@ -139,16 +144,28 @@ class Reporter:
         if self._sampling is not None:
             self._sampling.observe(event)
         with self._news:
+            if isinstance(event, ActivityBegan) and event.operation == "initialize":
+                self._put(self._announcer.begin_anew(event.arguments[1]))
+            self._announcer.observe(event)
             if isinstance(event, InstanceReset):
                 totals, self._totals = self._totals, StreamTotals()
                 self._put(totals)
             self._put(event)
             if isinstance(event, InstanceReset):
+                self._put(self._announcer.begin_anew())
                 # The worker has ended, and the next one has not been started.
                 self._put(Leftovers.in_folder(self._options.spool))
         if not self._held and self._waiting > HIGH:
             self._held = True
             self._hold(True)
+
+    def run_id(self, operation: str) -> str | None:
+        """Return the id of the run that there is, or that an operation opens; None for neither."""
+        return None if self._given_up else self._announcer.run_id(operation)
+
+    async def run_written(self, seconds: float) -> None:
+        """Wait until the run that the status shows can be found in the store, but not longer than that."""
+        await self._announcer.written(seconds)
 
     def show_remotes(self, remotes: list[dict[str, Any]]) -> None:
         """Show how the remotes stand, as JSON."""
@@ -221,7 +238,7 @@ class Reporter:
             self._notices.opened(opened.store.uri)
             self._guarded(lambda: self._end_runs_of_the_dead(opened))
             desk = Desk(opened, self._options, self._patience, self._files, self._notices.note)
-            self._follow(Lifecycle(desk, self._options.steering, self._notices.run), opened)
+            self._follow(Lifecycle(desk, self._options.steering, self._confirm), opened)
             self._done = True
             assert self._deadline is not None, "it follows until it is closed"
             self._files.close(self._deadline)
@@ -237,6 +254,14 @@ class Reporter:
                 self._files.close(time.monotonic())
             # Where things are not in order, the file stays, and tells others so.
             lock.abandon()
+
+    def _confirm(self, run: OpenRun, life: int) -> None:
+        info = run.info
+        name = run.tags.get("mlflow.runName", info.run_name)
+        shown = {"id": info.run_id, "name": name, "experimentId": info.experiment_id}
+        if shown != self._confirmed:
+            self._confirmed = shown
+            self._on_loop(self._announcer.confirm, life, shown)
 
     def _end_runs_of_the_dead(self, opened: OpenedTracking) -> None:
         with dead_containers(self._options.locks) as dead:
@@ -315,7 +340,7 @@ class Reporter:
         """Return whether there is, or may be, something that belongs into a run."""
         with self._news:
             nothing = self._totals == StreamTotals() and all(
-                isinstance(item, WorkerStarted | InstanceReset | Leftovers) or item == StreamTotals()
+                isinstance(item, WorkerStarted | InstanceReset | Leftovers | NextRun) or item == StreamTotals()
                 for item, _ in self._queue
             )
         # What has been taken from the queue may be on its way, and a run may be open.

@@ -31,9 +31,17 @@ class RestRuns(Remote, RunStore):
     """The part of the REST store that is about runs as a whole; what is logged to them stands apart."""
 
     def create_run(
-        self, experiment_id: str, user_id: str = "", run_name: str = "", start_time: int = 0, tags: Sequence[Tag] = ()
+        self,
+        experiment_id: str,
+        user_id: str = "",
+        run_name: str = "",
+        start_time: int = 0,
+        tags: Sequence[Tag] = (),
+        *,
+        run_id: str | None = None,
     ) -> Run:
         """See :meth:`RunStore.create_run`."""
+        del run_id  # the server makes it up
         check_run_tags(tags, cut=False)
         if any(len(tag.value) > _SHORT for tag in tags):
             tags = self._cut(tags)

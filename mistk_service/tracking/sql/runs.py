@@ -27,7 +27,7 @@ from mistk_service.tracking.entities import (
     Tag,
     ViewType,
 )
-from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
+from mistk_service.tracking.errors import InvalidParameter, ResourceExists, ResourceNotFound
 from mistk_service.tracking.limits import check_dataset_inputs, check_run_id, check_run_tags, check_text
 from mistk_service.tracking.paging import Page
 from mistk_service.tracking.records import Point, RunRecord
@@ -70,10 +70,17 @@ class Runs(Histories, RunStore):
         )
 
     def create_run(
-        self, experiment_id: str, user_id: str = "", run_name: str = "", start_time: int = 0, tags: Sequence[Tag] = ()
+        self,
+        experiment_id: str,
+        user_id: str = "",
+        run_name: str = "",
+        start_time: int = 0,
+        tags: Sequence[Tag] = (),
+        *,
+        run_id: str | None = None,
     ) -> Run:
         """See :class:`RunStore`."""
-        return self._db.write(self._new_run(experiment_id, user_id, run_name, start_time, tags))
+        return self._db.write(self._new_run(experiment_id, user_id, run_name, start_time, tags, run_id))
 
     def submit_run(
         self, experiment_id: str, user_id: str = "", run_name: str = "", start_time: int = 0, tags: Sequence[Tag] = ()
@@ -82,20 +89,30 @@ class Runs(Histories, RunStore):
         return self._db.submit(self._new_run(experiment_id, user_id, run_name, start_time, tags))
 
     def _new_run(
-        self, experiment_id: str, user_id: str, run_name: str, start_time: int, tags: Sequence[Tag]
+        self,
+        experiment_id: str,
+        user_id: str,
+        run_name: str,
+        start_time: int,
+        tags: Sequence[Tag],
+        given_id: str | None = None,
     ) -> Callable[[Connection], Run]:
         """Check what a run is to be made of, and return the work that makes it."""
         check_text(user_id, "user_id")
         _check_time(start_time, "start_time")
         check_text(run_name, "run_name")
         all_tags = _with_name(check_run_tags(tags, cut=False), run_name)
-        run_id = uuid4().hex
+        if given_id is not None:
+            check_run_id(given_id)
+        run_id = given_id or uuid4().hex
         record = self._db.recorder.change(run_id, RunCreated())
         number = experiment_number(experiment_id)
 
         def work(connection: Connection) -> Run:
             found = self._find_experiment.rows(connection, experiment=number)
             experiment = require_active(found, experiment_id)
+            if given_id is not None and self._one_run.rows(connection, run_id=given_id):
+                raise ResourceExists(f"There is a run with the id {given_id} already.", kind="run", key=given_id)
             values = {
                 "run_id": run_id,
                 "experiment_id": experiment.experiment_id,

@@ -41,7 +41,7 @@ class Story:
     Attributes:
         store: where it goes.
         notes: what could not be done as it was asked.
-        shown: the descriptions of the run that were shown, None where there was none any more.
+        shown: how the run stood whenever it was shown.
     """
 
     def __init__(self, opened: OpenedTracking, folder: Path, steering: Steering = Steering()) -> None:  # noqa: B008
@@ -50,7 +50,7 @@ class Story:
         self.folder = folder
         self.notes: list[str] = []
         self.obstacles: list[str | None] = []
-        self.shown: list[str | None] = []
+        self.shown: list[str] = []
         self.now = 1_000
         #: Whether what lies in a folder when something is saved to it is looked at; else nothing lay there.
         self.looks = False
@@ -75,8 +75,8 @@ class Story:
         self.attempts -= 1
         return self.attempts > 0
 
-    def _show(self, run: OpenRun | None) -> None:
-        self.shown.append(None if run is None else run.info.status.name)
+    def _show(self, run: OpenRun, _: int) -> None:
+        self.shown.append(run.info.status.name)
 
     # --- what happens ---------------------------------------------------------------------------------------------
 

@@ -86,6 +86,12 @@ class Desk:
         """Wait until files, too, are where they belong."""
         await asyncio.to_thread(wait_until, lambda: not self.reporter.waiting)
 
+    async def recorded(self, status: str = "FINISHED") -> None:
+        """Wait until the run stands so, and all that was observed is written."""
+        await self.until(lambda: (self.shown.get("run") or {}).get("status") == status)
+        await self.stored()
+        await self.until(lambda: "experimentId" in self.shown["run"])
+
     async def close(self, seconds: float = PATIENCE) -> None:
         await asyncio.to_thread(self.reporter.close, time.monotonic() + seconds)
 
@@ -136,9 +142,9 @@ async def test_what_was_observed_before_the_start_is_written_after_it(desk: Desk
 
     desk.reporter.start()
 
-    await desk.until(lambda: desk.shown.get("run", {}).get("status") == "RUNNING")
+    await desk.recorded("RUNNING")
     desk.observe(ActivityEnded("train", "completed", 1.0))
-    await desk.until(lambda: desk.shown["run"]["status"] == "FINISHED")
+    await desk.recorded()
     (run,) = desk.runs
     assert desk.shown["run"] == {
         "id": run.info.run_id,
@@ -159,7 +165,7 @@ async def test_a_locked_database_is_told_and_loses_nothing(desk: Desk, locked: s
 
     locked.execute("ROLLBACK")
 
-    await desk.until(lambda: desk.shown.get("run", {}).get("status") == "FINISHED")
+    await desk.recorded()
     assert "error" not in desk.shown["tracking"]
     assert desk.steps() == list(range(100))
     await desk.close()
@@ -169,7 +175,7 @@ async def test_a_locked_database_is_told_and_loses_nothing(desk: Desk, locked: s
 async def test_a_full_disk_is_told_and_loses_nothing(desk: Desk) -> None:
     desk.reporter.start()
     desk.observe(*TRAINING)
-    await desk.until(lambda: desk.shown.get("run", {}).get("status") == "RUNNING")
+    await desk.recorded("RUNNING")
 
     @database_event.listens_for(desk.store._db.engine, "checkout")
     def limit(connection: Any, *_: object) -> None:
@@ -185,7 +191,7 @@ async def test_a_full_disk_is_told_and_loses_nothing(desk: Desk) -> None:
     desk.store._db._writer._drop_connection()
     desk.observe(ActivityEnded("train", "completed", 1.0))
 
-    await desk.until(lambda: desk.shown["run"]["status"] == "FINISHED")
+    await desk.recorded()
     assert desk.steps() == list(range(20_000))
 
 
@@ -198,7 +204,7 @@ async def test_a_store_that_cannot_be_opened_is_tried_again(desk: Desk, error: E
     desk.observe(*TRAINING, points(0, 3))
 
     await desk.until(lambda: "error" in desk.shown.get("tracking", {}))
-    await desk.until(lambda: "run" in desk.shown)
+    await desk.until(lambda: "experimentId" in desk.shown.get("run", {}))
 
     assert "error" not in desk.shown["tracking"]
     await desk.close()
@@ -227,7 +233,7 @@ async def test_the_end_writes_everything_first_and_kills_what_runs(desk: Desk) -
     lock = desk.options.locks / f"{CONTAINER}.lock"
     desk.reporter.start()
     desk.observe(*TRAINING)
-    await desk.until(lambda: "run" in desk.shown)
+    await desk.recorded("RUNNING")
     assert lock.exists()
     for first in range(0, 50_000, 500):
         desk.observe(points(first, first + 500))
@@ -268,7 +274,7 @@ async def test_runs_of_the_dead_are_ended_and_what_they_left_is_removed(desk: De
 
     desk.reporter.start()
     desk.observe(*TRAINING)
-    await desk.until(lambda: "run" in desk.shown)
+    await desk.recorded("RUNNING")
 
     found = {name: desk.store.get_run(run_id) for name, run_id in runs.items()}
     assert {name: run.info.status.name for name, run in found.items()} == {
@@ -330,8 +336,7 @@ async def test_what_a_worker_left_in_the_spool_is_removed_at_a_reset_and_what_it
     (spool / "of-the-next-worker").write_text("new")
     locked.rollback()
     desk.observe(*TRAINING, ActivityEnded("train", "completed", 1.0))
-    await desk.until(lambda: (desk.shown.get("run") or {}).get("status") == "FINISHED")
-    await desk.stored()
+    await desk.recorded()
 
     assert [path.name for path in spool.iterdir()] == ["of-the-next-worker"]
     (first,) = [run for run in desk.runs if run.info.status.name == "KILLED"]
@@ -349,7 +354,7 @@ async def test_whatever_keeps_the_store_from_being_opened_it_is_tried_again(desk
 
     await desk.until(lambda: type(error).__name__ in desk.shown.get("tracking", {}).get("error", ""))
     await desk.until(lambda: "error" not in desk.shown["tracking"])
-    await desk.until(lambda: desk.shown.get("run", {}).get("status") == "RUNNING")
+    await desk.recorded("RUNNING")
 
 
 async def test_no_report_waits_for_a_file_that_cannot_be_stored(
@@ -365,8 +370,10 @@ async def test_no_report_waits_for_a_file_that_cannot_be_stored(
 
     desk.reporter.start()
 
-    await desk.until(lambda: (desk.shown.get("run") or {}).get("status") == "FINISHED")
-    await desk.until(lambda: "cannot" in desk.shown["tracking"].get("artifactError", ""))
+    await desk.until(lambda: "cannot" in desk.shown.get("tracking", {}).get("artifactError", ""))
+    await desk.until(lambda: (desk.shown.get("run") or {}).get("experimentId") == experiment)
+    await asyncio.to_thread(wait_until, lambda: desk.reporter.waiting == 1)  # the file
+    assert desk.shown["run"]["status"] == "FINISHED"
     assert desk.steps() == list(range(50))
     await desk.close()
     await desk.until(lambda: any("a.txt was not kept" in note for note in desk.shown["tracking"].get("notes", [])))
@@ -416,7 +423,7 @@ async def test_the_spool_of_a_container_that_never_had_a_store_is_removed_by_the
     desk.reporter = Reporter(desk, desk.options, show=desk._show, hold=desk._hold)
     desk.reporter.start()
     desk.observe(*TRAINING)
-    await desk.until(lambda: "run" in desk.shown)
+    await desk.recorded("RUNNING")
 
     assert not left.exists()
 

@@ -13,6 +13,7 @@ from tests.tracking.reporter.conftest import Story, params_of, tags_of
 
 def test_the_first_report_opens_the_run(story: Story) -> None:
     story.initialize({"mlflow.runName": "mine"}, epochs=3).began("buildModel", None).params(hidden=64)
+    story.metrics(("size", 1.0, None, 1))
     assert story.statuses == ["RUNNING"]
 
     story.ended("buildModel")
@@ -20,6 +21,24 @@ def test_the_first_report_opens_the_run(story: Story) -> None:
     assert story.statuses == ["FINISHED"]
     assert story.run.info.run_name == "mine"
     assert params_of(story.run) == {"epochs": "3", "hidden": "64"}
+
+
+def test_params_and_tags_of_a_model_that_is_made_ready_wait_for_the_run(story: Story) -> None:
+    story.params(early=1).initialize({}, epochs=3).began("buildModel", None).params(hidden=64).tags(kind="mlp")
+    story.ended("buildModel")
+    assert story.runs == []
+
+    story.began("train")
+
+    assert story.statuses == ["RUNNING"]
+    assert params_of(story.run) == {"early": "1", "epochs": "3", "hidden": "64"}
+    assert tags_of(story.run)["kind"] == "mlp"
+
+
+def test_params_that_no_run_came_for_get_one_at_the_end(story: Story) -> None:
+    story.initialize().began("buildModel", None).params(hidden=64).ended("buildModel").close()
+
+    assert (params_of(story.run), story.statuses) == ({"hidden": "64"}, ["FINISHED"])
 
 
 def test_a_report_while_nothing_runs_leaves_the_run_ended(story: Story) -> None:
