@@ -13,7 +13,7 @@ import time
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from mistk_service.errors import Failure, InvalidRequest, MistkError, ModelLoadError, WorkerDied
 from mistk_service.events import ActivityBegan, Observer, WorkerStarted
@@ -33,7 +33,7 @@ from mistk_service.status import StatusEvent, StatusLog
 from mistk_service.supervisor import Supervisor, WorkerFactory
 from mistk_service.worker.messages import FromWorker, Pause, Resume, Run
 
-__all__ = ["Controller"]
+__all__ = ["Controller", "Tracking"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,20 @@ _TAKEN_UP = 0.5
 
 #: The part of the grace period that the worker gets; the rest is for what the service has to end after it.
 _WORKERS_SHARE = 0.8
+
+
+class Tracking(Protocol):
+    """What the controller asks of the store that the container keeps."""
+
+    def run_of(self, operation: str) -> tuple[str, str] | None:
+        """Return the id of the run that there is, or that an operation opens, and the address of the store, if any."""
+
+    def model_path(self, uri: str) -> str:
+        """Return where the files of ``models:/...`` or ``runs:/...`` are; called on a thread.
+
+        Raises:
+            InvalidRequest: there are none in this store.
+        """
 
 
 class Controller:
@@ -59,6 +73,7 @@ class Controller:
         observers: who is told of every event.
         container_id: the container's UUID; a new one unless given.
         state_dir: the service's own folder, in which nothing is saved.
+        tracking: what the controller asks about runs and models; None where nothing is tracked.
     """
 
     def __init__(
@@ -72,7 +87,9 @@ class Controller:
         observers: Sequence[Observer] = (),
         container_id: str | None = None,
         state_dir: str | None = None,
+        tracking: Tracking | None = None,
     ) -> None:
+        self._tracking = tracking
         self._state_dir = None if state_dir is None else Path(os.path.realpath(state_dir))
         self._instance = Instance(
             name,
@@ -246,8 +263,19 @@ class Controller:
         """Begin to build the model, from a checkpoint if a path is given."""
         self._instance.require("buildModel")
         if path is not None:
+            if path.startswith(("models:/", "runs:/")):
+                path = await on_thread(self._model_path, path)
             await on_thread(require_readable, path, "modelPath")
         return self._begin("buildModel", path)
+
+    def _model_path(self, uri: str) -> str:
+        if self._tracking is None:
+            raise InvalidRequest(
+                f"modelPath: {uri[:200]!r} is a model of a tracking store, and this service keeps none (--no-tracking); "
+                "expected the path of a file or folder.",
+                field="modelPath",
+            )
+        return self._tracking.model_path(uri)
 
     async def save(self, operation: str, path: str, field: str) -> StatusEvent:
         """Begin saveModel, savePredictions or saveGenerations."""
@@ -305,7 +333,8 @@ class Controller:
     ) -> StatusEvent:
         self._instance.require(operation)
         activity = Activity(next(self._instance.ids), operation)
-        self._supervisor.send(Run(activity.id, OPERATIONS[operation].hook, arguments))
+        run = None if self._tracking is None else self._tracking.run_of(operation)
+        self._supervisor.send(Run(activity.id, OPERATIONS[operation].hook, arguments, run))
         return self._instance.begin(activity, ActivityBegan(operation, arguments, before))
 
     # --- what becomes of the worker -------------------------------------------------------------------------------

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, overload
 
 from mistk_service.schemas import MistkDataset
 
-__all__ = ["AbstractModel", "Context", "DetachedContext", "StopActivity"]
+__all__ = ["AbstractModel", "Context", "DetachedContext", "RunReference", "StopActivity"]
 
 T = TypeVar("T")
 
@@ -22,8 +23,35 @@ class StopActivity(BaseException):
     """
 
 
+@dataclass(frozen=True)
+class RunReference:
+    """The run that a model is tracked as.
+
+    Attributes:
+        id: the run's id.
+        tracking_uri: the address of the tracking server that has it, the container's own, as MLflow's clients take it.
+    """
+
+    id: str
+    tracking_uri: str
+
+
+class _CurrentRun:
+    """Gives the run that a model is tracked as. A model that sets an attribute of that name has its own from then on."""
+
+    @overload
+    def __get__(self, model: None, owner: type[Any]) -> _CurrentRun: ...
+    @overload
+    def __get__(self, model: AbstractModel, owner: type[Any]) -> RunReference | None: ...
+    def __get__(self, model: AbstractModel | None, owner: type[Any]) -> _CurrentRun | RunReference | None:
+        return self if model is None else getattr(model._mistk(), "run", None)
+
+
 class Context(Protocol):
-    """What a model can ask of the container around it. The worker provides one; so can a test."""
+    """What a model can ask of the container around it. The worker provides one; so can a test.
+
+    Its attribute ``run``, if it has one, is the run that the model is tracked as.
+    """
 
     def pause_point(self) -> None:
         """Block while a pause is wanted; raise StopActivity when the activity has to end."""
@@ -152,6 +180,10 @@ class AbstractModel:
     #: ``"base64"`` to have the container refuse stream predictions with records that are not in base64 (the standard alphabet
     #: with padding). Unless declared, records reach the hook as they are.
     record_encoding: ClassVar[Literal["base64"] | None] = None
+
+    #: The run that this model is tracked as, a :class:`RunReference` with ``id`` and ``tracking_uri``; None where nothing is
+    #: tracked, and before the first train, predict, generate or save, which begins it.
+    run = _CurrentRun()
 
     _mistk_context: Context | None = None
 

@@ -24,7 +24,7 @@ from mistk_service.origins import exposure
 from mistk_service.prerequisites import require_prerequisites
 from mistk_service.serving import HttpLimits, server_config
 from mistk_service.settings import Settings, without_password
-from mistk_service.sockets import leads_to, url_of
+from mistk_service.sockets import leads_to, local_url_of, url_of
 from mistk_service.web.loading import load_app
 from mistk_service.web.metrics import ServiceMetrics
 from mistk_service.web.opening import Opening
@@ -88,6 +88,8 @@ async def serve(
         logger.warning(warning)
     metrics = ServiceMetrics()
     controller, tracking = _put_together(settings, metrics, umask)
+    if tracking is not None:
+        tracking.address = local_url_of(sock)
     # First, since its process loads the model while this one loads the rest.
     await controller.start()
     opening = Opening(lambda: load_app(controller, settings, metrics, __version__, tracking))
@@ -196,6 +198,7 @@ def _put_together(
         observers=observers,
         container_id=container_id,
         state_dir=settings.state_dir if settings.tracking else None,
+        tracking=tracking,
     )
     return controller, tracking
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from mistk_service.errors import SettingsError
 
-__all__ = ["bind", "leads_to", "url_of"]
+__all__ = ["bind", "leads_to", "local_url_of", "url_of"]
 
 #: How many connections may wait to be accepted; a thousand watchers may come at once.
 _BACKLOG = 2048
@@ -71,6 +71,12 @@ def url_of(sock: socket.socket) -> str:
     """Return the URL that a listening socket answers at."""
     host, port, *_ = sock.getsockname()
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def local_url_of(sock: socket.socket) -> str:
+    """Return the URL at which this machine reaches a listening socket: loopback's, where it listens on all addresses."""
+    host, port, *_ = sock.getsockname()
+    return {"0.0.0.0": f"http://127.0.0.1:{port}", "::": f"http://[::1]:{port}"}.get(host) or url_of(sock)  # noqa: S104
 
 
 def leads_to(sock: socket.socket, url: str) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mistk_service.errors import MistkError
-from mistk_service.tracking.errors import StoreUnavailable
+from mistk_service.tracking.errors import ResourceNotFound, StoreUnavailable
 from mistk_service.tracking.opening import open_store
 from mistk_service.tracking.store import Store
 
@@ -75,6 +75,31 @@ class LocalTracking:
                     raise StoreUnavailable(f"Tracking cannot be opened now: {type(error).__name__}: {error}") from error
             assert self._opened is not None
             return self._opened
+
+    def model_path(self, uri: str) -> Path:
+        """Return where the files of a model are.
+
+        Args:
+            uri: ``models:/NAME/VERSION``, ``models:/NAME@ALIAS``, ``models:/m-ID``, or ``runs:/ID/PATH``.
+
+        Raises:
+            ResourceNotFound: there is no such run, model or version, or nothing at the path.
+            InvalidParameter: its files are kept elsewhere, or the URI cannot be understood.
+            StoreUnavailable: the store cannot be read now.
+        """
+        from mistk_service.tracking.artifacts.locations import Locations
+
+        opened = self.open()
+        if uri.startswith("models:/") and uri.endswith("/latest"):
+            uri = f"{uri.removesuffix('/latest')}@latest"
+        name, mark, alias = uri.removeprefix("models:/").partition("@")
+        if uri.startswith("models:/") and mark and "/" not in name:
+            uri = f"models:/{name}/{opened.store.get_model_version_by_alias(name, alias).version}"
+        place = Locations(opened.store, opened.artifacts).place(uri, "")
+        path = self._folder / "artifacts" / place
+        if not place or not path.exists():
+            raise ResourceNotFound(f"There is nothing at {uri!r}.", kind="artifact", key=uri)
+        return path
 
     def states(self) -> list[RemoteState]:
         """Return how the remotes stand, as of the last :meth:`look`; none before the first one. Never waits."""

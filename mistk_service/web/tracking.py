@@ -17,11 +17,12 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mistk_service.errors import InvalidRequest, ServiceBusy
 from mistk_service.memory import collect_less_often
 from mistk_service.settings import Settings
 from mistk_service.tracking.artifacts import AllowedLocations
 from mistk_service.tracking.embedding import DeferredApp, is_tracking_path
-from mistk_service.tracking.errors import StoreError
+from mistk_service.tracking.errors import StoreError, StoreUnavailable
 from mistk_service.tracking.local import LocalTracking
 from mistk_service.tracking.reporter import Reporter, ReporterOptions, Steering
 from mistk_service.web.contract import load_contract
@@ -33,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two looks at how the remotes stand.
 _REMOTES_INTERVAL = 1.0
+
+#: Seconds that a model that is asked for waits for files that are still on their way.
+_FILES_WAIT = 5.0
 
 #: Seconds that a request waits for the run that the status names to be there.
 _RUN_WAIT = 2.0
@@ -57,6 +61,7 @@ class EmbeddedTracking:
 
     Attributes:
         reporter: an observer of the controller has to tell it of every event.
+        address: the URL at which the worker reaches the tracking server; set when it is known.
     """
 
     def __init__(
@@ -76,6 +81,7 @@ class EmbeddedTracking:
         self._max_body = settings.max_body
         self._ending = threading.Event()
         self._app: DeferredApp | None = None
+        self.address = ""
         options = ReporterOptions(
             container_id=container_id,
             model=model,
@@ -94,6 +100,33 @@ class EmbeddedTracking:
         )
         self.spool = options.spool
         self.reporter = Reporter(self._local, options, show=show, hold=hold)
+
+    def run_of(self, operation: str) -> tuple[str, str] | None:
+        """Return the id of the run that there is, or that an operation opens, and the address of the store, if any."""
+        run_id = self.reporter.run_id(operation)
+        return None if run_id is None else (run_id, self.address)
+
+    def model_path(self, uri: str) -> str:
+        """Return where the files of ``models:/NAME/VERSION``, ``models:/NAME@ALIAS`` or ``runs:/ID/PATH`` are; blocks.
+
+        Raises:
+            InvalidRequest: there are none in this store.
+            ServiceBusy: the store cannot be read now.
+        """
+        # What was saved a moment ago may still be on its way.
+        deadline = time.monotonic() + _FILES_WAIT
+        while self.reporter.waiting and time.monotonic() < deadline:
+            self._ending.wait(0.02)
+        try:
+            return str(self._local.model_path(uri))
+        except StoreUnavailable as error:
+            raise ServiceBusy(f"modelPath: {error}") from error
+        except StoreError as error:
+            raise InvalidRequest(
+                f"modelPath: {uri[:200]!r} cannot be used: {error} Expected models:/NAME/VERSION, models:/NAME@ALIAS or "
+                "runs:/RUN_ID/PATH of this service's own store, or the path of a file or folder.",
+                field="modelPath",
+            ) from error
 
     def serves(self, path: str) -> bool:
         """Return whether a path is the tracking server's."""

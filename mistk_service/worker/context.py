@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from mistk_service.model import RunReference
 from mistk_service.worker.messages import FromWorker, Progressed, Reported, StatusUpdated, Unsendable
 from mistk_service.worker.spool import Spool, artifact_folder, artifact_source, draw, split_artifact_file
 from mistk_service.worker.values import Point, int64, json_ready, number, points, shown, text
@@ -71,6 +72,8 @@ class WorkerContext:
         wake: Callable[[], None],
         spool: str | None = None,
     ) -> None:
+        #: The run that the model is tracked as, if there is one.
+        self.run: RunReference | None = None
         self._send = send
         self._wait = wait
         self._set_pause = set_pause

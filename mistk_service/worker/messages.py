@@ -70,12 +70,14 @@ class Run(_Message, frozen=True):
 
     Ends in Done, Failed, Refused, Unsupported or Stopped with the same id.
 
-    The arguments have no names because MISTK's models name them freely.
+    The arguments have no names because MISTK's models name them freely. ``run`` is the id of the run that it is tracked as,
+    and the address of the store that has it; None where there is none.
     """
 
     id: int
     hook: str
     arguments: tuple[Any, ...] = ()
+    run: tuple[str, str] | None = None
 
 
 class StreamPredict(_Message, frozen=True):

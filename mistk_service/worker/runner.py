@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from mistk_service.errors import RequestError
-from mistk_service.model import AbstractModel, StopActivity
+from mistk_service.model import AbstractModel, RunReference, StopActivity
 from mistk_service.schemas import MistkDataset
 from mistk_service.worker.batching import StreamPredictor, failure_from, message_of
 from mistk_service.worker.context import WorkerContext
@@ -163,6 +163,8 @@ class Runner:
 
     def _call(self, task: Run) -> FromWorker:
         """Call the hook and return how it ended."""
+        if task.run is not None:
+            self.context.run = RunReference(*task.run)
         try:
             self._hook(task.hook)(*_arguments(task))
         except StopActivity:
