@@ -6,7 +6,6 @@ import errno
 import fcntl
 import hashlib
 import os
-import shutil
 import stat
 import time
 import uuid
@@ -126,9 +125,26 @@ class LocalArtifacts(ArtifactRepository):
         with translated(path), suppress(FileNotFoundError, NotADirectoryError):
             # A link is removed, not what it points to.
             if place.is_dir() and not place.is_symlink():
-                shutil.rmtree(place)
+                self._remove_tree(place)
             else:
                 place.unlink()
+
+    def _remove_tree(self, folder: Path) -> None:
+        """Remove a folder, however deep: each folder in it is moved up first, so no path is long and nothing calls itself."""
+        self._scratch.mkdir(exist_ok=True)
+        folders = [self._moved_aside(folder)]
+        while folders:
+            here = folders.pop()
+            with os.scandir(here) as entries:
+                for entry in list(entries):
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(self._moved_aside(Path(entry.path)))
+                    else:
+                        os.unlink(entry.path)
+            here.rmdir()
+
+    def _moved_aside(self, folder: Path) -> Path:
+        return folder.rename(self._scratch / uuid.uuid4().hex)
 
     def _inside(self, relative: str) -> Path:
         """Return where ``relative`` really is, every link followed.
@@ -156,6 +172,11 @@ class LocalArtifacts(ArtifactRepository):
 
     def _remove_abandoned(self) -> None:
         for rest in self._scratch.iterdir():
+            if rest.is_dir():
+                # Of a removal that was cut off: nobody sees it any more.
+                with suppress(OSError):
+                    self._remove_tree(rest)
+                continue
             with suppress(OSError), rest.open("rb") as file:
                 age = time.time() - os.fstat(file.fileno()).st_mtime
                 locked = _lock(file)

@@ -20,6 +20,9 @@ SCRATCH = ".incomplete-uploads"
 #: How often a path may be percent-encoded over and over; what is deeper is no honest name.
 _MAX_ENCODINGS = 5
 
+#: Folders in one another, and bytes, that a path may have: what a file system takes, with room for the root.
+_MAX_LEVELS, _MAX_BYTES = 100, 3000
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -31,8 +34,10 @@ def checked_path(path: str) -> str:
 
     Raises:
         InvalidParameter: the path, or what a further percent-decoding would make of it, is absolute or goes up, or has
-            control characters or backslashes, or is the service's own.
+            control characters or backslashes, or is too long, or is the service's own.
     """
+    if path.count("/") >= 2 * _MAX_LEVELS or len(path.encode("utf-8", "surrogatepass")) > _MAX_BYTES:
+        raise _too_long(path)
     form = path
     for _ in range(_MAX_ENCODINGS):
         _refuse_unsafe(form, path)
@@ -43,6 +48,8 @@ def checked_path(path: str) -> str:
     else:
         raise _invalid(path, "it is percent-encoded many times over")
     parts = [part for part in path.split("/") if part not in ("", ".")]
+    if len(parts) > _MAX_LEVELS:
+        raise _too_long(path)
     # Some file systems take both spellings for the same folder.
     if parts and parts[0].lower() == SCRATCH:
         raise _invalid(path, f"the folder {SCRATCH} belongs to the server")
@@ -58,6 +65,10 @@ def _refuse_unsafe(form: str, path: str) -> None:
         raise _invalid(path, "it is absolute; expected a path relative to the artifact root")
     if ".." in form.split("/"):
         raise _invalid(path, "it goes up with '..'")
+
+
+def _too_long(path: str) -> InvalidParameter:
+    return _invalid(f"{path[:80]}...", f"it has more than {_MAX_LEVELS} levels or {_MAX_BYTES} bytes")
 
 
 def _invalid(path: str, reason: str) -> InvalidParameter:

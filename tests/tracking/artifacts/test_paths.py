@@ -72,3 +72,14 @@ def test_what_passes_never_goes_up_and_stays_what_it_is(path):
     parts = normal.split("/") if normal else []
     assert not any(part in ("", ".", "..") for part in parts)
     assert checked_path(normal) == normal
+
+
+@pytest.mark.parametrize("path", ["a/" * 1500, "a/" * 101, "/".join(["a" * 200] * 20), "語" * 1500, "./" * 1500 + "a"])
+def test_a_path_of_more_levels_or_bytes_than_file_systems_take_is_refused(path):
+    with pytest.raises(InvalidParameter, match="levels") as refused:
+        checked_path(path)
+    assert len(str(refused.value)) < 300
+
+
+def test_a_hundred_levels_are_taken():
+    assert checked_path("a/" * 100) == "/".join("a" * 100)

@@ -313,3 +313,35 @@ def test_a_link_that_may_be_moved_is_stored_as_the_file_that_it_leads_to(local, 
     assert not source.exists()
     with local.open("file") as stored:
         assert stored.stream.read() == b"x"
+
+
+def make_deep(folder, levels):
+    """Make folders in one another, with a file in each; deeper than a path may be long."""
+    folder.mkdir()
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(levels):
+        os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+        os.mkdir("level", dir_fd=here)
+        below = os.open("level", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+
+
+def test_a_tree_of_any_depth_can_be_deleted(tmp_path):
+    local = open_artifacts(tmp_path / "root")
+    make_deep(tmp_path / "root" / "deep", 1500)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (tmp_path / "root" / "deep" / "link").symlink_to(outside)
+    local.delete("deep")
+    assert [file.name for file in (tmp_path / "root").iterdir()] == [SCRATCH]
+    assert list((tmp_path / "root" / SCRATCH).iterdir()) == []
+    assert outside.is_dir()
+
+
+def test_what_a_removal_that_was_cut_off_has_left_is_removed_at_the_next_start(tmp_path):
+    open_artifacts(tmp_path / "root")
+    make_deep(tmp_path / "root" / SCRATCH / "0123", 10)
+    open_artifacts(tmp_path / "root")
+    assert list((tmp_path / "root" / SCRATCH).iterdir()) == []

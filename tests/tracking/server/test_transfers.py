@@ -362,3 +362,10 @@ def test_a_file_of_two_gigabytes_passes_in_constant_memory(peak_memory):
     assert http.delete(f"{FILES}/0/large").status_code == 200
     assert (length, received) == (LARGE, sent)
     assert peak() - before < ALLOWANCE
+
+
+@pytest.mark.parametrize("method", ["PUT", "GET", "DELETE"])
+def test_a_path_of_fifteen_hundred_levels_is_refused(http, method):
+    response = http.request(method, f"{FILES}/{'a/' * 1500}f", content=b"x" if method == "PUT" else None)
+    assert response.status_code == 400
+    assert "levels" in response.json()["message"]
