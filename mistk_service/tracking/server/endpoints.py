@@ -17,7 +17,7 @@ from mistk_service.json_limits import JsonLimits
 from mistk_service.tracking.errors import StoreUnavailable
 from mistk_service.tracking.server.operations import is_brief
 from mistk_service.tracking.server.pieces import piecewise
-from mistk_service.tracking.server.replies import encoded, send_error, send_json
+from mistk_service.tracking.server.replies import BodyTooLarge, encoded, send_error, send_json, send_too_large
 from mistk_service.tracking.server.requests import ClientGone, fields_of, limits_of
 from mistk_service.tracking.store import Store
 from mistk_service.tracking.wire import Fields
@@ -109,6 +109,8 @@ class _JsonEndpoint:
             answer = await self._method(fields, **scope["path_params"])
         except ClientGone:
             return
+        except BodyTooLarge as error:
+            await send_too_large(scope, receive, send, error)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer in MLflow's form
             await send_error(send, error)
         else:
@@ -130,6 +132,8 @@ class _PiecesEndpoint:
             response = await piecewise(pieces, receive, self._executor)
         except ClientGone:
             return
+        except BodyTooLarge as error:
+            await send_too_large(scope, receive, send, error)
         except Exception as error:  # noqa: BLE001 - as above
             await send_error(send, error)
         else:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
-from starlette.types import Send
+from starlette.types import Message, Receive, Scope, Send
 
 from mistk_service.tracking.errors import StoreError, StoreUnavailable
 
@@ -22,6 +24,7 @@ __all__ = [
     "refusal_body",
     "send_error",
     "send_json",
+    "send_too_large",
 ]
 
 _log = logging.getLogger(__name__)
@@ -42,6 +45,9 @@ _STATUS = {
     "TEMPORARILY_UNAVAILABLE": 503,
     "UNAUTHENTICATED": 401,
 }
+
+#: How much of a body that was refused is still taken, and for how long.
+_DRAIN_BYTES, _DRAIN_SECONDS = 256 * 1024 * 1024, 2.0
 
 _UNEXPECTED = "The tracking server failed in a way that it was not prepared for; its log has the details."
 
@@ -108,6 +114,33 @@ async def send_error(send: Send, error: Exception) -> None:
     if isinstance(error, StoreUnavailable) and error.retry_after is not None:
         headers.append((b"retry-after", str(math.ceil(error.retry_after)).encode()))
     await send_json(send, error_body(error), error_status(error), headers)
+
+
+async def send_too_large(scope: Scope, receive: Receive, send: Send, error: BodyTooLarge) -> None:
+    """Answer with the error, and take what the client is sending, so that the answer reaches it.
+
+    A connection closed over unread data is reset, and the client may never see what was written to it.
+    """
+
+    async def send_unfinished(message: Message) -> None:
+        await send({**message, "more_body": True} if message["type"] == "http.response.body" else message)
+
+    await send_json(send_unfinished, error_body(error), error.status, error.headers)
+    # A client that expects a word before it sends anything has sent nothing, and must not be given that word.
+    if not any(name == b"expect" for name, _ in scope["headers"]):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                await _drain(receive)
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _drain(receive: Receive) -> None:
+    left = _DRAIN_BYTES
+    while left > 0:
+        message = await receive()
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            return
+        left -= len(message.get("body", b""))
 
 
 def encoded(value: Any) -> bytes:

@@ -359,3 +359,9 @@ def test_a_full_batch_of_the_longest_texts_written_as_escapes_is_taken(http, api
     response = http.post(f"{BASE}/runs/log-batch", content=content, headers={"Content-Type": "application/json"})
     assert response.status_code == 200, response.text
     assert len(api.get("runs/get", run_id=run_id)["run"]["data"]["metrics"]) == 800
+
+
+def test_a_client_that_sends_all_of_a_body_that_is_too_long_gets_its_answer(http):
+    content = json_of(b'"text": "' + b"x" * (30 << 20) + b'"')
+    response = http.post(f"{BASE}/runs/create", content=content, headers={"Content-Type": "application/json"})
+    assert "longer than" in refusal(response, 413, "BAD_REQUEST")
