@@ -22,7 +22,7 @@ from mistk_service.controller import Controller
 from mistk_service.dashboard import DashboardInfo, create_dashboard
 from mistk_service.errors import MistkError
 from mistk_service.json_limits import FREE_JSON
-from mistk_service.serving import Door
+from mistk_service.serving import BodyBudget, Door, budget_for
 from mistk_service.settings import Settings
 from mistk_service.web.compiled import CompiledOperations
 from mistk_service.web.contract import load_contract
@@ -92,6 +92,7 @@ def create_app(
     container: ASGIApp = BodyLimit(_Paths(api, pages, SwaggerUI(f"{BASE_PATH}/ui"), page), settings.max_body, free)
     if tracking is not None:
         container = _beside(tracking, container)
+    container = BodyBudget(container, budget_for(settings.max_body), error_body)
     door = Door(Edge(container), settings.host, settings.allowed_hosts, error_body)
     return Prefix(metrics.count(door, BASE_PATH, operations), settings.root_path)
 

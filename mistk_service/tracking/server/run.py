@@ -10,7 +10,7 @@ import uvicorn
 
 from mistk_service.memory import collect_less_often
 from mistk_service.origins import exposure
-from mistk_service.serving import Door, HttpLimits, server_config
+from mistk_service.serving import BodyBudget, Door, HttpLimits, budget_for, server_config
 from mistk_service.sockets import bind, url_of
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.opening import open_store
@@ -54,7 +54,8 @@ def serve_tracking(
     """
     artifacts = open_artifacts(artifacts_uri)
     with open_store(store_uri) as store, bind(host, port) as sock:
-        app = Door(create_tracking_app(store, artifacts, max_body=max_body), host, allowed_hosts, refusal_body)
+        tracking = create_tracking_app(store, artifacts, max_body=max_body)
+        app = Door(BodyBudget(tracking, budget_for(max_body), refusal_body), host, allowed_hosts, refusal_body)
         server = uvicorn.Server(
             server_config(app, limits or HttpLimits(), refusal_body, timeout_graceful_shutdown=_CLOSING)
         )
