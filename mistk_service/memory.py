@@ -49,9 +49,13 @@ class LargeBlocks:
     that has had large requests stays larger by twice their size. To give each block back at once would cost new pages for the
     next one, and a third of the speed of large requests in a row. What stays is what a thread has on top, about one request's
     size. See malloc_trim(3). Lives on one event loop.
+
+    Args:
+        collect: whether what was used leaves objects behind that refer to each other, which the collector has to find first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, collect: bool = False) -> None:
+        self._give_back = _collect_and_give_back if collect else _give_back
         self._timer: asyncio.TimerHandle | None = None
 
     def used(self) -> None:
@@ -59,7 +63,7 @@ class LargeBlocks:
         if self._timer is not None:
             self._timer.cancel()
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(_IDLE, loop.run_in_executor, None, _give_back)
+        self._timer = loop.call_later(_IDLE, loop.run_in_executor, None, self._give_back)
 
 
 def _give_back() -> None:
@@ -70,3 +74,8 @@ def _give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def _collect_and_give_back() -> None:
+    gc.collect()
+    _give_back()

@@ -9,12 +9,16 @@ from typing import Any, Protocol
 
 import uvicorn
 
+from mistk_service.memory import LargeBlocks
 from mistk_service.serving.limits import HttpLimits
 
 __all__ = ["PROTECTION", "Connection", "Refusal", "ServerConfig"]
 
 #: Headers of every answer: nothing is shown inside another page, and nothing is taken for another type than it says.
 PROTECTION = ((b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"))
+
+#: Ended connections whose memory is worth giving back.
+_MANY = 1000
 
 #: Returns the JSON body of an error, from a status and a message.
 Refusal = Callable[[int, str], bytes]
@@ -56,6 +60,8 @@ class ServerConfig(uvicorn.Config):
         #: The connections without a request, in the order in which they became idle.
         self.idle: dict[Connection, None] = {}
         self._refusal = refusal
+        self._closed = 0
+        self._blocks = LargeBlocks(collect=True)
 
     def end_idle(self) -> bool:
         """Close the connection that has been idle for longest; return whether there is one."""
@@ -65,6 +71,14 @@ class ServerConfig(uvicorn.Config):
         del self.idle[oldest]
         oldest.transport.close()
         return True
+
+    def closed(self) -> None:
+        """Note that a connection has ended; after many, their memory goes back once no more of them end."""
+        # What an answer in a stream leaves behind refers to itself, and the collector looks too rarely to find it soon.
+        self._closed += 1
+        if self._closed >= _MANY:
+            self._closed = 0
+            self._blocks.used()
 
     def refusal(self, status: int, message: str) -> bytes:
         """Return a whole HTTP response, after which the connection ends."""

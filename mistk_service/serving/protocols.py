@@ -97,6 +97,7 @@ class LimitedProtocol(asyncio.Protocol):
         if self._write_timer is not None:
             self._write_timer.cancel()
         super().connection_lost(exc)
+        self.config.closed()
 
     def data_received(self, data: bytes) -> None:
         """Take data, and see what has to come next and until when."""

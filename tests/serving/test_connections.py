@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import json
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -281,3 +283,29 @@ async def test_what_is_no_http_is_answered_with_an_error_of_the_service(parser: 
         status, error = await client.answer()
         assert (status, error["code"]) == (400, 400)
         assert await client.end() == b""
+
+
+class Knot:
+    """Refers to itself, so that only the garbage collector frees it."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+async def test_what_many_connections_leave_behind_is_collected_when_they_have_gone(parser: str) -> None:
+    loop, collected = asyncio.get_running_loop(), asyncio.Event()
+
+    async def leaving(scope: Scope, receive: Receive, send: Send) -> None:
+        weakref.finalize(Knot(), loop.call_soon_threadsafe, collected.set).atexit = False
+        await App()(scope, receive, send)
+
+    gc.disable()  # the collector by itself may take any time
+    try:
+        async with served(leaving, parser) as port:
+            for _ in range(2000):
+                async with connected(port) as client:
+                    client.send(get("/", b"Connection: close"))
+                    await client.end()
+            await collected.wait()
+    finally:
+        gc.enable()
