@@ -32,7 +32,7 @@ class JsonLimits:
 
 
 #: For a document whose form is not known beforehand, such as hyperparameters.
-FREE_JSON = JsonLimits(size=1024 * 1024, values=150_000)
+FREE_JSON = JsonLimits(size=1024 * 1024)
 
 
 class JsonTooLarge(ValueError):
