@@ -35,6 +35,7 @@ OPTIONAL = {
     *(
         "do_initialize",
         "do_build_model",
+        "do_update_stream_properties",
         "do_reset",
         "do_terminate",
         "do_pause",

@@ -31,7 +31,6 @@ from mistk_service.web.handlers import Handlers
 from mistk_service.web.health import figures, liveness, readiness
 from mistk_service.web.limits import BodyLimit
 from mistk_service.web.metrics import ServiceMetrics
-from mistk_service.web.omitted import OmittedParameters
 from mistk_service.web.prefix import Prefix, prefix_of
 from mistk_service.web.problems import answer_error, error_body, service_error
 from mistk_service.web.swagger_ui import SwaggerUI
@@ -158,7 +157,7 @@ def _create_api(controller: Controller, settings: Settings, api_version: str) ->
         validator_map=VALIDATORS,
         swagger_ui_options=SwaggerUIOptions(swagger_ui=False),
     )
-    for middleware in (OmittedParameters, CompiledOperations, MediaType):
+    for middleware in (CompiledOperations, MediaType):
         app.add_middleware(middleware, MiddlewarePosition.BEFORE_SWAGGER)
     handlers = Handlers(controller, api_version=api_version, keepalive=settings.keepalive)
     # A copy, which Connexion fills with defaults.

@@ -30,6 +30,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service.memory import LargeBlocks
 from mistk_service.web.bodies import replayed
+from mistk_service.web.omitted import OmittedParameters
 from mistk_service.web.records import read_records
 from mistk_service.web.validation import AT_ONCE, accepting_reader, asks_for_strings
 
@@ -54,10 +55,12 @@ class CompiledOperations(SpecMiddleware):  # type: ignore[misc]
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._operations: dict[tuple[str, str], _Operation] = {}
+        self._omitted = OmittedParameters(app)
         self._blocks = LargeBlocks()
 
     def add_api(self, specification: Specification, *, resolver: Any, **_: Any) -> None:
         """Compile the operations of an API."""
+        self._omitted.add_api(specification)
         for path, methods in specification.get("paths", {}).items():
             for method in METHODS & methods.keys():
                 operation = specification.operation_cls.from_spec(
@@ -68,7 +71,9 @@ class CompiledOperations(SpecMiddleware):  # type: ignore[misc]
                     self._operations[place] = _Operation(operation, self._blocks)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request, or pass it on."""
+        """Serve a request, or pass it on, without what its query holds and was not given."""
+        if scope.get("query_string"):
+            scope = self._omitted.without_omitted(scope)
         operation = self._operations.get((scope.get("method", ""), scope.get("path", "")))
         if operation is None or not operation.takes(scope):
             await self._app(scope, receive, send)

@@ -36,9 +36,13 @@ class OmittedParameters(SpecMiddleware):  # type: ignore[misc]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
-        query: bytes = scope.get("query_string", b"")
-        if b"=None" in query or b"=&" in query or query.endswith(b"="):
-            omitted = self._omitted.get((scope["method"], scope["path"]), frozenset())
-            kept = [part for part in query.split(b"&") if part not in omitted]
-            scope = {**scope, "query_string": b"&".join(kept)}
-        await self._app(scope, receive, send)
+        await self._app(self.without_omitted(scope) if scope["type"] == "http" else scope, receive, send)
+
+    def without_omitted(self, scope: Scope) -> Scope:
+        """Return the head of a request without what stands in its query and was not given."""
+        query: bytes = scope["query_string"]
+        if b"=None" not in query and b"=&" not in query and not query.endswith(b"="):
+            return scope
+        omitted = self._omitted.get((scope["method"], scope["path"]), frozenset())
+        kept = [part for part in query.split(b"&") if part not in omitted]
+        return {**scope, "query_string": b"&".join(kept)}

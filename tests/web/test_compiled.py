@@ -65,7 +65,7 @@ class Way:
         self.recorder = Recorder()
         self.passed = 0
         app = AsyncApp(__name__, strict_validation=True, validator_map=VALIDATORS)
-        for middleware in (OmittedParameters, *middlewares, self._counting, MediaType):
+        for middleware in (*middlewares, self._counting, MediaType):
             app.add_middleware(middleware, MiddlewarePosition.BEFORE_SWAGGER)  # type: ignore[arg-type]
         handlers = Handlers(self.recorder, api_version="1", keepalive=1)  # type: ignore[arg-type]
         app.add_api(contract_path(), resolver=lambda each: getattr(handlers, _snake(each)), pythonic_params=True)
@@ -100,7 +100,7 @@ def short() -> Way:
 
 @pytest.fixture(scope="module")
 def long() -> Way:
-    return Way()
+    return Way(OmittedParameters)
 
 
 def alike(short: Way, long: Way, method: str, path: str, **request: Any) -> tuple[int, bool]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mistk_service import AbstractModel, StopActivity
+from mistk_service import AbstractModel, RequestError, StopActivity
 from mistk_service.worker import messages as m
 from mistk_service.worker.runner import Runner, supported_hooks
 
@@ -100,7 +100,8 @@ def hold() -> Iterator[threading.Event]:
 
 def test_a_model_has_the_hooks_that_it_overrides_and_those_that_always_work():
     always = {"do_initialize", "do_build_model", "do_pause", "do_resume_training", "do_resume_predict", "do_reset"}
-    assert set(supported_hooks(Model)) == always | {"do_terminate", "do_train", "do_save_model", "do_stream_predict"}
+    always |= {"do_terminate", "do_update_stream_properties"}
+    assert set(supported_hooks(Model)) == always | {"do_train", "do_save_model", "do_stream_predict"}
 
 
 def test_an_inherited_hook_is_a_hook():
@@ -222,9 +223,9 @@ def test_to_exit_answers_what_has_queued_and_calls_the_last_hook_last(
     model: Model, bench: Bench, hold: threading.Event
 ):
     model.script["do_train"] = hold.wait
-    bench.tell(m.Run(1, "do_train"), m.StreamPredict(2, {}, False), m.Exit("do_terminate"))
+    bench.tell(m.Run(1, "do_train"), m.StreamPredict(2, {"a": "b"}, False), m.Exit("do_terminate"))
     hold.set()
-    assert bench.rest() == [m.Done(1), m.StreamDone(2, b"{}")]
+    assert bench.rest() == [m.Done(1), m.StreamDone(2, b'{"a":"b"}')]
     assert [hook for hook, _ in model.threads] == ["do_train", "do_stream_predict", "do_terminate"]
 
 
@@ -302,11 +303,14 @@ def test_every_command_ends_in_exactly_one_message(model: Model, bench: Bench):
     def not_this_time() -> None:
         raise NotImplementedError("no")
 
+    def wrong() -> None:
+        raise RequestError("no")
+
     def fail() -> None:
         raise ValueError("no")
 
     for number, (script, kind) in enumerate(
-        [(lambda: None, m.Done), (not_this_time, m.Unsupported), (fail, m.Failed)] * 3, 1
+        [(lambda: None, m.Done), (not_this_time, m.Failed), (wrong, m.Refused), (fail, m.Failed)] * 3, 1
     ):
         model.script["do_train"] = script
         bench.tell(m.Run(number, "do_train"))
