@@ -46,6 +46,8 @@ __all__ = ["GitLabOperations", "GitLabTransfers"]
 _LONGEST_PARAM, _LONGEST_TAG = 250, 5000
 #: Items of a page, unless something else is asked for, and at most.
 _PAGE, _LARGEST_PAGE = 200, 1000
+#: Put in front of the keys of tags that would be taken for the project's own.
+_ASIDE = "gitlab."
 
 _Item = TypeVar("_Item", Param, Tag)
 _T = TypeVar("_T")
@@ -63,8 +65,8 @@ class GitLabOperations(OperationsBase):
     def create_experiment(self, fields: Fields, project: str) -> Json:
         """Create an experiment."""
         owner = self._projects.project(project)
-        own = experiment_tags(owner, None)
-        tags = _first_of_each([*own, *wire.read_tags(fields)])
+        given = [_stored(tag) for tag in _first_of_each(wire.read_tags(fields))]
+        tags = [*experiment_tags(owner, None), *given]
         made = self._store.create_experiment(experiment_name(owner, fields.required_text("name")), tags=tags)
         return {"experiment_id": str(self._projects.number(owner, made))}
 
@@ -105,7 +107,7 @@ class GitLabOperations(OperationsBase):
 
     def set_experiment_tag(self, fields: Fields, project: str) -> Json:
         """Set a tag of an experiment, once."""
-        tag = Tag(fields.required_text("key"), fields.required_text("value"))
+        tag = _stored(Tag(fields.required_text("key"), fields.required_text("value")))
         with self._once:
             _, experiment = self._experiment(self._projects.project(project), fields)
             _refuse_second(tag.key, experiment.tags)
@@ -276,8 +278,20 @@ def _experiment(number: int, item: Experiment) -> Json:
         "lifecycle_stage": item.lifecycle_stage.value,
         "artifact_location": "not_implemented",
     }
-    tags = [{"key": tag.key, "value": tag.value} for tag in item.tags if tag.key not in MEMBERSHIP]
+    tags = [{"key": _shown_key(tag.key), "value": tag.value} for tag in item.tags if tag.key not in MEMBERSHIP]
     return {**answer, "tags": tags} if tags else answer
+
+
+def _stored(tag: Tag) -> Tag:
+    """Return a client's tag of an experiment, out of the way of those by which the experiment belongs to its project.
+
+    The mlops module is such a client where its own store is a project.
+    """
+    return Tag(_ASIDE + tag.key, tag.value) if tag.key in MEMBERSHIP else tag
+
+
+def _shown_key(key: str) -> str:
+    return bare if (bare := key.removeprefix(_ASIDE)) in MEMBERSHIP else key
 
 
 def _run(run: Run, number: int | str) -> Json:

@@ -73,6 +73,7 @@ def place(request, tmp_path) -> Iterator[Place]:
         case _:
             with gitlab() as project:
                 yield Place("gitlab", project.uri, project.token, project)
+                assert set(project.received.values()) <= {1}
 
 
 class Local:

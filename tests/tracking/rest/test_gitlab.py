@@ -3,7 +3,6 @@
 import io
 import math
 
-import httpx
 import pytest
 
 from mistk_service.tracking.entities import (
@@ -29,6 +28,9 @@ from mistk_service.tracking.errors import (
 )
 from mistk_service.tracking.rest import RestConfig, open_rest_store
 from tests.support.gitlab import gitlab
+
+#: The tag that the name of the run in ``run_id`` is.
+NAME = Tag("mlflow.runName", "a run")
 
 
 @pytest.fixture(scope="module", params=["new", "old"])
@@ -70,7 +72,7 @@ def test_it_is_known_by_what_it_refuses(project, store):
 
 
 def test_it_is_asked_once_and_nothing_is_written(project):
-    before = (len(project.runs), dict(project.experiments))
+    before = (len(project.runs), project.experiments)
     with opened(project) as store:
         assert store.capabilities is store.capabilities
         asked = len(project.requests)
@@ -90,7 +92,7 @@ def test_an_experiment_and_a_run_come_back(project, store, experiment, run_id):
     assert run.info.run_name == "a run"
     assert run.data.metrics == (Metric("loss", 0.5, 7, 1),)
     assert run.data.params == (Param("none", ""), Param("rate", "0.1"))
-    assert run.data.tags == (Tag("first", "1"),)
+    assert run.data.tags == (Tag("first", "1"), NAME)
 
 
 def test_what_is_not_there_is_not_found_although_no_words_say_so(store):
@@ -106,7 +108,7 @@ def test_tags_are_set_although_neither_batches_nor_repeats_are_taken(store, run_
     store.set_tag(run_id, Tag("a", "2"))
     store.log_batch(run_id, tags=[Tag("b", "1"), Tag("b", "2")])
     assert {tag.key: tag.value for tag in store.get_run(run_id).data.tags} == {
-        "first": "1", "a": "1", "b": "2", "long": "x" * 5000,
+        "first": "1", "a": "1", "b": "2", "long": "x" * 5000, NAME.key: NAME.value,
     }  # fmt: skip
     said = [record.message for record in caplog.records]
     assert [len([line for line in said if words in line]) for words in ("one by one", "without a value", "cut")] == [
@@ -125,7 +127,7 @@ def test_a_tag_of_an_experiment_keeps_its_first_value(store, experiment, caplog)
 
 def test_a_run_is_created_with_long_tags(store, experiment):
     run = store.create_run(experiment, tags=[Tag("long", "x" * 6000)])
-    assert store.get_run(run.info.run_id).data.tags == (Tag("long", "x" * 5000),)
+    assert store.get_run(run.info.run_id).data.tags[0] == Tag("long", "x" * 5000)
 
 
 def test_params_keep_their_first_value_and_are_cut(store, run_id, caplog):
@@ -138,7 +140,7 @@ def test_params_keep_their_first_value_and_are_cut(store, run_id, caplog):
 def test_a_tag_that_cannot_be_removed_stays(store, run_id, caplog):
     store.delete_tag(run_id, "first")
     store.delete_tag(run_id, "first")
-    assert store.get_run(run_id).data.tags == (Tag("first", "1"),)
+    assert store.get_run(run_id).data.tags == (Tag("first", "1"), NAME)
     assert len([record for record in caplog.records if "cannot remove them" in record.message]) == 1
 
 
@@ -161,7 +163,7 @@ def test_inputs_and_outputs_come_back_although_there_is_no_place_for_them(store,
         ModelOutput("m-2", -4),
         ModelOutput("m-2", 3),
     ]
-    assert run.data.tags == (Tag("first", "1"),)
+    assert run.data.tags == (Tag("first", "1"), NAME)
     summaries = store.search_datasets([run.info.experiment_id])
     assert {(used.digest, used.context) for used in summaries} == {("1", "training"), ("2", None), ("x" * 36, None)}
 
@@ -171,7 +173,7 @@ def test_a_number_that_it_refuses_is_named_and_nothing_is_sent(project, store, r
     with pytest.raises(InvalidParameter) as caught:
         store.log_batch(run_id, [Metric("m", 1.0, 1), Metric("m", value, 2)])
     assert caught.value.field == "metrics[1].value"
-    assert project.runs[run_id].metrics == []
+    assert project.runs[run_id].data.metrics == ()
 
 
 def test_a_history_is_read_over_several_pages(project, store, run_id):
@@ -286,7 +288,7 @@ def test_artifacts_go_to_the_package_registry_under_flat_names(project, store, r
         artifacts.open("none")
     with pytest.raises(NotSupported):
         artifacts.list_folder()
-    mine = project.runs[run_id].artifact_uri.partition("/packages/")[2]
+    mine = project.place(run_id)
     names = {path.removeprefix(mine): len(kept) for path, kept in project.files.items() if path.startswith(mine)}
     assert names == {"model__weights_20_1.bin": 1, "plain": 1}
 
@@ -313,22 +315,3 @@ def test_a_wrong_project_is_no_tracking_server(project):
         for call in (store.check, lambda: store.create_experiment("x"), lambda: store.get_run("x")):
             with pytest.raises(StoreUnavailable, match="no tracking server at this address"):
                 call()
-
-
-def test_the_double_keeps_points_twice_and_params_once():
-    with gitlab() as project, httpx.Client(headers={"private-token": project.token}, timeout=30) as http:
-        api = f"{project.uri}/api/2.0/mlflow"
-        experiment = http.post(f"{api}/experiments/create", json={"name": "e"}).json()["experiment_id"]
-        assert experiment == "1"
-        run = http.post(f"{api}/runs/create", json={"experiment_id": experiment}).json()["run"]["info"]["run_id"]
-        batch = {
-            "run_id": run,
-            "metrics": [{"key": "m", "value": 1, "timestamp": 1, "step": 1}],
-            "params": [{"key": "p", "value": "1"}],
-        }
-        for _ in range(2):
-            assert http.post(f"{api}/runs/log-batch", json=batch).status_code == 200
-        assert (len(project.runs[run].metrics), project.runs[run].params) == (2, {"p": "1"})
-        parameter = {"run_id": run, "key": "p", "value": "1"}
-        assert http.post(f"{api}/runs/log-parameter", json=parameter).status_code == 400
-        assert http.post(f"{api}/runs/log-inputs", json={}).json() == {"error": "404 Not Found"}

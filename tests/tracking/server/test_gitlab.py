@@ -100,6 +100,16 @@ def test_experiments_of_the_mlops_module_are_there_and_the_other_way_round(proje
     assert {each["name"] for each in made} == {"by hand", "through the dialect"}
 
 
+def test_a_project_can_be_the_store_of_the_mlops_module(project):
+    with open_rest_store(project.uri, RestConfig(project.uri)) as store:
+        inner = Workspace(store)
+        made = inner.create_project("Digits", "Reads postcodes.")
+        experiment = inner.create_experiment("first", project_id=made["id"])
+        assert inner.get_project(made["id"]) == made
+        assert inner.get_experiment(experiment["id"])["project_id"] == made["id"]
+    assert len(project.get("experiments/list").json()["experiments"]) == 2
+
+
 def test_a_project_is_found_by_its_title_with_slashes_escaped(project, http):
     project.experiment("a")
     path = f"/api/v4/projects/{project.title.replace('/', '%2F')}/ml/mlflow/api/2.0/mlflow/experiments/list"
