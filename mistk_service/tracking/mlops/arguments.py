@@ -8,7 +8,15 @@ from typing import Any
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.limits import check_key, check_text
 
-__all__ = ["checked_bool", "checked_labels", "checked_mapping", "checked_number", "checked_text", "optional_text"]
+__all__ = [
+    "checked_bool",
+    "checked_id",
+    "checked_labels",
+    "checked_mapping",
+    "checked_number",
+    "checked_text",
+    "optional_text",
+]
 
 #: Keys with a meaning of their own, which a dataset's tags must not overwrite.
 _RESERVED = ("mlflow.", "mlops.")
@@ -25,6 +33,15 @@ def checked_text(value: Any, field: str, limit: int | None = None) -> str:
     if not value.strip():
         raise _wrong(field, value, "a text that is not blank")
     return check_text(value, field, limit)
+
+
+def checked_id(value: Any, field: str) -> str:
+    """Return the id of a project or an experiment, given as text or as a whole number.
+
+    Raises:
+        InvalidParameter: it is something else.
+    """
+    return str(value) if type(value) is int else checked_text(value, field)
 
 
 def optional_text(value: Any, field: str, limit: int | None = None) -> str | None:

@@ -118,17 +118,17 @@ def create_project(
     return _process.workspace().create_project(title, description, status, archived)
 
 
-def get_project(project_id: str) -> Json:
+def get_project(project_id: str | int) -> Json:
     """Return a project. See :meth:`Workspace.get_project`."""
     return _process.workspace().get_project(project_id)
 
 
-def create_experiment(name: str, description: str | None = None, project_id: str | None = None) -> Json:
+def create_experiment(name: str, description: str | None = None, project_id: str | int | None = None) -> Json:
     """Create an experiment. See :meth:`Workspace.create_experiment`."""
     return _process.workspace().create_experiment(name, description, project_id)
 
 
-def get_experiment(experiment_id: str, project_id: str | None = None) -> Json:
+def get_experiment(experiment_id: str | int, project_id: str | int | None = None) -> Json:
     """Return an experiment. See :meth:`Workspace.get_experiment`."""
     return _process.workspace().get_experiment(experiment_id, project_id)
 
@@ -144,16 +144,18 @@ def create_dataset(
     return _process.workspace().create_dataset(dataset_name, path_to_dataset, dataset_description, tags, version)
 
 
-def start_iteration(iteration_name: str, project_id: str | None = None, experiment_id: str | None = None) -> Iteration:
+def start_iteration(
+    iteration_name: str, project_id: str | int | None = None, experiment_id: str | int | None = None
+) -> Iteration:
     """Start an iteration. See :meth:`Workspace.start_iteration`."""
     return _process.workspace().start_iteration(iteration_name, project_id, experiment_id)
 
 
-def set_active_project(project_id: str) -> str:
+def set_active_project(project_id: str | int) -> str:
     """Choose the active project. See :meth:`Workspace.set_active_project`."""
     return _process.workspace().set_active_project(project_id)
 
 
-def set_active_experiment(experiment_id: str) -> str:
+def set_active_experiment(experiment_id: str | int) -> str:
     """Choose the active experiment. See :meth:`Workspace.set_active_experiment`."""
     return _process.workspace().set_active_experiment(experiment_id)

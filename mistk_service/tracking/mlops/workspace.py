@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from mistk_service.tracking.entities import Experiment, LifecycleStage, Run, RunStatus, Tag
 from mistk_service.tracking.errors import InvalidParameter, InvalidState, ResourceExists, ResourceNotFound, StoreError
 from mistk_service.tracking.limits import MAX_DATASET_NAME
-from mistk_service.tracking.mlops.arguments import checked_bool, checked_labels, checked_text, optional_text
+from mistk_service.tracking.mlops.arguments import checked_bool, checked_id, checked_labels, checked_text, optional_text
 from mistk_service.tracking.mlops.iteration import Iteration
 from mistk_service.tracking.mlops.records import (
     DATASETS_EXPERIMENT,
@@ -105,7 +105,7 @@ class Workspace:
                 key=title,
             ) from error
 
-    def get_project(self, project_id: str) -> Json:
+    def get_project(self, project_id: str | int) -> Json:
         """Return a project as JSON.
 
         Raises:
@@ -114,7 +114,7 @@ class Workspace:
         """
         return project_json(self._project(project_id))
 
-    def create_experiment(self, name: str, description: str | None = None, project_id: str | None = None) -> Json:
+    def create_experiment(self, name: str, description: str | None = None, project_id: str | int | None = None) -> Json:
         """Create an experiment in a project, by default in the active one, and return it as JSON.
 
         Args:
@@ -141,7 +141,7 @@ class Workspace:
             ) from error
         return experiment_json(self._experiment(made))
 
-    def get_experiment(self, experiment_id: str, project_id: str | None = None) -> Json:
+    def get_experiment(self, experiment_id: str | int, project_id: str | int | None = None) -> Json:
         """Return an experiment as JSON.
 
         Args:
@@ -191,7 +191,7 @@ class Workspace:
         return dataset_json(run)
 
     def start_iteration(
-        self, iteration_name: str, project_id: str | None = None, experiment_id: str | None = None
+        self, iteration_name: str, project_id: str | int | None = None, experiment_id: str | int | None = None
     ) -> Iteration:
         """Start an iteration, by default of the active experiment.
 
@@ -221,7 +221,7 @@ class Workspace:
             self._started.add(iteration)
         return iteration
 
-    def set_active_project(self, project_id: str) -> str:
+    def set_active_project(self, project_id: str | int) -> str:
         """Let a project be the one that counts where none is given, and return a message that says so.
 
         An active experiment of another project is not active any more.
@@ -236,7 +236,7 @@ class Workspace:
             self._active = _Active(project.experiment_id, kept)
         return f"The active project is {project.name!r} (id {project.experiment_id})."
 
-    def set_active_experiment(self, experiment_id: str) -> str:
+    def set_active_experiment(self, experiment_id: str | int) -> str:
         """Let an experiment, and its project with it, count where none is given, and return a message that says so.
 
         Raises:
@@ -250,11 +250,11 @@ class Workspace:
         name = experiment_json(experiment)["name"]
         return f"The active experiment is {name!r} (id {experiment.experiment_id}) of the project with id {project}."
 
-    def _project(self, project_id: str) -> Experiment:
-        return self._found(PROJECT, checked_text(project_id, "project_id"))
+    def _project(self, project_id: str | int) -> Experiment:
+        return self._found(PROJECT, checked_id(project_id, "project_id"))
 
-    def _experiment(self, experiment_id: str) -> Experiment:
-        return self._found(EXPERIMENT, checked_text(experiment_id, "experiment_id"))
+    def _experiment(self, experiment_id: str | int) -> Experiment:
+        return self._found(EXPERIMENT, checked_id(experiment_id, "experiment_id"))
 
     def _found(self, kind: str, key: str) -> Experiment:
         try:
@@ -272,7 +272,7 @@ class Workspace:
             )
         return item
 
-    def _project_id(self, project_id: str | None) -> str:
+    def _project_id(self, project_id: str | int | None) -> str | int:
         found = self._active.project if project_id is None else project_id
         if found is None:
             raise InvalidParameter(
@@ -280,9 +280,9 @@ class Workspace:
             )
         return found
 
-    def _require_member(self, experiment: Experiment, project_id: str | None) -> None:
+    def _require_member(self, experiment: Experiment, project_id: str | int | None) -> None:
         """Refuse an experiment of another project than the given or the active one."""
-        wanted = self._active.project if project_id is None else checked_text(project_id, "project_id")
+        wanted = self._active.project if project_id is None else checked_id(project_id, "project_id")
         own = project_of(experiment)
         if wanted is not None and wanted != own:
             which = "the active project" if project_id is None else "the project"
@@ -310,5 +310,7 @@ class Workspace:
 
 
 def _no_such(kind: str, key: str, reason: str) -> ResourceNotFound:
-    message = f"There is no {kind} with the id {key!r}: {reason} Expected an id that create_{kind} returned."
+    message = (
+        f"There is no {kind} with the id {key!r}: {reason.rstrip('.')}. Expected an id that create_{kind} returned."
+    )
     return ResourceNotFound(message, kind=kind, key=key)

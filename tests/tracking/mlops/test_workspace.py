@@ -244,10 +244,10 @@ def test_a_dataset_that_could_not_be_finished_is_not_left_behind(workspace, unre
         ("create_project", {"title": "x", "status": ["a"]}, "status"),
         ("create_project", {"title": "x", "archived": "no"}, "archived"),
         ("get_project", {"project_id": None}, "project_id"),
-        ("get_project", {"project_id": 1}, "project_id"),
+        ("get_project", {"project_id": 1.5}, "project_id"),
         ("get_experiment", {"experiment_id": ""}, "experiment_id"),
         ("create_experiment", {"name": "", "project_id": "1"}, "name"),
-        ("create_experiment", {"name": "x", "project_id": 1}, "project_id"),
+        ("create_experiment", {"name": "x", "project_id": 1.5}, "project_id"),
         ("create_dataset", {"dataset_name": "", "path_to_dataset": "x"}, "dataset_name"),
         ("create_dataset", {"dataset_name": "x" * 501, "path_to_dataset": "x"}, "dataset_name"),
         ("create_dataset", {"dataset_name": "x", "path_to_dataset": None}, "path_to_dataset"),
@@ -260,7 +260,7 @@ def test_a_dataset_that_could_not_be_finished_is_not_left_behind(workspace, unre
         ("create_dataset", {"dataset_name": "x", "path_to_dataset": "x", "version": 2}, "version"),
         ("start_iteration", {"iteration_name": None, "experiment_id": "1"}, "iteration_name"),
         ("start_iteration", {"iteration_name": "x"}, "experiment_id"),
-        ("start_iteration", {"iteration_name": "x", "experiment_id": 7}, "experiment_id"),
+        ("start_iteration", {"iteration_name": "x", "experiment_id": 7.5}, "experiment_id"),
     ],
 )
 def test_a_wrong_argument_is_named_and_nothing_is_written(workspace, store, unreliable, function, arguments, field):
@@ -313,3 +313,19 @@ def test_a_function_has_the_same_arguments_as_the_method_behind_it(name):
     method = inspect.signature(getattr(Workspace, name))
     assert list(function.parameters) == PROMISED[name]
     assert list(method.parameters.values())[1:] == list(function.parameters.values())
+
+
+def test_an_id_may_be_a_number(workspace):
+    project = workspace.create_project("Numbered")["id"]
+    experiment = workspace.create_experiment("e", project_id=int(project))
+    assert workspace.get_project(int(project))["id"] == experiment["project_id"] == project
+    assert workspace.get_experiment(int(experiment["id"]), int(project)) == experiment
+    workspace.set_active_project(int(project))
+    workspace.set_active_experiment(int(experiment["id"]))
+    with workspace.start_iteration("i", int(project), int(experiment["id"])) as iteration:
+        assert iteration["project_id"] == project
+    for wrong in (True, 1.0, [project]):
+        with pytest.raises(InvalidParameter, match="project_id"):
+            workspace.get_project(wrong)
+    with pytest.raises(ResourceNotFound, match=r"id=4711 exists\. Expected an id that create_project returned\."):
+        workspace.get_project(4711)
