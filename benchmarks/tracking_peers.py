@@ -258,7 +258,7 @@ def _content() -> Iterator[tuple[str, int, dict[str, float], dict[str, str]]]:
 
 def _fill_ours(file: Path) -> None:
     from mistk_service.tracking import open_store
-    from mistk_service.tracking.entities import Metric, Param
+    from mistk_service.tracking.values import Metric, Param
 
     with open_store(f"sqlite:///{file}") as store:
         experiment_id = store.create_experiment("filled")

@@ -2,7 +2,7 @@
 
 Every error that the project raises on purpose descends from :class:`MistkError`, carries what it knows as attributes, and
 has a message that says what was wrong, what was expected, and what to do. None of them knows HTTP: the table that turns a
-class into a status stands in :mod:`mistk_service.web.problems`.
+class into a status stands in :mod:`mistk_service.doors.mistk.problems`.
 
 ::
 

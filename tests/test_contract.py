@@ -12,9 +12,9 @@ import jsonschema
 import pytest
 import yaml
 
+from mistk_service.kinds.model.states import OPERATIONS, State
+from mistk_service.kinds.model.values import Dataset, MistkDataset, ObjectInfo, Objective
 from mistk_service.resources import contract_path
-from mistk_service.schemas import Dataset, MistkDataset, ObjectInfo, Objective
-from mistk_service.states import OPERATIONS, State
 
 with warnings.catch_warnings():
     # Connexion imports the test client of Starlette and the old resolver of jsonschema; both warn of their replacement.

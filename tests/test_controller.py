@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from mistk_service.errors import InvalidRequest, OperationRefused, OperationUnsupported
-from mistk_service.events import (
+from mistk_service.core.events import (
     ActivityBegan,
     ActivityEnded,
     ArtifactLogged,
@@ -20,6 +19,7 @@ from mistk_service.events import (
     TagsSet,
     WorkerStarted,
 )
+from mistk_service.errors import InvalidRequest, OperationRefused, OperationUnsupported
 from tests.support.harness import MODELS, Gate, arguments, of_type, refusal, version_of
 
 pytestmark = pytest.mark.anyio

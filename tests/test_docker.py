@@ -19,7 +19,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from mistk_service import __version__, cli
+from mistk_service import __version__
+from mistk_service.app import cli
 
 ROOT = Path(__file__).parent.parent
 

@@ -15,10 +15,10 @@ from typing import Any
 import psutil
 import pytest
 
-from mistk_service import supervisor
+from mistk_service.core.events import ActivityEnded, InstanceReset, WorkerStarted
 from mistk_service.errors import OperationRefused, ServiceBusy, WorkerDied
-from mistk_service.events import ActivityEnded, InstanceReset, WorkerStarted
-from mistk_service.worker import parent
+from mistk_service.workers import supervisor
+from mistk_service.workers.host import process as parent
 from tests.support.harness import PATIENCE, Gate, Instance, of_type, version_of
 
 pytestmark = pytest.mark.anyio

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from mistk_service.core.events import ActivityEnded
 from mistk_service.errors import InvalidRequest
-from mistk_service.events import ActivityEnded
-from mistk_service.worker import parent
+from mistk_service.workers.host import process as parent
 from tests.support.harness import MODELS, PATIENCE, Instance, arguments, of_type, refusal
 
 pytestmark = pytest.mark.anyio

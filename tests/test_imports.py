@@ -1,4 +1,4 @@
-"""Who may import whom: nothing imports upward, and a library stays with those whose business it is."""
+"""Nothing imports upward, in the package and inside tracking; a library stays with the modules that own it."""
 
 from __future__ import annotations
 
@@ -17,79 +17,72 @@ import mistk_service
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "mistk_service"
 
-#: The modules and packages from the lowest to the highest; one imports from lines above its own, and from itself. What is
-#: new gets its place here. ``mistk_service`` is the front door, which a model's author uses and the service does not.
+#: The parts of the package from the lowest to the highest; one imports from lines above its own, and from itself.
 LAYERS = (
-    {"errors"},
-    {"schemas", "json_limits", "logs"},
-    {"states", "settings", "model", "resources", "paths", "sockets", "lighter", "memory", "origins", "probe"},
-    {"prerequisites"},
-    {"events", "command_line"},
-    {"mistk_service", "loader", "machine", "serving"},
-    {"status"},
-    {"worker"},
-    {"reports"},
-    {"streams", "supervisor"},
-    {"instance"},
-    {"controller"},
+    {"errors", "logs", "command_line", "lighter"},
+    {"resources", "kinds"},
+    {"mistk_service", "web"},  # the author's door, and what both products share
     {"tracking"},
-    {"dashboard"},
-    {"web"},
-    {"server"},
+    {"workers"},
+    {"core"},
+    {"recording"},
+    {"page", "doors"},
     {"client"},
-    {"demo"},
-    {"cli"},
+    {"app"},
     {"__main__"},
 )
-LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}
 
-#: What a unit may take from the service where that is less than everything below it.
+#: The parts of tracking, likewise. ``tracking`` is its own door.
+TRACKING_LAYERS = (
+    {"errors"},
+    {"values", "filters"},
+    {"store", "wire"},
+    {"artifacts"},
+    {"sql", "rest"},
+    {"opening"},
+    {"tracking", "lookup"},
+    {"replication"},
+    {"mlops"},
+    {"server", "garbage"},
+    {"embedded"},
+    {"cli"},
+)
+
+#: What a part may take from the package where that is less than everything below it.
 ONLY = {
-    "dashboard": set(),  # a consumer of the public API, like any other
-    "tracking": {
-        "command_line",
-        "errors",
-        "events",
-        "json_limits",
-        "lighter",
-        "logs",
-        "memory",
-        "mistk_service",
-        "origins",
-        "paths",
-        "resources",
-        "serving",
-        "sockets",
-    },
-    "client": {"errors", "schemas", "states", "mistk_service"},
+    "page": set(),  # a client of the public API like any other
+    # The other product: it knows nothing of the container.
+    "tracking": {"command_line", "errors", "lighter", "logs", "resources", "web"},
+    "client": {"errors", "kinds", "mistk_service"},
+    "web": {"errors", "resources"},
+    "kinds": {"errors"},
+    "workers": {"errors", "kinds", "logs"},
+    "core": {"errors", "kinds", "workers"},
 }
 
-#: The units that may use a library.
+#: The parts that may use a library.
 OWNERS = {
-    "a2wsgi": {"web", "tracking"},
+    "a2wsgi": {"app"},
     "aiohttp": set(),
     "alembic": {"tracking"},
-    "click": {"cli", "command_line", "tracking"},
-    "connexion": {"web", "tracking"},
-    "flask": {"dashboard"},
-    "h11": {"serving"},
-    "httptools": {"serving"},
-    "httpx": {"client", "demo", "tracking"},
-    "prometheus_client": {"web", "tracking"},
-    "psutil": {"tracking"},
-    "pynvml": {"tracking"},
+    "click": {"app", "command_line", "tracking"},
+    "connexion": {"app", "doors", "tracking", "web"},
+    "flask": {"page"},
+    "h11": {"web"},
+    "httptools": {"web"},
+    "httpx": {"app", "client", "tracking"},
+    "prometheus_client": {"doors", "tracking"},
+    "psutil": {"recording"},
+    "pynvml": {"recording"},
     "requests": set(),
-    "rich": {"cli", "demo", "tracking"},
+    "rich": {"app", "tracking"},
     "sqlalchemy": {"tracking"},
-    "starlette": {"serving", "tracking", "web"},
-    "transitions": {"machine"},
+    "starlette": {"app", "doors", "tracking", "web"},
+    "transitions": {"core"},
     "urllib3": set(),
-    "uvicorn": {"server", "serving", "tracking"},
-    "werkzeug": {"dashboard"},
+    "uvicorn": {"app", "tracking", "web"},
+    "werkzeug": {"page"},
 }
-
-FILES = sorted(PACKAGE.rglob("*.py"))
-PLUGIN_FILES = sorted((ROOT / "plugins").rglob("*.py"))
 
 
 def dotted_name(file: Path) -> str:
@@ -97,66 +90,76 @@ def dotted_name(file: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-MODULES = {dotted_name(file): file for file in FILES}
+MODULES = {dotted_name(file): file for file in sorted(PACKAGE.rglob("*.py"))}
+PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 
 
-def imports(file: Path) -> Iterator[tuple[str, int]]:
-    """Everything that a file imports, also within functions: dotted names of modules, with the line."""
+def imports(file: Path) -> Iterator[tuple[str, str]]:
+    """Everything that a file imports, also within functions: the dotted name of the module, and where."""
     package = dotted_name(file).split(".")
     if file.name != "__init__.py":
         package.pop()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        place = f"{file.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.Import):
-            yield from ((alias.name, node.lineno) for alias in node.names)
+            yield from ((alias.name, place) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             module = ".".join([*base, *filter(None, [node.module])])
             for alias in node.names:
                 name = f"{module}.{alias.name}"
-                yield (name if name in MODULES else module), node.lineno
+                yield (name if name in MODULES else module), place
 
 
-def unit_of(module: str) -> str:
-    """The module or package directly below ``mistk_service`` that a dotted name belongs to."""
-    parts = module.split(".")
-    return parts[1] if len(parts) > 1 else parts[0]
+def own_imports(file: Path) -> Iterator[tuple[str, str]]:
+    return ((name, place) for name, place in imports(file) if name.split(".")[0] == "mistk_service")
 
 
-def relative(file: Path) -> str:
-    return file.relative_to(ROOT).as_posix()
+def part_of(module: str, below: str = "mistk_service") -> str:
+    """The module or package directly below ``below`` that a dotted name belongs to; its own last name for itself."""
+    rest = module.removeprefix(below).lstrip(".")
+    return rest.split(".")[0] if rest else below.rsplit(".", 1)[-1]
 
 
-def own_imports(file: Path) -> list[tuple[str, int]]:
-    return [(name, line) for name, line in imports(file) if name.split(".")[0] == "mistk_service"]
+def upward(layers: tuple[set[str], ...], below: str) -> list[str]:
+    """The imports below a package that do not lead to a lower layer, and the modules that stand in none."""
+    level = {part: number for number, parts in enumerate(layers) for part in parts}
+    wrong = []
+    for module, file in MODULES.items():
+        if not f"{module}.".startswith(f"{below}."):
+            continue
+        part = part_of(module, below)
+        if part not in level:
+            wrong.append(f"{module} stands in no layer")
+            continue
+        for name, place in own_imports(file):
+            other = part_of(name, below)
+            if f"{name}.".startswith(f"{below}.") and other != part and level.get(other, 99) >= level[part]:
+                wrong.append(f"{place} imports {name}")
+    return wrong
 
 
-def test_the_rule_looks_at_something() -> None:
-    assert len(FILES) > 20
-    assert sum(len(own_imports(file)) for file in FILES) > 50
+def test_the_rules_look_at_something() -> None:
+    assert len(MODULES) > 100
+    assert sum(len(list(own_imports(file))) for file in MODULES.values()) > 500
 
 
-@pytest.mark.parametrize("file", FILES, ids=relative)
-def test_every_module_has_its_place(file: Path) -> None:
-    unit = unit_of(dotted_name(file))
-    assert unit in LEVEL, f"{unit} stands in no layer of {Path(__file__).name}"
+def test_nothing_imports_upward() -> None:
+    assert upward(LAYERS, "mistk_service") == []
 
 
-@pytest.mark.parametrize("file", FILES, ids=relative)
-def test_nothing_imports_upward(file: Path) -> None:
-    unit = unit_of(dotted_name(file))
-    upward = [
-        f"line {line}: {name}"
-        for name, line in own_imports(file)
-        if unit_of(name) != unit and LEVEL[unit_of(name)] >= LEVEL[unit]
+def test_nothing_imports_upward_inside_tracking() -> None:
+    assert upward(TRACKING_LAYERS, "mistk_service.tracking") == []
+
+
+def test_a_part_that_stands_apart_takes_little_from_the_package() -> None:
+    wrong = [
+        f"{place} imports {name}"
+        for module, file in MODULES.items()
+        for name, place in own_imports(file)
+        if (part := part_of(module)) in ONLY and part_of(name) not in ONLY[part] | {part}
     ]
-    assert upward == []
-
-
-@pytest.mark.parametrize("file", [file for file in FILES if unit_of(dotted_name(file)) in ONLY], ids=relative)
-def test_what_stands_apart_takes_little_from_the_service(file: Path) -> None:
-    unit = unit_of(dotted_name(file))
-    taken = {unit_of(name) for name, _ in own_imports(file)} - {unit}
-    assert taken <= ONLY[unit]
+    assert wrong == []
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
@@ -170,31 +173,28 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         pytest.fail(f"a circle: {' -> '.join(error.args[1])}")
 
 
-@pytest.mark.parametrize("file", FILES, ids=relative)
-def test_a_library_stays_with_those_whose_business_it_is(file: Path) -> None:
-    unit = unit_of(dotted_name(file))
-    strangers = [
-        f"line {line}: {name}"
-        for name, line in imports(file)
-        if (library := name.split(".")[0]) in OWNERS and unit not in OWNERS[library]
+def test_a_library_stays_with_the_parts_that_own_it() -> None:
+    wrong = [
+        f"{place} imports {name}"
+        for module, file in MODULES.items()
+        for name, place in imports(file)
+        if (library := name.split(".")[0]) in OWNERS and part_of(module) not in OWNERS[library]
     ]
-    assert strangers == []
+    assert wrong == []
 
 
-@pytest.mark.parametrize("file", PLUGIN_FILES, ids=relative)
-def test_a_plugin_uses_the_front_door_alone(file: Path) -> None:
-    assert [f"line {line}: {name}" for name, line in own_imports(file) if name != "mistk_service"] == []
-
-
-@pytest.mark.parametrize("file", PLUGIN_FILES, ids=relative)
-def test_a_plugin_uses_public_names_alone(file: Path) -> None:
-    names = [
-        alias.name
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(node, ast.ImportFrom) and node.module == "mistk_service"
-        for alias in node.names
-    ]
-    assert [name for name in names if name not in mistk_service.__all__] == []
+def test_a_plugin_uses_public_names_of_the_author_s_door_alone() -> None:
+    wrong = []
+    for file in PLUGINS:
+        wrong += [f"{place} imports {name}" for name, place in own_imports(file) if name != "mistk_service"]
+        wrong += [
+            f"{file.relative_to(ROOT)}:{node.lineno} imports {alias.name}"
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+            if isinstance(node, ast.ImportFrom) and node.module == "mistk_service"
+            for alias in node.names
+            if alias.name not in mistk_service.__all__
+        ]
+    assert wrong == []
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -206,25 +206,43 @@ def loaded_by(statement: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
+def parts_loaded(loaded: set[str]) -> set[str]:
+    return {part_of(name) for name in loaded if name.split(".")[0] == "mistk_service"} - {"mistk_service"}
+
+
 @pytest.mark.parametrize(
     "statement",
     [
         "import mistk_service",
-        "import mistk_service.worker.child",
-        "import mistk_service.worker.child, mistk_service.loader as loader\n"
+        "import mistk_service.workers.child.main",
+        "import mistk_service.workers.child.main, mistk_service.workers.child.loader as loader\n"
         "loader.load_model_class('plugins/digits/model.py:Digits')",
     ],
     ids=["the front door", "the worker", "the worker with a model"],
 )
 def test_the_worker_loads_only_what_a_model_needs(statement: str) -> None:
     loaded = loaded_by(statement)
-    own = {unit_of(name) for name in loaded if name.split(".")[0] == "mistk_service"}
-    assert {unit for unit in own if LEVEL[unit] > LEVEL["worker"]} == set()
-    assert "status" not in own
+    assert parts_loaded(loaded) <= {"errors", "kinds", "logs", "workers"}
+    assert not [name for name in loaded if name.startswith("mistk_service.workers.host.")]
     assert {name.split(".")[0] for name in loaded} & OWNERS.keys() == set()
 
 
-def test_the_service_listens_before_it_loads_what_takes_long():
-    loaded = loaded_by("import mistk_service.cli, mistk_service.server")
+def test_tracking_loads_nothing_of_the_container() -> None:
+    parts = ("server", "mlops", "cli.commands")
+    loaded = loaded_by("import " + ", ".join(f"mistk_service.tracking.{part}" for part in parts))
+    assert parts_loaded(loaded) <= {
+        "command_line",
+        "errors",
+        "kinds",
+        "lighter",
+        "logs",
+        "resources",
+        "tracking",
+        "web",
+    }
+
+
+def test_the_service_listens_before_it_loads_what_takes_long() -> None:
+    loaded = loaded_by("import mistk_service.app.cli, mistk_service.app.container")
     late = {"connexion", "flask", "httpx", "jsonschema", "requests", "rich", "sqlalchemy", "werkzeug", "yaml"}
     assert {name.split(".")[0] for name in loaded} & late == set()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mistk_service.instance import Instance
-from mistk_service.reports import Activity
-from mistk_service.states import State
-from mistk_service.worker import messages as m
+from mistk_service.core.instance import Instance
+from mistk_service.core.status_payload import Activity
+from mistk_service.kinds.model.states import State
+from mistk_service.workers import messages as m
 
 pytestmark = pytest.mark.anyio
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mistk_service.json_limits import JsonLimits, JsonTooLarge, check_json, strings_in
+from mistk_service.web.json_limits import JsonLimits, JsonTooLarge, check_json, strings_in
 
 DOCUMENTS = st.recursive(
     st.none() | st.integers() | st.text('a"\\,[]{}:é', max_size=6),

@@ -17,7 +17,7 @@ from mistk_service.errors import (
     ModelModuleNotFound,
     NotAModelClass,
 )
-from mistk_service.loader import construct_model, load_model_class, split_reference
+from mistk_service.workers.child.loader import construct_model, load_model_class, split_reference
 from tests.support.harness import MODELS
 
 BROKEN = MODELS / "broken"

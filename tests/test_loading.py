@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from mistk_service.core.events import WorkerStarted
 from mistk_service.errors import InvalidRequest, ModelLoadError, OperationRefused, WorkerDied
-from mistk_service.events import WorkerStarted
 from tests.support.harness import PATIENCE, Gate, of_type, version_of
 
 pytestmark = pytest.mark.anyio

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from transitions import MachineError
 
-from mistk_service.machine import StateMachine
-from mistk_service.states import OPERATIONS, State
+from mistk_service.core.machine import StateMachine
+from mistk_service.kinds.model.states import OPERATIONS, State
 
 #: The table of the design, written down a second time: operation -> (allowed in, while it runs, then; None is "back").
 READY_ONLY = {

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mistk_service.memory import loading
+from mistk_service.web.memory import loading
 
 
 class Node:
@@ -56,7 +56,7 @@ def test_where_the_loading_fails_the_collector_goes_on():
 #: Frees three blocks of 8 MB and shows in MB what stays of them. Ends well if next to nothing is left in time.
 FREES_LARGE_BLOCKS = """
 import asyncio, os
-from mistk_service.memory import LargeBlocks
+from mistk_service.web.memory import LargeBlocks
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mistk_service import AbstractModel, DetachedContext, StopActivity
-from mistk_service.states import OPERATIONS
+from mistk_service.kinds.model.states import OPERATIONS
 
 #: MISTK's hooks and their parameters; models that exist rely on names and order.
 HOOKS = {

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from mistk_service.core.events import ActivityEnded
 from mistk_service.errors import OperationRefused
-from mistk_service.events import ActivityEnded
 from tests.support.harness import Gate, Instance, of_type, version_of
 
 pytestmark = pytest.mark.anyio

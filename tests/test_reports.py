@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from mistk_service.core.status_payload import Activity, Reports
 from mistk_service.errors import Failure
-from mistk_service.reports import Activity, Reports
-from mistk_service.worker.messages import Progressed, Reported
+from mistk_service.workers.messages import Progressed, Reported
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from mistk_service.errors import SettingsError
-from mistk_service.sockets import bind, url_of
+from mistk_service.web.listening import bind, url_of
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])

@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from mistk_service.core.events import ActivityBegan, ActivityEnded
 from mistk_service.errors import HookFailed, InvalidRequest, OperationRefused, OperationUnsupported, WorkerDied
-from mistk_service.events import ActivityBegan, ActivityEnded
 from tests.support.examples import examples
 from tests.support.harness import PATIENCE, Gate, Instance, of_type, version_of
 

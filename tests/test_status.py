@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mistk_service.states import State
-from mistk_service.status import WOKEN_AT_ONCE, Missed, Snapshot, StatusEvent, StatusLog
+from mistk_service.core.status_log import WOKEN_AT_ONCE, Missed, Snapshot, StatusEvent, StatusLog
+from mistk_service.kinds.model.states import State
 from tests.support.harness import PATIENCE
 
 pytestmark = pytest.mark.anyio

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mistk_service.core.events import StreamAnswered
 from mistk_service.errors import (
     HookFailed,
     InvalidRequest,
@@ -17,7 +18,6 @@ from mistk_service.errors import (
     PredictionTimedOut,
     ServiceBusy,
 )
-from mistk_service.events import StreamAnswered
 from tests.support.harness import PATIENCE, Gate, Instance, of_type
 
 pytestmark = pytest.mark.anyio

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from mistk_service.errors import Failure, InvalidRequest, ModelModuleFailed, WorkerDied
-from mistk_service.supervisor import Supervisor
-from mistk_service.worker.messages import Done, Exit, FromWorker, Hasten, Loaded, LoadFailed, Run
-from mistk_service.worker.parent import Worker, WorkerListener
+from mistk_service.workers.host.process import Worker, WorkerListener
+from mistk_service.workers.messages import Done, Exit, FromWorker, Hasten, Loaded, LoadFailed, Run
+from mistk_service.workers.supervisor import Supervisor
 
 pytestmark = pytest.mark.anyio
 

@@ -14,12 +14,12 @@ from typing import Any, Self
 
 import httpx
 
-from mistk_service.client.answers import decoded, error_answer, parse_base_url, shown, unreachable
+from mistk_service.client.responses import decoded, error_answer, parse_base_url, shown, unreachable
 from mistk_service.client.status import ModelStatus, WatchEvent
-from mistk_service.client.stream import StatusStream
 from mistk_service.client.waiting import Wait
+from mistk_service.client.watching import StatusStream
 from mistk_service.errors import InvalidRequest, ServiceUnreachable
-from mistk_service.schemas import MistkDataset, ObjectInfo
+from mistk_service.kinds.model.values import MistkDataset, ObjectInfo
 
 __all__ = ["ModelClient"]
 

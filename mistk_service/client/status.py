@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from mistk_service.errors import Failure
-from mistk_service.schemas import ObjectInfo
-from mistk_service.states import State
+from mistk_service.kinds.model.states import State
+from mistk_service.kinds.model.values import ObjectInfo
 
 __all__ = ["LastActivity", "ModelStatus", "Progress", "WatchEvent"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from mistk_service.client.status import ModelStatus
 from mistk_service.errors import InvalidRequest, WaitFailed, WaitTimedOut
-from mistk_service.states import State
+from mistk_service.kinds.model.states import State
 
 __all__ = ["Wait"]
 

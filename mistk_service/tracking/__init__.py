@@ -1,6 +1,6 @@
 """Tracking of experiments, runs and models in MLflow's vocabulary: a store, and a server for it."""
 
 from mistk_service.tracking.opening import open_store
-from mistk_service.tracking.store import Page, Store
+from mistk_service.tracking.store._store import Page, Store
 
 __all__ = ["Page", "Store", "open_store"]

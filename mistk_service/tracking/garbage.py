@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from mistk_service.tracking.artifacts import ArtifactRepository
 from mistk_service.tracking.artifacts.locations import Locations
-from mistk_service.tracking.entities import LifecycleStage
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
-from mistk_service.tracking.mlops.records import project_of
+from mistk_service.tracking.mlops.storing import project_of
 from mistk_service.tracking.sql import SqlStore
-from mistk_service.tracking.sql.trash import EXPERIMENT, TrashItem
+from mistk_service.tracking.sql.runs.trash import EXPERIMENT, TrashItem
+from mistk_service.tracking.values import LifecycleStage
 
 __all__ = ["Garbage"]
 

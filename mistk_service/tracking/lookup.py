@@ -9,9 +9,9 @@ from pathlib import Path
 
 from mistk_service.tracking.artifacts import ArtifactRepository, open_artifacts
 from mistk_service.tracking.artifacts.locations import Locations
-from mistk_service.tracking.entities import Experiment, FileInfo, Run, ViewType
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
-from mistk_service.tracking.store import Store
+from mistk_service.tracking.store._store import Store
+from mistk_service.tracking.values import Experiment, FileInfo, Run, ViewType
 
 __all__ = ["artifacts_beside", "every_experiment", "files_of", "find_experiment", "find_run"]
 

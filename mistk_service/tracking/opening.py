@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mistk_service.tracking.errors import UnsupportedStore
-from mistk_service.tracking.store import DEFAULT_ARTIFACT_ROOT, Store
+from mistk_service.tracking.store._store import DEFAULT_ARTIFACT_ROOT, Store
 
 __all__ = ["open_store"]
 

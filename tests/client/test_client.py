@@ -23,8 +23,8 @@ from mistk_service.errors import (
     RequestRefused,
     ServiceUnreachable,
 )
+from mistk_service.kinds.model.states import OPERATIONS, State
 from mistk_service.resources import contract_path
-from mistk_service.states import OPERATIONS, State
 
 # method of the client, its arguments, and what is to be sent: path, query, body
 CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any], str, dict[str, str], Any]] = [

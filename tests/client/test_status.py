@@ -11,8 +11,8 @@ import yaml
 
 from mistk_service.client import LastActivity, ModelStatus, Progress, WatchEvent
 from mistk_service.errors import Failure
+from mistk_service.kinds.model.states import State
 from mistk_service.resources import contract_path
-from mistk_service.states import State
 
 
 def test_the_example_of_the_contract_is_read_whole():

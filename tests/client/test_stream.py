@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from mistk_service.client import ModelClient, WatchEvent
-from mistk_service.client.stream import Clock, StatusStream, _cut_off_after
+from mistk_service.client.watching import Clock, StatusStream, _cut_off_after
 from mistk_service.errors import AnswerNotUnderstood, RequestFailed, RequestRefused, ServiceUnreachable
 
 URL = httpx.URL("http://model.example:8080/v1/mistk/status")

@@ -10,7 +10,7 @@ import pytest
 
 from mistk_service.client import ModelClient, ModelStatus
 from mistk_service.errors import ClientError, InvalidRequest, ServiceUnreachable, WaitFailed, WaitTimedOut
-from mistk_service.states import State
+from mistk_service.kinds.model.states import State
 
 Line = Callable[..., bytes]
 Wire = Callable[..., dict[str, Any]]

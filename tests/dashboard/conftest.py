@@ -19,7 +19,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
-from mistk_service.dashboard import DashboardInfo, create_dashboard
+from mistk_service.page import DashboardInfo, create_dashboard
 
 API = "/v1/mistk"
 HISTORY = "/api/2.0/mlflow/metrics/get-history-bulk-interval"

@@ -7,7 +7,7 @@ import re
 import pytest
 from flask.testing import FlaskClient
 
-from mistk_service.dashboard import DashboardInfo, create_dashboard
+from mistk_service.page import DashboardInfo, create_dashboard
 
 
 @pytest.fixture

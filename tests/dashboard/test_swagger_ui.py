@@ -9,7 +9,7 @@ import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
-from mistk_service.demo.service import ServiceProcess
+from mistk_service.app.demo.launch import ServiceProcess
 from mistk_service.resources import plugins_path
 from tests.dashboard.browser import await_true
 

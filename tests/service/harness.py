@@ -155,7 +155,7 @@ class Service:
     def worker(self) -> psutil.Process:
         """Return the worker process."""
         children = psutil.Process(self.process.pid).children()
-        (worker,) = [child for child in children if "mistk_service.worker.child" in child.cmdline()]
+        (worker,) = [child for child in children if "mistk_service.workers.child.main" in child.cmdline()]
         return worker
 
     def signal(self, number: signal.Signals) -> None:

@@ -13,7 +13,7 @@ import yaml
 from click.testing import CliRunner
 
 from mistk_service import __version__
-from mistk_service.cli import main
+from mistk_service.app.cli import main
 from tests.service.conftest import Start
 from tests.service.harness import OBEDIENT, Service, connect, refused, run
 from tests.support.remotes import reserved_port
@@ -246,7 +246,7 @@ def test_every_option_can_be_given_in_the_environment(folder: Path) -> None:
             while not seen.endswith(b"   "):
                 seen += next(parts)
         # The worker is in this very process.
-        assert "mistk_service.worker.child" not in " ".join(command_lines(service))
+        assert "mistk_service.workers.child.main" not in " ".join(command_lines(service))
         service.signal(signal.SIGTERM)
         assert service.wait_exit() == 0
         assert "DEBUG" in service.output()

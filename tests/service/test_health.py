@@ -14,7 +14,7 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from mistk_service import __version__
-from mistk_service.states import State
+from mistk_service.kinds.model.states import State
 from tests.service.conftest import Start
 from tests.service.harness import API, OBEDIENT, Service, connect, read_answer, refused, run, turns
 from tests.support.remotes import reserved_port

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from mistk_service.serving import BodyBudget
+from mistk_service.web.server import BodyBudget
 from tests.serving.test_connections import CHUNKED, App, connected, get, post
 from tests.support.http_server import refusal, served
 

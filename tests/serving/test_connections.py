@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from mistk_service.serving import HttpLimits
+from mistk_service.web.server import HttpLimits
 from tests.support.http_server import served
 
 pytestmark = pytest.mark.anyio

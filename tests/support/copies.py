@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from mistk_service.tracking.artifacts import ArtifactRepository
-from mistk_service.tracking.entities import Run, ViewType
-from mistk_service.tracking.forwarding.points import history, point_of
-from mistk_service.tracking.forwarding.remote import SOURCE_RUN
+from mistk_service.tracking.replication.points import history, point_of
+from mistk_service.tracking.replication.remote import SOURCE_RUN
+from mistk_service.tracking.values import Run, ViewType
 
 
 def content(store: Any, run_id: str, *, without: frozenset[str] = frozenset()) -> dict[str, Any]:

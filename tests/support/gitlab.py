@@ -21,10 +21,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mistk_service.tracking.artifacts import open_artifacts
-from mistk_service.tracking.entities import Run
 from mistk_service.tracking.mlops import Workspace
 from mistk_service.tracking.server import create_tracking_app
 from mistk_service.tracking.sql import SqlStore
+from mistk_service.tracking.values import Run
 from tests.support.serving import served
 
 ROOT = "/api/v4/projects/1"

@@ -11,13 +11,13 @@ from typing import Any, Self
 
 import pytest
 
-from mistk_service.controller import Controller
+from mistk_service.core.controller import Controller
+from mistk_service.core.events import Event
+from mistk_service.core.status_log import StatusEvent
 from mistk_service.errors import Failure, OperationRefused
-from mistk_service.events import Event
-from mistk_service.schemas import InitParams
-from mistk_service.status import StatusEvent
-from mistk_service.worker.messages import FromWorker, Pause, PauseOvertaken, ToWorker
-from mistk_service.worker.parent import ProcessWorker, ThreadWorker, Worker, WorkerListener
+from mistk_service.kinds.model.values import InitParams
+from mistk_service.workers.host.process import ProcessWorker, ThreadWorker, Worker, WorkerListener
+from mistk_service.workers.messages import FromWorker, Pause, PauseOvertaken, ToWorker
 
 MODELS = Path(__file__).parents[1] / "models"
 

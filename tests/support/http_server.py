@@ -11,7 +11,7 @@ import msgspec
 from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
-from mistk_service.serving import HttpLimits, server_config
+from mistk_service.web.server import HttpLimits, server_config
 
 
 @contextlib.asynccontextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 import uvicorn
 
-from mistk_service.sockets import bind, url_of
+from mistk_service.web.listening import bind, url_of
 
 
 class _Server(uvicorn.Server):

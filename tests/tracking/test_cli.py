@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from mistk_service.tracking import open_store
-from mistk_service.tracking.cli import tracking
-from mistk_service.tracking.entities import Dataset, DatasetInput, Metric, Param, RunStatus, Tag
+from mistk_service.tracking.cli.commands import tracking
+from mistk_service.tracking.cli.sync import Syncing
 from mistk_service.tracking.errors import StoreUnavailable
-from mistk_service.tracking.syncing import Syncing
+from mistk_service.tracking.values import Dataset, DatasetInput, Metric, Param, RunStatus, Tag
 from tests.tracking.server.conftest import running_server
 
 
@@ -102,7 +102,7 @@ def test_the_beginning_of_an_id_is_enough_to_show_a_run(call, uri, run_id):
 
 def test_the_beginning_of_several_ids_names_the_candidates(call, uri, monkeypatch):
     ids = iter(["abcd1", "abcd2", "xabcd"])
-    monkeypatch.setattr("mistk_service.tracking.sql.runs.uuid4", lambda: SimpleNamespace(hex=next(ids)))
+    monkeypatch.setattr("mistk_service.tracking.sql.runs.runs.uuid4", lambda: SimpleNamespace(hex=next(ids)))
     with open_store(uri) as store:
         for name in ("one", "two", "other"):
             store.create_run("0", run_name=name)

@@ -11,7 +11,7 @@ import yaml
 from mistk_service.resources import contract_path
 from mistk_service.tracking import open_store
 from mistk_service.tracking.artifacts import open_artifacts
-from mistk_service.tracking.cli import tracking
+from mistk_service.tracking.cli.commands import tracking
 from mistk_service.tracking.mlops import current
 from mistk_service.tracking.rest import RestConfig
 from mistk_service.tracking.rest.config import VARIABLES

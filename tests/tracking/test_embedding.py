@@ -10,7 +10,7 @@ from starlette.responses import PlainTextResponse
 
 from mistk_service.errors import SettingsError
 from mistk_service.resources import contract_path
-from mistk_service.tracking.embedding import DeferredApp, is_tracking_path
+from mistk_service.tracking.embedded.app import DeferredApp, is_tracking_path
 from mistk_service.tracking.errors import StoreUnavailable
 
 

@@ -6,7 +6,7 @@ from enum import Enum
 import pytest
 
 from mistk_service.tracking.errors import InvalidParameter
-from mistk_service.tracking.fields import Fields
+from mistk_service.tracking.wire.fields import Fields
 
 
 class Colour(Enum):

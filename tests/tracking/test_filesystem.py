@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mistk_service.tracking.sql.filesystem import is_network_path
+from mistk_service.tracking.sql.engine.filesystem import is_network_path
 
 MOUNTS = """\
 /dev/sda1 / ext4 rw 0 0

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from mistk_service.tracking.embedded.local import LocalTracking
 from mistk_service.tracking.errors import StoreError
-from mistk_service.tracking.forwarding import RemoteState
-from mistk_service.tracking.local import LocalTracking
+from mistk_service.tracking.replication import RemoteState
 
 REMOTES = ("http://me:secret@one.invalid/", "http://one.invalid", "http://two.invalid")
 

@@ -4,11 +4,11 @@ import time
 
 import pytest
 
-from mistk_service.tracking.entities import Dataset, DatasetInput, Metric, Param, RunStatus, Tag
+from mistk_service.tracking.cli.sync import Syncing, moment
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreUnavailable
-from mistk_service.tracking.forwarding.remote import SOURCE_RUN
-from mistk_service.tracking.sync import sync
-from mistk_service.tracking.syncing import Syncing, moment
+from mistk_service.tracking.replication.remote import SOURCE_RUN
+from mistk_service.tracking.replication.sync import sync
+from mistk_service.tracking.values import Dataset, DatasetInput, Metric, Param, RunStatus, Tag
 from tests.support.copies import copies, files
 from tests.support.stand_in import Abilities
 from tests.tracking.forwarding.conftest import NAME, World

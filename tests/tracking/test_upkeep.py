@@ -8,10 +8,10 @@ from click.testing import CliRunner
 
 from mistk_service.tracking import open_store
 from mistk_service.tracking.artifacts import open_artifacts
-from mistk_service.tracking.cli import tracking
-from mistk_service.tracking.entities import Dataset, DatasetInput, LifecycleStage, Metric, Param, Tag, ViewType
+from mistk_service.tracking.cli.commands import tracking
 from mistk_service.tracking.errors import ResourceNotFound
 from mistk_service.tracking.mlops import Workspace
+from mistk_service.tracking.values import Dataset, DatasetInput, LifecycleStage, Metric, Param, Tag, ViewType
 
 
 class Place:

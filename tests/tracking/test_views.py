@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from mistk_service.tracking import open_store
-from mistk_service.tracking.entities import RunStatus
-from mistk_service.tracking.views import run_tables, runs_table
+from mistk_service.tracking.cli.tables import run_tables, runs_table
+from mistk_service.tracking.values import RunStatus
 
 
 @pytest.mark.parametrize("status", list(RunStatus))

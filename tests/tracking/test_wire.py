@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mistk_service.tracking import entities, wire
-from mistk_service.tracking.entities import (
+from mistk_service.tracking import values as entities
+from mistk_service.tracking.errors import InvalidParameter
+from mistk_service.tracking.values import (
     Dataset,
     DatasetInput,
     DatasetSummary,
@@ -41,9 +42,9 @@ from mistk_service.tracking.entities import (
     Tag,
     User,
 )
-from mistk_service.tracking.errors import InvalidParameter
-from mistk_service.tracking.records import Point
-from mistk_service.tracking.wire import Fields
+from mistk_service.tracking.values.light import Point
+from mistk_service.tracking.wire import encoding as wire
+from mistk_service.tracking.wire.encoding import Fields
 
 INFO = RunInfo("r", "name", "1", "", RunStatus.RUNNING, 0, None, "s3://x", LifecycleStage.ACTIVE)
 

@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 from starlette.types import ASGIApp
 
-from mistk_service.controller import Controller
-from mistk_service.settings import Settings
-from mistk_service.web.app import create_app
-from mistk_service.web.metrics import ServiceMetrics
-from mistk_service.worker.parent import Worker, WorkerListener
+from mistk_service.app.asgi import create_app
+from mistk_service.app.settings import Settings
+from mistk_service.core.controller import Controller
+from mistk_service.doors.ops.metrics import ServiceMetrics
+from mistk_service.workers.host.process import Worker, WorkerListener
 
 API = "/v1/mistk"
 

@@ -16,16 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mistk_service.app.asgi import _snake
+from mistk_service.core.status_log import StatusEvent
+from mistk_service.doors.mistk.handlers import Handlers
+from mistk_service.doors.mistk.problems import answer_error
 from mistk_service.errors import MistkError
+from mistk_service.kinds.model.states import State
 from mistk_service.resources import contract_path
-from mistk_service.states import State
-from mistk_service.status import StatusEvent
-from mistk_service.web.app import _snake
-from mistk_service.web.compiled import CompiledOperations
-from mistk_service.web.handlers import Handlers
-from mistk_service.web.omitted import OmittedParameters
-from mistk_service.web.problems import answer_error
-from mistk_service.web.validation import VALIDATORS, MediaType
+from mistk_service.web.contract.compiled import CompiledOperations
+from mistk_service.web.contract.omitted import OmittedParameters
+from mistk_service.web.contract.validation import VALIDATORS, MediaType
 from tests.support.examples import examples
 
 BASE = "/v1/mistk"

@@ -8,7 +8,7 @@ import json
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mistk_service.web.edge import Edge
+from mistk_service.doors.gate.protocol import Edge
 from tests.web.harness import API, application, client
 
 pytestmark = pytest.mark.anyio

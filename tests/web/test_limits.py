@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from mistk_service.web.limits import BodyLimit
+from mistk_service.doors.gate.body_size import BodyLimit
 from tests.support.http_server import served
 from tests.web.harness import API, application, client
 

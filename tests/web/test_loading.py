@@ -12,10 +12,10 @@ ROOT = Path(__file__).parents[2]
 
 LOAD = """
 import sys, json, asyncio
-from mistk_service.controller import Controller
-from mistk_service.settings import Settings
-from mistk_service.web.loading import load_app
-from mistk_service.web.metrics import ServiceMetrics
+from mistk_service.core.controller import Controller
+from mistk_service.app.settings import Settings
+from mistk_service.app.deferred import load_app
+from mistk_service.doors.ops.metrics import ServiceMetrics
 
 async def load():
     return load_app(Controller("Model", None), Settings("a:B", tracking=False), ServiceMetrics(), "1", None)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mistk_service.web.opening import Opening
+from mistk_service.app.startup import Opening
 from tests.web.harness import client
 
 pytestmark = pytest.mark.anyio

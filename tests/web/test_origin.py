@@ -7,8 +7,8 @@ import socket
 import pytest
 from starlette.responses import JSONResponse
 
-from mistk_service.origins import exposure
-from mistk_service.serving import Door
+from mistk_service.web.cross_site import exposure
+from mistk_service.web.server import Door
 from tests.support.http_server import refusal
 from tests.web.harness import API, application, client
 

@@ -10,7 +10,7 @@ import pytest
 from starlette.types import Message
 
 from mistk_service.errors import ClientGone
-from mistk_service.web.presence import while_present
+from mistk_service.web.disconnect import while_present
 
 
 class Request:

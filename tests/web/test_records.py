@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mistk_service.errors import InvalidRequest
-from mistk_service.web import records
-from mistk_service.web.records import require_base64
+from mistk_service.web.contract import records
+from mistk_service.web.contract.records import require_base64
 
 
 def is_base64(value: str) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft4Validator
 
 from mistk_service.resources import contract_path
-from mistk_service.web import validation
+from mistk_service.web.contract import validation
 from tests.web.harness import API, application, client
 
 DATA_MAP = {"type": "object", "minProperties": 1, "additionalProperties": {"type": "string"}, "example": {"a": "AA=="}}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mistk_service.worker.messages import Done, Loaded, Run
+from mistk_service.workers.messages import Done, Loaded, Run
 from tests.support.harness import PATIENCE, Gate, WorkerUnderTest
 
 

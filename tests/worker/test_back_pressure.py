@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from mistk_service import AbstractModel
-from mistk_service.events import MetricsReported
-from mistk_service.worker import messages as m
-from mistk_service.worker.context import METRICS_HELD, WorkerContext
-from mistk_service.worker.runner import Runner
+from mistk_service.core.events import MetricsReported
+from mistk_service.workers import messages as m
+from mistk_service.workers.child.context import METRICS_HELD, WorkerContext
+from mistk_service.workers.child.runner import Runner
 from tests.support.harness import Gate, of_type
 
 PATIENCE = 20.0

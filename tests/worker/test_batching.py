@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mistk_service import AbstractModel, RequestError, StopActivity
-from mistk_service.worker.batching import StreamPredictor, failure_from, message_of
-from mistk_service.worker.messages import StreamDone, StreamFailed, StreamPredict, StreamRefused
+from mistk_service.workers.child.batching import StreamPredictor, failure_from, message_of
+from mistk_service.workers.messages import StreamDone, StreamFailed, StreamPredict, StreamRefused
 
 
 class Recording(AbstractModel):

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mistk_service.worker import context as module
-from mistk_service.worker.context import METRICS_HELD, WorkerContext
-from mistk_service.worker.messages import (
+from mistk_service.workers.child import context as module
+from mistk_service.workers.child.context import METRICS_HELD, WorkerContext
+from mistk_service.workers.messages import (
     FromWorker,
     Progressed,
     Reported,

@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from mistk_service import AbstractModel
-from mistk_service.worker.messages import Done, Exit, FromWorker, Loaded, Pause, Paused, PauseOvertaken, Resume, Run
-from mistk_service.worker.runner import Runner
+from mistk_service.workers.child.runner import Runner
+from mistk_service.workers.messages import Done, Exit, FromWorker, Loaded, Pause, Paused, PauseOvertaken, Resume, Run
 
 
 class Stepping(AbstractModel):

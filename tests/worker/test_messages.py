@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mistk_service.errors import Failure
-from mistk_service.worker import messages as m
+from mistk_service.workers import messages as m
 
 integers = st.integers(-(2**63), 2**63 - 1)
 texts = st.text(max_size=8)

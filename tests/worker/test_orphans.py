@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[2]
 #: A service in small: it starts a worker, lets it train, prints the status that it gets, and then does nothing.
 SERVICE = """
 import asyncio, json, sys
-from mistk_service.worker import messages as m
-from mistk_service.worker.parent import ProcessWorker
+from mistk_service.workers import messages as m
+from mistk_service.workers.host.process import ProcessWorker
 
 class Listener:
     def on_message(self, worker, message):
@@ -107,8 +107,8 @@ def test_what_a_model_started_ends_with_the_service(service: SmallService):
 #: What becomes of the orphans of a worker when they come to the service, as to the first process of a container.
 FIRST_PROCESS = """
 import asyncio, os, sys, threading
-from mistk_service.worker import messages as m
-from mistk_service.worker.parent import ProcessWorker
+from mistk_service.workers import messages as m
+from mistk_service.workers.host.process import ProcessWorker
 
 class Listener:
     def on_message(self, worker, message):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mistk_service.worker.output import Output
+from mistk_service.workers.host.output import Output
 
 PATIENCE = 20.0
 

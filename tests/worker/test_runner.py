@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from mistk_service import AbstractModel, RequestError, StopActivity
-from mistk_service.worker import messages as m
-from mistk_service.worker.runner import Runner, supported_hooks
+from mistk_service.workers import messages as m
+from mistk_service.workers.child.runner import Runner, supported_hooks
 
 PATIENCE = 20.0
 

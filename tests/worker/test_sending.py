@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from mistk_service.worker.messages import Exit, FrameReader, Run, StreamPredict, ToWorker, Withdraw, decode_to_worker
-from mistk_service.worker.sending import PIECE, Sender
+from mistk_service.workers.host.sending import PIECE, Sender
+from mistk_service.workers.messages import Exit, FrameReader, Run, StreamPredict, ToWorker, Withdraw, decode_to_worker
 
 pytestmark = pytest.mark.anyio
 

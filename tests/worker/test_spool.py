@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from mistk_service.events import ArtifactLogged
-from mistk_service.worker.context import WorkerContext
-from mistk_service.worker.messages import FromWorker, Reported
-from mistk_service.worker.spool import artifact_folder, split_artifact_file
+from mistk_service.core.events import ArtifactLogged
+from mistk_service.workers.child.context import WorkerContext
+from mistk_service.workers.child.spool import artifact_folder, split_artifact_file
+from mistk_service.workers.messages import FromWorker, Reported
 from tests.support.harness import of_type
 
 
@@ -151,7 +151,7 @@ def test_a_file_that_vanishes_while_its_folder_is_copied_harms_no_other(
             source.unlink()
         copyfile(source, target)
 
-    monkeypatch.setattr("mistk_service.worker.spool.shutil.copyfile", copy)
+    monkeypatch.setattr("mistk_service.workers.child.spool.shutil.copyfile", copy)
     kept.context.log_artifact(files, None)
     assert tree(kept.one()[2]) == {"sub/b.bin": b"\0\1"}
     assert "a.txt was left out" in caplog.text
@@ -198,7 +198,7 @@ def test_a_full_spool_is_told_and_nothing_of_the_copy_is_left(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source), None, str(target))
 
     with monkeypatch.context() as full:
-        full.setattr("mistk_service.worker.spool.shutil.copyfile", fill_up)
+        full.setattr("mistk_service.workers.child.spool.shutil.copyfile", fill_up)
         kept.context.log_artifact(files / what, None)
     assert (kept.taken(), kept.entries()) == ([], [])
     assert "No space left on device" in caplog.text
@@ -286,7 +286,7 @@ def test_a_figure_that_cannot_be_drawn_is_told_and_leaves_nothing_behind(
 
 
 def test_a_figure_is_drawn_without_any_library_being_imported_for_it():
-    code = "import sys, mistk_service.worker.child; print({'matplotlib', 'plotly', 'numpy'} & set(sys.modules))"
+    code = "import sys, mistk_service.workers.child.main; print({'matplotlib', 'plotly', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout.strip() == "set()"
 

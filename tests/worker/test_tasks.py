@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mistk_service.worker.messages import Run, StreamPredict
-from mistk_service.worker.tasks import LARGE, TaskQueue
+from mistk_service.workers.child.task_queue import LARGE, TaskQueue
+from mistk_service.workers.messages import Run, StreamPredict
 
 
 def request(number: int, records: int = 1, *, length: int = 4, details: bool = False) -> StreamPredict:

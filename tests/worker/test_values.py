@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mistk_service.worker import values as module
-from mistk_service.worker.values import int64, json_ready, number, points, text
+from mistk_service.workers.child import plain_values as module
+from mistk_service.workers.child.plain_values import int64, json_ready, number, points, text
 
 
 class Tensor:
@@ -216,6 +216,6 @@ def test_the_worker_loads_nothing_of_the_service():
         "numpy",
         "asyncio",
     )
-    code = f"import sys, mistk_service.worker.child; print([name for name in {heavy!r} if name in sys.modules])"
+    code = f"import sys, mistk_service.workers.child.main; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout.strip() == "[]"

@@ -20,9 +20,9 @@ import psutil
 import pytest
 
 from mistk_service import errors
-from mistk_service.worker import messages as m
-from mistk_service.worker import parent
-from mistk_service.worker.parent import ProcessWorker, _describe_exit
+from mistk_service.workers import messages as m
+from mistk_service.workers.host import process as parent
+from mistk_service.workers.host.process import ProcessWorker, _describe_exit
 from tests.support.harness import PATIENCE, Gate, Listener, WorkerUnderTest, make_worker, reference
 
 pytestmark = pytest.mark.anyio

@@ -1,8 +1,8 @@
 """Where artifacts are kept: a local folder, or anything that fsspec reaches."""
 
 from mistk_service.tracking.artifacts.allowed import AllowedLocations
-from mistk_service.tracking.artifacts.opening import open_artifacts
 from mistk_service.tracking.artifacts.paths import checked_path
+from mistk_service.tracking.artifacts.repositories import open_artifacts
 from mistk_service.tracking.artifacts.repository import ArtifactRepository, StoredFile, Upload
 
 __all__ = ["AllowedLocations", "ArtifactRepository", "StoredFile", "Upload", "checked_path", "open_artifacts"]

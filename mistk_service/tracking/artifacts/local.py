@@ -15,8 +15,8 @@ from typing import IO
 
 from mistk_service.tracking.artifacts.paths import SCRATCH, checked_path
 from mistk_service.tracking.artifacts.repository import ArtifactRepository, StoredFile, Upload, translated
-from mistk_service.tracking.entities import FileInfo
 from mistk_service.tracking.errors import InvalidParameter
+from mistk_service.tracking.values import FileInfo
 
 __all__ = ["LocalArtifacts"]
 

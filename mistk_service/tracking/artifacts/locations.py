@@ -6,9 +6,9 @@ from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
 from mistk_service.tracking.artifacts import AllowedLocations, ArtifactRepository, checked_path
-from mistk_service.tracking.entities import FileInfo
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
-from mistk_service.tracking.store import Store
+from mistk_service.tracking.store._store import Store
+from mistk_service.tracking.values import FileInfo
 
 __all__ = ["Locations"]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from mistk_service.tracking.entities import FileInfo
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreUnavailable
-from mistk_service.tracking.multipart import UploadNotes
+from mistk_service.tracking.values import FileInfo
+from mistk_service.tracking.values.uploads import UploadNotes
 
 __all__ = ["ArtifactRepository", "StoredFile", "Upload", "translated"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mistk_service.tracking.errors import InvalidParameter
-from mistk_service.tracking.limits import check_key, check_text
+from mistk_service.tracking.values.limits import check_key, check_text
 
 __all__ = [
     "checked_bool",

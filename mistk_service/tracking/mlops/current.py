@@ -11,10 +11,10 @@ from pathlib import Path
 
 from mistk_service.tracking.errors import InvalidParameter, InvalidState
 from mistk_service.tracking.mlops.iteration import Iteration
-from mistk_service.tracking.mlops.records import Json
+from mistk_service.tracking.mlops.storing import Json
 from mistk_service.tracking.mlops.workspace import Workspace
 from mistk_service.tracking.opening import open_store
-from mistk_service.tracking.store import Store
+from mistk_service.tracking.store._store import Store
 
 __all__ = [
     "create_dataset",

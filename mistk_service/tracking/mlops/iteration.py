@@ -10,12 +10,10 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from mistk_service.tracking.entities import Metric, Param, Run, RunStatus, Tag
 from mistk_service.tracking.errors import InvalidParameter, InvalidState, ResourceNotFound, StoreError
-from mistk_service.tracking.limits import MAX_RUN_TAG_VALUE, check_metrics, check_params
 from mistk_service.tracking.mlops.arguments import checked_mapping, checked_number, checked_text
 from mistk_service.tracking.mlops.outgoing import Outgoing
-from mistk_service.tracking.mlops.records import (
+from mistk_service.tracking.mlops.storing import (
     DATASET,
     FAILURE,
     MODEL_PATH,
@@ -26,7 +24,9 @@ from mistk_service.tracking.mlops.records import (
     moment,
     number_json,
 )
-from mistk_service.tracking.store import Store
+from mistk_service.tracking.store._store import Store
+from mistk_service.tracking.values import Metric, Param, Run, RunStatus, Tag
+from mistk_service.tracking.values.limits import MAX_RUN_TAG_VALUE, check_metrics, check_params
 
 __all__ = ["Iteration"]
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from mistk_service.tracking.entities import DatasetInput, LifecycleStage, Metric, Param, Tag
 from mistk_service.tracking.errors import InvalidParameter
-from mistk_service.tracking.limits import MAX_DATASETS, MAX_METRICS, MAX_PARAMS, MAX_TAGS
-from mistk_service.tracking.store import Store
+from mistk_service.tracking.store._store import Store
+from mistk_service.tracking.values import DatasetInput, LifecycleStage, Metric, Param, Tag
+from mistk_service.tracking.values.limits import MAX_DATASETS, MAX_METRICS, MAX_PARAMS, MAX_TAGS
 
 __all__ = ["Outgoing", "Refusal"]
 
@@ -96,7 +96,7 @@ class Outgoing:
         Everything else can be written twice. Of a metric, some remotes would keep a point twice.
         """
         # Only those who meet with an outage need it, and it belongs to a larger package.
-        from mistk_service.tracking.forwarding.points import missing_points
+        from mistk_service.tracking.replication.points import missing_points
 
         unsure, rest = self.metrics[:MAX_METRICS], self.metrics[MAX_METRICS:]
         self.metrics = missing_points(store, run_id, unsure) + rest

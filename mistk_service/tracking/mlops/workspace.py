@@ -9,12 +9,10 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from mistk_service.tracking.entities import Experiment, LifecycleStage, Run, RunStatus, Tag
 from mistk_service.tracking.errors import InvalidParameter, InvalidState, ResourceExists, ResourceNotFound, StoreError
-from mistk_service.tracking.limits import MAX_DATASET_NAME
 from mistk_service.tracking.mlops.arguments import checked_bool, checked_id, checked_labels, checked_text, optional_text
 from mistk_service.tracking.mlops.iteration import Iteration
-from mistk_service.tracking.mlops.records import (
+from mistk_service.tracking.mlops.storing import (
     DATASETS_EXPERIMENT,
     EXPERIMENT,
     PROJECT,
@@ -32,7 +30,9 @@ from mistk_service.tracking.mlops.records import (
     project_tags,
     user_name,
 )
-from mistk_service.tracking.store import Store
+from mistk_service.tracking.store._store import Store
+from mistk_service.tracking.values import Experiment, LifecycleStage, Run, RunStatus, Tag
+from mistk_service.tracking.values.limits import MAX_DATASET_NAME
 
 __all__ = ["Workspace"]
 

@@ -17,7 +17,6 @@ from urllib.parse import unquote, urlsplit
 
 from mistk_service.tracking.artifacts import ArtifactRepository, StoredFile, Upload, checked_path
 from mistk_service.tracking.artifacts.repository import translated
-from mistk_service.tracking.entities import FileInfo
 from mistk_service.tracking.errors import (
     InvalidParameter,
     NotSupported,
@@ -26,13 +25,14 @@ from mistk_service.tracking.errors import (
     StoreUnavailable,
     Unauthenticated,
 )
-from mistk_service.tracking.multipart import PassingNotes, UploadNotes
-from mistk_service.tracking.rest import readers
-from mistk_service.tracking.rest.answers import Answer, read_object
 from mistk_service.tracking.rest.config import PART_SIZE
 from mistk_service.tracking.rest.multipart import MultipartUploads, Source, pieces
+from mistk_service.tracking.rest.responses import Answer, read_object
 from mistk_service.tracking.rest.transport import About, Transport
 from mistk_service.tracking.rest.urls import quoted, without_userinfo
+from mistk_service.tracking.values import FileInfo
+from mistk_service.tracking.values.uploads import PassingNotes, UploadNotes
+from mistk_service.tracking.wire import parsing as readers
 
 __all__ = ["PackageArtifacts", "ProxiedArtifacts"]
 

@@ -6,21 +6,22 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 
-from mistk_service.tracking._contract_runs import ExperimentStore
-from mistk_service.tracking.entities import DatasetSummary, Experiment, Tag, ViewType
 from mistk_service.tracking.errors import AnswerLost, InvalidParameter, NotSupported, ResourceExists
 from mistk_service.tracking.filters import EXPERIMENTS
-from mistk_service.tracking.limits import (
+from mistk_service.tracking.rest import searching
+from mistk_service.tracking.rest.session import Remote, explained
+from mistk_service.tracking.rest.transport import About, Json
+from mistk_service.tracking.store._runs import ExperimentStore
+from mistk_service.tracking.values import DatasetSummary, Experiment, Tag, ViewType
+from mistk_service.tracking.values.limits import (
     check_experiment_name,
     check_experiment_tag,
     check_max_results,
     last_of_each_key,
 )
-from mistk_service.tracking.paging import Page
-from mistk_service.tracking.rest import readers, searching
-from mistk_service.tracking.rest.remote import Remote, explained
-from mistk_service.tracking.rest.requests import pairs
-from mistk_service.tracking.rest.transport import About, Json
+from mistk_service.tracking.values.page import Page
+from mistk_service.tracking.wire import parsing as readers
+from mistk_service.tracking.wire.bodies import pairs
 
 __all__ = ["RestExperiments"]
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from mistk_service.tracking._contract_models import LoggedModelStore
-from mistk_service.tracking.entities import Dataset, LoggedModel, LoggedModelOrder, LoggedModelStatus, Param, Tag
 from mistk_service.tracking.errors import AnswerLost, InvalidParameter
 from mistk_service.tracking.filters import LOGGED_MODELS
-from mistk_service.tracking.paging import Page
-from mistk_service.tracking.rest import readers, requests
-from mistk_service.tracking.rest.remote import Remote, explained
+from mistk_service.tracking.rest.session import Remote, explained
 from mistk_service.tracking.rest.transport import About, Json
+from mistk_service.tracking.store._models import LoggedModelStore
+from mistk_service.tracking.values import Dataset, LoggedModel, LoggedModelOrder, LoggedModelStatus, Param, Tag
+from mistk_service.tracking.values.page import Page
+from mistk_service.tracking.wire import bodies as requests
+from mistk_service.tracking.wire import parsing as readers
 
 __all__ = ["RestLoggedModels"]
 

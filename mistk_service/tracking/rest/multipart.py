@@ -25,10 +25,10 @@ from mistk_service.tracking.errors import (
     StoreUnavailable,
     Unauthenticated,
 )
-from mistk_service.tracking.multipart import MultipartUpload, UploadNotes, UploadPart
-from mistk_service.tracking.rest.readers import read
 from mistk_service.tracking.rest.transport import About, Json, Transport
 from mistk_service.tracking.rest.urls import quoted
+from mistk_service.tracking.values.uploads import MultipartUpload, UploadNotes, UploadPart
+from mistk_service.tracking.wire.parsing import read
 
 __all__ = ["MultipartUploads", "Source", "pieces"]
 

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 
-from mistk_service.tracking.entities import DatasetInput, Metric, ModelInput, ModelOutput, Param, Tag
 from mistk_service.tracking.errors import InvalidParameter, NotSupported, ResourceNotFound
-from mistk_service.tracking.limits import (
+from mistk_service.tracking.rest.runs import RestRuns, about_run
+from mistk_service.tracking.rest.substitutes import input_tags, output_tags
+from mistk_service.tracking.values import DatasetInput, Metric, ModelInput, ModelOutput, Param, Tag
+from mistk_service.tracking.values.light import Point
+from mistk_service.tracking.values.limits import (
     check_dataset_inputs,
     check_max_results,
     check_metrics,
@@ -19,11 +22,9 @@ from mistk_service.tracking.limits import (
     check_total,
     last_of_each_key,
 )
-from mistk_service.tracking.paging import Page
-from mistk_service.tracking.records import Point
-from mistk_service.tracking.rest import readers, requests
-from mistk_service.tracking.rest.runs import RestRuns, about_run
-from mistk_service.tracking.rest.substitutes import input_tags, output_tags
+from mistk_service.tracking.values.page import Page
+from mistk_service.tracking.wire import bodies as requests
+from mistk_service.tracking.wire import parsing as readers
 
 __all__ = ["RestBatches"]
 

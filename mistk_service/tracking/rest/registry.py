@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mistk_service.tracking._contract_models import RegistryStore
-from mistk_service.tracking.entities import ModelVersion, RegisteredModel, Tag
 from mistk_service.tracking.errors import AnswerLost, InvalidParameter
 from mistk_service.tracking.filters import MODEL_VERSIONS, REGISTERED_MODELS
-from mistk_service.tracking.limits import (
+from mistk_service.tracking.rest.session import Remote, explained
+from mistk_service.tracking.rest.transport import About, Json
+from mistk_service.tracking.store._models import RegistryStore
+from mistk_service.tracking.values import ModelVersion, RegisteredModel, Tag
+from mistk_service.tracking.values.limits import (
     check_alias,
     check_max_results,
     check_model_name,
     check_registry_tag,
     last_of_each_key,
 )
-from mistk_service.tracking.paging import Page
-from mistk_service.tracking.rest import readers
-from mistk_service.tracking.rest.remote import Remote, explained
-from mistk_service.tracking.rest.requests import pairs
-from mistk_service.tracking.rest.transport import About, Json
+from mistk_service.tracking.values.page import Page
+from mistk_service.tracking.wire import parsing as readers
+from mistk_service.tracking.wire.bodies import pairs
 
 __all__ = ["RestRegistry"]
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 
-from mistk_service.tracking._contract_runs import RunStore
-from mistk_service.tracking.entities import DatasetSummary, Run, RunInfo, RunStatus, Tag, ViewType
 from mistk_service.tracking.errors import AnswerLost, InvalidParameter
 from mistk_service.tracking.filters import RUNS
-from mistk_service.tracking.limits import check_max_results, check_run_tags
-from mistk_service.tracking.paging import Page
-from mistk_service.tracking.rest import readers, searching
-from mistk_service.tracking.rest.remote import Remote, explained
-from mistk_service.tracking.rest.requests import pairs
+from mistk_service.tracking.rest import searching
 from mistk_service.tracking.rest.searching import CONTEXT
+from mistk_service.tracking.rest.session import Remote, explained
 from mistk_service.tracking.rest.substitutes import restored
 from mistk_service.tracking.rest.transport import About
+from mistk_service.tracking.store._runs import RunStore
+from mistk_service.tracking.values import DatasetSummary, Run, RunInfo, RunStatus, Tag, ViewType
+from mistk_service.tracking.values.limits import check_max_results, check_run_tags
+from mistk_service.tracking.values.page import Page
+from mistk_service.tracking.wire import parsing as readers
+from mistk_service.tracking.wire.bodies import pairs
 
 __all__ = ["RestRuns", "about_run"]
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from mistk_service.tracking.entities import Experiment, LifecycleStage, Metric, Param, Run, Tag, ViewType
 from mistk_service.tracking.errors import InvalidPageToken
 from mistk_service.tracking.filters import (
     EXPERIMENTS,
@@ -20,7 +19,8 @@ from mistk_service.tracking.filters import (
     parse_filter,
     parse_order,
 )
-from mistk_service.tracking.paging import Page
+from mistk_service.tracking.values import Experiment, LifecycleStage, Metric, Param, Run, Tag, ViewType
+from mistk_service.tracking.values.page import Page
 
 __all__ = ["CONTEXT", "search_experiments", "search_runs"]
 

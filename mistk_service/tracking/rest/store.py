@@ -9,7 +9,6 @@ from contextlib import contextmanager
 import httpx
 
 from mistk_service.tracking.artifacts import ArtifactRepository, open_artifacts
-from mistk_service.tracking.entities import LoggedModel, Run
 from mistk_service.tracking.errors import NotSupported, StoreUnavailable, UnsupportedStore
 from mistk_service.tracking.rest.artifacts import PackageArtifacts, ProxiedArtifacts, proxied_folder
 from mistk_service.tracking.rest.config import RestConfig
@@ -19,7 +18,8 @@ from mistk_service.tracking.rest.points import RestBatches
 from mistk_service.tracking.rest.registry import RestRegistry
 from mistk_service.tracking.rest.transport import Transport
 from mistk_service.tracking.rest.urls import is_http, without_userinfo
-from mistk_service.tracking.store import DEFAULT_ARTIFACT_ROOT, Store
+from mistk_service.tracking.store._store import DEFAULT_ARTIFACT_ROOT, Store
+from mistk_service.tracking.values import LoggedModel, Run
 
 __all__ = ["RestStore", "open_rest_store"]
 

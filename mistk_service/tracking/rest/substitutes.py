@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from mistk_service.tracking.entities import (
+from mistk_service.tracking.values import (
     Dataset,
     DatasetInput,
     ModelInput,

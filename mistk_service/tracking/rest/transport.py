@@ -22,9 +22,9 @@ from mistk_service.tracking.errors import (
     StoreUnavailable,
     UnsupportedStore,
 )
-from mistk_service.tracking.rest.answers import SOMETHING, About, Answer, raise_for, read_object
 from mistk_service.tracking.rest.config import RestConfig
 from mistk_service.tracking.rest.identity import Identity
+from mistk_service.tracking.rest.responses import SOMETHING, About, Answer, raise_for, read_object
 from mistk_service.tracking.rest.urls import Addresses, origin, proxy_before, without_userinfo
 
 __all__ = ["About", "Json", "Transport"]

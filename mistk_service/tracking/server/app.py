@@ -19,7 +19,7 @@ from mistk_service.tracking.server.paths import Spellings
 from mistk_service.tracking.server.projects import Projects
 from mistk_service.tracking.server.routing import below, load_contract, routed
 from mistk_service.tracking.server.transfers import Transfers
-from mistk_service.tracking.store import Store
+from mistk_service.tracking.store._store import Store
 
 __all__ = ["MAX_BODY", "create_tracking_app"]
 

@@ -13,14 +13,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mistk_service.json_limits import JsonLimits
 from mistk_service.tracking.errors import StoreUnavailable
 from mistk_service.tracking.server.operations import is_brief
 from mistk_service.tracking.server.pieces import piecewise
+from mistk_service.tracking.server.reading import ClientGone, fields_of, limits_of
 from mistk_service.tracking.server.replies import BodyTooLarge, encoded, send_error, send_json, send_too_large
-from mistk_service.tracking.server.requests import ClientGone, fields_of, limits_of
-from mistk_service.tracking.store import Store
-from mistk_service.tracking.wire import Fields
+from mistk_service.tracking.store._store import Store
+from mistk_service.tracking.wire.encoding import Fields
+from mistk_service.web.json_limits import JsonLimits
 
 __all__ = ["Endpoints"]
 
@@ -32,7 +32,7 @@ class Endpoints:
     """Finds the method for an operationId and wraps it. It is what Connexion resolves operationIds with.
 
     Args:
-        operations: has methods that take :class:`~mistk_service.tracking.wire.Fields` and give the JSON object of the
+        operations: has methods that take :class:`~mistk_service.tracking.wire.encoding.Fields` and give the JSON object of the
             answer, or yield its JSON in pieces. A coroutine function runs on the event loop, any other on ``executor``,
             unless it is brief and the event loop need not wait for it. Parameters of the path come as keyword arguments.
         transfers: has coroutine methods that take the request and give the response, for bodies that are no JSON.

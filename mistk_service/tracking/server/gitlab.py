@@ -13,9 +13,20 @@ from typing import TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
-from mistk_service.tracking import wire
 from mistk_service.tracking.artifacts.locations import Locations
-from mistk_service.tracking.entities import (
+from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
+from mistk_service.tracking.mlops.storing import (
+    MEMBERSHIP,
+    bare_name,
+    experiment_name,
+    experiment_tags,
+)
+from mistk_service.tracking.server.operations._base import Json, OperationsBase, page
+from mistk_service.tracking.server.operations.artifacts import files
+from mistk_service.tracking.server.projects import Projects
+from mistk_service.tracking.server.transfers import Transfers
+from mistk_service.tracking.store._store import Store
+from mistk_service.tracking.values import (
     Experiment,
     Metric,
     Param,
@@ -24,21 +35,17 @@ from mistk_service.tracking.entities import (
     Tag,
     ViewType,
 )
-from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
-from mistk_service.tracking.limits import MAX_METRICS, MAX_PARAMS, MAX_TAGS, check_metrics, check_params, check_run_tags
-from mistk_service.tracking.mlops.records import (
-    MEMBERSHIP,
-    bare_name,
-    experiment_name,
-    experiment_tags,
+from mistk_service.tracking.values.light import Point
+from mistk_service.tracking.values.limits import (
+    MAX_METRICS,
+    MAX_PARAMS,
+    MAX_TAGS,
+    check_metrics,
+    check_params,
+    check_run_tags,
 )
-from mistk_service.tracking.records import Point
-from mistk_service.tracking.server.operations._base import Json, OperationsBase, page
-from mistk_service.tracking.server.operations.artifacts import files
-from mistk_service.tracking.server.projects import Projects
-from mistk_service.tracking.server.transfers import Transfers
-from mistk_service.tracking.store import Store
-from mistk_service.tracking.wire import Fields
+from mistk_service.tracking.wire import encoding as wire
+from mistk_service.tracking.wire.encoding import Fields
 
 __all__ = ["GitLabOperations", "GitLabTransfers"]
 

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive
 
-from mistk_service.tracking.paging import Page
+from mistk_service.tracking.server.reading import ClientGone
 from mistk_service.tracking.server.replies import encoded
-from mistk_service.tracking.server.requests import ClientGone
+from mistk_service.tracking.values.page import Page
 
 __all__ = ["in_pieces", "joined", "piecewise"]
 

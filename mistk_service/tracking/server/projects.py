@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 
 from mistk_service.tracking.artifacts.locations import Locations
-from mistk_service.tracking.entities import Experiment, LifecycleStage, Run, ViewType
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
 from mistk_service.tracking.lookup import every_experiment
-from mistk_service.tracking.mlops.records import EXPERIMENT, PROJECT, PROJECT_ID, is_a
-from mistk_service.tracking.store import Store
+from mistk_service.tracking.mlops.storing import EXPERIMENT, PROJECT, PROJECT_ID, is_a
+from mistk_service.tracking.store._store import Store
+from mistk_service.tracking.values import Experiment, LifecycleStage, Run, ViewType
 
 __all__ = ["Projects"]
 

@@ -15,9 +15,9 @@ from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.errors import InvalidParameter, StoreUnavailable
 from mistk_service.tracking.server.downloads import file_response
 from mistk_service.tracking.server.operations._base import run_id_of
+from mistk_service.tracking.server.reading import query_of
 from mistk_service.tracking.server.replies import BodyTooLarge
-from mistk_service.tracking.server.requests import query_of
-from mistk_service.tracking.store import Store
+from mistk_service.tracking.store._store import Store
 
 __all__ = ["API_VERSION", "Transfers"]
 

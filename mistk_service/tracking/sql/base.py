@@ -11,10 +11,10 @@ from urllib.parse import urlsplit, urlunsplit
 from sqlalchemy import ColumnElement, Connection, Executable, Table, bindparam
 from sqlalchemy.dialects import sqlite
 
-from mistk_service.tracking.entities import Param, Tag
 from mistk_service.tracking.errors import InvalidParameter
-from mistk_service.tracking.sql.database import Database
-from mistk_service.tracking.sql.statements import Prepared, fetched
+from mistk_service.tracking.sql.engine.database import Database
+from mistk_service.tracking.sql.engine.statements import Prepared, fetched
+from mistk_service.tracking.values import Param, Tag
 
 __all__ = ["SqlPart", "experiment_number", "grouped", "now", "pairs"]
 

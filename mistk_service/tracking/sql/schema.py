@@ -16,9 +16,9 @@ from pathlib import Path
 from sqlalchemy import Connection, exc, inspect
 
 from mistk_service.tracking.errors import ResourceNotFound, SchemaMismatch, StoreUnavailable
-from mistk_service.tracking.sql.database import Database
-from mistk_service.tracking.sql.faults import translated
-from mistk_service.tracking.sql.journal_tables import metadata
+from mistk_service.tracking.sql.engine.database import Database
+from mistk_service.tracking.sql.engine.errors import translated
+from mistk_service.tracking.sql.outbox.tables import metadata
 
 __all__ = ["REVISIONS", "prepare"]
 
@@ -134,7 +134,7 @@ def _bring_up_to_date(connection: Connection, artifact_root: str) -> None:
 
 
 def _create(connection: Connection, artifact_root: str) -> None:
-    from mistk_service.tracking.sql.experiments import insert_default_experiment
+    from mistk_service.tracking.sql.runs.experiments import insert_default_experiment
 
     metadata.create_all(connection, checkfirst=False)
     connection.exec_driver_sql(

@@ -8,15 +8,15 @@ from typing import Self
 
 from sqlalchemy import text
 
-from mistk_service.tracking.sql.database import Database
-from mistk_service.tracking.sql.experiments import Experiments
-from mistk_service.tracking.sql.journal import Journal
-from mistk_service.tracking.sql.logged_models import LoggedModels
-from mistk_service.tracking.sql.registry import Registry
-from mistk_service.tracking.sql.runs import Runs
+from mistk_service.tracking.sql.engine.database import Database
+from mistk_service.tracking.sql.outbox.journal import Journal
+from mistk_service.tracking.sql.registry.logged_models import LoggedModels
+from mistk_service.tracking.sql.registry.models import Registry
+from mistk_service.tracking.sql.runs.experiments import Experiments
+from mistk_service.tracking.sql.runs.runs import Runs
+from mistk_service.tracking.sql.runs.trash import Trash
 from mistk_service.tracking.sql.schema import prepare
-from mistk_service.tracking.sql.trash import Trash
-from mistk_service.tracking.store import DEFAULT_ARTIFACT_ROOT, Store
+from mistk_service.tracking.store._store import DEFAULT_ARTIFACT_ROOT, Store
 
 __all__ = ["SqlStore"]
 

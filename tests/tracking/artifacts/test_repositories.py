@@ -9,8 +9,8 @@ import pytest
 
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.artifacts.paths import SCRATCH
-from mistk_service.tracking.entities import FileInfo
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreUnavailable, UnsupportedStore
+from mistk_service.tracking.values import FileInfo
 
 
 @pytest.fixture(params=["local", "memory", "s3"])

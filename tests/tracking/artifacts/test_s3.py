@@ -7,8 +7,8 @@ import pytest
 
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.artifacts.paths import SCRATCH
-from mistk_service.tracking.entities import FileInfo
 from mistk_service.tracking.errors import StoreUnavailable
+from mistk_service.tracking.values import FileInfo
 from tests.support.remotes import reserved_port
 from tests.support.s3 import CREDENTIALS
 from tests.tracking.server.conftest import running_server

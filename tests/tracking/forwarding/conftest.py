@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mistk_service.tracking.artifacts import open_artifacts
-from mistk_service.tracking.forwarding import Backoff
-from mistk_service.tracking.forwarding.forwarder import Forwarder
+from mistk_service.tracking.replication import Backoff
+from mistk_service.tracking.replication.forwarder import Forwarder
 from mistk_service.tracking.sql import SqlStore
 from tests.support.copies import content, copies
 from tests.support.stand_in import StandIn

@@ -4,7 +4,16 @@ import math
 
 import pytest
 
-from mistk_service.tracking.entities import (
+from mistk_service.tracking.errors import (
+    AnswerLost,
+    InvalidParameter,
+    NotSupported,
+    ResourceNotFound,
+    StoreUnavailable,
+)
+from mistk_service.tracking.replication.remote import SOURCE_RUN
+from mistk_service.tracking.replication.versions import SOURCE_VERSION
+from mistk_service.tracking.values import (
     Dataset,
     DatasetInput,
     LifecycleStage,
@@ -15,15 +24,6 @@ from mistk_service.tracking.entities import (
     RunStatus,
     Tag,
 )
-from mistk_service.tracking.errors import (
-    AnswerLost,
-    InvalidParameter,
-    NotSupported,
-    ResourceNotFound,
-    StoreUnavailable,
-)
-from mistk_service.tracking.forwarding.remote import SOURCE_RUN
-from mistk_service.tracking.forwarding.versions import SOURCE_VERSION
 from tests.support.copies import content, copies, files
 from tests.support.refusing import refusals, refuse, refuse_items
 from tests.support.stand_in import Abilities

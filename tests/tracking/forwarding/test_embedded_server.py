@@ -5,10 +5,10 @@ import io
 import httpx
 import pytest
 
-from mistk_service.tracking.changes import ArtifactLogged
-from mistk_service.tracking.entities import Dataset, DatasetInput, Metric, Param, RunStatus, Tag
 from mistk_service.tracking.rest import open_rest_store
 from mistk_service.tracking.server import create_tracking_app
+from mistk_service.tracking.values import Dataset, DatasetInput, Metric, Param, RunStatus, Tag
+from mistk_service.tracking.values.changes import ArtifactLogged
 from tests.support.copies import files
 from tests.support.serving import served
 

@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from mistk_service.tracking.entities import (
+from mistk_service.tracking.errors import StoreUnavailable
+from mistk_service.tracking.replication.sync import sync
+from mistk_service.tracking.values import (
     Dataset,
     DatasetInput,
     LifecycleStage,
@@ -23,8 +25,6 @@ from mistk_service.tracking.entities import (
     RunStatus,
     Tag,
 )
-from mistk_service.tracking.errors import StoreUnavailable
-from mistk_service.tracking.sync import sync
 from tests.support.copies import content, copies, files
 from tests.support.examples import examples
 from tests.support.stand_in import Abilities

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from mistk_service.tracking.artifacts import open_artifacts
-from mistk_service.tracking.entities import Metric, RunStatus
 from mistk_service.tracking.errors import AnswerLost, PermissionDenied, StoreError, StoreUnavailable
-from mistk_service.tracking.forwarding import Backoff, Forwarders, RemoteState, remote_name
-from mistk_service.tracking.forwarding.forwarder import Forwarder
+from mistk_service.tracking.replication import Backoff, Forwarders, RemoteState, remote_name
+from mistk_service.tracking.replication.forwarder import Forwarder
 from mistk_service.tracking.sql import SqlStore
+from mistk_service.tracking.values import Metric, RunStatus
 from tests.support.copies import content, copies
 from tests.support.stand_in import Abilities, StandIn
 

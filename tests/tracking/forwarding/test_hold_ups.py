@@ -2,18 +2,18 @@
 
 import pytest
 
-from mistk_service.tracking.entities import (
+from mistk_service.tracking.errors import (
+    AnswerLost,
+    PermissionDenied,
+    StoreUnavailable,
+)
+from mistk_service.tracking.values import (
     Dataset,
     DatasetInput,
     Metric,
     Param,
     RunStatus,
     Tag,
-)
-from mistk_service.tracking.errors import (
-    AnswerLost,
-    PermissionDenied,
-    StoreUnavailable,
 )
 from tests.support.copies import files
 from tests.support.refusing import refusals, refuse

@@ -18,8 +18,8 @@ import httpx
 import pytest
 
 from mistk_service.tracking.artifacts import open_artifacts
-from mistk_service.tracking.forwarding import Backoff, open_remote
-from mistk_service.tracking.forwarding.forwarder import Forwarder
+from mistk_service.tracking.replication import Backoff, open_remote
+from mistk_service.tracking.replication.forwarder import Forwarder
 from mistk_service.tracking.rest import RestConfig
 from mistk_service.tracking.sql import SqlStore
 from tests.support.copies import copies
@@ -40,7 +40,7 @@ EXPIRED = answer("403 Forbidden", body="<Error><Code>AccessDenied</Code><Message
 FORWARD = """
 import sys
 from mistk_service.tracking.artifacts import open_artifacts
-from mistk_service.tracking.forwarding import Forwarders
+from mistk_service.tracking.replication import Forwarders
 from mistk_service.tracking.rest import RestConfig
 from mistk_service.tracking.sql import SqlStore
 folder, uri, part_size = sys.argv[1:]

@@ -10,14 +10,14 @@ import pytest
 
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.artifacts.locations import Locations
-from mistk_service.tracking.entities import LoggedModelStatus, ModelInput, ModelOutput, Param, Tag
 from mistk_service.tracking.errors import StoreUnavailable
-from mistk_service.tracking.forwarding import open_remote
-from mistk_service.tracking.forwarding.forwarder import Forwarder
-from mistk_service.tracking.forwarding.models import SOURCE_MODEL
+from mistk_service.tracking.replication import open_remote
+from mistk_service.tracking.replication.forwarder import Forwarder
+from mistk_service.tracking.replication.models import SOURCE_MODEL
+from mistk_service.tracking.replication.sync import sync
 from mistk_service.tracking.server import create_tracking_app
 from mistk_service.tracking.sql import SqlStore
-from mistk_service.tracking.sync import sync
+from mistk_service.tracking.values import LoggedModelStatus, ModelInput, ModelOutput, Param, Tag
 from tests.support.copies import copies, files
 from tests.support.remotes import CALM
 from tests.support.serving import served

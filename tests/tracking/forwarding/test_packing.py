@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mistk_service.tracking.changes import BatchLogged, RunUpdated, TagDeleted
-from mistk_service.tracking.entities import Metric, Param, Tag
-from mistk_service.tracking.forwarding.packing import Batch, merged
+from mistk_service.tracking.replication.packing import Batch, merged
+from mistk_service.tracking.values import Metric, Param, Tag
+from mistk_service.tracking.values.changes import BatchLogged, RunUpdated, TagDeleted
 
 
 def test_successive_batches_are_one_and_what_is_between_them_keeps_its_place():

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import pytest
 
 from mistk_service.tracking.artifacts import open_artifacts
-from mistk_service.tracking.entities import Dataset, DatasetInput, Metric, Param, RunStatus, Tag
-from mistk_service.tracking.forwarding import Backoff, open_remote
-from mistk_service.tracking.forwarding.forwarder import Forwarder
+from mistk_service.tracking.replication import Backoff, open_remote
+from mistk_service.tracking.replication.forwarder import Forwarder
+from mistk_service.tracking.replication.sync import sync
 from mistk_service.tracking.rest import RestConfig, open_rest_store
 from mistk_service.tracking.server import create_tracking_app
 from mistk_service.tracking.sql import SqlStore
-from mistk_service.tracking.sync import sync
+from mistk_service.tracking.values import Dataset, DatasetInput, Metric, Param, RunStatus, Tag
 from tests.support.copies import content, copies
 from tests.support.gitlab import gitlab
 from tests.support.remotes import answer, proxy_to
@@ -273,8 +273,8 @@ def test_sync_changes_nothing_after_a_forwarder_and_brings_what_it_lacks(local):
 FORWARD = """
 import sys
 from mistk_service.tracking.artifacts import open_artifacts
-from mistk_service.tracking.entities import Metric, Param
-from mistk_service.tracking.forwarding import Forwarders
+from mistk_service.tracking.values import Metric, Param
+from mistk_service.tracking.replication import Forwarders
 from mistk_service.tracking.rest import RestConfig
 from mistk_service.tracking.sql import SqlStore
 folder, uri, run_id, token = sys.argv[1:]

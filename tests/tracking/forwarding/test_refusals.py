@@ -2,7 +2,12 @@
 
 import pytest
 
-from mistk_service.tracking.entities import (
+from mistk_service.tracking.errors import (
+    InvalidParameter,
+    NotSupported,
+    ResourceNotFound,
+)
+from mistk_service.tracking.values import (
     Dataset,
     DatasetInput,
     LifecycleStage,
@@ -11,11 +16,6 @@ from mistk_service.tracking.entities import (
     Param,
     RunStatus,
     Tag,
-)
-from mistk_service.tracking.errors import (
-    InvalidParameter,
-    NotSupported,
-    ResourceNotFound,
 )
 from tests.support.copies import content, copies, files
 from tests.support.refusing import refusals, refuse, refuse_items

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from mistk_service.tracking import Store, open_store
-from mistk_service.tracking.entities import Metric
 from mistk_service.tracking.errors import InvalidParameter, StoreUnavailable
 from mistk_service.tracking.mlops import Workspace
+from mistk_service.tracking.values import Metric
 
 
 class Unreliable:

@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from mistk_service.tracking.entities import RunStatus
 from mistk_service.tracking.errors import InvalidParameter, ResourceExists, ResourceNotFound, StoreUnavailable
 from mistk_service.tracking.mlops import Workspace
 from mistk_service.tracking.rest import RestConfig, open_rest_store
+from mistk_service.tracking.values import RunStatus
 from tests.support.gitlab import gitlab
 from tests.tracking.mlops.conftest import Unreliable
 

@@ -9,7 +9,6 @@ import traceback
 import numpy as np
 import pytest
 
-from mistk_service.tracking.entities import RunStatus
 from mistk_service.tracking.errors import (
     InvalidParameter,
     InvalidState,
@@ -17,6 +16,7 @@ from mistk_service.tracking.errors import (
     StoreUnavailable,
 )
 from mistk_service.tracking.mlops import Iteration, Workspace
+from mistk_service.tracking.values import RunStatus
 
 
 def tags_of(run):

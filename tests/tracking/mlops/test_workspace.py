@@ -6,7 +6,6 @@ import threading
 import pytest
 
 from mistk_service.tracking import mlops
-from mistk_service.tracking.entities import RunStatus, Tag
 from mistk_service.tracking.errors import (
     InvalidParameter,
     InvalidState,
@@ -15,6 +14,7 @@ from mistk_service.tracking.errors import (
     StoreUnavailable,
 )
 from mistk_service.tracking.mlops import Workspace
+from mistk_service.tracking.values import RunStatus, Tag
 
 
 def tags_of(thing):

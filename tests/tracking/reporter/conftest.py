@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from mistk_service.errors import Failure
-from mistk_service.events import (
+from mistk_service.core.events import (
     ActivityBegan,
     ActivityEnded,
     ArtifactLogged,
@@ -18,17 +17,18 @@ from mistk_service.events import (
     ParamsReported,
     TagsSet,
 )
-from mistk_service.paths import contents_of
+from mistk_service.errors import Failure
+from mistk_service.recording import ReporterOptions, Steering
+from mistk_service.recording.file_queue import FileLane
+from mistk_service.recording.lifecycle import Lifecycle
+from mistk_service.recording.open_run import OpenRun
+from mistk_service.recording.retry import Patience
+from mistk_service.recording.run_setup import Desk
 from mistk_service.tracking import Store, open_store
 from mistk_service.tracking.artifacts import open_artifacts
-from mistk_service.tracking.entities import Run
-from mistk_service.tracking.local import OpenedTracking
-from mistk_service.tracking.reporter import ReporterOptions, Steering
-from mistk_service.tracking.reporter.desk import Desk
-from mistk_service.tracking.reporter.lane import FileLane
-from mistk_service.tracking.reporter.lifecycle import Lifecycle
-from mistk_service.tracking.reporter.patience import Patience
-from mistk_service.tracking.reporter.run import OpenRun
+from mistk_service.tracking.embedded.local import OpenedTracking
+from mistk_service.tracking.values import Run
+from mistk_service.workers.host.paths import contents_of
 
 CONTAINER = "6f1c2a34-0000-4000-8000-000000000001"
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from mistk_service.events import ActivityBegan, ActivityEnded
-from mistk_service.tracking.reporter.announcing import Announcer
-from mistk_service.tracking.reporter.options import Steering
+from mistk_service.core.events import ActivityBegan, ActivityEnded
+from mistk_service.recording.announcements import Announcer
+from mistk_service.recording.options import Steering
 
 
 class Board:

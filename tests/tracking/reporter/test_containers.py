@@ -7,12 +7,12 @@ import sys
 import threading
 from pathlib import Path
 
-from mistk_service.tracking.reporter.containers import ContainerLock, dead_containers
+from mistk_service.recording.liveness import ContainerLock, dead_containers
 
 HOLD = """
 import sys
 from pathlib import Path
-from mistk_service.tracking.reporter.containers import ContainerLock
+from mistk_service.recording.liveness import ContainerLock
 lock = ContainerLock(Path(sys.argv[1]), "other")
 assert lock.hold()
 print("held", flush=True)

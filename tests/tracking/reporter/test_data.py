@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mistk_service.events import ActivityBegan
-from mistk_service.tracking.reporter import datasets as datasets_module
+from mistk_service.core.events import ActivityBegan
+from mistk_service.recording import datasets as datasets_module
 from tests.tracking.reporter.conftest import FAILURE, Story
 
 # --- datasets ---------------------------------------------------------------------------------------------------------

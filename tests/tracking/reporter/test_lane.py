@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import pytest
 
+from mistk_service.recording.file_queue import FileLane, Job
 from mistk_service.tracking.errors import InvalidParameter, StoreUnavailable
-from mistk_service.tracking.reporter.lane import FileLane, Job
 
 
 class Yard:

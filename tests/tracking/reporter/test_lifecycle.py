@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mistk_service.tracking.entities import RunStatus
+from mistk_service.tracking.values import RunStatus
 from tests.tracking.reporter.conftest import CONTAINER, FAILURE, Story, params_of, tags_of
 
 
@@ -201,7 +201,7 @@ def test_a_mistake_of_ours_does_not_keep_a_run_from_its_end(story: Story, monkey
     def broken(*_: object) -> None:
         raise KeyError("a mistake")
 
-    monkeypatch.setattr("mistk_service.tracking.reporter.desk.Desk.keep_saved", broken)
+    monkeypatch.setattr("mistk_service.recording.run_setup.Desk.keep_saved", broken)
 
     story.initialize().did("saveModel", "anywhere")
 

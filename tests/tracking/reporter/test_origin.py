@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mistk_service.tracking.reporter import origin
-from mistk_service.tracking.reporter.origin import git_commit, user_name
+from mistk_service.recording import source as origin
+from mistk_service.recording.source import git_commit, user_name
 
 
 @pytest.fixture

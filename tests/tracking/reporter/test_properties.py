@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from mistk_service.tracking import open_store
 from mistk_service.tracking.artifacts import open_artifacts
-from mistk_service.tracking.entities import RunStatus
+from mistk_service.tracking.embedded.local import OpenedTracking
 from mistk_service.tracking.errors import StoreUnavailable
-from mistk_service.tracking.local import OpenedTracking
+from mistk_service.tracking.values import RunStatus
 from tests.support.examples import examples
 from tests.tracking.reporter.conftest import FAILURE, Story, tags_of
 

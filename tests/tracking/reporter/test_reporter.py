@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event as database_event
 
-from mistk_service.events import (
+from mistk_service.core.events import (
     ActivityBegan,
     ActivityEnded,
     ArtifactLogged,
@@ -23,15 +23,15 @@ from mistk_service.events import (
     StreamAnswered,
     WorkerStarted,
 )
+from mistk_service.recording import Reporter, ReporterOptions
+from mistk_service.recording import recorder as module
+from mistk_service.recording.liveness import ContainerLock
 from mistk_service.tracking import open_store
 from mistk_service.tracking.artifacts import open_artifacts
-from mistk_service.tracking.entities import Run, Tag
+from mistk_service.tracking.embedded.local import OpenedTracking
 from mistk_service.tracking.errors import SchemaMismatch, StoreUnavailable
-from mistk_service.tracking.local import OpenedTracking
-from mistk_service.tracking.reporter import Reporter, ReporterOptions
-from mistk_service.tracking.reporter import reporter as module
-from mistk_service.tracking.reporter.containers import ContainerLock
 from mistk_service.tracking.sql import SqlStore
+from mistk_service.tracking.values import Run, Tag
 from tests.service.harness import wait_until
 from tests.tracking.reporter.conftest import CONTAINER, tags_of
 
@@ -432,7 +432,7 @@ async def test_a_mistake_of_ours_costs_what_it_concerns(desk: Desk, monkeypatch:
     def broken(*_: object, **__: object) -> None:
         raise KeyError("a mistake")
 
-    monkeypatch.setattr("mistk_service.tracking.reporter.uploads.Uploads.upload", broken)
+    monkeypatch.setattr("mistk_service.recording.uploads.Uploads.upload", broken)
     desk.reporter.start()
     desk.observe(*TRAINING, ArtifactLogged("/x", None, None), points(0, 3))
 

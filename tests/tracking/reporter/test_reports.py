@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from mistk_service.events import StreamAnswered
-from mistk_service.tracking.reporter.lifecycle import StreamTotals
+from mistk_service.core.events import StreamAnswered
+from mistk_service.recording.lifecycle import StreamTotals
 from tests.tracking.reporter.conftest import Story, params_of, tags_of
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from mistk_service.events import ActivityBegan, ActivityEnded, WorkerStarted
+from mistk_service.core.events import ActivityBegan, ActivityEnded, WorkerStarted
+from mistk_service.recording.system_sampler import Sampling, SystemSample
 from mistk_service.tracking.errors import SystemMetricsUnavailable
-from mistk_service.tracking.reporter.sampling import Sampling, SystemSample
 from tests.tracking.reporter.conftest import Story
 
 PATIENCE = 30.0

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from mistk_service.tracking.entities import Tag
-from mistk_service.tracking.reporter import Steering
+from mistk_service.recording import Steering
+from mistk_service.tracking.values import Tag
 from tests.tracking.reporter.conftest import Story, tags_of
 
 Tell = Callable[..., Story]

@@ -12,9 +12,9 @@ from typing import Any
 import psutil
 import pytest
 
+from mistk_service.recording import system_metrics as module
+from mistk_service.recording.system_metrics import SystemSampler
 from mistk_service.tracking.errors import SystemMetricsUnavailable
-from mistk_service.tracking.reporter import system as module
-from mistk_service.tracking.reporter.system import SystemSampler
 
 MEGABYTE = 1_000_000
 

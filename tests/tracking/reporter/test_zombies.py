@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mistk_service.tracking.entities import Metric, RunStatus, Tag
-from mistk_service.tracking.local import OpenedTracking
-from mistk_service.tracking.reporter.patience import Patience
-from mistk_service.tracking.reporter.zombies import CONTAINER_TAG, end_runs_of
+from mistk_service.recording.orphaned_runs import CONTAINER_TAG, end_runs_of
+from mistk_service.recording.retry import Patience
+from mistk_service.tracking.embedded.local import OpenedTracking
+from mistk_service.tracking.values import Metric, RunStatus, Tag
 
 START, NOW = 10_000, 90_000
 

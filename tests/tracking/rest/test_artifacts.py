@@ -8,10 +8,10 @@ import pytest
 
 from mistk_service.tracking import open_store
 from mistk_service.tracking.artifacts import open_artifacts
-from mistk_service.tracking.entities import FileInfo
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, UnsupportedStore
 from mistk_service.tracking.rest import open_rest_store
 from mistk_service.tracking.server import create_tracking_app
+from mistk_service.tracking.values import FileInfo
 from tests.support.serving import served
 
 

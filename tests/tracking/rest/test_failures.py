@@ -8,7 +8,6 @@ import threading
 import httpx
 import pytest
 
-from mistk_service.tracking.entities import Metric, Tag
 from mistk_service.tracking.errors import (
     AnswerLost,
     InvalidParameter,
@@ -23,6 +22,7 @@ from mistk_service.tracking.errors import (
     UnsupportedStore,
 )
 from mistk_service.tracking.rest import RestConfig, open_rest_store
+from mistk_service.tracking.values import Metric, Tag
 from tests.support.answering import RUN, answering, failing_with
 from tests.support.remotes import answer, proxy_to, reserved_port
 

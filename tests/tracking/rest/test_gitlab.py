@@ -5,17 +5,6 @@ import math
 
 import pytest
 
-from mistk_service.tracking.entities import (
-    Dataset,
-    DatasetInput,
-    Metric,
-    ModelInput,
-    ModelOutput,
-    Param,
-    RunStatus,
-    Tag,
-    ViewType,
-)
 from mistk_service.tracking.errors import (
     FilterError,
     InvalidPageToken,
@@ -27,6 +16,17 @@ from mistk_service.tracking.errors import (
     Unauthenticated,
 )
 from mistk_service.tracking.rest import RestConfig, open_rest_store
+from mistk_service.tracking.values import (
+    Dataset,
+    DatasetInput,
+    Metric,
+    ModelInput,
+    ModelOutput,
+    Param,
+    RunStatus,
+    Tag,
+    ViewType,
+)
 from tests.support.gitlab import gitlab
 
 #: The tag that the name of the run in ``run_id`` is.

@@ -6,11 +6,11 @@ import os
 import httpx
 import pytest
 
-from mistk_service.tracking.entities import Param
 from mistk_service.tracking.errors import (
     StoreUnavailable,
     Unauthenticated,
 )
+from mistk_service.tracking.values import Param
 from tests.support.answering import RUN, answering, failing_with
 
 

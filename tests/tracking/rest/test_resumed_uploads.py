@@ -9,13 +9,13 @@ import pytest
 
 from mistk_service.tracking.artifacts import StoredFile
 from mistk_service.tracking.errors import StoreUnavailable, Unauthenticated
-from mistk_service.tracking.forwarding.remote import may_be_the_item
-from mistk_service.tracking.multipart import MultipartUpload
+from mistk_service.tracking.replication.remote import may_be_the_item
 from mistk_service.tracking.rest import RestConfig
 from mistk_service.tracking.rest.artifacts import ProxiedArtifacts
 from mistk_service.tracking.rest.transport import Transport
 from mistk_service.tracking.sql import SqlStore
-from mistk_service.tracking.sql.unfinished import UnfinishedUpload
+from mistk_service.tracking.sql.outbox.uploads import UnfinishedUpload
+from mistk_service.tracking.values.uploads import MultipartUpload
 from tests.support.parts import PartsServer
 
 CONTENT = bytes(range(256)) * 10

@@ -10,11 +10,11 @@ import pytest
 from openapi_spec_validator import validate
 
 from mistk_service.resources import contract_path
-from mistk_service.tracking.entities import Tag
 from mistk_service.tracking.mlops import Workspace
 from mistk_service.tracking.rest import RestConfig, open_rest_store
 from mistk_service.tracking.server.gitlab import GitLabOperations, GitLabTransfers
 from mistk_service.tracking.server.routing import load_contract
+from mistk_service.tracking.values import Tag
 from tests.support.remotes import CALM
 
 SESSION = Path(__file__).with_name("gitlab_session.py")

@@ -10,11 +10,11 @@ import pytest
 
 from mistk_service.tracking import open_store
 from mistk_service.tracking.artifacts import open_artifacts
-from mistk_service.tracking.entities import Metric, Param
-from mistk_service.tracking.paging import Page
 from mistk_service.tracking.server import create_tracking_app
 from mistk_service.tracking.server.pieces import in_pieces, piecewise
-from mistk_service.tracking.server.requests import ClientGone
+from mistk_service.tracking.server.reading import ClientGone
+from mistk_service.tracking.values import Metric, Param
+from mistk_service.tracking.values.page import Page
 
 RUNS, POINTS = 450, 3000
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from mistk_service.tracking import Store, open_store
-from mistk_service.tracking.entities import Metric, Param, Tag
 from mistk_service.tracking.sql.tables import metadata
+from mistk_service.tracking.values import Metric, Param, Tag
 
 #: A server to use instead of the one that comes with the test dependencies; its user must be able to create databases.
 POSTGRES_URL = os.environ.get("MISTK_TEST_POSTGRES_URL")

@@ -8,10 +8,10 @@ import pytest
 
 from mistk_service.tracking import open_store
 from mistk_service.tracking.artifacts import open_artifacts
-from mistk_service.tracking.entities import Metric, Tag
 from mistk_service.tracking.errors import ResourceNotFound, StoreUnavailable
 from mistk_service.tracking.server import create_tracking_app
 from mistk_service.tracking.sql import SqlStore
+from mistk_service.tracking.values import Metric, Tag
 
 
 @pytest.fixture

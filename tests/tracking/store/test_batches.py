@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from mistk_service.tracking.entities import Metric, Param, RunData, Tag
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
+from mistk_service.tracking.values import Metric, Param, RunData, Tag
 
 NAN, INFINITY = float("nan"), float("inf")
 

@@ -6,8 +6,9 @@ from contextlib import closing
 
 import pytest
 
-from mistk_service.tracking.entities import Metric
-from mistk_service.tracking.sql import SqlStore, checkpoints
+from mistk_service.tracking.sql import SqlStore
+from mistk_service.tracking.sql.engine import checkpoints
+from mistk_service.tracking.values import Metric
 
 
 @pytest.fixture

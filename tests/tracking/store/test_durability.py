@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import event, text
 
 from mistk_service.tracking import open_store
-from mistk_service.tracking.entities import Metric, Param, Tag
 from mistk_service.tracking.errors import InvalidParameter, ResourceExists, StoreUnavailable
 from mistk_service.tracking.sql import SqlStore
+from mistk_service.tracking.values import Metric, Param, Tag
 
 #: Many processes are started here, each of which loads a database's libraries.
 pytestmark = pytest.mark.timeout(200)
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(200)
 WRITE = """
 import sys
 from mistk_service.tracking import open_store
-from mistk_service.tracking.entities import Metric, Param, Tag
+from mistk_service.tracking.values import Metric, Param, Tag
 uri, run_id, worker, count = *sys.argv[1:4], int(sys.argv[4])
 with open_store(uri) as store:
     own = store.create_run(store.get_run(run_id).info.experiment_id, run_name=worker).info.run_id
@@ -74,7 +74,7 @@ def test_eight_processes_that_write_at_once_lose_nothing(shared_uri):
 ACKNOWLEDGE = """
 import sys, threading
 from mistk_service.tracking import open_store
-from mistk_service.tracking.entities import Metric
+from mistk_service.tracking.values import Metric
 store = open_store(sys.argv[1])
 lock = threading.Lock()
 def say(line):
@@ -343,7 +343,7 @@ def test_closing_finishes_what_was_submitted(shared_uri):
 DISK = """
 import json, resource, signal, sys
 from mistk_service.tracking import open_store
-from mistk_service.tracking.entities import Metric
+from mistk_service.tracking.values import Metric
 from mistk_service.tracking.errors import StoreUnavailable
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 store = open_store(sys.argv[1])

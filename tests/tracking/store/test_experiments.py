@@ -3,8 +3,8 @@
 import pytest
 
 from mistk_service.tracking import Store
-from mistk_service.tracking.entities import Dataset, DatasetInput, DatasetSummary, LifecycleStage, Tag, ViewType
 from mistk_service.tracking.errors import InvalidParameter, InvalidState, ResourceExists, ResourceNotFound
+from mistk_service.tracking.values import Dataset, DatasetInput, DatasetSummary, LifecycleStage, Tag, ViewType
 
 
 def names(store: Store, **search) -> list[str]:

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from mistk_service.tracking.entities import Metric
 from mistk_service.tracking.errors import InvalidPageToken, InvalidParameter
+from mistk_service.tracking.values import Metric
 
 
 @pytest.fixture

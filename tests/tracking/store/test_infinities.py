@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from mistk_service.tracking import open_store
-from mistk_service.tracking.entities import Metric
+from mistk_service.tracking.values import Metric
 
 INF = math.inf
 

@@ -10,7 +10,21 @@ import pytest
 from sqlalchemy import event
 
 from mistk_service.tracking import open_store
-from mistk_service.tracking.changes import (
+from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreUnavailable
+from mistk_service.tracking.sql import SqlStore
+from mistk_service.tracking.sql.outbox.journal import Turn
+from mistk_service.tracking.values import (
+    Dataset,
+    DatasetInput,
+    LifecycleStage,
+    Metric,
+    ModelInput,
+    ModelOutput,
+    Param,
+    RunStatus,
+    Tag,
+)
+from mistk_service.tracking.values.changes import (
     ArtifactLogged,
     BatchLogged,
     InputsLogged,
@@ -23,20 +37,6 @@ from mistk_service.tracking.changes import (
     decode,
     encode,
 )
-from mistk_service.tracking.entities import (
-    Dataset,
-    DatasetInput,
-    LifecycleStage,
-    Metric,
-    ModelInput,
-    ModelOutput,
-    Param,
-    RunStatus,
-    Tag,
-)
-from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreUnavailable
-from mistk_service.tracking.sql import SqlStore
-from mistk_service.tracking.sql.journal import Turn
 
 NEAR, FAR = "http://near", "http://far"
 USE = DatasetInput(Dataset("points", "abc"), (Tag("mlflow.data.context", "training"),))
@@ -182,7 +182,7 @@ def test_the_same_rows_are_read_until_they_are_acknowledged(store, journal):
 
 
 def test_a_window_ends_before_it_is_too_big_for_the_memory(store, journal, monkeypatch):
-    monkeypatch.setattr("mistk_service.tracking.sql.journal._WINDOW_BYTES", 10_000)
+    monkeypatch.setattr("mistk_service.tracking.sql.outbox.journal._WINDOW_BYTES", 10_000)
     run_id = store.create_run("0").info.run_id
     ledger = journal.ledger(NEAR)
     journal.acknowledge(ledger, journal.last())
@@ -283,7 +283,7 @@ def test_the_turn_of_a_process_that_was_killed_is_free(shared_uri):
 WRITE = """
 import sys
 from mistk_service.tracking import open_store
-from mistk_service.tracking.entities import Metric
+from mistk_service.tracking.values import Metric
 store = open_store(sys.argv[1])
 for step in range(int(sys.argv[3])):
     batch = store.submit_batch(sys.argv[2], [Metric(f"m{sys.argv[4]}", float(step), step, i) for i in range(3)])

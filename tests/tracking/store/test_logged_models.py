@@ -2,7 +2,8 @@
 
 import pytest
 
-from mistk_service.tracking.entities import (
+from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
+from mistk_service.tracking.values import (
     Dataset,
     LoggedModelOrder,
     LoggedModelRegistration,
@@ -11,7 +12,6 @@ from mistk_service.tracking.entities import (
     Param,
     Tag,
 )
-from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
 
 BY_NAME = (LoggedModelOrder("name"),)
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import event
 
 from mistk_service.tracking import open_store
-from mistk_service.tracking.entities import Dataset, DatasetInput, LoggedModelOrder, Metric, Param, Tag
+from mistk_service.tracking.values import Dataset, DatasetInput, LoggedModelOrder, Metric, Param, Tag
 
 #: So few rows that reading all of them would be right as well; PostgreSQL is told not to.
 ROWS = 30

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mistk_service.tracking import open_store
-from mistk_service.tracking.entities import Metric, Param, RunStatus, Tag
 from mistk_service.tracking.errors import FilterError, InvalidParameter
 from mistk_service.tracking.filters import RUNS, Comparator, Comparison, Entity, parse_filter
+from mistk_service.tracking.values import Metric, Param, RunStatus, Tag
 from tests.support.examples import examples
 
 KEYS = ("a", "b c", "d.e")

@@ -6,8 +6,8 @@ import math
 import msgspec
 import pytest
 
-from mistk_service.tracking import wire
-from mistk_service.tracking.entities import (
+from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
+from mistk_service.tracking.values import (
     Dataset,
     DatasetInput,
     Metric,
@@ -17,8 +17,8 @@ from mistk_service.tracking.entities import (
     RunStatus,
     Tag,
 )
-from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
-from mistk_service.tracking.records import Point, record_of
+from mistk_service.tracking.values.light import Point, record_of
+from mistk_service.tracking.wire import encoding as wire
 
 
 def as_json(value):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mistk_service.tracking.entities import ModelVersionStatus, RegisteredModelAlias, Tag
 from mistk_service.tracking.errors import InvalidParameter, ResourceExists, ResourceNotFound
+from mistk_service.tracking.values import ModelVersionStatus, RegisteredModelAlias, Tag
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from mistk_service.tracking.entities import FileInfo
 from mistk_service.tracking.errors import ResourceNotFound
+from mistk_service.tracking.values import FileInfo
 
 pytestmark = pytest.mark.parametrize("store_uri", ["over http", "mlflow"], indirect=True)
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mistk_service.tracking.entities import Dataset, DatasetInput, Metric, RunStatus, Tag, ViewType
 from mistk_service.tracking.errors import FilterError, InvalidPageToken, InvalidParameter
+from mistk_service.tracking.values import Dataset, DatasetInput, Metric, RunStatus, Tag, ViewType
 
 NAN = float("nan")
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from mistk_service.tracking.entities import (
+from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
+from mistk_service.tracking.values import (
     Dataset,
     DatasetInput,
     LifecycleStage,
@@ -15,7 +16,6 @@ from mistk_service.tracking.entities import (
     RunStatus,
     Tag,
 )
-from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
 
 
 @pytest.fixture

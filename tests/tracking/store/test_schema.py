@@ -18,12 +18,12 @@ from sqlalchemy import create_engine, make_url, text
 
 import mistk_service.tracking.sql
 from mistk_service.tracking import open_store
-from mistk_service.tracking.entities import Metric
 from mistk_service.tracking.errors import ResourceNotFound, SchemaMismatch, StoreUnavailable, UnsupportedStore
 from mistk_service.tracking.sql import SqlStore, schema
-from mistk_service.tracking.sql.database import Database
+from mistk_service.tracking.sql.engine.database import Database
 from mistk_service.tracking.sql.schema import REVISIONS
 from mistk_service.tracking.sql.tables import metadata
+from mistk_service.tracking.values import Metric
 
 MIGRATIONS = str(Path(mistk_service.tracking.sql.__file__).parent / "migrations")
 
@@ -318,7 +318,7 @@ def test_a_file_keeps_its_journal_and_a_network_folder_gets_another(tmp_path, mo
             return connection.execute("PRAGMA journal_mode").fetchone()[0]
 
     open_store(str(tmp_path / "local.db")).close()
-    monkeypatch.setattr("mistk_service.tracking.sql.database.is_network_path", lambda path: True)
+    monkeypatch.setattr("mistk_service.tracking.sql.engine.database.is_network_path", lambda path: True)
     with open_store(str(tmp_path / "remote.db")) as store:
         store.create_experiment("e")
     assert (journal(tmp_path / "local.db"), journal(tmp_path / "remote.db")) == ("wal", "delete")

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from mistk_service.tracking import open_store
-from mistk_service.tracking.multipart import MultipartUpload, UploadPart
+from mistk_service.tracking.values.uploads import MultipartUpload, UploadPart
 
 PARTS = tuple(
     UploadPart(number, f"https://storage/{number}?signature=secret", {"X-Part": str(number)}) for number in (1, 2, 3)
@@ -94,10 +94,12 @@ def test_they_are_gone_when_the_remote_is_taken_out(shared_uri):
 
 
 def test_they_are_gone_at_a_start_when_no_storage_accepts_them_any_more(shared_uri, monkeypatch):
-    monkeypatch.setattr("mistk_service.tracking.sql.unfinished.now", lambda: 1_700_000_000_000)
+    monkeypatch.setattr("mistk_service.tracking.sql.outbox.uploads.now", lambda: 1_700_000_000_000)
     begin(shared_uri)
     for later, kept in ((6 * 86_400_000, True), (8 * 86_400_000, False)):
-        monkeypatch.setattr("mistk_service.tracking.sql.unfinished.now", lambda later=later: 1_700_000_000_000 + later)
+        monkeypatch.setattr(
+            "mistk_service.tracking.sql.outbox.uploads.now", lambda later=later: 1_700_000_000_000 + later
+        )
         with open_store(shared_uri) as store:
             store.journal.configure([REMOTE])
         assert (noted(shared_uri) is not None) is kept

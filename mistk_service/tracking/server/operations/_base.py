@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from mistk_service.tracking.artifacts.locations import Locations
-from mistk_service.tracking.paging import Page
-from mistk_service.tracking.store import Store
-from mistk_service.tracking.wire import Fields
+from mistk_service.tracking.store._store import Store
+from mistk_service.tracking.values.page import Page
+from mistk_service.tracking.wire.encoding import Fields
 
 __all__ = ["Json", "OperationsBase", "brief", "is_brief", "page", "run_id_of"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from mistk_service.tracking import wire
-from mistk_service.tracking.entities import FileInfo
 from mistk_service.tracking.errors import NotSupported
 from mistk_service.tracking.server.operations._base import Json, OperationsBase, run_id_of
-from mistk_service.tracking.wire import Fields
+from mistk_service.tracking.values import FileInfo
+from mistk_service.tracking.wire import encoding as wire
+from mistk_service.tracking.wire.encoding import Fields
 
 __all__ = ["ArtifactOperations", "files"]
 

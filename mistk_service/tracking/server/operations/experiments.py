@@ -6,12 +6,12 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from mistk_service.tracking import wire
-from mistk_service.tracking.entities import Tag, ViewType
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.server.operations._base import Json, OperationsBase, brief
 from mistk_service.tracking.server.pieces import in_pieces
-from mistk_service.tracking.wire import Fields
+from mistk_service.tracking.values import Tag, ViewType
+from mistk_service.tracking.wire import encoding as wire
+from mistk_service.tracking.wire.encoding import Fields
 
 __all__ = ["ExperimentOperations"]
 

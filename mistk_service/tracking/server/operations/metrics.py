@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from mistk_service.tracking import wire
 from mistk_service.tracking.errors import InvalidParameter
-from mistk_service.tracking.limits import INTERVAL_RUNS, check_run_ids
 from mistk_service.tracking.server.operations._base import Json, OperationsBase, run_id_of
 from mistk_service.tracking.server.pieces import in_pieces, joined
-from mistk_service.tracking.wire import Fields
+from mistk_service.tracking.values.limits import INTERVAL_RUNS, check_run_ids
+from mistk_service.tracking.wire import encoding as wire
+from mistk_service.tracking.wire.encoding import Fields
 
 __all__ = ["MetricOperations"]
 

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Iterator
 from functools import partial
 
-from mistk_service.tracking import wire
-from mistk_service.tracking.entities import Param, RunStatus, Tag, ViewType
 from mistk_service.tracking.server.operations._base import Json, OperationsBase, brief, run_id_of
 from mistk_service.tracking.server.pieces import in_pieces
-from mistk_service.tracking.wire import Fields
+from mistk_service.tracking.values import Param, RunStatus, Tag, ViewType
+from mistk_service.tracking.wire import encoding as wire
+from mistk_service.tracking.wire.encoding import Fields
 
 __all__ = ["RunOperations"]
 

@@ -1,0 +1,172 @@
+"""The ASGI application: the API by Connexion, health and figures beside it, the page for people by Flask."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from a2wsgi import WSGIMiddleware
+from connexion import AsyncApp
+from connexion.exceptions import ProblemException
+from connexion.middleware import MiddlewarePosition
+from connexion.options import SwaggerUIOptions
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from mistk_service.app.embedded_tracking import EmbeddedTracking
+from mistk_service.app.settings import Settings
+from mistk_service.core.controller import Controller
+from mistk_service.doors.gate.body_size import BodyLimit
+from mistk_service.doors.gate.protocol import Edge
+from mistk_service.doors.mistk.contract import load_contract
+from mistk_service.doors.mistk.handlers import Handlers
+from mistk_service.doors.mistk.problems import answer_error, error_body, service_error
+from mistk_service.doors.mistk.swagger_ui import SwaggerUI
+from mistk_service.doors.ops.health import figures, liveness, readiness
+from mistk_service.doors.ops.metrics import ServiceMetrics
+from mistk_service.errors import MistkError
+from mistk_service.page import DashboardInfo, create_dashboard
+from mistk_service.web.contract.compiled import CompiledOperations
+from mistk_service.web.contract.validation import VALIDATORS, MediaType
+from mistk_service.web.json_limits import FREE_JSON
+from mistk_service.web.prefix import Prefix, prefix_of
+from mistk_service.web.server import BodyBudget, Door, budget_for
+
+__all__ = ["create_app"]
+
+#: Where the contract says the API is.
+BASE_PATH = "/v1/mistk"
+
+#: How many prefixes the contract is kept for.
+_PREFIXES = 8
+
+#: How many requests of the page for people are served at once; the live part of the page is a stream of the API.
+_PAGE_THREADS = 2
+
+
+def create_app(
+    controller: Controller,
+    settings: Settings,
+    metrics: ServiceMetrics,
+    version: str,
+    tracking: EmbeddedTracking | None = None,
+) -> ASGIApp:
+    """Return the application.
+
+    Args:
+        controller: does the work.
+        settings: limits and names.
+        metrics: counts; must be an observer of the controller.
+        version: of the service, for the page for people.
+        tracking: the tracking server, if there is to be one.
+    """
+    contract = load_contract()
+    operations = {f"{BASE_PATH}{path}": path[1:] for path in contract["paths"]}
+    api = _create_api(controller, settings, contract["info"]["version"])
+    metrics.watch(
+        lambda: controller.state,
+        lambda: controller.in_flight,
+        lambda: controller.log.watchers,
+        lambda: controller.progress,
+        build={"version": version, "model": settings.model},
+    )
+    dashboard = create_dashboard(DashboardInfo(model=settings.model, api_base=BASE_PATH, version=version))
+    # As it is written: Connexion would serve it with every reference resolved, nine times the size and without the
+    # names of the types, which code generators and the documentation's pages go by.
+    published = functools.lru_cache(_PREFIXES)(lambda prefix: _published(contract, prefix))
+    pages: dict[str, Callable[[Scope], Response]] = {
+        "/healthz": lambda _: liveness(),
+        "/readyz": lambda _: readiness(controller, tracking.reporter.lost if tracking else None),
+        "/metrics": lambda _: figures(metrics),
+        f"{BASE_PATH}/swagger.json": lambda scope: published(prefix_of(scope, settings.root_path)),
+    }
+    page = WSGIMiddleware(dashboard.wsgi_app, workers=_PAGE_THREADS)  # type: ignore[arg-type]
+    # Records alone may be many and long; whatever else JSON holds becomes objects several times its size.
+    free = {path: FREE_JSON.size for path, operation in operations.items() if operation != "streamPredict"}
+    container: ASGIApp = BodyLimit(_Paths(api, pages, SwaggerUI(f"{BASE_PATH}/ui"), page), settings.max_body, free)
+    if tracking is not None:
+        container = _beside(tracking, container)
+    container = BodyBudget(container, budget_for(settings.max_body), error_body)
+    door = Door(Edge(container), settings.host, settings.allowed_hosts, error_body)
+    return Prefix(metrics.count(door, BASE_PATH, operations), settings.root_path)
+
+
+def _published(contract: Any, prefix: str) -> Response:
+    """Return the contract as it is written, but for where the API is to those who ask below a prefix."""
+    body = msgspec.json.encode({**contract, "basePath": prefix + contract["basePath"]})
+    return Response(body, media_type="application/json", headers={"Vary": "X-Forwarded-Prefix"})
+
+
+def _beside(tracking: EmbeddedTracking, container: ASGIApp) -> ASGIApp:
+    """Return both as one application. The tracking server has limits of its own: files of any size pass through it."""
+
+    async def both(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and tracking.serves(scope["path"]):
+            await tracking(scope, receive, send)
+        else:
+            await container(scope, receive, send)
+
+    return both
+
+
+class _Paths:
+    """Sends each request to whom it concerns, by its path.
+
+    Args:
+        api: what is below the base path, and the start and end of the application.
+        pages: pages of our own, by path.
+        ui: Swagger UI.
+        rest: everything else.
+    """
+
+    def __init__(
+        self, api: ASGIApp, pages: Mapping[str, Callable[[Scope], Response]], ui: SwaggerUI, rest: Any
+    ) -> None:
+        self._api = api
+        self._ui = ui
+        self._pages = pages
+        self._rest: ASGIApp = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        path: str = scope.get("path", BASE_PATH)
+        if path in self._pages:
+            await self._answer(path, scope)(scope, receive, send)
+        elif self._ui.serves(path) and scope["type"] == "http":
+            await self._ui(scope, receive, send)
+        elif path.startswith(f"{BASE_PATH}/") or path == BASE_PATH:
+            await self._api(scope, receive, send)
+        else:
+            await self._rest(scope, receive, send)
+
+    def _answer(self, path: str, scope: Scope) -> Response:
+        if scope["method"] not in ("GET", "HEAD"):
+            return service_error(405, f"{path} takes GET only.", headers={"Allow": "GET, HEAD"})
+        return self._pages[path](scope)
+
+
+def _create_api(controller: Controller, settings: Settings, api_version: str) -> ASGIApp:
+    app = AsyncApp(
+        __name__,
+        strict_validation=True,
+        validator_map=VALIDATORS,
+        swagger_ui_options=SwaggerUIOptions(swagger_ui=False),
+    )
+    for middleware in (CompiledOperations, MediaType):
+        app.add_middleware(middleware, MiddlewarePosition.BEFORE_SWAGGER)
+    handlers = Handlers(controller, api_version=api_version, keepalive=settings.keepalive)
+    # A copy, which Connexion fills with defaults.
+    contract = copy.deepcopy(load_contract())
+    app.add_api(contract, resolver=lambda operation: getattr(handlers, _snake(operation)), pythonic_params=True)
+    for kind in (MistkError, ProblemException, HTTPException, Exception):
+        app.add_error_handler(kind, answer_error)
+    return app  # type: ignore[no-any-return]
+
+
+def _snake(operation_id: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", operation_id).lower()

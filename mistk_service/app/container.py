@@ -1,0 +1,296 @@
+"""Runs a container: worker, controller and HTTP server, from start to the last watch closed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator
+
+import msgspec
+import uvicorn
+
+from mistk_service import __version__
+from mistk_service.app.deferred import load_app
+from mistk_service.app.embedded_tracking import EmbeddedTracking
+from mistk_service.app.prerequisites import require_prerequisites
+from mistk_service.app.settings import Settings, without_password
+from mistk_service.app.startup import Opening
+from mistk_service.core.controller import Controller
+from mistk_service.core.events import Observer
+from mistk_service.doors.ops.metrics import ServiceMetrics
+from mistk_service.errors import BadModelReference, SettingsError
+from mistk_service.web import memory
+from mistk_service.web.cross_site import exposure
+from mistk_service.web.listening import leads_to, local_url_of, url_of
+from mistk_service.web.server import HttpLimits, server_config
+from mistk_service.workers.child.loader import split_reference
+from mistk_service.workers.host.environment import worker_environment
+from mistk_service.workers.host.process import ProcessWorker, ThreadWorker, Worker, WorkerListener
+
+__all__ = ["serve"]
+
+logger = logging.getLogger(__name__)
+
+#: The part of the grace period that requests and watches get to end once the instance is terminated.
+_CLOSING_SHARE = 0.1
+
+#: The part of the grace period that tracking gets however late it is, and the part that is kept for the process to end.
+_TRACKING_SHARE = _EXIT_SHARE = 0.05
+
+#: Seconds that are left for everything after a second signal.
+_HURRY = 0.5
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its own signal handlers, since a signal has to reach the controller first."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(
+    settings: Settings,
+    sock: socket.socket,
+    on_listening: Callable[[str], None],
+    on_ready: Callable[[str], None],
+) -> float:
+    """Serve until the instance is terminated by a call or by a signal.
+
+    Returns until when, on the monotonic clock, the process is to have ended: threads that are at something then, such as a
+    request that waits for a locked database, have had their time.
+
+    Args:
+        settings: the settings.
+        sock: where to listen; closed at the end.
+        on_listening: called with the base URL when connections are taken; their requests are answered a moment later.
+        on_ready: called with it once the model is there.
+
+    Raises:
+        ModelLoadError: the model cannot be had at the start.
+        WorkerDied: the worker ended while it loaded the model at the start.
+        SettingsError: a tracking server that was named is this container, or would get what was meant for another; or what
+            the service needs is missing.
+    """
+    # What the service writes is for its own user; what the model writes is as it would be without the service.
+    umask = os.umask(0o077)
+    require_prerequisites(settings)
+    on_listening(url_of(sock))
+    logger.info("Listening at %s while the model is being loaded.", url_of(sock))
+    _refuse_own_address(settings, sock)
+    _refuse_shared_login(settings)
+    if (warning := exposure(settings.host)) is not None:
+        logger.warning(warning)
+    metrics = ServiceMetrics()
+    controller, tracking = _put_together(settings, metrics, umask)
+    if tracking is not None:
+        tracking.address = local_url_of(sock)
+    # First, since its process loads the model while this one loads the rest.
+    await controller.start()
+    opening = Opening(lambda: load_app(controller, settings, metrics, __version__, tracking))
+    server = _make_server(opening, settings)
+    again = asyncio.Event()
+    _on_signals(controller, server, again)
+    if settings.stdin_lifeline:
+        _on_end_of_input(controller)
+    serving = asyncio.create_task(server.serve(sockets=[sock]))
+    closing = asyncio.create_task(_close_when_terminated(controller, server))
+    loading = asyncio.create_task(_load(controller, opening))
+    try:
+        await asyncio.wait({loading, serving}, return_when=asyncio.FIRST_COMPLETED)
+        if not serving.done() and loading.exception() is not None and not controller.terminating:
+            server.should_exit = True
+            await serving
+            await loading  # raises
+        elif not serving.done():
+            if not controller.terminating:
+                on_ready(url_of(sock))
+            if tracking is not None:
+                tracking.start()
+        await serving
+    finally:
+        for task in (closing, loading):
+            task.cancel()
+        if tracking is not None:
+            least = time.monotonic() + settings.grace * _TRACKING_SHARE
+            in_time = (controller.deadline or least) - settings.grace * _EXIT_SHARE
+            await _close_tracking(tracking, max(in_time, least), again)
+    soon = time.monotonic() + (_HURRY if again.is_set() else settings.grace * _EXIT_SHARE)
+    return soon if again.is_set() else max(controller.deadline or soon, soon)
+
+
+async def _close_tracking(tracking: EmbeddedTracking, deadline: float, again: asyncio.Event) -> None:
+    """Close tracking by the deadline; a second signal does not wait for what others take their time over."""
+    if again.is_set():
+        deadline = time.monotonic() + _HURRY
+    closing, hurried = asyncio.create_task(tracking.close(deadline)), asyncio.create_task(again.wait())
+    await asyncio.wait({closing, hurried}, return_when=asyncio.FIRST_COMPLETED)
+    if not hurried.cancel():
+        await asyncio.wait({closing}, timeout=_HURRY)
+
+
+def _refuse_own_address(settings: Settings, sock: socket.socket) -> None:
+    """Refuse a remote that is this very container, which would send its runs to itself.
+
+    Raises:
+        SettingsError: there is one.
+    """
+    for uri in settings.remote_tracking_uris:
+        if leads_to(sock, uri):
+            raise SettingsError(
+                f"--tracking-uri: {without_password(uri)} is this container's own address. It keeps a store of its own "
+                "without being told to: leave this one out, or name another server.",
+                setting="tracking-uri",
+            )
+
+
+def _refuse_shared_login(settings: Settings) -> None:
+    """Refuse to show one server the login of another: which of them the environment means, nobody can tell.
+
+    Raises:
+        SettingsError: it has one login, and several servers would get it.
+    """
+    if len(settings.remote_tracking_uris) < 2:
+        return
+    from mistk_service.tracking.rest import sharing_identity
+
+    sharing = sharing_identity(settings.remote_tracking_uris)
+    if sharing:
+        raise SettingsError(
+            f"--tracking-uri: the login in the environment (MLFLOW_TRACKING_TOKEN, or _TOKEN_FILE, _USERNAME and _PASSWORD) "
+            f"would go to {' and '.join(sharing)}, which are different servers. Leave at most one of them to it, and give the "
+            "others their own in the address: https://:TOKEN@HOST, https://NAME:PASSWORD@HOST, or https://@HOST for none.",
+            setting="tracking-uri",
+        )
+
+
+def _put_together(
+    settings: Settings, metrics: ServiceMetrics, umask: int
+) -> tuple[Controller, EmbeddedTracking | None]:
+    """Return the controller, and tracking that follows it unless it is switched off."""
+    name, container_id = _class_name(settings.model), str(uuid.uuid4())
+    tracking: EmbeddedTracking | None = None
+    observers: list[Observer] = [metrics.observe]
+    spool: str | None = None
+    if settings.tracking:
+        # What it tells the controller comes later, when there is one; until then the name means nothing.
+        tracking = EmbeddedTracking(
+            settings,
+            container_id,
+            name,
+            show=lambda key, value: controller.show(key, value),  # noqa: PLW0108
+            hold=lambda held: controller.hold_reports(held),  # noqa: PLW0108
+        )
+        observers.append(tracking.reporter.observe)
+        metrics.add(tracking.collector())
+        spool = str(tracking.spool)
+    controller = Controller(
+        name,
+        _worker_factory(settings, spool, umask),
+        grace=settings.grace,
+        max_queue=settings.max_queue,
+        stream_timeout=settings.stream_timeout,
+        observers=observers,
+        container_id=container_id,
+        state_dir=settings.state_dir if settings.tracking else None,
+        tracking=tracking,
+    )
+    return controller, tracking
+
+
+async def _load(controller: Controller, opening: Opening) -> None:
+    """Wait for the application and for the model."""
+    with memory.loading():
+        await opening.made()
+    await controller.wait_loaded()
+
+
+def _make_server(app: Opening, settings: Settings) -> uvicorn.Server:
+    return _Server(
+        server_config(
+            app,
+            HttpLimits(keep_alive=settings.keep_alive_timeout, connections=settings.max_connections),
+            _refusal,
+            timeout_graceful_shutdown=settings.grace * _CLOSING_SHARE,  # asyncio takes fractions
+            lifespan="off",
+        )
+    )
+
+
+def _refusal(status: int, message: str) -> bytes:
+    """Return a ServiceError, which the web layer is loaded too late for."""
+    return msgspec.json.encode({"code": status, "message": message}) + b"\n"
+
+
+async def _close_when_terminated(controller: Controller, server: uvicorn.Server) -> None:
+    await controller.terminated.wait()
+    server.should_exit = True
+
+
+def _on_signals(controller: Controller, server: uvicorn.Server, again: asyncio.Event) -> None:
+    """Let the first signal shut the instance down, and a further one end the service without waiting.
+
+    Args:
+        controller: the controller.
+        server: the HTTP server.
+        again: set by a further signal.
+    """
+
+    def handle(number: signal.Signals) -> None:
+        if controller.terminating:
+            logger.warning("%s again: the service ends at once.", number.name)
+            controller.kill()
+            # Uvicorn would show the traceback of its own task that is cancelled over it, which is nobody's fault.
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+            server.should_exit = server.force_exit = True
+            again.set()
+            return
+        logger.info("%s: shutting down.", number.name)
+        controller.shutdown()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, handle, number)
+
+
+def _on_end_of_input(controller: Controller) -> None:
+    """Let the end of standard input shut the instance down: whoever started the service has gone, however it went."""
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        if not os.read(0, 4096):
+            loop.remove_reader(0)
+            controller.shutdown()
+
+    loop.add_reader(0, read)
+
+
+def _worker_factory(settings: Settings, spool: str | None, umask: int) -> Callable[[WorkerListener], Worker]:
+    """Return what makes workers; they copy artifacts to the folder ``spool``, if one is given."""
+    environment = worker_environment(os.environ, settings.worker_env)
+    if settings.worker == "thread":
+        return lambda listener: ThreadWorker(settings.model, listener, spool=spool)
+    return lambda listener: ProcessWorker(
+        settings.model,
+        listener,
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+        log_libraries=settings.log_libraries,
+        spool=spool,
+        environment=environment,
+        umask=umask,
+    )
+
+
+def _class_name(reference: str) -> str:
+    """Return the class that a reference names, which the worker will confirm, or refuse with a reason."""
+    try:
+        return split_reference(reference)[1]
+    except BadModelReference:
+        return reference

@@ -1,0 +1,208 @@
+"""Tracking inside the container: a server on the same port, and the reporter that writes what the model does and reports.
+
+Both work on one store, which is opened in the background, when the container has time for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from mistk_service.app.settings import Settings
+from mistk_service.doors.mistk.contract import load_contract
+from mistk_service.doors.ops.remotes import OutboxCollector, OutboxView
+from mistk_service.errors import InvalidRequest, ServiceBusy
+from mistk_service.recording import Reporter, ReporterOptions, Steering
+from mistk_service.tracking.artifacts import AllowedLocations
+from mistk_service.tracking.embedded.app import DeferredApp, is_tracking_path
+from mistk_service.tracking.embedded.local import LocalTracking
+from mistk_service.tracking.errors import StoreError, StoreUnavailable
+from mistk_service.web.memory import collect_less_often
+
+__all__ = ["EmbeddedTracking"]
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two looks at how the remotes stand.
+_REMOTES_INTERVAL = 1.0
+
+#: Seconds that a model that is asked for waits for files that are still on their way.
+_FILES_WAIT = 5.0
+
+#: Seconds that a request waits for the run that the status names to be there.
+_RUN_WAIT = 2.0
+
+#: Seconds that are left to tell what remains and to close the store, when remotes take what they can until the end; and the
+#: part of the time that is, at most.
+_CLOSING, _CLOSING_SHARE = 1.0, 0.25
+
+
+class EmbeddedTracking:
+    """Serves the paths of the tracking server, and writes the runs of this container.
+
+    A store that cannot be opened costs the model nothing: requests are answered with 503 and the reason, and each tries again;
+    the reporter tries again by itself.
+
+    Args:
+        settings: where the store and the artifacts are, and where runs go.
+        container_id: the id of this container.
+        model: the name of the model class.
+        show: shows a value under a key of the status, None removes it.
+        hold: asks the worker to hold metrics back, or to go on.
+
+    Attributes:
+        reporter: an observer of the controller has to tell it of every event.
+        address: the URL at which the worker reaches the tracking server; set when it is known.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        container_id: str,
+        model: str,
+        *,
+        show: Callable[[str, Any], None],
+        hold: Callable[[bool], None],
+    ) -> None:
+        folder = Path(settings.state_dir).absolute()
+        self._remotes = settings.remote_tracking_uris
+        uri = settings.local_tracking_uri or f"sqlite:///{folder / 'tracking.db'}"
+        self._local = LocalTracking(uri, folder, self._remotes)
+        self._allowed = AllowedLocations(settings.artifact_locations)
+        self._max_body = settings.max_body
+        self._ending = threading.Event()
+        self._app: DeferredApp | None = None
+        self.address = ""
+        options = ReporterOptions(
+            container_id=container_id,
+            model=model,
+            reference=settings.model,
+            state_dir=folder,
+            api_version=lambda: str(load_contract()["info"]["version"]),
+            steering=Steering(
+                experiment_name=settings.experiment_name,
+                experiment_id=settings.experiment_id,
+                run_name=settings.run_name,
+                run_id=settings.run_id,
+            ),
+            root_path=settings.root_path,
+            artifact_locations=settings.artifact_locations,
+            system_interval=settings.system_metrics_interval if _wants_system_metrics(settings) else None,
+        )
+        self.spool = options.spool
+        self.reporter = Reporter(self._local, options, show=show, hold=hold)
+
+    def run_of(self, operation: str) -> tuple[str, str] | None:
+        """Return the id of the run that there is, or that an operation opens, and the address of the store, if any."""
+        run_id = self.reporter.run_id(operation)
+        return None if run_id is None else (run_id, self.address)
+
+    def model_path(self, uri: str) -> str:
+        """Return where the files of ``models:/NAME/VERSION``, ``models:/NAME@ALIAS`` or ``runs:/ID/PATH`` are; blocks.
+
+        Raises:
+            InvalidRequest: there are none in this store.
+            ServiceBusy: the store cannot be read now.
+        """
+        # What was saved a moment ago may still be on its way.
+        deadline = time.monotonic() + _FILES_WAIT
+        while self.reporter.waiting and time.monotonic() < deadline:
+            self._ending.wait(0.02)
+        try:
+            return str(self._local.model_path(uri))
+        except StoreUnavailable as error:
+            raise ServiceBusy(f"modelPath: {error}") from error
+        except StoreError as error:
+            raise InvalidRequest(
+                f"modelPath: {uri[:200]!r} cannot be used: {error} Expected models:/NAME/VERSION, models:/NAME@ALIAS or "
+                "runs:/RUN_ID/PATH of this service's own store, or the path of a file or folder.",
+                field="modelPath",
+            ) from error
+
+    def serves(self, path: str) -> bool:
+        """Return whether a path is the tracking server's."""
+        return is_tracking_path(path)
+
+    def start(self) -> None:
+        """Begin to open the store and to write; called on the event loop, ahead of the first request."""
+        if self._app is None:
+            self._app = DeferredApp(self._make, retry=0)
+            self.reporter.start()
+            if self._remotes:
+                threading.Thread(target=self._watch_remotes, name="tracking-remotes", daemon=True).start()
+
+    def collector(self) -> OutboxCollector:
+        """Return the figures for Prometheus."""
+        return OutboxCollector(self._local.states, lambda: self.reporter.waiting)
+
+    def _watch_remotes(self) -> None:
+        """Show in the status how the remotes stand, whenever that changes; on a thread, until the end."""
+        view = OutboxView()
+        ended = False
+        while not ended:
+            self._local.look()
+            self.reporter.show_remotes(view.show(self._local.states(), int(time.time() * 1000)))
+            ended = self._ending.wait(_REMOTES_INTERVAL)
+
+    async def close(self, deadline: float) -> None:
+        """Finish what is to be written, and close the store.
+
+        Args:
+            deadline: until when, on the monotonic clock. What takes longer ends with the process.
+        """
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        self._ending.set()
+
+        def close() -> None:
+            try:
+                self.reporter.close(deadline)
+                left = max(0.0, deadline - time.monotonic())
+                self._local.close(deadline - min(_CLOSING, left * _CLOSING_SHARE))
+            finally:
+                with contextlib.suppress(RuntimeError):  # nobody has waited so long, and the loop is closed
+                    loop.call_soon_threadsafe(ended.set)
+
+        # A thread that the end of the process need not wait for: a database that is locked may take its time.
+        threading.Thread(target=close, name="tracking-end", daemon=True).start()
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                await ended.wait()
+        except TimeoutError:
+            logger.warning("The tracking store could not be closed in time.")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        self.start()
+        assert self._app is not None
+        # The status names a run a moment before the store has it.
+        await self.reporter.run_written(_RUN_WAIT)
+        await self._app(scope, receive, send)
+
+    def _make(self) -> ASGIApp:
+        """Open the store and return what serves it; on a thread."""
+        # What takes longest to load, and what a container without tracking does not need.
+        from mistk_service.tracking.server import create_tracking_app
+
+        try:
+            opened = self._local.open()
+        except StoreError as error:
+            logger.error("Tracking is not available: %s", error)
+            raise
+        app = create_tracking_app(opened.store, opened.artifacts, max_body=self._max_body, allowed=self._allowed)
+        collect_less_often()
+        return app
+
+
+def _wants_system_metrics(settings: Settings) -> bool:
+    if settings.system_metrics is None:
+        return importlib.util.find_spec("psutil") is not None
+    return settings.system_metrics

@@ -1,0 +1,46 @@
+"""What has to be there for a service to start; where it is missing, waiting for it would not help."""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+from pathlib import Path
+
+from mistk_service.app.settings import Settings
+from mistk_service.errors import SettingsError
+
+__all__ = ["require_prerequisites"]
+
+
+def require_prerequisites(settings: Settings) -> None:
+    """Make the state directory, for this user alone, and look for the database's driver.
+
+    Raises:
+        SettingsError: the directory cannot be made or written, or the driver is not installed.
+    """
+    if not settings.tracking:
+        return
+    if (settings.local_tracking_uri or "").startswith("postgres") and not _is_installed("psycopg"):
+        raise SettingsError(
+            "--tracking-uri: a PostgreSQL store needs psycopg, which is not installed; install it with: "
+            "pip install 'mistk-service[postgres]'.",
+            setting="tracking-uri",
+        )
+    folder = Path(settings.state_dir).absolute()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SettingsError(
+            f"--state-dir: the folder {folder} cannot be written ({error.strerror}); expected one that exists or can be made. "
+            "Name another one, or do without tracking (--no-tracking).",
+            setting="state-dir",
+        ) from error
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ValueError:  # there is something in its place that is not a module
+        return False

@@ -1,0 +1,1 @@
+"""The core: states, activities and predictions of one instance. Knows no HTTP and no wire format."""

@@ -1,5 +1,0 @@
-"""The demonstration: a container with the digits model, driven through its whole life as an orchestrator would."""
-
-from mistk_service.demo.tour import run_demo
-
-__all__ = ["run_demo"]

@@ -1,0 +1,1 @@
+"""The ways in: one adapter for each protocol that the container speaks."""

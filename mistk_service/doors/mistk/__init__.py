@@ -1,0 +1,1 @@
+"""MISTK's lifecycle API."""

@@ -1,0 +1,92 @@
+"""The watch as a stream of bytes: one JSON object a line, or Server-Sent Events."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator
+
+import msgspec
+from starlette.responses import StreamingResponse
+
+from mistk_service.core.status_log import Missed, StatusEvent, StatusLog
+from mistk_service.errors import InvalidRequest
+
+__all__ = ["last_event_id", "watch_response"]
+
+#: The most digits of a version; it is an integer of 64 bits.
+_DIGITS = 19
+
+#: Encoded events that are kept for the other watches, which are at the same or the next one.
+_KEPT = 8
+
+_NDJSON, _SSE = "application/x-ndjson", "text/event-stream"
+
+
+def watch_response(log: StatusLog, after: int | None, *, sse: bool, keepalive: float) -> StreamingResponse:
+    """Return the stream of every status after version ``after``.
+
+    Args:
+        log: the history.
+        after: the last version that the client knows, 0 for all that is kept; None to begin with the present status.
+        sse: whether to send Server-Sent Events.
+        keepalive: seconds between two signs of life.
+    """
+    return StreamingResponse(
+        _stream(log, after, sse, keepalive),
+        media_type=_SSE if sse else _NDJSON,
+        # Proxies must pass on each event as it comes.
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+def last_event_id(text: str | None) -> int | None:
+    """Return the version in a Last-Event-ID header.
+
+    Raises:
+        InvalidRequest: it is no version.
+    """
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > _DIGITS:
+        raise InvalidRequest(
+            f"Last-Event-ID: {text[:_DIGITS]!r} is no resourceVersion; expected the id of an event of this stream.",
+            field="Last-Event-ID",
+        )
+    return int(text)
+
+
+async def _stream(log: StatusLog, after: int | None, sse: bool, keepalive: float) -> AsyncIterator[bytes]:
+    encode = _as_sse if sse else _as_line
+    # A space before the next line of JSON, and a comment for Server-Sent Events, mean nothing to a reader.
+    alive = b": keepalive\n\n" if sse else b" "
+    yield alive  # lets the headers out at once
+    async for item in log.watch(after, keepalive=keepalive):
+        yield alive if item is None else encode(*item)
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _as_line(event: StatusEvent, missed: Missed | None) -> bytes:
+    return _event(event, missed) + b"\n"
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _as_sse(event: StatusEvent, missed: Missed | None) -> bytes:
+    return b"id: %d\nevent: status\ndata: %s\n\n" % (event.version, _event(event, missed))
+
+
+def _event(event: StatusEvent, missed: Missed | None) -> bytes:
+    """Return a MistkWatchEvent, around a status that is not encoded again."""
+    if missed is None:
+        return b'{"eventType":"%s","payload":%s}' % (event.kind.encode(), event.status)
+    note = (
+        f"The versions {missed.first} to {missed.last} are not in the history: they are too old, or belong to an earlier "
+        "life of the service."
+    )
+    return msgspec.json.encode(
+        {
+            "eventType": event.kind,
+            "payload": msgspec.Raw(event.status),
+            "missed": {"from": missed.first, "to": missed.last},
+            "note": note,
+        }
+    )

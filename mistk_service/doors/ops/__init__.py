@@ -1,0 +1,1 @@
+"""Health, readiness and figures for operators."""

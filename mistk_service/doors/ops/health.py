@@ -1,0 +1,50 @@
+"""What probes and scrapers ask: is the process alive, can the model take work, and what are the figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from mistk_service.core.controller import Controller
+from mistk_service.doors.ops.metrics import CONTENT_TYPE, ServiceMetrics
+from mistk_service.kinds.model.states import State
+
+__all__ = ["ALIVE", "figures", "liveness", "readiness"]
+
+#: What /healthz answers.
+ALIVE = b'{"status":"alive"}\n'
+
+_REASONS = {
+    State.STARTED: "The instance has not been initialized.",
+    State.INITIALIZED: "The model has not been built.",
+    State.FAILED: "The instance has failed; the status says why. A reset starts it anew.",
+    State.TERMINATING: "The service is shutting down.",
+    State.TERMINATED: "The service has shut down.",
+}
+
+
+def liveness() -> Response:
+    """Answer 200: whoever can answer is alive, whatever has become of the model."""
+    return Response(ALIVE, media_type="application/json")
+
+
+def readiness(controller: Controller, tracking_lost: str | None = None) -> Response:
+    """Answer 200 where a stream prediction or an activity would be accepted from a model that is built, else 503.
+
+    What is wrong with tracking is said, and keeps no model from working.
+    """
+    ready = controller.can_take_work
+    body: dict[str, Any] = {"ready": ready, "state": controller.state}
+    if not ready:
+        busy = "The instance is busy and takes no stream prediction until it is ready again."
+        body["reason"] = _REASONS.get(controller.state, busy)
+    if tracking_lost is not None:
+        body["tracking"] = tracking_lost
+    return Response(msgspec.json.encode(body) + b"\n", 200 if ready else 503, media_type="application/json")
+
+
+def figures(metrics: ServiceMetrics) -> Response:
+    """Answer with the figures in Prometheus' text format."""
+    return Response(metrics.render(), headers={"Content-Type": CONTENT_TYPE})

@@ -1,0 +1,171 @@
+"""Figures for Prometheus: what happened, told by the controller's events and by the requests that passed."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    Metric,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mistk_service.core.events import ActivityEnded, Event, StreamAnswered, WorkerStarted
+from mistk_service.core.status_payload import Progress
+from mistk_service.kinds.model.states import State
+
+__all__ = ["CONTENT_TYPE", "ServiceMetrics"]
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+#: Seconds: from a stream prediction of a small model to a training of a day.
+_REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_ACTIVITY_BUCKETS = (0.1, 1, 10, 60, 300, 1800, 3600, 14400, 86400)
+
+_OUTCOMES = {True: "completed", False: "failed"}
+
+
+class ServiceMetrics:
+    """The figures of one service, in a registry of their own.
+
+    :meth:`observe` is an observer of the controller, :meth:`count` the middleware around the application.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "mistk_requests_total", "HTTP requests.", ["operation", "status"], registry=self.registry
+        )
+        self._latency = Histogram(
+            "mistk_request_seconds",
+            "Time until the head of the answer, by operation.",
+            ["operation"],
+            buckets=_REQUEST_BUCKETS,
+            registry=self.registry,
+        )
+        self._activities = Histogram(
+            "mistk_activity_seconds",
+            "Duration of activities of the model, by operation and outcome.",
+            ["operation", "outcome"],
+            buckets=_ACTIVITY_BUCKETS,
+            registry=self.registry,
+        )
+        self._records = Counter(
+            "mistk_stream_records_total", "Records answered by stream prediction.", ["outcome"], registry=self.registry
+        )
+        self._answered = {succeeded: self._records.labels(name) for succeeded, name in _OUTCOMES.items()}
+        self._restarts = Counter(
+            "mistk_worker_restarts_total", "Workers started after the first.", registry=self.registry
+        )
+        self._state = Gauge("mistk_state", "1 for the present state.", ["state"], registry=self.registry)
+
+        self._worker_pid = 0  # of no process, which has no figures
+        ProcessCollector(registry=self.registry)
+        ProcessCollector(namespace="mistk_worker", pid=lambda: self._worker_pid, registry=self.registry)
+        PlatformCollector(registry=self.registry)
+
+    def watch(
+        self,
+        state: Callable[[], State],
+        queue: Callable[[], int],
+        watchers: Callable[[], int],
+        progress: Callable[[], Progress | None],
+        build: Mapping[str, str],
+    ) -> None:
+        """Take the sources of the figures that are true at the moment of asking, and what the service was built from."""
+        Info("mistk_build", "Version of the service, and the model that it serves.", registry=self.registry).info(
+            dict(build)
+        )
+        self.registry.register(_ProgressCollector(progress))
+        for each in State:
+            self._state.labels(each.value).set_function(functools.partial(_is, state, each))
+        Gauge("mistk_stream_queue", "Stream predictions in flight.", registry=self.registry).set_function(queue)
+        Gauge("mistk_watchers", "Open watches of the status.", registry=self.registry).set_function(watchers)
+
+    def add(self, collector: Collector) -> None:
+        """Take further figures."""
+        self.registry.register(collector)
+
+    def observe(self, event: Event) -> None:
+        """Count an event of the controller."""
+        if isinstance(event, StreamAnswered):
+            self._answered[event.succeeded].inc(event.records)
+        elif isinstance(event, ActivityEnded):
+            self._activities.labels(event.operation, event.outcome).observe(event.seconds)
+        elif isinstance(event, WorkerStarted):
+            self._worker_pid = event.pid
+            if event.restarts:
+                self._restarts.inc()
+
+    def render(self) -> bytes:
+        """Return everything in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def count(self, app: ASGIApp, base: str, operations: dict[str, str]) -> ASGIApp:
+        """Return ``app`` with its requests to the API counted.
+
+        Args:
+            app: the whole application, so that what it refuses at its door counts too.
+            base: the path of the API; probes, scrapes and the page for people are below other paths, and do not count.
+            operations: path → operation; every other path counts as ``other``, lest anybody fill the memory with paths.
+        """
+        # Looked up once each: the library checks and locks at every ``labels``. Not before the first request, since each
+        # operation has 16 lines.
+        latencies: dict[str, Histogram] = {}
+        counters: dict[tuple[str, int], Counter] = {}
+
+        async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http" or not f"{scope['path']}/".startswith(f"{base}/"):
+                await app(scope, receive, send)
+                return
+            operation = operations.get(scope["path"], "other")
+            began = time.perf_counter()
+
+            async def noting_send(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    if operation not in latencies:
+                        latencies[operation] = self._latency.labels(operation)
+                    latencies[operation].observe(time.perf_counter() - began)
+                    key = operation, message["status"]
+                    if key not in counters:
+                        counters[key] = self._requests.labels(*key)
+                    counters[key].inc()
+                await send(message)
+
+            await app(scope, receive, noting_send)
+
+        return counted
+
+
+class _ProgressCollector(Collector):
+    """The progress of the running activity, while there is one that reports it."""
+
+    def __init__(self, progress: Callable[[], Progress | None]) -> None:
+        self._progress = progress
+
+    def collect(self) -> Iterator[Metric]:
+        labels = ["operation", "unit"]
+        done = GaugeMetricFamily("mistk_progress_done", "Steps that the running activity has done.", labels=labels)
+        total = GaugeMetricFamily("mistk_progress_total", "Steps of the running activity, where known.", labels=labels)
+        progress = self._progress()
+        if progress is not None:
+            values = [progress.operation, progress.unit]
+            done.add_metric(values, progress.done)
+            if progress.total is not None:
+                total.add_metric(values, progress.total)
+        yield from (done, total)
+
+
+def _is(state: Callable[[], State], wanted: State) -> float:
+    return float(state() is wanted)

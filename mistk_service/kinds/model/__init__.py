@@ -1,0 +1,1 @@
+"""The kind ``model``: base class, state table, values."""

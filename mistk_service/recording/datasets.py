@@ -1,0 +1,282 @@
+"""Datasets as inputs of a run: what they are called, where they are, and a fingerprint."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import hashlib
+import io
+import json
+import logging
+import os
+import re
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, BinaryIO, NamedTuple
+from urllib.parse import urlsplit
+
+from mistk_service.recording.spelling import text_of
+from mistk_service.tracking.values import Dataset, DatasetInput, Tag
+from mistk_service.tracking.values.limits import MAX_DATASET_NAME, MAX_DATASET_SCHEMA
+
+__all__ = ["dataset_inputs"]
+
+logger = logging.getLogger(__name__)
+
+#: Bytes of data that are read for the fingerprint; of more, sizes and times of the files have to do.
+_SMALL = 32 << 20
+
+#: Files of a folder that are looked at.
+_MAX_FILES = 100_000
+
+#: Rows and columns of a table that are looked at for its schema.
+_ROWS, _MAX_COLUMNS = 100, 2000
+
+#: Bytes of a table that are read for that, however long its rows are.
+_HEAD = 4 << 20
+
+#: Seconds for looking at the datasets of one call, however slow the file system is.
+_TIME = 10.0
+
+#: What the system shows there is about itself: environments with their secrets, memory, devices. None of it is data.
+_SYSTEM = tuple(map(Path, ("/proc", "/sys", "/dev")))
+
+_PIECE = 1 << 20
+
+#: What is no path of this machine, and what of it stands before the host.
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://")
+_USERINFO = re.compile(r"//[^/?#]*@")
+
+#: The roles of loadData in MLflow's words.
+_CONTEXTS = {"train": "training", "test": "testing", "generate": "generation"}
+
+
+class _Seen(NamedTuple):
+    """What a look at a dataset found: its fingerprint, columns, and numbers of files and bytes."""
+
+    digest: str
+    schema: str | None = None
+    counts: Mapping[str, int] = {}
+
+
+def dataset_inputs(
+    datasets: Mapping[str, Mapping[str, Any]], note: Callable[[str], None] = logger.warning, *, seconds: float = _TIME
+) -> list[DatasetInput]:
+    """Return the inputs that datasets, as ``loadData`` brings them, are for a run.
+
+    Args:
+        datasets: role → dataset as the wire has it.
+        note: is given a sentence about each dataset that could not be looked at in time; it is known by its path alone.
+        seconds: how long to look at all of them together.
+    """
+    deadline = time.monotonic() + seconds
+    return [_input(role, dataset, note, deadline) for role, dataset in datasets.items()]
+
+
+def _input(role: str, dataset: Mapping[str, Any], note: Callable[[str], None], deadline: float) -> DatasetInput:
+    path = dataset.get("dataPath", dataset.get("data_path"))
+    info = dataset.get("objectInfo") or dataset.get("object_info") or {}
+    name = text_of(info.get("name") or (_last_part(path) if path else "") or role)[:MAX_DATASET_NAME]
+    tags = [Tag("mlflow.data.context", _CONTEXTS.get(role, role))]
+    tags += [Tag(f"mistk.{key}", text_of(dataset[key])[:500]) for key in ("format", "modality") if dataset.get(key)]
+    if path is None:
+        source = json.dumps(dict(dataset), ensure_ascii=False, default=str)[:60_000]
+        return DatasetInput(Dataset(name, _short_hash(source.encode()), "mistk", source), tuple(tags))
+    profile: dict[str, Any] = dict(dataset.get("statistics") or {})
+    if (url := _URL.match(path)) is not None:
+        return DatasetInput(_elsewhere(name, path, url["scheme"].lower(), profile), tuple(sorted(tags, key=_key)))
+    place = Path(path).absolute()
+    seen = _look(place, dataset.get("format"), deadline)
+    if seen is None:
+        note(f"The dataset {place} could not be looked at in time; the run knows it by its path alone.")
+        seen = _Seen(_short_hash(os.fsencode(place)))
+    source = json.dumps({"uri": text_of(str(place))}, ensure_ascii=False)
+    profile |= seen.counts
+    return DatasetInput(
+        Dataset(name, seen.digest, "local", source, seen.schema, json.dumps(profile, default=str)),
+        tuple(sorted(tags, key=_key)),
+    )
+
+
+def _look(place: Path, file_format: Any, deadline: float) -> _Seen | None:
+    """Look at a file or a folder; return None where that takes too long.
+
+    A file system that does not answer holds a thread of its own, and not the caller.
+    """
+    found: SimpleQueue[_Seen | Exception] = SimpleQueue()
+
+    def look() -> None:
+        try:
+            digest, counts = _fingerprint(place, deadline)
+            found.put(_Seen(digest, _schema(place, file_format), counts))
+        except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
+            found.put(error)
+
+    if time.monotonic() >= deadline:
+        return None
+    threading.Thread(target=look, name="tracking-dataset", daemon=True).start()
+    try:
+        seen = found.get(timeout=max(0.0, deadline - time.monotonic()))
+    except Empty:
+        return None
+    if isinstance(seen, TimeoutError):
+        return None
+    if isinstance(seen, Exception):
+        raise seen
+    return seen
+
+
+def _last_part(path: str) -> str:
+    return Path(urlsplit(path).path if _URL.match(path) else path).name
+
+
+def _elsewhere(name: str, address: str, scheme: str, profile: dict[str, Any]) -> Dataset:
+    """Return data that the model fetches itself, known by its address alone, in which there may be a password."""
+    shown = text_of(_USERINFO.sub("//", address))
+    # MLflow's names for kinds of sources, and the keys that it reads of each.
+    kind, key = {"http": ("http", "url"), "https": ("http", "url"), "file": ("local", "uri")}.get(
+        scheme, (scheme, "uri")
+    )
+    source = json.dumps({key: shown}, ensure_ascii=False)
+    return Dataset(name, _short_hash(shown.encode()), kind, source, None, json.dumps(profile, default=str))
+
+
+def _key(tag: Tag) -> str:
+    return tag.key
+
+
+def _short_hash(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+# --- the fingerprint ----------------------------------------------------------------------------------------------
+
+
+def _fingerprint(place: Path, deadline: float) -> tuple[str, dict[str, int]]:
+    """Return a fingerprint of a file or a folder, and the number of its files and bytes.
+
+    Small data is identified by its content; of much, only names, sizes and times of change are looked at.
+
+    Raises:
+        TimeoutError: it took too long.
+    """
+    files = list(islice(_files(place, deadline), _MAX_FILES))
+    size = sum(status.st_size for _, status in files)
+    digest = hashlib.blake2b(digest_size=16)
+    if not files:
+        # Nothing is known of a pipe, a device or an empty folder but where it is; they are not all the same data.
+        digest.update(os.fsencode(place))
+    for file, status in files:
+        name = "" if file == place else str(file.relative_to(place))
+        digest.update(f"{name}\0{status.st_size}\0".encode("utf-8", "surrogateescape"))
+        if size > _SMALL or not _add_content(digest, file, deadline):
+            digest.update(f"{status.st_mtime_ns}\0".encode())
+    return digest.hexdigest(), {"files": len(files), "bytes": size}
+
+
+def _files(place: Path, deadline: float) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield the regular files at a place that are data, in an order that is always the same."""
+    with suppress(OSError):
+        if _is_the_systems(place):
+            return
+        status = place.stat()
+        if stat.S_ISREG(status.st_mode):
+            yield place, status
+        elif stat.S_ISDIR(status.st_mode):
+            for folder, subfolders, names in os.walk(place):
+                subfolders[:] = sorted(name for name in subfolders if Path(folder, name) not in _SYSTEM)
+                for name in sorted(names):
+                    _in_time(deadline)
+                    with suppress(OSError):
+                        file = Path(folder, name)
+                        status = file.stat()
+                        if stat.S_ISREG(status.st_mode) and not (file.is_symlink() and _is_the_systems(file)):
+                            yield file, status
+
+
+def _is_the_systems(place: Path) -> bool:
+    """Return whether a path leads, over links too, to what the system shows about itself."""
+    real = Path(os.path.realpath(place))
+    return any(real.is_relative_to(folder) for folder in _SYSTEM)
+
+
+def _in_time(deadline: float) -> None:
+    if time.monotonic() >= deadline:
+        raise TimeoutError
+
+
+def _opened(file: Path) -> tuple[BinaryIO, int]:
+    """Open a regular file, and return it and its size; who opens a pipe would wait for its other end.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
+    stream = os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    status = os.fstat(stream.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        stream.close()
+        raise OSError("it is no regular file")
+    return stream, status.st_size
+
+
+def _add_content(digest: hashlib.blake2b, file: Path, deadline: float) -> bool:
+    """Add what a file has in it, up to its size: some that the system makes up never end."""
+    try:
+        stream, left = _opened(file)
+        with stream:
+            while left > 0 and (piece := stream.read(min(_PIECE, left))):
+                digest.update(piece)
+                left -= len(piece)
+                _in_time(deadline)
+    except TimeoutError:
+        raise
+    except OSError as error:
+        logger.warning("The dataset's file %s cannot be read: %s", file, error)
+        return False
+    return True
+
+
+# --- the schema ---------------------------------------------------------------------------------------------------
+
+
+def _schema(place: Path, file_format: Any) -> str | None:
+    """Return the columns of a table in MLflow's form, or None for what is no table with a head."""
+    if "csv" not in (str(file_format or "").lower(), place.suffix.lower().lstrip(".")) or _is_the_systems(place):
+        return None
+    try:
+        stream, size = _opened(place)
+        with stream:
+            data = stream.read(min(size, _HEAD))
+        if b"\0" in data:  # no text, whatever it is called
+            return None
+        # A character that was cut off in the middle is no fault of the table.
+        beginning = io.StringIO(codecs.getincrementaldecoder("utf-8-sig")().decode(data, size <= _HEAD), newline="")
+        head, *rows = islice(csv.reader(beginning), _ROWS + 1)
+        if size > _HEAD and not beginning.read(1):
+            rows.pop()  # it may have been cut off
+    except (OSError, IndexError, ValueError, csv.Error):  # no text, no rows
+        return None
+    if not head or len(head) > _MAX_COLUMNS or len(set(head)) < len(head):
+        return None
+    columns = [
+        {"type": _type([row[index] for row in rows if index < len(row)]), "name": name, "required": True}
+        for index, name in enumerate(head)
+    ]
+    schema = json.dumps({"mlflow_colspec": columns}, ensure_ascii=False)
+    return schema if len(schema) <= MAX_DATASET_SCHEMA else None
+
+
+def _type(values: list[str]) -> str:
+    for name, convert in (("long", int), ("double", float)):
+        with suppress(ValueError):
+            for value in values:
+                convert(value)
+            if values:
+                return name
+    return "string"

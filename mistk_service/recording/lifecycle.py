@@ -1,0 +1,377 @@
+"""The lifecycle as a run: which writes follow from what happens to the instance.
+
+``initialize`` brings params and tags, ``loadData`` inputs. The first train, predict or generate, the first saving, or the
+first report of the model, whichever comes first, opens the run; params and tags that are reported while the model is being
+made ready wait for it. It is RUNNING while an activity runs and FINISHED, FAILED or
+KILLED when none does any more; a later activity lets it go on. A reset begins anew. What the model reports before
+``initialize`` waits for it, so that it goes where the orchestrator wants the run to be.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from mistk_service.core.events import (
+    ActivityBegan,
+    ActivityEnded,
+    ArtifactLogged,
+    Event,
+    InstanceReset,
+    MetricsReported,
+    ParamsReported,
+    StreamAnswered,
+    TagsSet,
+)
+from mistk_service.errors import Failure
+from mistk_service.recording.announcements import GRAVITY, OUTCOMES, SAVES, WORK, NextRun, is_aside
+from mistk_service.recording.datasets import dataset_inputs
+from mistk_service.recording.open_run import OpenRun, RunGone
+from mistk_service.recording.options import Steering
+from mistk_service.recording.orphaned_runs import FAILURE_TAG
+from mistk_service.recording.retry import OutOfTime
+from mistk_service.recording.run_setup import Desk
+from mistk_service.recording.system_sampler import SystemSample
+from mistk_service.recording.uploads import Saved
+from mistk_service.tracking.values import DatasetInput, RunStatus
+
+__all__ = ["Lifecycle", "StreamTotals"]
+
+logger = logging.getLogger(__name__)
+
+#: Points that may wait for ``initialize``; a model that reports more before it gets its run at once.
+_EARLY = 10_000
+
+#: Characters of the tag that says why a run has failed, and lines of the traceback in it.
+_FAILURE_SIZE, _FAILURE_LINES = 4000, 10
+
+
+@dataclass(frozen=True)
+class StreamTotals:
+    """What has become of stream predictions since the instance began.
+
+    Attributes:
+        count: how many were answered.
+        records: how many records they had.
+        failed: how many were answered with an error.
+        seconds: how long they took, together.
+    """
+
+    count: int = 0
+    records: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+
+    def plus(self, event: StreamAnswered) -> StreamTotals:
+        """Return the totals with one more answer."""
+        return StreamTotals(
+            self.count + 1,
+            self.records + event.records,
+            self.failed + (not event.succeeded),
+            self.seconds + event.seconds,
+        )
+
+
+@dataclass
+class _Memory:
+    """What a run of this instance begins with, gathered until there is one, and kept in case somebody deletes it."""
+
+    params: dict[str, Any] = field(default_factory=dict)
+    tags: dict[str, Any] = field(default_factory=dict)
+    inputs: list[DatasetInput] = field(default_factory=list)
+    steering: Steering = field(default_factory=Steering)
+    initialized: bool = False
+    #: Whether there are params or tags of the model that wait for a run.
+    reported: bool = False
+
+
+class Lifecycle:
+    """Takes events, in order, and writes what follows from them. Used by one thread.
+
+    Args:
+        desk: opens runs and does what takes more than the run itself.
+        steering: where runs go unless ``initialize`` says something else.
+        show: is given the run whenever it has changed, and the number of the instance's life that it belongs to.
+    """
+
+    def __init__(self, desk: Desk, steering: Steering, show: Callable[[OpenRun, int], None]) -> None:
+        self._desk = desk
+        self._default = steering
+        self._show = show
+        self._memory = _Memory(steering=steering)
+        self._run: OpenRun | None = None
+        #: What the next run is to be, and the life that the present one belongs to.
+        self._next = NextRun(0)
+        self._life = 0
+        #: What runs, as it began; more than one where something is saved while a training is paused.
+        self._running: dict[str, ActivityBegan] = {}
+        self._worst = RunStatus.FINISHED
+        #: What the model reported before it was initialized.
+        self._early: list[tuple[Event, int]] = []
+        self._counts: dict[str, int] = {}
+        self._streams: tuple[StreamTotals, int] = (StreamTotals(), 0)
+        self._samples = 0
+
+    @property
+    def run(self) -> OpenRun | None:
+        """The run, if there is one."""
+        return self._run
+
+    @property
+    def active(self) -> bool:
+        """Whether something runs."""
+        return bool(self._running)
+
+    def take(self, event: Event | NextRun | StreamTotals | SystemSample, now: int) -> None:
+        """Take an event that happened at ``now``, in milliseconds since 1970.
+
+        Raises:
+            OutOfTime: the store did not come back in time.
+        """
+        handler = _HANDLERS.get(type(event))
+        if handler is None:
+            return
+        try:
+            handler(self, event, now)
+        except RunGone:
+            # Whatever was to be written goes to a new run, which begins with all that is remembered.
+            self._replace(now)
+            handler(self, event, now)
+
+    def close(self, now: int) -> None:
+        """End what runs, as something that was cut off, and write what still waits."""
+        self._let_go(now)
+
+    # --- activities -----------------------------------------------------------------------------------------------
+
+    def _began(self, event: ActivityBegan, now: int) -> None:
+        if event.operation == "initialize":
+            self._initialize(event.arguments, now)
+        if not self._running:
+            self._worst = RunStatus.FINISHED
+            self._memory.tags.pop(FAILURE_TAG, None)
+        self._running[event.operation] = event
+        if self._memory.initialized:
+            self._tell_early()
+        if event.operation in WORK or event.operation in SAVES:
+            self._opened(now)
+        self._settle(now)
+
+    def _initialize(self, arguments: tuple[Any, ...], now: int) -> None:
+        objectives, properties, hparams = arguments
+        if self._run is not None:
+            # The hook of an earlier initialize reported and then was not supported: this one begins anew.
+            self._let_go(now)
+        steering = self._default.overridden(properties)
+        self._memory = _Memory(
+            params=dict(hparams),
+            tags=self._desk.instance_tags(objectives, Steering.without(properties)),
+            steering=steering,
+            initialized=True,
+        )
+
+    def _tell_early(self) -> None:
+        """Take what was reported before there was an ``initialize``."""
+        early, self._early = self._early, []
+        for event, happened in early:
+            self.take(event, happened)
+
+    def _plan(self, following: NextRun, _: int) -> None:
+        self._next = following
+
+    def _ended(self, event: ActivityEnded, now: int) -> None:
+        if event.operation not in self._running:
+            return
+        self._attempt(self._keep_results, event, now)
+        if event.operation in WORK and event.outcome not in ("refused", "unsupported"):
+            self._attempt(self._count, event, now)
+        # A saving that fails while an activity is paused costs the run nothing.
+        aside = is_aside(event, len(self._running))
+        if event.failure is not None and not aside:
+            # A model that reports after it has failed, and never did before, gets its run only then.
+            self._memory.tags[FAILURE_TAG] = _described(event.failure)
+            self._attempt(self._tag_failure, event, now)
+        status = RunStatus.FINISHED if aside else OUTCOMES.get(event.outcome, RunStatus.FINISHED)
+        self._worst = max(self._worst, status, key=GRAVITY.index)
+        # Last, so that all of this is done again for another run where this one turns out to be deleted.
+        del self._running[event.operation]
+        self._settle(now)
+
+    def _attempt(self, write: Callable[[Any, int], None], event: ActivityEnded, now: int) -> None:
+        """Write something; where that fails in a way that nobody foresaw, the run ends nevertheless."""
+        try:
+            write(event, now)
+        except (RunGone, OutOfTime):
+            raise
+        except Exception as error:
+            logger.exception("Something of %s could not be tracked.", event.operation)
+            self._desk.note(f"Something of {event.operation} could not be tracked: {error}")
+
+    def _keep_results(self, event: ActivityEnded, now: int) -> None:
+        if event.outcome != "completed":
+            return
+        began = self._running[event.operation]
+        if event.operation == "loadData":
+            self._use(dataset_inputs(began.arguments[0], self._desk.note))
+        elif event.operation in SAVES:
+            path = began.arguments[0]
+            if "://" not in path:  # the model knows how to write there, and its files are no longer here
+                saved = Saved(path, began.before)
+                self._desk.keep_saved(self._opened(now), saved, SAVES[event.operation], self._memory.steering)
+
+    def _tag_failure(self, _: ActivityEnded, __: int) -> None:
+        if self._run is not None:
+            self._run.log_values(tags={FAILURE_TAG: self._memory.tags[FAILURE_TAG]})
+
+    def _use(self, inputs: list[DatasetInput]) -> None:
+        self._memory.inputs = [*self._memory.inputs, *(new for new in inputs if new not in self._memory.inputs)]
+        if self._run is not None:
+            self._run.log_inputs(inputs)
+
+    def _count(self, event: ActivityEnded, now: int) -> None:
+        run = self._opened(now)
+        key = f"mistk/{event.operation}_count"
+        count = self._counts.get(event.operation, int(run.latest(key))) + 1
+        points = [(key, float(count), count, now), (f"mistk/{event.operation}_seconds", event.seconds, count, now)]
+        run.log_points(points)
+        self._counts[event.operation] = count
+
+    def _reset(self, _: InstanceReset, now: int) -> None:
+        self._let_go(now)
+        self._memory = _Memory(steering=self._default)
+
+    def _let_go(self, now: int) -> None:
+        """End the run, if there is one, and begin anew; what was reported and has no run yet gets one."""
+        if self._early:
+            self._memory.initialized = True
+            self._tell_early()
+        if self._run is None and self._memory.reported:
+            self._opened(now)
+        if self._running:
+            self._worst = max(self._worst, RunStatus.KILLED, key=GRAVITY.index)
+            self._running.clear()
+        with suppress(RunGone):  # nothing is left to be written, so it need not be replaced
+            self._settle(now)
+        self._run = None
+        self._worst = RunStatus.FINISHED
+        self._counts.clear()
+        self._streams = StreamTotals(), 0
+        self._samples = 0
+
+    # --- reports --------------------------------------------------------------------------------------------------
+
+    def _points(self, event: MetricsReported, now: int) -> None:
+        if not self._waits(event, now):
+            self._opened(now).log_points(event.points)
+
+    def _params(self, event: ParamsReported, now: int) -> None:
+        if not self._waits(event, now):
+            # The first value of a param stays.
+            self._memory.params = {**event.values, **self._memory.params}
+            if not self._is_kept():
+                self._opened(now).log_values(params=event.values)
+
+    def _tags(self, event: TagsSet, now: int) -> None:
+        if not self._waits(event, now):
+            self._memory.tags |= event.values
+            if not self._is_kept():
+                self._opened(now).log_values(tags=event.values)
+
+    def _is_kept(self) -> bool:
+        """Return whether what was reported waits for the run, which has no reason to begin while the model is made ready."""
+        if self._run is not None or not self._running or any(name in WORK or name in SAVES for name in self._running):
+            return False
+        self._memory.reported = True
+        return True
+
+    def _artifact(self, event: ArtifactLogged, now: int) -> None:
+        if not self._waits(event, now):
+            self._desk.keep_artifact(self._opened(now), event)
+
+    def _waits(self, event: Event, now: int) -> bool:
+        """Return whether a report has to wait for ``initialize``, and keep it if so."""
+        if self._memory.initialized:
+            return False
+        self._early.append((event, now))
+        if sum(len(early.points) for early, _ in self._early if isinstance(early, MetricsReported)) > _EARLY:
+            self._memory.initialized = True
+            self._tell_early()
+        return True
+
+    def _stream_totals(self, totals: StreamTotals, now: int) -> None:
+        """Write the totals, if they have changed and there is a run."""
+        known, step = self._streams
+        if self._run is None or totals == known:
+            return
+        values = {"count": totals.count, "records": totals.records, "failed": totals.failed, "seconds": totals.seconds}
+        self._run.log_points([(f"mistk/stream_predict_{key}", float(v), step + 1, now) for key, v in values.items()])
+        self._streams = totals, step + 1
+
+    def _sample(self, sample: SystemSample, now: int) -> None:
+        """Write what was measured, if there is a run and something runs."""
+        if self._run is None or not self._running:
+            return
+        self._run.log_points([(key, value, self._samples, now) for key, value in sample.values.items()])
+        self._samples += 1
+
+    # --- the run --------------------------------------------------------------------------------------------------
+
+    def _opened(self, now: int) -> OpenRun:
+        """Return the run, opened if there is none yet."""
+        if self._run is None:
+            memory = self._memory
+            run = self._desk.open_run(memory.steering, memory.tags, now, self._next.run_id)
+            self._run, self._life = run, self._next.life
+            self._next, memory.reported = replace(self._next, run_id=None), False
+            if self._running:
+                run.remove_tag(FAILURE_TAG)
+            run.log_values(params=memory.params)
+            run.log_inputs(memory.inputs)
+            # A run to go on with is one; the next run of this container is another.
+            memory.steering, self._default = replace(memory.steering, run_id=None), replace(self._default, run_id=None)
+            self._settle(now)
+        return self._run
+
+    def _settle(self, now: int) -> None:
+        """Let the run's status follow from whether something runs."""
+        run = self._run
+        if run is None:
+            return
+        if self._running:
+            if run.info.status is not RunStatus.RUNNING:
+                run.remove_tag(FAILURE_TAG)
+                run.set_status(RunStatus.RUNNING)
+        elif run.info.status is RunStatus.RUNNING:
+            run.set_status(self._worst, now)
+        self._show(run, self._life)
+
+    def _replace(self, now: int) -> None:
+        gone, self._run = self._run, None
+        if gone is not None:
+            self._desk.note(f"The run {gone.id} was deleted; what follows goes to a new one.")
+            self._memory.tags["mistk.replacesRunId"] = gone.id
+        self._opened(now)
+
+
+def _described(failure: Failure) -> str:
+    """Return a failure as the text of a tag: what it was, and where it happened."""
+    lines = (failure.traceback or "").strip().splitlines() or list(failure.output)
+    text = "\n".join([f"{failure.type}: {failure.message}", *lines[-_FAILURE_LINES:]])
+    return text[:_FAILURE_SIZE]
+
+
+_HANDLERS: dict[type, Callable[[Lifecycle, Any, int], None]] = {
+    ActivityBegan: Lifecycle._began,
+    ActivityEnded: Lifecycle._ended,
+    InstanceReset: Lifecycle._reset,
+    NextRun: Lifecycle._plan,
+    MetricsReported: Lifecycle._points,
+    ParamsReported: Lifecycle._params,
+    TagsSet: Lifecycle._tags,
+    ArtifactLogged: Lifecycle._artifact,
+    StreamTotals: Lifecycle._stream_totals,
+    SystemSample: Lifecycle._sample,
+}

@@ -1,0 +1,189 @@
+"""The run that is being written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from mistk_service.recording.retry import Patience
+from mistk_service.recording.spelling import Names, same_value, text_of
+from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
+from mistk_service.tracking.store._store import Store
+from mistk_service.tracking.values import DatasetInput, Metric, Param, Run, RunStatus, Tag
+from mistk_service.tracking.values.limits import MAX_METRICS, MAX_PARAM_VALUE, MAX_PARAMS, MAX_RUN_TAG_VALUE, MAX_TAGS
+
+__all__ = ["OpenRun", "Point", "RunGone"]
+
+logger = logging.getLogger(__name__)
+
+#: A reported point: key, value, step or None, timestamp in milliseconds.
+Point = tuple[str, float, int | None, int]
+
+#: Characters of a value that a sentence for people repeats.
+_QUOTED = 100
+
+T = TypeVar("T")
+
+
+class RunGone(Exception):
+    """Somebody has deleted the run that is being written."""
+
+
+class OpenRun:
+    """Writes to one run; used by one thread.
+
+    What the store cannot take is left out, told, and keeps nothing else from being written.
+
+    Args:
+        store: where the run is.
+        run: the run as it stands.
+        patience: makes the calls.
+        note: is told of what could not be written, in a sentence.
+    """
+
+    def __init__(self, store: Store, run: Run, patience: Patience, note: Callable[[str], None]) -> None:
+        self._store = store
+        self._patience = patience
+        self._note = note
+        self._names = Names()
+        self._params = {param.key: param.value for param in run.data.params}
+        self._latest = {metric.key: metric for metric in run.data.metrics}
+        self.tags = {tag.key: tag.value for tag in run.data.tags}
+        self.info = run.info
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.info.run_id
+
+    def latest(self, key: str) -> float:
+        """Return the latest value of a metric when the run was opened, 0 where it had none."""
+        metric = self._latest.get(key)
+        return metric.value if metric else 0.0
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    def log_points(self, points: Sequence[Point]) -> None:
+        """Write metric points, in order. One without a step has the step 0, as with MLflow's clients.
+
+        Raises:
+            RunGone: the run was deleted.
+        """
+        spelled = self._names.spelled
+        for start in range(0, len(points), MAX_METRICS):
+            metrics = [
+                Metric(spelled(key), value, timestamp, step or 0)
+                for key, value, step, timestamp in points[start : start + MAX_METRICS]
+            ]
+            self._leaving_out(metrics, lambda some: self._store.log_batch(self.id, metrics=some))
+
+    def log_values(self, params: Mapping[str, Any] | None = None, tags: Mapping[str, Any] | None = None) -> None:
+        """Write params and tags. A param is written once; another value for it becomes the tag ``mistk.param.<key>``.
+
+        Raises:
+            RunGone: the run was deleted.
+        """
+        texts = self._texts("param", params or {}, MAX_PARAM_VALUE)
+        new_tags = self._texts("tag", tags or {}, MAX_RUN_TAG_VALUE)
+        new_params = []
+        for key, value in texts.items():
+            first = self._params.setdefault(key, value)
+            if first is value:
+                new_params.append(Param(key, value))
+            elif not same_value(first, value):
+                self._note(
+                    f"The param {key} is {_quoted(first)} already; its new value is kept as the tag mistk.param.{key}."
+                )
+                new_tags[self._names.spelled(f"mistk.param.{key}")] = value
+        for start in range(0, len(new_params), MAX_PARAMS):
+            some_params = new_params[start : start + MAX_PARAMS]
+            self._leaving_out(some_params, lambda some: self._store.log_batch(self.id, params=some))
+        self.tags |= new_tags
+        tag_list = [Tag(key, value) for key, value in new_tags.items()]
+        for start in range(0, len(tag_list), MAX_TAGS):
+            some_tags = tag_list[start : start + MAX_TAGS]
+            self._leaving_out(some_tags, lambda some: self._store.log_batch(self.id, tags=some))
+
+    def _texts(self, kind: str, values: Mapping[str, Any], longest: int) -> dict[str, str]:
+        """Return keys and values as the store takes them; of what is too long for it, the beginning."""
+        texts: dict[str, str] = {}
+        for given, value in values.items():
+            key, text = self._names.spelled(given), text_of(value)
+            if len(text) > longest:
+                self._note(f"The {kind} {key} has {len(text)} characters; the first {longest} are kept.")
+                text = text[:longest]
+            texts[key] = text
+        return texts
+
+    def remove_tag(self, key: str) -> None:
+        """Remove a tag, if the run has it.
+
+        Raises:
+            RunGone: the run was deleted.
+        """
+        if self.tags.pop(key, None) is not None:
+            try:
+                self._call(lambda: self._store.delete_tag(self.id, key))
+            except ResourceNotFound:
+                return  # somebody else was faster
+
+    def log_inputs(self, datasets: Sequence[DatasetInput]) -> None:
+        """Record datasets that the run uses.
+
+        Raises:
+            RunGone: the run was deleted.
+        """
+        if datasets:
+            self._leaving_out(datasets, lambda some: self._store.log_inputs(self.id, some))
+
+    def set_status(self, status: RunStatus, end_time: int | None = None) -> None:
+        """Set how the run stands. It does not end before it started, although the clock may have gone back.
+
+        Raises:
+            RunGone: the run was deleted.
+        """
+        if end_time is not None:
+            end_time = max(end_time, self.info.start_time)
+        if status is not self.info.status or end_time is not None:
+            self.info = self._call(lambda: self._store.update_run(self.id, status, end_time))
+
+    # --- how ------------------------------------------------------------------------------------------------------
+
+    def _leaving_out(self, items: Sequence[T], write: Callable[[Sequence[T]], None]) -> None:
+        """Write items together; where the store refuses them, in ever smaller parts, down to those that are to blame."""
+        if not items:
+            return
+        try:
+            self._call(lambda: write(items))
+        except InvalidParameter as error:
+            if len(items) == 1:
+                logger.error("The tracking store refused %s: %s", items[0], error)
+                self._note(f"Not tracked: {error}")
+                return
+            for part in _halves(items):
+                self._leaving_out(part, write)
+
+    def _call(self, call: Callable[[], T]) -> T:
+        try:
+            return self._patience.insist(call)
+        except (InvalidParameter, ResourceNotFound) as error:
+            if self._is_gone():
+                raise RunGone(self.id) from error
+            raise
+
+    def _is_gone(self) -> bool:
+        try:
+            run = self._patience.insist(lambda: self._store.get_run(self.id))
+        except ResourceNotFound:
+            return True
+        return run.info.lifecycle_stage.value != "active"
+
+
+def _quoted(text: str) -> str:
+    return repr(text) if len(text) <= _QUOTED else f"{text[:_QUOTED]!r}..."
+
+
+def _halves(items: Sequence[T]) -> Iterable[Sequence[T]]:
+    middle = len(items) // 2
+    return items[:middle], items[middle:]

@@ -1,0 +1,85 @@
+"""Runs that nobody will end any more, since their container was killed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from functools import partial
+
+from mistk_service.recording.retry import Patience
+from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
+from mistk_service.tracking.store._store import Store
+from mistk_service.tracking.values import Run, RunStatus, Tag
+
+__all__ = ["CONTAINER_TAG", "FAILURE_TAG", "end_runs_of"]
+
+logger = logging.getLogger(__name__)
+
+#: The tag that names the container that writes, or has written, to a run.
+CONTAINER_TAG = "mistk.containerId"
+
+#: The tag that says why a run has failed.
+FAILURE_TAG = "mistk.failure"
+
+
+def end_runs_of(container_id: str, store: Store, patience: Patience, last_seen: int, now: int) -> int:
+    """Mark the runs of a container that has been killed as failed, and return how many there were.
+
+    They end with the last thing that is known of them, since nobody knows when the container did.
+
+    Args:
+        container_id: the container.
+        store: where its runs are.
+        patience: makes the calls.
+        last_seen: when the container is known to have lived, in ms since 1970.
+        now: ms since 1970; no run ends later, unless it started later.
+    """
+    ended = 0
+    reason = Tag(
+        FAILURE_TAG,
+        f"ContainerKilled: The container {container_id} ended without finishing this run: it was killed, or the machine went "
+        "down. What had been reported until then is here.",
+    )
+    for run in patience.insist(lambda: list(_running(container_id, store))):
+        try:
+            patience.insist(partial(store.set_tag, run.info.run_id, reason))
+            end = _last_sign(run, last_seen, now)
+            patience.insist(partial(store.update_run, run.info.run_id, RunStatus.FAILED, end))
+        except (InvalidParameter, ResourceNotFound):  # it was deleted meanwhile
+            continue
+        ended += 1
+        logger.warning(
+            "The run %s of the container %s, which was killed, is marked as failed.", run.info.run_id, container_id
+        )
+    return ended
+
+
+def _last_sign(run: Run, last_seen: int, now: int) -> int:
+    """Return the time of the last thing that is known of a run, not before its start.
+
+    What else lies in the future is a clock's mistake.
+    """
+    signs = [last_seen, *(metric.timestamp for metric in run.data.metrics)]
+    return max([run.info.start_time, *(sign for sign in signs if sign <= now)])
+
+
+def _running(container_id: str, store: Store) -> Iterator[Run]:
+    condition = f"attributes.status = 'RUNNING' and tags.`{CONTAINER_TAG}` = '{container_id}'"
+    for experiment_ids in _experiments(store):
+        token: str | None = None
+        while True:
+            page = store.search_runs(experiment_ids, condition, page_token=token)
+            yield from page
+            token = page.next_page_token
+            if not token:
+                break
+
+
+def _experiments(store: Store) -> Iterator[list[str]]:
+    token: str | None = None
+    while True:
+        page = store.search_experiments(page_token=token)
+        yield [experiment.experiment_id for experiment in page]
+        token = page.next_page_token
+        if not token:
+            return

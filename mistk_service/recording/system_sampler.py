@@ -1,0 +1,107 @@
+"""Measures the worker at intervals while an activity runs, on a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from mistk_service.core.events import ActivityBegan, ActivityEnded, Event, WorkerStarted
+from mistk_service.recording.system_metrics import SystemSampler
+from mistk_service.tracking.errors import SystemMetricsUnavailable
+
+__all__ = ["Sampler", "Sampling", "SystemSample"]
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that a measurement under way may take at the end.
+_PATIENCE = 1.0
+
+
+@dataclass(frozen=True)
+class SystemSample:
+    """What was measured, by name."""
+
+    values: Mapping[str, float]
+
+
+class Sampler(Protocol):
+    """What measures a worker."""
+
+    def sample(self) -> dict[str, float]:
+        """Return what is measured now."""
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+
+
+class Sampling:
+    """See the module. :meth:`observe` returns at once.
+
+    Args:
+        interval: seconds between two samples.
+        put: is given every sample, on the thread.
+        note: is told, in a sentence, why there will be none.
+        make: makes what measures the process of a number.
+    """
+
+    def __init__(
+        self,
+        interval: float,
+        put: Callable[[SystemSample], None],
+        note: Callable[[str], None],
+        make: Callable[[int], Sampler] = SystemSampler,
+    ) -> None:
+        self._interval = interval
+        self._put = put
+        self._note = note
+        self._make = make
+        self._pid = 0
+        self._running = 0
+        #: Set while something runs, and at the end.
+        self._busy = threading.Event()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tracking-system", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def observe(self, event: Event) -> None:
+        """Follow which process the worker is, and whether it does something."""
+        if isinstance(event, WorkerStarted):
+            self._pid = event.pid
+        elif isinstance(event, ActivityBegan | ActivityEnded):
+            self._running += 1 if isinstance(event, ActivityBegan) else -1
+            if self._running:
+                self._busy.set()
+            elif not self._ending.is_set():
+                self._busy.clear()
+
+    def close(self) -> None:
+        """End; no sample comes after this."""
+        self._ending.set()
+        self._busy.set()
+        if self._thread.ident is not None:
+            self._thread.join(_PATIENCE)
+
+    def _run(self) -> None:
+        measured, sampler = 0, None
+        try:
+            while self._busy.wait() and not self._ending.is_set():
+                if sampler is None or measured != self._pid:
+                    if sampler is not None:
+                        sampler.close()
+                    measured, sampler = self._pid, self._make(self._pid)
+                if not self._ending.wait(self._interval) and self._running and measured == self._pid:
+                    self._put(SystemSample(sampler.sample()))
+        except SystemMetricsUnavailable as error:
+            self._note(f"There are no system metrics: {error}")
+        except Exception as error:
+            logger.exception("The system metrics have ended with a mistake of their own.")
+            self._note(f"There are no system metrics any more: {error}")
+        finally:
+            if sampler is not None:
+                sampler.close()

@@ -1,0 +1,230 @@
+"""Files and folders that become artifacts of a run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from mistk_service.recording.file_queue import FileLane, Job
+from mistk_service.tracking.artifacts import AllowedLocations, ArtifactRepository, checked_path, open_artifacts
+from mistk_service.tracking.embedded.local import OpenedTracking
+from mistk_service.tracking.errors import InvalidParameter, StoreUnavailable
+from mistk_service.tracking.values import RunInfo
+from mistk_service.workers.host.paths import FileStamp, contents_of
+
+__all__ = ["Saved", "Uploads"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Saved:
+    """Something that a model has saved.
+
+    Attributes:
+        folder: where.
+        before: what lay there when it began, and what it has not changed since is not a part of it; None where that was too
+            much to look at.
+        lost: how many of its files could not be kept.
+    """
+
+    folder: str
+    before: Mapping[str, FileStamp] | None = field(default_factory=dict)
+    lost: int = 0
+
+
+class Uploads:
+    """Puts files where the artifacts of a run are. What cannot be read is told, and keeps nothing else from being put there.
+
+    Args:
+        opened: the store and its artifacts.
+        lane: does it.
+        note: is told of what was left out, in a sentence.
+        excluded: a folder whose files are nobody's artifacts: the service's own.
+        allowed: where artifacts may be kept besides.
+    """
+
+    def __init__(
+        self,
+        opened: OpenedTracking,
+        lane: FileLane,
+        note: Callable[[str], None],
+        excluded: Path,
+        allowed: AllowedLocations,
+    ) -> None:
+        self._opened = opened
+        self._lane = lane
+        self._note = note
+        self._excluded = Path(os.path.realpath(excluded))
+        self._allowed = allowed
+        self._repositories: dict[str, ArtifactRepository] = {}
+        #: What earlier saves wrote, by folder: what the next one leaves as it is belongs to it too.
+        self._written: dict[str, set[str]] = {}
+
+    def upload(self, run: RunInfo, source: Path, target: str, *, move: bool = False) -> None:
+        """Put a file at ``target``, or what is in a folder below it.
+
+        Args:
+            run: whose artifacts they become.
+            source: the file or folder.
+            target: a path below the run's artifacts; "" stands for their root, which no file can be.
+            move: whether the source is not needed any more; it is gone afterwards.
+        """
+
+        def give_up(error: Exception) -> None:
+            self._leave_out(source, error)
+            if move:
+                _remove(source)
+
+        do = partial(self._put_any, run, source, target, give_up, move=move)
+        self._do(run, Job(str(source), do, give_up, source if move else None))
+
+    def upload_saved(self, run: RunInfo, saved: Saved, target: str) -> None:
+        """Put what a model has saved below ``target``."""
+        folder = Path(saved.folder)
+
+        def give_up(file: Path, error: Exception) -> None:
+            saved.lost += 1
+            self._leave_out(file, error)
+
+        def look() -> Iterable[Job]:
+            for file, name in self._saved_files(folder, saved.before):
+                yield self._file_job(run, file, f"{target}/{name}", partial(give_up, file))
+
+        self._do(run, Job(str(folder), look, partial(give_up, folder)))
+
+    def remove(self, run: RunInfo, target: str) -> None:
+        """Remove what is at ``target``."""
+
+        def do() -> Iterable[Job]:
+            repository, root = self._place(run)
+            repository.delete(f"{root}/{target}" if root else target)
+            return ()
+
+        self._do(run, Job(target, do, lambda error: logger.error("%s could not be removed: %s", target, error)))
+
+    def then(self, run: RunInfo, about: str, do: Callable[[], None]) -> None:
+        """Do something when everything before it is where it belongs, or was given up."""
+
+        def job() -> Iterable[Job]:
+            do()
+            return ()
+
+        self._do(run, Job(about, job, lambda error: self._note(f"{about}: {error}")))
+
+    def _do(self, run: RunInfo, job: Job) -> None:
+        self._lane.put("" if _is_own(run.artifact_uri) else run.artifact_uri, job)
+
+    # --- in the lane ----------------------------------------------------------------------------------------------
+
+    def _put_any(
+        self, run: RunInfo, source: Path, target: str, give_up: Callable[[Exception], None], *, move: bool
+    ) -> Iterable[Job]:
+        if not source.is_dir():
+            return self._put(run, source, target, move=move)
+        below = checked_path(target)
+        jobs = [
+            self._file_job(run, file, f"{below}/{name}" if below else name, partial(self._leave_out, file), move=move)
+            for file, name in self._files(source)
+        ]
+        if move:
+            jobs.append(Job(str(source), lambda: _remove(source), give_up, source))
+        return jobs
+
+    def _file_job(
+        self, run: RunInfo, file: Path, target: str, give_up: Callable[[Exception], None], *, move: bool = False
+    ) -> Job:
+        return Job(str(file), partial(self._put, run, file, target, move=move), give_up)
+
+    def _put(self, run: RunInfo, file: Path, target: str, *, move: bool) -> Iterable[Job]:
+        repository, root = self._place(run)
+        repository.put_file(f"{root}/{target}" if root else target, file, move=move)
+        if repository is not self._opened.artifacts:
+            return ()
+
+        def tell() -> Iterable[Job]:
+            self._opened.store.artifact_logged(run.run_id, checked_path(target))
+            return ()
+
+        # By itself, since the file may not be there any more for a second attempt.
+        return (Job(str(file), tell, partial(self._leave_out, file)),)
+
+    def _leave_out(self, source: Path, error: Exception) -> None:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        logger.error("The artifact %s was not kept: %s", source, reason)
+        self._note(f"The artifact {source} was not kept: {reason}")
+
+    def _saved_files(self, folder: Path, before: Mapping[str, FileStamp] | None) -> Iterator[tuple[Path, str]]:
+        """Yield the files that a save has written to a folder, and their paths below it, in order."""
+        if Path(os.path.realpath(folder)) == self._excluded:
+            raise InvalidParameter(
+                "it is the folder in which the service keeps its store and the artifacts; save elsewhere."
+            )
+        now = contents_of(str(folder), self._excluded) if before is not None else None
+        if before is None or now is None:
+            raise InvalidParameter(
+                "there is too much in the folder to tell what the model has saved from what lies there; save to a folder of "
+                "its own."
+            )
+        written = self._written.setdefault(os.path.realpath(folder), set())
+        written |= {name for name, stamp in now.items() if before.get(name) != stamp}
+        for name in sorted(written & now.keys()):
+            if not self._is_left_out(folder / name):
+                yield folder / name, name
+
+    def _files(self, folder: Path) -> Iterator[tuple[Path, str]]:
+        """Yield the regular files of a folder and their paths below it, in order."""
+        for current, subfolders, names in os.walk(folder, onerror=lambda error: self._leave_out(folder, error)):
+            links = [name for name in subfolders if os.path.islink(os.path.join(current, name))]
+            subfolders.sort()
+            for name in sorted((*names, *links)):
+                file = Path(current, name)
+                if not self._is_left_out(file):
+                    yield file, file.relative_to(folder).as_posix()
+
+    def _is_left_out(self, file: Path) -> bool:
+        """Return whether something is no file, or a link: what that leads to is not the model's to hand out."""
+        if file.is_symlink():
+            self._leave_out(file, InvalidParameter("links are not followed"))
+            return True
+        return not file.is_file()
+
+    def _place(self, run: RunInfo) -> tuple[ArtifactRepository, str]:
+        """Return the repository that holds the artifacts of a run, and the path of their root in it."""
+        uri = run.artifact_uri
+        if _is_own(uri):
+            return self._opened.artifacts, unquote(urlsplit(uri).path).strip("/")
+        self._allowed.require(uri)
+        if uri not in self._repositories:
+            self._repositories[uri] = _opened(uri)
+        return self._repositories[uri], ""
+
+
+def _is_own(uri: str) -> bool:
+    parts = urlsplit(uri)
+    return parts.scheme == "mlflow-artifacts" and not parts.netloc
+
+
+def _remove(source: Path) -> tuple[()]:
+    if source.is_dir() and not source.is_symlink():
+        shutil.rmtree(source, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            source.unlink(missing_ok=True)
+    return ()
+
+
+def _opened(uri: str) -> ArtifactRepository:
+    try:
+        return open_artifacts(uri)
+    except StoreUnavailable:
+        raise
+    except Exception as error:
+        raise InvalidParameter(f"The artifacts of the run cannot be kept at {uri!r}: {error}") from error

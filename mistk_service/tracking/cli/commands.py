@@ -1,0 +1,423 @@
+"""The commands ``mistk-service tracking ...``: serve a store alone, and look into one from a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import click
+
+from mistk_service.command_line import warn_of_password
+from mistk_service.errors import MistkError
+from mistk_service.lighter import without
+from mistk_service.logs import LEVELS, configure_logging
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from mistk_service.tracking.sql import SqlStore
+    from mistk_service.tracking.store._store import Store
+
+__all__ = ["tracking"]
+
+P = ParamSpec("P")
+
+_DEFAULT_STORE = "sqlite:///mistk-state/tracking.db"
+_DEFAULT_ARTIFACTS = "mistk-state/artifacts"
+#: Columns of a table that goes into a pipe or a file.
+_PIPED = 200
+
+_store_option = click.option(
+    "--store", "store_uri", callback=warn_of_password, default=_DEFAULT_STORE, envvar="MISTK_TRACKING_STORE",
+    show_envvar=True, show_default=True,
+    help="The store: sqlite:///FILE, postgresql://HOST/DATABASE or a file's path.")  # fmt: skip
+_artifacts_option = click.option(
+    "--artifacts", envvar="MISTK_TRACKING_ARTIFACTS", show_envvar=True,
+    help="Root of the local artifacts; unless given, the folder 'artifacts' beside the store's file.")  # fmt: skip
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print MLflow's JSON instead of a table.")
+
+
+@click.group()
+def tracking() -> None:
+    """Serve a tracking store with MLflow's REST API, or look into one."""
+
+
+def _with_plain_errors(command: Callable[P, None]) -> Callable[P, None]:
+    """Show an error of ours as one sentence instead of a traceback."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except MistkError as error:
+            raise click.ClickException(str(error)) from error
+
+    return wrapped
+
+
+@tracking.command()
+@_store_option
+@click.option("--artifacts", default=_DEFAULT_ARTIFACTS, envvar="MISTK_TRACKING_ARTIFACTS", show_envvar=True,
+              show_default=True, help="Root of the artifacts: a folder, or a URL that fsspec knows.")  # fmt: skip
+@click.option("--host", default="127.0.0.1", envvar="MISTK_HOST", show_envvar=True, show_default=True,
+              help="Address to listen on. There is no authentication: think before you open it to others.")  # fmt: skip
+@click.option("--port", default=5000, envvar="MISTK_PORT", show_envvar=True, show_default=True,
+              help="Port to listen on; 0 takes any that is free.")  # fmt: skip
+@click.option("--allowed-host", "allowed_hosts", multiple=True, envvar="MISTK_ALLOWED_HOST", show_envvar=True,
+              help="A further name that the server is reached under, *.DOMAIN or * for any; may be repeated. Without it: "
+              "addresses, the host's name and names of the local network; on loopback those of loopback alone.")  # fmt: skip
+@click.option("--max-body", default=64 * 1024 * 1024, type=click.IntRange(min=1), envvar="MISTK_MAX_BODY",
+              show_envvar=True, show_default=True,
+              help="Largest JSON body in bytes; artifacts have no limit.")  # fmt: skip
+@click.option("--keep-alive-timeout", default=75.0, type=click.FloatRange(min=0, min_open=True),
+              envvar="MISTK_KEEP_ALIVE_TIMEOUT", show_envvar=True, show_default=True,
+              help="Seconds that a connection is kept open for a further request.")  # fmt: skip
+@click.option("--max-connections", default=4096, type=click.IntRange(min=1), envvar="MISTK_MAX_CONNECTIONS",
+              show_envvar=True, show_default=True,
+              help="How many connections may be open; a further one takes the place of one that is idle.")  # fmt: skip
+@click.option("--log-level", type=click.Choice(LEVELS, case_sensitive=False), default="info",
+              envvar="MISTK_LOG_LEVEL", show_envvar=True, show_default=True, help="How much to log.")  # fmt: skip
+@_with_plain_errors
+def serve(
+    store_uri: str,
+    artifacts: str,
+    host: str,
+    port: int,
+    allowed_hosts: tuple[str, ...],
+    max_body: int,
+    keep_alive_timeout: float,
+    max_connections: int,
+    log_level: str,
+) -> None:
+    """Serve a tracking store for MLflow clients: export MLFLOW_TRACKING_URI=http://HOST:PORT."""
+    # What follows takes a moment to load; uvicorn raises the signal again when the server has closed.
+    signal.signal(signal.SIGTERM, _exit_in_order)
+    # Connexion loads Flask where it is installed, which this server has no use for.
+    with without("flask"):
+        from mistk_service.tracking.server import serve_tracking
+        from mistk_service.web.server import HttpLimits
+
+    configure_logging(log_level)
+    _make_parent(store_uri)
+    serve_tracking(
+        store_uri,
+        artifacts,
+        host,
+        port,
+        allowed_hosts=allowed_hosts,
+        max_body=max_body,
+        limits=HttpLimits(keep_alive=keep_alive_timeout, connections=max_connections),
+        on_listening=lambda url: click.echo(f"Tracking server at {url} — export MLFLOW_TRACKING_URI={url}", err=True),
+    )
+
+
+def _exit_in_order(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
+def _make_parent(store_uri: str) -> None:
+    """Make the folder of the default store; any other has to exist."""
+    if store_uri == _DEFAULT_STORE:
+        Path(_DEFAULT_ARTIFACTS).parent.mkdir(exist_ok=True)
+
+
+@contextmanager
+def _opened(store_uri: str) -> Iterator[Store]:
+    # SQLAlchemy is loaded only by those who look into a store.
+    from mistk_service.tracking.opening import open_store
+
+    with open_store(store_uri, create=False) as store:
+        yield store
+
+
+@tracking.command()
+@_store_option
+@click.option("--all", "with_deleted", is_flag=True, help="Show deleted experiments, too.")
+@_json_option
+@_with_plain_errors
+def experiments(store_uri: str, with_deleted: bool, as_json: bool) -> None:
+    """List the experiments."""
+    from mistk_service.tracking.cli import tables as views
+    from mistk_service.tracking.values import ViewType
+    from mistk_service.tracking.wire import encoding as wire
+
+    with _opened(store_uri) as store:
+        found = store.search_experiments(ViewType.ALL if with_deleted else ViewType.ACTIVE_ONLY)
+    if as_json:
+        _print_json([wire.experiment(item) for item in found])
+    else:
+        _print(views.experiments_table(found))
+
+
+@tracking.command()
+@_store_option
+@click.option("--experiment", "names", multiple=True, help="Name or id of an experiment; all unless given.")
+@click.option("--filter", "condition", default="", help='MLflow\'s filter, such as "metrics.loss < 0.1".')
+@click.option("--order-by", multiple=True, help='Such as "metrics.loss ASC".')
+@click.option("-n", "--limit", default=20, show_default=True, type=click.IntRange(1, 50_000), help="How many runs.")
+@_json_option
+@_with_plain_errors
+def runs(
+    store_uri: str, names: tuple[str, ...], condition: str, order_by: tuple[str, ...], limit: int, as_json: bool
+) -> None:
+    """List runs, the latest first."""
+    from mistk_service.tracking.cli import tables as views
+    from mistk_service.tracking.lookup import every_experiment, find_experiment
+    from mistk_service.tracking.wire import encoding as wire
+
+    with _opened(store_uri) as store:
+        chosen = [find_experiment(store, name) for name in names] or list(every_experiment(store))
+        ids = [item.experiment_id for item in chosen]
+        found = store.search_runs(ids, filter=condition, max_results=limit, order_by=order_by)
+    if as_json:
+        _print_json([wire.run(item) for item in found])
+    else:
+        console = _console()
+        _print(views.runs_table(found, {item.experiment_id: item.name for item in chosen}, console.width), on=console)
+        if found.next_page_token:
+            click.echo(f"The first {limit}; more with --limit.", err=True)
+
+
+@tracking.command()
+@click.argument("run_id", metavar="RUN")
+@_store_option
+@_artifacts_option
+@_json_option
+@_with_plain_errors
+def show(run_id: str, store_uri: str, artifacts: str | None, as_json: bool) -> None:
+    """Show one run with all that was logged to it; the first characters of its id are enough."""
+    from mistk_service.tracking.cli import tables as views
+    from mistk_service.tracking.lookup import artifacts_beside, files_of, find_run
+    from mistk_service.tracking.wire import encoding as wire
+
+    with _opened(store_uri) as store:
+        run = find_run(store, run_id)
+        experiment = store.get_experiment(run.info.experiment_id)
+        repository = None if as_json else artifacts_beside(getattr(store, "file", None), artifacts)
+        files = [] if repository is None else list(files_of(store, repository, run))
+    if as_json:
+        _print_json(wire.run(run))
+    else:
+        _print(*views.run_tables(run, experiment), *([views.files_table(files)] if files else []))
+
+
+@tracking.command()
+@_store_option
+@_json_option
+@_with_plain_errors
+def outbox(store_uri: str, as_json: bool) -> None:
+    """Show what remotes have yet to get, and what they have refused."""
+    from mistk_service.tracking.cli import tables as views
+    from mistk_service.tracking.replication.outbox import outbox_of
+
+    with _opened_here(store_uri) as store:
+        found = outbox_of(store)
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        _print(*views.outbox_tables(found))
+
+
+@tracking.command()
+@_store_option
+@click.option("--to", "remote", required=True, metavar="URI", callback=warn_of_password,
+              help="The tracking server to bring the runs to; how to log in comes from MLflow's environment.")  # fmt: skip
+@_artifacts_option
+@click.option("--experiment", "names", multiple=True, help="Name or id of an experiment; all unless given.")
+@click.option("--since", help="Leave out runs that ended before: 2026-11-21, 2026-11-21T09:30, or 90m, 12h, 7d ago.")
+@click.option("--watch", is_flag=True, help="Go on, and bring over what changes, until interrupted.")
+@_with_plain_errors
+def sync(
+    store_uri: str, remote: str, artifacts: str | None, names: tuple[str, ...], since: str | None, watch: bool
+) -> None:
+    """Bring the runs of a local store over to a tracking server: what it lacks, and nothing twice.
+
+    Ends with 1 where the server refused anything, which is named.
+    """
+    from mistk_service.tracking.cli.sync import Syncing
+
+    start = _moment(since, "--since") if since else None
+    with _opened_here(store_uri) as store:
+        syncing = Syncing(store, remote, artifacts, names, start, _tell)
+        if watch:
+            syncing.watch()
+        else:
+            _exit_with(syncing.once())
+
+
+_experiment_option = click.option(
+    "--experiment", "names", multiple=True, help="Name or id of an experiment; all unless given."
+)
+
+
+@tracking.command()
+@click.argument("run_ids", metavar="[RUN]...", nargs=-1)
+@_store_option
+@click.option("--experiment", "names", multiple=True, help="Name or id of an experiment to delete with its runs.")
+@_with_plain_errors
+def delete(run_ids: tuple[str, ...], store_uri: str, names: tuple[str, ...]) -> None:
+    """Delete runs and experiments, which 'restore' brings back until 'gc' removes them."""
+    _move(run_ids, store_uri, names, restore=False)
+
+
+@tracking.command()
+@click.argument("run_ids", metavar="[RUN]...", nargs=-1)
+@_store_option
+@click.option("--experiment", "names", multiple=True, help="Name or id of an experiment to restore with its runs.")
+@_with_plain_errors
+def restore(run_ids: tuple[str, ...], store_uri: str, names: tuple[str, ...]) -> None:
+    """Restore runs and experiments that were deleted."""
+    _move(run_ids, store_uri, names, restore=True)
+
+
+def _move(run_ids: tuple[str, ...], store_uri: str, names: tuple[str, ...], *, restore: bool) -> None:
+    from mistk_service.tracking.lookup import find_experiment, find_run
+
+    if not run_ids and not names:
+        raise click.UsageError("Name runs, or experiments with --experiment.")
+    word = "Restored" if restore else "Deleted"
+    with _opened(store_uri) as store:
+        # All are found before one of them is touched.
+        runs = [find_run(store, run_id).info for run_id in run_ids]
+        chosen = [find_experiment(store, name) for name in names]
+        for run in runs:
+            (store.restore_run if restore else store.delete_run)(run.run_id)
+            click.echo(f"{word} the run {run.run_id} ({run.run_name}).")
+        for item in chosen:
+            (store.restore_experiment if restore else store.delete_experiment)(item.experiment_id)
+            click.echo(f"{word} the experiment {item.experiment_id} ({item.name}) with its runs.")
+
+
+@tracking.command()
+@_store_option
+@_artifacts_option
+@_experiment_option
+@click.option("--older-than", default="0s", show_default=True,
+              help="Leave what was deleted later: 12h or 30d ago, or since a date such as 2026-11-21.")  # fmt: skip
+@click.option("--yes", is_flag=True, help="Remove it; without this, only show what would be removed.")
+@_with_plain_errors
+def gc(store_uri: str, artifacts: str | None, names: tuple[str, ...], older_than: str, yes: bool) -> None:
+    """Remove for good what was deleted, with its files. Nothing is removed without --yes."""
+    from mistk_service.tracking.garbage import Garbage
+    from mistk_service.tracking.lookup import artifacts_beside, find_experiment
+
+    before = _moment(older_than, "--older-than")
+    with _opened_here(store_uri) as store:
+        chosen = [find_experiment(store, name).experiment_id for name in names] or None
+        garbage = Garbage(store, artifacts_beside(store.file, artifacts), before, chosen)
+        for item in garbage.kept:
+            click.echo(f"Keeping the {item}: {item.needed}.")
+        if yes:
+            click.echo(f"{garbage.remove(click.echo)} removed.")
+            return
+        for item in garbage.items:
+            click.echo(f"Would remove the {item}.")
+        click.echo(f"{len(garbage.items)} to remove; --yes removes them for good.")
+
+
+@tracking.command("export")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@_store_option
+@_artifacts_option
+@_experiment_option
+@click.option("--since", help="Leave out runs that ended before: 2026-11-21, 2026-11-21T09:30, or 90m, 12h, 7d ago.")
+@_with_plain_errors
+def export_runs(folder: Path, store_uri: str, artifacts: str | None, names: tuple[str, ...], since: str | None) -> None:
+    """Copy runs with their files and models into FOLDER, which is a store of its own; again, what is new."""
+    from mistk_service.tracking.cli.sync import Syncing
+    from mistk_service.tracking.replication.folder import LocalRemote
+
+    start = _moment(since, "--since") if since else None
+    with _opened_here(store_uri) as store:
+        address = folder.resolve().as_uri()
+        syncing = Syncing(
+            store, address, artifacts, names, start, _tell, open_remote=lambda _: LocalRemote.in_folder(folder)
+        )
+        _exit_with(syncing.once())
+
+
+@tracking.command("import")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@_store_option
+@_artifacts_option
+@_experiment_option
+@_with_plain_errors
+def import_runs(folder: Path, store_uri: str, artifacts: str | None, names: tuple[str, ...]) -> None:
+    """Copy runs with their files and models from FOLDER, which 'export' has written, into the store.
+
+    Runs get new ids; the tag mistk.sourceRunId has the one in FOLDER. Again, only what is new is copied.
+    """
+    from mistk_service.tracking.cli.sync import Syncing
+    from mistk_service.tracking.replication.folder import LocalRemote
+
+    _make_parent(store_uri)
+    with (
+        LocalRemote.opened(store_uri, artifacts) as target,
+        _opened_here(f"sqlite:///{folder / 'tracking.db'}") as source,
+    ):
+        given = str(folder / "artifacts")
+        _exit_with(Syncing(source, target.uri, given, names, None, _tell, open_remote=lambda _: target).once())
+
+
+def _tell(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _exit_with(complete: bool) -> None:
+    if not complete:
+        click.get_current_context().exit(1)
+
+
+def _moment(text: str, option: str) -> int:
+    from mistk_service.tracking.cli.sync import moment
+
+    try:
+        return moment(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from error
+
+
+@contextmanager
+def _opened_here(store_uri: str) -> Iterator[SqlStore]:
+    """Open a store that has an outbox, which is one of this machine or a database server."""
+    from mistk_service.tracking.errors import UnsupportedStore
+    from mistk_service.tracking.sql import SqlStore
+
+    with _opened(store_uri) as store:
+        if not isinstance(store, SqlStore):
+            raise UnsupportedStore(
+                f"{store.uri} is a tracking server; expected a store of this machine: sqlite:///FILE, a file's path or "
+                "postgresql://HOST/DATABASE."
+            )
+        yield store
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _console() -> Console:
+    """Return the console; what is not read at a terminal has no width, and gets enough of it."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _PIPED
+    return console
+
+
+def _print(*tables: Table, on: Console | None = None) -> None:
+    from mistk_service.tracking.cli.tables import least_width
+
+    console = on or _console()
+    console.width = max(console.width, *map(least_width, tables))
+    for table in tables:
+        console.print(table)

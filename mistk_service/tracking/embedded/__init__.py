@@ -1,0 +1,1 @@
+"""A store and a server inside another application."""

@@ -1,0 +1,158 @@
+"""The store and the artifacts that a container keeps itself, opened when somebody needs them, and forwarded to remotes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mistk_service.errors import MistkError
+from mistk_service.tracking.errors import ResourceNotFound, StoreUnavailable
+from mistk_service.tracking.opening import open_store
+from mistk_service.tracking.store._store import Store
+
+if TYPE_CHECKING:
+    from mistk_service.tracking.artifacts import ArtifactRepository
+    from mistk_service.tracking.replication import Forwarders, RemoteState
+
+__all__ = ["LocalTracking", "OpenedTracking"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class OpenedTracking:
+    """A store and the artifacts of its runs.
+
+    Attributes:
+        store: the store.
+        artifacts: where files go whose location is the server's.
+    """
+
+    store: Store
+    artifacts: ArtifactRepository
+
+
+class LocalTracking:
+    """See the module. May be used from any thread.
+
+    Args:
+        uri: the store.
+        folder: the state directory, made if it is not there; the artifacts go below it.
+        remotes: URIs of tracking servers that get everything too.
+    """
+
+    def __init__(self, uri: str, folder: Path, remotes: Sequence[str] = ()) -> None:
+        self._uri = uri
+        self._folder = folder
+        self._remotes = tuple(remotes)
+        self._lock = threading.Lock()
+        self._opened: OpenedTracking | None = None
+        self._forwarders: Forwarders | None = None
+        self._configured: list[RemoteState] = []
+        self._closed = False
+
+    def open(self) -> OpenedTracking:
+        """Return the store and the artifacts, opening them if that was not done or has failed so far.
+
+        Raises:
+            StoreError: they cannot be opened; it makes sense to try again later.
+        """
+        with self._lock:
+            if self._closed:
+                raise StoreUnavailable("The store is closed.")
+            if self._opened is None:
+                try:
+                    self._open()
+                except (MistkError, MemoryError):
+                    raise
+                except Exception as error:  # whatever it is, no files left to open for example: it may pass
+                    logger.exception("Tracking cannot be opened now.")
+                    raise StoreUnavailable(f"Tracking cannot be opened now: {type(error).__name__}: {error}") from error
+            assert self._opened is not None
+            return self._opened
+
+    def model_path(self, uri: str) -> Path:
+        """Return where the files of a model are.
+
+        Args:
+            uri: ``models:/NAME/VERSION``, ``models:/NAME@ALIAS``, ``models:/m-ID``, or ``runs:/ID/PATH``.
+
+        Raises:
+            ResourceNotFound: there is no such run, model or version, or nothing at the path.
+            InvalidParameter: its files are kept elsewhere, or the URI cannot be understood.
+            StoreUnavailable: the store cannot be read now.
+        """
+        from mistk_service.tracking.artifacts.locations import Locations
+
+        opened = self.open()
+        if uri.startswith("models:/") and uri.endswith("/latest"):
+            uri = f"{uri.removesuffix('/latest')}@latest"
+        name, mark, alias = uri.removeprefix("models:/").partition("@")
+        if uri.startswith("models:/") and mark and "/" not in name:
+            uri = f"models:/{name}/{opened.store.get_model_version_by_alias(name, alias).version}"
+        place = Locations(opened.store, opened.artifacts).place(uri, "")
+        path = self._folder / "artifacts" / place
+        if not place or not path.exists():
+            raise ResourceNotFound(f"There is nothing at {uri!r}.", kind="artifact", key=uri)
+        return path
+
+    def states(self) -> list[RemoteState]:
+        """Return how the remotes stand, as of the last :meth:`look`; none before the first one. Never waits."""
+        return self._configured if self._forwarders is None else self._forwarders.states()
+
+    def look(self) -> None:
+        """Look how much the remotes have yet to get, for :meth:`states`; reads the store, if it is open."""
+        if self._forwarders is not None:
+            self._forwarders.look()
+        elif not self._configured:
+            # Loaded here for the same reason as the store.
+            from mistk_service.tracking.replication import RemoteState, remote_name
+
+            self._configured = [RemoteState(name) for name in dict.fromkeys(map(remote_name, self._remotes))]
+
+    def close(self, deadline: float) -> None:
+        """Deliver to the remotes what there is, and close the store.
+
+        Args:
+            deadline: until when to deliver, on the monotonic clock. What remains is delivered after the next start.
+        """
+        with self._lock:
+            self._closed = True
+            if self._forwarders is not None:
+                self._forwarders.close(max(0.0, deadline - time.monotonic()))
+            if self._opened is not None:
+                self._opened.store.close()
+
+    def _open(self) -> None:
+        # Loaded here, since it takes long, and a container without tracking does not need it.
+        from mistk_service.tracking.artifacts import open_artifacts
+        from mistk_service.tracking.replication import Forwarders
+        from mistk_service.tracking.sql import SqlStore
+
+        _make_folder(self._folder)
+        artifacts = open_artifacts(self._folder / "artifacts")
+        store = open_store(self._uri)
+        assert isinstance(store, SqlStore), "the settings let no other store through"
+        try:
+            # Before anything is written, or the remotes would not get it.
+            forwarders = Forwarders(store, artifacts, self._remotes)
+            forwarders.start()
+        except BaseException:
+            store.close()
+            raise
+        self._opened, self._forwarders = OpenedTracking(store, artifacts), forwarders
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"The state directory {folder} cannot be made ({error.strerror}); expected a folder that the service may write "
+            "(--state-dir)."
+        ) from error

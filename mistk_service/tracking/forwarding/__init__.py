@@ -1,9 +1,0 @@
-"""Forwarding: what is written to the local store is sent on to remotes, whenever they can be reached."""
-
-from mistk_service.tracking.forwarding.backoff import Backoff
-from mistk_service.tracking.forwarding.forwarders import Forwarders
-from mistk_service.tracking.forwarding.opening import open_remote
-from mistk_service.tracking.forwarding.remote import Remote, RemoteConfig, remote_name
-from mistk_service.tracking.forwarding.state import RemoteState
-
-__all__ = ["Backoff", "Forwarders", "Remote", "RemoteConfig", "RemoteState", "open_remote", "remote_name"]

@@ -1,0 +1,173 @@
+"""Sending artifacts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from mistk_service.tracking.artifacts import ArtifactRepository, StoredFile
+from mistk_service.tracking.artifacts.locations import Locations
+from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreError
+from mistk_service.tracking.replication.remote import Remote, is_refusal
+from mistk_service.tracking.replication.sending import Sender
+from mistk_service.tracking.sql.outbox.ledger import Ledger
+from mistk_service.tracking.store._store import Store
+from mistk_service.tracking.values import Run
+
+__all__ = ["Files", "Folder"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The files of a run or of a logged model.
+
+    Attributes:
+        owner: what the ledger calls it.
+        uri: where its files are here.
+        target: returns where they go; asked when that is first of interest.
+    """
+
+    owner: str
+    uri: str
+    target: Callable[[], ArtifactRepository]
+
+
+class Files:
+    """Sends the files of runs and of logged models, a piece at a time.
+
+    Args:
+        store: the local store.
+        artifacts: where its artifacts are; None where they cannot be reached, and are not sent.
+        remote: the remote.
+        ledger: remembers which files it has.
+    """
+
+    def __init__(self, store: Store, artifacts: ArtifactRepository | None, remote: Remote, ledger: Ledger) -> None:
+        self._artifacts = artifacts
+        self._locations = Locations(store, artifacts) if artifacts is not None else None
+        self._remote = remote
+        self._ledger = ledger
+        self._last_target: tuple[str, ArtifactRepository | None] = "", None
+
+    def of_run(self, run: Run, sender: Sender) -> Folder:
+        """Return the artifacts of a run."""
+        return Folder(run.info.run_id, run.info.artifact_uri, lambda: self._target(sender))
+
+    def send(self, folder: Folder, path: str, sender: Sender) -> None:
+        """Send a file, unless the remote has it as it is.
+
+        Args:
+            folder: what it belongs to.
+            path: the file's path below the root of the folder.
+            sender: sends to the remote's run.
+
+        Raises:
+            RunRefused: the remote's run is gone.
+            StoreUnavailable: it has to be sent again.
+        """
+        if self._locations is None:
+            return
+        sender.attempt(f"artifact {path}", lambda: self._send(folder, path))
+
+    def send_all(self, folder: Folder, sender: Sender) -> None:
+        """Send all files of a folder that the remote does not have; of those nobody remembers, the size has to do."""
+        if self._locations is None:
+            return
+        paths = list(self._walk(folder.uri))
+        under_way = self._ledger.uploads(folder.owner)
+        there: dict[str, int | None] | None = None
+        for path in paths:
+            # Of a file that is under way, what is there may be an older one.
+            if self._ledger.sent_file(folder.owner, path) is None and path not in under_way:
+                if there is None:
+                    there = self._listing(folder)
+                if self._adopt(folder, path, there.get(path)):
+                    continue
+            self.send(folder, path, sender)
+        for path in under_way.difference(paths):
+            self.send(folder, path, sender)
+
+    def _listing(self, folder: Folder) -> dict[str, int | None]:
+        """Return the sizes of the files that the remote has; of none where it gives no listing."""
+        try:
+            return dict(_files(folder.target()))
+        except StoreError as error:
+            if not is_refusal(error):
+                raise
+            return {}
+
+    def _target(self, sender: Sender) -> ArtifactRepository:
+        run_id, target = self._last_target
+        if target is None or run_id != sender.remote_run_id:
+            target = self._remote.run_artifacts(self._remote.get_run(sender.remote_run_id))
+            self._last_target = sender.remote_run_id, target
+        return target
+
+    def _send(self, folder: Folder, path: str) -> None:
+        target = folder.target()
+        stored = self._open(folder, path)
+        notes = self._ledger.upload(folder.owner, path)
+        if stored is None:
+            logger.info("The artifact %s of %s was removed before it was sent.", path, folder.owner)
+            target.give_up(notes)
+            return
+        with stored:
+            if self._ledger.sent_file(folder.owner, path) == stored.etag:
+                return
+            target.resume(path, stored, notes, lambda: self._has_etag(folder, path, stored.etag))
+            self._ledger.file_sent(folder.owner, path, stored.etag)
+
+    def _has_etag(self, folder: Folder, path: str, etag: str) -> bool:
+        stored = self._open(folder, path)
+        if stored is None:
+            return False
+        with stored:
+            return stored.etag == etag
+
+    def _adopt(self, folder: Folder, path: str, size: int | None) -> bool:
+        """Note that the remote has a file, if it has one of the same size."""
+        stored = None if size is None else self._open(folder, path)
+        if stored is None:
+            return False
+        with stored:
+            if stored.size != size:
+                return False
+            self._ledger.file_sent(folder.owner, path, stored.etag)
+        return True
+
+    def _open(self, folder: Folder, path: str) -> StoredFile | None:
+        assert self._artifacts is not None
+        assert self._locations is not None
+        try:
+            return self._artifacts.open(self._locations.place(folder.uri, path))
+        except ResourceNotFound:
+            return None
+
+    def _walk(self, root: str) -> Iterator[str]:
+        """Return the paths of all files below an artifact URI; none where it is not among the local artifacts."""
+        if self._locations is None:
+            return
+        folders = [""]
+        while folders:
+            folder = folders.pop()
+            try:
+                found = self._locations.list_folder(root, folder)
+            except (InvalidParameter, ResourceNotFound):
+                return
+            for info in found:
+                if info.is_dir:
+                    folders.append(info.path)
+                else:
+                    yield info.path
+
+
+def _files(repository: ArtifactRepository, folder: str = "") -> Iterator[tuple[str, int | None]]:
+    for info in repository.list_folder(folder):
+        path = f"{folder}/{info.path}" if folder else info.path
+        if info.is_dir:
+            yield from _files(repository, path)
+        else:
+            yield path, info.file_size

@@ -1,0 +1,96 @@
+"""Metric points as two stores have them, made comparable."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from mistk_service.tracking.errors import NotSupported
+from mistk_service.tracking.values import Metric, Run
+from mistk_service.tracking.values.page import Page
+
+__all__ = ["Point", "history", "missing", "missing_points", "point_of", "without_repeats"]
+
+#: (timestamp, step, value); NaN is None, since it equals nothing, itself included.
+Point = tuple[int, int, float | None]
+
+#: Points in a page of a history, which is what MLflow's own client asks for.
+_PAGE = 25_000
+
+
+class _Histories(Protocol):
+    def get_metric_history(
+        self, run_id: str, key: str, max_results: int | None = None, page_token: str | None = None
+    ) -> Page[Metric]: ...
+    def get_run(self, run_id: str) -> Run: ...
+
+
+def point_of(metric: Metric) -> Point:
+    """Return what a point is told apart by; the infinities are the largest numbers, as MLflow gives them back."""
+    value = metric.value
+    if math.isnan(value):
+        return metric.timestamp, metric.step, None
+    if math.isinf(value):
+        value = math.copysign(sys.float_info.max, value)
+    return metric.timestamp, metric.step, value
+
+
+def history(store: _Histories, run_id: str, key: str) -> Iterator[Metric]:
+    """Return all points of a metric, page by page."""
+    token: str | None = None
+    while True:
+        page = store.get_metric_history(run_id, key, _PAGE, token)
+        yield from page
+        token = page.next_page_token
+        if token is None:
+            return
+
+
+def missing(store: _Histories, run_id: str, key: str, metrics: Iterable[Metric]) -> Iterator[Metric]:
+    """Return the points of a metric that a store does not have, each once.
+
+    Args:
+        store: the store.
+        run_id: the run, as that store calls it.
+        key: the metric.
+        metrics: points of it, in the order in which they are sent.
+    """
+    try:
+        known = {point_of(metric) for metric in history(store, run_id, key)}
+    except NotSupported:
+        metrics, known = _after_the_latest(store, run_id, key, list(metrics)), set()
+    yield from _new(metrics, known)
+
+
+def missing_points(store: _Histories, run_id: str, metrics: Iterable[Metric]) -> list[Metric]:
+    """Return the points of any metrics that a store does not have, each once; see :func:`missing`."""
+    by_key: dict[str, list[Metric]] = {}
+    for metric in metrics:
+        by_key.setdefault(metric.key, []).append(metric)
+    return [metric for key, points in by_key.items() for metric in missing(store, run_id, key, points)]
+
+
+def without_repeats(metrics: Iterable[Metric]) -> list[Metric]:
+    """Return points of any metrics, each once."""
+    known: dict[str, set[Point]] = {}
+    return [metric for metric in metrics if any(_new([metric], known.setdefault(metric.key, set())))]
+
+
+def _new(metrics: Iterable[Metric], known: set[Point]) -> Iterator[Metric]:
+    for metric in metrics:
+        point = point_of(metric)
+        if point not in known:
+            known.add(point)
+            yield metric
+
+
+def _after_the_latest(store: _Histories, run_id: str, key: str, metrics: list[Metric]) -> list[Metric]:
+    """Return the points after the latest that a store has, for one that does not tell which others it has.
+
+    What was sent before the latest has arrived, since points are sent in order.
+    """
+    latest = [point_of(metric) for metric in store.get_run(run_id).data.metrics if metric.key == key]
+    places = [place for place, metric in enumerate(metrics) if point_of(metric) in latest]
+    return metrics[places[-1] + 1 :] if places else metrics

@@ -1,0 +1,67 @@
+"""Serving alone: the tracking server as a process of its own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import uvicorn
+
+from mistk_service.tracking.artifacts import open_artifacts
+from mistk_service.tracking.opening import open_store
+from mistk_service.tracking.server.app import MAX_BODY, create_tracking_app
+from mistk_service.tracking.server.replies import refusal_body
+from mistk_service.web.cross_site import exposure
+from mistk_service.web.listening import bind, url_of
+from mistk_service.web.memory import collect_less_often
+from mistk_service.web.server import BodyBudget, Door, HttpLimits, budget_for, server_config
+
+__all__ = ["serve_tracking"]
+
+_log = logging.getLogger(__name__)
+
+#: Seconds that requests get to end once the server has been told to stop.
+_CLOSING = 5
+
+
+def serve_tracking(
+    store_uri: str,
+    artifacts_uri: str | Path,
+    host: str = "127.0.0.1",
+    port: int = 5000,
+    *,
+    allowed_hosts: Sequence[str] = (),
+    max_body: int = MAX_BODY,
+    limits: HttpLimits | None = None,
+    on_listening: Callable[[str], None] | None = None,
+) -> None:
+    """Serve a store until the process is told to stop by SIGINT or SIGTERM.
+
+    Args:
+        store_uri: see :func:`mistk_service.tracking.open_store`.
+        artifacts_uri: see :func:`mistk_service.tracking.artifacts.open_artifacts`.
+        host: the address to listen on. There is no authentication.
+        port: the port; 0 takes any that is free.
+        allowed_hosts: further names of the server; see :class:`~mistk_service.web.cross_site.Origins`.
+        max_body: bytes that a JSON body may have.
+        limits: of connections and of what clients send; those of :class:`HttpLimits` unless given.
+        on_listening: called with the base URL once connections are accepted.
+
+    Raises:
+        SettingsError: the address cannot be had.
+        StoreError: the store or the artifact root cannot be opened; the class says why.
+    """
+    artifacts = open_artifacts(artifacts_uri)
+    with open_store(store_uri) as store, bind(host, port) as sock:
+        tracking = create_tracking_app(store, artifacts, max_body=max_body)
+        app = Door(BodyBudget(tracking, budget_for(max_body), refusal_body), host, allowed_hosts, refusal_body)
+        server = uvicorn.Server(
+            server_config(app, limits or HttpLimits(), refusal_body, timeout_graceful_shutdown=_CLOSING)
+        )
+        if (warning := exposure(host)) is not None:
+            _log.warning(warning)
+        collect_less_often()
+        if on_listening is not None:
+            on_listening(url_of(sock))
+        server.run(sockets=[sock])

@@ -1,0 +1,1 @@
+"""Connections, the schema, the writer, and what differs between databases."""

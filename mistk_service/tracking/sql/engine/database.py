@@ -1,0 +1,340 @@
+"""Connections to a database, for reading and for writing, and what differs between SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
+from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
+
+from mistk_service.tracking.errors import StoreLost, StoreUnavailable, UnsupportedStore
+from mistk_service.tracking.sql.engine.checkpoints import LONGEST_LOG, Checkpoints
+from mistk_service.tracking.sql.engine.errors import translated
+from mistk_service.tracking.sql.engine.filesystem import StoreFile, is_network_path
+from mistk_service.tracking.sql.engine.statements import MOST_ROWS, run_text
+from mistk_service.tracking.sql.engine.writer import Writer
+from mistk_service.tracking.sql.outbox.recorder import Recorder
+
+__all__ = ["Database"]
+
+T = TypeVar("T")
+
+#: Connections for reading that stay open, and how many more may be opened when many read at once.
+_POOL_SIZE, _POOL_OVERFLOW = 8, 24
+
+
+#: Rows of a statement that are read in about a millisecond.
+_BRIEF = 500
+
+
+class _Hurry(threading.local):
+    """The connection of the thread that is not to wait, while it is not to."""
+
+    reader: Connection | None = None
+
+
+class Database:
+    """An open database.
+
+    Attributes:
+        url: where it is.
+        engine: SQLAlchemy's engine; its connections begin no transactions by themselves.
+        is_sqlite: whether it is SQLite, else PostgreSQL.
+        journal_mode: the journal of an SQLite file, ``WAL`` or ``DELETE``; None for other databases.
+        patience: seconds to wait for a lock that another process holds.
+        recorder: what writes the journal.
+    """
+
+    def __init__(self, url: URL, engine: Engine, patience: float, store_file: StoreFile | None = None) -> None:
+        """Make it from an engine; use :meth:`open`."""
+        self.url = url
+        self.engine = engine
+        self.is_sqlite = engine.dialect.name == "sqlite"
+        self.journal_mode = _journal_mode(url)
+        self.patience = patience
+        self._store_file = store_file
+        self.recorder = Recorder(engine.dialect)
+        # A database in memory has one connection, which readers and the writer have to take in turns.
+        self._turns = threading.RLock() if _is_memory(url) else None
+        begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN"
+        self._begin_snapshot = "BEGIN" if self.is_sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        writing = self._turns or threading.RLock()
+        self._checkpoints = Checkpoints(engine, writing) if self.journal_mode == "WAL" else None
+        on_commit = self._checkpoints.committed if self._checkpoints is not None else None
+        self._writer = Writer(engine, begin, writing, on_commit)
+        self._hurry = _Hurry()
+        self._reader: Connection | None = None
+        self._reader_lock = threading.Lock()
+
+    @classmethod
+    def open(cls, uri: str, patience: float, *, create: bool = True) -> Database:
+        """Open a database; nothing is read or written yet, except that the folder of an SQLite file is made.
+
+        Args:
+            uri: see :func:`mistk_service.tracking.opening.open_store`.
+            patience: seconds to wait for a lock that another process holds.
+            create: whether to make the folder.
+
+        Raises:
+            UnsupportedStore: the URI cannot be understood, or the driver is not installed.
+        """
+        url = _parse(uri)
+        if url.get_backend_name() == "sqlite":
+            file = _file(url)
+            if create and file is not None:
+                _make_folder(file.parent)
+            if file is not None and file.is_dir():
+                raise UnsupportedStore(
+                    f"The store {file} is a folder; expected the SQLite file in it, such as sqlite:///{file / 'tracking.db'}."
+                )
+            still = not create and file is not None and _is_still(file)
+            journal = _journal_mode(url)
+            store_file = None if file is None else StoreFile(file, by_inode=journal == "WAL")
+            return cls(url, _sqlite_engine(url, patience, journal, store_file, still=still), patience, store_file)
+        return cls(url, _postgres_engine(url, patience), patience)
+
+    @property
+    def file(self) -> Path | None:
+        """The file of an SQLite database, or None."""
+        return _file(self.url) if self.is_sqlite else None
+
+    @property
+    def shown_url(self) -> str:
+        """The URL without passwords; PostgreSQL's may have some among its options too."""
+        secret = {name: "hidden" for name in self.url.query if "password" in name.lower()}
+        return self.url.update_query_dict(secret).render_as_string(hide_password=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Give a connection for a single statement that reads."""
+        with translated():
+            if self._hurry.reader is not None:
+                yield self._hurry.reader
+            elif self._turns is None:
+                with self.engine.connect() as connection:
+                    yield connection
+            else:
+                with self._turns, self.engine.connect() as connection:
+                    yield connection
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Let the reads of this thread raise ``StoreUnavailable`` where they would take long.
+
+        That is where they would have to wait for somebody, or where a statement has many rows.
+        """
+        # Over a network, where there is no WAL, every read waits for something.
+        if self.journal_mode != "WAL" or not self._reader_lock.acquire(blocking=False):
+            raise StoreUnavailable("The store cannot be read without waiting.", retry_after=0.0)
+        try:
+            if self._reader is None:
+                with translated():
+                    self._reader = self.engine.connect().execution_options(**{MOST_ROWS: _BRIEF})
+                    self._reader.exec_driver_sql("PRAGMA busy_timeout = 0")
+            self._hurry.reader = self._reader
+            yield
+        finally:
+            self._hurry.reader = None
+            self._reader_lock.release()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Give a connection for several statements that read, all of which see the same state."""
+        with self._transaction(self._begin_snapshot) as connection:
+            yield connection
+
+    @contextmanager
+    def settled(self, table: str) -> Iterator[Connection]:
+        """Give a connection for reading a table to which nobody is just adding rows.
+
+        Rows of PostgreSQL get their numbers before they are committed, so a reader could see one and not yet the one
+        before it. SQLite has one writer at a time.
+        """
+        with self._transaction("BEGIN") as connection:
+            if not self.is_sqlite:
+                connection.exec_driver_sql(f"LOCK TABLE {table} IN SHARE MODE")
+            yield connection
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Connection]:
+        """Give a connection in a transaction that is undone at the end."""
+        with self.read() as connection:
+            run_text(connection, begin)
+            try:
+                yield connection
+            finally:
+                if not connection.invalidated:
+                    run_text(connection, "ROLLBACK")
+
+    def require_file(self) -> None:
+        """Make sure that the file of an SQLite database is still the one that was opened.
+
+        Raises:
+            StoreLost: it was deleted or replaced.
+        """
+        if self._store_file is not None:
+            self._store_file.require()
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run work in a transaction, possibly together with others, and return its result when it is durable."""
+        self.require_file()
+        return self._writer.run(work)
+
+    def submit(self, work: Callable[[Connection], T]) -> Future[T]:
+        """Do the same without waiting."""
+        self.require_file()
+        return self._writer.submit(work)
+
+    def close(self) -> None:
+        """Finish what was submitted and close every connection."""
+        self._writer.close()
+        if self._checkpoints is not None:
+            self._checkpoints.close()
+        with self._reader_lock:
+            if self._reader is not None:
+                # It differs from the others of the pool.
+                self._reader.invalidate()
+                self._reader.close()
+                self._reader = None
+        # Who still reads gives a connection back to a pool that nobody looks at any more.
+        event.listen(self.engine, "checkin", _close_returned)
+        self.engine.dispose()
+
+
+def _close_returned(_: object, entry: ConnectionPoolEntry) -> None:
+    entry.invalidate()
+
+
+def _parse(uri: str) -> URL:
+    if "://" not in uri:
+        return URL.create("sqlite", database=str(Path(uri).absolute()))
+    # SQLAlchemy 2 has no dialect "postgres", which is how many services spell it.
+    try:
+        url = make_url(uri.replace("postgres://", "postgresql://", 1) if uri.startswith("postgres://") else uri)
+    except (exc.ArgumentError, ValueError) as error:
+        raise UnsupportedStore(f"The store's URI cannot be understood: {error}.") from error
+    if url.get_backend_name() == "sqlite":
+        memory = url.database in (None, "", ":memory:")
+        return URL.create("sqlite", database=None if memory else str(Path(url.database or "").absolute()))
+    if "@" in (url.host or ""):
+        # A part of the password would be taken for the host, and shown.
+        raise UnsupportedStore(
+            "The store's URI has an @ in its username or password; expected it to be written as %40 there."
+        )
+    return url.set(drivername="postgresql+psycopg")
+
+
+def _is_memory(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite" and url.database is None
+
+
+def _journal_mode(url: URL) -> str | None:
+    """Return the journal that an SQLite file gets; the shared memory that WAL needs works only within one machine."""
+    if url.get_backend_name() != "sqlite" or _is_memory(url):
+        return None
+    return "DELETE" if is_network_path(Path(url.database or "")) else "WAL"
+
+
+def _file(url: URL) -> Path | None:
+    """Return the file of an SQLite database, or None for one in memory."""
+    return None if _is_memory(url) else Path(url.database or "")
+
+
+def _is_still(file: Path) -> bool:
+    """Return whether a file can be read as it lies there, because this process may write nothing and nobody is writing.
+
+    SQLite wants to make its log beside a file that was written with one, even to read it. A log that is there, however, has to
+    be read, too, and then it has to be used as it is.
+    """
+    logs = (file.with_name(f"{file.name}{ending}") for ending in ("-wal", "-shm", "-journal"))
+    return not os.access(file.parent, os.W_OK) and file.exists() and not any(log.exists() for log in logs)
+
+
+def _sqlite_engine(
+    url: URL, patience: float, journal: str | None, store_file: StoreFile | None, *, still: bool
+) -> Engine:
+    # Connections wander between the threads of the pool, each used by one thread at a time.
+    connect_args: dict[str, Any] = {"timeout": patience, "check_same_thread": False, "cached_statements": 256}
+    # What is written may be a secret, and errors would show it.
+    options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "connect_args": connect_args, "hide_parameters": True}
+    if still:
+        place = f"file:{quote(url.database or '')}?mode=ro&immutable=1"
+        options["creator"] = lambda: sqlite3.connect(place, uri=True, **connect_args)
+    if _is_memory(url):
+        engine = create_engine(url, poolclass=StaticPool, **options)
+    else:
+        engine = create_engine(url, pool_size=_POOL_SIZE, max_overflow=_POOL_OVERFLOW, pool_timeout=patience, **options)
+
+    @event.listens_for(engine, "do_connect")
+    def look(*_: object) -> None:
+        if store_file is None:
+            return
+        try:
+            store_file.require()
+        except StoreLost as error:
+            # A connection would make an empty file. SQLAlchemy lets through what the driver might have raised.
+            refusal = sqlite3.OperationalError(str(error))
+            refusal.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+            raise refusal from error
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: sqlite3.Connection, _: object) -> None:
+        if store_file is not None:
+            store_file.opened()
+        connection.execute("PRAGMA foreign_keys = ON")
+        # LIKE as MLflow means it; ILIKE goes through lower_unicode on both sides.
+        connection.execute("PRAGMA case_sensitive_like = ON")
+        connection.create_function("lower_unicode", 1, _lower, deterministic=True)
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("PRAGMA cache_size = -8000")
+        # With WAL, NORMAL means that a commit has reached the operating system: it survives the end of this process,
+        # however sudden. Only a crash of the machine can undo the last commits, and never damages the file. With a
+        # rollback journal NORMAL could damage the file then, so that one gets FULL.
+        if journal == "WAL":
+            connection.execute(f"PRAGMA wal_autocheckpoint = {LONGEST_LOG}")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if journal == 'DELETE' else 'NORMAL'}")
+
+    return engine
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnavailable(f"The folder of the store, {folder}, cannot be made: {error.strerror}.") from error
+
+
+def _lower(text: str | None) -> str | None:
+    return None if text is None else text.lower()
+
+
+def _postgres_engine(url: URL, patience: float) -> Engine:
+    milliseconds = int(patience * 1000)
+    try:
+        return create_engine(
+            url,
+            isolation_level="AUTOCOMMIT",
+            hide_parameters=True,
+            pool_size=_POOL_SIZE,
+            max_overflow=_POOL_OVERFLOW,
+            pool_timeout=patience,
+            # A connection that the server has closed meanwhile is noticed before it is used.
+            pool_pre_ping=True,
+            connect_args={
+                "connect_timeout": max(2, int(patience)),
+                "options": f"-c lock_timeout={milliseconds} -c timezone=UTC",
+                "application_name": "mistk-service",
+            },
+        )
+    except ImportError as error:
+        raise UnsupportedStore(
+            "A PostgreSQL store needs psycopg; install it with: pip install 'mistk-service[postgres]'."
+        ) from error

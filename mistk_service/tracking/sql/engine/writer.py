@@ -1,0 +1,255 @@
+"""The one writer of a store: small writes that come together share a transaction.
+
+Whoever has something to write puts it in the queue and then asks for the writer's lock. Whoever gets the lock takes
+everything that is waiting, its own and that of the others, and commits it as one transaction; when the others get the
+lock, their work is done. Nobody waits on purpose for a group to grow, so a single caller pays nothing, and many
+callers pay one commit together. A write that nobody waits for is taken care of by a thread of the writer.
+
+Each write runs inside a savepoint, so one that fails undoes only itself. Where an error voids the whole transaction (a
+full disk does that), every write of the group is run again alone: those that can succeed do, and each learns of its
+own fate.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Connection, Engine, exc
+
+from mistk_service.tracking.errors import StoreUnavailable
+from mistk_service.tracking.sql.engine.errors import ends_the_transaction, is_conflict, translate
+from mistk_service.tracking.sql.engine.statements import run_text
+
+__all__ = ["Writer"]
+
+T = TypeVar("T")
+
+#: Writes in one transaction; more would keep the first of them waiting too long.
+_GROUP = 256
+#: How often a write that lost against another process is run again.
+_ATTEMPTS = 5
+
+
+class _Write(Generic[T]):
+    """A piece of work for the writer, and what became of it."""
+
+    __slots__ = ("_error", "_work", "done", "future", "result")
+
+    def __init__(self, work: Callable[[Connection], T], future: Future[T] | None) -> None:
+        self._work = work
+        self._error: BaseException | None = None
+        self.future = future
+        self.result: T | None = None
+        self.done = False
+
+    def run(self, connection: Connection) -> None:
+        """Do the work and keep its result; an error of the work itself is kept too."""
+        try:
+            self.result = self._work(connection)
+            self._error = None
+        except BaseException as error:
+            self._error = error
+            raise
+
+    def fail(self, error: BaseException) -> None:
+        self._error = error
+
+    def settle(self) -> None:
+        """Make the outcome known; called once, when nothing can change it any more."""
+        self.done = True
+        if self.future is None:
+            return
+        if self._error is not None:
+            self.future.set_exception(_known(self._error))
+        else:
+            self.future.set_result(self.result)  # type: ignore[arg-type]  # it is the work's result by now
+
+    def outcome(self) -> T:
+        if self._error is not None:
+            raise _known(self._error) from self._error.__cause__
+        return self.result  # type: ignore[return-value]  # it is the work's result by now
+
+
+def _known(error: BaseException) -> BaseException:
+    if isinstance(error, exc.SQLAlchemyError):
+        known = translate(error)
+        known.__cause__ = error
+        return known
+    return error
+
+
+class Writer:
+    """Runs writes one after the other on one connection, in groups.
+
+    A write is a function of a connection. It must touch nothing but the database, because it may be run again after its
+    transaction was undone. Only where the connection to a database server breaks in the very moment of a commit can
+    nobody say whether it was done; it is reported as ``StoreUnavailable`` and not run again.
+    """
+
+    def __init__(
+        self, engine: Engine, begin: str, lock: threading.RLock, on_commit: Callable[[], None] | None = None
+    ) -> None:
+        """Make a writer.
+
+        Args:
+            engine: where connections come from; they do not begin transactions by themselves.
+            begin: the statement that begins a transaction that will write.
+            lock: the lock to hold while writing.
+            on_commit: called after each commit, with the lock held.
+        """
+        self._engine = engine
+        self._begin = begin
+        self._lock = lock
+        self._on_commit = on_commit
+        self._queue: deque[_Write[Any]] = deque()
+        self._connection: Connection | None = None
+        self._closed = False
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._thread_guard = threading.Lock()
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """Run a write and return its result when it is durable, or raise what it raised."""
+        write = _Write(work, None)
+        self._enqueue(write)
+        while not write.done:
+            with self._lock:
+                if not write.done:
+                    self._drain()
+        return write.outcome()
+
+    def submit(self, work: Callable[[Connection], T]) -> Future[T]:
+        """Queue a write and return at once; the future is done when it is durable, or has failed."""
+        future: Future[T] = Future()
+        # It cannot be taken back: what was submitted is written.
+        future.set_running_or_notify_cancel()
+        self._start_thread()
+        self._enqueue(_Write(work, future))
+        self._wake.put(None)
+        return future
+
+    def close(self) -> None:
+        """Finish what is queued and give the connection back."""
+        self._closed = True
+        self._wake.put(None)
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        with self._lock:
+            while self._queue:
+                self._drain()
+            self._drop_connection()
+
+    def _enqueue(self, write: _Write[Any]) -> None:
+        if self._closed:
+            raise StoreUnavailable("The store is closed.")
+        self._queue.append(write)
+
+    def _start_thread(self) -> None:
+        if self._thread is not None:
+            return
+        with self._thread_guard:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, name="tracking-writer", daemon=True)
+                self._thread.start()
+
+    def _serve(self) -> None:
+        while not self._closed:
+            self._wake.get()
+            if self._queue:
+                with self._lock:
+                    self._drain()
+
+    def _drain(self) -> None:
+        """Write one group of what is queued. The caller holds the lock."""
+        group = [self._queue.popleft() for _ in range(min(_GROUP, len(self._queue)))]
+        if not group:
+            return
+        try:
+            if len(group) == 1 or not self._write_together(group):
+                for write in group:
+                    self._write_alone(write)
+        finally:
+            for write in group:
+                write.settle()
+
+    def _write_together(self, group: list[_Write[Any]]) -> bool:
+        """Write a group in one transaction; return False if that was undone and each has to be written alone."""
+        try:
+            connection = self._begin_transaction()
+        except exc.SQLAlchemyError as error:
+            # Whatever keeps a transaction from beginning would keep each of them waiting just as long.
+            for write in group:
+                write.fail(error)
+            self._drop_connection()
+            return True
+        try:
+            for write in group:
+                self._write_in_savepoint(connection, write)
+            self._commit(connection)
+        except exc.SQLAlchemyError:
+            self._roll_back()
+            return False
+        return True
+
+    def _write_in_savepoint(self, connection: Connection, write: _Write[Any]) -> None:
+        run_text(connection, "SAVEPOINT one")
+        try:
+            write.run(connection)
+        except BaseException as error:  # it is kept, and raised to the one who waits for this write
+            if ends_the_transaction(error) or is_conflict(error):
+                raise
+            run_text(connection, "ROLLBACK TO SAVEPOINT one")
+        run_text(connection, "RELEASE SAVEPOINT one")
+
+    def _write_alone(self, write: _Write[Any]) -> None:
+        for attempt in range(_ATTEMPTS):
+            try:
+                connection = self._begin_transaction()
+                write.run(connection)
+                self._commit(connection)
+            except BaseException as error:  # noqa: BLE001  # it is kept, and raised to the one who waits for this write
+                write.fail(error)
+                self._roll_back()
+                if is_conflict(error) and attempt + 1 < _ATTEMPTS:
+                    continue
+            return
+
+    def _begin_transaction(self) -> Connection:
+        if self._connection is not None:
+            try:
+                run_text(self._connection, self._begin)
+            except exc.DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                # The server was restarted, say, since the last write; nothing of this one has been sent yet.
+                self._drop_connection()
+            else:
+                return self._connection
+        self._connection = self._engine.connect()
+        run_text(self._connection, self._begin)
+        return self._connection
+
+    def _commit(self, connection: Connection) -> None:
+        run_text(connection, "COMMIT")
+        if self._on_commit is not None:
+            self._on_commit()
+
+    def _roll_back(self) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            run_text(connection, "ROLLBACK")
+        except exc.SQLAlchemyError:
+            # SQLite may have rolled back by itself, or the server is gone: a fresh connection is clean in either case.
+            self._drop_connection()
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()

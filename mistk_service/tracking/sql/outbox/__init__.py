@@ -1,0 +1,1 @@
+"""What replicas have yet to get, and what is known of them."""

@@ -1,0 +1,280 @@
+"""The journal: every change of a run, kept until each configured remote has it.
+
+``recorder`` writes its rows, in the transaction that makes the change. Here they are read, acknowledged and removed; the
+configured remotes are remembered here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, delete, func, select, update
+
+from mistk_service.tracking.sql.base import SqlPart, now
+from mistk_service.tracking.sql.engine.database import Database
+from mistk_service.tracking.sql.outbox.leases import Turn, Turns
+from mistk_service.tracking.sql.outbox.ledger import COMPLETE, INCOMPLETE, UNSURE, Ledger
+from mistk_service.tracking.sql.outbox.tables import (
+    journal,
+    journal_refusals,
+    journal_remotes,
+    journal_runs,
+    journal_uploads,
+)
+from mistk_service.tracking.sql.outbox.uploads import remove_uploads, stale
+from mistk_service.tracking.values.changes import ArtifactLogged, Change, decode
+
+__all__ = ["Backlog", "Entry", "Journal", "KnownRemote", "Turn"]
+
+#: Rows that are read at once, and bytes of changes after which no further one is.
+WINDOW = 1000
+_WINDOW_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of the journal.
+
+    Attributes:
+        seq: its number; later rows have greater ones.
+        run_id: the run that changed.
+        change: how.
+    """
+
+    seq: int
+    run_id: str
+    change: Change
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What a remote has yet to get.
+
+    Attributes:
+        depth: the number of changes.
+        oldest: when the first of them was made, in ms since 1970, or None.
+    """
+
+    depth: int
+    oldest: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRemote:
+    """A remote that the store knows.
+
+    Attributes:
+        number: what the ledger and the journal call it.
+        name: its URI without secrets.
+        active: whether it is configured, so that changes are kept for it.
+        position: the last row that it has.
+        last_error: why the last try to deliver failed, or None where it did not.
+        last_success: when something was delivered last, in ms since 1970.
+        refused: how many items it refused for good.
+    """
+
+    number: int
+    name: str
+    active: bool
+    position: int
+    last_error: str | None
+    last_success: int | None
+    refused: int
+
+
+class Journal(SqlPart):
+    """The journal of a store. Every method may be called from any thread."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, "")
+        self._turns = Turns(database)
+        with database.read() as connection:
+            active = connection.execute(select(func.count()).where(journal_remotes.c.active == 1)).scalar_one()
+        database.recorder.active = active > 0
+
+    def configure(self, names: Iterable[str]) -> None:
+        """Say which remotes there are; from now on changes are kept for these and no others.
+
+        A remote that is new gets what changes from now on, and each run that changes as a whole. What one that is left
+        out had not got yet is not kept, but which runs those were, so that it gets them when it is named again. It holds for
+        all processes that have the database open, or open it; they have to be given the same remotes.
+
+        Args:
+            names: URIs without secrets.
+        """
+        wanted = list(dict.fromkeys(names))
+
+        def work(connection: Connection) -> None:
+            table = journal_remotes
+            last = self._last(connection)
+            for name in wanted:
+                self._number(connection, name, last)
+            left = select(table.c.id).where(table.c.active == 1, table.c.name.not_in(wanted))
+            for (number,) in connection.execute(left).fetchall():
+                self._retire(connection, number, last)
+            self._take_in(connection, wanted, last)
+            remove_uploads(connection, stale())
+            self._trim(connection)
+
+        self._db.write(work)
+        self._db.recorder.active = bool(wanted)
+
+    def artifact_logged(self, run_id: str, path: str) -> None:
+        """Note that a file was put into a run's artifacts; to be called when it is there.
+
+        Args:
+            run_id: the run.
+            path: the file's path below the root of the run's artifacts.
+        """
+        if self._db.recorder.active:
+            self._db.write(self._db.recorder.change(run_id, ArtifactLogged(path)))
+
+    def remotes(self) -> list[KnownRemote]:
+        """Return the remotes that the store knows, those that are configured first."""
+        with self._db.read() as connection:
+            rows = connection.execute(
+                self._remotes().order_by(journal_remotes.c.active.desc(), journal_remotes.c.id)
+            ).fetchall()
+        return [_known_remote(row) for row in rows]
+
+    def remote(self, number: int) -> KnownRemote:
+        """Return one of them."""
+        with self._db.read() as connection:
+            return _known_remote(connection.execute(self._remotes().where(journal_remotes.c.id == number)).one())
+
+    @staticmethod
+    def _remotes() -> Select[Any]:
+        refused = select(func.coalesce(func.sum(journal_refusals.c.times), 0)).where(
+            journal_refusals.c.remote == journal_remotes.c.id
+        )
+        return select(journal_remotes, refused.scalar_subquery().label("refused"))
+
+    def ledger(self, name: str) -> Ledger:
+        """Return what is known of a remote, which becomes known by that if it is not."""
+        number = self._db.write(lambda connection: self._number(connection, name, self._last(connection)))
+        return Ledger(self._db, number, name)
+
+    def turn(self, number: int) -> AbstractContextManager[Turn]:
+        """Try to become the only one, of all processes, that delivers to a remote; give whether that is so: a true value."""
+        return self._turns.take(number)
+
+    def last(self) -> int:
+        """Return the number of the last row. What is read afterwards has every change up to it."""
+        with self._db.settled(journal.name) as connection:
+            return self._last(connection)
+
+    def read(self, ledger: Ledger) -> list[Entry]:
+        """Return the next rows for a remote: as many as are good to handle at once, in their order.
+
+        As long as nothing is acknowledged, later calls return the same rows, and possibly further ones after them.
+        """
+        with self._db.settled(journal.name) as connection:
+            position = ledger.position(connection)
+            statement = select(journal.c.seq, journal.c.run_id, journal.c.change).where(journal.c.seq > position)
+            rows = connection.execute(statement.order_by(journal.c.seq).limit(WINDOW)).fetchall()
+        found: list[Entry] = []
+        size = 0
+        for seq, run_id, change in rows:
+            size += len(change)
+            if found and size > _WINDOW_BYTES:
+                break
+            found.append(Entry(seq, run_id, decode(bytes(change))))
+        return found
+
+    def has_more(self, run_id: str, seq: int) -> bool:
+        """Return whether there are rows of a run after a row."""
+        statement = select(journal.c.seq).where(journal.c.seq > seq, journal.c.run_id == run_id).limit(1)
+        with self._db.read() as connection:
+            return connection.execute(statement).first() is not None
+
+    def backlog(self, number: int) -> Backlog:
+        """Return what a remote has yet to get."""
+        with self._db.snapshot() as connection:
+            table = journal_remotes
+            position, active = connection.execute(
+                select(table.c.position, table.c.active).where(table.c.id == number)
+            ).one()
+            if not active:
+                return Backlog(0, None)
+            waiting = journal.c.seq > position
+            if self._db.is_sqlite:
+                # Numbers have no gaps there, and counting would read everything.
+                depth = self._last(connection) - position
+            else:
+                depth = connection.execute(select(func.count()).where(waiting)).scalar_one()
+            oldest = select(journal.c.created).where(waiting).order_by(journal.c.seq).limit(1)
+            return Backlog(depth, connection.execute(oldest).scalar())
+
+    def acknowledge(self, ledger: Ledger, seq: int) -> None:
+        """Note that a remote has everything up to a row, and remove what all remotes have."""
+
+        def work(connection: Connection) -> None:
+            table = journal_remotes
+            statement = update(table).where(table.c.id == ledger.number, table.c.position < seq)
+            connection.execute(statement.values(position=seq, last_success=now(), last_error=None))
+            self._trim(connection)
+
+        self._db.write(work)
+
+    def _number(self, connection: Connection, name: str, position: int) -> int:
+        """Return the number of a remote, which is made known where it is not."""
+        table = journal_remotes
+        insert = self._insert(table).values(name=name, active=0, position=position)
+        connection.execute(insert.on_conflict_do_nothing())
+        number: int = connection.execute(select(table.c.id).where(table.c.name == name)).scalar_one()
+        return number
+
+    def _retire(self, connection: Connection, number: int, last: int) -> None:
+        """Take a remote out, and keep in mind which runs it has not got all of."""
+        remotes, runs = journal_remotes, journal_runs
+        position = select(remotes.c.position).where(remotes.c.id == number).scalar_subquery()
+        rows = connection.execute(select(journal.c.run_id).where(journal.c.seq > position).distinct()).fetchall()
+        for (run_id,) in rows:
+            insert = self._insert(runs).values(
+                remote=number, run_id=run_id, complete=INCOMPLETE, deleted=0, covered=0, doubtful=0
+            )
+            connection.execute(
+                insert.on_conflict_do_update(index_elements=["remote", "run_id"], set_={"complete": INCOMPLETE})
+            )
+        connection.execute(update(remotes).where(remotes.c.id == number).values(active=0, position=last))
+        remove_uploads(connection, journal_uploads.c.remote == number)
+
+    @staticmethod
+    def _take_in(connection: Connection, names: Sequence[str], last: int) -> None:
+        """Keep changes for remotes again; nobody knows what their runs have missed meanwhile."""
+        remotes, runs = journal_remotes, journal_runs
+        back = select(remotes.c.id).where(remotes.c.active == 0, remotes.c.name.in_(names))
+        unsure = update(runs).where(runs.c.remote.in_(back), runs.c.complete == COMPLETE)
+        connection.execute(unsure.values(complete=UNSURE))
+        connection.execute(
+            update(remotes)
+            .where(remotes.c.active == 0, remotes.c.name.in_(names))
+            .values(active=1, position=last, last_error=None)
+        )
+
+    @staticmethod
+    def _last(connection: Connection) -> int:
+        # Rows are only removed when a remote's position has passed them.
+        found: Sequence[int | None] = connection.execute(
+            select(
+                select(func.max(journal.c.seq)).scalar_subquery(),
+                select(func.max(journal_remotes.c.position)).scalar_subquery(),
+            )
+        ).one()
+        return max(number or 0 for number in found)
+
+    @staticmethod
+    def _trim(connection: Connection) -> None:
+        remotes = journal_remotes
+        slowest = connection.execute(select(func.min(remotes.c.position)).where(remotes.c.active == 1)).scalar()
+        done = delete(journal)
+        connection.execute(done if slowest is None else done.where(journal.c.seq <= slowest))
+
+
+def _known_remote(row: Row[Any]) -> KnownRemote:
+    return KnownRemote(
+        row.id, row.name, bool(row.active), row.position, row.last_error, row.last_success, int(row.refused)
+    )

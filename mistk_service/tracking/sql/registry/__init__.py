@@ -1,0 +1,1 @@
+"""Registered and logged models in SQL."""

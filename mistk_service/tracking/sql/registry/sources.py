@@ -1,0 +1,205 @@
+"""Where the files of a new model version are, and whether whoever registers it may point there.
+
+A source that lies in this server's own keeping (a local path, the artifact proxy, a run, a logged model) must belong
+to the run or the logged model that is named with it: a version could otherwise be used to read any file of the server.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from sqlalchemy import Connection, Row, select
+
+from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
+from mistk_service.tracking.sql.tables import logged_models, runs
+from mistk_service.tracking.values import LifecycleStage
+from mistk_service.tracking.values.limits import is_latest
+
+__all__ = ["Located", "Source", "locate"]
+
+_MODEL_ID = re.compile(r"m-[0-9a-f]{32}")
+#: Kinds of storage at which a URI names the host that would be asked.
+_HOST_ADDRESSED = frozenset({"ftp", "sftp", "hdfs", "viewfs", "http", "https", "mlflow-artifacts", "r2", "b2", "abfss"})
+#: What MLflow's client gives as the source of a prompt; it leads nowhere.
+_PLACEHOLDER = re.compile(r"dummy-source|prompt-template")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a version is made from.
+
+    Attributes:
+        uri: where the files are said to be.
+        run_id: the run that is said to have made them, or "".
+        model_id: the logged model that they are said to be, or None.
+        prompt: whether the version is a prompt, which has its text in a tag, and no files.
+    """
+
+    uri: str
+    run_id: str
+    model_id: str | None
+    prompt: bool = False
+
+
+@dataclass(frozen=True)
+class Located:
+    """What was found out about a source.
+
+    Attributes:
+        uri: the source, with the number of a version in place of an alias.
+        location: where the files really are.
+        run_id: the run that made them, or "".
+        model_id: the logged model that they are, or None.
+    """
+
+    uri: str
+    location: str
+    run_id: str
+    model_id: str | None
+
+
+class VersionLookup(Protocol):
+    """Finds the versions that a source may speak of."""
+
+    def version_row(self, connection: Connection, name: str, version: str) -> Row[Any]:
+        """Return the row of a version."""
+
+    def version_of_alias(self, connection: Connection, name: str, alias: str) -> int | None:
+        """Return the number that an alias points to."""
+
+
+def locate(connection: Connection, source: Source, lookup: VersionLookup) -> Located:
+    """Return where the files of a source are.
+
+    Raises:
+        InvalidParameter: the source is not acceptable.
+        ResourceNotFound: it speaks of a model, version or logged model that does not exist.
+    """
+    uri = source.uri
+    if not uri:
+        raise InvalidParameter("Missing value for required parameter 'source'.", field="source")
+    if source.prompt:
+        if not _PLACEHOLDER.fullmatch(uri):
+            raise InvalidParameter(
+                f"Invalid prompt source: '{uri[:500]}'. Prompt sources must use an MLflow placeholder.", field="source"
+            )
+        return Located(uri, uri, source.run_id, source.model_id)
+    parts = urlsplit(uri)
+    _refuse_foreign_hosts(parts)
+    if parts.scheme == "models":
+        return _from_model(connection, source, parts, lookup)
+    _refuse_detours(source)
+    # A single letter is the drive of a Windows path.
+    if parts.scheme in ("", "file") or len(parts.scheme) == 1:
+        if not _is_owned(connection, source):
+            raise _local(source)
+    elif parts.scheme == "mlflow-artifacts":
+        if not _is_owned(connection, source):
+            raise _foreign(source)
+    elif parts.scheme == "runs":
+        run_id = parts.path.strip("/").split("/")[0]
+        if source.model_id or parts.netloc or not source.run_id or run_id != source.run_id:
+            raise _foreign(source)
+    run_id = source.run_id
+    if not run_id and source.model_id:
+        run_id = _logged_model(connection, source.model_id).source_run_id or ""
+    return Located(uri, uri, run_id, source.model_id)
+
+
+def _from_model(connection: Connection, source: Source, parts: SplitResult, lookup: VersionLookup) -> Located:
+    path = parts.path.strip("/")
+    if _MODEL_ID.fullmatch(path):
+        if source.model_id != path or parts.netloc:
+            raise _foreign(source, "model_id")
+        model = _logged_model(connection, path)
+        return Located(source.uri, model.artifact_uri, source.run_id or model.source_run_id or "", path)
+    name, separator, version = path.partition("/")
+    if not separator:
+        name, separator, version = path.partition("@")
+    if separator == "@" or is_latest(version):
+        version = str(lookup.version_of_alias(connection, name, version) or "")
+    if parts.netloc or not separator or not version:
+        raise _bad(source, "Expected models:/NAME/VERSION, models:/NAME@ALIAS or models:/MODEL_ID.")
+    row = lookup.version_row(connection, name, version)
+    if (source.run_id or row.run_id) != row.run_id or (source.model_id or row.model_id) != row.model_id:
+        raise _bad(source, "The run_id and model_id request parameters must match the referenced model version.")
+    return Located(f"models:/{name}/{version}", row.storage_location, row.run_id, row.model_id)
+
+
+def _logged_model(connection: Connection, model_id: str) -> Row[Any]:
+    row = connection.execute(
+        select(logged_models).where(
+            logged_models.c.model_id == model_id, logged_models.c.lifecycle_stage == LifecycleStage.ACTIVE.value
+        )
+    ).first()
+    if row is None:
+        raise ResourceNotFound(f"Logged model with ID '{model_id}' not found.", kind="logged model", key=model_id)
+    return row
+
+
+def _is_owned(connection: Connection, source: Source) -> bool:
+    """Return whether a source lies in the folder of the logged model that is named with it, or else of the run."""
+    if source.model_id:
+        found = select(logged_models.c.artifact_uri).where(logged_models.c.model_id == source.model_id)
+    else:
+        found = select(runs.c.artifact_uri).where(runs.c.run_id == source.run_id)
+    root = connection.execute(found).scalar()
+    if root is None:
+        return False
+    place, folder = _place(source.uri), _place(root)
+    return place == folder or place.startswith(folder + "/")
+
+
+def _place(uri: str) -> str:
+    """Return what two URIs of one place have in common: the kind of storage and the normal form of the path."""
+    parts = urlsplit(uri)
+    path = parts.path if not parts.scheme else unquote(parts.path)
+    kind = "local" if parts.scheme in ("", "file") else parts.scheme
+    return f"{kind}:{posixpath.normpath('/' + path.lstrip('/'))}"
+
+
+def _refuse_foreign_hosts(parts: SplitResult) -> None:
+    scheme = parts.scheme
+    # Without a host, mlflow-artifacts: is this server.
+    if scheme in _HOST_ADDRESSED and (scheme != "mlflow-artifacts" or parts.netloc):
+        raise InvalidParameter(
+            f"'source' cannot use the '{scheme}' scheme: the '{scheme}' scheme addresses a host other than the tracking "
+            "server's configured artifact storage. Register what a run or a logged model of this server has.",
+            field="source",
+        )
+
+
+def _refuse_detours(source: Source) -> None:
+    decoded = source.uri
+    # Decoded until nothing changes, as the one who opens it might do.
+    for _ in range(5):
+        parts = decoded.replace("\\", "/").split("/")
+        if ".." in parts or "." in parts or "\0" in decoded:
+            raise _bad(
+                source,
+                "If supplying a source as an http, https, local file path, ftp, objectstore, or mlflow-artifacts uri, an "
+                "absolute path must be provided without relative path references present. Please provide an absolute path.",
+            )
+        decoded = unquote(decoded)
+
+
+def _local(source: Source) -> InvalidParameter:
+    name, owner = ("model_id", "logged model") if source.model_id else ("run_id", "run")
+    return _bad(
+        source,
+        f"To use a local path as a model version source, the {name} request parameter has to be specified and the local "
+        f"path has to be contained within the artifact directory of the {owner} specified by the {name}.",
+    )
+
+
+def _foreign(source: Source, name: str | None = None) -> InvalidParameter:
+    named = name or ("model_id" if source.model_id else "run_id")
+    return _bad(source, f"The {named} request parameter must identify the resource that contains the source.")
+
+
+def _bad(source: Source, reason: str) -> InvalidParameter:
+    return InvalidParameter(f"Invalid model version source: '{source.uri[:500]}'. {reason}", field="source")

@@ -1,0 +1,134 @@
+"""Reading versions of registered models with their tags and aliases: three statements, for one version and for many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Dialect, Row, Table, Text, func, select, tuple_
+
+from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
+from mistk_service.tracking.sql.engine.statements import ids_parameter, members
+from mistk_service.tracking.sql.tables import (
+    model_version_tags,
+    model_versions,
+    registered_model_aliases,
+)
+from mistk_service.tracking.values import ModelVersion, ModelVersionStatus, Tag
+
+__all__ = ["VersionReader", "model_not_found", "version_number"]
+
+_MAX_VERSION = 2**31 - 1
+
+
+def version_number(version: str) -> int:
+    """Return a version as the number that it is.
+
+    Raises:
+        InvalidParameter: it is none.
+    """
+    if version.isascii() and version.isdigit() and int(version[:11]) <= _MAX_VERSION:
+        return int(version)
+    raise InvalidParameter(f"Parameter 'version' must be an integer, got '{version[:100]}'.", field="version")
+
+
+def model_not_found(name: str) -> ResourceNotFound:
+    """Return the error for a registered model that does not exist."""
+    return ResourceNotFound(f"Registered Model with name={name} not found", kind="registered model", key=name)
+
+
+class VersionReader:
+    """Reads versions."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+
+    def row(self, connection: Connection, name: str, number: int, *, lock: bool = True) -> Row[Any]:
+        """Return the row of a version; ``lock`` keeps other processes from changing it until the commit.
+
+        Raises:
+            ResourceNotFound: there is no such version.
+        """
+        statement = select(model_versions).where(model_versions.c.name == name, model_versions.c.version == number)
+        row = connection.execute(statement.with_for_update(key_share=True) if lock else statement).first()
+        if row is None:
+            raise ResourceNotFound(
+                f"Model Version (name={name}, version={number}) not found", kind="model version", key=f"{name}/{number}"
+            )
+        return row
+
+    def one(self, connection: Connection, name: str, number: int, *, lock: bool = True) -> ModelVersion:
+        """Return a version.
+
+        Raises:
+            ResourceNotFound: there is no such version.
+        """
+        return self.versions(connection, [self.row(connection, name, number, lock=lock)])[0]
+
+    def latest(self, connection: Connection, names: Sequence[str]) -> dict[str, list[ModelVersion]]:
+        """Return the highest version of each stage of the models, by model and in the order of their numbers."""
+        columns = model_versions.c
+        highest = (
+            select(columns.name, func.max(columns.version))
+            .where(columns.name.in_(self._names()))
+            .group_by(columns.name, columns.current_stage)
+        )
+        statement = select(model_versions).where(tuple_(columns.name, columns.version).in_(highest))
+        rows = connection.execute(
+            statement.order_by(columns.name, columns.version), {"ids": ids_parameter(self._dialect, names)}
+        )
+        found: dict[str, list[ModelVersion]] = {}
+        for version in self.versions(connection, rows.fetchall()):
+            found.setdefault(version.name, []).append(version)
+        return found
+
+    def versions(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[ModelVersion]:
+        """Return the versions of rows of ``model_versions``, in the same order."""
+        if not rows:
+            return []
+        tags: dict[tuple[str, int], list[Tag]] = {}
+        for name, version, key, value in self._belonging(connection, model_version_tags, rows, ("key", "value")):
+            tags.setdefault((name, version), []).append(Tag(key, value))
+        aliases: dict[tuple[str, int], list[str]] = {}
+        for name, version, alias in self._belonging(connection, registered_model_aliases, rows, ("alias",)):
+            aliases.setdefault((name, version), []).append(alias)
+        return [
+            _version(row, tags.get((row.name, row.version), ()), aliases.get((row.name, row.version), ()))
+            for row in rows
+        ]
+
+    def _belonging(
+        self, connection: Connection, table: Table, rows: Sequence[Row[Any]], fields: Sequence[str]
+    ) -> Sequence[Any]:
+        """Return what belongs to the versions, and perhaps to some between them."""
+        numbers = [row.version for row in rows]
+        columns = [table.c.name, table.c.version, *(table.c[field] for field in fields)]
+        statement = (
+            select(*columns)
+            .where(table.c.name.in_(self._names()), table.c.version.between(min(numbers), max(numbers)))
+            .order_by(*columns)
+        )
+        names = sorted({row.name for row in rows})
+        return connection.execute(statement, {"ids": ids_parameter(self._dialect, names)}).fetchall()
+
+    def _names(self) -> Any:
+        return members(self._dialect, kind=Text())
+
+
+def _version(row: Row[Any], tags: Iterable[Tag], aliases: Iterable[str]) -> ModelVersion:
+    return ModelVersion(
+        name=row.name,
+        version=str(row.version),
+        creation_timestamp=row.creation_timestamp,
+        last_updated_timestamp=row.last_updated_timestamp,
+        current_stage=row.current_stage,
+        description=row.description,
+        source=row.source,
+        run_id=row.run_id,
+        status=ModelVersionStatus[row.status],
+        status_message=row.status_message,
+        tags=tuple(tags),
+        run_link=row.run_link,
+        aliases=tuple(aliases),
+        model_id=row.model_id,
+    )

@@ -1,0 +1,308 @@
+"""Versions of registered models in SQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, select, update
+
+from mistk_service.tracking.errors import InvalidParameter
+from mistk_service.tracking.filters import MODEL_VERSIONS, Entity, parse_filter, parse_order
+from mistk_service.tracking.sql.base import SqlPart, now
+from mistk_service.tracking.sql.engine.database import Database
+from mistk_service.tracking.sql.registry.logged_models import find_logged_model
+from mistk_service.tracking.sql.registry.prompts import says_prompt
+from mistk_service.tracking.sql.registry.sources import Source, locate
+from mistk_service.tracking.sql.registry.version_reader import VersionReader, model_not_found, version_number
+from mistk_service.tracking.sql.search.queries import Keyed, Query, Searchable
+from mistk_service.tracking.sql.tables import (
+    logged_model_tags,
+    model_version_tags,
+    model_versions,
+    registered_model_aliases,
+    registered_models,
+)
+from mistk_service.tracking.store._models import RegistryStore
+from mistk_service.tracking.values import ModelVersion, ModelVersionStatus, Tag
+from mistk_service.tracking.values.changes import VersionCreated
+from mistk_service.tracking.values.limits import (
+    MAX_KEY,
+    check_max_results,
+    check_model_name,
+    check_registry_tag,
+    check_text,
+    is_latest,
+    last_of_each_key,
+)
+from mistk_service.tracking.values.page import Page
+
+__all__ = ["Versions"]
+
+_MAX_RESULTS = 200_000
+_MAX_TEXT = 100_000
+_NO_STAGE, _ARCHIVED = "None", "Archived"
+_STAGES = {stage.lower(): stage for stage in (_NO_STAGE, "Staging", "Production", _ARCHIVED)}
+#: The tag of a logged model that lists the versions made from it, as MLflow's UI reads it.
+_MODEL_VERSIONS = "mlflow.modelVersions"
+_WITH_ARCHIVING = ("Staging", "Production")
+
+_SEARCHABLE = Searchable(
+    name="model versions",
+    table=model_versions,
+    attributes={
+        "name": model_versions.c.name,
+        "run_id": model_versions.c.run_id,
+        "source_path": model_versions.c.source,
+        "version_number": model_versions.c.version,
+        "creation_timestamp": model_versions.c.creation_timestamp,
+        "last_updated_timestamp": model_versions.c.last_updated_timestamp,
+    },
+    headed=frozenset({"source_path"}),
+    keyed={
+        Entity.TAG: Keyed(model_version_tags, (("name", model_versions.c.name), ("version", model_versions.c.version)))
+    },
+    default=(("last_updated_timestamp", False), ("name", True), ("version_number", False)),
+    appended=(("name", True), ("version_number", False)),
+)
+
+
+class Versions(SqlPart, RegistryStore):
+    """The versions of a store's registered models."""
+
+    def __init__(self, database: Database, artifact_root: str) -> None:
+        super().__init__(database, artifact_root)
+        self._versions = VersionReader(self._dialect)
+
+    def create_model_version(
+        self,
+        name: str,
+        source: str,
+        run_id: str = "",
+        tags: Sequence[Tag] = (),
+        run_link: str = "",
+        description: str = "",
+        model_id: str | None = None,
+    ) -> ModelVersion:
+        """See :class:`RegistryStore`."""
+        check_model_name(name)
+        check_text(run_id, "run_id", MAX_KEY)
+        check_text(model_id or "", "model_id", MAX_KEY)
+        for field, text in (("source", source), ("run_link", run_link), ("description", description)):
+            check_text(text, field, _MAX_TEXT)
+        unique = last_of_each_key([check_registry_tag(tag, f"tags[{i}].") for i, tag in enumerate(tags)])
+
+        def work(connection: Connection) -> ModelVersion:
+            number = _next_number(connection, name)
+            found = locate(connection, Source(source, run_id, model_id, says_prompt(unique)), self)
+            created = now()
+            row = {
+                "name": name,
+                "version": number,
+                "creation_timestamp": created,
+                "last_updated_timestamp": created,
+                "current_stage": _NO_STAGE,
+                "description": description,
+                "source": found.uri,
+                "storage_location": found.location,
+                "run_id": found.run_id,
+                "run_link": run_link,
+                "status": ModelVersionStatus.READY.name,
+                "model_id": found.model_id,
+            }
+            connection.execute(self._insert(model_versions).values(**row))
+            self._put_pairs(connection, model_version_tags, {"name": name, "version": number}, unique)
+            if found.model_id:
+                self._note_version(connection, found.model_id, name, number)
+            if found.run_id:
+                self._db.recorder.change(found.run_id, VersionCreated(name, str(number)))(connection)
+            return self._versions.one(connection, name, number)
+
+        return self._db.write(work)
+
+    def get_model_version(self, name: str, version: str) -> ModelVersion:
+        """See :class:`RegistryStore`."""
+        number = _checked(name, version)
+        with self._db.snapshot() as connection:
+            return self._versions.one(connection, name, number, lock=False)
+
+    def get_download_uri(self, name: str, version: str) -> str:
+        """See :class:`RegistryStore`."""
+        number = _checked(name, version)
+        with self._db.read() as connection:
+            location: str = self._versions.row(connection, name, number, lock=False).storage_location
+        return location
+
+    def update_model_version(self, name: str, version: str, description: str | None) -> ModelVersion:
+        """See :class:`RegistryStore`."""
+        number = _checked(name, version)
+        check_text(description or "", "description", _MAX_TEXT)
+
+        def work(connection: Connection) -> ModelVersion:
+            self._versions.row(connection, name, number)
+            _change(connection, name, number, description=description or "")
+            return self._versions.one(connection, name, number)
+
+        return self._db.write(work)
+
+    def transition_stage(self, name: str, version: str, stage: str, archive_existing: bool = False) -> ModelVersion:
+        """See :class:`RegistryStore`."""
+        number = _checked(name, version)
+        target = self.canonical_stage(stage)
+        if archive_existing and target not in _WITH_ARCHIVING:
+            raise InvalidParameter(
+                f"Model version transition cannot archive existing model versions because '{stage}' is not an Active "
+                "stage. "
+                f"Valid stages are {', '.join(_WITH_ARCHIVING)}.",
+                field="archive_existing_versions",
+            )
+
+        def work(connection: Connection) -> ModelVersion:
+            self._versions.row(connection, name, number)
+            changed = _change(connection, name, number, current_stage=target)
+            if archive_existing:
+                others = update(model_versions).where(
+                    model_versions.c.name == name,
+                    model_versions.c.version != number,
+                    model_versions.c.current_stage == target,
+                )
+                connection.execute(others.values(current_stage=_ARCHIVED, last_updated_timestamp=changed))
+            _touch_model(connection, name, changed)
+            return self._versions.one(connection, name, number)
+
+        return self._db.write(work)
+
+    def delete_model_version(self, name: str, version: str) -> None:
+        """See :class:`RegistryStore`."""
+        number = _checked(name, version)
+
+        def work(connection: Connection) -> None:
+            self._versions.row(connection, name, number)
+            connection.execute(delete(model_versions).where(*_is(name, number)))
+            _touch_model(connection, name, now())
+
+        self._db.write(work)
+
+    def search_model_versions(
+        self,
+        filter: str = "",
+        max_results: int = 200_000,
+        order_by: Sequence[str] = (),
+        page_token: str | None = None,
+    ) -> Page[ModelVersion]:
+        """See :class:`RegistryStore`."""
+        check_max_results(max_results, _MAX_RESULTS)
+        query = Query(_SEARCHABLE, self._dialect)
+        query.filter(parse_filter(filter, MODEL_VERSIONS))
+        query.order(parse_order(order_by, MODEL_VERSIONS))
+        statement = query.statement(list(model_versions.c), max_results, page_token)
+        with self._db.snapshot() as connection:
+            rows: Sequence[Row[Any]] = connection.execute(statement).fetchall()
+            found = self._versions.versions(connection, rows[:max_results])
+        return Page(tuple(found), query.next_token(rows, max_results))
+
+    def set_model_version_tag(self, name: str, version: str, tag: Tag) -> None:
+        """See :class:`RegistryStore`."""
+        number = _checked(name, version)
+        check_registry_tag(tag)
+
+        def work(connection: Connection) -> None:
+            self._versions.row(connection, name, number)
+            self._put_pairs(connection, model_version_tags, {"name": name, "version": number}, [tag])
+
+        self._db.write(work)
+
+    def delete_model_version_tag(self, name: str, version: str, key: str) -> None:
+        """See :class:`RegistryStore`."""
+        number = _checked(name, version)
+        check_text(key, "key")
+        table = model_version_tags
+
+        def work(connection: Connection) -> None:
+            self._versions.row(connection, name, number)
+            connection.execute(delete(table).where(table.c.name == name, table.c.version == number, table.c.key == key))
+
+        self._db.write(work)
+
+    def _note_version(self, connection: Connection, model_id: str, name: str, number: int) -> None:
+        """Add a version to the tag of the logged model that lists those made from it.
+
+        Raises:
+            ResourceNotFound: there is no such logged model.
+        """
+        model = find_logged_model(connection, model_id)
+        table = logged_model_tags
+        listed = connection.execute(
+            select(table.c.value).where(table.c.model == model.id, table.c.key == _MODEL_VERSIONS)
+        ).scalar()
+        try:
+            versions = json.loads(listed or "[]")
+        except ValueError:
+            versions = []
+        made = {"name": name, "version": number}
+        text = json.dumps([*(versions if isinstance(versions, list) else []), made])
+        self._put_pairs(connection, table, {"model": model.id}, [Tag(_MODEL_VERSIONS, text)])
+
+    def version_of_alias(self, connection: Connection, name: str, alias: str) -> int | None:
+        """Return the number that an alias points to, or None where there is no such alias; see :func:`is_latest`."""
+        table = registered_model_aliases
+        found = select(table.c.version).where(table.c.name == name, table.c.alias == alias)
+        if is_latest(alias):
+            found = select(func.max(model_versions.c.version)).where(model_versions.c.name == name)
+        number: int | None = connection.execute(found).scalar()
+        return number
+
+    def version_row(self, connection: Connection, name: str, version: str) -> Row[Any]:
+        """Return the row of a version that another one is made from."""
+        return self._versions.row(connection, name, version_number(version), lock=False)
+
+    @staticmethod
+    def canonical_stage(stage: str) -> str:
+        """Return a stage as it is spelt.
+
+        Raises:
+            InvalidParameter: there is no such stage.
+        """
+        try:
+            return _STAGES[stage.lower()]
+        except KeyError:
+            raise InvalidParameter(
+                f"Invalid Model Version stage: {stage[:100]}. Value must be one of {', '.join(_STAGES.values())}.",
+                field="stage",
+            ) from None
+
+
+def _checked(name: str, version: str) -> int:
+    check_model_name(name)
+    return version_number(version)
+
+
+def _is(name: str, number: int) -> tuple[Any, Any]:
+    return model_versions.c.name == name, model_versions.c.version == number
+
+
+def _change(connection: Connection, name: str, number: int, **values: Any) -> int:
+    changed = now()
+    statement = update(model_versions).where(*_is(name, number))
+    connection.execute(statement.values(last_updated_timestamp=changed, **values))
+    return changed
+
+
+def _touch_model(connection: Connection, name: str, changed: int) -> None:
+    statement = update(registered_models).where(registered_models.c.name == name)
+    connection.execute(statement.values(last_updated_timestamp=changed))
+
+
+def _next_number(connection: Connection, name: str) -> int:
+    """Take the next number of a model; counting it in the model's row keeps it from ever being given out again."""
+    table = registered_models
+    number: int | None = connection.execute(
+        update(table)
+        .where(table.c.name == name)
+        .values(last_version=table.c.last_version + 1, last_updated_timestamp=now())
+        .returning(table.c.last_version)
+    ).scalar()
+    if number is None:
+        raise model_not_found(name)
+    return number

@@ -1,0 +1,361 @@
+"""Runs in SQL: their life, their tags, and what goes into and comes out of them."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from sqlalchemy import Connection, bindparam, delete, select, update
+
+from mistk_service.tracking.errors import InvalidParameter, ResourceExists, ResourceNotFound
+from mistk_service.tracking.sql.base import below, experiment_number, now
+from mistk_service.tracking.sql.engine.database import Database
+from mistk_service.tracking.sql.random_names import random_name
+from mistk_service.tracking.sql.runs import inputs
+from mistk_service.tracking.sql.runs.batches import RUN_NAME, Batches, run_not_found
+from mistk_service.tracking.sql.runs.experiments import EXPERIMENT_COLUMNS, require_active
+from mistk_service.tracking.sql.runs.metrics import Histories
+from mistk_service.tracking.sql.runs.reader import INPUT, OUTPUT, RUN_COLUMNS, RunReader, run_info
+from mistk_service.tracking.sql.runs.search import search_runs
+from mistk_service.tracking.sql.tables import experiments, run_tags, runs
+from mistk_service.tracking.store._runs import RunStore
+from mistk_service.tracking.values import (
+    DatasetInput,
+    LifecycleStage,
+    Metric,
+    ModelInput,
+    ModelOutput,
+    Param,
+    Run,
+    RunData,
+    RunInfo,
+    RunStatus,
+    Tag,
+    ViewType,
+)
+from mistk_service.tracking.values.changes import (
+    InputsLogged,
+    OutputsLogged,
+    RunCreated,
+    RunMoved,
+    RunUpdated,
+    TagDeleted,
+)
+from mistk_service.tracking.values.light import Point, RunRecord
+from mistk_service.tracking.values.limits import check_dataset_inputs, check_run_id, check_run_tags, check_text
+from mistk_service.tracking.values.page import Page
+
+__all__ = ["Runs"]
+
+R = TypeVar("R")
+
+_ACTIVE, _DELETED = LifecycleStage.ACTIVE.value, LifecycleStage.DELETED.value
+_INT64 = 2**63
+_MODEL_HISTORY = "mlflow.log-model.history"
+_MODEL_FIELDS = ("artifact_path", "flavors", "utc_time_created", "run_id")
+
+
+class Runs(Histories, RunStore):
+    """The runs of a store."""
+
+    def __init__(self, database: Database, artifact_root: str) -> None:
+        super().__init__(database, artifact_root)
+        self._batches = Batches(database, artifact_root)
+        self._run_reader = RunReader(self._dialect)
+        names = [column.name for column in RUN_COLUMNS[1:]]
+        insert = self._insert(runs).values({name: bindparam(name) for name in names})
+        self._insert_run = self._prepare(insert.returning(runs.c.id))
+        self._upsert_tag = self._prepare(self._upsert_values(run_tags, parameters=True))
+        self._find_experiment = self._prepare(
+            select(*EXPERIMENT_COLUMNS)
+            .where(experiments.c.experiment_id == bindparam("experiment"))
+            .with_for_update(read=True)
+        )
+
+    def create_run(
+        self,
+        experiment_id: str,
+        user_id: str = "",
+        run_name: str = "",
+        start_time: int = 0,
+        tags: Sequence[Tag] = (),
+        *,
+        run_id: str | None = None,
+    ) -> Run:
+        """See :class:`RunStore`."""
+        return self._db.write(self._new_run(experiment_id, user_id, run_name, start_time, tags, run_id))
+
+    def submit_run(
+        self, experiment_id: str, user_id: str = "", run_name: str = "", start_time: int = 0, tags: Sequence[Tag] = ()
+    ) -> Future[Run]:
+        """See :class:`RunStore`."""
+        return self._db.submit(self._new_run(experiment_id, user_id, run_name, start_time, tags))
+
+    def _new_run(
+        self,
+        experiment_id: str,
+        user_id: str,
+        run_name: str,
+        start_time: int,
+        tags: Sequence[Tag],
+        given_id: str | None = None,
+    ) -> Callable[[Connection], Run]:
+        """Check what a run is to be made of, and return the work that makes it."""
+        check_text(user_id, "user_id")
+        _check_time(start_time, "start_time")
+        check_text(run_name, "run_name")
+        all_tags = _with_name(check_run_tags(tags, cut=False), run_name)
+        if given_id is not None:
+            check_run_id(given_id)
+        run_id = given_id or uuid4().hex
+        record = self._db.recorder.change(run_id, RunCreated())
+        number = experiment_number(experiment_id)
+
+        def work(connection: Connection) -> Run:
+            found = self._find_experiment.rows(connection, experiment=number)
+            experiment = require_active(found, experiment_id)
+            if given_id is not None and self._one_run.rows(connection, run_id=given_id):
+                raise ResourceExists(f"There is a run with the id {given_id} already.", kind="run", key=given_id)
+            values = {
+                "run_id": run_id,
+                "experiment_id": experiment.experiment_id,
+                "name": next(tag.value for tag in all_tags if tag.key == RUN_NAME),
+                "user_id": user_id,
+                "status": RunStatus.RUNNING.name,
+                "start_time": start_time,
+                "end_time": None,
+                "artifact_uri": below(experiment.artifact_location, f"{run_id}/artifacts"),
+                "lifecycle_stage": _ACTIVE,
+            }
+            run = self._insert_run.rows(connection, **values)[0][0]
+            rows = [(run, tag.key, tag.value) for tag in all_tags]
+            self._upsert_tag.execute_rows(connection, ("run", "key", "value"), rows)
+            record(connection)
+            info = run_info((run, *(values[column.name] for column in RUN_COLUMNS[1:])))
+            return Run(info, RunData(tags=tuple(sorted(all_tags, key=lambda tag: tag.key))))
+
+        return work
+
+    def get_run(self, run_id: str) -> Run:
+        """See :class:`RunStore`."""
+        return self._read_run(run_id, self._run_reader.runs)
+
+    def get_run_record(self, run_id: str) -> RunRecord:
+        """See :class:`RunStore`."""
+        return self._read_run(run_id, self._run_reader.records)
+
+    def _read_run(self, run_id: str, read: Callable[[Connection, Sequence[Any]], list[R]]) -> R:
+        check_text(run_id, "run_id")
+        with self._db.snapshot() as connection:
+            rows = self._one_run.rows(connection, run_id=run_id)
+            if not rows:
+                raise run_not_found(run_id)
+            return read(connection, rows)[0]
+
+    def update_run(
+        self,
+        run_id: str,
+        status: RunStatus | None = None,
+        end_time: int | None = None,
+        run_name: str | None = None,
+    ) -> RunInfo:
+        """See :class:`RunStore`."""
+        check_text(run_id, "run_id")
+        if end_time is not None:
+            _check_time(end_time, "end_time")
+        check_text(run_name or "", "run_name")
+        changed: dict[str, Any] = {} if status is None else {"status": status.name}
+        if end_time is not None:
+            changed["end_time"] = end_time
+        record = self._db.recorder.change(run_id, RunUpdated.of(status, end_time, run_name))
+
+        def work(connection: Connection) -> RunInfo:
+            number = self._batches.active_run(connection, run_id)
+            if run_name:
+                self._batches.write_tags(connection, number, [Tag(RUN_NAME, run_name)])
+            if changed:
+                connection.execute(update(runs).where(runs.c.id == number).values(**changed))
+            record(connection)
+            return run_info(self._one_run.rows(connection, run_id=run_id)[0])
+
+        return self._db.write(work)
+
+    def delete_run(self, run_id: str) -> None:
+        """See :class:`RunStore`."""
+        self._move_run(run_id, _DELETED)
+
+    def restore_run(self, run_id: str) -> None:
+        """See :class:`RunStore`."""
+        self._move_run(run_id, _ACTIVE)
+
+    def search_runs(
+        self,
+        experiment_ids: Sequence[str],
+        filter: str = "",
+        view_type: ViewType = ViewType.ACTIVE_ONLY,
+        max_results: int = 1000,
+        order_by: Sequence[str] = (),
+        page_token: str | None = None,
+    ) -> Page[Run]:
+        """See :class:`RunStore`."""
+        return search_runs(
+            self._db, self._run_reader.runs, experiment_ids, filter, view_type, max_results, order_by, page_token
+        )
+
+    def search_run_records(
+        self,
+        experiment_ids: Sequence[str],
+        filter: str = "",
+        view_type: ViewType = ViewType.ACTIVE_ONLY,
+        max_results: int = 1000,
+        order_by: Sequence[str] = (),
+        page_token: str | None = None,
+    ) -> Page[RunRecord]:
+        """See :class:`RunStore`."""
+        return search_runs(
+            self._db, self._run_reader.records, experiment_ids, filter, view_type, max_results, order_by, page_token
+        )
+
+    def log_batch(
+        self,
+        run_id: str,
+        metrics: Sequence[Metric | Point] = (),
+        params: Sequence[Param] = (),
+        tags: Sequence[Tag] = (),
+    ) -> None:
+        """See :class:`RunStore`."""
+        self._db.write(self._batches.batch(run_id, metrics, params, tags))
+
+    def submit_batch(
+        self,
+        run_id: str,
+        metrics: Sequence[Metric | Point] = (),
+        params: Sequence[Param] = (),
+        tags: Sequence[Tag] = (),
+    ) -> Future[None]:
+        """See :class:`RunStore`."""
+        return self._db.submit(self._batches.batch(run_id, metrics, params, tags))
+
+    def delete_tag(self, run_id: str, key: str) -> None:
+        """See :class:`RunStore`."""
+        check_run_id(run_id)
+        check_text(key, "key")
+        record = self._db.recorder.change(run_id, TagDeleted(key))
+
+        def work(connection: Connection) -> None:
+            number = self._batches.active_run(connection, run_id)
+            statement = delete(run_tags).where(run_tags.c.run == number, run_tags.c.key == key)
+            if not connection.execute(statement).rowcount:
+                raise ResourceNotFound(f"No tag with name: {key} in run with id {run_id}", kind="tag", key=key)
+            record(connection)
+
+        self._db.write(work)
+
+    def log_inputs(self, run_id: str, datasets: Sequence[DatasetInput] = (), models: Sequence[ModelInput] = ()) -> None:
+        """See :class:`RunStore`."""
+        check_run_id(run_id)
+        check_dataset_inputs(datasets)
+        rows = [inputs.model_row(INPUT, model.model_id) for model in models]
+        record = self._db.recorder.change(run_id, InputsLogged(list(datasets), list(models)))
+
+        def work(connection: Connection) -> None:
+            number = self._batches.active_run(connection, run_id)
+            for use in datasets:
+                inputs.add_dataset(connection, self._insert, number, use)
+            inputs.add_models(connection, self._insert, number, rows)
+            record(connection)
+
+        self._db.write(work)
+
+    def log_outputs(self, run_id: str, models: Sequence[ModelOutput]) -> None:
+        """See :class:`RunStore`."""
+        check_run_id(run_id)
+        rows = [inputs.model_row(OUTPUT, model.model_id, model.step) for model in models]
+        record = self._db.recorder.change(run_id, OutputsLogged(list(models)))
+
+        def work(connection: Connection) -> None:
+            number = self._batches.active_run(connection, run_id)
+            inputs.add_models(connection, self._insert, number, rows)
+            record(connection)
+
+        self._db.write(work)
+
+    def record_model(self, run_id: str, model_json: str) -> None:
+        """See :class:`RunStore`."""
+        check_run_id(run_id)
+        model = _model_description(model_json)
+
+        def work(connection: Connection) -> None:
+            number = self._batches.active_run(connection, run_id)
+            tag = select(run_tags.c.value).where(run_tags.c.run == number, run_tags.c.key == _MODEL_HISTORY)
+            history = _json_list(connection.execute(tag).scalar())
+            noted = [Tag(_MODEL_HISTORY, json.dumps([*history, model]))]
+            self._batches.write_tags(connection, number, noted)
+            self._db.recorder.batch(run_id, (), (), noted)(connection)
+
+        self._db.write(work)
+
+    def _move_run(self, run_id: str, stage: str) -> None:
+        check_text(run_id, "run_id")
+        record = self._db.recorder.change(run_id, RunMoved(LifecycleStage(stage)))
+
+        def work(connection: Connection) -> None:
+            values = {"lifecycle_stage": stage, "deleted_time": now() if stage == _DELETED else None}
+            statement = update(runs).where(runs.c.run_id == run_id).values(**values)
+            if not connection.execute(statement).rowcount:
+                raise run_not_found(run_id)
+            record(connection)
+
+        self._db.write(work)
+
+
+def _check_time(value: int, field: str) -> None:
+    if not -_INT64 <= value < _INT64:
+        raise InvalidParameter(
+            f"Invalid value {value} for parameter '{field}' supplied: expected 64 bits.", field=field
+        )
+
+
+def _with_name(tags: Sequence[Tag], run_name: str) -> list[Tag]:
+    """Return the tags with the one that is the run's name among them."""
+    keys = [tag.key for tag in tags]
+    twice = next((key for key in keys if keys.count(key) > 1), None) if len(set(keys)) != len(keys) else None
+    if twice is not None:
+        raise InvalidParameter(f"The tag {twice!r} is given twice; give it once.", field="tags")
+    name = next((tag.value for tag in tags if tag.key == RUN_NAME), "")
+    if run_name and name and run_name != name:
+        raise InvalidParameter(
+            f"Both 'run_name' argument and '{RUN_NAME}' tag are specified, but with different values "
+            f"({run_name!r} and {name!r}). Give one of them.",
+            field="run_name",
+        )
+    chosen = run_name or name or random_name(secrets.choice)
+    return [*(tag for tag in tags if tag.key != RUN_NAME), Tag(RUN_NAME, chosen)]
+
+
+def _model_description(model_json: str) -> dict[str, Any]:
+    check_text(model_json, "model_json")
+    try:
+        model = json.loads(model_json)
+    except (ValueError, RecursionError) as error:
+        raise InvalidParameter(
+            f"Malformed model info in 'model_json': it is not JSON ({error}).", field="model_json"
+        ) from error
+    missing = [name for name in _MODEL_FIELDS if name not in model] if isinstance(model, dict) else list(_MODEL_FIELDS)
+    if missing:
+        raise InvalidParameter(f"Model json is missing mandatory fields: {', '.join(missing)}.", field="model_json")
+    found: dict[str, Any] = model
+    return found
+
+
+def _json_list(text: str | None) -> list[Any]:
+    """Return the list that a tag holds; something else in it, which a client may have written, is given up."""
+    try:
+        value = json.loads(text) if text else []
+    except ValueError:
+        return []
+    return value if isinstance(value, list) else []

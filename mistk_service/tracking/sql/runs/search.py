@@ -1,0 +1,102 @@
+"""The search for runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Row, select
+
+from mistk_service.tracking.filters import RUNS, Entity, parse_filter, parse_order
+from mistk_service.tracking.sql.base import experiment_number
+from mistk_service.tracking.sql.engine.database import Database
+from mistk_service.tracking.sql.runs.experiments import stages
+from mistk_service.tracking.sql.runs.reader import RUN_COLUMNS
+from mistk_service.tracking.sql.search.queries import Keyed, Query, Searchable
+from mistk_service.tracking.sql.tables import datasets, input_tags, latest_metrics, params, run_datasets, run_tags, runs
+from mistk_service.tracking.values import ViewType
+from mistk_service.tracking.values.limits import check_max_results
+from mistk_service.tracking.values.page import Page
+
+__all__ = ["run_query", "search_runs"]
+
+_MAX_RESULTS = 50_000
+_CONTEXT = "mlflow.data.context"
+
+R = TypeVar("R")
+
+_Compare = Callable[[ColumnElement[Any]], ColumnElement[bool]]
+
+
+def _uses_dataset(field: str, compare: _Compare) -> ColumnElement[bool]:
+    used = select(run_datasets.c.run).join(datasets, datasets.c.id == run_datasets.c.dataset_id)
+    if field == "context":
+        used = select(run_datasets.c.run).join(input_tags, input_tags.c.input_id == run_datasets.c.id)
+        return runs.c.id.in_(used.where(input_tags.c.key == _CONTEXT, compare(input_tags.c.value)))
+    return runs.c.id.in_(used.where(compare(datasets.c[field])))
+
+
+_SEARCHABLE = Searchable(
+    name="runs",
+    table=runs,
+    attributes={
+        "run_id": runs.c.run_id,
+        "run_name": runs.c.name,
+        "status": runs.c.status,
+        "user_id": runs.c.user_id,
+        "artifact_uri": runs.c.artifact_uri,
+        "start_time": runs.c.start_time,
+        "end_time": runs.c.end_time,
+    },
+    headed=frozenset({"run_name", "user_id"}),
+    keyed={
+        Entity.METRIC: Keyed(latest_metrics, (("run", runs.c.id),)),
+        Entity.PARAM: Keyed(params, (("run", runs.c.id),)),
+        Entity.TAG: Keyed(run_tags, (("run", runs.c.id),)),
+    },
+    datasets=_uses_dataset,
+    default=(("start_time", False), ("run_id", True)),
+    appended=(("start_time", False), ("run_id", True)),
+)
+
+
+def run_query(
+    database: Database, experiment_ids: Sequence[str], filter: str, view_type: ViewType, order_by: Sequence[str]
+) -> Query:
+    """Return the query for a search for runs.
+
+    Raises:
+        InvalidParameter: an argument is not acceptable; a FilterError says where.
+    """
+    query = Query(_SEARCHABLE, database.engine.dialect)
+    numbers = sorted({experiment_number(experiment_id, "experiment_ids") for experiment_id in experiment_ids})
+    # One experiment is the common case, and only an equality lets an index also give the order.
+    query.where(runs.c.experiment_id == numbers[0] if len(numbers) == 1 else runs.c.experiment_id.in_(numbers))
+    shown = stages(view_type)
+    query.where(runs.c.lifecycle_stage == shown[0] if len(shown) == 1 else runs.c.lifecycle_stage.in_(shown))
+    query.filter(parse_filter(filter, RUNS))
+    query.order(parse_order(order_by, RUNS))
+    return query
+
+
+def search_runs(
+    database: Database,
+    read: Callable[[Connection, Sequence[Row[Any]]], list[R]],
+    experiment_ids: Sequence[str],
+    filter: str,
+    view_type: ViewType,
+    max_results: int,
+    order_by: Sequence[str],
+    page_token: str | None,
+) -> Page[R]:
+    """Return a page of runs; see :meth:`mistk_service.tracking.store.Store.search_runs`.
+
+    ``read`` makes them of rows that begin with ``RUN_COLUMNS``, in the form that is wanted.
+    """
+    check_max_results(max_results, _MAX_RESULTS)
+    query = run_query(database, experiment_ids, filter, view_type, order_by)
+    statement = query.statement(RUN_COLUMNS, max_results, page_token)
+    with database.snapshot() as connection:
+        rows = connection.execute(statement).fetchall()
+        found = read(connection, rows[:max_results])
+    return Page(tuple(found), query.next_token(rows, max_results))

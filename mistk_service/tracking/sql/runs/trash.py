@@ -1,0 +1,256 @@
+"""What was deleted and can still be restored, and how it goes for good."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, Table, and_, delete, exists, func, or_, select
+
+from mistk_service.tracking.sql.base import SqlPart, experiment_number
+from mistk_service.tracking.sql.outbox.tables import (
+    journal,
+    journal_files,
+    journal_refusals,
+    journal_runs,
+    journal_uploads,
+)
+from mistk_service.tracking.sql.outbox.uploads import remove_uploads
+from mistk_service.tracking.sql.tables import (
+    datasets,
+    experiment_permissions,
+    experiment_tags,
+    experiments,
+    input_tags,
+    latest_metrics,
+    logged_model_metrics,
+    logged_model_params,
+    logged_model_tags,
+    logged_models,
+    metrics,
+    model_versions,
+    params,
+    run_datasets,
+    run_models,
+    run_tags,
+    runs,
+)
+from mistk_service.tracking.values import LifecycleStage
+
+__all__ = ["EXPERIMENT", "MODEL", "RUN", "Trash", "TrashItem"]
+
+_DELETED = LifecycleStage.DELETED.value
+
+RUN, MODEL, EXPERIMENT = "run", "logged model", "experiment"
+
+
+@dataclass(frozen=True, slots=True)
+class TrashItem:
+    """Something that was deleted.
+
+    Attributes:
+        kind: ``run``, ``logged model`` or ``experiment``.
+        id: its id.
+        name: its name.
+        experiment_id: the experiment that it belongs to, or is.
+        artifact_uri: where its files are.
+        needed: why it cannot go yet, or None.
+    """
+
+    kind: str
+    id: str
+    name: str
+    experiment_id: str
+    artifact_uri: str
+    needed: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id} ({self.name})"
+
+
+class Trash(SqlPart):
+    """What was deleted in a store, runs and logged models before the experiments that hold them."""
+
+    def items(self, before: int, experiment_ids: Sequence[str] | None = None) -> list[TrashItem]:
+        """Return what was deleted.
+
+        Args:
+            before: ms since 1970; what was deleted later is left out.
+            experiment_ids: the experiments to look into; None means all.
+        """
+        chosen = None if experiment_ids is None else [experiment_number(each) for each in experiment_ids]
+        with self._db.snapshot() as connection:
+            found = [*self._runs(connection, before, chosen), *self._models(connection, before, chosen)]
+            return found + self._experiments(connection, before, chosen, {item.id for item in found if not item.needed})
+
+    def remove(self, item: TrashItem) -> bool:
+        """Remove an item for good; return False where it was restored meanwhile. Its files are the caller's business."""
+        return {RUN: self._remove_run, MODEL: self._remove_model, EXPERIMENT: self._remove_experiment}[item.kind](item)
+
+    def still_deleted(self, item: TrashItem) -> bool:
+        """Return whether an item has not been restored meanwhile."""
+        table, key = {RUN: (runs, runs.c.run_id), MODEL: (logged_models, logged_models.c.model_id)}.get(
+            item.kind, (experiments, experiments.c.experiment_id)
+        )
+        value = int(item.id) if item.kind == EXPERIMENT else item.id
+        with self._db.read() as connection:
+            stages = connection.execute(select(table.c.lifecycle_stage).where(key == value)).scalars().all()
+            of_experiment = _stage_of_experiment(connection, item.experiment_id)
+        return _DELETED in (*stages, of_experiment) if item.kind == MODEL else list(stages) == [_DELETED]
+
+    def _runs(self, connection: Connection, before: int, chosen: Sequence[int] | None) -> list[TrashItem]:
+        version = func.min(model_versions.c.name)
+        made_from = select(version).where(
+            or_(
+                model_versions.c.run_id == runs.c.run_id,
+                func.substr(model_versions.c.storage_location, 1, func.length(runs.c.artifact_uri))
+                == runs.c.artifact_uri,
+            )
+        )
+        waits = exists().where(journal.c.run_id == runs.c.run_id)
+        statement = (
+            select(
+                runs.c.run_id,
+                runs.c.name,
+                runs.c.experiment_id,
+                runs.c.artifact_uri,
+                made_from.scalar_subquery(),
+                waits,
+            )
+            .where(runs.c.lifecycle_stage == _DELETED, func.coalesce(runs.c.deleted_time, 0) <= before)
+            .order_by(runs.c.id)
+        )
+        if chosen is not None:
+            statement = statement.where(runs.c.experiment_id.in_(chosen))
+        return [
+            TrashItem(RUN, run_id, name, str(experiment), uri, _why_needed(model, bool(waiting)))
+            for run_id, name, experiment, uri, model, waiting in connection.execute(statement)
+        ]
+
+    def _models(self, connection: Connection, before: int, chosen: Sequence[int] | None) -> list[TrashItem]:
+        table = logged_models
+        made_from = select(func.min(model_versions.c.name)).where(model_versions.c.model_id == table.c.model_id)
+        gone = and_(experiments.c.lifecycle_stage == _DELETED, experiments.c.last_update_time <= before)
+        itself = and_(table.c.lifecycle_stage == _DELETED, table.c.last_updated_timestamp <= before)
+        statement = (
+            select(
+                table.c.model_id,
+                table.c.name,
+                table.c.experiment_id,
+                table.c.artifact_uri,
+                made_from.scalar_subquery(),
+            )
+            .join(experiments, experiments.c.experiment_id == table.c.experiment_id)
+            .where(or_(gone, itself))
+            .order_by(table.c.id)
+        )
+        if chosen is not None:
+            statement = statement.where(table.c.experiment_id.in_(chosen))
+        return [
+            TrashItem(MODEL, model_id, name, str(experiment), uri, _why_needed(model, waiting=False))
+            for model_id, name, experiment, uri, model in connection.execute(statement)
+        ]
+
+    def _experiments(
+        self, connection: Connection, before: int, chosen: Sequence[int] | None, going: set[str]
+    ) -> list[TrashItem]:
+        """Return the deleted experiments; one that holds anything that is not ``going`` is needed."""
+        table = experiments
+        statement = (
+            select(table.c.experiment_id, table.c.name, table.c.artifact_location)
+            .where(table.c.lifecycle_stage == _DELETED, table.c.last_update_time <= before)
+            .order_by(table.c.experiment_id)
+        )
+        if chosen is not None:
+            statement = statement.where(table.c.experiment_id.in_(chosen))
+        found = []
+        for number, name, uri in connection.execute(statement).fetchall():
+            holds = {
+                *connection.execute(select(runs.c.run_id).where(runs.c.experiment_id == number)).scalars(),
+                *connection.execute(
+                    select(logged_models.c.model_id).where(logged_models.c.experiment_id == number)
+                ).scalars(),
+            }
+            needed = "it is the default experiment" if number == 0 else None
+            if holds - going:
+                needed = "it holds something that stays"
+            found.append(TrashItem(EXPERIMENT, str(number), name, str(number), uri, needed))
+        return found
+
+    def _remove_run(self, item: TrashItem) -> bool:
+        with self._db.read() as connection:
+            where = (runs.c.run_id == item.id, runs.c.lifecycle_stage == _DELETED)
+            number = connection.execute(select(runs.c.id).where(*where)).scalar()
+            if number is None:
+                return False
+            keys = (
+                connection.execute(select(latest_metrics.c.key).where(latest_metrics.c.run == number)).scalars().all()
+            )
+        # The points, of which there may be millions, in transactions of their own: nobody else's writes wait for all of them.
+        for key in keys:
+            self._db.write(partial(_empty_points, run=number, key=key))
+
+        def work(connection: Connection) -> bool:
+            if connection.execute(select(runs.c.id).where(*where).with_for_update()).scalar() is None:
+                return False
+            uses = select(run_datasets.c.id).where(run_datasets.c.run == number)
+            _empty(connection, input_tags, input_tags.c.input_id.in_(uses))
+            for table in (metrics, latest_metrics, params, run_tags, run_datasets, run_models):
+                _empty(connection, table, table.c.run == number)
+            for table in (journal_runs, journal_files, journal_refusals):
+                _empty(connection, table, table.c.run_id == item.id)
+            remove_uploads(connection, journal_uploads.c.run_id == item.id)
+            _empty(connection, runs, runs.c.id == number)
+            return True
+
+        return self._db.write(work)
+
+    def _remove_model(self, item: TrashItem) -> bool:
+        def work(connection: Connection) -> bool:
+            found = connection.execute(
+                select(logged_models.c.id, logged_models.c.lifecycle_stage).where(logged_models.c.model_id == item.id)
+            ).first()
+            if found is None or _DELETED not in (found[1], _stage_of_experiment(connection, item.experiment_id)):
+                return False
+            for table in (logged_model_params, logged_model_tags, logged_model_metrics):
+                _empty(connection, table, table.c.model == found[0])
+            _empty(connection, logged_models, logged_models.c.id == found[0])
+            return True
+
+        return self._db.write(work)
+
+    def _remove_experiment(self, item: TrashItem) -> bool:
+        number = int(item.id)
+
+        def work(connection: Connection) -> bool:
+            holds = [exists().where(table.c.experiment_id == number) for table in (runs, logged_models)]
+            used = connection.execute(select(or_(*holds))).scalar()
+            if used or _stage_of_experiment(connection, item.id) != _DELETED:
+                return False
+            for table in (experiment_tags, datasets, experiment_permissions, experiments):
+                _empty(connection, table, table.c.experiment_id == number)
+            return True
+
+        return self._db.write(work)
+
+
+def _stage_of_experiment(connection: Connection, experiment_id: str) -> str | None:
+    statement = select(experiments.c.lifecycle_stage).where(experiments.c.experiment_id == int(experiment_id))
+    stage: str | None = connection.execute(statement).scalar()
+    return stage
+
+
+def _empty(connection: Connection, table: Table, *conditions: Any) -> None:
+    connection.execute(delete(table).where(*conditions))
+
+
+def _empty_points(connection: Connection, run: int, key: str) -> None:
+    _empty(connection, metrics, metrics.c.run == run, metrics.c.key == key)
+
+
+def _why_needed(model: str | None, waiting: bool) -> str | None:
+    if model is not None:
+        return f"a version of the model {model!r} was made from it"
+    return "a remote has yet to get its last changes" if waiting else None

@@ -1,0 +1,399 @@
+"""The part of the store's contract that is about experiments and runs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from concurrent.futures import Future
+
+from mistk_service.tracking.values import (
+    DatasetInput,
+    DatasetSummary,
+    Experiment,
+    Metric,
+    ModelInput,
+    ModelOutput,
+    Param,
+    Run,
+    RunInfo,
+    RunStatus,
+    Tag,
+    ViewType,
+)
+from mistk_service.tracking.values.light import Point, RunRecord, point_of, record_of
+from mistk_service.tracking.values.page import Page
+
+__all__ = ["ExperimentStore", "RunStore"]
+
+
+class ExperimentStore(ABC):
+    """Experiments. What holds for every method is said at :class:`mistk_service.tracking.store.Store`."""
+
+    @abstractmethod
+    def create_experiment(self, name: str, artifact_location: str | None = None, tags: Sequence[Tag] = ()) -> str:
+        """Create an experiment and return its id.
+
+        Args:
+            name: 1 to 500 characters, unique among active and deleted experiments.
+            artifact_location: where its artifacts go; a local path is made absolute. None means a folder of its own
+                below the store's artifact root.
+            tags: its first tags; of two with one key the later counts.
+
+        Raises:
+            ResourceExists: the name is taken, possibly by a deleted experiment.
+            InvalidParameter: the name, the location or a tag is not acceptable.
+        """
+
+    @abstractmethod
+    def get_experiment(self, experiment_id: str) -> Experiment:
+        """Return an experiment, active or deleted.
+
+        Raises:
+            ResourceNotFound: there is none.
+        """
+
+    @abstractmethod
+    def get_experiment_by_name(self, name: str) -> Experiment:
+        """Return the experiment of that name, active or deleted.
+
+        Raises:
+            ResourceNotFound: there is none.
+        """
+
+    @abstractmethod
+    def search_experiments(
+        self,
+        view_type: ViewType = ViewType.ACTIVE_ONLY,
+        max_results: int = 1000,
+        filter: str = "",
+        order_by: Sequence[str] = (),
+        page_token: str | None = None,
+    ) -> Page[Experiment]:
+        """Return the experiments that match, by default the newest first.
+
+        Args:
+            view_type: which lifecycle stages.
+            max_results: 1 to 50000.
+            filter: over name, experiment_id, creation_time, last_update_time and tags.
+            order_by: clauses over the same four attributes.
+            page_token: of the page before.
+
+        Raises:
+            InvalidParameter: an argument is not acceptable; a FilterError says where.
+        """
+
+    @abstractmethod
+    def rename_experiment(self, experiment_id: str, new_name: str) -> None:
+        """Give an active experiment another name.
+
+        Raises:
+            ResourceNotFound: there is none.
+            InvalidState: it is deleted.
+            ResourceExists: the name is taken.
+            InvalidParameter: the name is not acceptable.
+        """
+
+    @abstractmethod
+    def delete_experiment(self, experiment_id: str) -> None:
+        """Mark an experiment and all its runs deleted.
+
+        Raises:
+            ResourceNotFound: there is none, or it is deleted already.
+        """
+
+    @abstractmethod
+    def restore_experiment(self, experiment_id: str) -> None:
+        """Make a deleted experiment and **all** its runs active, also those that had been deleted one by one before.
+
+        Raises:
+            ResourceNotFound: there is none, or it is not deleted.
+        """
+
+    @abstractmethod
+    def set_experiment_tag(self, experiment_id: str, tag: Tag) -> None:
+        """Set a tag of an active experiment, in place of one with the same key.
+
+        Raises:
+            ResourceNotFound: there is no such experiment.
+            InvalidParameter: it is deleted, or the tag is not acceptable.
+        """
+
+    @abstractmethod
+    def delete_experiment_tag(self, experiment_id: str, key: str) -> None:
+        """Remove a tag of an active experiment.
+
+        Raises:
+            ResourceNotFound: there is no such experiment, or it has no such tag.
+            InvalidParameter: it is deleted.
+        """
+
+    @abstractmethod
+    def search_datasets(self, experiment_ids: Sequence[str]) -> list[DatasetSummary]:
+        """Return the datasets that runs of at most 20 experiments used, each (dataset, context) once.
+
+        Raises:
+            InvalidParameter: too many experiments, or an id is no number.
+        """
+
+
+class RunStore(ABC):
+    """Runs and their metrics. What holds for every method is said at :class:`mistk_service.tracking.store.Store`.
+
+    Wherever a run is written to, the errors are the same three: ``ResourceNotFound`` where there is no such run,
+    ``InvalidParameter`` where it is deleted, and ``InvalidParameter`` where what is to be written is not acceptable.
+    """
+
+    @abstractmethod
+    def create_run(
+        self,
+        experiment_id: str,
+        user_id: str = "",
+        run_name: str = "",
+        start_time: int = 0,
+        tags: Sequence[Tag] = (),
+        *,
+        run_id: str | None = None,
+    ) -> Run:
+        """Create a run in status RUNNING and return it.
+
+        Args:
+            experiment_id: an active experiment.
+            user_id: kept as given.
+            run_name: where it is "", the tag ``mlflow.runName`` names the run, and failing that a name is made up. The
+                tag is always there afterwards.
+            start_time: kept as given.
+            tags: their values are not cut.
+            run_id: 32 hexadecimal digits; None to have them made up. A store behind MLflow's REST API always makes them up.
+
+        Raises:
+            ResourceNotFound: there is no such experiment.
+            ResourceExists: there is a run of that id.
+            InvalidParameter: the experiment is deleted, a tag is not acceptable or comes twice, or ``run_name`` and the
+                tag ``mlflow.runName`` differ.
+        """
+
+    @abstractmethod
+    def submit_run(
+        self, experiment_id: str, user_id: str = "", run_name: str = "", start_time: int = 0, tags: Sequence[Tag] = ()
+    ) -> Future[Run]:
+        """Do the same as :meth:`create_run` without waiting for it; see :meth:`submit_batch`."""
+
+    @abstractmethod
+    def get_run(self, run_id: str) -> Run:
+        """Return a run, active or deleted.
+
+        Raises:
+            ResourceNotFound: there is none.
+        """
+
+    def get_run_record(self, run_id: str) -> RunRecord:
+        """Return the same as :meth:`get_run`, in the form that costs less to those who have nothing but rows."""
+        return record_of(self.get_run(run_id))
+
+    @abstractmethod
+    def update_run(
+        self,
+        run_id: str,
+        status: RunStatus | None = None,
+        end_time: int | None = None,
+        run_name: str | None = None,
+    ) -> RunInfo:
+        """Change what is given; a name of "" counts as not given. The tag ``mlflow.runName`` follows the name.
+
+        Raises:
+            ResourceNotFound: there is no such run.
+            InvalidParameter: it is deleted.
+        """
+
+    @abstractmethod
+    def delete_run(self, run_id: str) -> None:
+        """Mark a run deleted; one that is deleted stays so.
+
+        Raises:
+            ResourceNotFound: there is none.
+        """
+
+    @abstractmethod
+    def restore_run(self, run_id: str) -> None:
+        """Make a run active; one that is active stays so.
+
+        Raises:
+            ResourceNotFound: there is none.
+        """
+
+    @abstractmethod
+    def search_runs(
+        self,
+        experiment_ids: Sequence[str],
+        filter: str = "",
+        view_type: ViewType = ViewType.ACTIVE_ONLY,
+        max_results: int = 1000,
+        order_by: Sequence[str] = (),
+        page_token: str | None = None,
+    ) -> Page[Run]:
+        """Return the runs of the experiments that match, by default those that started last first.
+
+        Args:
+            experiment_ids: none of them means no runs.
+            filter: over attributes, metrics (the latest point), params, tags and datasets.
+            view_type: which lifecycle stages.
+            max_results: 1 to 50000.
+            order_by: clauses such as ``metrics.loss ASC``; runs without the key come last in both directions, NaN
+                before them. Ties are broken by the start time (latest first) and the id.
+            page_token: of the page before.
+
+        Raises:
+            InvalidParameter: an argument is not acceptable; a FilterError says where.
+        """
+
+    def search_run_records(
+        self,
+        experiment_ids: Sequence[str],
+        filter: str = "",
+        view_type: ViewType = ViewType.ACTIVE_ONLY,
+        max_results: int = 1000,
+        order_by: Sequence[str] = (),
+        page_token: str | None = None,
+    ) -> Page[RunRecord]:
+        """Return the same as :meth:`search_runs`, in the form of :meth:`get_run_record`."""
+        found = self.search_runs(experiment_ids, filter, view_type, max_results, order_by, page_token)
+        return Page(tuple(map(record_of, found)), found.next_page_token)
+
+    @abstractmethod
+    def log_batch(
+        self,
+        run_id: str,
+        metrics: Sequence[Metric | Point] = (),
+        params: Sequence[Param] = (),
+        tags: Sequence[Tag] = (),
+    ) -> None:
+        """Write metrics, params and tags to an active run: all of them, or none.
+
+        Of two tags with one key the later counts. A point that is there already is stored once. Long param and tag
+        values are cut.
+
+        Args:
+            run_id: the run.
+            metrics: at most 1000.
+            params: at most 100, no key twice.
+            tags: at most 100; together at most 1000.
+
+        Raises:
+            ResourceNotFound: there is no such run.
+            InvalidParameter: the run is deleted, a limit is exceeded, a key is not acceptable, or a param has another
+                value already. ``field`` names the place.
+        """
+
+    @abstractmethod
+    def submit_batch(
+        self,
+        run_id: str,
+        metrics: Sequence[Metric | Point] = (),
+        params: Sequence[Param] = (),
+        tags: Sequence[Tag] = (),
+    ) -> Future[None]:
+        """Do the same as :meth:`log_batch` without waiting for it.
+
+        What can be said without the database is checked at once, so ``InvalidParameter`` may be raised here. The
+        future is done when the batch is durable, or holds the error that ``log_batch`` would have raised; batches that
+        wait together share a transaction.
+        """
+
+    def log_metric(self, run_id: str, metric: Metric) -> None:
+        """Write one point. See :meth:`log_batch`."""
+        self.log_batch(run_id, metrics=(metric,))
+
+    def log_param(self, run_id: str, param: Param) -> None:
+        """Write one param; the same value again is no error. See :meth:`log_batch`."""
+        self.log_batch(run_id, params=(param,))
+
+    def set_tag(self, run_id: str, tag: Tag) -> None:
+        """Set one tag; ``mlflow.runName`` renames the run. See :meth:`log_batch`."""
+        self.log_batch(run_id, tags=(tag,))
+
+    @abstractmethod
+    def delete_tag(self, run_id: str, key: str) -> None:
+        """Remove a tag of an active run.
+
+        Raises:
+            ResourceNotFound: there is no such run, or it has no such tag.
+            InvalidParameter: the run is deleted.
+        """
+
+    @abstractmethod
+    def log_inputs(self, run_id: str, datasets: Sequence[DatasetInput] = (), models: Sequence[ModelInput] = ()) -> None:
+        """Record what an active run uses. Repeating an input changes nothing and keeps its first tags."""
+
+    @abstractmethod
+    def log_outputs(self, run_id: str, models: Sequence[ModelOutput]) -> None:
+        """Record the logged models that an active run made; they need not exist in this store."""
+
+    @abstractmethod
+    def record_model(self, run_id: str, model_json: str) -> None:
+        """Append a model's description to the tag ``mlflow.log-model.history``, as MLflow 1 and 2 do.
+
+        Args:
+            run_id: the run.
+            model_json: a JSON object with at least artifact_path, flavors, utc_time_created and run_id.
+        """
+
+    @abstractmethod
+    def get_metric_history(
+        self, run_id: str, key: str, max_results: int | None = None, page_token: str | None = None
+    ) -> Page[Metric]:
+        """Return the points of one metric by (timestamp, step, value); of an unknown run or key, none.
+
+        Args:
+            run_id: the run, active or deleted.
+            key: the metric.
+            max_results: at least 1; None means all.
+            page_token: of the page before.
+
+        Raises:
+            InvalidParameter: ``max_results`` or the token is not acceptable.
+        """
+
+    def get_points(
+        self, run_id: str, key: str, max_results: int | None = None, page_token: str | None = None
+    ) -> Page[Point | Metric]:
+        """Return the same as :meth:`get_metric_history`, in the form that costs less to those who have nothing but rows."""
+        found = self.get_metric_history(run_id, key, max_results, page_token)
+        return Page(tuple(point_of(metric) for metric in found), found.next_page_token)
+
+    @abstractmethod
+    def get_metric_history_bulk(self, run_ids: Sequence[str], key: str, max_results: int = 25_000) -> list[Metric]:
+        """Return the points of one metric in several runs, the runs sorted by id, cut at ``max_results`` over all.
+
+        Args:
+            run_ids: 1 to 100 runs; unknown ones have no points.
+            key: the metric.
+            max_results: at most 25000; more is taken as that.
+
+        Raises:
+            InvalidParameter: no runs or too many, or ``max_results`` is not positive.
+        """
+
+    @abstractmethod
+    def get_metric_history_interval(
+        self,
+        run_ids: Sequence[str],
+        key: str,
+        start_step: int | None = None,
+        end_step: int | None = None,
+        max_results: int = 2500,
+    ) -> list[Metric]:
+        """Return a sample of each run's points by step, the runs in the order that they are named in.
+
+        The points are divided into ``max_results`` buckets of nearly the same size, and the first of each is taken; in place
+        of the last of those comes the last point.
+
+        Args:
+            run_ids: 1 to 100 runs; unknown ones have no points.
+            key: the metric.
+            start_step: the first step; given with ``end_step`` or not at all.
+            end_step: the last step, not smaller.
+            max_results: 1 to 2500 for each run.
+
+        Raises:
+            InvalidParameter: an argument is not acceptable.
+        """

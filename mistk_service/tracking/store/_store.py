@@ -1,0 +1,82 @@
+"""The abstract store of tracked things."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Self
+
+from mistk_service.tracking.store._models import LoggedModelStore, RegistryStore
+from mistk_service.tracking.store._runs import ExperimentStore, RunStore
+from mistk_service.tracking.values.page import Page
+
+__all__ = ["DEFAULT_ARTIFACT_ROOT", "Page", "Store"]
+
+#: Where artifacts go unless something else is said: clients send them to the tracking server itself.
+DEFAULT_ARTIFACT_ROOT = "mlflow-artifacts:/"
+
+
+class Store(ExperimentStore, RunStore, RegistryStore, LoggedModelStore):
+    """Where experiments, runs and models are kept.
+
+    Thread safety:
+        Every method may be called from any thread at any time. A method blocks its caller until it is done, except
+        those named ``submit_...``, which return a future.
+    Atomicity and durability:
+        A method that writes does all of it or nothing. When it returns, what it wrote survives the sudden end of this
+        process, and every later read, from any thread or process, sees it.
+    Validation:
+        The store checks names, sizes and limits itself, whoever calls. Values have the types of the annotations;
+        turning text of a request into them is the wire's task.
+    Errors:
+        What goes wrong on purpose is a :class:`~mistk_service.tracking.errors.StoreError`. Any method may raise
+        ``StoreUnavailable`` when the database cannot be used at the moment; nothing of the call was applied then, and
+        the store works again by itself as soon as the cause is gone.
+    """
+
+    @property
+    @abstractmethod
+    def uri(self) -> str:
+        """The URI that the store was opened with, without a password."""
+
+    @property
+    @abstractmethod
+    def artifact_root(self) -> str:
+        """The URI below which experiments get their artifact folders."""
+
+    @abstractmethod
+    def at_once(self) -> AbstractContextManager[None]:
+        """Return a context in which reads on this thread do not wait for others, as an event loop must not.
+
+        A read that would have to wait for a lock, a connection or a database server, or that has many rows, raises
+        ``StoreUnavailable`` there, and may be done again outside. Only for reads of a little, one after the other.
+        """
+
+    @abstractmethod
+    def check(self) -> None:
+        """Return if the store can be read now.
+
+        Raises:
+            StoreUnavailable: it cannot, and why.
+        """
+
+    def artifact_logged(self, run_id: str, path: str) -> None:
+        """Take note that a file was put into a run's artifacts, for those whom the store tells of its changes.
+
+        Args:
+            run_id: the run.
+            path: the file's path below the root of the run's artifacts.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Finish what was submitted and release files and connections. Closing twice is allowed."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

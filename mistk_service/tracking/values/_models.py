@@ -1,0 +1,250 @@
+"""Models that are registered or logged, and users: the second half of :mod:`mistk_service.tracking.values`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+
+from mistk_service.tracking.values._runs import Metric, Param, Tag
+
+__all__ = [
+    "ExperimentPermission",
+    "LoggedModel",
+    "LoggedModelOrder",
+    "LoggedModelRegistration",
+    "LoggedModelStatus",
+    "ModelVersion",
+    "ModelVersionStatus",
+    "Permission",
+    "RegisteredModel",
+    "RegisteredModelAlias",
+    "RegisteredModelPermission",
+    "User",
+]
+
+
+class ModelVersionStatus(Enum):
+    """How the registration of a model version stands; the values are the numbers of the protocol."""
+
+    PENDING_REGISTRATION = 1
+    FAILED_REGISTRATION = 2
+    READY = 3
+
+
+class LoggedModelStatus(Enum):
+    """How the upload of a logged model stands; the values are the numbers of the protocol."""
+
+    LOGGED_MODEL_STATUS_UNSPECIFIED = 0
+    LOGGED_MODEL_PENDING = 1
+    LOGGED_MODEL_READY = 2
+    LOGGED_MODEL_UPLOAD_FAILED = 3
+
+
+class Permission(StrEnum):
+    """What a user may do with an experiment or a registered model; each includes the ones before it."""
+
+    NO_PERMISSIONS = "NO_PERMISSIONS"
+    READ = "READ"
+    USE = "USE"
+    EDIT = "EDIT"
+    MANAGE = "MANAGE"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """One version of a registered model.
+
+    Attributes:
+        name: the registered model's name.
+        version: a number as text, counted per model and never reused.
+        creation_timestamp: ms since 1970.
+        last_updated_timestamp: ms since 1970.
+        current_stage: ``None``, ``Staging``, ``Production`` or ``Archived``.
+        description: a text, or "".
+        source: the URI of the model's files.
+        run_id: the run that made it, or "".
+        status: how its registration stands.
+        status_message: details of the status, or None.
+        tags: sorted by key.
+        run_link: the address of the run where that lives in another server, or "".
+        aliases: those that point to this version, sorted.
+        model_id: the logged model it was registered from, or None.
+        model_params: that model's params.
+        model_metrics: that model's metrics.
+        user_id: who made it, or None.
+    """
+
+    name: str
+    version: str
+    creation_timestamp: int
+    last_updated_timestamp: int
+    current_stage: str = "None"
+    description: str = ""
+    source: str = ""
+    run_id: str = ""
+    status: ModelVersionStatus = ModelVersionStatus.READY
+    status_message: str | None = None
+    tags: tuple[Tag, ...] = ()
+    run_link: str = ""
+    aliases: tuple[str, ...] = ()
+    model_id: str | None = None
+    model_params: tuple[Param, ...] = ()
+    model_metrics: tuple[Metric, ...] = ()
+    user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredModelAlias:
+    """A name that points to one version of a registered model.
+
+    Attributes:
+        alias: the name.
+        version: the version's number as text.
+    """
+
+    alias: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredModel:
+    """A named model with versions.
+
+    Attributes:
+        name: unique.
+        creation_timestamp: ms since 1970.
+        last_updated_timestamp: ms since 1970.
+        description: a text, or None where it was never set.
+        latest_versions: the highest version of each stage.
+        tags: sorted by key.
+        aliases: sorted by alias.
+        user_id: who made it, or None.
+        deployment_job_id: kept as given, or None.
+    """
+
+    name: str
+    creation_timestamp: int
+    last_updated_timestamp: int
+    description: str | None = None
+    latest_versions: tuple[ModelVersion, ...] = ()
+    tags: tuple[Tag, ...] = ()
+    aliases: tuple[RegisteredModelAlias, ...] = ()
+    user_id: str | None = None
+    deployment_job_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedModelRegistration:
+    """A version of a registered model that was made from a logged model.
+
+    Attributes:
+        name: the registered model's name.
+        version: the version's number as text.
+    """
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedModel:
+    """A model that a run logged (MLflow 3), with what was measured on it.
+
+    Attributes:
+        model_id: ``m-`` and 32 hexadecimal characters.
+        experiment_id: the experiment it belongs to.
+        name: a name for people; need not be unique.
+        creation_timestamp: ms since 1970.
+        last_updated_timestamp: ms since 1970.
+        artifact_uri: where its files are.
+        status: how its upload stands.
+        model_type: such as ``Agent``, or None.
+        source_run_id: the run that made it, or None.
+        status_message: details of the status, or None.
+        tags: sorted by key.
+        registrations: the registered versions made from it.
+        params: sorted by key.
+        metrics: every point that was measured on it, by key, timestamp and step.
+    """
+
+    model_id: str
+    experiment_id: str
+    name: str
+    creation_timestamp: int
+    last_updated_timestamp: int
+    artifact_uri: str
+    status: LoggedModelStatus
+    model_type: str | None = None
+    source_run_id: str | None = None
+    status_message: str | None = None
+    tags: tuple[Tag, ...] = ()
+    registrations: tuple[LoggedModelRegistration, ...] = ()
+    params: tuple[Param, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedModelOrder:
+    """One key that a search for logged models is ordered by.
+
+    Attributes:
+        field_name: an attribute (``name``, ``creation_timestamp`` ...) or ``metrics.KEY``, ``params.KEY``,
+            ``tags.KEY``.
+        ascending: smallest first.
+        dataset_name: for a metric: only points measured on this dataset; None for any.
+        dataset_digest: for a metric: only points measured on the dataset of this digest; None for any.
+    """
+
+    field_name: str
+    ascending: bool = True
+    dataset_name: str | None = None
+    dataset_digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentPermission:
+    """What a user may do with an experiment.
+
+    Attributes:
+        experiment_id: the experiment.
+        user_id: the user's id (not the name).
+        permission: what is allowed.
+    """
+
+    experiment_id: str
+    user_id: str
+    permission: Permission
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredModelPermission:
+    """What a user may do with a registered model.
+
+    Attributes:
+        name: the registered model's name.
+        user_id: the user's id (not the name).
+        permission: what is allowed.
+    """
+
+    name: str
+    user_id: str
+    permission: Permission
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Somebody who may log in. Passwords are no part of it.
+
+    Attributes:
+        id: the user's number as text.
+        username: unique.
+        is_admin: whether everything is allowed.
+        experiment_permissions: what was granted on experiments.
+        registered_model_permissions: what was granted on registered models.
+    """
+
+    id: str
+    username: str
+    is_admin: bool = False
+    experiment_permissions: tuple[ExperimentPermission, ...] = ()
+    registered_model_permissions: tuple[RegisteredModelPermission, ...] = ()

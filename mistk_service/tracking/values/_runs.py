@@ -1,0 +1,292 @@
+"""Experiments, runs and what is logged to them: the first half of :mod:`mistk_service.tracking.values`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+
+__all__ = [
+    "Dataset",
+    "DatasetInput",
+    "DatasetSummary",
+    "Experiment",
+    "FileInfo",
+    "LifecycleStage",
+    "Metric",
+    "ModelInput",
+    "ModelOutput",
+    "Param",
+    "Run",
+    "RunData",
+    "RunInfo",
+    "RunInputs",
+    "RunOutputs",
+    "RunStatus",
+    "Tag",
+    "ViewType",
+]
+
+
+class ViewType(Enum):
+    """Which lifecycle stages a search looks at; the values are the numbers of the protocol."""
+
+    ACTIVE_ONLY = 1
+    DELETED_ONLY = 2
+    ALL = 3
+
+
+class LifecycleStage(StrEnum):
+    """Whether a thing is in use; what is deleted stays readable and can be restored."""
+
+    ACTIVE = "active"
+    DELETED = "deleted"
+
+
+class RunStatus(Enum):
+    """How a run stands; the values are the numbers of the protocol. Any status may follow any other."""
+
+    RUNNING = 1
+    SCHEDULED = 2
+    FINISHED = 3
+    FAILED = 4
+    KILLED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A note on a run, an experiment, a dataset input, a registered model, a model version or a logged model.
+
+    Attributes:
+        key: its name; keys that start with ``mlflow.`` have a meaning to clients.
+        value: its text.
+    """
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """An input of a run or of a logged model, written once.
+
+    Attributes:
+        key: its name.
+        value: its value as text.
+    """
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One measured point.
+
+    Attributes:
+        key: the metric's name.
+        value: the number, NaN and the infinities included.
+        timestamp: when it was measured, not negative.
+        step: where in the training, any int64.
+        model_id: the logged model that was measured, if any.
+        dataset_name: the dataset it was measured on, if any.
+        dataset_digest: that dataset's digest.
+        run_id: the run it belongs to, where points of several runs or models come together; else None.
+    """
+
+    key: str
+    value: float
+    timestamp: int
+    step: int = 0
+    model_id: str | None = None
+    dataset_name: str | None = None
+    dataset_digest: str | None = None
+    run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """A named set of runs.
+
+    Attributes:
+        experiment_id: a decimal number as text; "0" is the experiment that is there from the start.
+        name: unique among active and deleted experiments.
+        artifact_location: the URI below which its runs keep their artifacts.
+        lifecycle_stage: active or deleted.
+        creation_time: ms since 1970.
+        last_update_time: ms since 1970.
+        tags: sorted by key.
+    """
+
+    experiment_id: str
+    name: str
+    artifact_location: str
+    lifecycle_stage: LifecycleStage
+    creation_time: int
+    last_update_time: int
+    tags: tuple[Tag, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What a run is.
+
+    Attributes:
+        run_id: 32 lower-case hexadecimal characters.
+        run_name: a name for people; need not be unique.
+        experiment_id: the experiment it belongs to.
+        user_id: as given when the run was created, or "".
+        status: how it stands.
+        start_time: as given, 0 where it was not.
+        end_time: as given, None until it is.
+        artifact_uri: where its artifacts are.
+        lifecycle_stage: active or deleted.
+    """
+
+    run_id: str
+    run_name: str
+    experiment_id: str
+    user_id: str
+    status: RunStatus
+    start_time: int
+    end_time: int | None
+    artifact_uri: str
+    lifecycle_stage: LifecycleStage
+
+
+@dataclass(frozen=True, slots=True)
+class RunData:
+    """What was logged to a run.
+
+    Attributes:
+        metrics: the latest point of each key, which is the greatest by (step, timestamp, value); sorted by key.
+        params: sorted by key.
+        tags: sorted by key.
+    """
+
+    metrics: tuple[Metric, ...] = ()
+    params: tuple[Param, ...] = ()
+    tags: tuple[Tag, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A reference to data; it is identified by its experiment, name and digest.
+
+    Attributes:
+        name: the dataset's name.
+        digest: a fingerprint of the data, at most 36 characters.
+        source_type: the kind of the source (``local``, ``http``, ``code`` ...).
+        source: where the data comes from, often JSON.
+        schema: the columns, often JSON.
+        profile: statistics, often JSON.
+    """
+
+    name: str
+    digest: str
+    source_type: str = ""
+    source: str = ""
+    schema: str | None = None
+    profile: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInput:
+    """A dataset that a run used.
+
+    Attributes:
+        dataset: the dataset.
+        tags: notes on the use, such as ``mlflow.data.context`` = ``training``; sorted by key.
+    """
+
+    dataset: Dataset
+    tags: tuple[Tag, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSummary:
+    """One use of a dataset within an experiment, as the search for datasets gives it.
+
+    Attributes:
+        experiment_id: the experiment.
+        name: the dataset's name.
+        digest: its digest.
+        context: the value of the tag ``mlflow.data.context``, or None.
+    """
+
+    experiment_id: str
+    name: str
+    digest: str
+    context: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInput:
+    """A logged model that a run used.
+
+    Attributes:
+        model_id: the logged model.
+    """
+
+    model_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOutput:
+    """A logged model that a run made.
+
+    Attributes:
+        model_id: the logged model.
+        step: where in the training.
+    """
+
+    model_id: str
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunInputs:
+    """What went into a run.
+
+    Attributes:
+        dataset_inputs: the datasets, in the order they were logged.
+        model_inputs: the models, likewise.
+    """
+
+    dataset_inputs: tuple[DatasetInput, ...] = ()
+    model_inputs: tuple[ModelInput, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutputs:
+    """What came out of a run.
+
+    Attributes:
+        model_outputs: the models, in the order they were logged.
+    """
+
+    model_outputs: tuple[ModelOutput, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A single execution: what it is, what was logged to it, what went in and what came out."""
+
+    info: RunInfo
+    data: RunData = field(default_factory=RunData)
+    inputs: RunInputs = field(default_factory=RunInputs)
+    outputs: RunOutputs = field(default_factory=RunOutputs)
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """An artifact or a folder of artifacts.
+
+    Attributes:
+        path: relative to the root of the listing, ``/``-separated.
+        is_dir: whether it is a folder.
+        file_size: bytes; None for folders.
+    """
+
+    path: str
+    is_dir: bool
+    file_size: int | None = None

@@ -1,0 +1,1 @@
+"""MLflow's JSON: values to JSON and back, for server and client alike."""

@@ -1,0 +1,284 @@
+"""Reading the fields of a request strictly, with MLflow's messages.
+
+MLflow takes names in two spellings, numbers as text, enumerations by name or number and null for absent; all of that is
+taken here too. Where MLflow goes on with a wrong value in silence (a fractional timestamp, an unknown name of a
+status, a step beyond 64 bits), the request is refused instead, which no conforming client can notice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from enum import Enum
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import msgspec
+
+from mistk_service.tracking.errors import InvalidParameter
+from mistk_service.web.json_limits import JsonLimits, JsonTooLarge, check_json
+
+__all__ = ["Fields"]
+
+E = TypeVar("E", bound=Enum)
+
+_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+#: A whole number as text: R's client writes 100000 as 1e+05. What is longer is beyond 64 bits, or takes long to read.
+_INTEGER = re.compile(r"[+-]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})([eE][+-]?\d{1,3})?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
+#: How much of a wrong value a message repeats, in characters.
+_SHOWN = 200
+
+
+@lru_cache(maxsize=256)
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(part.capitalize() for part in tail)
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = msgspec.json.encode(value).decode()
+    except (TypeError, ValueError, UnicodeError):
+        text = repr(value)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+
+class Fields:
+    """The fields of a request, or of an object inside one.
+
+    Every reader takes the name as the protocol's definition spells it (``run_id``) and also finds its camelCase form.
+    An absent field and null are the same; what is not asked for is ignored. All readers raise ``InvalidParameter``.
+    """
+
+    __slots__ = ("_path", "_query", "_values")
+
+    def __init__(self, values: Mapping[str, Any], path: str = "", *, query: bool = False) -> None:
+        self._values = values
+        self._path = path
+        self._query = query
+
+    @classmethod
+    def from_body(cls, body: bytes | bytearray, limits: JsonLimits | None = None) -> Fields:
+        """Read a JSON object; an empty body counts as an empty object.
+
+        Text that itself contains a JSON object is decoded once more, since very old clients send that.
+
+        Args:
+            body: the text.
+            limits: what it may hold.
+
+        Raises:
+            InvalidParameter: the body is not JSON in UTF-8, or no object, or holds too much.
+        """
+        if not body:
+            return cls({})
+        value = _decode(body, limits)
+        if isinstance(value, str):
+            value = _decode(value.encode(), limits)
+        if not isinstance(value, dict):
+            raise InvalidParameter(f"The body of the request must be a JSON object, got {_shown(value)}.")
+        return cls(value)
+
+    @classmethod
+    def from_query(cls, pairs: Iterable[tuple[str, str]]) -> Fields:
+        """Read query parameters; one that is given several times is a list."""
+        values: dict[str, list[str]] = {}
+        for key, value in pairs:
+            values.setdefault(key, []).append(value)
+        return cls(values, query=True)
+
+    def has(self, name: str) -> bool:
+        """Return whether the field is there and not null."""
+        return self._get(name) is not None
+
+    def text(self, name: str) -> str | None:
+        """Return a string, or None where it is absent."""
+        value = self._scalar(name)
+        if value is not None and not isinstance(value, str):
+            raise self._wrong(name, value, "a string")
+        return value
+
+    def required_text(self, name: str) -> str:
+        """Return a string that must be there and not empty."""
+        value = self.text(name)
+        if not value:
+            raise self.missing(name)
+        return value
+
+    def required_identifier(self, name: str) -> str:
+        """Return an id that must be there, given as text or, as GitLab's clients do, as a whole number."""
+        value = self._scalar(name)
+        return str(value) if type(value) is int else self.required_text(name)
+
+    def int64(self, name: str) -> int | None:
+        """Return a whole number of 64 bits, given as a number or as text (``1e+05`` too), or None where it is absent."""
+        value = self._scalar(name)
+        if value is None or (type(value) is int and _INT64_MIN <= value <= _INT64_MAX):
+            return value
+        number = _whole(value)
+        if number is None or not _INT64_MIN <= number <= _INT64_MAX:
+            raise self._wrong(name, value, "a whole number of 64 bits")
+        return number
+
+    def required_int64(self, name: str) -> int:
+        """Return a whole number that must be there."""
+        value = self.int64(name)
+        if value is None:
+            raise self.missing(name)
+        return value
+
+    def double(self, name: str) -> float | None:
+        """Return a number, given as a number or as text (NaN and the infinities too), or None where it is absent."""
+        value = self._scalar(name)
+        if value is None or type(value) is float:
+            return value
+        number = _real(value)
+        if number is None:
+            raise self._wrong(name, value, "a number, or one of the strings NaN, Infinity, -Infinity")
+        return number
+
+    def required_double(self, name: str) -> float:
+        """Return a number that must be there."""
+        value = self.double(name)
+        if value is None:
+            raise self.missing(name)
+        return value
+
+    def boolean(self, name: str) -> bool | None:
+        """Return true or false, or None where it is absent; a query has them as words in any letter case."""
+        value = self._scalar(name)
+        if self._query and isinstance(value, str):
+            value = {"true": True, "false": False}.get(value.lower(), value)
+        if value is None or isinstance(value, bool):
+            return value
+        raise self._wrong(name, value, "true or false")
+
+    def enum(self, name: str, kind: type[E]) -> E | None:
+        """Return a member of an enumeration, given by its name or its number, or None where it is absent."""
+        value = self._scalar(name)
+        if value is None:
+            return None
+        number = _whole(value) if not isinstance(value, float) else None
+        if number is not None and number in kind._value2member_map_:
+            return kind(number)
+        if isinstance(value, str) and value in kind.__members__:
+            return kind[value]
+        raise self._wrong(name, value, "one of " + ", ".join(f"{m.name} ({m.value})" for m in kind))
+
+    def texts(self, name: str) -> list[str]:
+        """Return a list of strings, empty where it is absent."""
+        values = self._list(name)
+        if not all(isinstance(value, str) for value in values):
+            raise self._wrong(name, values, "a list of strings")
+        return values
+
+    def objects(self, name: str) -> list[Fields]:
+        """Return a list of objects, empty where it is absent."""
+        path = self.place(name)
+        found = []
+        for i, value in enumerate(self._list(name)):
+            if not isinstance(value, dict):
+                raise self._wrong(f"{name}[{i}]", value, "an object")
+            found.append(Fields(value, f"{path}[{i}]"))
+        return found
+
+    def object(self, name: str) -> Fields | None:
+        """Return an object, or None where it is absent."""
+        value = self._get(name)
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise self._wrong(name, value, "an object")
+        return Fields(value, self.place(name))
+
+    def raw_list(self, name: str) -> list[Any]:
+        """Return a list as it came, empty where it is absent, for a caller that reads many objects fast."""
+        return self._list(name)
+
+    def place(self, name: str) -> str:
+        """Return how messages call a field, such as ``metrics[3].value``."""
+        return f"{self._path}.{name}" if self._path else name
+
+    def missing(self, name: str) -> InvalidParameter:
+        """Return the error for a field that is required and not there."""
+        place = self.place(name)
+        return InvalidParameter(f"Missing value for required parameter '{place}'.", field=place)
+
+    def _get(self, name: str) -> Any:
+        value, camel = self._values.get(name), _camel(name)
+        if camel == name or camel not in self._values:
+            return value
+        if name in self._values:
+            place = self.place(name)
+            raise InvalidParameter(
+                f"Parameter '{place}' is given twice, as '{name}' and as '{camel}'; give it once.", field=place
+            )
+        return self._values[camel]
+
+    def _scalar(self, name: str) -> Any:
+        value = self._get(name)
+        if self._query and value is not None:
+            # The last one counts, as it does where a JSON object repeats a key.
+            return value[-1]
+        return value
+
+    def _list(self, name: str) -> list[Any]:
+        value = self._get(name)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            raise self._wrong(name, value, "a list")
+        return value
+
+    def _wrong(self, name: str, value: Any, expected: str) -> InvalidParameter:
+        place = self.place(name)
+        return InvalidParameter(
+            f"Invalid value {_shown(value)} for parameter '{place}' supplied: expected {expected}.", field=place
+        )
+
+
+def _decode(body: bytes | bytearray, limits: JsonLimits | None) -> Any:
+    try:
+        if limits is not None:
+            check_json(body, limits)
+        return msgspec.json.decode(body)
+    except JsonTooLarge as error:
+        raise InvalidParameter(f"The body of the request cannot be taken: {error}.") from error
+    except UnicodeDecodeError as error:
+        raise InvalidParameter(f"The body of the request is not valid UTF-8: {error}.") from error
+    except RecursionError as error:
+        raise InvalidParameter("The body of the request is nested too deeply.") from error
+    except msgspec.MsgspecError as error:
+        raise InvalidParameter(f"The body of the request is not valid JSON: {error}.") from error
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    if not isinstance(value, str) or not _INTEGER.fullmatch(value.strip()):
+        return None
+    number = Decimal(value.strip())
+    return int(number) if number == number.to_integral_value() else None
+
+
+def _real(value: Any) -> float | None:
+    if isinstance(value, str):
+        if value in _NOT_FINITE:
+            return _NOT_FINITE[value]
+        if not _NUMBER.fullmatch(value.strip()):
+            return None
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    # Text such as "1e999" is a finite number that no double can hold.
+    return number if number not in (float("inf"), float("-inf")) else None

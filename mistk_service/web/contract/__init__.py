@@ -1,0 +1,1 @@
+"""Serving a contract: operations compiled once, with Connexion as the judge behind them."""

@@ -1,0 +1,323 @@
+"""Validation of requests against the contract, with messages that say where, what was wrong, and what was expected.
+
+Connexion's own validators stand below: these replace, through its ``validator_map``, how a body is parsed and how an error is
+worded. Parsing is strict where Python's own is lax (NaN, invalid UTF-8), since what passes here goes on to the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Any
+
+from connexion.exceptions import BadRequestProblem, ProblemException
+from connexion.json_schema import Draft4RequestValidator
+from connexion.validators import AbstractRequestBodyValidator, ParameterValidator
+from jsonschema import Draft4Validator, ValidationError
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from mistk_service.web.contract.records import read_records
+from mistk_service.web.json_limits import FREE_JSON, check_json
+
+__all__ = ["AT_ONCE", "VALIDATORS", "MediaType", "accepting_reader", "asks_for_strings"]
+
+#: How much of a wrong value is repeated in a message.
+_SHOWN = 80
+
+#: The longest body that is parsed on the event loop, in bytes: a matter of a millisecond.
+AT_ONCE = 64 * 1024
+
+#: What a schema says to people.
+_ANNOTATIONS = frozenset({"description", "example", "title"})
+
+_TYPES = {
+    "array": "an array",
+    "boolean": "true or false",
+    "integer": "an integer",
+    "null": "null",
+    "number": "a number",
+    "object": "an object",
+    "string": "a string",
+}
+
+
+def _parse(body: bytes | bytearray) -> Any:
+    """Return the value of a JSON document, read strictly: what Python's own reader makes something of is refused.
+
+    Connexion reads the body a second time for the handler, with that reader, so what passes here must mean the same there.
+
+    Raises:
+        JsonTooLarge: it holds too much.
+        ValueError: it is no JSON, or names a key twice, or holds what cannot be passed on to the worker: a number beyond 64
+            bits, or half a surrogate pair; the message says which.
+        RecursionError: it is nested too deeply.
+    """
+    check_json(body, FREE_JSON)
+    text = body.decode("utf-8")
+    try:
+        value = _DECODER.decode(text)
+        if not _fits(value):
+            value = _CAREFUL.decode(text)
+    except ValueError:
+        value = _CAREFUL.decode(text)  # has the better words
+    if _SURROGATE.search(text):
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    return value
+
+
+def _fits(value: Any) -> bool:
+    """Tell whether every number has at most 64 bits, in one pass that looks at single numbers as little as possible.
+
+    Raises:
+        RecursionError: there are too many arrays and objects in one another.
+    """
+    level = [value]
+    for _ in range(_DEEPEST + 1):
+        types = set(map(type, level))
+        if int in types:
+            integers = [each for each in level if type(each) is int]
+            if not (min(integers) >= _LEAST and max(integers) <= _MOST):
+                return False
+        if float in types and math.inf in map(abs, (each for each in level if type(each) is float)):
+            return False
+        if types.isdisjoint(_BOXES):
+            return True
+        boxes = (each for each in level if type(each) in _BOXES)
+        level = [each for box in boxes for each in (box.values() if type(box) is dict else box)]
+    raise RecursionError
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        counts = Counter(key for key, _ in pairs)
+        twice = counts.most_common(1)[0][0]
+        raise ValueError(f"the key {_short(repr(twice))} stands twice in one object")
+    return value
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > 20 or not _LEAST <= int(digits) <= _MOST:
+        raise ValueError(f"the integer {_short(digits)} has more than 64 bits; write it as a string")
+    return int(digits)
+
+
+def _number(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError(f"the number {_short(digits)} is too large")
+    return value
+
+
+def _constant(name: str) -> float:
+    raise ValueError(f"{name} is no number in JSON; leave it out, or write null or a string")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
+
+#: Looks at every number as it was written, which takes ten times as long, to name the one that is too large.
+_CAREFUL = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_number, parse_constant=_constant
+)
+
+_BOXES = frozenset({dict, list})
+
+#: The integers that MessagePack can carry to the worker.
+_LEAST, _MOST = -(2**63), 2**64 - 1
+
+#: Where a surrogate is written as an escape; only then can half a pair have got into a text.
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+#: How many arrays and objects may stand in one another. Python's reader and writers give up at a depth that depends on who
+#: calls them; whoever gets the value after us calls from elsewhere.
+_DEEPEST = 100
+
+
+def _wording(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return f"it is nested too deeply; at most {_DEEPEST} arrays and objects may stand in one another"
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not UTF-8 (byte {error.start}: {error.reason})"
+    if isinstance(error, UnicodeEncodeError):
+        return "it holds half a surrogate pair, which is no Unicode text"
+    return str(error)
+
+
+def accepting_reader(schema: Mapping[str, Any]) -> Callable[[bytes | bytearray], Any]:
+    """Return what makes a value of a body that the schema accepts, and raises ValueError or RecursionError otherwise.
+
+    It says nothing of what is wrong: that is for the validator of bodies.
+    """
+    is_valid = _validator(schema).is_valid
+
+    def read(body: bytes | bytearray) -> Any:
+        value = _parse(body)
+        if not is_valid(value):
+            raise ValueError
+        return value
+
+    return read
+
+
+def _validator(schema: Mapping[str, Any]) -> Any:
+    return Draft4RequestValidator(schema, format_checker=Draft4Validator.FORMAT_CHECKER)
+
+
+class _BodyValidator(AbstractRequestBodyValidator):  # type: ignore[misc]
+    """Parses a JSON body and holds it to its schema; a long one on a thread, so that others are answered in the meantime."""
+
+    async def _parse(self, stream: AsyncGenerator[bytes, None], scope: Scope) -> Any:  # noqa: ARG002
+        body = b"".join([chunk async for chunk in stream])
+        return self._read(body) if len(body) <= AT_ONCE else await asyncio.to_thread(self._read, body)
+
+    def _validate(self, body: Any) -> None:
+        """Do nothing: what Connexion calls this for, on the event loop, is done with the parsing."""
+
+    def _read(self, body: bytes) -> Any:
+        """Return the value of a body that is JSON and fits the schema.
+
+        Raises:
+            ProblemException: it is not, or does not.
+        """
+        if not body.strip():
+            raise BadRequestProblem(detail="The request has no body; expected a JSON object.")
+        try:
+            large = len(body) > AT_ONCE and asks_for_strings(self._schema)
+            value = read_records(body) if large else _parse(body)
+        except (ValueError, RecursionError) as error:
+            raise BadRequestProblem(
+                detail=f"The request's body is not JSON that can be read: {_wording(error)}. Expected a JSON object."
+            ) from error
+        if not _is_map_of_strings(value, self._schema):
+            self._hold_to_schema(value)
+        return value
+
+    def _hold_to_schema(self, value: Any) -> None:
+        try:
+            _validator(self._schema).validate(value)
+        except ValidationError as error:
+            where = _place(error)
+            detail = f"{where or 'The request body'}: {_explain(error)}"
+            ext = {"field": where} if where else None
+            raise ProblemException(status=400, title="Bad Request", detail=detail, ext=ext) from error
+
+
+def _is_map_of_strings(value: Any, schema: dict[str, Any]) -> bool:
+    """Tell whether ``schema`` asks for an object of strings and nothing else, and ``value`` is one.
+
+    That is what records come in, and jsonschema takes ten microseconds for each.
+    """
+    return (
+        asks_for_strings(schema)
+        and type(value) is dict
+        and len(value) >= schema.get("minProperties", 0)
+        and {str}.issuperset(map(type, value.values()))
+    )
+
+
+def asks_for_strings(schema: Mapping[str, Any]) -> bool:
+    """Return whether a schema asks for an object of strings, of any names, and nothing else."""
+    rules = {key: rule for key, rule in schema.items() if key not in _ANNOTATIONS | {"definitions", "minProperties"}}
+    return rules == {"type": "object", "additionalProperties": {"type": "string"}}
+
+
+class _ParameterValidator(ParameterValidator):  # type: ignore[misc]
+    """Holds a query parameter to its schema."""
+
+    @staticmethod
+    def validate_parameter(
+        parameter_type: str, value: Any, param: dict[str, Any], param_name: str | None = None
+    ) -> str | None:
+        """Return what is wrong with a parameter, or None."""
+        name = param_name or param["name"]
+        if value is None:
+            if param.get("required"):
+                return f"The {parameter_type} parameter {name!r} is missing; expected {_expected_type(param)}."
+            return None
+        schema = copy.copy(param.get("schema", param))
+        schema.pop("required", None)  # a flag here, and a list of names in a schema
+        error = next(Draft4Validator(schema).iter_errors(value), None)
+        return None if error is None else f"The {parameter_type} parameter {name!r}: {_explain(error)}"
+
+
+def _place(error: ValidationError) -> str:
+    """Return where in the body the error is, as ``datasets.train.labels[3]``."""
+    place = ""
+    for part in error.absolute_path:
+        place += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return _short(place.removeprefix("."))
+
+
+def _explain(error: ValidationError) -> str:
+    """Return what is wrong and what was expected, by the keyword of the schema that was not met."""
+    rule, shown = error.validator, _short(repr(error.instance))
+    value: Any = error.validator_value
+    schema: Any = error.schema
+    instance: Any = error.instance
+    if rule == "type":
+        return f"{shown} is not {_expected_type(schema)}."
+    if rule == "enum":
+        return f"{shown} is not known; expected one of {', '.join(map(str, value))}."
+    if rule == "additionalProperties":
+        known = ", ".join(schema.get("properties", ()))
+        unknown = ", ".join(repr(key) for key in instance if key not in schema.get("properties", ()))
+        return f"{_short(unknown)} is not known; expected only {known}."
+    if rule == "minLength":
+        return f"{shown} is too short; expected at least {value} character{'s' if value > 1 else ''}."
+    if rule in ("minItems", "minProperties"):
+        return f"{shown} has too few entries; expected at least {value}."
+    if rule == "minimum":
+        return f"{shown} is too small; expected at least {value}."
+    if rule == "required":
+        missing = ", ".join(repr(key) for key in value if key not in instance)
+        return f"{missing} is missing."
+    return f"{_short(error.message)}."
+
+
+def _expected_type(schema: dict[str, Any]) -> str:
+    types = schema.get("type", "string")
+    return " or ".join(_TYPES.get(each, each) for each in ([types] if isinstance(types, str) else types))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+class MediaType:
+    """ASGI middleware: tells the media type of a body as Connexion looks for it, in small letters.
+
+    A body whose type the client has not told is taken for JSON, the one type that there is.
+
+    Args:
+        app: what gets the request.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] == "http":
+            headers = [_small(name, value) for name, value in scope["headers"]]
+            if not any(name == b"content-type" for name, _ in headers):
+                headers.append((b"content-type", b"application/json"))
+            scope = {**scope, "headers": headers}
+        await self._app(scope, receive, send)
+
+
+def _small(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    if name != b"content-type":
+        return name, value
+    # Connexion fails over what is not UTF-8; with question marks it is a type like any other that nobody knows.
+    value = value.decode("ascii", "replace").encode("ascii", "replace")
+    media_type, separator, parameters = value.partition(b";")
+    return name, media_type.strip().lower() + separator + parameters
+
+
+#: For ``AsyncApp(validator_map=...)``.
+VALIDATORS = {"body": {"application/json": _BodyValidator}, "parameter": _ParameterValidator}

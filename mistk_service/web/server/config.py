@@ -1,0 +1,93 @@
+"""Uvicorn's configuration, with what its protocols have to share."""
+
+from __future__ import annotations
+
+import asyncio
+import http
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import uvicorn
+
+from mistk_service.web.memory import LargeBlocks
+from mistk_service.web.server.http_limits import HttpLimits
+
+__all__ = ["PROTECTION", "Connection", "Refusal", "ServerConfig"]
+
+#: Headers of every answer: nothing is shown inside another page, and nothing is taken for another type than it says.
+PROTECTION = ((b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"))
+
+#: Ended connections whose memory is worth giving back.
+_MANY = 1000
+
+#: Returns the JSON body of an error, from a status and a message.
+Refusal = Callable[[int, str], bytes]
+
+
+class Connection(Protocol):
+    """A connection of a client."""
+
+    transport: asyncio.Transport
+
+
+class ServerConfig(uvicorn.Config):
+    """Uvicorn's configuration with the limits, and with the connections that are idle.
+
+    Args:
+        app: the ASGI application.
+        limits: what clients may do.
+        refusal: returns the body of what is answered before there is a request for the application.
+        protocol: the class of connections, which knows the limits.
+        options: further options of uvicorn.
+    """
+
+    def __init__(
+        self, app: Any, limits: HttpLimits, refusal: Refusal, protocol: type[asyncio.Protocol], **options: Any
+    ) -> None:
+        super().__init__(
+            app,
+            http=protocol,
+            ws="none",
+            log_config=None,  # its loggers are as all others
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=limits.keep_alive,  # type: ignore[arg-type]  # asyncio takes fractions
+            **options,
+        )
+        self.limits = limits
+        self.most_connections = limits.possible_connections
+        #: The connections without a request, in the order in which they became idle.
+        self.idle: dict[Connection, None] = {}
+        self._refusal = refusal
+        self._closed = 0
+        self._blocks = LargeBlocks(collect=True)
+
+    def end_idle(self) -> bool:
+        """Close the connection that has been idle for longest; return whether there is one."""
+        oldest = next(iter(self.idle), None)
+        if oldest is None:
+            return False
+        del self.idle[oldest]
+        oldest.transport.close()
+        return True
+
+    def closed(self) -> None:
+        """Note that a connection has ended; after many, their memory goes back once no more of them end."""
+        # What an answer in a stream leaves behind refers to itself, and the collector looks too rarely to find it soon.
+        self._closed += 1
+        if self._closed >= _MANY:
+            self._closed = 0
+            self._blocks.used()
+
+    def refusal(self, status: int, message: str) -> bytes:
+        """Return a whole HTTP response, after which the connection ends."""
+        body = self._refusal(status, message)
+        head = [
+            f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}",
+            "Content-Type: application/json",
+            f"Content-Length: {len(body)}",
+            "Connection: close",
+            *(f"{name.decode()}: {value.decode()}" for name, value in PROTECTION),
+        ]
+        return "\r\n".join([*head, "", ""]).encode("ascii") + body

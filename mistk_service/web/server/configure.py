@@ -1,0 +1,40 @@
+"""The HTTP server: uvicorn, configured the same way for the container and for the tracking server that stands alone."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from mistk_service.web.server.config import Refusal, ServerConfig
+from mistk_service.web.server.http_limits import HttpLimits
+
+__all__ = ["server_config"]
+
+
+def server_config(
+    app: Any, limits: HttpLimits, refusal: Refusal, *, parser: str | None = None, **options: Any
+) -> ServerConfig:
+    """Return uvicorn's configuration for an application.
+
+    Args:
+        app: the ASGI application.
+        limits: what clients may do.
+        refusal: returns the body of what is answered before there is a request for the application.
+        parser: ``httptools`` or ``h11``; None for the faster of those that are installed.
+        options: further options of uvicorn.
+    """
+    return ServerConfig(app, limits, refusal, _protocol(parser), **options)
+
+
+def _protocol(parser: str | None) -> type[asyncio.Protocol]:
+    if parser != "h11":
+        try:
+            from mistk_service.web.server.with_httptools import LimitedHttpTools
+        except ImportError:
+            if parser == "httptools":
+                raise
+        else:
+            return LimitedHttpTools
+    from mistk_service.web.server.with_h11 import LimitedH11
+
+    return LimitedH11

@@ -1,0 +1,75 @@
+"""The protocol on top of h11, which is always there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from mistk_service.web.server.config import ServerConfig
+from mistk_service.web.server.http_limits import HttpLimits
+from mistk_service.web.server.protocols import TOO_LARGE, Answer, LimitedProtocol
+
+__all__ = ["LimitedH11"]
+
+#: Bytes that the parser is given at once, which bounds what it parses at once.
+_PIECE = 16 * 1024
+
+#: Lines of a head beside the headers: the request line, and the empty one.
+_OTHER_LINES = 2
+
+
+class LimitedH11(LimitedProtocol, H11Protocol):
+    """Uvicorn's protocol on top of h11, within limits."""
+
+    config: ServerConfig
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.conn = _Connection(self.config.limits, self.object)
+
+    def in_body(self) -> bool:
+        """Return whether the body of a request is incomplete."""
+        return self.conn.their_state is h11.SEND_BODY
+
+    def feed(self, data: bytes) -> None:
+        """Give data to the parser."""
+        for begin in range(0, len(data), _PIECE):
+            H11Protocol.data_received(self, data[begin : begin + _PIECE])
+            if self.refused:
+                return
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request."""
+        super().on_response_complete()
+        self.answered()
+
+
+class _Connection(h11.Connection):
+    """h11's state of a connection, which looks at the size of a head before it is parsed."""
+
+    def __init__(self, limits: HttpLimits, note: Callable[[Answer], None]) -> None:
+        # What is incomplete is bounded by h11 itself: heads, trailers, the lines of chunks.
+        super().__init__(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
+        self._limits = limits
+        self._note = note
+
+    def next_event(self) -> Any:
+        """Return the next event, or raise that the next head is too large."""
+        try:
+            if self.their_state is h11.IDLE:
+                self._check_head(self.trailing_data[0])
+            return super().next_event()
+        except h11.RemoteProtocolError as error:
+            if error.error_status_hint == TOO_LARGE[0]:
+                self._note(TOO_LARGE)
+            raise
+
+    def _check_head(self, data: bytes) -> None:
+        end = re.search(rb"\n\r?\n", data)
+        head = data[: end.end()] if end else data
+        if len(head) > self._limits.head_bytes or head.count(b"\n") > self._limits.head_lines + _OTHER_LINES:
+            raise h11.RemoteProtocolError("The head is too large.", error_status_hint=TOO_LARGE[0])

@@ -1,0 +1,95 @@
+"""The protocol on top of httptools, which comes with the extra ``fast``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from mistk_service.web.server.config import ServerConfig
+from mistk_service.web.server.protocols import TOO_LARGE, TOO_MANY_AHEAD, Answer, LimitedProtocol
+
+__all__ = ["LimitedHttpTools"]
+
+#: What a header takes beside its name and its value: a colon, a space and the end of the line.
+_SEPARATORS = 4
+
+
+class _TooMuch(Exception):
+    """Raised in what the parser calls, so that it stops."""
+
+
+class LimitedHttpTools(LimitedProtocol, HttpToolsProtocol):
+    """Uvicorn's protocol on top of httptools, within limits."""
+
+    config: ServerConfig
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._in_body = False
+        self._head_bytes = 0
+        self._head_lines = 0
+        # What the parser has been given since it last reported anything: a header that does not end, or a chunk's line.
+        self._unreported = 0
+
+    def in_body(self) -> bool:
+        """Return whether the body of a request is incomplete."""
+        return self._in_body
+
+    def feed(self, data: bytes) -> None:
+        """Give data to the parser."""
+        self._unreported += len(data)
+        HttpToolsProtocol.data_received(self, data)
+        if self._unreported > max(len(data), self.config.limits.head_bytes):
+            self.refuse(TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        """Begin to count."""
+        if len(self.pipeline) >= self.config.limits.pipelined:
+            self._stop(TOO_MANY_AHEAD)
+        self._unreported = self._head_bytes = self._head_lines = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the target."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, or a trailer after a body in chunks."""
+        self._head_lines += 1
+        self._count(len(name) + len(value) + _SEPARATORS)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Begin with the body."""
+        self._unreported = 0
+        self._in_body = True
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        self._unreported = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End the body."""
+        self._unreported = 0
+        self._in_body = False
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request."""
+        super().on_response_complete()
+        self.answered()
+
+    def _count(self, size: int) -> None:
+        self._unreported = 0
+        self._head_bytes += size
+        limits = self.config.limits
+        if self._head_bytes > limits.head_bytes or self._head_lines > limits.head_lines:
+            self._stop(TOO_LARGE)
+
+    def _stop(self, answer: Answer) -> None:
+        self.object(answer)
+        raise _TooMuch(answer[1])

@@ -1,0 +1,1 @@
+"""The worker's side: loads the model and calls its hooks. Nothing else is loaded there."""

@@ -1,0 +1,184 @@
+"""From a reference such as ``package.module:Class`` to the model class. Runs in the worker, where the model's code belongs."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from mistk_service.errors import (
+    BadModelReference,
+    ModelClassNotFound,
+    ModelConstructionFailed,
+    ModelModuleFailed,
+    ModelModuleNotFound,
+    NotAModelClass,
+)
+from mistk_service.kinds.model.base import AbstractModel
+
+__all__ = ["construct_model", "load_model_class", "split_reference"]
+
+_FORMS = "'package.module:Class', 'path/to/file.py:Class' or 'package.module Class'"
+
+
+def split_reference(reference: str) -> tuple[str, str]:
+    """Return the module (a dotted name, or a path that ends in ``.py``) and the class that ``reference`` names.
+
+    Raises:
+        BadModelReference: it has none of the forms that are understood.
+    """
+    text = reference.strip()
+    module, separator, name = text.rpartition(":")
+    if not separator:
+        module, _, name = text.rpartition(" ")
+    module, name = module.strip(), name.strip()
+    if not module or not name.isidentifier():
+        raise BadModelReference(f"{reference!r} does not name a model class; expected {_FORMS}.", reference=reference)
+    if not module.endswith(".py") and not all(part.isidentifier() for part in module.split(".")):
+        raise BadModelReference(
+            f"{reference!r}: {module!r} is neither a module's dotted name nor a path that ends in .py; expected {_FORMS}.",
+            reference=reference,
+        )
+    return module, name
+
+
+def load_model_class(reference: str) -> type[AbstractModel]:
+    """Import the module that ``reference`` names and return the model class.
+
+    Raises:
+        ModelLoadError: the subclass and the message tell which step failed.
+    """
+    module_name, class_name = split_reference(reference)
+    search_path = Path.cwd()
+    if module_name.endswith(".py"):
+        file = Path(module_name).expanduser().resolve()
+        search_path, module_name = _locate_file(file, reference)
+    else:
+        file = None
+    if str(search_path) not in sys.path:
+        sys.path.insert(0, str(search_path))
+    module = _import(module_name, reference)
+    if file is not None:
+        _require_from(file, module, reference)
+    return _find_class(module, class_name, reference)
+
+
+def construct_model(model_class: type[AbstractModel], reference: str) -> AbstractModel:
+    """Return an instance of the class.
+
+    Raises:
+        ModelConstructionFailed: the constructor raised.
+        NotAModelClass: it has something in the place of a hook or of ``max_batch_size`` that cannot be used.
+    """
+    try:
+        model = model_class()
+    except (Exception, SystemExit) as error:
+        raise ModelConstructionFailed(
+            f"{reference!r}: the constructor of {model_class.__name__} raised {_describe(error)}.",
+            reference=reference,
+            traceback=traceback.format_exc(),
+        ) from error
+    _require_usable(model, reference)
+    return model
+
+
+def _require_usable(model: AbstractModel, reference: str) -> None:
+    for name in dir(AbstractModel):
+        if name.startswith("do_") and not callable(getattr(model, name)):
+            raise NotAModelClass(
+                f"{reference!r}: {name} is {getattr(model, name)!r}; expected a method.", reference=reference
+            )
+    try:
+        int(model.max_batch_size)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise NotAModelClass(
+            f"{reference!r}: max_batch_size is {model.max_batch_size!r}; expected a whole number of records.",
+            reference=reference,
+        ) from error
+
+
+def _locate_file(file: Path, reference: str) -> tuple[Path, str]:
+    """Return the folder to search and the dotted name for a file; files of a package keep their package's name."""
+    if not file.is_file():
+        raise ModelModuleNotFound(
+            f"{reference!r}: there is no file {file}. Give the path of the model's Python file, absolute or relative to "
+            f"{Path.cwd()}.",
+            reference=reference,
+        )
+    parts = [file.stem]
+    folder = file.parent
+    while (folder / "__init__.py").is_file():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    for part in parts:
+        if "." in part:
+            raise BadModelReference(
+                f"{reference!r}: {part!r} cannot be imported, since a dot in a module's name divides package and module. "
+                "Rename it.",
+                reference=reference,
+            )
+    return folder, ".".join(parts)
+
+
+def _require_from(file: Path, module: ModuleType, reference: str) -> None:
+    """Refuse a module that is not the file that was named: another one of that name was there first."""
+    found = getattr(module, "__file__", None)
+    if found is None or Path(found).resolve() != file:
+        raise ModelModuleNotFound(
+            f"{reference!r}: importing {module.__name__!r} gave {found or 'a module without a file'} and not {file}, since "
+            "that name is taken. Rename the file.",
+            reference=reference,
+        )
+
+
+def _import(name: str, reference: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
+            raise ModelModuleNotFound(
+                f"{reference!r}: there is no module {error.name!r}. Install it, or start in the folder that holds it "
+                f"(now {Path.cwd()}), or give the path of the file.",
+                reference=reference,
+            ) from error
+        raise ModelModuleFailed(
+            f"{reference!r}: the module {name} was found, and importing it raised {_describe(error)}.",
+            reference=reference,
+            traceback=traceback.format_exc(),
+        ) from error
+
+
+def _find_class(module: ModuleType, name: str, reference: str) -> type[AbstractModel]:
+    try:
+        found = getattr(module, name)
+    except AttributeError as error:
+        models = [n for n, value in vars(module).items() if _is_model_class(value)]
+        hint = f" It has {', '.join(models)}." if models else " It has no subclass of AbstractModel at all."
+        raise ModelClassNotFound(
+            f"{reference!r}: the module {module.__name__} has no {name!r}.{hint}", reference=reference
+        ) from error
+    if not _is_model_class(found):
+        what = "AbstractModel itself" if found is AbstractModel else f"{found!r}"
+        raise NotAModelClass(
+            f"{reference!r} is {what}; expected a subclass of mistk_service.AbstractModel.", reference=reference
+        )
+    if inspect.isabstract(found):
+        missing = ", ".join(sorted(found.__abstractmethods__))
+        raise NotAModelClass(
+            f"{reference!r} cannot be instantiated: it leaves these abstract methods open: {missing}.",
+            reference=reference,
+        )
+    model_class: type[AbstractModel] = found
+    return model_class
+
+
+def _is_model_class(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, AbstractModel) and value is not AbstractModel
+
+
+def _describe(error: BaseException) -> str:
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,218 @@
+"""The worker's side of the socket: loads the model, then listens on a control thread while the main thread works.
+
+Run as a program it is the worker process; :func:`serve_model` is the same thing inside a thread. This module and what it
+imports is all that a model shares its process with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import faulthandler
+import logging
+import math
+import os
+import select
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterable
+
+from mistk_service.errors import Failure, ModelLoadError
+from mistk_service.logs import configure_logging
+from mistk_service.workers.child.loader import construct_model, load_model_class
+from mistk_service.workers.child.runner import Runner
+from mistk_service.workers.messages import (
+    LARGEST_FROM_WORKER,
+    Exit,
+    FrameReader,
+    FromWorker,
+    LoadFailed,
+    StreamDone,
+    StreamFailed,
+    Unsendable,
+    decode_to_worker,
+    frame,
+)
+
+__all__ = ["main", "serve_model"]
+
+logger = logging.getLogger(__name__)
+
+#: Bytes read from the socket at once.
+_CHUNK = 256 * 1024
+
+#: Ends every process of the worker's group as soon as the service is gone, however it went. It reads a pipe that the service
+#: holds open and never writes to. A thread of ours could not do it while the model sits in C code that holds the GIL, and a
+#: death signal of the kernel would reach the worker alone and not the processes that the model started. The shell is in the
+#: group itself, so the group's number cannot be given to somebody else in the meantime.
+#: It is no child of the worker, so that a model which waits for all its children does not wait for this one.
+_SENTINEL = ("/bin/sh", "-c", "exec 3<&0; (read -r _ <&3; kill -s KILL 0) &")
+
+
+class _Channel:
+    """The socket to the service, for several threads to send on."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._lock = threading.Lock()
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_writer.setblocking(False)
+        # Not select, which knows no file descriptor above 1023: beside a thousand watches a worker thread gets one.
+        self._poll = select.poll()
+        for readable in (sock, self._wake_reader):
+            self._poll.register(readable, select.POLLIN)
+
+    def send(self, message: FromWorker) -> None:
+        """Send a message; blocks while the service is slow to read.
+
+        Raises:
+            Unsendable: it holds something that cannot cross.
+        """
+        self._send(_frame(message))
+
+    def send_all(self, messages: Iterable[FromWorker]) -> None:
+        """Send messages in one go."""
+        self._send(b"".join([_frame(message) for message in messages]))
+
+    def _send(self, data: bytes | bytearray) -> None:
+        with self._lock:
+            try:
+                self._sock.sendall(data)
+            except OSError:
+                # The service is gone. The control thread sees the end of the stream and ends the worker.
+                logger.debug("The service no longer listens.")
+
+    def wake(self) -> None:
+        """Make :meth:`wait` return."""
+        with contextlib.suppress(OSError):  # it is awake already, or has ended
+            self._wake_writer.send(b"x")
+
+    def wait(self, timeout: float | None) -> bytes | None:
+        """Wait for data, :meth:`wake`, or ``timeout`` seconds; return the data, b"" at the end, None if there is none."""
+        ready = {fd for fd, _ in self._poll.poll(None if timeout is None else math.ceil(timeout * 1000))}
+        if self._wake_reader.fileno() in ready:
+            self._wake_reader.recv(4096)
+        if self._sock.fileno() in ready:
+            try:
+                return self._sock.recv(_CHUNK)
+            except OSError:
+                return b""
+        return None
+
+    def close(self) -> None:
+        """Let go of the sockets; what is sent from now on is lost."""
+        for sock in (self._sock, self._wake_reader, self._wake_writer):
+            sock.close()
+
+
+def _frame(message: FromWorker) -> bytearray:
+    """Return a message as a frame; of a prediction that is too large for the channel, the failure of its request."""
+    try:
+        return frame(message, LARGEST_FROM_WORKER)
+    except Unsendable as error:
+        if not isinstance(message, StreamDone):
+            raise
+        return frame(
+            StreamFailed(message.id, Failure("Unsendable", f"The prediction has {error}; send fewer records."))
+        )
+
+
+def serve_model(sock: socket.socket, reference: str, on_orphaned: Callable[[], None], spool: str | None = None) -> None:
+    """Load the model that ``reference`` names and do what comes over ``sock``, until told to exit.
+
+    Args:
+        sock: the worker's end of the socket pair.
+        reference: see :mod:`mistk_service.workers.child.loader`.
+        on_orphaned: called on the control thread when the service is gone.
+        spool: the folder for copies of artifacts; None to keep none.
+    """
+    channel = _Channel(sock)
+    runner = Runner(channel.send, channel.wake, channel.send_all, spool=spool)
+    threading.Thread(target=_listen, args=(channel, runner, on_orphaned), name="mistk-control", daemon=True).start()
+    try:
+        model_class = load_model_class(reference)
+        # What the author's own code says counts as the service's own.
+        logging.getLogger(model_class.__module__.partition(".")[0]).setLevel(logging.getLogger("mistk_service").level)
+        model = construct_model(model_class, reference)
+    except ModelLoadError as error:
+        channel.send(LoadFailed(type(error).__name__, Failure(type(error).__name__, str(error), error.traceback)))
+        return
+    runner.run(model)
+
+
+def _listen(channel: _Channel, runner: Runner, on_orphaned: Callable[[], None]) -> None:
+    """The control thread: pass on what the service says, and send what the model reports."""
+    try:
+        _listen_until_end(channel, runner, on_orphaned)
+    except BaseException as error:
+        logger.critical("The control thread ended with %r.", error, exc_info=True)
+    finally:
+        # The service sees the end of the channel: a worker that no longer listens is of no use, and has to go.
+        channel.close()
+
+
+def _listen_until_end(channel: _Channel, runner: Runner, on_orphaned: Callable[[], None]) -> None:
+    reader = FrameReader()
+    while True:
+        data = channel.wait(runner.context.flush_due())
+        if data == b"":
+            runner.tell(Exit("do_terminate"))
+            on_orphaned()
+            return
+        runner.tell_all(map(decode_to_worker, reader.feed(data or b"")))
+        if runner.context.flush_due() == 0.0:
+            runner.context.flush(held_too=False)
+
+
+def _end_group() -> None:
+    """End this process and all that it started."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+def _start_sentinel(lifeline: int) -> None:
+    try:
+        subprocess.run(_SENTINEL, stdin=lifeline, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    except OSError as error:
+        logger.warning("No shell to watch over the worker (%s); its control thread does that alone.", error)
+    os.close(lifeline)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The worker process."""
+    parser = argparse.ArgumentParser(description="Internal: a worker of mistk-service.")
+    parser.add_argument("--socket", type=int, required=True)
+    parser.add_argument("--lifeline", type=int, required=True)
+    parser.add_argument("--log-level", default="INFO")
+    parser.add_argument("--log-format", default="text")
+    parser.add_argument("--log-libraries", action="store_true")
+    parser.add_argument("--spool")
+    parser.add_argument("reference")
+    options = parser.parse_args(argv)
+    # Ctrl-C in the terminal is the service's business, which tells its worker what to do.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable()
+    configure_logging(options.log_level, options.log_format, libraries=options.log_libraries)
+    _start_sentinel(options.lifeline)
+    sock = socket.socket(fileno=options.socket)
+    worker = os.getpid()
+    # Programs that the model starts must not inherit the channel.
+    os.set_inheritable(sock.fileno(), False)
+    try:
+        serve_model(sock, options.reference, _end_group, options.spool)
+    finally:
+        # However it ended: threads that the model left behind would hold the process for ever, and the service, which sees
+        # the end of the channel, does not wait for them. A process that the model forked may come here too.
+        if os.getpid() == worker:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_WR)
+
+
+if __name__ == "__main__":
+    # Under its own name too, so that a model which imports it does not get a second copy.
+    from mistk_service.workers.child.main import main as _main
+
+    _main()

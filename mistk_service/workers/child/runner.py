@@ -1,0 +1,370 @@
+"""Runs the hooks of one model: one activity at a time on the main thread, with a gate at which it can pause and stop.
+
+Two threads meet here. The main thread sits in :meth:`Runner.run`, takes tasks from the queue and calls hooks. The control
+thread hands in what the service says; it never waits for the main thread, and runs only the hooks that have to run beside an
+activity: ``do_pause``, ``do_resume_*``, ``do_save_model`` where a model pauses in its own way, and the last hook where the
+activity does not end without it.
+
+While the main thread waits at the gate it takes further tasks (saveModel), so these too run on it, between two steps.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from mistk_service.errors import RequestError
+from mistk_service.kinds.model.base import AbstractModel, RunReference, StopActivity
+from mistk_service.kinds.model.values import MistkDataset
+from mistk_service.workers.child.batching import StreamPredictor, failure_from, message_of
+from mistk_service.workers.child.context import WorkerContext
+from mistk_service.workers.child.task_queue import TaskQueue
+from mistk_service.workers.messages import (
+    Done,
+    Exit,
+    Failed,
+    FromWorker,
+    Hasten,
+    HoldReports,
+    Loaded,
+    Pause,
+    Paused,
+    PauseFailed,
+    PauseOvertaken,
+    PauseUnsupported,
+    Refused,
+    Resume,
+    ResumeFailed,
+    ResumeUnsupported,
+    Run,
+    Stopped,
+    StreamPredict,
+    StreamWithdrawn,
+    ToWorker,
+    Unsupported,
+    Withdraw,
+)
+
+__all__ = ["Runner", "supported_hooks"]
+
+logger = logging.getLogger(__name__)
+
+#: Hooks that do nothing unless a model overrides them, or that work as they stand.
+_ALWAYS_THERE = frozenset(
+    {
+        "do_initialize",
+        "do_build_model",
+        "do_update_stream_properties",
+        "do_pause",
+        "do_resume_training",
+        "do_resume_predict",
+        "do_reset",
+        "do_terminate",
+    }
+)
+
+#: Hooks whose NotImplementedError leads back to where the instance was: what was computed is not lost over it. In all others
+#: it is a failure like any other, as orchestrators of MISTK wait for a state that says so.
+_MAY_DECLINE = frozenset({"do_save_model", "do_save_predictions", "do_save_generations"})
+
+
+def supported_hooks(model_class: type[AbstractModel]) -> tuple[str, ...]:
+    """Return the hooks that a model class has, its own and those that always work."""
+    return tuple(
+        name
+        for name in dir(AbstractModel)
+        if name.startswith("do_")
+        and (name in _ALWAYS_THERE or getattr(model_class, name) is not getattr(AbstractModel, name))
+    )
+
+
+class Runner:
+    """See the module.
+
+    Args:
+        send: delivers a message to the service, from any thread.
+        wake: stirs the control thread.
+        send_all: delivers several at once; one after the other unless given.
+        spool: the folder for copies of artifacts; None to keep none.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[FromWorker], None],
+        wake: Callable[[], None],
+        send_all: Callable[[Sequence[FromWorker]], None] | None = None,
+        *,
+        spool: str | None = None,
+    ) -> None:
+        self._send = send
+        self._send_all = send_all or functools.partial(_one_by_one, send)
+        self.context = WorkerContext(send, self._wait_at_gate, self._set_pause, wake, spool)
+        self._model: AbstractModel | None = None
+        self._streams: StreamPredictor | None = None
+        self._changed = threading.Condition()
+        self._tasks = TaskQueue()
+        self._activity: Run | None = None
+        self._pause_wanted = False
+        #: How many pauses were asked for; tells one from the next.
+        self._pauses = 0
+        self._paused_in_own_way = False
+        #: The thread that runs a further task at the gate; what it calls has to pass the gate.
+        self._nested_on: int | None = None
+        self._exit: Exit | None = None
+        #: Held by whoever calls the last hook, for ever: it is called once.
+        self._last_hook_taken = threading.Lock()
+        self._last_hook_ended = threading.Event()
+
+    # --- the main thread ------------------------------------------------------------------------------------------
+
+    def run(self, model: AbstractModel) -> None:
+        """Work until told to exit."""
+        model.attach(self.context)
+        self._streams = StreamPredictor(model)
+        self._tasks.max_batch_size = self._streams.max_batch_size
+        self._model = model
+        hooks = supported_hooks(type(model))
+        self._send(Loaded(type(model).__name__, hooks, self._streams.max_batch_size, model.record_encoding))
+        try:
+            self._work(self._streams)
+        finally:
+            # However it ended: a model may exit in a hook, and has reported something before.
+            self.context.flush()
+
+    def _work(self, streams: StreamPredictor) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._tasks or self._exit)
+                if not self._tasks:
+                    break
+                task = self._tasks.take()
+                # At once, so that to the control thread it is waiting or running at every moment until it has ended.
+                self._activity = task if isinstance(task, Run) else None
+            if isinstance(task, Run):
+                self._run_activity(task)
+            else:
+                self._send_all(streams.predict(task))
+            del task  # it may be large, and the next one may be long in coming
+        assert self._exit is not None
+        self._run_last_hook(self._exit.hook)
+        # It may still be running on the control thread.
+        self._last_hook_ended.wait()
+
+    def _run_activity(self, task: Run) -> None:
+        answer = self._call(task)
+        with self._changed:
+            self._activity = None
+            self._pause_wanted = self._paused_in_own_way = False
+            self._update_interrupted()
+        self._answer(answer)
+
+    def _call(self, task: Run) -> FromWorker:
+        """Call the hook and return how it ended."""
+        if task.run is not None:
+            self.context.run = RunReference(*task.run)
+        try:
+            self._hook(task.hook)(*_arguments(task))
+        except StopActivity:
+            return Stopped(task.id)
+        except RequestError as error:
+            return Refused(task.id, message_of(error), error.field)
+        except Exception as error:  # noqa: BLE001 - the hook is the author's; what it raises is the answer
+            if isinstance(error, NotImplementedError) and task.hook in _MAY_DECLINE:
+                return Unsupported(task.id, message_of(error))
+            return Failed(task.id, failure_from(error))
+        return Done(task.id)
+
+    def _answer(self, message: FromWorker) -> None:
+        """Send the end of an activity, after everything that the activity reported."""
+        self.context.flush()
+        self._send(message)
+
+    def _run_last_hook(self, name: str) -> None:
+        """Call the last hook, unless it has been called: by the main thread at the end, by the control thread in haste."""
+        if not self._last_hook_taken.acquire(blocking=False):
+            return
+        try:
+            self._hook(name)()
+        except (NotImplementedError, StopActivity):
+            pass
+        except BaseException:
+            logger.exception("%s raised; the worker ends all the same.", name)
+        finally:
+            self._last_hook_ended.set()
+
+    def _wait_at_gate(self) -> bool:
+        """Block while a pause is wanted, running what else comes; raise StopActivity when told to stop.
+
+        Called at a pause point, by whichever thread of the model is there. Returns whether it stood still.
+        """
+        announced: int | None = None
+        while True:
+            with self._changed:
+                if self._exit:
+                    raise StopActivity("The container asked this activity to end.")
+                if not self._pause_wanted or self._activity is None or self._nested_on == threading.get_ident():
+                    return announced is not None
+                if announced == self._pauses:
+                    task = self._tasks.take_run()
+                    if task is None:
+                        self._changed.wait()
+                        continue
+                else:
+                    # Also where a resume and another pause came so fast that this thread never saw the gate open.
+                    task, announced = None, self._pauses
+                activity = self._activity
+            self._answer(self._call_nested(task) if task else Paused(activity.id))
+
+    def _call_nested(self, task: Run) -> FromWorker:
+        self._nested_on = threading.get_ident()
+        try:
+            return self._call(task)
+        finally:
+            self._nested_on = None
+
+    def _hook(self, name: str) -> Callable[..., Any]:
+        hook: Callable[..., Any] = getattr(self._model, name)
+        return hook
+
+    # --- the control thread ---------------------------------------------------------------------------------------
+
+    def tell_all(self, messages: Iterable[ToWorker]) -> None:
+        """Take what the service says in one go.
+
+        Stream predictions that come together are there to be merged together, and one that is withdrawn in the same breath
+        is never there.
+        """
+        waiting: list[StreamPredict] = []
+        for message in messages:
+            if isinstance(message, StreamPredict):
+                waiting.append(message)
+            elif not isinstance(message, Withdraw):
+                self._queue(waiting)
+                waiting = []
+                self.tell(message)
+            elif not self._withdrawn_from(waiting, message.id):
+                self.tell(message)
+        self._queue(waiting)
+
+    def _withdrawn_from(self, waiting: list[StreamPredict], number: int) -> bool:
+        """Withdraw a request that was not queued yet; return False if it is not among these."""
+        for index, request in enumerate(waiting):
+            if request.id == number:
+                del waiting[index]
+                self._send(StreamWithdrawn(number))
+                return True
+        return False
+
+    def tell(self, message: ToWorker) -> None:
+        """Take what the service says."""
+        if isinstance(message, Run) and self._paused_in_own_way:
+            # The main thread is inside the paused activity and passes no gate of ours.
+            self._answer(self._call(message))
+        elif isinstance(message, Run | StreamPredict):
+            self._queue([message])
+        elif isinstance(message, Withdraw):
+            self._withdraw(message)
+        elif isinstance(message, Pause):
+            self._pause(message)
+        elif isinstance(message, Resume):
+            self._resume(message)
+        elif isinstance(message, Exit):
+            self._end(message)
+        elif isinstance(message, Hasten):
+            self._hasten()
+        elif isinstance(message, HoldReports):
+            self.context.hold(message.held)
+
+    def _queue(self, tasks: Sequence[Run | StreamPredict]) -> None:
+        with self._changed:
+            self._tasks.add(tasks)
+            self._changed.notify_all()
+
+    def _withdraw(self, message: Withdraw) -> None:
+        with self._changed:
+            withdrawn = self._tasks.withdraw(message.id)
+        if withdrawn:
+            self._send(StreamWithdrawn(message.id))
+
+    def _pause(self, message: Pause) -> None:
+        if not self._is_under_way(message.id):
+            self._send(PauseOvertaken(message.id))
+            return
+        try:
+            self._hook("do_pause")()
+        except (NotImplementedError, RequestError) as error:
+            self._send(PauseUnsupported(message.id, message_of(error)))
+        except Exception as error:  # noqa: BLE001 - the hook is the author's; what it raises is the answer
+            self._send(PauseFailed(message.id, failure_from(error)))
+        else:
+            self._acknowledge_pause(message.id)
+
+    def _acknowledge_pause(self, activity_id: int) -> None:
+        """Report a pause that the model made in its own way; one that waits for the gate is reported there."""
+        with self._changed:
+            if self._pause_wanted:
+                return
+            running = self._is_under_way(activity_id)
+            self._paused_in_own_way = running
+        self.context.flush()
+        self._send(Paused(activity_id) if running else PauseOvertaken(activity_id))
+
+    def _resume(self, message: Resume) -> None:
+        was_own = self._paused_in_own_way
+        self._paused_in_own_way = False
+        try:
+            self._hook(message.hook)()
+        except (NotImplementedError, RequestError) as error:
+            with self._changed:
+                # It may have ended meanwhile, and what follows must not take this thread for the one that is free.
+                self._paused_in_own_way = was_own and self._is_under_way(message.id)
+            self._send(ResumeUnsupported(message.id, message_of(error)))
+        except Exception as error:  # noqa: BLE001 - the hook is the author's; what it raises is the answer
+            self._send(ResumeFailed(message.id, failure_from(error)))
+
+    def _end(self, message: Exit) -> None:
+        with self._changed:
+            self._exit = message
+            self._update_interrupted()
+            self._changed.notify_all()
+
+    def _hasten(self) -> None:
+        """Call the last hook beside an activity that has not ended: in many models it sets the flag that training looks at."""
+        with self._changed:
+            last = self._exit if self._activity is not None else None
+        if last is not None:
+            self._run_last_hook(last.hook)
+
+    def _set_pause(self, wanted: bool) -> None:
+        with self._changed:
+            # A pause that comes when its activity has just ended must not stop the next one; one that comes before the
+            # main thread has taken its activity up stops that at its first pause point.
+            self._pause_wanted = wanted and (self._activity is not None or self._tasks.holds_run())
+            self._pauses += wanted
+            self._update_interrupted()
+            self._changed.notify_all()
+
+    def _is_under_way(self, activity_id: int) -> bool:
+        """Return whether the activity runs, or is about to be taken up by the main thread."""
+        with self._changed:
+            running = self._activity is not None and self._activity.id == activity_id
+            return running or self._tasks.holds_run(activity_id)
+
+    def _update_interrupted(self) -> None:
+        self.context.interrupt(pause=self._pause_wanted, end=self._exit is not None)
+
+
+def _one_by_one(send: Callable[[FromWorker], None], messages: Sequence[FromWorker]) -> None:
+    for message in messages:
+        send(message)
+
+
+def _arguments(task: Run) -> tuple[Any, ...]:
+    """Return the hook's arguments, with datasets as typed objects."""
+    if task.hook != "do_load_data":
+        return task.arguments
+    datasets: Mapping[str, Any] = task.arguments[0]
+    return ({key: MistkDataset.from_wire(wire) for key, wire in datasets.items()},)

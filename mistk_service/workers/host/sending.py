@@ -1,0 +1,122 @@
+"""The order in which messages go to a worker: small ones at once, large ones in pieces between them.
+
+A stream prediction of many megabytes takes a while to cross the channel, and what is sent meanwhile must not wait for its end.
+So large messages go one after the other, a piece at a time, each piece when the channel has taken the one before; small
+predictions go between. Everything that is no stream prediction keeps its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from mistk_service.workers.messages import END_OF_PIECES, StreamPredict, ToWorker, Withdraw, frame, piece
+
+__all__ = ["PIECE", "Sender"]
+
+#: Bytes of a message that go at once; a message beyond that is large.
+PIECE = 256 * 1024
+
+
+@dataclass(eq=False)
+class _Transfer:
+    """A message that takes its turn.
+
+    Attributes:
+        frame: the message.
+        stream: its id, if it is a stream prediction.
+        sent: how many bytes of the frame have gone.
+    """
+
+    frame: bytearray
+    stream: int | None
+    sent: int = 0
+
+
+class Sender:
+    """Writes messages to a transport. What is sent before there is one goes when there is; lives on one event loop."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        #: What goes at the end of this turn of the event loop.
+        self._small: list[bytearray] = []
+        #: What goes in pieces, and what must not overtake that.
+        self._large: deque[_Transfer] = deque()
+        self._paused = False
+        self._scheduled = False
+
+    def connect(self, transport: asyncio.Transport) -> None:
+        """Take the transport."""
+        self._transport = transport
+        self._schedule()
+
+    def send(self, message: ToWorker) -> None:
+        """Send a message in its turn.
+
+        Raises:
+            Unsendable: it holds something that cannot cross.
+        """
+        data = frame(message)
+        if len(data) > PIECE or (self._large and not self._may_overtake(message)):
+            self._large.append(_Transfer(data, message.id if isinstance(message, StreamPredict) else None))
+        else:
+            self._small.append(data)
+        self._schedule()
+
+    def take_back(self, number: int) -> bool:
+        """Forget a stream prediction of which nothing has gone; return False if it is not here, or no longer whole."""
+        for transfer in self._large:
+            if transfer.stream == number and not transfer.sent:
+                self._large.remove(transfer)
+                return True
+        return False
+
+    def pause(self) -> None:
+        """Send no further piece for now; small messages the transport has to keep."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Go on."""
+        self._paused = False
+        self._schedule()
+
+    def _may_overtake(self, message: ToWorker) -> bool:
+        if isinstance(message, Withdraw):
+            return self._large[0].stream != message.id
+        return isinstance(message, StreamPredict) and all(each.stream is not None for each in self._large)
+
+    def _schedule(self) -> None:
+        # Requests come in swarms, and a system call for each would cost more than all else that is done for it here.
+        if not self._scheduled and self._transport is not None:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            self._small.clear()
+            self._large.clear()
+            return
+        data, self._small = self._small, []
+        # Not writelines: that of asyncio's selector transport in Python 3.12 and 3.13 never pauses the protocol.
+        if data:
+            transport.write(b"".join(data))
+        if self._large and not self._paused:
+            transport.write(b"".join(self._next_piece()))
+            if self._large and not self._paused:
+                self._schedule()
+
+    def _next_piece(self) -> list[bytes | bytearray | memoryview]:
+        """Return the next part of what stands first, which goes when nothing of it is left."""
+        transfer = self._large[0]
+        if len(transfer.frame) <= PIECE:
+            self._large.popleft()
+            return [transfer.frame]
+        part = piece(transfer.frame, transfer.sent, PIECE)
+        transfer.sent += PIECE
+        if transfer.sent < len(transfer.frame):
+            return part
+        self._large.popleft()
+        return [*part, END_OF_PIECES]

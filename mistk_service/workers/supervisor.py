@@ -1,0 +1,208 @@
+"""Starts, watches and ends the worker of an instance, and replaces it by a fresh one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Protocol
+
+import mistk_service.errors as tree
+from mistk_service.errors import Failure, InvalidRequest, ModelLoadError, WorkerDied
+from mistk_service.workers.host.process import Worker, WorkerListener
+from mistk_service.workers.messages import (
+    Exit,
+    FromWorker,
+    Hasten,
+    HoldReports,
+    Loaded,
+    LoadFailed,
+    ToWorker,
+    Unsendable,
+)
+
+__all__ = ["Supervisor", "SupervisorListener", "WorkerFactory"]
+
+#: The part of the grace after which a worker whose activity has not ended is told to call its last hook beside it.
+_PATIENCE = 0.5
+
+WorkerFactory = Callable[[WorkerListener], Worker]
+
+
+class SupervisorListener(Protocol):
+    """Who is told what becomes of the worker, and what it says. Called on the event loop."""
+
+    def on_loaded(self, model: str) -> None:
+        """Take the name of the model class that the worker has loaded."""
+
+    def on_load_failed(self, failure: Failure) -> None:
+        """Take the reason why the worker has no model."""
+
+    def on_message(self, message: FromWorker) -> None:
+        """Take anything else that it says."""
+
+    def on_ended(self, failure: Failure, *, expected: bool) -> None:
+        """Take the end of the worker; ``expected`` if it had been told to end."""
+
+
+class Supervisor:
+    """Holds the one worker that there is at a time. What a worker that has been replaced still says, nobody hears.
+
+    Args:
+        make_worker: makes a worker that reports to the listener it is given.
+        listener: who is told.
+        grace: seconds that a worker gets to end when it is told to.
+    """
+
+    def __init__(self, make_worker: WorkerFactory, listener: SupervisorListener, *, grace: float) -> None:
+        self._make_worker = make_worker
+        self._listener = listener
+        self._grace = grace
+        self._worker: Worker | None = None
+        #: The worker that has been told to end.
+        self._leaving: Worker | None = None
+        self._loaded = _future()
+        self._reports_held = False
+        #: How many workers were started.
+        self.started = 0
+        #: The hooks that the model has; None until it is loaded.
+        self.hooks: frozenset[str] | None = None
+        #: What the model declares its records to be encoded in.
+        self.record_encoding: str | None = None
+
+    @property
+    def worker(self) -> Worker:
+        """The worker; start one first."""
+        if self._worker is None:
+            raise RuntimeError("No worker was started.")
+        return self._worker
+
+    @property
+    def pid(self) -> int:
+        """The process that the worker lives in."""
+        return self.worker.pid or os.getpid()
+
+    async def start(self) -> None:
+        """Start a worker, in place of one that has ended.
+
+        Raises:
+            WorkerDied: it could not be started, which the listener has been told of as its end.
+        """
+        self.hooks = None
+        # Who still waits for the model of a worker that had to go before it was loaded gets that of this one.
+        if self._loaded.done():
+            self._loaded = _future()
+        self._worker = self._make_worker(self)
+        if self._reports_held:
+            self._worker.send(HoldReports(True))
+        await self._worker.start()
+        self.started += 1
+
+    async def wait_loaded(self) -> None:
+        """Wait until the worker has its model.
+
+        Raises:
+            ModelLoadError: it cannot be had.
+            WorkerDied: the worker ended over it.
+        """
+        await asyncio.shield(self._loaded)
+
+    def send(self, message: ToWorker) -> None:
+        """Send a message to the worker.
+
+        Raises:
+            InvalidRequest: it holds what cannot cross to the worker.
+        """
+        try:
+            self.worker.send(message)
+        except Unsendable as error:
+            raise InvalidRequest(
+                f"The request holds {error}; expected text without lone surrogates, integers of at most 64 bits, and no "
+                "more than some hundred levels of nesting."
+            ) from error
+
+    def hold_reports(self, held: bool) -> None:
+        """Let the worker, and those that take its place, keep metrics back, or send them again."""
+        if held is self._reports_held:
+            return
+        self._reports_held = held
+        if self._worker is not None:
+            self._worker.send(HoldReports(held))
+
+    def dismiss(self, hook: str) -> None:
+        """Tell the worker to run a last hook and end. From now on its end is no failure."""
+        self._leaving = self._worker
+        if self._worker is not None:
+            self._worker.send(Exit(hook))
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the worker has been told to end."""
+        return self._worker is not None and self._worker is self._leaving
+
+    async def wait_dismissed(self) -> bool:
+        """Wait for the end of a worker that was dismissed; return False when it had to be killed."""
+        worker = self._leaving
+        if worker is None or worker.exited:
+            return True
+        if await _exits_within(worker, self._grace * _PATIENCE):
+            return True
+        worker.send(Hasten())
+        if await _exits_within(worker, self._grace * (1 - _PATIENCE)):
+            return True
+        worker.kill()
+        await worker.wait_exited()
+        return False
+
+    def kill(self) -> None:
+        """End the worker at once."""
+        if self._worker is not None:
+            self._worker.kill()
+
+    def on_message(self, worker: Worker, message: FromWorker) -> None:
+        """Take a message of a worker."""
+        if worker is not self._worker:
+            return
+        if isinstance(message, Loaded):
+            self.hooks = frozenset(message.hooks)
+            self.record_encoding = message.record_encoding
+            self._set_loaded(None)
+            self._listener.on_loaded(message.model)
+        elif isinstance(message, LoadFailed) and worker is not self._leaving:
+            failure = message.failure
+            kind: type[ModelLoadError] = getattr(tree, message.error)
+            self._set_loaded(kind(failure.message, reference=worker.reference, traceback=failure.traceback))
+            self._listener.on_load_failed(failure)
+        elif not isinstance(message, LoadFailed):
+            self._listener.on_message(message)
+
+    def on_exit(self, worker: Worker, failure: Failure) -> None:
+        """Take the end of a worker."""
+        if worker is self._worker:
+            if worker is not self._leaving:
+                self._set_loaded(WorkerDied(failure))
+            self._listener.on_ended(failure, expected=worker is self._leaving)
+
+    def _set_loaded(self, error: Exception | None) -> None:
+        if self._loaded.done():
+            return
+        if error is None:
+            self._loaded.set_result(None)
+        else:
+            self._loaded.set_exception(error)
+
+
+async def _exits_within(worker: Worker, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await worker.wait_exited()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _future() -> asyncio.Future[None]:
+    """Return a future whose failure nobody need be waiting for: it is in the status all the same."""
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return future
