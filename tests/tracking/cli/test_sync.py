@@ -11,7 +11,7 @@ from mistk_service.tracking.replication.sync import sync
 from mistk_service.tracking.values import Dataset, DatasetInput, Metric, Param, RunStatus, Tag
 from tests.support.copies import copies, files
 from tests.support.stand_in import Abilities
-from tests.tracking.forwarding.conftest import NAME, World
+from tests.tracking.replication.conftest import NAME, World
 
 
 @pytest.fixture

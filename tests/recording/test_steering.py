@@ -8,7 +8,7 @@ import pytest
 
 from mistk_service.recording import Steering
 from mistk_service.tracking.values import Tag
-from tests.tracking.reporter.conftest import Story, tags_of
+from tests.recording.conftest import Story, tags_of
 
 Tell = Callable[..., Story]
 

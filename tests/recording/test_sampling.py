@@ -11,7 +11,7 @@ import pytest
 from mistk_service.core.events import ActivityBegan, ActivityEnded, WorkerStarted
 from mistk_service.recording.system_sampler import Sampling, SystemSample
 from mistk_service.tracking.errors import SystemMetricsUnavailable
-from tests.tracking.reporter.conftest import Story
+from tests.recording.conftest import Story
 
 PATIENCE = 30.0
 BEGAN, ENDED = ActivityBegan("train"), ActivityEnded("train", "completed", 1.0)

@@ -11,7 +11,7 @@ from selenium.webdriver.common.by import By
 
 from mistk_service.app.demo.launch import ServiceProcess
 from mistk_service.resources import plugins_path
-from tests.dashboard.browser import await_true
+from tests.page.browser import await_true
 
 pytestmark = [pytest.mark.browser, pytest.mark.serial, pytest.mark.timeout(180)]
 

@@ -14,7 +14,7 @@ from selenium.webdriver.common.by import By
 from mistk_service.app.demo.launch import ServiceProcess
 from mistk_service.client import ModelClient
 from mistk_service.resources import plugins_path
-from tests.dashboard.browser import await_text, await_true, curve, points, rows, seen, text
+from tests.page.browser import await_text, await_true, curve, points, rows, seen, text
 
 pytestmark = [pytest.mark.browser, pytest.mark.serial, pytest.mark.timeout(180)]  # the first one waits for the browser
 

@@ -10,7 +10,7 @@ import pytest
 
 from mistk_service.core.events import ActivityBegan
 from mistk_service.recording import datasets as datasets_module
-from tests.tracking.reporter.conftest import FAILURE, Story
+from tests.recording.conftest import FAILURE, Story
 
 # --- datasets ---------------------------------------------------------------------------------------------------------
 

@@ -9,8 +9,8 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from mistk_service.web.server import BodyBudget
-from tests.serving.test_connections import CHUNKED, App, connected, get, post
 from tests.support.http_server import refusal, served
+from tests.web.server.test_connections import CHUNKED, App, connected, get, post
 
 pytestmark = pytest.mark.anyio
 

@@ -8,7 +8,7 @@ import pytest
 
 from mistk_service.core.events import StreamAnswered
 from mistk_service.recording.lifecycle import StreamTotals
-from tests.tracking.reporter.conftest import Story, params_of, tags_of
+from tests.recording.conftest import Story, params_of, tags_of
 
 
 def test_the_first_report_opens_the_run(story: Story) -> None:
