@@ -60,6 +60,12 @@ ONLY = {
     "core": {"errors", "kinds", "workers"},
 }
 
+#: The same inside tracking.
+TRACKING_ONLY = {
+    # It knows a store by its contract, the outbox included, and not by its tables.
+    "replication": {"artifacts", "errors", "lookup", "rest", "store", "values"},
+}
+
 #: The parts that may use a library.
 OWNERS = {
     "a2wsgi": {"app"},
@@ -158,6 +164,18 @@ def test_a_part_that_stands_apart_takes_little_from_the_package() -> None:
         for module, file in MODULES.items()
         for name, place in own_imports(file)
         if (part := part_of(module)) in ONLY and part_of(name) not in ONLY[part] | {part}
+    ]
+    assert wrong == []
+
+
+def test_a_part_of_tracking_that_stands_apart_takes_little_from_the_others() -> None:
+    tracking = "mistk_service.tracking"
+    wrong = [
+        f"{place} imports {name}"
+        for module, file in MODULES.items()
+        if (part := part_of(module, tracking)) in TRACKING_ONLY and module.startswith(f"{tracking}.")
+        for name, place in own_imports(file)
+        if name.startswith(f"{tracking}.") and part_of(name, tracking) not in TRACKING_ONLY[part] | {part}
     ]
     assert wrong == []
 

@@ -332,8 +332,8 @@ def gc(store_uri: str, artifacts: str | None, names: tuple[str, ...], older_than
 @_with_plain_errors
 def export_runs(folder: Path, store_uri: str, artifacts: str | None, names: tuple[str, ...], since: str | None) -> None:
     """Copy runs with their files and models into FOLDER, which is a store of its own; again, what is new."""
+    from mistk_service.tracking.cli.local_remote import LocalRemote
     from mistk_service.tracking.cli.sync import Syncing
-    from mistk_service.tracking.replication.folder import LocalRemote
 
     start = _moment(since, "--since") if since else None
     with _opened_here(store_uri) as store:
@@ -355,8 +355,8 @@ def import_runs(folder: Path, store_uri: str, artifacts: str | None, names: tupl
 
     Runs get new ids; the tag mistk.sourceRunId has the one in FOLDER. Again, only what is new is copied.
     """
+    from mistk_service.tracking.cli.local_remote import LocalRemote
     from mistk_service.tracking.cli.sync import Syncing
-    from mistk_service.tracking.replication.folder import LocalRemote
 
     _make_parent(store_uri)
     with (

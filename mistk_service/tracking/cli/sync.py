@@ -13,7 +13,7 @@ from mistk_service.tracking.replication import Backoff, Remote, open_remote, rem
 from mistk_service.tracking.replication.sending import WHOLE_RUN
 from mistk_service.tracking.replication.sync import SyncReport, sync
 from mistk_service.tracking.sql import SqlStore
-from mistk_service.tracking.sql.outbox.ledger import Refusal
+from mistk_service.tracking.store.outbox import Refusal
 
 __all__ = ["Syncing", "moment"]
 

@@ -12,9 +12,7 @@ from mistk_service.tracking.replication.remote import Remote, is_refusal, may_be
 from mistk_service.tracking.replication.run_mapping import EXCLUDED, RunRefused
 from mistk_service.tracking.replication.sending import WHOLE_RUN, Sender
 from mistk_service.tracking.replication.transfer import Transfer
-from mistk_service.tracking.sql import SqlStore
-from mistk_service.tracking.sql.outbox.journal import Entry
-from mistk_service.tracking.sql.outbox.ledger import Ledger, MappedRun
+from mistk_service.tracking.store.outbox import Entry, Ledger, MappedRun, OutboxStore
 from mistk_service.tracking.values import DatasetInput, LifecycleStage, ModelInput, ModelOutput, RunStatus
 from mistk_service.tracking.values.changes import (
     ArtifactLogged,
@@ -51,7 +49,9 @@ class Delivery:
         ledger: remembers what the remote has.
     """
 
-    def __init__(self, store: SqlStore, artifacts: ArtifactRepository | None, remote: Remote, ledger: Ledger) -> None:
+    def __init__(
+        self, store: OutboxStore, artifacts: ArtifactRepository | None, remote: Remote, ledger: Ledger
+    ) -> None:
         self._journal = store.journal
         self._store = store
         self._remote = remote
@@ -78,7 +78,7 @@ class Delivery:
             self._catch_up(self._behind[-1])
             self._behind.pop()
             return True
-        entries = self._journal.read(self._ledger)
+        entries = self._journal.read(self._ledger.number)
         if not entries:
             return False
         by_run: dict[str, list[Entry]] = {}
@@ -91,7 +91,7 @@ class Delivery:
         except BaseException:
             self._doubtful = True
             raise
-        self._journal.acknowledge(self._ledger, entries[-1].seq)
+        self._journal.acknowledge(self._ledger.number, entries[-1].seq)
         self._done.clear()
         self._doubtful = False
         self._stuck = "", 0

@@ -11,8 +11,8 @@ from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreError
 from mistk_service.tracking.replication.remote import Remote, is_refusal
 from mistk_service.tracking.replication.sending import Sender
-from mistk_service.tracking.sql.outbox.ledger import Ledger
 from mistk_service.tracking.store._store import Store
+from mistk_service.tracking.store.outbox import Ledger
 from mistk_service.tracking.values import Run
 
 __all__ = ["Files", "Folder"]

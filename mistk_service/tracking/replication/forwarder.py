@@ -13,9 +13,7 @@ from mistk_service.tracking.replication.backoff import Backoff
 from mistk_service.tracking.replication.delivery import Delivery
 from mistk_service.tracking.replication.remote import Remote
 from mistk_service.tracking.replication.state import RemoteState
-from mistk_service.tracking.sql import SqlStore
-from mistk_service.tracking.sql.outbox.journal import Turn
-from mistk_service.tracking.sql.outbox.ledger import Ledger
+from mistk_service.tracking.store.outbox import Lease, Ledger, OutboxStore
 
 __all__ = ["Forwarder"]
 
@@ -42,7 +40,7 @@ class Forwarder:
 
     def __init__(
         self,
-        store: SqlStore,
+        store: OutboxStore,
         artifacts: ArtifactRepository | None,
         name: str,
         open_remote: Callable[[], Remote],
@@ -142,12 +140,12 @@ class Forwarder:
             self._remote = self._open_remote()
         if self._delivery is None:
             self._delivery = Delivery(self._store, self._artifacts, self._remote, self._ledger)
-        with self._store.journal.turn(self._ledger.number) as turn:
-            if not turn:
+        with self._store.journal.lease(self._ledger.number) as lease:
+            if not lease:
                 # Another process delivers; what it has delivered is not this one's to deliver, so all is to be looked at anew.
                 self._delivery = None
                 return False
-            if turn is Turn.AFTER_ANOTHER:
+            if lease is Lease.ACQUIRED:
                 self._delivery.doubt()
             # When the service ends, what can be delivered is, and nobody is told any more how the remote stands.
             if not self._answered and not self._closing.is_set():

@@ -13,7 +13,7 @@ from mistk_service.tracking.replication.forwarder import Forwarder
 from mistk_service.tracking.replication.remote import Remote, RemoteConfig, remote_name
 from mistk_service.tracking.replication.remotes import open_remote
 from mistk_service.tracking.replication.state import RemoteState
-from mistk_service.tracking.sql import SqlStore
+from mistk_service.tracking.store.outbox import OutboxStore
 
 __all__ = ["Forwarders"]
 
@@ -40,7 +40,7 @@ class Forwarders:
 
     def __init__(
         self,
-        store: SqlStore,
+        store: OutboxStore,
         artifacts: ArtifactRepository | None,
         remotes: Iterable[str | RemoteConfig],
         *,

@@ -7,9 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mistk_service.tracking.replication.state import RemoteState
-from mistk_service.tracking.sql import SqlStore
-from mistk_service.tracking.sql.outbox.journal import KnownRemote
-from mistk_service.tracking.sql.outbox.ledger import Refusal
+from mistk_service.tracking.store.outbox import KnownRemote, OutboxStore, Refusal
 
 __all__ = ["Outbox", "outbox_of"]
 
@@ -37,7 +35,7 @@ class Outbox:
         }
 
 
-def outbox_of(store: SqlStore) -> Outbox:
+def outbox_of(store: OutboxStore) -> Outbox:
     """Return the outbox of a store, whichever process delivers it."""
     known = store.journal.remotes()
     refusals = [refusal for remote in known for refusal in store.journal.ledger(remote.name).refusals()]
@@ -48,7 +46,7 @@ def outbox_of(store: SqlStore) -> Outbox:
     )
 
 
-def _state(store: SqlStore, remote: KnownRemote) -> RemoteState:
+def _state(store: OutboxStore, remote: KnownRemote) -> RemoteState:
     backlog = store.journal.backlog(remote.number)
     return RemoteState(
         remote.name,

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 
 from mistk_service.tracking.errors import ResourceExists, ResourceNotFound, StoreError
 from mistk_service.tracking.replication.remote import SOURCE_RUN, Remote, is_refusal
-from mistk_service.tracking.sql.outbox.ledger import Ledger
 from mistk_service.tracking.store._store import Store
+from mistk_service.tracking.store.outbox import Ledger
 from mistk_service.tracking.values import Experiment, LifecycleStage, Run, Tag, ViewType
 
 __all__ = ["EXCLUDED", "RemoteRuns", "RunRefused"]

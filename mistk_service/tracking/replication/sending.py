@@ -9,7 +9,7 @@ from mistk_service.tracking.replication.packing import Batch
 from mistk_service.tracking.replication.points import missing_points, without_repeats
 from mistk_service.tracking.replication.remote import Remote, is_refusal, may_be_the_item, takes_something
 from mistk_service.tracking.replication.run_mapping import RunRefused
-from mistk_service.tracking.sql.outbox.ledger import Ledger
+from mistk_service.tracking.store.outbox import Ledger
 from mistk_service.tracking.values import LifecycleStage, Metric, Param, Tag
 
 __all__ = ["WHOLE_RUN", "Sender"]

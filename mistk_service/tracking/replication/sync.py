@@ -17,8 +17,7 @@ from mistk_service.tracking.replication.remote import Remote, is_refusal, remote
 from mistk_service.tracking.replication.run_mapping import RunRefused
 from mistk_service.tracking.replication.sending import WHOLE_RUN
 from mistk_service.tracking.replication.transfer import Transfer
-from mistk_service.tracking.sql import SqlStore
-from mistk_service.tracking.sql.outbox.ledger import Ledger, Refusal
+from mistk_service.tracking.store.outbox import Ledger, OutboxStore, Refusal
 from mistk_service.tracking.values import Experiment, Run, ViewType
 
 __all__ = ["SyncReport", "sync"]
@@ -49,7 +48,7 @@ class SyncReport:
 
 
 def sync(
-    store: SqlStore,
+    store: OutboxStore,
     remote: Remote,
     name: str,
     *,
@@ -96,10 +95,10 @@ def sync(
     return SyncReport(len(looked_at - refused - in_part), left_out, len(in_part), len(refused), refusals)
 
 
-def _bring(store: SqlStore, ledger: Ledger, transfer: Transfer, run_id: str, wait: Callable[[float], None]) -> bool:
+def _bring(store: OutboxStore, ledger: Ledger, transfer: Transfer, run_id: str, wait: Callable[[float], None]) -> bool:
     """Bring one run over when it is this process's turn; return False where it came from the remote."""
     while True:
-        with store.journal.turn(ledger.number) as free:
+        with store.journal.lease(ledger.number) as free:
             if free:
                 try:
                     return transfer.bring(run_id, remake=True)
@@ -111,7 +110,7 @@ def _bring(store: SqlStore, ledger: Ledger, transfer: Transfer, run_id: str, wai
         wait(_PATIENCE)
 
 
-def _runs(store: SqlStore, experiments: Iterable[Experiment], since: int | None) -> Iterator[Run]:
+def _runs(store: OutboxStore, experiments: Iterable[Experiment], since: int | None) -> Iterator[Run]:
     """Return the runs of experiments, the oldest first, so that parents come before their children."""
     ids = [experiment.experiment_id for experiment in experiments]
     token: str | None = None

@@ -14,8 +14,7 @@ from mistk_service.tracking.replication.remote import Remote
 from mistk_service.tracking.replication.run_mapping import EXCLUDED, RemoteRuns, RunRefused
 from mistk_service.tracking.replication.sending import Sender
 from mistk_service.tracking.replication.versions import Versions
-from mistk_service.tracking.sql import SqlStore
-from mistk_service.tracking.sql.outbox.ledger import Ledger, MappedRun
+from mistk_service.tracking.store.outbox import Ledger, MappedRun, OutboxStore
 from mistk_service.tracking.values import LifecycleStage, Metric, Run, RunInfo, RunStatus
 
 __all__ = ["Transfer"]
@@ -43,7 +42,9 @@ class Transfer:
         suspects: the runs at which the remote has failed again and again, so that the items that fail are to be found.
     """
 
-    def __init__(self, store: SqlStore, artifacts: ArtifactRepository | None, remote: Remote, ledger: Ledger) -> None:
+    def __init__(
+        self, store: OutboxStore, artifacts: ArtifactRepository | None, remote: Remote, ledger: Ledger
+    ) -> None:
         self._store = store
         self._remote = remote
         self._ledger = ledger

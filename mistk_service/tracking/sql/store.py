@@ -9,14 +9,15 @@ from typing import Self
 from sqlalchemy import text
 
 from mistk_service.tracking.sql.engine.database import Database
-from mistk_service.tracking.sql.outbox.journal import Journal
+from mistk_service.tracking.sql.outbox.journal import SqlJournal
 from mistk_service.tracking.sql.registry.logged_models import LoggedModels
 from mistk_service.tracking.sql.registry.models import Registry
 from mistk_service.tracking.sql.runs.experiments import Experiments
 from mistk_service.tracking.sql.runs.runs import Runs
 from mistk_service.tracking.sql.runs.trash import Trash
 from mistk_service.tracking.sql.schema import prepare
-from mistk_service.tracking.store._store import DEFAULT_ARTIFACT_ROOT, Store
+from mistk_service.tracking.store._store import DEFAULT_ARTIFACT_ROOT
+from mistk_service.tracking.store.outbox import OutboxStore
 
 __all__ = ["SqlStore"]
 
@@ -24,7 +25,7 @@ __all__ = ["SqlStore"]
 _PATIENCE = 10.0
 
 
-class SqlStore(Experiments, Runs, Registry, LoggedModels, Store):
+class SqlStore(Experiments, Runs, Registry, LoggedModels, OutboxStore):
     """A store in SQLite or PostgreSQL; the parts of its contract are in the classes that it is made of.
 
     All writes of one store object pass through one connection, where those that wait together share a transaction;
@@ -32,13 +33,12 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, Store):
     only one connection. Several processes may use one database at the same time.
 
     Attributes:
-        journal: the changes that remotes have yet to get.
         trash: what was deleted and can still be restored.
     """
 
     def __init__(self, database: Database, artifact_root: str) -> None:
         super().__init__(database, artifact_root)
-        self.journal = Journal(database)
+        self._journal = SqlJournal(database)
         self.trash = Trash(database, artifact_root)
 
     @classmethod
@@ -67,6 +67,11 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, Store):
             raise
 
     @property
+    def journal(self) -> SqlJournal:
+        """See :class:`OutboxStore`."""
+        return self._journal
+
+    @property
     def uri(self) -> str:
         """See :class:`Store`."""
         return self._db.shown_url
@@ -93,7 +98,7 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, Store):
 
     def artifact_logged(self, run_id: str, path: str) -> None:
         """See :class:`Store`."""
-        self.journal.artifact_logged(run_id, path)
+        self._journal.artifact_logged(run_id, path)
 
     def close(self) -> None:
         """See :class:`Store`."""

@@ -245,7 +245,7 @@ def refused_run(uri, run_id):
         store.journal.configure(["http://slow", "http://quick"])
         store.log_batch(run_id, [Metric("late", 1.0, 1)])
         quick, slow = store.journal.ledger("http://quick"), store.journal.ledger("http://slow")
-        store.journal.acknowledge(quick, store.journal.last())
+        store.journal.acknowledge(quick.number, store.journal.last())
         quick.refuse(run_id, "metric [odd]", "NaN is not acceptable", 3)
         slow.failed("connection refused")
     return run_id

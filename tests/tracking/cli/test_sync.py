@@ -169,16 +169,16 @@ def test_a_forwarder_does_not_send_again_what_an_interrupted_sync_has_sent(world
     assert set(world.remote.received.values()) == {1}
 
 
-def test_it_waits_for_its_turn_while_a_forwarder_delivers(world, run_ids):
+def test_it_waits_for_the_lease_while_another_process_delivers(world, run_ids):
     ledger = world.local.journal.ledger(NAME)
-    turn = world.local.journal.turn(ledger.number)
-    assert turn.__enter__()
+    lease = world.local.journal.lease(ledger.number)
+    assert lease.__enter__()
     waits = []
 
     def wait(seconds):
         assert world.remote.calls == []
         waits.append(seconds)
-        turn.__exit__(None, None, None)
+        lease.__exit__(None, None, None)
 
     call(world, wait=wait)
     assert len(waits) == 1

@@ -59,6 +59,6 @@ def test_a_file_that_belongs_to_no_run_is_kept_and_not_forwarded(world, url, pat
     path = path.format(run=world.run())
     response = httpx.put(f"{url}/api/2.0/mlflow-artifacts/artifacts/{path}", content=b"x", timeout=30)
     assert response.status_code == 200
-    noted = [entry.change for entry in world.local.journal.read(world.local.journal.ledger("http://remote"))]
+    noted = [entry.change for entry in world.local.journal.read(world.local.journal.ledger("http://remote").number)]
     assert not any(isinstance(change, ArtifactLogged) for change in noted)
     assert path in files(world.artifacts)

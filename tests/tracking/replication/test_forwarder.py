@@ -151,7 +151,7 @@ def test_an_idle_forwarder_tells_what_is_wrong_with_the_remote_and_asks_again_af
 
 def test_while_another_process_delivers_a_remote_that_has_not_answered_is_not_connected(world):
     ledger = world.local.journal.ledger("http://remote")
-    with world.local.journal.turn(ledger.number):
+    with world.local.journal.lease(ledger.number):
         world.forwarder.step()
     assert not world.forwarder.state().connected
     world.forwarder.step()
@@ -225,7 +225,7 @@ def test_an_outage_is_logged_once_and_its_end_too(world, caplog):
 def test_while_another_process_delivers_this_one_leaves_it_alone(world):
     run_id = world.run()
     ledger = world.local.journal.ledger("http://remote")
-    with world.local.journal.turn(ledger.number):
+    with world.local.journal.lease(ledger.number):
         assert not world.forwarder.step()
         assert world.remote.calls == []
     world.deliver()

@@ -12,7 +12,7 @@ from sqlalchemy import event
 from mistk_service.tracking import open_store
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreUnavailable
 from mistk_service.tracking.sql import SqlStore
-from mistk_service.tracking.sql.outbox.journal import Turn
+from mistk_service.tracking.store.outbox import Lease
 from mistk_service.tracking.values import (
     Dataset,
     DatasetInput,
@@ -49,7 +49,7 @@ def journal(store):
 
 
 def changes(journal, name=NEAR):
-    return [entry.change for entry in journal.read(journal.ledger(name))]
+    return [entry.change for entry in journal.read(journal.ledger(name).number)]
 
 
 def test_nothing_is_kept_where_there_is_no_remote(store):
@@ -89,7 +89,7 @@ def test_every_write_to_a_run_makes_a_row_in_order(store, journal, new_run):
         RunMoved(LifecycleStage.DELETED),
         RunMoved(LifecycleStage.ACTIVE),
     ]
-    assert {entry.run_id for entry in journal.read(journal.ledger(NEAR))} == {run_id}
+    assert {entry.run_id for entry in journal.read(journal.ledger(NEAR).number)} == {run_id}
 
 
 def test_values_that_json_does_not_have_are_kept():
@@ -130,14 +130,14 @@ def test_a_row_goes_when_the_last_remote_has_it(store):
     store.create_run("0")
     store.create_run("0")
     near, far = journal.ledger(NEAR), journal.ledger(FAR)
-    first, second = journal.read(near)
-    journal.acknowledge(near, second.seq)
-    assert journal.read(near) == []
-    assert journal.read(far) == [first, second]
-    journal.acknowledge(far, first.seq)
-    assert journal.read(far) == [second]
+    first, second = journal.read(near.number)
+    journal.acknowledge(near.number, second.seq)
+    assert journal.read(near.number) == []
+    assert journal.read(far.number) == [first, second]
+    journal.acknowledge(far.number, first.seq)
+    assert journal.read(far.number) == [second]
     assert (journal.backlog(near.number).depth, journal.backlog(far.number).depth) == (0, 1)
-    journal.acknowledge(far, second.seq)
+    journal.acknowledge(far.number, second.seq)
     assert journal.backlog(far.number).oldest is None
     assert rows_of(store) == 0
 
@@ -151,10 +151,10 @@ def test_an_acknowledgement_never_goes_back(store, journal):
     ledger = journal.ledger(NEAR)
     store.create_run("0")
     store.create_run("0")
-    first, second = journal.read(ledger)
-    journal.acknowledge(ledger, second.seq)
-    journal.acknowledge(ledger, first.seq)
-    assert journal.read(ledger) == []
+    first, second = journal.read(ledger.number)
+    journal.acknowledge(ledger.number, second.seq)
+    journal.acknowledge(ledger.number, first.seq)
+    assert journal.read(ledger.number) == []
 
 
 def test_a_number_is_not_given_out_again_when_the_journal_was_empty(tmp_path):
@@ -164,8 +164,8 @@ def test_a_number_is_not_given_out_again_when_the_journal_was_empty(tmp_path):
             store.journal.configure([NEAR])
             ledger = store.journal.ledger(NEAR)
             store.create_run("0")
-            (entry,) = store.journal.read(ledger)
-            store.journal.acknowledge(ledger, entry.seq)
+            (entry,) = store.journal.read(ledger.number)
+            store.journal.acknowledge(ledger.number, entry.seq)
             assert store.journal.last() == entry.seq
             seen.append(entry.seq)
     assert seen == sorted(set(seen))
@@ -174,9 +174,9 @@ def test_a_number_is_not_given_out_again_when_the_journal_was_empty(tmp_path):
 def test_the_same_rows_are_read_until_they_are_acknowledged(store, journal):
     run_id = store.create_run("0").info.run_id
     ledger = journal.ledger(NEAR)
-    before = journal.read(ledger)
+    before = journal.read(ledger.number)
     store.log_metric(run_id, Metric("m", 1.0, 1))
-    after = journal.read(ledger)
+    after = journal.read(ledger.number)
     assert after[: len(before)] == before
     assert len(after) == len(before) + 1
 
@@ -185,14 +185,14 @@ def test_a_window_ends_before_it_is_too_big_for_the_memory(store, journal, monke
     monkeypatch.setattr("mistk_service.tracking.sql.outbox.journal._WINDOW_BYTES", 10_000)
     run_id = store.create_run("0").info.run_id
     ledger = journal.ledger(NEAR)
-    journal.acknowledge(ledger, journal.last())
+    journal.acknowledge(ledger.number, journal.last())
     for i in range(4):
         store.log_param(run_id, Param(f"p{i}", "x" * 4000))
     store.log_inputs(run_id, [DatasetInput(Dataset("d", "1", profile="x" * 50_000))])
     sizes = []
-    while entries := journal.read(ledger):
+    while entries := journal.read(ledger.number):
         sizes.append(len(entries))
-        journal.acknowledge(ledger, entries[-1].seq)
+        journal.acknowledge(ledger.number, entries[-1].seq)
     assert sizes == [2, 2, 1]
 
 
@@ -201,7 +201,7 @@ def test_a_remote_that_is_left_out_keeps_no_rows_but_the_names_of_its_runs(store
     ledger = journal.ledger(NEAR)
     ledger.map(done, "r1")
     ledger.complete(done, 1, 1)
-    journal.acknowledge(ledger, journal.last())
+    journal.acknowledge(ledger.number, journal.last())
     undone = store.create_run("0").info.run_id
     journal.configure([FAR])
     assert rows_of(store) == 0
@@ -239,44 +239,44 @@ def test_refusals_of_a_kind_are_counted_together(store, journal):
     ledger.refuse("s", "param p", "never")
     found = {(refusal.run_id, refusal.what, refusal.reason, refusal.items) for refusal in ledger.refusals()}
     assert found == {("r", "metric loss", "still no", 5), ("s", "param p", "never", 1)}
-    assert (ledger.refused(), journal.remote(ledger.number).refused) == (6, 6)
+    assert journal.remote(ledger.number).refused == 6
     ledger.forgive("r")
-    assert ledger.refused() == 1
+    assert journal.remote(ledger.number).refused == 1
 
 
-def test_one_at_a_time_has_the_turn(shared_uri):
+def test_one_at_a_time_holds_the_lease(shared_uri):
     with open_store(shared_uri) as one, open_store(shared_uri) as other:
-        with one.journal.turn(1) as first, one.journal.turn(1) as second, other.journal.turn(1) as third:
-            assert [bool(turn) for turn in (first, second, third)] == [True, False, False]
-            with other.journal.turn(2) as elsewhere:
+        with one.journal.lease(1) as first, one.journal.lease(1) as second, other.journal.lease(1) as third:
+            assert [bool(lease) for lease in (first, second, third)] == [True, False, False]
+            with other.journal.lease(2) as elsewhere:
                 assert elsewhere
-        with other.journal.turn(1) as later:
-            assert later is Turn.AFTER_ANOTHER
+        with other.journal.lease(1) as later:
+            assert later is Lease.ACQUIRED
 
 
 TAKE = """
 import sys
 from mistk_service.tracking import open_store
 store = open_store(sys.argv[1])
-with store.journal.turn(1) as free:
+with store.journal.lease(1) as free:
     print(bool(free), flush=True)
     sys.stdin.read()
 """
 
 
-def test_the_turn_of_a_process_that_was_killed_is_free(shared_uri):
+def test_the_lease_of_a_process_that_was_killed_is_free(shared_uri):
     with open_store(shared_uri) as store:
         command = [sys.executable, "-c", TAKE, shared_uri]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout.readline() == "True\n"
-            with store.journal.turn(1) as free:
+            with store.journal.lease(1) as free:
                 assert not free
             process.kill()
             process.wait()
         # PostgreSQL notices the end of a connection a moment later.
         taken = False
         while not taken:
-            with store.journal.turn(1) as taken:
+            with store.journal.lease(1) as taken:
                 pass
 
 
@@ -311,9 +311,9 @@ def test_a_kill_in_the_middle_leaves_the_data_and_the_row_or_neither(shared_uri,
         process.stdout.read()
     with open_store(shared_uri) as store:
         kept, ledger = [], store.journal.ledger(NEAR)
-        while entries := store.journal.read(ledger):
+        while entries := store.journal.read(ledger.number):
             kept += [point for e in entries if isinstance(e.change, BatchLogged) for point in e.change.points]
-            store.journal.acknowledge(ledger, entries[-1].seq)
+            store.journal.acknowledge(ledger.number, entries[-1].seq)
         stored = [(m.key, m.value, m.timestamp, m.step) for m in store.get_metric_history(run_id, "m0")]
     assert sorted(kept) == sorted(stored)
 
@@ -328,10 +328,10 @@ def test_what_processes_write_at_once_is_read_without_a_gap(shared_uri):
 
         def take():
             # Each window is acknowledged at once, so a row that appears behind it would be lost.
-            entries = store.journal.read(ledger)
+            entries = store.journal.read(ledger.number)
             kept.extend(point for e in entries if isinstance(e.change, BatchLogged) for point in e.change.points)
             if entries:
-                store.journal.acknowledge(ledger, entries[-1].seq)
+                store.journal.acknowledge(ledger.number, entries[-1].seq)
             return bool(entries)
 
         while any(process.poll() is None for process in processes):
@@ -353,9 +353,9 @@ def test_a_row_is_not_read_before_one_that_has_a_smaller_number_and_is_not_commi
         run_id = store.create_run("0").info.run_id
         ledger = store.journal.ledger(NEAR)
         with pytest.raises(StoreUnavailable, match="locked"):
-            store.journal.read(ledger)
+            store.journal.read(ledger.number)
         other.commit()
-        assert [entry.run_id for entry in store.journal.read(ledger)] == ["r", run_id]
+        assert [entry.run_id for entry in store.journal.read(ledger.number)] == ["r", run_id]
 
 
 def write_until_full(store, run_id):

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, func, select, update
 
 from mistk_service.tracking.sql.base import SqlPart, now
 from mistk_service.tracking.sql.engine.database import Database
-from mistk_service.tracking.sql.outbox.leases import Turn, Turns
-from mistk_service.tracking.sql.outbox.ledger import COMPLETE, INCOMPLETE, UNSURE, Ledger
+from mistk_service.tracking.sql.outbox.leases import Leases
+from mistk_service.tracking.sql.outbox.ledger import COMPLETE, INCOMPLETE, UNSURE, SqlLedger
 from mistk_service.tracking.sql.outbox.tables import (
     journal,
     journal_refusals,
@@ -25,72 +24,22 @@ from mistk_service.tracking.sql.outbox.tables import (
     journal_uploads,
 )
 from mistk_service.tracking.sql.outbox.uploads import remove_uploads, stale
-from mistk_service.tracking.values.changes import ArtifactLogged, Change, decode
+from mistk_service.tracking.store.outbox import Backlog, Entry, KnownRemote, Lease
+from mistk_service.tracking.values.changes import ArtifactLogged, decode
 
-__all__ = ["Backlog", "Entry", "Journal", "KnownRemote", "Turn"]
+__all__ = ["SqlJournal"]
 
 #: Rows that are read at once, and bytes of changes after which no further one is.
 WINDOW = 1000
 _WINDOW_BYTES = 16 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A row of the journal.
-
-    Attributes:
-        seq: its number; later rows have greater ones.
-        run_id: the run that changed.
-        change: how.
-    """
-
-    seq: int
-    run_id: str
-    change: Change
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """What a remote has yet to get.
-
-    Attributes:
-        depth: the number of changes.
-        oldest: when the first of them was made, in ms since 1970, or None.
-    """
-
-    depth: int
-    oldest: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class KnownRemote:
-    """A remote that the store knows.
-
-    Attributes:
-        number: what the ledger and the journal call it.
-        name: its URI without secrets.
-        active: whether it is configured, so that changes are kept for it.
-        position: the last row that it has.
-        last_error: why the last try to deliver failed, or None where it did not.
-        last_success: when something was delivered last, in ms since 1970.
-        refused: how many items it refused for good.
-    """
-
-    number: int
-    name: str
-    active: bool
-    position: int
-    last_error: str | None
-    last_success: int | None
-    refused: int
-
-
-class Journal(SqlPart):
+class SqlJournal(SqlPart):
     """The journal of a store. Every method may be called from any thread."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database, "")
-        self._turns = Turns(database)
+        self._leases = Leases(database)
         with database.read() as connection:
             active = connection.execute(select(func.count()).where(journal_remotes.c.active == 1)).scalar_one()
         database.recorder.active = active > 0
@@ -152,27 +101,29 @@ class Journal(SqlPart):
         )
         return select(journal_remotes, refused.scalar_subquery().label("refused"))
 
-    def ledger(self, name: str) -> Ledger:
+    def ledger(self, name: str) -> SqlLedger:
         """Return what is known of a remote, which becomes known by that if it is not."""
         number = self._db.write(lambda connection: self._number(connection, name, self._last(connection)))
-        return Ledger(self._db, number, name)
+        return SqlLedger(self._db, number, name)
 
-    def turn(self, number: int) -> AbstractContextManager[Turn]:
-        """Try to become the only one, of all processes, that delivers to a remote; give whether that is so: a true value."""
-        return self._turns.take(number)
+    def lease(self, number: int) -> AbstractContextManager[Lease]:
+        """See :class:`Journal`."""
+        return self._leases.take(number)
 
     def last(self) -> int:
         """Return the number of the last row. What is read afterwards has every change up to it."""
         with self._db.settled(journal.name) as connection:
             return self._last(connection)
 
-    def read(self, ledger: Ledger) -> list[Entry]:
+    def read(self, number: int) -> list[Entry]:
         """Return the next rows for a remote: as many as are good to handle at once, in their order.
 
         As long as nothing is acknowledged, later calls return the same rows, and possibly further ones after them.
         """
         with self._db.settled(journal.name) as connection:
-            position = ledger.position(connection)
+            position = connection.execute(
+                select(journal_remotes.c.position).where(journal_remotes.c.id == number)
+            ).scalar_one()
             statement = select(journal.c.seq, journal.c.run_id, journal.c.change).where(journal.c.seq > position)
             rows = connection.execute(statement.order_by(journal.c.seq).limit(WINDOW)).fetchall()
         found: list[Entry] = []
@@ -208,12 +159,12 @@ class Journal(SqlPart):
             oldest = select(journal.c.created).where(waiting).order_by(journal.c.seq).limit(1)
             return Backlog(depth, connection.execute(oldest).scalar())
 
-    def acknowledge(self, ledger: Ledger, seq: int) -> None:
+    def acknowledge(self, number: int, seq: int) -> None:
         """Note that a remote has everything up to a row, and remove what all remotes have."""
 
         def work(connection: Connection) -> None:
             table = journal_remotes
-            statement = update(table).where(table.c.id == ledger.number, table.c.position < seq)
+            statement = update(table).where(table.c.id == number, table.c.position < seq)
             connection.execute(statement.values(position=seq, last_success=now(), last_error=None))
             self._trim(connection)
 

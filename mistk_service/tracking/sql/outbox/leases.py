@@ -1,4 +1,4 @@
-"""Turns at a remote: of all processes that have a store open, one at a time delivers to it."""
+"""Leases of remotes: of all processes that have a store open, one at a time delivers to a remote."""
 
 from __future__ import annotations
 
@@ -6,31 +6,21 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import IntEnum
 from pathlib import Path
 from typing import BinaryIO
 
 from mistk_service.tracking.errors import StoreUnavailable
 from mistk_service.tracking.sql.engine.database import Database
+from mistk_service.tracking.store.outbox import Lease
 
-__all__ = ["Turn", "Turns"]
+__all__ = ["Leases"]
 
 #: Any number, but the same for all: the first half of the names of the locks in PostgreSQL.
 _LOCKS = 731_682
 
 
-class Turn(IntEnum):
-    """Whether somebody who wants a turn has got it; only what is not ``TAKEN`` is true."""
-
-    TAKEN = 0
-    #: It is the same one as before.
-    AGAIN = 1
-    #: Another one had it before, perhaps, and may have sent what nobody has noted.
-    AFTER_ANOTHER = 2
-
-
-class Turns:
-    """Takes turns by means of what ends with the process that has one: a file lock, or PostgreSQL's advisory locks.
+class Leases:
+    """Grants leases that end with the process at the latest: file locks, or PostgreSQL's advisory locks.
 
     Args:
         database: the store's.
@@ -43,13 +33,13 @@ class Turns:
         self._name = uuid.uuid4().bytes
 
     @contextmanager
-    def take(self, number: int) -> Iterator[Turn]:
-        """Try to take the turn at a remote, without waiting for it, and give whether that was possible."""
+    def take(self, number: int) -> Iterator[Lease]:
+        """Try to lease a remote, without waiting, and return the result."""
         with self._guard:
             free = number not in self._taken
             self._taken.add(number)
         if not free:
-            yield Turn.TAKEN
+            yield Lease.HELD_ELSEWHERE
             return
         try:
             if not self._db.is_sqlite:
@@ -59,19 +49,19 @@ class Turns:
                 with _locked(self._db.file.with_name(f"{self._db.file.name}-remote{number}"), self._name) as taken:
                     yield taken
             else:
-                yield Turn.AGAIN
+                yield Lease.RENEWED
         finally:
             with self._guard:
                 self._taken.discard(number)
 
     @contextmanager
-    def _advisory(self, number: int) -> Iterator[Turn]:
+    def _advisory(self, number: int) -> Iterator[Lease]:
         with self._db.read() as connection:
             names = f"({_LOCKS}, {int(number)})"
             taken = bool(connection.exec_driver_sql(f"SELECT pg_try_advisory_lock{names}").scalar())
             try:
-                # The lock does not tell who had it before.
-                yield Turn.AFTER_ANOTHER if taken else Turn.TAKEN
+                # The lock does not say who held it before.
+                yield Lease.ACQUIRED if taken else Lease.HELD_ELSEWHERE
             finally:
                 # A connection that broke has lost its lock by that.
                 if taken and not connection.invalidated:
@@ -79,8 +69,8 @@ class Turns:
 
 
 @contextmanager
-def _locked(file: Path, name: bytes) -> Iterator[Turn]:
-    """Lock a file, and leave in it the name of who has done so last."""
+def _locked(file: Path, name: bytes) -> Iterator[Lease]:
+    """Lock a file, and write the name of the holder into it."""
     import fcntl
 
     try:
@@ -91,17 +81,17 @@ def _locked(file: Path, name: bytes) -> Iterator[Turn]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            yield Turn.TAKEN
+            yield Lease.HELD_ELSEWHERE
             return
         try:
             again = _is_signed(lock, name)
         except OSError as error:
             raise _unusable(file, error) from error
-        yield Turn.AGAIN if again else Turn.AFTER_ANOTHER
+        yield Lease.RENEWED if again else Lease.ACQUIRED
 
 
 def _is_signed(lock: BinaryIO, name: bytes) -> bool:
-    """Return whether a name stands in a file, and leave it there."""
+    """Return whether a file contains a name, and write it if not."""
     lock.seek(0)
     if lock.read() == name:
         return True
@@ -112,6 +102,4 @@ def _is_signed(lock: BinaryIO, name: bytes) -> bool:
 
 
 def _unusable(file: Path, error: OSError) -> StoreUnavailable:
-    return StoreUnavailable(
-        f"The file {file}, by which processes take turns at a remote, cannot be written: {error.strerror}."
-    )
+    return StoreUnavailable(f"The file {file}, which holds the lease of a remote, cannot be written: {error.strerror}.")

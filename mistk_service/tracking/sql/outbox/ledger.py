@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Executable, and_, delete, func, select, update
+from sqlalchemy import Connection, Executable, and_, delete, select, update
 
 from mistk_service.tracking.sql.base import SqlPart, now
 from mistk_service.tracking.sql.engine.database import Database
@@ -17,55 +16,16 @@ from mistk_service.tracking.sql.outbox.tables import (
     journal_uploads,
 )
 from mistk_service.tracking.sql.outbox.uploads import UnfinishedUpload, remove_uploads
+from mistk_service.tracking.store.outbox import MappedRun, Refusal
 
-__all__ = ["COMPLETE", "INCOMPLETE", "UNSURE", "Ledger", "MappedRun", "Refusal"]
+__all__ = ["COMPLETE", "INCOMPLETE", "UNSURE", "SqlLedger"]
 
 #: How a run stands at a remote: something of it is missing; nothing is, but for the journal's later rows; or it may have
 #: missed something while the remote was not configured, which is looked into when it changes again.
 INCOMPLETE, COMPLETE, UNSURE = 0, 1, 2
 
 
-@dataclass(frozen=True, slots=True)
-class MappedRun:
-    """What is known of a run at a remote.
-
-    Attributes:
-        remote_run_id: its id there, or None where it may or may not have been created.
-        complete: whether it was brought over up to ``covered``, so that later rows of the journal are all it lacks.
-        covered: the last row of the journal that is in what was brought over.
-        doubtful: rows up to this one may be in it, too.
-        deleted: whether it was deleted there because it was deleted here.
-    """
-
-    remote_run_id: str | None
-    complete: bool
-    covered: int
-    doubtful: int
-    deleted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Something that a remote refused for good.
-
-    Attributes:
-        remote: the remote's URI without secrets.
-        run_id: the run, as this store calls it.
-        what: what was refused, in words.
-        reason: what the remote said last.
-        items: how often something of the kind was refused.
-        last: when it was last, in ms since 1970.
-    """
-
-    remote: str
-    run_id: str
-    what: str
-    reason: str
-    items: int
-    last: int
-
-
-class Ledger(SqlPart):
+class SqlLedger(SqlPart):
     """What a store knows of one remote. Every method may be called from any thread.
 
     Attributes:
@@ -77,11 +37,6 @@ class Ledger(SqlPart):
         super().__init__(database, "")
         self.number = number
         self.name = name
-
-    def position(self, connection: Connection) -> int:
-        """Return the last row of the journal that the remote has."""
-        statement = select(journal_remotes.c.position).where(journal_remotes.c.id == self.number)
-        return int(connection.execute(statement).scalar_one())
 
     def find(self, run_id: str) -> MappedRun | None:
         """Return what is known of a run, or None where it was never attempted to bring it over."""
@@ -192,17 +147,6 @@ class Ledger(SqlPart):
         return [
             Refusal(self.name, row["run_id"], row["what"], row["reason"], row["times"], row["last"]) for row in rows
         ]
-
-    def refused(self) -> int:
-        """Return how many items were refused."""
-        table = journal_refusals
-        statement = select(func.coalesce(func.sum(table.c.times), 0)).where(table.c.remote == self.number)
-        with self._db.read() as connection:
-            return int(connection.execute(statement).scalar_one())
-
-    def succeeded(self) -> None:
-        """Note that the remote took something just now."""
-        self._set_remote(last_success=now(), last_error=None)
 
     def failed(self, error: str) -> None:
         """Note why the remote could not be delivered to."""
