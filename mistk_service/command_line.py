@@ -1,21 +1,256 @@
-"""What the options of all commands share."""
+"""Options that are written once.
+
+A field of a settings class, made with :func:`option`, is the only definition of an option. From it come the flag and the
+environment variable (:func:`click_options`), the default, the check (:func:`check_options`), and the line in the reference
+(:func:`options_of`).
+"""
 
 from __future__ import annotations
 
-from typing import TypeVar
+import dataclasses
+import math
+import re
+import types
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import click
 from click.core import ParameterSource
 
-__all__ = ["warn_of_password"]
+from mistk_service.errors import SettingsError
+from mistk_service.logs import LEVELS
 
-#: An address, several, or none.
+__all__ = [
+    "PORT",
+    "POSITIVE",
+    "SECONDS",
+    "ListenSettings",
+    "Option",
+    "Rule",
+    "check_options",
+    "click_option",
+    "click_options",
+    "option",
+    "options_of",
+    "warn_of_password",
+]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 Value = TypeVar("Value", str, tuple[str, ...], str | None)
 
 
+@dataclass(frozen=True)
+class Rule:
+    """What a value must satisfy.
+
+    Attributes:
+        accepts: returns whether a value is valid.
+        expected: describes a valid value; it ends the sentence "expected ...". ``{value}`` stands for the given value.
+        show: returns the value as an error message may show it, without passwords.
+    """
+
+    accepts: Callable[[Any], bool]
+    expected: str
+    show: Callable[[Any], object] = lambda value: value
+
+
+SECONDS = Rule(lambda value: 0 < value < math.inf, "a positive number of seconds")
+PORT = Rule(lambda value: 0 <= value <= 65535, "a number from 0 to 65535")
+POSITIVE = Rule(lambda value: value > 0, "a positive number")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a settings class.
+
+    Attributes:
+        name: the field of the settings.
+        flag: the flag without its dashes, such as ``max-body``.
+        help: one or two sentences for ``--help`` and the reference.
+        variables: the environment variables that set it; the first one that is set wins.
+        default: the value without a flag and a variable.
+        kind: the type of one value: ``str``, ``int``, ``float`` or ``bool``.
+        multiple: whether the flag may be repeated; the variable then holds several values with blanks between them.
+        choices: the values that it may have; empty if any.
+        rules: what each value must satisfy.
+        click: further arguments for :func:`click.option`.
+    """
+
+    name: str
+    flag: str
+    help: str
+    variables: tuple[str, ...]
+    default: Any
+    kind: type
+    multiple: bool
+    choices: tuple[str, ...]
+    rules: tuple[Rule, ...]
+    click: dict[str, Any]
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether the flag has a ``--no-`` form; one that is off by default needs none."""
+        return self.kind is bool and self.default is not False
+
+    def decorate(self, command: Command, **overrides: Any) -> Command:
+        """Give a command this option; ``overrides`` replace arguments of :func:`click.option`."""
+        flags = f"--{self.flag}/--no-{self.flag}" if self.is_switch else f"--{self.flag}"
+        attributes: dict[str, Any] = {
+            "help": self.help,
+            "envvar": self.variables[0] if len(self.variables) == 1 else list(self.variables),
+            "show_envvar": True,
+            "default": self.default,
+            "show_default": self.default not in (None, "", (), False),
+            "is_flag": self.kind is bool,
+            "multiple": self.multiple,
+        }
+        if self.kind is not bool:
+            attributes["type"] = click.Choice(self.choices, case_sensitive=False) if self.choices else self.kind
+        return click.option(flags, self.name, **attributes | self.click | overrides)(command)
+
+
+def option(
+    default: Any,
+    help: str,
+    *rules: Rule,
+    flag: str | None = None,
+    env: str | tuple[str, ...] | None = None,
+    choices: Sequence[str] = (),
+    secret: bool = False,
+    **attributes: Any,
+) -> Any:
+    """Return a dataclass field that is an option.
+
+    Args:
+        default: its default.
+        help: one or two sentences for ``--help`` and the reference.
+        rules: what each value must satisfy.
+        flag: the flag without dashes; by default the field's name with dashes.
+        env: the environment variables; by default ``MISTK_`` and the flag's name.
+        choices: the values that it may have, if its type is not a ``Literal`` that names them.
+        secret: whether the value is left out of the settings' ``repr``.
+        attributes: further arguments for :func:`click.option`.
+    """
+    metadata = {"help": help, "rules": rules, "flag": flag, "env": env, "choices": tuple(choices), "click": attributes}
+    return dataclasses.field(default=default, repr=not secret, metadata={"option": metadata})
+
+
+def options_of(settings: type) -> Iterator[Option]:
+    """Yield the options of a settings class, in the order of its fields."""
+    hints = typing.get_type_hints(settings)
+    for field in dataclasses.fields(settings):
+        given = field.metadata.get("option")
+        if given is None:
+            continue
+        flag = given["flag"] or field.name.replace("_", "-")
+        env = given["env"] or f"MISTK_{flag.upper().replace('-', '_')}"
+        kind, multiple = _value_type(hints[field.name])
+        choices, rules = given["choices"] or _literals(hints[field.name]), given["rules"]
+        if choices:
+            rules = (*rules, Rule(frozenset(choices).__contains__, f"one of {', '.join(choices)}"))
+        yield Option(
+            field.name,
+            flag,
+            given["help"],
+            (env,) if isinstance(env, str) else env,
+            field.default,
+            kind,
+            multiple,
+            choices,
+            rules,
+            given["click"],
+        )
+
+
+def _value_type(hint: Any) -> tuple[type, bool]:
+    """Return the type of one value of a field, and whether the field holds several."""
+    if isinstance(hint, types.UnionType):
+        hint = next(each for each in typing.get_args(hint) if each is not type(None))
+    if typing.get_origin(hint) is tuple:
+        return typing.get_args(hint)[0], True
+    return (str if typing.get_origin(hint) is typing.Literal else hint), False
+
+
+def _literals(hint: Any) -> tuple[str, ...]:
+    return typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+
+
+def click_options(settings: type) -> Callable[[Command], Command]:
+    """Return a decorator that gives a command all options of a settings class."""
+
+    def decorate(command: Command) -> Command:
+        for each in reversed(list(options_of(settings))):
+            command = each.decorate(command)
+        return command
+
+    return decorate
+
+
+def click_option(settings: type, name: str, **overrides: Any) -> Callable[[Command], Command]:
+    """Return a decorator that gives a command one option of a settings class, with other arguments where given."""
+    (found,) = [each for each in options_of(settings) if each.name == name]
+    return lambda command: found.decorate(command, **overrides)
+
+
+def check_options(settings: Any) -> None:
+    """Check every option of a settings object.
+
+    Raises:
+        SettingsError: a value is not valid; it names the flag and what was expected.
+    """
+    for each in options_of(type(settings)):
+        value = getattr(settings, each.name)
+        if value is None:
+            continue
+        for one in value if each.multiple else (value,):
+            for rule in each.rules:
+                if not rule.accepts(one):
+                    shown, expected = rule.show(one), rule.expected.replace("{value}", str(one))
+                    raise SettingsError(
+                        f"--{each.flag}: {shown!r} cannot be used; expected {expected}.", setting=each.flag
+                    )
+
+
+#: A name or an address as a Host header has it, or a pattern of names.
+_HOST = re.compile(r"\*|(\*\.)?[\w.-]+|\[[0-9a-fA-F:.]+\]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListenSettings:
+    """What every server of the package has: where it listens, what it takes from clients, and how much it logs."""
+
+    host: str = option("127.0.0.1", "Address to listen on. There is no authentication: do not expose it to strangers.")
+    port: int = option(8080, "Port to listen on; 0 picks a free one.", PORT)
+    allowed_hosts: tuple[str, ...] = option(
+        (),
+        "Accept this host name in requests too: a name, *.DOMAIN, or * for any. Repeatable. By default, addresses, the "
+        "machine's own name and names of the local network are accepted; on loopback, only loopback's names.",
+        Rule(
+            lambda name: _HOST.fullmatch(name) is not None,
+            "a name or an address without a port, *.DOMAIN for all names below a domain, or * for all",
+        ),
+        flag="allowed-host",
+    )
+    max_body: int = option(
+        64 * 1024 * 1024,
+        "Largest request body in bytes. Artifact uploads have no limit.",
+        Rule(lambda size: size > 0, "a positive number of bytes"),
+    )
+    keep_alive_timeout: float = option(75.0, "Seconds to keep an idle connection open for another request.", SECONDS)
+    max_connections: int = option(
+        4096, "Maximum number of open connections; a new one replaces the one that was idle longest.", POSITIVE
+    )
+    log_level: str = option("info", "How much to log.", choices=LEVELS)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
 def warn_of_password(context: click.Context, option: click.Parameter, value: Value) -> Value:
-    """Warn of a password or token in an address that was given on the command line, and return the address as it is.
+    """Warn about a password or token in an address on the command line, and return the address unchanged.
 
     Every user of the machine can read the command lines of its processes, and shells keep them in their histories.
     """

@@ -19,7 +19,8 @@ PACKAGE = ROOT / "mistk_service"
 
 #: The parts of the package from the lowest to the highest; one imports from lines above its own, and from itself.
 LAYERS = (
-    {"errors", "logs", "command_line", "lighter"},
+    {"errors", "logs", "lighter"},
+    {"command_line"},
     {"resources", "kinds"},
     {"mistk_service", "web"},  # the author's door, and what both products share
     {"tracking"},

@@ -13,17 +13,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from mistk_service import __version__
-from mistk_service.command_line import warn_of_password
+from mistk_service.app.settings import Settings
+from mistk_service.command_line import click_option, click_options
 from mistk_service.errors import MistkError, ModelLoadError, SettingsError, WorkerDied
-from mistk_service.logs import FORMATS, LEVELS, configure_logging, json_line
-
-if TYPE_CHECKING:
-    from mistk_service.app.settings import Settings
+from mistk_service.logs import configure_logging, json_line
 
 __all__ = ["main"]
 
@@ -33,7 +31,7 @@ _TRACKING = "tracking"
 
 
 class _Commands(click.Group):
-    """The commands. That of the tracking server is loaded when it is asked for, as the service does without."""
+    """The commands. ``tracking`` is loaded on first use, since the service itself does not need it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), _TRACKING})
@@ -51,7 +49,7 @@ class _Commands(click.Group):
 def main() -> None:
     """Serve one machine-learning model behind the MISTK lifecycle API.
 
-    Options can also be given as environment variables, which each command's help names in brackets.
+    Each command's help names the environment variables that set its options.
     """
     try:
         Path.cwd()
@@ -61,69 +59,7 @@ def main() -> None:
 
 @main.command()
 @click.argument("model", nargs=-1, envvar="MISTK_MODEL")
-@click.option("--host", default="127.0.0.1", envvar="MISTK_HOST", show_envvar=True, show_default=True,
-              help="Address to listen on. There is no authentication: think before you open it to others.")  # fmt: skip
-@click.option("--port", default=8080, envvar="MISTK_PORT", show_envvar=True, show_default=True,
-              help="Port to listen on; 0 takes any that is free.")  # fmt: skip
-@click.option("--allowed-host", "allowed_hosts", multiple=True, envvar="MISTK_ALLOWED_HOST", show_envvar=True,
-              help="A further name that the service is reached under, *.DOMAIN or * for any; may be repeated. Without it: "
-              "addresses, the host's name and names of the local network; on loopback those of loopback alone.")  # fmt: skip
-@click.option("--root-path", default="", envvar="MISTK_ROOT_PATH", show_envvar=True,
-              help="Path below which a reverse proxy serves this, such as /models/digits.")  # fmt: skip
-@click.option("--worker", type=click.Choice(["process", "thread"]), default="process", envvar="MISTK_WORKER",
-              show_envvar=True, show_default=True, help="Where the model runs; a thread is for debugging.")  # fmt: skip
-@click.option("--grace", default=10.0, envvar="MISTK_GRACE", show_envvar=True, show_default=True,
-              help="Seconds that an activity gets to end by itself at reset, shutdown and SIGTERM.")  # fmt: skip
-@click.option("--max-body", default=64 * 1024 * 1024, envvar="MISTK_MAX_BODY", show_envvar=True, show_default=True,
-              help="Largest request body in bytes.")  # fmt: skip
-@click.option("--max-queue", default=1024, envvar="MISTK_MAX_QUEUE", show_envvar=True, show_default=True,
-              help="How many stream predictions may be in flight; more are answered with 503.")  # fmt: skip
-@click.option("--stream-timeout", type=float, envvar="MISTK_STREAM_TIMEOUT", show_envvar=True,
-              help="Seconds that a stream prediction may take, waiting for others included; after that the answer is 504. "
-              "Unless given, it may take any time.")  # fmt: skip
-@click.option("--keep-alive-timeout", default=75.0, envvar="MISTK_KEEP_ALIVE_TIMEOUT", show_envvar=True, show_default=True,
-              help="Seconds that a connection is kept open for a further request.")  # fmt: skip
-@click.option("--max-connections", default=4096, envvar="MISTK_MAX_CONNECTIONS", show_envvar=True, show_default=True,
-              help="How many connections may be open; a further one takes the place of one that is idle.")  # fmt: skip
-@click.option("--keepalive", default=5.0, envvar="MISTK_KEEPALIVE", show_envvar=True, show_default=True,
-              help="Seconds between two signs of life on a watch where nothing happens.")  # fmt: skip
-@click.option("--log-level", type=click.Choice(LEVELS, case_sensitive=False), default="info",
-              envvar="MISTK_LOG_LEVEL", show_envvar=True, show_default=True, help="How much to log.")  # fmt: skip
-@click.option("--log-format", type=click.Choice(FORMATS, case_sensitive=False), default="text",
-              envvar="MISTK_LOG_FORMAT", show_envvar=True, show_default=True,
-              help="Lines of text, or a JSON object a line.")  # fmt: skip
-@click.option("--log-libraries", is_flag=True, envvar="MISTK_LOG_LIBRARIES", show_envvar=True,
-              help="Let --log-level hold for the libraries in use too.")  # fmt: skip
-@click.option("--worker-env", multiple=True, metavar="NAME", envvar="MISTK_WORKER_ENV", show_envvar=True,
-              help="A variable that the model may see although it holds a secret of MLflow, AWS or this service. "
-              "May be repeated.")  # fmt: skip
-@click.option("--url-file", type=click.Path(dir_okay=False), envvar="MISTK_URL_FILE", show_envvar=True,
-              help="File to write the service's address to as soon as it listens: for programs that start a container "
-              "on port 0. Removed at the end.")  # fmt: skip
-@click.option("--stdin-lifeline", is_flag=True, envvar="MISTK_STDIN_LIFELINE", show_envvar=True,
-              help="Shut down when standard input, a pipe, ends: for programs that start a container.")  # fmt: skip
-@click.option("--tracking/--no-tracking", default=True, envvar="MISTK_TRACKING", show_envvar=True, show_default=True,
-              help="Serve a tracking store with MLflow's REST API on the same port.")  # fmt: skip
-@click.option("--tracking-uri", "tracking_uris", multiple=True, callback=warn_of_password,
-              envvar=["MISTK_TRACKING_URI", "MLFLOW_TRACKING_URI"], show_envvar=True,
-              help="The store: sqlite:///FILE or postgresql://HOST/DATABASE; unless given, a file in the state "
-              "directory. May be repeated for tracking servers, http(s)://...")  # fmt: skip
-@click.option("--state-dir", default="mistk-state", envvar="MISTK_STATE_DIR", show_envvar=True, show_default=True,
-              help="Folder for what outlives the process: tracking store and artifacts.")  # fmt: skip
-@click.option("--artifact-location", "artifact_locations", multiple=True, envvar="MISTK_ARTIFACT_LOCATIONS", show_envvar=True,
-              help="A URI, such as s3://BUCKET/PREFIX, below which the service may keep artifacts of experiments that clients "
-              "made with such a location. May be repeated; unless given, it writes to the state directory alone.")  # fmt: skip
-@click.option("--experiment-name", envvar="MLFLOW_EXPERIMENT_NAME", show_envvar=True,
-              help="Experiment of the runs, made where it is missing; by default it has the name of the class.")  # fmt: skip
-@click.option("--experiment-id", envvar="MLFLOW_EXPERIMENT_ID", show_envvar=True,
-              help="Experiment of the runs, by its id.")  # fmt: skip
-@click.option("--run-name", envvar="MLFLOW_RUN_NAME", show_envvar=True, help="Name of the runs.")
-@click.option("--run-id", envvar="MLFLOW_RUN_ID", show_envvar=True, help="A run to go on with.")
-@click.option("--system-metrics/--no-system-metrics", default=None, envvar="MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING",
-              show_envvar=True, help="Track processor, memory, disk, network and GPU while the model works; the default is "
-              "to do so where psutil is installed.")  # fmt: skip
-@click.option("--system-metrics-interval", default=10.0, envvar="MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL",
-              show_envvar=True, show_default=True, help="Seconds between two measurements.")  # fmt: skip
+@click_options(Settings)
 def serve(model: tuple[str, ...], **options: Any) -> None:
     """Serve MODEL: 'package.module:Class', 'path/to/file.py:Class' or 'package.module Class'.
 
@@ -133,7 +69,6 @@ def serve(model: tuple[str, ...], **options: Any) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit_at_once)
     from mistk_service.app.container import serve as run
-    from mistk_service.app.settings import Settings
     from mistk_service.web.listening import bind
     from mistk_service.workers.child.loader import split_reference
 
@@ -231,13 +166,12 @@ def _fail(error: MistkError) -> None:
 
 
 @main.command()
-@click.option("--port", default=8080, envvar="MISTK_PORT", show_envvar=True, show_default=True,
-              help="Port to listen on; another one is taken where it is not free.")  # fmt: skip
+@click_option(Settings, "port", help="Port to listen on; if it is taken, a free one is used.")
 @click.option("--folder", default="mistk-demo", envvar="MISTK_DEMO_FOLDER", show_envvar=True, show_default=True,
               type=click.Path(path_type=Path, file_okay=False),
-              help="Where the trained model and its predictions go.")  # fmt: skip
+              help="Folder for the trained model and its predictions.")  # fmt: skip
 def demo(port: int, folder: Path) -> None:
-    """Drive a container with the digits model through its whole life."""
+    """Run the digits model through its whole lifecycle."""
     from mistk_service.app.demo import run_demo
 
     try:
@@ -247,17 +181,13 @@ def demo(port: int, folder: Path) -> None:
 
 
 @main.command()
-@click.option(
-    "--ready", is_flag=True, help="Ask whether the model can accept work, not only whether the service is alive."
-)
-@click.option("--host", default="127.0.0.1", envvar="MISTK_HOST", show_envvar=True, show_default=True,
-              help="Address that the service listens on.")  # fmt: skip
-@click.option("--port", default=8080, envvar="MISTK_PORT", show_envvar=True, show_default=True,
-              help="Port that the service listens on.")  # fmt: skip
+@click.option("--ready", is_flag=True, help="Check that the model can accept work, not only that the service is alive.")
+@click_option(Settings, "host", help="Address that the service listens on.")
+@click_option(Settings, "port", help="Port that the service listens on.")
 @click.option("--timeout", default=2.0, show_default=True, type=click.FloatRange(min=0, min_open=True),
               help="Seconds to wait for the answer.")  # fmt: skip
 def health(ready: bool, host: str, port: int, timeout: float) -> None:
-    """Exit with 0 if a running service is healthy, and with 1 if it is not: for probes and health checks."""
+    """Exit with 0 if a running service is healthy, else with 1. For probes and health checks."""
     from mistk_service.app.health_probe import probe
 
     try:

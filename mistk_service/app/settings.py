@@ -1,157 +1,25 @@
-"""The settings of a service, made once at the edge and passed down. Nothing else in a service reads the environment."""
+"""The settings of a container, made once by the command line and passed down. Nothing else reads the environment."""
 
 from __future__ import annotations
 
-import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
+import click
+
+from mistk_service.command_line import POSITIVE, SECONDS, ListenSettings, Rule, option, warn_of_password
 from mistk_service.errors import SettingsError
+from mistk_service.logs import FORMATS
 
 __all__ = ["Settings", "without_password"]
 
 #: The schemes of tracking servers, and of stores of the container's own.
 _REMOTE, _LOCAL = ("http", "https"), ("sqlite", "postgresql", "postgres")
 
-#: A name or an address as a Host header has it, or a pattern of names.
-_HOST_PATTERN = re.compile(r"\*|(\*\.)?[\w.-]+|\[[0-9a-fA-F:.]+\]")
-
 #: Segments of unreserved characters, without a slash at the end.
 _ROOT_PATH = re.compile(r"(/[\w.~-]+)*", re.ASCII)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a container serves its model.
-
-    Attributes:
-        model: the reference of the model class; see :mod:`mistk_service.workers.child.loader`.
-        host: the address to listen on; loopback unless told otherwise, since there is no authentication.
-        allowed_hosts: further names that the service is reached under; see :class:`~mistk_service.web.cross_site.Origins`.
-        root_path: the path below which a reverse proxy serves the service, such as ``/models/digits``.
-        port: the port to listen on; 0 for any that is free.
-        worker: ``process``, or ``thread`` for debugging.
-        grace: seconds that an activity gets to end by itself at a reset, a shutdown or SIGTERM.
-        max_body: the largest request body in bytes.
-        max_queue: how many stream predictions may be in flight.
-        stream_timeout: seconds that a stream prediction may take, waiting included; None for any number.
-        keep_alive_timeout: seconds that a connection is kept open for a further request.
-        max_connections: how many connections may be open.
-        keepalive: seconds between two signs of life on a watch where nothing happens.
-        log_level: of the service and of the worker.
-        log_format: of their log: ``text``, or ``json`` for a JSON object a line.
-        log_libraries: whether the level is for the libraries in use too.
-        worker_env: names of variables that the worker gets although they are secret.
-        url_file: a file to write the address to, as soon as the service listens; removed at the end.
-        stdin_lifeline: whether the end of standard input, a pipe, shuts the service down.
-        tracking: whether the container keeps a tracking store, serves it, and writes its runs to it.
-        tracking_uris: at most one store of its own (SQLite, PostgreSQL), by default an SQLite file in the state directory, and
-            any number of tracking servers (http, https).
-        state_dir: the folder for what outlives the process: the store and its artifacts.
-        artifact_locations: URIs below which artifacts of runs may be kept too, for experiments that clients made with such an
-            ``artifact_location``; besides them there is the state directory alone.
-        experiment_name: the experiment of the runs; None for one that is named after the model class.
-        experiment_id: the experiment of the runs; counts more than a name.
-        run_name: the name of the runs.
-        run_id: a run to go on with.
-        system_metrics: whether the worker's use of the machine is tracked; None where it is if psutil is installed.
-        system_metrics_interval: seconds between two measurements of it.
-    """
-
-    model: str
-    host: str = "127.0.0.1"
-    port: int = 8080
-    allowed_hosts: tuple[str, ...] = ()
-    root_path: str = ""
-    worker: Literal["process", "thread"] = "process"
-    grace: float = 10.0
-    max_body: int = 64 * 1024 * 1024
-    max_queue: int = 1024
-    stream_timeout: float | None = None
-    keep_alive_timeout: float = 75.0
-    max_connections: int = 4096
-    keepalive: float = 5.0
-    log_level: str = "info"
-    log_format: str = "text"
-    log_libraries: bool = False
-    worker_env: tuple[str, ...] = ()
-    url_file: str | None = None
-    stdin_lifeline: bool = False
-    tracking: bool = True
-    tracking_uris: tuple[str, ...] = field(default=(), repr=False)  # there may be passwords in them
-    state_dir: str = "mistk-state"
-    artifact_locations: tuple[str, ...] = ()
-    experiment_name: str | None = None
-    experiment_id: str | None = None
-    run_name: str | None = None
-    run_id: str | None = None
-    system_metrics: bool | None = None
-    system_metrics_interval: float = 10.0
-
-    def __post_init__(self) -> None:
-        _require(0 <= self.port <= 65535, "port", self.port, "a number from 0 to 65535")
-        for name in self.allowed_hosts:
-            expected = "a name or an address without a port, *.DOMAIN for all names below a domain, or * for all"
-            _require(bool(_HOST_PATTERN.fullmatch(name)), "allowed-host", name, expected)
-        _require(
-            bool(_ROOT_PATH.fullmatch(self.root_path)), "root-path", self.root_path, "a path such as /models/digits"
-        )
-        _require(self.worker in ("process", "thread"), "worker", self.worker, "'process' or 'thread'")
-        _require(0 < self.grace < math.inf, "grace", self.grace, "a positive number of seconds")
-        _require(self.max_body > 0, "max-body", self.max_body, "a positive number of bytes")
-        _require(self.max_queue > 0, "max-queue", self.max_queue, "a positive number")
-        timeout = self.stream_timeout
-        _require(timeout is None or 0 < timeout < math.inf, "stream-timeout", timeout, "a positive number of seconds")
-        timeout = self.keep_alive_timeout
-        _require(0 < timeout < math.inf, "keep-alive-timeout", timeout, "a positive number of seconds")
-        _require(self.max_connections > 0, "max-connections", self.max_connections, "a positive number")
-        _require(0 < self.keepalive < math.inf, "keepalive", self.keepalive, "a positive number of seconds")
-        _require(
-            0 < self.system_metrics_interval < math.inf,
-            "system-metrics-interval",
-            self.system_metrics_interval,
-            "a positive number of seconds",
-        )
-        for uri in self.tracking_uris:
-            _require(
-                _scheme(uri) in (*_REMOTE, *_LOCAL),
-                "tracking-uri",
-                without_password(uri),
-                "sqlite:///FILE, postgresql://HOST/DATABASE, a file's path, or the http(s):// address of a tracking server",
-            )
-            _require(
-                _scheme(uri) not in _REMOTE or _is_address(uri),
-                "tracking-uri",
-                _shown_address(uri),
-                "http(s)://HOST, with a port and a path where there are any and without a query or a fragment, and blanks "
-                "between several addresses; in a username or a password before the host, the characters / ? # are written "
-                "as %2F %3F %23",
-            )
-            _require(
-                not _is_bare_word(uri),
-                "tracking-uri",
-                uri,
-                f"http(s)://HOST for a tracking server; ./{uri} or sqlite:///{uri} for an SQLite file in this folder",
-            )
-        own = [uri for uri in self.tracking_uris if _scheme(uri) in _LOCAL]
-        _require(
-            len(own) <= 1,
-            "tracking-uri",
-            [without_password(uri) for uri in own],
-            "at most one store of the container's own",
-        )
-
-    @property
-    def local_tracking_uri(self) -> str | None:
-        """The store of the container's own, if one was named."""
-        return next((uri for uri in self.tracking_uris if _scheme(uri) in _LOCAL), None)
-
-    @property
-    def remote_tracking_uris(self) -> tuple[str, ...]:
-        """The tracking servers."""
-        return tuple(uri for uri in self.tracking_uris if _scheme(uri) in _REMOTE)
 
 
 def without_password(uri: str) -> str:
@@ -192,6 +60,122 @@ def _scheme(uri: str) -> str:
     return scheme or "sqlite"
 
 
-def _require(condition: bool, setting: str, value: object, expected: str) -> None:
-    if not condition:
-        raise SettingsError(f"--{setting}: {value!r} cannot be used; expected {expected}.", setting=setting)
+_TRACKING_URI_RULES = (
+    Rule(
+        lambda uri: _scheme(uri) in (*_REMOTE, *_LOCAL),
+        "sqlite:///FILE, postgresql://HOST/DATABASE, a file's path, or the http(s):// address of a tracking server",
+        without_password,
+    ),
+    Rule(
+        lambda uri: _scheme(uri) not in _REMOTE or _is_address(uri),
+        "http(s)://HOST, with a port and a path if needed, without a query or a fragment, and with blanks between several "
+        "addresses; in a username or a password before the host, / ? # are written as %2F %3F %23",
+        _shown_address,
+    ),
+    Rule(
+        lambda uri: not _is_bare_word(uri),
+        "http(s)://HOST for a tracking server; ./{value} or sqlite:///{value} for an SQLite file in this folder",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Settings(ListenSettings):
+    """How a container serves its model. Each field but ``model`` is an option of ``mistk-service serve``.
+
+    Attributes:
+        model: the reference of the model class; see :mod:`mistk_service.workers.child.loader`.
+    """
+
+    model: str
+    root_path: str = option(
+        "",
+        "Path under which a reverse proxy serves the container, such as /models/digits.",
+        Rule(lambda path: _ROOT_PATH.fullmatch(path) is not None, "a path such as /models/digits"),
+    )
+    worker: Literal["process", "thread"] = option(
+        "process", "Run the model in a process of its own, or in a thread for debugging."
+    )
+    grace: float = option(
+        10.0, "Seconds that a running activity has to stop at reset, shutdown and SIGTERM (graceful shutdown).", SECONDS
+    )
+    max_queue: int = option(
+        1024, "Maximum number of stream predictions in flight; more are answered with 503.", POSITIVE
+    )
+    stream_timeout: float | None = option(
+        None, "Seconds until a stream prediction is answered with 504, waiting included. No limit by default.", SECONDS
+    )
+    keepalive: float = option(5.0, "Seconds between keep-alive blanks on a watch without events.", SECONDS)
+    log_format: str = option("text", "Log lines of text, or one JSON object per line.", choices=FORMATS)
+    log_libraries: bool = option(False, "Apply --log-level to libraries too.")
+    worker_env: tuple[str, ...] = option(
+        (),
+        "Pass this environment variable to the model even if it holds a secret of MLflow, AWS or the service. Repeatable.",
+        metavar="NAME",
+    )
+    url_file: str | None = option(
+        None,
+        "Write the service's address to this file once it listens, and remove the file at the end. For programs that start "
+        "a container on port 0.",
+        type=click.Path(dir_okay=False),
+    )
+    stdin_lifeline: bool = option(
+        False, "Shut down when standard input, a pipe, is closed. For programs that start a container."
+    )
+    tracking: bool = option(True, "Serve a tracking store with MLflow's REST API on the same port.")
+    tracking_uris: tuple[str, ...] = option(
+        (),
+        "The tracking store: sqlite:///FILE or postgresql://HOST/DATABASE; by default a file in the state directory. Repeat "
+        "it with http(s):// addresses of tracking servers that receive a copy of everything.",
+        *_TRACKING_URI_RULES,
+        flag="tracking-uri",
+        env=("MISTK_TRACKING_URI", "MLFLOW_TRACKING_URI"),
+        secret=True,  # addresses may contain passwords
+        callback=warn_of_password,
+    )
+    state_dir: str = option("mistk-state", "Folder for what outlives the process: tracking store and artifacts.")
+    artifact_locations: tuple[str, ...] = option(
+        (),
+        "Allow artifacts below this URI, such as s3://BUCKET/PREFIX, for experiments created with such a location. "
+        "Repeatable. By default the service writes artifacts to the state directory only.",
+        flag="artifact-location",
+        env="MISTK_ARTIFACT_LOCATIONS",
+    )
+    experiment_name: str | None = option(
+        None,
+        "Experiment of the runs, created if missing. By default it is named after the model class.",
+        env="MLFLOW_EXPERIMENT_NAME",
+    )
+    experiment_id: str | None = option(
+        None, "Id of the experiment of the runs; takes precedence over the name.", env="MLFLOW_EXPERIMENT_ID"
+    )
+    run_name: str | None = option(None, "Name of the runs.", env="MLFLOW_RUN_NAME")
+    run_id: str | None = option(None, "Id of a run to resume.", env="MLFLOW_RUN_ID")
+    system_metrics: bool | None = option(
+        None,
+        "Log processor, memory, disk, network and GPU usage while the model works. On by default if psutil is installed.",
+        env="MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING",
+    )
+    system_metrics_interval: float = option(
+        10.0, "Seconds between two system measurements.", SECONDS, env="MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        own = [uri for uri in self.tracking_uris if _scheme(uri) in _LOCAL]
+        if len(own) > 1:
+            raise SettingsError(
+                f"--tracking-uri: {[without_password(uri) for uri in own]!r} cannot be used; expected at most one store of "
+                "the container's own.",
+                setting="tracking-uri",
+            )
+
+    @property
+    def local_tracking_uri(self) -> str | None:
+        """The store of the container's own, if one was named."""
+        return next((uri for uri in self.tracking_uris if _scheme(uri) in _LOCAL), None)
+
+    @property
+    def remote_tracking_uris(self) -> tuple[str, ...]:
+        """The tracking servers."""
+        return tuple(uri for uri in self.tracking_uris if _scheme(uri) in _REMOTE)

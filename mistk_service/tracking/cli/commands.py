@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from types import FrameType
@@ -14,10 +15,10 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
 
-from mistk_service.command_line import warn_of_password
-from mistk_service.errors import MistkError
+from mistk_service.command_line import PORT, ListenSettings, click_option, click_options, option, warn_of_password
+from mistk_service.errors import MistkError, SettingsError
 from mistk_service.lighter import without
-from mistk_service.logs import LEVELS, configure_logging
+from mistk_service.logs import configure_logging
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,19 +36,41 @@ _DEFAULT_ARTIFACTS = "mistk-state/artifacts"
 #: Columns of a table that goes into a pipe or a file.
 _PIPED = 200
 
-_store_option = click.option(
-    "--store", "store_uri", callback=warn_of_password, default=_DEFAULT_STORE, envvar="MISTK_TRACKING_STORE",
-    show_envvar=True, show_default=True,
-    help="The store: sqlite:///FILE, postgresql://HOST/DATABASE or a file's path.")  # fmt: skip
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings(ListenSettings):
+    """How ``mistk-service tracking serve`` serves a store."""
+
+    port: int = option(5000, "Port to listen on; 0 picks a free one.", PORT)
+    store_uri: str = option(
+        _DEFAULT_STORE,
+        "The store: sqlite:///FILE, postgresql://HOST/DATABASE or a file's path.",
+        flag="store",
+        env="MISTK_TRACKING_STORE",
+        secret=True,  # it may contain a password
+        callback=warn_of_password,
+    )
+    artifacts: str = option(
+        _DEFAULT_ARTIFACTS,
+        "Root of the artifacts: a folder, or a URL for fsspec such as s3://BUCKET/PREFIX.",
+        env="MISTK_TRACKING_ARTIFACTS",
+    )
+
+
+_store_option = click_option(ServerSettings, "store_uri")
 _artifacts_option = click.option(
     "--artifacts", envvar="MISTK_TRACKING_ARTIFACTS", show_envvar=True,
-    help="Root of the local artifacts; unless given, the folder 'artifacts' beside the store's file.")  # fmt: skip
+    help="Root of the local artifacts; by default the folder 'artifacts' next to the store's file.")  # fmt: skip
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print MLflow's JSON instead of a table.")
+_experiment_option = click.option(
+    "--experiment", "names", multiple=True, help="Name or id of an experiment; all unless given. Repeatable.")  # fmt: skip
+_since_option = click.option(
+    "--since", help="Leave out runs that ended before: 2026-11-21, 2026-11-21T09:30, or 90m, 12h, 7d ago.")  # fmt: skip
 
 
 @click.group()
 def tracking() -> None:
-    """Serve a tracking store with MLflow's REST API, or look into one."""
+    """Serve a tracking store with MLflow's REST API, or inspect one."""
 
 
 def _with_plain_errors(command: Callable[P, None]) -> Callable[P, None]:
@@ -64,39 +87,9 @@ def _with_plain_errors(command: Callable[P, None]) -> Callable[P, None]:
 
 
 @tracking.command()
-@_store_option
-@click.option("--artifacts", default=_DEFAULT_ARTIFACTS, envvar="MISTK_TRACKING_ARTIFACTS", show_envvar=True,
-              show_default=True, help="Root of the artifacts: a folder, or a URL that fsspec knows.")  # fmt: skip
-@click.option("--host", default="127.0.0.1", envvar="MISTK_HOST", show_envvar=True, show_default=True,
-              help="Address to listen on. There is no authentication: think before you open it to others.")  # fmt: skip
-@click.option("--port", default=5000, envvar="MISTK_PORT", show_envvar=True, show_default=True,
-              help="Port to listen on; 0 takes any that is free.")  # fmt: skip
-@click.option("--allowed-host", "allowed_hosts", multiple=True, envvar="MISTK_ALLOWED_HOST", show_envvar=True,
-              help="A further name that the server is reached under, *.DOMAIN or * for any; may be repeated. Without it: "
-              "addresses, the host's name and names of the local network; on loopback those of loopback alone.")  # fmt: skip
-@click.option("--max-body", default=64 * 1024 * 1024, type=click.IntRange(min=1), envvar="MISTK_MAX_BODY",
-              show_envvar=True, show_default=True,
-              help="Largest JSON body in bytes; artifacts have no limit.")  # fmt: skip
-@click.option("--keep-alive-timeout", default=75.0, type=click.FloatRange(min=0, min_open=True),
-              envvar="MISTK_KEEP_ALIVE_TIMEOUT", show_envvar=True, show_default=True,
-              help="Seconds that a connection is kept open for a further request.")  # fmt: skip
-@click.option("--max-connections", default=4096, type=click.IntRange(min=1), envvar="MISTK_MAX_CONNECTIONS",
-              show_envvar=True, show_default=True,
-              help="How many connections may be open; a further one takes the place of one that is idle.")  # fmt: skip
-@click.option("--log-level", type=click.Choice(LEVELS, case_sensitive=False), default="info",
-              envvar="MISTK_LOG_LEVEL", show_envvar=True, show_default=True, help="How much to log.")  # fmt: skip
+@click_options(ServerSettings)
 @_with_plain_errors
-def serve(
-    store_uri: str,
-    artifacts: str,
-    host: str,
-    port: int,
-    allowed_hosts: tuple[str, ...],
-    max_body: int,
-    keep_alive_timeout: float,
-    max_connections: int,
-    log_level: str,
-) -> None:
+def serve(**options: Any) -> None:
     """Serve a tracking store for MLflow clients: export MLFLOW_TRACKING_URI=http://HOST:PORT."""
     # What follows takes a moment to load; uvicorn raises the signal again when the server has closed.
     signal.signal(signal.SIGTERM, _exit_in_order)
@@ -105,16 +98,20 @@ def serve(
         from mistk_service.tracking.server import serve_tracking
         from mistk_service.web.server import HttpLimits
 
-    configure_logging(log_level)
-    _make_parent(store_uri)
+    try:
+        settings = ServerSettings(**options)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from error
+    configure_logging(settings.log_level)
+    _make_parent(settings.store_uri)
     serve_tracking(
-        store_uri,
-        artifacts,
-        host,
-        port,
-        allowed_hosts=allowed_hosts,
-        max_body=max_body,
-        limits=HttpLimits(keep_alive=keep_alive_timeout, connections=max_connections),
+        settings.store_uri,
+        settings.artifacts,
+        settings.host,
+        settings.port,
+        allowed_hosts=settings.allowed_hosts,
+        max_body=settings.max_body,
+        limits=HttpLimits(keep_alive=settings.keep_alive_timeout, connections=settings.max_connections),
         on_listening=lambda url: click.echo(f"Tracking server at {url} — export MLFLOW_TRACKING_URI={url}", err=True),
     )
 
@@ -140,7 +137,7 @@ def _opened(store_uri: str) -> Iterator[Store]:
 
 @tracking.command()
 @_store_option
-@click.option("--all", "with_deleted", is_flag=True, help="Show deleted experiments, too.")
+@click.option("--all", "with_deleted", is_flag=True, help="Include deleted experiments.")
 @_json_option
 @_with_plain_errors
 def experiments(store_uri: str, with_deleted: bool, as_json: bool) -> None:
@@ -159,8 +156,8 @@ def experiments(store_uri: str, with_deleted: bool, as_json: bool) -> None:
 
 @tracking.command()
 @_store_option
-@click.option("--experiment", "names", multiple=True, help="Name or id of an experiment; all unless given.")
-@click.option("--filter", "condition", default="", help='MLflow\'s filter, such as "metrics.loss < 0.1".')
+@_experiment_option
+@click.option("--filter", "condition", default="", help='MLflow filter, such as "metrics.loss < 0.1".')
 @click.option("--order-by", multiple=True, help='Such as "metrics.loss ASC".')
 @click.option("-n", "--limit", default=20, show_default=True, type=click.IntRange(1, 50_000), help="How many runs.")
 @_json_option
@@ -168,7 +165,7 @@ def experiments(store_uri: str, with_deleted: bool, as_json: bool) -> None:
 def runs(
     store_uri: str, names: tuple[str, ...], condition: str, order_by: tuple[str, ...], limit: int, as_json: bool
 ) -> None:
-    """List runs, the latest first."""
+    """List runs, latest first."""
     from mistk_service.tracking.cli import tables as views
     from mistk_service.tracking.lookup import every_experiment, find_experiment
     from mistk_service.tracking.wire import encoding as wire
@@ -193,7 +190,7 @@ def runs(
 @_json_option
 @_with_plain_errors
 def show(run_id: str, store_uri: str, artifacts: str | None, as_json: bool) -> None:
-    """Show one run with all that was logged to it; the first characters of its id are enough."""
+    """Show one run with everything logged to it. The first characters of its id are enough."""
     from mistk_service.tracking.cli import tables as views
     from mistk_service.tracking.lookup import artifacts_beside, files_of, find_run
     from mistk_service.tracking.wire import encoding as wire
@@ -214,7 +211,7 @@ def show(run_id: str, store_uri: str, artifacts: str | None, as_json: bool) -> N
 @_json_option
 @_with_plain_errors
 def outbox(store_uri: str, as_json: bool) -> None:
-    """Show what remotes have yet to get, and what they have refused."""
+    """Show what is waiting to be sent to remotes, and what they have refused."""
     from mistk_service.tracking.cli import tables as views
     from mistk_service.tracking.replication.outbox import outbox_of
 
@@ -229,18 +226,18 @@ def outbox(store_uri: str, as_json: bool) -> None:
 @tracking.command()
 @_store_option
 @click.option("--to", "remote", required=True, metavar="URI", callback=warn_of_password,
-              help="The tracking server to bring the runs to; how to log in comes from MLflow's environment.")  # fmt: skip
+              help="Tracking server to copy the runs to. Credentials come from MLflow's environment variables.")  # fmt: skip
 @_artifacts_option
-@click.option("--experiment", "names", multiple=True, help="Name or id of an experiment; all unless given.")
-@click.option("--since", help="Leave out runs that ended before: 2026-11-21, 2026-11-21T09:30, or 90m, 12h, 7d ago.")
-@click.option("--watch", is_flag=True, help="Go on, and bring over what changes, until interrupted.")
+@_experiment_option
+@_since_option
+@click.option("--watch", is_flag=True, help="Keep running and copy changes until interrupted.")
 @_with_plain_errors
 def sync(
     store_uri: str, remote: str, artifacts: str | None, names: tuple[str, ...], since: str | None, watch: bool
 ) -> None:
-    """Bring the runs of a local store over to a tracking server: what it lacks, and nothing twice.
+    """Copy the runs of a local store to a tracking server. Only what is missing there is sent.
 
-    Ends with 1 where the server refused anything, which is named.
+    The exit code is 1 if the server refused anything.
     """
     from mistk_service.tracking.cli.sync import Syncing
 
@@ -253,18 +250,13 @@ def sync(
             _exit_with(syncing.once())
 
 
-_experiment_option = click.option(
-    "--experiment", "names", multiple=True, help="Name or id of an experiment; all unless given."
-)
-
-
 @tracking.command()
 @click.argument("run_ids", metavar="[RUN]...", nargs=-1)
 @_store_option
 @click.option("--experiment", "names", multiple=True, help="Name or id of an experiment to delete with its runs.")
 @_with_plain_errors
 def delete(run_ids: tuple[str, ...], store_uri: str, names: tuple[str, ...]) -> None:
-    """Delete runs and experiments, which 'restore' brings back until 'gc' removes them."""
+    """Delete runs and experiments. 'restore' brings them back until 'gc' removes them."""
     _move(run_ids, store_uri, names, restore=False)
 
 
@@ -274,7 +266,7 @@ def delete(run_ids: tuple[str, ...], store_uri: str, names: tuple[str, ...]) -> 
 @click.option("--experiment", "names", multiple=True, help="Name or id of an experiment to restore with its runs.")
 @_with_plain_errors
 def restore(run_ids: tuple[str, ...], store_uri: str, names: tuple[str, ...]) -> None:
-    """Restore runs and experiments that were deleted."""
+    """Restore deleted runs and experiments."""
     _move(run_ids, store_uri, names, restore=True)
 
 
@@ -301,11 +293,11 @@ def _move(run_ids: tuple[str, ...], store_uri: str, names: tuple[str, ...], *, r
 @_artifacts_option
 @_experiment_option
 @click.option("--older-than", default="0s", show_default=True,
-              help="Leave what was deleted later: 12h or 30d ago, or since a date such as 2026-11-21.")  # fmt: skip
-@click.option("--yes", is_flag=True, help="Remove it; without this, only show what would be removed.")
+              help="Keep what was deleted after this time: 12h or 30d ago, or a date such as 2026-11-21.")  # fmt: skip
+@click.option("--yes", is_flag=True, help="Remove. Without it, only show what would be removed.")
 @_with_plain_errors
 def gc(store_uri: str, artifacts: str | None, names: tuple[str, ...], older_than: str, yes: bool) -> None:
-    """Remove for good what was deleted, with its files. Nothing is removed without --yes."""
+    """Remove deleted runs, models and experiments for good, with their files. Needs --yes."""
     from mistk_service.tracking.garbage import Garbage
     from mistk_service.tracking.lookup import artifacts_beside, find_experiment
 
@@ -328,10 +320,10 @@ def gc(store_uri: str, artifacts: str | None, names: tuple[str, ...], older_than
 @_store_option
 @_artifacts_option
 @_experiment_option
-@click.option("--since", help="Leave out runs that ended before: 2026-11-21, 2026-11-21T09:30, or 90m, 12h, 7d ago.")
+@_since_option
 @_with_plain_errors
 def export_runs(folder: Path, store_uri: str, artifacts: str | None, names: tuple[str, ...], since: str | None) -> None:
-    """Copy runs with their files and models into FOLDER, which is a store of its own; again, what is new."""
+    """Copy runs with their files and models into FOLDER. Repeat it to add what is new."""
     from mistk_service.tracking.cli.local_remote import LocalRemote
     from mistk_service.tracking.cli.sync import Syncing
 
@@ -351,9 +343,9 @@ def export_runs(folder: Path, store_uri: str, artifacts: str | None, names: tupl
 @_experiment_option
 @_with_plain_errors
 def import_runs(folder: Path, store_uri: str, artifacts: str | None, names: tuple[str, ...]) -> None:
-    """Copy runs with their files and models from FOLDER, which 'export' has written, into the store.
+    """Copy runs with their files and models from FOLDER, written by 'export', into the store.
 
-    Runs get new ids; the tag mistk.sourceRunId has the one in FOLDER. Again, only what is new is copied.
+    Runs get new ids; the tag mistk.sourceRunId holds the original id. Repeat it to add what is new.
     """
     from mistk_service.tracking.cli.local_remote import LocalRemote
     from mistk_service.tracking.cli.sync import Syncing
