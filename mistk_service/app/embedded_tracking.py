@@ -149,7 +149,7 @@ class EmbeddedTracking:
         view = OutboxView()
         ended = False
         while not ended:
-            self._local.look()
+            self._local.refresh()
             self.reporter.show_remotes(view.show(self._local.states(), int(time.time() * 1000)))
             ended = self._ending.wait(_REMOTES_INTERVAL)
 

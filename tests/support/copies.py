@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mistk_service.tracking.artifacts import ArtifactRepository
-from mistk_service.tracking.replication.points import history, point_of
+from mistk_service.tracking.replication.metric_points import history, point_of
 from mistk_service.tracking.replication.remote import SOURCE_RUN
 from mistk_service.tracking.values import Run, ViewType
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from mistk_service.tracking.artifacts import ArtifactRepository, StoredFile, Upload
 from mistk_service.tracking.artifacts.locations import Locations
-from mistk_service.tracking.replication.points import Point, point_of
+from mistk_service.tracking.replication.metric_points import Point, point_of
 from mistk_service.tracking.sql import SqlStore
 from mistk_service.tracking.values import LoggedModel, Run
 
-#: What the forwarder never calls, or what reaches no network.
+#: What the replicator never calls, or what reaches no network.
 LOCAL = {"close", "capabilities", "uri"}
 
 

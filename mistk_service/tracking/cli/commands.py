@@ -142,7 +142,7 @@ def _opened(store_uri: str) -> Iterator[Store]:
 @_with_plain_errors
 def experiments(store_uri: str, with_deleted: bool, as_json: bool) -> None:
     """List the experiments."""
-    from mistk_service.tracking.cli import tables as views
+    from mistk_service.tracking.cli import formatting as views
     from mistk_service.tracking.values import ViewType
     from mistk_service.tracking.wire import encoding as wire
 
@@ -166,7 +166,7 @@ def runs(
     store_uri: str, names: tuple[str, ...], condition: str, order_by: tuple[str, ...], limit: int, as_json: bool
 ) -> None:
     """List runs, latest first."""
-    from mistk_service.tracking.cli import tables as views
+    from mistk_service.tracking.cli import formatting as views
     from mistk_service.tracking.lookup import every_experiment, find_experiment
     from mistk_service.tracking.wire import encoding as wire
 
@@ -191,7 +191,7 @@ def runs(
 @_with_plain_errors
 def show(run_id: str, store_uri: str, artifacts: str | None, as_json: bool) -> None:
     """Show one run with everything logged to it. The first characters of its id are enough."""
-    from mistk_service.tracking.cli import tables as views
+    from mistk_service.tracking.cli import formatting as views
     from mistk_service.tracking.lookup import artifacts_beside, files_of, find_run
     from mistk_service.tracking.wire import encoding as wire
 
@@ -212,11 +212,11 @@ def show(run_id: str, store_uri: str, artifacts: str | None, as_json: bool) -> N
 @_with_plain_errors
 def outbox(store_uri: str, as_json: bool) -> None:
     """Show what is waiting to be sent to remotes, and what they have refused."""
-    from mistk_service.tracking.cli import tables as views
-    from mistk_service.tracking.replication.outbox import outbox_of
+    from mistk_service.tracking.cli import formatting as views
+    from mistk_service.tracking.replication.outbox_report import outbox_report
 
     with _opened_here(store_uri) as store:
-        found = outbox_of(store)
+        found = outbox_report(store)
     if as_json:
         _print_json(found.to_json())
     else:
@@ -239,11 +239,11 @@ def sync(
 
     The exit code is 1 if the server refused anything.
     """
-    from mistk_service.tracking.cli.sync import Syncing
+    from mistk_service.tracking.cli.sync_command import SyncCommand
 
     start = _moment(since, "--since") if since else None
     with _opened_here(store_uri) as store:
-        syncing = Syncing(store, remote, artifacts, names, start, _tell)
+        syncing = SyncCommand(store, remote, artifacts, names, start, _tell)
         if watch:
             syncing.watch()
         else:
@@ -325,12 +325,12 @@ def gc(store_uri: str, artifacts: str | None, names: tuple[str, ...], older_than
 def export_runs(folder: Path, store_uri: str, artifacts: str | None, names: tuple[str, ...], since: str | None) -> None:
     """Copy runs with their files and models into FOLDER. Repeat it to add what is new."""
     from mistk_service.tracking.cli.local_remote import LocalRemote
-    from mistk_service.tracking.cli.sync import Syncing
+    from mistk_service.tracking.cli.sync_command import SyncCommand
 
     start = _moment(since, "--since") if since else None
     with _opened_here(store_uri) as store:
         address = folder.resolve().as_uri()
-        syncing = Syncing(
+        syncing = SyncCommand(
             store, address, artifacts, names, start, _tell, open_remote=lambda _: LocalRemote.in_folder(folder)
         )
         _exit_with(syncing.once())
@@ -348,7 +348,7 @@ def import_runs(folder: Path, store_uri: str, artifacts: str | None, names: tupl
     Runs get new ids; the tag mistk.sourceRunId holds the original id. Repeat it to add what is new.
     """
     from mistk_service.tracking.cli.local_remote import LocalRemote
-    from mistk_service.tracking.cli.sync import Syncing
+    from mistk_service.tracking.cli.sync_command import SyncCommand
 
     _make_parent(store_uri)
     with (
@@ -356,7 +356,7 @@ def import_runs(folder: Path, store_uri: str, artifacts: str | None, names: tupl
         _opened_here(f"sqlite:///{folder / 'tracking.db'}") as source,
     ):
         given = str(folder / "artifacts")
-        _exit_with(Syncing(source, target.uri, given, names, None, _tell, open_remote=lambda _: target).once())
+        _exit_with(SyncCommand(source, target.uri, given, names, None, _tell, open_remote=lambda _: target).once())
 
 
 def _tell(text: str) -> None:
@@ -369,7 +369,7 @@ def _exit_with(complete: bool) -> None:
 
 
 def _moment(text: str, option: str) -> int:
-    from mistk_service.tracking.cli.sync import moment
+    from mistk_service.tracking.cli.sync_command import moment
 
     try:
         return moment(text)
@@ -407,7 +407,7 @@ def _console() -> Console:
 
 
 def _print(*tables: Table, on: Console | None = None) -> None:
-    from mistk_service.tracking.cli.tables import least_width
+    from mistk_service.tracking.cli.formatting import least_width
 
     console = on or _console()
     console.width = max(console.width, *map(least_width, tables))

@@ -1,4 +1,4 @@
-"""A local store as a remote: what is brought over to a server can be brought over to a file as well."""
+"""A local store as a remote: runs can be copied to a file as well as to a server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class LocalRemote(SqlStore):
     """A store of this machine, with the folder of its artifacts, as a :class:`Remote`.
 
     Attributes:
-        capabilities: it can do everything.
+        capabilities: all of them.
     """
 
     capabilities = Capabilities()
@@ -27,20 +27,20 @@ class LocalRemote(SqlStore):
 
     @classmethod
     def opened(cls, uri: str, artifacts: str | None) -> Self:
-        """Open a store, which is made where it is missing, and its artifacts.
+        """Open a store, which is created if it is missing, and its artifacts.
 
         Args:
             uri: the database.
-            artifacts: their root; None for the folder ``artifacts`` beside the store's file.
+            artifacts: their root; None for the folder ``artifacts`` next to the store's file.
 
         Raises:
-            InvalidParameter: it is in no file, and no root is given.
+            InvalidParameter: the store is not in a file, and no root is given.
             StoreError: either cannot be opened.
         """
         store = cls.open(uri)
         try:
             if artifacts is None and store.file is None:
-                raise InvalidParameter("The store is in no file. Name the root of its artifacts.", field="artifacts")
+                raise InvalidParameter("The store is not in a file. Pass the root of its artifacts.", field="artifacts")
             beside = store.file.parent / "artifacts" if store.file is not None else Path()
             store._artifacts = open_artifacts(artifacts or beside)
         except BaseException:
@@ -50,7 +50,7 @@ class LocalRemote(SqlStore):
 
     @classmethod
     def in_folder(cls, folder: Path) -> Self:
-        """Open the store ``tracking.db`` in a folder, with the artifacts beside it; both are made where they are missing."""
+        """Open the store ``tracking.db`` in a folder, and the artifacts next to it; both are created if they are missing."""
         return cls.opened(f"sqlite:///{folder / 'tracking.db'}", None)
 
     def run_artifacts(self, run: Run) -> ArtifactRepository:

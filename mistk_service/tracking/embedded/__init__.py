@@ -1,1 +1,1 @@
-"""A store and a server inside another application."""
+"""A tracking store and server inside another application."""

@@ -1,7 +1,7 @@
-"""The tracking server inside an application that serves other things, which must not wait for it.
+"""The tracking server inside another application, which does not wait for it.
 
-Loading a database library takes longer than everything else that a container does before it listens. So the tracking server
-is made on a thread of its own, and whoever asks for it before it is ready waits, and nobody else.
+Loading a database library takes longer than everything else that an application does before it listens. So the tracking server
+is created on a thread of its own. Only requests to it wait until it is ready.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["DeferredApp", "is_tracking_path"]
 #: Paths of the tracking server outside ``/api`` and ``/ajax-api``.
 _OTHERS = frozenset({"/health", "/version", "/get-artifact", "/model-versions/get-artifact"})
 
-#: Seconds after which a server that could not be made is tried again, when somebody asks for it.
+#: Seconds after a failure before a request makes another attempt to create the server.
 _RETRY = 5.0
 
 
@@ -35,14 +35,14 @@ def is_tracking_path(path: str) -> bool:
 
 
 class DeferredApp:
-    """An ASGI application that is made in the background, from the moment this object is.
+    """An ASGI application that is created in the background, from the moment this object exists.
 
-    Where that fails, every request is answered with 503 and the reason, and it is tried again some seconds later.
+    If that fails, every request is answered with 503 and the reason, and the next attempt is made some seconds later.
 
     Args:
-        make: makes the application; called on a thread, again after a failure.
-        clock: seconds that only go up.
-        retry: seconds after a failure during which requests are answered with it, before it is tried again.
+        make: creates the application; called on a thread, again after a failure.
+        clock: a monotonic clock, in seconds.
+        retry: seconds after a failure before the next attempt; until then requests are answered with the failure.
     """
 
     def __init__(
@@ -55,30 +55,30 @@ class DeferredApp:
         self._application = self._begin()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request, once the application is there; the lifespan stays with the application around it."""
+        """Serve a request as soon as the application is ready. The lifespan belongs to the surrounding application."""
         if self._application.done() and self._application.exception() and self._clock() - self._ended >= self._retry:
             self._application = self._begin()
         try:
             application = await asyncio.wrap_future(self._application)
         except MistkError as error:
             await _refuse(send, StoreUnavailable(f"Tracking is not available: {error}", retry_after=_RETRY))
-        except Exception as error:  # noqa: BLE001 - the client gets an answer, whatever it is
+        except Exception as error:  # noqa: BLE001 - the client gets a response in any case
             await _refuse(send, error)
         else:
             await application(scope, receive, send)
 
     def wait(self, timeout: float | None = None) -> None:
-        """Block until the application is made.
+        """Block until the application is created.
 
         Raises:
-            TimeoutError: it was not within ``timeout`` seconds.
+            TimeoutError: it was not created within ``timeout`` seconds.
             Exception: what ``make`` raised.
         """
         self._application.result(timeout)
 
     def _begin(self) -> Future[ASGIApp]:
         made: Future[ASGIApp] = Future()
-        # A client that goes away while it waits must not take the application from the others.
+        # A client that disconnects while it waits must not cancel the application for the others.
         made.set_running_or_notify_cancel()
         threading.Thread(target=self._attempt, args=(made,), name="tracking-start", daemon=True).start()
         return made
@@ -86,7 +86,7 @@ class DeferredApp:
     def _attempt(self, made: Future[ASGIApp]) -> None:
         try:
             application = self._make()
-        except BaseException as error:  # noqa: BLE001 - it is kept, and told to those who ask
+        except BaseException as error:  # noqa: BLE001 - it is kept, and raised for each request
             self._ended = self._clock()
             made.set_exception(error)
         else:
@@ -94,7 +94,7 @@ class DeferredApp:
 
 
 async def _refuse(send: Send, error: Exception) -> None:
-    # The server's package is what takes long to load; here it has been loaded, or cannot be.
+    # By now, the server's package has been loaded, or cannot be.
     from mistk_service.tracking.server.replies import send_error
 
     await send_error(send, error)

@@ -1,4 +1,4 @@
-"""The store and the artifacts that a container keeps itself, opened when somebody needs them, and forwarded to remotes."""
+"""The local store and artifacts of an application, opened on first use and replicated to remotes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mistk_service.tracking.store._store import Store
 
 if TYPE_CHECKING:
     from mistk_service.tracking.artifacts import ArtifactRepository
-    from mistk_service.tracking.replication import Forwarders, RemoteState
+    from mistk_service.tracking.replication import RemoteState, ReplicationService
 
 __all__ = ["LocalTracking", "OpenedTracking"]
 
@@ -38,12 +38,12 @@ class OpenedTracking:
 
 
 class LocalTracking:
-    """See the module. May be used from any thread.
+    """Opens a store and its artifacts on first use, and replicates them. May be used from any thread.
 
     Args:
         uri: the store.
-        folder: the state directory, made if it is not there; the artifacts go below it.
-        remotes: URIs of tracking servers that get everything too.
+        folder: the state directory, created if it does not exist; the artifacts are stored below it.
+        remotes: URIs of tracking servers that receive a copy of everything.
     """
 
     def __init__(self, uri: str, folder: Path, remotes: Sequence[str] = ()) -> None:
@@ -52,15 +52,15 @@ class LocalTracking:
         self._remotes = tuple(remotes)
         self._lock = threading.Lock()
         self._opened: OpenedTracking | None = None
-        self._forwarders: Forwarders | None = None
+        self._replication: ReplicationService | None = None
         self._configured: list[RemoteState] = []
         self._closed = False
 
     def open(self) -> OpenedTracking:
-        """Return the store and the artifacts, opening them if that was not done or has failed so far.
+        """Return the store and the artifacts, which are opened if they are not yet.
 
         Raises:
-            StoreError: they cannot be opened; it makes sense to try again later.
+            StoreError: they cannot be opened now; try again later.
         """
         with self._lock:
             if self._closed:
@@ -70,14 +70,16 @@ class LocalTracking:
                     self._open()
                 except (MistkError, MemoryError):
                     raise
-                except Exception as error:  # whatever it is, no files left to open for example: it may pass
-                    logger.exception("Tracking cannot be opened now.")
-                    raise StoreUnavailable(f"Tracking cannot be opened now: {type(error).__name__}: {error}") from error
+                except Exception as error:  # such as too many open files: it may be temporary
+                    logger.exception("The tracking store cannot be opened now.")
+                    raise StoreUnavailable(
+                        f"The tracking store cannot be opened now: {type(error).__name__}: {error}"
+                    ) from error
             assert self._opened is not None
             return self._opened
 
     def model_path(self, uri: str) -> Path:
-        """Return where the files of a model are.
+        """Return the path of the files of a model.
 
         Args:
             uri: ``models:/NAME/VERSION``, ``models:/NAME@ALIAS``, ``models:/m-ID``, or ``runs:/ID/PATH``.
@@ -102,13 +104,13 @@ class LocalTracking:
         return path
 
     def states(self) -> list[RemoteState]:
-        """Return how the remotes stand, as of the last :meth:`look`; none before the first one. Never waits."""
-        return self._configured if self._forwarders is None else self._forwarders.states()
+        """Return the states of the remotes as of the last :meth:`refresh`; none before the first one. Never waits."""
+        return self._configured if self._replication is None else self._replication.states()
 
-    def look(self) -> None:
-        """Look how much the remotes have yet to get, for :meth:`states`; reads the store, if it is open."""
-        if self._forwarders is not None:
-            self._forwarders.look()
+    def refresh(self) -> None:
+        """Update what :meth:`states` returns. Reads the store, if it is open."""
+        if self._replication is not None:
+            self._replication.refresh()
         elif not self._configured:
             # Loaded here for the same reason as the store.
             from mistk_service.tracking.replication import RemoteState, remote_name
@@ -116,22 +118,22 @@ class LocalTracking:
             self._configured = [RemoteState(name) for name in dict.fromkeys(map(remote_name, self._remotes))]
 
     def close(self, deadline: float) -> None:
-        """Deliver to the remotes what there is, and close the store.
+        """Deliver the remaining changes to the remotes, and close the store.
 
         Args:
-            deadline: until when to deliver, on the monotonic clock. What remains is delivered after the next start.
+            deadline: when to stop delivering, on the monotonic clock. What remains is delivered after the next start.
         """
         with self._lock:
             self._closed = True
-            if self._forwarders is not None:
-                self._forwarders.close(max(0.0, deadline - time.monotonic()))
+            if self._replication is not None:
+                self._replication.close(max(0.0, deadline - time.monotonic()))
             if self._opened is not None:
                 self._opened.store.close()
 
     def _open(self) -> None:
-        # Loaded here, since it takes long, and a container without tracking does not need it.
+        # Loaded late: it takes long, and an application without tracking does not need it.
         from mistk_service.tracking.artifacts import open_artifacts
-        from mistk_service.tracking.replication import Forwarders
+        from mistk_service.tracking.replication import ReplicationService
         from mistk_service.tracking.sql import SqlStore
 
         _make_folder(self._folder)
@@ -139,13 +141,13 @@ class LocalTracking:
         store = open_store(self._uri)
         assert isinstance(store, SqlStore), "the settings let no other store through"
         try:
-            # Before anything is written, or the remotes would not get it.
-            forwarders = Forwarders(store, artifacts, self._remotes)
-            forwarders.start()
+            # Before anything is written, or the remotes would not receive it.
+            replication = ReplicationService(store, artifacts, self._remotes)
+            replication.start()
         except BaseException:
             store.close()
             raise
-        self._opened, self._forwarders = OpenedTracking(store, artifacts), forwarders
+        self._opened, self._replication = OpenedTracking(store, artifacts), replication
 
 
 def _make_folder(folder: Path) -> None:
@@ -153,6 +155,6 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreUnavailable(
-            f"The state directory {folder} cannot be made ({error.strerror}); expected a folder that the service may write "
-            "(--state-dir)."
+            f"The state directory {folder} cannot be created ({error.strerror}); expected a folder that the service may write "
+            "to (--state-dir)."
         ) from error

@@ -96,7 +96,7 @@ class Outgoing:
         Everything else can be written twice. Of a metric, some remotes would keep a point twice.
         """
         # Only those who meet with an outage need it, and it belongs to a larger package.
-        from mistk_service.tracking.replication.points import missing_points
+        from mistk_service.tracking.replication.metric_points import missing_points
 
         unsure, rest = self.metrics[:MAX_METRICS], self.metrics[MAX_METRICS:]
         self.metrics = missing_points(store, run_id, unsure) + rest

@@ -1,4 +1,4 @@
-"""How long to wait before the next try."""
+"""Exponential backoff with jitter."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _FIRST, _MOST = 1.0, 30.0
 
 
 class Backoff:
-    """Waits that double with every failure in a row, each shortened by chance, so that many clients do not come together.
+    """Delays that double with every failure in a row, each shortened at random so that clients do not retry in step.
 
     Args:
-        jitter: gives a number from 0 to 1.
-        first: seconds after the first failure.
-        most: seconds at most.
+        jitter: returns a random number from 0 to 1.
+        first: the longest delay after the first failure, in seconds.
+        most: the longest delay of all, in seconds.
     """
 
     def __init__(
@@ -29,10 +29,10 @@ class Backoff:
         self._failures = 0
 
     def next(self, retry_after: float | None = None) -> float:
-        """Return the seconds to wait after one more failure.
+        """Count a failure, and return the seconds to wait before the next attempt.
 
         Args:
-            retry_after: seconds that the remote asks for; it does not get less.
+            retry_after: the remote's own minimum, in seconds.
         """
         longest = min(self._most, self._first * 2.0 ** min(self._failures, 32))
         self._failures += 1
@@ -40,5 +40,5 @@ class Backoff:
         return wait if retry_after is None else retry_after + 0.1 * wait
 
     def reset(self) -> None:
-        """Begin anew, after a success."""
+        """Start again with the first delay, after a success."""
         self._failures = 0

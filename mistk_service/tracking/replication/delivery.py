@@ -10,8 +10,8 @@ from mistk_service.tracking.errors import NotSupported, ResourceNotFound, StoreE
 from mistk_service.tracking.replication.packing import Batch, merged
 from mistk_service.tracking.replication.remote import Remote, is_refusal, may_be_the_item, takes_something
 from mistk_service.tracking.replication.run_mapping import EXCLUDED, RunRefused
-from mistk_service.tracking.replication.sending import WHOLE_RUN, Sender
-from mistk_service.tracking.replication.transfer import Transfer
+from mistk_service.tracking.replication.run_sender import WHOLE_RUN, RunSender
+from mistk_service.tracking.replication.run_transfer import RunTransfer
 from mistk_service.tracking.store.outbox import Entry, Ledger, MappedRun, OutboxStore
 from mistk_service.tracking.values import DatasetInput, LifecycleStage, ModelInput, ModelOutput, RunStatus
 from mistk_service.tracking.values.changes import (
@@ -30,23 +30,23 @@ from mistk_service.tracking.values.changes import (
 __all__ = ["Delivery"]
 
 
-#: Tries in a row at one run, over a minute and over some minutes, after which the items that fail are searched for, and after
-#: which the run is put off.
-_SUSPICIOUS, _STUBBORN = 8, 16
+#: Failures in a row of one run, about a minute and some minutes long, after which the items that fail are searched for, and
+#: after which the run is postponed.
+_SUSPICIOUS, _POSTPONED = 8, 16
 
 
 class Delivery:
     """Delivers the journal to one remote.
 
-    Rows are taken in windows. Within a window the changes of each run are sent together, in their order; the window is
-    acknowledged when all of them are. What was on its way when something failed, or when the last process ended, may have
-    arrived; it is sent again, and where the remote would then have it twice, compared with what is there.
+    Rows are read in windows. Within a window the changes of each run are sent together, in order. The window is acknowledged
+    when all of them have arrived. What was being sent when something failed, or when the last process ended, may have arrived.
+    It is sent again, after a comparison with the remote if it would otherwise be stored twice.
 
     Args:
         store: the local store.
         artifacts: where its artifacts are.
         remote: the remote.
-        ledger: remembers what the remote has.
+        ledger: records what the remote has.
     """
 
     def __init__(
@@ -56,21 +56,21 @@ class Delivery:
         self._store = store
         self._remote = remote
         self._ledger = ledger
-        self._transfer = Transfer(store, artifacts, remote, ledger)
+        self._transfer = RunTransfer(store, artifacts, remote, ledger)
         self._behind: list[str] | None = None
-        # How far each run of the window has come, and whether its first rows may have arrived already.
+        # The last row delivered of each run of the window, and whether the first rows may have arrived already.
         self._done: dict[str, int] = {}
         self._doubtful = True
-        # The run at which the last try failed, and how often in a row it was that one.
+        # The run that failed last, and how often in a row.
         self._stuck: tuple[str, int] = "", 0
-        # The runs that were put off over that, which get one try from then on.
-        self._put_off: set[str] = set()
+        # The runs that were postponed for that reason; they get one attempt from then on.
+        self._postponed: set[str] = set()
 
     def deliver(self) -> bool:
         """Deliver the next window; return whether there was anything to deliver.
 
         Raises:
-            StoreError: the remote, or the local store, cannot do it now; call it again later.
+            StoreError: the remote or the local store is unavailable; call this again later.
         """
         if self._behind is None:
             self._behind = self._ledger.incomplete()
@@ -99,14 +99,14 @@ class Delivery:
         return True
 
     def doubt(self) -> None:
-        """Take it that some of the next window may have arrived: another process may have sent it, and then failed."""
+        """Assume that a part of the next window may have arrived: another process may have sent it and then failed."""
         self._doubtful = True
 
     def _catch_up(self, run_id: str) -> None:
-        """Bring a run over that was not finished when the last process ended, or has missed something."""
+        """Copy a run that was not finished when the last process ended, or that lacks something."""
         try:
-            self._transfer.bring(run_id)
-        except Exception as error:  # noqa: BLE001 - raised again, unless it is the same every time
+            self._transfer.copy(run_id)
+        except Exception as error:  # noqa: BLE001 - raised again, unless it is permanent
             self._set_aside(run_id, error, 1)
 
     def _deliver_run(self, run_id: str, rows: Sequence[Entry]) -> None:
@@ -115,11 +115,11 @@ class Delivery:
         try:
             known = self._ledger.find(run_id)
             if known is None or not known.complete:
-                self._transfer.bring(run_id, new=isinstance(rows[0].change, RunCreated))
+                self._transfer.copy(run_id, new=isinstance(rows[0].change, RunCreated))
                 known = self._ledger.find(run_id)
             assert known is not None
             if known.remote_run_id is None:
-                raise RunRefused("It could not be brought over before.")
+                raise RunRefused("An earlier attempt to copy it was refused.")
             if known.remote_run_id == EXCLUDED:
                 return
             sender = self._transfer.sender(run_id, known.remote_run_id)
@@ -128,21 +128,21 @@ class Delivery:
             doubtful = self._doubtful or any(row.seq <= known.doubtful for row in later)
             changes = [row.change for row in later]
             if doubtful and known.deleted and RunMoved(LifecycleStage.DELETED) in changes and not self._revive(sender):
-                # What was to be said before it was deleted has been said; if it lives again here, it is made anew.
+                # Everything before the deletion has been sent. If the run was restored here, it is created again.
                 self._ledger.lapse(run_id)
-                self._transfer.bring(run_id)
+                self._transfer.copy(run_id)
                 return
             for part in merged(changes):
                 self._send(part, sender, doubtful=doubtful)
-        except Exception as error:  # noqa: BLE001 - raised again, unless it is the same every time
+        except Exception as error:  # noqa: BLE001 - raised again, unless it is permanent
             self._set_aside(run_id, error, len(rows))
         else:
-            self._put_off.discard(run_id)
+            self._postponed.discard(run_id)
 
     def _set_aside(self, run_id: str, error: Exception, items: int) -> None:
-        """Note that a run was refused, or raise an error that will pass.
+        """Record that a run was refused, or raise a temporary error.
 
-        It is tried again, as a whole, when it changes again and at the next start; perhaps somebody has mended the cause.
+        The whole run is sent again after its next change and after the next start; the cause may have been fixed by then.
         """
         refused = isinstance(error, RunRefused) or (isinstance(error, StoreError) and is_refusal(error))
         if not refused and not self._is_stuck(run_id, error):
@@ -151,21 +151,21 @@ class Delivery:
         self._ledger.refuse(run_id, WHOLE_RUN, str(error) or type(error).__name__, items)
 
     def _is_stuck(self, run_id: str, error: Exception) -> bool:
-        """Return whether the remote fails at this run again and again, and at nothing else.
+        """Return whether the remote fails repeatedly for this run, and for nothing else.
 
-        A server that is brought down by one request would otherwise keep everything that comes after it waiting for ever.
+        Otherwise, a server that crashes on one request would block everything behind it for ever.
         """
         last, times = self._stuck
         self._stuck = run_id, times + 1 if last == run_id and may_be_the_item(error) else 1
         if self._stuck[1] >= _SUSPICIOUS:
             self._transfer.suspects.add(run_id)
-        stuck = self._stuck[1] >= (1 if run_id in self._put_off else _STUBBORN) and self._works_otherwise(run_id)
+        stuck = self._stuck[1] >= (1 if run_id in self._postponed else _POSTPONED) and self._works_otherwise(run_id)
         if stuck:
-            self._put_off.add(run_id)
+            self._postponed.add(run_id)
         return stuck
 
     def _works_otherwise(self, run_id: str) -> bool:
-        """Return whether the remote takes something for another run; where there is none, whether it answers."""
+        """Return whether the remote accepts a write to another run, or, if there is none, whether it responds."""
         other = self._ledger.another(run_id)
         if other is not None:
             return takes_something(self._remote, other[1], other[0])
@@ -175,11 +175,11 @@ class Delivery:
             return is_refusal(error)
         return True
 
-    def _catch_up_tags(self, sender: Sender, known: MappedRun, covered: Sequence[Change]) -> None:
-        """Delete the tags that a run has lost; where it was brought over as a whole, nobody could see which those were.
+    def _catch_up_tags(self, sender: RunSender, known: MappedRun, covered: Sequence[Change]) -> None:
+        """Delete the tags that a run has lost. Copying a whole run does not show which those were.
 
-        A run that is deleted there is restored meanwhile. The ledger goes on calling it deleted, so that a try after one that
-        was interrupted in between deletes it again.
+        A run that is deleted there is restored meanwhile. The ledger still marks it as deleted, so that the next attempt
+        after an interruption deletes it again.
         """
         keys = {change.key for change in covered if isinstance(change, TagDeleted)}
         if not keys:
@@ -198,8 +198,8 @@ class Delivery:
         if (deleted and lost) or (known.deleted and not deleted):
             self._transfer.delete(sender)
 
-    def _revive(self, sender: Sender) -> bool:
-        """Make a run writable that a try before this one has deleted already; return False where it is gone for good."""
+    def _revive(self, sender: RunSender) -> bool:
+        """Restore a run that an earlier attempt has already deleted; return False if it does not exist any more."""
         try:
             there = self._remote.get_run(sender.remote_run_id)
             if there.info.lifecycle_stage is LifecycleStage.DELETED:
@@ -208,7 +208,7 @@ class Delivery:
             return False
         return True
 
-    def _send(self, part: Batch | Change, sender: Sender, *, doubtful: bool) -> None:
+    def _send(self, part: Batch | Change, sender: RunSender, *, doubtful: bool) -> None:
         run_id = sender.remote_run_id
         match part:
             case Batch():
@@ -226,7 +226,7 @@ class Delivery:
             case _:
                 self._send_more(part, sender, doubtful=doubtful)
 
-    def _send_more(self, part: Change, sender: Sender, *, doubtful: bool) -> None:
+    def _send_more(self, part: Change, sender: RunSender, *, doubtful: bool) -> None:
         match part:
             case InputsLogged(datasets, models):
                 models = self._transfer.models.translated(models, sender)
@@ -240,10 +240,10 @@ class Delivery:
             case VersionCreated(name, version):
                 self._transfer.versions.send(self._store.get_run(sender.run_id), name, version, sender)
             case ModelChanged(model_id):
-                self._transfer.models.bring(model_id, sender)
+                self._transfer.models.copy(model_id, sender)
 
     def _delete_tag(self, run_id: str, key: str) -> None:
-        # It was deleted by a try whose answer was lost, or was never there; the run is, or its next change says so.
+        # An earlier attempt deleted it, or it never existed. If the run is missing, its next change shows it.
         with suppress(ResourceNotFound):
             self._remote.delete_tag(run_id, key)
 

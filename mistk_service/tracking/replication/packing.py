@@ -1,4 +1,4 @@
-"""Putting what belongs to a run together into batches that a remote takes."""
+"""Packing the changes of a run into batches within the limits of a request."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ class Batch:
         return len(self.metrics) + len(self.params) + len(self.tags)
 
     def halves(self) -> tuple[Batch, Batch]:
-        """Return two batches that have half of it each."""
+        """Return two batches with one half each."""
         items: list[Metric | Param | Tag] = [*self.metrics, *self.params, *self.tags]
         middle = len(items) // 2
         return Batch.of(items[:middle]), Batch.of(items[middle:])
 
     @classmethod
     def of(cls, items: Iterable[Metric | Param | Tag]) -> Batch:
-        """Return a batch of what is given."""
+        """Return a batch of the items."""
         batch = cls()
         for item in items:
             batch._add(item)
         return batch
 
     def pieces(self) -> Iterator[Batch]:
-        """Return batches within the limits of a single request that together have the same, in the same order."""
+        """Yield batches with the same content in the same order, each within the limits of a single request."""
         piece, size = Batch(), 0
         items: list[Metric | Param | Tag] = [*self.params, *self.tags, *self.metrics]
         for item in items:
@@ -78,9 +78,9 @@ class Batch:
 
 
 def merged(changes: Sequence[Change]) -> Iterator[Batch | Change]:
-    """Return the changes of one run in their order, with successive batches as one.
+    """Yield the changes of one run in order, with successive batches merged.
 
-    A param comes once, since a request may not have it twice; of tags with one key only the last counts.
+    A param occurs once, since a request may not repeat it. Of several tags with one key, the last remains.
     """
     metrics: list[Metric] = []
     params: dict[str, str] = {}

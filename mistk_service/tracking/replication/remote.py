@@ -1,9 +1,9 @@
-"""What forwarding needs of a remote, and how it takes its errors."""
+"""The interface of a remote, and the meaning of its errors for replication."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from mistk_service.tracking.artifacts import ArtifactRepository
@@ -27,6 +27,9 @@ from mistk_service.tracking.values import (
 )
 from mistk_service.tracking.values.page import Page
 
+if TYPE_CHECKING:
+    from mistk_service.tracking.rest import RestConfig
+
 __all__ = [
     "SOURCE_RUN",
     "Abilities",
@@ -34,6 +37,7 @@ __all__ = [
     "RemoteConfig",
     "is_refusal",
     "may_be_the_item",
+    "open_remote",
     "remote_name",
     "takes_something",
 ]
@@ -43,7 +47,7 @@ SOURCE_RUN = "mistk.sourceRunId"
 
 
 class RemoteConfig(Protocol):
-    """How to reach a remote."""
+    """The configuration of a remote."""
 
     @property
     def uri(self) -> str:
@@ -51,29 +55,29 @@ class RemoteConfig(Protocol):
 
 
 class Abilities(Protocol):
-    """What a remote can do, as far as forwarding has to know."""
+    """The capabilities of a remote that replication depends on."""
 
     @property
     def stores_repeats_once(self) -> bool:
-        """Whether a point that is there already is not stored again."""
+        """Whether a metric point that is sent twice is stored once."""
 
 
 class Remote(Protocol):
-    """The part of a store's interface that forwarding uses, and what a remote has besides.
+    """The part of a store's interface that replication uses, and access to the remote's artifacts.
 
-    What the methods do is said at :class:`mistk_service.tracking.store.Store`. ``StoreUnavailable`` may mean here that the
-    call was applied and its answer was lost.
+    :class:`mistk_service.tracking.store.Store` documents the methods. Here, ``StoreUnavailable`` may also mean that the call
+    was applied and its response was lost.
     """
 
     @property
     def capabilities(self) -> Abilities:
-        """What it can do."""
+        """The remote's capabilities."""
 
     def run_artifacts(self, run: Run) -> ArtifactRepository:
-        """Return where the artifacts of one of its runs are."""
+        """Return the artifacts of one of its runs."""
 
     def model_artifacts(self, model: LoggedModel) -> ArtifactRepository:
-        """Return where the files of one of its logged models are."""
+        """Return the files of one of its logged models."""
 
     def check(self) -> None: ...  # noqa: D102
     def create_experiment(  # noqa: D102
@@ -152,30 +156,46 @@ class Remote(Protocol):
     def close(self) -> None: ...  # noqa: D102
 
 
+def open_remote(remote: str | RestConfig) -> Remote:
+    """Open a remote. Nothing is sent yet.
+
+    Args:
+        remote: a URI, which is accessed as the environment says, or a configuration.
+
+    Raises:
+        UnsupportedStore: the URI is not a tracking server's.
+        InvalidParameter: the configuration cannot be used.
+    """
+    # The HTTP library is loaded only where there is a remote.
+    from mistk_service.tracking.rest import open_rest_store
+
+    return open_rest_store(remote)
+
+
 def is_refusal(error: StoreError) -> bool:
-    """Return whether the same call would fail for ever: not where the remote is away, and a token may be renewed."""
+    """Return whether the same call would fail again. An outage ends, and a token may be renewed, so neither is a refusal."""
     return not isinstance(error, StoreUnavailable | PermissionDenied) and error.error_code != "UNAUTHENTICATED"
 
 
 def may_be_the_item(error: Exception) -> bool:
-    """Return whether an error that might pass may as well come from what was sent, and then comes back for ever.
+    """Return whether an apparently temporary error may be caused by what was sent, and would then never end.
 
-    Where the remote says when to come again, it is not.
+    It is not if the remote names a time for the next attempt.
     """
     return getattr(error, "retry_after", None) is None
 
 
 def remote_name(uri: str) -> str:
-    """Return a remote's URI as it is shown and remembered: without user, password, query and trailing slashes."""
+    """Return a remote's URI as it is shown and stored: without user, password, query and trailing slashes."""
     parts = urlsplit(uri)
     host = parts.netloc.rpartition("@")[2].lower()
     return urlunsplit((parts.scheme.lower(), host, parts.path.rstrip("/"), "", ""))
 
 
 def takes_something(remote: Remote, remote_run_id: str, run_id: str) -> bool:
-    """Return whether a remote takes something of a run now: the tag that it has already.
+    """Return whether a remote accepts a write to a run now: a tag that it already has.
 
-    That it can be read would not be enough, since its disk may be full.
+    A read would not be enough, since the remote's disk may be full.
     """
     try:
         remote.log_batch(remote_run_id, (), (), [Tag(SOURCE_RUN, run_id)])

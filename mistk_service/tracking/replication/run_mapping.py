@@ -1,4 +1,4 @@
-"""Which run of a remote is which local one: found, or made."""
+"""The mapping from local runs to the runs of a remote, which are found or created."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["EXCLUDED", "RemoteRuns", "RunRefused"]
 
 logger = logging.getLogger(__name__)
 
-#: Stands for the remote's run where there is none on purpose: the run came from there.
+#: The remote run id of a run that is not copied because it came from the remote.
 EXCLUDED = ""
 
 _NAME = "mlflow.runName"
@@ -23,38 +23,38 @@ _PARENT = "mlflow.parentRunId"
 
 
 class RunRefused(Exception):
-    """A remote takes nothing of a run; the message says why."""
+    """A remote accepts nothing of a run; the message says why."""
 
 
 class RemoteRuns:
-    """Finds the remote's runs and experiments for local ones, and makes those that are missing.
+    """Finds the remote's runs and experiments for local ones, and creates those that are missing.
 
     Args:
         store: the local store.
         remote: the remote.
-        ledger: remembers which run is which.
-        bring: brings a whole run over; called with the id of a run whose child is on its way.
+        ledger: stores the mapping.
+        copy: copies a whole run; called with the id of a parent before its child is copied.
     """
 
-    def __init__(self, store: Store, remote: Remote, ledger: Ledger, bring: Callable[[str], object]) -> None:
+    def __init__(self, store: Store, remote: Remote, ledger: Ledger, copy: Callable[[str], object]) -> None:
         self._store = store
         self._remote = remote
         self._ledger = ledger
-        self._bring = bring
+        self._copy = copy
         self._experiments: dict[str, str] = {}
-        # The runs for which others are being brought over, for parents that are their own ancestors.
-        self._on_the_way: list[str] = []
+        # The runs for which others are being copied; a run may name itself as an ancestor.
+        self._in_progress: list[str] = []
 
-    def find_or_make(self, run: Run, *, new: bool) -> tuple[str, bool]:
-        """Return the id of the remote's run for a local one, and whether it was made just now and has nothing yet.
+    def find_or_create(self, run: Run, *, new: bool) -> tuple[str, bool]:
+        """Return the id of the remote's run for a local one, and whether it was created just now and is empty.
 
         Args:
             run: the local run.
-            new: whether it is certain that it was never brought over, by whatever means.
+            new: whether it is certain that the run was never copied.
 
         Raises:
-            RunRefused: the remote does not take it.
-            StoreError: it is not known whether it was made.
+            RunRefused: the remote does not accept it.
+            StoreError: it may have been created or not.
         """
         run_id = run.info.run_id
         known = self._ledger.find(run_id)
@@ -70,43 +70,43 @@ class RemoteRuns:
                 self._ledger.map(run_id, found)
                 return found, False
         tags = self.tags_of(run)
-        # Noted before, so that after a crash it is looked up instead of made again.
+        # Recorded first, so that after a crash the run is looked up instead of created again.
         self._ledger.begin(run_id)
-        made = self._make(experiment_id, run, tags)
-        self._ledger.map(run_id, made)
-        return made, True
+        created = self._create(experiment_id, run, tags)
+        self._ledger.map(run_id, created)
+        return created, True
 
     def tags_of(self, run: Run) -> list[Tag]:
-        """Return all tags that a run's copy has: its own, and the one that says where it comes from."""
+        """Return all tags of a run's copy: its own, and the one that names its source."""
         return [*self.translated(run.info.run_id, run.data.tags), Tag(SOURCE_RUN, run.info.run_id)]
 
     def translated(self, run_id: str, tags: Iterable[Tag]) -> list[Tag]:
-        """Return tags of a run as its copy has them, with the remote's id of its parent."""
+        """Return tags of a run as its copy has them, with the remote's id of the parent."""
         own = [tag for tag in tags if tag.key != SOURCE_RUN]
         return [Tag(_PARENT, self.counterpart(run_id, tag.value)) if tag.key == _PARENT else tag for tag in own]
 
     def counterpart(self, run_id: str, other_id: str) -> str:
-        """Return the remote's id of a run that another one speaks of, such as its parent; as it is where that cannot be.
+        """Return the remote's id of a run that another one refers to, such as its parent, or the local id if there is none.
 
-        It is brought over before the one that speaks of it.
+        It is copied before the run that refers to it.
 
         Args:
-            run_id: the run that speaks.
-            other_id: the run that it speaks of.
+            run_id: the referring run.
+            other_id: the run that it refers to.
         """
-        if other_id in (run_id, *self._on_the_way):
+        if other_id in (run_id, *self._in_progress):
             return other_id
-        self._on_the_way.append(run_id)
+        self._in_progress.append(run_id)
         try:
-            return self._brought(other_id)
+            return self._copied(other_id)
         finally:
-            self._on_the_way.pop()
+            self._in_progress.pop()
 
-    def _brought(self, run_id: str) -> str:
+    def _copied(self, run_id: str) -> str:
         known = self._ledger.find(run_id)
         if known is None or known.remote_run_id is None:
             try:
-                self._bring(run_id)
+                self._copy(run_id)
             except RunRefused:
                 return run_id
             except StoreError as error:
@@ -119,9 +119,9 @@ class RemoteRuns:
         return known.remote_run_id or _source(self._store.get_run(run_id)) or run_id
 
     def _came_from_remote(self, run: Run) -> bool:
-        """Return whether a run is itself a copy: of a run of this store, or of one that the remote has.
+        """Return whether a run is a copy of a run of this store, or of the remote.
 
-        Two services that forward to each other, or one that forwards to itself, would otherwise never come to an end.
+        Two services that replicate to each other, or one that replicates to itself, would otherwise never finish.
         """
         source = _source(run)
         if source is None:
@@ -142,10 +142,10 @@ class RemoteRuns:
         )
         return next(iter(sorted((run.info.start_time, run.info.run_id) for run in found)), (0, None))[1]
 
-    def _make(self, experiment_id: str, run: Run, tags: list[Tag]) -> str:
+    def _create(self, experiment_id: str, run: Run, tags: list[Tag]) -> str:
         info = run.info
         unnamed = [tag for tag in tags if tag.key != _NAME]
-        # Where a tag is not acceptable, the run is made without them; they are sent, and refused, one by one.
+        # If a tag is not acceptable, the run is created without tags; they are then sent, and refused, one by one.
         for attempt in (unnamed, [Tag(SOURCE_RUN, info.run_id)]):
             try:
                 return self._remote.create_run(
@@ -154,16 +154,16 @@ class RemoteRuns:
             except StoreError as error:
                 if not is_refusal(error):
                     raise
-                # The experiment may be gone since it was looked for.
+                # The experiment may have been deleted since the lookup.
                 self._experiments.pop(info.experiment_id, None)
                 refusal = error
         raise RunRefused(f"The run could not be created: {refusal}") from refusal
 
     def experiment(self, experiment_id: str) -> str:
-        """Return the remote's id of a local experiment, which is made where it is missing.
+        """Return the remote's id of a local experiment, which is created if it is missing.
 
         Raises:
-            RunRefused: the remote does not take it.
+            RunRefused: the remote does not accept it.
         """
         found = self._experiments.get(experiment_id)
         if found is None:
@@ -184,11 +184,11 @@ class RemoteRuns:
             try:
                 return self._remote.create_experiment(local.name, tags=local.tags)
             except ResourceExists:
-                # Somebody else was faster.
+                # Another client created it in the meantime.
                 there = self._remote.get_experiment_by_name(local.name)
         if there.lifecycle_stage is not LifecycleStage.ACTIVE:
             raise RunRefused(
-                f"The experiment {local.name!r} is deleted there. Restore it, and bring its runs over with "
+                f"The experiment {local.name!r} is deleted there. Restore it, and copy its runs with "
                 "'mistk-service tracking sync'."
             )
         return there.experiment_id

@@ -1,7 +1,7 @@
-"""Bringing a local store over to a remote by hand: what the remote lacks, found by comparing.
+"""Copying a local store to a remote on demand: what the remote lacks is found by comparison.
 
-For machines that were off line, for runs from before a remote was configured, and for what a remote refused. It may be
-repeated, interrupted, and used while a forwarder delivers to the same remote; nothing gets there twice.
+For machines that were offline, for runs from before a remote was configured, and for what a remote refused. It may be
+repeated, interrupted, and used while another process delivers to the same remote. Nothing is stored twice.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from mistk_service.tracking.errors import StoreError
 from mistk_service.tracking.lookup import every_experiment, find_experiment
 from mistk_service.tracking.replication.remote import Remote, is_refusal, remote_name
 from mistk_service.tracking.replication.run_mapping import RunRefused
-from mistk_service.tracking.replication.sending import WHOLE_RUN
-from mistk_service.tracking.replication.transfer import Transfer
+from mistk_service.tracking.replication.run_sender import WHOLE_RUN
+from mistk_service.tracking.replication.run_transfer import RunTransfer
 from mistk_service.tracking.store.outbox import Ledger, OutboxStore, Refusal
 from mistk_service.tracking.values import Experiment, Run, ViewType
 
 __all__ = ["SyncReport", "sync"]
 
-#: Seconds between two tries to get the turn from a forwarder of another process.
-_PATIENCE = 0.05
-#: Runs that are looked at together.
+#: Seconds between two attempts to get the lease from another process.
+_LEASE_INTERVAL = 0.05
+#: Runs that are read at once.
 _PAGE = 100
 
 
 @dataclass(frozen=True)
 class SyncReport:
-    """What became of the runs.
+    """The result of a :func:`sync`.
 
     Attributes:
-        runs: how many are there as they are here.
-        left_out: how many came from the remote in the first place.
-        in_part: how many are there without something that was refused.
-        refused: how many were refused as a whole.
-        refusals: what the remote refused of them, and why.
+        runs: the number of runs that are complete at the remote.
+        left_out: the number of runs that came from the remote.
+        in_part: the number of runs of which something was refused.
+        refused: the number of runs that were refused as a whole.
+        refusals: what the remote refused, and why.
     """
 
     runs: int
@@ -55,63 +55,61 @@ def sync(
     artifacts: ArtifactRepository | None = None,
     experiments: Sequence[str] = (),
     since: int | None = None,
-    on_run: Callable[[Run], None] | None = None,
     wait: Callable[[float], None] = time.sleep,
 ) -> SyncReport:
-    """Bring runs of a local store over to a remote, with everything that the remote lacks of them.
+    """Copy to a remote what it lacks of the runs of a local store.
 
     Args:
         store: the local store.
         remote: the remote.
-        name: its URI, by which the store remembers it; a password in it is not remembered.
-        artifacts: where the local artifacts are; None leaves them out.
+        name: its URI, under which the store records it, without a password.
+        artifacts: the local artifacts; None leaves them out.
         experiments: names or ids; none means all.
-        since: ms since 1970; runs that had ended before are left out. What has not ended has not ended before.
-        on_run: called with each run before it is brought over.
+        since: ms since 1970; runs that ended earlier are left out.
         wait: waits for so many seconds.
 
     Raises:
         ResourceNotFound: there is no such experiment in the local store.
-        StoreError: the remote or the local store cannot be used now, and why; what was brought over stays, and the next call
-            goes on with the rest.
+        StoreError: the remote or the local store is unavailable. What was copied stays, and the next call continues with the
+            rest.
     """
     chosen = [find_experiment(store, item) for item in experiments] or list(every_experiment(store, ViewType.ALL))
     ledger = store.journal.ledger(remote_name(name))
-    transfer = Transfer(store, artifacts, remote, ledger)
-    looked_at: set[str] = set()
+    transfer = RunTransfer(store, artifacts, remote, ledger)
+    copied: set[str] = set()
     left_out = 0
     for run in _runs(store, chosen, since):
-        if on_run is not None:
-            on_run(run)
-        if _bring(store, ledger, transfer, run.info.run_id, wait):
-            looked_at.add(run.info.run_id)
+        if _copy(store, ledger, transfer, run.info.run_id, wait):
+            copied.add(run.info.run_id)
         else:
             left_out += 1
-    found = [refusal for refusal in ledger.refusals() if refusal.run_id in looked_at]
+    found = [refusal for refusal in ledger.refusals() if refusal.run_id in copied]
     refused = {refusal.run_id for refusal in found if refusal.what == WHOLE_RUN}
-    # What had been refused of such a run before is part of it.
+    # Earlier refusals of parts of such a run are included in the refusal of the run.
     refusals = tuple(refusal for refusal in found if refusal.what == WHOLE_RUN or refusal.run_id not in refused)
     in_part = {refusal.run_id for refusal in refusals} - refused
-    return SyncReport(len(looked_at - refused - in_part), left_out, len(in_part), len(refused), refusals)
+    return SyncReport(len(copied - refused - in_part), left_out, len(in_part), len(refused), refusals)
 
 
-def _bring(store: OutboxStore, ledger: Ledger, transfer: Transfer, run_id: str, wait: Callable[[float], None]) -> bool:
-    """Bring one run over when it is this process's turn; return False where it came from the remote."""
+def _copy(
+    store: OutboxStore, ledger: Ledger, transfer: RunTransfer, run_id: str, wait: Callable[[float], None]
+) -> bool:
+    """Copy one run while holding the lease; return False if the run came from the remote."""
     while True:
-        with store.journal.lease(ledger.number) as free:
-            if free:
+        with store.journal.lease(ledger.number) as lease:
+            if lease:
                 try:
-                    return transfer.bring(run_id, remake=True)
+                    return transfer.copy(run_id, remake=True)
                 except (RunRefused, StoreError) as error:
                     if isinstance(error, StoreError) and not is_refusal(error):
                         raise
                     ledger.refuse(run_id, WHOLE_RUN, str(error))
                     return True
-        wait(_PATIENCE)
+        wait(_LEASE_INTERVAL)
 
 
 def _runs(store: OutboxStore, experiments: Iterable[Experiment], since: int | None) -> Iterator[Run]:
-    """Return the runs of experiments, the oldest first, so that parents come before their children."""
+    """Yield the runs of experiments, the oldest first, so that parents come before their children."""
     ids = [experiment.experiment_id for experiment in experiments]
     token: str | None = None
     while True:

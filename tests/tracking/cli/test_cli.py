@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from mistk_service.tracking import open_store
 from mistk_service.tracking.cli.commands import tracking
-from mistk_service.tracking.cli.sync import Syncing
+from mistk_service.tracking.cli.sync_command import SyncCommand
 from mistk_service.tracking.errors import StoreUnavailable
 from mistk_service.tracking.values import Dataset, DatasetInput, Metric, Param, RunStatus, Tag
 from tests.tracking.server.conftest import running_server
@@ -306,7 +306,7 @@ def test_sync_to_a_server_that_is_not_there_fails_with_a_sentence(call, run_id):
 
 @pytest.mark.parametrize(("complete", "status"), [(True, 0), (False, 1)])
 def test_a_script_can_tell_whether_sync_brought_everything_over(call, run_id, monkeypatch, complete, status):
-    monkeypatch.setattr(Syncing, "once", lambda self: complete)
+    monkeypatch.setattr(SyncCommand, "once", lambda self: complete)
     call("sync", "--to", "http://localhost:1", status=status)
 
 

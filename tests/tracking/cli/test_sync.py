@@ -1,10 +1,10 @@
-"""Bringing runs over by hand: everything, what is chosen, again, and beside a forwarder."""
+"""Bringing runs over by hand: everything, what is chosen, again, and beside a replicator."""
 
 import time
 
 import pytest
 
-from mistk_service.tracking.cli.sync import Syncing, moment
+from mistk_service.tracking.cli.sync_command import SyncCommand, moment
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreUnavailable
 from mistk_service.tracking.replication.remote import SOURCE_RUN
 from mistk_service.tracking.replication.sync import sync
@@ -130,7 +130,7 @@ def test_a_run_that_is_gone_from_the_remote_is_made_again(world, run_ids):
     assert list(files(world.remote.artifacts).values()) == [b"content"] * 2
 
 
-def test_a_forwarder_before_beside_and_after_it_makes_nothing_twice(world):
+def test_a_replicator_before_beside_and_after_it_makes_nothing_twice(world):
     world.remote.capabilities = Abilities(stores_repeats_once=False)
     world.local.journal.configure([NAME])
     run_id = world.run()
@@ -141,7 +141,7 @@ def test_a_forwarder_before_beside_and_after_it_makes_nothing_twice(world):
         if step % 3 == 0:
             call(world)
         if step % 4 == 0:
-            world.forwarder.step()
+            world.replicator.step()
     world.deliver()
     call(world)
     world.assert_same(run_id)
@@ -149,7 +149,7 @@ def test_a_forwarder_before_beside_and_after_it_makes_nothing_twice(world):
     assert len(files(world.remote.artifacts)) == 10
 
 
-def test_a_forwarder_does_not_send_again_what_an_interrupted_sync_has_sent(world):
+def test_a_replicator_does_not_send_again_what_an_interrupted_sync_has_sent(world):
     world.remote.capabilities = Abilities(stores_repeats_once=False)
     world.local.journal.configure([NAME])
     run_id = world.run()
@@ -214,7 +214,7 @@ def test_watching_goes_on_over_an_outage_and_looks_only_at_what_is_new(world, ru
     def note(name):
         looked.append(name)
 
-    syncing = Syncing(
+    syncing = SyncCommand(
         world.local, NAME, None, (), None, told.append,
         open_remote=lambda uri: world.remote, wait=wait, now=lambda: now,
     )  # fmt: skip
@@ -229,7 +229,9 @@ def test_watching_goes_on_over_an_outage_and_looks_only_at_what_is_new(world, ru
 
 def told_by(world, artifacts=None):
     told = []
-    complete = Syncing(world.local, NAME, artifacts, (), None, told.append, open_remote=lambda uri: world.remote).once()
+    complete = SyncCommand(
+        world.local, NAME, artifacts, (), None, told.append, open_remote=lambda uri: world.remote
+    ).once()
     assert complete == (not any(" refused" in line for line in told))
     return told
 

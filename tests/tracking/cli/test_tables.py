@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from mistk_service.tracking import open_store
-from mistk_service.tracking.cli.tables import run_tables, runs_table
+from mistk_service.tracking.cli.formatting import run_tables, runs_table
 from mistk_service.tracking.values import RunStatus
 
 

@@ -16,7 +16,7 @@ REMOTES = ("http://me:secret@one.invalid/", "http://one.invalid", "http://two.in
 def test_remotes_that_are_configured_are_shown_before_the_store_is_open(tmp_path: Path) -> None:
     local = LocalTracking("sqlite://", tmp_path, REMOTES)
 
-    local.look()
+    local.refresh()
 
     assert local.states() == [RemoteState("http://one.invalid"), RemoteState("http://two.invalid")]
 
@@ -27,6 +27,6 @@ def test_remotes_of_a_store_that_cannot_be_opened_are_shown(tmp_path: Path) -> N
     with pytest.raises(StoreError):
         local.open()
 
-    local.look()
+    local.refresh()
 
     assert [(state.connected, state.depth) for state in local.states()] == [(False, 0), (False, 0)]

@@ -9,7 +9,7 @@ import pytest
 
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.replication import Backoff
-from mistk_service.tracking.replication.forwarder import Forwarder
+from mistk_service.tracking.replication.replicator import Replicator
 from mistk_service.tracking.sql import SqlStore
 from tests.support.copies import content, copies
 from tests.support.stand_in import StandIn
@@ -28,14 +28,14 @@ class Clock:
 
 
 class World:
-    """A local store and remotes, and a forwarder for the first of them.
+    """A local store and remotes, and a replicator for the first of them.
 
     Attributes:
         local: the local store.
         artifacts: the local artifacts.
         remote: the remote.
-        clock: the forwarders' time.
-        forwarder: the forwarder; :meth:`restart` makes another.
+        clock: the replication' time.
+        replicator: the replicator; :meth:`restart` makes another.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -53,19 +53,19 @@ class World:
 
     def restart(self) -> None:
         """Forget what only a process knows."""
-        self.forwarder = self.forward_to(NAME, self.remote)
+        self.replicator = self.forward_to(NAME, self.remote)
 
-    def forward_to(self, name: str, remote: StandIn) -> Forwarder:
-        return Forwarder(
+    def forward_to(self, name: str, remote: StandIn) -> Replicator:
+        return Replicator(
             self.local, self.artifacts, name, lambda: remote,
             clock=self.clock, wall_clock=self.clock, backoff=Backoff(lambda: 1.0),
         )  # fmt: skip
 
     def deliver(self) -> None:
         """Deliver all there is; nothing may go wrong."""
-        while self.forwarder.step():
+        while self.replicator.step():
             pass
-        state = self.forwarder.state()
+        state = self.replicator.state()
         assert (state.depth, state.last_error) == (0, None)
 
     def run(self, **options) -> str:

@@ -12,7 +12,7 @@ from mistk_service.tracking.errors import (
     StoreUnavailable,
 )
 from mistk_service.tracking.replication.remote import SOURCE_RUN
-from mistk_service.tracking.replication.versions import SOURCE_VERSION
+from mistk_service.tracking.replication.version_sender import SOURCE_VERSION
 from mistk_service.tracking.values import (
     Dataset,
     DatasetInput,
@@ -230,7 +230,7 @@ def test_where_deleted_runs_are_gone_for_good_nothing_is_refused_and_a_restored_
             raise AnswerLost("the answer was lost")
 
     world.remote.after = after
-    world.forwarder.step()
+    world.replicator.step()
     # A search there does not find it any more.
     with world.remote.store._db.read() as connection:
         connection.exec_driver_sql(f"DELETE FROM run_tags WHERE key = '{SOURCE_RUN}'")
@@ -319,8 +319,8 @@ def test_files_that_have_arrived_are_not_sent_again_after_an_outage(world):
             raise StoreUnavailable("the network is away")
 
     world.remote.before = before
-    world.forwarder.step()
-    assert world.forwarder.state().last_error == "the network is away"
+    world.replicator.step()
+    assert world.replicator.state().last_error == "the network is away"
     world.clock.now += 100
     world.restart()
     world.deliver()
@@ -342,7 +342,7 @@ def test_points_that_may_be_there_are_compared_where_the_remote_would_have_them_
             raise StoreUnavailable("the answer was lost")
 
     world.remote.after = after
-    world.forwarder.step()
+    world.replicator.step()
     world.local.log_metric(run_id, Metric("m", 2.0, 2, 9))
     world.clock.now += 100
     if crash:
@@ -366,7 +366,7 @@ def test_a_remote_without_histories_is_asked_for_the_latest_points(world):
             raise StoreUnavailable("the answer was lost")
 
     world.remote.after = after
-    world.forwarder.step()
+    world.replicator.step()
     world.local.log_metric(run_id, Metric("m", 1.0, 1, 5))
     world.clock.now += 100
     world.deliver()

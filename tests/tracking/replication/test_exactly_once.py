@@ -161,7 +161,7 @@ class Replay(RuleBasedStateMachine):
     def deliver_until_the_network_fails(self, fault):
         self.break_network(fault, StoreUnavailable("the network is away"))
         self.world.clock.now += 100
-        while self.world.forwarder.step():
+        while self.world.replicator.step():
             pass
         self.quiet()
 
@@ -170,7 +170,7 @@ class Replay(RuleBasedStateMachine):
         self.break_network(fault, Killed())
         self.world.clock.now += 100
         try:
-            while self.world.forwarder.step():
+            while self.world.replicator.step():
                 pass
         except Killed:
             self.world.restart()

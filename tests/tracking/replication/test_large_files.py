@@ -19,7 +19,7 @@ import pytest
 
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.replication import Backoff, open_remote
-from mistk_service.tracking.replication.forwarder import Forwarder
+from mistk_service.tracking.replication.replicator import Replicator
 from mistk_service.tracking.rest import RestConfig
 from mistk_service.tracking.sql import SqlStore
 from tests.support.copies import copies
@@ -40,15 +40,15 @@ EXPIRED = answer("403 Forbidden", body="<Error><Code>AccessDenied</Code><Message
 FORWARD = """
 import sys
 from mistk_service.tracking.artifacts import open_artifacts
-from mistk_service.tracking.replication import Forwarders
+from mistk_service.tracking.replication import ReplicationService
 from mistk_service.tracking.rest import RestConfig
 from mistk_service.tracking.sql import SqlStore
 folder, uri, part_size = sys.argv[1:]
 store = SqlStore.open(f"sqlite:///{folder}/local.db")
-forwarders = Forwarders(store, open_artifacts(f"{folder}/artifacts"), [RestConfig(uri, part_size=int(part_size))])
-forwarders.start()
+replication = ReplicationService(store, open_artifacts(f"{folder}/artifacts"), [RestConfig(uri, part_size=int(part_size))])
+replication.start()
 sys.stdin.read()
-forwarders.close(60)
+replication.close(60)
 store.close()
 """
 
@@ -153,13 +153,13 @@ class Local:
         """Deliver from a process that ends afterwards, and return how the remote stands."""
         config = RestConfig(self.place.uri, part_size=PART, timeout=20)
         remote = open_remote(config)
-        forwarder = Forwarder(
+        replicator = Replicator(
             self.store, self.artifacts, self.place.uri, lambda: remote, backoff=Backoff(lambda: 0.0)
         )  # fmt: skip
-        while forwarder.step():
+        while replicator.step():
             pass
         remote.close()
-        return forwarder.state()
+        return replicator.state()
 
     def deliver(self):
         """Deliver everything, and see that the file is there as it is here, and nothing is left over anywhere."""

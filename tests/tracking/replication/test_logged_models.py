@@ -12,8 +12,8 @@ from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.errors import StoreUnavailable
 from mistk_service.tracking.replication import open_remote
-from mistk_service.tracking.replication.forwarder import Forwarder
-from mistk_service.tracking.replication.models import SOURCE_MODEL
+from mistk_service.tracking.replication.logged_model_sender import SOURCE_MODEL
+from mistk_service.tracking.replication.replicator import Replicator
 from mistk_service.tracking.replication.sync import sync
 from mistk_service.tracking.server import create_tracking_app
 from mistk_service.tracking.sql import SqlStore
@@ -70,7 +70,7 @@ def assert_arrived(world, run_id, model):
         f"models:/{there.model_id}",
         world.copy(run_id),
     )
-    assert world.forwarder.state().refused == 0
+    assert world.replicator.state().refused == 0
 
 
 @pytest.mark.parametrize("brought", ["as it is logged", "as a whole"])
@@ -110,8 +110,8 @@ def test_what_was_on_its_way_when_the_answer_was_lost_is_made_once(world, call):
             raise StoreUnavailable("the answer was lost")
 
     world.remote.after = after
-    world.forwarder.step()
-    assert world.forwarder.state().last_error
+    world.replicator.step()
+    assert world.replicator.state().last_error
     world.clock.now += 100
     world.restart()
     world.deliver()
@@ -192,10 +192,10 @@ def test_what_mlflow_logs_and_registers_here_is_loaded_from_an_mlflow_server_tha
             with served(create_tracking_app(store, artifacts)) as url:
                 run_id = mlflow_client(url, CLIENT, name)[-2]
             if journal:
-                forwarder = Forwarder(store, artifacts, mlflow_store_uri, lambda remote=remote: remote)
-                while forwarder.step():
+                replicator = Replicator(store, artifacts, mlflow_store_uri, lambda remote=remote: remote)
+                while replicator.step():
                     pass
-                state = forwarder.state()
+                state = replicator.state()
                 assert (state.depth, state.refused, state.last_error) == (0, 0, None)
             report = sync(store, remote, mlflow_store_uri, artifacts=artifacts)
             assert (report.runs, report.refusals) == (1, ())

@@ -14,7 +14,7 @@ import pytest
 
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.replication import Backoff, open_remote
-from mistk_service.tracking.replication.forwarder import Forwarder
+from mistk_service.tracking.replication.replicator import Replicator
 from mistk_service.tracking.replication.sync import sync
 from mistk_service.tracking.rest import RestConfig, open_rest_store
 from mistk_service.tracking.server import create_tracking_app
@@ -77,7 +77,7 @@ def place(request, tmp_path) -> Iterator[Place]:
 
 
 class Local:
-    """A local store with a forwarder to a place, over a proxy."""
+    """A local store with a replicator to a place, over a proxy."""
 
     def __init__(self, folder, place, proxy, name):
         self.store = SqlStore.open(f"sqlite:///{folder}/local.db")
@@ -95,7 +95,7 @@ class Local:
 
     def restart(self):
         config = RestConfig(self.uri, token=self.place.token, timeout=30.0)
-        self.forwarder = Forwarder(
+        self.replicator = Replicator(
             self.store, self.artifacts, self.uri, lambda: open_remote(config),
             clock=lambda: self.now, backoff=Backoff(lambda: 1.0),
         )  # fmt: skip
@@ -111,12 +111,12 @@ class Local:
 
     def step(self):
         self.now += 1000
-        self.forwarder.step()
+        self.replicator.step()
 
     @contextmanager
     def in_haste(self):
         """Give the remote up at once where it does not answer; it is open already."""
-        client = self.forwarder._remote._http._http
+        client = self.replicator._remote._http._http
         usual, client.timeout = client.timeout, 0.5
         yield
         client.timeout = usual
@@ -126,13 +126,13 @@ class Local:
         done = False
         while not done:
             self.now += 1000
-            more = self.forwarder.step()
-            state = self.forwarder.state()
+            more = self.replicator.step()
+            state = self.replicator.state()
             done = not more and (state.depth, state.last_error) == (0, None)
         assert state.refused == 0
 
     def remote(self):
-        """Return the remote, by the way that the forwarder goes."""
+        """Return the remote, by the way that the replicator goes."""
         return open_remote(RestConfig(self.uri, token=self.place.token))
 
     def assert_same(self, run_id):
@@ -152,8 +152,8 @@ def local(tmp_path, place, request) -> Iterator[Local]:
     with proxy_to(host) as proxy:
         local = Local(tmp_path, place, proxy, f"experiment of {request.node.name} in {tmp_path.name}")
         yield local
-        if local.forwarder._remote is not None:
-            local.forwarder._remote.close()
+        if local.replicator._remote is not None:
+            local.replicator._remote.close()
         local.store.close()
 
 
@@ -193,7 +193,7 @@ def test_whatever_the_network_does_in_the_middle_nothing_is_missing_and_nothing_
         local.proxy.become(failure)
         with local.in_haste() if failure == "hang" else nullcontext():
             local.step()
-        state = local.forwarder.state()
+        state = local.replicator.state()
         assert state.last_error is not None, failure
         assert (state.connected, state.refused) == (False, 0), failure
         if isinstance(failure, bytes) and b"Retry-After" in failure:
@@ -209,8 +209,8 @@ def test_whatever_the_network_does_in_the_middle_nothing_is_missing_and_nothing_
 def test_a_run_whose_creation_was_not_answered_is_made_once(local, crash):
     local.deliver()
     run_id = local.run(run_name="first", start_time=1)
-    local.forwarder._remote.close()
-    remote = local.forwarder._remote = local.remote()
+    local.replicator._remote.close()
+    remote = local.replicator._remote = local.remote()
     create_run, cut = remote.create_run, []
 
     def create_and_lose_the_answer(*arguments):
@@ -220,10 +220,10 @@ def test_a_run_whose_creation_was_not_answered_is_made_once(local, crash):
         return create_run(*arguments)
 
     remote.create_run = create_and_lose_the_answer
-    local.forwarder._delivery = None
+    local.replicator._delivery = None
     local.step()
     assert cut
-    assert local.forwarder.state().last_error is not None
+    assert local.replicator.state().last_error is not None
     local.proxy.become("pass")
     if crash:
         remote.close()
@@ -242,7 +242,7 @@ def test_a_large_file_that_broke_off_arrives_whole_and_the_others_are_not_sent_a
     local.proxy.become("hang")
     with local.in_haste():
         local.step()
-    assert local.forwarder.state().last_error is not None
+    assert local.replicator.state().last_error is not None
     local.proxy.become("pass")
     local.restart()
     local.deliver()
@@ -256,7 +256,7 @@ def test_a_large_file_that_broke_off_arrives_whole_and_the_others_are_not_sent_a
         assert sorted(len(versions) for versions in local.place.project.files.values()) == [1, 1]
 
 
-def test_sync_changes_nothing_after_a_forwarder_and_brings_what_it_lacks(local):
+def test_sync_changes_nothing_after_a_replicator_and_brings_what_it_lacks(local):
     run_id = local.run(run_name="first", start_time=1)
     log_all(local, run_id)
     local.put(run_id, "file.txt", b"text")
@@ -274,18 +274,18 @@ FORWARD = """
 import sys
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.values import Metric, Param
-from mistk_service.tracking.replication import Forwarders
+from mistk_service.tracking.replication import ReplicationService
 from mistk_service.tracking.rest import RestConfig
 from mistk_service.tracking.sql import SqlStore
 folder, uri, run_id, token = sys.argv[1:]
 store = SqlStore.open(f"sqlite:///{folder}/local.db")
 config = RestConfig(uri, token=token or None)
-forwarders = Forwarders(store, open_artifacts(f"{folder}/local artifacts"), [config])
-forwarders.start()
+replication = ReplicationService(store, open_artifacts(f"{folder}/local artifacts"), [config])
+replication.start()
 last = 0
 for step in range(1_000_000):
     store.log_batch(run_id, [Metric("m", float(step), step, step)], [Param(f"p{step % 50}", "x")])
-    success = forwarders.states()[0].last_success
+    success = replication.states()[0].last_success
     if success != last:
         last = success
         print(step, flush=True)
@@ -313,17 +313,17 @@ def test_a_token_that_expired_and_was_renewed_in_its_file_is_taken_up(tmp_path):
         file = tmp_path / "token"
         file.write_text(project.token)
         config = RestConfig(local.uri, token_file=str(file))
-        local.forwarder._open_remote = lambda: open_remote(config)
+        local.replicator._open_remote = lambda: open_remote(config)
         run_id = local.run(run_name="first")
         local.deliver()
         project.token = place.token = "glpat-another"
         local.store.log_metric(run_id, Metric("m", 1.0, 1))
         local.step()
-        state = local.forwarder.state()
+        state = local.replicator.state()
         assert (state.connected, state.refused, state.depth) == (False, 0, 1)
         assert "glpat" not in (state.last_error or "")
         file.write_text("glpat-another")
         local.deliver()
         local.assert_same(run_id)
-        local.forwarder._remote.close()
+        local.replicator._remote.close()
         local.store.close()

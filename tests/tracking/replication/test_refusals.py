@@ -43,7 +43,7 @@ def test_the_one_bad_item_is_found_set_aside_and_holds_up_nothing(world):
     assert copy == {**local, "metrics": {key: local["metrics"][key] for key in local["metrics"] if key != "bad"}}
     ledger = world.local.journal.ledger("http://remote")
     assert "bad is not acceptable" in ledger.refusals()[0].reason
-    assert world.forwarder.state().refused == 1
+    assert world.replicator.state().refused == 1
 
 
 def test_several_bad_items_of_all_kinds_are_set_aside_each_by_its_name(world):

@@ -14,7 +14,7 @@ from mistk_service.tracking.rest import RestConfig
 from mistk_service.tracking.rest.artifacts import ProxiedArtifacts
 from mistk_service.tracking.rest.transport import Transport
 from mistk_service.tracking.sql import SqlStore
-from mistk_service.tracking.sql.outbox.uploads import UnfinishedUpload
+from mistk_service.tracking.sql.outbox.upload_notes import UnfinishedUpload
 from mistk_service.tracking.values.uploads import MultipartUpload
 from tests.support.parts import PartsServer
 

@@ -94,11 +94,11 @@ def test_they_are_gone_when_the_remote_is_taken_out(shared_uri):
 
 
 def test_they_are_gone_at_a_start_when_no_storage_accepts_them_any_more(shared_uri, monkeypatch):
-    monkeypatch.setattr("mistk_service.tracking.sql.outbox.uploads.now", lambda: 1_700_000_000_000)
+    monkeypatch.setattr("mistk_service.tracking.sql.outbox.upload_notes.now", lambda: 1_700_000_000_000)
     begin(shared_uri)
     for later, kept in ((6 * 86_400_000, True), (8 * 86_400_000, False)):
         monkeypatch.setattr(
-            "mistk_service.tracking.sql.outbox.uploads.now", lambda later=later: 1_700_000_000_000 + later
+            "mistk_service.tracking.sql.outbox.upload_notes.now", lambda later=later: 1_700_000_000_000 + later
         )
         with open_store(shared_uri) as store:
             store.journal.configure([REMOTE])

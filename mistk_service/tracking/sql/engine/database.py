@@ -21,7 +21,7 @@ from mistk_service.tracking.sql.engine.errors import translated
 from mistk_service.tracking.sql.engine.filesystem import StoreFile, is_network_path
 from mistk_service.tracking.sql.engine.statements import MOST_ROWS, run_text
 from mistk_service.tracking.sql.engine.writer import Writer
-from mistk_service.tracking.sql.outbox.recorder import Recorder
+from mistk_service.tracking.sql.outbox.journal_writer import JournalWriter
 
 __all__ = ["Database"]
 
@@ -50,7 +50,7 @@ class Database:
         is_sqlite: whether it is SQLite, else PostgreSQL.
         journal_mode: the journal of an SQLite file, ``WAL`` or ``DELETE``; None for other databases.
         patience: seconds to wait for a lock that another process holds.
-        recorder: what writes the journal.
+        journal_writer: what writes the journal.
     """
 
     def __init__(self, url: URL, engine: Engine, patience: float, store_file: StoreFile | None = None) -> None:
@@ -61,7 +61,7 @@ class Database:
         self.journal_mode = _journal_mode(url)
         self.patience = patience
         self._store_file = store_file
-        self.recorder = Recorder(engine.dialect)
+        self.journal_writer = JournalWriter(engine.dialect)
         # A database in memory has one connection, which readers and the writer have to take in turns.
         self._turns = threading.RLock() if _is_memory(url) else None
         begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN"

@@ -1,6 +1,6 @@
 """The journal: every change of a run, kept until each configured remote has it.
 
-``recorder`` writes its rows, in the transaction that makes the change. Here they are read, acknowledged and removed; the
+``journal_writer`` writes its rows, in the transaction that makes the change. Here they are read, acknowledged and removed; the
 configured remotes are remembered here too.
 """
 
@@ -23,7 +23,7 @@ from mistk_service.tracking.sql.outbox.tables import (
     journal_runs,
     journal_uploads,
 )
-from mistk_service.tracking.sql.outbox.uploads import remove_uploads, stale
+from mistk_service.tracking.sql.outbox.upload_notes import remove_uploads, stale
 from mistk_service.tracking.store.outbox import Backlog, Entry, KnownRemote, Lease
 from mistk_service.tracking.values.changes import ArtifactLogged, decode
 
@@ -42,7 +42,7 @@ class SqlJournal(SqlPart):
         self._leases = Leases(database)
         with database.read() as connection:
             active = connection.execute(select(func.count()).where(journal_remotes.c.active == 1)).scalar_one()
-        database.recorder.active = active > 0
+        database.journal_writer.active = active > 0
 
     def configure(self, names: Iterable[str]) -> None:
         """Say which remotes there are; from now on changes are kept for these and no others.
@@ -69,7 +69,7 @@ class SqlJournal(SqlPart):
             self._trim(connection)
 
         self._db.write(work)
-        self._db.recorder.active = bool(wanted)
+        self._db.journal_writer.active = bool(wanted)
 
     def artifact_logged(self, run_id: str, path: str) -> None:
         """Note that a file was put into a run's artifacts; to be called when it is there.
@@ -78,8 +78,8 @@ class SqlJournal(SqlPart):
             run_id: the run.
             path: the file's path below the root of the run's artifacts.
         """
-        if self._db.recorder.active:
-            self._db.write(self._db.recorder.change(run_id, ArtifactLogged(path)))
+        if self._db.journal_writer.active:
+            self._db.write(self._db.journal_writer.change(run_id, ArtifactLogged(path)))
 
     def remotes(self) -> list[KnownRemote]:
         """Return the remotes that the store knows, those that are configured first."""

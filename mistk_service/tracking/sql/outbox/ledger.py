@@ -15,7 +15,7 @@ from mistk_service.tracking.sql.outbox.tables import (
     journal_runs,
     journal_uploads,
 )
-from mistk_service.tracking.sql.outbox.uploads import UnfinishedUpload, remove_uploads
+from mistk_service.tracking.sql.outbox.upload_notes import UnfinishedUpload, remove_uploads
 from mistk_service.tracking.store.outbox import MappedRun, Refusal
 
 __all__ = ["COMPLETE", "INCOMPLETE", "UNSURE", "SqlLedger"]

@@ -250,10 +250,10 @@ class LoggedModels(SqlPart, LoggedModelStore):
 
     def _record(self, connection: Connection, model: Row[Any]) -> None:
         """Put a change of a model into the journal, if a run made it: models go to remotes with their runs."""
-        if model.source_run_id and self._db.recorder.active:
+        if model.source_run_id and self._db.journal_writer.active:
             made = select(runs.c.run_id).where(runs.c.run_id == model.source_run_id)
             if connection.execute(made).first() is not None:
-                self._db.recorder.change(model.source_run_id, ModelChanged(model.model_id))(connection)
+                self._db.journal_writer.change(model.source_run_id, ModelChanged(model.model_id))(connection)
 
     def _one(self, connection: Connection, row: Row[Any]) -> LoggedModel:
         return read_models(connection, self._dialect, [row])[0]

@@ -116,7 +116,7 @@ class Versions(SqlPart, RegistryStore):
             if found.model_id:
                 self._note_version(connection, found.model_id, name, number)
             if found.run_id:
-                self._db.recorder.change(found.run_id, VersionCreated(name, str(number)))(connection)
+                self._db.journal_writer.change(found.run_id, VersionCreated(name, str(number)))(connection)
             return self._versions.one(connection, name, number)
 
         return self._db.write(work)

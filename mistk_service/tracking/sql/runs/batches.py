@@ -96,7 +96,7 @@ class Batches(SqlPart):
         stored_tags = last_of_each_key(check_run_tags(new_tags, single=single))
         of_models = [metric for metric in new_metrics if isinstance(metric, Metric) and metric.model_id]
         _check_origins(of_models)
-        record = self._db.recorder.batch(run_id, new_metrics, stored_params, stored_tags)
+        record = self._db.journal_writer.batch(run_id, new_metrics, stored_params, stored_tags)
 
         def work(connection: Connection) -> None:
             run = self.active_run(connection, run_id)

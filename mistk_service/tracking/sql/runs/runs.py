@@ -112,7 +112,7 @@ class Runs(Histories, RunStore):
         if given_id is not None:
             check_run_id(given_id)
         run_id = given_id or uuid4().hex
-        record = self._db.recorder.change(run_id, RunCreated())
+        record = self._db.journal_writer.change(run_id, RunCreated())
         number = experiment_number(experiment_id)
 
         def work(connection: Connection) -> Run:
@@ -171,7 +171,7 @@ class Runs(Histories, RunStore):
         changed: dict[str, Any] = {} if status is None else {"status": status.name}
         if end_time is not None:
             changed["end_time"] = end_time
-        record = self._db.recorder.change(run_id, RunUpdated.of(status, end_time, run_name))
+        record = self._db.journal_writer.change(run_id, RunUpdated.of(status, end_time, run_name))
 
         def work(connection: Connection) -> RunInfo:
             number = self._batches.active_run(connection, run_id)
@@ -244,7 +244,7 @@ class Runs(Histories, RunStore):
         """See :class:`RunStore`."""
         check_run_id(run_id)
         check_text(key, "key")
-        record = self._db.recorder.change(run_id, TagDeleted(key))
+        record = self._db.journal_writer.change(run_id, TagDeleted(key))
 
         def work(connection: Connection) -> None:
             number = self._batches.active_run(connection, run_id)
@@ -260,7 +260,7 @@ class Runs(Histories, RunStore):
         check_run_id(run_id)
         check_dataset_inputs(datasets)
         rows = [inputs.model_row(INPUT, model.model_id) for model in models]
-        record = self._db.recorder.change(run_id, InputsLogged(list(datasets), list(models)))
+        record = self._db.journal_writer.change(run_id, InputsLogged(list(datasets), list(models)))
 
         def work(connection: Connection) -> None:
             number = self._batches.active_run(connection, run_id)
@@ -275,7 +275,7 @@ class Runs(Histories, RunStore):
         """See :class:`RunStore`."""
         check_run_id(run_id)
         rows = [inputs.model_row(OUTPUT, model.model_id, model.step) for model in models]
-        record = self._db.recorder.change(run_id, OutputsLogged(list(models)))
+        record = self._db.journal_writer.change(run_id, OutputsLogged(list(models)))
 
         def work(connection: Connection) -> None:
             number = self._batches.active_run(connection, run_id)
@@ -295,13 +295,13 @@ class Runs(Histories, RunStore):
             history = _json_list(connection.execute(tag).scalar())
             noted = [Tag(_MODEL_HISTORY, json.dumps([*history, model]))]
             self._batches.write_tags(connection, number, noted)
-            self._db.recorder.batch(run_id, (), (), noted)(connection)
+            self._db.journal_writer.batch(run_id, (), (), noted)(connection)
 
         self._db.write(work)
 
     def _move_run(self, run_id: str, stage: str) -> None:
         check_text(run_id, "run_id")
-        record = self._db.recorder.change(run_id, RunMoved(LifecycleStage(stage)))
+        record = self._db.journal_writer.change(run_id, RunMoved(LifecycleStage(stage)))
 
         def work(connection: Connection) -> None:
             values = {"lifecycle_stage": stage, "deleted_time": now() if stage == _DELETED else None}

@@ -17,7 +17,7 @@ from mistk_service.tracking.sql.outbox.tables import (
     journal_runs,
     journal_uploads,
 )
-from mistk_service.tracking.sql.outbox.uploads import remove_uploads
+from mistk_service.tracking.sql.outbox.upload_notes import remove_uploads
 from mistk_service.tracking.sql.tables import (
     datasets,
     experiment_permissions,

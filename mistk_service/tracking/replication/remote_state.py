@@ -1,4 +1,4 @@
-"""How a remote stands, for the status, the metrics and people."""
+"""The state of a remote, as the status, the metrics and the command line show it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ __all__ = ["RemoteState"]
 
 @dataclass(frozen=True, slots=True)
 class RemoteState:
-    """How a remote stands.
+    """The state of a remote.
 
     Attributes:
         remote: its URI without secrets.
-        depth: how many changes it has yet to get.
+        depth: the number of changes that it has yet to receive.
         oldest_seconds: how long the oldest of them has been waiting, or None.
-        refused: how many items it refused for good.
-        connected: whether it has answered, and the last try to deliver to it succeeded.
-        last_error: why that failed, or None.
-        last_success: when it took something last, in ms since 1970, or None.
-        retry_in: seconds until the next try after a failure, or None.
+        refused: the number of items that it refused permanently.
+        connected: whether it has responded, and the last attempt to deliver succeeded.
+        last_error: why the last attempt failed, or None.
+        last_success: the time of the last delivery, in ms since 1970, or None.
+        retry_in: seconds until the next attempt after a failure, or None.
     """
 
     remote: str

@@ -1,4 +1,4 @@
-"""Bringing logged models over, with their files, before anything speaks of them there."""
+"""Copying logged models, with their files, before anything that refers to them."""
 
 from __future__ import annotations
 
@@ -7,56 +7,56 @@ from dataclasses import replace
 from typing import TypeVar
 
 from mistk_service.tracking.errors import InvalidParameter, NotSupported, ResourceNotFound
-from mistk_service.tracking.replication.files import Files, Folder
+from mistk_service.tracking.replication.artifact_sender import ArtifactFolder, ArtifactSender
 from mistk_service.tracking.replication.remote import Remote
 from mistk_service.tracking.replication.run_mapping import RemoteRuns, RunRefused
-from mistk_service.tracking.replication.sending import Sender
+from mistk_service.tracking.replication.run_sender import RunSender
 from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.values import LoggedModel, LoggedModelStatus, ModelInput, ModelOutput, Run, Tag
 
-__all__ = ["SOURCE_MODEL", "LoggedModels"]
+__all__ = ["SOURCE_MODEL", "LoggedModelSender"]
 
-#: The tag by which a remote's logged model is known to be the same as a local one; its value is the local model's id.
+#: The tag of a remote's logged model that names the local model that it is a copy of.
 SOURCE_MODEL = "mistk.sourceModelId"
-#: The versions that were registered from a model: the remote keeps its own, with its own numbers.
+#: The versions that were registered from a model; the remote has its own numbers.
 _VERSIONS = "mlflow.modelVersions"
 _PAGE = 100
 
 Use = TypeVar("Use", ModelInput, ModelOutput)
 
 
-class LoggedModels:
-    """Finds the remote's logged models for local ones, and makes those that are missing.
+class LoggedModelSender:
+    """Finds the remote's logged models for local ones, and creates those that are missing.
 
     Args:
         store: the local store.
         remote: the remote.
-        runs: which run is which.
+        runs: the mapping of runs.
         files: sends files.
     """
 
-    def __init__(self, store: Store, remote: Remote, runs: RemoteRuns, files: Files) -> None:
+    def __init__(self, store: Store, remote: Remote, runs: RemoteRuns, files: ArtifactSender) -> None:
         self._store = store
         self._remote = remote
         self._runs = runs
         self._files = files
         self._known: dict[str, str] = {}
 
-    def bring(self, model_id: str, sender: Sender) -> None:
-        """Bring a logged model over as it is now, files included; what is there already is not sent again.
+    def copy(self, model_id: str, sender: RunSender) -> None:
+        """Copy what the remote lacks of a logged model, files included.
 
         Args:
             model_id: the local model.
-            sender: sends to a run that made it or uses it.
+            sender: sends to a run that created or uses it.
 
         Raises:
-            RunRefused: the remote's run is gone.
-            StoreUnavailable: it has to be called again.
+            RunRefused: the remote's run does not exist any more.
+            StoreUnavailable: call this again.
         """
-        sender.attempt(f"logged model {model_id}", lambda: self._bring(model_id, sender))
+        sender.attempt(f"logged model {model_id}", lambda: self._copy(model_id, sender))
 
-    def bring_all(self, run: Run, sender: Sender) -> None:
-        """Bring the logged models over that a run has made."""
+    def copy_all(self, run: Run, sender: RunSender) -> None:
+        """Copy the logged models that a run has created."""
         token: str | None = None
         while True:
             page = self._store.search_logged_models(
@@ -66,37 +66,37 @@ class LoggedModels:
                 page_token=token,
             )
             for model in page:
-                self.bring(model.model_id, sender)
+                self.copy(model.model_id, sender)
             token = page.next_page_token
             if token is None:
                 return
 
-    def translated(self, uses: Sequence[Use], sender: Sender) -> list[Use]:
-        """Return what a run took or made as its copy has it, with the remote's ids of the models, which are brought over."""
+    def translated(self, uses: Sequence[Use], sender: RunSender) -> list[Use]:
+        """Copy the models that a run uses or has created, and return the references with the remote's ids."""
         for use in uses:
             if use.model_id not in self._known:
-                self.bring(use.model_id, sender)
+                self.copy(use.model_id, sender)
         return [replace(use, model_id=self.id_there(use.model_id)) for use in uses]
 
     def id_there(self, model_id: str) -> str:
-        """Return the remote's id of a model that was brought over before; the same where it could not be."""
+        """Return the remote's id of a model that was copied, or the local id if it could not be."""
         return self._known.get(model_id, model_id)
 
     def there(self, model_id: str) -> LoggedModel | None:
-        """Return the remote's model for a local one that was brought over before; None where it could not be."""
+        """Return the remote's copy of a model, or None if it could not be copied."""
         found = self._known.get(model_id)
         return None if found is None else self._remote.get_logged_model(found)
 
-    def _bring(self, model_id: str, sender: Sender) -> None:
+    def _copy(self, model_id: str, sender: RunSender) -> None:
         try:
             model = self._store.get_logged_model(model_id)
         except ResourceNotFound:
-            # Deleted meanwhile, or a model of another server.
+            # It was deleted in the meantime, or belongs to another server.
             return
         try:
-            there = self._find_or_make(model, sender)
+            there = self._find_or_create(model, sender)
         except NotSupported:
-            # A server that knows no logged models has nothing that could speak of them.
+            # A server without logged models has nothing that could refer to them.
             return
         self._known[model_id] = there.model_id
         tags = {tag.key: tag.value for tag in there.tags}
@@ -107,14 +107,14 @@ class LoggedModels:
         if params:
             self._remote.log_logged_model_params(there.model_id, params)
         target = self._remote.model_artifacts(there)
-        self._files.send_all(Folder(there.model_id, model.artifact_uri, lambda: target), sender)
+        self._files.send_all(ArtifactFolder(there.model_id, model.artifact_uri, lambda: target), sender)
         if model.status is not there.status and model.status is not LoggedModelStatus.LOGGED_MODEL_PENDING:
             self._remote.finalize_logged_model(there.model_id, model.status)
 
-    def _find_or_make(self, model: LoggedModel, sender: Sender) -> LoggedModel:
+    def _find_or_create(self, model: LoggedModel, sender: RunSender) -> LoggedModel:
         source = next((tag.value for tag in model.tags if tag.key == SOURCE_MODEL), None)
         if source is not None:
-            # It is itself a copy, maybe of one that the remote has.
+            # It is a copy itself, possibly of a model of the remote.
             try:
                 return self._remote.get_logged_model(source)
             except ResourceNotFound:
@@ -122,7 +122,7 @@ class LoggedModels:
         try:
             experiment_id = self._runs.experiment(model.experiment_id)
         except RunRefused as error:
-            # Of a run that uses a model from elsewhere, the rest can be there.
+            # Only the model is refused; the rest of a run that uses it can be copied.
             raise InvalidParameter(str(error)) from error
         found = self._remote.search_logged_models([experiment_id], f"tags.`{SOURCE_MODEL}` = '{model.model_id}'")
         for there in found:
@@ -136,13 +136,13 @@ class LoggedModels:
             _tags(model),
         )
 
-    def _source_run(self, run_id: str | None, sender: Sender) -> str | None:
+    def _source_run(self, run_id: str | None, sender: RunSender) -> str | None:
         if run_id is None or run_id == sender.run_id:
             return sender.remote_run_id if run_id else None
         return self._runs.counterpart(sender.run_id, run_id)
 
 
 def _tags(model: LoggedModel) -> list[Tag]:
-    """Return all tags that a model's copy has: its own, and the one that says where it comes from."""
+    """Return all tags of a model's copy: its own, and the one that names its source."""
     own = [tag for tag in model.tags if tag.key not in (SOURCE_MODEL, _VERSIONS)]
     return [*own, Tag(SOURCE_MODEL, model.model_id)]

@@ -1,4 +1,4 @@
-"""Bringing versions of registered models over, with the run that they were made from."""
+"""Copying versions of registered models, with the run that they were created from."""
 
 from __future__ import annotations
 
@@ -6,56 +6,56 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from mistk_service.tracking.errors import NotSupported, ResourceExists, ResourceNotFound
-from mistk_service.tracking.replication.models import LoggedModels
+from mistk_service.tracking.replication.logged_model_sender import LoggedModelSender
 from mistk_service.tracking.replication.remote import Remote
-from mistk_service.tracking.replication.sending import Sender
+from mistk_service.tracking.replication.run_sender import RunSender
 from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.values import ModelVersion, Run, Tag
 
-__all__ = ["SOURCE_VERSION", "Versions"]
+__all__ = ["SOURCE_VERSION", "VersionSender"]
 
-#: The tag by which a remote's version is known to be the same as a local one; its value is the local number. Numbers may
-#: differ, since others register versions there, too.
+#: The tag of a remote's version that has the number of the local version that it is a copy of. Numbers may differ, since
+#: other clients register versions, too.
 SOURCE_VERSION = "mistk.sourceVersion"
 
 
-class Versions:
-    """Makes the versions that local runs have on a remote, each once.
+class VersionSender:
+    """Creates the versions of local runs on a remote, each once.
 
     Args:
         store: the local store.
         remote: the remote.
-        models: sends the logged models that versions are made from.
+        models: sends the logged models that versions are created from.
     """
 
-    def __init__(self, store: Store, remote: Remote, models: LoggedModels) -> None:
+    def __init__(self, store: Store, remote: Remote, models: LoggedModelSender) -> None:
         self._store = store
         self._remote = remote
         self._models = models
 
-    def send(self, run: Run, name: str, version: str, sender: Sender) -> None:
-        """Make one version, if it is not there.
+    def send(self, run: Run, name: str, version: str, sender: RunSender) -> None:
+        """Create one version, if it does not exist.
 
         Raises:
-            RunRefused: the remote's run is gone.
-            StoreUnavailable: it may have been made or not.
+            RunRefused: the remote's run does not exist any more.
+            StoreUnavailable: it may have been created or not.
         """
         try:
             local = self._store.get_model_version(name, version)
         except ResourceNotFound:
             return
         if local.model_id is not None:
-            self._models.bring(local.model_id, sender)
-        sender.attempt(f"version {version} of {name}", lambda: self._make(run, local, sender))
+            self._models.copy(local.model_id, sender)
+        sender.attempt(f"version {version} of {name}", lambda: self._create(run, local, sender))
 
-    def send_all(self, run: Run, sender: Sender) -> None:
-        """Make all versions of a run that are not there."""
+    def send_all(self, run: Run, sender: RunSender) -> None:
+        """Create all versions of a run that do not exist."""
         for local in self._store.search_model_versions(
             f"run_id = '{run.info.run_id}'", order_by=["version_number ASC"]
         ):
             self.send(run, local.name, local.version, sender)
 
-    def _make(self, run: Run, local: ModelVersion, sender: Sender) -> None:
+    def _create(self, run: Run, local: ModelVersion, sender: RunSender) -> None:
         if self._is_there(local, sender.remote_run_id):
             return
         model = self._store.get_registered_model(local.name)
@@ -89,7 +89,7 @@ class Versions:
 
 
 def _moved(source: str, places: Sequence[tuple[str, str]]) -> str:
-    """Return a version's source with the remote's run or logged model in place of the local one."""
+    """Return a version's source, with the local run or logged model replaced by the remote's."""
     for old, new in places:
         if source == old or source.startswith(f"{old}/"):
             return new + source[len(old) :]

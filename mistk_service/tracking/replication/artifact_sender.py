@@ -1,4 +1,4 @@
-"""Sending artifacts."""
+"""Sending the files of runs and of logged models."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from mistk_service.tracking.artifacts import ArtifactRepository, StoredFile
 from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreError
 from mistk_service.tracking.replication.remote import Remote, is_refusal
-from mistk_service.tracking.replication.sending import Sender
+from mistk_service.tracking.replication.run_sender import RunSender
 from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.store.outbox import Ledger
 from mistk_service.tracking.values import Run
 
-__all__ = ["Files", "Folder"]
+__all__ = ["ArtifactFolder", "ArtifactSender"]
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Folder:
+class ArtifactFolder:
     """The files of a run or of a logged model.
 
     Attributes:
-        owner: what the ledger calls it.
-        uri: where its files are here.
-        target: returns where they go; asked when that is first of interest.
+        owner: its id in the ledger.
+        uri: the local location of its files.
+        target: returns the destination; called when it is first needed.
     """
 
     owner: str
@@ -35,14 +35,14 @@ class Folder:
     target: Callable[[], ArtifactRepository]
 
 
-class Files:
+class ArtifactSender:
     """Sends the files of runs and of logged models, a piece at a time.
 
     Args:
         store: the local store.
-        artifacts: where its artifacts are; None where they cannot be reached, and are not sent.
+        artifacts: where its artifacts are; None if they are not accessible, and are not sent.
         remote: the remote.
-        ledger: remembers which files it has.
+        ledger: records which files it has.
     """
 
     def __init__(self, store: Store, artifacts: ArtifactRepository | None, remote: Remote, ledger: Ledger) -> None:
@@ -52,46 +52,46 @@ class Files:
         self._ledger = ledger
         self._last_target: tuple[str, ArtifactRepository | None] = "", None
 
-    def of_run(self, run: Run, sender: Sender) -> Folder:
-        """Return the artifacts of a run."""
-        return Folder(run.info.run_id, run.info.artifact_uri, lambda: self._target(sender))
+    def of_run(self, run: Run, sender: RunSender) -> ArtifactFolder:
+        """Return the artifact folder of a run."""
+        return ArtifactFolder(run.info.run_id, run.info.artifact_uri, lambda: self._target(sender))
 
-    def send(self, folder: Folder, path: str, sender: Sender) -> None:
-        """Send a file, unless the remote has it as it is.
+    def send(self, folder: ArtifactFolder, path: str, sender: RunSender) -> None:
+        """Send a file, unless the remote has the same version of it.
 
         Args:
-            folder: what it belongs to.
+            folder: the folder that it belongs to.
             path: the file's path below the root of the folder.
             sender: sends to the remote's run.
 
         Raises:
-            RunRefused: the remote's run is gone.
-            StoreUnavailable: it has to be sent again.
+            RunRefused: the remote's run does not exist any more.
+            StoreUnavailable: the file has to be sent again.
         """
         if self._locations is None:
             return
         sender.attempt(f"artifact {path}", lambda: self._send(folder, path))
 
-    def send_all(self, folder: Folder, sender: Sender) -> None:
-        """Send all files of a folder that the remote does not have; of those nobody remembers, the size has to do."""
+    def send_all(self, folder: ArtifactFolder, sender: RunSender) -> None:
+        """Send all files of a folder that the remote does not have. Unrecorded files of the same size count as the same."""
         if self._locations is None:
             return
         paths = list(self._walk(folder.uri))
-        under_way = self._ledger.uploads(folder.owner)
+        in_progress = self._ledger.uploads(folder.owner)
         there: dict[str, int | None] | None = None
         for path in paths:
-            # Of a file that is under way, what is there may be an older one.
-            if self._ledger.sent_file(folder.owner, path) is None and path not in under_way:
+            # While a file is being uploaded, the remote may still have an older version.
+            if self._ledger.sent_file(folder.owner, path) is None and path not in in_progress:
                 if there is None:
                     there = self._listing(folder)
                 if self._adopt(folder, path, there.get(path)):
                     continue
             self.send(folder, path, sender)
-        for path in under_way.difference(paths):
+        for path in in_progress.difference(paths):
             self.send(folder, path, sender)
 
-    def _listing(self, folder: Folder) -> dict[str, int | None]:
-        """Return the sizes of the files that the remote has; of none where it gives no listing."""
+    def _listing(self, folder: ArtifactFolder) -> dict[str, int | None]:
+        """Return the sizes of the files that the remote has, or nothing if it does not list them."""
         try:
             return dict(_files(folder.target()))
         except StoreError as error:
@@ -99,14 +99,14 @@ class Files:
                 raise
             return {}
 
-    def _target(self, sender: Sender) -> ArtifactRepository:
+    def _target(self, sender: RunSender) -> ArtifactRepository:
         run_id, target = self._last_target
         if target is None or run_id != sender.remote_run_id:
             target = self._remote.run_artifacts(self._remote.get_run(sender.remote_run_id))
             self._last_target = sender.remote_run_id, target
         return target
 
-    def _send(self, folder: Folder, path: str) -> None:
+    def _send(self, folder: ArtifactFolder, path: str) -> None:
         target = folder.target()
         stored = self._open(folder, path)
         notes = self._ledger.upload(folder.owner, path)
@@ -120,15 +120,15 @@ class Files:
             target.resume(path, stored, notes, lambda: self._has_etag(folder, path, stored.etag))
             self._ledger.file_sent(folder.owner, path, stored.etag)
 
-    def _has_etag(self, folder: Folder, path: str, etag: str) -> bool:
+    def _has_etag(self, folder: ArtifactFolder, path: str, etag: str) -> bool:
         stored = self._open(folder, path)
         if stored is None:
             return False
         with stored:
             return stored.etag == etag
 
-    def _adopt(self, folder: Folder, path: str, size: int | None) -> bool:
-        """Note that the remote has a file, if it has one of the same size."""
+    def _adopt(self, folder: ArtifactFolder, path: str, size: int | None) -> bool:
+        """Record that the remote has a file, if it has one of the same size."""
         stored = None if size is None else self._open(folder, path)
         if stored is None:
             return False
@@ -138,7 +138,7 @@ class Files:
             self._ledger.file_sent(folder.owner, path, stored.etag)
         return True
 
-    def _open(self, folder: Folder, path: str) -> StoredFile | None:
+    def _open(self, folder: ArtifactFolder, path: str) -> StoredFile | None:
         assert self._artifacts is not None
         assert self._locations is not None
         try:
@@ -147,7 +147,7 @@ class Files:
             return None
 
     def _walk(self, root: str) -> Iterator[str]:
-        """Return the paths of all files below an artifact URI; none where it is not among the local artifacts."""
+        """Yield the paths of all files below an artifact URI, or none if it is not among the local artifacts."""
         if self._locations is None:
             return
         folders = [""]

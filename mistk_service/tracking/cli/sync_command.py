@@ -10,12 +10,12 @@ from datetime import datetime
 from mistk_service.tracking.errors import StoreUnavailable
 from mistk_service.tracking.lookup import artifacts_beside
 from mistk_service.tracking.replication import Backoff, Remote, open_remote, remote_name
-from mistk_service.tracking.replication.sending import WHOLE_RUN
+from mistk_service.tracking.replication.run_sender import WHOLE_RUN
 from mistk_service.tracking.replication.sync import SyncReport, sync
 from mistk_service.tracking.sql import SqlStore
 from mistk_service.tracking.store.outbox import Refusal
 
-__all__ = ["Syncing", "moment"]
+__all__ = ["SyncCommand", "moment"]
 
 #: Seconds between two rounds.
 _INTERVAL = 10.0
@@ -26,7 +26,7 @@ _AGO = re.compile(r"(\d+)([smhd])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
-class Syncing:
+class SyncCommand:
     """Brings runs of a store over to a remote, and tells of it.
 
     Args:

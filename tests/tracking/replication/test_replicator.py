@@ -1,4 +1,4 @@
-"""When a forwarder tries, how long it waits, what it says of itself; and several of them."""
+"""When a replicator tries, how long it waits, what it says of itself; and several of them."""
 
 import threading
 from dataclasses import replace
@@ -7,8 +7,8 @@ import pytest
 
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.errors import AnswerLost, PermissionDenied, StoreError, StoreUnavailable
-from mistk_service.tracking.replication import Backoff, Forwarders, RemoteState, remote_name
-from mistk_service.tracking.replication.forwarder import Forwarder
+from mistk_service.tracking.replication import Backoff, RemoteState, ReplicationService, remote_name
+from mistk_service.tracking.replication.replicator import Replicator
 from mistk_service.tracking.sql import SqlStore
 from mistk_service.tracking.values import Metric, RunStatus
 from tests.support.copies import content, copies
@@ -37,16 +37,16 @@ def test_waits_double_up_to_a_limit_and_begin_anew_after_a_success(world):
     fail(world, StoreUnavailable("away"))
     waits = []
     for _ in range(9):
-        world.forwarder.step()
-        waits.append(world.forwarder.state().retry_in)
+        world.replicator.step()
+        waits.append(world.replicator.state().retry_in)
         world.clock.now += waits[-1]
     assert waits == [1, 2, 4, 8, 16, 30, 30, 30, 30]
     mend(world)
     world.deliver()
     fail(world, StoreUnavailable("away"))
     world.run()
-    world.forwarder.step()
-    assert world.forwarder.state().retry_in == 1
+    world.replicator.step()
+    assert world.replicator.state().retry_in == 1
 
 
 def test_nothing_is_tried_before_the_wait_is_over(world):
@@ -58,12 +58,12 @@ def test_nothing_is_tried_before_the_wait_is_over(world):
         raise StoreUnavailable("away")
 
     world.remote.before = before
-    world.forwarder.step()
+    world.replicator.step()
     world.clock.now += 0.999
-    assert not world.forwarder.step()
+    assert not world.replicator.step()
     assert len(asked) == 1
     world.clock.now += 0.002
-    world.forwarder.step()
+    world.replicator.step()
     assert len(asked) == 2
 
 
@@ -76,12 +76,12 @@ def test_chance_shortens_a_wait_by_half_at_most():
 def test_a_remote_that_says_when_to_come_again_is_not_asked_earlier(world):
     world.run()
     fail(world, StoreUnavailable("busy", retry_after=300.0))
-    world.forwarder.step()
-    assert 300.0 <= world.forwarder.state().retry_in <= 301.0
+    world.replicator.step()
+    assert 300.0 <= world.replicator.state().retry_in <= 301.0
     mend(world)
     world.clock.now += 299
-    world.forwarder.step()
-    assert world.forwarder.state().depth == 1
+    world.replicator.step()
+    assert world.replicator.state().depth == 1
     world.clock.now += 2
     world.deliver()
 
@@ -91,9 +91,9 @@ def test_a_remote_that_does_not_believe_the_token_is_asked_again_and_nothing_is_
     run_id = world.run()
     fail(world, error)
     for _ in range(3):
-        world.forwarder.step()
+        world.replicator.step()
         world.clock.now += 100
-    state = world.forwarder.state()
+    state = world.replicator.state()
     assert (state.connected, state.last_error, state.refused, state.depth) == (False, str(error), 0, 1)
     # The token was renewed.
     mend(world)
@@ -103,59 +103,59 @@ def test_a_remote_that_does_not_believe_the_token_is_asked_again_and_nothing_is_
 
 def test_the_state_says_how_the_remote_stands(world):
     world.clock.now = 2_000_000_000.0
-    assert world.forwarder.state() == RemoteState("http://remote")
+    assert world.replicator.state() == RemoteState("http://remote")
     run_id = world.run()
     fail(world, StoreUnavailable("away"))
-    world.forwarder.step()
+    world.replicator.step()
     world.local.log_metric(run_id, Metric("m", 1.0, 1))
-    world.forwarder.step()
-    state = world.forwarder.state()
+    world.replicator.step()
+    state = world.replicator.state()
     assert (state.depth, state.connected, state.last_error, state.retry_in) == (2, False, "away", 1.0)
     waited = state.oldest_seconds
     world.clock.now += 10
-    assert world.forwarder.state().oldest_seconds == pytest.approx(waited + 10)
+    assert world.replicator.state().oldest_seconds == pytest.approx(waited + 10)
     mend(world)
     world.deliver()
-    state = world.forwarder.state()
+    state = world.replicator.state()
     assert replace(state, last_success=None) == RemoteState("http://remote", connected=True)
     assert state.to_json() == {
         "remote": "http://remote", "depth": 0, "refused": 0, "connected": True, "last_success": state.last_success,
     }  # fmt: skip
 
 
-def test_an_idle_forwarder_asks_the_remote_once_and_only_then_says_that_it_is_connected(world):
+def test_an_idle_replicator_asks_the_remote_once_and_only_then_says_that_it_is_connected(world):
     asked = []
     world.remote.before = asked.append
-    assert not world.forwarder.state().connected
+    assert not world.replicator.state().connected
     for _ in range(3):
-        assert not world.forwarder.step()
-    assert world.forwarder.state() == RemoteState("http://remote", connected=True)
+        assert not world.replicator.step()
+    assert world.replicator.state() == RemoteState("http://remote", connected=True)
     assert asked == ["check"]
 
 
-def test_an_idle_forwarder_tells_what_is_wrong_with_the_remote_and_asks_again_after_a_wait(world):
+def test_an_idle_replicator_tells_what_is_wrong_with_the_remote_and_asks_again_after_a_wait(world):
     fail(world, Unauthenticated("who is asking?"))
     waits = []
     for _ in range(3):
-        world.forwarder.step()
-        state = world.forwarder.state()
+        world.replicator.step()
+        state = world.replicator.state()
         assert (state.connected, state.last_error, state.depth) == (False, "who is asking?", 0)
         waits.append(state.retry_in)
         world.clock.now += state.retry_in
     assert waits == [1, 2, 4]
     mend(world)
-    world.forwarder.step()
-    state = world.forwarder.state()
+    world.replicator.step()
+    state = world.replicator.state()
     assert (state.connected, state.last_error) == (True, None)
 
 
 def test_while_another_process_delivers_a_remote_that_has_not_answered_is_not_connected(world):
     ledger = world.local.journal.ledger("http://remote")
     with world.local.journal.lease(ledger.number):
-        world.forwarder.step()
-    assert not world.forwarder.state().connected
-    world.forwarder.step()
-    assert world.forwarder.state().connected
+        world.replicator.step()
+    assert not world.replicator.state().connected
+    world.replicator.step()
+    assert world.replicator.state().connected
 
 
 def forwarding_to_one_that_hangs(world):
@@ -167,27 +167,27 @@ def forwarding_to_one_that_hangs(world):
         released.wait()
 
     world.remote.before = before
-    forwarders = Forwarders(world.local, world.artifacts, ["http://remote"], open_remote=Opened(world.remote))
-    forwarders.start()
-    return forwarders, asked, released
+    replication = ReplicationService(world.local, world.artifacts, ["http://remote"], open_remote=Opened(world.remote))
+    replication.start()
+    return replication, asked, released
 
 
 def test_a_remote_that_does_not_answer_does_not_keep_the_end_waiting_when_there_is_nothing_to_deliver(world):
-    forwarders, asked, released = forwarding_to_one_that_hangs(world)
+    replication, asked, released = forwarding_to_one_that_hangs(world)
     asked.wait()
-    forwarders.close(3600.0)
+    replication.close(3600.0)
     assert not released.is_set()
-    assert not forwarders.states()[0].connected
+    assert not replication.states()[0].connected
     released.set()
     # It has not waited for the thread, which goes on now, and needs the store for that.
-    for thread in forwarders._threads.values():
+    for thread in replication._threads.values():
         thread.join(LIMIT)
 
 
 def test_an_error_is_remembered_for_other_processes_until_it_is_over(world):
     world.run()
     fail(world, StoreUnavailable("away"))
-    world.forwarder.step()
+    world.replicator.step()
     assert [remote.last_error for remote in world.local.journal.remotes()] == ["away"]
     mend(world)
     world.clock.now += 10
@@ -200,8 +200,8 @@ def test_an_error_is_remembered_for_other_processes_until_it_is_over(world):
 def test_a_mistake_of_ours_is_logged_and_tried_again(world, caplog):
     run_id = world.run()
     fail(world, ZeroDivisionError("a mistake"))
-    world.forwarder.step()
-    assert world.forwarder.state().last_error == "a mistake"
+    world.replicator.step()
+    assert world.replicator.state().last_error == "a mistake"
     assert "ZeroDivisionError" in caplog.text
     mend(world)
     world.clock.now += 10
@@ -214,19 +214,19 @@ def test_an_outage_is_logged_once_and_its_end_too(world, caplog):
     world.run()
     fail(world, StoreUnavailable("away"))
     for _ in range(5):
-        world.forwarder.step()
+        world.replicator.step()
         world.clock.now += 100
     mend(world)
     world.deliver()
     assert caplog.text.count("away") == 1
-    assert caplog.text.count("goes on") == 1
+    assert caplog.text.count("resumed") == 1
 
 
 def test_while_another_process_delivers_this_one_leaves_it_alone(world):
     run_id = world.run()
     ledger = world.local.journal.ledger("http://remote")
     with world.local.journal.lease(ledger.number):
-        assert not world.forwarder.step()
+        assert not world.replicator.step()
         assert world.remote.calls == []
     world.deliver()
     world.assert_same(run_id)
@@ -237,7 +237,7 @@ def test_two_services_on_one_store_deliver_everything_once(world):
     run_ids = [world.run() for _ in range(3)]
     for step in range(30):
         world.local.log_metric(run_ids[step % 3], Metric("m", 1.0, step))
-        (other if step % 2 else world.forwarder).step()
+        (other if step % 2 else world.replicator).step()
     world.deliver()
     world.assert_same(*run_ids)
 
@@ -250,10 +250,10 @@ def test_a_failing_remote_holds_up_no_other(world):
     run_id = world.run()
     for step in range(10):
         world.local.log_metric(run_id, Metric("m", 1.0, step))
-        world.forwarder.step()
+        world.replicator.step()
         other.step()
     assert content(far.store, copies(far.store)[run_id]) == content(world.local, run_id)
-    assert (world.forwarder.state().depth, other.state().depth) == (11, 0)
+    assert (world.replicator.state().depth, other.state().depth) == (11, 0)
     mend(world)
     world.clock.now += 100
     world.deliver()
@@ -315,56 +315,56 @@ def wait_until(condition):
         pause.wait(0.01)
 
 
-def test_forwarders_deliver_by_themselves_and_stop_when_they_are_told(world):
+def test_replicators_deliver_by_themselves_and_stop_when_they_are_told(world):
     opened = Opened(world.remote)
-    forwarders = Forwarders(world.local, world.artifacts, ["http://user:s3cret@remote/"], open_remote=opened)
-    forwarders.start()
+    replication = ReplicationService(world.local, world.artifacts, ["http://user:s3cret@remote/"], open_remote=opened)
+    replication.start()
     run_id = world.run()
     wait_until(lambda: world.remote.calls)
     world.local.update_run(run_id, RunStatus.FINISHED, 1)
-    forwarders.close(LIMIT)
+    replication.close(LIMIT)
     world.assert_same(run_id)
-    (state,) = forwarders.states()
+    (state,) = replication.states()
     assert (state.remote, state.depth, state.connected) == ("http://remote", 0, True)
     assert opened.given == ["http://user:s3cret@remote/"]
 
 
 def test_what_is_written_last_is_delivered_before_the_end_even_after_an_outage(world):
     fail(world, StoreUnavailable("away"))
-    forwarders = Forwarders(
+    replication = ReplicationService(
         world.local, world.artifacts, ["http://remote"], open_remote=Opened(world.remote),
         backoff=lambda: Backoff(lambda: 1.0, first=3600.0, most=3600.0),
     )  # fmt: skip
-    forwarders.start()
+    replication.start()
     run_id = world.run()
-    wait_until(lambda: forwarders.states()[0].last_error)
+    wait_until(lambda: replication.states()[0].last_error)
     mend(world)
-    forwarders.close(LIMIT)
+    replication.close(LIMIT)
     world.assert_same(run_id)
 
 
 def test_what_remains_at_the_end_is_told_and_delivered_after_the_next_start(world, caplog):
     fail(world, StoreUnavailable("away"))
-    forwarders = Forwarders(world.local, world.artifacts, ["http://remote"], open_remote=Opened(world.remote))
-    forwarders.start()
+    replication = ReplicationService(world.local, world.artifacts, ["http://remote"], open_remote=Opened(world.remote))
+    replication.start()
     run_id = world.run()
-    forwarders.close(LIMIT)
+    replication.close(LIMIT)
     assert "1 changes remain to be forwarded to http://remote" in caplog.text
     mend(world)
-    forwarders = Forwarders(world.local, world.artifacts, ["http://remote"], open_remote=Opened(world.remote))
-    forwarders.start()
-    forwarders.close(LIMIT)
+    replication = ReplicationService(world.local, world.artifacts, ["http://remote"], open_remote=Opened(world.remote))
+    replication.start()
+    replication.close(LIMIT)
     world.assert_same(run_id)
 
 
 def test_a_remote_that_hangs_does_not_keep_the_end_waiting(world, caplog):
-    forwarders, asked, released = forwarding_to_one_that_hangs(world)
+    replication, asked, released = forwarding_to_one_that_hangs(world)
     run_id = world.run()
     asked.wait()
-    forwarders.close(0.05)
+    replication.close(0.05)
     assert "1 changes remain" in caplog.text
     released.set()
-    forwarders.close(LIMIT)
+    replication.close(LIMIT)
     world.assert_same(run_id)
 
 
@@ -377,14 +377,14 @@ def test_a_remote_that_cannot_be_opened_is_tried_again(world):
             raise error
         return world.remote
 
-    forwarders = Forwarders(
+    replication = ReplicationService(
         world.local, world.artifacts, ["http://remote"], open_remote=open_remote,
         backoff=lambda: Backoff(lambda: 0.0, first=0.0),
     )  # fmt: skip
-    forwarders.start()
+    replication.start()
     run_id = world.run()
-    wait_until(lambda: forwarders.states()[0].connected)
-    forwarders.close(LIMIT)
+    wait_until(lambda: replication.states()[0].connected)
+    replication.close(LIMIT)
     world.assert_same(run_id)
 
 
@@ -394,7 +394,7 @@ def test_what_another_process_has_sent_before_it_failed_is_not_sent_twice(tmp_pa
         remote = StandIn(SqlStore.open("sqlite://"), open_artifacts(tmp_path / "remote"))
         remote.capabilities = Abilities(stores_repeats_once=False)
         one.journal.configure(["http://remote"])
-        first, second = (Forwarder(store, None, "http://remote", lambda: remote) for store in (one, other))
+        first, second = (Replicator(store, None, "http://remote", lambda: remote) for store in (one, other))
         run_id = one.create_run(one.create_experiment("an experiment")).info.run_id
         first.step()
         one.log_metric(run_id, Metric("m", 1.0, 1))

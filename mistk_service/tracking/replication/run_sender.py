@@ -1,38 +1,38 @@
-"""Sending to one run of a remote, and setting aside what it refuses."""
+"""Sending to one run of a remote, and recording what it refuses."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from mistk_service.tracking.errors import ResourceNotFound, StoreError
+from mistk_service.tracking.replication.metric_points import missing_points, without_repeats
 from mistk_service.tracking.replication.packing import Batch
-from mistk_service.tracking.replication.points import missing_points, without_repeats
 from mistk_service.tracking.replication.remote import Remote, is_refusal, may_be_the_item, takes_something
 from mistk_service.tracking.replication.run_mapping import RunRefused
 from mistk_service.tracking.store.outbox import Ledger
 from mistk_service.tracking.values import LifecycleStage, Metric, Param, Tag
 
-__all__ = ["WHOLE_RUN", "Sender"]
+__all__ = ["WHOLE_RUN", "RunSender"]
 
-#: What a refusal of everything is called.
+#: The name of a refusal of everything.
 WHOLE_RUN = "the whole run"
 
-#: How often a single item has to fail, while the remote takes something else, before it is to blame.
-_CHANCES = 3
+#: How often a single item has to fail, while the remote accepts something else, before it counts as refused.
+_ATTEMPTS = 3
 
 
-class Sender:
+class RunSender:
     """Sends to one run.
 
-    What the remote refuses for good is searched for by halves, set aside with the reason, and the rest goes on.
+    An item that the remote refuses permanently is found by bisection and recorded with the reason. The rest is sent.
 
     Args:
         remote: the remote.
-        ledger: where refusals are noted.
-        run_id: the run, as the local store calls it.
-        remote_run_id: the same run, as the remote calls it.
-        suspicious: whether what fails in a way that might pass is taken for refused, if the remote takes something else of the
-            run in the same moment: for a run at which it has failed again and again.
+        ledger: records refusals.
+        run_id: the run's id in the local store.
+        remote_run_id: the run's id at the remote.
+        suspicious: whether an apparently temporary failure counts as a refusal if the remote accepts another write to the run
+            at the same time. For a run that has failed many times in a row.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class Sender:
 
         Args:
             batch: what to send.
-            doubtful: whether a part of it may be there already.
+            doubtful: whether the remote may already have a part of it.
 
         Raises:
-            RunRefused: the run itself is not there any more, or cannot be written to.
-            StoreUnavailable: it may be there or not; send it again, as doubtful.
+            RunRefused: the run does not exist any more, or cannot be written to.
+            StoreUnavailable: it may have arrived or not; send it again, as doubtful.
         """
         if batch.metrics and self._keeps_repeats():
             batch = Batch(without_repeats(batch.metrics), batch.params, batch.tags)
@@ -62,17 +62,17 @@ class Sender:
             self._send_piece(piece)
 
     def attempt(self, what: str, call: Callable[[], object]) -> None:
-        """Make a call about the run, and set it aside where it is refused.
+        """Make a call about the run, and record a refusal.
 
         Args:
-            what: what the call is about, in words.
+            what: the subject of the call, in words.
             call: the call.
 
         Raises:
             RunRefused: see :meth:`send`.
             StoreUnavailable: see :meth:`send`.
         """
-        error = self._refusal(call, _CHANCES)
+        error = self._refusal(call, _ATTEMPTS)
         if error is not None:
             self._check_run(error)
             self._ledger.refuse(self.run_id, what, str(error))
@@ -80,7 +80,7 @@ class Sender:
     def _send_piece(self, piece: Batch, *, checked: bool = False) -> None:
         error = self._refusal(
             lambda: self._remote.log_batch(self.remote_run_id, piece.metrics, piece.params, piece.tags),
-            _CHANCES if len(piece) == 1 else 1,
+            _ATTEMPTS if len(piece) == 1 else 1,
         )
         if error is None:
             return
@@ -89,18 +89,18 @@ class Sender:
         if len(piece) == 1:
             self._ledger.refuse(self.run_id, _what(piece), str(error))
             return
-        # Such a remote may have taken a part of what it refused.
+        # Such a remote may have stored a part of what it refused.
         rest = self._without_known(piece) if piece.metrics and self._keeps_repeats() else piece
         for half in rest.halves():
             if half:
                 self._send_piece(half, checked=True)
 
-    def _refusal(self, call: Callable[[], object], chances: int) -> StoreError | None:
-        """Make a call, and return why it is refused, or None where it is not.
+    def _refusal(self, call: Callable[[], object], attempts: int) -> StoreError | None:
+        """Make a call, and return the error with which it is refused, or None.
 
         Args:
             call: the call.
-            chances: how often it is made before an error that might pass counts as a refusal.
+            attempts: how often it is made before an apparently temporary error counts as a refusal.
         """
         while True:
             try:
@@ -108,22 +108,22 @@ class Sender:
             except StoreError as error:
                 if is_refusal(error):
                     return error
-                if not (self._suspicious and may_be_the_item(error) and self._takes_more()):
+                if not (self._suspicious and may_be_the_item(error) and self._accepts_writes()):
                     raise
-                chances -= 1
-                if chances == 0:
+                attempts -= 1
+                if attempts == 0:
                     return error
             else:
                 return None
 
-    def _takes_more(self) -> bool:
+    def _accepts_writes(self) -> bool:
         return takes_something(self._remote, self.remote_run_id, self.run_id)
 
     def _keeps_repeats(self) -> bool:
         return not self._remote.capabilities.stores_repeats_once
 
     def _check_run(self, refusal: StoreError) -> None:
-        """Raise RunRefused if not the call was at fault, but the run is gone."""
+        """Raise RunRefused if the refusal is due to the state of the run, and not to the call."""
         try:
             run = self._remote.get_run(self.remote_run_id)
         except ResourceNotFound:
@@ -132,7 +132,7 @@ class Sender:
             raise RunRefused(f"The run {self.remote_run_id} is deleted there.") from refusal
 
     def _without_known(self, batch: Batch) -> Batch:
-        """Return a batch without the points that are there."""
+        """Return a batch without the points that the remote has."""
         return Batch(missing_points(self._remote, self.remote_run_id, batch.metrics), batch.params, batch.tags)
 
 

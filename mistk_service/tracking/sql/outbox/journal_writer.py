@@ -14,12 +14,12 @@ from mistk_service.tracking.values import Metric, Param, Tag
 from mistk_service.tracking.values.changes import BatchLogged, Change, encode
 from mistk_service.tracking.values.light import Point
 
-__all__ = ["Recorder"]
+__all__ = ["JournalWriter"]
 
 _Record = Callable[[Connection], None]
 
 
-class Recorder:
+class JournalWriter:
     """Makes the journal's rows; while no remote is configured it makes none.
 
     What it returns is to be called in the transaction that makes the change, so both are there or neither. Encoding is

@@ -1,4 +1,4 @@
-"""Metric points as two stores have them, made comparable."""
+"""Comparison of the metric points of two stores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Point", "history", "missing", "missing_points", "point_of", "without
 #: (timestamp, step, value); NaN is None, since it equals nothing, itself included.
 Point = tuple[int, int, float | None]
 
-#: Points in a page of a history, which is what MLflow's own client asks for.
+#: Points in a page of a history, as MLflow's own client requests them.
 _PAGE = 25_000
 
 
@@ -28,7 +28,7 @@ class _Histories(Protocol):
 
 
 def point_of(metric: Metric) -> Point:
-    """Return what a point is told apart by; the infinities are the largest numbers, as MLflow gives them back."""
+    """Return the identity of a point. Infinities become the largest numbers, as MLflow returns them."""
     value = metric.value
     if math.isnan(value):
         return metric.timestamp, metric.step, None
@@ -38,7 +38,7 @@ def point_of(metric: Metric) -> Point:
 
 
 def history(store: _Histories, run_id: str, key: str) -> Iterator[Metric]:
-    """Return all points of a metric, page by page."""
+    """Yield all points of a metric, page by page."""
     token: str | None = None
     while True:
         page = store.get_metric_history(run_id, key, _PAGE, token)
@@ -49,11 +49,11 @@ def history(store: _Histories, run_id: str, key: str) -> Iterator[Metric]:
 
 
 def missing(store: _Histories, run_id: str, key: str, metrics: Iterable[Metric]) -> Iterator[Metric]:
-    """Return the points of a metric that a store does not have, each once.
+    """Yield the points of a metric that a store does not have, each once.
 
     Args:
         store: the store.
-        run_id: the run, as that store calls it.
+        run_id: the run's id in that store.
         key: the metric.
         metrics: points of it, in the order in which they are sent.
     """
@@ -87,9 +87,9 @@ def _new(metrics: Iterable[Metric], known: set[Point]) -> Iterator[Metric]:
 
 
 def _after_the_latest(store: _Histories, run_id: str, key: str, metrics: list[Metric]) -> list[Metric]:
-    """Return the points after the latest that a store has, for one that does not tell which others it has.
+    """Return the points after the latest that a store has, for a store without metric histories.
 
-    What was sent before the latest has arrived, since points are sent in order.
+    Points are sent in order, so that all points before the latest have arrived.
     """
     latest = [point_of(metric) for metric in store.get_run(run_id).data.metrics if metric.key == key]
     places = [place for place, metric in enumerate(metrics) if point_of(metric) in latest]

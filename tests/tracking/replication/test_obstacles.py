@@ -36,7 +36,7 @@ def test_a_run_that_brings_the_server_down_every_time_is_put_off_and_the_others_
     world.local.log_metric(poisoned, Metric("m", 1.0, 1))
     world.local.log_metric(other, Metric("m", 1.0, 1))
     tries = 0
-    while world.forwarder.step() or world.forwarder.state().depth:
+    while world.replicator.step() or world.replicator.state().depth:
         tries += 1
         world.clock.now += 100
     assert tries >= 15
@@ -65,10 +65,10 @@ def failing_at(world, monkeypatch, poison):
 def outlast(world):
     """Let time pass until everything is delivered, or put off."""
     for _ in range(100):
-        if not world.forwarder.step() and not world.forwarder.state().depth:
+        if not world.replicator.step() and not world.replicator.state().depth:
             return
         world.clock.now += 100
-    raise AssertionError(world.forwarder.state())
+    raise AssertionError(world.replicator.state())
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -143,9 +143,9 @@ def test_a_server_that_can_be_read_and_takes_nothing_has_nothing_put_off(world):
     world.local.log_metric(other, Metric("m", 1.0, 1))
     refuse(world, "log_batch", error=AnswerLost("the server's disk is full"))
     for _ in range(40):
-        world.forwarder.step()
+        world.replicator.step()
         world.clock.now += 100
-    assert (world.forwarder.state().depth, refusals(world)) == (2, set())
+    assert (world.replicator.state().depth, refusals(world)) == (2, set())
     world.remote.before = lambda name: None
     world.deliver()
     world.assert_same(run_id, other)
@@ -175,8 +175,8 @@ def test_failures_with_successes_between_them_have_nothing_put_off(world):
     for step in range(10):
         world.local.log_metric(run_id, Metric("m", 1.0, step))
         refuse(world, "log_batch", error=AnswerLost("no answer"))
-        world.forwarder.step()
-        assert world.forwarder.state().depth == 1
+        world.replicator.step()
+        assert world.replicator.state().depth == 1
         world.remote.before = lambda name: None
         world.clock.now += 100
         world.deliver()
@@ -189,9 +189,9 @@ def test_a_server_that_answers_nothing_at_all_has_nothing_put_off(world):
     world.local.log_metric(run_id, Metric("m", 1.0, 1))
     refuse(world, "log_batch", "get_experiment_by_name", error=AnswerLost("no answer"))
     for _ in range(20):
-        world.forwarder.step()
+        world.replicator.step()
         world.clock.now += 100
-    assert (world.forwarder.state().depth, refusals(world)) == (1, set())
+    assert (world.replicator.state().depth, refusals(world)) == (1, set())
     world.remote.before = lambda name: None
     world.deliver()
     world.assert_same(run_id)

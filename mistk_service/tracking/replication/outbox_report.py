@@ -1,4 +1,4 @@
-"""The outbox of a store as a whole: what remotes have yet to get, and what they have refused."""
+"""The outbox of a store as a report: what remotes have yet to receive, and what they have refused."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mistk_service.tracking.replication.state import RemoteState
+from mistk_service.tracking.replication.remote_state import RemoteState
 from mistk_service.tracking.store.outbox import KnownRemote, OutboxStore, Refusal
 
-__all__ = ["Outbox", "outbox_of"]
+__all__ = ["OutboxReport", "outbox_report"]
 
 
 @dataclass(frozen=True)
-class Outbox:
-    """The outbox of a store.
+class OutboxReport:
+    """What remotes have yet to receive, and what they have refused.
 
     Attributes:
-        remotes: the remotes that are configured.
-        former: the names of those that were, or that runs were brought over to by hand.
+        remotes: the configured remotes.
+        former: the names of remotes that are not configured any more, or that only ``sync`` has copied to.
         refusals: what remotes have refused, the last first.
     """
 
@@ -35,11 +35,11 @@ class Outbox:
         }
 
 
-def outbox_of(store: OutboxStore) -> Outbox:
-    """Return the outbox of a store, whichever process delivers it."""
+def outbox_report(store: OutboxStore) -> OutboxReport:
+    """Return the report for a store, whichever process delivers its changes."""
     known = store.journal.remotes()
     refusals = [refusal for remote in known for refusal in store.journal.ledger(remote.name).refusals()]
-    return Outbox(
+    return OutboxReport(
         tuple(_state(store, remote) for remote in known if remote.active),
         tuple(remote.name for remote in known if not remote.active),
         tuple(sorted(refusals, key=lambda refusal: refusal.last, reverse=True)),

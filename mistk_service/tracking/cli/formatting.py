@@ -15,7 +15,7 @@ from mistk_service.tracking.values import Experiment, FileInfo, Run, RunInfo, Ru
 
 if TYPE_CHECKING:
     # It loads the database library, which tables of other things do without.
-    from mistk_service.tracking.replication.outbox import Outbox
+    from mistk_service.tracking.replication.outbox_report import OutboxReport
 
 __all__ = ["experiments_table", "files_table", "least_width", "outbox_tables", "run_tables", "runs_table"]
 
@@ -118,7 +118,7 @@ def files_table(files: Iterable[FileInfo]) -> Table:
     return table
 
 
-def outbox_tables(outbox: Outbox) -> list[Table]:
+def outbox_tables(outbox: OutboxReport) -> list[Table]:
     """Return tables with what remotes have yet to get, and with what they have refused."""
     remotes = Table(
         _whole("Remote"),

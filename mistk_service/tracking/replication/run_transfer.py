@@ -1,4 +1,4 @@
-"""Bringing whole runs over: what the remote lacks, found by comparing."""
+"""Copying whole runs: what the remote lacks is found by comparison."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ from collections.abc import Iterator
 
 from mistk_service.tracking.artifacts import ArtifactRepository
 from mistk_service.tracking.errors import ResourceNotFound
-from mistk_service.tracking.replication.files import Files
-from mistk_service.tracking.replication.models import LoggedModels
+from mistk_service.tracking.replication.artifact_sender import ArtifactSender
+from mistk_service.tracking.replication.logged_model_sender import LoggedModelSender
+from mistk_service.tracking.replication.metric_points import history, missing
 from mistk_service.tracking.replication.packing import Batch
-from mistk_service.tracking.replication.points import history, missing
 from mistk_service.tracking.replication.remote import Remote
 from mistk_service.tracking.replication.run_mapping import EXCLUDED, RemoteRuns, RunRefused
-from mistk_service.tracking.replication.sending import Sender
-from mistk_service.tracking.replication.versions import Versions
+from mistk_service.tracking.replication.run_sender import RunSender
+from mistk_service.tracking.replication.version_sender import VersionSender
 from mistk_service.tracking.store.outbox import Ledger, MappedRun, OutboxStore
 from mistk_service.tracking.values import LifecycleStage, Metric, Run, RunInfo, RunStatus
 
-__all__ = ["Transfer"]
+__all__ = ["RunTransfer"]
 
-#: Points that are held at once on their way.
+#: Points that are in memory at once.
 _CHUNK = 10_000
 
 
-class Transfer:
-    """Brings whole runs of a local store over to a remote.
+class RunTransfer:
+    """Copies whole runs of a local store to a remote.
 
-    It may be called any number of times, also after it was interrupted: what is there already is not sent again.
+    It may be called any number of times, also after an interruption: what the remote has is not sent again.
 
     Args:
         store: the local store.
-        artifacts: where its artifacts are; None where they are not to be brought over.
+        artifacts: where its artifacts are; None if they are not copied.
         remote: the remote.
-        ledger: remembers what the remote has.
+        ledger: records what the remote has.
 
     Attributes:
-        runs: which run is which.
+        runs: the mapping of runs.
         files: sends artifacts.
         models: sends logged models.
         versions: sends versions of models.
-        suspects: the runs at which the remote has failed again and again, so that the items that fail are to be found.
+        suspects: the runs that have failed many times in a row, so that the items that fail have to be found.
     """
 
     def __init__(
@@ -48,48 +48,48 @@ class Transfer:
         self._store = store
         self._remote = remote
         self._ledger = ledger
-        self.runs = RemoteRuns(store, remote, ledger, self.bring)
-        self.files = Files(store, artifacts, remote, ledger)
-        self.models = LoggedModels(store, remote, self.runs, self.files)
-        self.versions = Versions(store, remote, self.models)
+        self.runs = RemoteRuns(store, remote, ledger, self.copy)
+        self.files = ArtifactSender(store, artifacts, remote, ledger)
+        self.models = LoggedModelSender(store, remote, self.runs, self.files)
+        self.versions = VersionSender(store, remote, self.models)
         self.suspects: set[str] = set()
 
-    def sender(self, run_id: str, remote_run_id: str) -> Sender:
-        """Return what sends to the remote's run for a local one."""
-        return Sender(self._remote, self._ledger, run_id, remote_run_id, suspicious=run_id in self.suspects)
+    def sender(self, run_id: str, remote_run_id: str) -> RunSender:
+        """Return the sender for a local run."""
+        return RunSender(self._remote, self._ledger, run_id, remote_run_id, suspicious=run_id in self.suspects)
 
-    def bring(self, run_id: str, *, new: bool = False, remake: bool = False) -> bool:
-        """Bring a run over as it is now; return False where it came from the remote and stays as it is.
+    def copy(self, run_id: str, *, new: bool = False, remake: bool = False) -> bool:
+        """Copy what the remote lacks of a run; return False if the run came from the remote and is left as it is.
 
         Args:
             run_id: the local run.
-            new: whether it is certain that it was never brought over, by whatever means.
-            remake: whether to make it again where it was brought over before and is gone from the remote.
+            new: whether it is certain that the run was never copied.
+            remake: whether to create it again if it was copied before and does not exist at the remote any more.
 
         Raises:
-            RunRefused: the remote takes nothing of it.
-            StoreUnavailable: it has to be called again.
+            RunRefused: the remote accepts nothing of it.
+            StoreUnavailable: call this again.
         """
         covered = self._store.journal.last()
         run = self._store.get_run(run_id)
         known = self._ledger.find(run_id)
-        if known is not None and known.remote_run_id and not self._look(run, known, remake=remake):
+        if known is not None and known.remote_run_id and not self._prepare(run, known, remake=remake):
             self._ledger.complete(run_id, covered, covered)
             return True
-        remote_run_id, made = self.runs.find_or_make(run, new=new)
+        remote_run_id, created = self.runs.find_or_create(run, new=new)
         if remote_run_id != EXCLUDED:
-            # Should this be interrupted, nobody may take the journal's rows for all that is missing.
+            # After an interruption, more than the later rows of the journal may be missing.
             self._ledger.lapse(run_id)
             self._ledger.forgive(run_id)
-            self._bring_content(run, self._get(remote_run_id), self.sender(run_id, remote_run_id), empty=made)
+            self._copy_content(run, self._get(remote_run_id), self.sender(run_id, remote_run_id), empty=created)
         self._ledger.complete(run_id, covered, self._store.journal.last())
         return remote_run_id != EXCLUDED
 
-    def _look(self, run: Run, known: MappedRun, *, remake: bool) -> bool:
-        """Make sure that a run that was brought over can be written to, or is made again; return False where nothing is to do.
+    def _prepare(self, run: Run, known: MappedRun, *, remake: bool) -> bool:
+        """Make sure that a run that was copied can be written to, or is created again; return False if there is nothing to do.
 
-        What was deleted there because it was deleted here is restored if there is more to say about it. What somebody deleted
-        there stays deleted.
+        A run that was deleted there because it was deleted here is restored if there are changes to send. A run that was
+        deleted there directly stays deleted.
         """
         run_id = run.info.run_id
         assert known.remote_run_id
@@ -113,16 +113,16 @@ class Transfer:
         self._remote.restore_run(known.remote_run_id)
         return True
 
-    def delete(self, sender: Sender) -> None:
+    def delete(self, sender: RunSender) -> None:
         """Delete a run there because it is deleted here."""
         self._ledger.mark_deleted(sender.run_id, True)
         sender.attempt("deletion", lambda: self._remote.delete_run(sender.remote_run_id))
 
-    def restore(self, sender: Sender) -> None:
+    def restore(self, sender: RunSender) -> None:
         """Restore a run there because it is restored here."""
         sender.attempt("restoring", lambda: self._restore(sender))
 
-    def _restore(self, sender: Sender) -> None:
+    def _restore(self, sender: RunSender) -> None:
         self._remote.restore_run(sender.remote_run_id)
         self._ledger.mark_deleted(sender.run_id, False)
 
@@ -132,14 +132,14 @@ class Transfer:
         except ResourceNotFound as error:
             raise RunRefused(f"The run {remote_run_id} does not exist there any more.") from error
 
-    def _bring_content(self, run: Run, there: Run, sender: Sender, *, empty: bool) -> None:
+    def _copy_content(self, run: Run, there: Run, sender: RunSender, *, empty: bool) -> None:
         if there.info.lifecycle_stage is LifecycleStage.DELETED:
             raise RunRefused(f"The run {sender.remote_run_id} is deleted there.")
-        self._bring_pairs(run, there, sender)
+        self._copy_pairs(run, there, sender)
         for batch in self._missing_points(run, sender.remote_run_id, empty=empty):
             sender.send(batch)
-        self.models.bring_all(run, sender)
-        self._bring_inputs(run, there, sender)
+        self.models.copy_all(run, sender)
+        self._copy_inputs(run, there, sender)
         self.files.send_all(self.files.of_run(run, sender), sender)
         self.versions.send_all(run, sender)
         change = _difference(run.info, there.info)
@@ -150,7 +150,7 @@ class Transfer:
         else:
             self._ledger.mark_deleted(sender.run_id, False)
 
-    def _bring_pairs(self, run: Run, there: Run, sender: Sender) -> None:
+    def _copy_pairs(self, run: Run, there: Run, sender: RunSender) -> None:
         tags = {tag.key: tag.value for tag in there.data.tags}
         params = {param.key: param.value for param in there.data.params}
         missing = Batch(
@@ -161,7 +161,7 @@ class Transfer:
             sender.send(missing)
 
     def _missing_points(self, run: Run, remote_run_id: str, *, empty: bool) -> Iterator[Batch]:
-        """Return the points that the remote lacks, some at a time."""
+        """Yield the points that the remote lacks, in batches."""
         metrics: list[Metric] = []
         for latest in run.data.metrics:
             here = history(self._store, run.info.run_id, latest.key)
@@ -173,7 +173,7 @@ class Transfer:
         if metrics:
             yield Batch(metrics)
 
-    def _bring_inputs(self, run: Run, there: Run, sender: Sender) -> None:
+    def _copy_inputs(self, run: Run, there: Run, sender: RunSender) -> None:
         used = {(use.dataset.name, use.dataset.digest) for use in there.inputs.dataset_inputs}
         datasets = [use for use in run.inputs.dataset_inputs if (use.dataset.name, use.dataset.digest) not in used]
         taken = self.models.translated(run.inputs.model_inputs, sender)
@@ -182,13 +182,13 @@ class Transfer:
         if datasets or models:
             sender.attempt("inputs", lambda: self._remote.log_inputs(remote_run_id, datasets, models))
         outputs = self.models.translated(run.outputs.model_outputs, sender)
-        made = [model for model in outputs if model not in there.outputs.model_outputs]
-        if made:
-            sender.attempt("outputs", lambda: self._remote.log_outputs(remote_run_id, made))
+        created = [model for model in outputs if model not in there.outputs.model_outputs]
+        if created:
+            sender.attempt("outputs", lambda: self._remote.log_outputs(remote_run_id, created))
 
 
 def _difference(local: RunInfo, there: RunInfo) -> tuple[RunStatus | None, int | None, str | None] | None:
-    """Return what has to be changed of a run's status, end time and name, or None where nothing has."""
+    """Return the changes of a run's status, end time and name, or None if there are none."""
     change = (
         local.status if local.status is not there.status else None,
         local.end_time if local.end_time != there.end_time else None,
