@@ -260,7 +260,7 @@ def health() -> Iterator[Callable[..., int]]:
 def _answer(status: int | None) -> type[http.server.BaseHTTPRequestHandler]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(status if self.path == "/healthz" else 404)
+            self.send_response(status if status and self.path == "/healthz" else 404)
             self.end_headers()
 
         def log_message(self, *args: object) -> None:

@@ -95,8 +95,11 @@ def test_a_failure_ends_the_wait_with_the_reason(client: ModelClient, service: A
     with pytest.raises(WaitFailed) as caught:
         client.wait_for("ready", since=client.train())
     assert str(caught.value) == "Waiting for ready is in vain: the model failed in train: ValueError: loss is NaN"
-    assert caught.value.failure.traceback == "Traceback ..."
-    assert caught.value.status.resource_version == 2
+    failure, last = caught.value.failure, caught.value.status
+    assert failure is not None
+    assert failure.traceback == "Traceback ..."
+    assert isinstance(last, ModelStatus)
+    assert last.resource_version == 2
 
 
 def test_a_model_that_has_failed_already_is_not_waited_for(client: ModelClient, service: Any, status: Wire):
@@ -164,7 +167,9 @@ def test_a_wait_ends_when_its_time_is_up(watch_server: Any, connection: Any, lin
     assert str(caught.value).startswith(f"The model did not reach ready within {timeout:g} s; it is ")
     assert isinstance(caught.value, TimeoutError)
     assert isinstance(caught.value, ClientError)
-    assert caught.value.status.resource_version in {1, 2}
+    last = caught.value.status
+    assert isinstance(last, ModelStatus)
+    assert last.resource_version in {1, 2}
 
 
 @pytest.mark.parametrize(("timeout", "allowed"), [(1.5, 1.5), (0, 1), (1000, 60), (None, 60)])

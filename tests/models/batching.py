@@ -46,10 +46,10 @@ class OneAtATime(Batching):
 class WithoutDetails(AbstractModel):
     """Has the signature of MISTK's earlier models."""
 
-    def do_stream_predict(self, data_map):
+    def do_stream_predict(self, data_map):  # type: ignore[override]
         return {key: value.upper() for key, value in data_map.items()}
 
 
 class KeywordDetails(AbstractModel):
-    def do_stream_predict(self, data_map, *, details=False):
+    def do_stream_predict(self, data_map, *, details=False):  # type: ignore[override]
         return dict.fromkeys(data_map, details)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from typing import Any
+from typing import Any, cast
 
 from mistk_service import AbstractModel
 
@@ -19,7 +19,7 @@ class Blocks(AbstractModel):
             threading.Event().wait()
         elif self._how == "gil":
             # The status has to leave first: nothing else gets a turn in this process from now on.
-            self._mistk().flush()
+            cast(Any, self._mistk()).flush()
             re.match(r"(a+)+$", "a" * 64 + "b")
         elif self._how == "loop":
             while True:

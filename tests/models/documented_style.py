@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+from typing import Any
 
 from mistk_service import AbstractModel
 
@@ -10,9 +11,9 @@ from mistk_service import AbstractModel
 class NearestMean(AbstractModel):
     def __init__(self):
         AbstractModel.__init__(self)
-        self._data = None
-        self._means = None
-        self._predictions = None
+        self._data: Any = None
+        self._means: Any = None
+        self._predictions: Any = None
         self._props = None
         self._params = None
 
@@ -35,7 +36,7 @@ class NearestMean(AbstractModel):
                 self._means = json.load(file)
 
     def do_train(self):
-        sums = {}
+        sums: dict[Any, list[Any]] = {}
         for number, (label, value) in enumerate(self._data["train"]):
             sums.setdefault(label, []).append(value)
             self.update_status({"rows": number + 1})

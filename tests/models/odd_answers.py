@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,18 @@ def _deep(levels: int) -> Any:
     return value
 
 
-ANSWERS = {
+def _cyclic() -> dict[str, Any]:
+    answer: dict[str, Any] = {}
+    answer["a"] = answer
+    return answer
+
+
+ANSWERS: dict[str, Callable[[], Any]] = {
     "object": lambda: {"a": object()},
     "list": lambda: [1, 2],
     "none": lambda: None,
     "deep": lambda: {"a": _deep(100_000)},
-    "cyclic": lambda: (answer := {}, answer.update(a=answer))[0],
+    "cyclic": _cyclic,
     "tuple key": lambda: {(1, 2): 3},
     "surrogate": lambda: {"a": "\ud800"},
     "nan": lambda: {"a": math.nan},

@@ -73,7 +73,7 @@ class OddReports(AbstractModel):
         self.report_metrics(
             {"nan": math.nan, "up": math.inf, "down": -math.inf, "scalar": Scalar(0.25), "yes": True}, 3
         )
-        self.report_params({"scalar": Scalar(7), "nested": {"a": [1, None]}, 5: "five"})
+        self.report_params({"scalar": Scalar(7), "nested": {"a": [1, None]}, 5: "five"})  # type: ignore[dict-item]
         self.set_tags({"tag": "first"})
         self.set_tags({"tag": "second"})
         self.log_artifact(os.path.relpath(__file__), "folder")

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from typing import Any
+from typing import Any, cast
 
 from mistk_service import AbstractModel
 
@@ -32,7 +32,7 @@ class StartsOthers(AbstractModel):
     def do_train(self) -> None:
         self.update_status({"started": [_fork(), _run()], "worker": os.getpid()})
         # Before the end in any of these ways, some of which would not let it leave by itself.
-        self._mistk().flush()
+        cast(Any, self._mistk()).flush()
         if self._then == "die":
             os._exit(3)
         elif self._then == "gil":

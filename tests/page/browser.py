@@ -16,7 +16,7 @@ PATIENCE = 30
 
 def text(page: Chrome, identifier: str) -> str:
     """The text of an element, whether it is in sight or not."""
-    return page.find_element(By.ID, identifier).get_property("textContent")
+    return str(page.find_element(By.ID, identifier).get_property("textContent"))
 
 
 def seen(page: Chrome, identifier: str) -> bool:

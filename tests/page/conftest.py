@@ -16,7 +16,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from werkzeug.exceptions import NotFound
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Request, Response
 
 from mistk_service.page import DashboardInfo, create_dashboard
@@ -56,7 +56,7 @@ class FakeService:
         self._refusal: int | None = None
         page = create_dashboard(DashboardInfo("shop/digits.py:Digits", API, "1.2.3"))
         app = DispatcherMiddleware(page.wsgi_app, {f"{API}/status": self._stream, HISTORY: self._history})
-        self._server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_QuietHandler)
+        self._server = ThreadedWSGIServer("127.0.0.1", 0, app, _QuietHandler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()

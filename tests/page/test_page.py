@@ -147,7 +147,8 @@ def at(step: int, value: float | str) -> dict[str, Any]:
 
 
 def test_a_page_that_is_opened_late_shows_the_whole_curve_from_the_store(page, service) -> None:
-    service.history["5f3c", "loss"] = [at(step, value) for step, value in enumerate((8.0, "NaN", 2.0, 3.0, 4.0))]
+    values: list[float | str] = [8.0, "NaN", 2.0, 3.0, 4.0]
+    service.history["5f3c", "loss"] = [at(step, value) for step, value in enumerate(values)]
     service.send(900, "training", metrics={"loss": at(4, 4.0) | {"min": 0.5, "max": 8.5}}, run=RUN)
     await_true(page, lambda: len(points(curve(page, "line"))) == 4)
     assert curve(page, "line").count("M") == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,10 @@ def test_an_operation_can_be_tried_and_nothing_is_held_back_by_the_policy(chrome
     chrome.get(f"{url}/v1/mistk/ui/#/default/getApiVersion")
     await_true(chrome, lambda: len(chrome.find_elements(By.CSS_SELECTOR, ".opblock")) > 15)
     version = chrome.find_element(By.CSS_SELECTOR, "[id$=getApiVersion]")
-    if "is-open" not in version.get_attribute("class"):
+    if "is-open" not in str(version.get_attribute("class")):
         version.find_element(By.CSS_SELECTOR, ".opblock-summary").click()
     for button in (".try-out__btn", ".execute"):
-        await_true(chrome, lambda button=button: version.find_elements(By.CSS_SELECTOR, button))
+        await_true(chrome, partial(version.find_elements, By.CSS_SELECTOR, button))
         version.find_element(By.CSS_SELECTOR, button).click()
     await_true(chrome, lambda: version.find_elements(By.CSS_SELECTOR, ".live-responses-table .response-col_status"))
     assert version.find_element(By.CSS_SELECTOR, ".live-responses-table .response td").text.startswith("200")

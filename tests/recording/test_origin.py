@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from mistk_service.recording import source as origin
 from mistk_service.recording.source import git_commit, user_name
 
 
@@ -57,13 +56,13 @@ def test_where_there_is_no_repository_there_is_no_commit(
 
 
 def test_without_git_there_is_no_commit(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(origin.shutil, "which", lambda _: None)
+    monkeypatch.setenv("PATH", "")
 
     assert git_commit(f"{repository / 'model.py'}:Model") is None
 
 
 def test_a_user_without_a_name_has_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     assert user_name() != ""
-    monkeypatch.setattr(origin.os, "geteuid", lambda: 987_654)
+    monkeypatch.setattr("os.geteuid", lambda: 987_654)
 
     assert user_name() == "987654"

@@ -100,7 +100,7 @@ class Service:
                 if next(events)["payload"] == status:
                     return status
 
-    def post(self, operation: str, body: Any = None, **query: Any) -> dict[str, Any]:
+    def post(self, operation: str, body: Any = None, **query: Any) -> Any:
         """Call an operation that has to be accepted; return what it answers."""
         content = {} if body is None else {"json": body}
         return accepted(self.api.post(f"/{operation}", params=query, **content))

@@ -299,7 +299,7 @@ def test_details_that_are_neither_true_nor_false_are_refused(unchanged: Service)
 
 @pytest.mark.parametrize("text", ["new", "-1", "1.5", "\u0661", "9" * 5000], ids=lambda text: text[:5])
 def test_a_last_event_id_that_is_no_version_is_refused(unchanged: Service, text: str) -> None:
-    headers = {"Last-Event-ID": text.encode(), "Accept": "text/event-stream"}
+    headers = {b"Last-Event-ID": text.encode(), b"Accept": b"text/event-stream"}
     error = refused(unchanged.api.get("/status?watch=true", headers=headers))
     assert "Last-Event-ID" in error["message"]
 

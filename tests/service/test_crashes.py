@@ -86,7 +86,7 @@ def test_a_worker_that_dies_while_it_ends_is_no_failure(start: Start) -> None:
     worker = service.worker()
     resetting = service.wait_for_state("resetting", service.post("reset"))
     worker.kill()
-    states = []
+    states: list[str] = []
     service.wait(lambda s: states.append(s["state"]) or s["state"] == "started", resetting)
     assert "failed" not in states
 

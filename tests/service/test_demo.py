@@ -21,7 +21,8 @@ def test_the_demonstration_ends_with_its_run_and_the_command_that_lists_it(tmp_p
 
     assert "FINISHED" in tracked
     shown_last = re.findall(r"ready +.*epochs +loss ([\d.]+) +accuracy ([\d.]+)", out)[-1]
-    assert shown_last == tuple(re.search(rf"\W{key} +\W +([\d.]+)", tracked)[1] for key in ("loss", "accuracy"))
+    last = [re.search(rf"\W{key} +\W +([\d.]+)", tracked) for key in ("loss", "accuracy")]
+    assert shown_last == tuple(found and found[1] for found in last)
     for shown in ("learning_rate", "test_accuracy", "model/digits.npz", "predictions/predictions.csv"):
         assert shown in tracked
     command = shlex.split(next(line for line in tracked.splitlines() if " tracking show " in line))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,7 +66,7 @@ def test_a_paused_training_can_be_saved_and_goes_on(service: Service, tmp_path: 
         done = turns(status)
         resumed = service.post(resume)
         assert resumed["state"] == running
-        service.wait(lambda s, done=done: turns(s) > done, resumed)
+        service.wait(partial(lambda done, s: turns(s) > done, done), resumed)
         service.do("reset")
         service.make_ready(train="steps_for_ever", predict="steps_for_ever")
 
@@ -165,7 +167,7 @@ def test_an_operation_that_the_class_does_not_have_is_refused_before_anything_ch
     for operation in ("predict", "generate", "loadData", "streamPredict", "saveModel"):
         query = {"modelPath": "x"} if operation == "saveModel" else {}
         bodies = {"loadData": {}, "streamPredict": {"a": "YQ=="}}
-        content = {"json": bodies[operation]} if operation in bodies else {}
+        content: dict[str, Any] = {"json": bodies[operation]} if operation in bodies else {}
         error = refused(service.api.post(f"/{operation}", params=query, **content))
         assert error["operation"] == operation
         assert "Minimal does not implement" in error["message"]

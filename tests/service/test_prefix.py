@@ -39,7 +39,7 @@ WAYS = {
 }
 
 
-@pytest.fixture(params=WAYS.values(), ids=WAYS)
+@pytest.fixture(params=list(WAYS.values()), ids=list(WAYS))
 def base(request: pytest.FixtureRequest, start: Start, tmp_path: Path) -> Iterator[str]:
     """The address of a service below the prefix."""
     path, more, options = request.param

@@ -52,7 +52,9 @@ def copy_of(server: Service, run_id: str) -> dict[str, Any]:
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """In what two runs differ that should not."""
-    parts = {part: (values(one, part), values(other, part)) for part in ("metrics", "params", "tags")}
+    parts: dict[str, tuple[Any, ...]] = {
+        part: (values(one, part), values(other, part)) for part in ("metrics", "params", "tags")
+    }
     parts["info"] = tuple(
         {key: run["info"].get(key) for key in ("run_name", "status", "start_time", "end_time", "user_id")}
         for run in (one, other)

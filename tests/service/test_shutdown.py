@@ -238,7 +238,7 @@ def test_what_the_model_started_ends_with_its_worker(start: Start, end: str) -> 
 
 def open_watch(stack: ExitStack, service: Service, status: dict[str, Any], *, sse: bool) -> httpx.Response:
     """Open a watch, of either format, that is not read yet."""
-    query = {"watch": "true", "resourceVersion": version(status)}
+    query: dict[str, str | int] = {"watch": "true", "resourceVersion": version(status)}
     headers = {"Accept": "text/event-stream"} if sse else {}
     return stack.enter_context(service.api.stream("GET", "/status", params=query, headers=headers))
 

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -47,13 +48,13 @@ def test_every_command_and_every_option_of_serve_is_told(command):
         for option in tracking.commands[command].params:
             assert isinstance(option, click.Option)
             assert f"`{option.opts[0]}`" in TEXT or f"`{option.opts[0]}`," in TEXT
-            assert option.envvar in TEXT
+            assert str(option.envvar) in TEXT
 
 
 def test_the_example_of_embedding_runs(tmp_path, monkeypatch):
     example = TEXT.partition("## Embed it")[2].partition("```python")[2].partition("```")[0]
     monkeypatch.chdir(tmp_path)
-    names = {}
+    names: dict[str, Any] = {}
     exec(compile(example, str(DOCS), "exec"), names)
     names["store"].close()
     assert callable(names["app"])

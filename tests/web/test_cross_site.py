@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import pytest
 from starlette.responses import JSONResponse
@@ -50,7 +51,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize("headers", FOREIGN.values(), ids=FOREIGN)
 @pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS"])
-async def test_a_foreign_page_can_change_nothing(method: str, headers: dict[str, str]) -> None:
+async def test_a_foreign_page_can_change_nothing(method: str, headers: dict[str, Any]) -> None:
     status, text = await ask(method, **headers)
     assert status == 403
     assert "another site" in text
@@ -69,7 +70,7 @@ async def test_a_foreign_page_can_change_nothing(method: str, headers: dict[str,
     ],
     ids=str,
 )
-async def test_programs_and_the_services_own_pages_are_served(headers: dict[str, str]) -> None:
+async def test_programs_and_the_services_own_pages_are_served(headers: dict[str, Any]) -> None:
     assert await ask("POST", **headers) == (200, '"done"')
 
 

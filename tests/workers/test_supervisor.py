@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -185,6 +185,7 @@ async def test_where_no_worker_lives_there_is_nothing_to_wait_for(started: bool)
 async def test_what_cannot_be_sent_is_a_fault_of_the_request():
     bench = Bench()
     await bench.supervisor.start()
-    bench.workers[0].send = lambda message: Worker.send(bench.workers[0], message)
+    worker = cast(Any, bench.workers[0])
+    worker.send = lambda message: Worker.send(worker, message)
     with pytest.raises(InvalidRequest, match="The request holds text that is no Unicode"):
         bench.supervisor.send(Run(1, "do_train", ("\ud800",)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -73,7 +74,9 @@ def test_the_hooks_are_mistks():
 @pytest.mark.parametrize("name", HOOKS)
 def test_a_hook_that_is_not_written_does_nothing_or_says_that_it_is_missing(name: str):
     model = Model()
-    arguments = [{}] * sum(p.default is p.empty for p in inspect.signature(getattr(model, name)).parameters.values())
+    arguments: list[Any] = [{}] * sum(
+        p.default is p.empty for p in inspect.signature(getattr(model, name)).parameters.values()
+    )
     if name in OPTIONAL:
         assert getattr(model, name)(*arguments) is None
     else:
@@ -159,4 +162,5 @@ def test_two_models_do_not_share_a_context():
     first, second = Model(), Model()
     first.update_status(1)
     second.update_status(2)
-    assert (first._mistk_context.status, second._mistk_context.status) == (1, 2)
+    contexts = [cast(DetachedContext, model._mistk_context) for model in (first, second)]
+    assert [context.status for context in contexts] == [1, 2]

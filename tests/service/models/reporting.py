@@ -22,7 +22,7 @@ class Reporting(AbstractModel):
         for step in self.steps(range(self.points), "points"):
             if step in self.stops:
                 self.update_status({"at": step})
-                with Path(self.gate).open("rb", buffering=0) as gate:
+                with Path(str(self.gate)).open("rb", buffering=0) as gate:
                     gate.read(1)
             self.report_metrics({"loss": value_at(step)}, step=step)
         self.set_tags({"finished": "yes"})

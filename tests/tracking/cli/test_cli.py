@@ -13,6 +13,7 @@ from mistk_service.tracking import open_store
 from mistk_service.tracking.cli.commands import tracking
 from mistk_service.tracking.cli.sync_command import SyncCommand
 from mistk_service.tracking.errors import StoreUnavailable
+from mistk_service.tracking.sql import SqlStore
 from mistk_service.tracking.values import Dataset, DatasetInput, Metric, Param, RunStatus, Tag
 from tests.tracking.server.conftest import running_server
 
@@ -240,7 +241,7 @@ def test_an_address_that_is_taken_is_said(uri, tmp_path):
 @pytest.fixture
 def refused_run(uri, run_id):
     """A run that one remote waits for and another has refused a part of."""
-    with open_store(uri) as store:
+    with SqlStore.open(uri) as store:
         store.journal.configure(["http://slow", "http://gone"])
         store.journal.configure(["http://slow", "http://quick"])
         store.log_batch(run_id, [Metric("late", 1.0, 1)])
@@ -261,7 +262,7 @@ def test_the_outbox_shows_what_waits_and_what_was_refused_and_why(call, refused_
 
 def test_addresses_in_the_outbox_are_whole_and_their_state_is_no_error(call, uri, refused_run):
     long = "https://mlflow.example.org/a/path/that/is/longer/than/a/terminal/is/wide/and/then/goes/on"
-    with open_store(uri) as store:
+    with SqlStore.open(uri) as store:
         store.journal.configure(["http://slow", "http://quick", long])
     shown = call("outbox", columns="80")
     assert long in shown

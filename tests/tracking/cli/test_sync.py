@@ -1,6 +1,7 @@
 """Bringing runs over by hand: everything, what is chosen, again, and beside a replicator."""
 
 import time
+from typing import Any
 
 import pytest
 
@@ -190,7 +191,8 @@ class Stopped(KeyboardInterrupt):
 
 
 def test_watching_goes_on_over_an_outage_and_looks_only_at_what_is_new(world, run_ids):
-    told, now = [], 1_000_000.0
+    told: list[Any] = []
+    now = 1_000_000.0
     rounds = iter(["away", "back", "new", "end"])
     looked = []
 
@@ -228,7 +230,7 @@ def test_watching_goes_on_over_an_outage_and_looks_only_at_what_is_new(world, ru
 
 
 def told_by(world, artifacts=None):
-    told = []
+    told: list[Any] = []
     complete = SyncCommand(
         world.local, NAME, artifacts, (), None, told.append, open_remote=lambda uri: world.remote
     ).once()

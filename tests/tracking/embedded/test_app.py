@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from typing import Any
 
 import httpx
 import pytest
@@ -42,7 +43,7 @@ def test_requests_wait_until_the_application_is_there():
     maker = Maker("made")
     app = DeferredApp(maker)
     asker = threading.Thread(target=lambda: answers.extend(ask(app, 3)))
-    answers = []
+    answers: list[Any] = []
     asker.start()
     assert answers == []
     maker.let.set()
@@ -55,8 +56,11 @@ def test_a_client_that_stops_waiting_takes_nothing_from_the_others():
     maker = Maker("made")
     app = DeferredApp(maker)
 
+    async def never(message=None):
+        raise AssertionError
+
     async def give_up():
-        waiting = asyncio.ensure_future(app({"type": "http"}, None, None))
+        waiting = asyncio.ensure_future(app({"type": "http"}, never, never))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)

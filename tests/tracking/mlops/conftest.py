@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -77,7 +78,7 @@ def unreliable(store: Store) -> Unreliable:
 @pytest.fixture
 def workspace(unreliable: Unreliable) -> Workspace:
     """A workspace in a store that works until it is told not to, without anything active."""
-    return Workspace(unreliable, Clock())
+    return Workspace(cast(Store, unreliable), Clock())
 
 
 @pytest.fixture

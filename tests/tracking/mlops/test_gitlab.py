@@ -1,6 +1,7 @@
 """The module on a remote that is GitLab: what GitLab lacks is not missed here."""
 
 import math
+from typing import Any, cast
 
 import pytest
 
@@ -73,7 +74,7 @@ def test_a_failed_iteration_is_failed_there_and_what_gitlab_does_not_take_is_tol
 @pytest.mark.parametrize("store", ["new"], indirect=True)  # older ones cannot be asked for a history
 def test_points_whose_answer_was_lost_are_not_there_twice(store):
     unreliable = Unreliable(store)
-    workspace = Workspace(unreliable)
+    workspace = Workspace(cast(Any, unreliable))
     experiment = workspace.create_experiment("first", project_id=workspace.create_project("Digits")["id"])
     iteration = workspace.start_iteration("one", experiment_id=experiment["id"])
     for n in range(1500):

@@ -3,6 +3,7 @@
 import mlflow.data
 import pytest
 from mlflow import MlflowClient
+from mlflow.data.http_dataset_source import HTTPDatasetSource
 from mlflow.entities import RunStatus
 
 from mistk_service.tracking import open_store
@@ -51,7 +52,9 @@ def test_the_client_sees_projects_experiments_iterations_and_datasets(workspace,
     assert run.data.tags["mlops.modelPath"] == "model.npz"
     assert [(p.step, p.value) for p in client.get_metric_history(run.info.run_id, "loss")] == [(0, 0.5), (1, 0.25)]
     (use,) = run.inputs.dataset_inputs
-    assert mlflow.data.get_source(use.dataset).url == "https://example.org/mnist.npz"
+    source = mlflow.data.get_source(use.dataset)
+    assert isinstance(source, HTTPDatasetSource)
+    assert source.url == "https://example.org/mnist.npz"
     described = client.get_run(dataset["id"])
     assert described.info.run_name == "mnist"
     assert described.data.tags["owner"] == "nist"

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ def remote(mlflow_store_uri):
 def story(store):
     """Do a bit of everything, and return what came back and what is in the store."""
     workspace = Workspace(store)
-    seen = {}
+    seen: dict[str, Any] = {}
     project = seen["project"] = workspace.create_project("Digits / numbers", "Reads postcodes. Ä", "in progress", True)
     seen["active project"] = workspace.set_active_project(project["id"])
     experiment = seen["experiment"] = workspace.create_experiment("small/network", "One layer.")

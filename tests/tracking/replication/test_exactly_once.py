@@ -208,7 +208,7 @@ Replay.TestCase.settings = settings(
 
 
 @pytest.mark.timeout(600)
-class TestReplay(Replay.TestCase):
+class TestReplay(Replay.TestCase):  # type: ignore[misc, valid-type]
     """Runs the machine."""
 
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 
 import httpx
 import pytest
@@ -168,7 +169,7 @@ class Local:
         self.assert_there()
 
     def assert_there(self):
-        with open_remote(RestConfig(self.place.uri)) as remote:
+        with closing(open_remote(RestConfig(self.place.uri))) as remote:
             there = remote.get_run(copies(remote)[self.run.info.run_id])
             with remote.run_artifacts(there).open("model/weights.bin") as stored:
                 assert stored.stream.read() == self.content
@@ -258,7 +259,7 @@ def test_a_file_that_is_written_to_while_it_is_sent_is_not_completed_of_both(loc
 def test_an_older_file_of_the_same_size_is_not_taken_for_one_that_is_under_way(local):
     local.artifacts.delete(local.run.info.experiment_id)
     assert local.step().depth == 0
-    with open_remote(RestConfig(local.place.uri)) as remote:
+    with closing(open_remote(RestConfig(local.place.uri))) as remote:
         there = remote.get_run(copies(remote)[local.run.info.run_id])
         remote.run_artifacts(there).put("model/weights.bin", io.BytesIO(bytes(SIZE)))
     local.put()

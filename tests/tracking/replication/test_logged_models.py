@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -187,12 +188,15 @@ def test_what_mlflow_logs_and_registers_here_is_loaded_from_an_mlflow_server_tha
 ):
     artifacts = open_artifacts(tmp_path / "artifacts")
     for name, journal in (("forwarded", [mlflow_store_uri]), ("synced", [])):
-        with SqlStore.open(f"sqlite:///{tmp_path}/{name}.db") as store, open_remote(mlflow_store_uri) as remote:
+        with (
+            SqlStore.open(f"sqlite:///{tmp_path}/{name}.db") as store,
+            closing(open_remote(mlflow_store_uri)) as remote,
+        ):
             store.journal.configure(journal)
             with served(create_tracking_app(store, artifacts)) as url:
                 run_id = mlflow_client(url, CLIENT, name)[-2]
             if journal:
-                replicator = Replicator(store, artifacts, mlflow_store_uri, lambda remote=remote: remote)
+                replicator = Replicator(store, artifacts, mlflow_store_uri, lambda: remote)
                 while replicator.step():
                     pass
                 state = replicator.state()

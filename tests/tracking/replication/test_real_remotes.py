@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -116,7 +117,8 @@ class Local:
     @contextmanager
     def in_haste(self):
         """Give the remote up at once where it does not answer; it is open already."""
-        client = self.replicator._remote._http._http
+        remote: Any = self.replicator._remote
+        client = remote._http._http
         usual, client.timeout = client.timeout, 0.5
         yield
         client.timeout = usual
@@ -211,7 +213,8 @@ def test_a_run_whose_creation_was_not_answered_is_made_once(local, crash):
     run_id = local.run(run_name="first", start_time=1)
     local.replicator._remote.close()
     remote = local.replicator._remote = local.remote()
-    create_run, cut = remote.create_run, []
+    cut: list[Any] = []
+    create_run = remote.create_run
 
     def create_and_lose_the_answer(*arguments):
         if not cut:
@@ -298,9 +301,10 @@ def test_a_service_that_is_killed_in_the_middle_goes_on_where_it_was(local, tmp_
         command = [sys.executable, "-c", FORWARD, str(tmp_path), local.uri, run_id, local.place.token or ""]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             for _ in range(deliveries):
+                assert process.stdout is not None
                 assert process.stdout.readline()
             os.kill(process.pid, signal.SIGKILL)
-            process.stdout.read()
+            process.communicate()
     local.restart()
     local.deliver()
     local.assert_same(run_id)
@@ -325,5 +329,6 @@ def test_a_token_that_expired_and_was_renewed_in_its_file_is_taken_up(tmp_path):
         file.write_text("glpat-another")
         local.deliver()
         local.assert_same(run_id)
+        assert local.replicator._remote is not None
         local.replicator._remote.close()
         local.store.close()

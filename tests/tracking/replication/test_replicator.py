@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_waits_double_up_to_a_limit_and_begin_anew_after_a_success(world):
 
 def test_nothing_is_tried_before_the_wait_is_over(world):
     world.run()
-    asked = []
+    asked: list[Any] = []
 
     def before(name):
         asked.append(name)
@@ -124,7 +125,7 @@ def test_the_state_says_how_the_remote_stands(world):
 
 
 def test_an_idle_replicator_asks_the_remote_once_and_only_then_says_that_it_is_connected(world):
-    asked = []
+    asked: list[Any] = []
     world.remote.before = asked.append
     assert not world.replicator.state().connected
     for _ in range(3):

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from typing import Any
 
 import httpx
 import pytest
@@ -35,7 +36,7 @@ def asked(headers, status=200):
     ],
 )
 def test_every_request_says_who_is_asking(settings, expected):
-    seen = []
+    seen: list[Any] = []
     with answering(asked(seen), **settings) as store:
         store.get_run("r")
         store.log_batch("r", params=[Param("p", "1")])
@@ -45,7 +46,7 @@ def test_every_request_says_who_is_asking(settings, expected):
 def test_a_token_file_is_read_again_when_it_changes(tmp_path, caplog):
     file = tmp_path / "token"
     file.write_text("first\n")
-    seen = []
+    seen: list[Any] = []
     with answering(asked(seen), token="unused", token_file=str(file)) as store:
         store.get_run("r")
         file.write_text("second-token")
@@ -67,7 +68,7 @@ def test_a_token_that_was_refused_is_looked_for_anew(tmp_path):
     file = tmp_path / "token"
     file.write_text("token-1")
     stamp = os.stat(file)
-    seen = []
+    seen: list[Any] = []
 
     def expire(request):
         seen.append(request.headers["authorization"])
@@ -86,14 +87,14 @@ def test_a_token_that_was_refused_is_looked_for_anew(tmp_path):
 def test_a_token_that_stays_refused_is_tried_once(tmp_path):
     file = tmp_path / "token"
     file.write_text("token")
-    seen = []
+    seen: list[Any] = []
     with answering(asked(seen, 401), token_file=str(file)) as store, pytest.raises(Unauthenticated, match="expired"):
         store.get_run("r")
     assert seen == ["Bearer token"]
 
 
 def test_without_a_token_in_the_file_nothing_is_sent(tmp_path):
-    seen = []
+    seen: list[Any] = []
     with answering(asked(seen), token_file=str(tmp_path / "none")) as store:
         with pytest.raises(StoreUnavailable, match="should hold a token"):
             store.get_run("r")
@@ -114,7 +115,7 @@ def redirecting(to, seen):
 
 
 def test_a_reading_request_follows_a_redirect_to_the_same_server():
-    seen = []
+    seen: list[Any] = []
     with answering(redirecting("/other", seen), headers={"Private-Token": "secret"}) as store:
         assert store.get_run("r").info.run_id == "r"
     assert seen[1] == ("GET", "https://host/other", "secret")
@@ -122,7 +123,7 @@ def test_a_reading_request_follows_a_redirect_to_the_same_server():
 
 @pytest.mark.parametrize("to", ["https://elsewhere/api", "http://host/other", "https://host:444/x"])
 def test_nobody_else_is_asked_and_nothing_is_written_by_a_redirect(to):
-    seen = []
+    seen: list[Any] = []
     with answering(redirecting(to, seen), headers={"Private-Token": "secret"}) as store:
         for call in (lambda: store.get_run("r"), lambda: store.log_batch("r")):
             with pytest.raises(StoreUnavailable, match=f"a redirect to {to};"):
@@ -131,7 +132,7 @@ def test_nobody_else_is_asked_and_nothing_is_written_by_a_redirect(to):
 
 
 def test_a_file_is_fetched_from_elsewhere_without_saying_who_is_asking():
-    seen = []
+    seen: list[Any] = []
     with answering(lambda request: httpx.Response(200, json=RUN)) as other:
         run = other.get_run("r")
     with answering(redirecting("https://storage/file?signature=x", seen), headers={"Private-Token": "secret"}) as store:
@@ -144,7 +145,7 @@ def test_a_file_is_fetched_from_elsewhere_without_saying_who_is_asking():
 
 
 def test_the_path_of_an_address_is_sent_as_it_was_given():
-    seen = []
+    seen: list[Any] = []
 
     def handler(request):
         seen.append(request.url.raw_path)

@@ -62,7 +62,7 @@ class Upload:
                     raise Killed
                 arrived(number, etag)
 
-            notes.arrived = arrive
+            notes.arrived = arrive  # type: ignore[method-assign]
             transport = Transport(RestConfig("https://host"), httpx.MockTransport(self.server))
             artifacts = ProxiedArtifacts(transport, transport.addresses.proxied(), self.folder, "uri", 1000)
             stored = StoredFile("file", len(self.content), self.etag, None, io.BytesIO(self.content))
@@ -312,7 +312,8 @@ def test_where_a_part_goes_is_in_no_log_no_repr_and_no_error(upload, caplog):
     upload.server.faults["PUT", "/upload2/2"] = 99
     with pytest.raises(StoreUnavailable) as caught:
         upload.send()
-    chain, error = [], caught.value
+    chain = []
+    error: BaseException | None = caught.value
     while error is not None:
         chain.append(str(error))
         error = error.__cause__ or error.__context__

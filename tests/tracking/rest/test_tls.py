@@ -1,6 +1,8 @@
 """Whom a store believes to be the tracking server."""
 
 import subprocess
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
@@ -47,10 +49,11 @@ def test_a_server_that_nobody_vouches_for_is_not_talked_to(secure_url):
 
 @pytest.mark.parametrize("way", ["ca_cert", "insecure_tls", "insecure with a certificate of one's own"])
 def test_a_server_is_trusted_where_one_says_so(secure_url, certificate, way):
-    settings = {
+    ways: dict[str, dict[str, Any]] = {
         "ca_cert": {"ca_cert": str(certificate / "cert.pem")},
         "insecure_tls": {"insecure_tls": True},
-    }.get(way, {"insecure_tls": True, "client_cert": str(certificate / "both.pem")})
+    }
+    settings = ways.get(way, {"insecure_tls": True, "client_cert": str(certificate / "both.pem")})
     with open_rest_store(secure_url, RestConfig(secure_url, **settings)) as store:
         assert store.get_run("r").info.run_id == "r"
 
@@ -62,5 +65,7 @@ def test_a_certificate_that_cannot_be_read_is_named(tmp_path, setting, content):
     if content is not None:
         file.write_text(content)
     with pytest.raises(InvalidParameter, match=r"cert\.pem") as caught:
-        open_rest_store("https://host", RestConfig("https://host", **{setting: str(file)}))
+        open_rest_store(
+            "https://host", replace(RestConfig("https://host"), **cast(dict[str, Any], {setting: str(file)}))
+        )
     assert caught.value.field == setting

@@ -36,6 +36,7 @@ def running_server(folder, *arguments):
         cwd=folder, env=environment, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
+        assert process.stderr is not None
         line = process.stderr.readline()
         found = re.search(r"at (http://\S+)", line)
         assert found, line + process.stderr.read()

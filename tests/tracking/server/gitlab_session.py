@@ -24,7 +24,9 @@ assert run.data.params == {"rate": "0.1", "depth": "3"}
 assert run.data.tags["kind"] == "test"
 assert run.data.metrics == {"loss": 1 / 3, "accuracy": 0.5}
 assert [point.step for point in client.get_metric_history(run_id, "loss")] == [0, 1, 2]
-assert client.get_experiment_by_name("first").experiment_id == "1"
+first = client.get_experiment_by_name("first")
+assert first is not None
+assert first.experiment_id == "1"
 assert client.get_experiment_by_name("none") is None
 assert [found.name for found in client.search_experiments()] == ["first"]
 assert [found.info.run_id for found in client.search_runs(["1"])] == [run_id]

@@ -1,5 +1,7 @@
 """What is wrong is refused with MLflow's code and a message that helps, and changes nothing."""
 
+from typing import Any
+
 import pytest
 
 BASE = "/api/2.0/mlflow"
@@ -225,13 +227,14 @@ def test_a_deleted_experiment_cannot_be_renamed(refuse, api):
 
 def test_a_deleted_run_cannot_be_written_to(refuse, api, run_id):
     api.post("runs/delete", run_id=run_id)
-    for path, fields in [
+    writes: list[tuple[str, dict[str, Any]]] = [
         ("runs/log-metric", POINT),
         ("runs/log-parameter", {"key": "k", "value": "v"}),
         ("runs/set-tag", {"key": "k", "value": "v"}),
         ("runs/update", {"status": "FINISHED"}),
         ("runs/log-batch", {}),
-    ]:
+    ]
+    for path, fields in writes:
         assert "active" in refuse("POST", path, {"run_id": run_id, **fields})
 
 

@@ -5,6 +5,7 @@ enumerations, empty texts for page tokens, and the arguments of a DELETE in the 
 """
 
 import uuid
+from typing import Any
 
 import httpx
 import pytest
@@ -93,7 +94,13 @@ def test_registered_models(julia):
     name = f"julia {uuid.uuid4().hex}"
     julia("POST", "registered-models/create", name=name, tags=[], description=None, deployment_job_id=None)
     julia("PATCH", "registered-models/update", name=name, description="d", deployment_job_id=None)
-    source = {"source": "s3://bucket/model", "run_id": None, "tags": [], "run_link": None, "description": None}
+    source: dict[str, Any] = {
+        "source": "s3://bucket/model",
+        "run_id": None,
+        "tags": [],
+        "run_link": None,
+        "description": None,
+    }
     julia("POST", "model-versions/create", name=name, model_id=None, **source)
     julia("POST", "registered-models/alias", name=name, alias="a", version="1")
     assert julia("GET", "registered-models/alias", name=name, alias="a")["model_version"]["version"] == "1"

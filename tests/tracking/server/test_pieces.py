@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
@@ -35,19 +36,21 @@ def client(tmp_path_factory):
             store.create_experiment(f"e{n}")
         transport = httpx.ASGITransport(create_tracking_app(store, open_artifacts(folder / "artifacts")))
 
-        def ask(method, path, **arguments):
+        def request(method, path, **arguments):
             async def send():
                 async with httpx.AsyncClient(transport=transport, base_url="http://server") as http:
                     return await http.request(method, f"/api/2.0/mlflow/{path}", **arguments)
 
             return asyncio.run(send())
 
+        ask: Any = request
         ask.experiment, ask.run_ids = experiment, run_ids
         yield ask
 
 
 def pages(client, size, **body):
-    found, token = [], None
+    found: list[Any] = []
+    token = None
     while token is not None or not found:
         answer = client("POST", "runs/search", json={**body, "max_results": size, "page_token": token or ""}).json()
         found += answer["runs"]

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from concurrent.futures import Future
+from typing import Any
 from unittest.mock import create_autospec
 
 import httpx
@@ -75,7 +76,7 @@ def test_every_error_code_has_a_status_of_its_own_choice():
 
 
 def test_a_batch_that_fails_later_fails_the_request(store, ask):
-    outcome = Future()
+    outcome: Future[Any] = Future()
     outcome.set_exception(StoreUnavailable("The disk is full.", retry_after=1.2))
     store.submit_batch.return_value = outcome
     point = {"run_id": "x", "key": "m", "value": 1, "timestamp": 1}

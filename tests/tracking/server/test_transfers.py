@@ -332,7 +332,9 @@ def peak_memory(start_server, tmp_path):
         (process / "clear_refs").write_text("5")  # the highest mark is set to what there is now
 
         def peak():
-            return int(re.search(r"VmHWM:\s+(\d+) kB", (process / "status").read_text())[1]) << 10
+            peak = re.search(r"VmHWM:\s+(\d+) kB", (process / "status").read_text())
+            assert peak
+            return int(peak[1]) << 10
 
         yield http, peak
 

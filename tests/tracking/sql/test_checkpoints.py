@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 from contextlib import closing
+from typing import Any
 
 import pytest
 
@@ -22,13 +23,20 @@ def write(store, run_id, key, count):
         store.log_batch(run_id, [Metric(f"{key}{i}", float(step), step, step) for i in range(20)])
 
 
+def settle(store):
+    """Let the thread do what it has been asked for, and end."""
+    checkpoints = store._db._checkpoints
+    assert checkpoints is not None
+    checkpoints.close()
+
+
 def test_what_was_committed_gets_into_the_file_while_the_store_is_open(file):
     with SqlStore.open(str(file)) as store:
         run_id = store.create_run("0").info.run_id
         before = file.stat().st_size
         write(store, run_id, "m", 50)
         # It ends when it has done what it was asked for.
-        store._db._checkpoints.close()
+        settle(store)
         assert file.stat().st_size > before + 50 * 20 * 10
         assert len(store.get_metric_history(run_id, "m0")) == 50
 
@@ -37,7 +45,7 @@ def test_what_was_committed_gets_into_the_file_while_the_store_is_open(file):
     ("pages", "moved", "held"), [(5000, 4900, [False, True]), (5000, 5000, [False]), (20, 10, [False])]
 )
 def test_writes_wait_only_for_the_last_pages_of_a_log_that_is_long(file, monkeypatch, pages, moved, held):
-    found = []
+    found: list[Any] = []
     written = threading.Event()
 
     def checkpoint(connection):
@@ -60,7 +68,7 @@ def test_writes_wait_only_for_the_last_pages_of_a_log_that_is_long(file, monkeyp
         run_id = store.create_run("0").info.run_id
         write(store, run_id, "m", 9)
         written.set()
-        store._db._checkpoints.close()
+        settle(store)
     assert found == held
 
 
@@ -72,7 +80,7 @@ def test_a_log_that_cannot_be_moved_is_told_and_costs_no_write(file, monkeypatch
     with SqlStore.open(str(file)) as store:
         run_id = store.create_run("0").info.run_id
         write(store, run_id, "m", 25)
-        store._db._checkpoints.close()
+        settle(store)
         assert "The write-ahead log could not be moved" in caplog.text
         assert len(store.get_metric_history(run_id, "m0")) == 25
     with closing(sqlite3.connect(file)) as connection:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
+from typing import Any
 
 import pytest
 from sqlalchemy import event, text
@@ -103,6 +104,7 @@ def test_a_kill_in_the_middle_of_writes_keeps_every_acknowledged_metric(shared_u
     with subprocess.Popen(
         [sys.executable, "-c", ACKNOWLEDGE, shared_uri, run_id], stdout=subprocess.PIPE, text=True
     ) as process:
+        assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(after)]
         os.kill(process.pid, signal.SIGKILL)
         # The same reader as before, since it may hold what it has read ahead.
@@ -203,7 +205,7 @@ def test_a_locked_database_is_told_and_is_recovered_from(file_store, tmp_path):
 
 
 def test_a_connection_that_broke_between_two_writes_is_replaced(postgres_database):
-    with open_store(postgres_database) as store:
+    with SqlStore.open(postgres_database) as store:
         run_id = store.create_run("0").info.run_id
         with store._db.engine.connect() as connection:
             others = (
@@ -216,9 +218,9 @@ def test_a_connection_that_broke_between_two_writes_is_replaced(postgres_databas
 
 
 def test_a_connection_that_breaks_in_a_write_is_told_and_is_replaced(postgres_database):
-    with open_store(postgres_database) as store:
+    with SqlStore.open(postgres_database) as store:
         run_id = store.create_run("0").info.run_id
-        broken = []
+        broken: list[Any] = []
 
         @event.listens_for(store._db.engine, "after_cursor_execute")
         def cut(connection, cursor, statement, *_):
@@ -268,8 +270,10 @@ def test_of_processes_that_want_one_name_each_learns_whether_it_got_it(shared_ur
         for i in range(4)
     ]
     for process in processes:
+        assert process.stdout is not None
         assert process.stdout.readline() == "ready\n", process.communicate(timeout=150)
     for process in processes:
+        assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
     answers = [process.communicate(timeout=150) for process in processes]

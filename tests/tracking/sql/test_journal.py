@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from sqlalchemy import event
 
-from mistk_service.tracking import open_store
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreUnavailable
 from mistk_service.tracking.sql import SqlStore
 from mistk_service.tracking.store.outbox import Lease
@@ -225,9 +225,9 @@ def test_without_remotes_nothing_is_kept_any_more(store, journal):
 
 
 def test_a_store_that_is_opened_again_goes_on_to_keep_rows(shared_uri):
-    with open_store(shared_uri) as store:
+    with SqlStore.open(shared_uri) as store:
         store.journal.configure([NEAR])
-    with open_store(shared_uri) as store:
+    with SqlStore.open(shared_uri) as store:
         store.create_run("0")
         assert changes(store.journal) == [RunCreated()]
 
@@ -245,7 +245,7 @@ def test_refusals_of_a_kind_are_counted_together(store, journal):
 
 
 def test_one_at_a_time_holds_the_lease(shared_uri):
-    with open_store(shared_uri) as one, open_store(shared_uri) as other:
+    with SqlStore.open(shared_uri) as one, SqlStore.open(shared_uri) as other:
         with one.journal.lease(1) as first, one.journal.lease(1) as second, other.journal.lease(1) as third:
             assert [bool(lease) for lease in (first, second, third)] == [True, False, False]
             with other.journal.lease(2) as elsewhere:
@@ -265,9 +265,10 @@ with store.journal.lease(1) as free:
 
 
 def test_the_lease_of_a_process_that_was_killed_is_free(shared_uri):
-    with open_store(shared_uri) as store:
+    with SqlStore.open(shared_uri) as store:
         command = [sys.executable, "-c", TAKE, shared_uri]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
             assert process.stdout.readline() == "True\n"
             with store.journal.lease(1) as free:
                 assert not free
@@ -276,8 +277,8 @@ def test_the_lease_of_a_process_that_was_killed_is_free(shared_uri):
         # PostgreSQL notices the end of a connection a moment later.
         taken = False
         while not taken:
-            with store.journal.lease(1) as taken:
-                pass
+            with store.journal.lease(1) as lease:
+                taken = bool(lease)
 
 
 WRITE = """
@@ -301,7 +302,7 @@ def start_writer(uri, run_id, count, name):
 
 @pytest.mark.parametrize("after", [1, 30, 211])
 def test_a_kill_in_the_middle_leaves_the_data_and_the_row_or_neither(shared_uri, after):
-    with open_store(shared_uri) as store:
+    with SqlStore.open(shared_uri) as store:
         store.journal.configure([NEAR])
         run_id = store.create_run("0").info.run_id
     with start_writer(shared_uri, run_id, 100_000, 0) as process:
@@ -309,8 +310,9 @@ def test_a_kill_in_the_middle_leaves_the_data_and_the_row_or_neither(shared_uri,
             process.stdout.readline()
         os.kill(process.pid, signal.SIGKILL)
         process.stdout.read()
-    with open_store(shared_uri) as store:
-        kept, ledger = [], store.journal.ledger(NEAR)
+    with SqlStore.open(shared_uri) as store:
+        kept: list[Any] = []
+        ledger = store.journal.ledger(NEAR)
         while entries := store.journal.read(ledger.number):
             kept += [point for e in entries if isinstance(e.change, BatchLogged) for point in e.change.points]
             store.journal.acknowledge(ledger.number, entries[-1].seq)
@@ -320,11 +322,12 @@ def test_a_kill_in_the_middle_leaves_the_data_and_the_row_or_neither(shared_uri,
 
 def test_what_processes_write_at_once_is_read_without_a_gap(shared_uri):
     writers, count = 3, 60
-    with open_store(shared_uri) as store:
+    with SqlStore.open(shared_uri) as store:
         store.journal.configure([NEAR])
         run_id = store.create_run("0").info.run_id
         processes = [start_writer(shared_uri, run_id, count, name) for name in range(writers)]
-        ledger, kept = store.journal.ledger(NEAR), []
+        ledger = store.journal.ledger(NEAR)
+        kept: list[Any] = []
 
         def take():
             # Each window is acknowledged at once, so a row that appears behind it would be lost.
@@ -379,7 +382,7 @@ def test_where_the_disk_is_full_there_is_neither_the_data_nor_the_row(tmp_path):
             connection.execute(f"PRAGMA max_page_count = {limit['pages']}")
 
         with store._db.read() as connection:
-            limit["pages"] = connection.exec_driver_sql("PRAGMA page_count").scalar() + 3
+            limit["pages"] = connection.exec_driver_sql("PRAGMA page_count").scalar_one() + 3
         store._db._writer._drop_connection()
         stored = write_until_full(store, run_id)
         limit["pages"] = 1_000_000

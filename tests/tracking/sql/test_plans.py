@@ -188,7 +188,7 @@ def postgres_store(postgres_module_database):
 
 @pytest.mark.parametrize("store_uri", ["sqlite file", "sqlite memory", "postgresql"], indirect=True)
 def test_a_search_takes_as_many_statements_for_many_runs_as_for_one(store):
-    counts = {}
+    counts: dict[str, list[int]] = {}
     for number in (1, 20):
         experiment = store.create_experiment(f"e{number}")
         for i in range(number):

@@ -226,6 +226,7 @@ def test_processes_that_create_a_store_at_once_all_succeed(shared_uri):
     # All have been started before one of them begins.
     answers = []
     for process in processes:
+        assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in processes:
@@ -254,7 +255,7 @@ def test_what_was_deleted_in_an_older_store_counts_from_its_upgrade(tmp_path):
     with closing(sqlite3.connect(tmp_path / "old.db")) as connection, connection:
         connection.execute("INSERT INTO experiments VALUES (1, 'e', 'x', 'active', 1, 1)")
         connection.execute("INSERT INTO runs VALUES (1, 'r', 1, 'n', '', 'FINISHED', 1, 2, 'x', 'deleted')")
-    with open_store(f"{tmp_path}/old.db") as store:
+    with SqlStore.open(f"{tmp_path}/old.db") as store:
         assert store.trash.items(started - 1) == []
         assert [item.id for item in store.trash.items(started + 3_600_000)] == ["r"]
 
@@ -289,6 +290,7 @@ def test_a_connection_that_is_read_with_while_its_database_is_closed_is_closed_w
     database = Database.open(f"sqlite:///{tmp_path / 'store.db'}", 1.0)
     with database.read() as connection:
         driver = connection.connection.driver_connection
+        assert driver is not None
         database.close()
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         driver.execute("SELECT 1")

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from mistk_service.tracking import open_store
+from mistk_service.tracking.sql import SqlStore
 from mistk_service.tracking.values.uploads import MultipartUpload, UploadPart
 
 PARTS = tuple(
@@ -16,18 +16,18 @@ REMOTE = "http://host"
 
 def noted(uri, run_id="run", path="file", remote=REMOTE):
     """Return what a process finds that is started now."""
-    with open_store(uri) as store:
+    with SqlStore.open(uri) as store:
         return store.journal.ledger(remote).upload(run_id, path).find()
 
 
 def begin(uri, run_id="run", path="file", remote=REMOTE, upload=UPLOAD):
-    with open_store(uri) as store:
+    with SqlStore.open(uri) as store:
         store.journal.ledger(remote).upload(run_id, path).begin(upload)
 
 
 def rows(uri):
     """Return how many uploads and parts there are."""
-    with open_store(uri) as store, store._db.read() as connection:
+    with SqlStore.open(uri) as store, store._db.read() as connection:
         return tuple(
             connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar()
             for table in ("journal_uploads", "journal_parts")
@@ -36,13 +36,13 @@ def rows(uri):
 
 def test_what_was_noted_is_there_after_a_restart(shared_uri):
     begin(shared_uri)
-    with open_store(shared_uri) as store:
+    with SqlStore.open(shared_uri) as store:
         notes = store.journal.ledger(REMOTE).upload("run", "file")
         notes.arrived(2, "what the storage says")
     done = (PARTS[0], replace(PARTS[1], etag="what the storage says"), PARTS[2])
     assert noted(shared_uri) == replace(UPLOAD, parts=done)
     for was_free in (False, True):
-        with open_store(shared_uri) as store:
+        with SqlStore.open(shared_uri) as store:
             store.journal.ledger(REMOTE).upload("run", "file").completing(was_free=was_free)
         assert noted(shared_uri) == replace(UPLOAD, parts=done, was_free=was_free)
 
@@ -56,7 +56,7 @@ def test_each_file_of_each_run_at_each_remote_has_notes_of_its_own(shared_uri):
     ]
     for number, place in enumerate(places):
         begin(shared_uri, *place, replace(UPLOAD, upload_id=str(number)))
-    with open_store(shared_uri) as store:
+    with SqlStore.open(shared_uri) as store:
         store.journal.ledger(REMOTE).upload("run", "file").arrived(1, "x")
         store.journal.ledger(REMOTE).upload("run", "other").forget()
     found = [noted(shared_uri, *place) for place in places]
@@ -67,7 +67,7 @@ def test_each_file_of_each_run_at_each_remote_has_notes_of_its_own(shared_uri):
 
 def test_a_new_upload_takes_the_place_of_the_old_one(shared_uri):
     begin(shared_uri)
-    with open_store(shared_uri) as store:
+    with SqlStore.open(shared_uri) as store:
         store.journal.ledger(REMOTE).upload("run", "file").arrived(1, "x")
     begin(shared_uri, upload=replace(UPLOAD, upload_id="another", parts=PARTS[:2]))
     assert noted(shared_uri) == replace(UPLOAD, upload_id="another", parts=PARTS[:2])
@@ -77,18 +77,18 @@ def test_a_new_upload_takes_the_place_of_the_old_one(shared_uri):
 def test_the_secrets_are_gone_when_the_file_is_there(shared_uri):
     begin(shared_uri)
     begin(shared_uri, path="other")
-    with open_store(shared_uri) as store:
+    with SqlStore.open(shared_uri) as store:
         store.journal.ledger(REMOTE).file_sent("run", "file", "etag")
     assert noted(shared_uri) is None
     assert rows(shared_uri) == (1, 3)
 
 
 def test_they_are_gone_when_the_remote_is_taken_out(shared_uri):
-    with open_store(shared_uri) as store:
+    with SqlStore.open(shared_uri) as store:
         store.journal.configure([REMOTE, "http://b"])
     begin(shared_uri)
     begin(shared_uri, remote="http://b")
-    with open_store(shared_uri) as store:
+    with SqlStore.open(shared_uri) as store:
         store.journal.configure(["http://b"])
     assert (noted(shared_uri), noted(shared_uri, remote="http://b")) == (None, UPLOAD)
 
@@ -100,6 +100,6 @@ def test_they_are_gone_at_a_start_when_no_storage_accepts_them_any_more(shared_u
         monkeypatch.setattr(
             "mistk_service.tracking.sql.outbox.upload_notes.now", lambda later=later: 1_700_000_000_000 + later
         )
-        with open_store(shared_uri) as store:
+        with SqlStore.open(shared_uri) as store:
             store.journal.configure([REMOTE])
         assert (noted(shared_uri) is not None) is kept

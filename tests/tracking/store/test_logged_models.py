@@ -1,5 +1,7 @@
 """Logged models."""
 
+from typing import Any
+
 import pytest
 
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
@@ -189,7 +191,8 @@ def test_pages_together_are_the_whole(store, experiment, run_id, new_model, orde
         if i % 2:
             store.log_metric(run_id, Metric("acc", -float(i), 1, 0, model_id, "iris", "d"))
     whole = store.search_logged_models([experiment], order_by=order_by).items
-    found, token = [], None
+    found: list[Any] = []
+    token = None
     while len(found) < len(whole):
         page = store.search_logged_models([experiment], order_by=order_by, max_results=4, page_token=token)
         found += page.items

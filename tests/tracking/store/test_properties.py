@@ -4,6 +4,7 @@ import functools
 import math
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -124,7 +125,7 @@ def sort_key(run: dict, entity: str, key: str, ascending: bool):
 class Reverse:
     """A value that compares the other way round where it is descending."""
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, value, ascending):
         self.value, self.ascending = value, ascending
@@ -206,7 +207,9 @@ BATCH = st.tuples(
 def test_interleaved_batches_leave_what_the_model_of_them_leaves(property_store, batches):
     store = property_store
     run_id = store.create_run("0", run_name="r").info.run_id
-    points, params, tags = set(), {}, {"mlflow.runName": "r"}
+    points: set[Any] = set()
+    params: dict[str, str] = {}
+    tags = {"mlflow.runName": "r"}
     with store._db._writer._lock:
         futures = []
         for metrics, new_params, new_tags in batches:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service.app.asgi import _snake
+from mistk_service.core.controller import Controller
 from mistk_service.core.status_log import StatusEvent
 from mistk_service.doors.mistk.handlers import Handlers
 from mistk_service.doors.mistk.problems import answer_error
@@ -66,8 +67,8 @@ class Way:
         self.passed = 0
         app = AsyncApp(__name__, strict_validation=True, validator_map=VALIDATORS)
         for middleware in (*middlewares, self._counting, MediaType):
-            app.add_middleware(middleware, MiddlewarePosition.BEFORE_SWAGGER)  # type: ignore[arg-type]
-        handlers = Handlers(self.recorder, api_version="1", keepalive=1)  # type: ignore[arg-type]
+            app.add_middleware(middleware, MiddlewarePosition.BEFORE_SWAGGER)
+        handlers = Handlers(cast(Controller, self.recorder), api_version="1", keepalive=1)
         app.add_api(contract_path(), resolver=lambda each: getattr(handlers, _snake(each)), pythonic_params=True)
         for kind in (MistkError, ProblemException, Exception):
             app.add_error_handler(kind, answer_error)
@@ -85,7 +86,7 @@ class Way:
         self.recorder.calls.clear()
 
         async def call() -> httpx.Response:
-            transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)  # type: ignore[arg-type]
+            transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
                 return await client.request(method, BASE + path, **request)
 

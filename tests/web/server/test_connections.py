@@ -272,7 +272,9 @@ async def test_a_client_that_does_not_take_its_answer_is_let_go(parser: str) -> 
 
     limits = HttpLimits(send_timeout=SOON)
     async with served(much, parser, limits) as port, connected(port) as client:
-        client.writer.transport.pause_reading()
+        transport = client.writer.transport
+        assert isinstance(transport, asyncio.Transport)
+        transport.pause_reading()
         client.send(get())
         await gone.wait()
 

@@ -133,7 +133,7 @@ def test_a_model_that_has_reported_very_many_waits_until_they_are_let_go(bench: 
     bench.control()
     assert bench.nothing_was_said()
     bench.tell(m.HoldReports(False))
-    messages = []
+    messages: list[Any] = []
     while not messages or messages[-1] != m.Done(1):
         messages.append(bench.next())
     assert steps_of(*messages) == list(range(METRICS_HELD + 10))
@@ -168,7 +168,7 @@ def test_the_way_to_a_pause_has_an_end_too(bench: Bench):
     bench.blocked.wait()
     assert len(bench.context._metrics) == 2 * METRICS_HELD
     bench.tell(m.HoldReports(False))
-    messages = []
+    messages: list[Any] = []
     while not messages or messages[-1] != m.Done(1):
         messages.append(bench.next())
     assert steps_of(*messages) == list(range(3 * METRICS_HELD))
@@ -199,7 +199,7 @@ def test_at_the_end_the_control_thread_sends_what_was_held(bench: Bench):
             bench.control()
         bench.tell(m.Exit("do_reset"))
         bench.control()
-        messages = []
+        messages: list[Any] = []
         while len(steps_of(*messages)) < 3:
             messages.append(bench.next())
             bench.control()
@@ -227,7 +227,7 @@ def test_many_threads_that_wait_are_all_let_go_and_lose_nothing(bench: Bench):
     bench.tell(m.HoldReports(True), m.Run(1, "do_train"))
     bench.blocked.wait()
     bench.tell(m.HoldReports(False))
-    messages = []
+    messages: list[Any] = []
     while not messages or messages[-1] != m.Done(1):
         messages.append(bench.next())
     assert sorted(map(str, steps_of(*messages))) == sorted(map(str, list(range(each)) * count))

@@ -272,7 +272,7 @@ def test_odd_figures_of_progress_are_made_plain_or_left_out_and_harm_no_other(
     (progressed,) = sender.take()
     assert isinstance(progressed, Progressed)
     assert (progressed.done, progressed.total, progressed.unit) == (3, *shown)
-    assert decode_from_worker(frame(progressed)[4:]) == progressed
+    assert decode_from_worker(bytes(frame(progressed)[4:])) == progressed
 
 
 def test_an_odd_figure_of_progress_is_told_once(context: WorkerContext, caplog: pytest.LogCaptureFixture):

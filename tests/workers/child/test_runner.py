@@ -360,18 +360,18 @@ def test_a_resume_that_is_refused_after_its_activity_has_ended_leaves_the_contro
 
         def do_resume_training(self) -> None:
             hold.set()
-            assert bench.next() == m.Done(1)
+            assert own.next() == m.Done(1)
             raise NotImplementedError("not here")
 
     model = PausesInItsOwnWay()
     model.script["do_train"] = hold.wait
-    bench = Bench(model)
-    bench.tell(m.Run(1, "do_train"))
+    own = Bench(model)
+    own.tell(m.Run(1, "do_train"))
     model.until("do_train")
-    bench.tell(m.Pause(1))
-    assert bench.next() == m.Paused(1)
-    bench.tell(m.Resume(1, "do_resume_training"))
-    assert bench.next() == m.ResumeUnsupported(1, "not here")
-    bench.tell(m.Run(2, "do_save_model", ("p",)), m.Exit("do_terminate"))
-    assert bench.rest() == [m.Done(2)]
+    own.tell(m.Pause(1))
+    assert own.next() == m.Paused(1)
+    own.tell(m.Resume(1, "do_resume_training"))
+    assert own.next() == m.ResumeUnsupported(1, "not here")
+    own.tell(m.Run(2, "do_save_model", ("p",)), m.Exit("do_terminate"))
+    assert own.rest() == [m.Done(2)]
     assert ("do_save_model", "main") in model.threads

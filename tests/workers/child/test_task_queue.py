@@ -137,7 +137,7 @@ def test_everything_is_called_once_or_withdrawn(kinds, together, withdrawn, data
         if number in withdrawn and waiting.withdraw(number):
             left.add(number)
         if waiting and data.draw(st.booleans()):
-            task = waiting.take()
-            called += [task.id] if isinstance(task, Run) else [each.id for each in task]
+            taken = waiting.take()
+            called += [taken.id] if isinstance(taken, Run) else [each.id for each in taken]
     called += [number for call in calls(waiting) for number in call]
     assert sorted(called) == sorted(set(range(len(kinds))) - left)
