@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 import functools
 import re
 from collections.abc import Callable, Mapping
@@ -10,32 +10,24 @@ from typing import Any
 
 import msgspec
 from a2wsgi import WSGIMiddleware
-from connexion import AsyncApp
-from connexion.exceptions import ProblemException
-from connexion.middleware import MiddlewarePosition
-from connexion.options import SwaggerUIOptions
-from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service.app.embedded_tracking import EmbeddedTracking
 from mistk_service.app.settings import Settings
 from mistk_service.core.controller import Controller
-from mistk_service.doors.gate.body_size import BodyLimit
-from mistk_service.doors.gate.protocol import Edge
 from mistk_service.doors.mistk.contract import load_contract
 from mistk_service.doors.mistk.handlers import Handlers
-from mistk_service.doors.mistk.problems import answer_error, error_body, service_error
+from mistk_service.doors.mistk.problems import answer, error_body, service_error
 from mistk_service.doors.mistk.swagger_ui import SwaggerUI
 from mistk_service.doors.ops.health import figures, liveness, readiness
 from mistk_service.doors.ops.metrics import ServiceMetrics
-from mistk_service.errors import MistkError
 from mistk_service.page import DashboardInfo, create_dashboard
-from mistk_service.web.contract.compiled import CompiledOperations
-from mistk_service.web.contract.validation import VALIDATORS, MediaType
-from mistk_service.web.json_limits import FREE_JSON
+from mistk_service.web.contract import contract_app
+from mistk_service.web.contract.omitted import OmittedParameters
+from mistk_service.web.gate import BodyLimit, gate
+from mistk_service.web.json_limits import FREE_JSON, JsonLimits
 from mistk_service.web.prefix import Prefix, prefix_of
-from mistk_service.web.server import BodyBudget, Door, budget_for
 
 __all__ = ["create_app"]
 
@@ -86,14 +78,17 @@ def create_app(
         f"{BASE_PATH}/swagger.json": lambda scope: published(prefix_of(scope, settings.root_path)),
     }
     page = WSGIMiddleware(dashboard.wsgi_app, workers=_PAGE_THREADS)  # type: ignore[arg-type]
-    # Records alone may be many and long; whatever else JSON holds becomes objects several times its size.
-    free = {path: FREE_JSON.size for path, operation in operations.items() if operation != "streamPredict"}
-    container: ASGIApp = BodyLimit(_Paths(api, pages, SwaggerUI(f"{BASE_PATH}/ui"), page), settings.max_body, free)
+    container: ASGIApp = BodyLimit(_Paths(api, pages, SwaggerUI(f"{BASE_PATH}/ui"), page), settings.max_body, answer)
     if tracking is not None:
         container = _beside(tracking, container)
-    container = BodyBudget(container, budget_for(settings.max_body), error_body)
-    door = Door(Edge(container), settings.host, settings.allowed_hosts, error_body)
-    return Prefix(metrics.count(door, BASE_PATH, operations), settings.root_path)
+    guarded = gate(
+        container,
+        host=settings.host,
+        allowed_hosts=settings.allowed_hosts,
+        max_body=settings.max_body,
+        error_body=error_body,
+    )
+    return Prefix(metrics.count(guarded, BASE_PATH, operations), settings.root_path)
 
 
 def _published(contract: Any, prefix: str) -> Response:
@@ -151,21 +146,17 @@ class _Paths:
 
 
 def _create_api(controller: Controller, settings: Settings, api_version: str) -> ASGIApp:
-    app = AsyncApp(
-        __name__,
-        strict_validation=True,
-        validator_map=VALIDATORS,
-        swagger_ui_options=SwaggerUIOptions(swagger_ui=False),
-    )
-    for middleware in (CompiledOperations, MediaType):
-        app.add_middleware(middleware, MiddlewarePosition.BEFORE_SWAGGER)
+    # Records alone may be many and long; whatever else JSON holds becomes objects several times its size.
+    free = dataclasses.replace(FREE_JSON, size=min(FREE_JSON.size, settings.max_body))
+    records = JsonLimits(size=settings.max_body)
     handlers = Handlers(controller, api_version=api_version, keepalive=settings.keepalive)
-    # A copy, which Connexion fills with defaults.
-    contract = copy.deepcopy(load_contract())
-    app.add_api(contract, resolver=lambda operation: getattr(handlers, _snake(operation)), pythonic_params=True)
-    for kind in (MistkError, ProblemException, HTTPException, Exception):
-        app.add_error_handler(kind, answer_error)
-    return app  # type: ignore[no-any-return]
+    return contract_app(
+        load_contract(),
+        lambda operation: getattr(handlers, _snake(operation)),
+        limits=lambda operation: records if operation == "streamPredict" else free,
+        answer=answer,
+        middlewares=(OmittedParameters,),
+    )
 
 
 def _snake(operation_id: str) -> str:

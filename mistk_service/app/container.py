@@ -26,7 +26,7 @@ from mistk_service.core.events import Observer
 from mistk_service.doors.ops.metrics import ServiceMetrics
 from mistk_service.errors import BadModelReference, SettingsError
 from mistk_service.web import memory
-from mistk_service.web.cross_site import exposure
+from mistk_service.web.gate import exposure
 from mistk_service.web.listening import leads_to, local_url_of, url_of
 from mistk_service.web.server import HttpLimits, server_config
 from mistk_service.workers.child.loader import split_reference

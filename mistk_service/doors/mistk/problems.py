@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 from connexion.exceptions import ProblemException
-from connexion.lifecycle import ConnexionRequest, ConnexionResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Scope
 
 from mistk_service.errors import (
     ClientGone,
@@ -23,8 +23,10 @@ from mistk_service.errors import (
     ServiceBusy,
     WorkerDied,
 )
+from mistk_service.web.json_limits import FREE_JSON
+from mistk_service.web.request_body import BodyTooLarge
 
-__all__ = ["answer_error", "error_body", "service_error"]
+__all__ = ["answer", "error_body", "service_error"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,19 +58,10 @@ def error_body(code: int, message: str, **more: Any) -> bytes:
     return msgspec.json.encode(body) + b"\n"
 
 
-async def answer_error(request: ConnexionRequest, error: Exception) -> ConnexionResponse:  # noqa: ARG001
-    """Answer any error of the API: our own, Connexion's, Starlette's, or one that nobody expected.
-
-    Asynchronous, since Connexion would send a plain function to a thread.
-    """
-    response = _answer(error)
-    headers = {
-        name: value for name, value in response.headers.items() if name not in ("content-length", "content-type")
-    }
-    return ConnexionResponse(response.status_code, response.media_type, body=bytes(response.body), headers=headers)
-
-
-def _answer(error: Exception) -> Response:
+def answer(error: Exception, scope: Scope) -> Response:  # noqa: ARG001 - the form is the same for every request
+    """Return any error of the API as a ServiceError: our own, Connexion's, Starlette's, or an unexpected one."""
+    if isinstance(error, BodyTooLarge):
+        return _too_large(error.limit)
     if isinstance(error, MistkError):
         return _answer_own(error)
     if isinstance(error, ProblemException):
@@ -78,6 +71,17 @@ def _answer(error: Exception) -> Response:
         return service_error(error.status_code, _sentence(error.detail, error.status_code), headers=headers)
     logger.error("An unexpected error was answered with 500.", exc_info=error)
     return service_error(500, f"An unexpected error in the service: {type(error).__name__}: {error}")
+
+
+def _too_large(limit: int) -> Response:
+    free = limit == FREE_JSON.size
+    which = "for this operation; --max-body is for the records of streamPredict" if free else "--max-body"
+    return service_error(
+        413,
+        f"The request's body is larger than the limit of {limit} bytes ({which}). "
+        "Send fewer records at once, or put the data where the model can read it and use loadData.",
+        headers={"Connection": "close"},
+    )
 
 
 def _answer_own(error: MistkError) -> Response:

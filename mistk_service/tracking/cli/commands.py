@@ -17,7 +17,6 @@ import click
 
 from mistk_service.command_line import PORT, ListenSettings, click_option, click_options, option, warn_of_password
 from mistk_service.errors import MistkError, SettingsError
-from mistk_service.lighter import without
 from mistk_service.logs import configure_logging
 
 if TYPE_CHECKING:
@@ -93,10 +92,8 @@ def serve(**options: Any) -> None:
     """Serve a tracking store for MLflow clients: export MLFLOW_TRACKING_URI=http://HOST:PORT."""
     # What follows takes a moment to load; uvicorn raises the signal again when the server has closed.
     signal.signal(signal.SIGTERM, _exit_in_order)
-    # Connexion loads Flask where it is installed, which this server has no use for.
-    with without("flask"):
-        from mistk_service.tracking.server import serve_tracking
-        from mistk_service.web.server import HttpLimits
+    from mistk_service.tracking.server import serve_tracking
+    from mistk_service.web.server import HttpLimits
 
     try:
         settings = ServerSettings(**options)

@@ -61,9 +61,11 @@ class DeferredApp:
         try:
             application = await asyncio.wrap_future(self._application)
         except MistkError as error:
-            await _refuse(send, StoreUnavailable(f"Tracking is not available: {error}", retry_after=_RETRY))
+            await _refuse(
+                scope, receive, send, StoreUnavailable(f"Tracking is not available: {error}", retry_after=_RETRY)
+            )
         except Exception as error:  # noqa: BLE001 - the client gets a response in any case
-            await _refuse(send, error)
+            await _refuse(scope, receive, send, error)
         else:
             await application(scope, receive, send)
 
@@ -93,8 +95,8 @@ class DeferredApp:
             made.set_result(application)
 
 
-async def _refuse(send: Send, error: Exception) -> None:
+async def _refuse(scope: Scope, receive: Receive, send: Send, error: Exception) -> None:
     # By now, the server's package has been loaded, or cannot be.
-    from mistk_service.tracking.server.replies import send_error
+    from mistk_service.tracking.server.replies import error_response
 
-    await send_error(send, error)
+    await error_response(error)(scope, receive, send)

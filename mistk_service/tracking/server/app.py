@@ -9,17 +9,20 @@ from typing import Any
 
 from starlette.types import ASGIApp
 
-from mistk_service.resources import contract_path
+from mistk_service.resources import load_contract
 from mistk_service.tracking.artifacts import AllowedLocations, ArtifactRepository
 from mistk_service.tracking.artifacts.locations import Locations
-from mistk_service.tracking.server.endpoints import Endpoints
+from mistk_service.tracking.server.endpoints import Endpoints, Handler
 from mistk_service.tracking.server.gitlab import GitLabOperations, GitLabTransfers
 from mistk_service.tracking.server.operations import Operations
 from mistk_service.tracking.server.paths import Spellings
 from mistk_service.tracking.server.projects import Projects
-from mistk_service.tracking.server.routing import below, load_contract, routed
+from mistk_service.tracking.server.reading import fields_reader
+from mistk_service.tracking.server.routing import answer, below
 from mistk_service.tracking.server.transfers import Transfers
 from mistk_service.tracking.store._store import Store
+from mistk_service.web.contract import contract_app
+from mistk_service.web.json_limits import JsonLimits
 
 __all__ = ["MAX_BODY", "create_tracking_app"]
 
@@ -57,7 +60,7 @@ def create_tracking_app(
         executor.shutdown(wait=True)
 
     locations = Locations(store, artifacts, allowed)
-    document = load_contract(contract_path("mlflow-api.yaml"))
+    document = load_contract("mlflow-api.yaml")
     transfers = Transfers(store, locations, executor, document)
     endpoints = Endpoints(Operations(store, locations), transfers, store, executor, max_body)
     projects = Projects(store)
@@ -69,9 +72,27 @@ def create_tracking_app(
         max_body,
     )
 
-    def resolve(operation_id: str) -> ASGIApp:
+    def find(operation_id: str) -> tuple[Endpoints, str]:
         in_project = operation_id.removeprefix("project:")
-        return endpoints(operation_id) if in_project == operation_id else dialect(in_project)
+        return (endpoints if in_project == operation_id else dialect), in_project
 
-    paths = {**document["paths"], **below(load_contract(contract_path("gitlab-mlflow-api.yaml")))}
-    return Spellings(routed({**document, "paths": paths}, resolve, lifespan))
+    def resolve(operation_id: str) -> Handler:
+        owner, name = find(operation_id)
+        return owner.handler(name)
+
+    def limits(operation_id: str) -> JsonLimits | None:
+        owner, name = find(operation_id)
+        return owner.limits(name)
+
+    paths = {**document["paths"], **below(load_contract("gitlab-mlflow-api.yaml"))}
+    app = contract_app(
+        {**document, "paths": paths},
+        resolve,
+        limits=limits,
+        answer=answer,
+        reader=fields_reader,
+        validate=False,  # the schemas cannot express how leniently MLflow reads fields
+        executor=executor,
+        lifespan=lifespan,
+    )
+    return Spellings(app)

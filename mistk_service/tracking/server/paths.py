@@ -1,4 +1,4 @@
-"""The spellings of the paths, and what MLflow has that is not served here."""
+"""Spellings of paths, and the parts of MLflow that are not served."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service.tracking.errors import EndpointNotFound, InvalidParameter
-from mistk_service.tracking.server.replies import send_error
+from mistk_service.tracking.server.replies import error_response
 
 __all__ = ["Spellings", "unknown_path"]
 
@@ -58,7 +58,8 @@ class Spellings:
             return
         # A server replaces broken UTF-8 in silence; the name of a file would then be another.
         if b"%" in scope.get("raw_path", b"") and not _is_utf8(scope["raw_path"]):
-            await send_error(send, InvalidParameter("The path of the request is not valid UTF-8.", field="path"))
+            error = InvalidParameter("The path of the request is not valid UTF-8.", field="path")
+            await error_response(error)(scope, receive, send)
             return
         # A base URL that ends with a slash makes two of them.
         path = _SPELLING.sub(r"/api/\1/\2", "/" + scope["path"].lstrip("/"), count=1)

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive
 
-from mistk_service.tracking.server.reading import ClientGone
 from mistk_service.tracking.server.replies import encoded
 from mistk_service.tracking.values.page import Page
 
@@ -85,7 +85,7 @@ async def piecewise(pieces: Iterator[bytes], receive: Receive, executor: Executo
     """Return the response that sends ``pieces``, each of which is made on ``executor`` when the one before is on its way.
 
     Raises:
-        ClientGone: the client went before the first was made.
+        ClientDisconnect: the client went before the first was made.
         Exception: what making the first one raised; what a later one raises breaks the answer off.
     """
     loop = asyncio.get_running_loop()
@@ -117,7 +117,7 @@ async def _unless_gone(receive: Receive, answer: asyncio.Future[T]) -> T:
         await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
             answer.cancel()
-            raise ClientGone
+            raise ClientDisconnect
         return answer.result()
     finally:
         gone.cancel()

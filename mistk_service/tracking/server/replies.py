@@ -1,35 +1,32 @@
-"""Answers in MLflow's form, errors first of all."""
+"""Answers in MLflow's form, above all errors."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from starlette.types import Message, Receive, Scope, Send
+from starlette.responses import Response
 
 from mistk_service.tracking.errors import StoreError, StoreUnavailable
+from mistk_service.web.request_body import BodyTooLarge
 
 __all__ = [
-    "BodyTooLarge",
     "MethodNotAllowed",
     "UnsupportedEncoding",
+    "UploadTooLarge",
     "encoded",
-    "error_body",
+    "error_json",
+    "error_response",
     "error_status",
-    "refusal_body",
-    "send_error",
-    "send_json",
-    "send_too_large",
+    "json_response",
 ]
 
 _log = logging.getLogger(__name__)
 
-Headers = Sequence[tuple[bytes, bytes]]
+_JSON = "application/json"
 
 #: The HTTP status of each error code, as MLflow has it; 500 for any other.
 _STATUS = {
@@ -46,9 +43,6 @@ _STATUS = {
     "UNAUTHENTICATED": 401,
 }
 
-#: How much of a body that was refused is still taken, and for how long.
-_DRAIN_BYTES, _DRAIN_SECONDS = 256 * 1024 * 1024, 2.0
-
 _UNEXPECTED = "The tracking server failed in a way that it was not prepared for; its log has the details."
 
 
@@ -57,19 +51,19 @@ class _Refused(StoreError):
 
     Attributes:
         status: the HTTP status.
-        headers: what to add to the answer.
+        headers: further headers of the answer.
     """
 
     error_code = "BAD_REQUEST"
     status = 400
 
-    def __init__(self, message: str, headers: Headers = ()) -> None:
+    def __init__(self, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
-        self.headers = tuple(headers)
+        self.headers = dict(headers or {})
 
 
-class BodyTooLarge(_Refused):
-    """The body is longer than the server takes."""
+class UploadTooLarge(_Refused):
+    """A file is larger than the operation takes."""
 
     status = 413
 
@@ -93,54 +87,28 @@ def error_status(error: Exception) -> int:
     return _STATUS.get(error.error_code, 500) if isinstance(error, StoreError) else 500
 
 
-def error_body(error: Exception) -> dict[str, Any]:
-    """Return MLflow's JSON for an error; of one that nobody expected it tells nothing but that."""
-    if isinstance(error, StoreError):
-        return {"error_code": error.error_code, "message": str(error)}
-    return {"error_code": "INTERNAL_ERROR", "message": _UNEXPECTED}
-
-
-def refusal_body(status: int, message: str) -> bytes:
+def error_json(status: int, message: str) -> bytes:
     """Return MLflow's JSON for a request that no operation sees, by its HTTP status."""
     code = next((code for code, each in _STATUS.items() if each == status), "BAD_REQUEST")
     return encoded({"error_code": code, "message": message})
 
 
-async def send_error(send: Send, error: Exception) -> None:
-    """Answer with an error; one that nobody expected is logged."""
+def error_response(error: Exception) -> Response:
+    """Return an error as a response in MLflow's form; an unexpected one is logged, and its details are not shown."""
+    if isinstance(error, BodyTooLarge):
+        # The rest of the body is not read, so the connection cannot be used again.
+        return _error("BAD_REQUEST", str(error), 413, {"connection": "close"})
     if not isinstance(error, StoreError):
         _log.error("A request to the tracking server failed", exc_info=error)
-    headers: list[tuple[bytes, bytes]] = list(error.headers) if isinstance(error, _Refused) else []
+        return _error("INTERNAL_ERROR", _UNEXPECTED, 500, {})
+    headers = error.headers if isinstance(error, _Refused) else {}
     if isinstance(error, StoreUnavailable) and error.retry_after is not None:
-        headers.append((b"retry-after", str(math.ceil(error.retry_after)).encode()))
-    await send_json(send, error_body(error), error_status(error), headers)
+        headers = {"retry-after": str(math.ceil(error.retry_after))}
+    return _error(error.error_code, str(error), error_status(error), headers)
 
 
-async def send_too_large(scope: Scope, receive: Receive, send: Send, error: BodyTooLarge) -> None:
-    """Answer with the error, and take what the client is sending, so that the answer reaches it.
-
-    A connection closed over unread data is reset, and the client may never see what was written to it.
-    """
-
-    async def send_unfinished(message: Message) -> None:
-        await send({**message, "more_body": True} if message["type"] == "http.response.body" else message)
-
-    await send_json(send_unfinished, error_body(error), error.status, error.headers)
-    # A client that expects a word before it sends anything has sent nothing, and must not be given that word.
-    if not any(name == b"expect" for name, _ in scope["headers"]):
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_DRAIN_SECONDS):
-                await _drain(receive)
-    await send({"type": "http.response.body", "body": b""})
-
-
-async def _drain(receive: Receive) -> None:
-    left = _DRAIN_BYTES
-    while left > 0:
-        message = await receive()
-        if message["type"] != "http.request" or not message.get("more_body", False):
-            return
-        left -= len(message.get("body", b""))
+def _error(code: str, message: str, status: int, headers: Mapping[str, str]) -> Response:
+    return Response(encoded({"error_code": code, "message": message}), status, headers, _JSON)
 
 
 def encoded(value: Any) -> bytes:
@@ -148,15 +116,6 @@ def encoded(value: Any) -> bytes:
     return msgspec.json.encode(value)
 
 
-async def send_json(send: Send, value: Any, status: int = 200, headers: Headers = ()) -> None:
-    """Answer with ``value`` as JSON, or with the JSON that it already is where it is bytes."""
-    body = value if isinstance(value, bytes) else encoded(value)
-    length = (b"content-length", str(len(body)).encode())
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [(b"content-type", b"application/json"), length, *headers],
-        }
-    )
-    await send({"type": "http.response.body", "body": body})
+def json_response(value: Any) -> Response:
+    """Return ``value`` as a JSON response; bytes are JSON already."""
+    return Response(value if isinstance(value, bytes) else encoded(value), media_type=_JSON)

@@ -11,11 +11,11 @@ import uvicorn
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.opening import open_store
 from mistk_service.tracking.server.app import MAX_BODY, create_tracking_app
-from mistk_service.tracking.server.replies import refusal_body
-from mistk_service.web.cross_site import exposure
+from mistk_service.tracking.server.replies import error_json
+from mistk_service.web.gate import exposure, gate
 from mistk_service.web.listening import bind, url_of
 from mistk_service.web.memory import collect_less_often
-from mistk_service.web.server import BodyBudget, Door, HttpLimits, budget_for, server_config
+from mistk_service.web.server import HttpLimits, server_config
 
 __all__ = ["serve_tracking"]
 
@@ -43,7 +43,7 @@ def serve_tracking(
         artifacts_uri: see :func:`mistk_service.tracking.artifacts.open_artifacts`.
         host: the address to listen on. There is no authentication.
         port: the port; 0 takes any that is free.
-        allowed_hosts: further names of the server; see :class:`~mistk_service.web.cross_site.Origins`.
+        allowed_hosts: further names of the server; see :class:`~mistk_service.web.gate.origins.Origins`.
         max_body: bytes that a JSON body may have.
         limits: of connections and of what clients send; those of :class:`HttpLimits` unless given.
         on_listening: called with the base URL once connections are accepted.
@@ -55,9 +55,9 @@ def serve_tracking(
     artifacts = open_artifacts(artifacts_uri)
     with open_store(store_uri) as store, bind(host, port) as sock:
         tracking = create_tracking_app(store, artifacts, max_body=max_body)
-        app = Door(BodyBudget(tracking, budget_for(max_body), refusal_body), host, allowed_hosts, refusal_body)
+        app = gate(tracking, host=host, allowed_hosts=allowed_hosts, max_body=max_body, error_body=error_json)
         server = uvicorn.Server(
-            server_config(app, limits or HttpLimits(), refusal_body, timeout_graceful_shutdown=_CLOSING)
+            server_config(app, limits or HttpLimits(), error_json, timeout_graceful_shutdown=_CLOSING)
         )
         if (warning := exposure(host)) is not None:
             _log.warning(warning)

@@ -21,16 +21,14 @@ from connexion.validators import AbstractRequestBodyValidator, ParameterValidato
 from jsonschema import Draft4Validator, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mistk_service.web.contract.compiled import AT_ONCE
 from mistk_service.web.contract.records import read_records
-from mistk_service.web.json_limits import FREE_JSON, check_json
+from mistk_service.web.json_limits import FREE_JSON, JsonLimits, check_json
 
-__all__ = ["AT_ONCE", "VALIDATORS", "MediaType", "accepting_reader", "asks_for_strings"]
+__all__ = ["VALIDATORS", "MediaType", "accepting_reader", "asks_for_strings"]
 
 #: How much of a wrong value is repeated in a message.
 _SHOWN = 80
-
-#: The longest body that is parsed on the event loop, in bytes: a matter of a millisecond.
-AT_ONCE = 64 * 1024
 
 #: What a schema says to people.
 _ANNOTATIONS = frozenset({"description", "example", "title"})
@@ -46,7 +44,7 @@ _TYPES = {
 }
 
 
-def _parse(body: bytes | bytearray) -> Any:
+def _parse(body: bytes | bytearray, limits: JsonLimits = FREE_JSON) -> Any:
     """Return the value of a JSON document, read strictly: what Python's own reader makes something of is refused.
 
     Connexion reads the body a second time for the handler, with that reader, so what passes here must mean the same there.
@@ -57,7 +55,7 @@ def _parse(body: bytes | bytearray) -> Any:
             bits, or half a surrogate pair; the message says which.
         RecursionError: it is nested too deeply.
     """
-    check_json(body, FREE_JSON)
+    check_json(body, limits)
     text = body.decode("utf-8")
     try:
         value = _DECODER.decode(text)
@@ -148,7 +146,7 @@ def _wording(error: Exception) -> str:
     return str(error)
 
 
-def accepting_reader(schema: Mapping[str, Any]) -> Callable[[bytes | bytearray], Any]:
+def accepting_reader(schema: Mapping[str, Any], limits: JsonLimits) -> Callable[[bytes | bytearray], Any]:
     """Return what makes a value of a body that the schema accepts, and raises ValueError or RecursionError otherwise.
 
     It says nothing of what is wrong: that is for the validator of bodies.
@@ -156,7 +154,7 @@ def accepting_reader(schema: Mapping[str, Any]) -> Callable[[bytes | bytearray],
     is_valid = _validator(schema).is_valid
 
     def read(body: bytes | bytearray) -> Any:
-        value = _parse(body)
+        value = _parse(body, limits)
         if not is_valid(value):
             raise ValueError
         return value

@@ -1,8 +1,6 @@
-"""What every HTTP server of this project has in common: its limits on connections and requests, and what it refuses."""
+"""The HTTP server that every product of this project uses: uvicorn with limits on connections and requests."""
 
-from mistk_service.web.server.budget import BodyBudget, budget_for
 from mistk_service.web.server.configure import server_config
-from mistk_service.web.server.door import Door
 from mistk_service.web.server.http_limits import HttpLimits
 
-__all__ = ["BodyBudget", "Door", "HttpLimits", "budget_for", "server_config"]
+__all__ = ["HttpLimits", "server_config"]

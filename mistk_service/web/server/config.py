@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import http
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import uvicorn
 
 from mistk_service.web.memory import LargeBlocks
+from mistk_service.web.refusals import ErrorBody
 from mistk_service.web.server.http_limits import HttpLimits
 
-__all__ = ["PROTECTION", "Connection", "Refusal", "ServerConfig"]
+__all__ = ["PROTECTION", "Connection", "ServerConfig"]
 
 #: Headers of every answer: nothing is shown inside another page, and nothing is taken for another type than it says.
 PROTECTION = ((b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"))
 
 #: Ended connections whose memory is worth giving back.
 _MANY = 1000
-
-#: Returns the JSON body of an error, from a status and a message.
-Refusal = Callable[[int, str], bytes]
 
 
 class Connection(Protocol):
@@ -36,13 +33,13 @@ class ServerConfig(uvicorn.Config):
     Args:
         app: the ASGI application.
         limits: what clients may do.
-        refusal: returns the body of what is answered before there is a request for the application.
+        error_body: makes the JSON of an error that is answered before there is a request for the application.
         protocol: the class of connections, which knows the limits.
         options: further options of uvicorn.
     """
 
     def __init__(
-        self, app: Any, limits: HttpLimits, refusal: Refusal, protocol: type[asyncio.Protocol], **options: Any
+        self, app: Any, limits: HttpLimits, error_body: ErrorBody, protocol: type[asyncio.Protocol], **options: Any
     ) -> None:
         super().__init__(
             app,
@@ -59,7 +56,7 @@ class ServerConfig(uvicorn.Config):
         self.most_connections = limits.possible_connections
         #: The connections without a request, in the order in which they became idle.
         self.idle: dict[Connection, None] = {}
-        self._refusal = refusal
+        self._error_body = error_body
         self._closed = 0
         self._blocks = LargeBlocks(collect=True)
 
@@ -82,7 +79,7 @@ class ServerConfig(uvicorn.Config):
 
     def refusal(self, status: int, message: str) -> bytes:
         """Return a whole HTTP response, after which the connection ends."""
-        body = self._refusal(status, message)
+        body = self._error_body(status, message)
         head = [
             f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}",
             "Content-Type: application/json",

@@ -5,25 +5,26 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from mistk_service.web.server.config import Refusal, ServerConfig
+from mistk_service.web.refusals import ErrorBody
+from mistk_service.web.server.config import ServerConfig
 from mistk_service.web.server.http_limits import HttpLimits
 
 __all__ = ["server_config"]
 
 
 def server_config(
-    app: Any, limits: HttpLimits, refusal: Refusal, *, parser: str | None = None, **options: Any
+    app: Any, limits: HttpLimits, error_body: ErrorBody, *, parser: str | None = None, **options: Any
 ) -> ServerConfig:
     """Return uvicorn's configuration for an application.
 
     Args:
         app: the ASGI application.
         limits: what clients may do.
-        refusal: returns the body of what is answered before there is a request for the application.
+        error_body: makes the JSON of an error that is answered before there is a request for the application.
         parser: ``httptools`` or ``h11``; None for the faster of those that are installed.
         options: further options of uvicorn.
     """
-    return ServerConfig(app, limits, refusal, _protocol(parser), **options)
+    return ServerConfig(app, limits, error_body, _protocol(parser), **options)
 
 
 def _protocol(parser: str | None) -> type[asyncio.Protocol]:

@@ -1,0 +1,140 @@
+"""Strict reading of requests: what is read here, Connexion would accept, with the same arguments.
+
+It says nothing of what is wrong with a request. That is for the validators.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from connexion.decorators.parameter import pythonic
+from connexion.operations import AbstractOperation
+from jsonschema import Draft4Validator
+from starlette.types import Scope
+
+from mistk_service.web.contract.compiled import AT_ONCE, NotRecognised, Reader
+from mistk_service.web.contract.records import read_records
+from mistk_service.web.contract.validation import accepting_reader, asks_for_strings
+from mistk_service.web.json_limits import JsonLimits
+
+__all__ = ["strict_reader"]
+
+_JSON = b"application/json"
+
+#: What a query that needs no decoding is made of.
+_PLAIN_QUERY = re.compile(rb"\w+=[\w./~-]+(?:&\w+=[\w./~-]+)*")
+
+
+def strict_reader(operation: AbstractOperation, limits: JsonLimits) -> Reader | None:
+    """Return the reader of an operation; None for one with parameters elsewhere than in the query and the body."""
+    if operation.security or not {each["in"] for each in operation.parameters} <= {"query", "body"}:
+        return None
+    return _StrictReader(operation, limits)
+
+
+class _StrictReader:
+    def __init__(self, operation: AbstractOperation, limits: JsonLimits) -> None:
+        self._query = _Query([each for each in operation.parameters if each["in"] == "query"])
+        schema = operation.body_schema()
+        self._body_name: str = pythonic(operation.body_name()) if schema else ""
+        self._read_body = _body_reader(schema, limits) if schema else None
+
+    def __call__(self, scope: Scope, body: bytes | bytearray) -> dict[str, Any]:
+        """Return the arguments of the handler.
+
+        Raises:
+            NotRecognised: the request is not certain to be right.
+        """
+        media_type = next((value for name, value in scope["headers"] if name == b"content-type"), None)
+        try:
+            arguments = self._query.read(scope["query_string"])
+            if self._read_body is not None:
+                if media_type != _JSON or not body:
+                    raise NotRecognised
+                arguments[self._body_name] = self._read_body(body)
+            elif media_type is not None:
+                raise NotRecognised
+        except (ValueError, RecursionError) as error:
+            raise NotRecognised from error
+        return arguments
+
+
+class _Query:
+    """The query parameters of an operation.
+
+    Args:
+        parameters: as the contract has them.
+    """
+
+    def __init__(self, parameters: list[dict[str, Any]]) -> None:
+        self._names = {each["name"]: pythonic(each["name"]) for each in parameters}
+        self._readers = {each["name"]: _parameter_reader(each) for each in parameters}
+        self._required = {each["name"] for each in parameters if each.get("required")}
+        self._defaults = {pythonic(each["name"]): each["default"] for each in parameters if "default" in each}
+
+    def read(self, query: bytes) -> dict[str, Any]:
+        """Return the arguments.
+
+        Raises:
+            ValueError: the query has to be looked at more closely.
+        """
+        if not query and not self._required:
+            return dict(self._defaults)
+        if not _PLAIN_QUERY.fullmatch(query):
+            raise ValueError
+        pairs = [pair.split("=") for pair in query.decode("ascii").split("&")]
+        given = {name for name, _ in pairs}
+        if len(given) < len(pairs) or not self._required <= given <= self._names.keys():
+            raise ValueError
+        return self._defaults | {self._names[name]: self._readers[name](text) for name, text in pairs}
+
+
+def _parameter_reader(parameter: Mapping[str, Any]) -> Callable[[str], Any]:
+    """Return what makes a query parameter's value from its text, or raises ValueError."""
+    schema = {key: value for key, value in parameter.items() if key != "required"}
+    is_valid = Draft4Validator(schema).is_valid
+    convert = _READERS.get(parameter.get("type", ""))
+
+    def read(text: str) -> Any:
+        if convert is None or not is_valid(value := convert(text)):
+            raise ValueError
+        return value
+
+    return read
+
+
+def _integer(text: str) -> int:
+    if not text.isdigit() or len(text) > 18:
+        raise ValueError
+    return int(text)
+
+
+def _boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError
+    return text == "true"
+
+
+#: How the text of a query parameter becomes a value, by its type, where there is one way to read it.
+_READERS: dict[str, Callable[[str], Any]] = {"string": str, "integer": _integer, "boolean": _boolean}
+
+
+def _body_reader(schema: Mapping[str, Any], limits: JsonLimits) -> Callable[[bytes | bytearray], Any]:
+    read = accepting_reader(schema, limits)
+    return _map_reader(schema.get("minProperties", 0), read) if asks_for_strings(schema) else read
+
+
+def _map_reader(least: int, other: Callable[[bytes | bytearray], Any]) -> Callable[[bytes | bytearray], Any]:
+    """Return what reads an object of strings, many and long as they may be; ``other`` reads short ones with escapes."""
+
+    def read(body: bytes | bytearray) -> Any:
+        if b"\\" in body and len(body) <= AT_ONCE:
+            return other(body)
+        value = read_records(body)
+        if len(value) < least:
+            raise ValueError
+        return value
+
+    return read

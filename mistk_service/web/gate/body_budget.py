@@ -1,0 +1,68 @@
+"""A limit on all request bodies together that are being received."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mistk_service.web.refusals import ErrorBody, error_response, send_early
+
+__all__ = ["BodyBudget"]
+
+_MESSAGE = (
+    "The requests that are being received take {limit} bytes, as many as they may together. Send this one again in a moment, "
+    "and fewer large ones at once."
+)
+
+
+class BodyBudget:
+    """ASGI middleware: answers 503 to a body that exceeds what all unfinished bodies may take together.
+
+    A body counts piece by piece until it is complete. One that arrives whole does not count, nor do files, which are sent with
+    PUT and written as they come.
+
+    Args:
+        app: reads bodies into memory.
+        limit: bytes of all unfinished bodies together.
+        error_body: makes the JSON of an error.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, error_body: ErrorBody) -> None:
+        self._app = app
+        self._limit = limit
+        self._error_body = error_body
+        self._held = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and count its body."""
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "PUT"):
+            await self._app(scope, receive, send)
+            return
+        held = 0
+        exceeded = begun = False
+
+        async def counted() -> Message:
+            nonlocal held, exceeded
+            message = await receive()
+            more = message["type"] == "http.request" and message.get("more_body", False)
+            size = len(message.get("body", b"")) if more else -held
+            if self._held + size > self._limit:
+                exceeded = True
+                return {"type": "http.disconnect"}  # the application reads no further
+            held += size
+            self._held += size
+            return message
+
+        async def guarded(message: Message) -> None:
+            nonlocal begun
+            if begun or not exceeded:
+                begun = True
+                await send(message)
+
+        try:
+            await self._app(scope, counted, guarded)
+        finally:
+            self._held -= held
+        if exceeded and not begun:
+            headers = {"Retry-After": "1", "Connection": "close"}
+            refusal = error_response(self._error_body, 503, _MESSAGE.format(limit=self._limit), headers)
+            await send_early(refusal, scope, receive, send, sending=True)

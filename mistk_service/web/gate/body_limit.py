@@ -1,0 +1,54 @@
+"""The limit on the size of a request body, enforced before an application reads it."""
+
+from __future__ import annotations
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from mistk_service.web.refusals import ErrorAnswer, send_early
+from mistk_service.web.request_body import BodyTooLarge, read_body, replayed
+
+__all__ = ["BodyLimit"]
+
+#: The headers that say how long a body is.
+_FRAMING = (b"content-length", b"transfer-encoding")
+
+
+class BodyLimit:
+    """ASGI middleware: answers 413 to a body over the limit, by its announced length or as soon as it exceeds the limit.
+
+    Args:
+        app: the application.
+        limit: in bytes.
+        answer: turns :class:`BodyTooLarge` into a response.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, answer: ErrorAnswer) -> None:
+        self._app = app
+        self._limit = limit
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] == "http":
+            try:
+                scope, receive = await self._within_limit(scope, receive)
+            except ClientDisconnect:
+                return
+            except BodyTooLarge as error:
+                await send_early(self._answer(error, scope), scope, receive, send, sending=error.sending)
+                return
+        await self._app(scope, receive, send)
+
+    async def _within_limit(self, scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
+        headers = dict(scope["headers"])
+        # Chunks end by themselves, whatever length is announced, and servers go by them (RFC 9112, 6.3).
+        if b"transfer-encoding" not in headers:
+            if int(headers.get(b"content-length", 0)) > self._limit:
+                raise BodyTooLarge(self._limit)
+            return scope, receive  # the server holds the client to the length that it announced
+        # Read whole, and passed on as a body of known length: Connexion takes a body without a length for none.
+        body = await read_body(scope, receive, self._limit)
+        kept = [(name, value) for name, value in scope["headers"] if name not in _FRAMING]
+        length = (b"content-length", str(len(body)).encode())
+        return {**scope, "headers": [*kept, length]}, replayed(body, receive)

@@ -1,0 +1,99 @@
+"""The outermost check: ambiguous and cross-site requests are refused, and every answer has its security headers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mistk_service.web.gate.origins import Origins
+from mistk_service.web.refusals import ErrorBody, error_response
+from mistk_service.web.server.config import PROTECTION
+
+__all__ = ["RequestFilter"]
+
+#: An answer may do nothing in a browser, unless it is a page that brings its own policy.
+_POLICY = (
+    b"content-security-policy",
+    b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+)
+
+#: "Policy violation", the code that refuses a WebSocket; before the handshake it becomes a 403.
+_POLICY_VIOLATION = 1008
+
+_SHUTTING_DOWN = (
+    "The service is shutting down, and ended this request before it was complete. "
+    "Send it again once the service is back."
+)
+
+
+class RequestFilter:
+    """ASGI middleware: passes on HTTP and the lifespan, but no WebSocket, no ambiguous request and none of another site.
+
+    It adds security headers to every answer, and answers with 503 a request that the server cancels when it shuts down.
+
+    Args:
+        app: the application.
+        host: the address that the server listens on.
+        allowed_hosts: further names of the server; see :class:`~mistk_service.web.gate.origins.Origins`.
+        error_body: makes the JSON of an error.
+    """
+
+    def __init__(self, app: ASGIApp, host: str, allowed_hosts: Sequence[str], error_body: ErrorBody) -> None:
+        self._app = app
+        self._origins = Origins(host, allowed_hosts)
+        self._error_body = error_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] == "http":
+            await self._filter(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+        else:
+            await self._app(scope, receive, send)
+
+    async def _filter(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def protecting_send(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": _with_protection(message.get("headers", ()))}
+            await send(message)
+
+        if (reason := _ambiguity(scope)) is not None:
+            # The connection ends, since it is unclear where this request ends and the next one begins.
+            app: ASGIApp = error_response(self._error_body, 400, reason, {"Connection": "close"})
+        elif (reason := self._origins.objection(scope)) is not None:
+            app = error_response(self._error_body, 403, reason)
+        else:
+            app = self._app
+        try:
+            await app(scope, receive, protecting_send)
+        except asyncio.CancelledError:
+            # Only the server cancels a request, when the time for requests in flight is over. Raised further, it would log a
+            # traceback and answer in plain text. An answer that has begun can only be broken off.
+            if not begun:
+                cut_off = error_response(self._error_body, 503, _SHUTTING_DOWN, {"Connection": "close"})
+                await cut_off(scope, receive, protecting_send)
+
+
+def _ambiguity(scope: Scope) -> str | None:
+    """Return why a proxy and this server might read a request differently, or None."""
+    names = [name for name, _ in scope["headers"]]
+    hosts = names.count(b"host")
+    if hosts > 1:
+        return "The request has several Host headers; expected one."
+    if hosts == 0 and scope.get("http_version") == "1.1":
+        return "The request has no Host header; expected one."
+    if b"transfer-encoding" in names and b"content-length" in names:
+        return "The request has both Content-Length and Transfer-Encoding; expected one of them."
+    return None
+
+
+def _with_protection(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    present = {name.lower() for name, _ in headers}
+    return [*headers, *(header for header in (*PROTECTION, _POLICY) if header[0] not in present)]

@@ -1,0 +1,66 @@
+"""Errors that are answered before a handler runs, in the form of the API that they concern."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+__all__ = ["ErrorAnswer", "ErrorBody", "error_response", "send_early"]
+
+#: Returns the JSON of an error, from an HTTP status and a message.
+ErrorBody = Callable[[int, str], bytes]
+
+#: Turns an error into a response to the request of an ASGI scope.
+ErrorAnswer = Callable[[Exception, Scope], Response]
+
+#: How much of a refused body is still read, in bytes, and for how long, in seconds.
+_DRAIN_BYTES, _DRAIN_SECONDS = 256 * 1024 * 1024, 2.0
+
+
+def error_response(
+    error_body: ErrorBody, status: int, message: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return an error as a response."""
+    return Response(error_body(status, message), status, headers, "application/json")
+
+
+async def send_early(
+    response: Response, scope: Scope, receive: Receive, send: Send, *, sending: bool | None = None
+) -> None:
+    """Send a response while the client may still be sending its body, which is read and dropped.
+
+    A connection that is closed over unread data is reset, and the client may never see the response.
+
+    Args:
+        response: the response.
+        scope: the ASGI scope.
+        receive: gives the rest of the body.
+        send: sends messages.
+        sending: whether there is a rest; None to go by the ``Expect`` header. A client that waits for "100 Continue" has
+            sent nothing, and to read its body would be to ask for it.
+    """
+
+    async def unfinished(message: Message) -> None:
+        await send({**message, "more_body": True} if message["type"] == "http.response.body" else message)
+
+    await response(scope, receive, unfinished)
+    if sending is None:
+        sending = not any(name == b"expect" for name, _ in scope["headers"])
+    if sending:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                await _drain(receive)
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _drain(receive: Receive) -> None:
+    left = _DRAIN_BYTES
+    while left > 0:
+        message = await receive()
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            return
+        left -= len(message.get("body", b""))

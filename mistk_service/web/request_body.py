@@ -1,0 +1,70 @@
+"""The body of a request, read within a limit."""
+
+from __future__ import annotations
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope
+
+from mistk_service.errors import MistkError
+
+__all__ = ["BodyTooLarge", "read_body", "replayed"]
+
+
+class BodyTooLarge(MistkError):
+    """The body of a request is larger than its limit.
+
+    Attributes:
+        limit: in bytes.
+        sending: whether the client is still sending it; None where it may wait to be asked for it.
+    """
+
+    def __init__(self, limit: int, *, sending: bool | None = None) -> None:
+        super().__init__(f"The body of the request is longer than {limit} bytes.")
+        self.limit = limit
+        self.sending = sending
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes | bytearray:
+    """Return the whole body of a request.
+
+    Raises:
+        BodyTooLarge: it is announced to have more than ``limit`` bytes, or has.
+        ClientDisconnect: the client closed the connection before its end.
+    """
+    headers = dict(scope["headers"])
+    if int(headers.get(b"content-length", 0)) > limit and b"transfer-encoding" not in headers:
+        raise BodyTooLarge(limit)
+    message = await _request(receive)
+    if not message.get("more_body", False) and len(message.get("body", b"")) <= limit:
+        first: bytes = message.get("body", b"")
+        return first
+    body = bytearray()
+    while True:
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > limit:
+            raise BodyTooLarge(limit, sending=more)
+        if not more:
+            return body
+        message = await _request(receive)
+
+
+async def _request(receive: Receive) -> Message:
+    message = await receive()
+    if message["type"] != "http.request":
+        raise ClientDisconnect
+    return message
+
+
+def replayed(body: bytes | bytearray, receive: Receive) -> Receive:
+    """Return a ``receive`` that gives a body that has been read already."""
+    whole: Message | None = {"type": "http.request", "body": bytes(body), "more_body": False}
+
+    async def replay() -> Message:
+        nonlocal whole
+        if whole is None:
+            return await receive()
+        message, whole = whole, None
+        return message
+
+    return replay
