@@ -19,7 +19,7 @@ PACKAGE = ROOT / "mistk_service"
 
 #: The parts of the package from the lowest to the highest; one imports from lines above its own, and from itself.
 LAYERS = (
-    {"errors", "logs", "lighter"},
+    {"errors", "logs"},
     {"command_line"},
     {"resources", "kinds"},
     {"mistk_service", "web"},  # the author's door, and what both products share
@@ -53,7 +53,7 @@ TRACKING_LAYERS = (
 ONLY = {
     "page": set(),  # a client of the public API like any other
     # The other product: it knows nothing of the container.
-    "tracking": {"command_line", "errors", "lighter", "logs", "resources", "web"},
+    "tracking": {"command_line", "errors", "logs", "resources", "web"},
     "client": {"errors", "kinds", "mistk_service"},
     "web": {"errors", "resources"},
     "kinds": {"errors"},
@@ -253,7 +253,6 @@ def test_tracking_loads_nothing_of_the_container() -> None:
         "command_line",
         "errors",
         "kinds",
-        "lighter",
         "logs",
         "resources",
         "tracking",

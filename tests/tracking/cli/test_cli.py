@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -309,21 +307,6 @@ def test_sync_to_a_server_that_is_not_there_fails_with_a_sentence(call, run_id):
 def test_a_script_can_tell_whether_sync_brought_everything_over(call, run_id, monkeypatch, complete, status):
     monkeypatch.setattr(SyncCommand, "once", lambda self: complete)
     call("sync", "--to", "http://localhost:1", status=status)
-
-
-def test_the_server_alone_is_loaded_without_what_it_does_not_use():
-    code = """
-import json, sys
-from mistk_service.lighter import without
-with without("flask"):
-    import mistk_service.tracking.server
-loaded = set(sys.modules)
-import flask
-print(json.dumps([sorted({"flask"} & loaded), flask.Flask.__name__]))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=50)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [[], "Flask"]
 
 
 def test_a_server_that_is_told_to_end_ends_with_0(tmp_path):

@@ -8,12 +8,11 @@ from hypothesis import HealthCheck, settings
 from openapi_spec_validator import validate
 from schemathesis import checks
 
-from mistk_service.resources import contract_path
+from mistk_service.resources import load_contract
 from mistk_service.tracking.server.operations import Operations
-from mistk_service.tracking.server.routing import load_contract
 from mistk_service.tracking.server.transfers import Transfers
 
-CONTRACT = load_contract(contract_path("mlflow-api.yaml"))
+CONTRACT = load_contract("mlflow-api.yaml")
 METHODS = {"get", "put", "post", "patch", "delete"}
 OPERATIONS = [
     operation for path in CONTRACT["paths"].values() for method, operation in path.items() if method in METHODS

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 from openapi_spec_validator import validate
 
-from mistk_service.resources import contract_path
+from mistk_service.resources import load_contract
 from mistk_service.tracking.mlops import Workspace
 from mistk_service.tracking.rest import RestConfig, open_rest_store
 from mistk_service.tracking.server.gitlab import GitLabOperations, GitLabTransfers
-from mistk_service.tracking.server.routing import load_contract
 from mistk_service.tracking.values import Tag
 from tests.support.remotes import CALM
 
@@ -66,7 +65,7 @@ def other(http, workspace):
 
 
 def test_the_contract_is_valid_and_every_operation_has_a_method():
-    contract = load_contract(contract_path("gitlab-mlflow-api.yaml"))
+    contract = load_contract("gitlab-mlflow-api.yaml")
     validate(contract)
     ids = [operation["operationId"] for item in contract["paths"].values() for operation in item.values()]
     methods = [name for kind in (GitLabOperations, GitLabTransfers) for name, _ in inspect.getmembers(kind, callable)]

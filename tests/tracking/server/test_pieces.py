@@ -8,12 +8,12 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import ClientDisconnect
 
 from mistk_service.tracking import open_store
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.server import create_tracking_app
 from mistk_service.tracking.server.pieces import in_pieces, piecewise
-from mistk_service.tracking.server.reading import ClientGone
 from mistk_service.tracking.values import Metric, Param
 from mistk_service.tracking.values.page import Page
 
@@ -185,7 +185,7 @@ def test_what_waits_for_a_thread_is_not_begun_when_its_client_has_gone():
         free = threading.Event()
         with ThreadPoolExecutor(1) as executor:
             executor.submit(free.wait, 30)
-            with pytest.raises(ClientGone):
+            with pytest.raises(ClientDisconnect):
                 await piecewise(pieces(), receive, executor)
             await asyncio.sleep(0)  # the cancellation is handed on
             free.set()

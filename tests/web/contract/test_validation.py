@@ -24,7 +24,7 @@ async def test_others_are_answered_while_a_long_body_is_read(monkeypatch: pytest
     reading, answered = threading.Event(), threading.Event()
     parse = validation._parse
 
-    def wait_and_parse(body: bytes) -> Any:
+    def wait_and_parse(body: bytes, *limits: Any) -> Any:
         reading.set()
         if not answered.wait(10):
             raise ValueError("nobody was answered in the meantime")

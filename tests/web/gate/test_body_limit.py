@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from mistk_service.doors.gate.body_size import BodyLimit
+from mistk_service.doors.mistk.problems import answer
+from mistk_service.web.gate import BodyLimit
 from tests.support.http_server import served
 from tests.web.harness import API, application, client
 
@@ -43,7 +44,7 @@ async def ask(headers: list[tuple[bytes, bytes]], *parts: bytes) -> tuple[int, d
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
-    await BodyLimit(measure, LIMIT)(scope, receive, send)
+    await BodyLimit(measure, LIMIT, answer)(scope, receive, send)
     return sent[0]["status"], json.loads(b"".join(message.get("body", b"") for message in sent[1:]))
 
 
@@ -64,7 +65,7 @@ async def test_chunks_are_measured_whatever_length_is_announced_beside_them(head
 async def test_a_body_framed_twice_does_not_pass_the_limit_of_a_real_server(parser: str) -> None:
     if parser == "httptools":
         pytest.importorskip("httptools")
-    async with served(BodyLimit(measure, LIMIT), parser) as port:
+    async with served(BodyLimit(measure, LIMIT, answer), parser) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\nTransfer-Encoding: chunked\r\n\r\n")
         writer.write(b"%x\r\n%s\r\n0\r\n\r\n" % (10 * LIMIT, b"x" * 10 * LIMIT))

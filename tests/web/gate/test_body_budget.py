@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from mistk_service.web.server import BodyBudget
+from mistk_service.web.gate import BodyBudget
 from tests.support.http_server import refusal, served
 from tests.web.server.test_connections import CHUNKED, App, connected, get, post
 

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from starlette.responses import JSONResponse
 
-from mistk_service.web.cross_site import exposure
-from mistk_service.web.server import Door
+from mistk_service.web.gate import RequestFilter, exposure
 from tests.support.http_server import refusal
 from tests.web.harness import API, application, client
 
@@ -23,7 +22,7 @@ async def ask(
     method: str, *, url: str = URL, bound: str = "127.0.0.1", allowed: tuple[str, ...] = (), **headers: str
 ) -> tuple[int, str]:
     """Return status and text of an answer; the headers' names are written with underscores."""
-    async with client(Door(JSONResponse("done"), bound, allowed, refusal), url) as http:
+    async with client(RequestFilter(JSONResponse("done"), bound, allowed, refusal), url) as http:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         answer = await http.request(method, "/", headers=named)
         if answer.status_code == 403:
