@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class _Process:
-    """The workspace that the functions work on. A store that was opened here is closed here."""
+    """The workspace that the functions use. It closes the store if it has opened it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -52,25 +52,25 @@ class _Process:
             if waiting:
                 names = ", ".join(sorted(repr(iteration["name"]) for iteration in waiting))
                 raise InvalidState(
-                    f"These iterations have not ended, and would have no store to go to: {names}. "
-                    "Call their end_iteration() first, or let go of them."
+                    f"These iterations have not ended and still need the current store: {names}. "
+                    "Call their end_iteration() first, or delete all references to them."
                 )
             opened = store if isinstance(store, Store) else open_store(store)
             self._end()
             self._begin(opened, owned=opened is not store)
 
     def leave(self) -> None:
-        """Close the store at the end of the process, and say what did not get there."""
+        """Close the store at the end of the process, and log a warning for each iteration that was not stored."""
         with self._lock:
             for iteration in self._workspace.open_iterations if self._workspace else []:
-                logger.warning("%r was not ended; what was logged to it is lost.", iteration)
+                logger.warning("%r was not ended. Its data is lost.", iteration)
             self._end()
 
     def _begin(self, store: Store, *, owned: bool) -> None:
         self._workspace = Workspace(store)
         if owned:
             self._owned = store
-        # Once, however often the store changes, and not before something is there to be closed or to be warned about.
+        # Registered once, however often the store changes, and not before there is anything to close.
         atexit.unregister(self.leave)
         atexit.register(self.leave)
 
@@ -85,27 +85,27 @@ _process = _Process()
 
 
 def _default_uri() -> str:
-    """Return the store of ``MLFLOW_TRACKING_URI``, or that of a container which is started in this folder."""
+    """Return the store of ``MLFLOW_TRACKING_URI``, or of a container that is started in this folder."""
     state = Path(os.environ.get("MISTK_STATE_DIR") or "mistk-state").absolute()
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{state / 'tracking.db'}"
 
 
 def use(store: Store | str) -> None:
-    """Choose the store of this process; nothing is active in it at first.
+    """Choose the store of this process. No project or experiment is active at first.
 
-    Without it, the first call of another function opens the store of ``MLFLOW_TRACKING_URI``, and where that is not set,
-    the one in the state directory (``MISTK_STATE_DIR``, else ``mistk-state``), which a container serves.
+    Without this call, the first call of another function opens the store of ``MLFLOW_TRACKING_URI``. If that is not set, it
+    opens the one in the state directory (``MISTK_STATE_DIR``, by default ``mistk-state``), which a container uses.
 
     Args:
-        store: a URI as ``open_store`` takes it, or an open store, which its owner closes.
+        store: a URI as for ``open_store``, or an open store, which the caller closes.
 
     Raises:
-        InvalidState: iterations have not ended, which need the present store.
-        StoreError: the store cannot be opened; the present one stays.
+        InvalidState: iterations that need the current store have not ended.
+        StoreError: the store cannot be opened. The current one stays in use.
     """
     if not isinstance(store, Store | str):
         raise InvalidParameter(
-            f"{store!r} is no store: expected a URI such as 'sqlite:///runs.db', or what open_store returned.",
+            f"{store!r} is not a store. Pass a URI such as 'sqlite:///runs.db', or a store that open_store returned.",
             field="store",
         )
     _process.use(store)

@@ -1,4 +1,4 @@
-"""A run of a model, of which everything is gathered here and sent at its end."""
+"""A run of a model whose data is collected in memory and sent at its end."""
 
 from __future__ import annotations
 
@@ -30,41 +30,51 @@ from mistk_service.tracking.values.limits import MAX_RUN_TAG_VALUE, check_metric
 
 __all__ = ["Iteration"]
 
-#: Characters of the exception's text that are kept of a failure.
+#: The longest stored text of an exception, in characters.
 _MAX_FAILURE = 2000
 
-#: How many of the things that a store refuses are named.
+#: The number of refused items that an error message lists.
 _MAX_REFUSED = 5
 
 
-class Iteration(Mapping[str, Any]):
-    """One run of a model: gathers what is logged, and sends it when it ends.
+class Iteration(dict[str, Any]):
+    """One run of a model: collects what is logged, and sends it when it ends.
 
-    It is in the store, as running, from the start. What is logged is checked at the call, which changes nothing where it
-    raises, and stays here until :meth:`end_iteration` has brought it into the store. Where that fails, nothing is lost:
-    call it again. What the store has acknowledged is not sent twice.
+    The store has it as a running run from the start. What is logged is validated at once, and a call that raises changes
+    nothing. The data stays in memory until :meth:`end_iteration` has stored it. If that fails, nothing is lost: call it again.
+    What the store has acknowledged is not sent twice.
 
-    As a context manager it ends with the block, and an exception marks it failed. As a mapping it is its JSON of the
-    moment: ``iteration["id"]``, ``dict(iteration)``. All methods may be called from any thread.
+    As a context manager it ends with the block, and an exception marks it as failed. It is also a dictionary of its current
+    state: ``iteration["id"]``, ``json.dumps(iteration)``. To change it, call its methods, which may be called from any thread.
 
     Args:
-        store: where it goes.
-        run: the run that stands for it.
-        project_id: the project that its experiment belongs to.
+        store: the store.
+        run: the run that represents it.
+        project_id: the project of its experiment.
         clock: milliseconds since 1970.
     """
 
     def __init__(
         self, store: Store, run: Run, project_id: str, clock: Callable[[], int] = lambda: int(time.time() * 1000)
     ) -> None:
+        super().__init__(
+            id=run.info.run_id,
+            name=run.info.run_name,
+            project_id=project_id,
+            experiment_id=run.info.experiment_id,
+            status=RunStatus.RUNNING.name,
+            path_to_model=None,
+            metrics={},
+            parameters={},
+            datasets=[],
+            started_at=moment(run.info.start_time),
+            ended_at=None,
+        )
         self._store = store
         self._info = run.info
-        self._project_id = project_id
         self._clock = clock
         self._lock = threading.RLock()
-        self._metrics: dict[str, float] = {}
         self._parameters: dict[str, str] = {}
-        self._model_path: str | None = None
         self._datasets: list[str] = []
         self._next_step: dict[str, int] = {}
         self._outgoing = Outgoing()
@@ -78,35 +88,35 @@ class Iteration(Mapping[str, Any]):
         return self._sent
 
     def log_path_to_model(self, path_to_model: str) -> None:
-        """Note where the file of the tracked model is; of several, the last counts.
+        """Log the path to the file of the model; the last path counts.
 
         Raises:
-            InvalidParameter: it is no text, or too long.
+            InvalidParameter: the path is not a string, is blank, or is too long.
             InvalidState: the iteration has ended.
         """
         path = checked_text(path_to_model, "path_to_model", MAX_RUN_TAG_VALUE)
         with self._writable():
-            self._model_path = path
             self._outgoing.tags.append(Tag(MODEL_PATH, path))
+            self["path_to_model"] = path
 
     def log_metric(self, metric_name: str, value: Any) -> None:
-        """Note the value of a metric. A name may come again: its values make a series, with the steps 0, 1, 2 ...
+        """Log a value of a metric. The values of one name form a series with the steps 0, 1, 2 ...
 
         Args:
             metric_name: at most 250 letters, digits, blanks and characters of ``_-.:/``.
             value: a number, NaN and the infinities included; scalars of numpy and torch are numbers.
 
         Raises:
-            InvalidParameter: the name or the value is not acceptable.
+            InvalidParameter: the name or the value is not valid.
             InvalidState: the iteration has ended.
         """
         self.log_metrics({checked_text(metric_name, "metric_name"): value})
 
     def log_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Note the values of several metrics, all of them or, where one is not acceptable, none. See :meth:`log_metric`.
+        """Log values of several metrics: all of them, or none if one is not valid. See :meth:`log_metric`.
 
         Raises:
-            InvalidParameter: it is no dictionary, or a name or a value is not acceptable.
+            InvalidParameter: the argument is not a dictionary, or a name or a value is not valid.
             InvalidState: the iteration has ended.
         """
         values = {key: checked_number(value, key) for key, value in checked_mapping(metrics, "metrics").items()}
@@ -116,26 +126,28 @@ class Iteration(Mapping[str, Any]):
             check_metrics(points, single=True)
             self._outgoing.metrics += points
             self._next_step.update((point.key, point.step + 1) for point in points)
-            self._metrics.update(values)
+            # A new dictionary each time, so that another thread can serialise the old one.
+            self["metrics"] = self["metrics"] | {key: number_json(value) for key, value in values.items()}
 
     def log_parameter(self, parameter_name: str, value: Any) -> None:
-        """Note a parameter, which has one value for the whole iteration.
+        """Log a parameter, which has one value for the whole iteration.
 
         Args:
             parameter_name: as a metric's name.
-            value: anything; its text is stored.
+            value: any object; ``str(value)`` is stored.
 
         Raises:
-            InvalidParameter: the name or the value is not acceptable, or the parameter has another value already.
+            InvalidParameter: the name or the value is not valid, or the parameter already has another value.
             InvalidState: the iteration has ended.
         """
         self.log_parameters({checked_text(parameter_name, "parameter_name"): value})
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
-        """Note several parameters, all of them or, where one is not acceptable, none. See :meth:`log_parameter`.
+        """Log several parameters: all of them, or none if one is not valid. See :meth:`log_parameter`.
 
         Raises:
-            InvalidParameter: it is no dictionary, a name or a value is not acceptable, or a parameter has another value.
+            InvalidParameter: the argument is not a dictionary, a name or a value is not valid, or a parameter already has
+                another value.
             InvalidState: the iteration has ended.
         """
         given = checked_mapping(parameters, "parameters")
@@ -145,29 +157,30 @@ class Iteration(Mapping[str, Any]):
                 old = self._parameters.get(param.key, param.value)
                 if old != param.value:
                     raise InvalidParameter(
-                        f"The parameter {param.key!r} has the value {old[:100]!r} already, and cannot become "
-                        f"{param.value[:100]!r}. Log it under another name, or as a metric.",
+                        f"The parameter {param.key!r} already has the value {old[:100]!r}, which cannot be changed to "
+                        f"{param.value[:100]!r}. Use another name, or log it as a metric.",
                         field=param.key,
                     )
             new = [param for param in params if param.key not in self._parameters]
             self._outgoing.params += new
             self._parameters.update((param.key, param.value) for param in new)
+            self["parameters"] = dict(self._parameters)
 
     def log_dataset(self, dataset_id: str) -> None:
-        """Note that the iteration uses a dataset; the same one again changes nothing.
+        """Log that the iteration uses a dataset; logging it again changes nothing.
 
         Args:
-            dataset_id: of a dataset that ``create_dataset`` has made in the same store.
+            dataset_id: the id that ``create_dataset`` returned for the same store.
 
         Raises:
             ResourceNotFound: there is no such dataset.
             InvalidState: the iteration has ended.
-            StoreUnavailable: the store cannot be asked now.
+            StoreUnavailable: the store is temporarily unavailable.
         """
         run = self._store.get_run(checked_text(dataset_id, "dataset_id"))
         if not is_a(DATASET, run.data.tags):
             raise ResourceNotFound(
-                f"{dataset_id!r} is a run, but no dataset. Expected the id that create_dataset returned.",
+                f"{dataset_id!r} is the id of a run, not of a dataset. Pass the id that create_dataset returned.",
                 kind="dataset",
                 key=dataset_id,
             )
@@ -175,14 +188,15 @@ class Iteration(Mapping[str, Any]):
             if run.info.run_id not in self._datasets:
                 self._datasets.append(run.info.run_id)
                 self._outgoing.inputs.append(dataset_input(run))
+                self["datasets"] = list(self._datasets)
 
     def end_iteration(self) -> Json:
-        """Send everything that was gathered, end the iteration, and return it as JSON. Ending twice changes nothing.
+        """Send everything that was logged, end the iteration, and return it as a dictionary. A second call changes nothing.
 
         Raises:
-            StoreUnavailable: the store cannot take it now. Nothing is lost; call this again.
-            InvalidParameter: the iteration has ended, and everything is in the store but for what the message names: this
-                store has stricter rules than MLflow's, as GitLab has for NaN. Or its run was deleted in the meantime;
+            StoreUnavailable: the store is temporarily unavailable. Nothing is lost; call this again.
+            InvalidParameter: the iteration has ended, and everything is stored except for the items that the message names.
+                Some stores have stricter rules than MLflow, as GitLab has for NaN. Or its run was deleted in the meantime;
                 restore it and call this again.
             StoreError: the run cannot be written to.
         """
@@ -200,59 +214,32 @@ class Iteration(Mapping[str, Any]):
     ) -> None:
         if error is None:
             self.end_iteration()
-        elif self._ended_at is None:  # else it has come to its end, whatever happened after that
+        elif self._ended_at is None:  # otherwise it had ended before the exception
             self._end_failed(error)
 
-    def __getitem__(self, key: str) -> Any:
-        return self._json()[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._json())
-
-    def __len__(self) -> int:
-        return len(self._json())
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __hash__(self) -> int:
+    def __hash__(self) -> int:  # type: ignore[override]  # each has an id of its own, so equal ones are the same
         return id(self)
 
     def __repr__(self) -> str:
         return f"<Iteration {self._info.run_name!r}, {self._status.name}, id {self._info.run_id}>"
 
-    def _json(self) -> Json:
-        with self._lock:
-            return {
-                "id": self._info.run_id,
-                "name": self._info.run_name,
-                "project_id": self._project_id,
-                "experiment_id": self._info.experiment_id,
-                "status": self._status.name,
-                "path_to_model": self._model_path,
-                "metrics": {key: number_json(value) for key, value in self._metrics.items()},
-                "parameters": dict(self._parameters),
-                "datasets": list(self._datasets),
-                "started_at": moment(self._info.start_time),
-                "ended_at": moment(self._ended_at),
-            }
-
     @contextmanager
     def _writable(self) -> Iterator[None]:
-        """Hold the lock while something is noted, if that is still possible."""
+        """Hold the lock while something is logged, unless the iteration has ended."""
         with self._lock:
             if self._ended_at is not None:
                 raise InvalidState(
-                    f"The iteration {self._info.run_name!r} has ended, so nothing can be logged to it any more. "
+                    f"The iteration {self._info.run_name!r} has ended, so nothing more can be logged to it. "
                     "Start another one."
                 )
             yield
 
     def _settle(self, status: RunStatus) -> None:
-        """Decide how and when the iteration has ended, unless that is decided."""
+        """Set the final status and the end time, unless they are set."""
         if self._ended_at is None:
-            # The clock may have gone back since.
+            # The clock may have been set back.
             self._status, self._ended_at = status, max(self._clock(), self._info.start_time)
+            self.update(status=status.name, ended_at=moment(self._ended_at))
             if self._datasets:
                 self._outgoing.tags.append(Tag(USED_DATASETS, json.dumps(self._datasets)))
 
@@ -262,14 +249,15 @@ class Iteration(Mapping[str, Any]):
         self._sent = True
         refused = self._outgoing.refused
         if refused:
+            count = "1 item" if len(refused) == 1 else f"{len(refused)} items"
             shown = "; ".join(map(str, refused[:_MAX_REFUSED])) + ("; ..." if len(refused) > _MAX_REFUSED else "")
             raise InvalidParameter(
-                f"The iteration {self._info.run_name!r} has ended and is in the store, but for {len(refused)} of the things "
-                f"that were logged, which this store refuses: {shown}"
+                f"The iteration {self._info.run_name!r} has ended and is stored, except for {count} that the store "
+                f"refused: {shown}"
             )
 
     def _end_failed(self, error: BaseException) -> None:
-        """End as failed; whatever comes of that, ``error`` is what the caller gets to see."""
+        """End as failed. The caller raises ``error`` in any case."""
         with self._lock:
             self._outgoing.tags.append(Tag(FAILURE, f"{type(error).__name__}: {error}"[:_MAX_FAILURE]))
             self._settle(RunStatus.FAILED)
@@ -279,6 +267,6 @@ class Iteration(Mapping[str, Any]):
                 error.add_note(
                     str(unsent)
                     if self._sent
-                    else f"The iteration {self._info.run_name!r} is not in the store either: {unsent} "
-                    "Nothing of it is lost; its end_iteration() tries again."
+                    else f"The iteration {self._info.run_name!r} could not be stored either: {unsent} "
+                    "No data is lost. Call its end_iteration() to try again."
                 )

@@ -1,4 +1,4 @@
-"""What an iteration has gathered and the store has not acknowledged yet."""
+"""What was logged to an iteration and has not been acknowledged by the store yet."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.values import DatasetInput, LifecycleStage, Metric, Param, Tag
 from mistk_service.tracking.values.limits import MAX_DATASETS, MAX_METRICS, MAX_PARAMS, MAX_TAGS
 
-__all__ = ["Outgoing", "Refusal"]
+__all__ = ["Outgoing", "RefusedItem"]
 
 _Item = TypeVar("_Item", DatasetInput, Param, Metric, Tag)
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """A thing that a store will never take.
+class RefusedItem:
+    """An item that a store refuses permanently.
 
     Attributes:
-        what: the thing, in words.
-        error: why it is not taken.
+        what: the item, in words.
+        error: the reason.
     """
 
     what: str
@@ -34,32 +34,31 @@ class Refusal:
 
 @dataclass
 class Outgoing:
-    """Things on their way to one run, in the order in which they were logged.
+    """Items to be sent to one run, in the order in which they were logged.
 
     Attributes:
         inputs: datasets that the run uses.
-        params: no key twice.
-        metrics: points of any number.
-        tags: of two with one key the later counts.
-        refused: what was taken out, because the store has stricter rules than those that were checked before.
-        unsure: whether the first batch of metrics was sent, and no answer came.
+        params: without duplicate keys.
+        metrics: any number of points.
+        tags: of two with one key, the later one counts.
+        refused: items that were removed because the store refuses them.
+        unsure: whether the first batch of metrics was sent without a response.
     """
 
     inputs: list[DatasetInput] = field(default_factory=list)
     params: list[Param] = field(default_factory=list)
     metrics: list[Metric] = field(default_factory=list)
     tags: list[Tag] = field(default_factory=list)
-    refused: list[Refusal] = field(default_factory=list)
+    refused: list[RefusedItem] = field(default_factory=list)
     unsure: bool = False
 
     def send(self, store: Store, run_id: str) -> None:
-        """Write everything to a run, in batches that a store takes; what is acknowledged is gone from here.
+        """Write everything to a run, in batches within the limits of a store, and remove what is acknowledged.
 
-        What the store refuses for its own sake holds up nothing else: it is searched for, and set aside.
+        An item that the store refuses is found by bisection and recorded; the others are sent.
 
         Raises:
-            StoreError: the store cannot take a batch now, or the run cannot be written to. The batch and what comes after
-                it are still here.
+            StoreError: the store is unavailable, or the run cannot be written to. What was not acknowledged is still here.
         """
 
         def drain(items: list[_Item], limit: int, write: Callable[[list[_Item]], None]) -> None:
@@ -74,7 +73,7 @@ class Outgoing:
                     if len(batch) > 1:
                         size = len(batch) // 2
                         continue
-                    self.refused.append(Refusal(_in_words(batch[0]), error))
+                    self.refused.append(RefusedItem(_in_words(batch[0]), error))
                 del items[: len(batch)]
                 size = min(2 * size, limit)
 
@@ -91,11 +90,11 @@ class Outgoing:
         drain(self.tags, MAX_TAGS, lambda batch: store.log_batch(run_id, tags=batch))
 
     def _forget_known(self, store: Store, run_id: str) -> None:
-        """Drop the metrics that the store has taken without its answer coming through.
+        """Drop the metrics that the store has accepted although its response was lost.
 
-        Everything else can be written twice. Of a metric, some remotes would keep a point twice.
+        Everything else can be written twice, but some servers would store a metric point twice.
         """
-        # Only those who meet with an outage need it, and it belongs to a larger package.
+        # Loaded late: only needed after an outage, and part of a larger package.
         from mistk_service.tracking.replication.metric_points import missing_points
 
         unsure, rest = self.metrics[:MAX_METRICS], self.metrics[MAX_METRICS:]

@@ -1,4 +1,4 @@
-"""How projects, experiments, datasets and iterations are written into a store, and read from it as JSON."""
+"""The representation of projects, experiments, datasets and iterations in a store, and as JSON."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ __all__ = [
 
 Json = dict[str, Any]
 
-#: The experiment whose runs are the datasets; a project cannot have its name.
+#: The experiment whose runs are the datasets. A project cannot have this name.
 DATASETS_EXPERIMENT = "mlops.datasets"
 
-#: What a thing of the store is to this module: the values of the tag ``mlops.kind``.
+#: The values of the tag ``mlops.kind``.
 PROJECT, EXPERIMENT, DATASET, ITERATION = "project", "experiment", "dataset", "iteration"
 
 MODEL_PATH = "mlops.modelPath"
@@ -61,7 +61,7 @@ _STATUS = "mlops.status"
 _ARCHIVED = "mlops.archived"
 PROJECT_ID = "mlops.projectId"
 _PROJECT_TITLE = "mlops.project"
-#: The tags that say what an experiment of a project is and where it belongs.
+#: The tags that make an experiment a part of a project.
 MEMBERSHIP = frozenset({_KIND, PROJECT_ID, _PROJECT_TITLE})
 _PATH = "mlops.path"
 _VERSION = "mlops.version"
@@ -72,12 +72,12 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 
 
 def is_a(kind: str, tags: Sequence[Tag]) -> bool:
-    """Return whether the thing with these tags is what this module means by ``kind``."""
+    """Return whether the tags are those of an item of ``kind``."""
     return _texts(tags).get(_KIND) == kind
 
 
 def project_tags(description: str | None, status: str | None, archived: bool) -> list[Tag]:
-    """Return the tags of an experiment that stands for a project."""
+    """Return the tags of the experiment that represents a project."""
     return _tags({_KIND: PROJECT, _NOTE: description, _STATUS: status, _ARCHIVED: json.dumps(archived)})
 
 
@@ -96,7 +96,7 @@ def project_json(item: Experiment) -> Json:
 
 
 def experiment_name(project: Experiment, name: str) -> str:
-    """Return what an experiment of a project is called in the store."""
+    """Return the name of a project's experiment in the store."""
     return f"{project.name}/{name}"
 
 
@@ -112,7 +112,7 @@ def project_of(item: Experiment) -> str:
 
 
 def bare_name(item: Experiment) -> str:
-    """Return the name of an experiment without its project's title, whatever either is called by now."""
+    """Return the name of an experiment without its project's title, even if either has been renamed."""
     return item.name.removeprefix(f"{_texts(item.tags).get(_PROJECT_TITLE)}/")
 
 
@@ -132,7 +132,7 @@ def experiment_json(item: Experiment) -> Json:
 def dataset_tags(
     path: str, description: str | None, labels: dict[str, str] | list[str] | str | None, version: str | None
 ) -> list[Tag]:
-    """Return the tags of a run that stands for a dataset; labels that are a dictionary are tags by themselves as well."""
+    """Return the tags of the run that represents a dataset. Labels in a dictionary become tags of their own as well."""
     own = labels if isinstance(labels, Mapping) else {}
     written = None if labels is None else json.dumps(labels, ensure_ascii=False)
     return _tags(
@@ -155,10 +155,10 @@ def dataset_json(run: Run) -> Json:
 
 
 def dataset_input(run: Run) -> DatasetInput:
-    """Return a dataset as MLflow knows it, as the input of a run.
+    """Return a dataset as the input of a run in MLflow's terms.
 
-    The digest tells one definition from another by path and version. It does not tell the content, since the path may be
-    one that only another machine can read.
+    The digest identifies a definition by path and version, not the content, since the path may only be readable on another
+    machine.
     """
     texts = _texts(run.data.tags)
     path, version = texts.get(_PATH, ""), texts.get(_VERSION)
@@ -171,12 +171,12 @@ def dataset_input(run: Run) -> DatasetInput:
 
 
 def iteration_tags(project_id: str) -> list[Tag]:
-    """Return the tags of a run that stands for an iteration."""
+    """Return the tags of the run that represents an iteration."""
     return _tags({_KIND: ITERATION, PROJECT_ID: project_id, **_origin()})
 
 
 def user_name() -> str:
-    """Return the name of the user that this process belongs to, or "" where it has none."""
+    """Return the name of the user that this process belongs to, or "" if it has none."""
     try:
         return getpass.getuser()
     except (ImportError, KeyError, OSError):  # which of them depends on the version of Python
@@ -184,7 +184,7 @@ def user_name() -> str:
 
 
 def moment(milliseconds: int | None) -> str | None:
-    """Return milliseconds since 1970 as a time in UTC by ISO 8601, or None where there is none."""
+    """Return milliseconds since 1970 as an ISO 8601 time in UTC, or None if there is none."""
     if not milliseconds:
         return None
     seconds, rest = divmod(milliseconds, 1000)
@@ -192,7 +192,7 @@ def moment(milliseconds: int | None) -> str | None:
 
 
 def number_json(value: float) -> float | str:
-    """Return a number as JSON can hold it: NaN and the infinities are texts."""
+    """Return a number as a JSON value: NaN and the infinities become strings."""
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")

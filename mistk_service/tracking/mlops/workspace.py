@@ -39,7 +39,7 @@ __all__ = ["Workspace"]
 
 @dataclass(frozen=True)
 class _Active:
-    """The ids that count where none is given."""
+    """The ids that are used if none is passed."""
 
     project: str | None = None
     experiment: str | None = None
@@ -48,10 +48,9 @@ class _Active:
 class Workspace:
     """Projects and what belongs to them, in one store, with an active project and an active experiment.
 
-    What is active is known to this object alone, and everything else to the store alone, so any number of workspaces, in
-    any number of processes, can work on one store. All methods may be called from any thread. Besides the errors that are
-    told there, every method raises ``InvalidParameter`` for an argument of the wrong kind, and ``StoreUnavailable`` where
-    the store cannot be used at the moment.
+    Only the active project and experiment belong to this object. Everything else is in the store, so that any number of
+    workspaces, in any number of processes, can use one store. All methods may be called from any thread. Every method raises
+    ``InvalidParameter`` for an argument of the wrong type, and ``StoreUnavailable`` if the store is temporarily unavailable.
 
     Args:
         store: any store; it is not closed.
@@ -71,26 +70,28 @@ class Workspace:
 
     @property
     def open_iterations(self) -> list[Iteration]:
-        """The iterations that were started here and have not been sent, as far as somebody holds them."""
+        """The iterations that were started here, are still referenced, and have not been stored."""
         return [iteration for iteration in list(self._started) if not iteration.ended]
 
     def create_project(
         self, title: str, description: str | None = None, status: str | None = None, archived: bool = False
     ) -> Json:
-        """Create a project, and return it as JSON.
+        """Create a project, and return it as a dictionary.
 
         Args:
             title: unique in the store.
-            description: for people.
-            status: any word for how the project stands.
-            archived: whether it is kept for the record only; nothing is refused to an archived project.
+            description: any text.
+            status: any text, such as ``"active"``.
+            archived: whether the project is archived. This is a label only; an archived project can still be changed.
 
         Raises:
-            ResourceExists: a project or an experiment has that title.
+            ResourceExists: a project or an experiment already has that title.
         """
         checked_text(title, "title")
         if title == DATASETS_EXPERIMENT:
-            raise InvalidParameter(f"The datasets are kept under {title!r}. Choose another title.", field="title")
+            raise InvalidParameter(
+                f"The title {title!r} is reserved for datasets. Choose another title.", field="title"
+            )
         tags = project_tags(
             optional_text(description, "description"),
             optional_text(status, "status"),
@@ -106,7 +107,7 @@ class Workspace:
             ) from error
 
     def get_project(self, project_id: str | int) -> Json:
-        """Return a project as JSON.
+        """Return a project as a dictionary.
 
         Raises:
             ResourceNotFound: there is none with that id.
@@ -115,17 +116,17 @@ class Workspace:
         return project_json(self._project(project_id))
 
     def create_experiment(self, name: str, description: str | None = None, project_id: str | int | None = None) -> Json:
-        """Create an experiment in a project, by default in the active one, and return it as JSON.
+        """Create an experiment in a project, by default in the active one, and return it as a dictionary.
 
         Args:
             name: unique within the project.
-            description: for people.
+            description: any text.
             project_id: None for the active project.
 
         Raises:
             ResourceNotFound: there is no such project.
-            ResourceExists: the project has an experiment of that name.
-            InvalidParameter: no project is given and none is active.
+            ResourceExists: the project already has an experiment of that name.
+            InvalidParameter: no project is passed and none is active.
         """
         checked_text(name, "name")
         note = optional_text(description, "description")
@@ -142,11 +143,11 @@ class Workspace:
         return experiment_json(self._experiment(made))
 
     def get_experiment(self, experiment_id: str | int, project_id: str | int | None = None) -> Json:
-        """Return an experiment as JSON.
+        """Return an experiment as a dictionary.
 
         Args:
             experiment_id: its id.
-            project_id: the project that it has to belong to; None for the active one, or any where none is active.
+            project_id: the project that it has to belong to; None for the active one, or for any if none is active.
 
         Raises:
             ResourceNotFound: there is none with that id.
@@ -165,13 +166,13 @@ class Workspace:
         tags: Mapping[str, str] | Iterable[str] | None = None,
         version: str | None = None,
     ) -> Json:
-        """Describe a dataset, for iterations of any project to use, and return it as JSON.
+        """Describe a dataset that iterations of any project can use, and return it as a dictionary.
 
         Args:
             dataset_name: at most 500 characters; need not be unique.
-            path_to_dataset: where it is, a path or a URL; it is noted as it is, and not read.
-            dataset_description: for people.
-            tags: a dictionary, several words, or one.
+            path_to_dataset: a path or a URL, which is stored unchanged and not read.
+            dataset_description: any text.
+            tags: a dictionary, a list of strings, or one string.
             version: any text.
         """
         name = checked_text(dataset_name, "dataset_name", MAX_DATASET_NAME)
@@ -196,20 +197,20 @@ class Workspace:
         """Start an iteration, by default of the active experiment.
 
         Args:
-            iteration_name: a name for people; need not be unique.
+            iteration_name: need not be unique.
             project_id: the project that the experiment has to belong to; None for the active one.
             experiment_id: None for the active experiment.
 
         Raises:
             ResourceNotFound: there is no such experiment.
-            InvalidParameter: no experiment is given and none is active, or it belongs to another project.
+            InvalidParameter: no experiment is passed and none is active, or it belongs to another project.
             InvalidState: the experiment was deleted.
         """
         name = checked_text(iteration_name, "iteration_name")
         experiment_id = self._active.experiment if experiment_id is None else experiment_id
         if experiment_id is None:
             raise InvalidParameter(
-                "No experiment is active. Give an experiment_id, or call set_active_experiment first.",
+                "No experiment is active. Pass an experiment_id, or call set_active_experiment first.",
                 field="experiment_id",
             )
         experiment = self._experiment(experiment_id)
@@ -222,7 +223,7 @@ class Workspace:
         return iteration
 
     def set_active_project(self, project_id: str | int) -> str:
-        """Let a project be the one that counts where none is given, and return a message that says so.
+        """Make a project the default, and return a confirmation message.
 
         An active experiment of another project is not active any more.
 
@@ -237,7 +238,7 @@ class Workspace:
         return f"The active project is {project.name!r} (id {project.experiment_id})."
 
     def set_active_experiment(self, experiment_id: str | int) -> str:
-        """Let an experiment, and its project with it, count where none is given, and return a message that says so.
+        """Make an experiment and its project the default, and return a confirmation message.
 
         Raises:
             ResourceNotFound: there is none with that id.
@@ -262,10 +263,10 @@ class Workspace:
         except (
             InvalidParameter,
             ResourceNotFound,
-        ) as error:  # which of them for a text that is no id, is the store's choice
+        ) as error:  # a malformed id raises either, depending on the store
             raise _no_such(kind, key, str(error)) from error
         if not is_a(kind, item.tags):
-            raise _no_such(kind, key, f"That is the experiment {item.name!r} of the store.")
+            raise _no_such(kind, key, f"The experiment {item.name!r} with this id is not a {kind} of mlops.")
         if item.lifecycle_stage is not LifecycleStage.ACTIVE:
             raise InvalidState(
                 f"The {kind} {item.name!r} (id {key}) was deleted. Restore it in the store, or use another."
@@ -276,25 +277,25 @@ class Workspace:
         found = self._active.project if project_id is None else project_id
         if found is None:
             raise InvalidParameter(
-                "No project is active. Give a project_id, or call set_active_project first.", field="project_id"
+                "No project is active. Pass a project_id, or call set_active_project first.", field="project_id"
             )
         return found
 
     def _require_member(self, experiment: Experiment, project_id: str | int | None) -> None:
-        """Refuse an experiment of another project than the given or the active one."""
+        """Raise an error for an experiment of another project than the given or the active one."""
         wanted = self._active.project if project_id is None else checked_id(project_id, "project_id")
         own = project_of(experiment)
         if wanted is not None and wanted != own:
             which = "the active project" if project_id is None else "the project"
             raise InvalidParameter(
                 f"The experiment {experiment.name!r} (id {experiment.experiment_id}) belongs to the project with id "
-                f"{own}, and not to {which} with id {wanted}. Give its own project_id.",
+                f"{own}, not to {which} with id {wanted}. Pass the project_id {own}.",
                 field="project_id",
             )
 
     def _datasets_experiment(self) -> str:
-        """Return the id of the experiment that holds the datasets, which the first of them brings about."""
-        note = Tag("mlflow.note.content", "The datasets that iterations use; each run describes one.")
+        """Return the id of the experiment that contains the datasets, and create it if it does not exist."""
+        note = Tag("mlflow.note.content", "The datasets of iterations. Each run describes one.")
         try:
             return self.store.create_experiment(DATASETS_EXPERIMENT, tags=[note])
         except ResourceExists:
@@ -304,13 +305,11 @@ class Workspace:
         return self.store.create_run(experiment_id, user_name(), name, self._clock(), tags)
 
     def _discard(self, run: Run) -> None:
-        """Delete a run that could not be finished, if that much is possible; the caller hears what went wrong first."""
+        """Try to delete a run that could not be finished. The caller raises the original error."""
         with contextlib.suppress(StoreError):
             self.store.delete_run(run.info.run_id)
 
 
 def _no_such(kind: str, key: str, reason: str) -> ResourceNotFound:
-    message = (
-        f"There is no {kind} with the id {key!r}: {reason.rstrip('.')}. Expected an id that create_{kind} returned."
-    )
+    message = f"There is no {kind} with the id {key!r}: {reason.rstrip('.')}. Pass an id that create_{kind} returned."
     return ResourceNotFound(message, kind=kind, key=key)

@@ -63,7 +63,7 @@ def test_a_failed_iteration_is_failed_there_and_what_gitlab_does_not_take_is_tol
     with pytest.raises(ZeroDivisionError) as caught:
         fail_in_a_block(iteration)
     (note,) = caught.value.__notes__
-    assert "is in the store, but for 1 of the things that were logged" in note
+    assert "is stored, except for 1 item that the store refused" in note
     assert "the metric 'loss' with the value nan at step 0" in note
     run = store.get_run(iteration["id"])
     assert run.info.status is RunStatus.FAILED

@@ -136,6 +136,17 @@ def test_an_iteration_is_its_json_of_the_moment(iteration):
     assert iteration.end_iteration() == dict(iteration)
 
 
+def test_an_iteration_is_a_dictionary_that_json_can_write(iteration):
+    iteration.log_metrics({"loss": 0.5, "gap": math.nan})
+    iteration.log_parameter("rate", 0.1)
+    iteration.log_path_to_model("model.pt")
+    for indent in (None, 2):  # the fast encoder of the standard library, and the other one
+        assert json.loads(json.dumps(iteration, indent=indent)) == iteration
+    assert (iteration["metrics"], iteration["parameters"]) == ({"loss": 0.5, "gap": "NaN"}, {"rate": "0.1"})
+    iteration.end_iteration()
+    assert json.loads(json.dumps(iteration, allow_nan=False))["status"] == "FINISHED"
+
+
 def test_more_than_a_batch_holds_arrives_whole(workspace, store, iteration):
     for n in range(2500):
         iteration.log_metric("loss", float(n))
@@ -197,7 +208,7 @@ def test_what_a_store_refuses_holds_up_nothing_else(store, unreliable, iteration
     for n in range(1500):
         iteration.log_metric("loss", n)
     iteration.log_path_to_model("model.npz")
-    with pytest.raises(InvalidParameter, match="but for 4 of the things") as caught:
+    with pytest.raises(InvalidParameter, match="except for 4 items") as caught:
         iteration.end_iteration()
     for step in bad:
         assert f"the metric 'loss' with the value {float(step)} at step {step}: There is a metric" in str(caught.value)
@@ -225,7 +236,7 @@ def test_a_refusal_is_not_forgotten_over_an_outage(store, unreliable, iteration)
 def test_of_many_refusals_some_are_named(unreliable, iteration):
     unreliable.dislikes = lambda metric: True
     iteration.log_metrics({f"m{n}": n for n in range(20)})
-    with pytest.raises(InvalidParameter, match=r"but for 20 .*'m4' .*; \.\.\.$"):
+    with pytest.raises(InvalidParameter, match=r"except for 20 .*'m4' .*; \.\.\.$"):
         iteration.end_iteration()
 
 
@@ -301,7 +312,7 @@ def test_where_the_store_fails_too_the_exception_is_the_one_of_the_block(workspa
     unreliable.failures = ["before"]
     with pytest.raises(ValueError, match="it diverged") as caught:
         train_in_a_block(iteration, ValueError("it diverged"))
-    assert "end_iteration() tries again" in "".join(traceback.format_exception(caught.value))
+    assert "Call its end_iteration() to try again" in "".join(traceback.format_exception(caught.value))
     assert store.get_run(iteration["id"]).info.status is RunStatus.RUNNING
     assert iteration.end_iteration()["status"] == "FAILED"
     run = store.get_run(iteration["id"])
@@ -354,7 +365,9 @@ def test_a_metric_that_is_refused_harms_no_other(store, iteration, name, value):
 
 
 def test_a_value_that_is_no_number_is_named_with_its_metric(iteration):
-    with pytest.raises(InvalidParameter, match=r"'high' \(str\) for 'loss': expected a number") as caught:
+    with pytest.raises(
+        InvalidParameter, match=r"'high' \(str\) for 'loss' is not valid\. It must be a number"
+    ) as caught:
         iteration.log_metric("loss", "high")
     assert caught.value.field == "loss"
 
@@ -362,13 +375,13 @@ def test_a_value_that_is_no_number_is_named_with_its_metric(iteration):
 @pytest.mark.parametrize("wrong", [None, ["loss"], "loss=1", {1: 2}])
 def test_several_things_are_given_as_a_dictionary(iteration, wrong):
     for log in (iteration.log_metrics, iteration.log_parameters):
-        with pytest.raises(InvalidParameter, match="expected"):
+        with pytest.raises(InvalidParameter, match="must be"):
             log(wrong)
 
 
 def test_a_parameter_has_one_value(store, iteration):
     iteration.log_parameter("rate", 0.1)
-    with pytest.raises(InvalidParameter, match=r"'rate' has the value '0\.1' already"):
+    with pytest.raises(InvalidParameter, match=r"'rate' already has the value '0\.1'"):
         iteration.log_parameters({"depth": 3, "rate": 0.2})
     iteration.end_iteration()
     assert params_of(store.get_run(iteration["id"])) == {"rate": "0.1"}
@@ -384,7 +397,7 @@ def test_a_path_that_cannot_be_kept_is_refused(iteration, path):
 def test_a_dataset_must_exist(store, iteration, experiment):
     with pytest.raises(ResourceNotFound):
         iteration.log_dataset("0" * 32)
-    with pytest.raises(ResourceNotFound, match="no dataset"):
+    with pytest.raises(ResourceNotFound, match="not of a dataset"):
         iteration.log_dataset(store.create_run(experiment).info.run_id)
     with pytest.raises(InvalidParameter):
         iteration.log_dataset(None)

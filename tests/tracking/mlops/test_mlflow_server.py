@@ -100,7 +100,7 @@ def check_refusals(workspace, store, ids):
     iteration = workspace.start_iteration("refused", experiment_id=ids["experiment"])
     with pytest.raises(ResourceNotFound):
         iteration.log_dataset("0" * 32)
-    with pytest.raises(ResourceNotFound, match="no dataset"):
+    with pytest.raises(ResourceNotFound, match="not of a dataset"):
         iteration.log_dataset(ids["run"])
     with pytest.raises(InvalidParameter):
         iteration.log_metric("a$b", 1)

@@ -272,7 +272,9 @@ def test_a_wrong_argument_is_named_and_nothing_is_written(workspace, store, unre
 
 
 def test_a_reserved_tag_says_what_is_reserved(workspace):
-    with pytest.raises(InvalidParameter, match=r"'mlflow\.note\.content' .* do not start with 'mlflow\.' or 'mlops\.'"):
+    with pytest.raises(
+        InvalidParameter, match=r"'mlflow\.note\.content' .* must not start with 'mlflow\.' or 'mlops\.'"
+    ):
         workspace.create_dataset("x", "x", tags={"mlflow.note.content": "y"})
 
 
@@ -327,5 +329,5 @@ def test_an_id_may_be_a_number(workspace):
     for wrong in (True, 1.0, [project]):
         with pytest.raises(InvalidParameter, match="project_id"):
             workspace.get_project(wrong)
-    with pytest.raises(ResourceNotFound, match=r"id=4711 exists\. Expected an id that create_project returned\."):
+    with pytest.raises(ResourceNotFound, match=r"id=4711 exists\. Pass an id that create_project returned\."):
         workspace.get_project(4711)
