@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 
 from mistk_service.recording.retry import Patience
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
 from mistk_service.tracking.store._store import Store
-from mistk_service.tracking.values import Run, RunStatus, Tag
+from mistk_service.tracking.values import Run, RunStatus, Tag, ViewType
+from mistk_service.tracking.values.page import pages
 
 __all__ = ["CONTAINER_TAG", "FAILURE_TAG", "end_runs_of"]
 
@@ -20,6 +22,9 @@ CONTAINER_TAG = "mistk.containerId"
 
 #: The tag that says why a run has failed.
 FAILURE_TAG = "mistk.failure"
+
+#: Runs that are requested at once.
+_PAGE = 1000
 
 
 def end_runs_of(container_id: str, store: Store, patience: Patience, last_seen: int, now: int) -> int:
@@ -66,20 +71,10 @@ def _last_sign(run: Run, last_seen: int, now: int) -> int:
 def _running(container_id: str, store: Store) -> Iterator[Run]:
     condition = f"attributes.status = 'RUNNING' and tags.`{CONTAINER_TAG}` = '{container_id}'"
     for experiment_ids in _experiments(store):
-        token: str | None = None
-        while True:
-            page = store.search_runs(experiment_ids, condition, page_token=token)
-            yield from page
-            token = page.next_page_token
-            if not token:
-                break
+        search = partial(store.search_runs, experiment_ids, condition, ViewType.ACTIVE_ONLY, _PAGE, ())
+        yield from chain.from_iterable(pages(search))
 
 
 def _experiments(store: Store) -> Iterator[list[str]]:
-    token: str | None = None
-    while True:
-        page = store.search_experiments(page_token=token)
+    for page in pages(lambda token: store.search_experiments(page_token=token)):
         yield [experiment.experiment_id for experiment in page]
-        token = page.next_page_token
-        if not token:
-            return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 from mistk_service.tracking.artifacts import ArtifactRepository, open_artifacts
@@ -12,6 +13,7 @@ from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
 from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.values import Experiment, FileInfo, Run, ViewType
+from mistk_service.tracking.values.page import pages
 
 __all__ = ["artifacts_beside", "every_experiment", "files_of", "find_experiment", "find_run"]
 
@@ -25,13 +27,7 @@ _PAGE = 1000
 
 def every_experiment(store: Store, view: ViewType = ViewType.ACTIVE_ONLY, filter: str = "") -> Iterator[Experiment]:
     """Return the experiments of a store that match, page by page."""
-    token: str | None = None
-    while True:
-        page = store.search_experiments(view, _PAGE, filter, page_token=token)
-        yield from page
-        token = page.next_page_token
-        if token is None:
-            return
+    return chain.from_iterable(pages(lambda token: store.search_experiments(view, _PAGE, filter, page_token=token)))
 
 
 def find_experiment(store: Store, name: str) -> Experiment:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from urllib.parse import unquote, urlsplit
+
+from msgspec.structs import replace
 
 from mistk_service.tracking.artifacts import AllowedLocations, ArtifactRepository, checked_path
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound

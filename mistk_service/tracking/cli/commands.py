@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
+import msgspec
 
 from mistk_service.command_line import PORT, ListenSettings, click_option, click_options, option, warn_of_password
 from mistk_service.errors import MistkError, SettingsError
@@ -139,9 +139,9 @@ def _opened(store_uri: str) -> Iterator[Store]:
 @_with_plain_errors
 def experiments(store_uri: str, with_deleted: bool, as_json: bool) -> None:
     """List the experiments."""
+    from mistk_service.tracking import wire
     from mistk_service.tracking.cli import formatting as views
     from mistk_service.tracking.values import ViewType
-    from mistk_service.tracking.wire import encoding as wire
 
     with _opened(store_uri) as store:
         found = store.search_experiments(ViewType.ALL if with_deleted else ViewType.ACTIVE_ONLY)
@@ -163,9 +163,9 @@ def runs(
     store_uri: str, names: tuple[str, ...], condition: str, order_by: tuple[str, ...], limit: int, as_json: bool
 ) -> None:
     """List runs, latest first."""
+    from mistk_service.tracking import wire
     from mistk_service.tracking.cli import formatting as views
     from mistk_service.tracking.lookup import every_experiment, find_experiment
-    from mistk_service.tracking.wire import encoding as wire
 
     with _opened(store_uri) as store:
         chosen = [find_experiment(store, name) for name in names] or list(every_experiment(store))
@@ -188,9 +188,9 @@ def runs(
 @_with_plain_errors
 def show(run_id: str, store_uri: str, artifacts: str | None, as_json: bool) -> None:
     """Show one run with everything logged to it. The first characters of its id are enough."""
+    from mistk_service.tracking import wire
     from mistk_service.tracking.cli import formatting as views
     from mistk_service.tracking.lookup import artifacts_beside, files_of, find_run
-    from mistk_service.tracking.wire import encoding as wire
 
     with _opened(store_uri) as store:
         run = find_run(store, run_id)
@@ -390,7 +390,7 @@ def _opened_here(store_uri: str) -> Iterator[SqlStore]:
 
 
 def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
 
 
 def _console() -> Console:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from mistk_service.tracking.errors import InvalidParameter, NotSupported, ResourceNotFound
 from mistk_service.tracking.replication.artifact_sender import ArtifactFolder, ArtifactSender
@@ -13,6 +14,7 @@ from mistk_service.tracking.replication.run_mapping import RemoteRuns, RunRefuse
 from mistk_service.tracking.replication.run_sender import RunSender
 from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.values import LoggedModel, LoggedModelStatus, ModelInput, ModelOutput, Run, Tag
+from mistk_service.tracking.values.page import pages
 
 __all__ = ["SOURCE_MODEL", "LoggedModelSender"]
 
@@ -57,19 +59,11 @@ class LoggedModelSender:
 
     def copy_all(self, run: Run, sender: RunSender) -> None:
         """Copy the logged models that a run has created."""
-        token: str | None = None
-        while True:
-            page = self._store.search_logged_models(
-                [run.info.experiment_id],
-                f"source_run_id = '{run.info.run_id}'",
-                max_results=_PAGE,
-                page_token=token,
-            )
+        experiment, condition = run.info.experiment_id, f"source_run_id = '{run.info.run_id}'"
+        search = self._store.search_logged_models
+        for page in pages(lambda token: search([experiment], condition, max_results=_PAGE, page_token=token)):
             for model in page:
                 self.copy(model.model_id, sender)
-            token = page.next_page_token
-            if token is None:
-                return
 
     def translated(self, uses: Sequence[Use], sender: RunSender) -> list[Use]:
         """Copy the models that a run uses or has created, and return the references with the remote's ids."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Protocol
 
 from mistk_service.tracking.errors import NotSupported
 from mistk_service.tracking.values import Metric, Run
-from mistk_service.tracking.values.page import Page
+from mistk_service.tracking.values.page import Page, pages
 
 __all__ = ["Point", "history", "missing", "missing_points", "point_of", "without_repeats"]
 
@@ -39,13 +40,7 @@ def point_of(metric: Metric) -> Point:
 
 def history(store: _Histories, run_id: str, key: str) -> Iterator[Metric]:
     """Yield all points of a metric, page by page."""
-    token: str | None = None
-    while True:
-        page = store.get_metric_history(run_id, key, _PAGE, token)
-        yield from page
-        token = page.next_page_token
-        if token is None:
-            return
+    return chain.from_iterable(pages(lambda token: store.get_metric_history(run_id, key, _PAGE, token)))
 
 
 def missing(store: _Histories, run_id: str, key: str, metrics: Iterable[Metric]) -> Iterator[Metric]:

@@ -19,6 +19,7 @@ from mistk_service.tracking.replication.run_sender import WHOLE_RUN
 from mistk_service.tracking.replication.run_transfer import RunTransfer
 from mistk_service.tracking.store.outbox import Ledger, OutboxStore, Refusal
 from mistk_service.tracking.values import Experiment, Run, ViewType
+from mistk_service.tracking.values.page import pages
 
 __all__ = ["SyncReport", "sync"]
 
@@ -111,14 +112,8 @@ def _copy(
 def _runs(store: OutboxStore, experiments: Iterable[Experiment], since: int | None) -> Iterator[Run]:
     """Yield the runs of experiments, the oldest first, so that parents come before their children."""
     ids = [experiment.experiment_id for experiment in experiments]
-    token: str | None = None
-    while True:
-        page = store.search_runs(
-            ids, view_type=ViewType.ALL, max_results=_PAGE, order_by=["attributes.start_time ASC"], page_token=token
-        )
+    order = ["attributes.start_time ASC"]
+    for page in pages(lambda token: store.search_runs(ids, "", ViewType.ALL, _PAGE, order, token)):
         for run in page:
             if since is None or run.info.end_time is None or run.info.end_time >= since:
                 yield run
-        token = page.next_page_token
-        if token is None:
-            return

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import IO, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
+from mistk_service.tracking import wire
 from mistk_service.tracking.artifacts import ArtifactRepository, StoredFile, Upload, checked_path
 from mistk_service.tracking.artifacts.repository import translated
 from mistk_service.tracking.errors import (
@@ -32,7 +33,6 @@ from mistk_service.tracking.rest.transport import About, Transport
 from mistk_service.tracking.rest.urls import quoted, without_userinfo
 from mistk_service.tracking.values import FileInfo
 from mistk_service.tracking.values.uploads import PassingNotes, UploadNotes
-from mistk_service.tracking.wire import parsing as readers
 
 __all__ = ["PackageArtifacts", "ProxiedArtifacts"]
 
@@ -187,7 +187,7 @@ class ProxiedArtifacts(_HttpArtifacts):
         with self._http.exchange("GET", self._listing, about, query={"path": full}) as response:
             body = response.read()
         answer = read_object(Answer(response.status_code, response.headers, body), self._http.server)
-        found = readers.page(readers.file_info, answer, "files").items
+        found = wire.page_from_answer(wire.read_file_info, answer, "files").items
         names = [FileInfo(posixpath.basename(info.path), info.is_dir, info.file_size) for info in found]
         return sorted(names, key=lambda info: info.path)
 

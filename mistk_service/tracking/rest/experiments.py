@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
+from mistk_service.tracking import wire
 from mistk_service.tracking.errors import AnswerLost, InvalidParameter, NotSupported, ResourceExists
 from mistk_service.tracking.filters import EXPERIMENTS
 from mistk_service.tracking.rest import searching
@@ -19,9 +21,7 @@ from mistk_service.tracking.values.limits import (
     check_max_results,
     last_of_each_key,
 )
-from mistk_service.tracking.values.page import Page
-from mistk_service.tracking.wire import parsing as readers
-from mistk_service.tracking.wire.bodies import pairs
+from mistk_service.tracking.values.page import Page, pages
 
 __all__ = ["RestExperiments"]
 
@@ -42,19 +42,19 @@ class RestExperiments(Remote, ExperimentStore):
         given = last_of_each_key(tags)
         for i, tag in enumerate(given):
             check_experiment_tag(tag, f"tags[{i}].")
-        fields = {"name": name, "artifact_location": artifact_location or None, "tags": pairs(given)}
+        fields = {"name": name, "artifact_location": artifact_location or None, "tags": list(given)}
         answer = self._http.post("experiments/create", fields, About("experiment", name))
-        return readers.read(lambda found: str(found["experiment_id"]), answer)
+        return wire.from_answer(lambda fields: fields.required_identifier("experiment_id"), answer)
 
     def get_experiment(self, experiment_id: str) -> Experiment:
         """See :meth:`ExperimentStore.get_experiment`."""
         answer = self._http.get("experiments/get", {"experiment_id": experiment_id}, _about(experiment_id))
-        return readers.read(readers.experiment, answer, "experiment")
+        return wire.from_answer(wire.read_experiment, answer, "experiment")
 
     def get_experiment_by_name(self, name: str) -> Experiment:
         """See :meth:`ExperimentStore.get_experiment_by_name`."""
         answer = self._http.get("experiments/get-by-name", {"experiment_name": name}, About("experiment", name))
-        return readers.read(readers.experiment, answer, "experiment")
+        return wire.from_answer(wire.read_experiment, answer, "experiment")
 
     def search_experiments(
         self,
@@ -82,20 +82,17 @@ class RestExperiments(Remote, ExperimentStore):
             answer = self._http.post("experiments/search", fields)
         except (InvalidParameter, AnswerLost) as error:
             raise explained(error, EXPERIMENTS, filter, order_by) from error
-        return readers.page(readers.experiment, answer, "experiments")
+        return wire.page_from_answer(wire.read_experiment, answer, "experiments")
 
     def _all_experiments(self) -> Iterator[Experiment]:
-        token = None
-        while True:
+        def search(token: str | None) -> Page[Experiment]:
             try:
                 answer = self._http.post("experiments/search", {"max_results": _PAGE, "page_token": token})
             except NotSupported:
                 answer = self._http.get("experiments/list", {})
-            found = readers.page(readers.experiment, answer, "experiments")
-            yield from found
-            token = found.next_page_token
-            if token is None:
-                return
+            return wire.page_from_answer(wire.read_experiment, answer, "experiments")
+
+        return chain.from_iterable(pages(search))
 
     def rename_experiment(self, experiment_id: str, new_name: str) -> None:
         """See :meth:`ExperimentStore.rename_experiment`."""
@@ -154,7 +151,7 @@ class RestExperiments(Remote, ExperimentStore):
         except NotSupported:
             self._degrade("datasets are looked for in all runs of the experiments; the server does not search them.")
             return self._datasets_of_runs(experiment_ids)
-        return list(readers.page(readers.dataset_summary, answer, "dataset_summaries"))
+        return list(wire.page_from_answer(wire.read_dataset_summary, answer, "dataset_summaries"))
 
     @abstractmethod
     def _datasets_of_runs(self, experiment_ids: Sequence[str]) -> list[DatasetSummary]:

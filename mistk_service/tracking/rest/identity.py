@@ -28,7 +28,6 @@ class Identity:
     """
 
     def __init__(self, config: RestConfig) -> None:
-        self._config = config
         self._file = _TokenFile(Path(config.token_file)) if config.token_file and not config.username else None
         self._fixed = dict(config.headers)
         if config.username and config.password:

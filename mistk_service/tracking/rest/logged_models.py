@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from mistk_service.tracking import wire
 from mistk_service.tracking.errors import AnswerLost, InvalidParameter
 from mistk_service.tracking.filters import LOGGED_MODELS
 from mistk_service.tracking.rest.session import Remote, explained
@@ -12,8 +13,6 @@ from mistk_service.tracking.rest.transport import About, Json
 from mistk_service.tracking.store._models import LoggedModelStore
 from mistk_service.tracking.values import Dataset, LoggedModel, LoggedModelOrder, LoggedModelStatus, Param, Tag
 from mistk_service.tracking.values.page import Page
-from mistk_service.tracking.wire import bodies as requests
-from mistk_service.tracking.wire import parsing as readers
 
 __all__ = ["RestLoggedModels"]
 
@@ -36,8 +35,8 @@ class RestLoggedModels(Remote, LoggedModelStore):
             "name": name or None,
             "model_type": model_type,
             "source_run_id": source_run_id,
-            "params": requests.pairs(params),
-            "tags": requests.pairs(tags),
+            "params": list(params),
+            "tags": list(tags),
         }
         return _model(self._http.post("logged-models", fields, About("experiment", experiment_id)))
 
@@ -70,18 +69,18 @@ class RestLoggedModels(Remote, LoggedModelStore):
             "filter": filter or None,
             "datasets": [{key: value for key, value in each.items() if value is not None} for each in chosen] or None,
             "max_results": max_results,
-            "order_by": requests.logged_model_order(order_by) or None,
+            "order_by": wire.logged_model_order(order_by) or None,
             "page_token": page_token,
         }
         try:
             answer = self._http.post("logged-models/search", fields)
         except (InvalidParameter, AnswerLost) as error:
             raise explained(error, LOGGED_MODELS, filter, ()) from error
-        return readers.page(readers.logged_model, answer, "models")
+        return wire.page_from_answer(wire.read_logged_model, answer, "models")
 
     def set_logged_model_tags(self, model_id: str, tags: Sequence[Tag]) -> LoggedModel:
         """See :meth:`LoggedModelStore.set_logged_model_tags`."""
-        fields = {"model_id": model_id, "tags": requests.pairs(tags)}
+        fields = {"model_id": model_id, "tags": list(tags)}
         answer = self._http.send("PATCH", f"{_path(model_id)}/tags", fields, _about(model_id))
         return _model(answer) if "model" in answer else self.get_logged_model(model_id)
 
@@ -93,7 +92,7 @@ class RestLoggedModels(Remote, LoggedModelStore):
 
     def log_logged_model_params(self, model_id: str, params: Sequence[Param]) -> LoggedModel:
         """See :meth:`LoggedModelStore.log_logged_model_params`."""
-        fields = {"model_id": model_id, "params": requests.pairs(params)}
+        fields = {"model_id": model_id, "params": list(params)}
         self._http.post(f"{_path(model_id)}/params", fields, _about(model_id))
         return self.get_logged_model(model_id)
 
@@ -107,4 +106,4 @@ def _about(model_id: str) -> About:
 
 
 def _model(answer: Json) -> LoggedModel:
-    return readers.read(readers.logged_model, answer, "model")
+    return wire.from_answer(wire.read_logged_model, answer, "model")

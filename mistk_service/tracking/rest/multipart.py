@@ -13,9 +13,12 @@ import logging
 import posixpath
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from msgspec.structs import replace
+
+from mistk_service.tracking import wire
 from mistk_service.tracking.errors import (
     AnswerLost,
     InvalidParameter,
@@ -28,7 +31,6 @@ from mistk_service.tracking.errors import (
 from mistk_service.tracking.rest.transport import About, Json, Transport
 from mistk_service.tracking.rest.urls import quoted
 from mistk_service.tracking.values.uploads import MultipartUpload, UploadNotes, UploadPart
-from mistk_service.tracking.wire.parsing import read
 
 __all__ = ["MultipartUploads", "Source", "pieces"]
 
@@ -136,9 +138,8 @@ class MultipartUploads:
         except InvalidParameter as error:
             # Servers older than the protocol take the path for that of a file.
             raise NotSupported(f"{self._http.server} takes files in one piece only.") from error
-        upload_id = read(lambda found: str(found["upload_id"]), answer)
-        parts = read(lambda found: sorted(map(_part, found["credentials"]), key=lambda part: part.number), answer)
-        begun = replace(new, upload_id=upload_id, parts=tuple(parts))
+        begun = wire.from_answer(lambda fields: _begun(new, fields), answer)
+        parts = begun.parts
         if [part.number for part in parts] != list(range(1, number + 1)):
             self._abort(begun)
             raise NotSupported(f"{self._http.server} offers {len(parts)} parts where {number} were asked for.")
@@ -238,6 +239,11 @@ def pieces(stream: BinaryIO, start: int, length: int) -> Iterator[bytes]:
         yield piece
 
 
-def _part(item: Json) -> UploadPart:
-    headers = {str(name): str(value) for name, value in (item.get("headers") or {}).items()}
-    return UploadPart(int(item["part_number"]), str(item["url"]), headers)
+def _begun(new: MultipartUpload, fields: wire.Fields) -> MultipartUpload:
+    """Return an upload with the id and the parts that the server answered."""
+    parts = [
+        UploadPart(part.required_int64("part_number"), part.required_text("url"), part.texts_by_name("headers"))
+        for part in fields.objects("credentials")
+    ]
+    parts.sort(key=lambda part: part.number)
+    return replace(new, upload_id=fields.required_text("upload_id"), parts=tuple(parts))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 
+from msgspec.structs import replace
+
+from mistk_service.tracking import wire
 from mistk_service.tracking.errors import InvalidParameter, NotSupported, ResourceNotFound
 from mistk_service.tracking.rest.runs import RestRuns, about_run
 from mistk_service.tracking.rest.substitutes import input_tags, output_tags
 from mistk_service.tracking.values import DatasetInput, Metric, ModelInput, ModelOutput, Param, Tag
-from mistk_service.tracking.values.light import Point
 from mistk_service.tracking.values.limits import (
     check_dataset_inputs,
     check_max_results,
@@ -22,16 +23,14 @@ from mistk_service.tracking.values.limits import (
     check_total,
     last_of_each_key,
 )
-from mistk_service.tracking.values.page import Page
-from mistk_service.tracking.wire import bodies as requests
-from mistk_service.tracking.wire import parsing as readers
+from mistk_service.tracking.values.page import Page, pages
 
 __all__ = ["RestBatches"]
 
 #: Points of a history that are asked for at once.
 _POINTS = 25_000
 
-_Batch = tuple[Sequence[Metric | Point], Sequence[Param], Sequence[Tag]]
+_Batch = tuple[Sequence[Metric], Sequence[Param], Sequence[Tag]]
 
 
 class RestBatches(RestRuns):
@@ -40,7 +39,7 @@ class RestBatches(RestRuns):
     def log_batch(
         self,
         run_id: str,
-        metrics: Sequence[Metric | Point] = (),
+        metrics: Sequence[Metric] = (),
         params: Sequence[Param] = (),
         tags: Sequence[Tag] = (),
     ) -> None:
@@ -50,7 +49,7 @@ class RestBatches(RestRuns):
     def submit_batch(
         self,
         run_id: str,
-        metrics: Sequence[Metric | Point] = (),
+        metrics: Sequence[Metric] = (),
         params: Sequence[Param] = (),
         tags: Sequence[Tag] = (),
     ) -> Future[None]:
@@ -58,9 +57,7 @@ class RestBatches(RestRuns):
         batch = _checked(run_id, metrics, params, tags)
         return self._submit(self._send_batch, run_id, *batch)
 
-    def _send_batch(
-        self, run_id: str, metrics: Sequence[Metric | Point], params: Sequence[Param], tags: Sequence[Tag]
-    ) -> None:
+    def _send_batch(self, run_id: str, metrics: Sequence[Metric], params: Sequence[Param], tags: Sequence[Tag]) -> None:
         separate: Sequence[Tag] = ()
         if not all(math.isfinite(point.value) for point in metrics):
             self._check_finite(metrics)
@@ -71,15 +68,15 @@ class RestBatches(RestRuns):
         if metrics or params or tags or not separate:
             fields = {
                 "run_id": run_id,
-                "metrics": requests.metrics(metrics),
-                "params": requests.pairs(params),
-                "tags": requests.pairs(tags),
+                "metrics": wire.requested_metrics(metrics),
+                "params": list(params),
+                "tags": list(tags),
             }
             self._http.post("runs/log-batch", fields, about_run(run_id))
         if separate:
             self._set_tags(run_id, separate)
 
-    def _check_finite(self, metrics: Sequence[Metric | Point]) -> None:
+    def _check_finite(self, metrics: Sequence[Metric]) -> None:
         if self.capabilities.non_finite:
             return
         index = next(i for i, point in enumerate(metrics) if not math.isfinite(point.value))
@@ -100,7 +97,7 @@ class RestBatches(RestRuns):
         self._degrade(
             "tags are set one by one, and keep their first value; the server can neither batch nor change them."
         )
-        run = readers.read(readers.run, self._http.get("runs/get", {"run_id": run_id}, about_run(run_id)), "run")
+        run = wire.from_answer(wire.read_run, self._http.get("runs/get", {"run_id": run_id}, about_run(run_id)), "run")
         present = {tag.key for tag in run.data.tags}
         for tag in self._cut(last_of_each_key(tags)):
             if not tag.value:
@@ -127,8 +124,8 @@ class RestBatches(RestRuns):
             return
         fields = {
             "run_id": run_id,
-            "datasets": requests.dataset_inputs(datasets),
-            "models": [{"model_id": model.model_id} for model in models],
+            "datasets": list(datasets),
+            "models": list(models),
         }
         self._http.post("runs/log-inputs", fields, about_run(run_id))
 
@@ -140,7 +137,7 @@ class RestBatches(RestRuns):
             return
         fields = {
             "run_id": run_id,
-            "models": [{"model_id": model.model_id, "step": model.step} for model in models],
+            "models": list(models),
         }
         self._http.post("runs/outputs", fields, about_run(run_id))
 
@@ -155,13 +152,12 @@ class RestBatches(RestRuns):
         if max_results is not None:
             check_max_results(max_results, 2**31 - 1)
             return self._history_page(run_id, key, max_results, page_token)
-        found: list[Metric] = []
-        while True:
-            page = self._history_page(run_id, key, _POINTS, page_token)
-            found += page.items
-            page_token = page.next_page_token
-            if page_token is None:
-                return Page(tuple(sorted(found, key=lambda point: (point.timestamp, point.step))))
+        found = [
+            point
+            for page in pages(lambda token: self._history_page(run_id, key, _POINTS, token), page_token)
+            for point in page
+        ]
+        return Page(tuple(sorted(found, key=lambda point: (point.timestamp, point.step))))
 
     def _history_page(self, run_id: str, key: str, max_results: int, page_token: str | None) -> Page[Metric]:
         fields = {"run_id": run_id, "metric_key": key, "max_results": max_results, "page_token": page_token}
@@ -169,7 +165,7 @@ class RestBatches(RestRuns):
             answer = self._http.get("metrics/get-history", fields, about_run(run_id))
         except ResourceNotFound:
             return Page(())
-        return readers.page(readers.metric, answer, "metrics")
+        return wire.page_from_answer(wire.read_measured, answer, "metrics")
 
     def get_metric_history_bulk(self, run_ids: Sequence[str], key: str, max_results: int = 25_000) -> list[Metric]:
         """See :meth:`RunStore.get_metric_history_bulk`."""
@@ -179,7 +175,7 @@ class RestBatches(RestRuns):
         except NotSupported:
             self._degrade("histories of several runs are read one by one; the server does not give them together.")
             return self._histories(run_ids, key, max_results)
-        return list(readers.page(readers.metric, answer, "metrics"))
+        return list(wire.page_from_answer(wire.read_measured, answer, "metrics"))
 
     def _histories(self, run_ids: Sequence[str], key: str, max_results: int) -> list[Metric]:
         found: list[Metric] = []
@@ -206,10 +202,10 @@ class RestBatches(RestRuns):
             "max_results": max_results,
         }
         answer = self._http.get("metrics/get-history-bulk-interval", fields)
-        return list(readers.page(readers.metric, answer, "metrics"))
+        return list(wire.page_from_answer(wire.read_measured, answer, "metrics"))
 
 
-def _checked(run_id: str, metrics: Sequence[Metric | Point], params: Sequence[Param], tags: Sequence[Tag]) -> _Batch:
+def _checked(run_id: str, metrics: Sequence[Metric], params: Sequence[Param], tags: Sequence[Tag]) -> _Batch:
     """Check what can be said without the server, which names the place of what is wrong better than the server's answer."""
     check_run_id(run_id)
     check_metrics(metrics)

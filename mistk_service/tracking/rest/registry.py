@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mistk_service.tracking import wire
 from mistk_service.tracking.errors import AnswerLost, InvalidParameter
 from mistk_service.tracking.filters import MODEL_VERSIONS, REGISTERED_MODELS
 from mistk_service.tracking.rest.session import Remote, explained
@@ -18,8 +19,6 @@ from mistk_service.tracking.values.limits import (
     last_of_each_key,
 )
 from mistk_service.tracking.values.page import Page
-from mistk_service.tracking.wire import parsing as readers
-from mistk_service.tracking.wire.bodies import pairs
 
 __all__ = ["RestRegistry"]
 
@@ -41,7 +40,7 @@ class RestRegistry(Remote, RegistryStore):
         check_model_name(name)
         fields = {
             "name": name,
-            "tags": pairs(_checked(tags)),
+            "tags": _checked(tags),
             "description": description,
             "deployment_job_id": deployment_job_id,
         }
@@ -82,13 +81,13 @@ class RestRegistry(Remote, RegistryStore):
             answer = self._http.get("registered-models/search", fields)
         except (InvalidParameter, AnswerLost) as error:
             raise explained(error, REGISTERED_MODELS, filter, order_by) from error
-        return readers.page(readers.registered_model, answer, "registered_models")
+        return wire.page_from_answer(wire.read_registered_model, answer, "registered_models")
 
     def get_latest_versions(self, name: str, stages: Sequence[str] = ()) -> list[ModelVersion]:
         """See :meth:`RegistryStore.get_latest_versions`."""
         fields = {"name": name, "stages": list(stages)}
         answer = self._http.post("registered-models/get-latest-versions", fields, _about(name))
-        return list(readers.page(readers.model_version, answer, "model_versions"))
+        return list(wire.page_from_answer(wire.read_model_version, answer, "model_versions"))
 
     def set_registered_model_tag(self, name: str, tag: Tag) -> None:
         """See :meth:`RegistryStore.set_registered_model_tag`."""
@@ -129,7 +128,7 @@ class RestRegistry(Remote, RegistryStore):
             "name": name,
             "source": source,
             "run_id": run_id or None,
-            "tags": pairs(_checked(tags)),
+            "tags": _checked(tags),
             "run_link": run_link or None,
             "description": description or None,
             "model_id": model_id,
@@ -144,7 +143,7 @@ class RestRegistry(Remote, RegistryStore):
         """See :meth:`RegistryStore.get_download_uri`."""
         fields = {"name": name, "version": version}
         answer = self._http.get("model-versions/get-download-uri", fields, _about(name, version))
-        return readers.read(lambda found: str(found["artifact_uri"]), answer)
+        return wire.from_answer(lambda fields: fields.required_text("artifact_uri"), answer)
 
     def update_model_version(self, name: str, version: str, description: str | None) -> ModelVersion:
         """See :meth:`RegistryStore.update_model_version`."""
@@ -175,7 +174,7 @@ class RestRegistry(Remote, RegistryStore):
             answer = self._http.get("model-versions/search", fields)
         except (InvalidParameter, AnswerLost) as error:
             raise explained(error, MODEL_VERSIONS, filter, order_by) from error
-        return readers.page(readers.model_version, answer, "model_versions")
+        return wire.page_from_answer(wire.read_model_version, answer, "model_versions")
 
     def set_model_version_tag(self, name: str, version: str, tag: Tag) -> None:
         """See :meth:`RegistryStore.set_model_version_tag`."""
@@ -210,8 +209,8 @@ def _about(name: str, version: str | None = None) -> About:
 
 
 def _model(answer: Json) -> RegisteredModel:
-    return readers.read(readers.registered_model, answer, "registered_model")
+    return wire.from_answer(wire.read_registered_model, answer, "registered_model")
 
 
 def _version(answer: Json) -> ModelVersion:
-    return readers.read(readers.model_version, answer, "model_version")
+    return wire.from_answer(wire.read_model_version, answer, "model_version")

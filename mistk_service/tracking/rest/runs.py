@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 
+from mistk_service.tracking import wire
 from mistk_service.tracking.errors import AnswerLost, InvalidParameter
 from mistk_service.tracking.filters import RUNS
 from mistk_service.tracking.rest import searching
@@ -15,9 +16,7 @@ from mistk_service.tracking.rest.transport import About
 from mistk_service.tracking.store._runs import RunStore
 from mistk_service.tracking.values import DatasetSummary, Run, RunInfo, RunStatus, Tag, ViewType
 from mistk_service.tracking.values.limits import check_max_results, check_run_tags
-from mistk_service.tracking.values.page import Page
-from mistk_service.tracking.wire import parsing as readers
-from mistk_service.tracking.wire.bodies import pairs
+from mistk_service.tracking.values.page import Page, pages
 
 __all__ = ["RestRuns", "about_run"]
 
@@ -51,10 +50,10 @@ class RestRuns(Remote, RunStore):
             "user_id": user_id or None,
             "run_name": run_name or None,
             "start_time": start_time,
-            "tags": pairs(tags),
+            "tags": list(tags),
         }
         answer = self._http.post("runs/create", fields, About("experiment", experiment_id))
-        return readers.read(readers.run, answer, "run")
+        return wire.from_answer(wire.read_run, answer, "run")
 
     def submit_run(
         self, experiment_id: str, user_id: str = "", run_name: str = "", start_time: int = 0, tags: Sequence[Tag] = ()
@@ -66,7 +65,7 @@ class RestRuns(Remote, RunStore):
     def get_run(self, run_id: str) -> Run:
         """See :meth:`RunStore.get_run`."""
         answer = self._http.get("runs/get", {"run_id": run_id}, about_run(run_id))
-        return restored(readers.read(readers.run, answer, "run"))
+        return restored(wire.from_answer(wire.read_run, answer, "run"))
 
     def update_run(
         self,
@@ -86,7 +85,7 @@ class RestRuns(Remote, RunStore):
             "run_name": run_name or None,
         }
         answer = self._http.post("runs/update", fields, about_run(run_id))
-        return readers.read(readers.run_info, answer, "run_info")
+        return wire.from_answer(wire.read_run_info, answer, "run_info")
 
     def delete_run(self, run_id: str) -> None:
         """See :meth:`RunStore.delete_run`."""
@@ -126,7 +125,7 @@ class RestRuns(Remote, RunStore):
             answer = self._http.post("runs/search", fields)
         except (InvalidParameter, AnswerLost) as error:
             raise explained(error, RUNS, filter, order_by) from error
-        return readers.page(readers.run, answer, "runs")
+        return wire.page_from_answer(wire.read_run, answer, "runs")
 
     def _datasets_of_runs(self, experiment_ids: Sequence[str]) -> list[DatasetSummary]:
         found: dict[DatasetSummary, None] = {}
@@ -138,16 +137,13 @@ class RestRuns(Remote, RunStore):
         return list(found)
 
     def _all_runs(self, experiment_id: str) -> Iterator[Run]:
-        token = None
-        while True:
+        def search(token: str | None) -> Page[Run]:
             fields = {"experiment_ids": [experiment_id], "max_results": _PAGE, "page_token": token}
-            found = readers.page(
-                readers.run, self._http.post("runs/search", fields, About("experiment", experiment_id)), "runs"
-            )
-            yield from map(restored, found)
-            token = found.next_page_token
-            if token is None:
-                return
+            answer = self._http.post("runs/search", fields, About("experiment", experiment_id))
+            return wire.page_from_answer(wire.read_run, answer, "runs")
+
+        for page in pages(search):
+            yield from map(restored, page)
 
 
 def about_run(run_id: str) -> About:

@@ -17,7 +17,7 @@ from mistk_service.tracking.server.pieces import piecewise
 from mistk_service.tracking.server.reading import limits_of
 from mistk_service.tracking.server.replies import encoded, json_response
 from mistk_service.tracking.store._store import Store
-from mistk_service.tracking.wire.encoding import Fields
+from mistk_service.tracking.wire import Fields
 from mistk_service.web.contract import current_receive
 from mistk_service.web.json_limits import JsonLimits
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
+from mistk_service.tracking import wire
 from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
 from mistk_service.tracking.mlops.storing import (
@@ -35,7 +36,6 @@ from mistk_service.tracking.values import (
     Tag,
     ViewType,
 )
-from mistk_service.tracking.values.light import Point
 from mistk_service.tracking.values.limits import (
     MAX_METRICS,
     MAX_PARAMS,
@@ -44,8 +44,7 @@ from mistk_service.tracking.values.limits import (
     check_params,
     check_run_tags,
 )
-from mistk_service.tracking.wire import encoding as wire
-from mistk_service.tracking.wire.encoding import Fields
+from mistk_service.tracking.wire import Fields
 
 __all__ = ["GitLabOperations", "GitLabTransfers"]
 
@@ -351,7 +350,7 @@ def _short(value: str, field: str, longest: int) -> str:
     return value
 
 
-def _finite(points: list[Metric | Point]) -> list[Metric | Point]:
+def _finite(points: list[Metric]) -> list[Metric]:
     """Return points as they are, if all can be logged."""
     for some in _chunks(points, MAX_METRICS):
         check_metrics(some)

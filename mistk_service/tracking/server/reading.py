@@ -9,7 +9,7 @@ from starlette.types import Scope
 
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.server.replies import UnsupportedEncoding
-from mistk_service.tracking.wire.encoding import Fields
+from mistk_service.tracking.wire import Fields
 from mistk_service.web.contract import AbstractOperation, Reader
 from mistk_service.web.json_limits import JsonLimits
 

@@ -31,7 +31,6 @@ class SqlPart:
         self._db = database
         self._dialect = database.engine.dialect
         self._artifact_root = artifact_root.rstrip("/") if not artifact_root.endswith(":/") else artifact_root
-        self._prepared: dict[str, Prepared] = {}
 
     def _insert(self, table: Table) -> sqlite.Insert:
         """Return an insert that knows ON CONFLICT, which both databases spell alike."""
@@ -98,7 +97,10 @@ def grouped(rows: Sequence[Any], kind: type[Pair]) -> dict[Any, tuple[Pair, ...]
     """Return the pairs of each owner, from rows of (owner, key, value) that are sorted by owner and key."""
     found: dict[Any, list[Pair]] = {}
     for owner, key, value in rows:
-        found.setdefault(owner, []).append(kind(key, value))
+        if owner in found:
+            found[owner].append(kind(key, value))
+        else:
+            found[owner] = [kind(key, value)]
     return {owner: tuple(items) for owner, items in found.items()}
 
 

@@ -20,7 +20,6 @@ from mistk_service.tracking.values import (
     Tag,
     ViewType,
 )
-from mistk_service.tracking.values.light import Point, RunRecord, point_of, record_of
 from mistk_service.tracking.values.page import Page
 
 __all__ = ["ExperimentStore", "RunStore"]
@@ -186,10 +185,6 @@ class RunStore(ABC):
             ResourceNotFound: there is none.
         """
 
-    def get_run_record(self, run_id: str) -> RunRecord:
-        """Return the same as :meth:`get_run`, in the form that costs less to those who have nothing but rows."""
-        return record_of(self.get_run(run_id))
-
     @abstractmethod
     def update_run(
         self,
@@ -246,24 +241,11 @@ class RunStore(ABC):
             InvalidParameter: an argument is not acceptable; a FilterError says where.
         """
 
-    def search_run_records(
-        self,
-        experiment_ids: Sequence[str],
-        filter: str = "",
-        view_type: ViewType = ViewType.ACTIVE_ONLY,
-        max_results: int = 1000,
-        order_by: Sequence[str] = (),
-        page_token: str | None = None,
-    ) -> Page[RunRecord]:
-        """Return the same as :meth:`search_runs`, in the form of :meth:`get_run_record`."""
-        found = self.search_runs(experiment_ids, filter, view_type, max_results, order_by, page_token)
-        return Page(tuple(map(record_of, found)), found.next_page_token)
-
     @abstractmethod
     def log_batch(
         self,
         run_id: str,
-        metrics: Sequence[Metric | Point] = (),
+        metrics: Sequence[Metric] = (),
         params: Sequence[Param] = (),
         tags: Sequence[Tag] = (),
     ) -> None:
@@ -288,7 +270,7 @@ class RunStore(ABC):
     def submit_batch(
         self,
         run_id: str,
-        metrics: Sequence[Metric | Point] = (),
+        metrics: Sequence[Metric] = (),
         params: Sequence[Param] = (),
         tags: Sequence[Tag] = (),
     ) -> Future[None]:
@@ -352,13 +334,6 @@ class RunStore(ABC):
         Raises:
             InvalidParameter: ``max_results`` or the token is not acceptable.
         """
-
-    def get_points(
-        self, run_id: str, key: str, max_results: int | None = None, page_token: str | None = None
-    ) -> Page[Point | Metric]:
-        """Return the same as :meth:`get_metric_history`, in the form that costs less to those who have nothing but rows."""
-        found = self.get_metric_history(run_id, key, max_results, page_token)
-        return Page(tuple(point_of(metric) for metric in found), found.next_page_token)
 
     @abstractmethod
     def get_metric_history_bulk(self, run_ids: Sequence[str], key: str, max_results: int = 25_000) -> list[Metric]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, StrEnum
+
+import msgspec
 
 from mistk_service.tracking.values._runs import Metric, Param, Tag
 
@@ -50,8 +51,7 @@ class Permission(StrEnum):
     MANAGE = "MANAGE"
 
 
-@dataclass(frozen=True, slots=True)
-class ModelVersion:
+class ModelVersion(msgspec.Struct, frozen=True):
     """One version of a registered model.
 
     Attributes:
@@ -93,8 +93,7 @@ class ModelVersion:
     user_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RegisteredModelAlias:
+class RegisteredModelAlias(msgspec.Struct, frozen=True, gc=False):
     """A name that points to one version of a registered model.
 
     Attributes:
@@ -106,8 +105,7 @@ class RegisteredModelAlias:
     version: str
 
 
-@dataclass(frozen=True, slots=True)
-class RegisteredModel:
+class RegisteredModel(msgspec.Struct, frozen=True):
     """A named model with versions.
 
     Attributes:
@@ -133,8 +131,7 @@ class RegisteredModel:
     deployment_job_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedModelRegistration:
+class LoggedModelRegistration(msgspec.Struct, frozen=True, gc=False):
     """A version of a registered model that was made from a logged model.
 
     Attributes:
@@ -146,8 +143,7 @@ class LoggedModelRegistration:
     version: str
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedModel:
+class LoggedModel(msgspec.Struct, frozen=True):
     """A model that a run logged (MLflow 3), with what was measured on it.
 
     Attributes:
@@ -183,8 +179,7 @@ class LoggedModel:
     metrics: tuple[Metric, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedModelOrder:
+class LoggedModelOrder(msgspec.Struct, frozen=True, gc=False):
     """One key that a search for logged models is ordered by.
 
     Attributes:
@@ -201,8 +196,7 @@ class LoggedModelOrder:
     dataset_digest: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ExperimentPermission:
+class ExperimentPermission(msgspec.Struct, frozen=True, gc=False):
     """What a user may do with an experiment.
 
     Attributes:
@@ -216,8 +210,7 @@ class ExperimentPermission:
     permission: Permission
 
 
-@dataclass(frozen=True, slots=True)
-class RegisteredModelPermission:
+class RegisteredModelPermission(msgspec.Struct, frozen=True, gc=False):
     """What a user may do with a registered model.
 
     Attributes:
@@ -231,8 +224,7 @@ class RegisteredModelPermission:
     permission: Permission
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(msgspec.Struct, frozen=True):
     """Somebody who may log in. Passwords are no part of it.
 
     Attributes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum, StrEnum
+from typing import Annotated
+
+import msgspec
 
 __all__ = [
     "Dataset",
@@ -25,6 +27,11 @@ __all__ = [
     "Tag",
     "ViewType",
 ]
+
+
+# What a JSON object has to hold to be read as a metric at once; a constructor checks nothing.
+_Name = Annotated[str, msgspec.Meta(min_length=1)]
+_Int64 = Annotated[int, msgspec.Meta(ge=-(2**63) + 1, le=2**63 - 1)]
 
 
 class ViewType(Enum):
@@ -52,8 +59,7 @@ class RunStatus(Enum):
     KILLED = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Tag:
+class Tag(msgspec.Struct, frozen=True, gc=False):
     """A note on a run, an experiment, a dataset input, a registered model, a model version or a logged model.
 
     Attributes:
@@ -65,8 +71,7 @@ class Tag:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Param:
+class Param(msgspec.Struct, frozen=True, gc=False):
     """An input of a run or of a logged model, written once.
 
     Attributes:
@@ -78,9 +83,8 @@ class Param:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One measured point.
+class Metric(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, forbid_unknown_fields=True):
+    """One measured point. Whatever else says what a point is names the same fields in the same order.
 
     Attributes:
         key: the metric's name.
@@ -93,18 +97,17 @@ class Metric:
         run_id: the run it belongs to, where points of several runs or models come together; else None.
     """
 
-    key: str
+    key: _Name
     value: float
-    timestamp: int
-    step: int = 0
-    model_id: str | None = None
-    dataset_name: str | None = None
-    dataset_digest: str | None = None
-    run_id: str | None = None
+    timestamp: _Int64
+    step: _Int64 = msgspec.field(default_factory=int)
+    model_id: _Name | None = None
+    dataset_name: _Name | None = None
+    dataset_digest: _Name | None = None
+    run_id: _Name | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Experiment:
+class Experiment(msgspec.Struct, frozen=True):
     """A named set of runs.
 
     Attributes:
@@ -126,8 +129,7 @@ class Experiment:
     tags: tuple[Tag, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RunInfo:
+class RunInfo(msgspec.Struct, frozen=True, gc=False):
     """What a run is.
 
     Attributes:
@@ -153,8 +155,7 @@ class RunInfo:
     lifecycle_stage: LifecycleStage
 
 
-@dataclass(frozen=True, slots=True)
-class RunData:
+class RunData(msgspec.Struct, frozen=True):
     """What was logged to a run.
 
     Attributes:
@@ -168,8 +169,7 @@ class RunData:
     tags: tuple[Tag, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Dataset:
+class Dataset(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A reference to data; it is identified by its experiment, name and digest.
 
     Attributes:
@@ -183,14 +183,13 @@ class Dataset:
 
     name: str
     digest: str
-    source_type: str = ""
-    source: str = ""
+    source_type: str = msgspec.field(default_factory=str)
+    source: str = msgspec.field(default_factory=str)
     schema: str | None = None
     profile: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DatasetInput:
+class DatasetInput(msgspec.Struct, frozen=True, omit_defaults=True):
     """A dataset that a run used.
 
     Attributes:
@@ -202,8 +201,7 @@ class DatasetInput:
     tags: tuple[Tag, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class DatasetSummary:
+class DatasetSummary(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One use of a dataset within an experiment, as the search for datasets gives it.
 
     Attributes:
@@ -219,8 +217,7 @@ class DatasetSummary:
     context: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ModelInput:
+class ModelInput(msgspec.Struct, frozen=True, gc=False):
     """A logged model that a run used.
 
     Attributes:
@@ -230,8 +227,7 @@ class ModelInput:
     model_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class ModelOutput:
+class ModelOutput(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A logged model that a run made.
 
     Attributes:
@@ -240,11 +236,10 @@ class ModelOutput:
     """
 
     model_id: str
-    step: int = 0
+    step: int = msgspec.field(default_factory=int)
 
 
-@dataclass(frozen=True, slots=True)
-class RunInputs:
+class RunInputs(msgspec.Struct, frozen=True, omit_defaults=True):
     """What went into a run.
 
     Attributes:
@@ -256,8 +251,7 @@ class RunInputs:
     model_inputs: tuple[ModelInput, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RunOutputs:
+class RunOutputs(msgspec.Struct, frozen=True, omit_defaults=True):
     """What came out of a run.
 
     Attributes:
@@ -267,18 +261,16 @@ class RunOutputs:
     model_outputs: tuple[ModelOutput, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(msgspec.Struct, frozen=True):
     """A single execution: what it is, what was logged to it, what went in and what came out."""
 
     info: RunInfo
-    data: RunData = field(default_factory=RunData)
-    inputs: RunInputs = field(default_factory=RunInputs)
-    outputs: RunOutputs = field(default_factory=RunOutputs)
+    data: RunData = RunData()
+    inputs: RunInputs = RunInputs()
+    outputs: RunOutputs = RunOutputs()
 
 
-@dataclass(frozen=True, slots=True)
-class FileInfo:
+class FileInfo(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """An artifact or a folder of artifacts.
 
     Attributes:

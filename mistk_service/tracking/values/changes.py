@@ -21,7 +21,6 @@ from mistk_service.tracking.values import (
     RunStatus,
     Tag,
 )
-from mistk_service.tracking.values.light import Point
 
 __all__ = [
     "ArtifactLogged",
@@ -48,8 +47,8 @@ class BatchLogged(msgspec.Struct, frozen=True, tag="batch", array_like=True):
     """Metrics, params and tags were written.
 
     Attributes:
-        points: (key, value, timestamp, step) of each metric. Which logged model was measured is left out, since logged
-            models have other ids on the remote.
+        points: the first fields of each metric: key, value, timestamp, step. The logged model that was measured is left out,
+            since logged models have other ids on the remote.
         params: (key, value) of each.
         tags: (key, value) of each.
     """
@@ -59,7 +58,7 @@ class BatchLogged(msgspec.Struct, frozen=True, tag="batch", array_like=True):
     tags: list[tuple[str, str]]
 
     @classmethod
-    def of(cls, metrics: Sequence[Metric | Point], params: Sequence[Param], tags: Sequence[Tag]) -> BatchLogged:
+    def of(cls, metrics: Sequence[Metric], params: Sequence[Param], tags: Sequence[Tag]) -> BatchLogged:
         """Return the change for a batch."""
         return cls(
             [(metric.key, metric.value, metric.timestamp, metric.step) for metric in metrics],

@@ -14,7 +14,6 @@ from typing import TypeVar
 
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.values import DatasetInput, Metric, Param, Tag
-from mistk_service.tracking.values.light import Point
 
 __all__ = [
     "INTERVAL_RUNS",
@@ -152,7 +151,7 @@ def check_run_id(run_id: str) -> str:
     return run_id
 
 
-def check_metrics(metrics: Sequence[Metric | Point], *, single: bool = False) -> None:
+def check_metrics(metrics: Sequence[Metric], *, single: bool = False) -> None:
     """Check the points of a batch; ``single`` leaves the index out of the field's name."""
     _check_count(len(metrics), MAX_METRICS, "metrics")
     for i, metric in enumerate(metrics):

@@ -1,25 +1,24 @@
-"""A page of results."""
+"""Pages of results."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
-__all__ = ["Page"]
+import msgspec
+
+__all__ = ["Page", "pages"]
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """Some of the results of a search, and how to get at the rest.
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """Some of the results of a search, and how to get the rest.
 
     Attributes:
         items: the results, in order.
-        next_page_token: what to ask for the next page with, or None where this is the last. It says where this page
-            ended, not how many results came before, so results that are added or removed between two pages neither
-            repeat nor hide others.
+        next_page_token: what to request the next page with, or None on the last page. It says where this page ended, not how
+            many results came before, so results that are added or removed between two pages neither repeat nor hide others.
     """
 
     items: tuple[T, ...]
@@ -30,3 +29,18 @@ class Page(Generic[T]):
 
     def __len__(self) -> int:
         return len(self.items)
+
+
+def pages(search: Callable[[str | None], Page[T]], token: str | None = None) -> Iterator[Page[T]]:
+    """Yield the pages of a search, each of which is requested when the one before it has been used.
+
+    Args:
+        search: returns the page that belongs to a page token; None stands for the first.
+        token: where to begin.
+    """
+    while True:
+        page = search(token)
+        yield page
+        token = page.next_page_token
+        if not token:
+            return

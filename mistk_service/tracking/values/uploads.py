@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Protocol
+
+import msgspec
 
 __all__ = ["MultipartUpload", "PassingNotes", "UploadNotes", "UploadPart"]
 
 
-@dataclass(frozen=True, slots=True)
-class UploadPart:
+class UploadPart(msgspec.Struct, frozen=True):
     """A part of a file.
 
     Attributes:
@@ -21,13 +21,15 @@ class UploadPart:
     """
 
     number: int
-    url: str = field(repr=False)
-    headers: Mapping[str, str] = field(repr=False)
+    url: str
+    headers: Mapping[str, str]
     etag: str | None = None
 
+    def __repr__(self) -> str:
+        return f"UploadPart(number={self.number}, etag={self.etag!r})"
 
-@dataclass(frozen=True, slots=True)
-class MultipartUpload:
+
+class MultipartUpload(msgspec.Struct, frozen=True):
     """An upload that was begun.
 
     Attributes:
@@ -44,12 +46,17 @@ class MultipartUpload:
 
     root: str
     target: str
-    upload_id: str = field(repr=False)
+    upload_id: str
     etag: str
     size: int
     part_size: int
     parts: tuple[UploadPart, ...]
     was_free: bool | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"MultipartUpload(target={self.target!r}, size={self.size}, parts={self.parts!r}, was_free={self.was_free})"
+        )
 
 
 class UploadNotes(Protocol):
@@ -91,7 +98,7 @@ class PassingNotes(UploadNotes):
     def completing(self, *, was_free: bool) -> None:
         """See :class:`UploadNotes`."""
         if self._upload is not None:
-            self._upload = replace(self._upload, was_free=was_free)
+            self._upload = msgspec.structs.replace(self._upload, was_free=was_free)
 
     def forget(self) -> None:
         """See :class:`UploadNotes`."""

@@ -108,10 +108,17 @@ class Fields:
             raise self.missing(name)
         return value
 
-    def required_identifier(self, name: str) -> str:
-        """Return an id that must be there, given as text or, as GitLab's clients do, as a whole number."""
+    def identifier(self, name: str) -> str | None:
+        """Return an id, given as text or, as GitLab's clients do, as a whole number, or None where it is absent."""
         value = self._scalar(name)
-        return str(value) if type(value) is int else self.required_text(name)
+        return str(value) if type(value) is int else self.text(name)
+
+    def required_identifier(self, name: str) -> str:
+        """Return an id that must be there."""
+        value = self.identifier(name)
+        if not value:
+            raise self.missing(name)
+        return value
 
     def int64(self, name: str) -> int | None:
         """Return a whole number of 64 bits, given as a number or as text (``1e+05`` too), or None where it is absent."""
@@ -174,6 +181,11 @@ class Fields:
         if not all(isinstance(value, str) for value in values):
             raise self._wrong(name, values, "a list of strings")
         return values
+
+    def texts_by_name(self, name: str) -> dict[str, str]:
+        """Return an object whose values are strings, empty where it is absent."""
+        found = self.object(name)
+        return {} if found is None else {each: found.text(each) or "" for each in found._values}
 
     def objects(self, name: str) -> list[Fields]:
         """Return a list of objects, empty where it is absent."""

@@ -1,18 +1,19 @@
-"""Entities from the JSON of a remote's answers.
+"""Values from MLflow's JSON, of requests and of answers.
 
-Servers differ in what they leave out, and in whether a number is text, so all of that is taken. Where something cannot be
-read even so, it is not an answer of MLflow's API.
+The functions ``read_...`` raise ``InvalidParameter``, which is what a server answers; :func:`from_answer` and
+:func:`page_from_answer` turn that into the error of a client whose server does not speak MLflow's API.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable
-from enum import Enum
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from mistk_service.tracking.errors import AnswerLost
+import msgspec
+
+from mistk_service.tracking.errors import AnswerLost, InvalidParameter
 from mistk_service.tracking.values import (
     Dataset,
     DatasetInput,
@@ -21,6 +22,7 @@ from mistk_service.tracking.values import (
     FileInfo,
     LifecycleStage,
     LoggedModel,
+    LoggedModelOrder,
     LoggedModelRegistration,
     LoggedModelStatus,
     Metric,
@@ -40,251 +42,316 @@ from mistk_service.tracking.values import (
     Tag,
 )
 from mistk_service.tracking.values.page import Page
+from mistk_service.tracking.wire.fields import Fields
 
 __all__ = [
-    "dataset_summary",
-    "experiment",
-    "file_info",
-    "logged_model",
-    "metric",
-    "model_version",
-    "page",
-    "read",
-    "registered_model",
-    "run",
-    "run_info",
+    "from_answer",
+    "page_from_answer",
+    "read_dataset_inputs",
+    "read_dataset_summary",
+    "read_datasets",
+    "read_experiment",
+    "read_file_info",
+    "read_logged_model",
+    "read_logged_model_order",
+    "read_measured",
+    "read_metric",
+    "read_metrics",
+    "read_model_inputs",
+    "read_model_outputs",
+    "read_model_version",
+    "read_params",
+    "read_registered_model",
+    "read_run",
+    "read_run_info",
+    "read_tags",
 ]
 
 Json = dict[str, Any]
 T = TypeVar("T")
-E = TypeVar("E", bound=Enum)
+Pair = TypeVar("Pair", Tag, Param)
 
 _LARGEST = sys.float_info.max
-_WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_METRICS, _TAGS, _PARAMS = list[Metric], list[Tag], list[Param]
 
 
-def read(build: Callable[[Json], T], answer: Any, name: str | None = None) -> T:
-    """Return what ``build`` makes of an answer, or of the field ``name`` of it.
+def from_answer(read: Callable[[Fields], T], answer: Any, name: str | None = None) -> T:
+    """Return what ``read`` makes of a server's answer, or of the object ``name`` in it.
 
     Raises:
-        AnswerLost: it is not of the form that MLflow's API has for it.
+        AnswerLost: it does not have the form that MLflow's API has for it.
     """
     try:
-        return build(answer if name is None else answer[name])
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        fields = Fields(answer)
+        return read(fields if name is None else _required_object(fields, name))
+    except (InvalidParameter, ValueError) as error:
         raise AnswerLost(
-            f"The server's answer is not of the form of MLflow's API: {type(error).__name__}: {error}. Is that the address of "
+            f"The server's answer does not have the form of MLflow's API: {str(error).rstrip('.')}. Is that the address of "
             "a tracking server?"
         ) from error
 
 
-def page(build: Callable[[Json], T], answer: Json, name: str) -> Page[T]:
-    """Return a page of results; an absent list is an empty one. See :func:`read`."""
-    items = read(lambda found: tuple(build(item) for item in found.get(name) or ()), answer)
+def page_from_answer(read: Callable[[Fields], T], answer: Json, name: str) -> Page[T]:
+    """Return a page of results; an absent list is an empty one. See :func:`from_answer`."""
+    if read is read_measured:
+        items: Sequence[Any] = from_answer(lambda fields: _read_all_measured(fields, name), answer)
+    else:
+        items = from_answer(lambda fields: list(map(read, fields.objects(name))), answer)
     token = answer.get("next_page_token")
-    return Page(items, token if isinstance(token, str) and token else None)
+    return Page(tuple(items), token if isinstance(token, str) and token else None)
 
 
-def experiment(item: Json) -> Experiment:
-    """Read an experiment."""
-    return Experiment(
-        experiment_id=_required(item, "experiment_id"),
-        name=_text(item, "name"),
-        artifact_location=_text(item, "artifact_location"),
-        lifecycle_stage=LifecycleStage(_text(item, "lifecycle_stage") or "active"),
-        creation_time=_int(item, "creation_time") or 0,
-        last_update_time=_int(item, "last_update_time") or 0,
-        tags=_tags(item),
-    )
+def _required_object(fields: Fields, name: str) -> Fields:
+    found = fields.object(name)
+    if found is None:
+        raise fields.missing(name)
+    return found
 
 
-def run_info(item: Json) -> RunInfo:
-    """Read what a run is."""
-    return RunInfo(
-        run_id=_text(item, "run_id") or _required(item, "run_uuid"),
-        run_name=_text(item, "run_name"),
-        experiment_id=_text(item, "experiment_id"),
-        user_id=_text(item, "user_id"),
-        status=_enum(RunStatus, item, RunStatus.RUNNING),
-        start_time=_int(item, "start_time") or 0,
-        end_time=_int(item, "end_time"),
-        artifact_uri=_text(item, "artifact_uri"),
-        lifecycle_stage=LifecycleStage(_text(item, "lifecycle_stage") or "active"),
-    )
-
-
-def run(item: Json) -> Run:
-    """Read a run."""
-    data, inputs, outputs = (item.get(name) or {} for name in ("data", "inputs", "outputs"))
-    return Run(
-        info=run_info(item["info"]),
-        data=RunData(
-            metrics=tuple(sorted(map(metric, _list(data, "metrics")), key=_key)),
-            params=tuple(sorted((Param(*_pair(each)) for each in _list(data, "params")), key=_key)),
-            tags=_tags(data),
-        ),
-        inputs=RunInputs(
-            tuple(map(_dataset_input, _list(inputs, "dataset_inputs"))),
-            tuple(ModelInput(_text(each, "model_id")) for each in _list(inputs, "model_inputs")),
-        ),
-        outputs=RunOutputs(
-            tuple(
-                ModelOutput(_text(each, "model_id"), _int(each, "step") or 0)
-                for each in _list(outputs, "model_outputs")
-            )
-        ),
-    )
-
-
-def metric(item: Json) -> Metric:
-    """Read a point; the largest double is how MLflow's answers write infinity."""
-    value = item["value"]
-    if len(item) == 4 and type(value) is float and -_LARGEST < value < _LARGEST:
-        # A history has a great many points, nearly all without a run, model or dataset.
-        return Metric(item["key"], value, item["timestamp"], item["step"])
-    number = _WORDS[value] if isinstance(value, str) and value in _WORDS else float(value)
-    if number in (_LARGEST, -_LARGEST):
-        number = math.copysign(math.inf, number)
+def read_metric(fields: Fields) -> Metric:
+    """Read one point; the step is 0 where it is absent."""
     return Metric(
-        _required(item, "key"),
-        number,
-        _int(item, "timestamp") or 0,
-        _int(item, "step") or 0,
-        _optional(item, "model_id"),
-        _optional(item, "dataset_name"),
-        _optional(item, "dataset_digest"),
-        _optional(item, "run_id"),
+        fields.required_text("key"),
+        fields.required_double("value"),
+        fields.required_int64("timestamp"),
+        fields.int64("step") or 0,
+        fields.text("model_id") or None,
+        fields.text("dataset_name") or None,
+        fields.text("dataset_digest") or None,
+        fields.text("run_id") or None,
     )
 
 
-def dataset_summary(item: Json) -> DatasetSummary:
+def read_metrics(fields: Fields, name: str = "metrics") -> list[Metric]:
+    """Read a list of points; those that are in the plainest form, as nearly all are, take the fast way."""
+    values = fields.raw_list(name)
+    try:
+        return msgspec.convert(values, _METRICS)
+    except msgspec.ValidationError:
+        return [
+            _plain_metric(value) or read_metric(item) for value, item in zip(values, fields.objects(name), strict=True)
+        ]
+
+
+def _plain_metric(value: Any) -> Metric | None:
+    try:
+        return msgspec.convert(value, Metric)
+    except msgspec.ValidationError:
+        return None
+
+
+def read_measured(fields: Fields) -> Metric:
+    """Read a point of an answer, where the largest double stands for infinity."""
+    return _with_infinity(read_metric(fields))
+
+
+def _with_infinity(point: Metric) -> Metric:
+    if abs(point.value) != _LARGEST:
+        return point
+    return msgspec.structs.replace(point, value=math.copysign(math.inf, point.value))
+
+
+def _read_all_measured(fields: Fields, name: str = "metrics") -> list[Metric]:
+    return list(map(_with_infinity, read_metrics(fields, name)))
+
+
+def read_params(fields: Fields, name: str = "params") -> list[Param]:
+    """Read a list of params; an absent value is the empty string."""
+    return _read_pairs(fields, name, Param, _PARAMS)
+
+
+def read_tags(fields: Fields, name: str = "tags") -> list[Tag]:
+    """Read a list of tags; an absent value is the empty string."""
+    return _read_pairs(fields, name, Tag, _TAGS)
+
+
+def _read_pairs(fields: Fields, name: str, kind: type[Pair], listed: type[list[Pair]]) -> list[Pair]:
+    values = fields.raw_list(name)
+    try:
+        found = msgspec.convert(values, listed) if values else []
+    except msgspec.ValidationError:
+        found = None
+    if found is not None and all(item.key for item in found):
+        return found
+    return [kind(item.required_text("key"), item.text("value") or "") for item in fields.objects(name)]
+
+
+def _by_key(items: Iterable[T]) -> tuple[T, ...]:
+    return tuple(sorted(items, key=lambda item: item.key))  # type: ignore[attr-defined]  # metrics, params and tags
+
+
+def read_datasets(fields: Fields, name: str = "datasets") -> list[Dataset]:
+    """Read the datasets that a search for logged models is limited to."""
+    return [
+        Dataset(item.required_text("dataset_name"), item.text("dataset_digest") or "") for item in fields.objects(name)
+    ]
+
+
+def read_dataset_inputs(fields: Fields, name: str = "datasets") -> list[DatasetInput]:
+    """Read the datasets that a run uses; absent fields of a dataset are empty strings."""
+    return [
+        DatasetInput(_read_dataset(item.object("dataset") or Fields({})), tuple(read_tags(item)))
+        for item in fields.objects(name)
+    ]
+
+
+def _read_dataset(fields: Fields) -> Dataset:
+    return Dataset(
+        name=fields.text("name") or "",
+        digest=fields.text("digest") or "",
+        source_type=fields.text("source_type") or "",
+        source=fields.text("source") or "",
+        schema=fields.text("schema"),
+        profile=fields.text("profile"),
+    )
+
+
+def read_dataset_summary(fields: Fields) -> DatasetSummary:
     """Read a use of a dataset."""
     return DatasetSummary(
-        _text(item, "experiment_id"), _text(item, "name"), _text(item, "digest"), _optional(item, "context")
+        fields.identifier("experiment_id") or "",
+        fields.text("name") or "",
+        fields.text("digest") or "",
+        fields.text("context") or None,
     )
 
 
-def file_info(item: Json) -> FileInfo:
+def read_model_inputs(fields: Fields, name: str = "models") -> list[ModelInput]:
+    """Read the logged models that a run uses."""
+    return [ModelInput(item.required_text("model_id")) for item in fields.objects(name)]
+
+
+def read_model_outputs(fields: Fields, name: str = "models") -> list[ModelOutput]:
+    """Read the logged models that a run made; an absent step is 0."""
+    return [ModelOutput(item.required_text("model_id"), item.int64("step") or 0) for item in fields.objects(name)]
+
+
+def read_logged_model_order(fields: Fields, name: str = "order_by") -> list[LoggedModelOrder]:
+    """Read the keys that a search for logged models is ordered by; the order is ascending unless it says otherwise."""
+    return [
+        LoggedModelOrder(
+            field_name=item.required_text("field_name"),
+            ascending=item.boolean("ascending") is not False,
+            dataset_name=item.text("dataset_name") or None,
+            dataset_digest=item.text("dataset_digest") or None,
+        )
+        for item in fields.objects(name)
+    ]
+
+
+def read_experiment(fields: Fields) -> Experiment:
+    """Read an experiment."""
+    return Experiment(
+        experiment_id=fields.required_identifier("experiment_id"),
+        name=fields.text("name") or "",
+        artifact_location=fields.text("artifact_location") or "",
+        lifecycle_stage=_read_stage(fields),
+        creation_time=fields.int64("creation_time") or 0,
+        last_update_time=fields.int64("last_update_time") or 0,
+        tags=_by_key(read_tags(fields)),
+    )
+
+
+def _read_stage(fields: Fields) -> LifecycleStage:
+    return LifecycleStage(fields.text("lifecycle_stage") or "active")
+
+
+def read_run_info(fields: Fields) -> RunInfo:
+    """Read what a run is."""
+    return RunInfo(
+        run_id=fields.text("run_id") or fields.required_text("run_uuid"),
+        run_name=fields.text("run_name") or "",
+        experiment_id=fields.identifier("experiment_id") or "",
+        user_id=fields.identifier("user_id") or "",
+        status=fields.enum("status", RunStatus) or RunStatus.RUNNING,
+        start_time=fields.int64("start_time") or 0,
+        end_time=fields.int64("end_time"),
+        artifact_uri=fields.text("artifact_uri") or "",
+        lifecycle_stage=_read_stage(fields),
+    )
+
+
+def read_run(fields: Fields) -> Run:
+    """Read a run."""
+    data, inputs, outputs = (fields.object(name) or Fields({}) for name in ("data", "inputs", "outputs"))
+    return Run(
+        read_run_info(_required_object(fields, "info")),
+        RunData(_by_key(_read_all_measured(data)), _by_key(read_params(data)), _by_key(read_tags(data))),
+        RunInputs(
+            tuple(read_dataset_inputs(inputs, "dataset_inputs")), tuple(read_model_inputs(inputs, "model_inputs"))
+        ),
+        RunOutputs(tuple(read_model_outputs(outputs, "model_outputs"))),
+    )
+
+
+def read_file_info(fields: Fields) -> FileInfo:
     """Read an artifact."""
-    folder = bool(item.get("is_dir"))
-    return FileInfo(_required(item, "path"), folder, None if folder else _int(item, "file_size"))
+    folder = bool(fields.boolean("is_dir"))
+    return FileInfo(fields.required_text("path"), folder, None if folder else fields.int64("file_size"))
 
 
-def registered_model(item: Json) -> RegisteredModel:
+def read_registered_model(fields: Fields) -> RegisteredModel:
     """Read a registered model."""
     return RegisteredModel(
-        name=_required(item, "name"),
-        creation_timestamp=_int(item, "creation_timestamp") or 0,
-        last_updated_timestamp=_int(item, "last_updated_timestamp") or 0,
-        description=item.get("description"),
-        latest_versions=tuple(map(model_version, _list(item, "latest_versions"))),
-        tags=_tags(item),
+        name=fields.required_text("name"),
+        creation_timestamp=fields.int64("creation_timestamp") or 0,
+        last_updated_timestamp=fields.int64("last_updated_timestamp") or 0,
+        description=fields.text("description"),
+        latest_versions=tuple(map(read_model_version, fields.objects("latest_versions"))),
+        tags=_by_key(read_tags(fields)),
         aliases=tuple(
-            RegisteredModelAlias(_text(each, "alias"), _text(each, "version")) for each in _list(item, "aliases")
+            RegisteredModelAlias(item.required_text("alias"), item.required_identifier("version"))
+            for item in fields.objects("aliases")
         ),
-        user_id=_optional(item, "user_id"),
-        deployment_job_id=_optional(item, "deployment_job_id"),
+        user_id=fields.identifier("user_id") or None,
+        deployment_job_id=fields.identifier("deployment_job_id") or None,
     )
 
 
-def model_version(item: Json) -> ModelVersion:
+def read_model_version(fields: Fields) -> ModelVersion:
     """Read a version of a registered model."""
     return ModelVersion(
-        name=_required(item, "name"),
-        version=_required(item, "version"),
-        creation_timestamp=_int(item, "creation_timestamp") or 0,
-        last_updated_timestamp=_int(item, "last_updated_timestamp") or 0,
-        current_stage=_text(item, "current_stage") or "None",
-        description=_text(item, "description"),
-        source=_text(item, "source"),
-        run_id=_text(item, "run_id"),
-        status=_enum(ModelVersionStatus, item, ModelVersionStatus.READY),
-        status_message=_optional(item, "status_message"),
-        tags=_tags(item),
-        run_link=_text(item, "run_link"),
-        aliases=tuple(sorted(str(alias) for alias in _list(item, "aliases"))),
-        model_id=_optional(item, "model_id"),
-        model_params=tuple(Param(_text(each, "name"), _text(each, "value")) for each in _list(item, "model_params")),
-        model_metrics=tuple(map(metric, _list(item, "model_metrics"))),
-        user_id=_optional(item, "user_id"),
+        name=fields.required_text("name"),
+        version=fields.required_identifier("version"),
+        creation_timestamp=fields.int64("creation_timestamp") or 0,
+        last_updated_timestamp=fields.int64("last_updated_timestamp") or 0,
+        current_stage=fields.text("current_stage") or "None",
+        description=fields.text("description") or "",
+        source=fields.text("source") or "",
+        run_id=fields.text("run_id") or "",
+        status=fields.enum("status", ModelVersionStatus) or ModelVersionStatus.READY,
+        status_message=fields.text("status_message") or None,
+        tags=_by_key(read_tags(fields)),
+        run_link=fields.text("run_link") or "",
+        aliases=tuple(sorted(fields.texts("aliases"))),
+        model_id=fields.text("model_id") or None,
+        model_params=tuple(
+            Param(item.text("name") or "", item.text("value") or "") for item in fields.objects("model_params")
+        ),
+        model_metrics=tuple(_read_all_measured(fields, "model_metrics")),
+        user_id=fields.identifier("user_id") or None,
     )
 
 
-def logged_model(item: Json) -> LoggedModel:
+def read_logged_model(fields: Fields) -> LoggedModel:
     """Read a logged model."""
-    info, data = item["info"], item.get("data") or {}
+    info, data = _required_object(fields, "info"), fields.object("data") or Fields({})
     return LoggedModel(
-        model_id=_required(info, "model_id"),
-        experiment_id=_text(info, "experiment_id"),
-        name=_text(info, "name"),
-        creation_timestamp=_int(info, "creation_timestamp_ms") or 0,
-        last_updated_timestamp=_int(info, "last_updated_timestamp_ms") or 0,
-        artifact_uri=_text(info, "artifact_uri"),
-        status=_enum(LoggedModelStatus, info, LoggedModelStatus.LOGGED_MODEL_STATUS_UNSPECIFIED),
-        model_type=_optional(info, "model_type"),
-        source_run_id=_optional(info, "source_run_id"),
-        status_message=_optional(info, "status_message"),
-        tags=_tags(info),
+        model_id=info.required_text("model_id"),
+        experiment_id=info.identifier("experiment_id") or "",
+        name=info.text("name") or "",
+        creation_timestamp=info.int64("creation_timestamp_ms") or 0,
+        last_updated_timestamp=info.int64("last_updated_timestamp_ms") or 0,
+        artifact_uri=info.text("artifact_uri") or "",
+        status=info.enum("status", LoggedModelStatus) or LoggedModelStatus.LOGGED_MODEL_STATUS_UNSPECIFIED,
+        model_type=info.text("model_type") or None,
+        source_run_id=info.text("source_run_id") or None,
+        status_message=info.text("status_message") or None,
+        tags=_by_key(read_tags(info)),
         registrations=tuple(
-            LoggedModelRegistration(_text(each, "name"), _text(each, "version"))
-            for each in _list(info, "registrations")
+            LoggedModelRegistration(item.required_text("name"), item.required_identifier("version"))
+            for item in info.objects("registrations")
         ),
-        params=tuple(sorted((Param(*_pair(each)) for each in _list(data, "params")), key=_key)),
-        metrics=tuple(map(metric, _list(data, "metrics"))),
+        params=_by_key(read_params(data)),
+        metrics=tuple(_read_all_measured(data)),
     )
-
-
-def _dataset_input(item: Json) -> DatasetInput:
-    dataset = item.get("dataset") or {}
-    return DatasetInput(
-        Dataset(
-            name=_text(dataset, "name"),
-            digest=_text(dataset, "digest"),
-            source_type=_text(dataset, "source_type"),
-            source=_text(dataset, "source"),
-            schema=dataset.get("schema"),
-            profile=dataset.get("profile"),
-        ),
-        _tags(item),
-    )
-
-
-def _tags(item: Json) -> tuple[Tag, ...]:
-    return tuple(sorted((Tag(*_pair(each)) for each in _list(item, "tags")), key=_key))
-
-
-def _key(item: Tag | Param | Metric) -> str:
-    return item.key
-
-
-def _pair(item: Json) -> tuple[str, str]:
-    return _text(item, "key"), _text(item, "value")
-
-
-def _list(item: Json, name: str) -> Iterable[Any]:
-    return item.get(name) or ()
-
-
-def _text(item: Json, name: str) -> str:
-    value = item.get(name)
-    return "" if value is None else value if isinstance(value, str) else str(value)
-
-
-def _required(item: Json, name: str) -> str:
-    return _text({name: item[name]}, name)
-
-
-def _optional(item: Json, name: str) -> str | None:
-    return _text(item, name) or None
-
-
-def _int(item: Json, name: str) -> int | None:
-    value = item.get(name)
-    return None if value is None or value == "" else int(value)
-
-
-def _enum(kind: type[E], item: Json, absent: E) -> E:
-    value = item.get("status")
-    if value is None or value == "":
-        return absent
-    return kind(value) if isinstance(value, int) else kind[value.upper()]

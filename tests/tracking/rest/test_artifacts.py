@@ -2,9 +2,9 @@
 
 import hashlib
 import io
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from mistk_service.tracking import open_store
 from mistk_service.tracking.artifacts import open_artifacts

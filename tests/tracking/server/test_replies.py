@@ -63,7 +63,7 @@ def ask(store, tmp_path):
 
 @pytest.mark.parametrize(("error", "status"), STATUSES, ids=lambda value: type(value).__name__)
 def test_an_error_has_the_status_that_mlflow_gives_it(store, ask, error, status):
-    store.get_run_record.side_effect = error
+    store.get_run.side_effect = error
     response = ask("GET", "/api/2.0/mlflow/runs/get?run_id=x")
     assert response.status_code == status
     assert response.json() == {"error_code": error.error_code, "message": str(error)}
@@ -87,7 +87,7 @@ def test_a_batch_that_fails_later_fails_the_request(store, ask):
 
 
 def test_an_unexpected_failure_is_logged_and_tells_the_client_nothing(store, ask, caplog):
-    store.get_run_record.side_effect = KeyError("the password")
+    store.get_run.side_effect = KeyError("the password")
     with caplog.at_level(logging.ERROR):
         response = ask("GET", "/api/2.0/mlflow/runs/get?run_id=x")
     assert (response.status_code, response.json()["error_code"]) == (500, "INTERNAL_ERROR")

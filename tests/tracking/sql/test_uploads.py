@@ -1,6 +1,6 @@
 """Notes about uploads in parts: kept over restarts, and no longer than they are of use."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from mistk_service.tracking.sql import SqlStore
 from mistk_service.tracking.values.uploads import MultipartUpload, UploadPart

@@ -3,12 +3,12 @@
 import functools
 import math
 import re
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mistk_service.tracking import open_store
 from mistk_service.tracking.errors import FilterError, InvalidParameter

@@ -1,6 +1,5 @@
 """Entities to and from MLflow's JSON."""
 
-import dataclasses
 import enum
 import json
 import math
@@ -11,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mistk_service.tracking import values as entities
+from mistk_service.tracking import wire
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.values import (
     Dataset,
@@ -42,27 +42,29 @@ from mistk_service.tracking.values import (
     Tag,
     User,
 )
-from mistk_service.tracking.values.light import Point
-from mistk_service.tracking.wire import encoding as wire
-from mistk_service.tracking.wire.encoding import Fields
+from mistk_service.tracking.wire import Fields
+
+
+def as_json(value):
+    return json.loads(msgspec.json.encode(value))
+
 
 INFO = RunInfo("r", "name", "1", "", RunStatus.RUNNING, 0, None, "s3://x", LifecycleStage.ACTIVE)
 
 
-def test_every_entity_is_a_frozen_documented_dataclass_or_an_enumeration():
+def test_every_value_is_a_frozen_documented_struct_or_an_enumeration():
     for name in entities.__all__:
         kind = getattr(entities, name)
         assert kind.__doc__, name
         if not issubclass(kind, enum.Enum):
-            assert kind.__dataclass_params__.frozen, name
-            assert not hasattr(kind, "__dict__") or "__slots__" in vars(kind), name
+            assert kind.__struct_config__.frozen, name
             if name != "Run":
-                for field in dataclasses.fields(kind):
-                    assert f"{field.name}:" in kind.__doc__, f"{name}.{field.name}"
+                for field in kind.__struct_fields__:
+                    assert f"{field}:" in kind.__doc__, f"{name}.{field}"
 
 
 def test_a_run_has_its_data_and_inputs_even_where_they_are_empty():
-    assert wire.run(Run(INFO)) == {
+    assert as_json(wire.run(Run(INFO))) == {
         "info": {
             "run_id": "r",
             "run_uuid": "r",
@@ -83,12 +85,12 @@ def test_a_run_has_its_data_and_inputs_even_where_they_are_empty():
 
 def test_a_full_run_is_written_out():
     run = Run(
-        dataclasses.replace(INFO, end_time=5, status=RunStatus.KILLED),
+        msgspec.structs.replace(INFO, end_time=5, status=RunStatus.KILLED),
         RunData((Metric("m", 1.0, 2, 3),), (Param("p", ""),), (Tag("t", "v"),)),
         RunInputs((DatasetInput(Dataset("d", "x", "local", "/s", "{}"), (Tag("k", "v"),)),), (ModelInput("m-1"),)),
         RunOutputs((ModelOutput("m-2", 4),)),
     )
-    found = wire.run(run)
+    found = as_json(wire.run(run))
     assert found["info"]["end_time"] == 5
     assert found["info"]["status"] == "KILLED"
     assert found["data"] == {
@@ -104,15 +106,6 @@ def test_a_full_run_is_written_out():
     assert found["outputs"] == {"model_outputs": [{"model_id": "m-2", "step": 4}]}
 
 
-def as_json(value):
-    return json.loads(msgspec.json.encode(value))
-
-
-def as_metric(point):
-    """Return the entity for a point in either form."""
-    return Metric(*(getattr(point, field.name) for field in dataclasses.fields(Metric)))
-
-
 @pytest.mark.parametrize(
     ("value", "written"),
     [
@@ -124,13 +117,21 @@ def as_metric(point):
     ],
 )
 def test_numbers_are_written_as_mlflow_writes_them(value, written):
-    assert wire.metric(Metric("m", value, 1))["value"] == written
-    assert as_json(wire.points([Point("m", value, 1)])) == [wire.metric(Metric("m", value, 1))]
+    assert as_json(wire.metric(Metric("m", value, 1)))["value"] == written
+    assert as_json(wire.metrics([Metric("m", value, 1)])) == [as_json(wire.metric(Metric("m", value, 1)))]
+
+
+@pytest.mark.parametrize(
+    ("value", "written"), [(0.1, 0.1), (math.nan, "NaN"), (math.inf, "Infinity"), (-math.inf, "-Infinity")]
+)
+def test_a_request_names_the_infinities_and_not_the_run(value, written):
+    found = as_json(wire.requested_metrics([Metric("m", value, 1, run_id="r"), Metric("m", value, 1)]))
+    assert found == [{"key": "m", "value": written, "timestamp": 1, "step": 0}] * 2
 
 
 def test_a_metric_names_its_origin_where_it_has_one():
     full = Metric("m", 1.0, 2, 3, "m-1", "iris", "d1", "r")
-    assert [wire.metric(full), *as_json(wire.points([Point("m", 1.0, 2)]))] == [
+    assert as_json(wire.metrics([full, Metric("m", 1.0, 2)])) == [
         {
             "key": "m",
             "value": 1.0,
@@ -147,7 +148,7 @@ def test_a_metric_names_its_origin_where_it_has_one():
 
 def test_other_things_are_written_out():
     experiment = Experiment("1", "e", "s3://x", LifecycleStage.DELETED, 1, 2, (Tag("a", "b"),))
-    assert wire.experiment(experiment) == {
+    assert as_json(wire.experiment(experiment)) == {
         "experiment_id": "1",
         "name": "e",
         "artifact_location": "s3://x",
@@ -157,11 +158,11 @@ def test_other_things_are_written_out():
         "tags": [{"key": "a", "value": "b"}],
         "workspace": "default",
     }
-    assert wire.file_info(FileInfo("a", False, 0)) == {"path": "a", "is_dir": False, "file_size": 0}
-    assert wire.file_info(FileInfo("a", True)) == {"path": "a", "is_dir": True}
-    assert wire.dataset_summary(DatasetSummary("1", "n", "d")) == {"experiment_id": "1", "name": "n", "digest": "d"}
+    assert as_json(FileInfo("a", False, 0)) == {"path": "a", "is_dir": False, "file_size": 0}
+    assert as_json(FileInfo("a", True)) == {"path": "a", "is_dir": True}
+    assert as_json(DatasetSummary("1", "n", "d")) == {"experiment_id": "1", "name": "n", "digest": "d"}
     grants = (ExperimentPermission("1", "7", Permission.READ),), (RegisteredModelPermission("m", "7", Permission.EDIT),)
-    assert wire.user(User("7", "ann", True, *grants)) == {
+    assert as_json(User("7", "ann", True, *grants)) == {
         "id": "7",
         "username": "ann",
         "is_admin": True,
@@ -173,14 +174,14 @@ def test_other_things_are_written_out():
 def test_models_are_written_out():
     version = ModelVersion("m", "2", 1, 2, aliases=("best",), run_id="r")
     model = RegisteredModel("m", 1, 2, None, (version,), aliases=(RegisteredModelAlias("best", "2"),))
-    found = wire.registered_model(model)
+    found = as_json(wire.registered_model(model))
     assert "description" not in found
     assert found["aliases"] == [{"alias": "best", "version": "2"}]
     written = found["latest_versions"][0]
     assert (written["version"], written["status"], written["current_stage"]) == ("2", "READY", "None")
     assert written["description"] == ""
     assert "aliases" not in written
-    assert wire.model_version(version)["aliases"] == ["best"]
+    assert as_json(wire.model_version(version))["aliases"] == ["best"]
     assert "aliases" not in wire.listed_version(version)
     logged = LoggedModel(
         "m-1",
@@ -193,7 +194,7 @@ def test_models_are_written_out():
         params=(Param("p", "1"),),
         registrations=(LoggedModelRegistration("m", "2"),),
     )
-    found = wire.logged_model(logged)
+    found = as_json(wire.logged_model(logged))
     assert found["data"] == {"params": [{"key": "p", "value": "1"}]}
     assert found["info"]["registrations"] == [{"name": "m", "version": "2"}]
     assert found["info"]["status"] == "LOGGED_MODEL_READY"
@@ -218,10 +219,10 @@ def test_metrics_survive_the_way_there_and_back(metrics):
     found = wire.read_metrics(Fields.from_body(body))
     largest = 1.7976931348623157e308
     expected = [
-        m if math.isnan(m.value) else dataclasses.replace(m, value=max(-largest, min(largest, m.value)))
+        m if math.isnan(m.value) else msgspec.structs.replace(m, value=max(-largest, min(largest, m.value)))
         for m in metrics
     ]
-    assert list(map(repr, map(as_metric, found))) == list(map(repr, expected))
+    assert list(map(repr, found)) == list(map(repr, expected))
 
 
 @pytest.mark.parametrize(
@@ -232,7 +233,7 @@ def test_the_fast_and_the_thorough_way_read_the_same(extra):
     point = {"key": "m", "value": 1, "timestamp": 2, **extra}
     thorough = wire.read_metric(Fields(point))
     found = wire.read_metrics(Fields({"metrics": [point, {"key": "n", "value": 1.5, "timestamp": 1}]}))
-    assert list(map(as_metric, found)) == [thorough, Metric("n", 1.5, 1)]
+    assert found == [thorough, Metric("n", 1.5, 1)]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.values.page import Page
-from mistk_service.tracking.wire.encoding import Fields
+from mistk_service.tracking.wire import Fields
 
 __all__ = ["Json", "OperationsBase", "brief", "is_brief", "page", "run_id_of"]
 
@@ -50,7 +50,7 @@ def run_id_of(fields: Fields) -> str:
     return fields.text("run_id") or fields.text("run_uuid") or fields.required_text("run_id")
 
 
-def page(name: str, found: Page[T], wire: Callable[[T], Json]) -> Json:
+def page(name: str, found: Page[T], wire: Callable[[T], Any]) -> Json:
     """Return a page of a search as JSON; an empty list and an absent token are left out."""
     answer: Json = {}
     if found.items:

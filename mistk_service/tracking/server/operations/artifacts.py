@@ -7,8 +7,7 @@ from typing import NoReturn
 from mistk_service.tracking.errors import NotSupported
 from mistk_service.tracking.server.operations._base import Json, OperationsBase, run_id_of
 from mistk_service.tracking.values import FileInfo
-from mistk_service.tracking.wire import encoding as wire
-from mistk_service.tracking.wire.encoding import Fields
+from mistk_service.tracking.wire import Fields
 
 __all__ = ["ArtifactOperations", "files"]
 
@@ -73,7 +72,7 @@ class ArtifactOperations(OperationsBase):
 
 def files(found: list[FileInfo]) -> Json:
     """Return a listing."""
-    return {"files": [wire.file_info(info) for info in found]} if found else {}
+    return {"files": found} if found else {}
 
 
 def _refuse(what: str) -> NoReturn:

@@ -6,12 +6,12 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from mistk_service.tracking import wire
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.server.operations._base import Json, OperationsBase, brief
 from mistk_service.tracking.server.pieces import in_pieces
 from mistk_service.tracking.values import Tag, ViewType
-from mistk_service.tracking.wire import encoding as wire
-from mistk_service.tracking.wire.encoding import Fields
+from mistk_service.tracking.wire import Fields
 
 __all__ = ["ExperimentOperations"]
 
@@ -107,4 +107,4 @@ class ExperimentOperations(OperationsBase):
                 "SearchDatasets request must specify at least one experiment_id.", field="experiment_ids"
             )
         found = self._store.search_datasets(experiment_ids)
-        return {"dataset_summaries": [wire.dataset_summary(summary) for summary in found]} if found else {}
+        return {"dataset_summaries": found} if found else {}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from mistk_service.tracking import wire
 from mistk_service.tracking.server.operations._base import Json, OperationsBase, page
 from mistk_service.tracking.values import LoggedModel, LoggedModelStatus
-from mistk_service.tracking.wire import encoding as wire
-from mistk_service.tracking.wire.encoding import Fields
+from mistk_service.tracking.wire import Fields
 
 __all__ = ["LoggedModelOperations"]
 

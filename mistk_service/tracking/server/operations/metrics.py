@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from mistk_service.tracking import wire
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.server.operations._base import Json, OperationsBase, run_id_of
 from mistk_service.tracking.server.pieces import in_pieces, joined
 from mistk_service.tracking.values.limits import INTERVAL_RUNS, check_run_ids
-from mistk_service.tracking.wire import encoding as wire
-from mistk_service.tracking.wire.encoding import Fields
+from mistk_service.tracking.wire import Fields
 
 __all__ = ["MetricOperations"]
 
@@ -27,8 +27,8 @@ class MetricOperations(OperationsBase):
         max_results = fields.int64("max_results")
         yield from in_pieces(
             "metrics",
-            lambda count, token: self._store.get_points(run_id, key, max_results=count, page_token=token),
-            wire.points,
+            lambda count, token: self._store.get_metric_history(run_id, key, max_results=count, page_token=token),
+            wire.metrics,
             _LARGEST_PAGE if max_results is None else max_results,
             _LARGEST_PAGE,
             fields.text("page_token") or None,
@@ -47,7 +47,7 @@ class MetricOperations(OperationsBase):
             key,
             max_results=25_000 if max_results is None else max_results,
         )
-        return {"metrics": [wire.metric(point) for point in points]}
+        return {"metrics": wire.metrics(points)}
 
     def get_metric_history_bulk_interval(self, fields: Fields) -> Iterator[bytes]:
         """Get a sample of the points of a metric of several runs."""
@@ -63,4 +63,4 @@ class MetricOperations(OperationsBase):
             end_step=fields.int64("end_step"),
             max_results=2500 if max_results is None else max_results,
         )
-        yield from joined("metrics", ([wire.metric(point) for point in sample([run_id])] for run_id in run_ids))
+        yield from joined("metrics", (wire.metrics(sample([run_id])) for run_id in run_ids))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from mistk_service.tracking import wire
 from mistk_service.tracking.server.operations._base import Json, OperationsBase, page
 from mistk_service.tracking.server.pieces import in_pieces
 from mistk_service.tracking.values import ModelVersion, RegisteredModel, Tag
-from mistk_service.tracking.wire import encoding as wire
-from mistk_service.tracking.wire.encoding import Fields
+from mistk_service.tracking.wire import Fields
 
 __all__ = ["RegistryOperations"]
 

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Iterator
 from functools import partial
 
+from mistk_service.tracking import wire
 from mistk_service.tracking.server.operations._base import Json, OperationsBase, brief, run_id_of
 from mistk_service.tracking.server.pieces import in_pieces
 from mistk_service.tracking.values import Param, RunStatus, Tag, ViewType
-from mistk_service.tracking.wire import encoding as wire
-from mistk_service.tracking.wire.encoding import Fields
+from mistk_service.tracking.wire import Fields
 
 __all__ = ["RunOperations"]
 
@@ -63,7 +63,7 @@ class RunOperations(OperationsBase):
     @brief
     def get_run(self, fields: Fields) -> Json:
         """Get a run."""
-        return {"run": wire.run_record(self._store.get_run_record(run_id_of(fields)))}
+        return {"run": wire.run(self._store.get_run(run_id_of(fields)))}
 
     def update_run(self, fields: Fields) -> Json:
         """Change the status, the end time or the name."""
@@ -89,7 +89,7 @@ class RunOperations(OperationsBase):
         """Search runs."""
         max_results = fields.int64("max_results")
         search = partial(
-            self._store.search_run_records,
+            self._store.search_runs,
             fields.texts("experiment_ids"),
             filter=fields.text("filter") or "",
             view_type=fields.enum("run_view_type", ViewType) or ViewType.ACTIVE_ONLY,
@@ -98,7 +98,7 @@ class RunOperations(OperationsBase):
         yield from in_pieces(
             "runs",
             lambda count, token: search(max_results=count, page_token=token),
-            lambda found: [wire.run_record(run) for run in found],
+            lambda found: list(map(wire.run, found)),
             1000 if max_results is None else max_results,
             _LARGEST_PAGE,
             fields.text("page_token") or None,

@@ -12,7 +12,6 @@ from mistk_service.tracking.sql.engine.statements import Prepared
 from mistk_service.tracking.sql.outbox.tables import journal
 from mistk_service.tracking.values import Metric, Param, Tag
 from mistk_service.tracking.values.changes import BatchLogged, Change, encode
-from mistk_service.tracking.values.light import Point
 
 __all__ = ["JournalWriter"]
 
@@ -34,9 +33,7 @@ class JournalWriter:
         values: dict[str, Any] = {name: bindparam(name) for name in ("run_id", "created", "change")}
         self._append = Prepared(insert(journal).values(values).inline(), dialect)
 
-    def batch(
-        self, run_id: str, metrics: Sequence[Metric | Point], params: Sequence[Param], tags: Sequence[Tag]
-    ) -> _Record:
+    def batch(self, run_id: str, metrics: Sequence[Metric], params: Sequence[Param], tags: Sequence[Tag]) -> _Record:
         """Return what records a batch; an empty one is no change."""
         if not self.active or not (metrics or params or tags):
             return _nothing

@@ -21,7 +21,6 @@ from mistk_service.tracking.sql.tables import (
     runs,
 )
 from mistk_service.tracking.values import LifecycleStage, Metric, Param, Tag
-from mistk_service.tracking.values.light import Point
 from mistk_service.tracking.values.limits import (
     MAX_DATASET_DIGEST,
     MAX_DATASET_NAME,
@@ -81,7 +80,7 @@ class Batches(SqlPart):
         )
 
     def batch(
-        self, run_id: str, new_metrics: Sequence[Metric | Point], new_params: Sequence[Param], new_tags: Sequence[Tag]
+        self, run_id: str, new_metrics: Sequence[Metric], new_params: Sequence[Param], new_tags: Sequence[Tag]
     ) -> _Work:
         """Check a batch as far as that goes without the database, and return the work that writes it.
 
@@ -94,7 +93,7 @@ class Batches(SqlPart):
         check_metrics(new_metrics, single=single)
         stored_params = check_params(new_params, single=single)
         stored_tags = last_of_each_key(check_run_tags(new_tags, single=single))
-        of_models = [metric for metric in new_metrics if isinstance(metric, Metric) and metric.model_id]
+        of_models = [metric for metric in new_metrics if metric.model_id]
         _check_origins(of_models)
         record = self._db.journal_writer.batch(run_id, new_metrics, stored_params, stored_tags)
 
@@ -152,7 +151,7 @@ class Batches(SqlPart):
                     field=param.key,
                 )
 
-    def _write_metrics(self, connection: Connection, run: int, new: Sequence[Metric | Point]) -> None:
+    def _write_metrics(self, connection: Connection, run: int, new: Sequence[Metric]) -> None:
         points = [(run, m.key, m.timestamp, m.step, *stored_value(m.value)) for m in new]
         self._add_point.insert_rows(connection, ("run", "key", *_POINT), points)
         latest: dict[str, tuple[Any, ...]] = {}

@@ -15,7 +15,6 @@ from mistk_service.tracking.sql.search import page_tokens
 from mistk_service.tracking.sql.search.queries import SortKey, after
 from mistk_service.tracking.sql.tables import metrics, runs
 from mistk_service.tracking.values import Metric
-from mistk_service.tracking.values.light import Point
 from mistk_service.tracking.values.limits import INTERVAL_RUNS, check_max_results, check_run_ids, check_text
 from mistk_service.tracking.values.page import Page
 
@@ -56,13 +55,6 @@ class Histories(SqlPart):
         self, run_id: str, key: str, max_results: int | None = None, page_token: str | None = None
     ) -> Page[Metric]:
         """See :class:`mistk_service.tracking.store._runs.RunStore`."""
-        found = self.get_points(run_id, key, max_results, page_token)
-        return Page(tuple(Metric(p.key, p.value, p.timestamp, p.step) for p in found), found.next_page_token)
-
-    def get_points(
-        self, run_id: str, key: str, max_results: int | None = None, page_token: str | None = None
-    ) -> Page[Point | Metric]:
-        """See :class:`mistk_service.tracking.store._runs.RunStore`."""
         check_text(run_id, "run_id")
         check_text(key, "metric_key")
         if max_results is not None:
@@ -83,7 +75,7 @@ class Histories(SqlPart):
             last = tuple(rows[max_results - 1])
             token = page_tokens.encode(search, [k.kind(v) for k, v in zip(_SORT, last, strict=True)])
         nan = float("nan")
-        points = [Point(key, nan if n else value, timestamp, step) for timestamp, step, value, n in rows[:max_results]]
+        points = [Metric(key, nan if n else value, timestamp, step) for timestamp, step, value, n in rows[:max_results]]
         return Page(tuple(points), token)
 
     def _some_points(

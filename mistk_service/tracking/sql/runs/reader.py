@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, select
@@ -35,7 +35,6 @@ from mistk_service.tracking.values import (
     RunStatus,
     Tag,
 )
-from mistk_service.tracking.values.light import Pair, Point, RunDataRecord, RunInfoRecord, RunRecord
 
 __all__ = ["INPUT", "OUTPUT", "RUN_COLUMNS", "RunReader", "run_info"]
 
@@ -61,34 +60,8 @@ RUN_COLUMNS = (
 
 def run_info(row: Sequence[Any]) -> RunInfo:
     """Return what a run is, from the values of ``RUN_COLUMNS``."""
-    return RunInfo(
-        run_id=row[1],
-        run_name=row[2],
-        experiment_id=str(row[3]),
-        user_id=row[4],
-        status=RunStatus[row[5]],
-        start_time=row[6],
-        end_time=row[7],
-        artifact_uri=row[8],
-        lifecycle_stage=LifecycleStage(row[9]),
-    )
-
-
-def _info_record(row: Sequence[Any]) -> RunInfoRecord:
-    """Return the same in the form that costs less."""
     _, run_id, name, experiment, user, status, start, end, artifacts, stage = row[:10]
-    return RunInfoRecord(run_id, run_id, name, str(experiment), user, status, start, artifacts, stage, end)
-
-
-def _collected(rows: Sequence[Any], make: Callable[[str, str], Any]) -> dict[int, list[Any]]:
-    """Return what is made of each owner's keys and values, from rows of (owner, key, value)."""
-    found: dict[int, list[Any]] = {}
-    for owner, key, value in rows:
-        if owner in found:
-            found[owner].append(make(key, value))
-        else:
-            found[owner] = [make(key, value)]
-    return found
+    return RunInfo(run_id, name, str(experiment), user, RunStatus[status], start, end, artifacts, LifecycleStage(stage))
 
 
 class RunReader:
@@ -136,54 +109,29 @@ class RunReader:
 
     def runs(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> list[Run]:
         """Return the runs of rows that begin with ``RUN_COLUMNS``, in the same order."""
-        found = self._parts(connection, rows, Metric, Param, Tag)
-        return [
-            Run(run_info(row), RunData(*map(tuple, data)), inputs, outputs) for row, *data, inputs, outputs in found
-        ]
-
-    def records(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> list[RunRecord]:
-        """Return the same runs in the form that costs less."""
-        found = self._parts(connection, rows, Point, Pair, Pair)
-        return [
-            RunRecord(_info_record(row), RunDataRecord(metrics, params, tags), inputs, outputs)
-            for row, metrics, params, tags, inputs, outputs in found
-        ]
-
-    def _parts(
-        self,
-        connection: Connection,
-        rows: Sequence[Sequence[Any]],
-        point: Callable[[str, float, int, int], Any],
-        param: Callable[[str, str], Any],
-        tag: Callable[[str, str], Any],
-    ) -> list[tuple[Any, ...]]:
-        """Return each run's row, metrics, params, tags, inputs and outputs; the first three made by the functions."""
         if not rows:
             return []
         ids = ids_parameter(self._dialect, [row[0] for row in rows])
-        metrics = self._latest(connection, ids, point)
-        run_params = _collected(self._params.rows(connection, ids=ids), param)
-        tags = _collected(self._tags.rows(connection, ids=ids), tag)
+        metrics = self._latest(connection, ids)
+        run_params = grouped(self._params.rows(connection, ids=ids), Param)
+        tags = grouped(self._tags.rows(connection, ids=ids), Tag)
         used = self._dataset_inputs(connection, ids)
         inputs, outputs = self._models_of(connection, ids)
-        parts: list[tuple[Any, ...]] = []
+        found = []
         for row in rows:
             run = row[0]
+            data = RunData(tuple(metrics.get(run, ())), run_params.get(run, ()), tags.get(run, ()))
             datasets, models, made = used.get(run, ()), inputs.get(run, ()), outputs.get(run, ())
             all_inputs = RunInputs(tuple(datasets), tuple(models)) if datasets or models else _NO_INPUTS
             all_outputs = RunOutputs(tuple(made)) if made else _NO_OUTPUTS
-            parts.append(
-                (row, metrics.get(run, []), run_params.get(run, []), tags.get(run, []), all_inputs, all_outputs)
-            )
-        return parts
+            found.append(Run(run_info(row), data, all_inputs, all_outputs))
+        return found
 
-    def _latest(
-        self, connection: Connection, ids: Any, point: Callable[[str, float, int, int], Any]
-    ) -> dict[int, list[Any]]:
-        found: dict[int, list[Any]] = {}
+    def _latest(self, connection: Connection, ids: Any) -> dict[int, list[Metric]]:
+        found: dict[int, list[Metric]] = {}
         nan = float("nan")
         for run, key, value, timestamp, step, is_nan in self._metrics.rows(connection, ids=ids):
-            made = point(key, nan if is_nan else value, timestamp, step)
+            made = Metric(key, nan if is_nan else value, timestamp, step)
             if run in found:
                 found[run].append(made)
             else:

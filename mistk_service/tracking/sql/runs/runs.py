@@ -6,7 +6,7 @@ import json
 import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import Connection, bindparam, delete, select, update
@@ -45,13 +45,10 @@ from mistk_service.tracking.values.changes import (
     RunUpdated,
     TagDeleted,
 )
-from mistk_service.tracking.values.light import Point, RunRecord
 from mistk_service.tracking.values.limits import check_dataset_inputs, check_run_id, check_run_tags, check_text
 from mistk_service.tracking.values.page import Page
 
 __all__ = ["Runs"]
-
-R = TypeVar("R")
 
 _ACTIVE, _DELETED = LifecycleStage.ACTIVE.value, LifecycleStage.DELETED.value
 _INT64 = 2**63
@@ -142,19 +139,12 @@ class Runs(Histories, RunStore):
 
     def get_run(self, run_id: str) -> Run:
         """See :class:`RunStore`."""
-        return self._read_run(run_id, self._run_reader.runs)
-
-    def get_run_record(self, run_id: str) -> RunRecord:
-        """See :class:`RunStore`."""
-        return self._read_run(run_id, self._run_reader.records)
-
-    def _read_run(self, run_id: str, read: Callable[[Connection, Sequence[Any]], list[R]]) -> R:
         check_text(run_id, "run_id")
         with self._db.snapshot() as connection:
             rows = self._one_run.rows(connection, run_id=run_id)
             if not rows:
                 raise run_not_found(run_id)
-            return read(connection, rows)[0]
+            return self._run_reader.runs(connection, rows)[0]
 
     def update_run(
         self,
@@ -203,27 +193,13 @@ class Runs(Histories, RunStore):
     ) -> Page[Run]:
         """See :class:`RunStore`."""
         return search_runs(
-            self._db, self._run_reader.runs, experiment_ids, filter, view_type, max_results, order_by, page_token
-        )
-
-    def search_run_records(
-        self,
-        experiment_ids: Sequence[str],
-        filter: str = "",
-        view_type: ViewType = ViewType.ACTIVE_ONLY,
-        max_results: int = 1000,
-        order_by: Sequence[str] = (),
-        page_token: str | None = None,
-    ) -> Page[RunRecord]:
-        """See :class:`RunStore`."""
-        return search_runs(
-            self._db, self._run_reader.records, experiment_ids, filter, view_type, max_results, order_by, page_token
+            self._db, self._run_reader, experiment_ids, filter, view_type, max_results, order_by, page_token
         )
 
     def log_batch(
         self,
         run_id: str,
-        metrics: Sequence[Metric | Point] = (),
+        metrics: Sequence[Metric] = (),
         params: Sequence[Param] = (),
         tags: Sequence[Tag] = (),
     ) -> None:
@@ -233,7 +209,7 @@ class Runs(Histories, RunStore):
     def submit_batch(
         self,
         run_id: str,
-        metrics: Sequence[Metric | Point] = (),
+        metrics: Sequence[Metric] = (),
         params: Sequence[Param] = (),
         tags: Sequence[Tag] = (),
     ) -> Future[None]:

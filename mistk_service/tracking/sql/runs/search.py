@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, select
+from sqlalchemy import ColumnElement, select
 
 from mistk_service.tracking.filters import RUNS, Entity, parse_filter, parse_order
 from mistk_service.tracking.sql.base import experiment_number
 from mistk_service.tracking.sql.engine.database import Database
 from mistk_service.tracking.sql.runs.experiments import stages
-from mistk_service.tracking.sql.runs.reader import RUN_COLUMNS
+from mistk_service.tracking.sql.runs.reader import RUN_COLUMNS, RunReader
 from mistk_service.tracking.sql.search.queries import Keyed, Query, Searchable
 from mistk_service.tracking.sql.tables import datasets, input_tags, latest_metrics, params, run_datasets, run_tags, runs
-from mistk_service.tracking.values import ViewType
+from mistk_service.tracking.values import Run, ViewType
 from mistk_service.tracking.values.limits import check_max_results
 from mistk_service.tracking.values.page import Page
 
@@ -22,8 +22,6 @@ __all__ = ["run_query", "search_runs"]
 
 _MAX_RESULTS = 50_000
 _CONTEXT = "mlflow.data.context"
-
-R = TypeVar("R")
 
 _Compare = Callable[[ColumnElement[Any]], ColumnElement[bool]]
 
@@ -81,22 +79,19 @@ def run_query(
 
 def search_runs(
     database: Database,
-    read: Callable[[Connection, Sequence[Row[Any]]], list[R]],
+    reader: RunReader,
     experiment_ids: Sequence[str],
     filter: str,
     view_type: ViewType,
     max_results: int,
     order_by: Sequence[str],
     page_token: str | None,
-) -> Page[R]:
-    """Return a page of runs; see :meth:`mistk_service.tracking.store.Store.search_runs`.
-
-    ``read`` makes them of rows that begin with ``RUN_COLUMNS``, in the form that is wanted.
-    """
+) -> Page[Run]:
+    """Return a page of runs; see :meth:`mistk_service.tracking.store.Store.search_runs`."""
     check_max_results(max_results, _MAX_RESULTS)
     query = run_query(database, experiment_ids, filter, view_type, order_by)
     statement = query.statement(RUN_COLUMNS, max_results, page_token)
     with database.snapshot() as connection:
         rows = connection.execute(statement).fetchall()
-        found = read(connection, rows[:max_results])
+        found = reader.runs(connection, rows[:max_results])
     return Page(tuple(found), query.next_token(rows, max_results))
