@@ -31,7 +31,7 @@ class Endpoints:
     """Finds the method for an operationId, and makes the handler of it.
 
     Args:
-        operations: has methods that take :class:`~mistk_service.tracking.wire.encoding.Fields` and return the JSON object of
+        operations: has methods that take :class:`~mistk_service.tracking.wire.Fields` and return the JSON object of
             the answer, or yield its JSON in pieces. A coroutine function runs on the event loop. Any other runs on
             ``executor``, unless it is brief and the store can be read without waiting. Parameters of the path come as keyword
             arguments.

@@ -1,8 +1,11 @@
-"""What is tracked: experiments, runs, metrics, models and their kin, as frozen, typed values.
+"""What is tracked: experiments, runs, metrics, models and everything else that MLflow's vocabulary names, as frozen structs.
 
-The vocabulary is MLflow's. The objects know neither JSON nor SQL: :mod:`mistk_service.tracking.wire.encoding` and
-:mod:`mistk_service.tracking.sql` convert them. Times are integers as the client gave them, by convention milliseconds
-since 1970 (UTC); times that the store sets are milliseconds. Ids are opaque strings. ``None`` means "not set".
+:mod:`mistk_service.tracking.wire` turns them into MLflow's JSON and back, and :mod:`mistk_service.tracking.sql` into rows.
+Where all fields of a value are those of its JSON, in name and order, it is encoded as it is. A field whose default is made by
+a factory (``default_factory=int``) is always in the JSON; one that is ``None`` or empty by default is left out when it is.
+
+Times are integers as the client gave them, by convention milliseconds since 1970 (UTC); times that the store sets are
+milliseconds. Ids are opaque strings. ``None`` means "not set".
 """
 
 from __future__ import annotations

@@ -197,7 +197,7 @@ def test_any_other_text_is_kept(store, run_id):
 
 def test_a_bad_id_is_refused(store):
     for run_id in ("", "a/b", "-a", "x" * 257):
-        with pytest.raises(InvalidParameter, match="run ID"):
+        with pytest.raises(InvalidParameter, match="run_id"):
             store.log_batch(run_id)
 
 
