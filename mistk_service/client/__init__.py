@@ -1,4 +1,4 @@
-"""A client of the model container service: typed calls, and a status to follow through broken connections.
+"""A client of the model container service: typed calls, and a status stream that survives broken connections.
 
 ::
 

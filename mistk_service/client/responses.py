@@ -1,4 +1,4 @@
-"""What a service answers, as values and errors: the one boundary at which HTTP ends."""
+"""The responses of a service as values and errors: the boundary between HTTP and the client."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ __all__ = ["decoded", "error_answer", "parse_base_url", "shown", "unreachable"]
 
 T = TypeVar("T")
 
-#: How much of an answer that is not understood is quoted, in characters.
+#: Characters that are quoted of a response that is not understood.
 _QUOTED = 200
 
 _BASE_PATH = "/v1/mistk"
 
 
 def parse_base_url(text: str) -> httpx.URL:
-    """Return the address of a service without the API's base path, which may be given or left out.
+    """Return the URL of a service without the API's base path, which is optional.
 
     Raises:
-        InvalidRequest: it is no such address.
+        InvalidRequest: the text is not such a URL.
     """
     try:
         url = httpx.URL(text)
@@ -39,22 +39,22 @@ def parse_base_url(text: str) -> httpx.URL:
         url = httpx.URL("")
     usable = url.scheme in {"http", "https"} and url.host and (url.port or 1) < 65536
     if not usable or url.query or url.fragment:
-        # The text itself is not repeated: it may hold a password.
+        # The text itself is not repeated: it may contain a password.
         raise InvalidRequest(
-            "base_url: this is no address of a model container; expected one such as http://localhost:8080.",
+            "base_url: expected the address of a model container, such as http://localhost:8080.",
             field="base_url",
         )
     return url.copy_with(path=url.path.rstrip("/").removesuffix(_BASE_PATH) or "/")
 
 
 def shown(url: httpx.URL | str) -> str:
-    """Return ``url`` as it may appear in messages: without credentials."""
+    """Return ``url`` without credentials, for messages."""
     return str(httpx.URL(url).copy_with(userinfo=b""))
 
 
 @contextmanager
 def unreachable(method: str, url: httpx.URL | str, timeout: float | None) -> Iterator[None]:
-    """Turn what httpx raises into ServiceUnreachable."""
+    """Translate the errors of httpx to ServiceUnreachable."""
     where = shown(url)
     limit = "in time" if timeout is None else f"within {timeout:g} s"
     try:
@@ -63,29 +63,29 @@ def unreachable(method: str, url: httpx.URL | str, timeout: float | None) -> Ite
         raise ServiceUnreachable(f"No connection to {where} {limit}.", url=where) from error
     except httpx.TimeoutException as error:
         raise ServiceUnreachable(
-            f"{where} did not answer {method} {limit}. Whether it has received the request is not known; "
-            "ask for the status, or give the client a longer timeout.",
+            f"{where} did not respond to {method} {limit}. It may have received the request. "
+            "Check the status, or give the client a longer timeout.",
             url=where,
         ) from error
     except httpx.ConnectError as error:
         raise ServiceUnreachable(
-            f"Nothing answers at {where} ({error}). Is the container running, and is this its address?", url=where
+            f"No response from {where} ({error}). Is the container running, and is this its address?", url=where
         ) from error
     except httpx.RequestError as error:
         reason = str(error) or type(error).__name__
         raise ServiceUnreachable(
-            f"The connection to {where} broke before the answer was there ({reason}). Whether the request was received is "
-            "not known; ask for the status.",
+            f"The connection to {where} broke before the response ({reason}). The request may have been received. "
+            "Check the status.",
             url=where,
         ) from error
 
 
 def decoded(response: httpx.Response, build: Callable[[Any], T]) -> T:
-    """Return what ``build`` makes of the JSON of an answer.
+    """Return the value that ``build`` makes from the JSON of a response.
 
     Raises:
-        ErrorAnswer: the answer is an error.
-        AnswerNotUnderstood: it is no JSON, or ``build`` cannot use it.
+        ErrorAnswer: the response is an error.
+        AnswerNotUnderstood: the response is not JSON, or ``build`` cannot use it.
     """
     if response.status_code != 200:
         raise error_answer(response)
@@ -96,7 +96,7 @@ def decoded(response: httpx.Response, build: Callable[[Any], T]) -> T:
 
 
 def error_answer(response: httpx.Response) -> ErrorAnswer | AnswerNotUnderstood:
-    """Return the error that an answer stands for; the answer has been read."""
+    """Return the error for a response that has been read."""
     code = response.status_code
     if code < 400:
         return _not_understood(response, f"status {code}")
@@ -106,7 +106,7 @@ def error_answer(response: httpx.Response) -> ErrorAnswer | AnswerNotUnderstood:
         message = body["message"]
     except (ValueError, KeyError, TypeError):
         where = f"{response.request.method} {shown(response.url)}"
-        return kind(f"{where} was answered with {code}: {_quote(response)}", code=code)
+        return kind(f"{where} returned {code}: {_quote(response)}", code=code)
     optional = {key: body[key] for key in ("operation", "state", "activity", "field") if isinstance(body.get(key), str)}
     possible = body.get("possible")
     return kind(str(message), code=code, possible=possible if isinstance(possible, list) else (), **optional)
@@ -115,15 +115,15 @@ def error_answer(response: httpx.Response) -> ErrorAnswer | AnswerNotUnderstood:
 def _not_understood(response: httpx.Response, reason: str) -> AnswerNotUnderstood:
     where = shown(response.url)
     return AnswerNotUnderstood(
-        f"What answered {response.request.method} {where} does not seem to be a model container ({reason}): "
+        f"The server that answered {response.request.method} {where} does not seem to be a model container ({reason}): "
         f"{_quote(response)}",
         url=where,
     )
 
 
 def _quote(response: httpx.Response) -> str:
-    """Return the beginning of an answer's text, on one line."""
+    """Return the beginning of a response's text, on one line."""
     text = " ".join(response.text.split())
     if not text:
-        return response.reason_phrase or "an empty answer"
+        return response.reason_phrase or "an empty response"
     return text if len(text) <= _QUOTED else text[:_QUOTED] + " ..."

@@ -1,4 +1,4 @@
-"""The status of a model as a client sees it: the wire's JSON as typed, frozen values."""
+"""The status of a model in the client: the JSON of the wire as typed, frozen values."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["LastActivity", "ModelStatus", "Progress", "WatchEvent"]
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an activity has come.
+    """The progress of an activity.
 
     Attributes:
-        done: units done.
-        total: units that there are, where that is known.
-        unit: what is counted (``epochs``).
-        rate: units a second, where that is known.
-        time_left: seconds left at this rate, where that is known.
+        done: the number of units done.
+        total: the total number of units, if known.
+        unit: the unit, such as ``epochs``.
+        rate: units per second, if known.
+        time_left: the estimated seconds left, if known.
     """
 
     done: int
@@ -33,7 +33,7 @@ class Progress:
 
     @property
     def fraction(self) -> float | None:
-        """The part that is done, from 0 to 1; None where the total is not known."""
+        """The fraction that is done, from 0 to 1; None if the total is not known."""
         return None if self.total is None else min(1.0, self.done / self.total) if self.total else 1.0
 
     def __str__(self) -> str:
@@ -42,12 +42,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class LastActivity:
-    """What ran last, and how it ended.
+    """The last activity, and how it ended.
 
     Attributes:
-        operation: which operation.
+        operation: the operation.
         outcome: ``completed``, ``failed``, ``stopped``, ``refused`` or ``unsupported``.
-        seconds: how long it took, where the service says so.
+        seconds: the duration, if known.
     """
 
     operation: str
@@ -57,13 +57,13 @@ class LastActivity:
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """What a model does, and all that is known about it, at one version.
+    """The status of a model at one version.
 
     Attributes:
         state: the state.
-        resource_version: the version; a watch from it shows everything that follows.
-        payload: all of the payload, as it came, with what the model itself put there.
-        object_info: name of the model, id of the container and the like.
+        resource_version: the version; a watch from it returns everything that follows.
+        payload: the whole payload, unchanged, including the model's own entries.
+        object_info: the name of the model, the id of the container and so on.
     """
 
     state: State
@@ -73,10 +73,10 @@ class ModelStatus:
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Self:
-        """Build it from the JSON object of the wire.
+        """Return the status for the JSON object of the wire.
 
         Raises:
-            ValueError: it is no status; KeyError, TypeError and AttributeError say the same.
+            ValueError: the object is not a status; KeyError, TypeError and AttributeError mean the same.
         """
         info = ObjectInfo.from_wire(wire["objectInfo"])
         if type(info.resource_version) is not int:
@@ -88,13 +88,13 @@ class ModelStatus:
 
     @property
     def activity(self) -> str | None:
-        """The operation that runs now, if one does."""
+        """The running operation, if any."""
         operation: str | None = self._object("activity").get("operation")
         return operation
 
     @property
     def progress(self) -> Progress | None:
-        """How far the activity has come, where the model tells."""
+        """The progress of the activity, if the model reports it."""
         wire = self._object("progress")
         if not wire:
             return None
@@ -112,19 +112,19 @@ class ModelStatus:
 
     @property
     def notice(self) -> str | None:
-        """What did not go as asked and is no failure, as a sentence."""
+        """A message about something that did not happen as requested and is not a failure."""
         notice: str | None = self.payload.get("notice")
         return notice
 
     @property
     def last_activity(self) -> LastActivity | None:
-        """What ran last, and how it ended."""
+        """The last activity, and how it ended."""
         wire = self._object("lastActivity")
         return LastActivity(wire["operation"], wire["outcome"], wire.get("seconds")) if wire else None
 
     @property
     def error(self) -> Failure | None:
-        """Why the model failed; None in every other state."""
+        """The failure, in the state ``failed``; otherwise None."""
         wire = self._object("error")
         if self.state is not State.FAILED or not wire:
             return None
@@ -134,7 +134,7 @@ class ModelStatus:
         return f"{self.state}, {self.progress}" if self.progress else str(self.state)
 
     def _object(self, key: str) -> Mapping[str, Any]:
-        """Return an object of the payload, an empty one where there is none."""
+        """Return an object of the payload, or an empty one."""
         value = self.payload.get(key)
         return value if isinstance(value, Mapping) else {}
 
@@ -144,10 +144,10 @@ class WatchEvent:
     """One event of a watched status.
 
     Attributes:
-        event_type: ``added`` for the first of a container's history, ``modified`` for the others.
+        event_type: ``added`` for the first event of a container, ``modified`` for the others.
         status: the status.
-        missed: the first and the last version that were lost before this event, if any were.
-        note: the same, as a sentence.
+        missed: the first and the last version that were lost before this event, if any.
+        note: the same as a message.
     """
 
     event_type: str
@@ -157,10 +157,10 @@ class WatchEvent:
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Self:
-        """Build it from the JSON object of the wire.
+        """Return the event for the JSON object of the wire.
 
         Raises:
-            ValueError: it is no event; KeyError, TypeError and AttributeError say the same.
+            ValueError: the object is not an event; KeyError, TypeError and AttributeError mean the same.
         """
         missed = wire.get("missed")
         return cls(

@@ -1,4 +1,4 @@
-"""When a wait for a state is over, and when it is in vain."""
+"""When a wait for a state has succeeded or failed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["Wait"]
 
 
 class Wait:
-    """A wait for one of several states, which is shown one status after the other.
+    """A wait for one of several states, which takes one status after the other.
 
     Args:
         states: a state, or several.
 
     Raises:
-        InvalidRequest: one of them is none.
+        InvalidRequest: there is no state, or an unknown one.
     """
 
     def __init__(self, states: str | Iterable[str]) -> None:
@@ -26,14 +26,14 @@ class Wait:
         self._last: ModelStatus | None = None
 
     def is_over(self, status: ModelStatus) -> bool:
-        """Tell whether the state is reached.
+        """Return whether the state is reached.
 
         Raises:
-            WaitFailed: it will not be reached.
+            WaitFailed: the state will not be reached.
         """
         previous, self._last = self._last, status
         if previous is not None and previous.object_info.id != status.object_info.id:
-            raise self._failed("another container has taken the place of the one that was waited for")
+            raise self._failed("another container has replaced this one")
         if status.state in self._wanted:
             return True
         if status.state is State.FAILED:
@@ -48,12 +48,12 @@ class Wait:
         return False
 
     def timed_out(self, timeout: float | None) -> WaitTimedOut:
-        """Return the error for a wait whose time is up."""
+        """Return the error for a wait that has timed out."""
         last = "the service did not tell its state" if self._last is None else f"it is {self._last}"
         return WaitTimedOut(f"The model did not reach {self._names()} within {timeout:g} s; {last}.", status=self._last)
 
     def _pause_is_off(self, previous: ModelStatus | None, status: ModelStatus) -> bool:
-        """Tell whether a pause that is waited for was given up, because the activity ended or cannot pause."""
+        """Return whether an expected pause was cancelled, because the activity ended or cannot pause."""
         return (
             State.PAUSED in self._wanted
             and previous is not None
@@ -63,7 +63,7 @@ class Wait:
 
     def _failed(self, reason: str) -> WaitFailed:
         failure = self._last.error if self._last else None
-        return WaitFailed(f"Waiting for {self._names()} is in vain: {reason}", status=self._last, failure=failure)
+        return WaitFailed(f"The model will not reach {self._names()}: {reason}", status=self._last, failure=failure)
 
     def _names(self) -> str:
         return " or ".join(sorted(self._wanted))
@@ -76,5 +76,5 @@ def _parse(states: str | Iterable[str]) -> frozenset[State]:
     except ValueError as error:
         raise InvalidRequest(f"states: {error}; expected of {', '.join(State)}.", field="states") from None
     if not wanted:
-        raise InvalidRequest("states: none is given to wait for.", field="states")
+        raise InvalidRequest("states: expected at least one state.", field="states")
     return wanted

@@ -1,7 +1,7 @@
 """The status as a stream that survives broken connections.
 
-The service keeps a history of its status, and a watch says from which version on it wants to know it; so a connection
-that breaks costs nothing but another one.
+The service keeps a history of its status, and a watch names the last version that it has seen. So it can resume after a
+broken connection without losing an event.
 """
 
 from __future__ import annotations
@@ -23,36 +23,37 @@ from mistk_service.kinds.model.states import State
 
 __all__ = ["Clock", "StatusStream"]
 
-#: Seconds without a byte, keepalives included, after which a connection counts as broken.
-SILENCE = 60.0
+#: Seconds without a byte, keep-alives included, after which a connection counts as broken.
+READ_TIMEOUT = 60.0
 
-#: Seconds that it may take to connect.
-CONNECT = 10.0
+#: Seconds that connecting may take.
+CONNECT_TIMEOUT = 10.0
 
-#: Seconds between attempts to connect again: none before the first, then these, doubling from one to the other.
+#: Seconds between attempts to reconnect: none before the first attempt, then doubling from the first to the second number.
 FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0
 
-#: Answers of a proxy, or of a service that is about to stop, that another attempt may not get.
-_PASSING = frozenset({502, 503, 504})
+#: Temporary errors, from a proxy or from a service that is shutting down.
+_TEMPORARY = frozenset({502, 503, 504})
 
 
 @dataclass(frozen=True)
 class Clock:
-    """The time, so that a test can bring its own."""
+    """The time, which a test can replace."""
 
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
 
 class StatusStream:
-    """Every event of a status after a version, until the state is ``terminated``. To be iterated over once.
+    """Every event of a status after a version, until the state is ``terminated``. Can be iterated over once.
 
     Args:
-        http: what to connect with.
-        url: the address of the status.
-        after: the last version that is known; None for everything that the service keeps.
-        give_up_after: how many seconds without contact are borne.
-        deadline: the reading of the clock at which to raise TimeoutError, if at all.
+        http: the HTTP client.
+        url: the URL of the status.
+        after: the last version seen; None for everything that the service keeps.
+        give_up_after: seconds without contact before the stream fails.
+        deadline: when to raise TimeoutError, on the clock; None for never.
+        clock: the time.
     """
 
     def __init__(
@@ -70,17 +71,17 @@ class StatusStream:
         self._after = after
         self._deadline = deadline
         self._clock = clock
-        self._patience = _Patience(give_up_after, clock, shown(url))
+        self._retry = _Retry(give_up_after, clock, shown(url))
         self._container: str | None = None
-        self._asked = False
+        self._checked_end = False
 
     def __iter__(self) -> Generator[WatchEvent, None, None]:
         """Yield the events.
 
         Raises:
-            ServiceUnreachable: there was no contact for too long.
+            ServiceUnreachable: there was no contact for ``give_up_after`` seconds.
             ErrorAnswer: the service refuses the watch.
-            AnswerNotUnderstood: what answers does not speak the contract.
+            AnswerNotUnderstood: the response does not follow the contract.
             TimeoutError: the deadline has passed.
         """
         while True:
@@ -95,21 +96,21 @@ class StatusStream:
             except httpx.RequestError as error:
                 cause = error
             except RequestFailed as error:
-                if error.code not in _PASSING:
+                if error.code not in _TEMPORARY:
                     raise
                 cause = error
-            if cause is None and self._was_over_before():
+            if cause is None and self._has_ended():
                 return
-            self._patience.bear(cause, self._time_left())
+            self._retry.wait(cause, self._time_left())
 
     def _connection(self) -> Generator[WatchEvent, None, None]:
-        """Yield the events of one connection, without those that are known already."""
+        """Yield the new events of one connection."""
         params: dict[str, str | int] = {"watch": "true"}
         if self._after is not None:
             params["resourceVersion"] = self._after
         left = self._time_left()
-        silence = SILENCE if left is None else min(SILENCE, left)
-        timeout = httpx.Timeout(silence, connect=min(CONNECT, silence))
+        read_timeout = READ_TIMEOUT if left is None else min(READ_TIMEOUT, left)
+        timeout = httpx.Timeout(read_timeout, connect=min(CONNECT_TIMEOUT, read_timeout))
         headers = {"Accept": "application/x-ndjson"}
         with self._http.stream("GET", self._url, params=params, headers=headers, timeout=timeout) as response:
             if response.status_code != 200:
@@ -122,13 +123,13 @@ class StatusStream:
                         yield event
 
     def _lines(self, response: httpx.Response) -> Iterator[bytes]:
-        """Yield the lines that are whole and not blank.
+        """Yield the complete lines that are not blank.
 
-        They are divided at line feeds alone; httpx's own iter_lines also divides at U+2028, which JSON may contain.
+        Lines end at line feeds alone; httpx's own iter_lines also splits at U+2028, which JSON may contain.
         """
         rest = b""
         for chunk in response.iter_bytes():
-            self._patience.contact()
+            self._retry.contact()
             self._time_left()
             *lines, rest = (rest + chunk).split(b"\n")
             yield from (line for line in lines if line.strip())
@@ -139,44 +140,46 @@ class StatusStream:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             where = shown(self._url)
             raise AnswerNotUnderstood(
-                f"What answers at {where} does not send the status of a model container ({error!r}): {line[:200]!r}",
+                f"The server at {where} does not send the status of a model container ({error!r}): {line[:200]!r}",
                 url=where,
             ) from error
 
     def _is_new(self, event: WatchEvent) -> bool:
-        """Tell whether an event has not been seen, and note that it has been now.
+        """Return whether an event has not been seen, and mark it as seen.
 
-        The versions of another container begin anew, so they say nothing there.
+        Another container counts its versions from the beginning, so that they cannot be compared.
         """
         container, version = event.status.object_info.id, event.status.resource_version
         known = self._after is not None and version <= self._after
         if known and event.missed is None and container == (self._container or container):
             return False
         self._container, self._after = container, version
-        self._patience.news()
+        self._retry.progressed()
         return True
 
-    def _was_over_before(self) -> bool:
-        """Tell, after a stream that ended well, whether that was because the version it began after is the last of all.
+    def _has_ended(self) -> bool:
+        """Return whether a stream that ended normally did so because there are no events after the first version.
 
-        Such a stream says nothing, like one that a proxy ends, so the status is asked for, once.
+        Such a stream is empty, like one that a proxy closes, so the status is requested, once.
         """
-        if self._asked or self._container is not None:
+        if self._checked_end or self._container is not None:
             return False
-        self._asked = True
+        self._checked_end = True
         left = self._time_left()
         try:
-            response = self._http.get(self._url, timeout=CONNECT if left is None else min(CONNECT, left))
+            response = self._http.get(
+                self._url, timeout=CONNECT_TIMEOUT if left is None else min(CONNECT_TIMEOUT, left)
+            )
             status = ModelStatus.from_wire(response.json())
         except (httpx.RequestError, ValueError, KeyError, TypeError, AttributeError):
-            return False  # the next attempt will tell what is wrong
+            return False  # the next attempt shows the cause
         return status.state is State.TERMINATED and status.resource_version == self._after
 
     def _time_left(self) -> float | None:
         """Return the seconds until the deadline, if there is one.
 
         Raises:
-            TimeoutError: it has passed.
+            TimeoutError: the deadline has passed.
         """
         if self._deadline is None:
             return None
@@ -186,8 +189,8 @@ class StatusStream:
         return left
 
 
-class _Patience:
-    """How long to go on trying, and how fast, while there is no contact."""
+class _Retry:
+    """Decides how long to wait between attempts to reconnect, and when to give up."""
 
     def __init__(self, limit: float, clock: Clock, where: str) -> None:
         self._limit = limit
@@ -197,25 +200,25 @@ class _Patience:
         self._delay = 0.0
 
     def contact(self) -> None:
-        """Note that the service was heard."""
+        """Record that bytes have arrived from the service."""
         self._lost_at = None
 
-    def news(self) -> None:
-        """Note that a connection was good for something; the next one need not wait."""
+    def progressed(self) -> None:
+        """Record that a connection has delivered an event, so that the next attempt is made at once."""
         self._delay = 0.0
 
-    def bear(self, cause: Exception | None, time_left: float | None) -> None:
+    def wait(self, cause: Exception | None, time_left: float | None) -> None:
         """Wait before the next attempt.
 
         Raises:
-            ServiceUnreachable: it has been too long.
+            ServiceUnreachable: there was no contact for too long.
         """
         now = self._clock.now()
         if self._lost_at is None:
             self._lost_at = now
         left = self._limit - (now - self._lost_at)
         if left <= 0:
-            reason = str(cause) or type(cause).__name__ if cause else "it ends the stream at once"
+            reason = str(cause) or type(cause).__name__ if cause else "the stream ends at once"
             raise ServiceUnreachable(
                 f"No contact with {self._where} for {self._limit:g} s ({reason}). Is the container still running?",
                 url=self._where,
@@ -228,10 +231,10 @@ class _Patience:
 
 @contextmanager
 def _cut_off_after(response: httpx.Response, seconds: float | None) -> Iterator[None]:
-    """End the response's connection after so many seconds.
+    """Close the response's connection after some seconds.
 
-    httpx can limit the silence in between, and keepalives are no silence. A transport without a socket is not cut off;
-    there the deadline shows when the next bytes arrive.
+    httpx can only limit the time between bytes, and keep-alives are bytes. Without a socket, the connection stays open; then
+    the deadline takes effect when the next bytes arrive.
     """
     stream = response.extensions.get("network_stream")
     sock = stream.get_extra_info("socket") if stream is not None else None
@@ -240,7 +243,7 @@ def _cut_off_after(response: httpx.Response, seconds: float | None) -> Iterator[
         return
 
     def cut() -> None:
-        # OSError: it is closed already. And not sock.shutdown, which takes the encryption off an SSL socket being read.
+        # OSError: it is closed already. Not sock.shutdown, which removes the encryption from an SSL socket that is being read.
         with suppress(OSError):
             socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
@@ -251,5 +254,5 @@ def _cut_off_after(response: httpx.Response, seconds: float | None) -> Iterator[
         yield
     finally:
         timer.cancel()
-        # Once this is left, the connection may serve another request, and must not be cut off any more.
+        # Afterwards the connection may serve another request, and must not be closed any more.
         timer.join()

@@ -154,7 +154,7 @@ def test_a_service_is_well_when_it_says_so_and_not_when_it_says_nothing(
 
 def test_a_server_without_the_health_paths_is_no_model_container(client: ModelClient, service: Any):
     service.will(httpx.Response(404, text="Not Found"))
-    with pytest.raises(RequestRefused, match=r"GET http://model\.example:8080/readyz was answered with 404: Not Found"):
+    with pytest.raises(RequestRefused, match=r"GET http://model\.example:8080/readyz returned 404: Not Found"):
         client.ready()
 
 
@@ -290,9 +290,9 @@ def test_a_failure_of_the_service_is_told_from_a_refusal(client: ModelClient, se
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (httpx.Response(502, text="<h1>Bad\nGateway</h1>"), "was answered with 502: <h1>Bad Gateway</h1>"),
-        (httpx.Response(502), "was answered with 502: Bad Gateway"),
-        (httpx.Response(500, json=["x"]), 'was answered with 500: ["x"]'),
+        (httpx.Response(502, text="<h1>Bad\nGateway</h1>"), "returned 502: <h1>Bad Gateway</h1>"),
+        (httpx.Response(502), "returned 502: Bad Gateway"),
+        (httpx.Response(500, json=["x"]), 'returned 500: ["x"]'),
         (httpx.Response(500, text="y" * 5000), "y" * 200 + " ..."),
     ],
 )
@@ -338,11 +338,11 @@ def test_predictions_and_versions_of_the_wrong_type_are_not_understood(client: M
 @pytest.mark.parametrize(
     ("raised", "said"),
     [
-        (httpx.ConnectError("[Errno 111] Connection refused"), "Nothing answers at .* Connection refused.*running"),
+        (httpx.ConnectError("[Errno 111] Connection refused"), "No response from .* Connection refused.*running"),
         (httpx.ConnectTimeout("slow"), "No connection to .* within 60 s"),
-        (httpx.ReadTimeout("slow"), "did not answer POST within 60 s.*not known"),
-        (httpx.ReadError(""), "broke before the answer was there \\(ReadError\\)"),
-        (httpx.RemoteProtocolError("gone"), "broke before the answer was there \\(gone\\)"),
+        (httpx.ReadTimeout("slow"), "did not respond to POST within 60 s.*may have received"),
+        (httpx.ReadError(""), "broke before the response \\(ReadError\\)"),
+        (httpx.RemoteProtocolError("gone"), "broke before the response \\(gone\\)"),
     ],
 )
 def test_no_answer_is_an_error_of_the_tree(client: ModelClient, service: Any, raised: Exception, said: str):

@@ -1,4 +1,4 @@
-"""A wait ends when its state is reached, and at once when it is in vain."""
+"""A wait ends when its state is reached, and at once when it cannot be."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_failed_and_terminated_can_be_waited_for(client: ModelClient, service: A
     assert client.wait_for("terminated", since=client.shutdown()).state is State.TERMINATED
 
 
-# --- in vain ------------------------------------------------------------------------------------------------------
+# --- states that will not be reached ------------------------------------------------------------------------------
 
 
 def test_a_failure_ends_the_wait_with_the_reason(client: ModelClient, service: Any, status: Wire, line: Line):
@@ -94,7 +94,7 @@ def test_a_failure_ends_the_wait_with_the_reason(client: ModelClient, service: A
     )
     with pytest.raises(WaitFailed) as caught:
         client.wait_for("ready", since=client.train())
-    assert str(caught.value) == "Waiting for ready is in vain: the model failed in train: ValueError: loss is NaN"
+    assert str(caught.value) == "The model will not reach ready: the model failed in train: ValueError: loss is NaN"
     failure, last = caught.value.failure, caught.value.status
     assert failure is not None
     assert failure.traceback == "Traceback ..."
@@ -193,7 +193,7 @@ def test_a_service_that_says_nothing_in_the_time_of_the_wait_ends_it(
 
 def test_a_service_that_is_not_there_is_not_a_matter_of_time(client: ModelClient, service: Any):
     service.will(httpx.ConnectError("refused"))
-    with pytest.raises(ServiceUnreachable, match="Nothing answers"):
+    with pytest.raises(ServiceUnreachable, match="No response"):
         client.wait_for("ready", timeout=1)
 
 
