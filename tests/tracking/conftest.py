@@ -133,8 +133,13 @@ def postgres_store_uri(_reused_database: str) -> str:
     import psycopg
 
     with psycopg.connect(_reused_database) as connection:
-        names = ", ".join(f'"{name}"' for name in metadata.tables)
-        connection.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+        # TRUNCATE would make new files for every table and index, and takes four times as long.
+        connection.execute("SET session_replication_role = replica")  # no foreign keys, so any order will do
+        for name in metadata.tables:
+            connection.execute(f'DELETE FROM "{name}"')
+        used = "SELECT format('ALTER SEQUENCE %I RESTART', sequencename) FROM pg_sequences WHERE last_value IS NOT NULL"
+        for (restart,) in connection.execute(used).fetchall():
+            connection.execute(restart)
         connection.execute("INSERT INTO experiments VALUES (0, 'Default', 'mlflow-artifacts:/0', 'active', 1, 1)")
     return _reused_database
 

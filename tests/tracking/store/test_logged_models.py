@@ -49,11 +49,11 @@ def test_a_model_is_read_back(store, experiment, run_id):
     assert store.create_logged_model(experiment).name
 
 
-@pytest.mark.parametrize("name", ["a/b", "a:b", "1.0", "50%", "'a'", '"a"', "x" * 501, "nul\0"])
-def test_a_bad_name_is_refused(store, experiment, name):
-    with pytest.raises(InvalidParameter, match="name"):
-        store.create_logged_model(experiment, name)
-    assert not store.search_logged_models([experiment])
+def test_a_bad_name_is_refused(store, experiment):
+    for name in ["a/b", "a:b", "1.0", "50%", "'a'", '"a"', "x" * 501, "nul\0"]:
+        with pytest.raises(InvalidParameter, match="name"):
+            store.create_logged_model(experiment, name)
+        assert not store.search_logged_models([experiment])
 
 
 def test_an_upload_ends(store, new_model):

@@ -22,10 +22,10 @@ def test_a_model_is_read_back(store, model):
     assert store.create_registered_model("other").description is None
 
 
-@pytest.mark.parametrize("name", ["", " ", "a/b", "a:b", "..", "x" * 501, "nul\0"])
-def test_a_bad_name_is_refused(store, name):
-    with pytest.raises(InvalidParameter):
-        store.create_registered_model(name)
+def test_a_bad_name_is_refused(store):
+    for name in ["", " ", "a/b", "a:b", "..", "x" * 501, "nul\0"]:
+        with pytest.raises(InvalidParameter):
+            store.create_registered_model(name)
 
 
 def test_names_are_unique(store, model):
@@ -82,10 +82,10 @@ def test_unknown_models_and_versions_are_not_found(store, model):
             call()
 
 
-@pytest.mark.parametrize("number", ["x", "", "1.0", "-1", "9" * 30])
-def test_a_version_is_a_number(store, model, number):
-    with pytest.raises(InvalidParameter, match="arameter 'version'"):
-        store.get_model_version(model, number)
+def test_a_version_is_a_number(store, model):
+    for number in ["x", "", "1.0", "-1", "9" * 30]:
+        with pytest.raises(InvalidParameter, match="arameter 'version'"):
+            store.get_model_version(model, number)
 
 
 def test_renaming_takes_everything_along(store, model):
@@ -142,12 +142,12 @@ def test_latest_is_the_version_with_the_highest_number(store, model):
     assert (made.version, store.get_download_uri(model, made.version)) == ("12", "s3://bucket/x")
 
 
-@pytest.mark.parametrize("alias", ["", "latest", "LATEST", "v1", "V20", "a b", "a/b", "é", "x" * 256])
-def test_a_bad_alias_is_refused(store, model, alias):
-    version(store)
-    with pytest.raises(InvalidParameter) as caught:
-        store.set_alias(model, alias, "1")
-    assert caught.value.field == "alias"
+def test_a_bad_alias_is_refused(store, model):
+    for alias in ["", "latest", "LATEST", "v1", "V20", "a b", "a/b", "é", "x" * 256]:
+        version(store)
+        with pytest.raises(InvalidParameter) as caught:
+            store.set_alias(model, alias, "1")
+        assert caught.value.field == "alias"
 
 
 def test_stages_are_taken_in_any_case(store, model):
