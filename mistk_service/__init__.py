@@ -5,7 +5,8 @@ process imports it before the model.
 """
 
 from mistk_service.errors import MistkError, RequestError
-from mistk_service.kinds.model.base import AbstractModel, DetachedContext, StopActivity
+from mistk_service.kinds.component import DetachedContext, StopActivity
+from mistk_service.kinds.model.base import AbstractModel
 from mistk_service.kinds.model.values import Dataset, InitParams, MistkDataset, ObjectInfo, Objective
 
 __version__ = "0.1.0"

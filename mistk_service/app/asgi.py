@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,6 +21,7 @@ from mistk_service.doors.mistk.problems import answer, error_body, service_error
 from mistk_service.doors.mistk.swagger_ui import SwaggerUI
 from mistk_service.doors.ops.health import figures, liveness, readiness
 from mistk_service.doors.ops.metrics import ServiceMetrics
+from mistk_service.kinds.kind import Role
 from mistk_service.page import DashboardInfo, create_dashboard
 from mistk_service.web.contract import contract_app
 from mistk_service.web.contract.omitted import OmittedParameters
@@ -57,16 +57,11 @@ def create_app(
         version: of the service, for the page for people.
         tracking: the tracking server, if there is to be one.
     """
-    contract = load_contract()
+    kind = controller.kind
+    contract = load_contract(kind.contract)
     operations = {f"{BASE_PATH}{path}": path[1:] for path in contract["paths"]}
-    api = _create_api(controller, settings, contract["info"]["version"])
-    metrics.watch(
-        lambda: controller.state,
-        lambda: controller.in_flight,
-        lambda: controller.log.watchers,
-        lambda: controller.progress,
-        build={"version": version, "model": settings.model},
-    )
+    api = _create_api(controller, settings, contract)
+    metrics.watch(controller, build={"version": version, "model": settings.model})
     dashboard = create_dashboard(DashboardInfo(model=settings.model, api_base=BASE_PATH, version=version))
     # As it is written: Connexion would serve it with every reference resolved, nine times the size and without the
     # names of the types, which code generators and the documentation's pages go by.
@@ -145,19 +140,16 @@ class _Paths:
         return self._pages[path](scope)
 
 
-def _create_api(controller: Controller, settings: Settings, api_version: str) -> ASGIApp:
+def _create_api(controller: Controller, settings: Settings, contract: Mapping[str, Any]) -> ASGIApp:
     # Records alone may be many and long; whatever else JSON holds becomes objects several times its size.
     free = dataclasses.replace(FREE_JSON, size=min(FREE_JSON.size, settings.max_body))
     records = JsonLimits(size=settings.max_body)
-    handlers = Handlers(controller, api_version=api_version, keepalive=settings.keepalive)
+    predictions = {row.name for row in controller.kind.of_role(Role.PREDICTION)}
+    handlers = Handlers(controller, controller.kind, contract, keepalive=settings.keepalive)
     return contract_app(
-        load_contract(),
-        lambda operation: getattr(handlers, _snake(operation)),
-        limits=lambda operation: records if operation == "streamPredict" else free,
+        contract,
+        handlers.resolve,
+        limits=lambda operation: records if operation in predictions else free,
         answer=answer,
         middlewares=(OmittedParameters,),
     )
-
-
-def _snake(operation_id: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", operation_id).lower()

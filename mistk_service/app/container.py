@@ -23,8 +23,10 @@ from mistk_service.app.settings import Settings, without_password
 from mistk_service.app.startup import Opening
 from mistk_service.core.controller import Controller
 from mistk_service.core.events import Observer
+from mistk_service.doors.mistk.status import status_encoder
 from mistk_service.doors.ops.metrics import ServiceMetrics
 from mistk_service.errors import BadModelReference, SettingsError
+from mistk_service.kinds.model import MODEL
 from mistk_service.web import memory
 from mistk_service.web.gate import exposure
 from mistk_service.web.listening import leads_to, local_url_of, url_of
@@ -181,6 +183,7 @@ def _put_together(
     if settings.tracking:
         # What it tells the controller comes later, when there is one; until then the name means nothing.
         tracking = EmbeddedTracking(
+            MODEL,
             settings,
             container_id,
             name,
@@ -191,13 +194,14 @@ def _put_together(
         metrics.add(tracking.collector())
         spool = str(tracking.spool)
     controller = Controller(
+        MODEL,
         name,
         _worker_factory(settings, spool, umask),
+        status_encoder("ModelInstanceStatus", container_id),
         grace=settings.grace,
         max_queue=settings.max_queue,
         stream_timeout=settings.stream_timeout,
         observers=observers,
-        container_id=container_id,
         state_dir=settings.state_dir if settings.tracking else None,
         tracking=tracking,
     )

@@ -21,6 +21,7 @@ from mistk_service.app.settings import Settings
 from mistk_service.doors.mistk.contract import load_contract
 from mistk_service.doors.ops.remotes import OutboxCollector, OutboxView
 from mistk_service.errors import InvalidRequest, ServiceBusy
+from mistk_service.kinds.kind import Kind
 from mistk_service.recording import Reporter, ReporterOptions, Steering
 from mistk_service.tracking.artifacts import AllowedLocations
 from mistk_service.tracking.embedded.app import DeferredApp, is_tracking_path
@@ -53,6 +54,7 @@ class EmbeddedTracking:
     the reporter tries again by itself.
 
     Args:
+        kind: the kind of container.
         settings: where the store and the artifacts are, and where runs go.
         container_id: the id of this container.
         model: the name of the model class.
@@ -66,6 +68,7 @@ class EmbeddedTracking:
 
     def __init__(
         self,
+        kind: Kind,
         settings: Settings,
         container_id: str,
         model: str,
@@ -83,11 +86,12 @@ class EmbeddedTracking:
         self._app: DeferredApp | None = None
         self.address = ""
         options = ReporterOptions(
+            kind=kind,
             container_id=container_id,
             model=model,
             reference=settings.model,
             state_dir=folder,
-            api_version=lambda: str(load_contract()["info"]["version"]),
+            api_version=lambda: str(load_contract(kind.contract)["info"]["version"]),
             steering=Steering(
                 experiment_name=settings.experiment_name,
                 experiment_id=settings.experiment_id,

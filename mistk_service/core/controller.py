@@ -11,17 +11,18 @@ import logging
 import os
 import time
 from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Protocol
 
-from mistk_service.core.events import ActivityBegan, Observer, WorkerStarted
-from mistk_service.core.instance import Instance
+from mistk_service.core.events import Observer, WorkerStarted
+from mistk_service.core.instance import Instance, StatusEncoder
 from mistk_service.core.status_log import StatusEvent, StatusLog
-from mistk_service.core.status_payload import Activity, Progress
+from mistk_service.core.view import InstanceView
 from mistk_service.errors import Failure, InvalidRequest, MistkError, ModelLoadError, WorkerDied
-from mistk_service.kinds.model.states import OPERATIONS, State
-from mistk_service.kinds.model.values import InitParams, MistkDataset
+from mistk_service.kinds.call import Call
+from mistk_service.kinds.kind import RESETTING, TERMINATED, TERMINATING, Kind, Operation, Role
+from mistk_service.kinds.predictions import Answer, Records
 from mistk_service.workers.host.paths import (
     FileStamp,
     contents_of,
@@ -59,44 +60,40 @@ class Tracking(Protocol):
 
 
 class Controller:
-    """See the module. Calls that begin an operation return the status that was published when it began.
-
-    All of them raise OperationRefused, with nothing changed, when the state does not allow the operation, its subclass
-    OperationUnsupported when the model class does not implement it, and InvalidRequest when an argument cannot be used.
+    """See the module.
 
     Args:
-        name: the model's name, for the status, until the model is loaded.
+        kind: the kind of container.
+        name: the model's name, for the status, until the class is loaded.
         make_worker: makes a worker that reports to the listener it is given.
+        encode_status: encodes the status for those who read it.
         grace: seconds that an activity gets to end by itself when the instance is reset or shut down.
-        max_queue: how many stream predictions may be in flight.
+        max_queue: how many predictions may be in flight.
         stream_timeout: seconds that one may take, waiting included; None for any number.
-        observers: who is told of every event.
-        container_id: the container's UUID; a new one unless given.
+        observers: receive every event.
         state_dir: the service's own folder, in which nothing is saved.
         tracking: what the controller asks about runs and models; None where nothing is tracked.
     """
 
     def __init__(
         self,
+        kind: Kind,
         name: str,
         make_worker: WorkerFactory,
+        encode_status: StatusEncoder,
         *,
         grace: float = 10.0,
         max_queue: int = 1024,
         stream_timeout: float | None = None,
         observers: Sequence[Observer] = (),
-        container_id: str | None = None,
         state_dir: str | None = None,
         tracking: Tracking | None = None,
     ) -> None:
+        self.kind = kind
         self._tracking = tracking
         self._state_dir = None if state_dir is None else Path(os.path.realpath(state_dir))
         self._instance = Instance(
-            name,
-            max_queue=max_queue,
-            stream_timeout=stream_timeout,
-            observers=observers,
-            container_id=container_id,
+            kind, name, encode_status, max_queue=max_queue, timeout=stream_timeout, observers=observers
         )
         self._grace = grace
         #: Until when the service is to have ended, on the monotonic clock; None unless it is to end.
@@ -110,43 +107,34 @@ class Controller:
     # --- what is true now -----------------------------------------------------------------------------------------
 
     @property
+    def view(self) -> InstanceView:
+        """What is true of the instance; not to be changed."""
+        return self._instance.view
+
+    @property
     def log(self) -> StatusLog:
         """The history of the status."""
         return self._instance.log
 
     @property
-    def state(self) -> State:
+    def state(self) -> str:
         """The state."""
-        return self._instance.state
+        return self.view.state
 
     @property
     def can_take_work(self) -> bool:
-        """Whether the model is built and nothing runs but stream predictions."""
-        return self._instance.ready
+        """Whether the model is built and nothing runs but predictions."""
+        return self.view.base_state == self.kind.ready
 
     @property
     def terminating(self) -> bool:
         """Whether the instance is being terminated, or has been."""
-        return self.state in (State.TERMINATING, State.TERMINATED)
-
-    @property
-    def in_flight(self) -> int:
-        """How many stream predictions are in flight."""
-        return len(self._instance.streams)
-
-    @property
-    def progress(self) -> Progress | None:
-        """How far the running activity has come; None where nothing runs or reports it."""
-        return self._instance.progress
+        return self.state in (TERMINATING, TERMINATED)
 
     @property
     def record_encoding(self) -> str | None:
-        """What the model declares the records of its stream predictions to be encoded in: ``base64``, or nothing."""
+        """What the model declares its records to be encoded in: ``base64``, or nothing."""
         return self._supervisor.record_encoding
-
-    def possible(self) -> tuple[str, ...]:
-        """Return the operations that would be accepted now."""
-        return self._instance.possible()
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -162,13 +150,12 @@ class Controller:
         """Wait until the worker has its model.
 
         Raises:
-            ModelLoadError: it cannot be had.
-            WorkerDied: the worker ended over it.
+            ModelLoadError: it cannot be loaded.
+            WorkerDied: the worker ended while it loaded the model.
         """
         await self._supervisor.wait_loaded()
 
     async def _start_worker(self) -> None:
-        self._instance.hooks = None
         await self._supervisor.start()
         self._instance.emit(WorkerStarted(self._supervisor.started - 1, self._supervisor.pid))
 
@@ -184,15 +171,15 @@ class Controller:
         A second call changes nothing while the old worker ends. One that comes while the fresh one loads its model begins
         anew, lest a model that hangs in its import could only be got rid of by a shutdown.
         """
-        self._instance.require("reset")
-        again = self.state is State.RESETTING
+        (row,) = self.kind.of_role(Role.RESET)
+        again = self.state == RESETTING
         if again and self._supervisor.is_leaving:
             return self.log.latest()
         if again and self._ending is not None:
             self._ending.cancel()
-        self._supervisor.dismiss("do_reset")
+        self._supervisor.dismiss(row.hook)
         self._ending = self._in_background(self._reset())
-        return self.log.latest() if again else self._instance.enter("reset")
+        return self.log.latest() if again else self._instance.enter(row.name)
 
     async def _reset(self) -> None:
         await self._wait_dismissed()
@@ -209,12 +196,13 @@ class Controller:
         """Begin to end everything. While that is under way, or over, a further call changes nothing."""
         if self.terminating:
             return self.log.latest()
+        (row,) = self.kind.of_role(Role.SHUTDOWN)
         self.deadline = time.monotonic() + self._grace
         if self._ending is not None:
             self._ending.cancel()
-        self._supervisor.dismiss("do_terminate")
+        self._supervisor.dismiss(row.hook)
         self._ending = self._in_background(self._shutdown())
-        return self._instance.enter("shutdown")
+        return self._instance.enter(row.name)
 
     async def _shutdown(self) -> None:
         await self._wait_dismissed()
@@ -233,7 +221,7 @@ class Controller:
         self._supervisor.kill()
 
     def show(self, key: str, value: Any) -> None:
-        """Show a value, of what JSON can express, under a key of the status of its own; None removes it. A reset does not."""
+        """Show a value, of what JSON can express, under a key of the status; None removes it. A reset does not."""
         self._instance.show(key, value)
 
     def hold_reports(self, held: bool) -> None:
@@ -245,104 +233,99 @@ class Controller:
 
     # --- operations -----------------------------------------------------------------------------------------------
 
-    def initialize(self, params: InitParams) -> StatusEvent:
-        """Begin to initialize the model."""
-        objectives = [objective.value for objective in params.objectives]
-        return self._begin("initialize", objectives, dict(params.model_properties), dict(params.hyperparameters))
+    async def call(self, operation: str, call: Call = Call()) -> StatusEvent:  # noqa: B008 - it is frozen
+        """Carry out an operation; return the status that was published when it began.
 
-    async def load_data(self, datasets: Mapping[str, Mapping[str, Any]]) -> StatusEvent:
-        """Begin to load datasets, given as the wire has them, by what they are for (``train``, ``test``, ``generate`` ...)."""
-        self._instance.require("loadData")
-        for key, dataset in datasets.items():
-            path = _data_path(key, dataset)
-            if path is not None:
-                await on_thread(require_readable, path, f"datasets.{key}.dataPath")
-        return self._begin("loadData", dict(datasets))
+        Args:
+            operation: its name, of the kind's operations; a prediction goes through :meth:`predict`.
+            call: its arguments, and the places that it reads and writes.
 
-    async def build_model(self, path: str | None) -> StatusEvent:
-        """Begin to build the model, from a checkpoint if a path is given."""
-        self._instance.require("buildModel")
-        if path is not None:
-            if path.startswith(("models:/", "runs:/")):
-                path = await on_thread(self._model_path, path)
-            await on_thread(require_readable, path, "modelPath")
-        return self._begin("buildModel", path)
-
-    def _model_path(self, uri: str) -> str:
-        if self._tracking is None:
-            raise InvalidRequest(
-                f"modelPath: {uri[:200]!r} is a model of a tracking store, and this service keeps none (--no-tracking); "
-                "expected the path of a file or folder.",
-                field="modelPath",
-            )
-        return self._tracking.model_path(uri)
-
-    async def save(self, operation: str, path: str, field: str) -> StatusEvent:
-        """Begin saveModel, savePredictions or saveGenerations."""
-        self._instance.require(operation)
-        made = await on_thread(require_writable_folder, path, field, self._state_dir)
-        # Only what the model writes from here on is what it saves.
-        before = await on_thread(contents_of, path, self._state_dir)
-        try:
-            return self._begin(operation, path, before=before)
-        except MistkError:
-            # Something else was accepted meanwhile. A refusal leaves nothing behind.
-            await on_thread(remove_folders, made)
-            raise
-
-    def begin(self, operation: str, *arguments: Any) -> StatusEvent:
-        """Begin train, predict, generate or updateStreamProperties."""
-        return self._begin(operation, *arguments)
+        Raises:
+            OperationRefused: the state does not allow it; nothing has changed.
+            OperationUnsupported: the class does not implement it; nothing has changed.
+            InvalidRequest: an argument cannot be used; nothing has changed.
+        """
+        row = self.kind.operations[operation]
+        if row.role is not Role.SHUTDOWN:
+            self._instance.require(operation)
+        if row.role is Role.ACTIVITY:
+            return await self._begin(row, call)
+        if row.role is Role.RESET:
+            return self.reset()
+        if row.role is Role.SHUTDOWN:
+            return self.shutdown()
+        message = (Pause if row.role is Role.PAUSE else Resume)(self._instance.running.id, row.hook)
+        self._supervisor.send(message)
+        return self._instance.enter(operation)
 
     async def wait_taken_up(self) -> None:
-        """Wait until the model is at the operation that was begun last, has ended it, or half a second is over.
+        """Wait until the model runs the activity that began last, has ended it, or half a second is over.
 
         Raises:
             InvalidRequest: the model refused the request, and the state is where it was.
         """
         await self._instance.wait_taken_up(_TAKEN_UP)
 
-    def stream_predict(self, data: Mapping[str, str], details: bool) -> asyncio.Future[bytes]:
-        """Predict for records by identifier; return what will be the model's answer in JSON.
+    async def _begin(self, row: Operation, call: Call) -> StatusEvent:
+        """Begin an activity once its places turn out to be usable."""
+        call = await self._readable(call)
+        made: list[Path] = []
+        # Only what the model writes from here on is what it saves.
+        before: Mapping[str, FileStamp] | None = {}
+        for field, path in call.writes.items():
+            made += await on_thread(require_writable_folder, path, field, self._state_dir)
+            before = await on_thread(contents_of, path, self._state_dir)
+        try:
+            # Something else may have been accepted meanwhile.
+            self._instance.require(row.name)
+            number = next(self._instance.ids)
+            run = None if self._tracking is None else self._tracking.run_of(row.name)
+            self._supervisor.send(Run(number, row.hook, call.arguments, run))
+        except MistkError:
+            await on_thread(remove_folders, made)  # a refusal leaves nothing behind
+            raise
+        return self._instance.begin(number, row.name, call.arguments, before)
+
+    async def _readable(self, call: Call) -> Call:
+        """Return a call whose places can be read, with the paths of models in the store in place of their URIs."""
+        found: dict[str, str] = {}
+        for field, path in call.reads.items():
+            if path.startswith(("models:/", "runs:/")):
+                found[path] = await on_thread(self._stored_path, path, field)
+            await on_thread(require_readable, found.get(path, path), field)
+        arguments = tuple(found.get(each, each) if isinstance(each, str) else each for each in call.arguments)
+        return replace(call, arguments=arguments)
+
+    def _stored_path(self, uri: str, field: str) -> str:
+        if self._tracking is None:
+            raise InvalidRequest(
+                f"{field}: {uri[:200]!r} is a model of a tracking store, and this service keeps none (--no-tracking); "
+                "expected the path of a file or folder.",
+                field=field,
+            )
+        return self._tracking.model_path(uri)
+
+    def predict(self, records: Records, details: bool = False) -> asyncio.Future[Answer]:
+        """Predict for records; return what will be the model's answer.
 
         To cancel the future is to withdraw the request. It raises HookFailed if the model raised, WorkerDied if the worker
         ended over it, PredictionTimedOut if it took too long, and ServiceBusy if the instance was reset or shut down.
 
         Raises:
+            OperationRefused: the state does not allow it.
             ServiceBusy: too many requests are in flight.
         """
-        self._instance.require("streamPredict")
-        future = self._instance.streams.begin(self._supervisor.worker, data, details)
+        assert self.kind.prediction is not None
+        self._instance.require(self.kind.prediction.name)
+        future = self._instance.predictions.begin(self._supervisor.worker, records, details)
         self.log.touch()
         return future
 
-    def pause(self) -> StatusEvent:
-        """Begin to pause the training or prediction that runs."""
-        self._instance.require("pause")
-        self._supervisor.send(Pause(self._instance.running.id))
-        return self._instance.enter("pause")
-
-    def resume(self, operation: str) -> StatusEvent:
-        """Let the paused activity go on, by resumeTraining or resumePredict."""
-        self._instance.require(operation)
-        self._supervisor.send(Resume(self._instance.running.id, OPERATIONS[operation].hook))
-        return self._instance.enter(operation)
-
-    def _begin(
-        self, operation: str, *arguments: Any, before: Mapping[str, FileStamp] | None = MappingProxyType({})
-    ) -> StatusEvent:
-        self._instance.require(operation)
-        activity = Activity(next(self._instance.ids), operation)
-        run = None if self._tracking is None else self._tracking.run_of(operation)
-        self._supervisor.send(Run(activity.id, OPERATIONS[operation].hook, arguments, run))
-        return self._instance.begin(activity, ActivityBegan(operation, arguments, before))
-
     # --- what becomes of the worker -------------------------------------------------------------------------------
 
-    def on_loaded(self, model: str) -> None:
-        """Take the name of the model class that the worker has loaded."""
-        self._instance.hooks = self._supervisor.hooks
-        self._instance.on_loaded(model)
+    def on_loaded(self, model: str, hooks: frozenset[str]) -> None:
+        """Take the name of the model class that the worker has loaded, and its hooks."""
+        self._instance.on_loaded(model, hooks)
 
     def on_load_failed(self, failure: Failure) -> None:
         """Take the reason why the worker has no model."""
@@ -355,18 +338,6 @@ class Controller:
     def on_ended(self, failure: Failure, *, expected: bool) -> None:
         """Take the end of the worker."""
         self._instance.on_ended(failure, expected=expected)
-
-
-def _data_path(key: str, dataset: Mapping[str, Any]) -> str | None:
-    """Return where the files of a dataset are.
-
-    Raises:
-        InvalidRequest: the dataset is malformed.
-    """
-    try:
-        return MistkDataset.from_wire(dataset).data_path
-    except InvalidRequest as error:
-        raise InvalidRequest(f"datasets.{key}.{error}", field=f"datasets.{key}.{error.field}") from error
 
 
 def _log_fault(task: asyncio.Task[None]) -> None:

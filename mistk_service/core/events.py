@@ -1,7 +1,6 @@
-"""What happens to a model instance, as values: the one seam through which trackers and counters follow the lifecycle.
+"""What happens to an instance, as values: status, run and figures all follow from them, and from nothing else.
 
-The controller hands every event, in order, to its observers. An observer returns at once and does not raise; what takes time
-it does elsewhere.
+Whoever has every event from the first on can rebuild the status (:class:`mistk_service.core.view.InstanceView`) and the run.
 """
 
 from __future__ import annotations
@@ -17,13 +16,23 @@ __all__ = [
     "ActivityBegan",
     "ActivityEnded",
     "ArtifactLogged",
+    "CallAccepted",
     "Event",
+    "InstanceFailed",
     "InstanceReset",
     "MetricsReported",
+    "ModelLoaded",
+    "Noticed",
     "Observer",
     "ParamsReported",
-    "StreamAnswered",
+    "PredictionAnswered",
+    "PredictionBegan",
+    "PredictionWithdrawn",
+    "ProgressReported",
+    "StateChanged",
+    "StatusUpdated",
     "TagsSet",
+    "ValueShown",
     "WorkerStarted",
 ]
 
@@ -42,44 +51,142 @@ class WorkerStarted:
 
 
 @dataclass(frozen=True)
+class ModelLoaded:
+    """The worker has the class.
+
+    Attributes:
+        name: its name.
+        hooks: the hooks that it has.
+    """
+
+    name: str
+    hooks: frozenset[str]
+
+
+@dataclass(frozen=True)
+class CallAccepted:
+    """A pause, a resume, a reset or a shutdown was accepted. What else is accepted begins an activity or a prediction."""
+
+    operation: str
+
+
+@dataclass(frozen=True)
+class StateChanged:
+    """The instance moved to another state. Predictions in flight are not a move; see :class:`PredictionBegan`."""
+
+    state: str
+
+
+@dataclass(frozen=True)
 class ActivityBegan:
-    """An operation was accepted.
+    """An activity was accepted and began.
 
     Attributes:
         operation: which.
-        arguments: the hook's, by position.
-        before: where something is saved, what lay in the folder then; None where there was too much to look at.
+        arguments: the hook's arguments, by position.
+        id: the number of the activity.
+        started_at: when, ISO 8601.
+        before: where something is saved, what lay in the folder before; None where that was too much to list.
     """
 
     operation: str
     arguments: tuple[Any, ...] = ()
+    id: int = 0
+    started_at: str = ""
     before: Mapping[str, FileStamp] | None = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ActivityEnded:
-    """An operation ended.
+    """An activity ended.
 
     Attributes:
         operation: which.
         outcome: ``completed``, ``failed``, ``stopped``, ``refused`` or ``unsupported``.
         seconds: how long it took.
         failure: what went wrong, if it failed.
+        id: the number of the activity.
+        ended_at: when, ISO 8601.
     """
 
     operation: str
     outcome: str
     seconds: float
     failure: Failure | None = None
+    id: int = 0
+    ended_at: str = ""
 
 
 @dataclass(frozen=True)
-class StreamAnswered:
-    """A stream prediction of ``records`` records was answered after ``seconds``, well or not."""
+class InstanceFailed:
+    """The instance failed, in an operation or outside of any; it shows this failure until it is reset."""
+
+    operation: str | None
+    failure: Failure
+
+
+@dataclass(frozen=True)
+class Noticed:
+    """Something did not go as asked and is no failure; a sentence for the status."""
+
+    notice: str
+
+
+@dataclass(frozen=True)
+class PredictionBegan:
+    """A prediction for ``records`` records was accepted and is in flight."""
+
+    records: int
+
+
+@dataclass(frozen=True)
+class PredictionAnswered:
+    """A prediction of ``records`` records was answered after ``seconds``, well or not."""
 
     records: int
     seconds: float
     succeeded: bool
+
+
+@dataclass(frozen=True)
+class PredictionWithdrawn:
+    """A prediction ended without an answer of the model: its client left, its time was up, or the worker ended."""
+
+    records: int
+
+
+@dataclass(frozen=True)
+class ProgressReported:
+    """How far the running activity has come.
+
+    Attributes:
+        done: steps done.
+        total: steps that there are, where that is known.
+        unit: what is counted.
+        rate: steps a second, where that is known.
+        time_left: seconds left at this rate, where that is known.
+    """
+
+    done: int
+    total: int | None
+    unit: str
+    rate: float | None = None
+    time_left: float | None = None
+
+
+@dataclass(frozen=True)
+class StatusUpdated:
+    """What the model gave to ``update_status``."""
+
+    payload: Any
+
+
+@dataclass(frozen=True)
+class ValueShown:
+    """A part of the service shows a value under a key of its own; None removes it."""
+
+    key: str
+    value: Any
 
 
 @dataclass(frozen=True)
@@ -110,7 +217,7 @@ class ArtifactLogged:
     Attributes:
         path: where it was, absolute; of a text or a figure, which was nowhere, the name. Its last part is the artifact's name.
         artifact_path: the folder of the run that it belongs in; None for the uppermost.
-        kept: a copy of it as it was at the call, which belongs to whoever takes it from there; None where nothing was kept,
+        kept: a copy of it as it was at the call, which belongs to the observer that stores it; None where nothing was kept,
             because the worker was started without a spool.
     """
 
@@ -126,9 +233,19 @@ class InstanceReset:
 
 Event = (
     WorkerStarted
+    | ModelLoaded
+    | CallAccepted
+    | StateChanged
     | ActivityBegan
     | ActivityEnded
-    | StreamAnswered
+    | InstanceFailed
+    | Noticed
+    | PredictionBegan
+    | PredictionAnswered
+    | PredictionWithdrawn
+    | ProgressReported
+    | StatusUpdated
+    | ValueShown
     | MetricsReported
     | ParamsReported
     | TagsSet

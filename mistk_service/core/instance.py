@@ -1,7 +1,7 @@
-"""A model instance as the service knows it: its state, what it is doing, and how the worker's messages move it.
+"""An instance as the service knows it: what a call or a message of the worker makes of its state, as events.
 
-The calls that begin something are the controller's business; what follows from them happens here. Like the controller it lives
-on one event loop and needs no locks.
+The calls that begin something are the controller's business; what follows from them happens here. Every decision is an event:
+the instance emits it, its view and the observers take it. Like the controller it lives on one event loop and needs no locks.
 """
 
 from __future__ import annotations
@@ -9,133 +9,129 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import uuid
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from mistk_service.core.events import (
     ActivityBegan,
     ActivityEnded,
     ArtifactLogged,
+    CallAccepted,
     Event,
+    InstanceFailed,
     InstanceReset,
     MetricsReported,
+    ModelLoaded,
+    Noticed,
     Observer,
     ParamsReported,
+    ProgressReported,
+    StateChanged,
+    StatusUpdated,
     TagsSet,
+    ValueShown,
 )
 from mistk_service.core.machine import StateMachine
-from mistk_service.core.predictions import Streams, cut_off, refusal
-from mistk_service.core.status_log import Snapshot, StatusEvent, StatusLog
-from mistk_service.core.status_payload import Activity, Progress, Reports
+from mistk_service.core.predictions import Predictions, cut_off, refusal
+from mistk_service.core.status_log import StatusEvent, StatusLog
+from mistk_service.core.view import InstanceView, Status
 from mistk_service.errors import Failure, HookFailed, InvalidRequest, OperationRefused, OperationUnsupported, WorkerDied
-from mistk_service.kinds.model.states import OPERATIONS, Operation, State
+from mistk_service.kinds.kind import FAILED, PAUSED, PAUSING, RESETTING, TERMINATING, Kind, Role
 from mistk_service.workers import messages as m
+from mistk_service.workers.host.paths import FileStamp
 
-__all__ = ["Instance"]
+__all__ = ["Instance", "StatusEncoder"]
 
 logger = logging.getLogger(__name__)
+
+#: Encodes a status, given the model's name and the version that it is published under.
+StatusEncoder = Callable[[str, Status, int], bytes]
 
 
 class Instance:
     """See the module.
 
     Args:
-        name: the model's name, for the status, until the worker tells that of its class.
-        max_queue: how many stream predictions may be in flight.
-        stream_timeout: seconds that one may take; None for any number.
-        observers: who is told of every event.
-        container_id: the container's UUID; a new one unless given.
+        kind: the kind of container.
+        name: the model's name, for the status, until the class is loaded.
+        encode: encodes the status.
+        max_queue: how many predictions may be in flight.
+        timeout: seconds that one may take; None for any number.
+        observers: receive every event.
     """
 
     def __init__(
         self,
+        kind: Kind,
         name: str,
+        encode: StatusEncoder,
         *,
         max_queue: int,
         observers: Sequence[Observer],
-        stream_timeout: float | None = None,
-        container_id: str | None = None,
+        timeout: float | None = None,
     ) -> None:
+        self.kind = kind
         self._observers = tuple(observers)
-        self._machine = StateMachine()
-        self._reports = Reports()
+        self.view = InstanceView(kind, name)
+        self._machine = StateMachine(kind, self._on_move)
         #: Numbers for what the worker is sent.
         self.ids = itertools.count(1)
-        #: The hooks that the model has; None while that is not known.
-        self.hooks: frozenset[str] | None = None
-        #: What runs, or is paused.
-        self.activity: Activity | None = None
-        #: What runs while that is paused.
-        self._nested: Activity | None = None
+        #: When each activity that runs began, on the monotonic clock, by its number.
+        self._started: dict[int, float] = {}
         #: Where the activity began.
-        self._origin = State.STARTED
-        #: What the model says to the activity that began last: None that it is at it, or has ended; an error that it refuses.
+        self._origin = kind.initial
+        #: What the model says to the activity that began last: None that it runs, or has ended; an error that it refuses.
         self._verdict: asyncio.Future[InvalidRequest | None] | None = None
-        self.streams = Streams(self.ids, max_queue, stream_timeout, self.emit, self._streams_unsupported)
-        self.log = StatusLog(name, container_id or str(uuid.uuid4()), self._snapshot)
-
-    # --- what is true now -----------------------------------------------------------------------------------------
-
-    @property
-    def state(self) -> State:
-        """The state. While stream predictions are in flight, a ready instance is predicting."""
-        if self.streams and self._machine.state is State.READY:
-            return State.PREDICTING
-        return self._machine.state
+        prediction = kind.prediction.name if kind.prediction else ""
+        self.predictions = Predictions(prediction, self.ids, max_queue, timeout, self.emit, self._unsupported)
+        self.log = StatusLog(self.view.status, lambda status, version: encode(self.view.name, status, version))
 
     @property
-    def ready(self) -> bool:
-        """Whether the model is built and nothing runs but stream predictions."""
-        return self._machine.state is State.READY
+    def running(self) -> ActivityBegan:
+        """What runs, or is paused; for callers that know that there is something."""
+        if self.view.activity is None:
+            raise RuntimeError(f"Nothing runs in the state {self.view.state}.")
+        return self.view.activity
 
-    @property
-    def running(self) -> Activity:
-        """What runs, or is paused; for those who know that there is something."""
-        if self.activity is None:
-            raise RuntimeError(f"Nothing runs in the state {self.state}.")
-        return self.activity
-
-    def possible(self) -> tuple[str, ...]:
-        """Return the operations that would be accepted now, in the table's order."""
-        return tuple(row.name for row in OPERATIONS.values() if self._is_possible(row))
-
-    def _is_possible(self, row: Operation) -> bool:
-        if self._machine.state not in row.allowed or not self._supports(row):
-            return False
-        if self.streams and self.ready:
-            return row.name in _BESIDE_STREAMS
-        return row.name not in _RESUMES or _RESUMES[row.name] == self.running.operation
-
-    def _supports(self, row: Operation) -> bool:
-        return self.hooks is None or row.hook in self.hooks
-
-    @property
-    def progress(self) -> Progress | None:
-        """How far the running activity has come; None where nothing runs or reports it."""
-        return self._reports.progress(self._nested or self.activity)
-
-    def _snapshot(self) -> Snapshot:
-        return Snapshot(self.state, self._reports.payload(self._nested or self.activity, self.possible()))
+    def emit(self, event: Event) -> None:
+        """Let the view and the observers take an event."""
+        self.view.apply(event)
+        for observer in self._observers:
+            observer(event)
 
     # --- moves that calls make ------------------------------------------------------------------------------------
 
-    def begin(self, activity: Activity, began: ActivityBegan) -> StatusEvent:
-        """Enter the activity, which the worker has been told to run; the state allows it."""
-        nested = self._machine.state is State.PAUSED
-        self._reports.began(nested=nested)
-        if nested:
-            self._nested = activity
-        else:
-            self.activity, self._origin = activity, self._machine.state
+    def begin(
+        self, number: int, operation: str, arguments: tuple[Any, ...], before: Mapping[str, FileStamp] | None
+    ) -> StatusEvent:
+        """Enter an activity, which the worker has been told to run; the state allows it.
+
+        Args:
+            number: the activity's number.
+            operation: its operation.
+            arguments: of its hook.
+            before: see :class:`~mistk_service.core.events.ActivityBegan`.
+        """
+        if self._machine.state != PAUSED:
+            self._origin = self._machine.state
+        self._started[number] = time.monotonic()
         self._verdict = asyncio.get_running_loop().create_future()
-        self._machine.move(f"begin_{activity.operation}")
-        logger.info("%s has begun.", activity.operation)
-        self.emit(began)
+        self.emit(ActivityBegan(operation, arguments, number, _now(), before))
+        self._machine.move(f"begin_{operation}")
+        logger.info("%s has begun.", operation)
+        return self.log.publish()
+
+    def enter(self, operation: str) -> StatusEvent:
+        """Enter a pause, a resume, a reset or the shutdown; the state allows it."""
+        self.emit(CallAccepted(operation))
+        self._machine.move(f"begin_{operation}")
+        logger.info("%s has begun.", operation)
         return self.log.publish()
 
     async def wait_taken_up(self, seconds: float) -> None:
-        """Wait until the model is known to be at the activity that began last, or until the time is up.
+        """Wait until the model is known to run the activity that began last, or until the time is up.
 
         Raises:
             InvalidRequest: the model refused it.
@@ -150,146 +146,143 @@ class Instance:
         if self._verdict is not None and not self._verdict.done():
             self._verdict.set_result(error)
 
-    def enter(self, operation: str) -> StatusEvent:
-        """Enter pause, a resume, reset or shutdown; the state allows it."""
-        self._machine.move(f"begin_{operation}")
-        logger.info("%s has begun.", operation)
-        self._reports.notice = None
-        return self.log.publish()
-
     def start_anew(self) -> None:
         """Forget everything but the last notice: the worker has been replaced, or is about to be."""
         self._end_activities("stopped")
-        notice = self._reports.notice
-        self._reports.clear()
-        self._reports.notice = notice
         self.emit(InstanceReset())
 
     def reset_done(self) -> None:
-        """Note that a fresh worker has loaded the model."""
-        self._machine.move("end_reset_in_started")
+        """Take note that a fresh worker has loaded the model."""
+        self._end_of_role(Role.RESET)
         logger.info("reset has ended; a fresh worker has loaded the model.")
-        self.log.publish()
 
     def shutdown_done(self) -> None:
-        """Note that the worker has ended for good."""
+        """Take note that the worker has ended for good."""
         self._end_activities("stopped")
-        self._machine.move("end_shutdown_in_terminated")
+        self._end_of_role(Role.SHUTDOWN)
         logger.info("shutdown has ended; the worker is gone.")
+
+    def _end_of_role(self, role: Role) -> None:
+        (row,) = self.kind.of_role(role)
+        self._machine.move(f"end_{row.name}_in_{row.then}")
         self.log.publish()
 
     def note(self, notice: str) -> None:
         """Show a sentence in the status."""
-        self._reports.notice = notice
+        self.emit(Noticed(notice))
 
     def show(self, key: str, value: Any) -> None:
         """Show a value of the service's own in the status, also after a reset; None removes it."""
-        self._reports.show(key, value)
+        self.emit(ValueShown(key, value))
         self.log.touch()
 
     def fail(self, operation: str | None, failure: Failure) -> None:
         """Enter the state failed, which a later failure does not overwrite."""
         logger.error("%s", failure.told(operation))
         self._end_activities("failed", failure)
-        if operation == "updateStreamProperties":
-            # Those that waited for it must not be predicted for with the properties before.
-            self.streams.abandon(HookFailed(operation, failure))
-        if self._machine.state is State.FAILED:
+        if operation is not None and self.kind.operations[operation].affects_predictions:
+            # Predictions that waited for it must not be made as if it had succeeded.
+            self.predictions.abandon(HookFailed(operation, failure))
+        if self._machine.state == FAILED:
             return
-        self._reports.failed(operation, failure)
+        self.emit(InstanceFailed(operation, failure))
         self._machine.move("fail")
         self.log.publish()
 
+    def _on_move(self, state: str) -> None:
+        self.emit(StateChanged(state))
+
+    # --- refusals -------------------------------------------------------------------------------------------------
+
     def require(self, operation: str) -> None:
-        """Refuse an operation that the model does not implement or that the state does not allow.
+        """Refuse an operation that the class does not implement or that the state does not allow.
 
         Raises:
             OperationUnsupported: the class has no such hook.
             OperationRefused: the state does not allow it.
         """
-        row = OPERATIONS[operation]
-        if self._is_possible(row):
+        view, row = self.view, self.kind.operations[operation]
+        if view.is_possible(row):
             return
         facts = self._facts(operation)
         can = f"Possible now: {', '.join(facts['possible']) or 'nothing'}."
-        activity = self._nested or self.activity
-        if not self._supports(row):
+        if not view.supports(row):
             raise OperationUnsupported(
-                f"The model {self.log.name} does not implement {operation}: its class has no {row.hook}. The state is "
-                f"{self.state}. {can}",
+                f"The model {view.name} does not implement {operation}: its class has no {row.hook}. The state is "
+                f"{view.state}. {can}",
                 **facts,
             )
-        runs = f"{activity.operation} is under way" if activity else "nothing is running"
-        if activity is None and self.streams:
-            runs = f"{len(self.streams)} streamPredict are in flight"
-        raise OperationRefused(f"{operation} is not possible in the state {self.state}: {runs}. {can}", **facts)
+        runs = f"{view.running.operation} is under way" if view.running else "nothing is running"
+        if view.running is None and view.in_flight and self.kind.prediction:
+            runs = f"{view.in_flight} {self.kind.prediction.name} are in flight"
+        raise OperationRefused(f"{operation} is not possible in the state {view.state}: {runs}. {can}", **facts)
 
     def _facts(self, operation: str) -> dict[str, Any]:
-        """Return what every refusal of an operation tells."""
-        activity = self._nested or self.activity
-        return {
-            "operation": operation,
-            "state": self.state,
-            "activity": activity.operation if activity else None,
-            "possible": self.possible(),
-        }
+        """Return what every refusal of an operation says."""
+        view = self.view
+        activity = view.running.operation if view.running else None
+        return {"operation": operation, "state": view.state, "activity": activity, "possible": view.possible()}
 
-    def _streams_unsupported(self, reason: str) -> OperationUnsupported:
-        message = "The model does not support streamPredict" + (f": {reason}" if reason else ".")
-        return OperationUnsupported(message, **self._facts("streamPredict"))
+    def _unsupported(self, reason: str) -> OperationUnsupported:
+        name = self.kind.prediction.name if self.kind.prediction else ""
+        message = f"The model does not support {name}" + (f": {reason}" if reason else ".")
+        return OperationUnsupported(message, **self._facts(name))
 
     # --- what the worker says -------------------------------------------------------------------------------------
 
-    def on_loaded(self, model: str) -> None:
-        """Take the name of the model class."""
-        logger.info("The model %s is loaded.", model)
-        self.log.name = model
+    def on_loaded(self, name: str, hooks: frozenset[str]) -> None:
+        """Take the name of the class and its hooks."""
+        logger.info("The model %s is loaded.", name)
+        self.emit(ModelLoaded(name, hooks))
         self.log.touch()
 
     def on_load_failed(self, failure: Failure) -> None:
         """Take the reason why there is no model."""
-        self.fail("initialize" if self.activity else None, failure)
+        self.fail(self.view.activity.operation if self.view.activity else None, failure)
 
     def on_ended(self, failure: Failure, *, expected: bool) -> None:
-        """Take the end of the worker. Unless it was told to end, the instance has failed."""
+        """Take the end of the worker. Unless it was asked to end, the instance has failed."""
         if expected:
-            self.streams.abandon(cut_off())
-        else:
-            operation = self.activity.operation if self.activity else "streamPredict" if self.streams else None
-            self.streams.abandon(WorkerDied(failure))
-            self.fail(operation, failure)
+            self.predictions.abandon(cut_off())
+            return
+        prediction = self.kind.prediction if self.predictions else None
+        operation = self.view.activity.operation if self.view.activity else prediction.name if prediction else None
+        self.predictions.abandon(WorkerDied(failure))
+        self.fail(operation, failure)
 
     def on_message(self, message: m.FromWorker) -> None:
         """Take anything else that the worker says."""
         _HANDLERS[type(message)](self, message)
 
-    def _on_stream_answer(self, message: m.StreamDone | m.StreamFailed | m.StreamRefused | m.StreamWithdrawn) -> None:
-        self.streams.answer(message)
+    def _on_answer(self, message: _Answered) -> None:
+        self.predictions.answer(message)
         self.log.touch()
 
     def _on_ended(self, message: _Ended) -> None:
-        for activity in (self._nested, self.activity):
+        for activity in (self.view.nested, self.view.activity):
             if activity is not None and activity.id == message.id:
                 self._end(activity, message)
 
-    def _end(self, activity: Activity, message: _Ended) -> None:
+    def _end(self, activity: ActivityBegan, message: _Ended) -> None:
         if isinstance(message, m.Refused):
             self._settle(refusal(activity.operation, message.message, message.field))
-        if self._machine.state in (State.RESETTING, State.TERMINATING):
+        nested = activity is self.view.nested
+        if self._machine.state in (RESETTING, TERMINATING):
             self._finish(activity, "completed" if isinstance(message, m.Done) else "stopped")
-        elif isinstance(message, m.Failed) and activity is not self._nested:
+        elif isinstance(message, m.Failed) and not nested:
             self.fail(activity.operation, message.failure)
         else:
-            self._reports.notice = self._notice(activity, message) or self._reports.notice
+            if notice := self._notice_of(activity, message):
+                self.emit(Noticed(notice))
             self._finish(activity, _OUTCOMES[type(message)], getattr(message, "failure", None))
             self._leave(activity, completed=isinstance(message, m.Done))
             self.log.publish()
 
-    def _notice(self, activity: Activity, message: _Ended) -> str | None:
+    def _notice_of(self, activity: ActivityBegan, message: _Ended) -> str | None:
         """Return what is to be said of an activity that led nowhere."""
         if isinstance(message, m.Failed):
             logger.error("%s", message.failure.told(activity.operation))
-            paused = f"; {self.activity.operation} is as it was" if self.activity else ""
+            paused = f"; {self.view.activity.operation} is as it was" if self.view.activity else ""
             return f"{activity.operation} failed ({message.failure}){paused}."
         if isinstance(message, m.Unsupported):
             return f"The model does not support {activity.operation}{_reason(message.message)}; nothing was done."
@@ -297,78 +290,81 @@ class Instance:
             return f"The model refused {activity.operation}{_reason(message.message)}; nothing was done."
         return None
 
-    def _leave(self, activity: Activity, *, completed: bool) -> None:
+    def _leave(self, activity: ActivityBegan, *, completed: bool) -> None:
         """Move to where the activity leads."""
-        row = OPERATIONS[activity.operation]
-        state = self._machine.state
-        if state in (State.PAUSING, State.PAUSED):
-            self._machine.move("overtake_pause")
-            self._reports.notice = (
-                f"The pause was overtaken: {activity.operation} ended before it reached a pause point."
-            )
-        elif state is row.running:
-            # saveModel at a pause point goes back to the pause, unless what was paused has ended meanwhile.
-            origin = self._origin if row.name != "saveModel" or self.activity is None else State.PAUSED
+        row = self.kind.operations[activity.operation]
+        if self._machine.state in (PAUSING, PAUSED):
+            self._machine.move(f"overtake_pause_{row.name}")
+            self.note(f"The pause was overtaken: {activity.operation} ended before it reached a pause point.")
+        elif self._machine.state == row.running:
+            # What ran during a pause goes back to the pause, unless the paused activity has ended meanwhile.
+            origin = PAUSED if PAUSED in row.allowed and self.view.activity is not None else self._origin
             self._machine.move(f"end_{row.name}_in_{(row.then or origin) if completed else origin}")
 
-    def _finish(self, activity: Activity, outcome: str, failure: Failure | None = None) -> None:
-        if activity is self._nested:
-            self._nested = None
-        else:
-            self.activity = None
+    def _finish(self, activity: ActivityBegan, outcome: str, failure: Failure | None = None) -> None:
         self._settle()
-        self._reports.ended(activity, outcome)
+        seconds = time.monotonic() - self._started.pop(activity.id)
         if failure is None:
-            logger.info("%s has ended after %.1f s: %s.", activity.operation, activity.seconds, outcome)
-        self.emit(ActivityEnded(activity.operation, outcome, activity.seconds, failure))
+            logger.info("%s has ended after %.1f s: %s.", activity.operation, seconds, outcome)
+        self.emit(ActivityEnded(activity.operation, outcome, seconds, failure, activity.id, _now()))
 
     def _end_activities(self, outcome: str, failure: Failure | None = None) -> None:
-        for activity in (self._nested, self.activity):
+        for activity in (self.view.nested, self.view.activity):
             if activity is not None:
                 self._finish(activity, outcome, failure)
 
+    # --- pause and resume -----------------------------------------------------------------------------------------
+
+    def _is_pausing(self, number: int) -> bool:
+        return self._machine.state == PAUSING and self.view.activity is not None and self.view.activity.id == number
+
     def _on_paused(self, message: m.Paused) -> None:
-        if self._machine.state is State.PAUSING and self.activity and self.activity.id == message.id:
-            self._machine.move("end_pause_in_paused")
-            logger.info("%s is paused.", self.activity.operation)
+        if self._is_pausing(message.id):
+            (row,) = self.kind.of_role(Role.PAUSE)
+            self._machine.move(f"end_{row.name}_in_{PAUSED}")
+            logger.info("%s is paused.", self.running.operation)
             self.log.publish()
 
     def _on_pause_overtaken(self, _: m.PauseOvertaken) -> None:
-        """Do nothing: the end of the activity, which is on its way, tells the same."""
+        """Do nothing: the end of the activity, which is on its way, says the same."""
 
     def _on_pause_unsupported(self, message: m.PauseUnsupported) -> None:
-        if self._machine.state is State.PAUSING and self.activity and self.activity.id == message.id:
-            reason = _reason(message.message)
-            self._reports.notice = f"The model does not support pausing{reason}; {self.activity.operation} goes on."
-            self._machine.move(f"cannot_pause_{self.activity.operation}")
+        if self._is_pausing(message.id):
+            operation = self.running.operation
+            self.note(f"The model does not support pausing{_reason(message.message)}; {operation} continues.")
+            self._machine.move(f"cannot_pause_{operation}")
             self.log.publish()
 
     def _on_resume_unsupported(self, message: m.ResumeUnsupported) -> None:
-        activity = self.activity
-        if activity and activity.id == message.id and self._machine.state is OPERATIONS[activity.operation].running:
+        activity = self.view.activity
+        if activity is None or activity.id != message.id:
+            return
+        if self._machine.state == self.kind.operations[activity.operation].running:
             reason = _reason(message.message)
-            self._reports.notice = f"The model does not support resuming{reason}; {activity.operation} stays paused."
+            self.note(f"The model does not support resuming{reason}; {activity.operation} stays paused.")
             self._machine.move(f"cannot_resume_{activity.operation}")
             self.log.publish()
 
     def _on_pause_or_resume_failed(self, message: m.PauseFailed | m.ResumeFailed) -> None:
-        ending = self._machine.state in (State.RESETTING, State.TERMINATING)
-        if self.activity and self.activity.id == message.id and not ending:
-            resume = next(name for name, paused in _RESUMES.items() if paused == self.activity.operation)
-            self.fail("pause" if isinstance(message, m.PauseFailed) else resume, message.failure)
+        activity = self.view.activity
+        if activity is None or activity.id != message.id or self._machine.state in (RESETTING, TERMINATING):
+            return
+        (pause,) = self.kind.of_role(Role.PAUSE)
+        row = pause if isinstance(message, m.PauseFailed) else self.kind.resume_of(activity.operation)
+        self.fail(row.name, message.failure)
+
+    # --- reports --------------------------------------------------------------------------------------------------
 
     def _on_status(self, message: m.StatusUpdated) -> None:
-        self._reports.updated(message.payload)
+        self.emit(StatusUpdated(message.payload))
         self.log.touch()
 
     def _on_progress(self, message: m.Progressed) -> None:
         self._settle()
-        self._reports.progressed(message)
+        self.emit(ProgressReported(message.done, message.total, message.unit, message.rate, message.left))
         self.log.touch()
 
     def _on_reported(self, message: m.Reported) -> None:
-        self._reports.reported(message)
-        self.log.touch()
         if message.metrics:
             self.emit(MetricsReported(message.metrics))
         if message.params:
@@ -377,25 +373,22 @@ class Instance:
             self.emit(TagsSet(message.tags))
         for path, folder, kept in message.artifacts:
             self.emit(ArtifactLogged(path, folder, kept))
-
-    def emit(self, event: Event) -> None:
-        """Tell the observers."""
-        for observer in self._observers:
-            observer(event)
+        self.log.touch()
 
 
 def _reason(text: str) -> str:
     return f" ({text})" if text else ""
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 #: How an activity ends, as the worker says it.
 _Ended = m.Done | m.Stopped | m.Refused | m.Unsupported | m.Failed
 
-#: What is accepted while stream predictions are in flight.
-_BESIDE_STREAMS = frozenset({"streamPredict", "reset", "shutdown"})
-
-#: Which activity each of the two resumes belongs to.
-_RESUMES = {"resumeTraining": "train", "resumePredict": "predict"}
+#: What becomes of a prediction, as the worker says it.
+_Answered = m.Predicted | m.PredictionFailed | m.PredictionRefused | m.PredictionForgotten
 
 _OUTCOMES: dict[type, str] = {
     m.Done: "completed",
@@ -406,10 +399,10 @@ _OUTCOMES: dict[type, str] = {
 }
 
 _HANDLERS: dict[type, Callable[[Instance, Any], None]] = {
-    m.StreamDone: Instance._on_stream_answer,
-    m.StreamFailed: Instance._on_stream_answer,
-    m.StreamRefused: Instance._on_stream_answer,
-    m.StreamWithdrawn: Instance._on_stream_answer,
+    m.Predicted: Instance._on_answer,
+    m.PredictionFailed: Instance._on_answer,
+    m.PredictionRefused: Instance._on_answer,
+    m.PredictionForgotten: Instance._on_answer,
     m.Done: Instance._on_ended,
     m.Stopped: Instance._on_ended,
     m.Refused: Instance._on_ended,

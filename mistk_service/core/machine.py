@@ -1,7 +1,7 @@
-"""The state machine of a model instance, built from the table by the transitions library.
+"""The state machine of an instance, built from the operations of its kind by the transitions library.
 
-It holds the state and knows which moves exist; the controller decides when to make one. A move that the table does not have
-raises, so a fault of the controller shows at once instead of leading to a state that nobody expected.
+It holds the state and knows which moves exist; the instance decides when to make one. A move that the table does not have
+raises, so a fault of the instance shows at once instead of leading to a state that nobody expected.
 """
 
 from __future__ import annotations
@@ -10,31 +10,37 @@ from collections.abc import Callable, Iterable
 
 from transitions import Machine
 
-from mistk_service.kinds.model.states import OPERATIONS, Operation, State
+from mistk_service.kinds.kind import FAILED, PAUSED, PAUSING, TERMINATED, TERMINATING, Kind, Operation, Role
 
 __all__ = ["StateMachine"]
 
 
 class StateMachine:
-    """The state, and the moves between states."""
+    """The state, and the moves between states.
 
-    state: State
+    Args:
+        kind: whose operations.
+        on_move: called with the new state after every move.
+    """
+
+    state: str
     #: Put there by the library, which gives every model of a machine this method.
     trigger: Callable[[str], bool]
 
-    def __init__(self) -> None:
+    def __init__(self, kind: Kind, on_move: Callable[[str], None]) -> None:
+        self._on_move = on_move
+        states = [str(state) for state in kind.states]
         self._machine = Machine(
-            model=self, states=State, initial=State.STARTED, auto_transitions=False, model_attribute="state"
+            model=self, states=states, initial=str(kind.initial), auto_transitions=False, model_attribute="state"
         )
-        for row in OPERATIONS.values():
+        for row in kind.operations.values():
             self._add_operation(row)
-        for activity in ("train", "predict"):
-            running = OPERATIONS[activity].running
-            assert running is not None
-            self._add(f"cannot_pause_{activity}", [State.PAUSING], running)
-            self._add(f"cannot_resume_{activity}", [running], State.PAUSED)
-        self._add("overtake_pause", [State.PAUSING, State.PAUSED], State.READY)
-        self._add("fail", set(State) - {State.FAILED, State.TERMINATING, State.TERMINATED}, State.FAILED)
+        for resume in kind.of_role(Role.RESUME):
+            paused = kind.operations[resume.resumes or ""]
+            self._add(f"cannot_pause_{paused.name}", [PAUSING], paused.running)
+            self._add(f"cannot_resume_{paused.name}", [paused.running or ""], PAUSED)
+            self._add(f"overtake_pause_{paused.name}", [PAUSING, PAUSED], paused.then or kind.ready)
+        self._add("fail", set(states) - {FAILED, TERMINATING, TERMINATED}, FAILED)
 
     def move(self, name: str) -> None:
         """Make a move.
@@ -43,6 +49,7 @@ class StateMachine:
             transitions.MachineError: the present state has no such move.
         """
         self.trigger(name)
+        self._on_move(self.state)
 
     def _add_operation(self, row: Operation) -> None:
         """Add the ways into an operation and out of it: ``begin_NAME`` and ``end_NAME_in_STATE``."""
@@ -50,11 +57,11 @@ class StateMachine:
         if row.running is None:
             return
         ends = {row.then} if row.then else set()
-        if row.name not in {"pause", "reset", "shutdown"}:
-            # Back to where it was, for what ends there and for what turns out to be unsupported.
+        if row.role in (Role.ACTIVITY, Role.PREDICTION):
+            # Back to where it was, for what ends there and for what was declined.
             ends |= row.allowed
         for end in ends:
             self._add(f"end_{row.name}_in_{end}", [row.running], end)
 
-    def _add(self, name: str, sources: Iterable[State], target: State | None) -> None:
-        self._machine.add_transition(name, list(sources), target)
+    def _add(self, name: str, sources: Iterable[str], target: str | None) -> None:
+        self._machine.add_transition(name, [str(source) for source in sources], None if target is None else str(target))

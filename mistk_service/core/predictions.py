@@ -1,4 +1,4 @@
-"""The stream predictions in flight: which request waits for which answer, and for how long.
+"""The predictions in flight: which request waits for which answer, and for how long.
 
 A request that nobody waits for any more, because its client has gone or its time is over, is withdrawn. It is in flight, and
 takes its place among those that may be, until the worker has said what became of it: forgotten, if the model had not begun
@@ -11,10 +11,10 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from mistk_service.core.events import Event, StreamAnswered
+from mistk_service.core.events import Event, PredictionAnswered, PredictionBegan, PredictionWithdrawn
 from mistk_service.errors import (
     HookFailed,
     InvalidRequest,
@@ -23,19 +23,20 @@ from mistk_service.errors import (
     PredictionTimedOut,
     ServiceBusy,
 )
-from mistk_service.kinds.model.base import StopActivity
+from mistk_service.kinds.component import StopActivity
+from mistk_service.kinds.predictions import Answer, Records
 from mistk_service.workers.host.process import Worker
 from mistk_service.workers.messages import (
-    StreamDone,
-    StreamFailed,
-    StreamPredict,
-    StreamRefused,
-    StreamWithdrawn,
+    Predict,
+    Predicted,
+    PredictionFailed,
+    PredictionForgotten,
+    PredictionRefused,
     Unsendable,
     Withdraw,
 )
 
-__all__ = ["Streams", "cut_off", "refusal"]
+__all__ = ["Predictions", "cut_off", "refusal"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,15 +47,16 @@ _RETRY_AFTER = 1.0
 @dataclass(eq=False)
 class _Waiting:
     records: int
-    future: asyncio.Future[bytes]
+    future: asyncio.Future[Answer]
     deadline: asyncio.TimerHandle | None
     began: float = field(default_factory=time.perf_counter)
 
 
-class Streams:
+class Predictions:
     """See the module. False when nothing is in flight.
 
     Args:
+        operation: the name of the operation that predicts, for errors.
         ids: where commands get their ids from.
         limit: how many may be in flight.
         timeout: seconds that an answer may take; None for any number.
@@ -65,12 +67,14 @@ class Streams:
 
     def __init__(
         self,
+        operation: str,
         ids: Iterator[int],
         limit: int,
         timeout: float | None,
         emit: Callable[[Event], None],
         unsupported: Callable[[str], OperationUnsupported],
     ) -> None:
+        self._operation = operation
         self._ids = ids
         self._limit = limit
         self._timeout = timeout
@@ -81,7 +85,7 @@ class Streams:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def begin(self, worker: Worker, data: Mapping[str, str], details: bool) -> asyncio.Future[bytes]:
+    def begin(self, worker: Worker, records: Records, details: bool) -> asyncio.Future[Answer]:
         """Send a request to the worker and return what will be its answer; to cancel that is to withdraw the request.
 
         The future raises PredictionTimedOut when the time is over, and what has become of the worker otherwise.
@@ -92,24 +96,25 @@ class Streams:
         """
         if len(self._waiting) >= self._limit:
             raise ServiceBusy(
-                f"{self._limit} stream predictions are in flight already, which is the limit; send this one again later.",
+                f"{self._limit} predictions are in flight already, which is the limit; send this one again later.",
                 retry_after=_RETRY_AFTER,
             )
         number = next(self._ids)
         try:
-            worker.send(StreamPredict(number, dict(data), details))
+            worker.send(Predict(number, records, details))
         except Unsendable as error:
             raise InvalidRequest(
-                f"dataMap: it holds {error}; expected identifiers and records without lone surrogates.", field="dataMap"
+                f"A record holds {error}; expected identifiers and records without lone surrogates."
             ) from error
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[bytes] = loop.create_future()
+        future: asyncio.Future[Answer] = loop.create_future()
         future.add_done_callback(functools.partial(self._withdraw_if_cancelled, worker, number))
         deadline = loop.call_later(self._timeout, self._time_out, worker, number) if self._timeout else None
-        self._waiting[number] = _Waiting(len(data), future, deadline)
+        self._waiting[number] = _Waiting(len(records), future, deadline)
+        self._emit(PredictionBegan(len(records)))
         return future
 
-    def _withdraw_if_cancelled(self, worker: Worker, number: int, future: asyncio.Future[bytes]) -> None:
+    def _withdraw_if_cancelled(self, worker: Worker, number: int, future: asyncio.Future[Answer]) -> None:
         if future.cancelled() and number in self._waiting:
             worker.send(Withdraw(number))
 
@@ -124,32 +129,33 @@ class Streams:
                 )
             )
 
-    def answer(self, message: StreamDone | StreamFailed | StreamRefused | StreamWithdrawn) -> None:
+    def answer(self, message: Predicted | PredictionFailed | PredictionRefused | PredictionForgotten) -> None:
         """Hand an answer to whoever waits for it."""
         waiting = self._waiting.pop(message.id, None)
         if waiting is None:
             return
         _stop(waiting.deadline)
-        if isinstance(message, StreamWithdrawn):
+        if isinstance(message, PredictionForgotten):
+            self._emit(PredictionWithdrawn(waiting.records))
             return
-        if isinstance(message, StreamDone):
-            _resolve(waiting.future, message.body)
-        else:
-            error = self._error(message)
-            if isinstance(error, HookFailed):
-                logger.error("%s", error.failure.told("streamPredict"))
-            _reject(waiting.future, error)
         seconds = time.perf_counter() - waiting.began
-        self._emit(StreamAnswered(waiting.records, seconds, isinstance(message, StreamDone)))
+        self._emit(PredictionAnswered(waiting.records, seconds, isinstance(message, Predicted)))
+        if isinstance(message, Predicted):
+            _resolve(waiting.future, Answer(message.answer))
+            return
+        error = self._error(message)
+        if isinstance(error, HookFailed):
+            logger.error("%s", error.failure.told(self._operation))
+        _reject(waiting.future, error)
 
-    def _error(self, message: StreamFailed | StreamRefused) -> MistkError:
-        if isinstance(message, StreamRefused):
-            return refusal("streamPredict", message.message, message.field)
+    def _error(self, message: PredictionFailed | PredictionRefused) -> MistkError:
+        if isinstance(message, PredictionRefused):
+            return refusal(self._operation, message.message, message.field)
         if message.unsupported:
             return self._unsupported(message.failure.message)
         if message.failure.type == StopActivity.__name__:
             return cut_off()
-        return HookFailed("streamPredict", message.failure)
+        return HookFailed(self._operation, message.failure)
 
     def abandon(self, error: MistkError) -> None:
         """Answer everything in flight with an error."""
@@ -157,6 +163,7 @@ class Streams:
         for request in waiting.values():
             _stop(request.deadline)
             _reject(request.future, error)
+            self._emit(PredictionWithdrawn(request.records))
 
 
 def refusal(operation: str, message: str, field: str | None) -> InvalidRequest:
@@ -174,11 +181,11 @@ def _stop(deadline: asyncio.TimerHandle | None) -> None:
         deadline.cancel()
 
 
-def _resolve(future: asyncio.Future[bytes], body: bytes) -> None:
+def _resolve(future: asyncio.Future[Answer], answer: Answer) -> None:
     if not future.done():  # it is cancelled, or its time is over
-        future.set_result(body)
+        future.set_result(answer)
 
 
-def _reject(future: asyncio.Future[bytes], error: MistkError) -> None:
+def _reject(future: asyncio.Future[Answer], error: MistkError) -> None:
     if not future.done():
         future.set_exception(error)

@@ -11,16 +11,13 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import Any
 
-import msgspec
+from mistk_service.core.view import Status
+from mistk_service.kinds.kind import TERMINATED
 
-from mistk_service.kinds.model.states import State
+__all__ = ["Missed", "StatusEvent", "StatusLog"]
 
-__all__ = ["Missed", "Snapshot", "StatusEvent", "StatusLog"]
-
-#: How much of the past is kept, in events and in bytes of JSON.
+#: How much of the past is kept, in events and in bytes of their encoded form.
 HISTORY_EVENTS, HISTORY_BYTES = 1024, 16 * 1024 * 1024
 
 #: Seconds between two versions that differ in the payload alone: at most twenty a second, the latest wins.
@@ -28,14 +25,6 @@ CONFLATION = 0.05
 
 #: How many readers are woken in one turn of the event loop.
 WOKEN_AT_ONCE = 16
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What a status says, apart from the version that it is published under. The payload is not changed afterwards."""
-
-    state: State
-    payload: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -54,11 +43,11 @@ class StatusEvent:
         version: the resourceVersion.
         state: the state.
         kind: ``added`` for the first status of all, ``modified`` for the others.
-        status: the ModelInstanceStatus as JSON.
+        status: the status, encoded.
     """
 
     version: int
-    state: State
+    state: str
     kind: str
     status: bytes
 
@@ -67,30 +56,26 @@ class StatusLog:
     """See the module.
 
     Args:
-        name: the model's name, for the object info.
-        instance_id: the container's UUID.
         snapshot: returns what is true now; asked whenever a status is published.
+        encode: encodes a status for the version that it is published under.
         conflation: see :data:`CONFLATION`.
     """
 
     def __init__(
         self,
-        name: str,
-        instance_id: str,
-        snapshot: Callable[[], Snapshot],
+        snapshot: Callable[[], Status],
+        encode: Callable[[Status, int], bytes],
         *,
         conflation: float = CONFLATION,
         history: int = HISTORY_EVENTS,
         history_bytes: int = HISTORY_BYTES,
     ) -> None:
-        self.name = name
-        self.instance_id = instance_id
         self._snapshot = snapshot
+        self._encode = encode
         self._conflation = conflation
         self._history: deque[StatusEvent] = deque()
         self._history_limit, self._bytes_limit = history, history_bytes
         self._bytes = 0
-        self._created = _now()
         #: Readers that wait for a change, and those of them that are about to be woken.
         self._waiting: dict[asyncio.Future[None], None] = {}
         self._to_wake: deque[asyncio.Future[None]] = deque()
@@ -100,7 +85,7 @@ class StatusLog:
         self._unpublished: StatusEvent | None = None
         #: Whether somebody was shown what is not yet published, and has to hear of what follows, even a change back.
         self._shown = False
-        self._last_snapshot: Snapshot | None = None
+        self._last_snapshot: Status | None = None
         self.watchers = 0
         self._publish()
 
@@ -172,17 +157,6 @@ class StatusLog:
         if self._to_wake:
             asyncio.get_running_loop().call_soon(self._wake_some)
 
-    def _encode(self, snapshot: Snapshot, version: int) -> bytes:
-        info = {
-            "name": self.name,
-            "kind": "ModelInstanceStatus",
-            "id": self.instance_id,
-            "resourceVersion": version,
-            "creationTime": self._created,
-            "modificationTime": _now(),
-        }
-        return msgspec.json.encode({"objectInfo": info, "state": snapshot.state, "payload": snapshot.payload})
-
     # --- reading --------------------------------------------------------------------------------------------------
 
     async def watch(
@@ -207,9 +181,9 @@ class StatusLog:
                     yield event, missed
                     missed = None
                     after = event.version
-                    if event.state is State.TERMINATED:
+                    if event.state == TERMINATED:
                         return  # what changes after the end, as its run does, would reach some readers and others not
-                if self._history[-1].state is State.TERMINATED and after == self._history[-1].version:
+                if self._history[-1].state == TERMINATED and after == self._history[-1].version:
                     return  # a reader who knows the end already
                 if not events and not await self._change(keepalive):
                     yield None
@@ -242,7 +216,3 @@ class StatusLog:
             events.append(event)
         events.reverse()
         return events, missed
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,1 +1,20 @@
-"""The kinds of container."""
+"""The kinds of container, each one value. A new kind is a folder here and a line in the list."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from mistk_service.kinds.kind import Kind
+from mistk_service.kinds.model import MODEL
+
+__all__ = ["KINDS", "Kind", "kind_of"]
+
+KINDS: tuple[Kind, ...] = (MODEL,)
+
+
+def kind_of(component: type[Any]) -> Kind:
+    """Return the kind that a class belongs to, which its base class names."""
+    module, _, name = str(component._mistk_kind).partition(":")
+    kind: Kind = getattr(importlib.import_module(module), name)
+    return kind

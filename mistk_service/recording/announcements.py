@@ -16,16 +16,11 @@ from typing import Any
 from uuid import uuid4
 
 from mistk_service.core.events import ActivityBegan, ActivityEnded, Event
+from mistk_service.kinds.kind import Kind, Operation
 from mistk_service.recording.options import Steering
 from mistk_service.tracking.values import RunStatus
 
-__all__ = ["GRAVITY", "OUTCOMES", "SAVES", "WORK", "Announcer", "NextRun", "is_aside"]
-
-#: The activities that open a run, and whose number and time become metrics.
-WORK = ("train", "predict", "generate")
-
-#: The savings, and the folder of the run's artifacts that each fills.
-SAVES = {"saveModel": "model", "savePredictions": "predictions", "saveGenerations": "generations"}
+__all__ = ["GRAVITY", "OUTCOMES", "Announcer", "NextRun", "is_aside"]
 
 #: From how an activity ended to how the run stands, the gravest last.
 OUTCOMES = {"completed": RunStatus.FINISHED, "stopped": RunStatus.KILLED, "failed": RunStatus.FAILED}
@@ -45,21 +40,25 @@ class NextRun:
     run_id: str | None = None
 
 
-def is_aside(event: ActivityEnded, running: int) -> bool:
-    """Return whether what failed is a saving beside a paused activity, which costs the run nothing."""
-    return event.operation in SAVES and event.outcome == "failed" and running > 1
+def is_aside(row: Operation, event: ActivityEnded, running: int) -> bool:
+    """Return whether what failed saves something while an activity is paused, which costs the run nothing."""
+    return row.saves is not None and event.outcome == "failed" and running > 1
 
 
 class Announcer:
     """See the module. Lives on the event loop.
 
     Args:
+        kind: says which operations open a run.
         steering: where runs go unless ``initialize`` says something else.
         show: shows the run in the status; None where there is none.
         root: the path below which a reverse proxy serves the container.
     """
 
-    def __init__(self, steering: Steering, show: Callable[[dict[str, Any] | None], None], root: str = "") -> None:
+    def __init__(
+        self, kind: Kind, steering: Steering, show: Callable[[dict[str, Any] | None], None], root: str = ""
+    ) -> None:
+        self._operations = kind.operations
         self._root = root
         self._default = steering
         self._show = show
@@ -88,7 +87,7 @@ class Announcer:
 
     def run_id(self, operation: str) -> str | None:
         """Return the id of the run that there is, or that an operation opens; None for neither."""
-        is_there = self._is_open or operation in WORK or operation in SAVES
+        is_there = self._is_open or self._operations[operation].opens_run
         return str(self._description["id"]) if is_there else None
 
     def observe(self, event: Event) -> None:
@@ -97,10 +96,10 @@ class Announcer:
             if not self._running:
                 self._worst = RunStatus.FINISHED
             self._running.add(event.operation)
-            self._is_open = self._is_open or event.operation in WORK or event.operation in SAVES
+            self._is_open = self._is_open or self._operations[event.operation].opens_run
             self._announce()
         elif isinstance(event, ActivityEnded) and event.operation in self._running:
-            aside = is_aside(event, len(self._running))
+            aside = is_aside(self._operations[event.operation], event, len(self._running))
             self._running.remove(event.operation)
             status = RunStatus.FINISHED if aside else OUTCOMES.get(event.outcome, RunStatus.FINISHED)
             self._worst = max(self._worst, status, key=GRAVITY.index)

@@ -21,6 +21,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
+from mistk_service.kinds.model.values import MistkDataset
 from mistk_service.recording.spelling import text_of
 from mistk_service.tracking.values import Dataset, DatasetInput, Tag
 from mistk_service.tracking.values.limits import MAX_DATASET_NAME, MAX_DATASET_SCHEMA
@@ -66,12 +67,12 @@ class _Seen(NamedTuple):
 
 
 def dataset_inputs(
-    datasets: Mapping[str, Mapping[str, Any]], note: Callable[[str], None] = logger.warning, *, seconds: float = _TIME
+    datasets: Mapping[str, MistkDataset], note: Callable[[str], None] = logger.warning, *, seconds: float = _TIME
 ) -> list[DatasetInput]:
     """Return the inputs that datasets, as ``loadData`` brings them, are for a run.
 
     Args:
-        datasets: role → dataset as the wire has it.
+        datasets: role → dataset.
         note: is given a sentence about each dataset that could not be looked at in time; it is known by its path alone.
         seconds: how long to look at all of them together.
     """
@@ -79,20 +80,20 @@ def dataset_inputs(
     return [_input(role, dataset, note, deadline) for role, dataset in datasets.items()]
 
 
-def _input(role: str, dataset: Mapping[str, Any], note: Callable[[str], None], deadline: float) -> DatasetInput:
-    path = dataset.get("dataPath", dataset.get("data_path"))
-    info = dataset.get("objectInfo") or dataset.get("object_info") or {}
-    name = text_of(info.get("name") or (_last_part(path) if path else "") or role)[:MAX_DATASET_NAME]
+def _input(role: str, dataset: MistkDataset, note: Callable[[str], None], deadline: float) -> DatasetInput:
+    path = dataset.data_path
+    name = text_of(dataset.object_info.name or (_last_part(path) if path else "") or role)[:MAX_DATASET_NAME]
     tags = [Tag("mlflow.data.context", _CONTEXTS.get(role, role))]
-    tags += [Tag(f"mistk.{key}", text_of(dataset[key])[:500]) for key in ("format", "modality") if dataset.get(key)]
+    described = {"format": dataset.format, "modality": dataset.modality}
+    tags += [Tag(f"mistk.{key}", text_of(value)[:500]) for key, value in described.items() if value]
     if path is None:
-        source = json.dumps(dict(dataset), ensure_ascii=False, default=str)[:60_000]
+        source = json.dumps(dataset.to_wire(), ensure_ascii=False, default=str)[:60_000]
         return DatasetInput(Dataset(name, _short_hash(source.encode()), "mistk", source), tuple(tags))
-    profile: dict[str, Any] = dict(dataset.get("statistics") or {})
+    profile: dict[str, Any] = dict(dataset.statistics or {})
     if (url := _URL.match(path)) is not None:
         return DatasetInput(_elsewhere(name, path, url["scheme"].lower(), profile), tuple(sorted(tags, key=_key)))
     place = Path(path).absolute()
-    seen = _look(place, dataset.get("format"), deadline)
+    seen = _look(place, dataset.format, deadline)
     if seen is None:
         note(f"The dataset {place} could not be looked at in time; the run knows it by its path alone.")
         seen = _Seen(_short_hash(os.fsencode(place)))

@@ -23,11 +23,12 @@ from mistk_service.core.events import (
     InstanceReset,
     MetricsReported,
     ParamsReported,
-    StreamAnswered,
+    PredictionAnswered,
     TagsSet,
 )
 from mistk_service.errors import Failure
-from mistk_service.recording.announcements import GRAVITY, OUTCOMES, SAVES, WORK, NextRun, is_aside
+from mistk_service.kinds.kind import Kind
+from mistk_service.recording.announcements import GRAVITY, OUTCOMES, NextRun, is_aside
 from mistk_service.recording.datasets import dataset_inputs
 from mistk_service.recording.open_run import OpenRun, RunGone
 from mistk_service.recording.options import Steering
@@ -65,7 +66,7 @@ class StreamTotals:
     failed: int = 0
     seconds: float = 0.0
 
-    def plus(self, event: StreamAnswered) -> StreamTotals:
+    def plus(self, event: PredictionAnswered) -> StreamTotals:
         """Return the totals with one more answer."""
         return StreamTotals(
             self.count + 1,
@@ -92,12 +93,14 @@ class Lifecycle:
     """Takes events, in order, and writes what follows from them. Used by one thread.
 
     Args:
+        kind: says what an operation means for the run.
         desk: opens runs and does what takes more than the run itself.
         steering: where runs go unless ``initialize`` says something else.
         show: is given the run whenever it has changed, and the number of the instance's life that it belongs to.
     """
 
-    def __init__(self, desk: Desk, steering: Steering, show: Callable[[OpenRun, int], None]) -> None:
+    def __init__(self, kind: Kind, desk: Desk, steering: Steering, show: Callable[[OpenRun, int], None]) -> None:
+        self._operations = kind.operations
         self._desk = desk
         self._default = steering
         self._show = show
@@ -148,7 +151,8 @@ class Lifecycle:
     # --- activities -----------------------------------------------------------------------------------------------
 
     def _began(self, event: ActivityBegan, now: int) -> None:
-        if event.operation == "initialize":
+        row = self._operations[event.operation]
+        if row.configures_run:
             self._initialize(event.arguments, now)
         if not self._running:
             self._worst = RunStatus.FINISHED
@@ -156,7 +160,7 @@ class Lifecycle:
         self._running[event.operation] = event
         if self._memory.initialized:
             self._tell_early()
-        if event.operation in WORK or event.operation in SAVES:
+        if row.opens_run:
             self._opened(now)
         self._settle(now)
 
@@ -185,11 +189,12 @@ class Lifecycle:
     def _ended(self, event: ActivityEnded, now: int) -> None:
         if event.operation not in self._running:
             return
+        row = self._operations[event.operation]
         self._attempt(self._keep_results, event, now)
-        if event.operation in WORK and event.outcome not in ("refused", "unsupported"):
+        if row.is_work and event.outcome not in ("refused", "unsupported"):
             self._attempt(self._count, event, now)
         # A saving that fails while an activity is paused costs the run nothing.
-        aside = is_aside(event, len(self._running))
+        aside = is_aside(row, event, len(self._running))
         if event.failure is not None and not aside:
             # A model that reports after it has failed, and never did before, gets its run only then.
             self._memory.tags[FAILURE_TAG] = _described(event.failure)
@@ -213,14 +218,14 @@ class Lifecycle:
     def _keep_results(self, event: ActivityEnded, now: int) -> None:
         if event.outcome != "completed":
             return
-        began = self._running[event.operation]
-        if event.operation == "loadData":
+        began, row = self._running[event.operation], self._operations[event.operation]
+        if row.provides_inputs:
             self._use(dataset_inputs(began.arguments[0], self._desk.note))
-        elif event.operation in SAVES:
+        elif row.saves:
             path = began.arguments[0]
             if "://" not in path:  # the model knows how to write there, and its files are no longer here
                 saved = Saved(path, began.before)
-                self._desk.keep_saved(self._opened(now), saved, SAVES[event.operation], self._memory.steering)
+                self._desk.keep_saved(self._opened(now), saved, row.saves, self._memory.steering)
 
     def _tag_failure(self, _: ActivityEnded, __: int) -> None:
         if self._run is not None:
@@ -282,7 +287,11 @@ class Lifecycle:
 
     def _is_kept(self) -> bool:
         """Return whether what was reported waits for the run, which has no reason to begin while the model is made ready."""
-        if self._run is not None or not self._running or any(name in WORK or name in SAVES for name in self._running):
+        if (
+            self._run is not None
+            or not self._running
+            or any(self._operations[name].opens_run for name in self._running)
+        ):
             return False
         self._memory.reported = True
         return True

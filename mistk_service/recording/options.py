@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mistk_service.kinds.kind import Kind
+
 __all__ = ["ReporterOptions", "Steering"]
 
 #: The model properties that say where the run goes, and the fields of :class:`Steering` that they set.
@@ -63,6 +65,7 @@ class ReporterOptions:
     """What a reporter has to know beforehand.
 
     Attributes:
+        kind: the kind of container.
         container_id: the id of the container, a UUID.
         model: the name of the model class.
         reference: what the model was loaded from; see :mod:`mistk_service.workers.child.loader`.
@@ -74,6 +77,7 @@ class ReporterOptions:
         artifact_locations: URIs below which artifacts may be kept, besides the container's own folder.
     """
 
+    kind: Kind
     container_id: str
     model: str
     reference: str

@@ -24,7 +24,7 @@ from mistk_service.core.events import (
     InstanceReset,
     MetricsReported,
     ParamsReported,
-    StreamAnswered,
+    PredictionAnswered,
     TagsSet,
     WorkerStarted,
 )
@@ -97,7 +97,7 @@ class Reporter:
         self._hold = hold
         self._held = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._announcer = Announcer(options.steering, lambda run: show("run", run), options.root_path)
+        self._announcer = Announcer(options.kind, options.steering, lambda run: show("run", run), options.root_path)
         self._notices = Notices(lambda key, value: self._on_loop(show, key, value))
         self._patience = Patience(self._wait, self._notices.obstacle)
         self._files = FileLane(self._notices.files)
@@ -134,7 +134,7 @@ class Reporter:
         """Take an event of the controller; returns at once."""
         if self._given_up:
             return
-        if isinstance(event, StreamAnswered):
+        if isinstance(event, PredictionAnswered):
             # Thousands a second may come; the thread looks at the totals now and then, or is told where it never rests.
             self._totals = self._totals.plus(event)
             if time.monotonic() >= self._totals_due:
@@ -144,7 +144,7 @@ class Reporter:
         if self._sampling is not None:
             self._sampling.observe(event)
         with self._news:
-            if isinstance(event, ActivityBegan) and event.operation == "initialize":
+            if isinstance(event, ActivityBegan) and self._options.kind.operations[event.operation].configures_run:
                 self._put(self._announcer.begin_anew(event.arguments[1]))
             self._announcer.observe(event)
             if isinstance(event, InstanceReset):
@@ -238,7 +238,7 @@ class Reporter:
             self._notices.opened(opened.store.uri)
             self._guarded(lambda: self._end_runs_of_the_dead(opened))
             desk = Desk(opened, self._options, self._patience, self._files, self._notices.note)
-            self._follow(Lifecycle(desk, self._options.steering, self._confirm), opened)
+            self._follow(Lifecycle(self._options.kind, desk, self._options.steering, self._confirm), opened)
             self._done = True
             assert self._deadline is not None, "it follows until it is closed"
             self._files.close(self._deadline)

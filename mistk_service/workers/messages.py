@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from mistk_service.errors import Failure
+from mistk_service.kinds.predictions import Records
 
 __all__ = [
     "END_OF_PIECES",
@@ -32,6 +33,11 @@ __all__ = [
     "PauseOvertaken",
     "PauseUnsupported",
     "Paused",
+    "Predict",
+    "Predicted",
+    "PredictionFailed",
+    "PredictionForgotten",
+    "PredictionRefused",
     "Progressed",
     "Refused",
     "Reported",
@@ -41,11 +47,6 @@ __all__ = [
     "Run",
     "StatusUpdated",
     "Stopped",
-    "StreamDone",
-    "StreamFailed",
-    "StreamPredict",
-    "StreamRefused",
-    "StreamWithdrawn",
     "ToWorker",
     "Undecodable",
     "Unsendable",
@@ -80,12 +81,15 @@ class Run(_Message, frozen=True):
     run: tuple[str, str] | None = None
 
 
-class StreamPredict(_Message, frozen=True):
-    """Predict for records, in base64 by identifier. Ends in StreamDone, StreamFailed, StreamRefused or StreamWithdrawn."""
+class Predict(_Message, frozen=True):
+    """Predict for records. Ends in Predicted, PredictionFailed, PredictionRefused or PredictionForgotten.
+
+    ``details`` asks for an explanation of each prediction.
+    """
 
     id: int
-    data: dict[str, str]
-    details: bool
+    records: Records
+    details: bool = False
 
 
 class Withdraw(_Message, frozen=True):
@@ -95,9 +99,10 @@ class Withdraw(_Message, frozen=True):
 
 
 class Pause(_Message, frozen=True):
-    """Pause the activity ``id``. Ends in Paused, PauseOvertaken, PauseUnsupported or PauseFailed."""
+    """Pause the activity ``id``, by the given hook. Ends in Paused, PauseOvertaken, PauseUnsupported or PauseFailed."""
 
     id: int
+    hook: str
 
 
 class Resume(_Message, frozen=True):
@@ -123,7 +128,7 @@ class HoldReports(_Message, frozen=True):
     held: bool
 
 
-ToWorker = Run | StreamPredict | Withdraw | Pause | Resume | Exit | Hasten | HoldReports
+ToWorker = Run | Predict | Withdraw | Pause | Resume | Exit | Hasten | HoldReports
 
 
 # --- from the worker to the service ------------------------------------------------------------------------------------
@@ -179,14 +184,14 @@ class Stopped(_Message, frozen=True):
     id: int
 
 
-class StreamDone(_Message, frozen=True):
-    """The predictions of one request, as the JSON object of the answer."""
+class Predicted(_Message, frozen=True):
+    """What the model answered to one request, in MessagePack."""
 
     id: int
-    body: bytes
+    answer: msgspec.Raw
 
 
-class StreamFailed(_Message, frozen=True):
+class PredictionFailed(_Message, frozen=True):
     """One request failed; the others are not concerned."""
 
     id: int
@@ -194,7 +199,7 @@ class StreamFailed(_Message, frozen=True):
     unsupported: bool = False
 
 
-class StreamRefused(_Message, frozen=True):
+class PredictionRefused(_Message, frozen=True):
     """The model calls one request wrong; the others are not concerned."""
 
     id: int
@@ -202,7 +207,7 @@ class StreamRefused(_Message, frozen=True):
     field: str | None = None
 
 
-class StreamWithdrawn(_Message, frozen=True):
+class PredictionForgotten(_Message, frozen=True):
     """The request was forgotten before the model was asked."""
 
     id: int
@@ -285,10 +290,10 @@ FromWorker = (
     | Refused
     | Unsupported
     | Stopped
-    | StreamDone
-    | StreamFailed
-    | StreamRefused
-    | StreamWithdrawn
+    | Predicted
+    | PredictionFailed
+    | PredictionRefused
+    | PredictionForgotten
     | Paused
     | PauseOvertaken
     | PauseUnsupported

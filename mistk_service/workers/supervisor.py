@@ -32,8 +32,8 @@ WorkerFactory = Callable[[WorkerListener], Worker]
 class SupervisorListener(Protocol):
     """Who is told what becomes of the worker, and what it says. Called on the event loop."""
 
-    def on_loaded(self, model: str) -> None:
-        """Take the name of the model class that the worker has loaded."""
+    def on_loaded(self, model: str, hooks: frozenset[str]) -> None:
+        """Take the name of the model class that the worker has loaded, and the hooks that it has."""
 
     def on_load_failed(self, failure: Failure) -> None:
         """Take the reason why the worker has no model."""
@@ -65,8 +65,6 @@ class Supervisor:
         self._reports_held = False
         #: How many workers were started.
         self.started = 0
-        #: The hooks that the model has; None until it is loaded.
-        self.hooks: frozenset[str] | None = None
         #: What the model declares its records to be encoded in.
         self.record_encoding: str | None = None
 
@@ -88,7 +86,6 @@ class Supervisor:
         Raises:
             WorkerDied: it could not be started, which the listener has been told of as its end.
         """
-        self.hooks = None
         # Who still waits for the model of a worker that had to go before it was loaded gets that of this one.
         if self._loaded.done():
             self._loaded = _future()
@@ -164,10 +161,9 @@ class Supervisor:
         if worker is not self._worker:
             return
         if isinstance(message, Loaded):
-            self.hooks = frozenset(message.hooks)
             self.record_encoding = message.record_encoding
             self._set_loaded(None)
-            self._listener.on_loaded(message.model)
+            self._listener.on_loaded(message.model, frozenset(message.hooks))
         elif isinstance(message, LoadFailed) and worker is not self._leaving:
             failure = message.failure
             kind: type[ModelLoadError] = getattr(tree, message.error)

@@ -16,9 +16,11 @@ from mistk_service.core.controller import Controller
 from mistk_service.app.settings import Settings
 from mistk_service.app.deferred import load_app
 from mistk_service.doors.ops.metrics import ServiceMetrics
+from mistk_service.kinds.model import MODEL
 
 async def load():
-    return load_app(Controller("Model", None), Settings("a:B", tracking=False), ServiceMetrics(), "1", None)
+    controller = Controller(MODEL, "Model", None, lambda *_: b"")
+    return load_app(controller, Settings("a:B", tracking=False), ServiceMetrics(), "1", None)
 
 """
 

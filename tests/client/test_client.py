@@ -23,7 +23,8 @@ from mistk_service.errors import (
     RequestRefused,
     ServiceUnreachable,
 )
-from mistk_service.kinds.model.states import OPERATIONS, State
+from mistk_service.kinds.model.operations import OPERATIONS
+from mistk_service.kinds.model.states import State
 from mistk_service.resources import contract_path
 
 # method of the client, its arguments, and what is to be sent: path, query, body

@@ -266,7 +266,7 @@ async def test_a_model_that_does_not_pause_goes_on(launch: Launch, gate: Gate):
     instance = await own_way(launch, gate, pause="NotImplementedError")
     pausing = await instance.call("pause")
     back = await instance.until("training", after=version_of(pausing))
-    assert back["payload"]["notice"] == "The model does not support pausing (no pause here); train goes on."
+    assert back["payload"]["notice"] == "The model does not support pausing (no pause here); train continues."
     gate.tell("d")
     assert (await instance.until("ready"))["payload"]["lastActivity"]["outcome"] == "completed"
 

@@ -301,7 +301,7 @@ class Lifecycle(RuleBasedStateMachine):
         assert set(status["possible"]) == {name for name in CALLS if self.is_possible(name)}
         assert status.get("activity", {}).get("operation") == self.shown
         assert ("error" in status) == self.has_failed
-        assert self.instance.controller.in_flight == len(self.answers)
+        assert self.instance.controller.view.in_flight == len(self.answers)
         updating = self.state == "updating_properties"
         assert self.instance.controller.can_take_work == (self.is_possible("streamPredict") and not updating)
 

@@ -18,6 +18,8 @@ from mistk_service.core.events import (
     TagsSet,
 )
 from mistk_service.errors import Failure
+from mistk_service.kinds.model import MODEL
+from mistk_service.kinds.model.bodies import load_data
 from mistk_service.recording import ReporterOptions, Steering
 from mistk_service.recording.file_queue import FileLane
 from mistk_service.recording.lifecycle import Lifecycle
@@ -57,6 +59,7 @@ class Story:
         #: How often a call may be repeated while the store is not to be had.
         self.attempts = 100
         options = ReporterOptions(
+            MODEL,
             CONTAINER,
             "Digits",
             "digits.model:Digits",
@@ -69,7 +72,7 @@ class Story:
         #: Does its work whenever something has happened.
         self.lane = FileLane(self.obstacles.append, delays=())
         desk = Desk(opened, options, patience, self.lane, self.notes.append)
-        self.lifecycle = Lifecycle(desk, steering, self._show)
+        self.lifecycle = Lifecycle(MODEL, desk, steering, self._show)
 
     def _wait(self, _: float) -> bool:
         self.attempts -= 1
@@ -100,7 +103,9 @@ class Story:
         """Begin an operation."""
         # What the service does before it lets a model save.
         before = contents_of(arguments[0]) if operation.startswith("save") and self.looks else {}
-        return self.tell(ActivityBegan(operation, arguments, before))
+        if operation == "loadData":
+            arguments = load_data(*arguments).arguments
+        return self.tell(ActivityBegan(operation, arguments, before=before))
 
     def ended(self, operation: str, outcome: str = "completed", failure: Failure | None = None) -> Story:
         """End an operation."""

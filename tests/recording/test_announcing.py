@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from mistk_service.core.events import ActivityBegan, ActivityEnded
+from mistk_service.kinds.model import MODEL
 from mistk_service.recording.announcements import Announcer
 from mistk_service.recording.options import Steering
 
@@ -16,7 +17,7 @@ class Board:
 
     def __init__(self, **steering: str) -> None:
         self.shown: dict[str, Any] | None = None
-        self.announcer = Announcer(Steering(**steering), self._show)
+        self.announcer = Announcer(MODEL, Steering(**steering), self._show)
 
     def _show(self, run: dict[str, Any] | None) -> None:
         self.shown = run

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mistk_service.core.events import ActivityBegan
+from mistk_service.kinds.model.values import MistkDataset
 from mistk_service.recording import datasets as datasets_module
 from tests.recording.conftest import FAILURE, Story
 
@@ -145,7 +146,7 @@ def test_data_that_cannot_be_looked_at_in_time_is_known_by_its_path_and_a_note_s
     notes: list[str] = []
 
     (use,) = datasets_module.dataset_inputs(
-        {"train": {"dataPath": str(tmp_path / "table.csv")}}, notes.append, seconds=0
+        {"train": MistkDataset(data_path=str(tmp_path / "table.csv"))}, notes.append, seconds=0
     )
 
     assert (use.dataset.name, use.dataset.schema) == ("table.csv", None)
@@ -218,7 +219,7 @@ def test_what_an_earlier_save_wrote_and_the_next_one_leaves_as_it_is_belongs_to_
 
 def test_a_folder_with_too_much_in_it_is_not_handed_out(story: Story, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    story.initialize().tell(ActivityBegan("saveModel", (str(tmp_path),), None)).ended("saveModel")
+    story.initialize().tell(ActivityBegan("saveModel", (str(tmp_path),), before=None)).ended("saveModel")
 
     assert story.files(story.run) == {}
     assert any("save to a folder of its own" in note for note in story.notes)

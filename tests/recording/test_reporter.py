@@ -20,9 +20,10 @@ from mistk_service.core.events import (
     ArtifactLogged,
     InstanceReset,
     MetricsReported,
-    StreamAnswered,
+    PredictionAnswered,
     WorkerStarted,
 )
+from mistk_service.kinds.model import MODEL
 from mistk_service.recording import Reporter, ReporterOptions
 from mistk_service.recording import recorder as module
 from mistk_service.recording.liveness import ContainerLock
@@ -55,7 +56,9 @@ class Desk:
         self._news = asyncio.Event()
         self.store = SqlStore.open(f"sqlite:///{folder / 'store.db'}", patience=0.05)
         self.opened = OpenedTracking(self.store, open_artifacts(folder / "artifacts"))
-        self.options = ReporterOptions(CONTAINER, "Digits", "digits:Digits", folder / "state", lambda: "1", **options)
+        self.options = ReporterOptions(
+            MODEL, CONTAINER, "Digits", "digits:Digits", folder / "state", lambda: "1", **options
+        )
         self.reporter = Reporter(self, self.options, show=self._show, hold=self._hold)
 
     def open(self) -> OpenedTracking:
@@ -291,10 +294,10 @@ async def test_runs_of_the_dead_are_ended_and_what_they_left_is_removed(desk: De
 async def test_stream_predictions_are_totalled_and_written_at_the_end(desk: Desk) -> None:
     desk.reporter.start()
     desk.observe(*TRAINING, ActivityEnded("train", "completed", 1.0))
-    desk.observe(*(StreamAnswered(2, 0.5, number > 0) for number in range(1000)))
+    desk.observe(*(PredictionAnswered(2, 0.5, number > 0) for number in range(1000)))
     assert desk.reporter.waiting < 100
 
-    desk.observe(InstanceReset(), StreamAnswered(1, 1.0, True))
+    desk.observe(InstanceReset(), PredictionAnswered(1, 1.0, True))
     await desk.close()
 
     (run,) = desk.runs
@@ -310,7 +313,7 @@ async def test_stream_predictions_are_totalled_also_where_something_else_never_r
 ) -> None:
     handed: list[Any] = []
     monkeypatch.setattr(desk.reporter, "_put", handed.append)
-    answered = StreamAnswered(2, 0.5, True)
+    answered = PredictionAnswered(2, 0.5, True)
 
     desk.observe(answered, answered)
     assert handed == []

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from mistk_service.core.events import StreamAnswered
+from mistk_service.core.events import PredictionAnswered
 from mistk_service.recording.lifecycle import StreamTotals
 from tests.recording.conftest import Story, params_of, tags_of
 
@@ -144,7 +144,7 @@ def test_the_model_may_name_the_run(story: Story) -> None:
 
 
 def test_stream_predictions_come_as_totals_once_there_is_a_run(story: Story) -> None:
-    totals = StreamTotals().plus(StreamAnswered(3, 0.5, True)).plus(StreamAnswered(1, 0.25, False))
+    totals = StreamTotals().plus(PredictionAnswered(3, 0.5, True)).plus(PredictionAnswered(1, 0.25, False))
     story.initialize().tell(totals)
     assert story.runs == []
 

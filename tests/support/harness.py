@@ -5,19 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable, Iterable
+import uuid
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
 import pytest
 
 from mistk_service.core.controller import Controller
 from mistk_service.core.events import Event
 from mistk_service.core.status_log import StatusEvent
+from mistk_service.doors.mistk.predictions import answer_body
+from mistk_service.doors.mistk.status import status_encoder
 from mistk_service.errors import Failure, OperationRefused
-from mistk_service.kinds.model.values import InitParams
+from mistk_service.kinds.call import Call
+from mistk_service.kinds.model import MODEL
+from mistk_service.kinds.model.bodies import load_data
+from mistk_service.kinds.predictions import Records
 from mistk_service.workers.host.process import ProcessWorker, ThreadWorker, Worker, WorkerListener
-from mistk_service.workers.messages import FromWorker, Pause, PauseOvertaken, ToWorker
+from mistk_service.workers.messages import FromWorker, Pause, PauseOvertaken, Predicted, ToWorker
 
 MODELS = Path(__file__).parents[1] / "models"
 
@@ -25,7 +32,6 @@ MODELS = Path(__file__).parents[1] / "models"
 PATIENCE = 30.0
 
 SAVES = {"saveModel": "modelPath", "savePredictions": "dataPath", "saveGenerations": "dataPath"}
-RESUMES = ("resumeTraining", "resumePredict")
 
 
 def reference(model: str) -> str:
@@ -98,7 +104,12 @@ class Instance:
     async def start(self, *, loaded: bool = True) -> None:
         """Start the first worker, and wait until it has its model unless ``loaded`` is false."""
         self.controller = Controller(
-            self._reference, self._make_worker, observers=[self.events.append], **self._options
+            MODEL,
+            self._reference,
+            self._make_worker,
+            status_encoder("ModelInstanceStatus", str(uuid.uuid4())),
+            observers=[self.events.append],
+            **self._options,
         )
         await self.controller.start()
         if loaded:
@@ -149,22 +160,7 @@ class Instance:
         Arguments: of ``initialize`` the properties and hyperparameters, of the savings and ``buildModel`` the path, of
         ``loadData`` the datasets, of ``updateStreamProperties`` the properties. All but the path of a saving may be left out.
         """
-        controller = self.controller
-        if operation == "initialize":
-            properties, hyperparameters = (*arguments, {}, {})[:2]
-            event = controller.initialize(InitParams((), properties, hyperparameters))
-        elif operation == "loadData":
-            event = await controller.load_data(*(arguments or ({},)))
-        elif operation == "buildModel":
-            event = await controller.build_model(*(arguments or (None,)))
-        elif operation in SAVES:
-            event = await controller.save(operation, *arguments, SAVES[operation])
-        elif operation in RESUMES:
-            event = controller.resume(operation)
-        elif operation in ("pause", "reset", "shutdown"):
-            event = getattr(controller, operation)()
-        else:
-            event = controller.begin(operation, *arguments)
+        event = await self.controller.call(operation, _call(operation, arguments))
         return decode(event)
 
     async def heard(self) -> None:
@@ -181,7 +177,7 @@ class Instance:
 
         controller.on_message = listen  # type: ignore[method-assign]
         try:
-            controller._supervisor.send(Pause(_NOBODY))
+            controller._supervisor.send(Pause(_NOBODY, "do_pause"))
             async with asyncio.timeout(PATIENCE):
                 await heard
         finally:
@@ -190,7 +186,7 @@ class Instance:
     async def stream(self, data: dict[str, str], *, details: bool = False) -> Any:
         """Predict for records and return the predictions."""
         async with asyncio.timeout(PATIENCE):
-            return json.loads(await self.controller.stream_predict(data, details))
+            return json.loads(await answer_body(await self.controller.predict(records_of(data), details)))
 
     async def run(self, operation: str, *arguments: Any) -> dict[str, Any]:
         """Call an operation and return the status in which it has ended."""
@@ -251,6 +247,30 @@ class Instance:
         """Wait for the end of the present worker."""
         async with asyncio.timeout(PATIENCE):
             await self.workers[-1].wait_exited()
+
+
+def _call(operation: str, arguments: tuple[Any, ...]) -> Call:
+    if operation == "initialize":
+        properties, hyperparameters = (*arguments, {}, {})[:2]
+        return Call(([], properties, hyperparameters))
+    if operation == "loadData":
+        return load_data(*(arguments or ({},)))
+    if operation == "buildModel":
+        (path,) = arguments or (None,)
+        return Call((path,), reads={} if path is None else {"modelPath": path})
+    if operation in SAVES:
+        return Call(arguments, writes={SAVES[operation]: arguments[0]})
+    return Call(arguments)
+
+
+def records_of(data: Mapping[str, str]) -> Records:
+    """Return records as a prediction carries them."""
+    return Records(tuple(data), tuple(data.values()))
+
+
+def predicted(number: int, answer: bytes) -> Predicted:
+    """Return the worker's answer to a request, given as JSON."""
+    return Predicted(number, msgspec.Raw(msgspec.msgpack.encode(json.loads(answer))))
 
 
 def arguments(operation: str, folder: Path) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mistk_service.errors import Failure
 from mistk_service.workers import messages as m
+from tests.support.harness import records_of
 
 integers = st.integers(-(2**63), 2**63 - 1)
 texts = st.text(max_size=8)
@@ -26,8 +27,8 @@ failures = st.builds(Failure, texts, texts, st.none() | texts, st.lists(texts, m
 
 to_worker = st.one_of(
     st.builds(m.Run, integers, texts, st.lists(plain, max_size=3).map(tuple)),
-    st.builds(m.StreamPredict, integers, st.dictionaries(texts, texts, max_size=3), st.booleans()),
-    st.builds(m.Pause, integers),
+    st.builds(m.Predict, integers, st.dictionaries(texts, texts, max_size=3).map(records_of), st.booleans()),
+    st.builds(m.Pause, integers, texts),
     st.builds(m.Withdraw, integers),
     st.builds(m.Resume, integers, texts),
     st.builds(m.Exit, texts),
@@ -38,12 +39,12 @@ points = st.tuples(texts, st.floats(allow_nan=False), st.none() | integers, inte
 from_worker = st.one_of(
     st.builds(m.Loaded, texts, st.lists(texts, max_size=3).map(tuple), integers),
     st.builds(m.LoadFailed, texts, failures),
-    *(st.builds(kind, integers) for kind in (m.Done, m.Stopped, m.StreamWithdrawn, m.Paused, m.PauseOvertaken)),
+    *(st.builds(kind, integers) for kind in (m.Done, m.Stopped, m.PredictionForgotten, m.Paused, m.PauseOvertaken)),
     *(st.builds(kind, integers, failures) for kind in (m.Failed, m.PauseFailed, m.ResumeFailed)),
     *(st.builds(kind, integers, texts) for kind in (m.Unsupported, m.PauseUnsupported, m.ResumeUnsupported)),
-    *(st.builds(kind, integers, texts, st.none() | texts) for kind in (m.Refused, m.StreamRefused)),
-    st.builds(m.StreamDone, integers, st.binary(max_size=8)),
-    st.builds(m.StreamFailed, integers, failures, st.booleans()),
+    *(st.builds(kind, integers, texts, st.none() | texts) for kind in (m.Refused, m.PredictionRefused)),
+    st.builds(m.Predicted, integers, plain.map(msgspec.msgpack.encode).map(msgspec.Raw)),
+    st.builds(m.PredictionFailed, integers, failures, st.booleans()),
     st.builds(m.StatusUpdated, plain),
     st.builds(
         m.Progressed, integers, st.none() | integers, texts, st.none() | st.floats(0, 9), st.none() | st.floats(0, 9)
@@ -71,7 +72,12 @@ def test_a_message_to_the_worker_arrives_as_it_was(message: m.ToWorker):
 
 @given(from_worker)
 def test_a_message_from_the_worker_arrives_as_it_was(message: m.FromWorker):
-    assert m.decode_from_worker(body_of(message)) == message
+    arrived = m.decode_from_worker(body_of(message))
+    if isinstance(message, m.Predicted):
+        assert isinstance(arrived, m.Predicted)
+        assert (arrived.id, bytes(arrived.answer)) == (message.id, bytes(message.answer))
+    else:
+        assert arrived == message
 
 
 def test_these_tests_know_every_message():
@@ -98,13 +104,13 @@ def test_frames_survive_every_way_of_cutting_the_stream(messages: list[m.ToWorke
 
 
 def test_a_reader_whose_last_frames_were_not_taken_gives_them_later():
-    first, second = m.frame(m.Pause(1)), m.frame(m.Pause(2))
+    first, second = m.frame(m.Pause(1, "do_pause")), m.frame(m.Pause(2, "do_pause"))
     reader = m.FrameReader()
     frames = reader.feed(bytes(first + second))
     assert isinstance(frames, Generator)
-    assert m.decode_to_worker(next(frames)) == m.Pause(1)
+    assert m.decode_to_worker(next(frames)) == m.Pause(1, "do_pause")
     frames.close()
-    assert [m.decode_to_worker(body) for body in reader.feed(b"")] == [m.Pause(2)]
+    assert [m.decode_to_worker(body) for body in reader.feed(b"")] == [m.Pause(2, "do_pause")]
 
 
 @given(st.lists(to_worker, min_size=1, max_size=4), st.lists(to_worker, max_size=6), st.integers(5, 40), st.data())
@@ -135,7 +141,7 @@ def test_messages_in_pieces_arrive_whole_and_let_others_between(
 
 
 def test_a_frame_that_is_longer_than_a_chunk_arrives():
-    message = m.StreamPredict(1, {"a": "x" * 3_000_000}, False)
+    message = m.Predict(1, records_of({"a": "x" * 3_000_000}))
     stream = bytes(m.frame(message))
     reader = m.FrameReader()
     arrived = [body for at in range(0, len(stream), 65536) for body in reader.feed(stream[at : at + 65536])]

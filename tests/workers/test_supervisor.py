@@ -66,8 +66,8 @@ class Bench:
         self.workers.append(FakeWorker(listener))
         return self.workers[-1]
 
-    def on_loaded(self, model: str) -> None:
-        self.told.append(("loaded", model))
+    def on_loaded(self, model: str, hooks: frozenset[str]) -> None:
+        self.told.append(("loaded", model, hooks))
 
     def on_load_failed(self, failure: Failure) -> None:
         self.told.append(("load failed", failure.message))
@@ -82,12 +82,10 @@ class Bench:
 async def test_a_loaded_model_is_told_with_its_hooks():
     bench = Bench()
     await bench.supervisor.start()
-    assert bench.supervisor.hooks is None
     waiting = asyncio.ensure_future(bench.supervisor.wait_loaded())
     bench.workers[0].say(Loaded("Model", ("do_train",), 1))
     await waiting
-    assert bench.supervisor.hooks == {"do_train"}
-    assert bench.told == [("loaded", "Model")]
+    assert bench.told == [("loaded", "Model", {"do_train"})]
 
 
 async def test_a_model_that_cannot_be_loaded_is_told_to_everybody():

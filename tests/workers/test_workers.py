@@ -20,10 +20,11 @@ import psutil
 import pytest
 
 from mistk_service import errors
+from mistk_service.kinds.predictions import Answer
 from mistk_service.workers import messages as m
 from mistk_service.workers.host import process as parent
 from mistk_service.workers.host.process import ProcessWorker, _describe_exit
-from tests.support.harness import PATIENCE, Gate, Listener, WorkerUnderTest, make_worker, reference
+from tests.support.harness import PATIENCE, Gate, Listener, WorkerUnderTest, make_worker, records_of, reference
 
 pytestmark = pytest.mark.anyio
 
@@ -116,10 +117,10 @@ async def test_what_cannot_be_sent_is_told_to_the_sender_and_the_channel_is_as_i
 async def test_large_messages_cross_in_both_directions(hire: Hire, kind: str):
     worker = await hire("steered:Steered", kind, {})
     record = "é" * 5_000_000
-    worker.send(m.StreamPredict(7, {"a": record}, False))
-    done = await worker.until(m.StreamDone)
+    worker.send(m.Predict(7, records_of({"a": record})))
+    done = await worker.until(m.Predicted)
     assert done.id == 7
-    assert len(done.body) > 10_000_000
+    assert Answer(done.answer).size > 10_000_000
 
 
 async def until_full(worker: WorkerUnderTest) -> None:
@@ -135,12 +136,12 @@ async def test_a_small_request_overtakes_a_large_one_that_is_on_its_way(hire: Hi
     process = psutil.Process(worker.worker.pid)
     process.suspend()  # so that it reads nothing
     try:
-        worker.send(m.StreamPredict(7, {"a": "x" * 16_000_000}, False))
+        worker.send(m.Predict(7, records_of({"a": "x" * 16_000_000})))
         await until_full(worker)
-        worker.send(m.StreamPredict(8, {"a": "x"}, False))
+        worker.send(m.Predict(8, records_of({"a": "x"})))
     finally:
         process.resume()
-    assert [(await worker.until(m.StreamDone)).id for _ in range(2)] == [8, 7]
+    assert [(await worker.until(m.Predicted)).id for _ in range(2)] == [8, 7]
 
 
 async def test_a_large_request_that_never_went_is_withdrawn_without_the_worker(hire: Hire):
@@ -149,14 +150,14 @@ async def test_a_large_request_that_never_went_is_withdrawn_without_the_worker(h
     process.suspend()
     try:
         for number in (7, 8):
-            worker.send(m.StreamPredict(number, {"a": "x" * 16_000_000}, False))
+            worker.send(m.Predict(number, records_of({"a": "x" * 16_000_000})))
         await until_full(worker)
         worker.send(m.Withdraw(8))
-        assert (await worker.until(m.StreamWithdrawn)).id == 8, "the worker still stands"
+        assert (await worker.until(m.PredictionForgotten)).id == 8, "the worker still stands"
         worker.send(m.Withdraw(7))
     finally:
         process.resume()
-    answer = await worker.until(m.StreamWithdrawn, m.StreamDone)
+    answer = await worker.until(m.PredictionForgotten, m.Predicted)
     assert answer.id == 7, "withdrawn as it arrived, or called at once, as the worker had nothing else to do"
 
 

@@ -1,4 +1,4 @@
-"""The contract of the lifecycle API, read once."""
+"""The contracts of the lifecycle APIs, each read once."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ __all__ = ["load_contract"]
 
 
 @cache
-def load_contract() -> Any:
-    """Return the contract, which nobody changes.
+def load_contract(name: str) -> Any:
+    """Return a contract, which is not to be changed.
+
+    Args:
+        name: the name of its file.
 
     Raises:
         ContractNotFound: this installation does not have it.
@@ -22,5 +25,5 @@ def load_contract() -> Any:
 
     # libyaml, where PyYAML was built with it, takes a tenth of the time.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    with contract_path().open(encoding="utf-8") as file:
+    with contract_path(name).open(encoding="utf-8") as file:
         return yaml.load(file, loader)  # noqa: S506 - both are safe loaders

@@ -1,105 +1,87 @@
-"""One method for each operationId of the contract: unpack, call the controller, wrap. The logic knows nothing of it."""
+"""The operations of a kind's contract: each unpacks the request, calls the controller, and wraps the answer."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from connexion.context import receive, request
+from connexion.decorators.parameter import pythonic
 from starlette.responses import JSONResponse, Response
 
 from mistk_service.core.controller import Controller
 from mistk_service.core.status_log import StatusEvent
+from mistk_service.doors.mistk.predictions import answer_body, records_of
 from mistk_service.doors.mistk.watch import last_event_id, watch_response
 from mistk_service.errors import InvalidRequest
-from mistk_service.kinds.model.values import InitParams
-from mistk_service.web.contract.records import require_base64
+from mistk_service.kinds.call import Call
+from mistk_service.kinds.kind import Kind, Operation, Role
 from mistk_service.web.disconnect import while_present
 
 __all__ = ["Handlers"]
 
+Handler = Callable[..., Awaitable[Response]]
+
 
 class Handlers:
-    """The operations of the contract, named by their operationIds in snake case.
+    """Makes the handler of each operationId of a contract.
 
     Args:
         controller: does the work.
-        api_version: what ``apiVersion`` answers.
-        keepalive: seconds between two signs of life of a watch.
+        kind: what the contract is about.
+        contract: the contract.
+        keepalive: seconds between two lines of a watch in which nothing happens.
     """
 
-    def __init__(self, controller: Controller, *, api_version: str, keepalive: float) -> None:
+    def __init__(self, controller: Controller, kind: Kind, contract: Mapping[str, Any], *, keepalive: float) -> None:
         self._controller = controller
-        self._api_version = api_version
+        self._kind = kind
+        self._version: str = contract["info"]["version"]
         self._keepalive = keepalive
+        self._places = {
+            definition["operationId"]: (path.strip("/"), definition)
+            for path, methods in contract["paths"].items()
+            for definition in methods.values()
+        }
 
-    async def initialize_model(self, initialization_parameters: dict[str, Any]) -> Response:
-        """POST /initialize."""
-        return await self._begun(self._controller.initialize(InitParams.from_wire(initialization_parameters)))
+    def resolve(self, operation_id: str) -> Handler:
+        """Return the handler of an operationId.
 
-    async def _begun(self, event: StatusEvent) -> Response:
-        """Answer with the status in which an operation began, unless its hook refuses the request at once."""
-        await self._controller.wait_taken_up()
-        return _status(event)
+        Raises:
+            KeyError: the contract has no such operationId, or its path names no operation of the kind.
+        """
+        name, definition = self._places[operation_id]
+        fixed: dict[str, Handler] = {"status": self._get_status, "apiVersion": self._get_api_version}
+        if name in fixed:
+            return fixed[name]
+        row = self._kind.operations[name]
+        if row.role is Role.PREDICTION:
+            return self._stream_predict
+        return self._operation(row, definition.get("parameters", ()))
 
-    async def load_data(self, datasets: dict[str, Any]) -> Response:
-        """POST /loadData."""
-        return await self._begun(await self._controller.load_data(datasets))
+    def _operation(self, row: Operation, parameters: list[dict[str, Any]]) -> Handler:
+        read = self._kind.bodies.get(row.name)
 
-    async def build_model(self, model_path: str | None = None) -> Response:
-        """POST /buildModel."""
-        return await self._begun(await self._controller.build_model(model_path))
+        async def handle(**given: Any) -> Response:
+            call = read(*given.values()) if read is not None else _call(parameters, given)
+            event = await self._controller.call(row.name, call)
+            if row.role is Role.ACTIVITY:
+                await self._controller.wait_taken_up()  # its hook may refuse the request
+            return _status(event)
 
-    async def train(self) -> Response:
-        """POST /train."""
-        return await self._begun(self._controller.begin("train"))
+        return handle
 
-    async def save_model(self, model_path: str) -> Response:
-        """POST /saveModel."""
-        return await self._begun(await self._controller.save("saveModel", model_path, "modelPath"))
-
-    async def predict(self) -> Response:
-        """POST /predict."""
-        return await self._begun(self._controller.begin("predict"))
-
-    async def stream_predict(self, data_map: dict[str, str], details: bool = False) -> Response:
-        """POST /streamPredict."""
-        if self._controller.record_encoding == "base64":
-            await require_base64(data_map)
-        prediction = self._controller.stream_predict(data_map, details)
+    async def _stream_predict(self, data_map: dict[str, str], details: bool = False) -> Response:
+        records = await records_of(data_map, self._controller.record_encoding)
+        try:
+            prediction = self._controller.predict(records, details)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"dataMap: {error}", field="dataMap") from error
+        del records
         del data_map  # it is on its way, may be large, and nobody else needs it while this waits
-        body = await while_present(receive, prediction)
-        return Response(body + b"\n", media_type="application/json")
+        return Response(await answer_body(await while_present(receive, prediction)), media_type="application/json")
 
-    async def update_stream_properties(self, props: dict[str, Any]) -> Response:
-        """POST /updateStreamProperties."""
-        return await self._begun(self._controller.begin("updateStreamProperties", props))
-
-    async def save_predictions(self, data_path: str) -> Response:
-        """POST /savePredictions."""
-        return await self._begun(await self._controller.save("savePredictions", data_path, "dataPath"))
-
-    async def generate(self) -> Response:
-        """POST /generate."""
-        return await self._begun(self._controller.begin("generate"))
-
-    async def save_generations(self, data_path: str) -> Response:
-        """POST /saveGenerations."""
-        return await self._begun(await self._controller.save("saveGenerations", data_path, "dataPath"))
-
-    async def pause(self) -> Response:
-        """POST /pause."""
-        return _status(self._controller.pause())
-
-    async def resume_training(self) -> Response:
-        """POST /resumeTraining."""
-        return _status(self._controller.resume("resumeTraining"))
-
-    async def resume_predict(self) -> Response:
-        """POST /resumePredict."""
-        return _status(self._controller.resume("resumePredict"))
-
-    async def get_status(self, watch: bool = False, resource_version: int | None = None) -> Response:
-        """GET /status, once or as a stream."""
+    async def _get_status(self, watch: bool = False, resource_version: int | None = None) -> Response:
         if resource_version is not None and not 0 <= resource_version < 2**63:
             raise InvalidRequest(
                 f"resourceVersion: {str(resource_version)[:40]} is no version; expected an integer from 0 to 2^63 - 1.",
@@ -114,19 +96,21 @@ class Handlers:
         after = resource_version if known is None else known
         return watch_response(self._controller.log, after, sse=sse, keepalive=self._keepalive)
 
-    async def terminate(self) -> Response:
-        """POST /shutdown."""
-        return _status(self._controller.shutdown())
+    async def _get_api_version(self) -> Response:
+        return JSONResponse(self._version)
 
-    async def reset(self) -> Response:
-        """POST /reset."""
-        return _status(self._controller.reset())
 
-    async def get_api_version(self) -> Response:
-        """GET /apiVersion."""
-        return JSONResponse(self._api_version)
+def _call(parameters: list[dict[str, Any]], given: Mapping[str, Any]) -> Call:
+    """Return the parameters, in the order of the contract, as the hook's arguments; what is not given is None."""
+    values: dict[str, Any] = {each["name"]: given.get(pythonic(each["name"])) for each in parameters}
+
+    def paths(use: str) -> dict[str, str]:
+        named = [each["name"] for each in parameters if each.get("x-mistk-path") == use]
+        return {name: values[name] for name in named if values[name] is not None}
+
+    return Call(tuple(values.values()), reads=paths("read"), writes=paths("write"))
 
 
 def _status(event: StatusEvent) -> Response:
-    # The line's end is for people: without it their prompt sticks to the answer.
+    # The line's end is for a terminal: without it the prompt sticks to the answer.
     return Response(event.status + b"\n", media_type="application/json")

@@ -9,19 +9,18 @@ from starlette.responses import Response
 
 from mistk_service.core.controller import Controller
 from mistk_service.doors.ops.metrics import CONTENT_TYPE, ServiceMetrics
-from mistk_service.kinds.model.states import State
+from mistk_service.kinds.kind import FAILED, RESETTING, TERMINATED, TERMINATING
 
 __all__ = ["ALIVE", "figures", "liveness", "readiness"]
 
 #: What /healthz answers.
 ALIVE = b'{"status":"alive"}\n'
 
+#: Why a prediction would not be accepted, by state.
 _REASONS = {
-    State.STARTED: "The instance has not been initialized.",
-    State.INITIALIZED: "The model has not been built.",
-    State.FAILED: "The instance has failed; the status says why. A reset starts it anew.",
-    State.TERMINATING: "The service is shutting down.",
-    State.TERMINATED: "The service has shut down.",
+    FAILED: "The instance has failed; the status says why. A reset starts it anew.",
+    TERMINATING: "The service is shutting down.",
+    TERMINATED: "The service has shut down.",
 }
 
 
@@ -38,8 +37,7 @@ def readiness(controller: Controller, tracking_lost: str | None = None) -> Respo
     ready = controller.can_take_work
     body: dict[str, Any] = {"ready": ready, "state": controller.state}
     if not ready:
-        busy = "The instance is busy and takes no stream prediction until it is ready again."
-        body["reason"] = _REASONS.get(controller.state, busy)
+        body["reason"] = _REASONS.get(controller.state) or _reason(controller)
     if tracking_lost is not None:
         body["tracking"] = tracking_lost
     return Response(msgspec.json.encode(body) + b"\n", 200 if ready else 503, media_type="application/json")
@@ -48,3 +46,12 @@ def readiness(controller: Controller, tracking_lost: str | None = None) -> Respo
 def figures(metrics: ServiceMetrics) -> Response:
     """Answer with the figures in Prometheus' text format."""
     return Response(metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def _reason(controller: Controller) -> str:
+    """Return why an instance that has not failed and does not end accepts no prediction."""
+    if controller.view.running is not None or controller.state == RESETTING:
+        return "The instance is busy and accepts no stream prediction until it is ready again."
+    if controller.state == controller.kind.initial:
+        return "The instance has not been initialized."
+    return "The model has not been built."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -21,9 +21,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mistk_service.core.events import ActivityEnded, Event, StreamAnswered, WorkerStarted
-from mistk_service.core.status_payload import Progress
-from mistk_service.kinds.model.states import State
+from mistk_service.core.controller import Controller
+from mistk_service.core.events import ActivityEnded, Event, PredictionAnswered, WorkerStarted
+from mistk_service.core.view import InstanceView
 
 __all__ = ["CONTENT_TYPE", "ServiceMetrics"]
 
@@ -75,23 +75,19 @@ class ServiceMetrics:
         ProcessCollector(namespace="mistk_worker", pid=lambda: self._worker_pid, registry=self.registry)
         PlatformCollector(registry=self.registry)
 
-    def watch(
-        self,
-        state: Callable[[], State],
-        queue: Callable[[], int],
-        watchers: Callable[[], int],
-        progress: Callable[[], Progress | None],
-        build: Mapping[str, str],
-    ) -> None:
-        """Take the sources of the figures that are true at the moment of asking, and what the service was built from."""
+    def watch(self, controller: Controller, build: Mapping[str, str]) -> None:
+        """Take the source of the figures that are true at the moment of asking, and what the service was built from."""
+        view = controller.view
         Info("mistk_build", "Version of the service, and the model that it serves.", registry=self.registry).info(
             dict(build)
         )
-        self.registry.register(_ProgressCollector(progress))
-        for each in State:
-            self._state.labels(each.value).set_function(functools.partial(_is, state, each))
-        Gauge("mistk_stream_queue", "Stream predictions in flight.", registry=self.registry).set_function(queue)
-        Gauge("mistk_watchers", "Open watches of the status.", registry=self.registry).set_function(watchers)
+        self.registry.register(_ProgressCollector(view))
+        for state in controller.kind.states:
+            self._state.labels(state.value).set_function(functools.partial(_is, view, state))
+        queue = Gauge("mistk_stream_queue", "Stream predictions in flight.", registry=self.registry)
+        queue.set_function(lambda: view.in_flight)
+        watchers = Gauge("mistk_watchers", "Open watches of the status.", registry=self.registry)
+        watchers.set_function(lambda: controller.log.watchers)
 
     def add(self, collector: Collector) -> None:
         """Take further figures."""
@@ -99,7 +95,7 @@ class ServiceMetrics:
 
     def observe(self, event: Event) -> None:
         """Count an event of the controller."""
-        if isinstance(event, StreamAnswered):
+        if isinstance(event, PredictionAnswered):
             self._answered[event.succeeded].inc(event.records)
         elif isinstance(event, ActivityEnded):
             self._activities.labels(event.operation, event.outcome).observe(event.seconds)
@@ -151,21 +147,21 @@ class ServiceMetrics:
 class _ProgressCollector(Collector):
     """The progress of the running activity, while there is one that reports it."""
 
-    def __init__(self, progress: Callable[[], Progress | None]) -> None:
-        self._progress = progress
+    def __init__(self, view: InstanceView) -> None:
+        self._view = view
 
     def collect(self) -> Iterator[Metric]:
         labels = ["operation", "unit"]
         done = GaugeMetricFamily("mistk_progress_done", "Steps that the running activity has done.", labels=labels)
         total = GaugeMetricFamily("mistk_progress_total", "Steps of the running activity, where known.", labels=labels)
-        progress = self._progress()
-        if progress is not None:
-            values = [progress.operation, progress.unit]
+        running, progress = self._view.running, self._view.progress
+        if running is not None and progress is not None:
+            values = [running.operation, progress.unit]
             done.add_metric(values, progress.done)
             if progress.total is not None:
                 total.add_metric(values, progress.total)
         yield from (done, total)
 
 
-def _is(state: Callable[[], State], wanted: State) -> float:
-    return float(state() is wanted)
+def _is(view: InstanceView, state: str) -> float:
+    return float(view.state == state)

@@ -14,18 +14,17 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-
 from mistk_service.errors import Failure, RequestError
-from mistk_service.kinds.model.base import AbstractModel, StopActivity
+from mistk_service.kinds.component import Component, StopActivity
+from mistk_service.kinds.predictions import Records, pack
 from mistk_service.workers.child.plain_values import json_ready
-from mistk_service.workers.messages import StreamDone, StreamFailed, StreamPredict, StreamRefused
+from mistk_service.workers.messages import Predict, Predicted, PredictionFailed, PredictionRefused
 
-__all__ = ["StreamPredictor", "failure_from", "message_of"]
+__all__ = ["Predictor", "failure_from", "message_of"]
 
 logger = logging.getLogger(__name__)
 
-_Answer = StreamDone | StreamFailed | StreamRefused
+_Answer = Predicted | PredictionFailed | PredictionRefused
 
 
 def failure_from(error: BaseException) -> Failure:
@@ -47,16 +46,19 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-class StreamPredictor:
-    """Calls ``do_stream_predict`` of one model."""
+class Predictor:
+    """Calls the prediction hook of one model.
 
-    def __init__(self, model: AbstractModel) -> None:
-        self._model = model
-        self._hook = _with_details(model)
-        self._encoder = msgspec.json.Encoder(enc_hook=json_ready)
-        self.max_batch_size = min(max(1, int(model.max_batch_size)), sys.maxsize)
+    Args:
+        model: the model.
+        hook: the name of its hook, which takes a dict of identifier to record and returns one of identifier to prediction.
+    """
 
-    def predict(self, batch: Sequence[StreamPredict]) -> list[_Answer]:
+    def __init__(self, model: Component, hook: str) -> None:
+        self._hook = _with_details(getattr(model, hook))
+        self.max_batch_size = min(max(1, int(getattr(model, "max_batch_size", 1))), sys.maxsize)
+
+    def predict(self, batch: Sequence[Predict]) -> list[_Answer]:
         """Answer every request of the batch, in order."""
         if len(batch) > 1:
             try:
@@ -65,12 +67,12 @@ class StreamPredictor:
                 logger.info("A merged stream prediction failed (%r); its %d requests go alone.", error, len(batch))
         return [self._predict_alone(request) for request in batch]
 
-    def _predict_merged(self, batch: Sequence[StreamPredict]) -> list[_Answer]:
-        merged: dict[str, str] = {}
+    def _predict_merged(self, batch: Sequence[Predict]) -> list[_Answer]:
+        merged: dict[str, bytes | str] = {}
         names: list[dict[str, str]] = []
         for request in batch:
             own: dict[str, str] = {}
-            for key, value in request.data.items():
+            for key, value in zip(request.records.ids, request.records.values, strict=True):
                 own[key] = name = _unused(key, request.id, merged)
                 merged[name] = value
             names.append(own)
@@ -78,30 +80,30 @@ class StreamPredictor:
         if not isinstance(result, dict):
             raise TypeError(f"expected a dict of identifier to prediction, got {type(result).__name__}")
         return [
-            StreamDone(request.id, self._encoder.encode({key: result[name] for key, name in own.items()}))
+            self._answer(request, {key: result[name] for key, name in own.items()})
             for request, own in zip(batch, names, strict=True)
         ]
 
-    def _predict_alone(self, request: StreamPredict) -> _Answer:
+    def _predict_alone(self, request: Predict) -> _Answer:
         try:
-            return StreamDone(request.id, self._encoder.encode(self._call(request)))
+            return self._answer(request, self._call(request))
         except RequestError as error:
-            return StreamRefused(request.id, message_of(error), error.field)
+            return PredictionRefused(request.id, message_of(error), error.field)
         except NotImplementedError as error:
-            return StreamFailed(request.id, failure_from(error), unsupported=True)
+            return PredictionFailed(request.id, failure_from(error), unsupported=True)
         except (Exception, StopActivity) as error:  # noqa: BLE001 - the failure is the caller's answer
-            return StreamFailed(request.id, failure_from(error))
+            return PredictionFailed(request.id, failure_from(error))
 
-    def _call(self, request: StreamPredict) -> Any:
+    def _call(self, request: Predict) -> Any:
         """Return what the model answers to one request.
 
         Where requests may be merged, what is answered beyond the identifiers asked for is kept to requests with ``details``,
         which never are: what a request gets must not depend on what else is under way.
         """
-        if not request.data:
+        asked = request.records.ids
+        if not asked:
             return {}
-        asked = tuple(request.data)
-        result = self._hook(request.data, request.details)
+        result = self._hook(_as_dict(request.records), request.details)
         if (
             request.details
             or self.max_batch_size == 1
@@ -111,17 +113,23 @@ class StreamPredictor:
             return result
         return {key: result[key] for key in asked}
 
+    def _answer(self, request: Predict, result: Any) -> Predicted:
+        return Predicted(request.id, pack(result, json_ready))
 
-def _unused(key: str, request: int, taken: dict[str, str]) -> str:
+
+def _as_dict(records: Records) -> dict[str, bytes | str]:
+    return dict(zip(records.ids, records.values, strict=True))
+
+
+def _unused(key: str, request: int, taken: dict[str, bytes | str]) -> str:
     """Return ``key``, or where it is taken a variation of it, by the number of its request, that is not."""
     while key in taken:
         key = f"{key}#{request}"
     return key
 
 
-def _with_details(model: AbstractModel) -> Callable[[dict[str, str], bool], Any]:
+def _with_details(hook: Callable[..., Any]) -> Callable[[dict[str, bytes | str], bool], Any]:
     """Return the hook as one that takes ``details``, which MISTK's earlier models do not."""
-    hook: Callable[..., Any] = model.do_stream_predict
     try:
         parameters = inspect.signature(hook).parameters.values()
     except (TypeError, ValueError):  # it is not written in Python, and does not tell

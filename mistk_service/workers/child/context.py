@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from mistk_service.kinds.model.base import RunReference
+from mistk_service.kinds.component import RunReference
 from mistk_service.workers.child.plain_values import Point, int64, json_ready, number, points, shown, text
 from mistk_service.workers.child.spool import Spool, artifact_folder, artifact_source, draw, split_artifact_file
 from mistk_service.workers.messages import FromWorker, Progressed, Reported, StatusUpdated, Unsendable

@@ -8,6 +8,7 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
+from typing import Any, TypeGuard
 
 from mistk_service.errors import (
     BadModelReference,
@@ -17,7 +18,8 @@ from mistk_service.errors import (
     ModelModuleNotFound,
     NotAModelClass,
 )
-from mistk_service.kinds.model.base import AbstractModel
+from mistk_service.kinds import kind_of
+from mistk_service.kinds.component import Component
 
 __all__ = ["construct_model", "load_model_class", "split_reference"]
 
@@ -45,7 +47,7 @@ def split_reference(reference: str) -> tuple[str, str]:
     return module, name
 
 
-def load_model_class(reference: str) -> type[AbstractModel]:
+def load_model_class(reference: str) -> type[Component]:
     """Import the module that ``reference`` names and return the model class.
 
     Raises:
@@ -66,7 +68,7 @@ def load_model_class(reference: str) -> type[AbstractModel]:
     return _find_class(module, class_name, reference)
 
 
-def construct_model(model_class: type[AbstractModel], reference: str) -> AbstractModel:
+def construct_model(model_class: type[Component], reference: str) -> Component:
     """Return an instance of the class.
 
     Raises:
@@ -85,17 +87,18 @@ def construct_model(model_class: type[AbstractModel], reference: str) -> Abstrac
     return model
 
 
-def _require_usable(model: AbstractModel, reference: str) -> None:
-    for name in dir(AbstractModel):
-        if name.startswith("do_") and not callable(getattr(model, name)):
+def _require_usable(model: Component, reference: str) -> None:
+    for name in (row.hook for row in kind_of(type(model)).operations.values()):
+        if not callable(getattr(model, name)):
             raise NotAModelClass(
                 f"{reference!r}: {name} is {getattr(model, name)!r}; expected a method.", reference=reference
             )
+    most = getattr(model, "max_batch_size", 1)
     try:
-        int(model.max_batch_size)
+        int(most)
     except (TypeError, ValueError, OverflowError) as error:
         raise NotAModelClass(
-            f"{reference!r}: max_batch_size is {model.max_batch_size!r}; expected a whole number of records.",
+            f"{reference!r}: max_batch_size is {most!r}; expected a whole number of records.",
             reference=reference,
         ) from error
 
@@ -151,7 +154,7 @@ def _import(name: str, reference: str) -> ModuleType:
         ) from error
 
 
-def _find_class(module: ModuleType, name: str, reference: str) -> type[AbstractModel]:
+def _find_class(module: ModuleType, name: str, reference: str) -> type[Component]:
     try:
         found = getattr(module, name)
     except AttributeError as error:
@@ -161,22 +164,27 @@ def _find_class(module: ModuleType, name: str, reference: str) -> type[AbstractM
             f"{reference!r}: the module {module.__name__} has no {name!r}.{hint}", reference=reference
         ) from error
     if not _is_model_class(found):
-        what = "AbstractModel itself" if found is AbstractModel else f"{found!r}"
+        what = f"{found.__name__} itself" if _is_component(found) else f"{found!r}"
         raise NotAModelClass(
             f"{reference!r} is {what}; expected a subclass of mistk_service.AbstractModel.", reference=reference
         )
     if inspect.isabstract(found):
-        missing = ", ".join(sorted(found.__abstractmethods__))
+        missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
         raise NotAModelClass(
             f"{reference!r} cannot be instantiated: it leaves these abstract methods open: {missing}.",
             reference=reference,
         )
-    model_class: type[AbstractModel] = found
+    model_class: type[Component] = found
     return model_class
 
 
-def _is_model_class(value: object) -> bool:
-    return isinstance(value, type) and issubclass(value, AbstractModel) and value is not AbstractModel
+def _is_model_class(value: Any) -> TypeGuard[type[Component]]:
+    return _is_component(value) and kind_of(value).base is not value
+
+
+def _is_component(value: Any) -> TypeGuard[type[Component]]:
+    """Return whether a value is the base class of a kind, or a subclass of one."""
+    return isinstance(value, type) and issubclass(value, Component) and hasattr(value, "_mistk_kind")
 
 
 def _describe(error: BaseException) -> str:

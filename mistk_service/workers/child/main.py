@@ -29,8 +29,8 @@ from mistk_service.workers.messages import (
     FrameReader,
     FromWorker,
     LoadFailed,
-    StreamDone,
-    StreamFailed,
+    Predicted,
+    PredictionFailed,
     Unsendable,
     decode_to_worker,
     frame,
@@ -112,10 +112,10 @@ def _frame(message: FromWorker) -> bytearray:
     try:
         return frame(message, LARGEST_FROM_WORKER)
     except Unsendable as error:
-        if not isinstance(message, StreamDone):
+        if not isinstance(message, Predicted):
             raise
         return frame(
-            StreamFailed(message.id, Failure("Unsendable", f"The prediction has {error}; send fewer records."))
+            PredictionFailed(message.id, Failure("Unsendable", f"The prediction has {error}; send fewer records."))
         )
 
 

@@ -13,13 +13,16 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import msgspec
+
 from mistk_service.errors import RequestError
-from mistk_service.kinds.model.base import AbstractModel, RunReference, StopActivity
-from mistk_service.kinds.model.values import MistkDataset
-from mistk_service.workers.child.batching import StreamPredictor, failure_from, message_of
+from mistk_service.kinds import kind_of
+from mistk_service.kinds.component import Component, RunReference, StopActivity
+from mistk_service.kinds.kind import Operation
+from mistk_service.workers.child.batching import Predictor, failure_from, message_of
 from mistk_service.workers.child.context import WorkerContext
 from mistk_service.workers.child.task_queue import TaskQueue
 from mistk_service.workers.messages import (
@@ -35,50 +38,22 @@ from mistk_service.workers.messages import (
     PauseFailed,
     PauseOvertaken,
     PauseUnsupported,
+    Predict,
+    PredictionForgotten,
     Refused,
     Resume,
     ResumeFailed,
     ResumeUnsupported,
     Run,
     Stopped,
-    StreamPredict,
-    StreamWithdrawn,
     ToWorker,
     Unsupported,
     Withdraw,
 )
 
-__all__ = ["Runner", "supported_hooks"]
+__all__ = ["Runner"]
 
 logger = logging.getLogger(__name__)
-
-#: Hooks that do nothing unless a model overrides them, or that work as they stand.
-_ALWAYS_THERE = frozenset(
-    {
-        "do_initialize",
-        "do_build_model",
-        "do_update_stream_properties",
-        "do_pause",
-        "do_resume_training",
-        "do_resume_predict",
-        "do_reset",
-        "do_terminate",
-    }
-)
-
-#: Hooks whose NotImplementedError leads back to where the instance was: what was computed is not lost over it. In all others
-#: it is a failure like any other, as orchestrators of MISTK wait for a state that says so.
-_MAY_DECLINE = frozenset({"do_save_model", "do_save_predictions", "do_save_generations"})
-
-
-def supported_hooks(model_class: type[AbstractModel]) -> tuple[str, ...]:
-    """Return the hooks that a model class has, its own and those that always work."""
-    return tuple(
-        name
-        for name in dir(AbstractModel)
-        if name.startswith("do_")
-        and (name in _ALWAYS_THERE or getattr(model_class, name) is not getattr(AbstractModel, name))
-    )
 
 
 class Runner:
@@ -102,8 +77,9 @@ class Runner:
         self._send = send
         self._send_all = send_all or functools.partial(_one_by_one, send)
         self.context = WorkerContext(send, self._wait_at_gate, self._set_pause, wake, spool)
-        self._model: AbstractModel | None = None
-        self._streams: StreamPredictor | None = None
+        self._model: Component | None = None
+        #: The operations of its kind, by their hooks.
+        self._operations: dict[str, Operation] = {}
         self._changed = threading.Condition()
         self._tasks = TaskQueue()
         self._activity: Run | None = None
@@ -120,21 +96,24 @@ class Runner:
 
     # --- the main thread ------------------------------------------------------------------------------------------
 
-    def run(self, model: AbstractModel) -> None:
+    def run(self, model: Component) -> None:
         """Work until told to exit."""
         model.attach(self.context)
-        self._streams = StreamPredictor(model)
-        self._tasks.max_batch_size = self._streams.max_batch_size
+        kind = kind_of(type(model))
+        self._operations = {row.hook: row for row in kind.operations.values()}
+        predictor = Predictor(model, kind.prediction.hook) if kind.prediction else None
+        if predictor is not None:
+            self._tasks.max_batch_size = predictor.max_batch_size
         self._model = model
-        hooks = supported_hooks(type(model))
-        self._send(Loaded(type(model).__name__, hooks, self._streams.max_batch_size, model.record_encoding))
+        encoding = getattr(model, "record_encoding", None)
+        self._send(Loaded(type(model).__name__, kind.hooks_of(type(model)), self._tasks.max_batch_size, encoding))
         try:
-            self._work(self._streams)
+            self._work(predictor)
         finally:
             # However it ended: a model may exit in a hook, and has reported something before.
             self.context.flush()
 
-    def _work(self, streams: StreamPredictor) -> None:
+    def _work(self, predictor: Predictor | None) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._tasks or self._exit)
@@ -145,8 +124,8 @@ class Runner:
                 self._activity = task if isinstance(task, Run) else None
             if isinstance(task, Run):
                 self._run_activity(task)
-            else:
-                self._send_all(streams.predict(task))
+            elif predictor is not None:
+                self._send_all(predictor.predict(task))
             del task  # it may be large, and the next one may be long in coming
         assert self._exit is not None
         self._run_last_hook(self._exit.hook)
@@ -166,16 +145,22 @@ class Runner:
         if task.run is not None:
             self.context.run = RunReference(*task.run)
         try:
-            self._hook(task.hook)(*_arguments(task))
+            self._hook(task.hook)(*self._arguments(task))
         except StopActivity:
             return Stopped(task.id)
         except RequestError as error:
             return Refused(task.id, message_of(error), error.field)
         except Exception as error:  # noqa: BLE001 - the hook is the author's; what it raises is the answer
-            if isinstance(error, NotImplementedError) and task.hook in _MAY_DECLINE:
+            if isinstance(error, NotImplementedError) and self._operations[task.hook].may_decline:
                 return Unsupported(task.id, message_of(error))
             return Failed(task.id, failure_from(error))
         return Done(task.id)
+
+    def _arguments(self, task: Run) -> tuple[Any, ...]:
+        """Return the hook's arguments, with those that have a type of their own as objects of that type."""
+        types = self._operations[task.hook].parameters
+        typed = (msgspec.convert(value, kind) for value, kind in zip(task.arguments, types, strict=False))
+        return (*typed, *task.arguments[len(types) :])
 
     def _answer(self, message: FromWorker) -> None:
         """Send the end of an activity, after everything that the activity reported."""
@@ -237,9 +222,9 @@ class Runner:
         Stream predictions that come together are there to be merged together, and one that is withdrawn in the same breath
         is never there.
         """
-        waiting: list[StreamPredict] = []
+        waiting: list[Predict] = []
         for message in messages:
-            if isinstance(message, StreamPredict):
+            if isinstance(message, Predict):
                 waiting.append(message)
             elif not isinstance(message, Withdraw):
                 self._queue(waiting)
@@ -249,12 +234,12 @@ class Runner:
                 self.tell(message)
         self._queue(waiting)
 
-    def _withdrawn_from(self, waiting: list[StreamPredict], number: int) -> bool:
+    def _withdrawn_from(self, waiting: list[Predict], number: int) -> bool:
         """Withdraw a request that was not queued yet; return False if it is not among these."""
         for index, request in enumerate(waiting):
             if request.id == number:
                 del waiting[index]
-                self._send(StreamWithdrawn(number))
+                self._send(PredictionForgotten(number))
                 return True
         return False
 
@@ -263,7 +248,7 @@ class Runner:
         if isinstance(message, Run) and self._paused_in_own_way:
             # The main thread is inside the paused activity and passes no gate of ours.
             self._answer(self._call(message))
-        elif isinstance(message, Run | StreamPredict):
+        elif isinstance(message, Run | Predict):
             self._queue([message])
         elif isinstance(message, Withdraw):
             self._withdraw(message)
@@ -278,7 +263,7 @@ class Runner:
         elif isinstance(message, HoldReports):
             self.context.hold(message.held)
 
-    def _queue(self, tasks: Sequence[Run | StreamPredict]) -> None:
+    def _queue(self, tasks: Sequence[Run | Predict]) -> None:
         with self._changed:
             self._tasks.add(tasks)
             self._changed.notify_all()
@@ -287,14 +272,14 @@ class Runner:
         with self._changed:
             withdrawn = self._tasks.withdraw(message.id)
         if withdrawn:
-            self._send(StreamWithdrawn(message.id))
+            self._send(PredictionForgotten(message.id))
 
     def _pause(self, message: Pause) -> None:
         if not self._is_under_way(message.id):
             self._send(PauseOvertaken(message.id))
             return
         try:
-            self._hook("do_pause")()
+            self._hook(message.hook)()
         except (NotImplementedError, RequestError) as error:
             self._send(PauseUnsupported(message.id, message_of(error)))
         except Exception as error:  # noqa: BLE001 - the hook is the author's; what it raises is the answer
@@ -360,11 +345,3 @@ class Runner:
 def _one_by_one(send: Callable[[FromWorker], None], messages: Sequence[FromWorker]) -> None:
     for message in messages:
         send(message)
-
-
-def _arguments(task: Run) -> tuple[Any, ...]:
-    """Return the hook's arguments, with datasets as typed objects."""
-    if task.hook != "do_load_data":
-        return task.arguments
-    datasets: Mapping[str, Any] = task.arguments[0]
-    return ({key: MistkDataset.from_wire(wire) for key, wire in datasets.items()},)

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 
-from mistk_service.workers.messages import Run, StreamPredict
+from mistk_service.kinds.predictions import Records
+from mistk_service.workers.messages import Predict, Run
 
 __all__ = ["LARGE", "TaskQueue"]
 
@@ -36,7 +37,7 @@ class TaskQueue:
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
-    def add(self, tasks: Iterable[Run | StreamPredict]) -> None:
+    def add(self, tasks: Iterable[Run | Predict]) -> None:
         """Take tasks in their order. Stream predictions may change places with each other, but not with activities."""
         for task in tasks:
             if isinstance(task, Run):
@@ -48,7 +49,7 @@ class TaskQueue:
                 self._waiting.append(last)
             last.add(task)
 
-    def take(self) -> Run | list[StreamPredict]:
+    def take(self) -> Run | list[Predict]:
         """Return what is next, of which there must be something: an activity, or the requests that go into one call."""
         first = self._waiting[0]
         if isinstance(first, Run):
@@ -84,22 +85,22 @@ class _Streams:
 
     def __init__(self) -> None:
         #: By id, the request and its size.
-        self._small: OrderedDict[int, tuple[StreamPredict, int]] = OrderedDict()
-        self._large: OrderedDict[int, tuple[StreamPredict, int]] = OrderedDict()
+        self._small: OrderedDict[int, tuple[Predict, int]] = OrderedDict()
+        self._large: OrderedDict[int, tuple[Predict, int]] = OrderedDict()
         #: How much the small ones are still to get done before the next large one.
         self._owed = 0
 
     def __bool__(self) -> bool:
         return bool(self._small or self._large)
 
-    def add(self, request: StreamPredict) -> None:
-        size = _size(request.data)
+    def add(self, request: Predict) -> None:
+        size = _size(request.records)
         (self._large if size > LARGE else self._small)[request.id] = request, size
 
     def withdraw(self, number: int) -> bool:
         return any(kind.pop(number, None) is not None for kind in (self._small, self._large))
 
-    def take(self, max_batch_size: int) -> list[StreamPredict]:
+    def take(self, max_batch_size: int) -> list[Predict]:
         if self._large and not (self._small and self._owed > 0):
             batch, self._owed = _batch(self._large, max_batch_size)
         else:
@@ -108,13 +109,13 @@ class _Streams:
         return batch
 
 
-def _batch(kind: OrderedDict[int, tuple[StreamPredict, int]], max_batch_size: int) -> tuple[list[StreamPredict], int]:
+def _batch(kind: OrderedDict[int, tuple[Predict, int]], max_batch_size: int) -> tuple[list[Predict], int]:
     """Take the first request, and with it those behind it that may go into the same call; return them and their size."""
     _, (first, size) = kind.popitem(last=False)
-    batch, records = [first], len(first.data)
+    batch, records = [first], len(first.records)
     while kind and not first.details:
         candidate, more = next(iter(kind.values()))
-        records += len(candidate.data)
+        records += len(candidate.records)
         if candidate.details or records > max_batch_size or size + more > max(max_batch_size, _BATCH_KIB):
             break
         kind.popitem(last=False)
@@ -123,6 +124,6 @@ def _batch(kind: OrderedDict[int, tuple[StreamPredict, int]], max_batch_size: in
     return batch, size
 
 
-def _size(data: dict[str, str]) -> int:
+def _size(records: Records) -> int:
     """Return how much there is to do, as the module counts it."""
-    return max(len(data), sum(map(len, data.values())) >> 10)
+    return max(len(records), records.size >> 10)

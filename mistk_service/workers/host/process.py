@@ -23,7 +23,7 @@ from mistk_service.workers.messages import (
     LARGEST_FROM_WORKER,
     FrameReader,
     FromWorker,
-    StreamWithdrawn,
+    PredictionForgotten,
     ToWorker,
     Undecodable,
     Withdraw,
@@ -122,7 +122,7 @@ class Worker(ABC):
         """
         if isinstance(message, Withdraw) and self._sender.take_back(message.id):
             # It never went, so the worker's answer is known.
-            asyncio.get_running_loop().call_soon(self._listener.on_message, self, StreamWithdrawn(message.id))
+            asyncio.get_running_loop().call_soon(self._listener.on_message, self, PredictionForgotten(message.id))
         else:
             self._sender.send(message)
 

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
-from mistk_service.workers.messages import END_OF_PIECES, StreamPredict, ToWorker, Withdraw, frame, piece
+from mistk_service.workers.messages import END_OF_PIECES, Predict, ToWorker, Withdraw, frame, piece
 
 __all__ = ["PIECE", "Sender"]
 
@@ -59,7 +59,7 @@ class Sender:
         """
         data = frame(message)
         if len(data) > PIECE or (self._large and not self._may_overtake(message)):
-            self._large.append(_Transfer(data, message.id if isinstance(message, StreamPredict) else None))
+            self._large.append(_Transfer(data, message.id if isinstance(message, Predict) else None))
         else:
             self._small.append(data)
         self._schedule()
@@ -84,7 +84,7 @@ class Sender:
     def _may_overtake(self, message: ToWorker) -> bool:
         if isinstance(message, Withdraw):
             return self._large[0].stream != message.id
-        return isinstance(message, StreamPredict) and all(each.stream is not None for each in self._large)
+        return isinstance(message, Predict) and all(each.stream is not None for each in self._large)
 
     def _schedule(self) -> None:
         # Requests come in swarms, and a system call for each would cost more than all else that is done for it here.

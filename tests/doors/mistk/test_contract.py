@@ -12,7 +12,8 @@ import jsonschema
 import pytest
 import yaml
 
-from mistk_service.kinds.model.states import OPERATIONS, State
+from mistk_service.kinds.model.operations import OPERATIONS
+from mistk_service.kinds.model.states import State
 from mistk_service.kinds.model.values import Dataset, MistkDataset, ObjectInfo, Objective
 from mistk_service.resources import contract_path
 
@@ -246,8 +247,8 @@ def test_the_contract_says_of_the_states_what_the_table_says():
     table = {
         row.name: {
             "allowed": [state.value for state in State if state in row.allowed],
-            "while": row.running.value if row.running else None,
-            "then": row.then.value if row.then else "back",
+            "while": row.running,
+            "then": row.then or "back",
         }
         for row in OPERATIONS.values()
     }

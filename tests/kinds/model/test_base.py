@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from mistk_service import AbstractModel, DetachedContext, StopActivity
-from mistk_service.kinds.model.states import OPERATIONS
+from mistk_service.kinds.model.operations import OPERATIONS
 
 #: MISTK's hooks and their parameters; models that exist rely on names and order.
 HOOKS = {

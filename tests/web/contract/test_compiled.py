@@ -8,16 +8,19 @@ from collections.abc import Iterable
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import Scope
 
-from mistk_service.app.asgi import _snake
 from mistk_service.core.status_log import StatusEvent
 from mistk_service.doors.mistk.handlers import Handlers
 from mistk_service.doors.mistk.problems import answer
+from mistk_service.kinds.call import Call
+from mistk_service.kinds.model import MODEL
 from mistk_service.kinds.model.states import State
+from mistk_service.kinds.predictions import Answer
 from mistk_service.resources import load_contract
 from mistk_service.web.contract import AbstractOperation, Reader, contract_app
 from mistk_service.web.contract.compiled import MakeReader
@@ -43,13 +46,13 @@ class Recorder:
     def __getattr__(self, name: str) -> Any:
         if name == "record_encoding":
             return "base64"
-        if name in ("load_data", "build_model", "save", "stream_predict", "wait_taken_up"):
+        if name in ("call", "predict", "wait_taken_up"):
             return lambda *arguments: self._note_later(name, *arguments)
         return lambda *arguments: self._note(name, *arguments)
 
     async def _note_later(self, *call: Any) -> Any:
         event = self._note(*call)
-        return b"{}" if call[0] == "stream_predict" else event
+        return Answer(msgspec.Raw(b"\x80")) if call[0] == "predict" else event
 
     def _note(self, *call: Any) -> StatusEvent:
         self.calls.append(call)
@@ -63,10 +66,11 @@ class Way:
         self.recorder = Recorder()
         self.recognised = 0
         self._make_reader = make_reader
-        handlers = Handlers(self.recorder, api_version="1", keepalive=1)  # type: ignore[arg-type]
+        contract = load_contract(MODEL.contract)
+        handlers = Handlers(self.recorder, MODEL, contract, keepalive=1)  # type: ignore[arg-type]
         self.app = contract_app(
-            load_contract(),
-            lambda each: getattr(handlers, _snake(each)),
+            contract,
+            handlers.resolve,
             limits=lambda _: JsonLimits(size=2**20),
             answer=answer,
             reader=self._counting,
@@ -194,12 +198,14 @@ def test_an_optional_parameter_that_is_empty_or_none_is_not_given(short: Way, lo
     assert alike(short, long, method, path) == (200, True)
     for way in (short, long):
         calls = way.ask(method, path)[2]
-        assert ("build_model", None) in calls if method == "POST" else calls == [("latest",)]
+        assert ("call", "buildModel", Call((None,))) in calls if method == "POST" else calls == [("latest",)]
 
 
 def test_a_required_parameter_that_reads_none_is_a_value(short: Way, long: Way):
     assert alike(short, long, "POST", "/saveModel?modelPath=None") == (200, True)
-    assert ("save", "saveModel", "None", "modelPath") in short.ask("POST", "/saveModel?modelPath=None")[2]
+    assert ("call", "saveModel", Call(("None",), writes={"modelPath": "None"})) in short.ask(
+        "POST", "/saveModel?modelPath=None"
+    )[2]
 
 
 @pytest.mark.parametrize("version", ["0", "7", "007", "-1", "1.0", "1e3", "٣", "9" * 18, "9" * 30, "x", ""])

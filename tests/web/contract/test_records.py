@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mistk_service.doors.mistk.predictions import records_of
 from mistk_service.errors import InvalidRequest
-from mistk_service.web.contract import records
-from mistk_service.web.contract.records import require_base64
 
 
 def is_base64(value: str) -> bool:
@@ -24,9 +23,9 @@ def is_base64(value: str) -> bool:
     return True
 
 
-def accepted(*values: str) -> bool:
+def accepted(*values: str, **options: int) -> bool:
     try:
-        asyncio.run(require_base64({str(number): value for number, value in enumerate(values)}))
+        asyncio.run(records_of({str(number): value for number, value in enumerate(values)}, "base64", **options))
     except InvalidRequest:
         return False
     return True
@@ -34,17 +33,13 @@ def accepted(*values: str) -> bool:
 
 @given(st.lists(st.text("AZaz09+/=\n -", max_size=24), max_size=3))
 def test_records_are_judged_alike_in_one_piece_and_in_many(values: list[str]):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(records, "_AT_ONCE", 4)
-        assert accepted(*values) == all(map(is_base64, values))
+    assert accepted(*values, at_once=4) == all(map(is_base64, values))
     assert accepted(*values) == all(map(is_base64, values))
 
 
 @given(st.binary(max_size=64))
 def test_what_was_encoded_is_accepted(data: bytes):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(records, "_AT_ONCE", 8)
-        assert accepted(base64.b64encode(data).decode(), base64.encodebytes(data).decode())
+    assert accepted(base64.b64encode(data).decode(), base64.encodebytes(data).decode(), at_once=8)
 
 
 @pytest.mark.parametrize("data_map", [{"a": "A" * 4_000_000}, dict.fromkeys(map(str, range(4_000)), "A" * 1_000)])
@@ -59,7 +54,7 @@ def test_a_large_request_lets_others_have_their_turn(data_map: dict[str, Any]):
                 await asyncio.sleep(0)
 
         beside = asyncio.create_task(other())
-        await require_base64(data_map)
+        await records_of(data_map, "base64")
         beside.cancel()
         return count
 
@@ -67,6 +62,6 @@ def test_a_large_request_lets_others_have_their_turn(data_map: dict[str, Any]):
 
 
 def test_a_small_request_is_looked_at_at_once():
-    looking = require_base64({"a": "AAAA", "b": "AAAA"})
+    looking = records_of({"a": "AAAA", "b": "AAAA"}, "base64")
     with pytest.raises(StopIteration):
         looking.send(None)

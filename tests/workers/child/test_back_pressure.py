@@ -149,7 +149,7 @@ def test_a_model_that_waits_is_let_on_its_way_to_a_pause(bench: Bench):
     bench.model.train = train
     bench.tell(m.HoldReports(True), m.Run(1, "do_train"))
     bench.blocked.wait()
-    bench.tell(m.Pause(1))
+    bench.tell(m.Pause(1, "do_pause"))
     reported, paused = bench.next(), bench.next()
     assert steps_of(reported) == list(range(METRICS_HELD + 10))
     assert paused == m.Paused(1)
@@ -164,7 +164,7 @@ def test_the_way_to_a_pause_has_an_end_too(bench: Bench):
     bench.model.train = lambda: bench.model.report(0, 3 * METRICS_HELD)
     bench.tell(m.HoldReports(True), m.Run(1, "do_train"))
     bench.blocked.wait()
-    bench.tell(m.Pause(1))
+    bench.tell(m.Pause(1, "do_pause"))
     bench.blocked.wait()
     assert len(bench.context._metrics) == 2 * METRICS_HELD
     bench.tell(m.HoldReports(False))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mistk_service import AbstractModel, RequestError, StopActivity
-from mistk_service.workers.child.batching import StreamPredictor, failure_from, message_of
-from mistk_service.workers.messages import StreamDone, StreamFailed, StreamPredict, StreamRefused
+from mistk_service.workers.child.batching import Predictor, failure_from, message_of
+from mistk_service.workers.messages import Predict, Predicted, PredictionFailed, PredictionRefused
+from tests.support.harness import predicted, records_of
 
 
 class Recording(AbstractModel):
@@ -36,27 +37,29 @@ requests = st.lists(st.dictionaries(ids, records, max_size=4), min_size=1, max_s
 
 @given(requests)
 def test_a_merged_request_gets_what_it_would_have_got_alone(data: list[dict[str, str]]):
-    batch = [StreamPredict(number, records, False) for number, records in enumerate(data, 1)]
-    merged = StreamPredictor(Recording()).predict(batch)
-    alone = [StreamPredictor(Recording()).predict([request])[0] for request in batch]
+    batch = [Predict(number, records_of(records)) for number, records in enumerate(data, 1)]
+    merged = Predictor(Recording(), "do_stream_predict").predict(batch)
+    alone = [Predictor(Recording(), "do_stream_predict").predict([request])[0] for request in batch]
     assert [answer.id for answer in merged] == [request.id for request in batch]
     for together, single in zip(merged, alone, strict=True):
         assert type(together) is type(single)
-        if isinstance(together, StreamDone) and isinstance(single, StreamDone):
-            assert json.loads(together.body) == json.loads(single.body)
+        if isinstance(together, Predicted) and isinstance(single, Predicted):
+            assert together.answer == single.answer
 
 
 @given(requests)
 def test_no_record_is_lost_or_repeated_in_a_merge(data: list[dict[str, str]]):
     model = Recording()
-    StreamPredictor(model).predict([StreamPredict(number, records, False) for number, records in enumerate(data, 1)])
+    Predictor(model, "do_stream_predict").predict(
+        [Predict(number, records_of(records)) for number, records in enumerate(data, 1)]
+    )
     called = model.calls[0].values() if model.calls else ()
     assert sorted(called) == sorted(record for records in data for record in records.values())
 
 
 def test_innocent_requests_are_called_once_together():
     model = Recording()
-    StreamPredictor(model).predict([StreamPredict(n, {"a": "x"}, False) for n in (1, 2, 3)])
+    Predictor(model, "do_stream_predict").predict([Predict(n, records_of({"a": "x"})) for n in (1, 2, 3)])
     assert len(model.calls) == 1
     assert len(model.calls[0]) == 3
 
@@ -66,7 +69,7 @@ def test_a_batch_has_at_least_one_record(declared: Any, used: int):
     class Model(Recording):
         max_batch_size = declared
 
-    assert StreamPredictor(Model()).max_batch_size == used
+    assert Predictor(Model(), "do_stream_predict").max_batch_size == used
 
 
 @pytest.mark.parametrize("error", [ValueError("v"), StopActivity("s"), RecursionError("r"), MemoryError()])
@@ -75,8 +78,8 @@ def test_an_error_of_the_hook_is_the_answer(error: BaseException):
         def do_stream_predict(self, data_map: dict[str, str], details: bool = False) -> dict[str, Any]:
             raise error
 
-    (answer,) = StreamPredictor(Model()).predict([StreamPredict(1, {"a": ""}, False)])
-    assert isinstance(answer, StreamFailed)
+    (answer,) = Predictor(Model(), "do_stream_predict").predict([Predict(1, records_of({"a": ""}))])
+    assert isinstance(answer, PredictionFailed)
     assert (answer.failure.type, answer.failure.message) == (type(error).__name__, str(error))
     assert not answer.unsupported
 
@@ -88,7 +91,7 @@ def test_an_exit_of_the_hook_is_no_answer():
 
     for batch in ([1], [1, 2]):
         with pytest.raises(SystemExit):
-            StreamPredictor(Model()).predict([StreamPredict(n, {"a": ""}, False) for n in batch])
+            Predictor(Model(), "do_stream_predict").predict([Predict(n, records_of({"a": ""})) for n in batch])
 
 
 @pytest.mark.parametrize("size", [1, 100])
@@ -100,16 +103,18 @@ def test_an_answer_of_another_form_is_passed_on_as_it_is(answer: Any, size: int)
         def do_stream_predict(self, data_map: dict[str, str], details: bool = False) -> Any:
             return answer
 
-    batch = [StreamPredict(n, {"a": ""}, False) for n in range(min(size, 2))]
-    answers = StreamPredictor(Model()).predict(batch)
-    assert [json.loads(done.body) for done in answers if isinstance(done, StreamDone)] == [answer] * len(batch)
+    batch = [Predict(n, records_of({"a": ""})) for n in range(min(size, 2))]
+    answers = Predictor(Model(), "do_stream_predict").predict(batch)
+    assert [msgspec.msgpack.decode(done.answer) for done in answers if isinstance(done, Predicted)] == [answer] * len(
+        batch
+    )
 
 
 def test_a_request_without_records_is_answered_without_asking_the_model():
     model = Recording()
-    empty = StreamPredict(1, {}, False)
-    assert StreamPredictor(model).predict([empty]) == [StreamDone(1, b"{}")]
-    assert StreamPredictor(model).predict([empty, empty]) == [StreamDone(1, b"{}")] * 2
+    empty = Predict(1, records_of({}))
+    assert Predictor(model, "do_stream_predict").predict([empty]) == [predicted(1, b"{}")]
+    assert Predictor(model, "do_stream_predict").predict([empty, empty]) == [predicted(1, b"{}")] * 2
     assert model.calls == []
 
 
@@ -121,9 +126,9 @@ def test_a_request_that_the_model_refuses_is_refused_alone(merged: bool):
                 raise RequestError("no such record", field="dataMap")
             return super().do_stream_predict(data_map, details)
 
-    batch = [StreamPredict(1, {"a": "guilty"}, False), *[StreamPredict(2, {"b": "x"}, False)] * merged]
-    answers = StreamPredictor(Model()).predict(batch)
-    assert answers == [StreamRefused(1, "no such record", "dataMap"), *[StreamDone(2, b'{"b":"X"}')] * merged]
+    batch = [Predict(1, records_of({"a": "guilty"})), *[Predict(2, records_of({"b": "x"}))] * merged]
+    answers = Predictor(Model(), "do_stream_predict").predict(batch)
+    assert answers == [PredictionRefused(1, "no such record", "dataMap"), *[predicted(2, b'{"b":"X"}')] * merged]
 
 
 class Answers(AbstractModel):
@@ -138,17 +143,19 @@ class Answers(AbstractModel):
 @pytest.mark.parametrize("merged", [False, True])
 def test_a_request_whose_predictions_are_not_complete_gets_those_that_there_are(merged: bool):
     batch = [
-        StreamPredict(1, {"a": "", "lost 1": "", "lost 2": ""}, False),
-        *[StreamPredict(2, {"b": ""}, False)] * merged,
+        Predict(1, records_of({"a": "", "lost 1": "", "lost 2": ""})),
+        *[Predict(2, records_of({"b": ""}))] * merged,
     ]
-    answers = StreamPredictor(Answers()).predict(batch)
-    assert answers == [StreamDone(1, b'{"a":1,"more":2}'), *[StreamDone(2, b'{"b":1}')] * merged]
+    answers = Predictor(Answers(), "do_stream_predict").predict(batch)
+    assert answers == [predicted(1, b'{"a":1,"more":2}'), *[predicted(2, b'{"b":1}')] * merged]
 
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_what_nobody_asked_about_goes_nowhere_where_requests_are_merged(size: int):
-    answers = StreamPredictor(Answers()).predict([StreamPredict(n, {"a": ""}, False) for n in range(size)])
-    assert answers == [StreamDone(n, b'{"a":1}') for n in range(size)]
+    answers = Predictor(Answers(), "do_stream_predict").predict(
+        [Predict(n, records_of({"a": ""})) for n in range(size)]
+    )
+    assert answers == [predicted(n, b'{"a":1}') for n in range(size)]
 
 
 @pytest.mark.parametrize(("size", "details"), [(1, False), (1, True), (100, True)])
@@ -156,8 +163,8 @@ def test_what_the_model_says_of_the_whole_request_is_passed_on(size: int, detail
     class Model(Answers):
         max_batch_size = size
 
-    assert StreamPredictor(Model()).predict([StreamPredict(1, {"a": ""}, details)]) == [
-        StreamDone(1, b'{"a":1,"more":2}')
+    assert Predictor(Model(), "do_stream_predict").predict([Predict(1, records_of({"a": ""}), details)]) == [
+        predicted(1, b'{"a":1,"more":2}')
     ]
 
 
@@ -170,7 +177,9 @@ def test_a_hook_that_does_not_tell_its_signature_is_given_details():
 
     model = Answers()
     model.do_stream_predict = Silent()  # type: ignore[method-assign, assignment]
-    assert StreamPredictor(model).predict([StreamPredict(1, {"a": ""}, True)]) == [StreamDone(1, b'{"a":true}')]
+    assert Predictor(model, "do_stream_predict").predict([Predict(1, records_of({"a": ""}), True)]) == [
+        predicted(1, b'{"a":true}')
+    ]
 
 
 def test_a_failure_survives_whatever_an_exception_does():

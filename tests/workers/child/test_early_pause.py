@@ -46,7 +46,7 @@ def test_a_pause_that_comes_before_the_main_thread_takes_the_activity_up_is_not_
         if isinstance(message, Loaded):
             # On the main thread itself, which therefore has not taken the training up when the pause is told.
             runner.tell(Run(1, "do_train"))
-            runner.tell(Pause(1))
+            runner.tell(Pause(1, "do_pause"))
 
     runner = Runner(send, lambda: None)
     main = threading.Thread(target=runner.run, args=(model,), daemon=True)

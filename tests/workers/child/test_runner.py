@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from mistk_service import AbstractModel, RequestError, StopActivity
+from mistk_service.kinds.model import MODEL
 from mistk_service.workers import messages as m
-from mistk_service.workers.child.runner import Runner, supported_hooks
+from mistk_service.workers.child.runner import Runner
+from tests.support.harness import predicted, records_of
 
 PATIENCE = 20.0
 
@@ -101,19 +103,19 @@ def hold() -> Iterator[threading.Event]:
 def test_a_model_has_the_hooks_that_it_overrides_and_those_that_always_work():
     always = {"do_initialize", "do_build_model", "do_pause", "do_resume_training", "do_resume_predict", "do_reset"}
     always |= {"do_terminate", "do_update_stream_properties"}
-    assert set(supported_hooks(Model)) == always | {"do_train", "do_save_model", "do_stream_predict"}
+    assert set(MODEL.hooks_of(Model)) == always | {"do_train", "do_save_model", "do_stream_predict"}
 
 
 def test_an_inherited_hook_is_a_hook():
     class Child(Model):
         pass
 
-    assert supported_hooks(Child) == supported_hooks(Model)
+    assert MODEL.hooks_of(Child) == MODEL.hooks_of(Model)
 
 
 def test_hooks_run_on_the_main_thread_in_order(model: Model, bench: Bench):
-    bench.tell(m.Run(1, "do_train"), m.StreamPredict(2, {"a": "b"}, False), m.Run(3, "do_save_model", ("p",)))
-    assert [bench.next(), bench.next(), bench.next()] == [m.Done(1), m.StreamDone(2, b'{"a":"b"}'), m.Done(3)]
+    bench.tell(m.Run(1, "do_train"), m.Predict(2, records_of({"a": "b"})), m.Run(3, "do_save_model", ("p",)))
+    assert [bench.next(), bench.next(), bench.next()] == [m.Done(1), predicted(2, b'{"a":"b"}'), m.Done(3)]
     assert model.threads == [("do_train", "main"), ("do_stream_predict", "main"), ("do_save_model", "main")]
 
 
@@ -125,7 +127,7 @@ def test_what_an_activity_reported_is_sent_before_its_end(model: Model, bench: B
 
 def test_a_save_at_the_gate_runs_on_the_thread_that_is_paused(model: Model, bench: Bench, hold: threading.Event):
     model.script["do_train"] = lambda: (hold.wait(), model.pause_point())
-    bench.tell(m.Run(1, "do_train"), m.Pause(1))
+    bench.tell(m.Run(1, "do_train"), m.Pause(1, "do_pause"))
     hold.set()
     assert bench.next() == m.Paused(1)
     bench.tell(m.Run(2, "do_save_model", ("p",)))
@@ -138,7 +140,7 @@ def test_a_save_at_the_gate_runs_on_the_thread_that_is_paused(model: Model, benc
 def test_a_pause_for_an_activity_that_has_ended_is_overtaken_and_stops_no_other(model: Model, bench: Bench):
     bench.tell(m.Run(1, "do_train"))
     assert bench.next() == m.Done(1)
-    bench.tell(m.Pause(1))
+    bench.tell(m.Pause(1, "do_pause"))
     assert bench.next() == m.PauseOvertaken(1)
     model.script["do_train"] = model.pause_point
     bench.tell(m.Run(2, "do_train"))
@@ -149,7 +151,7 @@ def test_a_pause_that_no_pause_point_took_does_not_stop_the_next_activity(
     model: Model, bench: Bench, hold: threading.Event
 ):
     model.script["do_train"] = hold.wait
-    bench.tell(m.Run(1, "do_train"), m.Pause(1))
+    bench.tell(m.Run(1, "do_train"), m.Pause(1, "do_pause"))
     hold.set()
     assert bench.next() == m.Done(1)
     model.script["do_train"] = model.pause_point
@@ -166,7 +168,7 @@ def test_a_pause_point_on_another_thread_of_the_model_pauses_that_thread(
         loader.join()
 
     model.script["do_train"] = train
-    bench.tell(m.Run(1, "do_train"), m.Pause(1))
+    bench.tell(m.Run(1, "do_train"), m.Pause(1, "do_pause"))
     hold.set()
     assert bench.next() == m.Paused(1)
     bench.tell(m.Resume(1, "do_resume_training"))
@@ -194,7 +196,7 @@ def test_a_save_at_the_gate_opens_it_for_no_other_thread(model: Model, bench: Be
         model.pause_point()
 
     model.script |= {"do_train": train, "do_save_model": save}
-    bench.tell(m.Run(1, "do_train"), m.Pause(1))
+    bench.tell(m.Run(1, "do_train"), m.Pause(1, "do_pause"))
     hold.set()
     assert bench.next() == m.Paused(1)
     bench.tell(m.Run(2, "do_save_model", ("p",)))
@@ -211,7 +213,7 @@ def test_a_save_at_the_gate_opens_it_for_no_other_thread(model: Model, bench: Be
 
 def test_to_exit_ends_a_paused_activity(model: Model, bench: Bench, hold: threading.Event):
     model.script["do_train"] = lambda: (hold.wait(), model.pause_point())
-    bench.tell(m.Run(1, "do_train"), m.Pause(1))
+    bench.tell(m.Run(1, "do_train"), m.Pause(1, "do_pause"))
     hold.set()
     assert bench.next() == m.Paused(1)
     bench.tell(m.Exit("do_terminate"))
@@ -223,9 +225,9 @@ def test_to_exit_answers_what_has_queued_and_calls_the_last_hook_last(
     model: Model, bench: Bench, hold: threading.Event
 ):
     model.script["do_train"] = hold.wait
-    bench.tell(m.Run(1, "do_train"), m.StreamPredict(2, {"a": "b"}, False), m.Exit("do_terminate"))
+    bench.tell(m.Run(1, "do_train"), m.Predict(2, records_of({"a": "b"})), m.Exit("do_terminate"))
     hold.set()
-    assert bench.rest() == [m.Done(1), m.StreamDone(2, b'{"a":"b"}')]
+    assert bench.rest() == [m.Done(1), predicted(2, b'{"a":"b"}')]
     assert [hook for hook, _ in model.threads] == ["do_train", "do_stream_predict", "do_terminate"]
 
 
@@ -321,28 +323,28 @@ def test_every_command_ends_in_exactly_one_message(model: Model, bench: Bench):
 
 def test_a_request_that_is_withdrawn_before_its_turn_is_not_called(model: Model, bench: Bench, hold: threading.Event):
     model.script["do_train"] = hold.wait
-    bench.tell(m.Run(1, "do_train"), m.StreamPredict(2, {"a": "b"}, False), m.StreamPredict(3, {"c": "d"}, False))
+    bench.tell(m.Run(1, "do_train"), m.Predict(2, records_of({"a": "b"})), m.Predict(3, records_of({"c": "d"})))
     bench.tell(m.Withdraw(2))
-    assert bench.next() == m.StreamWithdrawn(2)
+    assert bench.next() == m.PredictionForgotten(2)
     hold.set()
-    assert [bench.next(), bench.next()] == [m.Done(1), m.StreamDone(3, b'{"c":"d"}')]
+    assert [bench.next(), bench.next()] == [m.Done(1), predicted(3, b'{"c":"d"}')]
     assert [hook for hook, _ in model.threads] == ["do_train", "do_stream_predict"]
 
 
 def test_a_request_that_is_withdrawn_too_late_is_answered_once(model: Model, bench: Bench, hold: threading.Event):
     model.script["do_stream_predict"] = hold.wait
-    bench.tell(m.StreamPredict(1, {"a": "b"}, False))
+    bench.tell(m.Predict(1, records_of({"a": "b"})))
     model.until("do_stream_predict")
     bench.tell(m.Withdraw(1))
     hold.set()
-    assert bench.next() == m.StreamDone(1, b'{"a":"b"}')
+    assert bench.next() == predicted(1, b'{"a":"b"}')
     bench.tell(m.Withdraw(1), m.Run(2, "do_train"))
     assert bench.next() == m.Done(2)
 
 
 def test_a_request_that_is_withdrawn_as_soon_as_it_comes_is_never_queued(model: Model, bench: Bench):
-    bench.runner.tell_all([m.StreamPredict(1, {"a": "b"}, False), m.StreamPredict(2, {"c": "d"}, False), m.Withdraw(1)])
-    assert [bench.next(), bench.next()] == [m.StreamWithdrawn(1), m.StreamDone(2, b'{"c":"d"}')]
+    bench.runner.tell_all([m.Predict(1, records_of({"a": "b"})), m.Predict(2, records_of({"c": "d"})), m.Withdraw(1)])
+    assert [bench.next(), bench.next()] == [m.PredictionForgotten(1), predicted(2, b'{"c":"d"}')]
     assert len(model.threads) == 1
 
 
@@ -368,7 +370,7 @@ def test_a_resume_that_is_refused_after_its_activity_has_ended_leaves_the_contro
     own = Bench(model)
     own.tell(m.Run(1, "do_train"))
     model.until("do_train")
-    own.tell(m.Pause(1))
+    own.tell(m.Pause(1, "do_pause"))
     assert own.next() == m.Paused(1)
     own.tell(m.Resume(1, "do_resume_training"))
     assert own.next() == m.ResumeUnsupported(1, "not here")

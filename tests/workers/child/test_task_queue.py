@@ -7,18 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mistk_service.workers.child.task_queue import LARGE, TaskQueue
-from mistk_service.workers.messages import Run, StreamPredict
+from mistk_service.workers.messages import Predict, Run
+from tests.support.harness import records_of
 
 
-def request(number: int, records: int = 1, *, length: int = 4, details: bool = False) -> StreamPredict:
-    return StreamPredict(number, {str(each): "x" * length for each in range(records)}, details)
+def request(number: int, records: int = 1, *, length: int = 4, details: bool = False) -> Predict:
+    return Predict(number, records_of({str(each): "x" * length for each in range(records)}), details)
 
 
-def large(number: int) -> StreamPredict:
+def large(number: int) -> Predict:
     return request(number, LARGE + 1)
 
 
-def queue(*tasks: Run | StreamPredict, together: int = 1) -> TaskQueue:
+def queue(*tasks: Run | Predict, together: int = 1) -> TaskQueue:
     queue = TaskQueue(together)
     queue.add(tasks)
     return queue

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from mistk_service.workers.host.sending import PIECE, Sender
-from mistk_service.workers.messages import Exit, FrameReader, Run, StreamPredict, ToWorker, Withdraw, decode_to_worker
+from mistk_service.workers.messages import Exit, FrameReader, Predict, Run, ToWorker, Withdraw, decode_to_worker
+from tests.support.harness import records_of
 
 pytestmark = pytest.mark.anyio
 
@@ -47,12 +48,12 @@ def connected(room: int = 1_000) -> tuple[Sender, Channel]:
     return sender, channel
 
 
-def large(number: int) -> StreamPredict:
-    return StreamPredict(number, {"a": "x" * (PIECE * PIECES - 100)}, False)
+def large(number: int) -> Predict:
+    return Predict(number, records_of({"a": "x" * (PIECE * PIECES - 100)}))
 
 
-def small(number: int) -> StreamPredict:
-    return StreamPredict(number, {"a": "x"}, False)
+def small(number: int) -> Predict:
+    return Predict(number, records_of({"a": "x"}))
 
 
 async def turns(count: int = 50) -> None:
@@ -138,7 +139,7 @@ async def test_a_large_request_that_has_begun_to_go_is_withdrawn_once_it_has_arr
     sender.send(Withdraw(7))
     channel.take(room=1_000)
     await turns()
-    assert [message for message in channel.arrived if not isinstance(message, StreamPredict)] == [
+    assert [message for message in channel.arrived if not isinstance(message, Predict)] == [
         Withdraw(7),
         Withdraw(1),
     ]

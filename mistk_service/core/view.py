@@ -1,0 +1,314 @@
+"""What is true of an instance, folded from its events: state, activity, what is possible, and what the status shows.
+
+It decides nothing. Two views that were shown the same events are equal, which is how a recorded history can be replayed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, TypeVar
+
+import msgspec
+
+from mistk_service.core.events import (
+    ActivityBegan,
+    ActivityEnded,
+    ArtifactLogged,
+    CallAccepted,
+    Event,
+    InstanceFailed,
+    InstanceReset,
+    MetricsReported,
+    ModelLoaded,
+    Noticed,
+    ParamsReported,
+    PredictionAnswered,
+    PredictionBegan,
+    PredictionWithdrawn,
+    ProgressReported,
+    StateChanged,
+    StatusUpdated,
+    TagsSet,
+    ValueShown,
+)
+from mistk_service.kinds.kind import PAUSED, Kind, Operation, Role
+
+__all__ = ["InstanceView", "MetricSummary", "Status"]
+
+#: Artifacts are listed up to this many; the newest stay.
+_ARTIFACTS_SHOWN = 100
+
+#: So many metrics, params and tags each are shown: every event of every watch repeats them. The run has them all.
+_KEYS_SHOWN = 1000
+
+#: The roles of what is accepted while predictions are in flight.
+_BESIDE_PREDICTIONS = frozenset({Role.PREDICTION, Role.RESET, Role.SHUTDOWN})
+
+_V = TypeVar("_V")
+
+
+class MetricSummary(msgspec.Struct, frozen=True):
+    """The last point of a metric, and the range of its finite values since the last time that its step went back.
+
+    Attributes:
+        value: the last value.
+        step: its step.
+        timestamp: its time, in milliseconds since 1970.
+        low: the lowest value; infinite where no value was finite.
+        high: the highest value; negative infinity where no value was finite.
+    """
+
+    value: float
+    step: int | None
+    timestamp: int
+    low: float = math.inf
+    high: float = -math.inf
+
+    def then(self, value: float, step: int | None, timestamp: int) -> MetricSummary:
+        """Return the summary with one more point."""
+        low, high = self.low, self.high
+        if step is not None and self.step is not None and step < self.step:
+            low, high = math.inf, -math.inf  # another training begins, whose values are compared with each other
+        if math.isfinite(value):
+            low, high = min(low, value), max(high, value)
+        return MetricSummary(value, step, timestamp, low, high)
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a status says, apart from the version that it is published under. Nothing in it is changed afterwards.
+
+    Attributes:
+        state: the state.
+        possible: the operations that would be accepted.
+        activity: what runs, or is paused.
+        progress: how far that has come.
+        metrics: the metrics, by key.
+        params: the params reported.
+        tags: the tags set.
+        artifacts: the newest artifacts.
+        hidden: how many metrics, params and tags are not shown, by those words, where there are any.
+        last: the activity that ended last, and when it began.
+        notice: what did not go as asked and is no failure.
+        failure: why the instance has failed.
+        reported: what the model gave to ``update_status``.
+        shown: what parts of the service show, by key.
+    """
+
+    state: str
+    possible: tuple[str, ...] = ()
+    activity: ActivityBegan | None = None
+    progress: ProgressReported | None = None
+    metrics: Mapping[str, MetricSummary] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, Any] = field(default_factory=dict)
+    artifacts: tuple[ArtifactLogged, ...] = ()
+    hidden: Mapping[str, int] = field(default_factory=dict)
+    last: tuple[ActivityEnded, str] | None = None
+    notice: str | None = None
+    failure: InstanceFailed | None = None
+    reported: Any = None
+    shown: Mapping[str, Any] = field(default_factory=dict)
+
+
+class InstanceView:
+    """See the module.
+
+    Args:
+        kind: the kind of container.
+        name: the model's name until its class is loaded.
+    """
+
+    def __init__(self, kind: Kind, name: str) -> None:
+        self.kind = kind
+        self.name = name
+        #: The hooks that the class has; None while that is not known.
+        self.hooks: frozenset[str] | None = None
+        #: The state of the machine, in which predictions in flight do not show.
+        self.base_state = kind.initial
+        #: What runs, or is paused.
+        self.activity: ActivityBegan | None = None
+        #: What runs while that is paused.
+        self.nested: ActivityBegan | None = None
+        #: How many predictions are in flight.
+        self.in_flight = 0
+        self._shown: dict[str, Any] = {}
+        self._clear()
+
+    def _clear(self) -> None:
+        """Forget everything of the instance, as after a reset; what parts of the service show stays."""
+        self._notice: str | None = None
+        self._reported: Any = None
+        self._progress: ProgressReported | None = None
+        self._progress_of_paused: ProgressReported | None = None
+        self._metrics: dict[str, MetricSummary] = {}
+        self._params: dict[str, Any] = {}
+        self._tags: dict[str, Any] = {}
+        self._artifacts: list[ArtifactLogged] = []
+        self._last: tuple[ActivityEnded, str] | None = None
+        self._failure: InstanceFailed | None = None
+
+    def apply(self, event: Event) -> None:
+        """Take the next event."""
+        handler = _HANDLERS.get(type(event))
+        if handler is not None:
+            handler(self, event)
+
+    # --- what is true ---------------------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> ActivityBegan | None:
+        """What runs now, or is paused where nothing else runs."""
+        return self.nested or self.activity
+
+    @property
+    def state(self) -> str:
+        """The state. While predictions are in flight, a ready instance is predicting."""
+        prediction = self.kind.prediction
+        if self.in_flight and prediction is not None and self.base_state == self.kind.ready:
+            return prediction.running or self.base_state
+        return self.base_state
+
+    @property
+    def progress(self) -> ProgressReported | None:
+        """How far the running activity has come."""
+        return self._progress if self.running is not None else None
+
+    def supports(self, row: Operation) -> bool:
+        """Return whether the class has what an operation needs, or may have it."""
+        return self.hooks is None or row.hook in self.hooks
+
+    def is_possible(self, row: Operation) -> bool:
+        """Return whether an operation would be accepted."""
+        if self.base_state not in row.allowed or not self.supports(row):
+            return False
+        if self.in_flight and self.base_state == self.kind.ready:
+            return row.role in _BESIDE_PREDICTIONS
+        return row.role is not Role.RESUME or (self.activity is not None and row.resumes == self.activity.operation)
+
+    def possible(self) -> tuple[str, ...]:
+        """Return the operations that would be accepted, in the order of the kind."""
+        return tuple(row.name for row in self.kind.operations.values() if self.is_possible(row))
+
+    def status(self) -> Status:
+        """Return what the status shows."""
+        values: dict[str, Mapping[str, Any]] = {"metrics": self._metrics, "params": self._params, "tags": self._tags}
+        return Status(
+            state=self.state,
+            possible=self.possible(),
+            activity=self.running,
+            progress=self.progress,
+            metrics=_first(self._metrics),
+            params=_first(self._params),
+            tags=_first(self._tags),
+            artifacts=tuple(self._artifacts),
+            hidden={key: len(each) - _KEYS_SHOWN for key, each in values.items() if len(each) > _KEYS_SHOWN},
+            last=self._last,
+            notice=self._notice,
+            failure=self._failure,
+            reported=self._reported,
+            shown=dict(self._shown),
+        )
+
+    # --- events ---------------------------------------------------------------------------------------------------
+
+    def _on_loaded(self, event: ModelLoaded) -> None:
+        self.name, self.hooks = event.name, event.hooks
+
+    def _on_call(self, _: CallAccepted) -> None:
+        self._notice = None
+
+    def _on_state(self, event: StateChanged) -> None:
+        self.base_state = event.state
+
+    def _on_began(self, event: ActivityBegan) -> None:
+        if self.base_state == PAUSED:
+            self.nested, self._progress_of_paused = event, self._progress
+        else:
+            self.activity = event
+        self._progress = self._notice = None
+
+    def _on_ended(self, event: ActivityEnded) -> None:
+        began = self.nested if self.nested is not None and self.nested.id == event.id else self.activity
+        if began is self.nested:
+            self.nested = None
+        else:
+            self.activity = None
+        self._progress, self._progress_of_paused = self._progress_of_paused, None
+        self._last = event, began.started_at if began else ""
+
+    def _on_failed(self, event: InstanceFailed) -> None:
+        self._failure = event
+
+    def _on_notice(self, event: Noticed) -> None:
+        self._notice = event.notice
+
+    def _on_prediction(self, _: PredictionBegan) -> None:
+        self.in_flight += 1
+
+    def _on_prediction_ended(self, _: PredictionAnswered | PredictionWithdrawn) -> None:
+        self.in_flight -= 1
+
+    def _on_progress(self, event: ProgressReported) -> None:
+        self._progress = event
+
+    def _on_status(self, event: StatusUpdated) -> None:
+        self._reported = event.payload
+
+    def _on_shown(self, event: ValueShown) -> None:
+        if event.value is None:
+            self._shown.pop(event.key, None)
+        else:
+            self._shown[event.key] = event.value
+
+    def _on_metrics(self, event: MetricsReported) -> None:
+        for key, value, step, timestamp in event.points:
+            known = self._metrics.get(key) or _NO_POINTS
+            self._metrics[key] = known.then(value, step, timestamp)
+
+    def _on_params(self, event: ParamsReported) -> None:
+        self._params.update(event.values)
+
+    def _on_tags(self, event: TagsSet) -> None:
+        self._tags.update(event.values)
+
+    def _on_artifact(self, event: ArtifactLogged) -> None:
+        self._artifacts.append(event)
+        del self._artifacts[:-_ARTIFACTS_SHOWN]
+
+    def _on_reset(self, _: InstanceReset) -> None:
+        notice = self._notice
+        self._clear()
+        self._notice, self.hooks = notice, None
+
+
+def _first(values: Mapping[str, _V]) -> dict[str, _V]:
+    """Return what is shown of values by name: those whose names came first, so that the same ones stay."""
+    return dict(islice(values.items(), _KEYS_SHOWN))
+
+
+_NO_POINTS = MetricSummary(math.nan, None, 0)
+
+_HANDLERS: dict[type, Callable[[InstanceView, Any], None]] = {
+    ModelLoaded: InstanceView._on_loaded,
+    CallAccepted: InstanceView._on_call,
+    StateChanged: InstanceView._on_state,
+    ActivityBegan: InstanceView._on_began,
+    ActivityEnded: InstanceView._on_ended,
+    InstanceFailed: InstanceView._on_failed,
+    Noticed: InstanceView._on_notice,
+    PredictionBegan: InstanceView._on_prediction,
+    PredictionAnswered: InstanceView._on_prediction_ended,
+    PredictionWithdrawn: InstanceView._on_prediction_ended,
+    ProgressReported: InstanceView._on_progress,
+    StatusUpdated: InstanceView._on_status,
+    ValueShown: InstanceView._on_shown,
+    MetricsReported: InstanceView._on_metrics,
+    ParamsReported: InstanceView._on_params,
+    TagsSet: InstanceView._on_tags,
+    ArtifactLogged: InstanceView._on_artifact,
+    InstanceReset: InstanceView._on_reset,
+}

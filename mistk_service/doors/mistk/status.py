@@ -1,0 +1,121 @@
+"""The status on MISTK's wire: a ``...InstanceStatus`` object as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from mistk_service.core.view import MetricSummary, Status
+
+__all__ = ["status_encoder"]
+
+
+def status_encoder(kind: str, container_id: str) -> Callable[[str, Status, int], bytes]:
+    """Return what encodes a status, given the model's name and the version.
+
+    Args:
+        kind: the kind of the object (``ModelInstanceStatus``).
+        container_id: the id of the object.
+    """
+    created = _now()
+
+    def encode(name: str, status: Status, version: int) -> bytes:
+        info = {
+            "name": name,
+            "kind": kind,
+            "id": container_id,
+            "resourceVersion": version,
+            "creationTime": created,
+            "modificationTime": _now(),
+        }
+        return msgspec.json.encode({"objectInfo": info, "state": status.state, "payload": _payload(status)})
+
+    return encode
+
+
+def _payload(status: Status) -> dict[str, Any]:
+    """Return the payload of the status.
+
+    What the model gave comes first, at the top level, where MISTK's clients look for it; the service's own keys win over
+    a model's, and what they hide is then found whole under ``model``.
+    """
+    own = {"possible": status.possible, **status.shown, **_activities(status), **_reports(status), **_troubles(status)}
+    if status.reported is None:
+        return own
+    if not isinstance(status.reported, dict):
+        return {"model": status.reported, **own}
+    hidden = {"model": status.reported} if status.reported.keys() & own.keys() else {}
+    return {**status.reported, **hidden, **own}
+
+
+def _activities(status: Status) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
+    if status.activity is not None:
+        shown["activity"] = {"operation": status.activity.operation, "startedAt": status.activity.started_at}
+    if (progress := status.progress) is not None:
+        shown["progress"] = {
+            "done": progress.done,
+            "total": progress.total,
+            "unit": progress.unit,
+            "rate": _rounded(progress.rate),
+            "timeLeft": _rounded(progress.time_left),
+        }
+    if status.last is not None:
+        ended, started_at = status.last
+        shown["lastActivity"] = {
+            "operation": ended.operation,
+            "outcome": ended.outcome,
+            "startedAt": started_at,
+            "endedAt": ended.ended_at,
+            "seconds": _rounded(ended.seconds),
+        }
+    return shown
+
+
+def _reports(status: Status) -> dict[str, Any]:
+    artifacts = [{"path": each.path, "artifactPath": each.artifact_path} for each in status.artifacts]
+    values = {
+        "metrics": {key: _metric(point) for key, point in status.metrics.items()},
+        "params": status.params,
+        "tags": status.tags,
+        "artifacts": artifacts,
+        "notShown": status.hidden,
+    }
+    return {key: value for key, value in values.items() if value}
+
+
+def _troubles(status: Status) -> dict[str, Any]:
+    shown: dict[str, Any] = {} if status.notice is None else {"notice": status.notice}
+    if status.failure is not None:
+        failure = status.failure.failure
+        error: dict[str, Any] = {"type": failure.type, "message": failure.message, "traceback": failure.traceback}
+        if failure.output:
+            error["output"] = failure.output
+        shown |= {"operation": status.failure.operation, "error": error}
+    return shown
+
+
+def _metric(metric: MetricSummary) -> dict[str, Any]:
+    shown = {"value": _finite(metric.value), "step": metric.step, "timestamp": metric.timestamp}
+    return shown if metric.low > metric.high else shown | {"min": metric.low, "max": metric.high}
+
+
+def _finite(value: float) -> float | str:
+    """Return the value, or the name that MLflow's JSON has for one that JSON cannot express."""
+    if math.isfinite(value):
+        return value
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

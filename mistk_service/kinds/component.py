@@ -1,0 +1,262 @@
+"""What the base classes of all kinds share: the context of the container, and what a hook can ask of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar, overload
+
+__all__ = ["Component", "Context", "DetachedContext", "RunReference", "StopActivity"]
+
+T = TypeVar("T")
+
+
+class StopActivity(BaseException):
+    """Raised by :meth:`Component.pause_point` when the activity has to end now.
+
+    It does not descend from Exception, so that a model's ``except Exception`` lets it pass. Catch it only to put things in
+    order, and raise it again.
+    """
+
+
+@dataclass(frozen=True)
+class RunReference:
+    """The run that a component is tracked as.
+
+    Attributes:
+        id: the run's id.
+        tracking_uri: the address of the tracking server that has it, the container's own, as MLflow's clients take it.
+    """
+
+    id: str
+    tracking_uri: str
+
+
+class _CurrentRun:
+    """Gives the run that a component is tracked as. One that sets an attribute of that name has its own from then on."""
+
+    @overload
+    def __get__(self, component: None, owner: type[Any]) -> _CurrentRun: ...
+    @overload
+    def __get__(self, component: Component, owner: type[Any]) -> RunReference | None: ...
+    def __get__(self, component: Component | None, owner: type[Any]) -> _CurrentRun | RunReference | None:
+        return self if component is None else getattr(component._mistk(), "run", None)
+
+
+class Context(Protocol):
+    """What a component can ask of the container around it. The worker provides one; so can a test.
+
+    Its attribute ``run``, if it has one, is the run that the component is tracked as.
+    """
+
+    def pause_point(self) -> None:
+        """Block while a pause is wanted; raise StopActivity when the activity has to end."""
+
+    def request_pause(self) -> None:
+        """Make the next pause point block."""
+
+    def release_pause(self) -> None:
+        """Let a blocked pause point go on."""
+
+    def update_status(self, payload: Any) -> None:
+        """Publish ``payload`` as part of the status."""
+
+    def progress(self, done: int, total: int | None, unit: str, started: float, initial: int) -> None:
+        """Publish how far an activity has come since ``started`` (``time.monotonic``), when it stood at ``initial``."""
+
+    def report_metrics(self, values: Mapping[str, Any], step: int | None, timestamp: int | None) -> None:
+        """Take metric values; ``timestamp`` is in milliseconds since the epoch."""
+
+    def report_params(self, values: Mapping[str, Any]) -> None:
+        """Take parameter values."""
+
+    def set_tags(self, values: Mapping[str, Any]) -> None:
+        """Take tags."""
+
+    def log_artifact(self, path: Path, artifact_path: str | None) -> None:
+        """Take a file or folder."""
+
+    def log_text(self, text: str, artifact_file: str) -> None:
+        """Take a text as a file of its own."""
+
+    def log_figure(self, figure: Any, artifact_file: str, save_kwargs: Mapping[str, Any]) -> None:
+        """Take a figure as a file of its own; ``save_kwargs`` are for the library's function that writes it."""
+
+
+class DetachedContext:
+    """The context of a model outside any container: never pauses, and keeps what it is told, for a test to look at.
+
+    Attributes:
+        status: the last payload given to ``update_status``.
+        metrics: every ``(key, value, step)`` reported, in order.
+        params: the parameters reported.
+        tags: the tags set.
+        artifacts: every ``(path, artifact_path)`` logged.
+        texts: the texts logged, by artifact file.
+        figures: the figures logged, by artifact file.
+        done: the last ``(done, total, unit)`` of ``progress``.
+    """
+
+    def __init__(self) -> None:
+        self.status: Any = None
+        self.metrics: list[tuple[str, Any, int | None]] = []
+        self.params: dict[str, Any] = {}
+        self.tags: dict[str, Any] = {}
+        self.artifacts: list[tuple[Path, str | None]] = []
+        self.texts: dict[str, str] = {}
+        self.figures: dict[str, Any] = {}
+        self.done: tuple[int, int | None, str] | None = None
+
+    def pause_point(self) -> None:
+        """Return at once."""
+
+    def request_pause(self) -> None:
+        """Do nothing."""
+
+    def release_pause(self) -> None:
+        """Do nothing."""
+
+    def update_status(self, payload: Any) -> None:
+        """Keep ``payload``."""
+        self.status = payload
+
+    def progress(self, done: int, total: int | None, unit: str, started: float, initial: int) -> None:  # noqa: ARG002
+        """Keep the figures."""
+        self.done = (done, total, unit)
+
+    def report_metrics(self, values: Mapping[str, Any], step: int | None, timestamp: int | None) -> None:  # noqa: ARG002
+        """Keep the values."""
+        self.metrics.extend((key, value, step) for key, value in values.items())
+
+    def report_params(self, values: Mapping[str, Any]) -> None:
+        """Keep the values."""
+        self.params.update(values)
+
+    def set_tags(self, values: Mapping[str, Any]) -> None:
+        """Keep the tags."""
+        self.tags.update(values)
+
+    def log_artifact(self, path: Path, artifact_path: str | None) -> None:
+        """Keep the path."""
+        self.artifacts.append((path, artifact_path))
+
+    def log_text(self, text: str, artifact_file: str) -> None:
+        """Keep the text."""
+        self.texts[artifact_file] = text
+
+    def log_figure(self, figure: Any, artifact_file: str, save_kwargs: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """Keep the figure."""
+        self.figures[artifact_file] = figure
+
+
+class Component:
+    """The root of the base classes that authors subclass, one for each kind of container.
+
+    Subclasses need not call ``__init__``. Names that begin with ``_mistk`` are the container's.
+    """
+
+    #: Where the kind is that a base class belongs to: ``package.module:NAME``.
+    _mistk_kind: ClassVar[str]
+
+    #: The run that this component is tracked as, a :class:`RunReference` with ``id`` and ``tracking_uri``; None where nothing
+    #: is tracked, and before the first operation that opens a run.
+    run = _CurrentRun()
+
+    _mistk_context: Context | None = None
+
+    def attach(self, context: Context) -> None:
+        """Give the component the context that it talks to; the worker does so, and a test may."""
+        self._mistk_context = context
+
+    # --- services: what a hook can call ---------------------------------------------------------------------------
+
+    def steps(
+        self, iterable: Iterable[T], unit: str = "steps", *, total: int | None = None, initial: int = 0
+    ) -> Iterator[T]:
+        """Iterate, with a pause point before every turn and the progress in the status.
+
+        Args:
+            iterable: what to go through.
+            unit: what is counted, in the plural, for people (``epochs``).
+            total: how many turns there will be, those of ``initial`` included, where ``len(iterable)`` does not tell.
+            initial: how many turns were made before, in a training that is taken up again.
+
+        Raises:
+            StopActivity: the activity has to end now.
+        """
+        if total is None and isinstance(iterable, Sized):
+            total = initial + len(iterable)
+        context = self._mistk()
+        started = time.monotonic()
+        done = initial
+        context.progress(done, total, unit, started, initial)
+        for item in iterable:
+            context.pause_point()
+            yield item
+            done += 1
+            context.progress(done, total, unit, started, initial)
+        # Without this one a pause that was asked for in the last turn would be overtaken by the end of the loop.
+        context.pause_point()
+
+    def pause_point(self) -> None:
+        """Block while the activity is paused. Call it where the work can safely stand still.
+
+        Raises:
+            StopActivity: the activity has to end now.
+        """
+        self._mistk().pause_point()
+
+    def update_status(self, payload: Any) -> None:
+        """Show ``payload`` in the status; each call replaces the last one. Anything that JSON can express will do."""
+        self._mistk().update_status(payload)
+
+    def report_metrics(self, values: Mapping[str, Any], step: int | None = None, timestamp: int | None = None) -> None:
+        """Report metric values.
+
+        Args:
+            values: name → number; NaN and infinities are kept.
+            step: the position on the x axis, such as the epoch.
+            timestamp: milliseconds since the epoch; now, unless given.
+        """
+        self._mistk().report_metrics(values, step, timestamp)
+
+    def report_params(self, values: Mapping[str, Any]) -> None:
+        """Report parameters: values that are set once."""
+        self._mistk().report_params(values)
+
+    def set_tags(self, values: Mapping[str, Any]) -> None:
+        """Set tags, replacing those of the same name."""
+        self._mistk().set_tags(values)
+
+    def log_artifact(self, path: str | Path, artifact_path: str | None = None) -> None:
+        """Hand over a file, or a folder with all that is in it, to be kept with the run as it is now.
+
+        Where the container keeps artifacts it is copied before this returns. What cannot be had is an error in the log.
+
+        Args:
+            path: the file or folder. Links to folders within it are not followed.
+            artifact_path: the folder of the run to put it in; the uppermost unless given.
+        """
+        self._mistk().log_artifact(Path(path), artifact_path)
+
+    def log_text(self, text: str, artifact_file: str) -> None:
+        """Keep a text with the run, as the file ``artifact_file`` (``notes/epoch-3.md``)."""
+        self._mistk().log_text(text, artifact_file)
+
+    def log_figure(self, figure: Any, artifact_file: str, *, save_kwargs: Mapping[str, Any] | None = None) -> None:
+        """Keep a figure of matplotlib or plotly with the run.
+
+        Args:
+            figure: the figure.
+            artifact_file: the file of the run; its suffix tells the format (``plots/loss.png``).
+            save_kwargs: further arguments for ``savefig``, ``write_html`` or ``write_image``, which writes it.
+        """
+        self._mistk().log_figure(figure, artifact_file, save_kwargs or {})
+
+    def _mistk(self) -> Context:
+        """Return the context, a detached one where no container has set any; subclasses need not call ``__init__``."""
+        if self._mistk_context is None:
+            self._mistk_context = DetachedContext()
+        return self._mistk_context

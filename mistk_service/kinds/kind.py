@@ -1,0 +1,130 @@
+"""A kind of container as one value: base class, contract, states, operations, and what recording makes of them.
+
+The controller, the worker, the recorder, the client, the doors and the documentation read it. None of them names an operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Any
+
+from mistk_service.kinds.call import Call
+
+__all__ = ["FAILED", "PAUSED", "PAUSING", "RESETTING", "TERMINATED", "TERMINATING", "Kind", "Operation", "Role"]
+
+#: The states that every kind shares, by their names on the wire.
+PAUSING, PAUSED, RESETTING, TERMINATING, TERMINATED, FAILED = (
+    "pausing",
+    "paused",
+    "resetting",
+    "terminating",
+    "terminated",
+    "failed",
+)
+
+
+class Role(Enum):
+    """How an operation is carried out."""
+
+    #: A hook runs on the worker's main thread, one at a time, and the state shows it.
+    ACTIVITY = "activity"
+    #: Any number may be in flight; each call gets its own answer.
+    PREDICTION = "prediction"
+    PAUSE = "pause"
+    RESUME = "resume"
+    #: Worker and instance are replaced by fresh ones.
+    RESET = "reset"
+    SHUTDOWN = "shutdown"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of a kind.
+
+    Attributes:
+        name: the last part of its path, by which errors and clients call it (``loadData``).
+        hook: the method of the class that does the work.
+        allowed: the states in which it is accepted.
+        running: the state while it runs; None for an operation that takes effect at once.
+        then: the state after it; None means the state that it came from.
+        role: how it is carried out.
+        resumes: the activity that a RESUME continues.
+        has_default: whether it works for a class that does not write the hook.
+        may_decline: whether a hook that raises NotImplementedError leads back to the state before, instead of to ``failed``.
+        affects_predictions: whether predictions that wait for it fail with it.
+        parameters: the types of the hook's arguments, by position, where they are more than plain data.
+        configures_run: whether its arguments, objectives, properties and hyperparameters, become tags and params of the run.
+        provides_inputs: whether its argument, datasets by name, becomes inputs of the run.
+        is_work: whether it opens a run, is counted and is timed.
+        saves: the folder of the run's artifacts that receives what it wrote to the path in its argument.
+    """
+
+    name: str
+    hook: str
+    allowed: frozenset[str]
+    running: str | None
+    then: str | None
+    role: Role = Role.ACTIVITY
+    resumes: str | None = None
+    has_default: bool = False
+    may_decline: bool = False
+    affects_predictions: bool = False
+    parameters: tuple[Any, ...] = ()
+    configures_run: bool = False
+    provides_inputs: bool = False
+    is_work: bool = False
+    saves: str | None = None
+
+    @property
+    def opens_run(self) -> bool:
+        """Whether it belongs to a run, which it opens if there is none yet."""
+        return self.is_work or self.saves is not None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """See the module.
+
+    Attributes:
+        name: what it is called (``model``).
+        base: the class that authors subclass.
+        contract: the file name of its API contract.
+        states: every state.
+        initial: the state of a fresh instance.
+        ready: the state in which the instance can accept work.
+        operations: the operations, by name, in the order in which they are listed.
+        bodies: what reads the arguments of an operation from its body, where they are more than the contract's parameters.
+    """
+
+    name: str
+    base: type[Any]
+    contract: str
+    states: type[StrEnum]
+    initial: str
+    ready: str
+    operations: Mapping[str, Operation] = field(repr=False)
+    bodies: Mapping[str, Callable[[Any], Call]] = field(default_factory=dict, repr=False)
+
+    def of_role(self, role: Role) -> tuple[Operation, ...]:
+        """Return the operations of a role."""
+        return tuple(row for row in self.operations.values() if row.role is role)
+
+    @property
+    def prediction(self) -> Operation | None:
+        """The operation that answers predictions, if the kind has one."""
+        return next(iter(self.of_role(Role.PREDICTION)), None)
+
+    def resume_of(self, activity: str) -> Operation:
+        """Return the operation that resumes an activity."""
+        return next(row for row in self.of_role(Role.RESUME) if row.resumes == activity)
+
+    def hooks_of(self, subclass: type[Any]) -> tuple[str, ...]:
+        """Return the hooks that a subclass has: its own, and those that work unless written."""
+        defaults = {row.hook for row in self.operations.values() if row.has_default}
+        return tuple(
+            name
+            for name in sorted({row.hook for row in self.operations.values()})
+            if name in defaults or getattr(subclass, name, None) is not getattr(self.base, name, None)
+        )

@@ -1,0 +1,29 @@
+"""From the bodies of MISTK's model API to the arguments of hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mistk_service.kinds.call import Call
+from mistk_service.kinds.model.values import InitParams, MistkDataset
+
+__all__ = ["initialize", "load_data"]
+
+
+def initialize(body: Mapping[str, Any]) -> Call:
+    """Return objectives, properties and hyperparameters.
+
+    Raises:
+        InvalidRequest: an objective is none.
+    """
+    params = InitParams.from_wire(body)
+    objectives = [objective.value for objective in params.objectives]
+    return Call((objectives, dict(params.model_properties), dict(params.hyperparameters)))
+
+
+def load_data(body: Mapping[str, Any]) -> Call:
+    """Return the datasets, whose paths have to be readable."""
+    datasets = {key: MistkDataset.from_wire(wire) for key, wire in body.items()}
+    paths = {f"datasets.{key}.dataPath": each.data_path for key, each in datasets.items()}
+    return Call((datasets,), reads={field: path for field, path in paths.items() if path is not None})

@@ -1,0 +1,58 @@
+"""The operations of a model: which is allowed in which state, and where it leads.
+
+The contract repeats the table in ``x-mistk-states``; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mistk_service.kinds.kind import Operation, Role
+from mistk_service.kinds.model.states import State
+from mistk_service.kinds.model.values import MistkDataset
+
+__all__ = ["OPERATIONS"]
+
+_NOT_TERMINATING = frozenset(State) - {State.TERMINATING, State.TERMINATED}
+
+
+def _row(
+    name: str, hook: str, allowed: set[State] | frozenset[State], running: State | None, then: State | None, **more: Any
+) -> Operation:
+    return Operation(name, hook, frozenset(allowed), running, then, **more)
+
+
+OPERATIONS = {
+    row.name: row
+    for row in (
+        _row("initialize", "do_initialize", {State.STARTED}, State.INITIALIZING, State.INITIALIZED, has_default=True,
+             configures_run=True),
+        _row("loadData", "do_load_data", {State.INITIALIZED, State.READY}, State.LOADING_DATA, None,
+             parameters=(dict[str, MistkDataset],), provides_inputs=True),
+        _row("buildModel", "do_build_model", {State.INITIALIZED, State.READY}, State.BUILDING_MODEL, State.READY,
+             has_default=True),
+        _row("train", "do_train", {State.READY}, State.TRAINING, State.READY, is_work=True),
+        _row("predict", "do_predict", {State.READY}, State.PREDICTING, State.READY, is_work=True),
+        # Those that arrive while properties are being updated wait for the end of that in the worker's queue.
+        _row("streamPredict", "do_stream_predict", {State.READY, State.UPDATING_PROPERTIES}, State.PREDICTING, State.READY,
+             role=Role.PREDICTION),
+        _row("updateStreamProperties", "do_update_stream_properties", {State.READY}, State.UPDATING_PROPERTIES, State.READY,
+             has_default=True, affects_predictions=True),
+        _row("generate", "do_generate", {State.READY}, State.GENERATING, State.READY, is_work=True),
+        _row("saveModel", "do_save_model", {State.READY, State.PAUSED}, State.SAVING_MODEL, None, may_decline=True,
+             saves="model"),
+        _row("savePredictions", "do_save_predictions", {State.READY}, State.SAVING_PREDICTIONS, State.READY, may_decline=True,
+             saves="predictions"),
+        _row("saveGenerations", "do_save_generations", {State.READY}, State.SAVING_GENERATIONS, State.READY, may_decline=True,
+             saves="generations"),
+        _row("pause", "do_pause", {State.TRAINING, State.PREDICTING}, State.PAUSING, State.PAUSED, role=Role.PAUSE,
+             has_default=True),
+        _row("resumeTraining", "do_resume_training", {State.PAUSED}, None, State.TRAINING, role=Role.RESUME, resumes="train",
+             has_default=True),
+        _row("resumePredict", "do_resume_predict", {State.PAUSED}, None, State.PREDICTING, role=Role.RESUME, resumes="predict",
+             has_default=True),
+        _row("reset", "do_reset", _NOT_TERMINATING, State.RESETTING, State.STARTED, role=Role.RESET, has_default=True),
+        _row("shutdown", "do_terminate", _NOT_TERMINATING | {State.TERMINATING}, State.TERMINATING, State.TERMINATED,
+             role=Role.SHUTDOWN, has_default=True),
+    )
+}  # fmt: skip
