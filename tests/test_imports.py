@@ -19,7 +19,7 @@ PACKAGE = ROOT / "mistk_service"
 
 #: The parts of the package from the lowest to the highest; one imports from lines above its own, and from itself.
 LAYERS = (
-    {"errors", "logs"},
+    {"errors", "logs", "deadline"},
     {"command_line"},
     {"resources", "kinds"},
     {"mistk_service", "web"},  # the author's door, and what both products share
@@ -53,12 +53,12 @@ TRACKING_LAYERS = (
 ONLY = {
     "page": set(),  # a client of the public API like any other
     # The other product: it knows nothing of the container.
-    "tracking": {"command_line", "errors", "logs", "resources", "web"},
+    "tracking": {"command_line", "deadline", "errors", "logs", "resources", "web"},
     "client": {"errors", "kinds", "mistk_service"},
     "web": {"errors", "resources"},
     "kinds": {"errors"},
-    "workers": {"errors", "kinds", "logs"},
-    "core": {"errors", "kinds", "workers"},
+    "workers": {"deadline", "errors", "kinds", "logs"},
+    "core": {"deadline", "errors", "kinds", "workers"},
 }
 
 #: The same inside tracking.
@@ -251,6 +251,7 @@ def test_tracking_loads_nothing_of_the_container() -> None:
     loaded = loaded_by("import " + ", ".join(f"mistk_service.tracking.{part}" for part in parts))
     assert parts_loaded(loaded) <= {
         "command_line",
+        "deadline",
         "errors",
         "kinds",
         "logs",

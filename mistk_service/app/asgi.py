@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from typing import Any
 
 import msgspec
@@ -47,6 +48,7 @@ def create_app(
     metrics: ServiceMetrics,
     version: str,
     tracking: EmbeddedTracking | None = None,
+    register: Callable[[Executor], None] = lambda _: None,
 ) -> ASGIApp:
     """Return the application.
 
@@ -56,6 +58,7 @@ def create_app(
         metrics: counts; must be an observer of the controller.
         version: of the service, for the page for people.
         tracking: the tracking server, if there is to be one.
+        register: is given each executor of the application, which has to be shut down at the end.
     """
     kind = controller.kind
     contract = load_contract(kind.contract)
@@ -73,6 +76,7 @@ def create_app(
         f"{BASE_PATH}/swagger.json": lambda scope: published(prefix_of(scope, settings.root_path)),
     }
     page = WSGIMiddleware(dashboard.wsgi_app, workers=_PAGE_THREADS)  # type: ignore[arg-type]
+    register(page.executor)
     container: ASGIApp = BodyLimit(_Paths(api, pages, SwaggerUI(f"{BASE_PATH}/ui"), page), settings.max_body, answer)
     if tracking is not None:
         container = _beside(tracking, container)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -24,8 +21,6 @@ from mistk_service.errors import MistkError, ModelLoadError, SettingsError, Work
 from mistk_service.logs import configure_logging, json_line
 
 __all__ = ["main"]
-
-logger = logging.getLogger(__name__)
 
 _TRACKING = "tracking"
 
@@ -69,6 +64,7 @@ def serve(model: tuple[str, ...], **options: Any) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit_at_once)
     from mistk_service.app.container import serve as run
+    from mistk_service.app.process_exit import finish
     from mistk_service.web.listening import bind
     from mistk_service.workers.child.loader import split_reference
 
@@ -79,9 +75,10 @@ def serve(model: tuple[str, ...], **options: Any) -> None:
         settings = Settings(" ".join(model), **options)
         split_reference(settings.model)  # a reference that names nothing is refused before anything is started
         sock = bind(settings.host, settings.port)
-        with _url_file(settings.url_file) as on_listening, asyncio.Runner(loop_factory=_event_loop_factory()) as runner:
-            deadline = runner.run(run(settings, sock, on_listening, lambda url: _announce(settings, url)))
-            _end_by(deadline)
+        with asyncio.Runner(loop_factory=_event_loop_factory()) as runner:
+            with _url_file(settings.url_file) as on_listening:
+                shutdown = runner.run(run(settings, sock, on_listening, lambda url: _announce(settings, url)))
+            finish(shutdown, runner.get_loop())
     except MistkError as error:
         _fail(error)
 
@@ -126,28 +123,11 @@ def _url_file(file: str | None) -> Iterator[Callable[[str], None]]:
             Path(each).unlink(missing_ok=True)
 
 
-def _end_by(deadline: float) -> None:
-    """End this process by a time on the monotonic clock, or at a signal, whatever its threads are at."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: _leave())
-    timer = threading.Timer(max(0.0, deadline - time.monotonic()), _leave)
-    timer.daemon = True
-    timer.start()
-
-
-def _leave() -> None:
-    """End this process without waiting for its threads."""
-    at_work = [
-        thread.name for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()
-    ]
-    logger.warning("The service ends although something is still at work: %s.", ", ".join(at_work) or "its own end")
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
-
-
 def _exit_at_once(_number: int, _frame: FrameType | None) -> None:
     """End a service that has not started anything yet, with the code of one that was told to end."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # While the interpreter ends, a further one would change the exit code or show a traceback.
+        signal.signal(number, signal.SIG_IGN)
     raise SystemExit(0)
 
 

@@ -8,21 +8,24 @@ import logging
 import os
 import signal
 import socket
-import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service import __version__
 from mistk_service.app.deferred import load_app
 from mistk_service.app.embedded_tracking import EmbeddedTracking
 from mistk_service.app.prerequisites import require_prerequisites
+from mistk_service.app.process_exit import watch
 from mistk_service.app.settings import Settings, without_password
 from mistk_service.app.startup import Opening
 from mistk_service.core.controller import Controller
 from mistk_service.core.events import Observer
+from mistk_service.core.shutdown import Shutdown
 from mistk_service.doors.mistk.status import status_encoder
 from mistk_service.doors.ops.metrics import ServiceMetrics
 from mistk_service.errors import BadModelReference, SettingsError
@@ -39,14 +42,11 @@ __all__ = ["serve"]
 
 logger = logging.getLogger(__name__)
 
-#: The part of the grace period that requests and watches get to end once the instance is terminated.
-_CLOSING_SHARE = 0.1
+#: Seconds that uvicorn pauses, whatever there is to wait for, before and while it shuts down.
+_PAUSES = 0.2
 
-#: The part of the grace period that tracking gets however late it is, and the part that is kept for the process to end.
-_TRACKING_SHARE = _EXIT_SHARE = 0.05
-
-#: Seconds that are left for everything after a second signal.
-_HURRY = 0.5
+#: Seconds that requests get at least: what is written already takes a moment to be sent.
+_LEAST = 0.05
 
 
 class _Server(uvicorn.Server):
@@ -62,11 +62,11 @@ async def serve(
     sock: socket.socket,
     on_listening: Callable[[str], None],
     on_ready: Callable[[str], None],
-) -> float:
+) -> Shutdown:
     """Serve until the instance is terminated by a call or by a signal.
 
-    Returns until when, on the monotonic clock, the process is to have ended: threads that are at something then, such as a
-    request that waits for a locked database, have had their time.
+    Returns the shutdown, by whose deadline the process has to end: threads may still be at something, such as a request that
+    waits for a locked database.
 
     Args:
         settings: the settings.
@@ -90,23 +90,32 @@ async def serve(
     if (warning := exposure(settings.host)) is not None:
         logger.warning(warning)
     metrics = ServiceMetrics()
-    controller, tracking = _put_together(settings, metrics, umask)
+    shutdown = Shutdown(settings.grace, on_begin=lambda: watch(shutdown))
+    executor = ThreadPoolExecutor(thread_name_prefix="asyncio")
+    asyncio.get_running_loop().set_default_executor(executor)
+    shutdown.register(executor)
+    controller, tracking = _put_together(settings, metrics, umask, shutdown)
     if tracking is not None:
         tracking.address = local_url_of(sock)
     # First, since its process loads the model while this one loads the rest.
     await controller.start()
-    opening = Opening(lambda: load_app(controller, settings, metrics, __version__, tracking))
-    server = _make_server(opening, settings)
-    again = asyncio.Event()
-    _on_signals(controller, server, again)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await opening(scope, receive, send)
+
+    # Before the loading begins, beside which everything takes its time.
+    server = _make_server(app, settings)
+    _on_signals(controller, server, shutdown)
+    opening = Opening(lambda: load_app(controller, settings, metrics, __version__, tracking, shutdown.register))
     if settings.stdin_lifeline:
         _on_end_of_input(controller)
     serving = asyncio.create_task(server.serve(sockets=[sock]))
-    closing = asyncio.create_task(_close_when_terminated(controller, server))
+    closing = asyncio.create_task(_close_when_terminated(controller, server, shutdown))
     loading = asyncio.create_task(_load(controller, opening))
     try:
         await asyncio.wait({loading, serving}, return_when=asyncio.FIRST_COMPLETED)
         if not serving.done() and loading.exception() is not None and not controller.terminating:
+            shutdown.exit_code = 1
             server.should_exit = True
             await serving
             await loading  # raises
@@ -119,22 +128,10 @@ async def serve(
     finally:
         for task in (closing, loading):
             task.cancel()
+        shutdown.begin()  # where it did not begin by itself, because there is no model
         if tracking is not None:
-            least = time.monotonic() + settings.grace * _TRACKING_SHARE
-            in_time = (controller.deadline or least) - settings.grace * _EXIT_SHARE
-            await _close_tracking(tracking, max(in_time, least), again)
-    soon = time.monotonic() + (_HURRY if again.is_set() else settings.grace * _EXIT_SHARE)
-    return soon if again.is_set() else max(controller.deadline or soon, soon)
-
-
-async def _close_tracking(tracking: EmbeddedTracking, deadline: float, again: asyncio.Event) -> None:
-    """Close tracking by the deadline; a second signal does not wait for what others take their time over."""
-    if again.is_set():
-        deadline = time.monotonic() + _HURRY
-    closing, hurried = asyncio.create_task(tracking.close(deadline)), asyncio.create_task(again.wait())
-    await asyncio.wait({closing, hurried}, return_when=asyncio.FIRST_COMPLETED)
-    if not hurried.cancel():
-        await asyncio.wait({closing}, timeout=_HURRY)
+            await tracking.close()
+    return shutdown
 
 
 def _refuse_own_address(settings: Settings, sock: socket.socket) -> None:
@@ -173,7 +170,7 @@ def _refuse_shared_login(settings: Settings) -> None:
 
 
 def _put_together(
-    settings: Settings, metrics: ServiceMetrics, umask: int
+    settings: Settings, metrics: ServiceMetrics, umask: int, shutdown: Shutdown
 ) -> tuple[Controller, EmbeddedTracking | None]:
     """Return the controller, and tracking that follows it unless it is switched off."""
     name, container_id = _class_name(settings.model), str(uuid.uuid4())
@@ -189,6 +186,7 @@ def _put_together(
             name,
             show=lambda key, value: controller.show(key, value),  # noqa: PLW0108
             hold=lambda held: controller.hold_reports(held),  # noqa: PLW0108
+            shutdown=shutdown,
         )
         observers.append(tracking.reporter.observe)
         metrics.add(tracking.collector())
@@ -198,7 +196,7 @@ def _put_together(
         name,
         _worker_factory(settings, spool, umask),
         status_encoder("ModelInstanceStatus", container_id),
-        grace=settings.grace,
+        shutdown=shutdown,
         max_queue=settings.max_queue,
         stream_timeout=settings.stream_timeout,
         observers=observers,
@@ -215,13 +213,12 @@ async def _load(controller: Controller, opening: Opening) -> None:
     await controller.wait_loaded()
 
 
-def _make_server(app: Opening, settings: Settings) -> uvicorn.Server:
+def _make_server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
     return _Server(
         server_config(
             app,
             HttpLimits(keep_alive=settings.keep_alive_timeout, connections=settings.max_connections),
             _refusal,
-            timeout_graceful_shutdown=settings.grace * _CLOSING_SHARE,  # asyncio takes fractions
             lifespan="off",
         )
     )
@@ -232,28 +229,24 @@ def _refusal(status: int, message: str) -> bytes:
     return msgspec.json.encode({"code": status, "message": message}) + b"\n"
 
 
-async def _close_when_terminated(controller: Controller, server: uvicorn.Server) -> None:
+async def _close_when_terminated(controller: Controller, server: uvicorn.Server, shutdown: Shutdown) -> None:
     await controller.terminated.wait()
+    # Uvicorn's annotation says int; asyncio, which is given it, takes fractions.
+    server.config.timeout_graceful_shutdown = max(_LEAST, shutdown.requests().left() - _PAUSES)  # type: ignore[assignment]
     server.should_exit = True
 
 
-def _on_signals(controller: Controller, server: uvicorn.Server, again: asyncio.Event) -> None:
-    """Let the first signal shut the instance down, and a further one end the service without waiting.
-
-    Args:
-        controller: the controller.
-        server: the HTTP server.
-        again: set by a further signal.
-    """
+def _on_signals(controller: Controller, server: uvicorn.Server, shutdown: Shutdown) -> None:
+    """Let the first signal shut the instance down, and a further one end the service without waiting."""
 
     def handle(number: signal.Signals) -> None:
         if controller.terminating:
             logger.warning("%s again: the service ends at once.", number.name)
+            shutdown.hasten()
             controller.kill()
             # Uvicorn would show the traceback of its own task that is cancelled over it, which is nobody's fault.
             logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
             server.should_exit = server.force_exit = True
-            again.set()
             return
         logger.info("%s: shutting down.", number.name)
         controller.shutdown()

@@ -12,12 +12,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service.app.settings import Settings
+from mistk_service.core.shutdown import Shutdown
 from mistk_service.doors.mistk.contract import load_contract
 from mistk_service.doors.ops.remotes import OutboxCollector, OutboxView
 from mistk_service.errors import InvalidRequest, ServiceBusy
@@ -42,10 +44,6 @@ _FILES_WAIT = 5.0
 #: Seconds that a request waits for the run that the status names to be there.
 _RUN_WAIT = 2.0
 
-#: Seconds that are left to tell what remains and to close the store, when remotes take what they can until the end; and the
-#: part of the time that is, at most.
-_CLOSING, _CLOSING_SHARE = 1.0, 0.25
-
 
 class EmbeddedTracking:
     """Serves the paths of the tracking server, and writes the runs of this container.
@@ -59,7 +57,8 @@ class EmbeddedTracking:
         container_id: the id of this container.
         model: the name of the model class.
         show: shows a value under a key of the status, None removes it.
-        hold: asks the worker to hold metrics back, or to go on.
+        hold: asks the worker to hold metrics back, or to resume sending them.
+        shutdown: when this has to have ended.
 
     Attributes:
         reporter: an observer of the controller has to tell it of every event.
@@ -75,6 +74,7 @@ class EmbeddedTracking:
         *,
         show: Callable[[str, Any], None],
         hold: Callable[[bool], None],
+        shutdown: Shutdown,
     ) -> None:
         folder = Path(settings.state_dir).absolute()
         self._remotes = settings.remote_tracking_uris
@@ -82,8 +82,10 @@ class EmbeddedTracking:
         self._local = LocalTracking(uri, folder, self._remotes)
         self._allowed = AllowedLocations(settings.artifact_locations)
         self._max_body = settings.max_body
+        self._shutdown = shutdown
         self._ending = threading.Event()
         self._app: DeferredApp | None = None
+        self._watcher = threading.Thread(target=self._watch_remotes, name="tracking-remotes", daemon=True)
         self.address = ""
         options = ReporterOptions(
             kind=kind,
@@ -142,7 +144,7 @@ class EmbeddedTracking:
             self._app = DeferredApp(self._make, retry=0)
             self.reporter.start()
             if self._remotes:
-                threading.Thread(target=self._watch_remotes, name="tracking-remotes", daemon=True).start()
+                self._watcher.start()
 
     def collector(self) -> OutboxCollector:
         """Return the figures for Prometheus."""
@@ -157,31 +159,29 @@ class EmbeddedTracking:
             self.reporter.show_remotes(view.show(self._local.states(), int(time.time() * 1000)))
             ended = self._ending.wait(_REMOTES_INTERVAL)
 
-    async def close(self, deadline: float) -> None:
-        """Finish what is to be written, and close the store.
-
-        Args:
-            deadline: until when, on the monotonic clock. What takes longer ends with the process.
-        """
+    async def close(self) -> None:
+        """Write and deliver what waits, and close the store, as far as the shutdown leaves time for it."""
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        delivery, deadline = self._shutdown.delivery(), self._shutdown.threads
         self._ending.set()
 
         def close() -> None:
             try:
-                self.reporter.close(deadline)
-                left = max(0.0, deadline - time.monotonic())
-                self._local.close(deadline - min(_CLOSING, left * _CLOSING_SHARE))
+                self.reporter.close(delivery)
+                self._local.close(delivery)
+                if self._app is not None:
+                    self._app.close(deadline)
+                if self._watcher.ident is not None:
+                    deadline.join(self._watcher)
             finally:
-                with contextlib.suppress(RuntimeError):  # nobody has waited so long, and the loop is closed
+                with contextlib.suppress(RuntimeError):  # the deadline has passed, and the loop is closed
                     loop.call_soon_threadsafe(ended.set)
 
-        # A thread that the end of the process need not wait for: a database that is locked may take its time.
-        threading.Thread(target=close, name="tracking-end", daemon=True).start()
-        try:
-            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                await ended.wait()
-        except TimeoutError:
+        thread = threading.Thread(target=close, name="tracking-end", daemon=True)
+        thread.start()
+        if not await deadline.wait(ended):
             logger.warning("The tracking store could not be closed in time.")
+        deadline.join(thread)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -194,14 +194,18 @@ class EmbeddedTracking:
     def _make(self) -> ASGIApp:
         """Open the store and return what serves it; on a thread."""
         # What takes longest to load, and what a container without tracking does not need.
-        from mistk_service.tracking.server import create_tracking_app
+        from mistk_service.tracking.server.app import THREADS, create_tracking_app
 
         try:
             opened = self._local.open()
         except StoreError as error:
             logger.error("Tracking is not available: %s", error)
             raise
-        app = create_tracking_app(opened.store, opened.artifacts, max_body=self._max_body, allowed=self._allowed)
+        executor = ThreadPoolExecutor(THREADS, thread_name_prefix="tracking")
+        self._shutdown.register(executor)
+        app = create_tracking_app(
+            opened.store, opened.artifacts, max_body=self._max_body, allowed=self._allowed, executor=executor
+        )
         collect_less_often()
         return app
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 
 from mistk_service.core.events import Observer, WorkerStarted
 from mistk_service.core.instance import Instance, StatusEncoder
+from mistk_service.core.shutdown import Shutdown
 from mistk_service.core.status_log import StatusEvent, StatusLog
 from mistk_service.core.view import InstanceView
 from mistk_service.errors import Failure, InvalidRequest, MistkError, ModelLoadError, WorkerDied
@@ -41,9 +41,6 @@ logger = logging.getLogger(__name__)
 #: Seconds that the answer to a call waits at most for a hook that may refuse it.
 _TAKEN_UP = 0.5
 
-#: The part of the grace period that the worker gets; the rest is for what the service has to end after it.
-_WORKERS_SHARE = 0.8
-
 
 class Tracking(Protocol):
     """What the controller asks of the store that the container keeps."""
@@ -67,7 +64,7 @@ class Controller:
         name: the model's name, for the status, until the class is loaded.
         make_worker: makes a worker that reports to the listener it is given.
         encode_status: encodes the status for those who read it.
-        grace: seconds that an activity gets to end by itself when the instance is reset or shut down.
+        shutdown: the schedule by which the worker has to end, at a shutdown and at a reset.
         max_queue: how many predictions may be in flight.
         stream_timeout: seconds that one may take, waiting included; None for any number.
         observers: receive every event.
@@ -82,7 +79,7 @@ class Controller:
         make_worker: WorkerFactory,
         encode_status: StatusEncoder,
         *,
-        grace: float = 10.0,
+        shutdown: Shutdown | None = None,
         max_queue: int = 1024,
         stream_timeout: float | None = None,
         observers: Sequence[Observer] = (),
@@ -95,11 +92,8 @@ class Controller:
         self._instance = Instance(
             kind, name, encode_status, max_queue=max_queue, timeout=stream_timeout, observers=observers
         )
-        self._grace = grace
-        #: Until when the service is to have ended, on the monotonic clock; None unless it is to end.
-        self.deadline: float | None = None
-        self._workers_grace = grace * _WORKERS_SHARE
-        self._supervisor = Supervisor(make_worker, self, grace=self._workers_grace)
+        self._shutdown_plan = shutdown or Shutdown()
+        self._supervisor = Supervisor(make_worker, self)
         self._ending: asyncio.Task[None] | None = None
         #: Set when the instance is terminated and the service may end.
         self.terminated = asyncio.Event()
@@ -160,9 +154,10 @@ class Controller:
         self._instance.emit(WorkerStarted(self._supervisor.started - 1, self._supervisor.pid))
 
     async def _wait_dismissed(self) -> None:
-        if not await self._supervisor.wait_dismissed():
+        plan = self._shutdown_plan
+        if not await self._supervisor.wait_dismissed(*plan.dismissal()):
             self._instance.note(
-                f"The worker did not end within {self._workers_grace:g} s of being told to, and was killed."
+                f"The worker did not end within {plan.worker_grace:g} s of being told to, and was killed."
             )
 
     def reset(self) -> StatusEvent:
@@ -197,7 +192,7 @@ class Controller:
         if self.terminating:
             return self.log.latest()
         (row,) = self.kind.of_role(Role.SHUTDOWN)
-        self.deadline = time.monotonic() + self._grace
+        self._shutdown_plan.begin()
         if self._ending is not None:
             self._ending.cancel()
         self._supervisor.dismiss(row.hook)

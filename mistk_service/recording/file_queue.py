@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mistk_service.deadline import Deadline
 from mistk_service.tracking.errors import StoreUnavailable
 
 __all__ = ["DELAYS", "FileLane", "Job"]
@@ -97,12 +98,8 @@ class FileLane:
         self._thread = threading.Thread(target=self._run, name="tracking-files", daemon=True)
         self._thread.start()
 
-    def close(self, deadline: float) -> None:
-        """Do what there is; a place that cannot take it is tried a few times only.
-
-        Args:
-            deadline: until when to wait for that, on the monotonic clock.
-        """
+    def close(self, deadline: Deadline) -> None:
+        """Do what there is, and wait for that until the deadline; a place that cannot take it is tried a few times only."""
         with self._news:
             self._ending = True
             self._delays = _LAST_DELAYS
@@ -110,7 +107,7 @@ class FileLane:
                 place.due, place.failures = 0.0, min(place.failures, 1)
             self._news.notify_all()
         if self._thread is not None:
-            self._thread.join(max(0.0, deadline - time.monotonic()))
+            deadline.join(self._thread)
 
     def tell_rest(self) -> None:
         """Say in the log what is given up because the service ends."""

@@ -28,6 +28,7 @@ from mistk_service.core.events import (
     TagsSet,
     WorkerStarted,
 )
+from mistk_service.deadline import Deadline
 from mistk_service.recording.announcements import Announcer, NextRun
 from mistk_service.recording.file_queue import FileLane
 from mistk_service.recording.lifecycle import Lifecycle, StreamTotals
@@ -106,8 +107,8 @@ class Reporter:
         self._waiting = 0
         self._totals = StreamTotals()
         self._totals_due = time.monotonic() + _STREAM_INTERVAL
-        #: Until when everything has to be written, once the service ends; on the monotonic clock.
-        self._deadline: float | None = None
+        #: When everything has to be written, once the service ends.
+        self._deadline: Deadline | None = None
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tracking-reporter", daemon=True)
         self._confirmed: dict[str, Any] = {}
@@ -200,21 +201,17 @@ class Reporter:
 
     # --- from another thread --------------------------------------------------------------------------------------
 
-    def close(self, deadline: float) -> None:
-        """Write what waits, end the run if one is open, and stop; says in the log what remains.
-
-        Args:
-            deadline: until when, on the monotonic clock.
-        """
+    def close(self, deadline: Deadline) -> None:
+        """Write what waits, end the run if one is open, and stop, by the deadline. What remains is logged."""
         if self._thread.ident is None:
             return  # it was never started, because there was no model
         if self._sampling is not None:
-            self._sampling.close()
+            self._sampling.close(deadline)
         with self._news:
             self._deadline = deadline
             self._ending.set()
             self._news.notify()
-        self._thread.join(max(0.0, deadline - time.monotonic()))
+        deadline.join(self._thread)
         self._files.tell_rest()
         if not self._done and self._has_something():
             logger.error(
@@ -251,7 +248,7 @@ class Reporter:
             self._give_up()
         finally:
             if not self._done:
-                self._files.close(time.monotonic())
+                self._files.close((self._deadline or Deadline()).within(0.0))
             # Where things are not in order, the file stays, and tells others so.
             lock.abandon()
 
@@ -353,11 +350,8 @@ class Reporter:
         if not self._has_something():
             return False
         assert self._deadline is not None
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            return False
-        time.sleep(min(seconds, left))
-        return True
+        time.sleep(min(seconds, self._deadline.left()))
+        return self._deadline.left() > 0
 
 
 def _weight(event: _Item) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mistk_service.core.events import ActivityBegan, ActivityEnded, Event, WorkerStarted
+from mistk_service.deadline import Deadline
 from mistk_service.recording.system_metrics import SystemSampler
 from mistk_service.tracking.errors import SystemMetricsUnavailable
 
@@ -17,7 +18,7 @@ __all__ = ["Sampler", "Sampling", "SystemSample"]
 logger = logging.getLogger(__name__)
 
 #: Seconds that a measurement under way may take at the end.
-_PATIENCE = 1.0
+_LONGEST = 1.0
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,12 @@ class Sampling:
             elif not self._ending.is_set():
                 self._busy.clear()
 
-    def close(self) -> None:
-        """End; no sample comes after this."""
+    def close(self, deadline: Deadline) -> None:
+        """End; no sample comes after this, unless one that is under way takes longer than a second or the deadline."""
         self._ending.set()
         self._busy.set()
         if self._thread.ident is not None:
-            self._thread.join(_PATIENCE)
+            deadline.within(_LONGEST).join(self._thread)
 
     def _run(self) -> None:
         measured, sampler = 0, None

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import mistk_service.errors as tree
+from mistk_service.deadline import Deadline
 from mistk_service.errors import Failure, InvalidRequest, ModelLoadError, WorkerDied
 from mistk_service.workers.host.process import Worker, WorkerListener
 from mistk_service.workers.messages import (
@@ -22,9 +23,6 @@ from mistk_service.workers.messages import (
 )
 
 __all__ = ["Supervisor", "SupervisorListener", "WorkerFactory"]
-
-#: The part of the grace after which a worker whose activity has not ended is told to call its last hook beside it.
-_PATIENCE = 0.5
 
 WorkerFactory = Callable[[WorkerListener], Worker]
 
@@ -51,13 +49,11 @@ class Supervisor:
     Args:
         make_worker: makes a worker that reports to the listener it is given.
         listener: who is told.
-        grace: seconds that a worker gets to end when it is told to.
     """
 
-    def __init__(self, make_worker: WorkerFactory, listener: SupervisorListener, *, grace: float) -> None:
+    def __init__(self, make_worker: WorkerFactory, listener: SupervisorListener) -> None:
         self._make_worker = make_worker
         self._listener = listener
-        self._grace = grace
         self._worker: Worker | None = None
         #: The worker that has been told to end.
         self._leaving: Worker | None = None
@@ -137,15 +133,20 @@ class Supervisor:
         """Whether the worker has been told to end."""
         return self._worker is not None and self._worker is self._leaving
 
-    async def wait_dismissed(self) -> bool:
-        """Wait for the end of a worker that was dismissed; return False when it had to be killed."""
+    async def wait_dismissed(self, last_hook: Deadline, kill: Deadline) -> bool:
+        """Wait for the end of a worker that was dismissed; return False when it had to be killed.
+
+        Args:
+            last_hook: when it is told to call its last hook even if its activity still runs.
+            kill: when it is killed.
+        """
         worker = self._leaving
         if worker is None or worker.exited:
             return True
-        if await _exits_within(worker, self._grace * _PATIENCE):
+        if await _exits_within(worker, last_hook):
             return True
         worker.send(Hasten())
-        if await _exits_within(worker, self._grace * (1 - _PATIENCE)):
+        if await _exits_within(worker, kill):
             return True
         worker.kill()
         await worker.wait_exited()
@@ -188,9 +189,9 @@ class Supervisor:
             self._loaded.set_exception(error)
 
 
-async def _exits_within(worker: Worker, seconds: float) -> bool:
+async def _exits_within(worker: Worker, deadline: Deadline) -> bool:
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(deadline.left()):
             await worker.wait_exited()
     except TimeoutError:
         return False

@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from mistk_service.core.events import ActivityEnded, InstanceReset, WorkerStarted
+from mistk_service.core.shutdown import Dismissal, Shutdown
 from mistk_service.errors import OperationRefused, ServiceBusy, WorkerDied
-from mistk_service.workers import supervisor
 from mistk_service.workers.host import process as parent
 from tests.support.harness import PATIENCE, Gate, Instance, of_type, version_of
 
@@ -213,11 +213,14 @@ async def test_threads_that_a_model_left_behind_do_not_delay_a_reset_to_the_end_
     assert "notice" not in (await instance.until("started"))["payload"]
 
 
-async def test_a_model_whose_training_ends_by_its_last_hook_alone_is_not_killed(
-    launch: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    # It is told soon, and gets long to end then.
-    monkeypatch.setattr(supervisor, "_PATIENCE", 0.02)
+class LastHookSoon(Shutdown):
+    """A shutdown at which the last hook is called soon, and the worker gets long to end then."""
+
+    def dismissal(self) -> Dismissal:
+        return Dismissal(self.end.within(0.5), self.end)
+
+
+async def test_a_model_whose_training_ends_by_its_last_hook_alone_is_not_killed(launch: Launch, tmp_path: Path):
     source = tmp_path / "looks_at_a_flag.py"
     source.write_text(
         "import threading\n"
@@ -230,7 +233,7 @@ async def test_a_model_whose_training_ends_by_its_last_hook_alone_is_not_killed(
         "    def do_terminate(self):\n"
         "        self.end.set()\n"
     )
-    instance = await (await launch(f"{source}:Model", "process")).ready()
+    instance = await (await launch(f"{source}:Model", "process", shutdown=LastHookSoon(PATIENCE))).ready()
     await instance.call("train")
     await instance.call("shutdown")
     ended = await instance.until("terminated")

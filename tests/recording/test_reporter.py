@@ -23,6 +23,7 @@ from mistk_service.core.events import (
     PredictionAnswered,
     WorkerStarted,
 )
+from mistk_service.deadline import Deadline
 from mistk_service.kinds.model import MODEL
 from mistk_service.recording import Reporter, ReporterOptions
 from mistk_service.recording import recorder as module
@@ -96,7 +97,7 @@ class Desk:
         await self.until(lambda: "experimentId" in self.shown["run"])
 
     async def close(self, seconds: float = PATIENCE) -> None:
-        await asyncio.to_thread(self.reporter.close, time.monotonic() + seconds)
+        await asyncio.to_thread(self.reporter.close, Deadline(seconds))
 
     async def ended(self) -> None:
         """Wait for the end of the reporter's thread, which does not wait for the store any more."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mistk_service.core.events import ActivityBegan, ActivityEnded, WorkerStarted
+from mistk_service.deadline import Deadline
 from mistk_service.recording.system_sampler import Sampling, SystemSample
 from mistk_service.tracking.errors import SystemMetricsUnavailable
 from tests.recording.conftest import Story
@@ -69,7 +70,7 @@ def begin() -> Any:
 
     yield begin
     for machine in machines:
-        machine.sampling.close()
+        machine.sampling.close(Deadline())
 
 
 def test_a_worker_is_measured_again_and_again_while_something_runs(begin: Callable[..., Machine]) -> None:
@@ -79,7 +80,7 @@ def test_a_worker_is_measured_again_and_again_while_something_runs(begin: Callab
     machine.sampling.observe(BEGAN)
     machine.wait(3)
     machine.sampling.observe(ENDED)
-    machine.sampling.close()
+    machine.sampling.close(Deadline())
 
     assert machine.measured == [7]
     assert machine.samples[0] == {"system/pid": 7.0}

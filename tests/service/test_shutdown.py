@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sqlite3
-from contextlib import ExitStack, closing
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,25 @@ import psutil
 import pytest
 
 from tests.service.conftest import Start
-from tests.service.harness import API, Service, all_gone, connect, gone, read_answer, service_error, turns, version
+from tests.service.harness import (
+    ANSWER_TIME,
+    API,
+    Service,
+    all_gone,
+    connect,
+    gone,
+    read_answer,
+    service_error,
+    turns,
+    version,
+)
+from tests.support.s3 import CREDENTIALS
 
 both_workers = pytest.mark.parametrize("worker", ["process", "thread"])
+
+#: Seconds that a machine with other work to do may be late.
+BUSY = 1.0
+
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
 
@@ -112,6 +131,68 @@ def test_a_request_that_waits_for_a_locked_store_does_not_hold_the_end(
             service.wait_for_line("SIGTERM: shutting down")
         assert service.wait_exit() == 0
     assert "The service ends although something is still at work" in service.output()
+    assert "Traceback" not in service.output()
+
+
+def url_of(server: socket.socket) -> str:
+    return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@contextmanager
+def everything_hangs(start: Start, folder: Path, grace: str) -> Iterator[Service]:
+    """A service whose database is locked, and whose artifact store, remote and model do not answer."""
+    pytest.importorskip("s3fs")
+    with ExitStack() as stack:
+        # They take connections and never answer.
+        remote, storage = (stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2))
+        service = start(
+            *("--grace", grace, "--tracking-uri", url_of(remote), "--artifact-location", "s3://bucket"),
+            env={**CREDENTIALS, "AWS_ENDPOINT_URL": url_of(storage)},
+        )
+        mlflow = f"{service.url}/api/2.0/mlflow"
+        experiment = {"name": "Obedient", "artifact_location": "s3://bucket/runs"}
+        assert service.api.post(f"{mlflow}/experiments/create", json=experiment).status_code == 200
+        service.make_ready(train="ignore_everything")
+        service.do("saveModel", modelPath=str(folder / "saved"))
+        for server in (remote, storage):
+            stack.enter_context(server.accept()[0])
+        service.post("train")
+        database = stack.enter_context(closing(sqlite3.connect(folder / "mistk-state" / "tracking.db")))
+        database.execute("BEGIN IMMEDIATE")
+        sock = stack.enter_context(connect(service.port))
+        sock.sendall(
+            b"POST /api/2.0/mlflow/experiments/create HTTP/1.1\r\nHost: localhost\r\n"
+            b'Content-Type: application/json\r\nContent-Length: 15\r\n\r\n{"name": "new"}'
+        )
+        service.metric("mistk_watchers")  # the request before it has reached the store
+        yield service
+
+
+@pytest.mark.serial
+def test_the_grace_period_holds_though_database_artifact_store_remote_and_model_hang(
+    start: Start, tmp_path: Path
+) -> None:
+    with everything_hangs(start, tmp_path, "2") as service:
+        worker = service.worker()
+        began = time.monotonic()
+        service.signal(signal.SIGTERM)
+        assert service.process.wait(ANSWER_TIME) == 0
+        assert time.monotonic() - began < 2.0 + BUSY
+    service.wait_exit()
+    assert gone(worker)
+    assert "Traceback" not in service.output()
+
+
+@pytest.mark.serial
+def test_a_second_signal_ends_within_half_a_second_though_everything_hangs(start: Start, tmp_path: Path) -> None:
+    with everything_hangs(start, tmp_path, "1000") as service:
+        service.signal(signal.SIGTERM)
+        service.wait_for_line("SIGTERM: shutting down")
+        began = time.monotonic()
+        service.signal(signal.SIGTERM)
+        assert service.process.wait(ANSWER_TIME) == 0
+        assert time.monotonic() - began < 0.5 + BUSY
+    service.wait_exit()
     assert "Traceback" not in service.output()
 
 

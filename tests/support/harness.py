@@ -15,6 +15,7 @@ import pytest
 
 from mistk_service.core.controller import Controller
 from mistk_service.core.events import Event
+from mistk_service.core.shutdown import Shutdown
 from mistk_service.core.status_log import StatusEvent
 from mistk_service.doors.mistk.predictions import answer_body
 from mistk_service.doors.mistk.status import status_encoder
@@ -94,7 +95,7 @@ class Instance:
         self.workers: list[Worker] = []
         self._reference = model if ".py" in model else reference(model)
         self._kind = kind
-        self._options = {"grace": grace, **options}
+        self._options = {"shutdown": Shutdown(grace), **options}
         self.controller: Controller
 
     def _make_worker(self, listener: WorkerListener) -> Worker:

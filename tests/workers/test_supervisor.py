@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from mistk_service.deadline import Deadline
 from mistk_service.errors import Failure, InvalidRequest, ModelModuleFailed, WorkerDied
 from mistk_service.workers.host.process import Worker, WorkerListener
 from mistk_service.workers.messages import Done, Exit, FromWorker, Hasten, Loaded, LoadFailed, Run
@@ -57,10 +58,10 @@ class FakeWorker(Worker):
 class Bench:
     """A supervisor with fake workers, and what it tells."""
 
-    def __init__(self, grace: float = 3600.0) -> None:
+    def __init__(self) -> None:
         self.workers: list[FakeWorker] = []
         self.told: list[tuple[Any, ...]] = []
-        self.supervisor = Supervisor(self._make_worker, self, grace=grace)
+        self.supervisor = Supervisor(self._make_worker, self)
 
     def _make_worker(self, listener: WorkerListener) -> Worker:
         self.workers.append(FakeWorker(listener))
@@ -141,7 +142,7 @@ async def test_the_end_of_a_dismissed_worker_is_no_failure():
     assert bench.workers[0].told == [Exit("do_reset")]
     bench.workers[0].say(LoadFailed("ModelModuleFailed", Failure("ModelModuleFailed", "too late")))
     bench.workers[0].end()
-    assert await bench.supervisor.wait_dismissed()
+    assert await bench.supervisor.wait_dismissed(Deadline(), Deadline())
     assert bench.told == [("ended", "ended", True)]
     # Who waited for its model waits for that of the next one.
     assert not waiting.done()
@@ -151,21 +152,21 @@ async def test_the_end_of_a_dismissed_worker_is_no_failure():
 
 
 async def test_a_dismissed_worker_that_does_not_end_is_killed_after_the_grace():
-    bench = Bench(grace=0.001)
+    bench = Bench()
     await bench.supervisor.start()
     bench.supervisor.dismiss("do_terminate")
-    assert not await bench.supervisor.wait_dismissed()
+    assert not await bench.supervisor.wait_dismissed(Deadline(0.0), Deadline(0.001))
     assert bench.workers[0].told == [Exit("do_terminate"), Hasten()]
     assert bench.workers[0].killed
 
 
 async def test_a_dismissed_worker_that_ends_when_it_is_hastened_is_not_killed():
-    bench = Bench(grace=0.001)
+    bench = Bench()
     await bench.supervisor.start()
     worker = bench.workers[0]
     bench.supervisor.dismiss("do_terminate")
     worker.ends_when_told = Hasten
-    assert await bench.supervisor.wait_dismissed()
+    assert await bench.supervisor.wait_dismissed(Deadline(0.0), Deadline())
     assert not worker.killed
 
 
@@ -176,7 +177,7 @@ async def test_where_no_worker_lives_there_is_nothing_to_wait_for(started: bool)
         await bench.supervisor.start()
         bench.workers[0].end()
     bench.supervisor.dismiss("do_terminate")
-    assert await bench.supervisor.wait_dismissed()
+    assert await bench.supervisor.wait_dismissed(Deadline(), Deadline())
     bench.supervisor.kill()
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
+from mistk_service.deadline import Deadline
 from mistk_service.errors import MistkError
 from mistk_service.tracking.errors import StoreUnavailable
 
@@ -78,11 +79,16 @@ class DeferredApp:
         """
         self._application.result(timeout)
 
+    def close(self, deadline: Deadline) -> None:
+        """Wait for the thread that makes the application."""
+        deadline.join(self._thread)
+
     def _begin(self) -> Future[ASGIApp]:
         made: Future[ASGIApp] = Future()
         # A client that disconnects while it waits must not cancel the application for the others.
         made.set_running_or_notify_cancel()
-        threading.Thread(target=self._attempt, args=(made,), name="tracking-start", daemon=True).start()
+        self._thread = threading.Thread(target=self._attempt, args=(made,), name="tracking-start", daemon=True)
+        self._thread.start()
         return made
 
     def _attempt(self, made: Future[ASGIApp]) -> None:

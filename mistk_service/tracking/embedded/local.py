@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mistk_service.deadline import Deadline
 from mistk_service.errors import MistkError
 from mistk_service.tracking.errors import ResourceNotFound, StoreUnavailable
 from mistk_service.tracking.opening import open_store
@@ -117,18 +117,21 @@ class LocalTracking:
 
             self._configured = [RemoteState(name) for name in dict.fromkeys(map(remote_name, self._remotes))]
 
-    def close(self, deadline: float) -> None:
-        """Deliver the remaining changes to the remotes, and close the store.
+    def close(self, deadline: Deadline) -> None:
+        """Deliver to the remotes until the deadline, and close the store. What remains is delivered after the next start.
 
-        Args:
-            deadline: when to stop delivering, on the monotonic clock. What remains is delivered after the next start.
+        A store that is still being opened at the deadline is left to itself.
         """
-        with self._lock:
-            self._closed = True
+        self._closed = True
+        if not self._lock.acquire(timeout=min(deadline.left(), threading.TIMEOUT_MAX)):
+            return
+        try:
             if self._replication is not None:
-                self._replication.close(max(0.0, deadline - time.monotonic()))
+                self._replication.close(deadline)
             if self._opened is not None:
                 self._opened.store.close()
+        finally:
+            self._lock.release()
 
     def _open(self) -> None:
         # Loaded late: it takes long, and an application without tracking does not need it.

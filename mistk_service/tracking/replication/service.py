@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
+from mistk_service.deadline import Deadline
 from mistk_service.tracking.artifacts import ArtifactRepository
 from mistk_service.tracking.replication.backoff import Backoff
 from mistk_service.tracking.replication.remote import Remote, RemoteConfig, open_remote, remote_name
@@ -85,17 +86,15 @@ class ReplicationService:
         for replicator in self._replicators.values():
             replicator.refresh()
 
-    def close(self, deadline: float) -> None:
-        """Deliver the rest, for a limited time, and stop. What remains is delivered after the next start.
+    def close(self, deadline: Deadline) -> None:
+        """Deliver the rest until the deadline, and stop. What remains is delivered after the next start.
 
-        Args:
-            deadline: seconds from now. A request that is still running then is abandoned.
+        A request that is still running at the deadline is abandoned.
         """
         for replicator in self._replicators.values():
             replicator.close()
-        end = time.monotonic() + deadline
         for name, thread in self._threads.items():
-            _join(thread, self._replicators[name], end)
+            _join(thread, self._replicators[name], deadline)
         for replicator in self._replicators.values():
             replicator.refresh()
             state = replicator.state()
@@ -107,10 +106,10 @@ class ReplicationService:
                 )
 
 
-def _join(thread: threading.Thread, replicator: Replicator, end: float) -> None:
-    """Wait for a thread until ``end``, unless it has nothing to deliver and its remote does not respond."""
+def _join(thread: threading.Thread, replicator: Replicator, deadline: Deadline) -> None:
+    """Wait for a thread, unless it has nothing to deliver and its remote does not respond."""
     replicator.refresh()
-    while thread.is_alive() and (left := end - time.monotonic()) > 0:
-        if replicator.checking and not replicator.state().depth:
+    while thread.is_alive() and deadline.left():
+        idle = replicator.checking and not replicator.state().depth
+        if deadline.within(0.0 if idle else _POLL).join(thread) or idle:
             return
-        thread.join(min(left, _POLL))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -24,13 +24,13 @@ from mistk_service.tracking.store._store import Store
 from mistk_service.web.contract import contract_app
 from mistk_service.web.json_limits import JsonLimits
 
-__all__ = ["MAX_BODY", "create_tracking_app"]
+__all__ = ["MAX_BODY", "THREADS", "create_tracking_app"]
 
 #: Bytes that a JSON body may have unless something else is said, where its operation has no smaller limit.
 MAX_BODY = 64 << 20
 
 #: Threads for what blocks: reads of the database, and files.
-_THREADS = 16
+THREADS = 16
 
 
 def create_tracking_app(
@@ -39,6 +39,7 @@ def create_tracking_app(
     *,
     max_body: int = MAX_BODY,
     allowed: AllowedLocations = AllowedLocations(),  # noqa: B008
+    executor: Executor | None = None,
 ) -> ASGIApp:
     """Return the application that serves MLflow's REST API out of a store, and GitLab's dialect of it for each project.
 
@@ -47,12 +48,14 @@ def create_tracking_app(
         artifacts: where files go.
         max_body: bytes that a JSON body may have; artifacts have no limit.
         allowed: where clients may want artifacts to be kept.
+        executor: runs what blocks. It is shut down when the application's lifespan ends; where the application is served
+            without one, the caller has to pass an executor of its own, and shuts it down.
 
     Raises:
         ContractNotFound: the file with the contract is missing from the installation.
         ResolverError: the contract has an operationId that nothing answers.
     """
-    executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="tracking")
+    executor = executor or ThreadPoolExecutor(THREADS, thread_name_prefix="tracking")
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:  # noqa: ARG001 - that is its signature

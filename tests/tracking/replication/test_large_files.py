@@ -40,6 +40,7 @@ EXPIRED = answer("403 Forbidden", body="<Error><Code>AccessDenied</Code><Message
 
 FORWARD = """
 import sys
+from mistk_service.deadline import Deadline
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.replication import ReplicationService
 from mistk_service.tracking.rest import RestConfig
@@ -49,7 +50,7 @@ store = SqlStore.open(f"sqlite:///{folder}/local.db")
 replication = ReplicationService(store, open_artifacts(f"{folder}/artifacts"), [RestConfig(uri, part_size=int(part_size))])
 replication.start()
 sys.stdin.read()
-replication.close(60)
+replication.close(Deadline(60))
 store.close()
 """
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mistk_service.deadline import Deadline
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.errors import AnswerLost, PermissionDenied, StoreError, StoreUnavailable
 from mistk_service.tracking.replication import Backoff, RemoteState, ReplicationService, remote_name
@@ -176,7 +177,7 @@ def forwarding_to_one_that_hangs(world):
 def test_a_remote_that_does_not_answer_does_not_keep_the_end_waiting_when_there_is_nothing_to_deliver(world):
     replication, asked, released = forwarding_to_one_that_hangs(world)
     asked.wait()
-    replication.close(3600.0)
+    replication.close(Deadline())
     assert not released.is_set()
     assert not replication.states()[0].connected
     released.set()
@@ -323,7 +324,7 @@ def test_replicators_deliver_by_themselves_and_stop_when_they_are_told(world):
     run_id = world.run()
     wait_until(lambda: world.remote.calls)
     world.local.update_run(run_id, RunStatus.FINISHED, 1)
-    replication.close(LIMIT)
+    replication.close(Deadline(LIMIT))
     world.assert_same(run_id)
     (state,) = replication.states()
     assert (state.remote, state.depth, state.connected) == ("http://remote", 0, True)
@@ -340,7 +341,7 @@ def test_what_is_written_last_is_delivered_before_the_end_even_after_an_outage(w
     run_id = world.run()
     wait_until(lambda: replication.states()[0].last_error)
     mend(world)
-    replication.close(LIMIT)
+    replication.close(Deadline(LIMIT))
     world.assert_same(run_id)
 
 
@@ -349,12 +350,12 @@ def test_what_remains_at_the_end_is_told_and_delivered_after_the_next_start(worl
     replication = ReplicationService(world.local, world.artifacts, ["http://remote"], open_remote=Opened(world.remote))
     replication.start()
     run_id = world.run()
-    replication.close(LIMIT)
+    replication.close(Deadline(LIMIT))
     assert "1 changes remain to be forwarded to http://remote" in caplog.text
     mend(world)
     replication = ReplicationService(world.local, world.artifacts, ["http://remote"], open_remote=Opened(world.remote))
     replication.start()
-    replication.close(LIMIT)
+    replication.close(Deadline(LIMIT))
     world.assert_same(run_id)
 
 
@@ -362,10 +363,10 @@ def test_a_remote_that_hangs_does_not_keep_the_end_waiting(world, caplog):
     replication, asked, released = forwarding_to_one_that_hangs(world)
     run_id = world.run()
     asked.wait()
-    replication.close(0.05)
+    replication.close(Deadline(0.05))
     assert "1 changes remain" in caplog.text
     released.set()
-    replication.close(LIMIT)
+    replication.close(Deadline(LIMIT))
     world.assert_same(run_id)
 
 
@@ -385,7 +386,7 @@ def test_a_remote_that_cannot_be_opened_is_tried_again(world):
     replication.start()
     run_id = world.run()
     wait_until(lambda: replication.states()[0].connected)
-    replication.close(LIMIT)
+    replication.close(Deadline(LIMIT))
     world.assert_same(run_id)
 
 

@@ -1,0 +1,78 @@
+"""The end of the process: in time, whatever its threads are doing."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import os
+import signal
+import sys
+import threading
+from typing import NoReturn
+
+from mistk_service.core.shutdown import Shutdown
+
+__all__ = ["finish", "watch"]
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two looks at the deadline, which may have been brought forward.
+_INTERVAL = 0.02
+
+#: Seconds that the last line of the log takes at most.
+_LAST_WORDS = 0.02
+
+
+def watch(shutdown: Shutdown) -> None:
+    """Have the process end by the end of a shutdown that has begun, even if the event loop does not come to it."""
+
+    def wait() -> None:
+        never = threading.Event()
+        while left := shutdown.process.left():
+            never.wait(min(left, _INTERVAL))
+        _leave(shutdown)
+
+    threading.Thread(target=wait, name="shutdown-deadline", daemon=True).start()
+
+
+def finish(shutdown: Shutdown, loop: asyncio.AbstractEventLoop) -> NoReturn:
+    """End the process when its threads have ended, or when they should have.
+
+    Functions that were registered with :mod:`atexit` are called. What the interpreter does after that is left out: it waits
+    for executors, and nothing can end it in time. A further signal ends the process at once.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # The loop would restore the default when it is closed: a traceback for SIGINT.
+        loop.remove_signal_handler(number)
+        signal.signal(number, lambda *_: _leave(shutdown))
+    shutdown.shut_down_executors()
+    for thread in _non_daemons():
+        shutdown.threads.join(thread)
+    if shutdown.end.overdue:
+        _leave(shutdown)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _leave(shutdown: Shutdown) -> NoReturn:
+    """End this process without waiting for its threads."""
+    names = sorted({thread.name for thread in (*_non_daemons(), *shutdown.end.overdue)})
+
+    def say() -> None:
+        logger.warning("The service ends although something is still at work: %s.", ", ".join(names) or "its own end")
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+    # On a thread, since the other side of a pipe may have stopped reading.
+    last = threading.Thread(target=say, daemon=True)
+    last.start()
+    last.join(_LAST_WORDS)
+    os._exit(shutdown.exit_code)
+
+
+def _non_daemons() -> list[threading.Thread]:
+    main = threading.main_thread()
+    return [thread for thread in threading.enumerate() if not thread.daemon and thread is not main]
