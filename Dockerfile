@@ -1,4 +1,4 @@
-# The image of one model container. docs/docker.md tells how it is used and how it was checked.
+# The image of one model container. docs/howto/run-the-image.md says how to use it and what was tested.
 #
 #   docker build -t mistk-service .
 #   docker run --rm -p 127.0.0.1:8080:8080 mistk-service

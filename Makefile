@@ -16,6 +16,8 @@ VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(subst /,-,$(patsubst /%,%,$
 BIN := $(VENV)/bin
 # The peers that the benchmarks measure the service beside.
 PEERS := $(patsubst .venv%,.venv-bench%,$(VENV))
+# What the documentation is built with.
+DOCS := $(patsubst .venv%,.venv-docs%,$(VENV))
 
 # What these would bring in from outside is not what the project declares.
 unexport PYTHONPATH PYTHONHOME
@@ -28,7 +30,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo serve test test-long check fmt install browser bench bench-load bench-reporter bench-tracking lock image clean
+.PHONY: help demo serve test test-long check fmt install browser bench bench-load bench-reporter bench-tracking docs lock image clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -75,6 +77,11 @@ bench: $(VENV)/.runtime $(PEERS)/.peers ## Measure the service beside its peers 
 bench-load: $(VENV)/.runtime ## Hold a mixed load on one container for ten minutes.
 	@$(BIN)/python -m benchmarks.mixed $(ARGS)
 
+docs: $(VENV)/.runtime $(DOCS)/.docs ## Write the generated reference and build the documentation in build/docs.
+	$(BIN)/python scripts/reference.py
+	$(DOCS)/bin/python -m mkdocs build --quiet --strict
+	@echo "Open build/docs/index.html."
+
 lock: $(VENV)/.dev ## Write the lock files of the image, requirements/*.txt (ARGS=--upgrade for new versions).
 	scripts/lock $(BIN)/python $(ARGS)
 
@@ -99,6 +106,11 @@ $(VENV)/.runtime: $(VENV)/.made pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[plugins,dev]'
+	@touch $@
+
+$(DOCS)/.docs: docs/requirements.txt
+	@scripts/make-venv $(PYTHON) $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --requirement docs/requirements.txt
 	@touch $@
 
 $(PEERS)/.peers: benchmarks/requirements.txt

@@ -1,1 +1,1 @@
-"""Benchmarks: the service and its peers, side by side in one run. See docs/benchmarks.md."""
+"""Benchmarks: the service and its peers, side by side in one run. See docs/explanation/benchmarks.md."""

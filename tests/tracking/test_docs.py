@@ -1,4 +1,4 @@
-"""What docs/tracking.md promises is what the contract and the commands have."""
+"""What the documentation of tracking promises is what the contract, the commands and the client have."""
 
 import dataclasses
 import re
@@ -17,8 +17,11 @@ from mistk_service.tracking.mlops import current
 from mistk_service.tracking.rest import RestConfig
 from mistk_service.tracking.rest.config import VARIABLES
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "tracking.md"
-TEXT = DOCS.read_text(encoding="utf-8")
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+API = (DOCS / "reference" / "tracking-api.md").read_text(encoding="utf-8")
+COMMANDS = (DOCS / "reference" / "commands.md").read_text(encoding="utf-8")
+OPTIONS = (DOCS / "reference" / "options.md").read_text(encoding="utf-8")
+CLIENT = (DOCS / "reference" / "tracking-client.md").read_text(encoding="utf-8")
 CONTRACT = yaml.load(contract_path("mlflow-api.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)
 
 #: What the operations under one path are called in the table, where it is not by the path itself.
@@ -29,7 +32,7 @@ WORDS = {
 
 
 def test_every_operation_is_in_the_table():
-    served = TEXT.partition("## What is served")[2].partition("| part of MLflow | answer |")[0]
+    served = API.partition("## What is served")[2].partition("## What is not served")[0]
     for path in CONTRACT["paths"]:
         parts = [part for part in path.split("/") if not part.startswith("{")]
         name = parts[-1]
@@ -38,21 +41,22 @@ def test_every_operation_is_in_the_table():
         if name.startswith("presigned"):
             continue
         known = name in WORDS or name in served or name.replace("-", " ") in served
-        assert known or re.fullmatch(r"(set|delete)-.*tag", name), f"{path} is not in {DOCS.name}"
+        assert known or re.fullmatch(r"(set|delete)-.*tag", name), f"{path} is not in the table"
 
 
 @pytest.mark.parametrize("command", sorted(tracking.commands))
 def test_every_command_and_every_option_of_serve_is_told(command):
-    assert f"tracking {command}" in TEXT
+    assert f"## mistk-service tracking {command}\n" in COMMANDS
     if command == "serve":
         for option in tracking.commands[command].params:
             assert isinstance(option, click.Option)
-            assert f"`{option.opts[0]}`" in TEXT or f"`{option.opts[0]}`," in TEXT
-            assert str(option.envvar) in TEXT
+            assert f"`{option.opts[0]}`" in OPTIONS
+            assert str(option.envvar) in OPTIONS
 
 
 def test_the_example_of_embedding_runs(tmp_path, monkeypatch):
-    example = TEXT.partition("## Embed it")[2].partition("```python")[2].partition("```")[0]
+    text = (DOCS / "howto" / "embed-the-tracking-server.md").read_text(encoding="utf-8")
+    example = text.partition("```python")[2].partition("```")[0]
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(compile(example, str(DOCS), "exec"), names)
@@ -63,7 +67,7 @@ def test_the_example_of_embedding_runs(tmp_path, monkeypatch):
 
 
 def test_the_example_of_projects_runs(tmp_path, monkeypatch, capsys):
-    section = TEXT.partition("## Projects, experiments and iterations")[2].partition("\n## ")[0]
+    section = (DOCS / "howto" / "use-projects.md").read_text(encoding="utf-8")
     example = section.partition("```python")[2].partition("```")[0]
     monkeypatch.chdir(tmp_path)
     process = current._Process()
@@ -83,8 +87,7 @@ def test_the_example_of_projects_runs(tmp_path, monkeypatch, capsys):
 
 
 def test_every_setting_of_a_remote_and_every_variable_is_told():
-    section = TEXT.partition("## A tracking server elsewhere")[2].partition("\n## ")[0]
     for setting in dataclasses.fields(RestConfig):
-        assert f"`{setting.name}`" in section
+        assert f"`{setting.name}`" in CLIENT
     for variable in VARIABLES.values():
-        assert f"`{variable}`" in section
+        assert f"`{variable}`" in CLIENT
