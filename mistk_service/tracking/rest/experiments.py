@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
@@ -11,6 +10,8 @@ from mistk_service.tracking import wire
 from mistk_service.tracking.errors import AnswerLost, InvalidParameter, NotSupported, ResourceExists
 from mistk_service.tracking.filters import EXPERIMENTS
 from mistk_service.tracking.rest import searching
+from mistk_service.tracking.rest.runs import all_runs
+from mistk_service.tracking.rest.searching import CONTEXT
 from mistk_service.tracking.rest.session import Remote, explained
 from mistk_service.tracking.rest.transport import About, Json
 from mistk_service.tracking.store._runs import ExperimentStore
@@ -153,9 +154,14 @@ class RestExperiments(Remote, ExperimentStore):
             return self._datasets_of_runs(experiment_ids)
         return list(wire.page_from_answer(wire.read_dataset_summary, answer, "dataset_summaries"))
 
-    @abstractmethod
     def _datasets_of_runs(self, experiment_ids: Sequence[str]) -> list[DatasetSummary]:
-        """Return what :meth:`search_datasets` does, out of the runs."""
+        found: dict[DatasetSummary, None] = {}
+        for experiment_id in dict.fromkeys(experiment_ids):
+            for run in all_runs(self._http, experiment_id):
+                for use in run.inputs.dataset_inputs:
+                    context = next((tag.value for tag in use.tags if tag.key == CONTEXT), None)
+                    found[DatasetSummary(experiment_id, use.dataset.name, use.dataset.digest, context)] = None
+        return list(found)
 
 
 def _about(experiment_id: str) -> About:

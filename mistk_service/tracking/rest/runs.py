@@ -9,16 +9,15 @@ from mistk_service.tracking import wire
 from mistk_service.tracking.errors import AnswerLost, InvalidParameter
 from mistk_service.tracking.filters import RUNS
 from mistk_service.tracking.rest import searching
-from mistk_service.tracking.rest.searching import CONTEXT
 from mistk_service.tracking.rest.session import Remote, explained
 from mistk_service.tracking.rest.substitutes import restored
-from mistk_service.tracking.rest.transport import About
+from mistk_service.tracking.rest.transport import About, Transport
 from mistk_service.tracking.store._runs import RunStore
-from mistk_service.tracking.values import DatasetSummary, Run, RunInfo, RunStatus, Tag, ViewType
+from mistk_service.tracking.values import Run, RunInfo, RunStatus, Tag, ViewType
 from mistk_service.tracking.values.limits import check_max_results, check_run_tags
 from mistk_service.tracking.values.page import Page, pages
 
-__all__ = ["RestRuns", "about_run"]
+__all__ = ["RestRuns", "about_run", "all_runs"]
 
 _MAX_RESULTS = 50_000
 #: Characters that a tag's value may have everywhere.
@@ -111,7 +110,7 @@ class RestRuns(Remote, RunStore):
                 "searches for runs bring all runs of the experiments over and are filtered and ordered on this side; the "
                 "server ignores that."
             )
-            found = (run for experiment_id in dict.fromkeys(experiment_ids) for run in self._all_runs(experiment_id))
+            found = (run for each in dict.fromkeys(experiment_ids) for run in all_runs(self._http, each))
             return searching.search_runs(found, filter, view_type, max_results, order_by, page_token)
         fields = {
             "experiment_ids": list(experiment_ids),
@@ -127,23 +126,17 @@ class RestRuns(Remote, RunStore):
             raise explained(error, RUNS, filter, order_by) from error
         return wire.page_from_answer(wire.read_run, answer, "runs")
 
-    def _datasets_of_runs(self, experiment_ids: Sequence[str]) -> list[DatasetSummary]:
-        found: dict[DatasetSummary, None] = {}
-        for experiment_id in dict.fromkeys(experiment_ids):
-            for run in self._all_runs(experiment_id):
-                for use in run.inputs.dataset_inputs:
-                    context = next((tag.value for tag in use.tags if tag.key == CONTEXT), None)
-                    found[DatasetSummary(experiment_id, use.dataset.name, use.dataset.digest, context)] = None
-        return list(found)
 
-    def _all_runs(self, experiment_id: str) -> Iterator[Run]:
-        def search(token: str | None) -> Page[Run]:
-            fields = {"experiment_ids": [experiment_id], "max_results": _PAGE, "page_token": token}
-            answer = self._http.post("runs/search", fields, About("experiment", experiment_id))
-            return wire.page_from_answer(wire.read_run, answer, "runs")
+def all_runs(http: Transport, experiment_id: str) -> Iterator[Run]:
+    """Yield the active runs of an experiment, page by page."""
 
-        for page in pages(search):
-            yield from map(restored, page)
+    def search(token: str | None) -> Page[Run]:
+        fields = {"experiment_ids": [experiment_id], "max_results": _PAGE, "page_token": token}
+        answer = http.post("runs/search", fields, About("experiment", experiment_id))
+        return wire.page_from_answer(wire.read_run, answer, "runs")
+
+    for page in pages(search):
+        yield from map(restored, page)
 
 
 def about_run(run_id: str) -> About:

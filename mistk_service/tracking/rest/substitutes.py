@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import asdict, astuple, replace
 
 from mistk_service.tracking.values import (
     Dataset,
@@ -32,16 +32,10 @@ _MODEL = "mistk.input.model."
 _OUTPUT = "mistk.output.model."
 
 
-class _Used(msgspec.Struct, omit_defaults=True):
+class _Used(Dataset, frozen=True, gc=True):
     """A dataset that a run used, as the value of a tag."""
 
-    name: str
-    digest: str
-    source_type: str = ""
-    source: str = ""
-    schema: str | None = None
-    profile: str | None = None
-    tags: dict[str, str] = {}
+    tags: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 def input_tags(datasets: Sequence[DatasetInput], models: Sequence[ModelInput], longest: int) -> list[Tag]:
@@ -91,20 +85,12 @@ def _fingerprint(dataset: Dataset) -> str:
 
 def _value(use: DatasetInput, longest: int) -> str:
     item = use.dataset
-    whole = _Used(
-        name=item.name,
-        digest=item.digest,
-        source_type=item.source_type,
-        source=item.source,
-        schema=item.schema,
-        profile=item.profile,
-        tags={tag.key: tag.value for tag in use.tags},
-    )
+    whole = _Used(**asdict(item), tags={tag.key: tag.value for tag in use.tags})
     without: dict[str, Any] = {}
     for name, empty in (("", None), ("profile", None), ("schema", None), ("source", ""), ("tags", {})):
         if name:
             without[name] = empty
-        value = msgspec.json.encode(msgspec.structs.replace(whole, **without)).decode()
+        value = msgspec.json.encode(replace(whole, **without)).decode()
         if len(value) <= longest:
             return value
     return msgspec.json.encode(_Used(item.name[: longest // 2], item.digest)).decode()
@@ -115,5 +101,5 @@ def _use(value: str) -> DatasetInput | None:
         used = msgspec.json.decode(value, type=_Used)
     except msgspec.MsgspecError:
         return None
-    dataset = Dataset(used.name, used.digest, used.source_type, used.source, used.schema, used.profile)
-    return DatasetInput(dataset, tuple(Tag(key, used.tags[key]) for key in sorted(used.tags)))
+    *dataset, tags = astuple(used)
+    return DatasetInput(Dataset(*dataset), tuple(Tag(key, tags[key]) for key in sorted(tags)))

@@ -94,6 +94,7 @@ def from_answer(read: Callable[[Fields], T], answer: Any, name: str | None = Non
 def page_from_answer(read: Callable[[Fields], T], answer: Json, name: str) -> Page[T]:
     """Return a page of results; an absent list is an empty one. See :func:`from_answer`."""
     if read is read_measured:
+        # A history has a great many points, which are read together.
         items: Sequence[Any] = from_answer(lambda fields: _read_all_measured(fields, name), answer)
     else:
         items = from_answer(lambda fields: list(map(read, fields.objects(name))), answer)

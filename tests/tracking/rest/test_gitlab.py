@@ -64,10 +64,9 @@ def test_it_is_known_by_what_it_refuses(project, store):
     able = store.capabilities
     lacking = {name for name in able.__slots__ if getattr(able, name) is False}
     assert lacking == {
-        "search_filters", "log_inputs", "log_outputs", "delete_tag", "rename_experiment", "rename_run", "restore",
-        "batch_tags", "overwrites_tags", "repeats_params", "stores_repeats_once", "non_finite", "artifact_folders",
-        "default_experiment",
-    } | ({"metric_history"} if not project.batch_tags else set())  # fmt: skip
+        "search_filters", "log_inputs", "log_outputs", "delete_tag", "rename_run", "batch_tags", "overwrites_tags",
+        "stores_repeats_once", "non_finite",
+    }  # fmt: skip
     assert (able.longest_param, able.longest_tag) == (250, 5000)
 
 
@@ -179,7 +178,7 @@ def test_a_number_that_it_refuses_is_named_and_nothing_is_sent(project, store, r
 def test_a_history_is_read_over_several_pages(project, store, run_id):
     for start in range(0, 2500, 500):
         store.log_batch(run_id, [Metric("m", float(i), i, i) for i in range(start, start + 500)])
-    if not store.capabilities.metric_history:
+    if not project.batch_tags:
         with pytest.raises(NotSupported):
             store.get_metric_history(run_id, "m")
         return

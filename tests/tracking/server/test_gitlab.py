@@ -258,7 +258,7 @@ def test_what_gitlab_lacks_is_not_found(project, path):
 def test_our_own_client_takes_it_for_gitlab(project):
     with open_rest_store(project.uri, RestConfig(project.uri)) as store:
         able = store.capabilities
-        assert (able.search_filters, able.delete_tag, able.restore, able.metric_history) == (False, False, False, True)
+        assert (able.search_filters, able.delete_tag) == (False, False)
         experiment = store.create_experiment("first")
         run = store.create_run(experiment, run_name="a run", tags=[Tag("a", "1")])
         store.set_tag(run.info.run_id, Tag("a", "2"))
