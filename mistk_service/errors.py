@@ -91,14 +91,13 @@ class InvalidRequest(MistkError):
 
 
 class RequestError(InvalidRequest):
-    """Raised by a hook of a model when the request is wrong and the model is well.
+    """Raise it from a hook to refuse a request.
 
-    The caller gets the message with status 400, and the state goes back to where it was. Any other exception of a hook makes
-    the instance fail.
+    The caller gets the message with status 400, and the state before is restored.
 
     Args:
-        message: what is wrong with the request and what was expected, as a sentence for the caller.
-        field: the argument that is wrong, such as ``hyperparameters.epochs``; None where the whole request is.
+        message: a sentence for the caller that names the problem and what was expected.
+        field: the wrong argument, such as ``hyperparameters.epochs``; None if the whole request is wrong.
     """
 
 

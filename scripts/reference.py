@@ -1,25 +1,37 @@
-"""Writes the generated pages of docs/reference from the code: options and commands.
+"""Writes the generated pages of docs/reference from the code: options, commands, operations, hooks and metrics.
 
 ``python scripts/reference.py`` writes them; ``make docs`` does so too. A test compares them with what the code says now.
 """
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
+import yaml
+from prometheus_client import CollectorRegistry
 
+import mistk_service
 from mistk_service.app.cli import main
 from mistk_service.app.settings import Settings
 from mistk_service.command_line import options_of
+from mistk_service.core.controller import Controller
+from mistk_service.doors.mistk.status import status_encoder
+from mistk_service.doors.ops.metrics import ServiceMetrics
+from mistk_service.doors.ops.remotes import OutboxCollector
+from mistk_service.kinds.model import MODEL
+from mistk_service.resources import contract_path
 from mistk_service.tracking.cli.commands import ServerSettings
+from mistk_service.workers.host.process import Worker, WorkerListener
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 NOTE = "<!-- Written by scripts/reference.py. Do not edit; run `make docs`. -->\n\n"
+BASE = MODEL.base
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -104,9 +116,203 @@ def _paragraphs(text: str) -> str:
     return "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(text).split("\n\n"))
 
 
+# --- operations and states ------------------------------------------------------------------------------------------------
+
+
+def operations_page() -> str:
+    """Return the page of the operations and states, from the table of the model kind and its contract."""
+    contract = yaml.safe_load(contract_path(MODEL.contract).read_text(encoding="utf-8"))
+    base = contract["basePath"]
+    rows = []
+    for name, row in MODEL.operations.items():
+        allowed = "every state" if len(row.allowed) > len(MODEL.states) / 2 else code(_ordered(row.allowed))
+        if len(row.allowed) > len(MODEL.states) / 2:
+            missing = _ordered(set(MODEL.states) - set(row.allowed))
+            allowed = f"every state but {code(missing)}" if missing else allowed
+        running = f"`{row.running}`" if row.running else "none, it takes effect at once"
+        then = f"`{row.then}`" if row.then else "the state before"
+        rows.append((f"[{name}](#{name.lower()})", allowed, running, then, f"`{row.hook}`"))
+    head = ("Operation", "Allowed in", "State while it runs", "State afterwards", "Hook")
+    answers = [(f"`{name}`", " ".join(each["description"].split())) for name, each in contract["responses"].items()]
+    details = "".join(_operation(base, path, methods, contract) for path, methods in contract["paths"].items())
+    return (
+        "# Operations and states\n\nThe API is under `/v1/mistk`. A call that the state does not allow is answered with 400, "
+        "and the answer names the operations that are possible. `GET /v1/mistk/swagger.json` returns the contract.\n\n"
+        f"{table(head, rows)}\n"
+        "A hook that raises an error leads to `failed`. So does a worker that dies. From there, only `reset` and `shutdown` "
+        "are possible.\n\n"
+        f"## States\n\n{table(('State', 'Reached by', 'Operations allowed'), _states())}\n"
+        f"## Answers\n\n{table(('Answer', 'Meaning'), answers)}\n"
+        f"{details}"
+    )
+
+
+def _ordered(states: Iterable[str]) -> list[str]:
+    chosen = set(states)
+    return [str(state) for state in MODEL.states if state in chosen]
+
+
+def _states() -> Iterator[tuple[str, str, str]]:
+    rows = MODEL.operations.values()
+    for state in MODEL.states:
+        reached = [f"during {row.name}" for row in rows if row.running == state]
+        reached += [f"after {row.name}" for row in rows if row.then == state]
+        if state == MODEL.initial:
+            reached.insert(0, "the start")
+        if str(state) == "failed":
+            reached = ["an error of a hook, or the death of the worker"]
+        yield f"`{state}`", ", ".join(reached), code(row.name for row in rows if state in row.allowed)
+
+
+def _operation(base: str, path: str, methods: Mapping[str, Any], contract: Mapping[str, Any]) -> str:
+    parts = []
+    for method, operation in methods.items():
+        if method not in ("get", "post", "put", "delete"):
+            continue
+        parts.append(f"\n## {path.removeprefix('/')}\n\n`{method.upper()} {base}{path}`\n\n{operation['summary']}.\n\n")
+        parts.append(f"{operation.get('description', '').strip()}\n")
+        parameters = [_resolved(each, contract) for each in operation.get("parameters", [])]
+        if parameters:
+            rows = [
+                (f"`{each['name']}`", each["in"], "yes" if each.get("required") else "no",
+                 " ".join(each.get("description", "").split()))
+                for each in parameters
+            ]  # fmt: skip
+            parts.append("\n" + table(("Parameter", "In", "Required", "Meaning"), rows))
+        shared, own = [], []
+        for status, answer in operation["responses"].items():
+            if "$ref" in answer:
+                shared.append(f"{status} [{answer['$ref'].rpartition('/')[2]}](#answers)")
+            else:
+                own.append((str(status), " ".join(answer["description"].split())))
+        parts.append("\n" + table(("Status", "Meaning"), own) if own else "")
+        parts.append(f"\n{'Further answers' if own else 'Answers'}: {', '.join(shared)}.\n" if shared else "")
+    return "".join(parts)
+
+
+def _resolved(value: Mapping[str, Any], contract: Any) -> Mapping[str, Any]:
+    if "$ref" not in value:
+        return value
+    found = contract
+    for key in value["$ref"].removeprefix("#/").split("/"):
+        found = found[key]
+    return found  # type: ignore[no-any-return]
+
+
+# --- hooks ----------------------------------------------------------------------------------------------------------------
+
+
+def hooks_page() -> str:
+    """Return the page of the base class: attributes, hooks and services."""
+    hooks = {row.hook: row for row in MODEL.operations.values()}
+    members = {name: value for cls in reversed(BASE.__mro__) for name, value in vars(cls).items()}
+    callables = [(name, value) for name, value in members.items() if callable(value) and not name.startswith("_")]
+    written = sorted((name for name, _ in callables if name in hooks), key=list(hooks).index)
+    services = [name for name, _ in callables if not name.startswith("do_") and name != "attach"]
+    return (
+        f"# Hooks\n\nSubclass `mistk_service.{BASE.__name__}` and write the hooks for what your model does.\n\n"
+        f"{_markdown(inspect.cleandoc(BASE.__doc__ or '').partition(chr(10))[2])}\n\n"
+        f"## Class attributes\n\n{''.join(_attributes())}\n"
+        "## What the container calls\n"
+        f"{''.join(_method(name, members[name], _hook_note(hooks[name])) for name in written)}\n"
+        "## What a hook can call\n"
+        f"{''.join(_method(name, members[name]) for name in services)}"
+        f"\n## Exceptions\n\n{table(('Exception', 'Meaning'), _exceptions())}"
+    )
+
+
+def _hook_note(row: Any) -> str:
+    notes = [f"Operation: [{row.name}](operations.md#{row.name.lower()})."]
+    notes.append("Optional." if row.has_default else "Without it, the operation is refused.")
+    if row.may_decline:
+        notes.append("If it raises `NotImplementedError`, the state before is restored.")
+    return " ".join(notes)
+
+
+def _method(name: str, function: Callable[..., Any], note: str = "") -> str:
+    signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(function)))
+    text = _markdown(inspect.cleandoc(function.__doc__ or ""))
+    return f"\n### {name}\n\n```text\n{name}{signature}\n```\n\n{note}{chr(10) * 2 if note else ''}{text}\n"
+
+
+def _attributes() -> Iterator[str]:
+    for cls in BASE.__mro__[:-1]:
+        for comment, name, rest in re.findall(r"((?:    #: ?.*\n)+)    (\w+)(.*)\n", inspect.getsource(cls)):
+            if name.startswith("_"):
+                continue
+            text = " ".join(line.strip().removeprefix("#:").strip() for line in comment.splitlines())
+            default = rest.rpartition("= ")[2] if "ClassVar" in rest else ""
+            yield f"### {name}\n\n{_markdown(text)}{f' The default is `{default}`.' if default else ''}\n\n"
+
+
+def _exceptions() -> Iterator[tuple[str, str]]:
+    for name in ("RequestError", "StopActivity"):
+        docstring = inspect.cleandoc(getattr(mistk_service, name).__doc__ or "")
+        text = _markdown(docstring.partition("\n\nArgs:")[0])
+        yield f"`mistk_service.{name}`", " ".join(text.split())
+
+
+def _markdown(docstring: str) -> str:
+    """Return a docstring in Google's form as Markdown."""
+    text = re.sub(r":\w+:`~?([\w.]+)`", lambda found: f"`{found[1].rpartition('.')[2]}`", docstring.strip())
+    text = re.sub(r"::\n", ":\n", text.replace("``", "`"))
+    lines, in_section = [], False
+    for line in text.splitlines():
+        if re.fullmatch(r"(Args|Returns|Raises|Attributes):", line):
+            in_section = True
+            lines.append(f"**{line[:-1].replace('Args', 'Arguments')}**\n")
+        elif in_section and (found := re.fullmatch(r"    (\w+): (.*)", line)):
+            lines.append(f"* `{found[1]}`: {found[2]}")
+        elif in_section:
+            lines.append(f"  {line.strip()}" if line.startswith("        ") else line.strip())
+        else:
+            lines.append(line)
+    return "\n".join(lines)
+
+
+# --- metrics --------------------------------------------------------------------------------------------------------------
+
+
+def metrics_page() -> str:
+    """Return the page of what /metrics shows."""
+    registry = asyncio.run(_registry())
+    rows = {}
+    for collector in list(registry._collector_to_names):
+        for family in collector.collect():
+            if family.name.startswith("mistk_") and "_worker_process" not in family.name:
+                suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
+                labels = getattr(collector, "_labelnames", ()) or getattr(family, "_labelnames", ())
+                rows[family.name + suffix] = (family.type, code(labels), family.documentation)
+    own = table(("Name", "Type", "Labels", "Meaning"), ((f"`{name}`", *row) for name, row in sorted(rows.items())))
+    return (
+        "# Metrics\n\n`GET /metrics` returns these in Prometheus' text format. A series that has had no event yet may be "
+        f"absent.\n\n{own}\n"
+        "The usual `process_*` and `python_info` series describe the service process. The same `process_*` series with the "
+        "prefix `mistk_worker_` describe the worker process.\n\n"
+        "The counters and histograms of requests cover the API under `/v1/mistk`. Probes, scrapes and the web page do not "
+        "count.\n"
+    )
+
+
+async def _registry() -> CollectorRegistry:
+    """Return the registry of a service, which needs an event loop to be made."""
+    metrics = ServiceMetrics()
+    encoder = status_encoder("ModelInstanceStatus", "an-id")
+    metrics.watch(Controller(MODEL, "Model", _no_worker, encoder), build={"version": "", "model": ""})
+    metrics.add(OutboxCollector(list, lambda: 0))
+    return metrics.registry
+
+
+def _no_worker(_listener: WorkerListener) -> Worker:
+    raise NotImplementedError
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "options.md": options_page,
     "commands.md": commands_page,
+    "operations.md": operations_page,
+    "hooks.md": hooks_page,
+    "metrics.md": metrics_page,
 }
 
 

@@ -14,10 +14,9 @@ T = TypeVar("T")
 
 
 class StopActivity(BaseException):
-    """Raised by :meth:`Component.pause_point` when the activity has to end now.
+    """Raised by :meth:`Component.pause_point` when the activity must end now.
 
-    It does not descend from Exception, so that a model's ``except Exception`` lets it pass. Catch it only to put things in
-    order, and raise it again.
+    It is not an Exception, so ``except Exception`` lets it pass. Catch it only to clean up, and raise it again.
     """
 
 
@@ -160,8 +159,8 @@ class Component:
     #: Where the kind is that a base class belongs to: ``package.module:NAME``.
     _mistk_kind: ClassVar[str]
 
-    #: The run that this component is tracked as, a :class:`RunReference` with ``id`` and ``tracking_uri``; None where nothing
-    #: is tracked, and before the first operation that opens a run.
+    #: The run of this component, a :class:`RunReference` with ``id`` and ``tracking_uri``. It is None if nothing is tracked,
+    #: and before the first operation that opens a run.
     run = _CurrentRun()
 
     _mistk_context: Context | None = None
@@ -175,16 +174,16 @@ class Component:
     def steps(
         self, iterable: Iterable[T], unit: str = "steps", *, total: int | None = None, initial: int = 0
     ) -> Iterator[T]:
-        """Iterate, with a pause point before every turn and the progress in the status.
+        """Iterate with a pause point before every step, and show the progress in the status.
 
         Args:
-            iterable: what to go through.
-            unit: what is counted, in the plural, for people (``epochs``).
-            total: how many turns there will be, those of ``initial`` included, where ``len(iterable)`` does not tell.
-            initial: how many turns were made before, in a training that is taken up again.
+            iterable: the items.
+            unit: the name of a step in the plural, as the status shows it (``epochs``).
+            total: the number of steps, including ``initial``; by default ``initial`` plus the length of ``iterable``, if any.
+            initial: the number of steps done earlier, in a training that is resumed.
 
         Raises:
-            StopActivity: the activity has to end now.
+            StopActivity: the activity must end now.
         """
         if total is None and isinstance(iterable, Sized):
             total = initial + len(iterable)
@@ -201,15 +200,15 @@ class Component:
         context.pause_point()
 
     def pause_point(self) -> None:
-        """Block while the activity is paused. Call it where the work can safely stand still.
+        """Block while the activity is paused. Call it at a point where the work can safely wait.
 
         Raises:
-            StopActivity: the activity has to end now.
+            StopActivity: the activity must end now.
         """
         self._mistk().pause_point()
 
     def update_status(self, payload: Any) -> None:
-        """Show ``payload`` in the status; each call replaces the last one. Anything that JSON can express will do."""
+        """Show ``payload``, any JSON value, in the status. Each call replaces the last one."""
         self._mistk().update_status(payload)
 
     def report_metrics(self, values: Mapping[str, Any], step: int | None = None, timestamp: int | None = None) -> None:
@@ -218,40 +217,41 @@ class Component:
         Args:
             values: name → number; NaN and infinities are kept.
             step: the position on the x axis, such as the epoch.
-            timestamp: milliseconds since the epoch; now, unless given.
+            timestamp: milliseconds since 1970; by default now.
         """
         self._mistk().report_metrics(values, step, timestamp)
 
     def report_params(self, values: Mapping[str, Any]) -> None:
-        """Report parameters: values that are set once."""
+        """Report parameters. A parameter is set once."""
         self._mistk().report_params(values)
 
     def set_tags(self, values: Mapping[str, Any]) -> None:
-        """Set tags, replacing those of the same name."""
+        """Set tags. A tag replaces an earlier one of the same name."""
         self._mistk().set_tags(values)
 
     def log_artifact(self, path: str | Path, artifact_path: str | None = None) -> None:
-        """Hand over a file, or a folder with all that is in it, to be kept with the run as it is now.
+        """Store a file, or a folder with its contents, with the run.
 
-        Where the container keeps artifacts it is copied before this returns. What cannot be had is an error in the log.
+        The file is copied before this returns, so you may change or delete it afterwards. A file that cannot be read causes an
+        error in the log, not an exception.
 
         Args:
             path: the file or folder. Links to folders within it are not followed.
-            artifact_path: the folder of the run to put it in; the uppermost unless given.
+            artifact_path: the folder of the run to store it in; by default the top folder.
         """
         self._mistk().log_artifact(Path(path), artifact_path)
 
     def log_text(self, text: str, artifact_file: str) -> None:
-        """Keep a text with the run, as the file ``artifact_file`` (``notes/epoch-3.md``)."""
+        """Store a text with the run, as the file ``artifact_file`` (``notes/epoch-3.md``)."""
         self._mistk().log_text(text, artifact_file)
 
     def log_figure(self, figure: Any, artifact_file: str, *, save_kwargs: Mapping[str, Any] | None = None) -> None:
-        """Keep a figure of matplotlib or plotly with the run.
+        """Store a figure of matplotlib or plotly with the run.
 
         Args:
             figure: the figure.
-            artifact_file: the file of the run; its suffix tells the format (``plots/loss.png``).
-            save_kwargs: further arguments for ``savefig``, ``write_html`` or ``write_image``, which writes it.
+            artifact_file: the file of the run. Its suffix selects the format (``plots/loss.png``).
+            save_kwargs: further arguments for ``savefig``, ``write_html`` or ``write_image``.
         """
         self._mistk().log_figure(figure, artifact_file, save_kwargs or {})
 

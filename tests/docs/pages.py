@@ -26,8 +26,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 LANGUAGES = ("sh", "python", "yaml")
-GENERATED = {"options.md", "commands.md", "operations.md", "hooks.md", "metrics.md"}
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "mistk_service" / "tracking" / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 
 _BLOCK = re.compile(r"(?:<!-- (?P<how>.+?) -->\n)?^```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^```$", re.M | re.S)
 _KEPT = re.compile(r"export |\w+=\S+$|\w+\(\) \{")

@@ -49,14 +49,14 @@ class ServiceMetrics:
         )
         self._latency = Histogram(
             "mistk_request_seconds",
-            "Time until the head of the answer, by operation.",
+            "Seconds until the head of the answer, by operation.",
             ["operation"],
             buckets=_REQUEST_BUCKETS,
             registry=self.registry,
         )
         self._activities = Histogram(
             "mistk_activity_seconds",
-            "Duration of activities of the model, by operation and outcome.",
+            "Seconds that activities of the model took, by operation and outcome.",
             ["operation", "outcome"],
             buckets=_ACTIVITY_BUCKETS,
             registry=self.registry,
@@ -68,7 +68,7 @@ class ServiceMetrics:
         self._restarts = Counter(
             "mistk_worker_restarts_total", "Workers started after the first.", registry=self.registry
         )
-        self._state = Gauge("mistk_state", "1 for the present state.", ["state"], registry=self.registry)
+        self._state = Gauge("mistk_state", "1 for the present state, else 0.", ["state"], registry=self.registry)
 
         self._worker_pid = 0  # of no process, which has no figures
         ProcessCollector(registry=self.registry)
@@ -78,7 +78,7 @@ class ServiceMetrics:
     def watch(self, controller: Controller, build: Mapping[str, str]) -> None:
         """Take the source of the figures that are true at the moment of asking, and what the service was built from."""
         view = controller.view
-        Info("mistk_build", "Version of the service, and the model that it serves.", registry=self.registry).info(
+        Info("mistk_build", "Version of the service, and the model it serves.", registry=self.registry).info(
             dict(build)
         )
         self.registry.register(_ProgressCollector(view))
@@ -153,7 +153,9 @@ class _ProgressCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         labels = ["operation", "unit"]
         done = GaugeMetricFamily("mistk_progress_done", "Steps that the running activity has done.", labels=labels)
-        total = GaugeMetricFamily("mistk_progress_total", "Steps of the running activity, where known.", labels=labels)
+        total = GaugeMetricFamily(
+            "mistk_progress_total", "Total steps of the running activity, if known.", labels=labels
+        )
         running, progress = self._view.running, self._view.progress
         if running is not None and progress is not None:
             values = [running.operation, progress.unit]

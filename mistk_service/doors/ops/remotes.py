@@ -78,12 +78,12 @@ class OutboxCollector(Collector):
 
 
 _FIGURES: tuple[tuple[str, str, Callable[[Any], float]], ...] = (
-    ("items", "Changes that the remote has yet to get.", lambda state: state.depth),
-    ("oldest_seconds", "How long the oldest of them has been waiting.", lambda state: state.oldest_seconds or 0.0),
+    ("items", "Changes that wait to be sent to the remote.", lambda state: state.depth),
+    ("oldest_seconds", "Seconds that the oldest of them has been waiting.", lambda state: state.oldest_seconds or 0.0),
     ("refused", "Items that the remote refused for good.", lambda state: state.refused),
     (
         "connected",
-        "1 where the remote has answered and the last try to deliver succeeded.",
+        "1 if the last delivery to the remote succeeded, else 0.",
         lambda state: float(state.connected),
     ),
 )
