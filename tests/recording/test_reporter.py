@@ -55,7 +55,7 @@ class Desk:
         self.shown: dict[str, Any] = {}
         self.held: list[bool] = []
         self._news = asyncio.Event()
-        self.store = SqlStore.open(f"sqlite:///{folder / 'store.db'}", patience=0.05)
+        self.store = SqlStore.open(f"sqlite:///{folder / 'store.db'}", lock_timeout=0.05)
         self.opened = OpenedTracking(self.store, open_artifacts(folder / "artifacts"))
         self.options = ReporterOptions(
             MODEL, CONTAINER, "Digits", "digits:Digits", folder / "state", lambda: "1", **options

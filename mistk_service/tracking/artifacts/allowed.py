@@ -20,7 +20,7 @@ _CLIENTS = frozenset(
 
 @dataclass(frozen=True)
 class AllowedLocations:
-    """The locations below which artifacts may be written, besides the server's own.
+    """The locations below which artifacts may be written, in addition to the server's own.
 
     Clients name the location of an experiment. A service that wrote wherever they say would write to any folder of its
     machine, call any host that it can reach, and sign with its own credentials.
@@ -56,7 +56,7 @@ class AllowedLocations:
             return
         expected = "none is allowed" if not self.roots else f"allowed is what lies below {', '.join(self.roots)}"
         raise InvalidParameter(
-            f"Artifacts may not be kept at {_without_login(uri)!r}: {expected}, besides the server's own folder. "
+            f"Artifacts may not be kept at {_without_login(uri)!r}: {expected}, apart from the server's own folder. "
             "--artifact-location of the service names others.",
             field="artifact_location",
         )

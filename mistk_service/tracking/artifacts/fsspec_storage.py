@@ -27,7 +27,7 @@ class RemoteArtifacts(ArtifactRepository):
     Args:
         filesystem: the storage.
         root: the root's path in it.
-        uri: the root as a URL, for people.
+        uri: the root as a URL, for messages.
     """
 
     def __init__(self, filesystem: fsspec.AbstractFileSystem, root: str, uri: str) -> None:
@@ -58,7 +58,6 @@ class RemoteArtifacts(ArtifactRepository):
         return f"{type(self).__name__}({self._uri!r})"
 
     def list_folder(self, path: str = "") -> list[FileInfo]:
-        """See :meth:`ArtifactRepository.list_folder`."""
         folder = self._full(checked_path(path))
         with _translated(path):
             try:
@@ -71,7 +70,6 @@ class RemoteArtifacts(ArtifactRepository):
         return sorted((info for info in found if path or info.path != SCRATCH), key=lambda info: info.path)
 
     def open(self, path: str) -> StoredFile:
-        """See :meth:`ArtifactRepository.open`."""
         full = self._full(checked_path(path))
         with _translated(path):
             info = self._fs.info(full)
@@ -82,7 +80,6 @@ class RemoteArtifacts(ArtifactRepository):
         return StoredFile(posixpath.basename(full), info["size"], etag, _modified(info), stream)
 
     def create(self, path: str) -> Upload:
-        """See :meth:`ArtifactRepository.create`."""
         full = self._target(path)
         with _translated(path):
             if self._fs.isdir(full):
@@ -90,7 +87,6 @@ class RemoteArtifacts(ArtifactRepository):
             return _RemoteUpload(path, self._fs, self._full(f"{SCRATCH}/{uuid.uuid4().hex}"), full)
 
     def delete(self, path: str) -> None:
-        """See :meth:`ArtifactRepository.delete`."""
         full = self._target(path)
         with _translated(path), suppress(FileNotFoundError):
             self._fs.rm(full, recursive=True)
@@ -101,7 +97,7 @@ class RemoteArtifacts(ArtifactRepository):
     def _target(self, path: str) -> str:
         relative = checked_path(path)
         if not relative:
-            raise InvalidParameter("Invalid path '': the root itself is no artifact.", field="path")
+            raise InvalidParameter("Invalid path '': the root itself is not an artifact.", field="path")
         return self._full(relative)
 
 
@@ -141,13 +137,13 @@ class _RemoteUpload(Upload):
 
 @contextmanager
 def _translated(path: str) -> Iterator[None]:
-    """Do what ``translated`` does, for the errors that the library of each storage has besides those of the system."""
+    """Do what ``translated`` does, for the errors of each storage's library as well as those of the system."""
     with translated(path):
         try:
             yield
         except (OSError, StoreError):
             raise
-        except Exception as error:  # what they are nobody knows: each library has its own, and they have no common root
+        except Exception as error:  # each library has its own, without a common base class
             raise OSError(str(error) or type(error).__name__) from error
 
 

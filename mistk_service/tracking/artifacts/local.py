@@ -56,7 +56,6 @@ class LocalArtifacts(ArtifactRepository):
         return f"{type(self).__name__}({str(self._root)!r})"
 
     def list_folder(self, path: str = "") -> list[FileInfo]:
-        """See :meth:`ArtifactRepository.list_folder`."""
         folder = self._inside(checked_path(path))
         found = []
         with translated(path):
@@ -81,7 +80,6 @@ class LocalArtifacts(ArtifactRepository):
         return FileInfo(entry.name, is_dir=False, file_size=status.st_size)
 
     def open(self, path: str) -> StoredFile:
-        """See :meth:`ArtifactRepository.open`."""
         place = self._inside(checked_path(path))
         with translated(path):
             if not place.is_file():
@@ -94,7 +92,6 @@ class LocalArtifacts(ArtifactRepository):
         return StoredFile(place.name, status.st_size, etag, status.st_mtime, stream)
 
     def create(self, path: str) -> Upload:
-        """See :meth:`ArtifactRepository.create`."""
         place = self._target(path)
         with translated(path):
             if place.is_dir():
@@ -103,7 +100,7 @@ class LocalArtifacts(ArtifactRepository):
             return _LocalUpload(path, self._scratch / uuid.uuid4().hex, place)
 
     def put_file(self, path: str, source: Path, *, move: bool = False) -> None:
-        """See :meth:`ArtifactRepository.put_file`. On one file system a file that may be moved is not copied."""
+        """Move the file if that is allowed and both are on one file system; else copy it."""
         if move and not source.is_symlink():
             place = self._target(path)
             with translated(path), suppress(FileNotFoundError):
@@ -120,7 +117,6 @@ class LocalArtifacts(ArtifactRepository):
         super().put_file(path, source, move=move)
 
     def delete(self, path: str) -> None:
-        """See :meth:`ArtifactRepository.delete`."""
         place = self._target(path)
         with translated(path), suppress(FileNotFoundError, NotADirectoryError):
             # A link is removed, not what it points to.
@@ -161,7 +157,7 @@ class LocalArtifacts(ArtifactRepository):
         """Return the place to write or remove: its folder with every link followed, its own name as it is."""
         relative = checked_path(path)
         if not relative:
-            raise InvalidParameter("Invalid path '': the root itself is no artifact.", field="path")
+            raise InvalidParameter("Invalid path '': the root itself is not an artifact.", field="path")
         folder, _, name = relative.rpartition("/")
         return self._inside(folder) / name
 
@@ -173,7 +169,7 @@ class LocalArtifacts(ArtifactRepository):
     def _remove_abandoned(self) -> None:
         for rest in self._scratch.iterdir():
             if rest.is_dir():
-                # Of a removal that was cut off: nobody sees it any more.
+                # Left by an interrupted removal; it is not visible any more.
                 with suppress(OSError):
                     self._remove_tree(rest)
                 continue
@@ -187,7 +183,7 @@ class LocalArtifacts(ArtifactRepository):
 
 
 def _lock(file: IO[bytes]) -> bool | None:
-    """Lock an open file; return whether somebody else has it locked, or None where the file system has no locks."""
+    """Lock an open file; return whether another process has it locked, or None where the file system has no locks."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -212,7 +208,7 @@ class _LocalUpload(Upload):
         self._place = place
         # Unbuffered: the caller sends large pieces, and an error then belongs to the write that caused it.
         self._file = partial.open("xb", buffering=0)
-        # For as long as it is open, other processes know that somebody writes to it.
+        # For as long as it is open, other processes know that it is being written.
         _lock(self._file)
 
     def write(self, data: bytes) -> None:
@@ -229,7 +225,7 @@ class _LocalUpload(Upload):
                 try:
                     os.replace(self._partial, self._place)
                 except FileNotFoundError:
-                    # Somebody removed the folder in between.
+                    # The folder was removed in between.
                     if attempt == _RACES - 1:
                         raise
                 else:

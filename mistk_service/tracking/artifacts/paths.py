@@ -17,7 +17,7 @@ __all__ = ["SCRATCH", "checked_path"]
 #: The folder below the root where uploads grow until they are complete. Clients can neither read nor write it.
 SCRATCH = ".incomplete-uploads"
 
-#: How often a path may be percent-encoded over and over; what is deeper is no honest name.
+#: How often a path may be percent-encoded over and over; anything deeper is taken for an attack.
 _MAX_ENCODINGS = 5
 
 #: Folders in one another, and bytes, that a path may have: what a file system takes, with room for the root.

@@ -33,8 +33,8 @@ class StoredFile:
         size: bytes.
         etag: changes whenever the content does; without quotes.
         modified: seconds since 1970, or None where the storage does not say.
-        stream: the content, seekable. What is read stays what it was when the file was opened, whatever is uploaded
-            since, as far as the storage can give that.
+        stream: the content, seekable. It stays what it was when the file was opened, even if another upload replaces the file,
+            as far as the storage supports that.
     """
 
     name: str
@@ -53,7 +53,7 @@ class StoredFile:
 
 
 class Upload(ABC):
-    """A file that is being received. Nobody sees it before :meth:`commit`; :meth:`abort` leaves no trace of it."""
+    """A file that is being received. It becomes visible with :meth:`commit`; :meth:`abort` leaves no trace of it."""
 
     @abstractmethod
     def write(self, data: bytes) -> None:
@@ -81,7 +81,7 @@ class Upload(ABC):
 class ArtifactRepository(ABC):
     """A tree of files below one root.
 
-    Paths are checked by the repository, whoever calls (:func:`~mistk_service.tracking.artifacts.checked_path`); one
+    Paths are checked by the repository itself (:func:`~mistk_service.tracking.artifacts.checked_path`); one
     that would leave the root raises ``InvalidParameter``. Every method may be called from any thread, blocks its
     caller, and may raise ``StoreUnavailable`` when the storage cannot be reached or written.
     """
@@ -93,14 +93,14 @@ class ArtifactRepository(ABC):
 
     @abstractmethod
     def list_folder(self, path: str = "") -> list[FileInfo]:
-        """Return what is in a folder, by base names, sorted. A path that is no folder has nothing in it."""
+        """Return what is in a folder, by base names, sorted. A path other than a folder's has nothing in it."""
 
     @abstractmethod
     def open(self, path: str) -> StoredFile:
         """Open a file for reading.
 
         Raises:
-            ResourceNotFound: there is no such file; a folder is none.
+            ResourceNotFound: the file does not exist; a folder is not a file.
         """
 
     @abstractmethod
@@ -167,7 +167,7 @@ class ArtifactRepository(ABC):
 
     @abstractmethod
     def delete(self, path: str) -> None:
-        """Remove a file, or a folder with everything in it; what is not there is no error.
+        """Remove a file, or a folder with everything in it; a missing one is not an error.
 
         Raises:
             InvalidParameter: the path is the root.

@@ -127,7 +127,7 @@ class _Parser:
             self._next += 1
             if self._at(Kind.OPERATOR) and self._peek().position == token.position + len(token.text):
                 both = token.text + self._peek().text
-                raise self._error(token, f"{both} is no comparator; equality is written with one =")
+                raise self._error(token, f"{both} is not a comparator; equality is written with one =")
             return _SYMBOL_COMPARATORS[token.text]
         for word, comparator in _WORD_COMPARATORS.items():
             if self._word(word):

@@ -65,7 +65,7 @@ class _HttpArtifacts(ArtifactRepository):
         return f"{type(self).__name__}({self._uri!r})"
 
     def open(self, path: str) -> StoredFile:
-        """See :meth:`ArtifactRepository.open`; the whole file is brought over first."""
+        """Download the whole file first, then return it."""
         about = About("artifact", path)
         stream = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - it is the caller's from here on
         try:
@@ -87,11 +87,11 @@ class _HttpArtifacts(ArtifactRepository):
         return StoredFile(posixpath.basename(checked_path(path)), size, digest.hexdigest(), None, stream)
 
     def create(self, path: str) -> Upload:
-        """See :meth:`ArtifactRepository.create`; the file is sent when it is complete."""
+        """Return an upload that is sent when it is complete."""
         return _HttpUpload(self, self._target(path))
 
     def put(self, path: str, stream: BinaryIO) -> None:
-        """See :meth:`ArtifactRepository.put`; nothing is kept on the way."""
+        """Send the file as a stream."""
         name = self._target(path)
         size = stream.seek(0, os.SEEK_END)
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
@@ -100,7 +100,6 @@ class _HttpArtifacts(ArtifactRepository):
             """The answer says nothing more."""
 
     def delete(self, path: str) -> None:
-        """See :meth:`ArtifactRepository.delete`."""
         try:
             with self._http.exchange("DELETE", self._url(self._target(path)), About("artifact", path)):
                 """The answer says nothing more."""
@@ -116,7 +115,7 @@ class _HttpArtifacts(ArtifactRepository):
     def _target(self, path: str) -> str:
         checked = checked_path(path)
         if not checked:
-            raise InvalidParameter("Invalid path '': the root itself is no artifact.", field="path")
+            raise InvalidParameter("Invalid path '': the root itself is not an artifact.", field="path")
         return checked
 
 
@@ -140,7 +139,7 @@ class ProxiedArtifacts(_HttpArtifacts):
         self._part = part_size
 
     def put(self, path: str, stream: BinaryIO) -> None:
-        """See :meth:`ArtifactRepository.put`; a large file goes in parts where the server offers that."""
+        """Send the file, a large one in parts where the server supports that."""
         notes = PassingNotes()
         size = stream.seek(0, os.SEEK_END)
         try:
@@ -150,12 +149,11 @@ class ProxiedArtifacts(_HttpArtifacts):
             raise
 
     def resume(self, path: str, stored: StoredFile, notes: UploadNotes, is_unchanged: Callable[[], bool]) -> None:
-        """See :meth:`ArtifactRepository.resume`; what goes in one piece is sent again as a whole."""
+        """Resume an upload in parts; a file that goes in one piece is sent again as a whole."""
         size = stored.size
         self._put(path, Source(stored.stream, size, stored.etag, is_unchanged, lambda: self._has(path, size)), notes)
 
     def give_up(self, notes: UploadNotes) -> None:
-        """See :meth:`ArtifactRepository.give_up`."""
         self._multipart.give_up(notes)
 
     def _put(self, path: str, source: Source, notes: UploadNotes) -> None:
@@ -180,7 +178,6 @@ class ProxiedArtifacts(_HttpArtifacts):
             return None
 
     def list_folder(self, path: str = "") -> list[FileInfo]:
-        """See :meth:`ArtifactRepository.list_folder`."""
         checked = checked_path(path)
         about = About("artifact folder", path)
         full = f"{self._folder}/{checked}" if checked else self._folder
@@ -205,7 +202,6 @@ class PackageArtifacts(_HttpArtifacts):
         )
 
     def put(self, path: str, stream: BinaryIO) -> None:
-        """See :meth:`ArtifactRepository.put`."""
         size = stream.seek(0, os.SEEK_END)
         if self._stored_size(path) != size:
             super().put(path, stream)

@@ -35,7 +35,7 @@ VARIABLES = {
 #: Bytes of a part of a large file. Storages want at least ``_SMALLEST_PART`` of each but the last.
 PART_SIZE = 64 << 20
 _SMALLEST_PART = 5 << 20
-#: The ways to say who is asking; those of an address are not mixed with those of the environment.
+#: The fields with credentials; those of an address are not mixed with those of the environment.
 _IDENTITY = ("username", "password", "token", "token_file")
 
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off", ""})
@@ -53,8 +53,8 @@ class RestConfig:
     Its ``repr`` shows that there are secrets, not what they are.
 
     Attributes:
-        uri: the server's address, with or without ``/api`` at its end. Who is asking may stand in front of the host, and is
-            taken out of it: ``NAME:PASSWORD@``, ``:TOKEN@``, or ``@`` for nobody. It counts in place of the other arguments.
+        uri: the server's address, with or without ``/api`` at its end. Credentials may stand in front of the host, and are
+            taken out of it: ``NAME:PASSWORD@``, ``:TOKEN@``, or ``@`` for none. They replace the other arguments.
         username: for HTTP Basic, together with ``password``.
         password: for HTTP Basic.
         token: for ``Authorization: Bearer``; a username and password go before it.
@@ -88,7 +88,7 @@ class RestConfig:
         uri, username, password = split_userinfo(self.uri)
         object.__setattr__(self, "uri", uri)
         if username is not None:
-            # Without a name before it, what stands in the password's place is a token; nothing at all is nobody.
+            # Without a name before it, what stands in the password's place is a token; without both there are no credentials.
             found = {"username": username, "password": password} if username else {"token": password}
             for name in _IDENTITY:
                 object.__setattr__(self, name, found.get(name) or None)
@@ -133,8 +133,8 @@ class RestConfig:
     def at(cls, uri: str, environment: Mapping[str, str] | None = None) -> Self:
         """Return the configuration for this very address, with everything else from the environment.
 
-        Where the address says itself who is asking, what the environment says of that is not sent to it: it is meant for
-        somebody else.
+        Where the address has credentials, those of the environment are not sent to it: they are meant for another
+        server.
         """
         found = _found(os.environ if environment is None else environment)
         found.pop("uri", None)
@@ -173,13 +173,13 @@ class RestConfig:
         has_header = any(name.lower() == "authorization" for name in self.headers)
         if has_header and (self.username or self.password):
             raise InvalidParameter(
-                "Both an Authorization header and a username with a password are given; they say who is asking in two "
-                f"ways. Leave one of them out ({VARIABLES['username']}, {VARIABLES['password']}).",
+                "Both an Authorization header and a username with a password are given; only one of them can be "
+                f"sent. Leave the other out ({VARIABLES['username']}, {VARIABLES['password']}).",
                 field="headers",
             )
         if has_header and (self.token or self.token_file):
             raise InvalidParameter(
-                "Both an Authorization header and a token are given; they say who is asking in two ways. Leave one of them "
+                "Both an Authorization header and a token are given; only one of them can be sent. Leave the other "
                 f"out ({VARIABLES['token']}, {VARIABLES['token_file']}).",
                 field="headers",
             )
@@ -222,14 +222,14 @@ def basic(username: str, password: str) -> str:
 def sharing_identity(uris: Sequence[str], environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Return the addresses that would get the environment's identity although only one can be meant.
 
-    They are of more than one server, and none of them says itself who is asking.
+    They are of more than one server, and none of them has credentials itself.
 
     Args:
         uris: of tracking servers.
         environment: instead of this process's.
 
     Raises:
-        InvalidParameter: one of them is no address.
+        InvalidParameter: one of them is not an address.
     """
     environment = os.environ if environment is None else environment
     if not any(environment.get(VARIABLES[name]) for name in _IDENTITY):

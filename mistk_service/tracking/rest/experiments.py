@@ -38,7 +38,6 @@ class RestExperiments(Remote, ExperimentStore):
     """The part of the REST store that is about experiments."""
 
     def create_experiment(self, name: str, artifact_location: str | None = None, tags: Sequence[Tag] = ()) -> str:
-        """See :meth:`ExperimentStore.create_experiment`."""
         check_experiment_name(name)
         given = last_of_each_key(tags)
         for i, tag in enumerate(given):
@@ -48,12 +47,10 @@ class RestExperiments(Remote, ExperimentStore):
         return wire.from_answer(lambda fields: fields.required_identifier("experiment_id"), answer)
 
     def get_experiment(self, experiment_id: str) -> Experiment:
-        """See :meth:`ExperimentStore.get_experiment`."""
         answer = self._http.get("experiments/get", {"experiment_id": experiment_id}, _about(experiment_id))
         return wire.from_answer(wire.read_experiment, answer, "experiment")
 
     def get_experiment_by_name(self, name: str) -> Experiment:
-        """See :meth:`ExperimentStore.get_experiment_by_name`."""
         answer = self._http.get("experiments/get-by-name", {"experiment_name": name}, About("experiment", name))
         return wire.from_answer(wire.read_experiment, answer, "experiment")
 
@@ -65,7 +62,6 @@ class RestExperiments(Remote, ExperimentStore):
         order_by: Sequence[str] = (),
         page_token: str | None = None,
     ) -> Page[Experiment]:
-        """See :meth:`ExperimentStore.search_experiments`."""
         check_max_results(max_results, _MAX_RESULTS)
         if not self.capabilities.search_filters:
             self._degrade("searches for experiments are filtered and ordered on this side; the server ignores that.")
@@ -96,7 +92,6 @@ class RestExperiments(Remote, ExperimentStore):
         return chain.from_iterable(pages(search))
 
     def rename_experiment(self, experiment_id: str, new_name: str) -> None:
-        """See :meth:`ExperimentStore.rename_experiment`."""
         check_experiment_name(new_name, "new_name")
         try:
             self._change("update", experiment_id, new_name=new_name)
@@ -108,15 +103,12 @@ class RestExperiments(Remote, ExperimentStore):
             ) from error
 
     def delete_experiment(self, experiment_id: str) -> None:
-        """See :meth:`ExperimentStore.delete_experiment`."""
         self._change("delete", experiment_id)
 
     def restore_experiment(self, experiment_id: str) -> None:
-        """See :meth:`ExperimentStore.restore_experiment`."""
         self._change("restore", experiment_id)
 
     def set_experiment_tag(self, experiment_id: str, tag: Tag) -> None:
-        """See :meth:`ExperimentStore.set_experiment_tag`."""
         check_experiment_tag(tag)
         try:
             self._change("set-experiment-tag", experiment_id, key=tag.key, value=tag.value)
@@ -129,7 +121,6 @@ class RestExperiments(Remote, ExperimentStore):
         return any(tag.key == key for tag in self.get_experiment(experiment_id).tags)
 
     def delete_experiment_tag(self, experiment_id: str, key: str) -> None:
-        """See :meth:`ExperimentStore.delete_experiment_tag`."""
         self._change("delete-experiment-tag", experiment_id, key=key)
 
     def _change(self, operation: str, experiment_id: str, **fields: str) -> Json:
@@ -138,7 +129,6 @@ class RestExperiments(Remote, ExperimentStore):
         )
 
     def search_datasets(self, experiment_ids: Sequence[str]) -> list[DatasetSummary]:
-        """See :meth:`ExperimentStore.search_datasets`."""
         if not experiment_ids:
             return []
         if len(experiment_ids) > _MAX_EXPERIMENTS:

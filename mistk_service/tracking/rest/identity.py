@@ -1,4 +1,4 @@
-"""Who is asking: the header that a server wants to see, fresh at every request, and never seen by anyone else."""
+"""Credentials: the headers that a server wants to see, fresh for every request and hidden from logs and errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HIDDEN = "***"
 
 
 class Identity:
-    """The headers that say who is asking, and the secrets in them.
+    """The headers with the credentials, and the secrets in them.
 
     Args:
         config: what was configured.
@@ -39,7 +39,7 @@ class Identity:
 
     @property
     def is_known(self) -> bool:
-        """Whether requests have something by which a server may know who is asking."""
+        """Whether requests have credentials."""
         return bool(self._fixed) or self._file is not None or self._certified
 
     def headers(self) -> dict[str, str]:
@@ -57,7 +57,7 @@ class Identity:
         return self._file is not None and self._file.renew()
 
     def hide(self, text: str) -> str:
-        """Return a text that somebody else wrote without the secrets that may be repeated in it."""
+        """Return a text from elsewhere without the secrets that it may repeat."""
         secrets = self._secrets if self._file is None else (*self._file.seen, *self._secrets)
         for secret in secrets:
             text = text.replace(secret, _HIDDEN)
@@ -65,7 +65,7 @@ class Identity:
 
 
 class _TokenFile:
-    """A file with a token, which somebody else replaces before the token expires."""
+    """A file with a token, which another program replaces before the token expires."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -86,11 +86,11 @@ class _TokenFile:
                     self._take(self._path.read_text(encoding="utf-8"))
                     self._stamp = stamp
             except (OSError, UnicodeDecodeError) as error:
-                self._unreadable(getattr(error, "strerror", None) or "it is no text")
+                self._unreadable(getattr(error, "strerror", None) or "it is not text")
             return self._token
 
     def renew(self) -> bool:
-        """Read the file whatever its time says, and return whether the token is another one."""
+        """Read the file even if it seems unchanged, and return whether the token is another one."""
         before = self._token
         with self._lock:
             self._stamp = None

@@ -29,7 +29,6 @@ class RestLoggedModels(Remote, LoggedModelStore):
         params: Sequence[Param] = (),
         tags: Sequence[Tag] = (),
     ) -> LoggedModel:
-        """See :meth:`LoggedModelStore.create_logged_model`."""
         fields = {
             "experiment_id": experiment_id,
             "name": name or None,
@@ -41,16 +40,13 @@ class RestLoggedModels(Remote, LoggedModelStore):
         return _model(self._http.post("logged-models", fields, About("experiment", experiment_id)))
 
     def get_logged_model(self, model_id: str) -> LoggedModel:
-        """See :meth:`LoggedModelStore.get_logged_model`."""
         return _model(self._http.get(_path(model_id), {}, _about(model_id)))
 
     def finalize_logged_model(self, model_id: str, status: LoggedModelStatus) -> LoggedModel:
-        """See :meth:`LoggedModelStore.finalize_logged_model`."""
         fields = {"model_id": model_id, "status": status.name}
         return _model(self._http.send("PATCH", _path(model_id), fields, _about(model_id)))
 
     def delete_logged_model(self, model_id: str) -> None:
-        """See :meth:`LoggedModelStore.delete_logged_model`."""
         self._http.send("DELETE", _path(model_id), {"model_id": model_id}, _about(model_id))
 
     def search_logged_models(
@@ -62,7 +58,6 @@ class RestLoggedModels(Remote, LoggedModelStore):
         order_by: Sequence[LoggedModelOrder] = (),
         page_token: str | None = None,
     ) -> Page[LoggedModel]:
-        """See :meth:`LoggedModelStore.search_logged_models`."""
         chosen = [{"dataset_name": dataset.name, "dataset_digest": dataset.digest or None} for dataset in datasets]
         fields = {
             "experiment_ids": list(experiment_ids),
@@ -79,19 +74,16 @@ class RestLoggedModels(Remote, LoggedModelStore):
         return wire.page_from_answer(wire.read_logged_model, answer, "models")
 
     def set_logged_model_tags(self, model_id: str, tags: Sequence[Tag]) -> LoggedModel:
-        """See :meth:`LoggedModelStore.set_logged_model_tags`."""
         fields = {"model_id": model_id, "tags": list(tags)}
         answer = self._http.send("PATCH", f"{_path(model_id)}/tags", fields, _about(model_id))
         return _model(answer) if "model" in answer else self.get_logged_model(model_id)
 
     def delete_logged_model_tag(self, model_id: str, key: str) -> None:
-        """See :meth:`LoggedModelStore.delete_logged_model_tag`."""
         fields = {"model_id": model_id, "tag_key": key}
         path = f"{_path(model_id)}/tags/{quote(key, safe='')}"
         self._http.send("DELETE", path, fields, About("logged model tag", key))
 
     def log_logged_model_params(self, model_id: str, params: Sequence[Param]) -> LoggedModel:
-        """See :meth:`LoggedModelStore.log_logged_model_params`."""
         fields = {"model_id": model_id, "params": list(params)}
         self._http.post(f"{_path(model_id)}/params", fields, _about(model_id))
         return self.get_logged_model(model_id)

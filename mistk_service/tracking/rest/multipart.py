@@ -3,7 +3,7 @@
 The server says where each part is to go; it does not pass through the server itself. A part that gets lost is sent again, not
 the file. What has arrived is noted, so that a later try, also of another process, sends only the rest.
 
-The server gives the addresses of the parts once, when an upload is begun, and they expire; there is no way to ask for others.
+The server gives the addresses of the parts once, when an upload is begun, and they expire; others cannot be requested.
 So an upload whose addresses are refused is given up, and another one begun.
 """
 
@@ -54,7 +54,7 @@ class Source:
         size: its bytes.
         etag: changes whenever the content does.
         is_unchanged: tells whether the file still has that etag.
-        is_there: tells whether a file of this size is at the target, or None where nobody can see that.
+        is_there: tells whether a file of this size is at the target, or None where that cannot be seen.
     """
 
     stream: BinaryIO
@@ -95,7 +95,7 @@ class MultipartUploads:
 
         Raises:
             NotSupported: the server does not offer it; nothing was sent.
-            StoreUnavailable: it was interrupted; what has arrived is noted, and the next call goes on with the rest.
+            StoreUnavailable: it was interrupted; what has arrived is noted, and the next call resumes with the rest.
             StoreError: as for any request.
         """
         known = notes.find()

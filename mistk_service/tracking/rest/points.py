@@ -43,7 +43,7 @@ class RestBatches(RestRuns):
         params: Sequence[Param] = (),
         tags: Sequence[Tag] = (),
     ) -> None:
-        """See :meth:`RunStore.log_batch`; on MLflow's own server a batch is not atomic."""
+        """Write metrics, params and tags. On MLflow's own server a batch is not atomic."""
         self._send_batch(run_id, *_checked(run_id, metrics, params, tags))
 
     def submit_batch(
@@ -53,7 +53,7 @@ class RestBatches(RestRuns):
         params: Sequence[Param] = (),
         tags: Sequence[Tag] = (),
     ) -> Future[None]:
-        """See :meth:`RunStore.submit_batch`; what is submitted is sent in that order."""
+        """Write without waiting; batches are sent in the order they are submitted."""
         batch = _checked(run_id, metrics, params, tags)
         return self._submit(self._send_batch, run_id, *batch)
 
@@ -109,14 +109,14 @@ class RestBatches(RestRuns):
             self._http.post("runs/set-tag", fields, about_run(run_id))
 
     def delete_tag(self, run_id: str, key: str) -> None:
-        """See :meth:`RunStore.delete_tag`; where the server cannot remove a tag it stays, which is logged."""
+        """Remove a tag; where the server cannot do that, the tag stays, which is logged."""
         if not self.capabilities.delete_tag:
             self._degrade("tags that are deleted stay where they are; the server cannot remove them.")
             return
         self._http.post("runs/delete-tag", {"run_id": run_id, "key": key}, about_run(run_id))
 
     def log_inputs(self, run_id: str, datasets: Sequence[DatasetInput] = (), models: Sequence[ModelInput] = ()) -> None:
-        """See :meth:`RunStore.log_inputs`; a server that has no inputs gets tags, which are read back as inputs."""
+        """Record what a run uses; a server without inputs gets tags, which are read back as inputs."""
         check_dataset_inputs(datasets)
         if not self.capabilities.log_inputs:
             self._degrade("datasets and models that a run uses are written as tags; the server has no inputs.")
@@ -130,7 +130,7 @@ class RestBatches(RestRuns):
         self._http.post("runs/log-inputs", fields, about_run(run_id))
 
     def log_outputs(self, run_id: str, models: Sequence[ModelOutput]) -> None:
-        """See :meth:`RunStore.log_outputs`; a server that has no outputs gets tags, which are read back as outputs."""
+        """Record what a run made; a server without outputs gets tags, which are read back as outputs."""
         if not self.capabilities.log_outputs:
             self._degrade("models that a run made are written as tags; the server has no outputs.")
             self._set_tags(run_id, output_tags(models))
@@ -142,13 +142,11 @@ class RestBatches(RestRuns):
         self._http.post("runs/outputs", fields, about_run(run_id))
 
     def record_model(self, run_id: str, model_json: str) -> None:
-        """See :meth:`RunStore.record_model`."""
         self._http.post("runs/log-model", {"run_id": run_id, "model_json": model_json}, about_run(run_id))
 
     def get_metric_history(
         self, run_id: str, key: str, max_results: int | None = None, page_token: str | None = None
     ) -> Page[Metric]:
-        """See :meth:`RunStore.get_metric_history`."""
         if max_results is not None:
             check_max_results(max_results, 2**31 - 1)
             return self._history_page(run_id, key, max_results, page_token)
@@ -168,7 +166,6 @@ class RestBatches(RestRuns):
         return wire.page_from_answer(wire.read_measured, answer, "metrics")
 
     def get_metric_history_bulk(self, run_ids: Sequence[str], key: str, max_results: int = 25_000) -> list[Metric]:
-        """See :meth:`RunStore.get_metric_history_bulk`."""
         fields = {"run_id": list(run_ids), "metric_key": key, "max_results": max_results}
         try:
             answer = self._http.get("metrics/get-history-bulk", fields, ajax=True)
@@ -193,7 +190,6 @@ class RestBatches(RestRuns):
         end_step: int | None = None,
         max_results: int = 2500,
     ) -> list[Metric]:
-        """See :meth:`RunStore.get_metric_history_interval`."""
         fields = {
             "run_ids": list(run_ids),
             "metric_key": key,

@@ -36,7 +36,6 @@ class RestRegistry(Remote, RegistryStore):
         description: str | None = None,
         deployment_job_id: str | None = None,
     ) -> RegisteredModel:
-        """See :meth:`RegistryStore.create_registered_model`."""
         check_model_name(name)
         fields = {
             "name": name,
@@ -47,11 +46,9 @@ class RestRegistry(Remote, RegistryStore):
         return _model(self._http.post("registered-models/create", fields, _about(name)))
 
     def get_registered_model(self, name: str) -> RegisteredModel:
-        """See :meth:`RegistryStore.get_registered_model`."""
         return _model(self._http.get("registered-models/get", {"name": name}, _about(name)))
 
     def rename_registered_model(self, name: str, new_name: str) -> RegisteredModel:
-        """See :meth:`RegistryStore.rename_registered_model`."""
         check_model_name(new_name, "new_name")
         fields = {"name": name, "new_name": new_name}
         return _model(self._http.post("registered-models/rename", fields, _about(name)))
@@ -59,12 +56,10 @@ class RestRegistry(Remote, RegistryStore):
     def update_registered_model(
         self, name: str, description: str | None, deployment_job_id: str | None = None
     ) -> RegisteredModel:
-        """See :meth:`RegistryStore.update_registered_model`."""
         fields = {"name": name, "description": description, "deployment_job_id": deployment_job_id}
         return _model(self._http.send("PATCH", "registered-models/update", fields, _about(name)))
 
     def delete_registered_model(self, name: str) -> None:
-        """See :meth:`RegistryStore.delete_registered_model`."""
         self._http.send("DELETE", "registered-models/delete", {"name": name}, _about(name))
 
     def search_registered_models(
@@ -74,7 +69,6 @@ class RestRegistry(Remote, RegistryStore):
         order_by: Sequence[str] = (),
         page_token: str | None = None,
     ) -> Page[RegisteredModel]:
-        """See :meth:`RegistryStore.search_registered_models`."""
         check_max_results(max_results, _MAX_MODELS)
         fields = _search(filter, max_results, order_by, page_token)
         try:
@@ -84,33 +78,27 @@ class RestRegistry(Remote, RegistryStore):
         return wire.page_from_answer(wire.read_registered_model, answer, "registered_models")
 
     def get_latest_versions(self, name: str, stages: Sequence[str] = ()) -> list[ModelVersion]:
-        """See :meth:`RegistryStore.get_latest_versions`."""
         fields = {"name": name, "stages": list(stages)}
         answer = self._http.post("registered-models/get-latest-versions", fields, _about(name))
         return list(wire.page_from_answer(wire.read_model_version, answer, "model_versions"))
 
     def set_registered_model_tag(self, name: str, tag: Tag) -> None:
-        """See :meth:`RegistryStore.set_registered_model_tag`."""
         check_registry_tag(tag)
         fields = {"name": name, "key": tag.key, "value": tag.value}
         self._http.post("registered-models/set-tag", fields, _about(name))
 
     def delete_registered_model_tag(self, name: str, key: str) -> None:
-        """See :meth:`RegistryStore.delete_registered_model_tag`."""
         self._http.send("DELETE", "registered-models/delete-tag", {"name": name, "key": key}, _about(name))
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
-        """See :meth:`RegistryStore.set_alias`."""
         check_alias(alias)
         fields = {"name": name, "alias": alias, "version": version}
         self._http.post("registered-models/alias", fields, _about(name, version))
 
     def delete_alias(self, name: str, alias: str) -> None:
-        """See :meth:`RegistryStore.delete_alias`."""
         self._http.send("DELETE", "registered-models/alias", {"name": name, "alias": alias}, _about(name))
 
     def get_model_version_by_alias(self, name: str, alias: str) -> ModelVersion:
-        """See :meth:`RegistryStore.get_model_version_by_alias`."""
         return _version(self._http.get("registered-models/alias", {"name": name, "alias": alias}, _about(name)))
 
     def create_model_version(
@@ -123,7 +111,6 @@ class RestRegistry(Remote, RegistryStore):
         description: str = "",
         model_id: str | None = None,
     ) -> ModelVersion:
-        """See :meth:`RegistryStore.create_model_version`."""
         fields = {
             "name": name,
             "source": source,
@@ -136,27 +123,22 @@ class RestRegistry(Remote, RegistryStore):
         return _version(self._http.post("model-versions/create", fields, _about(name)))
 
     def get_model_version(self, name: str, version: str) -> ModelVersion:
-        """See :meth:`RegistryStore.get_model_version`."""
         return _version(self._http.get("model-versions/get", {"name": name, "version": version}, _about(name, version)))
 
     def get_download_uri(self, name: str, version: str) -> str:
-        """See :meth:`RegistryStore.get_download_uri`."""
         fields = {"name": name, "version": version}
         answer = self._http.get("model-versions/get-download-uri", fields, _about(name, version))
         return wire.from_answer(lambda fields: fields.required_text("artifact_uri"), answer)
 
     def update_model_version(self, name: str, version: str, description: str | None) -> ModelVersion:
-        """See :meth:`RegistryStore.update_model_version`."""
         fields = {"name": name, "version": version, "description": description}
         return _version(self._http.send("PATCH", "model-versions/update", fields, _about(name, version)))
 
     def transition_stage(self, name: str, version: str, stage: str, archive_existing: bool = False) -> ModelVersion:
-        """See :meth:`RegistryStore.transition_stage`."""
         fields = {"name": name, "version": version, "stage": stage, "archive_existing_versions": archive_existing}
         return _version(self._http.post("model-versions/transition-stage", fields, _about(name, version)))
 
     def delete_model_version(self, name: str, version: str) -> None:
-        """See :meth:`RegistryStore.delete_model_version`."""
         fields = {"name": name, "version": version}
         self._http.send("DELETE", "model-versions/delete", fields, _about(name, version))
 
@@ -167,7 +149,6 @@ class RestRegistry(Remote, RegistryStore):
         order_by: Sequence[str] = (),
         page_token: str | None = None,
     ) -> Page[ModelVersion]:
-        """See :meth:`RegistryStore.search_model_versions`."""
         check_max_results(max_results, _MAX_VERSIONS)
         fields = _search(filter, max_results, order_by, page_token)
         try:
@@ -177,13 +158,11 @@ class RestRegistry(Remote, RegistryStore):
         return wire.page_from_answer(wire.read_model_version, answer, "model_versions")
 
     def set_model_version_tag(self, name: str, version: str, tag: Tag) -> None:
-        """See :meth:`RegistryStore.set_model_version_tag`."""
         check_registry_tag(tag)
         fields = {"name": name, "version": version, "key": tag.key, "value": tag.value}
         self._http.post("model-versions/set-tag", fields, _about(name, version))
 
     def delete_model_version_tag(self, name: str, version: str, key: str) -> None:
-        """See :meth:`RegistryStore.delete_model_version_tag`."""
         fields = {"name": name, "version": version, "key": key}
         self._http.send("DELETE", "model-versions/delete-tag", fields, _about(name, version))
 

@@ -30,7 +30,7 @@ __all__ = ["SOMETHING", "About", "Answer", "raise_for", "read_object", "retry_af
 
 #: The longest wait that a server can ask for, in seconds.
 _LONGEST_WAIT = 86_400.0
-#: Characters of somebody else's text that an error repeats.
+#: Characters of a server's text that an error repeats.
 _QUOTED = 500
 
 _FIELD = re.compile(r"parameter '([^'\s]+)'")
@@ -44,7 +44,7 @@ _INVALID = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST"})
 _UNKNOWN_CALLER = frozenset({"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"})
 _NOT_THERE = frozenset({"NOT_IMPLEMENTED", "ENDPOINT_NOT_FOUND"})
 
-#: Somebody else was faster; the next try may find things settled.
+#: A concurrent change; a retry may succeed.
 _CONFLICTS = frozenset({"ABORTED", "RESOURCE_CONFLICT"})
 #: The server, or one in front of it, did not take the request in; it can be sent again.
 _NOT_TAKEN = frozenset({408, 425, 429, 503})
@@ -85,11 +85,11 @@ def read_object(answer: Answer, server: str, *, quoting: bool = True) -> dict[st
 
     Args:
         answer: the answer.
-        server: whom it comes from, for people.
+        server: the name of the sender for messages.
         quoting: whether an error may repeat the beginning of what came instead.
 
     Raises:
-        AnswerLost: it is something else, so it was cut off, or comes from somebody else than the tracking server.
+        AnswerLost: it is something else: it was cut off, or does not come from the tracking server.
     """
     if not answer.body.strip():
         return {}
@@ -97,7 +97,7 @@ def read_object(answer: Answer, server: str, *, quoting: bool = True) -> dict[st
     if not isinstance(value, dict):
         found = f": {_quote(answer.body)!r}" if quoting else ""
         raise AnswerLost(
-            f"{server} sent something that is no JSON object of MLflow's API, or only a part of one{found}. "
+            f"{server} sent something other than a JSON object of MLflow's API, or only a part of one{found}. "
             "Is that the address of a tracking server?"
         )
     return value
@@ -110,10 +110,10 @@ def raise_for(
 
     Args:
         answer: the answer.
-        server: whom it comes from, for people.
+        server: the name of the sender for messages.
         about: what was asked for.
         essential: whether every server of this API has the operation. Where one has not, the address is wrong.
-        identified: whether the request said who is asking.
+        identified: whether the request had credentials.
         hide: takes the secrets out of a text.
     """
     body = _decoded(answer.body)
@@ -177,7 +177,7 @@ def _unauthenticated(said: str, *, identified: bool) -> Unauthenticated:
     if identified:
         return Unauthenticated(f"{said} Check the token, or the username and password; they may have expired.")
     return Unauthenticated(
-        f"{said} Nothing was sent that says who is asking: set {VARIABLES['token']}, or {VARIABLES['username']} and "
+        f"{said} No credentials were sent: set {VARIABLES['token']}, or {VARIABLES['username']} and "
         f"{VARIABLES['password']}."
     )
 
@@ -212,7 +212,7 @@ def _raise_for_status(answer: Answer, server: str, text: str, about: About, *, e
     if 300 <= status < 400:
         raise StoreUnavailable(f"{said} {_where(answer)} Give the address that the server is really at.")
     if status == 407:
-        raise StoreUnavailable(f"{said} A proxy on the way wants to know who is asking.")
+        raise StoreUnavailable(f"{said} A proxy in between requires authentication.")
     raise StoreError(said)
 
 

@@ -39,7 +39,6 @@ class RestRuns(Remote, RunStore):
         *,
         run_id: str | None = None,
     ) -> Run:
-        """See :meth:`RunStore.create_run`."""
         del run_id  # the server makes it up
         check_run_tags(tags, cut=False)
         if any(len(tag.value) > _SHORT for tag in tags):
@@ -57,12 +56,10 @@ class RestRuns(Remote, RunStore):
     def submit_run(
         self, experiment_id: str, user_id: str = "", run_name: str = "", start_time: int = 0, tags: Sequence[Tag] = ()
     ) -> Future[Run]:
-        """See :meth:`RunStore.submit_run`."""
         check_run_tags(tags, cut=False)
         return self._submit(self.create_run, experiment_id, user_id, run_name, start_time, tags)
 
     def get_run(self, run_id: str) -> Run:
-        """See :meth:`RunStore.get_run`."""
         answer = self._http.get("runs/get", {"run_id": run_id}, about_run(run_id))
         return restored(wire.from_answer(wire.read_run, answer, "run"))
 
@@ -73,7 +70,6 @@ class RestRuns(Remote, RunStore):
         end_time: int | None = None,
         run_name: str | None = None,
     ) -> RunInfo:
-        """See :meth:`RunStore.update_run`."""
         if run_name and not self.capabilities.rename_run:
             self._degrade("runs keep the names that they were created with; the server cannot rename them.")
             run_name = None
@@ -87,11 +83,9 @@ class RestRuns(Remote, RunStore):
         return wire.from_answer(wire.read_run_info, answer, "run_info")
 
     def delete_run(self, run_id: str) -> None:
-        """See :meth:`RunStore.delete_run`."""
         self._http.post("runs/delete", {"run_id": run_id}, about_run(run_id))
 
     def restore_run(self, run_id: str) -> None:
-        """See :meth:`RunStore.restore_run`."""
         self._http.post("runs/restore", {"run_id": run_id}, about_run(run_id))
 
     def search_runs(
@@ -103,7 +97,6 @@ class RestRuns(Remote, RunStore):
         order_by: Sequence[str] = (),
         page_token: str | None = None,
     ) -> Page[Run]:
-        """See :meth:`RunStore.search_runs`."""
         check_max_results(max_results, _MAX_RESULTS)
         if not self.capabilities.search_filters:
             self._degrade(

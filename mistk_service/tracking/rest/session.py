@@ -1,4 +1,4 @@
-"""What the parts of a REST store share: the way to the server, what it can do, and what was said about that."""
+"""What the parts of a REST store share: the connection to the server, its capabilities, and what was logged about them."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class Remote:
 
         Raises:
             StoreUnavailable: the server does not answer; it is asked again the next time.
-            Unauthenticated: it does not believe who is asking.
-            PermissionDenied: who is asking may not write.
+            Unauthenticated: it does not accept the credentials.
+            PermissionDenied: the user may not write.
         """
         if self._capabilities is None:
             with self._probing:

@@ -30,9 +30,9 @@ class RestStore(RestBatches, RestExperiments, RestRegistry, RestLoggedModels, St
     """A store on a tracking server that speaks MLflow's REST API.
 
     What holds for every :class:`~mistk_service.tracking.store.Store` holds here, with what lies in the nature of a network:
-    any call may raise ``StoreUnavailable``, and :class:`~mistk_service.tracking.errors.AnswerLost` where nobody knows whether
+    any call may raise ``StoreUnavailable``, and :class:`~mistk_service.tracking.errors.AnswerLost` where it is unknown whether
     the server has done it; ``Unauthenticated`` and ``PermissionDenied`` where it does not want to; ``NotSupported`` where it
-    cannot. Nothing is tried twice: that is for the caller, who knows what it costs.
+    cannot. Nothing is retried: that is for the caller, who knows what it costs.
 
     What a server lacks of MLflow's API is done in another way where there is one (see ``capabilities``), and logged once.
 
@@ -56,16 +56,16 @@ class RestStore(RestBatches, RestExperiments, RestRegistry, RestLoggedModels, St
     @contextmanager
     def at_once(self) -> Iterator[None]:
         """Raise ``StoreUnavailable``: an answer from elsewhere is always waited for."""
-        raise StoreUnavailable(f"Whatever is read from {self.uri} has to be waited for.")
+        raise StoreUnavailable(f"Reading from {self.uri} always waits for the network.")
         yield
 
     def check(self) -> None:
-        """Return if the server can be read now, and believes who is asking.
+        """Return if the server can be read now and accepts the credentials.
 
         Raises:
             StoreUnavailable: it cannot, or there is no tracking server at the address.
-            Unauthenticated: it does not know who is asking.
-            PermissionDenied: who is asking may not read.
+            Unauthenticated: it does not accept the credentials.
+            PermissionDenied: the user may not read.
         """
         try:
             self._http.post("experiments/search", {"max_results": 1})
@@ -129,6 +129,6 @@ def open_rest_store(
         return RestStore(Transport(uri, transport))
     if not is_http(uri):
         raise UnsupportedStore(
-            f"{without_userinfo(uri)!r} is no address of a tracking server; expected http:// or https://."
+            f"{without_userinfo(uri)!r} is not the address of a tracking server; expected http:// or https://."
         )
     return RestStore(Transport(RestConfig.at(uri) if config is None else config.with_uri(uri), transport))

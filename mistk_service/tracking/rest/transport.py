@@ -40,8 +40,8 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
 #: The request cannot have had an effect when one of these is raised.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-#: Connections that are kept open while nobody needs them, and for how many seconds. Less than the five after which MLflow's
-#: server closes them: a request that crosses with the closing is lost, and nobody knows whether it was done.
+#: Idle connections that are kept open, and for how many seconds. Less than the five after which MLflow's
+#: server closes them: a request that crosses with the closing is lost, and it is unknown whether it was done.
 _LIMITS = httpx.Limits(max_connections=20, max_keepalive_connections=10, keepalive_expiry=4.0)
 
 
@@ -74,7 +74,7 @@ class Transport:
     repeating is for the caller to say.
 
     Args:
-        config: where the server is, and who is asking.
+        config: the server's address and the credentials.
         transport: instead of the network, for tests.
 
     Raises:
@@ -127,7 +127,7 @@ class Transport:
             ajax: whether MLflow serves this to its own pages alone.
 
         Raises:
-            StoreError: whatever the server, or the way to it, has against the request.
+            StoreError: the server, or the network in between, refuses the request.
         """
         url = self.addresses.ajax(endpoint) if ajax else self.addresses.api(endpoint)
         return self._json("GET", url, endpoint, about, query=list(_pairs(fields)))
@@ -155,7 +155,7 @@ class Transport:
 
         Raises:
             StoreUnavailable: the server does not answer.
-            Unauthenticated: it does not believe who is asking.
+            Unauthenticated: it does not accept the credentials.
         """
         try:
             if method == "GET":
@@ -180,9 +180,9 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         discreet: bool = False,
     ) -> Iterator[httpx.Response]:
-        """Send a body that is no JSON, or read one in pieces; the answer is a success.
+        """Send a body other than JSON, or read one in pieces; the answer is a success.
 
-        A GET follows redirects, wherever they lead; who is asking is told to nobody but the server itself.
+        A GET follows redirects, wherever they lead; credentials are sent to the server itself only.
 
         Args:
             method: of HTTP.

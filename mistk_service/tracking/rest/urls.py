@@ -24,8 +24,8 @@ def split_userinfo(uri: str) -> tuple[str, str | None, str | None]:
     """Return an address without its username and password, and these two, or None.
 
     Raises:
-        InvalidParameter: it is no address of an HTTP server, or has a query. The message does not repeat it, since nobody can
-            tell where a malformed address hides its password.
+        InvalidParameter: it is not the address of an HTTP server, or has a query. The message does not repeat it, since it is
+            unknown where a malformed address hides its password.
     """
     parts = _split(uri)
     userinfo, at, host = parts.netloc.rpartition("@")
@@ -37,7 +37,7 @@ def split_userinfo(uri: str) -> tuple[str, str | None, str | None]:
 
 
 def without_userinfo(uri: str) -> str:
-    """Return a URI without username, password, query and fragment, for people to read."""
+    """Return a URI without username, password, query and fragment, for messages."""
     try:
         parts = urlsplit(uri)
     except ValueError:
@@ -46,7 +46,7 @@ def without_userinfo(uri: str) -> str:
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Return scheme, host and port of a URL: whom one speaks to."""
+    """Return scheme, host and port of a URL."""
     parts = urlsplit(url)
     return parts.scheme.lower(), (parts.hostname or "").lower(), parts.port or _PORTS.get(parts.scheme.lower(), 0)
 

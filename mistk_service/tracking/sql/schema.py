@@ -55,7 +55,7 @@ def prepare(database: Database, artifact_root: str, *, create: bool = True) -> N
 
     Raises:
         ResourceNotFound: there is none, and it is not to be created.
-        SchemaMismatch: a newer version wrote it, or it holds something else, or somebody else has added a table to it that
+        SchemaMismatch: a newer version wrote it, or it holds something else, or another program has added a table to it that
             keeps it from being written; it was not touched.
         StoreUnavailable: it cannot be read or written now.
     """
@@ -97,10 +97,10 @@ def _set_journal(database: Database) -> None:
     """Set the journal of an SQLite file; it stays set for every connection, also of other processes."""
     if database.journal_mode is None:
         return
-    deadline = time.monotonic() + database.patience
+    deadline = time.monotonic() + database.lock_timeout
     while True:
         try:
-            connection = sqlite3.connect(database.url.database or "", timeout=database.patience)
+            connection = sqlite3.connect(database.url.database or "", timeout=database.lock_timeout)
             try:
                 connection.execute(f"PRAGMA journal_mode = {database.journal_mode}")
             finally:
@@ -124,7 +124,7 @@ def _lock(connection: Connection, database: Database) -> None:
 
 
 def _bring_up_to_date(connection: Connection, artifact_root: str) -> None:
-    # Once more, now that nobody else can change it.
+    # Once more, now that no other process can change it.
     found = _revision(connection)
     if found is None:
         _refuse_foreign_tables(connection)
@@ -187,7 +187,7 @@ def _refuse_foreign_tables(connection: Connection) -> None:
     """Refuse a database that has tables and no revision: all of them in SQLite, where a database is one program's file.
 
     Raises:
-        SchemaMismatch: somebody else's tables are there.
+        SchemaMismatch: another program's tables are there.
     """
     taken = set(inspect(connection).get_table_names())
     if connection.dialect.name != "sqlite":
@@ -204,7 +204,7 @@ def _refuse_foreign_tables(connection: Connection) -> None:
 
 
 def _refuse_disturbing_tables(connection: Connection, file: str) -> None:
-    """Refuse a database in which somebody else's table refers to one of ours by columns that do not identify its rows.
+    """Refuse a database in which another program's table refers to one of ours by columns that do not identify its rows.
 
     SQLite then refuses every change of our table. MLflow leaves such tables where it was given the file.
 

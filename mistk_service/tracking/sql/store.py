@@ -22,7 +22,7 @@ from mistk_service.tracking.store.outbox import OutboxStore
 __all__ = ["SqlStore"]
 
 #: Seconds to wait for a lock that another process holds.
-_PATIENCE = 10.0
+_LOCK_TIMEOUT = 10.0
 
 
 class SqlStore(Experiments, Runs, Registry, LoggedModels, OutboxStore):
@@ -47,7 +47,7 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, OutboxStore):
         uri: str,
         artifact_root: str = DEFAULT_ARTIFACT_ROOT,
         *,
-        patience: float = _PATIENCE,
+        lock_timeout: float = _LOCK_TIMEOUT,
         create: bool = True,
     ) -> Self:
         """Open a store; see :func:`mistk_service.tracking.opening.open_store`.
@@ -55,10 +55,10 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, OutboxStore):
         Args:
             uri: the database.
             artifact_root: the URI below which experiments get their artifact folders.
-            patience: seconds to wait for a lock that another process holds, before it is ``StoreUnavailable``.
+            lock_timeout: seconds to wait for a lock that another process holds, before it is ``StoreUnavailable``.
             create: whether to create the schema where there is none.
         """
-        database = Database.open(uri, patience, create=create)
+        database = Database.open(uri, lock_timeout, create=create)
         try:
             prepare(database, artifact_root, create=create)
             return cls(database, artifact_root)
@@ -68,21 +68,17 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, OutboxStore):
 
     @property
     def journal(self) -> SqlJournal:
-        """See :class:`OutboxStore`."""
         return self._journal
 
     @property
     def uri(self) -> str:
-        """See :class:`Store`."""
         return self._db.shown_url
 
     @property
     def artifact_root(self) -> str:
-        """See :class:`Store`."""
         return self._artifact_root
 
     def at_once(self) -> AbstractContextManager[None]:
-        """See :class:`Store`."""
         return self._db.at_once()
 
     @property
@@ -91,17 +87,14 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, OutboxStore):
         return self._db.file
 
     def check(self) -> None:
-        """See :class:`Store`."""
         self._db.require_file()
         with self._db.read() as connection:
             connection.execute(text("SELECT count(*) FROM alembic_version"))
 
     def artifact_logged(self, run_id: str, path: str) -> None:
-        """See :class:`Store`."""
         self._journal.artifact_logged(run_id, path)
 
     def close(self) -> None:
-        """See :class:`Store`."""
         self._db.close()
 
     def __repr__(self) -> str:

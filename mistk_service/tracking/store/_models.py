@@ -24,7 +24,7 @@ class RegistryStore(ABC):
     """Registered models and their versions. See :class:`mistk_service.tracking.store.Store` for what holds for all.
 
     Wherever a model, or a version of one, is named that does not exist, ``ResourceNotFound`` is raised; wherever a
-    version is no number, ``InvalidParameter``.
+    version is not a number, ``InvalidParameter``.
     """
 
     @abstractmethod
@@ -94,7 +94,7 @@ class RegistryStore(ABC):
 
     @abstractmethod
     def delete_registered_model_tag(self, name: str, key: str) -> None:
-        """Remove a tag of a model; a tag that is not there is no error."""
+        """Remove a tag of a model; a missing tag is not an error."""
 
     @abstractmethod
     def set_alias(self, name: str, alias: str, version: str) -> None:
@@ -106,15 +106,15 @@ class RegistryStore(ABC):
 
     @abstractmethod
     def delete_alias(self, name: str, alias: str) -> None:
-        """Remove an alias; one that is not there is no error."""
+        """Remove an alias; a missing one is not an error."""
 
     @abstractmethod
     def get_model_version_by_alias(self, name: str, alias: str) -> ModelVersion:
         """Return the version that an alias points to; ``latest``, in any case, is the version with the highest number.
 
         Raises:
-            InvalidParameter: there is no such alias.
-            ResourceNotFound: there is no such model, or ``latest`` is asked of one without versions.
+            InvalidParameter: the alias does not exist.
+            ResourceNotFound: the model does not exist, or ``latest`` is requested of one without versions.
         """
 
     @abstractmethod
@@ -168,7 +168,7 @@ class RegistryStore(ABC):
             archive_existing: whether other versions in that stage go to ``Archived``; for Staging and Production only.
 
         Raises:
-            InvalidParameter: there is no such stage, or it has nothing to archive.
+            InvalidParameter: the stage does not exist, or it has nothing to archive.
         """
 
     @abstractmethod
@@ -198,7 +198,7 @@ class RegistryStore(ABC):
 
     @abstractmethod
     def delete_model_version_tag(self, name: str, version: str, key: str) -> None:
-        """Remove a tag of a version; a tag that is not there is no error."""
+        """Remove a tag of a version; a missing tag is not an error."""
 
 
 class LoggedModelStore(ABC):

@@ -113,7 +113,7 @@ class ExperimentStore(ABC):
         """Set a tag of an active experiment, in place of one with the same key.
 
         Raises:
-            ResourceNotFound: there is no such experiment.
+            ResourceNotFound: the experiment does not exist.
             InvalidParameter: it is deleted, or the tag is not acceptable.
         """
 
@@ -122,7 +122,7 @@ class ExperimentStore(ABC):
         """Remove a tag of an active experiment.
 
         Raises:
-            ResourceNotFound: there is no such experiment, or it has no such tag.
+            ResourceNotFound: the experiment or the tag does not exist.
             InvalidParameter: it is deleted.
         """
 
@@ -131,14 +131,14 @@ class ExperimentStore(ABC):
         """Return the datasets that runs of at most 20 experiments used, each (dataset, context) once.
 
         Raises:
-            InvalidParameter: too many experiments, or an id is no number.
+            InvalidParameter: too many experiments, or an id is not a number.
         """
 
 
 class RunStore(ABC):
     """Runs and their metrics. What holds for every method is said at :class:`mistk_service.tracking.store.Store`.
 
-    Wherever a run is written to, the errors are the same three: ``ResourceNotFound`` where there is no such run,
+    Wherever a run is written to, the errors are the same three: ``ResourceNotFound`` where the run does not exist,
     ``InvalidParameter`` where it is deleted, and ``InvalidParameter`` where what is to be written is not acceptable.
     """
 
@@ -165,7 +165,7 @@ class RunStore(ABC):
             run_id: 32 hexadecimal digits; None to have them made up. A store behind MLflow's REST API always makes them up.
 
         Raises:
-            ResourceNotFound: there is no such experiment.
+            ResourceNotFound: the experiment does not exist.
             ResourceExists: there is a run of that id.
             InvalidParameter: the experiment is deleted, a tag is not acceptable or comes twice, or ``run_name`` and the
                 tag ``mlflow.runName`` differ.
@@ -196,7 +196,7 @@ class RunStore(ABC):
         """Change what is given; a name of "" counts as not given. The tag ``mlflow.runName`` follows the name.
 
         Raises:
-            ResourceNotFound: there is no such run.
+            ResourceNotFound: the run does not exist.
             InvalidParameter: it is deleted.
         """
 
@@ -261,7 +261,7 @@ class RunStore(ABC):
             tags: at most 100; together at most 1000.
 
         Raises:
-            ResourceNotFound: there is no such run.
+            ResourceNotFound: the run does not exist.
             InvalidParameter: the run is deleted, a limit is exceeded, a key is not acceptable, or a param has another
                 value already. ``field`` names the place.
         """
@@ -286,7 +286,7 @@ class RunStore(ABC):
         self.log_batch(run_id, metrics=(metric,))
 
     def log_param(self, run_id: str, param: Param) -> None:
-        """Write one param; the same value again is no error. See :meth:`log_batch`."""
+        """Write one param; logging the same value again is not an error. See :meth:`log_batch`."""
         self.log_batch(run_id, params=(param,))
 
     def set_tag(self, run_id: str, tag: Tag) -> None:
@@ -298,7 +298,7 @@ class RunStore(ABC):
         """Remove a tag of an active run.
 
         Raises:
-            ResourceNotFound: there is no such run, or it has no such tag.
+            ResourceNotFound: the run or the tag does not exist.
             InvalidParameter: the run is deleted.
         """
 

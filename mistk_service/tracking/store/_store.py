@@ -27,7 +27,7 @@ class Store(ExperimentStore, RunStore, RegistryStore, LoggedModelStore):
         A method that writes does all of it or nothing. When it returns, what it wrote survives the sudden end of this
         process, and every later read, from any thread or process, sees it.
     Validation:
-        The store checks names, sizes and limits itself, whoever calls. Values have the types of the annotations;
+        The store checks names, sizes and limits itself. Values have the types of the annotations;
         turning text of a request into them is the wire's task.
     Errors:
         What goes wrong on purpose is a :class:`~mistk_service.tracking.errors.StoreError`. Any method may raise
@@ -62,7 +62,7 @@ class Store(ExperimentStore, RunStore, RegistryStore, LoggedModelStore):
         """
 
     def artifact_logged(self, run_id: str, path: str) -> None:
-        """Take note that a file was put into a run's artifacts, for those whom the store tells of its changes.
+        """Record that a file was added to a run's artifacts, so that replication copies it.
 
         Args:
             run_id: the run.

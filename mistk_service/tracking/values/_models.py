@@ -25,7 +25,7 @@ __all__ = [
 
 
 class ModelVersionStatus(Enum):
-    """How the registration of a model version stands; the values are the numbers of the protocol."""
+    """State of a model version's registration; the values are the numbers of the protocol."""
 
     PENDING_REGISTRATION = 1
     FAILED_REGISTRATION = 2
@@ -33,7 +33,7 @@ class ModelVersionStatus(Enum):
 
 
 class LoggedModelStatus(Enum):
-    """How the upload of a logged model stands; the values are the numbers of the protocol."""
+    """State of a logged model's upload; the values are the numbers of the protocol."""
 
     LOGGED_MODEL_STATUS_UNSPECIFIED = 0
     LOGGED_MODEL_PENDING = 1
@@ -42,7 +42,7 @@ class LoggedModelStatus(Enum):
 
 
 class Permission(StrEnum):
-    """What a user may do with an experiment or a registered model; each includes the ones before it."""
+    """What a user may do with an experiment or a registered model; each permission includes those before it."""
 
     NO_PERMISSIONS = "NO_PERMISSIONS"
     READ = "READ"
@@ -63,7 +63,7 @@ class ModelVersion(msgspec.Struct, frozen=True):
         description: a text, or "".
         source: the URI of the model's files.
         run_id: the run that made it, or "".
-        status: how its registration stands.
+        status: the state of its registration.
         status_message: details of the status, or None.
         tags: sorted by key.
         run_link: the address of the run where that lives in another server, or "".
@@ -149,11 +149,11 @@ class LoggedModel(msgspec.Struct, frozen=True):
     Attributes:
         model_id: ``m-`` and 32 hexadecimal characters.
         experiment_id: the experiment it belongs to.
-        name: a name for people; need not be unique.
+        name: a display name; need not be unique.
         creation_timestamp: ms since 1970.
         last_updated_timestamp: ms since 1970.
         artifact_uri: where its files are.
-        status: how its upload stands.
+        status: the state of its upload.
         model_type: such as ``Agent``, or None.
         source_run_id: the run that made it, or None.
         status_message: details of the status, or None.
@@ -225,7 +225,7 @@ class RegisteredModelPermission(msgspec.Struct, frozen=True, gc=False):
 
 
 class User(msgspec.Struct, frozen=True):
-    """Somebody who may log in. Passwords are no part of it.
+    """A user who may log in. Passwords are not part of it.
 
     Attributes:
         id: the user's number as text.

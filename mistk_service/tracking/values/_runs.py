@@ -50,7 +50,7 @@ class LifecycleStage(StrEnum):
 
 
 class RunStatus(Enum):
-    """How a run stands; the values are the numbers of the protocol. Any status may follow any other."""
+    """Status of a run; the values are the numbers of the protocol. Any status may follow any other."""
 
     RUNNING = 1
     SCHEDULED = 2
@@ -84,7 +84,7 @@ class Param(msgspec.Struct, frozen=True, gc=False):
 
 
 class Metric(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, forbid_unknown_fields=True):
-    """One measured point. Whatever else says what a point is names the same fields in the same order.
+    """One measured point. Everything in tracking that takes a point apart keeps this order of fields.
 
     Attributes:
         key: the metric's name.
@@ -134,10 +134,10 @@ class RunInfo(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         run_id: 32 lower-case hexadecimal characters.
-        run_name: a name for people; need not be unique.
+        run_name: a display name; need not be unique.
         experiment_id: the experiment it belongs to.
         user_id: as given when the run was created, or "".
-        status: how it stands.
+        status: its status.
         start_time: as given, 0 where it was not.
         end_time: as given, None until it is.
         artifact_uri: where its artifacts are.

@@ -1,4 +1,4 @@
-"""Uploads in parts that are under way: what has to be known of one to go on with it after an interruption."""
+"""Multipart uploads in progress: what has to be known of one to resume it after an interruption."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class UploadPart(msgspec.Struct, frozen=True):
 
     Attributes:
         number: from 1.
-        url: where it goes. It was made for this part alone; who has it may write that, so it is a secret.
+        url: where it goes. It is made for this part alone and lets anyone who has it write the part, so it is a secret.
         headers: to be sent along.
-        etag: what the storage called it when it had arrived, or None where it has not.
+        etag: what the storage called it once it had arrived, else None.
     """
 
     number: int
@@ -40,8 +40,8 @@ class MultipartUpload(msgspec.Struct, frozen=True):
         size: its bytes.
         part_size: bytes of each part but the last.
         parts: all of them, in their order.
-        was_free: None as long as nobody has asked to complete it. Then: whether nothing of this size had been at the target
-            before, so that a file of this size which is there now is this one.
+        was_free: None until its completion was requested. Then: whether there was no file of this size at the target
+            before, so that one which is there now is this file.
     """
 
     root: str
@@ -79,27 +79,23 @@ class UploadNotes(Protocol):
 
 
 class PassingNotes(UploadNotes):
-    """Notes for an upload that nobody will go on with when this one ends."""
+    """Notes in memory, for an upload that is not resumed after this process."""
 
     def __init__(self) -> None:
         self._upload: MultipartUpload | None = None
 
     def find(self) -> MultipartUpload | None:
-        """See :class:`UploadNotes`."""
         return self._upload
 
     def begin(self, upload: MultipartUpload) -> None:
-        """See :class:`UploadNotes`."""
         self._upload = upload
 
     def arrived(self, number: int, etag: str) -> None:
-        """See :class:`UploadNotes`; nothing is read again that would need it."""
+        """Do nothing: within this process the caller has the etags."""
 
     def completing(self, *, was_free: bool) -> None:
-        """See :class:`UploadNotes`."""
         if self._upload is not None:
             self._upload = msgspec.structs.replace(self._upload, was_free=was_free)
 
     def forget(self) -> None:
-        """See :class:`UploadNotes`."""
         self._upload = None

@@ -1,7 +1,7 @@
 """Reading the fields of a request strictly, with MLflow's messages.
 
 MLflow takes names in two spellings, numbers as text, enumerations by name or number and null for absent; all of that is
-taken here too. Where MLflow goes on with a wrong value in silence (a fractional timestamp, an unknown name of a
+taken here too. Where MLflow silently accepts a wrong value (a fractional timestamp, an unknown name of a
 status, a step beyond 64 bits), the request is refused instead, which no conforming client can notice.
 """
 

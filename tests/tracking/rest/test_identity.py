@@ -171,7 +171,7 @@ def test_who_sends_nothing_that_says_who_is_asking_is_told_what_to_set(said):
     text = str(caught.value)
     for variable in ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
         assert variable in text
-    assert ". Nothing was sent that says who is asking" in text
+    assert ". No credentials were sent" in text
     assert "expired" not in text
 
 

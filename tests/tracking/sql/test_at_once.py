@@ -16,11 +16,11 @@ from mistk_service.tracking.values import Metric, Tag
 
 @pytest.fixture
 def file_store(tmp_path):
-    with SqlStore.open(str(tmp_path / "store.db"), patience=0.2) as opened:
+    with SqlStore.open(str(tmp_path / "store.db"), lock_timeout=0.2) as opened:
         yield opened
 
 
-def patience_of(store):
+def lock_timeout_of(store):
     with store._db.read() as connection:
         return connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
 
@@ -37,15 +37,15 @@ def test_a_read_at_once_sees_what_was_just_written_and_fails_as_any_other(file_s
         assert file_store.get_run(run_id).info.run_id == run_id
 
 
-def test_only_reads_at_once_have_no_patience(file_store):
+def test_only_reads_at_once_do_not_wait_for_locks(file_store):
     with file_store.at_once():
-        assert patience_of(file_store) == 0
+        assert lock_timeout_of(file_store) == 0
         others = []
-        thread = threading.Thread(target=lambda: others.append(patience_of(file_store)))
+        thread = threading.Thread(target=lambda: others.append(lock_timeout_of(file_store)))
         thread.start()
         thread.join(30)
         assert others == [200]
-    assert patience_of(file_store) == 200
+    assert lock_timeout_of(file_store) == 200
 
 
 def test_a_thread_does_not_wait_for_another_that_reads_at_once(file_store):

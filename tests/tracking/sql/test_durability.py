@@ -131,7 +131,7 @@ def test_a_kill_in_the_middle_of_writes_keeps_every_acknowledged_metric(shared_u
 
 @pytest.fixture
 def file_store(tmp_path):
-    with SqlStore.open(str(tmp_path / "store.db"), patience=0.2) as opened:
+    with SqlStore.open(str(tmp_path / "store.db"), lock_timeout=0.2) as opened:
         yield opened
 
 

@@ -350,7 +350,7 @@ def test_what_processes_write_at_once_is_read_without_a_gap(shared_uri):
 def test_a_row_is_not_read_before_one_that_has_a_smaller_number_and_is_not_committed(postgres_database):
     import psycopg
 
-    with SqlStore.open(postgres_database, patience=0.3) as store, psycopg.connect(postgres_database) as other:
+    with SqlStore.open(postgres_database, lock_timeout=0.3) as store, psycopg.connect(postgres_database) as other:
         store.journal.configure([NEAR])
         other.execute("INSERT INTO journal (run_id, created, change) VALUES ('r', 1, %s)", [encode(RunCreated())])
         run_id = store.create_run("0").info.run_id

@@ -304,7 +304,7 @@ def test_no_password_is_shown_wherever_it_stands():
 
 def test_a_server_that_is_not_there_is_unavailable():
     with pytest.raises(StoreUnavailable, match="cannot be reached"):
-        SqlStore.open("postgresql://nobody@127.0.0.1:1/none", patience=2)
+        SqlStore.open("postgresql://nobody@127.0.0.1:1/none", lock_timeout=2)
 
 
 def test_a_password_is_not_shown(postgres_database):

@@ -23,7 +23,7 @@ _EVERY = 256
 #: Pages of a log that is to start over, for which writes wait the moment that the last few pages take.
 _LONG = 4000
 
-#: Pages at which SQLite does it by itself after all, so that the log has an end whatever happens to the thread.
+#: Pages at which SQLite does it by itself after all, so that the log stays finite if the thread fails.
 LONGEST_LOG = 16_000
 
 
@@ -72,12 +72,12 @@ class Checkpoints:
         pages, moved = _checkpoint(connection)
         if moved < pages and pages >= _LONG:
             # It starts over only from a moment at which all of it has been moved, which never comes as long as there
-            # is always somebody who writes.
+            # is always a writer.
             with self._writing:
                 _checkpoint(connection)
 
 
 def _checkpoint(connection: Connection) -> tuple[int, int]:
-    """Move what nobody reads any more in its old form; return how many pages the log has, and how many are moved."""
+    """Move the pages whose old form has no readers any more; return how many pages the log has, and how many are moved."""
     _, pages, moved = connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
     return pages, moved

@@ -49,20 +49,20 @@ class Database:
         engine: SQLAlchemy's engine; its connections begin no transactions by themselves.
         is_sqlite: whether it is SQLite, else PostgreSQL.
         journal_mode: the journal of an SQLite file, ``WAL`` or ``DELETE``; None for other databases.
-        patience: seconds to wait for a lock that another process holds.
+        lock_timeout: seconds to wait for a lock that another process holds.
         journal_writer: what writes the journal.
     """
 
-    def __init__(self, url: URL, engine: Engine, patience: float, store_file: StoreFile | None = None) -> None:
+    def __init__(self, url: URL, engine: Engine, lock_timeout: float, store_file: StoreFile | None = None) -> None:
         """Make it from an engine; use :meth:`open`."""
         self.url = url
         self.engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
         self.journal_mode = _journal_mode(url)
-        self.patience = patience
+        self.lock_timeout = lock_timeout
         self._store_file = store_file
         self.journal_writer = JournalWriter(engine.dialect)
-        # A database in memory has one connection, which readers and the writer have to take in turns.
+        # A database in memory has one connection, which the readers and the writer share.
         self._turns = threading.RLock() if _is_memory(url) else None
         begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN"
         self._begin_snapshot = "BEGIN" if self.is_sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -75,12 +75,12 @@ class Database:
         self._reader_lock = threading.Lock()
 
     @classmethod
-    def open(cls, uri: str, patience: float, *, create: bool = True) -> Database:
+    def open(cls, uri: str, lock_timeout: float, *, create: bool = True) -> Database:
         """Open a database; nothing is read or written yet, except that the folder of an SQLite file is made.
 
         Args:
             uri: see :func:`mistk_service.tracking.opening.open_store`.
-            patience: seconds to wait for a lock that another process holds.
+            lock_timeout: seconds to wait for a lock that another process holds.
             create: whether to make the folder.
 
         Raises:
@@ -98,8 +98,10 @@ class Database:
             still = not create and file is not None and _is_still(file)
             journal = _journal_mode(url)
             store_file = None if file is None else StoreFile(file, by_inode=journal == "WAL")
-            return cls(url, _sqlite_engine(url, patience, journal, store_file, still=still), patience, store_file)
-        return cls(url, _postgres_engine(url, patience), patience)
+            return cls(
+                url, _sqlite_engine(url, lock_timeout, journal, store_file, still=still), lock_timeout, store_file
+            )
+        return cls(url, _postgres_engine(url, lock_timeout), lock_timeout)
 
     @property
     def file(self) -> Path | None:
@@ -129,9 +131,9 @@ class Database:
     def at_once(self) -> Iterator[None]:
         """Let the reads of this thread raise ``StoreUnavailable`` where they would take long.
 
-        That is where they would have to wait for somebody, or where a statement has many rows.
+        That is where they would have to wait for a lock or a connection, or where a statement has many rows.
         """
-        # Over a network, where there is no WAL, every read waits for something.
+        # Over a network, where there is no WAL, every read waits.
         if self.journal_mode != "WAL" or not self._reader_lock.acquire(blocking=False):
             raise StoreUnavailable("The store cannot be read without waiting.", retry_after=0.0)
         try:
@@ -153,7 +155,7 @@ class Database:
 
     @contextmanager
     def settled(self, table: str) -> Iterator[Connection]:
-        """Give a connection for reading a table to which nobody is just adding rows.
+        """Give a connection for reading a table while no rows are being added to it.
 
         Rows of PostgreSQL get their numbers before they are committed, so a reader could see one and not yet the one
         before it. SQLite has one writer at a time.
@@ -204,7 +206,7 @@ class Database:
                 self._reader.invalidate()
                 self._reader.close()
                 self._reader = None
-        # Who still reads gives a connection back to a pool that nobody looks at any more.
+        # A reader that is still at work returns its connection to a pool that is not used any more.
         event.listen(self.engine, "checkin", _close_returned)
         self.engine.dispose()
 
@@ -249,20 +251,20 @@ def _file(url: URL) -> Path | None:
 
 
 def _is_still(file: Path) -> bool:
-    """Return whether a file can be read as it lies there, because this process may write nothing and nobody is writing.
+    """Return whether a file can be read as it lies there, because this process may not write and no other does.
 
-    SQLite wants to make its log beside a file that was written with one, even to read it. A log that is there, however, has to
-    be read, too, and then it has to be used as it is.
+    SQLite wants to create its log next to a file that was written with one, even to read it. A log that is there
+    has to be read, too, and then it has to be used as it is.
     """
     logs = (file.with_name(f"{file.name}{ending}") for ending in ("-wal", "-shm", "-journal"))
     return not os.access(file.parent, os.W_OK) and file.exists() and not any(log.exists() for log in logs)
 
 
 def _sqlite_engine(
-    url: URL, patience: float, journal: str | None, store_file: StoreFile | None, *, still: bool
+    url: URL, lock_timeout: float, journal: str | None, store_file: StoreFile | None, *, still: bool
 ) -> Engine:
     # Connections wander between the threads of the pool, each used by one thread at a time.
-    connect_args: dict[str, Any] = {"timeout": patience, "check_same_thread": False, "cached_statements": 256}
+    connect_args: dict[str, Any] = {"timeout": lock_timeout, "check_same_thread": False, "cached_statements": 256}
     # What is written may be a secret, and errors would show it.
     options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "connect_args": connect_args, "hide_parameters": True}
     if still:
@@ -271,7 +273,9 @@ def _sqlite_engine(
     if _is_memory(url):
         engine = create_engine(url, poolclass=StaticPool, **options)
     else:
-        engine = create_engine(url, pool_size=_POOL_SIZE, max_overflow=_POOL_OVERFLOW, pool_timeout=patience, **options)
+        engine = create_engine(
+            url, pool_size=_POOL_SIZE, max_overflow=_POOL_OVERFLOW, pool_timeout=lock_timeout, **options
+        )
 
     @event.listens_for(engine, "do_connect")
     def look(*_: object) -> None:
@@ -316,8 +320,8 @@ def _lower(text: str | None) -> str | None:
     return None if text is None else text.lower()
 
 
-def _postgres_engine(url: URL, patience: float) -> Engine:
-    milliseconds = int(patience * 1000)
+def _postgres_engine(url: URL, lock_timeout: float) -> Engine:
+    milliseconds = int(lock_timeout * 1000)
     try:
         return create_engine(
             url,
@@ -325,11 +329,11 @@ def _postgres_engine(url: URL, patience: float) -> Engine:
             hide_parameters=True,
             pool_size=_POOL_SIZE,
             max_overflow=_POOL_OVERFLOW,
-            pool_timeout=patience,
+            pool_timeout=lock_timeout,
             # A connection that the server has closed meanwhile is noticed before it is used.
             pool_pre_ping=True,
             connect_args={
-                "connect_timeout": max(2, int(patience)),
+                "connect_timeout": max(2, int(lock_timeout)),
                 "options": f"-c lock_timeout={milliseconds} -c timezone=UTC",
                 "application_name": "mistk-service",
             },

@@ -23,13 +23,13 @@ _SQLITE_REASONS: dict[int, tuple[str, float | None]] = {
     sqlite3.SQLITE_IOERR: ("the disk cannot be read or written, or is full", None),
     sqlite3.SQLITE_READONLY: ("the database file cannot be written", None),
     sqlite3.SQLITE_CANTOPEN: (
-        "the database file cannot be opened; it and its folder have to be writable, since SQLite keeps a log beside it",
+        "the database file cannot be opened; it and its folder have to be writable, since SQLite keeps a log next to it",
         None,
     ),
     sqlite3.SQLITE_NOMEM: ("there is not enough memory", _SOON),
     sqlite3.SQLITE_PERM: ("access to the database file is denied", None),
     sqlite3.SQLITE_CORRUPT: ("the database file is damaged; restore it from a copy", None),
-    sqlite3.SQLITE_NOTADB: ("the file is no SQLite database", None),
+    sqlite3.SQLITE_NOTADB: ("the file is not an SQLite database", None),
     sqlite3.SQLITE_INTERRUPT: ("the call was interrupted", _SOON),
     sqlite3.SQLITE_PROTOCOL: ("the database is locked by another process", _SOON),
 }

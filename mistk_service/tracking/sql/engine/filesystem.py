@@ -71,11 +71,11 @@ def is_network_path(path: Path, mounts: Path = Path("/proc/mounts")) -> bool:
 
 
 class StoreFile:
-    """The file of an open database, which somebody may delete or replace. SQLite would go on with what has no name any more.
+    """The file of an open database, which another program may delete or replace. SQLite would keep using the unlinked file.
 
     Args:
         path: the file.
-        by_inode: whether another file at the same path is told from it; not every network file system has lasting inodes.
+        by_inode: whether another file at the same path is recognised; not every network file system has lasting inodes.
     """
 
     def __init__(self, path: Path, *, by_inode: bool) -> None:

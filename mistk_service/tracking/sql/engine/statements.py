@@ -2,8 +2,8 @@
 
 Compiling is what SQLAlchemy spends its time on, and even its cache costs several times what SQLite needs for a small
 statement; so does its cursor, which can do much that these statements need not. A prepared statement keeps the driver's
-text, and only binds; with SQLite it goes to the driver directly. Whoever listens to the statements of an engine still
-hears of all of them: then they take the longer way.
+text, and only binds; with SQLite it goes to the driver directly. Listeners on an engine's statements
+still see all of them: with a listener, statements go through SQLAlchemy.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["MOST_ROWS", "Prepared", "fetched", "ids_parameter", "members", "run_
 
 _BIGINT = BIGINT()
 
-#: The option of a connection for those who read only if it is brief.
+#: The execution option that limits how many rows a statement may return.
 MOST_ROWS = "mistk_most_rows"
 
 #: The row of an insert, and how many of them one statement gets.
@@ -71,7 +71,7 @@ class Prepared:
     def insert_rows(self, connection: Connection, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         """Do the same with an insert of single rows; SQLite gets many rows with each statement.
 
-        Every execution has its price, which for SQLite is that of several rows.
+        In SQLite each execution costs as much as several rows.
         """
         whole = len(rows) // _TOGETHER * _TOGETHER if _driver(connection) is not None else 0
         if whole:
@@ -129,7 +129,7 @@ def _run(connection: Connection, sql: str, bound: Any) -> Any:
 
 
 def _driver(connection: Connection) -> sqlite3.Connection | None:
-    """Return SQLite's own connection, or None where the database is another, or somebody listens to the statements."""
+    """Return SQLite's own connection, or None for another database or an engine with listeners on its statements."""
     engine = connection.engine
     if engine.dialect.name != "sqlite" or engine.dispatch.before_cursor_execute or engine.dispatch.after_cursor_execute:
         return None

@@ -1,9 +1,9 @@
 """The one writer of a store: small writes that come together share a transaction.
 
-Whoever has something to write puts it in the queue and then asks for the writer's lock. Whoever gets the lock takes
+A thread with something to write puts it in the queue and then acquires the writer's lock. The thread that gets the lock takes
 everything that is waiting, its own and that of the others, and commits it as one transaction; when the others get the
-lock, their work is done. Nobody waits on purpose for a group to grow, so a single caller pays nothing, and many
-callers pay one commit together. A write that nobody waits for is taken care of by a thread of the writer.
+lock, their work is done. No thread waits on purpose for a group to grow, so a single caller pays nothing, and many
+callers pay one commit together. A write that no caller waits for is done by a thread of the writer.
 
 Each write runs inside a savepoint, so one that fails undoes only itself. Where an error voids the whole transaction (a
 full disk does that), every write of the group is run again alone: those that can succeed do, and each learns of its
@@ -88,7 +88,7 @@ class Writer:
 
     A write is a function of a connection. It must touch nothing but the database, because it may be run again after its
     transaction was undone. Only where the connection to a database server breaks in the very moment of a commit can
-    nobody say whether it was done; it is reported as ``StoreUnavailable`` and not run again.
+    it unknown whether it was done; it is reported as ``StoreUnavailable`` and not run again.
     """
 
     def __init__(
@@ -182,7 +182,7 @@ class Writer:
         try:
             connection = self._begin_transaction()
         except exc.SQLAlchemyError as error:
-            # Whatever keeps a transaction from beginning would keep each of them waiting just as long.
+            # What keeps a transaction from beginning would keep each of them waiting just as long.
             for write in group:
                 write.fail(error)
             self._drop_connection()

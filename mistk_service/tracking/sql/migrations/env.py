@@ -1,4 +1,4 @@
-"""Alembic's environment: the migrations run on the connection, and in the transaction, of whoever upgrades a store."""
+"""Alembic's environment: the migrations run on the connection and in the transaction of the upgrade."""
 
 from __future__ import annotations
 

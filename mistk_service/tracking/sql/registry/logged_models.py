@@ -112,7 +112,6 @@ class LoggedModels(SqlPart, LoggedModelStore):
         params: Sequence[Param] = (),
         tags: Sequence[Tag] = (),
     ) -> LoggedModel:
-        """See :class:`LoggedModelStore`."""
         check_logged_model_name(name)
         check_text(model_type or "", "model_type", _MAX_NAME)
         check_text(source_run_id or "", "source_run_id", MAX_KEY)
@@ -143,17 +142,14 @@ class LoggedModels(SqlPart, LoggedModelStore):
         return self._db.write(work)
 
     def get_logged_model(self, model_id: str) -> LoggedModel:
-        """See :class:`LoggedModelStore`."""
         check_text(model_id, "model_id")
         with self._db.snapshot() as connection:
             return self._one(connection, find_logged_model(connection, model_id, lock=False))
 
     def finalize_logged_model(self, model_id: str, status: LoggedModelStatus) -> LoggedModel:
-        """See :class:`LoggedModelStore`."""
         return self._changed(model_id, lambda *_: None, status=STATUS_WORDS[status])
 
     def delete_logged_model(self, model_id: str) -> None:
-        """See :class:`LoggedModelStore`."""
         check_text(model_id, "model_id")
 
         def work(connection: Connection) -> None:
@@ -171,7 +167,6 @@ class LoggedModels(SqlPart, LoggedModelStore):
         order_by: Sequence[LoggedModelOrder] = (),
         page_token: str | None = None,
     ) -> Page[LoggedModel]:
-        """See :class:`LoggedModelStore`."""
         check_max_results(max_results, _MAX_RESULTS)
         numbers = sorted({experiment_number(experiment_id, "experiment_ids") for experiment_id in experiment_ids})
         query = Query(_SEARCHABLE, self._dialect)
@@ -194,7 +189,6 @@ class LoggedModels(SqlPart, LoggedModelStore):
         return Page(tuple(found), query.next_token(rows, max_results))
 
     def set_logged_model_tags(self, model_id: str, tags: Sequence[Tag]) -> LoggedModel:
-        """See :class:`LoggedModelStore`."""
         unique = _checked_tags(tags)
 
         def change(connection: Connection, number: int) -> None:
@@ -203,7 +197,6 @@ class LoggedModels(SqlPart, LoggedModelStore):
         return self._changed(model_id, change)
 
     def delete_logged_model_tag(self, model_id: str, key: str) -> None:
-        """See :class:`LoggedModelStore`."""
         check_text(key, "tag_key")
 
         def change(connection: Connection, number: int) -> None:
@@ -215,7 +208,6 @@ class LoggedModels(SqlPart, LoggedModelStore):
         self._changed(model_id, change)
 
     def log_logged_model_params(self, model_id: str, params: Sequence[Param]) -> LoggedModel:
-        """See :class:`LoggedModelStore`."""
         new = check_params(params, limit=None)
 
         def change(connection: Connection, number: int) -> None:

@@ -61,7 +61,6 @@ class Registry(Versions):
         description: str | None = None,
         deployment_job_id: str | None = None,
     ) -> RegisteredModel:
-        """See :class:`mistk_service.tracking.store._models.RegistryStore`."""
         check_model_name(name)
         check_text(description or "", "description", _ARBITRARY_TEXT)
         check_text(deployment_job_id or "", "deployment_job_id", _ARBITRARY_TEXT)
@@ -86,13 +85,11 @@ class Registry(Versions):
         return self._db.write(work)
 
     def get_registered_model(self, name: str) -> RegisteredModel:
-        """See :class:`mistk_service.tracking.store._models.RegistryStore`."""
         check_model_name(name)
         with self._db.snapshot() as connection:
             return self._models(connection, [_find(connection, name, lock=False)])[0]
 
     def rename_registered_model(self, name: str, new_name: str) -> RegisteredModel:
-        """See :class:`mistk_service.tracking.store._models.RegistryStore`."""
         check_model_name(name)
         check_model_name(new_name, "new_name")
 
@@ -113,7 +110,6 @@ class Registry(Versions):
     def update_registered_model(
         self, name: str, description: str | None, deployment_job_id: str | None = None
     ) -> RegisteredModel:
-        """See :class:`mistk_service.tracking.store._models.RegistryStore`."""
         check_model_name(name)
         check_text(description or "", "description", _ARBITRARY_TEXT)
         check_text(deployment_job_id or "", "deployment_job_id", _ARBITRARY_TEXT)
@@ -129,7 +125,6 @@ class Registry(Versions):
         return self._db.write(work)
 
     def delete_registered_model(self, name: str) -> None:
-        """See :class:`mistk_service.tracking.store._models.RegistryStore`."""
         check_model_name(name)
 
         def work(connection: Connection) -> None:
@@ -146,7 +141,6 @@ class Registry(Versions):
         order_by: Sequence[str] = (),
         page_token: str | None = None,
     ) -> Page[RegisteredModel]:
-        """See :class:`mistk_service.tracking.store._models.RegistryStore`."""
         check_max_results(max_results, _MAX_RESULTS)
         comparisons, models_only = without_prompts(parse_filter(filter, REGISTERED_MODELS))
         query = Query(_SEARCHABLE, self._dialect)
@@ -161,7 +155,6 @@ class Registry(Versions):
         return Page(tuple(found), query.next_token(rows, max_results))
 
     def get_latest_versions(self, name: str, stages: Sequence[str] = ()) -> list[ModelVersion]:
-        """See :class:`mistk_service.tracking.store._models.RegistryStore`."""
         check_model_name(name)
         wanted = {self.canonical_stage(stage) for stage in stages}
         with self._db.snapshot() as connection:
@@ -170,7 +163,6 @@ class Registry(Versions):
         return [version for version in latest if not wanted or version.current_stage in wanted]
 
     def set_registered_model_tag(self, name: str, tag: Tag) -> None:
-        """See :class:`mistk_service.tracking.store._models.RegistryStore`."""
         check_model_name(name)
         check_registry_tag(tag)
 
@@ -181,7 +173,6 @@ class Registry(Versions):
         self._db.write(work)
 
     def delete_registered_model_tag(self, name: str, key: str) -> None:
-        """See :class:`mistk_service.tracking.store._models.RegistryStore`."""
         check_model_name(name)
         check_text(key, "key")
         table = registered_model_tags
@@ -193,7 +184,6 @@ class Registry(Versions):
         self._db.write(work)
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
-        """See :class:`mistk_service.tracking.store._models.RegistryStore`."""
         check_model_name(name)
         check_alias(alias)
         number = version_number(version)
@@ -206,7 +196,6 @@ class Registry(Versions):
         self._db.write(work)
 
     def delete_alias(self, name: str, alias: str) -> None:
-        """See :class:`mistk_service.tracking.store._models.RegistryStore`."""
         check_model_name(name)
         check_text(alias, "alias")
         table = registered_model_aliases
@@ -218,7 +207,6 @@ class Registry(Versions):
         self._db.write(work)
 
     def get_model_version_by_alias(self, name: str, alias: str) -> ModelVersion:
-        """See :class:`mistk_service.tracking.store._models.RegistryStore`."""
         check_model_name(name)
         check_text(alias, "alias")
         with self._db.snapshot() as connection:

@@ -1,4 +1,4 @@
-"""Where the files of a new model version are, and whether whoever registers it may point there.
+"""Where the files of a new model version are, and whether a client may register files that are there.
 
 A source that lies in this server's own keeping (a local path, the artifact proxy, a run, a logged model) must belong
 to the run or the logged model that is named with it: a version could otherwise be used to read any file of the server.

@@ -47,7 +47,7 @@ class VersionReader:
         """Return the row of a version; ``lock`` keeps other processes from changing it until the commit.
 
         Raises:
-            ResourceNotFound: there is no such version.
+            ResourceNotFound: the version does not exist.
         """
         statement = select(model_versions).where(model_versions.c.name == name, model_versions.c.version == number)
         row = connection.execute(statement.with_for_update(key_share=True) if lock else statement).first()
@@ -61,7 +61,7 @@ class VersionReader:
         """Return a version.
 
         Raises:
-            ResourceNotFound: there is no such version.
+            ResourceNotFound: the version does not exist.
         """
         return self.versions(connection, [self.row(connection, name, number, lock=lock)])[0]
 

@@ -85,7 +85,6 @@ class Versions(SqlPart, RegistryStore):
         description: str = "",
         model_id: str | None = None,
     ) -> ModelVersion:
-        """See :class:`RegistryStore`."""
         check_model_name(name)
         check_text(run_id, "run_id", MAX_KEY)
         check_text(model_id or "", "model_id", MAX_KEY)
@@ -122,20 +121,17 @@ class Versions(SqlPart, RegistryStore):
         return self._db.write(work)
 
     def get_model_version(self, name: str, version: str) -> ModelVersion:
-        """See :class:`RegistryStore`."""
         number = _checked(name, version)
         with self._db.snapshot() as connection:
             return self._versions.one(connection, name, number, lock=False)
 
     def get_download_uri(self, name: str, version: str) -> str:
-        """See :class:`RegistryStore`."""
         number = _checked(name, version)
         with self._db.read() as connection:
             location: str = self._versions.row(connection, name, number, lock=False).storage_location
         return location
 
     def update_model_version(self, name: str, version: str, description: str | None) -> ModelVersion:
-        """See :class:`RegistryStore`."""
         number = _checked(name, version)
         check_text(description or "", "description", _MAX_TEXT)
 
@@ -147,7 +143,6 @@ class Versions(SqlPart, RegistryStore):
         return self._db.write(work)
 
     def transition_stage(self, name: str, version: str, stage: str, archive_existing: bool = False) -> ModelVersion:
-        """See :class:`RegistryStore`."""
         number = _checked(name, version)
         target = self.canonical_stage(stage)
         if archive_existing and target not in _WITH_ARCHIVING:
@@ -174,7 +169,6 @@ class Versions(SqlPart, RegistryStore):
         return self._db.write(work)
 
     def delete_model_version(self, name: str, version: str) -> None:
-        """See :class:`RegistryStore`."""
         number = _checked(name, version)
 
         def work(connection: Connection) -> None:
@@ -191,7 +185,6 @@ class Versions(SqlPart, RegistryStore):
         order_by: Sequence[str] = (),
         page_token: str | None = None,
     ) -> Page[ModelVersion]:
-        """See :class:`RegistryStore`."""
         check_max_results(max_results, _MAX_RESULTS)
         query = Query(_SEARCHABLE, self._dialect)
         query.filter(parse_filter(filter, MODEL_VERSIONS))
@@ -203,7 +196,6 @@ class Versions(SqlPart, RegistryStore):
         return Page(tuple(found), query.next_token(rows, max_results))
 
     def set_model_version_tag(self, name: str, version: str, tag: Tag) -> None:
-        """See :class:`RegistryStore`."""
         number = _checked(name, version)
         check_registry_tag(tag)
 
@@ -214,7 +206,6 @@ class Versions(SqlPart, RegistryStore):
         self._db.write(work)
 
     def delete_model_version_tag(self, name: str, version: str, key: str) -> None:
-        """See :class:`RegistryStore`."""
         number = _checked(name, version)
         check_text(key, "key")
         table = model_version_tags
@@ -229,7 +220,7 @@ class Versions(SqlPart, RegistryStore):
         """Add a version to the tag of the logged model that lists those made from it.
 
         Raises:
-            ResourceNotFound: there is no such logged model.
+            ResourceNotFound: the logged model does not exist.
         """
         model = find_logged_model(connection, model_id)
         table = logged_model_tags
@@ -245,7 +236,7 @@ class Versions(SqlPart, RegistryStore):
         self._put_pairs(connection, table, {"model": model.id}, [Tag(_MODEL_VERSIONS, text)])
 
     def version_of_alias(self, connection: Connection, name: str, alias: str) -> int | None:
-        """Return the number that an alias points to, or None where there is no such alias; see :func:`is_latest`."""
+        """Return the number that an alias points to, or None where the alias does not exist; see :func:`is_latest`."""
         table = registered_model_aliases
         found = select(table.c.version).where(table.c.name == name, table.c.alias == alias)
         if is_latest(alias):
@@ -262,7 +253,7 @@ class Versions(SqlPart, RegistryStore):
         """Return a stage as it is spelt.
 
         Raises:
-            InvalidParameter: there is no such stage.
+            InvalidParameter: the stage does not exist.
         """
         try:
             return _STAGES[stage.lower()]

@@ -115,7 +115,7 @@ class Batches(SqlPart):
         """Return the number of a run that may be written to; other processes cannot change it until the commit.
 
         Raises:
-            ResourceNotFound: there is no such run.
+            ResourceNotFound: the run does not exist.
             InvalidParameter: it is deleted.
         """
         rows = self._find_run.rows(connection, run_id=run_id)

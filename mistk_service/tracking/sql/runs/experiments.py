@@ -103,7 +103,6 @@ class Experiments(SqlPart, ExperimentStore):
     """The experiments of a store."""
 
     def create_experiment(self, name: str, artifact_location: str | None = None, tags: Sequence[Tag] = ()) -> str:
-        """See :class:`ExperimentStore`."""
         check_experiment_name(name)
         location = _checked_location(artifact_location) if artifact_location else None
         unique = last_of_each_key([check_experiment_tag(tag, f"tags[{i}].") for i, tag in enumerate(tags)])
@@ -131,12 +130,10 @@ class Experiments(SqlPart, ExperimentStore):
         return self._db.write(work)
 
     def get_experiment(self, experiment_id: str) -> Experiment:
-        """See :class:`ExperimentStore`."""
         with self._db.snapshot() as connection:
             return self._with_tags(connection, _find(connection, experiment_id, lock=False))
 
     def get_experiment_by_name(self, name: str) -> Experiment:
-        """See :class:`ExperimentStore`."""
         check_text(name, "experiment_name")
         with self._db.snapshot() as connection:
             row = connection.execute(select(experiments).where(experiments.c.name == name)).first()
@@ -152,7 +149,6 @@ class Experiments(SqlPart, ExperimentStore):
         order_by: Sequence[str] = (),
         page_token: str | None = None,
     ) -> Page[Experiment]:
-        """See :class:`ExperimentStore`."""
         check_max_results(max_results, _MAX_RESULTS)
         query = Query(_SEARCHABLE, self._dialect)
         query.where(experiments.c.lifecycle_stage.in_(stages(view_type)))
@@ -167,7 +163,6 @@ class Experiments(SqlPart, ExperimentStore):
         return Page(items, query.next_token(rows, max_results))
 
     def rename_experiment(self, experiment_id: str, new_name: str) -> None:
-        """See :class:`ExperimentStore`."""
         check_experiment_name(new_name, "new_name")
 
         def work(connection: Connection) -> None:
@@ -182,15 +177,12 @@ class Experiments(SqlPart, ExperimentStore):
         self._db.write(work)
 
     def delete_experiment(self, experiment_id: str) -> None:
-        """See :class:`ExperimentStore`."""
         self._db.write(lambda connection: self._move_experiment(connection, experiment_id, _ACTIVE, _DELETED))
 
     def restore_experiment(self, experiment_id: str) -> None:
-        """See :class:`ExperimentStore`."""
         self._db.write(lambda connection: self._move_experiment(connection, experiment_id, _DELETED, _ACTIVE))
 
     def set_experiment_tag(self, experiment_id: str, tag: Tag) -> None:
-        """See :class:`ExperimentStore`."""
         check_experiment_tag(tag)
 
         def work(connection: Connection) -> None:
@@ -201,7 +193,6 @@ class Experiments(SqlPart, ExperimentStore):
         self._db.write(work)
 
     def delete_experiment_tag(self, experiment_id: str, key: str) -> None:
-        """See :class:`ExperimentStore`."""
         check_text(key, "key")
 
         def work(connection: Connection) -> None:
@@ -216,7 +207,6 @@ class Experiments(SqlPart, ExperimentStore):
         self._db.write(work)
 
     def search_datasets(self, experiment_ids: Sequence[str]) -> list[DatasetSummary]:
-        """See :class:`ExperimentStore`."""
         if len(experiment_ids) > _MAX_DATASET_EXPERIMENTS:
             raise InvalidParameter(
                 f"SearchDatasets request cannot specify more than {_MAX_DATASET_EXPERIMENTS} experiment_ids. "

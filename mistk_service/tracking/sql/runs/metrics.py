@@ -54,7 +54,6 @@ class Histories(SqlPart):
     def get_metric_history(
         self, run_id: str, key: str, max_results: int | None = None, page_token: str | None = None
     ) -> Page[Metric]:
-        """See :class:`mistk_service.tracking.store._runs.RunStore`."""
         check_text(run_id, "run_id")
         check_text(key, "metric_key")
         if max_results is not None:
@@ -88,7 +87,6 @@ class Histories(SqlPart):
         return self._next_page.rows(connection, run=run, key=key, limit=limit, **values)
 
     def get_metric_history_bulk(self, run_ids: Sequence[str], key: str, max_results: int = _MAX_BULK) -> list[Metric]:
-        """See :class:`mistk_service.tracking.store._runs.RunStore`."""
         check_text(key, "metric_key")
         limit = min(check_max_results(max_results, _MAX_PAGE), _MAX_BULK)
         statement = (
@@ -109,7 +107,6 @@ class Histories(SqlPart):
         end_step: int | None = None,
         max_results: int = _MAX_INTERVAL,
     ) -> list[Metric]:
-        """See :class:`mistk_service.tracking.store._runs.RunStore`."""
         check_text(key, "metric_key")
         check_max_results(max_results, _MAX_INTERVAL)
         wanted, between = check_run_ids(run_ids, INTERVAL_RUNS), _between(start_step, end_step)

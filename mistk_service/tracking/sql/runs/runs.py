@@ -83,13 +83,11 @@ class Runs(Histories, RunStore):
         *,
         run_id: str | None = None,
     ) -> Run:
-        """See :class:`RunStore`."""
         return self._db.write(self._new_run(experiment_id, user_id, run_name, start_time, tags, run_id))
 
     def submit_run(
         self, experiment_id: str, user_id: str = "", run_name: str = "", start_time: int = 0, tags: Sequence[Tag] = ()
     ) -> Future[Run]:
-        """See :class:`RunStore`."""
         return self._db.submit(self._new_run(experiment_id, user_id, run_name, start_time, tags))
 
     def _new_run(
@@ -138,7 +136,6 @@ class Runs(Histories, RunStore):
         return work
 
     def get_run(self, run_id: str) -> Run:
-        """See :class:`RunStore`."""
         check_text(run_id, "run_id")
         with self._db.snapshot() as connection:
             rows = self._one_run.rows(connection, run_id=run_id)
@@ -153,7 +150,6 @@ class Runs(Histories, RunStore):
         end_time: int | None = None,
         run_name: str | None = None,
     ) -> RunInfo:
-        """See :class:`RunStore`."""
         check_text(run_id, "run_id")
         if end_time is not None:
             _check_time(end_time, "end_time")
@@ -175,11 +171,9 @@ class Runs(Histories, RunStore):
         return self._db.write(work)
 
     def delete_run(self, run_id: str) -> None:
-        """See :class:`RunStore`."""
         self._move_run(run_id, _DELETED)
 
     def restore_run(self, run_id: str) -> None:
-        """See :class:`RunStore`."""
         self._move_run(run_id, _ACTIVE)
 
     def search_runs(
@@ -191,7 +185,6 @@ class Runs(Histories, RunStore):
         order_by: Sequence[str] = (),
         page_token: str | None = None,
     ) -> Page[Run]:
-        """See :class:`RunStore`."""
         return search_runs(
             self._db, self._run_reader, experiment_ids, filter, view_type, max_results, order_by, page_token
         )
@@ -203,7 +196,6 @@ class Runs(Histories, RunStore):
         params: Sequence[Param] = (),
         tags: Sequence[Tag] = (),
     ) -> None:
-        """See :class:`RunStore`."""
         self._db.write(self._batches.batch(run_id, metrics, params, tags))
 
     def submit_batch(
@@ -213,11 +205,9 @@ class Runs(Histories, RunStore):
         params: Sequence[Param] = (),
         tags: Sequence[Tag] = (),
     ) -> Future[None]:
-        """See :class:`RunStore`."""
         return self._db.submit(self._batches.batch(run_id, metrics, params, tags))
 
     def delete_tag(self, run_id: str, key: str) -> None:
-        """See :class:`RunStore`."""
         check_run_id(run_id)
         check_text(key, "key")
         record = self._db.journal_writer.change(run_id, TagDeleted(key))
@@ -232,7 +222,6 @@ class Runs(Histories, RunStore):
         self._db.write(work)
 
     def log_inputs(self, run_id: str, datasets: Sequence[DatasetInput] = (), models: Sequence[ModelInput] = ()) -> None:
-        """See :class:`RunStore`."""
         check_run_id(run_id)
         check_dataset_inputs(datasets)
         rows = [inputs.model_row(INPUT, model.model_id) for model in models]
@@ -248,7 +237,6 @@ class Runs(Histories, RunStore):
         self._db.write(work)
 
     def log_outputs(self, run_id: str, models: Sequence[ModelOutput]) -> None:
-        """See :class:`RunStore`."""
         check_run_id(run_id)
         rows = [inputs.model_row(OUTPUT, model.model_id, model.step) for model in models]
         record = self._db.journal_writer.change(run_id, OutputsLogged(list(models)))
@@ -261,7 +249,6 @@ class Runs(Histories, RunStore):
         self._db.write(work)
 
     def record_model(self, run_id: str, model_json: str) -> None:
-        """See :class:`RunStore`."""
         check_run_id(run_id)
         model = _model_description(model_json)
 

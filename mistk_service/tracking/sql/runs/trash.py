@@ -188,7 +188,7 @@ class Trash(SqlPart):
             keys = (
                 connection.execute(select(latest_metrics.c.key).where(latest_metrics.c.run == number)).scalars().all()
             )
-        # The points, of which there may be millions, in transactions of their own: nobody else's writes wait for all of them.
+        # There may be millions of points: transactions of their own keep other writes from waiting for all of them.
         for key in keys:
             self._db.write(partial(_empty_points, run=number, key=key))
 

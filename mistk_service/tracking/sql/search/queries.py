@@ -1,4 +1,4 @@
-"""Conditions and orders, turned into SQL. Whatever comes from a filter is bound, never part of the text."""
+"""Conditions and orders, turned into SQL. Values from a filter are bound, never part of the text."""
 
 from __future__ import annotations
 
