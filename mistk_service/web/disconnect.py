@@ -1,4 +1,4 @@
-"""Whether the client of a request is still there while its answer is made."""
+"""Cancelling the work on a request when its client disconnects."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from mistk_service.errors import ClientGone
 
 __all__ = ["while_present"]
 
-#: Seconds after which it is looked at all: what is answered sooner is answered cheaper, and spares nobody anything.
-_PATIENCE = 0.05
+#: Seconds before the connection is watched: shorter work is not worth watching for.
+_WATCH_AFTER = 0.05
 
 _Answer = TypeVar("_Answer")
 
 
 async def while_present(receive: Receive, answer: asyncio.Future[_Answer]) -> _Answer:
-    """Return the result of ``answer``, which is cancelled when the client goes.
+    """Return the result of ``answer``, which is cancelled when the client disconnects.
 
     Args:
         receive: of a request whose body has been read.
-        answer: the answer to come.
+        answer: the work on the request.
 
     Raises:
-        ClientGone: the client went first.
+        ClientGone: the client disconnected first.
     """
     watch = _Watch(receive, answer)
     try:
@@ -39,23 +39,23 @@ async def while_present(receive: Receive, answer: asyncio.Future[_Answer]) -> _A
 
 
 class _Watch:
-    """Cancels a future when the client goes."""
+    """Cancels a future when the client disconnects."""
 
     def __init__(self, receive: Receive, answer: asyncio.Future[_Answer]) -> None:
         self._receive = receive
         self._answer = answer
-        #: Whether the client has gone, and the future was cancelled over it.
+        #: Whether the client has disconnected and the future was cancelled for it.
         self.gone = False
         self._task: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(_PATIENCE, self._begin)
+        self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER, self._begin)
 
     def end(self) -> None:
-        """Look no more."""
+        """Stop watching."""
         self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
-            # A cancelled task keeps the frame that it was cancelled in, and so this object. A reference back would make a ring
-            # of the whole request, which only the collector could free.
+            # A cancelled task keeps its frame and so this object. A reference back would make a cycle around the whole
+            # request, which only the garbage collector could free.
             self._task = None
 
     def _begin(self) -> None:

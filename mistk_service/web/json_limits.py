@@ -1,7 +1,7 @@
-"""What a JSON document may hold, counted in its text before anything is decoded.
+"""Limits on the content of a JSON document, checked in its text before it is decoded.
 
-A decoder makes an object of dozens of bytes out of every three characters of ``[],[],...``, and holds Python's lock until it
-is done. Counting the characters takes a small part of that time and next to no memory.
+A decoder turns every three characters of ``[],[],...`` into an object of dozens of bytes, and holds the GIL until it is done.
+Counting the characters takes a fraction of that time and almost no memory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
 
 @dataclass(frozen=True)
 class JsonLimits:
-    """What a document may hold.
+    """Limits on a document.
 
     Attributes:
         size: bytes of its text.
@@ -31,7 +31,7 @@ class JsonLimits:
     depth: int = 100
 
 
-#: For a document whose form is not known beforehand, such as hyperparameters.
+#: For a document of any form, such as hyperparameters.
 FREE_JSON = JsonLimits(size=1024 * 1024)
 
 
@@ -40,9 +40,7 @@ class JsonTooLarge(ValueError):
 
 
 def check_json(body: bytes | bytearray, limits: JsonLimits) -> None:
-    """Count what a document holds. Whether it is JSON at all is for the decoder to say.
-
-    The size is not looked at: whoever received the document has limited it.
+    """Count what a document holds. The decoder checks whether it is JSON, and the reader of the body has limited its size.
 
     Raises:
         JsonTooLarge: it holds more than ``limits`` allow.

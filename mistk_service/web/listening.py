@@ -1,4 +1,4 @@
-"""Where a service listens."""
+"""Listening sockets."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["bind", "leads_to", "local_url_of", "url_of"]
 #: How many connections may wait to be accepted; a thousand watchers may come at once.
 _BACKLOG = 2048
 
-#: How many files the process wants to have open; each connection is one. macOS starts programs with 256, most shells with
-#: 1024, and a server that cannot accept a connection answers nobody. What macOS gives at most is below what Linux gives.
+#: Limits on open files to ask for, the first one that the system grants; each connection is an open file. The usual default
+#: is 1024, on macOS 256. The maximum of macOS is below that of Linux.
 _FILES = (65536, 10240)
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 takes any that is free. Makes room for as many connections as the system allows.
+    """Return a listening socket; port 0 takes any that is free. Raises the limit on open files as far as the system allows.
 
     Raises:
-        SettingsError: the address cannot be had.
+        SettingsError: the address cannot be used.
     """
     _check(host, port)
     _allow_many_connections()
@@ -45,7 +45,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def _check(host: str, port: int) -> None:
-    """Refuse what is no address, and the empty one, which is not loopback but every address of the machine."""
+    """Refuse an invalid address, and the empty one, which would mean all addresses of the machine."""
     if not 0 <= port <= 65535:
         raise SettingsError(f"--port: {port} cannot be used; expected a number from 0 to 65535.", setting="port")
     if not host.strip():
@@ -56,7 +56,7 @@ def _check(host: str, port: int) -> None:
 
 
 def _allow_many_connections() -> None:
-    """Raise the soft limit on open files, which everybody may raise up to the hard one."""
+    """Raise the soft limit on open files, for which no privileges are needed up to the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for files in _FILES:
         wanted = files if hard == resource.RLIM_INFINITY else min(files, hard)
@@ -86,13 +86,13 @@ def leads_to(sock: socket.socket, url: str) -> bool:
         if (parts.port or {"http": 80, "https": 443}.get(parts.scheme)) != sock.getsockname()[1]:
             return False
         found = socket.getaddrinfo(parts.hostname, None, type=socket.SOCK_STREAM)
-    except (OSError, ValueError):  # no such host, no port
+    except (OSError, ValueError):  # an unknown host or an invalid port
         return False
     return any(_is_here(family, address[0]) for family, *_, address in found)
 
 
 def _is_here(family: int, host: object) -> bool:
-    """Return whether an address is one of this machine's: nobody else's can be bound."""
+    """Return whether an address is one of this machine's; no other can be bound."""
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.bind((host, 0))

@@ -1,4 +1,4 @@
-"""How a process that serves goes about its memory: the garbage collector's manners and the allocator's."""
+"""Memory management of a server process: the garbage collector and the allocator."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from contextlib import contextmanager
 
 __all__ = ["LargeBlocks", "collect_less_often", "loading"]
 
-#: Objects that are made before the youngest are looked at; by default 700, which is less than one large answer has. Then how
-#: often those are looked at before older ones are: what survives once is otherwise kept for hours where little is made.
+#: The thresholds of the three generations. Python's default for the first, 700, is less than one large response has. The
+#: others are small so that garbage which survives once is not kept for hours in a quiet service.
 _YOUNG, _MIDDLE, _OLD = 50_000, 5, 10
 
-#: Seconds without a large request after which the memory of the earlier ones goes back.
+#: Seconds without a large request after which memory is returned.
 _IDLE = 1.0
 
 
 def collect_less_often() -> None:
-    """Let the garbage collector pass over what is loaded by now, and look at what is new less often.
+    """Exclude what is loaded by now from garbage collection, and collect less often.
 
-    Reference counts free nearly everything that a request leaves behind. Looking for the rest again and again would stop all
-    requests for as long as it takes to walk over every module, class and table definition there is.
+    Reference counting frees nearly everything that a request leaves behind. A full collection stops all requests while it
+    walks over every module, class and table definition.
     """
     gc.collect()
     gc.freeze()
@@ -30,9 +30,9 @@ def collect_less_often() -> None:
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Keep the garbage collector away while much is loaded that stays, and have it pass over that from then on.
+    """Switch garbage collection off while modules are loaded, and exclude them from it afterwards.
 
-    There is next to no garbage in it, and to look for it takes as long as some of the loading.
+    Loading leaves almost no garbage, and collecting would take a noticeable part of the time.
     """
     gc.disable()
     try:
@@ -43,15 +43,14 @@ def loading() -> Iterator[None]:
 
 
 class LargeBlocks:
-    """Gives the memory of large requests back to the system when there has been none for a while.
+    """Returns the memory of large requests to the system when there has been none for a while.
 
-    By itself glibc, where that is the C library, keeps blocks of up to 32 MB that were freed, to use them again: a service
-    that has had large requests stays larger by twice their size. To give each block back at once would cost new pages for the
-    next one, and a third of the speed of large requests in a row. What stays is what a thread has on top, about one request's
-    size. See malloc_trim(3). Lives on one event loop.
+    glibc keeps freed blocks of up to 32 MB for reuse, so a service that has had large requests stays larger by twice their
+    size. To return each block at once would cost large requests in a row a third of their speed. About the size of one
+    request remains with each thread; see malloc_trim(3). Use it on one event loop.
 
     Args:
-        collect: whether what was used leaves objects behind that refer to each other, which the collector has to find first.
+        collect: whether to collect garbage first, for requests that leave reference cycles behind.
     """
 
     def __init__(self, *, collect: bool = False) -> None:
@@ -59,7 +58,7 @@ class LargeBlocks:
         self._timer: asyncio.TimerHandle | None = None
 
     def used(self) -> None:
-        """Note that a large request is done."""
+        """Call this when a large request is done."""
         if self._timer is not None:
             self._timer.cancel()
         loop = asyncio.get_running_loop()
@@ -67,8 +66,8 @@ class LargeBlocks:
 
 
 def _give_back() -> None:
-    """On a thread, since it walks over all that is free."""
-    # Late: most services never have a large request.
+    """Runs on a thread, since it walks over all free memory."""
+    # Loaded late, since most services never have a large request.
     import ctypes
 
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

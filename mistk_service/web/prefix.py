@@ -14,14 +14,14 @@ _PREFIX = re.compile(rb"(/[\w.~-]+)+", re.ASCII)
 def prefix_of(scope: Scope, root_path: str) -> str:
     """Return the path that a client puts before those of the application, such as ``/models/digits``, or "".
 
-    A proxy that says it in ``X-Forwarded-Prefix`` knows better than the setting. What is not a plain path is ignored.
+    ``X-Forwarded-Prefix``, which the proxy sends, overrides the setting unless it is not a plain path.
     """
     given = next((value.rstrip(b"/") for name, value in scope["headers"] if name == b"x-forwarded-prefix"), b"")
     return given.decode("ascii") if _PREFIX.fullmatch(given) else root_path
 
 
 class Prefix:
-    """ASGI middleware: takes the prefix from the path of a request, where the proxy has left it there.
+    """ASGI middleware: removes the prefix from the path of a request, if the proxy has not removed it.
 
     Args:
         app: what is below the prefix.

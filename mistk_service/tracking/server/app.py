@@ -26,10 +26,10 @@ from mistk_service.web.json_limits import JsonLimits
 
 __all__ = ["MAX_BODY", "THREADS", "create_tracking_app"]
 
-#: Bytes that a JSON body may have unless something else is said, where its operation has no smaller limit.
+#: The default limit of a JSON body in bytes; an operation may have a smaller one.
 MAX_BODY = 64 << 20
 
-#: Threads for what blocks: reads of the database, and files.
+#: Threads for blocking work: database reads and files.
 THREADS = 16
 
 
@@ -41,19 +41,19 @@ def create_tracking_app(
     allowed: AllowedLocations = AllowedLocations(),  # noqa: B008
     executor: Executor | None = None,
 ) -> ASGIApp:
-    """Return the application that serves MLflow's REST API out of a store, and GitLab's dialect of it for each project.
+    """Return the application that serves a store with MLflow's REST API, and with GitLab's dialect of it for each project.
 
     Args:
-        store: the tracked things; it belongs to the caller, who closes it after the application has stopped.
-        artifacts: where files go.
-        max_body: bytes that a JSON body may have; artifacts have no limit.
-        allowed: where clients may want artifacts to be kept.
-        executor: runs what blocks. It is shut down when the application's lifespan ends; where the application is served
-            without one, the caller has to pass an executor of its own, and shuts it down.
+        store: the store; the caller closes it after the application has stopped.
+        artifacts: where files are kept.
+        max_body: the limit of a JSON body in bytes; artifacts have no limit.
+        allowed: artifact locations that clients may ask for.
+        executor: runs blocking work. It is shut down when the application's lifespan ends; a caller that serves the
+            application without a lifespan has to pass an executor, and to shut it down.
 
     Raises:
         ContractNotFound: the file with the contract is missing from the installation.
-        ResolverError: the contract has an operationId that nothing answers.
+        ResolverError: the contract has an operationId without a method.
     """
     executor = executor or ThreadPoolExecutor(THREADS, thread_name_prefix="tracking")
 

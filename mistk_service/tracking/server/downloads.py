@@ -20,11 +20,11 @@ __all__ = ["content_type", "file_response"]
 #: Bytes that are read at once.
 _PIECE = 1 << 20
 
-#: A name that can stand without quotes.
+#: A file name that needs no quotes.
 _TOKEN = re.compile(r"[A-Za-z0-9!#$&'*+.^_`|~-]+")
 _RANGE = re.compile(r"bytes=(?:(\d+)-(\d*)|-(\d+))", re.ASCII)
 
-#: Names and endings that are shown as plain text, whatever else they are: that is what MLflow's pages look for.
+#: Names and extensions that are served as plain text, which MLflow's pages expect.
 _TEXT_NAMES = frozenset({"mlmodel", "mlproject"})
 _TEXT_ENDINGS = frozenset(
     "cf cfg cnf conf csv err hocon ini ipynb js json log md prop properties "  # noqa: SIM905 - a list would be no clearer
@@ -38,18 +38,18 @@ def content_type(name: str) -> str:
     if name.lower() in _TEXT_NAMES or (dot and ending in _TEXT_ENDINGS):
         return "text/plain"
     guessed, encoding = mimetypes.guess_type(name)
-    # A compressed archive counts as the archive, as it does in MLflow; of anything else, what is sent is not what it holds.
+    # A compressed tar archive counts as an archive, as in MLflow; any other compressed file is served as bytes.
     return guessed if guessed and (not encoding or guessed == "application/x-tar") else "application/octet-stream"
 
 
 def file_response(stored: StoredFile, method: str, headers: Headers, executor: Executor) -> Response:
-    """Return the response that sends a file, or what the request's conditions leave of it; the response closes it.
+    """Return the response that sends a file, or the part that the request asks for; the response closes the file.
 
     Args:
         stored: the file.
         method: ``GET``, or ``HEAD`` for the headers alone.
-        headers: of the request; Range (one range), If-Range and If-None-Match are honoured.
-        executor: for the reading.
+        headers: of the request; Range (one range), If-Range and If-None-Match are supported.
+        executor: reads the file.
     """
     answer = _headers(stored)
     if _matches(headers.get("if-none-match"), answer["etag"]):
@@ -72,7 +72,7 @@ def file_response(stored: StoredFile, method: str, headers: Headers, executor: E
 
 
 class _FileResponse(StreamingResponse):
-    """Streams a part of a file and closes it, however it ends."""
+    """Streams a part of a file, and closes the file in any case."""
 
     def __init__(
         self, stored: StoredFile, start: int, stop: int, status: int, headers: dict[str, str], executor: Executor
@@ -88,7 +88,7 @@ class _FileResponse(StreamingResponse):
             while rest > 0:
                 piece = await loop.run_in_executor(executor, stored.stream.read, min(rest, _PIECE))
                 if not piece:
-                    # Fewer bytes than announced would look like a whole file to a careless client.
+                    # A client might take fewer bytes than announced for the whole file.
                     raise OSError(f"{stored.name} ended {rest} bytes early")
                 rest -= len(piece)
                 yield piece
@@ -97,7 +97,7 @@ class _FileResponse(StreamingResponse):
 def _headers(stored: StoredFile) -> dict[str, str]:
     headers = {
         "content-type": content_type(stored.name),
-        # Never shown in place: a page among the artifacts must not run as a page of this server.
+        # A page among the artifacts must not run as a page of this server.
         "content-disposition": f"attachment; {_filename(stored.name)}",
         "x-content-type-options": "nosniff",
         "accept-ranges": "bytes",
@@ -126,7 +126,7 @@ def _span(size: int, answer: dict[str, str], headers: Headers) -> tuple[int, int
     """Return the first byte to send and the one after the last, or None where the range lies outside the file."""
     match = _RANGE.fullmatch(headers.get("range", "").strip())
     condition = headers.get("if-range")
-    # What is no single range, or is meant for another version of the file, is answered with the whole.
+    # Several ranges, or a range of another version of the file, are answered with the whole file.
     if match is None or (condition is not None and condition not in (answer["etag"], answer.get("last-modified"))):
         return 0, size
     first, last, suffix = match.groups()

@@ -12,10 +12,10 @@ from mistk_service.tracking.server.replies import error_response
 
 __all__ = ["Spellings", "unknown_path"]
 
-#: /ajax-api is what MLflow's own pages ask, preview is what old clients ask.
+#: MLflow's own pages use /ajax-api, old clients use preview.
 _SPELLING = re.compile(r"/(?:ajax-)?api/(2\.0|3\.0)/(?:preview/)?(mlflow|mlflow-artifacts)(?=/)")
 
-#: The first part of a path below /api/X/mlflow/ → what it is about, for features that are not served.
+#: The first part of a path below /api/X/mlflow/ → the feature, for features that are not served.
 _UNSERVED = {
     "assessments": "Assessments",
     "datasets": "Evaluation datasets",
@@ -42,26 +42,26 @@ _UNSERVED = {
 
 
 class Spellings:
-    """Rewrites the spellings of a path to the contract's own, and refuses what is not UTF-8.
+    """ASGI middleware: rewrites a path to the spelling of the contract, and refuses one that is not UTF-8.
 
     Args:
-        app: what answers.
+        app: the application.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve an ASGI connection."""
+        """Pass on a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # A server replaces broken UTF-8 in silence; the name of a file would then be another.
+        # Uvicorn replaces invalid UTF-8 silently, which would change the name of a file.
         if b"%" in scope.get("raw_path", b"") and not _is_utf8(scope["raw_path"]):
             error = InvalidParameter("The path of the request is not valid UTF-8.", field="path")
             await error_response(error)(scope, receive, send)
             return
-        # A base URL that ends with a slash makes two of them.
+        # A base URL that ends with a slash leads to two of them.
         path = _SPELLING.sub(r"/api/\1/\2", "/" + scope["path"].lstrip("/"), count=1)
         if path != scope["path"]:
             scope = {**scope, "path": path}
@@ -77,7 +77,7 @@ def _is_utf8(raw_path: bytes) -> bool:
 
 
 def unknown_path(path: str) -> EndpointNotFound:
-    """Return the error for a path at which nothing is served, saying why where it is known."""
+    """Return the error for an unknown path, which names the feature if it is one that is not served."""
     match = re.match(r"/api/[23]\.0/mlflow/([^/]+)", path)
     feature = _UNSERVED.get(match[1]) if match else None
     if feature:

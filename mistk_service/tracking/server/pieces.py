@@ -1,4 +1,4 @@
-"""Long answers, made and sent a piece at a time: they take little memory, and nothing is made for a client that has gone."""
+"""Long answers, made and sent in pieces: they take little memory, and nothing is made after the client has disconnected."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive
 
+from mistk_service.errors import ClientGone
 from mistk_service.tracking.server.replies import encoded
 from mistk_service.tracking.values.page import Page
+from mistk_service.web.disconnect import while_present
 
 __all__ = ["in_pieces", "joined", "piecewise"]
 
@@ -20,10 +22,10 @@ T = TypeVar("T")
 
 _JSON = "application/json"
 
-#: Bytes of JSON that a piece should have.
+#: The target size of a piece, in bytes of JSON.
 _PIECE = 1 << 18
 
-#: Results in the first piece, when nobody knows yet how large they are; each following has at most so many times as many.
+#: Results in the first piece, while their size is unknown, and by what factor the number may grow from piece to piece.
 _FIRST, _GROWTH = 50, 10
 
 
@@ -35,18 +37,18 @@ def in_pieces(
     largest: int,
     token: str | None,
 ) -> Iterator[bytes]:
-    """Yield the JSON of an answer with the results of a search, which is asked for a page at a time.
+    """Yield the JSON of an answer with the results of a search, which runs page by page.
 
     Args:
         name: of the list of results.
-        find: returns a page of at most so many results, from a page token on.
-        wire: makes of results what is encoded.
+        find: returns a page, given the largest number of results and a page token.
+        wire: turns results into JSON values.
         wanted: how many results the client wants.
-        largest: how many it may want; what is more is for ``find`` to refuse.
+        largest: how many it may want; ``find`` refuses more.
         token: the page token that the client has sent.
 
     Raises:
-        StoreError: whatever ``find`` raises.
+        StoreError: raised by ``find``.
     """
     count = _FIRST if _FIRST < wanted <= largest else wanted
     before = b'{"%s":[' % name.encode()
@@ -72,7 +74,7 @@ def _end(token: str | None, *, empty: bool) -> bytes:
 
 
 def joined(name: str, lists: Iterator[Sequence[Any]]) -> Iterator[bytes]:
-    """Yield the JSON of an answer with the members of all ``lists``, a piece for each."""
+    """Yield the JSON of an answer with the members of all ``lists``, one piece for each list."""
     before = b'{"%s":[' % name.encode()
     for members in lists:
         if members:
@@ -82,11 +84,11 @@ def joined(name: str, lists: Iterator[Sequence[Any]]) -> Iterator[bytes]:
 
 
 async def piecewise(pieces: Iterator[bytes], receive: Receive, executor: Executor) -> Response:
-    """Return the response that sends ``pieces``, each of which is made on ``executor`` when the one before is on its way.
+    """Return the response that sends ``pieces``; each is made on ``executor`` once the one before has been sent.
 
     Raises:
-        ClientDisconnect: the client went before the first was made.
-        Exception: what making the first one raised; what a later one raises breaks the answer off.
+        ClientDisconnect: the client disconnected before the first piece was made.
+        Exception: raised by the first piece. An exception of a later piece breaks off the answer.
     """
     loop = asyncio.get_running_loop()
 
@@ -96,7 +98,10 @@ async def piecewise(pieces: Iterator[bytes], receive: Receive, executor: Executo
     def first_two() -> tuple[bytes, bytes | None]:
         return next(pieces), following()
 
-    first, second = await _unless_gone(receive, loop.run_in_executor(executor, first_two))
+    try:
+        first, second = await while_present(receive, loop.run_in_executor(executor, first_two))
+    except ClientGone as error:
+        raise ClientDisconnect from error
     if second is None:
         return Response(first, media_type=_JSON)
 
@@ -108,21 +113,3 @@ async def piecewise(pieces: Iterator[bytes], receive: Receive, executor: Executo
             piece = await loop.run_in_executor(executor, following)
 
     return StreamingResponse(content(), media_type=_JSON)
-
-
-async def _unless_gone(receive: Receive, answer: asyncio.Future[T]) -> T:
-    """Return the result of ``answer``; cancel it when the client goes, so that what waits for a thread does not get one."""
-    gone = asyncio.ensure_future(_disconnected(receive))
-    try:
-        await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not answer.done():
-            answer.cancel()
-            raise ClientDisconnect
-        return answer.result()
-    finally:
-        gone.cancel()
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -1,4 +1,4 @@
-"""What belongs to which project of the mlops module."""
+"""The projects of the mlops module, and what belongs to them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["Projects"]
 
 
 class Projects:
-    """Knows what belongs to which project of the mlops module.
+    """Finds projects of the mlops module and their experiments and runs.
 
-    An experiment's number within its project is its place among all that the project ever had, so it never changes.
+    The number of an experiment within its project is its position among all that the project ever had, so it never changes.
     """
 
     def __init__(self, store: Store) -> None:
@@ -59,7 +59,7 @@ class Projects:
         }
 
     def number(self, project: Experiment, experiment_id: str) -> int | None:
-        """Return the number that an experiment of the store has in a project, or None where it belongs elsewhere."""
+        """Return the number of an experiment in a project, or None if it does not belong to the project."""
         if experiment_id not in self._numbers:
             self.experiments(project)
         owner, number = self._numbers.get(experiment_id, ("", 0))
@@ -86,7 +86,7 @@ class Projects:
             ResourceNotFound: it does not.
         """
         owner = self.project(project)
-        # The folder of all artifacts of a run is asked for as if something lay in it.
+        # The artifact folder of a run itself is looked up by a path below it.
         found = locations.owner(f"{place}/artifact" if place.endswith("/artifacts") else place)
         if found is None:
             raise ResourceNotFound(f"The project {owner.name!r} has no artifact {place!r}.", kind="artifact", key=place)

@@ -1,4 +1,4 @@
-"""Getting at the fields of a request."""
+"""Reading the fields of a request leniently, as MLflow does."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["fields_reader", "header", "limits_of", "query_of"]
 
 _JSON = "application/json"
 
-#: What a request may hold: more than a tag of the registry at its longest, 100,000 characters written as escapes.
+#: The default limits: more than the longest tag of the registry, 100,000 characters written as escapes.
 _USUAL = JsonLimits(size=2 << 20)
 
-#: What more is needed for, by operationId. A full batch whose text is written as escapes; a dataset with the longest profile,
-#: each character of which is escaped; the parts of the largest upload.
+#: Larger limits, by operationId: for a full batch with escaped text, for a dataset with the longest profile, all of it
+#: escaped, and for the parts of the largest upload.
 _LIMITS = {
     "log_batch": JsonLimits(size=10 << 20),
     "log_inputs": JsonLimits(size=36 << 20, values=100_000, containers=20_000),
@@ -38,7 +38,7 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 
 def limits_of(operation_id: str, max_body: int) -> JsonLimits:
-    """Return what the body of an operation may hold, where no body may have more than ``max_body`` bytes."""
+    """Return the limits of an operation's body, of which no one has more than ``max_body`` bytes."""
     limits = _LIMITS.get(operation_id, _USUAL)
     return replace(limits, size=min(limits.size, max_body))
 

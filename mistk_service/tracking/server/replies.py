@@ -43,11 +43,11 @@ _STATUS = {
     "UNAUTHENTICATED": 401,
 }
 
-_UNEXPECTED = "The tracking server failed in a way that it was not prepared for; its log has the details."
+_UNEXPECTED = "The tracking server failed unexpectedly; its log has the details."
 
 
 class _Refused(StoreError):
-    """The request cannot be taken for a reason that only HTTP knows.
+    """The request is refused for a reason that concerns HTTP only.
 
     Attributes:
         status: the HTTP status.
@@ -63,7 +63,7 @@ class _Refused(StoreError):
 
 
 class UploadTooLarge(_Refused):
-    """A file is larger than the operation takes."""
+    """A file is larger than the operation accepts."""
 
     status = 413
 

@@ -1,4 +1,4 @@
-"""Serving alone: the tracking server as a process of its own."""
+"""The standalone tracking server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["serve_tracking"]
 
 _log = logging.getLogger(__name__)
 
-#: Seconds that requests get to end once the server has been told to stop.
+#: Seconds that requests get to end when the server shuts down.
 _CLOSING = 5
 
 
@@ -36,7 +36,7 @@ def serve_tracking(
     limits: HttpLimits | None = None,
     on_listening: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve a store until the process is told to stop by SIGINT or SIGTERM.
+    """Serve a store until SIGINT or SIGTERM.
 
     Args:
         store_uri: see :func:`mistk_service.tracking.open_store`.
@@ -44,13 +44,13 @@ def serve_tracking(
         host: the address to listen on. There is no authentication.
         port: the port; 0 takes any that is free.
         allowed_hosts: further names of the server; see :class:`~mistk_service.web.gate.origins.Origins`.
-        max_body: bytes that a JSON body may have.
-        limits: of connections and of what clients send; those of :class:`HttpLimits` unless given.
-        on_listening: called with the base URL once connections are accepted.
+        max_body: the limit of a JSON body in bytes.
+        limits: limits on clients; by default those of :class:`HttpLimits`.
+        on_listening: called with the base URL when the server accepts connections.
 
     Raises:
-        SettingsError: the address cannot be had.
-        StoreError: the store or the artifact root cannot be opened; the class says why.
+        SettingsError: the address cannot be used.
+        StoreError: the store or the artifact root cannot be opened.
     """
     artifacts = open_artifacts(artifacts_uri)
     with open_store(store_uri) as store, bind(host, port) as sock:

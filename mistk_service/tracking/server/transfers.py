@@ -1,4 +1,4 @@
-"""The operations whose bodies are no JSON objects of fields: files, the contract, two words of plain text."""
+"""The operations whose bodies are not JSON objects: files, the contract, plain text."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from mistk_service.tracking.store._store import Store
 
 __all__ = ["API_VERSION", "Transfers"]
 
-#: The version of MLflow whose protocol is spoken; clients read it to decide what they may ask for.
+#: The version of MLflow whose protocol is implemented; clients read it to decide which features to use.
 API_VERSION = "3.17.2"
 
-#: Bytes that are gathered before they are written.
+#: Bytes that are buffered before they are written.
 _PIECE = 1 << 20
 
-#: Bytes that the small upload of MLflow's pages may have.
+#: The largest file that MLflow's pages may upload, in bytes.
 _SMALL_UPLOAD = 10 << 20
 
 T = TypeVar("T")
 
 
 class Transfers:
-    """Moves files between clients and the artifact repository, a piece at a time.
+    """Transfers files between clients and the artifact repository, in pieces.
 
     Args:
-        store: knows where the artifacts are.
-        locations: finds them.
-        executor: for what blocks.
-        contract: the contract, for those who ask for it.
+        store: knows the artifact location of each run.
+        locations: resolves artifact locations.
+        executor: runs what blocks.
+        contract: the contract, which clients can download.
     """
 
     def __init__(self, store: Store, locations: Locations, executor: Executor, contract: Mapping[str, Any]) -> None:
@@ -54,11 +54,11 @@ class Transfers:
         return self._locations.artifacts
 
     async def get_health(self, request: Request) -> Response:  # noqa: ARG002 - all transfers have the request
-        """Say that the server answers."""
+        """Confirm that the server answers."""
         return PlainTextResponse("OK")
 
     async def get_version(self, request: Request) -> Response:  # noqa: ARG002
-        """Say which version of MLflow's protocol is spoken."""
+        """Return the version of MLflow's protocol."""
         return PlainTextResponse(API_VERSION)
 
     async def get_contract(self, request: Request) -> Response:  # noqa: ARG002
@@ -93,12 +93,12 @@ class Transfers:
         )
 
     async def upload_artifact(self, request: Request, artifact_path: str) -> Response:
-        """Take a file by its path below the artifact root."""
+        """Receive a file by its path below the artifact root."""
         await self._receive(request, lambda: artifact_path)
         return JSONResponse({})
 
     async def upload_run_artifact(self, request: Request) -> Response:
-        """Take a small file of a run."""
+        """Receive a small file of a run."""
         fields = query_of(request.scope)
         run_id, path = fields.text("run_uuid"), fields.text("path")
         if not run_id or not path:
@@ -124,19 +124,19 @@ class Transfers:
     async def _receive(
         self, request: Request, place: Callable[[], str], limit: int | None = None, *, empty: bool = True
     ) -> None:
-        """Write the body of a request to a file that appears when it is complete.
+        """Write the body of a request to a file, which becomes visible when it is complete.
 
         Args:
             request: the request.
             place: returns the file's path below the artifact root.
-            limit: bytes that it may have.
-            empty: whether it may have none.
+            limit: the largest size in bytes.
+            empty: whether the body may be empty.
 
         Raises:
             InvalidParameter: it is empty, and must not be.
             UploadTooLarge: it is longer than ``limit`` bytes.
-            ClientDisconnect: the client went before the end; nothing is kept.
-            StoreUnavailable: the server ends; nothing is kept.
+            ClientDisconnect: the client disconnected before the end; nothing is kept.
+            StoreUnavailable: the server shuts down; nothing is kept.
         """
         path = await self._in_thread(place)
         upload = await self._in_thread(self._artifacts.create, path)
@@ -149,13 +149,13 @@ class Transfers:
             await self._in_thread(upload.abort)
             raise
         except asyncio.CancelledError as error:
-            # The server ends, and waits for no thread any more.
+            # The server shuts down, and no longer waits for threads.
             upload.abort()
             raise StoreUnavailable("The server ended before the file was complete. Send it again.") from error
         await self._in_thread(self._note, path)
 
     def _note(self, path: str) -> None:
-        """Tell the store of a file that was received, if it belongs to a run."""
+        """Report a received file to the store, if it belongs to a run."""
         owner = self._locations.owner(path)
         if owner is not None:
             self._store.artifact_logged(*owner)

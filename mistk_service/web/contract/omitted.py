@@ -1,4 +1,4 @@
-"""Parameters that are sent and mean nothing: MISTK's generated clients write ``modelPath=None`` where none was given."""
+"""Query parameters without a value: MISTK's generated clients send ``modelPath=None`` for a parameter that is not given."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["OmittedParameters"]
 
 
 class OmittedParameters(SpecMiddleware):  # type: ignore[misc]
-    """ASGI middleware: takes optional query parameters that are empty or ``None`` out of requests.
+    """ASGI middleware: removes optional query parameters that are empty or ``None`` from requests.
 
     Args:
-        app: what gets the request.
+        app: the application.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        #: What may be left out of a query, by method and path.
+        #: The parts of a query that mean nothing, by method and path.
         self._omitted: dict[tuple[str, str], frozenset[bytes]] = {}
 
     def add_api(self, specification: Specification, **_: Any) -> None:
@@ -36,13 +36,9 @@ class OmittedParameters(SpecMiddleware):  # type: ignore[misc]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
-        await self._app(self.without_omitted(scope) if scope["type"] == "http" else scope, receive, send)
-
-    def without_omitted(self, scope: Scope) -> Scope:
-        """Return the head of a request without what stands in its query and was not given."""
-        query: bytes = scope["query_string"]
-        if b"=None" not in query and b"=&" not in query and not query.endswith(b"="):
-            return scope
-        omitted = self._omitted.get((scope["method"], scope["path"]), frozenset())
-        kept = [part for part in query.split(b"&") if part not in omitted]
-        return {**scope, "query_string": b"&".join(kept)}
+        query: bytes = scope.get("query_string", b"")
+        if b"=None" in query or b"=&" in query or query.endswith(b"="):
+            omitted = self._omitted.get((scope["method"], scope["path"]), frozenset())
+            kept = [part for part in query.split(b"&") if part not in omitted]
+            scope = {**scope, "query_string": b"&".join(kept)}
+        await self._app(scope, receive, send)

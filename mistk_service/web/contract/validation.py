@@ -1,7 +1,7 @@
-"""Validation of requests against the contract, with messages that say where, what was wrong, and what was expected.
+"""Validation of requests against a contract, with messages that say where, what is wrong, and what is expected.
 
-Connexion's own validators stand below: these replace, through its ``validator_map``, how a body is parsed and how an error is
-worded. Parsing is strict where Python's own is lax (NaN, invalid UTF-8), since what passes here goes on to the worker.
+These classes replace, through Connexion's ``validator_map``, how a body is parsed and how an error is worded. Parsing is
+stricter than Python's (no NaN, no invalid UTF-8), since the values are passed on to the worker.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["VALIDATORS", "MediaType", "accepting_reader", "asks_for_strings"]
 #: How much of a wrong value is repeated in a message.
 _SHOWN = 80
 
-#: What a schema says to people.
+#: Keywords of a schema that do not restrict values.
 _ANNOTATIONS = frozenset({"description", "example", "title"})
 
 _TYPES = {
@@ -45,14 +45,14 @@ _TYPES = {
 
 
 def _parse(body: bytes | bytearray, limits: JsonLimits = FREE_JSON) -> Any:
-    """Return the value of a JSON document, read strictly: what Python's own reader makes something of is refused.
+    """Return the value of a JSON document, and refuse what is not JSON although Python's own reader accepts it.
 
-    Connexion reads the body a second time for the handler, with that reader, so what passes here must mean the same there.
+    Connexion reads the body a second time for the handler, with Python's reader, so both must read the same value.
 
     Raises:
         JsonTooLarge: it holds too much.
-        ValueError: it is no JSON, or names a key twice, or holds what cannot be passed on to the worker: a number beyond 64
-            bits, or half a surrogate pair; the message says which.
+        ValueError: it is not JSON, repeats a key, or holds what cannot be passed on to the worker: a number beyond 64 bits, or
+            half a surrogate pair; the message says which.
         RecursionError: it is nested too deeply.
     """
     check_json(body, limits)
@@ -62,17 +62,17 @@ def _parse(body: bytes | bytearray, limits: JsonLimits = FREE_JSON) -> Any:
         if not _fits(value):
             value = _CAREFUL.decode(text)
     except ValueError:
-        value = _CAREFUL.decode(text)  # has the better words
+        value = _CAREFUL.decode(text)  # has better messages
     if _SURROGATE.search(text):
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     return value
 
 
 def _fits(value: Any) -> bool:
-    """Tell whether every number has at most 64 bits, in one pass that looks at single numbers as little as possible.
+    """Return whether every number has at most 64 bits, in one pass that avoids looking at single numbers.
 
     Raises:
-        RecursionError: there are too many arrays and objects in one another.
+        RecursionError: arrays and objects are nested too deeply.
     """
     level = [value]
     for _ in range(_DEEPEST + 1):
@@ -113,12 +113,12 @@ def _number(digits: str) -> float:
 
 
 def _constant(name: str) -> float:
-    raise ValueError(f"{name} is no number in JSON; leave it out, or write null or a string")
+    raise ValueError(f"{name} is not a number in JSON; leave it out, or write null or a string")
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
 
-#: Looks at every number as it was written, which takes ten times as long, to name the one that is too large.
+#: Checks every number as it is written, which takes ten times as long, to name the one that is too large.
 _CAREFUL = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_integer, parse_float=_number, parse_constant=_constant
 )
@@ -128,11 +128,11 @@ _BOXES = frozenset({dict, list})
 #: The integers that MessagePack can carry to the worker.
 _LEAST, _MOST = -(2**63), 2**64 - 1
 
-#: Where a surrogate is written as an escape; only then can half a pair have got into a text.
+#: An escaped surrogate; only then can a text contain half a pair.
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
-#: How many arrays and objects may stand in one another. Python's reader and writers give up at a depth that depends on who
-#: calls them; whoever gets the value after us calls from elsewhere.
+#: How deeply arrays and objects may be nested. Python's reader and writers fail at a depth that depends on the caller's stack,
+#: and the value is read and written again elsewhere.
 _DEEPEST = 100
 
 
@@ -142,14 +142,14 @@ def _wording(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"it is not UTF-8 (byte {error.start}: {error.reason})"
     if isinstance(error, UnicodeEncodeError):
-        return "it holds half a surrogate pair, which is no Unicode text"
+        return "it holds half a surrogate pair, which is not Unicode text"
     return str(error)
 
 
 def accepting_reader(schema: Mapping[str, Any], limits: JsonLimits) -> Callable[[bytes | bytearray], Any]:
-    """Return what makes a value of a body that the schema accepts, and raises ValueError or RecursionError otherwise.
+    """Return a function that reads a body which the schema accepts, and raises ValueError or RecursionError for any other.
 
-    It says nothing of what is wrong: that is for the validator of bodies.
+    The errors carry no explanation; the validator of bodies gives it.
     """
     is_valid = _validator(schema).is_valid
 
@@ -167,20 +167,20 @@ def _validator(schema: Mapping[str, Any]) -> Any:
 
 
 class _BodyValidator(AbstractRequestBodyValidator):  # type: ignore[misc]
-    """Parses a JSON body and holds it to its schema; a long one on a thread, so that others are answered in the meantime."""
+    """Parses and validates a JSON body; a long one on a thread, so that other requests are answered in the meantime."""
 
     async def _parse(self, stream: AsyncGenerator[bytes, None], scope: Scope) -> Any:  # noqa: ARG002
         body = b"".join([chunk async for chunk in stream])
         return self._read(body) if len(body) <= AT_ONCE else await asyncio.to_thread(self._read, body)
 
     def _validate(self, body: Any) -> None:
-        """Do nothing: what Connexion calls this for, on the event loop, is done with the parsing."""
+        """Do nothing: Connexion calls this on the event loop, and the body has been validated while it was parsed."""
 
     def _read(self, body: bytes) -> Any:
-        """Return the value of a body that is JSON and fits the schema.
+        """Return the value of a body.
 
         Raises:
-            ProblemException: it is not, or does not.
+            ProblemException: it is not JSON, or does not match the schema.
         """
         if not body.strip():
             raise BadRequestProblem(detail="The request has no body; expected a JSON object.")
@@ -192,10 +192,10 @@ class _BodyValidator(AbstractRequestBodyValidator):  # type: ignore[misc]
                 detail=f"The request's body is not JSON that can be read: {_wording(error)}. Expected a JSON object."
             ) from error
         if not _is_map_of_strings(value, self._schema):
-            self._hold_to_schema(value)
+            self._validate_schema(value)
         return value
 
-    def _hold_to_schema(self, value: Any) -> None:
+    def _validate_schema(self, value: Any) -> None:
         try:
             _validator(self._schema).validate(value)
         except ValidationError as error:
@@ -206,9 +206,9 @@ class _BodyValidator(AbstractRequestBodyValidator):  # type: ignore[misc]
 
 
 def _is_map_of_strings(value: Any, schema: dict[str, Any]) -> bool:
-    """Tell whether ``schema`` asks for an object of strings and nothing else, and ``value`` is one.
+    """Return whether ``schema`` asks for any object of strings, and ``value`` is one.
 
-    That is what records come in, and jsonschema takes ten microseconds for each.
+    Records have this form, and jsonschema takes ten microseconds for each.
     """
     return (
         asks_for_strings(schema)
@@ -225,7 +225,7 @@ def asks_for_strings(schema: Mapping[str, Any]) -> bool:
 
 
 class _ParameterValidator(ParameterValidator):  # type: ignore[misc]
-    """Holds a query parameter to its schema."""
+    """Validates a query parameter."""
 
     @staticmethod
     def validate_parameter(
@@ -252,7 +252,7 @@ def _place(error: ValidationError) -> str:
 
 
 def _explain(error: ValidationError) -> str:
-    """Return what is wrong and what was expected, by the keyword of the schema that was not met."""
+    """Return what is wrong and what is expected, by the keyword of the schema that was violated."""
     rule, shown = error.validator, _short(repr(error.instance))
     value: Any = error.validator_value
     schema: Any = error.schema
@@ -287,12 +287,12 @@ def _short(text: str) -> str:
 
 
 class MediaType:
-    """ASGI middleware: tells the media type of a body as Connexion looks for it, in small letters.
+    """ASGI middleware: rewrites the media type of a body to lower case, as Connexion expects it.
 
-    A body whose type the client has not told is taken for JSON, the one type that there is.
+    A body without a media type counts as JSON, the only type that there is.
 
     Args:
-        app: what gets the request.
+        app: the application.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -301,17 +301,17 @@ class MediaType:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
         if scope["type"] == "http":
-            headers = [_small(name, value) for name, value in scope["headers"]]
+            headers = [_lower_case(name, value) for name, value in scope["headers"]]
             if not any(name == b"content-type" for name, _ in headers):
                 headers.append((b"content-type", b"application/json"))
             scope = {**scope, "headers": headers}
         await self._app(scope, receive, send)
 
 
-def _small(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+def _lower_case(name: bytes, value: bytes) -> tuple[bytes, bytes]:
     if name != b"content-type":
         return name, value
-    # Connexion fails over what is not UTF-8; with question marks it is a type like any other that nobody knows.
+    # Connexion fails for bytes that are not UTF-8. With question marks in their place it is an unknown type.
     value = value.decode("ascii", "replace").encode("ascii", "replace")
     media_type, separator, parameters = value.partition(b";")
     return name, media_type.strip().lower() + separator + parameters

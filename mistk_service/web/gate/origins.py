@@ -1,9 +1,10 @@
-"""What a page of another site may do through the browser of somebody who can reach the service: nothing.
+"""Protection against pages of other sites, which a user's browser lets reach the service (CSRF and DNS rebinding).
 
-Without authentication, whoever reaches the port may do everything; a browser reaches it on behalf of every page that it shows.
-Two things betray such a page. A browser says where a request comes from (``Sec-Fetch-Site``, ``Origin``), which concerns what
-changes anything: an answer is not shown to a foreign page anyway. And a page that has had its own name resolved to loopback
-(DNS rebinding) is not foreign to its browser, but still names itself in ``Host``. Knows nothing of how an answer is sent.
+There is no authentication, and a browser sends requests for every page that it shows. Two headers give such a page away:
+
+* ``Sec-Fetch-Site`` or ``Origin`` says where a request comes from. It is checked for requests that can change something;
+  a browser does not show the answers of other sites to a page anyway.
+* ``Host`` names the page itself where its name has been made to resolve to loopback (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from typing import Any
 
 __all__ = ["Origins", "exposure"]
 
-#: What changes nothing.
-_READING = frozenset({"GET", "HEAD"})
+#: Methods that change nothing.
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 #: The names of loopback itself, as a Host header has them.
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -30,15 +31,15 @@ _SHOWN = 80
 
 
 class Origins:
-    """Tells what a browser sends for a page that is not the service's own.
+    """Decides which requests come from pages of other sites.
 
-    Clients that send neither ``Origin`` nor ``Sec-Fetch-Site``, which is all but browsers, are only held to the name in
-    ``Host``. A page can be reached under a foreign name only if somebody can register that name. On loopback the service
-    has the names of loopback. Elsewhere it has, besides, any IP address, its host's name, and the names that only a local
-    network resolves: those without a dot, and those below ``.local``, ``.internal`` and the like.
+    Only browsers send ``Origin`` or ``Sec-Fetch-Site``. For other clients, only ``Host`` is checked. An attack needs a name
+    that somebody can register, so other names are accepted: on loopback the names of loopback; elsewhere also any IP address,
+    the name of the machine, and names that only a local network resolves, which have no dot or end with ``.local``,
+    ``.internal`` and the like.
 
     Args:
-        host: the address that the service listens on.
+        host: the address that the server listens on.
         allowed: further names; ``*.example.org`` means every name below ``example.org``, ``*`` every name.
     """
 
@@ -61,7 +62,7 @@ class Origins:
                 " If it is to be reached under this name, start it with --allowed-host or MISTK_ALLOWED_HOST; otherwise ask "
                 f"for {'its address' if self._everywhere else 'localhost'}, or have a proxy pass that on."
             )
-        if scope["method"] in _READING or _is_own(headers, host):
+        if scope["method"] in _SAFE_METHODS or _is_own(headers, host):
             return None
         return (
             f"The request comes from a page of another site ({_short(headers.get(b'origin', 'unknown'))}), which may not "
@@ -85,14 +86,14 @@ def exposure(host: str) -> str | None:
 
 
 def _is_own(headers: dict[bytes, str], host: str) -> bool:
-    """Tell whether a request comes from a page of the service, from the person at the browser, or from no browser."""
+    """Return whether a request comes from the service's own page, from the user's address bar, or not from a browser."""
     site = headers.get(b"sec-fetch-site")
-    # The browser's word, which no page can forge. It also holds behind a proxy that passes on another Host.
+    # Set by the browser; no page can forge it. It also holds behind a proxy that passes on another Host.
     if site in ("same-origin", "none"):
         return True
     if site == "cross-site":
         return False
-    # "same-site" is another port of the same host too; and browsers say nothing of it to a plain http:// address.
+    # "same-site" includes other ports of the same host, and browsers omit the header for plain http:// addresses.
     origin = headers.get(b"origin")
     return origin is None or origin.lower().partition("://")[2] == host
 

@@ -1,4 +1,4 @@
-"""Uvicorn's configuration, with what its protocols have to share."""
+"""Uvicorn's configuration, with the state that its protocols share."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from mistk_service.web.server.http_limits import HttpLimits
 
 __all__ = ["PROTECTION", "Connection", "ServerConfig"]
 
-#: Headers of every answer: nothing is shown inside another page, and nothing is taken for another type than it says.
+#: Headers of every response: browsers neither show it inside another page nor guess its type.
 PROTECTION = ((b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"))
 
-#: Ended connections whose memory is worth giving back.
+#: Closed connections after which memory is returned to the system.
 _MANY = 1000
 
 
@@ -28,13 +28,13 @@ class Connection(Protocol):
 
 
 class ServerConfig(uvicorn.Config):
-    """Uvicorn's configuration with the limits, and with the connections that are idle.
+    """Uvicorn's configuration with limits, and with the idle connections.
 
     Args:
         app: the ASGI application.
-        limits: what clients may do.
+        limits: limits on clients.
         error_body: makes the JSON of an error that is answered before there is a request for the application.
-        protocol: the class of connections, which knows the limits.
+        protocol: the class of connections, which enforces the limits.
         options: further options of uvicorn.
     """
 
@@ -70,15 +70,15 @@ class ServerConfig(uvicorn.Config):
         return True
 
     def closed(self) -> None:
-        """Note that a connection has ended; after many, their memory goes back once no more of them end."""
-        # What an answer in a stream leaves behind refers to itself, and the collector looks too rarely to find it soon.
+        """Count a closed connection; after many of them, memory is returned to the system."""
+        # A streamed response leaves reference cycles behind, and the garbage collector runs too rarely to free them soon.
         self._closed += 1
         if self._closed >= _MANY:
             self._closed = 0
             self._blocks.used()
 
     def refusal(self, status: int, message: str) -> bytes:
-        """Return a whole HTTP response, after which the connection ends."""
+        """Return a whole HTTP response, after which the connection is closed."""
         body = self._error_body(status, message)
         head = [
             f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}",

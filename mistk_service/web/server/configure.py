@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn, configured the same way for the container and for the tracking server that stands alone."""
+"""The configuration of uvicorn, shared by the container and the standalone tracking server."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def server_config(
 
     Args:
         app: the ASGI application.
-        limits: what clients may do.
+        limits: limits on clients.
         error_body: makes the JSON of an error that is answered before there is a request for the application.
-        parser: ``httptools`` or ``h11``; None for the faster of those that are installed.
+        parser: ``httptools`` or ``h11``; None for httptools if it is installed, else h11.
         options: further options of uvicorn.
     """
     return ServerConfig(app, limits, error_body, _protocol(parser), **options)

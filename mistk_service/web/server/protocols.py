@@ -1,8 +1,8 @@
 """Uvicorn's two HTTP protocols, within limits.
 
-Uvicorn hands every byte to a parser, and neither of the two parsers bounds what it gathers: httptools joins the pieces of a
-header anew for each piece, h11 looks only at the size of what is not complete. The size is therefore counted while a request
-is parsed. Uvicorn has one timeout, that of a connection between two requests; here are the others.
+Uvicorn passes every byte to a parser, and neither parser limits what it buffers: httptools joins the pieces of a header again
+for each piece, and h11 checks only the size of what is incomplete. The size is therefore counted while a request is parsed.
+Uvicorn has only a keep-alive timeout; the other timeouts are here.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from mistk_service.web.server.config import ServerConfig
 
 __all__ = ["TOO_LARGE", "TOO_MANY_AHEAD", "Answer", "LimitedProtocol"]
 
-#: Seconds in which a refused client can read the answer before the connection ends, whatever it goes on sending: data that
-#: nobody has read would make the system reset the connection, and the client might never see the answer.
+#: Seconds in which a refused client can read the answer before the connection is closed. Closed over unread data, the
+#: connection would be reset, and the client might never see the answer.
 _LINGER = 2.0
 
 TOO_LARGE = (
@@ -44,12 +44,12 @@ Answer = tuple[int, str]
 
 
 class LimitedProtocol(asyncio.Protocol):
-    """What both protocols have in common; stands before uvicorn's class in the order of inheritance.
+    """The common base of both protocols; inherit from it before uvicorn's class.
 
-    Timers exist only while something is awaited: a request that arrives in one piece costs none.
+    Timers exist only while data is awaited. A request that arrives in one piece needs none.
     """
 
-    # Uvicorn's.
+    # Attributes of uvicorn's class.
     config: ServerConfig
     transport: asyncio.Transport
     flow: FlowControl
@@ -69,20 +69,20 @@ class LimitedProtocol(asyncio.Protocol):
         self._progress = 0
         self._unsent = 0
 
-    # --- to be answered by the parser's class -------------------------------------------------------------------------
+    # --- implemented for each parser ----------------------------------------------------------------------------------
 
     def in_body(self) -> bool:
         """Return whether the body of a request is incomplete."""
         raise NotImplementedError
 
     def feed(self, data: bytes) -> None:
-        """Give data to the parser. What is too large is noted with :meth:`object` and raised as an error of the parser."""
+        """Pass data to the parser. Call :meth:`object` for what is too large, and raise it as an error of the parser."""
         raise NotImplementedError
 
     # --- the connection -----------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a connection if there is room for it."""
+        """Accept a connection, or refuse it if there are too many."""
         super().connection_made(transport)
         if len(self.connections) > self.config.most_connections and not self.config.end_idle():
             self.refuse(_TOO_MANY, linger=False)
@@ -91,7 +91,7 @@ class LimitedProtocol(asyncio.Protocol):
         self._await("head")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget a connection."""
+        """Clean up after a connection."""
         self.config.idle.pop(self, None)
         self._await(None)
         if self._write_timer is not None:
@@ -100,7 +100,7 @@ class LimitedProtocol(asyncio.Protocol):
         self.config.closed()
 
     def data_received(self, data: bytes) -> None:
-        """Take data, and see what has to come next and until when."""
+        """Parse data, and start the timer for what has to follow."""
         if self.refused:
             return
         self.feed(data)
@@ -109,27 +109,27 @@ class LimitedProtocol(asyncio.Protocol):
         busy = self.cycle is not None and not self.cycle.response_complete
         if busy:
             self.config.idle.pop(self, None)
-        # What follows a request that is being answered may take its time.
+        # No timeout for the next request while one is being answered.
         self._await("body" if self.in_body() else None if busy else "head")
         self._progress += len(data)
 
     def answered(self) -> None:
-        """Note that an answer is complete; to be called after uvicorn has."""
+        """Note that a response is complete; call this after uvicorn has handled it."""
         if not self.transport.is_closing() and self.cycle.response_complete:
             self.config.idle[self] = None
 
     def object(self, answer: Answer) -> None:
-        """Note what to answer when the parser raises an error."""
+        """Set the answer for the error that the parser is about to raise."""
         self._objection = answer
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - ours says what was wrong
-        """Answer what the parser does not take; called by uvicorn."""
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - ours says what is wrong
+        """Answer what the parser refuses; called by uvicorn."""
         self.refuse(self._objection or _INVALID)
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
     def _await(self, awaited: Literal["head", "body"] | None) -> None:
-        """Let a time begin within which something has to come. One that has begun for the same thing goes on."""
+        """Start the timer for what has to come next. A timer that runs for the same thing is kept."""
         if awaited == self._awaited:
             return
         if self._timer is not None:
@@ -145,7 +145,7 @@ class LimitedProtocol(asyncio.Protocol):
             self._awaited = None
             self._await("body")
         elif self._awaited == "head" and not self._progress:
-            self.transport.close()  # nothing was asked, so there is nothing to answer
+            self.transport.close()  # there is no request to answer
         else:
             self.refuse(_SLOW_BODY if self._awaited == "body" else _SLOW_HEAD)
 
@@ -155,12 +155,12 @@ class LimitedProtocol(asyncio.Protocol):
         return enough or self.flow.read_paused or self.cycle.waiting_for_100_continue
 
     def pause_writing(self) -> None:
-        """Begin to watch a client that does not take its answer; called by the transport."""
+        """Start to watch a client that does not read its response; called by the transport."""
         super().pause_writing()
         self._watch_sending()
 
     def resume_writing(self) -> None:
-        """End that; called by the transport."""
+        """Stop watching; called by the transport."""
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
@@ -179,7 +179,7 @@ class LimitedProtocol(asyncio.Protocol):
     # --- refusals -----------------------------------------------------------------------------------------------------
 
     def refuse(self, answer: Answer, *, linger: bool = True) -> None:
-        """Answer a request that no application sees, and end the connection."""
+        """Answer a request without the application, and close the connection."""
         if self.refused or self.transport.is_closing():
             return
         self.refused = True

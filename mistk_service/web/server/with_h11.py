@@ -1,4 +1,4 @@
-"""The protocol on top of h11, which is always there."""
+"""The protocol on top of h11, which is always installed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mistk_service.web.server.protocols import TOO_LARGE, Answer, LimitedProtoco
 
 __all__ = ["LimitedH11"]
 
-#: Bytes that the parser is given at once, which bounds what it parses at once.
+#: Bytes that the parser gets at once, which limits what it parses at once.
 _PIECE = 16 * 1024
 
-#: Lines of a head beside the headers: the request line, and the empty one.
+#: Lines of a head other than headers: the request line and the empty line.
 _OTHER_LINES = 2
 
 
@@ -36,23 +36,23 @@ class LimitedH11(LimitedProtocol, H11Protocol):
         return self.conn.their_state is h11.SEND_BODY
 
     def feed(self, data: bytes) -> None:
-        """Give data to the parser."""
+        """Pass data to the parser."""
         for begin in range(0, len(data), _PIECE):
             H11Protocol.data_received(self, data[begin : begin + _PIECE])
             if self.refused:
                 return
 
     def on_response_complete(self) -> None:
-        """Go on to the next request."""
+        """Continue with the next request."""
         super().on_response_complete()
         self.answered()
 
 
 class _Connection(h11.Connection):
-    """h11's state of a connection, which looks at the size of a head before it is parsed."""
+    """h11's state of a connection, which checks the size of a head before it is parsed."""
 
     def __init__(self, limits: HttpLimits, note: Callable[[Answer], None]) -> None:
-        # What is incomplete is bounded by h11 itself: heads, trailers, the lines of chunks.
+        # h11 itself limits what is incomplete: heads, trailers, the lines of chunks.
         super().__init__(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
         self._limits = limits
         self._note = note

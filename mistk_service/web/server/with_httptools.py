@@ -11,12 +11,12 @@ from mistk_service.web.server.protocols import TOO_LARGE, TOO_MANY_AHEAD, Answer
 
 __all__ = ["LimitedHttpTools"]
 
-#: What a header takes beside its name and its value: a colon, a space and the end of the line.
+#: Bytes of a header other than its name and its value: a colon, a space and the end of the line.
 _SEPARATORS = 4
 
 
 class _TooMuch(Exception):
-    """Raised in what the parser calls, so that it stops."""
+    """Raised in a callback to stop the parser."""
 
 
 class LimitedHttpTools(LimitedProtocol, HttpToolsProtocol):
@@ -29,7 +29,7 @@ class LimitedHttpTools(LimitedProtocol, HttpToolsProtocol):
         self._in_body = False
         self._head_bytes = 0
         self._head_lines = 0
-        # What the parser has been given since it last reported anything: a header that does not end, or a chunk's line.
+        # Bytes passed to the parser since its last callback, such as a header that does not end.
         self._unreported = 0
 
     def in_body(self) -> bool:
@@ -37,49 +37,49 @@ class LimitedHttpTools(LimitedProtocol, HttpToolsProtocol):
         return self._in_body
 
     def feed(self, data: bytes) -> None:
-        """Give data to the parser."""
+        """Pass data to the parser."""
         self._unreported += len(data)
         HttpToolsProtocol.data_received(self, data)
         if self._unreported > max(len(data), self.config.limits.head_bytes):
             self.refuse(TOO_LARGE)
 
     def on_message_begin(self) -> None:
-        """Begin to count."""
+        """Reset the counters."""
         if len(self.pipeline) >= self.config.limits.pipelined:
             self._stop(TOO_MANY_AHEAD)
         self._unreported = self._head_bytes = self._head_lines = 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        """Take a part of the target."""
+        """Count a part of the target."""
         self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header, or a trailer after a body in chunks."""
+        """Count a header, or a trailer of a chunked body."""
         self._head_lines += 1
         self._count(len(name) + len(value) + _SEPARATORS)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Begin with the body."""
+        """Note that the body begins."""
         self._unreported = 0
         self._in_body = True
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body."""
+        """Note progress in the body."""
         self._unreported = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """End the body."""
+        """Note that the body ends."""
         self._unreported = 0
         self._in_body = False
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Go on to the next request."""
+        """Continue with the next request."""
         super().on_response_complete()
         self.answered()
 

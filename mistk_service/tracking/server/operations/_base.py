@@ -1,4 +1,4 @@
-"""What the operations have in common."""
+"""The base of the operations."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Operation = TypeVar("Operation", bound=Callable[..., Any])
 
 
 class OperationsBase:
-    """Holds what the operations work on.
+    """Gives the operations a store and its artifacts.
 
     Args:
-        store: the tracked things.
-        locations: the artifacts, by the URIs that the store has for them.
+        store: the store.
+        locations: resolves artifact URIs of the store.
     """
 
     def __init__(self, store: Store, locations: Locations) -> None:
@@ -31,7 +31,7 @@ class OperationsBase:
 
 
 def brief(method: Operation) -> Operation:
-    """Mark an operation that reads so little that a thread would cost more than it: the event loop tries it first."""
+    """Mark an operation so short that a thread would cost more than it: the event loop tries it first."""
     method.is_brief = True  # type: ignore[attr-defined]  # functions have attributes
     return method
 
@@ -42,10 +42,10 @@ def is_brief(method: Callable[..., Any]) -> bool:
 
 
 def run_id_of(fields: Fields) -> str:
-    """Return the run that a request is about, by the new or the old name of the field.
+    """Return the run id of a request, from the new or the old name of the field.
 
     Raises:
-        InvalidParameter: neither is there.
+        InvalidParameter: neither field is given.
     """
     return fields.text("run_id") or fields.text("run_uuid") or fields.required_text("run_id")
 
