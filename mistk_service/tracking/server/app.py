@@ -14,7 +14,7 @@ from mistk_service.tracking.artifacts import AllowedLocations, ArtifactRepositor
 from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.server.endpoints import Endpoints, Handler
 from mistk_service.tracking.server.gitlab import GitLabOperations, GitLabTransfers
-from mistk_service.tracking.server.operations import Operations
+from mistk_service.tracking.server.operations import OPERATIONS
 from mistk_service.tracking.server.paths import Spellings
 from mistk_service.tracking.server.projects import Projects
 from mistk_service.tracking.server.reading import fields_reader
@@ -65,10 +65,11 @@ def create_tracking_app(
     locations = Locations(store, artifacts, allowed)
     document = load_contract("mlflow-api.yaml")
     transfers = Transfers(store, locations, executor, document)
-    endpoints = Endpoints(Operations(store, locations), transfers, store, executor, max_body)
+    operations = [kind(store, locations) for kind in OPERATIONS]
+    endpoints = Endpoints(operations, transfers, store, executor, max_body)
     projects = Projects(store)
     dialect = Endpoints(
-        GitLabOperations(store, locations, projects),
+        [GitLabOperations(store, locations, projects)],
         GitLabTransfers(transfers, locations, projects, executor),
         store,
         executor,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import Any
@@ -31,8 +31,8 @@ class Endpoints:
     """Finds the method for an operationId, and makes the handler of it.
 
     Args:
-        operations: has methods that take :class:`~mistk_service.tracking.wire.Fields` and return the JSON object of
-            the answer, or yield its JSON in pieces. A coroutine function runs on the event loop. Any other runs on
+        operations: objects whose methods take :class:`~mistk_service.tracking.wire.Fields` and return the JSON
+            object of the answer, or yield its JSON in pieces. A coroutine function runs on the event loop. Any other runs on
             ``executor``, unless it is brief and the store can be read without waiting. Parameters of the path come as keyword
             arguments.
         transfers: has coroutine methods that take the request and return the response, for bodies other than JSON.
@@ -41,7 +41,9 @@ class Endpoints:
         max_body: bytes that a JSON body may have.
     """
 
-    def __init__(self, operations: object, transfers: object, store: Store, executor: Executor, max_body: int) -> None:
+    def __init__(
+        self, operations: Sequence[object], transfers: object, store: Store, executor: Executor, max_body: int
+    ) -> None:
         self._operations = operations
         self._store = store
         self._transfers = transfers
@@ -61,7 +63,9 @@ class Endpoints:
         transfer: Handler | None = getattr(self._transfers, operation_id, None)
         if transfer is not None:
             return transfer
-        method = getattr(self._operations, operation_id)
+        method = next((getattr(each, operation_id) for each in self._operations if hasattr(each, operation_id)), None)
+        if method is None:
+            raise AttributeError(f"There is no method for the operationId {operation_id!r}.")
         if inspect.isgeneratorfunction(method):
             return partial(self._in_pieces, method)
         if inspect.iscoroutinefunction(method):
