@@ -6,6 +6,7 @@ at its top, where people look for them.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ def contract_path(name: str = _CONTRACT) -> Path:
     return _existing("api", name)
 
 
+@cache
 def load_contract(name: str = _CONTRACT) -> dict[str, Any]:
-    """Return an API contract.
+    """Return an API contract, which is read once and must not be changed.
 
     Args:
         name: the name of its file.

@@ -1,4 +1,4 @@
-"""The ASGI application: the API by Connexion, health and figures beside it, the page for people by Flask."""
+"""The ASGI application: the lifecycle API, the tracking API, health, metrics, and the web page, behind one gate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mistk_service.app.embedded_tracking import EmbeddedTracking
 from mistk_service.app.settings import Settings
 from mistk_service.core.controller import Controller
-from mistk_service.doors.mistk.contract import load_contract
 from mistk_service.doors.mistk.handlers import Handlers
 from mistk_service.doors.mistk.problems import answer, error_body, service_error
 from mistk_service.doors.mistk.swagger_ui import SwaggerUI
@@ -24,6 +23,7 @@ from mistk_service.doors.ops.health import figures, liveness, readiness
 from mistk_service.doors.ops.metrics import ServiceMetrics
 from mistk_service.kinds.kind import Role
 from mistk_service.page import DashboardInfo, create_dashboard
+from mistk_service.resources import load_contract
 from mistk_service.web.contract import contract_app
 from mistk_service.web.contract.omitted import OmittedParameters
 from mistk_service.web.gate import BodyLimit, gate
@@ -32,13 +32,13 @@ from mistk_service.web.prefix import Prefix, prefix_of
 
 __all__ = ["create_app"]
 
-#: Where the contract says the API is.
+#: The path of the API, as in the contract.
 BASE_PATH = "/v1/mistk"
 
-#: How many prefixes the contract is kept for.
+#: How many prefixes the published contract is cached for.
 _PREFIXES = 8
 
-#: How many requests of the page for people are served at once; the live part of the page is a stream of the API.
+#: Threads that serve the web page; its live part is a stream of the API.
 _PAGE_THREADS = 2
 
 
@@ -55,9 +55,9 @@ def create_app(
     Args:
         controller: does the work.
         settings: limits and names.
-        metrics: counts; must be an observer of the controller.
-        version: of the service, for the page for people.
-        tracking: the tracking server, if there is to be one.
+        metrics: counts requests; must be an observer of the controller.
+        version: the version of the service, which the web page shows.
+        tracking: the tracking server, if there is one.
         register: is given each executor of the application, which has to be shut down at the end.
     """
     kind = controller.kind
@@ -66,8 +66,8 @@ def create_app(
     api = _create_api(controller, settings, contract)
     metrics.watch(controller, build={"version": version, "model": settings.model})
     dashboard = create_dashboard(DashboardInfo(model=settings.model, api_base=BASE_PATH, version=version))
-    # As it is written: Connexion would serve it with every reference resolved, nine times the size and without the
-    # names of the types, which code generators and the documentation's pages go by.
+    # Connexion would serve the contract with every reference resolved: nine times the size, and without the names of types
+    # that code generators and Swagger UI need.
     published = functools.lru_cache(_PREFIXES)(lambda prefix: _published(contract, prefix))
     pages: dict[str, Callable[[Scope], Response]] = {
         "/healthz": lambda _: liveness(),
@@ -91,13 +91,13 @@ def create_app(
 
 
 def _published(contract: Any, prefix: str) -> Response:
-    """Return the contract as it is written, but for where the API is to those who ask below a prefix."""
+    """Return the contract, with the base path that the API has below a prefix."""
     body = msgspec.json.encode({**contract, "basePath": prefix + contract["basePath"]})
     return Response(body, media_type="application/json", headers={"Vary": "X-Forwarded-Prefix"})
 
 
 def _beside(tracking: EmbeddedTracking, container: ASGIApp) -> ASGIApp:
-    """Return both as one application. The tracking server has limits of its own: files of any size pass through it."""
+    """Return both as one application. The tracking server has its own limits, since it transfers files of any size."""
 
     async def both(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and tracking.serves(scope["path"]):
@@ -109,13 +109,13 @@ def _beside(tracking: EmbeddedTracking, container: ASGIApp) -> ASGIApp:
 
 
 class _Paths:
-    """Sends each request to whom it concerns, by its path.
+    """Routes each request by its path.
 
     Args:
-        api: what is below the base path, and the start and end of the application.
-        pages: pages of our own, by path.
+        api: serves what is below the base path, and the lifespan.
+        pages: single pages, by path.
         ui: Swagger UI.
-        rest: everything else.
+        rest: serves everything else.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class _Paths:
 
 
 def _create_api(controller: Controller, settings: Settings, contract: Mapping[str, Any]) -> ASGIApp:
-    # Records alone may be many and long; whatever else JSON holds becomes objects several times its size.
+    # Records are strings. Any other JSON becomes objects several times its size.
     free = dataclasses.replace(FREE_JSON, size=min(FREE_JSON.size, settings.max_body))
     records = JsonLimits(size=settings.max_body)
     predictions = {row.name for row in controller.kind.of_role(Role.PREDICTION)}

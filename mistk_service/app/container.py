@@ -17,12 +17,11 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service import __version__
-from mistk_service.app.deferred import load_app
 from mistk_service.app.embedded_tracking import EmbeddedTracking
 from mistk_service.app.prerequisites import require_prerequisites
 from mistk_service.app.process_exit import watch
 from mistk_service.app.settings import Settings, without_password
-from mistk_service.app.startup import Opening
+from mistk_service.app.startup import LoadingApp, load_app
 from mistk_service.core.controller import Controller
 from mistk_service.core.events import Observer
 from mistk_service.core.shutdown import Shutdown
@@ -101,17 +100,17 @@ async def serve(
     await controller.start()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await opening(scope, receive, send)
+        await app(scope, receive, send)
 
     # Before the loading begins, beside which everything takes its time.
     server = _make_server(app, settings)
     _on_signals(controller, server, shutdown)
-    opening = Opening(lambda: load_app(controller, settings, metrics, __version__, tracking, shutdown.register))
+    app = LoadingApp(lambda: load_app(controller, settings, metrics, __version__, tracking, shutdown.register))
     if settings.stdin_lifeline:
         _on_end_of_input(controller)
     serving = asyncio.create_task(server.serve(sockets=[sock]))
     closing = asyncio.create_task(_close_when_terminated(controller, server, shutdown))
-    loading = asyncio.create_task(_load(controller, opening))
+    loading = asyncio.create_task(_load(controller, app))
     try:
         await asyncio.wait({loading, serving}, return_when=asyncio.FIRST_COMPLETED)
         if not serving.done() and loading.exception() is not None and not controller.terminating:
@@ -206,10 +205,10 @@ def _put_together(
     return controller, tracking
 
 
-async def _load(controller: Controller, opening: Opening) -> None:
+async def _load(controller: Controller, app: LoadingApp) -> None:
     """Wait for the application and for the model."""
     with memory.loading():
-        await opening.made()
+        await app.made()
     await controller.wait_loaded()
 
 

@@ -20,11 +20,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service.app.settings import Settings
 from mistk_service.core.shutdown import Shutdown
-from mistk_service.doors.mistk.contract import load_contract
 from mistk_service.doors.ops.remotes import OutboxCollector, OutboxView
 from mistk_service.errors import InvalidRequest, ServiceBusy
 from mistk_service.kinds.kind import Kind
 from mistk_service.recording import Reporter, ReporterOptions, Steering
+from mistk_service.resources import load_contract
 from mistk_service.tracking.artifacts import AllowedLocations
 from mistk_service.tracking.embedded.app import DeferredApp, is_tracking_path
 from mistk_service.tracking.embedded.local import LocalTracking

@@ -1,27 +1,32 @@
-"""The first moments of the service: it says that it is alive while the rest of the application is still being loaded.
+"""The start of the service: ``/healthz`` is served while the rest of the application is still being loaded.
 
-Connexion and what it brings take most of the time of a start. They are loaded on a thread; whoever asks for more than a sign
-of life meanwhile waits for them, and is answered then.
+Connexion and its dependencies take most of the time of a start. They are loaded on a thread, and all other requests wait.
 """
 
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Callable
+from concurrent.futures import Executor
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mistk_service.app.embedded_tracking import EmbeddedTracking
+from mistk_service.app.settings import Settings
+from mistk_service.core.controller import Controller
 from mistk_service.doors.ops.health import ALIVE
+from mistk_service.doors.ops.metrics import ServiceMetrics
 from mistk_service.web.server.config import PROTECTION
 
-__all__ = ["Opening"]
+__all__ = ["LoadingApp", "load_app"]
 
 
-class Opening:
-    """An ASGI application in place of one that is made on a thread, from the moment this object is. It takes HTTP alone.
+class LoadingApp:
+    """An ASGI application that loads another one on a thread, from its creation on, and passes HTTP requests on to it.
 
     Args:
-        make: makes the application.
+        make: loads and returns the other application.
     """
 
     def __init__(self, make: Callable[[], ASGIApp]) -> None:
@@ -29,28 +34,48 @@ class Opening:
         self._app: ASGIApp | None = None
 
     async def made(self) -> None:
-        """Wait until the application is there; raise what went wrong with it."""
+        """Wait until the application is loaded.
+
+        Raises:
+            Exception: raised by ``make``.
+        """
         self._app = await asyncio.shield(self._making)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
         if self._app is None:
             if scope["path"] == "/healthz" and scope["method"] in ("GET", "HEAD"):
-                await _say_alive(send)
+                await _send_alive(send)
                 return
             await self.made()
             assert self._app is not None
         await self._app(scope, receive, send)
 
 
+def load_app(
+    controller: Controller,
+    settings: Settings,
+    metrics: ServiceMetrics,
+    version: str,
+    tracking: EmbeddedTracking | None,
+    register: Callable[[Executor], None] = lambda _: None,
+) -> ASGIApp:
+    """Import what takes long to load, and return the application; see :func:`mistk_service.app.asgi.create_app`."""
+    with warnings.catch_warnings():
+        # Connexion's dependencies warn of deprecated features that it uses; no user can act on that.
+        warnings.simplefilter("ignore")
+        from mistk_service.app.asgi import create_app
+    return create_app(controller, settings, metrics, version, tracking, register)
+
+
 def _start(make: Callable[[], ASGIApp]) -> ASGIApp:
-    """On a thread: make the application and let it start, at which Connexion builds its routers and validators."""
+    """Make the application and start it, so that Connexion builds its routers and validators; runs on a thread."""
     app = make()
-    asyncio.run(_go_through_lifespan(app))
+    asyncio.run(_run_lifespan(app))
     return app
 
 
-async def _go_through_lifespan(app: ASGIApp) -> None:
+async def _run_lifespan(app: ASGIApp) -> None:
     messages = iter(({"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}))
 
     async def receive() -> dict[str, str]:
@@ -62,7 +87,7 @@ async def _go_through_lifespan(app: ASGIApp) -> None:
     await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
 
 
-async def _say_alive(send: Send) -> None:
+async def _send_alive(send: Send) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(ALIVE)).encode()), *PROTECTION]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": ALIVE})

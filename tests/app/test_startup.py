@@ -10,7 +10,7 @@ import httpx
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mistk_service.app.startup import Opening
+from mistk_service.app.startup import LoadingApp
 from tests.web.harness import client
 
 pytestmark = pytest.mark.anyio
@@ -45,7 +45,7 @@ async def making() -> AsyncIterator[Making]:
 
 
 async def test_before_the_application_is_made_the_service_is_alive(making: Making):
-    async with client(Opening(making)) as http:
+    async with client(LoadingApp(making)) as http:
         answer = await http.get("/healthz")
         assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
         assert answer.headers["content-type"] == "application/json"
@@ -54,7 +54,7 @@ async def test_before_the_application_is_made_the_service_is_alive(making: Makin
 
 
 async def test_whoever_wants_more_waits_and_is_answered(making: Making):
-    async with client(Opening(making)) as http:
+    async with client(LoadingApp(making)) as http:
         asking = [asyncio.ensure_future(http.get(path)) for path in ("/readyz", "/v1/mistk/status")]
         asking.append(asyncio.ensure_future(http.post("/healthz")))
         await http.get("/healthz")
@@ -65,32 +65,32 @@ async def test_whoever_wants_more_waits_and_is_answered(making: Making):
 
 
 async def test_it_has_started_before_it_is_asked_anything_and_answers_everything_then(making: Making):
-    opening = Opening(making)
+    app = LoadingApp(making)
     making.go_on.set()
-    await opening.made()
+    await app.made()
     assert making.asked == ["lifespan"]
-    async with client(opening) as http:
+    async with client(app) as http:
         assert (await http.get("/healthz")).text == "made"
 
 
 async def test_a_client_that_does_not_wait_takes_it_from_nobody(making: Making):
-    opening = Opening(making)
-    async with client(opening) as http:
+    app = LoadingApp(making)
+    async with client(app) as http:
         impatient = asyncio.ensure_future(http.get("/readyz"))
         patient = asyncio.ensure_future(http.get("/readyz"))
         await http.get("/healthz")
         impatient.cancel()
         making.go_on.set()
         assert (await patient).text == "made"
-    await opening.made()
+    await app.made()
 
 
 async def test_what_went_wrong_is_told(making: Making):
     making.error = LookupError("no contract")
-    opening = Opening(making)
+    app = LoadingApp(making)
     making.go_on.set()
     with pytest.raises(LookupError, match="no contract"):
-        await opening.made()
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(opening), base_url="http://localhost") as http:
+        await app.made()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
         with pytest.raises(LookupError):
             await http.get("/readyz")

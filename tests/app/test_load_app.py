@@ -14,7 +14,7 @@ LOAD = """
 import sys, json, asyncio
 from mistk_service.core.controller import Controller
 from mistk_service.app.settings import Settings
-from mistk_service.app.deferred import load_app
+from mistk_service.app.startup import load_app
 from mistk_service.doors.ops.metrics import ServiceMetrics
 from mistk_service.kinds.model import MODEL
 
