@@ -30,7 +30,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo serve test test-long check fmt install browser bench bench-load bench-reporter bench-tracking docs lock image clean
+.PHONY: help demo serve test coverage test-long check fmt install browser bench bench-load bench-reporter bench-tracking docs lock image clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -43,6 +43,9 @@ serve: $(VENV)/.runtime ## Serve MODEL (the digits model unless told otherwise) 
 
 test: $(VENV)/.dev browser ## Run all tests: those that share the machine, then those marked serial.
 	@scripts/test $(BIN)/python $(JOBS) $(ARGS)
+
+coverage: $(VENV)/.dev browser ## Run all tests and print which lines of the package none of them runs; a third slower.
+	@scripts/coverage $(BIN)/python $(JOBS) $(ARGS)
 
 test-long: $(VENV)/.dev ## Try every property with thousands of examples, which takes hours.
 	$(BIN)/python -m pytest -n $(JOBS) --hypothesis-profile=long -m hypothesis $(ARGS)
@@ -92,7 +95,7 @@ image: ## Build the container image with ENGINE (docker unless told otherwise), 
 	    --build-arg CREATED="$$(date -u +%Y-%m-%dT%H:%M:%SZ)" $(ARGS) .
 
 clean: ## Remove the environments, the caches and what was built; what a service wrote stays.
-	rm -rf .venv .venv-* build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
+	rm -rf .venv .venv-* build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps: an environment that is complete and newer than pyproject.toml is left as it is.

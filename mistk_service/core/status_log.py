@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 
 from mistk_service.core.view import Status
@@ -161,7 +161,7 @@ class StatusLog:
 
     async def watch(
         self, after: int | None = None, *, keepalive: float | None = None
-    ) -> AsyncIterator[tuple[StatusEvent, Missed | None] | None]:
+    ) -> AsyncGenerator[tuple[StatusEvent, Missed | None] | None, None]:
         """Yield every event after version ``after`` that the history holds, and then live, up to the first that is terminated.
 
         With an event comes what was missed before it, if anything was. A version that lies in the future belongs to an

@@ -6,6 +6,7 @@ import pytest
 
 from mistk_service.core.instance import Instance
 from mistk_service.doors.mistk.status import status_encoder
+from mistk_service.errors import Failure
 from mistk_service.kinds.model import MODEL
 from mistk_service.kinds.model.states import State
 from mistk_service.workers import messages as m
@@ -37,7 +38,7 @@ async def test_the_answer_to_another_pause_changes_nothing(late: m.FromWorker):
     assert instance.view.state == State.TRAINING
 
 
-@pytest.mark.parametrize("late", [m.ResumeUnsupported(6, ""), m.ResumeFailed(6, m.Failure("ValueError", "no"))])
+@pytest.mark.parametrize("late", [m.ResumeUnsupported(6, ""), m.ResumeFailed(6, Failure("ValueError", "no"))])
 async def test_the_answer_to_another_resume_changes_nothing(late: m.FromWorker):
     instance = training(paused=True)
     instance.on_message(late)

@@ -34,7 +34,7 @@ TABLE: dict[str, tuple[set[str], str | None, str | None]] = {
 }
 
 
-def machine_in(state: State) -> StateMachine:
+def machine_in(state: str) -> StateMachine:
     """Return a machine that is in a state."""
     machine = StateMachine(MODEL, lambda _: None)
     machine.state = str(state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ async def test_an_activity_can_pause_again_and_again(launch: Launch, gate: Gate,
         await instance.call("pause")
         steps = (await instance.step_until(gate))["payload"].get("steps", 0)
         await instance.call("resumeTraining")
-        await instance.until(lambda status, steps=steps: status["payload"].get("steps", 0) == steps + 1)
+        await instance.until(partial(lambda steps, status: status["payload"].get("steps", 0) == steps + 1, steps))
     gate.tell("d")
     await instance.until("ready")
 

@@ -7,6 +7,7 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -238,7 +239,7 @@ class Instance:
             if tell:
                 gate.tell("s")
             status = await self.until(
-                lambda status, steps=steps: status["state"] == wanted or status["payload"].get("steps", 0) > steps
+                partial(lambda steps, s: s["state"] == wanted or s["payload"].get("steps", 0) > steps, steps)
             )
             if status["state"] == wanted:
                 return status
