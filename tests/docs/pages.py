@@ -30,6 +30,7 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "mistk_service" / "tracking" / "README.md",
+    *sorted((ROOT / "plugins").glob("*/README.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 

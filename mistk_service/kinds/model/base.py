@@ -120,6 +120,6 @@ class AbstractModel(Component):
     def do_terminate(self) -> None:
         """Release resources before a shutdown. The process ends right afterwards.
 
-        It is called when the activity has ended. If the activity does not end within half of the grace period, this hook is
-        called on another thread, where it may set a flag that ends the activity. The same holds for ``do_reset``.
+        It is called when the activity has ended. If the activity does not end within 40 % of the grace period, this hook
+        is called on another thread, where it may set a flag that ends the activity. The same holds for ``do_reset``.
         """
