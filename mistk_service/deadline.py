@@ -22,7 +22,7 @@ class Deadline:
 
     Args:
         seconds: how far away it is.
-        clock: tells the time; a test passes its own and need not sleep.
+        clock: a monotonic clock, in seconds. A test passes its own and need not sleep.
     """
 
     def __init__(self, seconds: float = math.inf, clock: Clock = time.monotonic) -> None:

@@ -64,45 +64,35 @@ async def serve(
 ) -> Shutdown:
     """Serve until the instance is terminated by a call or by a signal.
 
-    Returns the shutdown, by whose deadline the process has to end: threads may still be at something, such as a request that
-    waits for a locked database.
+    Returns the schedule of the shutdown, by which the process has to end. Threads may still be running, for example in a
+    request that waits for a locked database.
 
     Args:
         settings: the settings.
-        sock: where to listen; closed at the end.
-        on_listening: called with the base URL when connections are taken; their requests are answered a moment later.
-        on_ready: called with it once the model is there.
+        sock: the socket to listen on; closed at the end.
+        on_listening: called with the base URL when connections are accepted. Their requests are answered a moment later.
+        on_ready: called with the base URL once the model is loaded.
 
     Raises:
-        ModelLoadError: the model cannot be had at the start.
+        ModelLoadError: the model cannot be loaded at the start.
         WorkerDied: the worker ended while it loaded the model at the start.
-        SettingsError: a tracking server that was named is this container, or would get what was meant for another; or what
-            the service needs is missing.
+        SettingsError: a remote is this container, or would receive another's login; or a prerequisite is missing.
     """
     # What the service writes is for its own user; what the model writes is as it would be without the service.
     umask = os.umask(0o077)
-    require_prerequisites(settings)
-    on_listening(url_of(sock))
-    logger.info("Listening at %s while the model is being loaded.", url_of(sock))
-    _refuse_own_address(settings, sock)
-    _refuse_shared_login(settings)
-    if (warning := exposure(settings.host)) is not None:
-        logger.warning(warning)
+    _check(settings, sock, on_listening)
     metrics = ServiceMetrics()
-    shutdown = Shutdown(settings.grace, on_begin=lambda: watch(shutdown))
-    executor = ThreadPoolExecutor(thread_name_prefix="asyncio")
-    asyncio.get_running_loop().set_default_executor(executor)
-    shutdown.register(executor)
+    shutdown = _plan_shutdown(settings)
     controller, tracking = _put_together(settings, metrics, umask, shutdown)
     if tracking is not None:
         tracking.address = local_url_of(sock)
-    # First, since its process loads the model while this one loads the rest.
+    # First, so that its process loads the model while this one loads the rest.
     await controller.start()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await app(scope, receive, send)
 
-    # Before the loading begins, beside which everything takes its time.
+    # Before the loading begins, which slows everything else down.
     server = _make_server(app, settings)
     _on_signals(controller, server, shutdown)
     app = LoadingApp(lambda: load_app(controller, settings, metrics, __version__, tracking, shutdown.register))
@@ -127,14 +117,38 @@ async def serve(
     finally:
         for task in (closing, loading):
             task.cancel()
-        shutdown.begin()  # where it did not begin by itself, because there is no model
+        shutdown.begin()  # for a service whose model could not be loaded
         if tracking is not None:
             await tracking.close()
     return shutdown
 
 
+def _check(settings: Settings, sock: socket.socket, on_listening: Callable[[str], None]) -> None:
+    """Check the prerequisites and the settings, and publish the address.
+
+    Raises:
+        SettingsError: something is missing, or a remote is not possible.
+    """
+    require_prerequisites(settings)
+    on_listening(url_of(sock))
+    logger.info("Listening at %s while the model is being loaded.", url_of(sock))
+    _refuse_own_address(settings, sock)
+    _refuse_shared_login(settings)
+    if (warning := exposure(settings.host)) is not None:
+        logger.warning(warning)
+
+
+def _plan_shutdown(settings: Settings) -> Shutdown:
+    """Return the schedule of the shutdown, which ends the process and the event loop's executor in time."""
+    shutdown = Shutdown(settings.grace, on_begin=lambda: watch(shutdown))
+    executor = ThreadPoolExecutor(thread_name_prefix="asyncio")
+    asyncio.get_running_loop().set_default_executor(executor)
+    shutdown.register(executor)
+    return shutdown
+
+
 def _refuse_own_address(settings: Settings, sock: socket.socket) -> None:
-    """Refuse a remote that is this very container, which would send its runs to itself.
+    """Refuse a remote that is this container, which would send its runs to itself.
 
     Raises:
         SettingsError: there is one.
@@ -149,10 +163,10 @@ def _refuse_own_address(settings: Settings, sock: socket.socket) -> None:
 
 
 def _refuse_shared_login(settings: Settings) -> None:
-    """Refuse to show one server the login of another: which of them the environment means, nobody can tell.
+    """Refuse to send a login in the environment to several servers: it does not say for which of them it is.
 
     Raises:
-        SettingsError: it has one login, and several servers would get it.
+        SettingsError: several servers would receive it.
     """
     if len(settings.remote_tracking_uris) < 2:
         return
@@ -177,7 +191,7 @@ def _put_together(
     observers: list[Observer] = [metrics.observe]
     spool: str | None = None
     if settings.tracking:
-        # What it tells the controller comes later, when there is one; until then the name means nothing.
+        # The controller that the callbacks use is made below, before any of them is called.
         tracking = EmbeddedTracking(
             MODEL,
             settings,
@@ -243,7 +257,7 @@ def _on_signals(controller: Controller, server: uvicorn.Server, shutdown: Shutdo
             logger.warning("%s again: the service ends at once.", number.name)
             shutdown.hasten()
             controller.kill()
-            # Uvicorn would show the traceback of its own task that is cancelled over it, which is nobody's fault.
+            # Uvicorn would log the traceback of its own task that is cancelled, which is not an error here.
             logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
             server.should_exit = server.force_exit = True
             return
@@ -256,7 +270,7 @@ def _on_signals(controller: Controller, server: uvicorn.Server, shutdown: Shutdo
 
 
 def _on_end_of_input(controller: Controller) -> None:
-    """Let the end of standard input shut the instance down: whoever started the service has gone, however it went."""
+    """Shut the instance down at the end of standard input, which means that the parent process has ended."""
     loop = asyncio.get_running_loop()
 
     def read() -> None:

@@ -40,7 +40,7 @@ _URGENT = 0.5
 
 
 class Dismissal(NamedTuple):
-    """The times of a worker that has been told to end.
+    """The deadlines of a worker that has been dismissed.
 
     Attributes:
         last_hook: when its last hook is called, even if its activity still runs.
@@ -56,7 +56,7 @@ class Shutdown:
 
     Args:
         grace: seconds from the beginning until the process has ended.
-        clock: tells the time.
+        clock: a monotonic clock, in seconds.
         on_begin: called when the shutdown begins.
     """
 
@@ -95,7 +95,7 @@ class Shutdown:
         self.end.bring_forward(_URGENT)
 
     def dismissal(self) -> Dismissal:
-        """Return the times of a worker that is told to end now, by the shutdown or by a reset."""
+        """Return the deadlines of a worker that is dismissed now, by the shutdown or by a reset."""
         return Dismissal(self.end.within(self._grace * _LAST_HOOK), self.end.within(self.worker_grace))
 
     def requests(self) -> Deadline:

@@ -28,34 +28,34 @@ WorkerFactory = Callable[[WorkerListener], Worker]
 
 
 class SupervisorListener(Protocol):
-    """Who is told what becomes of the worker, and what it says. Called on the event loop."""
+    """Receives the worker's messages and its end. Called on the event loop."""
 
     def on_loaded(self, model: str, hooks: frozenset[str]) -> None:
         """Take the name of the model class that the worker has loaded, and the hooks that it has."""
 
     def on_load_failed(self, failure: Failure) -> None:
-        """Take the reason why the worker has no model."""
+        """Take the reason why the worker could not load its model."""
 
     def on_message(self, message: FromWorker) -> None:
-        """Take anything else that it says."""
+        """Take any other message."""
 
     def on_ended(self, failure: Failure, *, expected: bool) -> None:
-        """Take the end of the worker; ``expected`` if it had been told to end."""
+        """Take the end of the worker; ``expected`` if it had been dismissed."""
 
 
 class Supervisor:
-    """Holds the one worker that there is at a time. What a worker that has been replaced still says, nobody hears.
+    """Holds one worker at a time. Messages of a worker that has been replaced are dropped.
 
     Args:
         make_worker: makes a worker that reports to the listener it is given.
-        listener: who is told.
+        listener: receives what happens to the worker.
     """
 
     def __init__(self, make_worker: WorkerFactory, listener: SupervisorListener) -> None:
         self._make_worker = make_worker
         self._listener = listener
         self._worker: Worker | None = None
-        #: The worker that has been told to end.
+        #: The worker that has been dismissed.
         self._leaving: Worker | None = None
         self._loaded = _future()
         self._reports_held = False
@@ -80,9 +80,9 @@ class Supervisor:
         """Start a worker, in place of one that has ended.
 
         Raises:
-            WorkerDied: it could not be started, which the listener has been told of as its end.
+            WorkerDied: it could not be started. The listener has received that as its end.
         """
-        # Who still waits for the model of a worker that had to go before it was loaded gets that of this one.
+        # Callers that still wait for the model of a worker that was dismissed while loading get that of this one.
         if self._loaded.done():
             self._loaded = _future()
         self._worker = self._make_worker(self)
@@ -123,21 +123,21 @@ class Supervisor:
             self._worker.send(HoldReports(held))
 
     def dismiss(self, hook: str) -> None:
-        """Tell the worker to run a last hook and end. From now on its end is no failure."""
+        """Have the worker call a last hook and end. From now on its end is not a failure."""
         self._leaving = self._worker
         if self._worker is not None:
             self._worker.send(Exit(hook))
 
     @property
     def is_leaving(self) -> bool:
-        """Whether the worker has been told to end."""
+        """Whether the worker has been dismissed."""
         return self._worker is not None and self._worker is self._leaving
 
     async def wait_dismissed(self, last_hook: Deadline, kill: Deadline) -> bool:
         """Wait for the end of a worker that was dismissed; return False when it had to be killed.
 
         Args:
-            last_hook: when it is told to call its last hook even if its activity still runs.
+            last_hook: when it calls its last hook, even if its activity still runs.
             kill: when it is killed.
         """
         worker = self._leaving
@@ -199,7 +199,7 @@ async def _exits_within(worker: Worker, deadline: Deadline) -> bool:
 
 
 def _future() -> asyncio.Future[None]:
-    """Return a future whose failure nobody need be waiting for: it is in the status all the same."""
+    """Return a future whose exception may stay unretrieved: the status shows the failure, too."""
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     future.add_done_callback(lambda done: done.cancelled() or done.exception())
     return future

@@ -30,20 +30,20 @@ AT_A_TIME = 4
 
 GRACE = 2.0
 
-#: What the service is doing when it ends; the training of a model, unless another word stands there.
+#: What the service is doing when it ends; most are trainings of the model.
 DOINGS = ("starting", "nothing", "steps_for_ever", "report_for_ever", "raise", "ignore_everything", "paused", "watched")
 
 #: How it is ended.
 ENDS = ("SIGTERM", "SIGINT", "shutdown", "SIGTERM twice", "SIGINT twice", "shutdown and SIGINT", "SIGINT thrice")
 
-#: What Python prints where something went wrong at the end, beside tracebacks.
+#: What Python prints, apart from tracebacks, where something went wrong at the end.
 FAULTS = ("Exception ignored", "Fatal Python", "never retrieved", "Task was destroyed")
 
 OPTIONS = ((), ("--worker", "thread"), ("--no-tracking",), ("--tracking-uri", "SILENT"))
 
 
 class Preloaded:
-    """See :mod:`tests.support.preloaded`."""
+    """Starts services by forking a process that has loaded all of the service; see :mod:`tests.support.preloaded`."""
 
     def __init__(self) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("MISTK_", "MLFLOW_"))}
@@ -173,13 +173,7 @@ def one_ending(services: Preloaded, folder: Path, number: int, silent: str) -> s
     text = log.read_text()
     told = f"{number}: {doing}, {how}, {options}: code {code} after {took:.2f} s"
     wrong = code != 0 or not all_gone(children)
-    if doing != "raise":
-        wrong = wrong or "Traceback" in text
-    else:
-        wrong = wrong or text.count("Traceback") > 1
-    wrong = wrong or any(
-        word in text for word in ("Exception ignored", "Fatal Python", "never retrieved", "Task was destroyed")
-    )
+    wrong = wrong or text.count("Traceback") > (doing == "raise") or any(fault in text for fault in FAULTS)
     return f"{told}\n{text}" if wrong else ""
 
 
