@@ -71,7 +71,7 @@ def create_app(
     published = functools.lru_cache(_PREFIXES)(lambda prefix: _published(contract, prefix))
     pages: dict[str, Callable[[Scope], Response]] = {
         "/healthz": lambda _: liveness(),
-        "/readyz": lambda _: readiness(controller, tracking.reporter.lost if tracking else None),
+        "/readyz": lambda _: readiness(controller, tracking.recorder.lost if tracking else None),
         "/metrics": lambda _: figures(metrics),
         f"{BASE_PATH}/swagger.json": lambda scope: published(prefix_of(scope, settings.root_path)),
     }

@@ -201,7 +201,7 @@ def _put_together(
             hold=lambda held: controller.hold_reports(held),  # noqa: PLW0108
             shutdown=shutdown,
         )
-        observers.append(tracking.reporter.observe)
+        observers.append(tracking.recorder.observe)
         metrics.add(tracking.collector())
         spool = str(tracking.spool)
     controller = Controller(

@@ -1,4 +1,4 @@
-"""Tracking inside the container: a server on the same port, and the reporter that writes what the model does and reports.
+"""Tracking inside the container: a server on the same port, and the recorder that writes the runs of the container.
 
 Both work on one store, which is opened in the background, when the container has time for it.
 """
@@ -23,7 +23,7 @@ from mistk_service.core.shutdown import Shutdown
 from mistk_service.doors.ops.remotes import OutboxCollector, OutboxView
 from mistk_service.errors import InvalidRequest, ServiceBusy
 from mistk_service.kinds.kind import Kind
-from mistk_service.recording import Reporter, ReporterOptions, Steering
+from mistk_service.recording import Recorder, RecorderOptions, RunOptions
 from mistk_service.resources import load_contract
 from mistk_service.tracking.artifacts import AllowedLocations
 from mistk_service.tracking.embedded.app import DeferredApp, is_tracking_path
@@ -49,7 +49,7 @@ class EmbeddedTracking:
     """Serves the paths of the tracking server, and writes the runs of this container.
 
     A store that cannot be opened costs the model nothing: requests are answered with 503 and the reason, and each tries again;
-    the reporter tries again by itself.
+    the recorder retries by itself.
 
     Args:
         kind: the kind of container.
@@ -61,7 +61,7 @@ class EmbeddedTracking:
         shutdown: when this has to have ended.
 
     Attributes:
-        reporter: an observer of the controller has to tell it of every event.
+        recorder: has to observe the controller.
         address: the URL at which the worker reaches the tracking server; set when it is known.
     """
 
@@ -87,14 +87,14 @@ class EmbeddedTracking:
         self._app: DeferredApp | None = None
         self._watcher = threading.Thread(target=self._watch_remotes, name="tracking-remotes", daemon=True)
         self.address = ""
-        options = ReporterOptions(
+        options = RecorderOptions(
             kind=kind,
             container_id=container_id,
             model=model,
             reference=settings.model,
             state_dir=folder,
             api_version=lambda: str(load_contract(kind.contract)["info"]["version"]),
-            steering=Steering(
+            run_options=RunOptions(
                 experiment_name=settings.experiment_name,
                 experiment_id=settings.experiment_id,
                 run_name=settings.run_name,
@@ -105,11 +105,11 @@ class EmbeddedTracking:
             system_interval=settings.system_metrics_interval if _wants_system_metrics(settings) else None,
         )
         self.spool = options.spool
-        self.reporter = Reporter(self._local, options, show=show, hold=hold)
+        self.recorder = Recorder(self._local, options, show=show, hold=hold)
 
     def run_of(self, operation: str) -> tuple[str, str] | None:
         """Return the id of the run that there is, or that an operation opens, and the address of the store, if any."""
-        run_id = self.reporter.run_id(operation)
+        run_id = self.recorder.run_id(operation)
         return None if run_id is None else (run_id, self.address)
 
     def model_path(self, uri: str) -> str:
@@ -121,7 +121,7 @@ class EmbeddedTracking:
         """
         # What was saved a moment ago may still be on its way.
         deadline = time.monotonic() + _FILES_WAIT
-        while self.reporter.waiting and time.monotonic() < deadline:
+        while self.recorder.waiting and time.monotonic() < deadline:
             self._ending.wait(0.02)
         try:
             return str(self._local.model_path(uri))
@@ -142,13 +142,13 @@ class EmbeddedTracking:
         """Begin to open the store and to write; called on the event loop, ahead of the first request."""
         if self._app is None:
             self._app = DeferredApp(self._make, retry=0)
-            self.reporter.start()
+            self.recorder.start()
             if self._remotes:
                 self._watcher.start()
 
     def collector(self) -> OutboxCollector:
         """Return the figures for Prometheus."""
-        return OutboxCollector(self._local.states, lambda: self.reporter.waiting)
+        return OutboxCollector(self._local.states, lambda: self.recorder.waiting)
 
     def _watch_remotes(self) -> None:
         """Show in the status how the remotes stand, whenever that changes; on a thread, until the end."""
@@ -156,7 +156,7 @@ class EmbeddedTracking:
         ended = False
         while not ended:
             self._local.refresh()
-            self.reporter.show_remotes(view.show(self._local.states(), int(time.time() * 1000)))
+            self.recorder.show_remotes(view.show(self._local.states(), int(time.time() * 1000)))
             ended = self._ending.wait(_REMOTES_INTERVAL)
 
     async def close(self) -> None:
@@ -167,7 +167,7 @@ class EmbeddedTracking:
 
         def close() -> None:
             try:
-                self.reporter.close(delivery)
+                self.recorder.close(delivery)
                 self._local.close(delivery)
                 if self._app is not None:
                     self._app.close(deadline)
@@ -188,7 +188,7 @@ class EmbeddedTracking:
         self.start()
         assert self._app is not None
         # The status names a run a moment before the store has it.
-        await self.reporter.run_written(_RUN_WAIT)
+        await self.recorder.run_written(_RUN_WAIT)
         await self._app(scope, receive, send)
 
     def _make(self) -> ASGIApp:

@@ -1,6 +1,6 @@
-"""What a container does and what its model reports, as a run of the store."""
+"""Recording: what a container does and what its model reports becomes a run in the tracking store."""
 
-from mistk_service.recording.options import ReporterOptions, Steering
-from mistk_service.recording.recorder import Reporter
+from mistk_service.recording.recorder import Recorder
+from mistk_service.recording.run_options import RecorderOptions, RunOptions
 
-__all__ = ["Reporter", "ReporterOptions", "Steering"]
+__all__ = ["Recorder", "RecorderOptions", "RunOptions"]

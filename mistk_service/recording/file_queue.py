@@ -1,7 +1,7 @@
-"""Files go their own way to where artifacts are kept, on a thread of their own: no param, point or status waits for them.
+"""A queue for files on their way to the artifact storage, with a thread of its own, so that nothing else waits for them.
 
-Each place that files go to has a queue. While a place cannot take a file, it is tried again, and the files of other places go
-on. A file that a place cannot take for about an hour is given up, with a word, and the next one is tried.
+Each destination has a queue of its own. If a destination is unavailable, its next file is retried, while other destinations
+proceed. After about an hour of retries the file is dropped with a message, and the next one is tried.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from pathlib import Path
 from mistk_service.deadline import Deadline
 from mistk_service.tracking.errors import StoreUnavailable
 
-__all__ = ["DELAYS", "FileLane", "Job"]
+__all__ = ["DELAYS", "FileQueue", "Job"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between the attempts for one place; after the last one its next file is given up.
+#: Seconds between the attempts for one destination; after the last one its next file is dropped.
 DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, *[60.0] * 60)
 
-#: The same when the service ends.
+#: The same during shutdown.
 _LAST_DELAYS = (0.1, 0.3)
 
-#: Files that are named in the log when the service ends without them.
+#: The number of unsent files that are named in the log at shutdown.
 _NAMED = 20
 
 
 @dataclass(frozen=True)
 class Job:
-    """Something to do with a file, or what comes after it.
+    """An operation on a file, or one that follows it.
 
     Attributes:
-        about: what it is about, in words.
-        do: does it and returns what is to be done next, before everything else that goes to the place. It is called again
-            after ``StoreUnavailable``; after anything else that it raises it is given up.
-        give_up: is given the reason why it was not done.
-        claims: a copy in the spool that is needed for it.
+        about: the subject, in words.
+        do: does the work and returns the jobs to do next, before all others for the destination. It is called again after
+            ``StoreUnavailable``; after any other error the job is dropped.
+        give_up: called with the reason if the job is dropped.
+        claims: a copy in the spool that the job needs.
     """
 
     about: str
@@ -50,75 +50,75 @@ class Job:
 
 
 @dataclass
-class _Place:
-    """What goes to one place, how often in a row that failed, and when it is tried next, on the monotonic clock."""
+class _Destination:
+    """The jobs for one destination, the failures in a row, and the time of the next attempt on the monotonic clock."""
 
     jobs: deque[Job] = field(default_factory=deque)
     failures: int = 0
     due: float = 0.0
 
 
-class FileLane:
-    """See the module. :meth:`put` may be called from any thread.
+class FileQueue:
+    """Runs jobs on a thread, in order for each destination. :meth:`put` may be called from any thread.
 
     Args:
-        obstacle: is told what keeps files from being stored, and None when they can be stored again.
-        delays: seconds between the attempts for one place.
+        report: called with the reason why files cannot be stored, and with None when they can be stored again.
+        delays: seconds between the attempts for one destination.
     """
 
-    def __init__(self, obstacle: Callable[[str | None], None], *, delays: Sequence[float] = DELAYS) -> None:
-        self._obstacle = obstacle
-        self._obstacles: dict[str, str] = {}
+    def __init__(self, report: Callable[[str | None], None], *, delays: Sequence[float] = DELAYS) -> None:
+        self._report = report
+        self._errors: dict[str, str] = {}
         self._delays = delays
-        self._places: dict[str, _Place] = {}
+        self._destinations: dict[str, _Destination] = {}
         self._news = threading.Condition()
         self._ending = False
         self._thread: threading.Thread | None = None
 
     @property
     def waiting(self) -> int:
-        """How many files, and other things, wait."""
+        """The number of waiting jobs."""
         with self._news:
-            return sum(len(place.jobs) for place in self._places.values())
+            return sum(len(place.jobs) for place in self._destinations.values())
 
     def claims(self) -> frozenset[Path]:
-        """Return the copies in the spool that are still needed."""
+        """Return the copies in the spool that waiting jobs need."""
         with self._news:
-            jobs = [job for place in self._places.values() for job in place.jobs]
+            jobs = [job for place in self._destinations.values() for job in place.jobs]
         return frozenset(job.claims for job in jobs if job.claims is not None)
 
-    def put(self, place: str, job: Job) -> None:
-        """Have something done, after everything else that goes to the same place."""
+    def put(self, destination: str, job: Job) -> None:
+        """Append a job to the queue of a destination."""
         with self._news:
-            self._places.setdefault(place, _Place()).jobs.append(job)
+            self._destinations.setdefault(destination, _Destination()).jobs.append(job)
             self._news.notify_all()
 
     def start(self) -> None:
-        """Begin, on a thread."""
+        """Start the thread."""
         self._thread = threading.Thread(target=self._run, name="tracking-files", daemon=True)
         self._thread.start()
 
     def close(self, deadline: Deadline) -> None:
-        """Do what there is, and wait for that until the deadline; a place that cannot take it is tried a few times only."""
+        """Finish the waiting jobs by the deadline, with only a few attempts for a destination that is unavailable."""
         with self._news:
             self._ending = True
             self._delays = _LAST_DELAYS
-            for place in self._places.values():
+            for place in self._destinations.values():
                 place.due, place.failures = 0.0, min(place.failures, 1)
             self._news.notify_all()
         if self._thread is not None:
             deadline.join(self._thread)
 
-    def tell_rest(self) -> None:
-        """Say in the log what is given up because the service ends."""
+    def log_rest(self) -> None:
+        """Log the jobs that are lost because the service ends."""
         with self._news:
-            rest = [job.about for place in self._places.values() for job in place.jobs]
+            rest = [job.about for place in self._destinations.values() for job in place.jobs]
         if rest:
             more = f" and {len(rest) - _NAMED} more" if len(rest) > _NAMED else ""
             logger.error("The service ends before these are kept: %s%s.", ", ".join(rest[:_NAMED]), more)
 
     def work(self) -> None:
-        """Do all that is due now."""
+        """Run all jobs that are due now."""
         while (found := self._due()) is not None:
             self._attempt(*found)
 
@@ -128,23 +128,23 @@ class FileLane:
         while True:
             self.work()
             with self._news:
-                waiting = [place.due for place in self._places.values() if place.jobs]
+                waiting = [place.due for place in self._destinations.values() if place.jobs]
                 if not waiting and self._ending:
                     return
                 delay = min(waiting) - time.monotonic() if waiting else None
                 if delay is None or delay > 0:
                     self._news.wait(delay)
 
-    def _due(self) -> tuple[str, _Place] | None:
+    def _due(self) -> tuple[str, _Destination] | None:
         now = time.monotonic()
         with self._news:
-            due = [(place.due, name) for name, place in self._places.items() if place.jobs and place.due <= now]
+            due = [(place.due, name) for name, place in self._destinations.items() if place.jobs and place.due <= now]
             if not due:
                 return None
             _, name = min(due)
-            return name, self._places[name]
+            return name, self._destinations[name]
 
-    def _attempt(self, name: str, place: _Place) -> None:
+    def _attempt(self, name: str, place: _Destination) -> None:
         job = place.jobs[0]
         try:
             following = list(job.do())
@@ -153,7 +153,7 @@ class FileLane:
                 self._show(name, str(error))
                 return
             self._give_up(job, error)
-        except Exception as error:  # noqa: BLE001 - it is said, and costs this file and no other
+        except Exception as error:  # noqa: BLE001 - reported, and affects only this file
             self._give_up(job, error)
         else:
             place.failures = 0
@@ -161,7 +161,7 @@ class FileLane:
             with self._news:
                 place.jobs.popleft()
                 place.jobs.extendleft(reversed(following))
-                # In turns with the other places, so that none waits for a large folder of another.
+                # Take turns with the other destinations, so that none waits for a large folder of another.
                 place.due = time.monotonic()
             return
         with self._news:
@@ -169,8 +169,8 @@ class FileLane:
             if not place.jobs:
                 self._show(name, None)
 
-    def _is_tried_again(self, place: _Place) -> bool:
-        """Count a failure, and return whether there is another attempt for the same file."""
+    def _is_tried_again(self, place: _Destination) -> bool:
+        """Count a failure, and return whether there will be another attempt for the same file."""
         if place.failures >= len(self._delays):
             return False
         with self._news:
@@ -182,13 +182,13 @@ class FileLane:
         try:
             job.give_up(error)
         except Exception:
-            logger.exception("%s was given up, and what belongs to that could not be done.", job.about)
+            logger.exception("%s was dropped, and its handler failed.", job.about)
 
     def _show(self, name: str, reason: str | None) -> None:
-        before = dict(self._obstacles)
+        before = dict(self._errors)
         if reason is None:
-            self._obstacles.pop(name, None)
+            self._errors.pop(name, None)
         else:
-            self._obstacles[name] = reason
-        if self._obstacles != before:
-            self._obstacle(next(iter(self._obstacles.values()), None))
+            self._errors[name] = reason
+        if self._errors != before:
+            self._report(next(iter(self._errors.values()), None))

@@ -1,10 +1,9 @@
-"""The lifecycle as a run: which writes follow from what happens to the instance.
+"""The lifecycle as a run: the writes that follow from the events of the instance.
 
-``initialize`` brings params and tags, ``loadData`` inputs. The first train, predict or generate, the first saving, or the
-first report of the model, whichever comes first, opens the run; params and tags that are reported while the model is being
-made ready wait for it. It is RUNNING while an activity runs and FINISHED, FAILED or
-KILLED when none does any more; a later activity lets it go on. A reset begins anew. What the model reports before
-``initialize`` waits for it, so that it goes where the orchestrator wants the run to be.
+``initialize`` provides params and tags, ``loadData`` provides inputs. The run is opened by the first training, prediction or
+generation, the first save, or the first report of the model. Params and tags that are reported during the preparation of the
+model wait for it. The run is RUNNING while an activity runs, and FINISHED, FAILED or KILLED afterwards. A later activity
+resumes it, and a reset ends it. Reports before ``initialize`` wait for it, since its properties choose the run.
 """
 
 from __future__ import annotations
@@ -28,37 +27,37 @@ from mistk_service.core.events import (
 )
 from mistk_service.errors import Failure
 from mistk_service.kinds.kind import Kind
-from mistk_service.recording.announcements import GRAVITY, OUTCOMES, NextRun, is_aside
+from mistk_service.recording.artifact_uploads import Saved
 from mistk_service.recording.datasets import dataset_inputs
 from mistk_service.recording.open_run import OpenRun, RunGone
-from mistk_service.recording.options import Steering
 from mistk_service.recording.orphaned_runs import FAILURE_TAG
-from mistk_service.recording.retry import OutOfTime
-from mistk_service.recording.run_setup import Desk
+from mistk_service.recording.retry import RetryTimeout
+from mistk_service.recording.run_manager import RunManager
+from mistk_service.recording.run_options import RunOptions
+from mistk_service.recording.run_preview import OUTCOMES, SEVERITY, NextRun, is_aside
 from mistk_service.recording.system_sampler import SystemSample
-from mistk_service.recording.uploads import Saved
 from mistk_service.tracking.values import DatasetInput, RunStatus
 
 __all__ = ["Lifecycle", "StreamTotals"]
 
 logger = logging.getLogger(__name__)
 
-#: Points that may wait for ``initialize``; a model that reports more before it gets its run at once.
+#: Points that may wait for ``initialize``; a model that reports more than that gets its run at once.
 _EARLY = 10_000
 
-#: Characters of the tag that says why a run has failed, and lines of the traceback in it.
+#: Characters of the tag with the reason of a failure, and lines of the traceback in it.
 _FAILURE_SIZE, _FAILURE_LINES = 4000, 10
 
 
 @dataclass(frozen=True)
 class StreamTotals:
-    """What has become of stream predictions since the instance began.
+    """Totals of the stream predictions of an instance.
 
     Attributes:
-        count: how many were answered.
-        records: how many records they had.
-        failed: how many were answered with an error.
-        seconds: how long they took, together.
+        count: the number of responses.
+        records: the number of records in them.
+        failed: the number of error responses.
+        seconds: the total duration.
     """
 
     count: int = 0
@@ -67,7 +66,7 @@ class StreamTotals:
     seconds: float = 0.0
 
     def plus(self, event: PredictionAnswered) -> StreamTotals:
-        """Return the totals with one more answer."""
+        """Return the totals with one more response."""
         return StreamTotals(
             self.count + 1,
             self.records + event.records,
@@ -78,14 +77,14 @@ class StreamTotals:
 
 @dataclass
 class _Memory:
-    """What a run of this instance begins with, gathered until there is one, and kept in case somebody deletes it."""
+    """The initial data of the run: collected until it is opened, and kept in case it is deleted and replaced."""
 
     params: dict[str, Any] = field(default_factory=dict)
     tags: dict[str, Any] = field(default_factory=dict)
     inputs: list[DatasetInput] = field(default_factory=list)
-    steering: Steering = field(default_factory=Steering)
+    run_options: RunOptions = field(default_factory=RunOptions)
     initialized: bool = False
-    #: Whether there are params or tags of the model that wait for a run.
+    #: Whether params or tags of the model wait for a run.
     reported: bool = False
 
 
@@ -94,25 +93,27 @@ class Lifecycle:
 
     Args:
         kind: says what an operation means for the run.
-        desk: opens runs and does what takes more than the run itself.
-        steering: where runs go unless ``initialize`` says something else.
-        show: is given the run whenever it has changed, and the number of the instance's life that it belongs to.
+        manager: opens runs and stores their artifacts.
+        run_options: the defaults of ``initialize``.
+        show: called with the run after every change, and with the number of the instance's life.
     """
 
-    def __init__(self, kind: Kind, desk: Desk, steering: Steering, show: Callable[[OpenRun, int], None]) -> None:
+    def __init__(
+        self, kind: Kind, manager: RunManager, run_options: RunOptions, show: Callable[[OpenRun, int], None]
+    ) -> None:
         self._operations = kind.operations
-        self._desk = desk
-        self._default = steering
+        self._manager = manager
+        self._default = run_options
         self._show = show
-        self._memory = _Memory(steering=steering)
+        self._memory = _Memory(run_options=run_options)
         self._run: OpenRun | None = None
-        #: What the next run is to be, and the life that the present one belongs to.
+        #: The next run, and the life that the present one belongs to.
         self._next = NextRun(0)
         self._life = 0
-        #: What runs, as it began; more than one where something is saved while a training is paused.
+        #: The running activities; two if something is saved while a training is paused.
         self._running: dict[str, ActivityBegan] = {}
         self._worst = RunStatus.FINISHED
-        #: What the model reported before it was initialized.
+        #: The reports of the model before ``initialize``.
         self._early: list[tuple[Event, int]] = []
         self._counts: dict[str, int] = {}
         self._streams: tuple[StreamTotals, int] = (StreamTotals(), 0)
@@ -132,7 +133,7 @@ class Lifecycle:
         """Take an event that happened at ``now``, in milliseconds since 1970.
 
         Raises:
-            OutOfTime: the store did not come back in time.
+            RetryTimeout: the store was unavailable for too long.
         """
         handler = _HANDLERS.get(type(event))
         if handler is None:
@@ -140,13 +141,13 @@ class Lifecycle:
         try:
             handler(self, event, now)
         except RunGone:
-            # Whatever was to be written goes to a new run, which begins with all that is remembered.
+            # The write goes to a new run, which starts with everything in memory.
             self._replace(now)
             handler(self, event, now)
 
     def close(self, now: int) -> None:
-        """End what runs, as something that was cut off, and write what still waits."""
-        self._let_go(now)
+        """End the running activities as killed, and write what still waits."""
+        self._end_run(now)
 
     # --- activities -----------------------------------------------------------------------------------------------
 
@@ -159,7 +160,7 @@ class Lifecycle:
             self._memory.tags.pop(FAILURE_TAG, None)
         self._running[event.operation] = event
         if self._memory.initialized:
-            self._tell_early()
+            self._take_early()
         if row.opens_run:
             self._opened(now)
         self._settle(now)
@@ -167,18 +168,18 @@ class Lifecycle:
     def _initialize(self, arguments: tuple[Any, ...], now: int) -> None:
         objectives, properties, hparams = arguments
         if self._run is not None:
-            # The hook of an earlier initialize reported and then was not supported: this one begins anew.
-            self._let_go(now)
-        steering = self._default.overridden(properties)
+            # The hook of an earlier initialize reported something and was then unsupported: this one starts again.
+            self._end_run(now)
+        run_options = self._default.overridden(properties)
         self._memory = _Memory(
             params=dict(hparams),
-            tags=self._desk.instance_tags(objectives, Steering.without(properties)),
-            steering=steering,
+            tags=self._manager.instance_tags(objectives, RunOptions.other_properties(properties)),
+            run_options=run_options,
             initialized=True,
         )
 
-    def _tell_early(self) -> None:
-        """Take what was reported before there was an ``initialize``."""
+    def _take_early(self) -> None:
+        """Take the reports from before ``initialize``."""
         early, self._early = self._early, []
         for event, happened in early:
             self.take(event, happened)
@@ -193,39 +194,39 @@ class Lifecycle:
         self._attempt(self._keep_results, event, now)
         if row.is_work and event.outcome not in ("refused", "unsupported"):
             self._attempt(self._count, event, now)
-        # A saving that fails while an activity is paused costs the run nothing.
+        # A failed save during a paused activity does not affect the run.
         aside = is_aside(row, event, len(self._running))
         if event.failure is not None and not aside:
-            # A model that reports after it has failed, and never did before, gets its run only then.
+            # A model may report for the first time after its failure, and gets its run only then.
             self._memory.tags[FAILURE_TAG] = _described(event.failure)
             self._attempt(self._tag_failure, event, now)
         status = RunStatus.FINISHED if aside else OUTCOMES.get(event.outcome, RunStatus.FINISHED)
-        self._worst = max(self._worst, status, key=GRAVITY.index)
-        # Last, so that all of this is done again for another run where this one turns out to be deleted.
+        self._worst = max(self._worst, status, key=SEVERITY.index)
+        # Last, so that all of this is repeated for a new run if this one turns out to be deleted.
         del self._running[event.operation]
         self._settle(now)
 
     def _attempt(self, write: Callable[[Any, int], None], event: ActivityEnded, now: int) -> None:
-        """Write something; where that fails in a way that nobody foresaw, the run ends nevertheless."""
+        """Write something. The run ends even after an unexpected error."""
         try:
             write(event, now)
-        except (RunGone, OutOfTime):
+        except (RunGone, RetryTimeout):
             raise
         except Exception as error:
             logger.exception("Something of %s could not be tracked.", event.operation)
-            self._desk.note(f"Something of {event.operation} could not be tracked: {error}")
+            self._manager.note(f"Something of {event.operation} could not be tracked: {error}")
 
     def _keep_results(self, event: ActivityEnded, now: int) -> None:
         if event.outcome != "completed":
             return
         began, row = self._running[event.operation], self._operations[event.operation]
         if row.provides_inputs:
-            self._use(dataset_inputs(began.arguments[0], self._desk.note))
+            self._use(dataset_inputs(began.arguments[0], self._manager.note))
         elif row.saves:
             path = began.arguments[0]
-            if "://" not in path:  # the model knows how to write there, and its files are no longer here
+            if "://" not in path:  # the model has written to a remote location, and its files are not here
                 saved = Saved(path, began.before)
-                self._desk.keep_saved(self._opened(now), saved, row.saves, self._memory.steering)
+                self._manager.keep_saved(self._opened(now), saved, row.saves, self._memory.run_options)
 
     def _tag_failure(self, _: ActivityEnded, __: int) -> None:
         if self._run is not None:
@@ -245,20 +246,20 @@ class Lifecycle:
         self._counts[event.operation] = count
 
     def _reset(self, _: InstanceReset, now: int) -> None:
-        self._let_go(now)
-        self._memory = _Memory(steering=self._default)
+        self._end_run(now)
+        self._memory = _Memory(run_options=self._default)
 
-    def _let_go(self, now: int) -> None:
-        """End the run, if there is one, and begin anew; what was reported and has no run yet gets one."""
+    def _end_run(self, now: int) -> None:
+        """End the run, if there is one, and start again; reports without a run get one first."""
         if self._early:
             self._memory.initialized = True
-            self._tell_early()
+            self._take_early()
         if self._run is None and self._memory.reported:
             self._opened(now)
         if self._running:
-            self._worst = max(self._worst, RunStatus.KILLED, key=GRAVITY.index)
+            self._worst = max(self._worst, RunStatus.KILLED, key=SEVERITY.index)
             self._running.clear()
-        with suppress(RunGone):  # nothing is left to be written, so it need not be replaced
+        with suppress(RunGone):  # nothing is left to write, so it need not be replaced
             self._settle(now)
         self._run = None
         self._worst = RunStatus.FINISHED
@@ -286,7 +287,7 @@ class Lifecycle:
                 self._opened(now).log_values(tags=event.values)
 
     def _is_kept(self) -> bool:
-        """Return whether what was reported waits for the run, which has no reason to begin while the model is made ready."""
+        """Return whether a report waits for the run, which is not opened during the preparation of the model."""
         if (
             self._run is not None
             or not self._running
@@ -298,16 +299,16 @@ class Lifecycle:
 
     def _artifact(self, event: ArtifactLogged, now: int) -> None:
         if not self._waits(event, now):
-            self._desk.keep_artifact(self._opened(now), event)
+            self._manager.keep_artifact(self._opened(now), event)
 
     def _waits(self, event: Event, now: int) -> bool:
-        """Return whether a report has to wait for ``initialize``, and keep it if so."""
+        """Return whether a report waits for ``initialize``, and keep it if so."""
         if self._memory.initialized:
             return False
         self._early.append((event, now))
         if sum(len(early.points) for early, _ in self._early if isinstance(early, MetricsReported)) > _EARLY:
             self._memory.initialized = True
-            self._tell_early()
+            self._take_early()
         return True
 
     def _stream_totals(self, totals: StreamTotals, now: int) -> None:
@@ -320,7 +321,7 @@ class Lifecycle:
         self._streams = totals, step + 1
 
     def _sample(self, sample: SystemSample, now: int) -> None:
-        """Write what was measured, if there is a run and something runs."""
+        """Write the samples, if there is a run and an activity."""
         if self._run is None or not self._running:
             return
         self._run.log_points([(key, value, self._samples, now) for key, value in sample.values.items()])
@@ -332,20 +333,23 @@ class Lifecycle:
         """Return the run, opened if there is none yet."""
         if self._run is None:
             memory = self._memory
-            run = self._desk.open_run(memory.steering, memory.tags, now, self._next.run_id)
+            run = self._manager.open_run(memory.run_options, memory.tags, now, self._next.run_id)
             self._run, self._life = run, self._next.life
             self._next, memory.reported = replace(self._next, run_id=None), False
             if self._running:
                 run.remove_tag(FAILURE_TAG)
             run.log_values(params=memory.params)
             run.log_inputs(memory.inputs)
-            # A run to go on with is one; the next run of this container is another.
-            memory.steering, self._default = replace(memory.steering, run_id=None), replace(self._default, run_id=None)
+            # Only one run is resumed; the next one is new.
+            memory.run_options, self._default = (
+                replace(memory.run_options, run_id=None),
+                replace(self._default, run_id=None),
+            )
             self._settle(now)
         return self._run
 
     def _settle(self, now: int) -> None:
-        """Let the run's status follow from whether something runs."""
+        """Set the status of the run according to the activities."""
         run = self._run
         if run is None:
             return
@@ -360,13 +364,13 @@ class Lifecycle:
     def _replace(self, now: int) -> None:
         gone, self._run = self._run, None
         if gone is not None:
-            self._desk.note(f"The run {gone.id} was deleted; what follows goes to a new one.")
+            self._manager.note(f"The run {gone.id} was deleted; recording continues in a new one.")
             self._memory.tags["mistk.replacesRunId"] = gone.id
         self._opened(now)
 
 
 def _described(failure: Failure) -> str:
-    """Return a failure as the text of a tag: what it was, and where it happened."""
+    """Return a failure as the text of a tag: the error and the end of the traceback."""
     lines = (failure.traceback or "").strip().splitlines() or list(failure.output)
     text = "\n".join([f"{failure.type}: {failure.message}", *lines[-_FAILURE_LINES:]])
     return text[:_FAILURE_SIZE]

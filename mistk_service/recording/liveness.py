@@ -1,8 +1,8 @@
-"""Which containers live: each holds a lock on a file of its own for as long as its process does.
+"""Liveness of containers: each holds a lock on a file of its own as long as its process lives.
 
-However a process ends, by ``kill -9`` too, the system lets go of its locks. So a file that can be locked belonged to a
-container that has ended without putting things in order, and whoever finds it can do that in its place. Where the files are
-out of sight, as those of a container on another machine are, nothing is concluded.
+The operating system releases the locks of a process however it ends, ``kill -9`` included. So a file that can be locked
+belonged to a container that ended without cleaning up, and another container can clean up for it. Nothing is known of
+containers whose files are not visible, such as those on another machine.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class ContainerLock:
     """The lock of this container.
 
     Args:
-        folder: where the locks of all containers are.
-        container_id: this one.
+        folder: the folder with the locks of all containers.
+        container_id: the id of this container.
     """
 
     def __init__(self, folder: Path, container_id: str) -> None:
@@ -34,10 +34,10 @@ class ContainerLock:
         self._file: int | None = None
 
     def hold(self) -> bool:
-        """Take the lock; return False where that is not possible, and nobody will know whether this container lives."""
+        """Take the lock; return False if that is not possible, so that the liveness of this container is unknown."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            # Whoever looks for dead containers may see the file before it is locked, and remove it.
+            # A container that looks for dead ones may see the file before it is locked, and remove it.
             while self._file is None:
                 file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
                 fcntl.flock(file, fcntl.LOCK_EX)
@@ -46,12 +46,12 @@ class ContainerLock:
                 else:
                     os.close(file)
         except OSError as error:
-            logger.warning("The container's lock %s cannot be had: %s", self._path, error.strerror)
+            logger.warning("The container's lock %s cannot be taken: %s", self._path, error.strerror)
             return False
         return True
 
     def release(self) -> None:
-        """Give the lock back: everything is in order."""
+        """Release the lock and remove the file: there is nothing left to clean up."""
         if self._file is not None:
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
@@ -59,7 +59,7 @@ class ContainerLock:
             self._file = None
 
     def abandon(self) -> None:
-        """Let go of the lock and leave the file: others have to put things in order."""
+        """Release the lock and leave the file: another container has to clean up."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -67,10 +67,9 @@ class ContainerLock:
 
 @contextmanager
 def dead_containers(folder: Path) -> Iterator[dict[str, int]]:
-    """Give the ids of containers that have ended without putting things in order, and when their lock was last written.
+    """Yield the ids of containers that have ended without cleaning up, and when each was started, in ms since 1970.
 
-    That is when they began, in ms since 1970. Nobody else is given the same ones meanwhile. Unless the block raises, they
-    are not found again.
+    No other process gets the same ids meanwhile. Unless the block raises, they are not found again.
     """
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
@@ -90,7 +89,7 @@ def dead_containers(folder: Path) -> Iterator[dict[str, int]]:
 
 
 def _lock_of_the_dead(path: Path) -> int | None:
-    """Return the file, locked, or None where its owner lives."""
+    """Return the file, locked, or None if its owner is alive."""
     file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

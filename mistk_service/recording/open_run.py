@@ -1,4 +1,4 @@
-"""The run that is being written."""
+"""The run to which the recorder writes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from mistk_service.recording.retry import Patience
+from mistk_service.recording.retry import StoreRetry
 from mistk_service.recording.spelling import Names, same_value, text_of
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
 from mistk_service.tracking.store._store import Store
@@ -20,31 +20,31 @@ logger = logging.getLogger(__name__)
 #: A reported point: key, value, step or None, timestamp in milliseconds.
 Point = tuple[str, float, int | None, int]
 
-#: Characters of a value that a sentence for people repeats.
+#: Characters of a value that a note quotes.
 _QUOTED = 100
 
 T = TypeVar("T")
 
 
 class RunGone(Exception):
-    """Somebody has deleted the run that is being written."""
+    """The run was deleted by someone else."""
 
 
 class OpenRun:
-    """Writes to one run; used by one thread.
+    """Writes to one run. Used by one thread.
 
-    What the store cannot take is left out, told, and keeps nothing else from being written.
+    What the store refuses is left out with a note; everything else is written.
 
     Args:
-        store: where the run is.
-        run: the run as it stands.
-        patience: makes the calls.
-        note: is told of what could not be written, in a sentence.
+        store: the store of the run.
+        run: the run in its present state.
+        retry: makes the calls.
+        note: called with a note about anything that could not be written.
     """
 
-    def __init__(self, store: Store, run: Run, patience: Patience, note: Callable[[str], None]) -> None:
+    def __init__(self, store: Store, run: Run, retry: StoreRetry, note: Callable[[str], None]) -> None:
         self._store = store
-        self._patience = patience
+        self._retry = retry
         self._note = note
         self._names = Names()
         self._params = {param.key: param.value for param in run.data.params}
@@ -58,14 +58,14 @@ class OpenRun:
         return self.info.run_id
 
     def latest(self, key: str) -> float:
-        """Return the latest value of a metric when the run was opened, 0 where it had none."""
+        """Return the latest value that a metric had when the run was opened, or 0."""
         metric = self._latest.get(key)
         return metric.value if metric else 0.0
 
     # --- writing --------------------------------------------------------------------------------------------------
 
     def log_points(self, points: Sequence[Point]) -> None:
-        """Write metric points, in order. One without a step has the step 0, as with MLflow's clients.
+        """Write metric points, in order. A point without a step gets step 0, as with MLflow's clients.
 
         Raises:
             RunGone: the run was deleted.
@@ -93,7 +93,7 @@ class OpenRun:
                 new_params.append(Param(key, value))
             elif not same_value(first, value):
                 self._note(
-                    f"The param {key} is {_quoted(first)} already; its new value is kept as the tag mistk.param.{key}."
+                    f"The param {key} already is {_quoted(first)}; its new value is stored as the tag mistk.param.{key}."
                 )
                 new_tags[self._names.spelled(f"mistk.param.{key}")] = value
         for start in range(0, len(new_params), MAX_PARAMS):
@@ -106,12 +106,12 @@ class OpenRun:
             self._leaving_out(some_tags, lambda some: self._store.log_batch(self.id, tags=some))
 
     def _texts(self, kind: str, values: Mapping[str, Any], longest: int) -> dict[str, str]:
-        """Return keys and values as the store takes them; of what is too long for it, the beginning."""
+        """Return keys and values as the store accepts them; values that are too long are truncated."""
         texts: dict[str, str] = {}
         for given, value in values.items():
             key, text = self._names.spelled(given), text_of(value)
             if len(text) > longest:
-                self._note(f"The {kind} {key} has {len(text)} characters; the first {longest} are kept.")
+                self._note(f"The {kind} {key} has {len(text)} characters; the first {longest} are stored.")
                 text = text[:longest]
             texts[key] = text
         return texts
@@ -126,7 +126,7 @@ class OpenRun:
             try:
                 self._call(lambda: self._store.delete_tag(self.id, key))
             except ResourceNotFound:
-                return  # somebody else was faster
+                return  # someone else removed it
 
     def log_inputs(self, datasets: Sequence[DatasetInput]) -> None:
         """Record datasets that the run uses.
@@ -138,7 +138,7 @@ class OpenRun:
             self._leaving_out(datasets, lambda some: self._store.log_inputs(self.id, some))
 
     def set_status(self, status: RunStatus, end_time: int | None = None) -> None:
-        """Set how the run stands. It does not end before it started, although the clock may have gone back.
+        """Set the status of the run. The end is not before the start, even if the clock was set back.
 
         Raises:
             RunGone: the run was deleted.
@@ -148,10 +148,10 @@ class OpenRun:
         if status is not self.info.status or end_time is not None:
             self.info = self._call(lambda: self._store.update_run(self.id, status, end_time))
 
-    # --- how ------------------------------------------------------------------------------------------------------
+    # --- calls ----------------------------------------------------------------------------------------------------
 
     def _leaving_out(self, items: Sequence[T], write: Callable[[Sequence[T]], None]) -> None:
-        """Write items together; where the store refuses them, in ever smaller parts, down to those that are to blame."""
+        """Write items together. If the store refuses them, find the invalid items by bisection and leave them out."""
         if not items:
             return
         try:
@@ -166,7 +166,7 @@ class OpenRun:
 
     def _call(self, call: Callable[[], T]) -> T:
         try:
-            return self._patience.insist(call)
+            return self._retry.call(call)
         except (InvalidParameter, ResourceNotFound) as error:
             if self._is_gone():
                 raise RunGone(self.id) from error
@@ -174,7 +174,7 @@ class OpenRun:
 
     def _is_gone(self) -> bool:
         try:
-            run = self._patience.insist(lambda: self._store.get_run(self.id))
+            run = self._retry.call(lambda: self._store.get_run(self.id))
         except ResourceNotFound:
             return True
         return run.info.lifecycle_stage.value != "active"

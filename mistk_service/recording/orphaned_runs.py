@@ -1,4 +1,4 @@
-"""Runs that nobody will end any more, since their container was killed."""
+"""Orphaned runs: runs of a container that was killed, which it cannot end any more."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import chain
 
-from mistk_service.recording.retry import Patience
+from mistk_service.recording.retry import StoreRetry
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
 from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.values import Run, RunStatus, Tag, ViewType
@@ -17,7 +17,7 @@ __all__ = ["CONTAINER_TAG", "FAILURE_TAG", "end_runs_of"]
 
 logger = logging.getLogger(__name__)
 
-#: The tag that names the container that writes, or has written, to a run.
+#: The tag with the id of the container that writes, or has written, to a run.
 CONTAINER_TAG = "mistk.containerId"
 
 #: The tag that says why a run has failed.
@@ -27,16 +27,16 @@ FAILURE_TAG = "mistk.failure"
 _PAGE = 1000
 
 
-def end_runs_of(container_id: str, store: Store, patience: Patience, last_seen: int, now: int) -> int:
-    """Mark the runs of a container that has been killed as failed, and return how many there were.
+def end_runs_of(container_id: str, store: Store, retry: StoreRetry, last_seen: int, now: int) -> int:
+    """Mark the running runs of a container that was killed as failed, and return their number.
 
-    They end with the last thing that is known of them, since nobody knows when the container did.
+    Their end is the time of their last known data, since the time of the kill is unknown.
 
     Args:
         container_id: the container.
-        store: where its runs are.
-        patience: makes the calls.
-        last_seen: when the container is known to have lived, in ms since 1970.
+        store: the store of its runs.
+        retry: makes the calls.
+        last_seen: a time when the container was alive, in ms since 1970.
         now: ms since 1970; no run ends later, unless it started later.
     """
     ended = 0
@@ -45,12 +45,12 @@ def end_runs_of(container_id: str, store: Store, patience: Patience, last_seen: 
         f"ContainerKilled: The container {container_id} ended without finishing this run: it was killed, or the machine went "
         "down. What had been reported until then is here.",
     )
-    for run in patience.insist(lambda: list(_running(container_id, store))):
+    for run in retry.call(lambda: list(_running(container_id, store))):
         try:
-            patience.insist(partial(store.set_tag, run.info.run_id, reason))
-            end = _last_sign(run, last_seen, now)
-            patience.insist(partial(store.update_run, run.info.run_id, RunStatus.FAILED, end))
-        except (InvalidParameter, ResourceNotFound):  # it was deleted meanwhile
+            retry.call(partial(store.set_tag, run.info.run_id, reason))
+            end = _end_time(run, last_seen, now)
+            retry.call(partial(store.update_run, run.info.run_id, RunStatus.FAILED, end))
+        except (InvalidParameter, ResourceNotFound):  # it was deleted in the meantime
             continue
         ended += 1
         logger.warning(
@@ -59,13 +59,13 @@ def end_runs_of(container_id: str, store: Store, patience: Patience, last_seen: 
     return ended
 
 
-def _last_sign(run: Run, last_seen: int, now: int) -> int:
-    """Return the time of the last thing that is known of a run, not before its start.
+def _end_time(run: Run, last_seen: int, now: int) -> int:
+    """Return the time of the last known data of a run, not before its start.
 
-    What else lies in the future is a clock's mistake.
+    Times in the future come from wrong clocks.
     """
-    signs = [last_seen, *(metric.timestamp for metric in run.data.metrics)]
-    return max([run.info.start_time, *(sign for sign in signs if sign <= now)])
+    times = [last_seen, *(metric.timestamp for metric in run.data.metrics)]
+    return max([run.info.start_time, *(time for time in times if time <= now)])
 
 
 def _running(container_id: str, store: Store) -> Iterator[Run]:

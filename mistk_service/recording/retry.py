@@ -1,4 +1,4 @@
-"""Calls to a store that may be unable to answer just now."""
+"""Retries of calls to a store that may be temporarily unavailable."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from typing import TypeVar
 from mistk_service.errors import MistkError
 from mistk_service.tracking.errors import StoreUnavailable
 
-__all__ = ["OutOfTime", "Patience"]
+__all__ = ["RetryTimeout", "StoreRetry"]
 
-#: Seconds between two attempts: at first, and at most. The wait doubles from one to the next.
+#: Seconds between two attempts: the first and the longest delay. The delay doubles from one to the next.
 _FIRST, _LONGEST = 0.1, 5.0
 
 T = TypeVar("T")
 
 
-class OutOfTime(Exception):
-    """The store did not come back before the reporter had to end."""
+class RetryTimeout(Exception):
+    """The store was unavailable until the recorder had to end."""
 
 
-class Patience:
-    """Repeats a call until the store can do it, and says meanwhile what the obstacle is.
+class StoreRetry:
+    """Repeats a call until the store is available, and reports the error meanwhile.
 
     Args:
-        wait: waits so many seconds; returns False when there is no time left to wait for anything.
-        tell: is told of the obstacle in words, once for each, and None when it is gone.
+        wait: waits for a number of seconds; returns False if there is no time for another attempt.
+        report: called with each new error message, and with None after a success.
     """
 
-    def __init__(self, wait: Callable[[float], bool], tell: Callable[[str | None], None]) -> None:
+    def __init__(self, wait: Callable[[float], bool], report: Callable[[str | None], None]) -> None:
         self._wait = wait
-        self._tell = tell
-        self._obstacle: str | None = None
-        #: What the last attempt raised; None where it did not.
+        self._report = report
+        self._message: str | None = None
+        #: The error of the last attempt, or None.
         self.error: Exception | None = None
 
-    def insist(self, call: Callable[[], T], on: type[Exception] = StoreUnavailable) -> T:
-        """Return what ``call`` returns, repeating it for as long as it raises ``on``.
+    def call(self, call: Callable[[], T], on: type[Exception] = StoreUnavailable) -> T:
+        """Return the result of ``call``, which is repeated as long as it raises ``on``.
 
         Raises:
-            OutOfTime: there was no time for another attempt.
-            Exception: anything else that ``call`` raised.
+            RetryTimeout: there was no time for another attempt.
+            Exception: any other error of ``call``.
         """
         delay = _FIRST
         while True:
@@ -50,14 +50,14 @@ class Patience:
                 self.error = error
                 self._set(str(error) if isinstance(error, MistkError) else f"{type(error).__name__}: {error}")
                 if not self._wait(delay):
-                    raise OutOfTime(str(error)) from error
+                    raise RetryTimeout(str(error)) from error
                 delay = min(2 * delay, _LONGEST)
             else:
                 self.error = None
                 self._set(None)
                 return result
 
-    def _set(self, obstacle: str | None) -> None:
-        if obstacle != self._obstacle:
-            self._obstacle = obstacle
-            self._tell(obstacle)
+    def _set(self, message: str | None) -> None:
+        if message != self._message:
+            self._message = message
+            self._report(message)

@@ -1,4 +1,4 @@
-"""Which run an instance writes to: a new one, or one to go on with, in the experiment that was asked for if it can be had."""
+"""The choice of the run: a new one or a resumed one, in the requested experiment if possible."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from mistk_service.recording.options import Steering
-from mistk_service.recording.retry import Patience
+from mistk_service.recording.retry import StoreRetry
+from mistk_service.recording.run_options import RunOptions
 from mistk_service.recording.spelling import text_of
 from mistk_service.tracking.errors import InvalidParameter, ResourceExists, ResourceNotFound
 from mistk_service.tracking.store._store import Store
@@ -18,70 +18,70 @@ __all__ = ["RunFinder"]
 
 _PARENT = "mlflow.parentRunId"
 
-#: What a store says where a wish cannot be fulfilled.
+#: The errors of a store for a request that cannot be fulfilled.
 _REFUSALS = (InvalidParameter, ResourceNotFound)
 
 
 class RunFinder:
-    """Finds or makes runs. A wish that cannot be fulfilled is told, and the run goes where it can.
+    """Finds or creates runs. If an option cannot be fulfilled, the run is created elsewhere, and a note says so.
 
     Args:
-        store: where runs are.
-        default: the experiment unless another one is asked for.
-        patience: makes the calls.
-        note: is told, in a sentence, what was wrong with a wish and what was done instead.
+        store: the store of the runs.
+        default: the name of the default experiment.
+        retry: makes the calls.
+        note: called with a note about an option that cannot be fulfilled and what was done instead.
     """
 
-    def __init__(self, store: Store, default: str, patience: Patience, note: Callable[[str], None]) -> None:
+    def __init__(self, store: Store, default: str, retry: StoreRetry, note: Callable[[str], None]) -> None:
         self._store = store
         self._default = default
-        self._call = patience.insist
+        self._call = retry.call
         self._note = note
 
     def find(
-        self, steering: Steering, user: str, start_time: int, tags: Mapping[str, Any], run_id: str | None = None
+        self, run_options: RunOptions, user: str, start_time: int, tags: Mapping[str, Any], run_id: str | None = None
     ) -> Run:
         """Return the run to write to.
 
         Args:
-            steering: the wishes.
-            user: who runs it.
+            run_options: the options of the run.
+            user: the name of the user.
             start_time: milliseconds since 1970, of a new run.
             tags: of a new run.
-            run_id: of a new run; None to have it made up.
+            run_id: of a new run; None lets the store choose.
         """
-        resumed = self._resumed(steering.run_id) if steering.run_id else None
-        return resumed or self._create(steering, user, start_time, tags, run_id)
+        resumed = self._resumed(run_options.run_id) if run_options.run_id else None
+        return resumed or self._create(run_options, user, start_time, tags, run_id)
 
     def _resumed(self, run_id: str) -> Run | None:
         run = self._run(run_id)
         if run is None:
-            self._note(f"There is no run {run_id!r} to go on with, so a new one was begun.")
+            self._note(f"There is no run {run_id!r} to resume, so a new one was started.")
         elif run.info.lifecycle_stage is not LifecycleStage.ACTIVE:
-            self._note(f"The run {run_id} is deleted, so a new one was begun.")
+            self._note(f"The run {run_id} is deleted, so a new one was started.")
             run = None
         return run
 
     def _create(
-        self, steering: Steering, user: str, start_time: int, tags: Mapping[str, Any], run_id: str | None
+        self, run_options: RunOptions, user: str, start_time: int, tags: Mapping[str, Any], run_id: str | None
     ) -> Run:
-        parent = self._run(steering.parent_run_id) if steering.parent_run_id else None
-        if steering.parent_run_id and parent is None:
-            self._note(f"There is no run {steering.parent_run_id!r} that could be the parent, so the run has none.")
+        parent = self._run(run_options.parent_run_id) if run_options.parent_run_id else None
+        if run_options.parent_run_id and parent is None:
+            self._note(f"There is no run {run_options.parent_run_id!r} that could be the parent, so the run has none.")
         all_tags = [Tag(key, text_of(value)) for key, value in tags.items() if key not in (_PARENT, "mlflow.runName")]
         if parent is not None:
             all_tags.append(Tag(_PARENT, parent.info.run_id))
-        name = text_of(steering.run_name or "")
+        name = text_of(run_options.run_name or "")
         last: Exception | None = None
-        for experiment_id in self._experiments(steering, parent):
+        for experiment_id in self._experiments(run_options, parent):
             create = partial(self._store.create_run, experiment_id, user, name, start_time, all_tags, run_id=run_id)
             try:
                 return self._call(create)
-            except ResourceExists:  # it was made by an attempt whose answer was lost
+            except ResourceExists:  # an earlier attempt created it, and the response was lost
                 if run_id is None or (found := self._run(run_id)) is None:
                     raise
                 return found
-            except _REFUSALS as error:  # it was deleted just now
+            except _REFUSALS as error:  # the experiment was deleted just now
                 last = error
         raise last or AssertionError("there is always an experiment to try")
 
@@ -93,13 +93,13 @@ class RunFinder:
 
     # --- experiments ----------------------------------------------------------------------------------------------
 
-    def _experiments(self, steering: Steering, parent: Run | None) -> Iterator[str]:
-        """Yield the ids of experiments that may hold the run, the best first."""
-        wish, reason = self._wanted(steering)
-        if wish is not None:
+    def _experiments(self, run_options: RunOptions, parent: Run | None) -> Iterator[str]:
+        """Yield the ids of experiments for the run, the best first."""
+        wanted, reason = self._wanted(run_options)
+        if wanted is not None:
             if reason is not None:
-                self._note(f"{reason} The run went to the experiment {wish.name!r} instead.")
-            yield wish.experiment_id
+                self._note(f"{reason} The run went to the experiment {wanted.name!r} instead.")
+            yield wanted.experiment_id
         if parent is not None and reason is None:
             yield parent.info.experiment_id
         for name in (self._default, f"{self._default} (2)", "Default"):
@@ -109,11 +109,11 @@ class RunFinder:
                     self._note(f"{reason} The run went to the experiment {found.name!r} instead.")
                 yield found.experiment_id
 
-    def _wanted(self, steering: Steering) -> tuple[Experiment | None, str | None]:
-        """Return the experiment that is asked for, by its id or else by its name, and why a wish cannot be fulfilled."""
+    def _wanted(self, run_options: RunOptions) -> tuple[Experiment | None, str | None]:
+        """Return the requested experiment, by its id or else by its name, and why an option cannot be fulfilled."""
         reasons: list[str] = []
-        for wish, find in ((steering.experiment_id, self._with_id), (steering.experiment_name, self._named)):
-            found = find(wish) if wish else None
+        for value, find in ((run_options.experiment_id, self._with_id), (run_options.experiment_name, self._named)):
+            found = find(value) if value else None
             if isinstance(found, Experiment):
                 return found, " ".join(reasons) or None
             if found is not None:
@@ -127,7 +127,7 @@ class RunFinder:
             return f"There is no experiment with the id {experiment_id!r}."
 
     def _named(self, name: str) -> Experiment | str:
-        """Return the experiment of that name, made where it is not there, or why it cannot be had."""
+        """Return the experiment with a name, created if it does not exist, or why it cannot be used."""
         try:
             try:
                 return _active(self._call(lambda: self._store.get_experiment_by_name(name)))
@@ -140,7 +140,7 @@ class RunFinder:
     def _made(self, name: str) -> Experiment | str:
         try:
             number = self._call(lambda: self._store.create_experiment(name))
-        except ResourceExists:  # somebody else was faster
+        except ResourceExists:  # another client created it first
             return _active(self._call(lambda: self._store.get_experiment_by_name(name)))
         return self._call(lambda: self._store.get_experiment(number))
 

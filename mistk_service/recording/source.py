@@ -1,4 +1,4 @@
-"""Where a run comes from: who runs it, and the commit of the model's code."""
+"""The source of a run: the user, and the commit of the model's code."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 __all__ = ["git_commit", "user_name"]
 
 #: Seconds that git may take.
-_PATIENCE = 5.0
+_GIT_TIMEOUT = 5.0
 
 
 def user_name() -> str:
-    """Return the name of the user that this process belongs to, or its number where it has no name."""
+    """Return the name of the user of this process, or the user's number if there is no name."""
     number = os.geteuid()
     try:
         return pwd.getpwuid(number).pw_name
@@ -24,10 +24,10 @@ def user_name() -> str:
 
 
 def git_commit(reference: str) -> str | None:
-    """Return the commit that the model's code is at, or None where there is no git, no repository, or no commit.
+    """Return the commit of the model's code, or None if there is no git, no repository, or no commit.
 
     Args:
-        reference: the model; of a module by its dotted name, the working directory is looked at.
+        reference: the model; for a module by its dotted name, the working directory is used.
     """
     git = shutil.which("git")
     module = Path(reference.rpartition(":")[0])
@@ -35,21 +35,21 @@ def git_commit(reference: str) -> str | None:
     folder = file.parent if module.suffix == ".py" else file
     if git is None or not folder.is_dir():
         return None
-    # A file that the repository ignores, as an environment inside of it is, does not belong to any of its commits.
-    if _answer(git, folder, "check-ignore", str(file)):
+    # A file that the repository ignores, such as one in a virtual environment, does not belong to a commit.
+    if _output(git, folder, "check-ignore", str(file)):
         return None
-    return _answer(git, folder, "rev-parse", "--verify", "HEAD") or None
+    return _output(git, folder, "rev-parse", "--verify", "HEAD") or None
 
 
-def _answer(git: str, folder: Path, *arguments: str) -> str:
-    """Return what git says; nothing where it fails or does not answer."""
+def _output(git: str, folder: Path, *arguments: str) -> str:
+    """Return the output of git, or nothing if it fails or times out."""
     try:
         done = subprocess.run(
             [git, "-C", str(folder), *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=_PATIENCE,
+            timeout=_GIT_TIMEOUT,
             check=True,
         )
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""Keys and values as a store takes them, of whatever a model or an orchestrator gives."""
+"""Conversion of the keys and values of a model or an orchestrator to those that a store accepts."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _NOT_ALLOWED = re.compile(r"[^/\w.\- :]")
 
 
 class Names:
-    """Gives every key a spelling that the store takes, and two keys never the same one."""
+    """Gives every key a spelling that the store accepts, and never the same one to two keys."""
 
     def __init__(self) -> None:
         self._spelling: dict[str, str] = {}
         self._owner: dict[str, str] = {}
 
     def spelled(self, key: str) -> str:
-        """Return the spelling of ``key``, which is the key itself wherever that is possible."""
+        """Return the spelling of ``key``, which is the key itself if possible."""
         known = self._spelling.get(key)
         if known is not None:
             return known
@@ -42,7 +42,7 @@ def _acceptable(key: str) -> str:
 
 
 def text_of(value: Any) -> str:
-    """Return a value as the text of a param or a tag: text as it is, lists and objects as JSON."""
+    """Return a value as the text of a param or a tag: strings unchanged, lists and objects as JSON."""
     if isinstance(value, str):
         return value.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict | list | tuple):
@@ -51,7 +51,7 @@ def text_of(value: Any) -> str:
 
 
 def same_value(one: str, other: str) -> bool:
-    """Return whether two texts are the same value of a param; ``1`` and ``1.0`` are."""
+    """Return whether two texts are the same value of a param, as ``1`` and ``1.0`` are."""
     if one == other:
         return True
     try:

@@ -1,4 +1,4 @@
-"""What a worker that has ended has left in the spool: copies that it had not finished, or that nobody will hear of."""
+"""Cleanup of the spool after a worker has ended: incomplete copies, and copies that it has not reported."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Leftovers"]
+__all__ = ["SpoolCleanup"]
 
 
 @dataclass(frozen=True)
-class Leftovers:
-    """What lay in the spool when a worker had ended; once all that it reported is written, nobody needs what is left of it.
+class SpoolCleanup:
+    """The contents of the spool at the end of a worker. They can be removed once everything that it reported is written.
 
     Attributes:
         paths: files and folders.
@@ -23,14 +23,14 @@ class Leftovers:
     paths: tuple[Path, ...]
 
     @classmethod
-    def in_folder(cls, spool: Path) -> Leftovers:
-        """Return what lies in a spool now, which is not much and quickly told."""
+    def in_folder(cls, spool: Path) -> SpoolCleanup:
+        """Return the present contents of a spool."""
         with suppress(OSError):
             return cls(tuple(spool / name for name in os.listdir(spool)))
         return cls(())
 
     def remove(self, needed: Collection[Path] = ()) -> None:
-        """Remove what is still there, but for what is still needed."""
+        """Remove the paths that still exist and are not needed."""
         for path in self.paths:
             if path in needed:
                 continue

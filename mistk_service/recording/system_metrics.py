@@ -1,7 +1,7 @@
-"""What a worker takes of the machine, as metrics under the names that MLflow's clients know.
+"""System metrics of a worker, under the names of MLflow's clients.
 
-Processor and memory are those of the worker and of all processes that it has started; beside other containers those of the
-whole machine would say little. Disk, network and GPU are the machine's, as in MLflow: nobody counts them for a process.
+CPU and memory are those of the worker and of all processes that it has started, since other containers may use the same
+machine. Disk, network and GPU are those of the machine, as in MLflow: they are not counted per process.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ __all__ = ["SystemSampler"]
 
 logger = logging.getLogger(__name__)
 
-#: What every name begins with.
+#: The prefix of every name.
 _PREFIX = "system/"
 
 _MEGABYTE = 1e6
 
-#: Seconds between two samples below which the use of the processors is not told: the system counts it in hundredths.
+#: The shortest interval in seconds over which CPU utilization is measured; the system counts hundredths of a second.
 _SHORTEST = 0.1
 
 
@@ -45,7 +45,7 @@ class SystemSampler:
         self._network = self._count_network()
 
     def sample(self) -> dict[str, float]:
-        """Return what is measured now, by name; what cannot be measured is left out.
+        """Return the current values by name; what cannot be measured is left out.
 
         ==============================================  =========================================================
         ``cpu_utilization_percentage``                  of all processors, by the worker's processes since the last sample
@@ -64,7 +64,7 @@ class SystemSampler:
         return {f"{_PREFIX}{name}": value for name, value in sample.items()}
 
     def close(self) -> None:
-        """Let go of the GPUs."""
+        """Release the GPU library."""
         self._gpus.close()
 
     def _sample_disk(self) -> dict[str, float]:
@@ -82,13 +82,13 @@ class SystemSampler:
         }
 
     def _count_network(self) -> dict[str, int]:
-        """Return the bytes received and transmitted; nothing where there is no network."""
+        """Return the bytes received and transmitted, or nothing if there is no network."""
         counters = self._psutil.net_io_counters()
         return {} if counters is None else {"receive": counters.bytes_recv, "transmit": counters.bytes_sent}
 
 
 class _Tree:
-    """A process and all that it has started, as far as they still have a parent among them."""
+    """A process and its descendants, as far as their parents are alive."""
 
     def __init__(self, psutil: Any, pid: int) -> None:
         self._psutil = psutil
@@ -99,7 +99,7 @@ class _Tree:
         self._at, self._seconds = time.monotonic(), self._count_seconds(self._processes())
 
     def sample(self) -> dict[str, float]:
-        """Return the use of processor and memory; nothing once the process has ended."""
+        """Return CPU and memory usage, or nothing once the process has ended."""
         processes = self._processes()
         if not processes:
             return {}
@@ -111,7 +111,7 @@ class _Tree:
         now = time.monotonic()
         if now - self._at >= _SHORTEST:
             seconds = self._count_seconds(processes)
-            # What a process took that nobody waited for goes with it, and the sum may be less than it was.
+            # The CPU time of a process that was not waited for disappears with it, so that the sum may decrease.
             share = (seconds - self._seconds) / (now - self._at) / self._processors
             sample["cpu_utilization_percentage"] = round(min(max(share, 0.0), 1.0) * 100, 1)
             self._at, self._seconds = now, seconds
@@ -126,16 +126,16 @@ class _Tree:
             return []
 
     def _count_seconds(self, processes: list[Any]) -> float:
-        """Return the processor time of all, those included that have ended and were waited for by their parents."""
+        """Return the CPU time of all processes, including those that have ended and were waited for by their parents."""
         return self._sum(_seconds_of, processes)
 
     def _memory(self, processes: list[Any]) -> float:
-        """Return the bytes that the processes occupy."""
-        # To tell what is shared takes the system a while, and is of no use where there is nobody to share with.
+        """Return the memory of the processes in bytes."""
+        # Finding shared memory is slow, and unnecessary for a single process.
         return self._sum(self._share_of if len(processes) > 1 else _resident_of, processes)
 
     def _share_of(self, process: Any) -> float:
-        """Return the bytes of a process, where what it shares with others, as those do that were forked, counts once."""
+        """Return the memory of a process in bytes, with memory shared between forked processes counted once."""
         with contextlib.suppress(self._psutil.AccessDenied):
             info = process.memory_full_info()
             if hasattr(info, "pss"):
@@ -143,7 +143,7 @@ class _Tree:
         return _resident_of(process)
 
     def _sum(self, measure: Callable[[Any], float], processes: list[Any]) -> float:
-        """Return the sum over the processes; one that has vanished meanwhile is left out."""
+        """Return the sum over the processes, without those that have ended in the meantime."""
         total = 0.0
         for process in processes:
             with contextlib.suppress(self._psutil.NoSuchProcess, self._psutil.AccessDenied):
@@ -191,7 +191,7 @@ class _Gpus:
         return sample
 
     def close(self) -> None:
-        """Let go of the library."""
+        """Release the library."""
         if self._nvml is not None:
             with contextlib.suppress(self._nvml.NVMLError):
                 self._nvml.nvmlShutdown()
@@ -203,7 +203,7 @@ class _Gpus:
         except self._nvml.NVMLError as error:
             if measure.__name__ not in self._missing:
                 self._missing.add(measure.__name__)
-                logger.warning("A GPU does not tell its %s: %s", measure.__name__.lstrip("_"), error)
+                logger.warning("A GPU does not report its %s: %s", measure.__name__.lstrip("_"), error)
             return {}
 
     def _memory(self, handle: Any) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Measures the worker at intervals while an activity runs, on a thread of its own."""
+"""Samples the system metrics of the worker while an activity runs, on a thread of its own."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ _LONGEST = 1.0
 
 @dataclass(frozen=True)
 class SystemSample:
-    """What was measured, by name."""
+    """Measured values by name."""
 
     values: Mapping[str, float]
 
 
 class Sampler(Protocol):
-    """What measures a worker."""
+    """Measures a worker."""
 
     def sample(self) -> dict[str, float]:
-        """Return what is measured now."""
+        """Return the current values."""
 
     def close(self) -> None:
-        """Let go of what it holds."""
+        """Release resources."""
 
 
 class Sampling:
-    """See the module. :meth:`observe` returns at once.
+    """Takes samples at intervals. :meth:`observe` returns at once.
 
     Args:
         interval: seconds between two samples.
-        put: is given every sample, on the thread.
-        note: is told, in a sentence, why there will be none.
-        make: makes what measures the process of a number.
+        put: called with every sample, on the thread.
+        note: called with a note if there will be no samples.
+        make: creates the sampler for a process id.
     """
 
     def __init__(
@@ -61,17 +61,17 @@ class Sampling:
         self._make = make
         self._pid = 0
         self._running = 0
-        #: Set while something runs, and at the end.
+        #: Set while an activity runs, and during shutdown.
         self._busy = threading.Event()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tracking-system", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def observe(self, event: Event) -> None:
-        """Follow which process the worker is, and whether it does something."""
+        """Follow the process id of the worker, and whether an activity runs."""
         if isinstance(event, WorkerStarted):
             self._pid = event.pid
         elif isinstance(event, ActivityBegan | ActivityEnded):
@@ -82,7 +82,7 @@ class Sampling:
                 self._busy.clear()
 
     def close(self, deadline: Deadline) -> None:
-        """End; no sample comes after this, unless one that is under way takes longer than a second or the deadline."""
+        """Stop. There are no samples after this, except for one that takes longer than a second or the deadline."""
         self._ending.set()
         self._busy.set()
         if self._thread.ident is not None:
@@ -101,7 +101,7 @@ class Sampling:
         except SystemMetricsUnavailable as error:
             self._note(f"There are no system metrics: {error}")
         except Exception as error:
-            logger.exception("The system metrics have ended with a mistake of their own.")
+            logger.exception("Sampling the system metrics failed unexpectedly.")
             self._note(f"There are no system metrics any more: {error}")
         finally:
             if sampler is not None:

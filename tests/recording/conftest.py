@@ -20,12 +20,12 @@ from mistk_service.core.events import (
 from mistk_service.errors import Failure
 from mistk_service.kinds.model import MODEL
 from mistk_service.kinds.model.bodies import load_data
-from mistk_service.recording import ReporterOptions, Steering
-from mistk_service.recording.file_queue import FileLane
+from mistk_service.recording import RecorderOptions, RunOptions
+from mistk_service.recording.file_queue import FileQueue
 from mistk_service.recording.lifecycle import Lifecycle
 from mistk_service.recording.open_run import OpenRun
-from mistk_service.recording.retry import Patience
-from mistk_service.recording.run_setup import Desk
+from mistk_service.recording.retry import StoreRetry
+from mistk_service.recording.run_manager import RunManager
 from mistk_service.tracking import Store, open_store
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.embedded.local import OpenedTracking
@@ -46,7 +46,7 @@ class Story:
         shown: how the run stood whenever it was shown.
     """
 
-    def __init__(self, opened: OpenedTracking, folder: Path, steering: Steering = Steering()) -> None:  # noqa: B008
+    def __init__(self, opened: OpenedTracking, folder: Path, run_options: RunOptions = RunOptions()) -> None:  # noqa: B008
         self.store: Store = opened.store
         self.artifacts = opened.artifacts
         self.folder = folder
@@ -58,21 +58,21 @@ class Story:
         self.looks = False
         #: How often a call may be repeated while the store is not to be had.
         self.attempts = 100
-        options = ReporterOptions(
+        options = RecorderOptions(
             MODEL,
             CONTAINER,
             "Digits",
             "digits.model:Digits",
             folder / "state",
             lambda: "1.0",
-            steering,
+            run_options,
             artifact_locations=(folder.as_uri(), "nonsense://bucket"),
         )
-        patience = Patience(self._wait, self.obstacles.append)
+        retry = StoreRetry(self._wait, self.obstacles.append)
         #: Does its work whenever something has happened.
-        self.lane = FileLane(self.obstacles.append, delays=())
-        desk = Desk(opened, options, patience, self.lane, self.notes.append)
-        self.lifecycle = Lifecycle(MODEL, desk, steering, self._show)
+        self.queue = FileQueue(self.obstacles.append, delays=())
+        manager = RunManager(opened, options, retry, self.queue, self.notes.append)
+        self.lifecycle = Lifecycle(MODEL, manager, run_options, self._show)
 
     def _wait(self, _: float) -> bool:
         self.attempts -= 1
@@ -88,7 +88,7 @@ class Story:
         for event in events:
             self.now += 1000
             self.lifecycle.take(event, self.now)
-            self.lane.work()
+            self.queue.work()
         return self
 
     def initialize(self, properties: dict[str, Any] | None = None, **hyperparameters: Any) -> Story:
@@ -135,7 +135,7 @@ class Story:
         """End the service."""
         self.now += 1000
         self.lifecycle.close(self.now)
-        self.lane.work()
+        self.queue.work()
         return self
 
     # --- what became of it ----------------------------------------------------------------------------------------
@@ -195,8 +195,8 @@ def opened(tmp_path: Path) -> Iterator[OpenedTracking]:
 
 @pytest.fixture
 def tell(opened: OpenedTracking, tmp_path: Path) -> Callable[..., Story]:
-    """Begins a story, with fields of the steering that the environment would give."""
-    return lambda **steering: Story(opened, tmp_path, Steering(**steering))
+    """Begins a story, with fields of the run_options that the environment would give."""
+    return lambda **run_options: Story(opened, tmp_path, RunOptions(**run_options))
 
 
 @pytest.fixture

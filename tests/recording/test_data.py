@@ -181,7 +181,7 @@ def test_a_link_to_a_folder_is_left_out_of_what_is_saved_with_a_word(story: Stor
     story.initialize().did("train").did("saveModel", str(folder))
 
     assert story.files(story.run) == {"model/weights/first": "w"}
-    assert story.notes == [f"The artifact {folder / 'latest'} was not kept: links are not followed"]
+    assert story.notes == [f"The artifact {folder / 'latest'} was not stored: links are not followed"]
 
 
 def test_of_a_folder_only_what_the_save_wrote_becomes_artifacts(story: Story, tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_of_a_folder_only_what_the_save_wrote_becomes_artifacts(story: Story, tm
     story.ended("saveModel")
 
     assert story.files(story.run) == {"model/weights/first": "w", "model/old-model": "new"}
-    assert story.notes == [f"The artifact {folder / 'link'} was not kept: links are not followed"]
+    assert story.notes == [f"The artifact {folder / 'link'} was not stored: links are not followed"]
 
 
 def test_what_an_earlier_save_wrote_and_the_next_one_leaves_as_it_is_belongs_to_both(
@@ -222,7 +222,7 @@ def test_a_folder_with_too_much_in_it_is_not_handed_out(story: Story, tmp_path: 
     story.initialize().tell(ActivityBegan("saveModel", (str(tmp_path),), before=None)).ended("saveModel")
 
     assert story.files(story.run) == {}
-    assert any("save to a folder of its own" in note for note in story.notes)
+    assert any("Save to a folder of its own" in note for note in story.notes)
 
 
 def test_what_is_saved_again_replaces_what_was_saved_before(story: Story, tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_the_services_own_folder_is_nobodys_artifact(story: Story, tmp_path: Pat
     story.did("saveModel", str(tmp_path / "state"))
 
     assert not any("tracking.db" in path for path in story.files(story.run))
-    assert any("save elsewhere" in note for note in story.notes)
+    assert any("Save elsewhere" in note for note in story.notes)
 
 
 def test_artifacts_are_moved_from_where_they_are_kept_and_copied_from_where_they_are_not(

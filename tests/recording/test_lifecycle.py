@@ -201,7 +201,7 @@ def test_a_mistake_of_ours_does_not_keep_a_run_from_its_end(story: Story, monkey
     def broken(*_: object) -> None:
         raise KeyError("a mistake")
 
-    monkeypatch.setattr("mistk_service.recording.run_setup.Desk.keep_saved", broken)
+    monkeypatch.setattr("mistk_service.recording.run_manager.RunManager.keep_saved", broken)
 
     story.initialize().did("saveModel", "anywhere")
 

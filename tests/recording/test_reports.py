@@ -132,8 +132,8 @@ def test_of_a_huge_value_the_beginning_is_kept_and_the_notes_stay_short(story: S
     assert params_of(story.run)["long"] == "x" * 6_000
     assert tags_of(story.run)["huge"] == "é" * 8_000
     assert tags_of(story.run)["mistk.param.long"] == "y" * 6_000
-    assert "The param long has 1000000 characters; the first 6000 are kept." in story.notes
-    assert any("is kept as the tag mistk.param.long" in note for note in story.notes)
+    assert "The param long has 1000000 characters; the first 6000 are stored." in story.notes
+    assert any("is stored as the tag mistk.param.long" in note for note in story.notes)
     assert max(map(len, story.notes)) < 300
 
 

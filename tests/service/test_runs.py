@@ -324,7 +324,7 @@ def test_a_wish_that_cannot_be_fulfilled_costs_the_model_nothing_and_is_told(sta
     settled_run(service)
     (note,) = service.status()["payload"]["tracking"]["notes"]
     assert "0" * 32 in note
-    assert "a new one was begun" in note
+    assert "a new one was started" in note
 
 
 def test_a_killed_container_is_followed_by_one_that_goes_on_with_its_run(start: Start, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class OutboxView:
 
 
 class OutboxCollector(Collector):
-    """The figures of the reporter and of the remotes, true at the moment of asking.
+    """The metrics of the recorder and of the remotes, as of the moment of the request.
 
     Args:
         states: returns how the remotes stand.

@@ -8,26 +8,26 @@ import pytest
 
 from mistk_service.core.events import ActivityBegan, ActivityEnded
 from mistk_service.kinds.model import MODEL
-from mistk_service.recording.announcements import Announcer
-from mistk_service.recording.options import Steering
+from mistk_service.recording.run_options import RunOptions
+from mistk_service.recording.run_preview import RunPreview
 
 
 class Board:
-    """An announcer and what it shows."""
+    """An preview and what it shows."""
 
-    def __init__(self, **steering: str) -> None:
+    def __init__(self, **run_options: str) -> None:
         self.shown: dict[str, Any] | None = None
-        self.announcer = Announcer(MODEL, Steering(**steering), self._show)
+        self.preview = RunPreview(MODEL, RunOptions(**run_options), self._show)
 
     def _show(self, run: dict[str, Any] | None) -> None:
         self.shown = run
 
     def began(self, operation: str) -> Board:
-        self.announcer.observe(ActivityBegan(operation))
+        self.preview.observe(ActivityBegan(operation))
         return self
 
     def ended(self, operation: str, outcome: str = "completed") -> Board:
-        self.announcer.observe(ActivityEnded(operation, outcome, 1.0))
+        self.preview.observe(ActivityEnded(operation, outcome, 1.0))
         return self
 
     @property
@@ -37,7 +37,7 @@ class Board:
 
 def test_the_run_is_there_with_the_operation_that_opens_it_and_stands_as_that_ends() -> None:
     board = Board()
-    planned = board.announcer.begin_anew({})
+    planned = board.preview.restart({})
     assert board.began("initialize").ended("initialize").shown is None
 
     board.began("train")
@@ -55,7 +55,7 @@ def test_the_run_of_the_next_life_is_another() -> None:
     assert board.shown is not None
     assert (board.shown["id"], board.status) == ("to go on with", "KILLED")
 
-    planned = board.announcer.begin_anew()
+    planned = board.preview.restart()
 
     assert board.shown is None
     assert board.began("train").shown is not None
@@ -64,15 +64,15 @@ def test_the_run_of_the_next_life_is_another() -> None:
 
 def test_what_the_store_says_is_added_and_of_an_earlier_life_it_is_passed_over() -> None:
     board = Board()
-    first = board.announcer.begin_anew()
-    second = board.announcer.begin_anew()
+    first = board.preview.restart()
+    second = board.preview.restart()
     board.began("train")
 
-    board.announcer.confirm(first.life, {"id": "of the first", "name": "old", "experimentId": "1"})
+    board.preview.confirm(first.life, {"id": "of the first", "name": "old", "experimentId": "1"})
     assert board.shown is not None
     assert board.shown["id"] == second.run_id
 
-    board.announcer.confirm(second.life, {"id": "in its place", "name": "new", "experimentId": "2"})
+    board.preview.confirm(second.life, {"id": "in its place", "name": "new", "experimentId": "2"})
     assert (board.shown["id"], board.shown["name"], board.status) == ("in its place", "new", "RUNNING")
 
 
@@ -80,6 +80,6 @@ def test_what_the_store_says_is_added_and_of_an_earlier_life_it_is_passed_over()
 def test_a_model_learns_its_run_with_the_operation_that_opens_it(operation: str, *, is_there: bool) -> None:
     board = Board()
 
-    assert (board.announcer.run_id(operation) is not None) == is_there
-    run_id = board.began("train").announcer.run_id("buildModel")
+    assert (board.preview.run_id(operation) is not None) == is_there
+    run_id = board.began("train").preview.run_id("buildModel")
     assert run_id is not None

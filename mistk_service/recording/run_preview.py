@@ -1,9 +1,8 @@
-"""The run as the status shows it, ahead of the store, so that the status that begins an operation names its run.
+"""A preview of the run for the status, so that the status at the start of an operation already names its run.
 
-Which run that is and how it stands follows from the events alone, so the event loop can say it without asking the store. The
-id is chosen here, before the store has the run. What only the store knows, the run's name and experiment, is added when it has
-been written. The thread that writes corrects what turns out otherwise: a run to go on with that is not there, or one that
-somebody has deleted.
+The id and the status of the run follow from the events alone, so that the event loop can show them without the store. The id
+is chosen here, before the store has the run. The run's name and experiment are added when the run has been written. The
+recorder's thread corrects the preview if a run to resume does not exist or was deleted.
 """
 
 from __future__ import annotations
@@ -17,23 +16,23 @@ from uuid import uuid4
 
 from mistk_service.core.events import ActivityBegan, ActivityEnded, Event
 from mistk_service.kinds.kind import Kind, Operation
-from mistk_service.recording.options import Steering
+from mistk_service.recording.run_options import RunOptions
 from mistk_service.tracking.values import RunStatus
 
-__all__ = ["GRAVITY", "OUTCOMES", "Announcer", "NextRun", "is_aside"]
+__all__ = ["OUTCOMES", "SEVERITY", "NextRun", "RunPreview", "is_aside"]
 
-#: From how an activity ended to how the run stands, the gravest last.
+#: The status of a run by the outcome of an activity; the most severe status is last.
 OUTCOMES = {"completed": RunStatus.FINISHED, "stopped": RunStatus.KILLED, "failed": RunStatus.FAILED}
-GRAVITY = (RunStatus.FINISHED, RunStatus.KILLED, RunStatus.FAILED)
+SEVERITY = (RunStatus.FINISHED, RunStatus.KILLED, RunStatus.FAILED)
 
 
 @dataclass(frozen=True)
 class NextRun:
-    """What the next run is to be.
+    """The next run.
 
     Attributes:
-        life: the number of the instance's life, from one ``initialize`` or reset to the next, that it belongs to.
-        run_id: its id, if it is a new one; None to have the store make it up.
+        life: the number of the instance's life that it belongs to; a life lasts from one ``initialize`` or reset to the next.
+        run_id: the id of a new run; None lets the store choose.
     """
 
     life: int
@@ -45,40 +44,40 @@ def is_aside(row: Operation, event: ActivityEnded, running: int) -> bool:
     return row.saves is not None and event.outcome == "failed" and running > 1
 
 
-class Announcer:
-    """See the module. Lives on the event loop.
+class RunPreview:
+    """Shows the run in the status. Used on the event loop.
 
     Args:
         kind: says which operations open a run.
-        steering: where runs go unless ``initialize`` says something else.
-        show: shows the run in the status; None where there is none.
-        root: the path below which a reverse proxy serves the container.
+        run_options: the defaults of ``initialize``.
+        show: shows the run in the status; None removes it.
+        root: the path prefix under which a reverse proxy serves the container.
     """
 
     def __init__(
-        self, kind: Kind, steering: Steering, show: Callable[[dict[str, Any] | None], None], root: str = ""
+        self, kind: Kind, run_options: RunOptions, show: Callable[[dict[str, Any] | None], None], root: str = ""
     ) -> None:
         self._operations = kind.operations
         self._root = root
-        self._default = steering
+        self._default = run_options
         self._show = show
         self._life = 0
         self._is_open = False
         self._written = asyncio.Event()
-        self.begin_anew()
+        self.restart()
 
-    def begin_anew(self, properties: Mapping[str, Any] | None = None) -> NextRun:
-        """Begin another life of the instance, in which ``initialize`` says where the run goes, and return what its run is."""
+    def restart(self, properties: Mapping[str, Any] | None = None) -> NextRun:
+        """Start the next life of the instance, with the properties of ``initialize``, and return its run."""
         if self._is_open:
-            # A run to go on with is one; the next run of this container is another.
+            # Only one run is resumed; the next one is new.
             self._default = replace(self._default, run_id=None)
             self._show(None)
-        steering = self._default if properties is None else self._default.overridden(properties)
+        run_options = self._default if properties is None else self._default.overridden(properties)
         following = NextRun(self._life + 1, uuid4().hex)
         self._life, self._is_open = following.life, False
-        self._description: dict[str, Any] = {"id": steering.run_id or following.run_id}
-        if steering.run_id is None and steering.run_name is not None:
-            self._description["name"] = steering.run_name
+        self._description: dict[str, Any] = {"id": run_options.run_id or following.run_id}
+        if run_options.run_id is None and run_options.run_name is not None:
+            self._description["name"] = run_options.run_name
         self._running: set[str] = set()
         self._worst = RunStatus.FINISHED
         self._written.set()
@@ -86,42 +85,42 @@ class Announcer:
         return following
 
     def run_id(self, operation: str) -> str | None:
-        """Return the id of the run that there is, or that an operation opens; None for neither."""
+        """Return the id of the open run, or of the run that an operation opens; None if there is neither."""
         is_there = self._is_open or self._operations[operation].opens_run
         return str(self._description["id"]) if is_there else None
 
     def observe(self, event: Event) -> None:
-        """Take an event, and show what follows from it."""
+        """Take an event, and update the status."""
         if isinstance(event, ActivityBegan):
             if not self._running:
                 self._worst = RunStatus.FINISHED
             self._running.add(event.operation)
             self._is_open = self._is_open or self._operations[event.operation].opens_run
-            self._announce()
+            self._update()
         elif isinstance(event, ActivityEnded) and event.operation in self._running:
             aside = is_aside(self._operations[event.operation], event, len(self._running))
             self._running.remove(event.operation)
             status = RunStatus.FINISHED if aside else OUTCOMES.get(event.outcome, RunStatus.FINISHED)
-            self._worst = max(self._worst, status, key=GRAVITY.index)
-            self._announce()
+            self._worst = max(self._worst, status, key=SEVERITY.index)
+            self._update()
 
     def confirm(self, life: int, description: Mapping[str, Any]) -> None:
-        """Take what the run is, now that it has been written; what concerns an earlier life is of no interest."""
+        """Take the description of the run that was written, unless it belongs to an earlier life."""
         if life != self._life:
             return
         self._is_open = True
         self._description = dict(description)
         self._written.set()
-        self._announce()
+        self._update()
 
     async def written(self, seconds: float) -> None:
-        """Wait until the run that is shown can be found in the store, but not longer than that."""
+        """Wait until the store has the run that is shown, for a limited time."""
         if self._is_open and not self._written.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._written.wait()
 
-    def _announce(self) -> None:
+    def _update(self) -> None:
         if not self._is_open:
             return
         run_id = self._description["id"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mistk_service.recording.orphaned_runs import CONTAINER_TAG, end_runs_of
-from mistk_service.recording.retry import Patience
+from mistk_service.recording.retry import StoreRetry
 from mistk_service.tracking.embedded.local import OpenedTracking
 from mistk_service.tracking.values import Metric, RunStatus, Tag
 
@@ -34,7 +34,7 @@ def test_the_end_is_the_last_thing_that_is_known(
     for number, timestamp in enumerate(timestamps):
         store.log_metric(run_id, Metric(f"m{number}", 1.0, timestamp, 0))
 
-    assert end_runs_of("killed", store, Patience(lambda _: False, lambda _: None), last_seen, NOW) == 1
+    assert end_runs_of("killed", store, StoreRetry(lambda _: False, lambda _: None), last_seen, NOW) == 1
 
     info = store.get_run(run_id).info
     assert (info.status, info.end_time) == (RunStatus.FAILED, end)
@@ -45,6 +45,6 @@ def test_a_run_that_started_in_the_future_ends_when_it_started(opened: OpenedTra
     tags = [Tag(CONTAINER_TAG, "killed")]
     run_id = store.create_run(store.create_experiment("mine"), start_time=NOW + 1, tags=tags).info.run_id
 
-    end_runs_of("killed", store, Patience(lambda _: False, lambda _: None), NOW + 2, NOW)
+    end_runs_of("killed", store, StoreRetry(lambda _: False, lambda _: None), NOW + 2, NOW)
 
     assert store.get_run(run_id).info.end_time == NOW + 1

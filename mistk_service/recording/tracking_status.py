@@ -1,4 +1,4 @@
-"""What the status shows of tracking: the store, what is in the way, and what was not done as it was asked for."""
+"""The entry ``tracking`` of the status: the store, current errors, and notes about deviations from a request."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Notices"]
+__all__ = ["TrackingStatus"]
 
 logger = logging.getLogger(__name__)
 
-#: Sentences that are shown; the newest stay.
+#: The number of notes that are shown; the newest stay.
 _SHOWN = 10
 
 
-class Notices:
-    """Keeps the key ``tracking`` of the status.
+class TrackingStatus:
+    """Keeps the entry ``tracking`` of the status up to date. May be used from any thread.
 
     Args:
         show: shows a value under a key of the status; None removes it.
@@ -26,38 +26,37 @@ class Notices:
     def __init__(self, show: Callable[[str, Any], None]) -> None:
         self._show = show
         self._store: str | None = None
-        self._obstacle: str | None = None
-        self._files: str | None = None
-        #: Several threads have something to tell.
+        self._store_error: str | None = None
+        self._artifact_error: str | None = None
         self._lock = threading.RLock()
         self._remotes: list[dict[str, Any]] = []
         self._notes: deque[str] = deque(maxlen=_SHOWN)
 
     def opened(self, store: str) -> None:
-        """Show which store it is."""
+        """Show the URI of the store."""
         self._store = store
         self._show_tracking()
 
-    def obstacle(self, reason: str | None) -> None:
-        """Show, and log, what keeps the store from being written; None when it can be written again."""
+    def store_error(self, reason: str | None) -> None:
+        """Show and log why the store cannot be written; None when it can be written again."""
         if reason is not None:
             logger.error("Tracking has to wait: %s", reason)
         else:
-            logger.info("Tracking goes on.")
-        self._obstacle = reason
+            logger.info("Tracking resumed.")
+        self._store_error = reason
         self._show_tracking()
 
-    def files(self, reason: str | None) -> None:
-        """Show, and log, what keeps files from being stored; None when they can be stored again."""
+    def artifact_error(self, reason: str | None) -> None:
+        """Show and log why artifacts cannot be stored; None when they can be stored again."""
         if reason is not None:
             logger.error("Artifacts have to wait: %s", reason)
         else:
-            logger.info("No artifact has to wait any more.")
-        self._files = reason
+            logger.info("Artifacts are stored again.")
+        self._artifact_error = reason
         self._show_tracking()
 
     def note(self, sentence: str) -> None:
-        """Show, and log, what was not done as it was asked for."""
+        """Show and log a note about something that was done differently than requested."""
         logger.warning("%s", sentence)
         with self._lock:
             if sentence not in self._notes:
@@ -65,13 +64,13 @@ class Notices:
                 self._show_tracking()
 
     def remotes(self, remotes: list[dict[str, Any]]) -> None:
-        """Show how the remotes stand."""
+        """Show the states of the remotes."""
         if remotes != self._remotes:
             self._remotes = remotes
             self._show_tracking()
 
     def clear(self) -> None:
-        """Forget the notes, which belong to an instance that is no more."""
+        """Remove the notes, which belong to an earlier instance."""
         with self._lock:
             if self._notes:
                 self._notes.clear()
@@ -80,10 +79,10 @@ class Notices:
     def _show_tracking(self) -> None:
         with self._lock:
             shown: dict[str, Any] = {"store": self._store}
-            if self._obstacle is not None:
-                shown["error"] = self._obstacle
-            if self._files is not None:
-                shown["artifactError"] = self._files
+            if self._store_error is not None:
+                shown["error"] = self._store_error
+            if self._artifact_error is not None:
+                shown["artifactError"] = self._artifact_error
             if self._remotes:
                 shown["remotes"] = self._remotes
             if self._notes:

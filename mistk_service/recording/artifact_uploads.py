@@ -1,4 +1,4 @@
-"""Files and folders that become artifacts of a run."""
+"""Uploads of files and folders as artifacts of a run."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from mistk_service.recording.file_queue import FileLane, Job
+from mistk_service.recording.file_queue import FileQueue, Job
 from mistk_service.tracking.artifacts import AllowedLocations, ArtifactRepository, checked_path, open_artifacts
 from mistk_service.tracking.embedded.local import OpenedTracking
 from mistk_service.tracking.errors import InvalidParameter, StoreUnavailable
 from mistk_service.tracking.values import RunInfo
 from mistk_service.workers.host.paths import FileStamp, contents_of
 
-__all__ = ["Saved", "Uploads"]
+__all__ = ["ArtifactUploads", "Saved"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +29,10 @@ class Saved:
     """Something that a model has saved.
 
     Attributes:
-        folder: where.
-        before: what lay there when it began, and what it has not changed since is not a part of it; None where that was too
-            much to look at.
-        lost: how many of its files could not be kept.
+        folder: the folder.
+        before: the contents of the folder before the save; files that have not changed do not belong to the save. None if
+            there were too many.
+        lost: the number of files that could not be stored.
     """
 
     folder: str
@@ -40,42 +40,42 @@ class Saved:
     lost: int = 0
 
 
-class Uploads:
-    """Puts files where the artifacts of a run are. What cannot be read is told, and keeps nothing else from being put there.
+class ArtifactUploads:
+    """Stores files as artifacts of runs. A file that cannot be stored is left out with a note; all others are stored.
 
     Args:
         opened: the store and its artifacts.
-        lane: does it.
-        note: is told of what was left out, in a sentence.
-        excluded: a folder whose files are nobody's artifacts: the service's own.
-        allowed: where artifacts may be kept besides.
+        queue: runs the uploads.
+        note: called with a note about each file that was left out.
+        excluded: the service's own folder, whose files are never artifacts.
+        allowed: further locations where artifacts may be stored.
     """
 
     def __init__(
         self,
         opened: OpenedTracking,
-        lane: FileLane,
+        queue: FileQueue,
         note: Callable[[str], None],
         excluded: Path,
         allowed: AllowedLocations,
     ) -> None:
         self._opened = opened
-        self._lane = lane
+        self._queue = queue
         self._note = note
         self._excluded = Path(os.path.realpath(excluded))
         self._allowed = allowed
         self._repositories: dict[str, ArtifactRepository] = {}
-        #: What earlier saves wrote, by folder: what the next one leaves as it is belongs to it too.
+        #: The files that earlier saves wrote, by folder; those that the next save leaves unchanged belong to it, too.
         self._written: dict[str, set[str]] = {}
 
     def upload(self, run: RunInfo, source: Path, target: str, *, move: bool = False) -> None:
-        """Put a file at ``target``, or what is in a folder below it.
+        """Store a file at ``target``, or the contents of a folder below it.
 
         Args:
-            run: whose artifacts they become.
+            run: the run.
             source: the file or folder.
-            target: a path below the run's artifacts; "" stands for their root, which no file can be.
-            move: whether the source is not needed any more; it is gone afterwards.
+            target: a path below the run's artifacts; "" is their root, for folders only.
+            move: whether to remove the source afterwards.
         """
 
         def give_up(error: Exception) -> None:
@@ -87,7 +87,7 @@ class Uploads:
         self._do(run, Job(str(source), do, give_up, source if move else None))
 
     def upload_saved(self, run: RunInfo, saved: Saved, target: str) -> None:
-        """Put what a model has saved below ``target``."""
+        """Store what a model has saved below ``target``."""
         folder = Path(saved.folder)
 
         def give_up(file: Path, error: Exception) -> None:
@@ -111,7 +111,7 @@ class Uploads:
         self._do(run, Job(target, do, lambda error: logger.error("%s could not be removed: %s", target, error)))
 
     def then(self, run: RunInfo, about: str, do: Callable[[], None]) -> None:
-        """Do something when everything before it is where it belongs, or was given up."""
+        """Call ``do`` when every earlier upload has been stored or dropped."""
 
         def job() -> Iterable[Job]:
             do()
@@ -120,9 +120,9 @@ class Uploads:
         self._do(run, Job(about, job, lambda error: self._note(f"{about}: {error}")))
 
     def _do(self, run: RunInfo, job: Job) -> None:
-        self._lane.put("" if _is_own(run.artifact_uri) else run.artifact_uri, job)
+        self._queue.put("" if _is_own(run.artifact_uri) else run.artifact_uri, job)
 
-    # --- in the lane ----------------------------------------------------------------------------------------------
+    # --- on the queue's thread ----------------------------------------------------------------------------------------------
 
     def _put_any(
         self, run: RunInfo, source: Path, target: str, give_up: Callable[[Exception], None], *, move: bool
@@ -153,24 +153,22 @@ class Uploads:
             self._opened.store.artifact_logged(run.run_id, checked_path(target))
             return ()
 
-        # By itself, since the file may not be there any more for a second attempt.
+        # A job of its own, since the file may not exist any more for a second attempt.
         return (Job(str(file), tell, partial(self._leave_out, file)),)
 
     def _leave_out(self, source: Path, error: Exception) -> None:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        logger.error("The artifact %s was not kept: %s", source, reason)
-        self._note(f"The artifact {source} was not kept: {reason}")
+        logger.error("The artifact %s was not stored: %s", source, reason)
+        self._note(f"The artifact {source} was not stored: {reason}")
 
     def _saved_files(self, folder: Path, before: Mapping[str, FileStamp] | None) -> Iterator[tuple[Path, str]]:
         """Yield the files that a save has written to a folder, and their paths below it, in order."""
         if Path(os.path.realpath(folder)) == self._excluded:
-            raise InvalidParameter(
-                "it is the folder in which the service keeps its store and the artifacts; save elsewhere."
-            )
+            raise InvalidParameter("it is the service's own folder for the store and the artifacts. Save elsewhere.")
         now = contents_of(str(folder), self._excluded) if before is not None else None
         if before is None or now is None:
             raise InvalidParameter(
-                "there is too much in the folder to tell what the model has saved from what lies there; save to a folder of "
+                "the folder contains too many files to determine which of them the model has saved. Save to a folder of "
                 "its own."
             )
         written = self._written.setdefault(os.path.realpath(folder), set())
@@ -190,14 +188,14 @@ class Uploads:
                     yield file, file.relative_to(folder).as_posix()
 
     def _is_left_out(self, file: Path) -> bool:
-        """Return whether something is no file, or a link: what that leads to is not the model's to hand out."""
+        """Return whether a path is not a regular file, or is a link, whose target may not belong to the model."""
         if file.is_symlink():
             self._leave_out(file, InvalidParameter("links are not followed"))
             return True
         return not file.is_file()
 
     def _place(self, run: RunInfo) -> tuple[ArtifactRepository, str]:
-        """Return the repository that holds the artifacts of a run, and the path of their root in it."""
+        """Return the repository with the artifacts of a run, and the path of their root in it."""
         uri = run.artifact_uri
         if _is_own(uri):
             return self._opened.artifacts, unquote(urlsplit(uri).path).strip("/")
@@ -227,4 +225,4 @@ def _opened(uri: str) -> ArtifactRepository:
     except StoreUnavailable:
         raise
     except Exception as error:
-        raise InvalidParameter(f"The artifacts of the run cannot be kept at {uri!r}: {error}") from error
+        raise InvalidParameter(f"The artifacts of the run cannot be stored at {uri!r}: {error}") from error

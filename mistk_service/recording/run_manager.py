@@ -1,4 +1,4 @@
-"""What a run needs beside the run itself: its beginning, its files, and the registry."""
+"""Opening runs, storing their artifacts, and registering their models."""
 
 from __future__ import annotations
 
@@ -9,71 +9,73 @@ from pathlib import Path
 from typing import Any
 
 from mistk_service.core.events import ArtifactLogged
-from mistk_service.recording.file_queue import FileLane
+from mistk_service.recording.artifact_uploads import ArtifactUploads, Saved
+from mistk_service.recording.file_queue import FileQueue
 from mistk_service.recording.open_run import OpenRun
-from mistk_service.recording.options import ReporterOptions, Steering
 from mistk_service.recording.orphaned_runs import CONTAINER_TAG
-from mistk_service.recording.retry import Patience
+from mistk_service.recording.retry import StoreRetry
 from mistk_service.recording.run_choice import RunFinder
+from mistk_service.recording.run_options import RecorderOptions, RunOptions
 from mistk_service.recording.source import git_commit, user_name
 from mistk_service.recording.spelling import Names, text_of
-from mistk_service.recording.uploads import Saved, Uploads
 from mistk_service.tracking.artifacts import AllowedLocations
 from mistk_service.tracking.embedded.local import OpenedTracking
 from mistk_service.tracking.errors import InvalidParameter, ResourceExists
 
-__all__ = ["Desk"]
+__all__ = ["RunManager"]
 
-#: The tags of MLflow that a container sets itself, whatever the model properties say.
+#: MLflow's tags that the container sets itself, and that model properties cannot override.
 _OWN_TAGS = frozenset({"mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit"})
 
 
-class Desk:
-    """Opens runs in one store, keeps their files and registers their models. Used by one thread.
+class RunManager:
+    """Opens runs in one store, stores their artifacts, and registers their models. Used by one thread.
 
     Args:
         opened: the store and its artifacts.
-        options: who is asking.
-        patience: makes the calls.
-        lane: takes care of files.
-        note: is told of what could not be done as it was asked, in a sentence.
+        options: the options of the recorder.
+        retry: makes the calls.
+        queue: stores the files.
+        note: called with a note about anything that is done differently than requested.
     """
 
     def __init__(
         self,
         opened: OpenedTracking,
-        options: ReporterOptions,
-        patience: Patience,
-        lane: FileLane,
+        options: RecorderOptions,
+        retry: StoreRetry,
+        queue: FileQueue,
         note: Callable[[str], None],
     ) -> None:
         self.note = note
         self._store = opened.store
         self._options = options
-        self._patience = patience
-        self._finder = RunFinder(opened.store, options.model, patience, note)
+        self._retry = retry
+        self._finder = RunFinder(opened.store, options.model, retry, note)
         allowed = AllowedLocations(options.artifact_locations)
-        self._uploads = Uploads(opened, lane, note, excluded=options.state_dir, allowed=allowed)
+        self._uploads = ArtifactUploads(opened, queue, note, excluded=options.state_dir, allowed=allowed)
 
-    # --- the beginning --------------------------------------------------------------------------------------------
+    # --- opening runs --------------------------------------------------------------------------------------------
 
-    def open_run(self, steering: Steering, tags: Mapping[str, Any], now: int, run_id: str | None = None) -> OpenRun:
-        """Return the run that is asked for, with all its tags; it began at ``now``, in milliseconds since 1970.
+    def open_run(
+        self, run_options: RunOptions, tags: Mapping[str, Any], now: int, run_id: str | None = None
+    ) -> OpenRun:
+        """Return the requested run, with all its tags; it starts at ``now``, in milliseconds since 1970.
 
-        A new one gets the id ``run_id``, if one is given.
+        A new run gets the id ``run_id``, if given.
         """
-        # The container's own stand from the first moment: whoever looks for runs that a killed one left finds this one.
+        # The run has the container's tags from the start, so that it is found as an orphan if the container is killed.
         names = Names()
         all_tags = {names.spelled(key): value for key, value in {**tags, **self._origin_tags}.items()}
-        run = self._finder.find(steering, self._user, now, all_tags, run_id)
-        opened = OpenRun(self._store, run, self._patience, self.note)
+        run = self._finder.find(run_options, self._user, now, all_tags, run_id)
+        opened = OpenRun(self._store, run, self._retry, self.note)
         opened.log_values(
             tags={key: value for key, value in all_tags.items() if opened.tags.get(key) != text_of(value)}
         )
         return opened
 
     def instance_tags(self, objectives: Sequence[str], properties: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the tags that ``initialize`` brings; a property of MLflow's name is MLflow's tag."""
+        """Return the tags for the arguments of ``initialize``. A property with a name of MLflow becomes MLflow's tag."""
         tags: dict[str, Any] = {"mistk.objectives": ",".join(objectives)}
         for key, value in properties.items():
             if key.startswith("mlflow.") and key not in _OWN_TAGS:
@@ -100,20 +102,20 @@ class Desk:
             "mistk.apiVersion": options.api_version(),
         }
 
-    # --- files ----------------------------------------------------------------------------------------------------
+    # --- artifacts ----------------------------------------------------------------------------------------------------
 
     def keep_artifact(self, run: OpenRun, event: ArtifactLogged) -> None:
-        """Put what the model handed over among the run's artifacts, under its own name."""
+        """Store a file or folder of the model as an artifact of the run, under its own name."""
         name = Path(event.path).name
         target = f"{event.artifact_path}/{name}" if event.artifact_path else name
         self._uploads.upload(run.info, Path(event.kept or event.path), target, move=event.kept is not None)
 
-    def keep_saved(self, run: OpenRun, saved: Saved, target: str, steering: Steering) -> None:
-        """Put what was saved among the run's artifacts, and register it where it is a model and that is asked for.
+    def keep_saved(self, run: OpenRun, saved: Saved, target: str, run_options: RunOptions) -> None:
+        """Store what was saved as artifacts of the run, and register it if it is a model and the options say so.
 
-        What is saved again replaces what was saved before, except for a registered model: a version stays what it is.
+        A later save replaces the artifacts of an earlier one. A registered model keeps its own, since a version never changes.
         """
-        wanted = steering.registered_model_name if target == "model" else None
+        wanted = run_options.registered_model_name if target == "model" else None
         if wanted is None:
             self._uploads.remove(run.info, target)
             self._uploads.upload_saved(run.info, saved, target)
@@ -128,7 +130,7 @@ class Desk:
 
     def _register(self, run_id: str, source: str, name: str, saved: Saved) -> None:
         if saved.lost:
-            raise InvalidParameter("not all of its files could be kept.")
+            raise InvalidParameter("not all of its files could be stored.")
         with suppress(ResourceExists):
             self._store.create_registered_model(name)
         self._store.create_model_version(name, source, run_id)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mistk_service.recording import Steering
+from mistk_service.recording import RunOptions
 from mistk_service.tracking.values import Tag
 from tests.recording.conftest import Story, tags_of
 
@@ -142,7 +142,7 @@ def test_a_run_that_cannot_be_gone_on_with_is_told(story: Story, delete: bool) -
 
     assert story.run.info.run_id != run_id
     assert run_id in story.notes[0]
-    assert "a new one was begun" in story.notes[0]
+    assert "a new one was started" in story.notes[0]
 
 
 def test_a_failed_run_that_is_gone_on_with_is_failed_no_more(story: Story) -> None:
@@ -208,6 +208,6 @@ def test_a_registered_version_stays_what_it_is(story: Story, tmp_path) -> None:
 
 
 def test_properties_that_are_empty_wish_nothing() -> None:
-    given = Steering(run_name="x").overridden({"mlflow.runName": "", "mlflow.experimentName": None})
+    given = RunOptions(run_name="x").overridden({"mlflow.runName": "", "mlflow.experimentName": None})
 
-    assert given == Steering(run_name="x")
+    assert given == RunOptions(run_name="x")

@@ -1,4 +1,4 @@
-"""What a reporter has to know beforehand, and what the orchestrator asks for."""
+"""The options of the recorder and of a run."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 from mistk_service.kinds.kind import Kind
 
-__all__ = ["ReporterOptions", "Steering"]
+__all__ = ["RecorderOptions", "RunOptions"]
 
-#: The model properties that say where the run goes, and the fields of :class:`Steering` that they set.
+#: The model properties with options of the run, and the fields of :class:`RunOptions` that they set.
 _PROPERTIES = {
     "mlflow.experimentName": "experiment_name",
     "mlflow.experimentId": "experiment_id",
@@ -23,16 +23,16 @@ _PROPERTIES = {
 
 
 @dataclass(frozen=True)
-class Steering:
-    """Where a run is to go; None leaves it to the container.
+class RunOptions:
+    """The options of a run; None leaves the choice to the container.
 
     Attributes:
-        experiment_name: the experiment, made if it is not there.
-        experiment_id: the experiment, which must be there; counts more than a name, which is the second choice.
-        run_name: the run's name for people.
-        run_id: a run to go on with.
-        parent_run_id: the run that this one is a part of.
-        registered_model_name: the registered model that a saved model becomes a version of.
+        experiment_name: the experiment, which is created if it does not exist.
+        experiment_id: an existing experiment; takes precedence over the name.
+        run_name: the name of the run.
+        run_id: an existing run to resume.
+        parent_run_id: the parent of the run.
+        registered_model_name: the registered model to which a saved model is added as a version.
     """
 
     experiment_name: str | None = None
@@ -42,10 +42,10 @@ class Steering:
     parent_run_id: str | None = None
     registered_model_name: str | None = None
 
-    def overridden(self, properties: Mapping[str, Any]) -> Steering:
-        """Return this with what the model properties of ``initialize`` say instead.
+    def overridden(self, properties: Mapping[str, Any]) -> RunOptions:
+        """Return a copy that is overridden by the model properties of ``initialize``.
 
-        Whoever names an experiment does not mean the run, or the other experiment, that the environment names.
+        Properties that name an experiment or a parent also override the experiment and the run of the environment.
         """
         given: dict[str, str | None] = {
             field: str(properties[key]) for key, field in _PROPERTIES.items() if properties.get(key)
@@ -55,26 +55,26 @@ class Steering:
         return replace(self, **given)
 
     @staticmethod
-    def without(properties: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the model properties that steer nothing."""
+    def other_properties(properties: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the model properties that are not options of the run."""
         return {key: value for key, value in properties.items() if key not in _PROPERTIES}
 
 
 @dataclass(frozen=True)
-class ReporterOptions:
-    """What a reporter has to know beforehand.
+class RecorderOptions:
+    """The options of the recorder.
 
     Attributes:
         kind: the kind of container.
         container_id: the id of the container, a UUID.
         model: the name of the model class.
         reference: what the model was loaded from; see :mod:`mistk_service.workers.child.loader`.
-        state_dir: the folder for what outlives the process; never uploaded.
-        api_version: returns the version of the lifecycle API; called on the reporter's thread.
-        steering: where runs go unless ``initialize`` says something else. The run id counts for the first run only.
-        system_interval: seconds between two measurements of the worker; None for none.
-        root_path: the path below which a reverse proxy serves the container; links begin with it.
-        artifact_locations: URIs below which artifacts may be kept, besides the container's own folder.
+        state_dir: the folder for data that outlives the process; never uploaded.
+        api_version: returns the version of the lifecycle API; called on the recorder's thread.
+        run_options: the defaults of ``initialize``. The run id applies to the first run only.
+        system_interval: seconds between two samples of the system metrics; None for none.
+        root_path: the path prefix under which a reverse proxy serves the container; links start with it.
+        artifact_locations: further URIs below which artifacts may be stored.
     """
 
     kind: Kind
@@ -83,14 +83,14 @@ class ReporterOptions:
     reference: str
     state_dir: Path
     api_version: Callable[[], str]
-    steering: Steering = Steering()
+    run_options: RunOptions = RunOptions()
     system_interval: float | None = None
     root_path: str = ""
     artifact_locations: tuple[str, ...] = ()
 
     @property
     def spool(self) -> Path:
-        """The folder where the worker puts what the model hands over."""
+        """The folder for the worker's copies of artifacts."""
         return self.state_dir / "spool" / self.container_id
 
     @property
