@@ -33,7 +33,8 @@ def content(store: Any, run_id: str, *, without: frozenset[str] = frozenset()) -
 
 def points(store: Any, run_id: str, key: str) -> list[tuple[int, int, str]]:
     """Return the points of a metric, in an order that does not depend on the store."""
-    return sorted((*point_of(metric)[:2], repr(point_of(metric)[2])) for metric in history(store, run_id, key))
+    found = map(point_of, history(store, run_id, key))
+    return sorted((timestamp, step, repr(value)) for value, timestamp, step in found)
 
 
 def runs(store: Any) -> list[Run]:

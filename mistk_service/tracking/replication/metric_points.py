@@ -14,8 +14,8 @@ from mistk_service.tracking.values.page import Page, pages
 
 __all__ = ["Point", "history", "missing", "missing_points", "point_of", "without_repeats"]
 
-#: (timestamp, step, value); NaN is None, since it equals nothing, itself included.
-Point = tuple[int, int, float | None]
+#: Value, timestamp and step; NaN is None, since it equals nothing, itself included.
+Point = tuple[float | None, int, int]
 
 #: Points in a page of a history, as MLflow's own client requests them.
 _PAGE = 25_000
@@ -32,10 +32,10 @@ def point_of(metric: Metric) -> Point:
     """Return the identity of a point. Infinities become the largest numbers, as MLflow returns them."""
     value = metric.value
     if math.isnan(value):
-        return metric.timestamp, metric.step, None
+        return None, metric.timestamp, metric.step
     if math.isinf(value):
         value = math.copysign(sys.float_info.max, value)
-    return metric.timestamp, metric.step, value
+    return value, metric.timestamp, metric.step
 
 
 def history(store: _Histories, run_id: str, key: str) -> Iterator[Metric]:

@@ -41,6 +41,7 @@ RUN_NAME = "mlflow.runName"
 
 _Work = Callable[[Connection], None]
 
+# As the tables have them, where the primary key is the order of a history: rows are inserted as they are.
 _POINT = ("timestamp", "step", "value", "is_nan")
 
 
