@@ -82,7 +82,7 @@ bench-load: $(VENV)/.runtime ## Hold a mixed load on one container for ten minut
 
 docs: $(VENV)/.runtime $(DOCS)/.docs ## Write the generated reference and build the documentation in build/docs.
 	$(BIN)/python scripts/reference.py
-	$(DOCS)/bin/python -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --quiet --strict
 	@echo "Open build/docs/index.html."
 
 lock: $(VENV)/.dev ## Write the lock files of the image, requirements/*.txt (ARGS=--upgrade for new versions).

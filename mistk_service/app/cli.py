@@ -60,7 +60,7 @@ def serve(model: tuple[str, ...], **options: Any) -> None:
 
     MODEL can also be given as the environment variable MISTK_MODEL.
     """
-    # What follows takes a moment to load. As the first process of a container, Python would be deaf to SIGTERM until then.
+    # The imports take a moment. Until then, Python as process 1 of a container would ignore SIGTERM.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit_at_once)
     from mistk_service.app.container import serve as run
@@ -73,7 +73,7 @@ def serve(model: tuple[str, ...], **options: Any) -> None:
     configure_logging(options["log_level"], options["log_format"], libraries=options["log_libraries"])
     try:
         settings = Settings(" ".join(model), **options)
-        split_reference(settings.model)  # a reference that names nothing is refused before anything is started
+        split_reference(settings.model)  # refuses a malformed reference before anything is started
         sock = bind(settings.host, settings.port)
         with asyncio.Runner(loop_factory=_event_loop_factory()) as runner:
             with _url_file(settings.url_file) as on_listening:
@@ -84,7 +84,7 @@ def serve(model: tuple[str, ...], **options: Any) -> None:
 
 
 def _event_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return what makes the event loop: uvloop's, which comes with the extra ``fast``, or None for Python's own."""
+    """Return the factory of uvloop, which comes with the extra ``fast``, or None for asyncio's own event loop."""
     try:
         import uvloop
     except ImportError:
@@ -95,10 +95,10 @@ def _event_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 @contextlib.contextmanager
 def _url_file(file: str | None) -> Iterator[Callable[[str], None]]:
-    """Give what writes an address to a file, at once as a whole; the file is removed at the end.
+    """Yield a function that writes an address to a file atomically. The file is removed at the end.
 
     Raises:
-        SettingsError: it cannot be written.
+        SettingsError: the file cannot be written.
     """
 
     def write(url: str) -> None:
@@ -124,7 +124,7 @@ def _url_file(file: str | None) -> Iterator[Callable[[str], None]]:
 
 
 def _exit_at_once(_number: int, _frame: FrameType | None) -> None:
-    """End a service that has not started anything yet, with the code of one that was told to end."""
+    """Exit with code 0, as a graceful shutdown does, before anything has been started."""
     for number in (signal.SIGTERM, signal.SIGINT):
         # While the interpreter ends, a further one would change the exit code or show a traceback.
         signal.signal(number, signal.SIG_IGN)
@@ -137,7 +137,7 @@ def _announce(settings: Settings, url: str) -> None:
 
 
 def _fail(error: MistkError) -> None:
-    """Say what went wrong, with the traceback of the model's own code where there is one, and exit."""
+    """Print the error, with the traceback of the model's code if there is one, and exit with code 1."""
     if isinstance(error, ModelLoadError) and error.traceback:
         click.echo(error.traceback, err=True)
     if isinstance(error, WorkerDied):
@@ -185,7 +185,7 @@ def spec() -> None:
 
 
 def run_as_module() -> None:
-    """Entry of ``python -m mistk_service``: the commands, and MISTK's own form ``MODULE CLASS [PORT]``, options after it."""
+    """Entry point of ``python -m mistk_service``: the commands, or MISTK's form ``MODULE CLASS [PORT] [OPTIONS]``."""
     arguments = sys.argv[1:]
     if len(arguments) >= 2 and arguments[0] not in {*main.commands, _TRACKING}:
         module, name, *rest = arguments
@@ -195,7 +195,7 @@ def run_as_module() -> None:
 
 
 def _as_mistk_listens(arguments: list[str]) -> list[str]:
-    """Return the options for what follows MISTK's form: an optional port, and all interfaces unless options name a host."""
+    """Return the options for MISTK's form: the port becomes ``--port``, and the host is all interfaces unless it is given."""
     if arguments and not arguments[0].startswith("-"):
         arguments = ["--port", *arguments]
     named = "MISTK_HOST" in os.environ or any(each.partition("=")[0] == "--host" for each in arguments)

@@ -44,6 +44,23 @@ def test_every_block_is_parsed_and_names_its_language(page: Path) -> None:
     assert set(languages) <= {*LANGUAGES, "text"}
 
 
+@pytest.mark.parametrize("page", PAGES, ids=title)
+def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    broken = []
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", text):
+        file = (page.parent / target) if target else page
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            broken.append(f"{target}#{anchor}")
+    assert broken == []
+
+
+def anchors(page: Path) -> set[str]:
+    """The ids of a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}
+
+
 def test_the_generated_pages_are_up_to_date() -> None:
     pages = runpy.run_path(str(ROOT / "scripts" / "reference.py"))["pages"]()
     stale = [
