@@ -70,7 +70,7 @@ def contract_app(
         lifespan: what happens at the start and the end of the application.
 
     Raises:
-        ResolverError: when the application starts, if ``resolve`` raises for an operationId.
+        ResolverError: when the application starts, if ``resolve`` raises AttributeError for an operationId.
     """
     table = OperationTable(limits, reader, answer, executor)
     operations = partial(CompiledOperations, table=table)
