@@ -78,4 +78,5 @@ class Deadline:
     @property
     def overdue(self) -> list[threading.Thread]:
         """The threads that were waited for in vain, by this deadline or one inside or around it, and are still alive."""
-        return [thread for thread in self._overdue if thread.is_alive()]
+        # A copy, since another thread may add to it meanwhile.
+        return [thread for thread in tuple(self._overdue) if thread.is_alive()]

@@ -199,7 +199,8 @@ class EmbeddedTracking:
         try:
             opened = self._local.open()
         except StoreError as error:
-            logger.error("Tracking is not available: %s", error)
+            if not self._ending.is_set():
+                logger.error("Tracking is not available: %s", error)
             raise
         executor = ThreadPoolExecutor(THREADS, thread_name_prefix="tracking")
         self._shutdown.register(executor)

@@ -1,9 +1,10 @@
-"""The end of the process: in time, whatever its threads are doing."""
+"""Ends the process by the deadline of its shutdown, whatever its threads are doing."""
 
 from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import logging
 import os
 import signal
@@ -17,15 +18,15 @@ __all__ = ["finish", "watch"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks at the deadline, which may have been brought forward.
+#: Seconds between two checks of the deadline, which may have been brought forward.
 _INTERVAL = 0.02
 
-#: Seconds that the last line of the log takes at most.
-_LAST_WORDS = 0.02
+#: Seconds that the last line of the log may take. It takes them only where nothing reads the log.
+_LAST_LINE = 0.1
 
 
 def watch(shutdown: Shutdown) -> None:
-    """Have the process end by the end of a shutdown that has begun, even if the event loop does not come to it."""
+    """Ensure that the process ends by the deadline of a shutdown that has begun, even if the event loop is blocked."""
 
     def wait() -> None:
         never = threading.Event()
@@ -39,8 +40,8 @@ def watch(shutdown: Shutdown) -> None:
 def finish(shutdown: Shutdown, loop: asyncio.AbstractEventLoop) -> NoReturn:
     """End the process when its threads have ended, or when they should have.
 
-    Functions that were registered with :mod:`atexit` are called. What the interpreter does after that is left out: it waits
-    for executors, and nothing can end it in time. A further signal ends the process at once.
+    Functions registered with :mod:`atexit` are called. The interpreter's own finalization is skipped: it waits for executors,
+    and cannot be limited in time. A further signal ends the process at once.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         # The loop would restore the default when it is closed: a traceback for SIGINT.
@@ -52,8 +53,7 @@ def finish(shutdown: Shutdown, loop: asyncio.AbstractEventLoop) -> NoReturn:
     if shutdown.end.overdue:
         _leave(shutdown)
     atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     os._exit(0)
 
 
@@ -63,16 +63,22 @@ def _leave(shutdown: Shutdown) -> NoReturn:
 
     def say() -> None:
         logger.warning("The service ends although something is still at work: %s.", ", ".join(names) or "its own end")
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
 
     # On a thread, since the other side of a pipe may have stopped reading.
     last = threading.Thread(target=say, daemon=True)
     last.start()
-    last.join(_LAST_WORDS)
+    last.join(_LAST_LINE)
     os._exit(shutdown.exit_code)
 
 
 def _non_daemons() -> list[threading.Thread]:
     main = threading.main_thread()
     return [thread for thread in threading.enumerate() if not thread.daemon and thread is not main]
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # The other side of a pipe may have been closed.
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
