@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event as database_event
 
 from mistk_service.core.events import (
     ActivityBegan,
@@ -36,6 +34,7 @@ from mistk_service.tracking.sql import SqlStore
 from mistk_service.tracking.values import Run, Tag
 from tests.recording.conftest import CONTAINER, tags_of
 from tests.service.harness import wait_until
+from tests.support.full_disk import Disk
 
 PATIENCE = 30.0
 INITIALIZED = [ActivityBegan("initialize", ([], {}, {"epochs": 1})), ActivityEnded("initialize", "completed", 0.1)]
@@ -181,18 +180,11 @@ async def test_a_full_disk_is_told_and_loses_nothing(harness: Harness) -> None:
     harness.observe(*TRAINING)
     await harness.recorded("RUNNING")
 
-    @database_event.listens_for(harness.store._db.engine, "checkout")
-    def limit(connection: Any, *_: object) -> None:
-        pages = connection.execute("PRAGMA page_count").fetchone()[0]
-        connection.execute(f"PRAGMA max_page_count = {pages + 2 if full.is_set() else 1_000_000}")
-
-    full = threading.Event()
-    full.set()
-    harness.store._db._writer._drop_connection()
+    disk = Disk(harness.store)
+    disk.leave(2)
     harness.observe(*(points(first, first + 1000) for first in range(0, 20_000, 1000)))
     await harness.until(lambda: "full" in harness.shown["tracking"].get("error", ""))
-    full.clear()
-    harness.store._db._writer._drop_connection()
+    disk.clear()
     harness.observe(ActivityEnded("train", "completed", 1.0))
 
     await harness.recorded()

@@ -71,6 +71,11 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, OutboxStore):
         return self._journal
 
     @property
+    def database(self) -> Database:
+        """The database that the store is in."""
+        return self._db
+
+    @property
     def uri(self) -> str:
         return self._db.shown_url
 

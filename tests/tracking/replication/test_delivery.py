@@ -232,7 +232,7 @@ def test_where_deleted_runs_are_gone_for_good_nothing_is_refused_and_a_restored_
     world.remote.after = after
     world.replicator.step()
     # A search there does not find it any more.
-    with world.remote.store._db.read() as connection:
+    with world.remote.store.database.read() as connection:
         connection.exec_driver_sql(f"DELETE FROM run_tags WHERE key = '{SOURCE_RUN}'")
     world.clock.now += 100
     world.deliver()

@@ -21,7 +21,7 @@ def file_store(tmp_path):
 
 
 def lock_timeout_of(store):
-    with store._db.read() as connection:
+    with store.database.read() as connection:
         return connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
 
 
@@ -92,7 +92,7 @@ def test_the_server_answers_the_same_where_a_run_can_be_read_at_once_and_where_n
 
 
 def test_runs_that_are_submitted_together_are_all_made(store, experiment):
-    with store._db._writer._lock:
+    with store.database.write_lock:
         futures = [store.submit_run(experiment, run_name=f"r{i}") for i in range(5)]
         missing = store.submit_run("999")
     runs = [future.result(30) for future in futures]

@@ -25,7 +25,7 @@ def write(store, run_id, key, count):
 
 def settle(store):
     """Let the thread do what it has been asked for, and end."""
-    checkpoints = store._db._checkpoints
+    checkpoints = store.database._checkpoints
     assert checkpoints is not None
     checkpoints.close()
 
@@ -64,7 +64,7 @@ def test_writes_wait_only_for_the_last_pages_of_a_log_that_is_long(file, monkeyp
 
     monkeypatch.setattr(checkpoints, "_checkpoint", checkpoint)
     with SqlStore.open(str(file)) as store:
-        lock = store._db._writer._lock
+        lock = store.database.write_lock
         run_id = store.create_run("0").info.run_id
         write(store, run_id, "m", 9)
         written.set()

@@ -17,6 +17,7 @@ from mistk_service.tracking import open_store
 from mistk_service.tracking.errors import InvalidParameter, ResourceExists, StoreUnavailable
 from mistk_service.tracking.sql import SqlStore
 from mistk_service.tracking.values import Metric, Param, Tag
+from tests.support.full_disk import Disk
 
 #: Many processes are started here, each of which loads a database's libraries.
 pytestmark = pytest.mark.timeout(200)
@@ -135,22 +136,11 @@ def file_store(tmp_path):
         yield opened
 
 
-def limit_pages(store, extra):
-    """Let the database grow by so many pages and no more, which is what a full disk looks like to SQLite."""
-
-    @event.listens_for(store._db.engine, "checkout")
-    def limit(connection, *_):
-        pages = connection.execute("PRAGMA page_count").fetchone()[0]
-        connection.execute(f"PRAGMA max_page_count = {pages + extra if extra is not None else 1_000_000}")
-
-    store._db._writer._drop_connection()
-    return lambda: event.remove(store._db.engine, "checkout", limit)
-
-
 def test_a_full_disk_is_told_loses_nothing_and_is_recovered_from(file_store):
     run_id = file_store.create_run("0").info.run_id
     file_store.log_metric(run_id, Metric("m", 1.0, 0))
-    unlimited = limit_pages(file_store, 2)
+    disk = Disk(file_store)
+    disk.leave(2)
     acknowledged = 0
     try:
         while True:
@@ -166,16 +156,15 @@ def test_a_full_disk_is_told_loses_nothing_and_is_recovered_from(file_store):
     assert [m.key for m in data.metrics] == ["m", *(f"m{i}" for i in range(acknowledged))]
     assert len(data.tags) == 1 + acknowledged
     # A small write that still fits goes on, and so does everything once there is space again.
-    unlimited()
-    limit_pages(file_store, None)
+    disk.clear()
     file_store.log_batch(run_id, [Metric("after", 1.0, 1)], tags=[Tag("after", "x" * 8000)])
     assert {m.key for m in file_store.get_run(run_id).data.metrics} >= {"m", "after"}
 
 
 def test_a_full_disk_fails_the_writes_of_a_group_that_do_not_fit_and_no_others(file_store):
     run_id = file_store.create_run("0").info.run_id
-    limit_pages(file_store, 12)
-    with file_store._db._writer._lock:
+    Disk(file_store).leave(12)
+    with file_store.database.write_lock:
         small = [file_store.submit_batch(run_id, [Metric("m", float(i), i)]) for i in range(3)]
         big = file_store.submit_batch(run_id, tags=[Tag(f"t{i}", "x" * 8000) for i in range(50)])
         late = [file_store.submit_batch(run_id, [Metric("n", float(i), i)]) for i in range(3)]
@@ -207,7 +196,7 @@ def test_a_locked_database_is_told_and_is_recovered_from(file_store, tmp_path):
 def test_a_connection_that_broke_between_two_writes_is_replaced(postgres_database):
     with SqlStore.open(postgres_database) as store:
         run_id = store.create_run("0").info.run_id
-        with store._db.engine.connect() as connection:
+        with store.database.engine.connect() as connection:
             others = (
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid != pg_backend_pid()"
@@ -222,7 +211,7 @@ def test_a_connection_that_breaks_in_a_write_is_told_and_is_replaced(postgres_da
         run_id = store.create_run("0").info.run_id
         broken: list[Any] = []
 
-        @event.listens_for(store._db.engine, "after_cursor_execute")
+        @event.listens_for(store.database.engine, "after_cursor_execute")
         def cut(connection, cursor, statement, *_):
             if statement.startswith("INSERT INTO metrics") and not broken:
                 broken.append(statement)
@@ -289,13 +278,13 @@ def test_writes_that_wait_together_share_a_transaction_and_one_that_fails_fails_
     store.log_param(run_id, Param("p", "1"))
     begun = []
 
-    @event.listens_for(store._db.engine, "after_cursor_execute")
+    @event.listens_for(store.database.engine, "after_cursor_execute")
     def count(connection, cursor, statement, *_):
         if statement.startswith("BEGIN"):
             begun.append(statement)
 
     # As long as the writer's lock is taken, writes wait.
-    with store._db._writer._lock:
+    with store.database.write_lock:
         good = [store.submit_batch(run_id, [Metric("m", float(i), i)]) for i in range(20)]
         bad = store.submit_batch(run_id, [Metric("bad", 1.0, 1)], [Param("p", "2")])
         more = [store.submit_batch(run_id, [Metric("m", float(i), i)]) for i in range(20, 40)]

@@ -8,7 +8,6 @@ import sys
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreUnavailable
 from mistk_service.tracking.sql import SqlStore
@@ -37,6 +36,7 @@ from mistk_service.tracking.values.changes import (
     decode,
     encode,
 )
+from tests.support.full_disk import Disk
 
 NEAR, FAR = "http://near", "http://far"
 USE = DatasetInput(Dataset("points", "abc"), (Tag("mlflow.data.context", "training"),))
@@ -143,7 +143,7 @@ def test_a_row_goes_when_the_last_remote_has_it(store):
 
 
 def rows_of(store):
-    with store._db.read() as connection:
+    with store.database.read() as connection:
         return connection.exec_driver_sql("SELECT count(*) FROM journal").scalar()
 
 
@@ -375,18 +375,10 @@ def test_where_the_disk_is_full_there_is_neither_the_data_nor_the_row(tmp_path):
     with SqlStore.open(str(tmp_path / "store.db")) as store:
         store.journal.configure([NEAR])
         run_id = store.create_run("0").info.run_id
-        limit = {"pages": 1_000_000}
-
-        @event.listens_for(store._db.engine, "checkout")
-        def set_limit(connection, *_):
-            connection.execute(f"PRAGMA max_page_count = {limit['pages']}")
-
-        with store._db.read() as connection:
-            limit["pages"] = connection.exec_driver_sql("PRAGMA page_count").scalar_one() + 3
-        store._db._writer._drop_connection()
+        disk = Disk(store)
+        disk.leave(3)
         stored = write_until_full(store, run_id)
-        limit["pages"] = 1_000_000
-        store._db._writer._drop_connection()
+        disk.clear()
         kept = [change for change in changes(store.journal) if isinstance(change, BatchLogged)]
         assert len(kept) == stored == len(store.get_metric_history(run_id, "m"))
         assert stored > 0

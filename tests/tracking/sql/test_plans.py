@@ -22,11 +22,11 @@ def watched(store):
         if statement.startswith(("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")):
             seen.append((statement, parameters[0] if executemany else parameters))
 
-    event.listen(store._db.engine, "before_cursor_execute", collect)
+    event.listen(store.database.engine, "before_cursor_execute", collect)
     try:
         yield seen
     finally:
-        event.remove(store._db.engine, "before_cursor_execute", collect)
+        event.remove(store.database.engine, "before_cursor_execute", collect)
 
 
 def fill(store):
@@ -99,7 +99,7 @@ def test_no_query_reads_a_whole_table(sqlite_store, call):
     for statement, parameters in statements:
         if statement.startswith("INSERT"):
             continue
-        with store._db.read() as connection:
+        with store.database.read() as connection:
             plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
         # A scan of a table's own index is one of the whole table too, unless it gives the order of a page.
         scans = [step for step in plan if step.startswith("SCAN ") and not is_harmless(step)]
@@ -132,7 +132,7 @@ def test_the_index_for_a_value_is_fit_for_the_condition(sqlite_store, filter, in
         # Where an index gives the order too, the planner may prefer that one.
         store.search_runs([experiment], filter, order_by=["metrics.m DESC"])
     statement, parameters = statements[0]
-    with store._db.read() as connection:
+    with store.database.read() as connection:
         plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
     assert any(index in step for step in plan), plan
 
@@ -144,7 +144,7 @@ def test_a_page_in_the_default_order_is_read_from_an_index_without_sorting(sqlit
         with watched(store) as statements:
             store.search_runs([experiment], max_results=5, page_token=page_token)
         statement, parameters = statements[0]
-        with store._db.read() as connection:
+        with store.database.read() as connection:
             plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
         assert len(plan) == 1
         assert "USING INDEX ix_runs_start (experiment_id=? AND lifecycle_stage=?" in plan[0]
@@ -158,7 +158,7 @@ def test_a_history_is_read_from_the_primary_key_without_sorting(sqlite_store):
         with watched(store) as statements:
             store.get_metric_history(run_id, "m", max_results)
         statement, parameters = statements[-1]
-        with store._db.read() as connection:
+        with store.database.read() as connection:
             plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
         assert plan == ["SEARCH metrics USING PRIMARY KEY (run=? AND key=?)"]
 
@@ -171,7 +171,7 @@ def test_no_query_of_postgresql_reads_a_whole_table(postgres_store, call):
     for statement, parameters in statements:
         if statement.startswith("INSERT"):
             continue
-        with store._db.read() as connection:
+        with store.database.read() as connection:
             connection.exec_driver_sql("SET enable_seqscan = off")
             try:
                 plan = [row[0] for row in connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)]

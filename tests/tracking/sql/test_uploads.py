@@ -27,7 +27,7 @@ def begin(uri, run_id="run", path="file", remote=REMOTE, upload=UPLOAD):
 
 def rows(uri):
     """Return how many uploads and parts there are."""
-    with SqlStore.open(uri) as store, store._db.read() as connection:
+    with SqlStore.open(uri) as store, store.database.read() as connection:
         return tuple(
             connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar()
             for table in ("journal_uploads", "journal_parts")

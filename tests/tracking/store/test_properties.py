@@ -210,7 +210,7 @@ def test_interleaved_batches_leave_what_the_model_of_them_leaves(property_store,
     points: set[Any] = set()
     params: dict[str, str] = {}
     tags = {"mlflow.runName": "r"}
-    with store._db._writer._lock:
+    with store.database.write_lock:
         futures = []
         for metrics, new_params, new_tags in batches:
             keys = [param.key for param in new_params]

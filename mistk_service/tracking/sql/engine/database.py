@@ -51,6 +51,7 @@ class Database:
         journal_mode: the journal of an SQLite file, ``WAL`` or ``DELETE``; None for other databases.
         lock_timeout: seconds to wait for a lock that another process holds.
         journal_writer: what writes the journal.
+        write_lock: held during every write, so writes wait while another thread holds it.
     """
 
     def __init__(self, url: URL, engine: Engine, lock_timeout: float, store_file: StoreFile | None = None) -> None:
@@ -66,10 +67,10 @@ class Database:
         self._turns = threading.RLock() if _is_memory(url) else None
         begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN"
         self._begin_snapshot = "BEGIN" if self.is_sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-        writing = self._turns or threading.RLock()
-        self._checkpoints = Checkpoints(engine, writing) if self.journal_mode == "WAL" else None
+        self.write_lock = self._turns or threading.RLock()
+        self._checkpoints = Checkpoints(engine, self.write_lock) if self.journal_mode == "WAL" else None
         on_commit = self._checkpoints.committed if self._checkpoints is not None else None
-        self._writer = Writer(engine, begin, writing, on_commit)
+        self._writer = Writer(engine, begin, self.write_lock, on_commit)
         self._hurry = _Hurry()
         self._reader: Connection | None = None
         self._reader_lock = threading.Lock()
