@@ -14,14 +14,14 @@ from rich.text import Text
 from mistk_service.tracking.values import Experiment, FileInfo, Run, RunInfo, RunStatus
 
 if TYPE_CHECKING:
-    # It loads the database library, which tables of other things do without.
+    # Loading it takes long, and other tables do not need it.
     from mistk_service.tracking.replication.outbox_report import OutboxReport
 
 __all__ = ["experiments_table", "files_table", "least_width", "outbox_tables", "run_tables", "runs_table"]
 
-#: How many metrics of a run the list of runs shows.
+#: The number of metrics of a run in the list of runs.
 _METRICS = 4
-#: Beginnings of the metrics that the list leaves out: they say nothing of the model.
+#: Prefixes of metrics that the list leaves out, since they do not describe the model.
 _NOT_THE_MODELS = ("mistk/", "system/")
 #: Columns of a terminal below which the list of runs leaves out the times.
 _NARROW = 120
@@ -80,7 +80,7 @@ def runs_table(runs: Iterable[Run], experiments: Mapping[str, str], width: int) 
 
 
 def least_width(table: Table) -> int:
-    """Return how many columns of a terminal a table needs for all that is not to be folded."""
+    """Return the width that a table needs for all cells that must not be folded."""
     widths = []
     for column in table.columns:
         cells = [column.header, *column.cells]
@@ -91,7 +91,7 @@ def least_width(table: Table) -> int:
 
 
 def run_tables(run: Run, experiment: Experiment) -> list[Table]:
-    """Return tables with everything about one run; those that would be empty are left out."""
+    """Return tables with everything about one run, without empty ones."""
     info = run.info
     head = Table("Run", Column(Text(info.run_id), overflow="fold"), title=Text(info.run_name))
     head.add_row("Experiment", Text(f"{experiment.name} ({experiment.experiment_id})"))
@@ -119,7 +119,7 @@ def files_table(files: Iterable[FileInfo]) -> Table:
 
 
 def outbox_tables(outbox: OutboxReport) -> list[Table]:
-    """Return tables with what remotes have yet to get, and with what they have refused."""
+    """Return tables of what remotes have yet to receive, and of what they have refused."""
     remotes = Table(
         _whole("Remote"),
         _whole("State"),
@@ -151,12 +151,12 @@ def outbox_tables(outbox: OutboxReport) -> list[Table]:
 
 
 def _whole(title: str) -> Column:
-    """Return a column whose cells are never folded or cut: they are there to be copied."""
+    """Return a column whose cells are never folded or cut, so that they can be copied."""
     return Column(title, no_wrap=True, overflow="ignore")
 
 
 def _folded(title: str) -> Column:
-    """Return a column whose cells are folded where there is no room, in the middle of words too, and never cut."""
+    """Return a column whose cells are folded if necessary, also inside words, and never cut."""
     return Column(title, overflow="fold")
 
 
@@ -172,7 +172,7 @@ def _status(status: RunStatus) -> Text:
 
 
 def _time(milliseconds: int) -> str:
-    """Return a time as people read it, or the number where it is no sensible time."""
+    """Return a time in readable form, or the number if it is out of range."""
     try:
         moment = datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone()
     except (OverflowError, OSError, ValueError):
@@ -181,7 +181,7 @@ def _time(milliseconds: int) -> str:
 
 
 def _duration(info: RunInfo) -> str:
-    """Return how long a run took. One that goes on has the end of the time before, which says nothing."""
+    """Return the duration of a run; nothing for a resumed run, whose end time is an earlier one."""
     start, end = info.start_time, info.end_time
     if info.status in (RunStatus.RUNNING, RunStatus.SCHEDULED) or end is None or not start or end < start:
         return ""

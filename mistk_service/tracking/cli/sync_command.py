@@ -1,4 +1,4 @@
-"""Bringing runs over from a terminal: once, or again and again."""
+"""Copying runs to a remote from the command line: once, or repeatedly."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["SyncCommand", "moment"]
 
 #: Seconds between two rounds.
 _INTERVAL = 10.0
-#: Seconds by which a round looks further back than to the start of the last one, for clocks that differ.
+#: Seconds by which a round starts before the previous one, for clocks that differ.
 _OVERLAP = 60
 
 _AGO = re.compile(r"(\d+)([smhd])")
@@ -27,17 +27,17 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class SyncCommand:
-    """Brings runs of a store over to a remote, and tells of it.
+    """Copies runs of a store to a remote, and prints the result.
 
     Args:
         store: the local store.
-        remote: the remote's URI; how to log in is in the environment.
-        artifacts: where the local artifacts are; None for the folder ``artifacts`` beside the store's file.
+        remote: the remote's URI; the environment has the credentials.
+        artifacts: the root of the local artifacts; None for the folder ``artifacts`` next to the store's file.
         experiments: names or ids; none means all.
         since: ms since 1970; runs that ended before are left out.
-        tell: called with a line for people.
+        tell: prints a line.
         open_remote: opens the remote.
-        wait: waits for so many seconds.
+        wait: waits for a number of seconds.
         now: seconds since 1970.
     """
 
@@ -67,10 +67,10 @@ class SyncCommand:
             tell("Artifacts are left out, since there is no folder of them beside the store; name it with --artifacts.")
 
     def once(self) -> bool:
-        """Bring everything over that the remote lacks, and return whether it has taken all of it.
+        """Copy everything that the remote lacks, and return whether it has accepted all of it.
 
         Raises:
-            StoreError: it cannot be done, or not now; what was brought over stays.
+            StoreError: the remote or the local store is unavailable, or refuses everything. What was copied stays.
         """
         try:
             return self._round()
@@ -78,7 +78,7 @@ class SyncCommand:
             self._remote.close()
 
     def watch(self) -> None:
-        """Do the same again and again, also over outages, until the process is interrupted."""
+        """Copy repeatedly, also after outages, until the process is interrupted."""
         backoff = Backoff()
         try:
             while True:
@@ -90,7 +90,7 @@ class SyncCommand:
                     self._tell(f"{error} Trying again in {seconds:.0f} s.")
                 else:
                     backoff.reset()
-                    # What had ended by then is over there.
+                    # The remote has everything that had ended by then.
                     self._since = max(self._since or 0, int((started - _OVERLAP) * 1000))
                     seconds = _INTERVAL
                 self._wait(seconds)
@@ -116,10 +116,10 @@ class SyncCommand:
 
 
 def moment(text: str) -> int:
-    """Return a moment in ms since 1970, from a date, a date and time, or a time ago such as ``12h``.
+    """Return a time in ms since 1970 from a date, a date and time, or a duration ago such as ``12h``.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: the text is something else.
     """
     ago = _AGO.fullmatch(text)
     if ago:
@@ -134,7 +134,7 @@ def moment(text: str) -> int:
 
 
 def _summary(report: SyncReport, name: str, *, with_artifacts: bool) -> str:
-    """Return the sentences that close a round."""
+    """Return the summary of a round."""
     there = f"{_runs(report.runs)} as {'it is' if report.runs <= 1 else 'they are'} here"
     kept = f"{_runs(report.left_out)} came from there and {'stays as it is' if report.left_out == 1 else 'stay as they are'}"
     in_part = f"{_runs(report.in_part)} {'is' if report.in_part == 1 else 'are'} there without what was refused"

@@ -24,7 +24,7 @@ from mistk_service.tracking.sql.outbox.tables import (
     journal_uploads,
 )
 from mistk_service.tracking.sql.outbox.upload_notes import remove_uploads, stale
-from mistk_service.tracking.store.outbox import Backlog, Entry, KnownRemote, Lease
+from mistk_service.tracking.store.outbox import Backlog, Entry, Journal, KnownRemote, Lease
 from mistk_service.tracking.values.changes import ArtifactLogged, decode
 
 __all__ = ["SqlJournal"]
@@ -34,8 +34,8 @@ WINDOW = 1000
 _WINDOW_BYTES = 16 << 20
 
 
-class SqlJournal(SqlPart):
-    """The journal of a store. Every method may be called from any thread."""
+class SqlJournal(SqlPart, Journal):
+    """The journal of a store in an SQL database."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database, "")
@@ -45,15 +45,6 @@ class SqlJournal(SqlPart):
         database.journal_writer.active = active > 0
 
     def configure(self, names: Iterable[str]) -> None:
-        """Say which remotes there are; from now on changes are kept for these and no others.
-
-        A remote that is new gets what changes from now on, and each run that changes as a whole. What one that is left
-        out had not got yet is not kept, but which runs those were, so that it gets them when it is named again. It holds for
-        all processes that have the database open, or open it; they have to be given the same remotes.
-
-        Args:
-            names: URIs without secrets.
-        """
         wanted = list(dict.fromkeys(names))
 
         def work(connection: Connection) -> None:
@@ -72,7 +63,7 @@ class SqlJournal(SqlPart):
         self._db.journal_writer.active = bool(wanted)
 
     def artifact_logged(self, run_id: str, path: str) -> None:
-        """Note that a file was put into a run's artifacts; to be called when it is there.
+        """Record that a file was stored as an artifact of a run.
 
         Args:
             run_id: the run.
@@ -82,7 +73,6 @@ class SqlJournal(SqlPart):
             self._db.write(self._db.journal_writer.change(run_id, ArtifactLogged(path)))
 
     def remotes(self) -> list[KnownRemote]:
-        """Return the remotes that the store knows, those that are configured first."""
         with self._db.read() as connection:
             rows = connection.execute(
                 self._remotes().order_by(journal_remotes.c.active.desc(), journal_remotes.c.id)
@@ -90,7 +80,6 @@ class SqlJournal(SqlPart):
         return [_known_remote(row) for row in rows]
 
     def remote(self, number: int) -> KnownRemote:
-        """Return one of them."""
         with self._db.read() as connection:
             return _known_remote(connection.execute(self._remotes().where(journal_remotes.c.id == number)).one())
 
@@ -102,24 +91,17 @@ class SqlJournal(SqlPart):
         return select(journal_remotes, refused.scalar_subquery().label("refused"))
 
     def ledger(self, name: str) -> SqlLedger:
-        """Return what is known of a remote, which becomes known by that if it is not."""
         number = self._db.write(lambda connection: self._number(connection, name, self._last(connection)))
         return SqlLedger(self._db, number, name)
 
     def lease(self, number: int) -> AbstractContextManager[Lease]:
-        """See :class:`Journal`."""
         return self._leases.take(number)
 
     def last(self) -> int:
-        """Return the number of the last row. What is read afterwards has every change up to it."""
         with self._db.settled(journal.name) as connection:
             return self._last(connection)
 
     def read(self, number: int) -> list[Entry]:
-        """Return the next rows for a remote: as many as are good to handle at once, in their order.
-
-        As long as nothing is acknowledged, later calls return the same rows, and possibly further ones after them.
-        """
         with self._db.settled(journal.name) as connection:
             position = connection.execute(
                 select(journal_remotes.c.position).where(journal_remotes.c.id == number)
@@ -136,13 +118,11 @@ class SqlJournal(SqlPart):
         return found
 
     def has_more(self, run_id: str, seq: int) -> bool:
-        """Return whether there are rows of a run after a row."""
         statement = select(journal.c.seq).where(journal.c.seq > seq, journal.c.run_id == run_id).limit(1)
         with self._db.read() as connection:
             return connection.execute(statement).first() is not None
 
     def backlog(self, number: int) -> Backlog:
-        """Return what a remote has yet to get."""
         with self._db.snapshot() as connection:
             table = journal_remotes
             position, active = connection.execute(
@@ -160,8 +140,6 @@ class SqlJournal(SqlPart):
             return Backlog(depth, connection.execute(oldest).scalar())
 
     def acknowledge(self, number: int, seq: int) -> None:
-        """Note that a remote has everything up to a row, and remove what all remotes have."""
-
         def work(connection: Connection) -> None:
             table = journal_remotes
             statement = update(table).where(table.c.id == number, table.c.position < seq)
@@ -171,7 +149,7 @@ class SqlJournal(SqlPart):
         self._db.write(work)
 
     def _number(self, connection: Connection, name: str, position: int) -> int:
-        """Return the number of a remote, which is made known where it is not."""
+        """Return the number of a remote, which is added if it is unknown."""
         table = journal_remotes
         insert = self._insert(table).values(name=name, active=0, position=position)
         connection.execute(insert.on_conflict_do_nothing())
@@ -179,7 +157,7 @@ class SqlJournal(SqlPart):
         return number
 
     def _retire(self, connection: Connection, number: int, last: int) -> None:
-        """Take a remote out, and keep in mind which runs it has not got all of."""
+        """Deactivate a remote, and record which runs it has not received completely."""
         remotes, runs = journal_remotes, journal_runs
         position = select(remotes.c.position).where(remotes.c.id == number).scalar_subquery()
         rows = connection.execute(select(journal.c.run_id).where(journal.c.seq > position).distinct()).fetchall()
@@ -195,7 +173,7 @@ class SqlJournal(SqlPart):
 
     @staticmethod
     def _take_in(connection: Connection, names: Sequence[str], last: int) -> None:
-        """Keep changes for remotes again; nobody knows what their runs have missed meanwhile."""
+        """Keep changes for remotes again; their runs may have missed changes in the meantime."""
         remotes, runs = journal_remotes, journal_runs
         back = select(remotes.c.id).where(remotes.c.active == 0, remotes.c.name.in_(names))
         unsure = update(runs).where(runs.c.remote.in_(back), runs.c.complete == COMPLETE)

@@ -19,10 +19,10 @@ _Record = Callable[[Connection], None]
 
 
 class JournalWriter:
-    """Makes the journal's rows; while no remote is configured it makes none.
+    """Writes the rows of the journal, unless no remote is configured.
 
-    What it returns is to be called in the transaction that makes the change, so both are there or neither. Encoding is
-    done before, outside the transaction.
+    Its methods return a function to call in the transaction of the change, so that both are stored or neither. The change is
+    encoded earlier, outside the transaction.
 
     Attributes:
         active: whether there are remotes to keep rows for.
@@ -34,13 +34,13 @@ class JournalWriter:
         self._append = Prepared(insert(journal).values(values).inline(), dialect)
 
     def batch(self, run_id: str, metrics: Sequence[Metric], params: Sequence[Param], tags: Sequence[Tag]) -> _Record:
-        """Return what records a batch; an empty one is no change."""
+        """Return a function that records a batch; an empty batch is not a change."""
         if not self.active or not (metrics or params or tags):
             return _nothing
         return self.change(run_id, BatchLogged.of(metrics, params, tags))
 
     def change(self, run_id: str, change: Change) -> _Record:
-        """Return what records a change."""
+        """Return a function that records a change."""
         if not self.active:
             return _nothing
         encoded = encode(change)

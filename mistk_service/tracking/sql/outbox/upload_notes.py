@@ -1,7 +1,7 @@
-"""Uploads to remotes that are under way, kept over the end of the process that began them.
+"""Unfinished uploads to remotes, which the next process can resume.
 
-The addresses of the parts that have yet to be sent are secrets, and there is nobody to ask for them again; so they are kept as
-long as the upload may go on, and no longer.
+The URLs of the remaining parts are secrets, and cannot be requested again. They are kept as long as the upload can be resumed,
+and no longer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mistk_service.tracking.values.uploads import MultipartUpload, UploadNotes, 
 
 __all__ = ["UnfinishedUpload", "remove_uploads", "stale"]
 
-#: Milliseconds after which nobody goes on with an upload: no storage accepts an address for longer than seven days.
+#: Milliseconds after which an upload cannot be resumed: no storage accepts a URL for longer than seven days.
 _STALE = 7 * 24 * 3600 * 1000
 
 
@@ -27,9 +27,9 @@ class UnfinishedUpload(SqlPart, UploadNotes):
 
     Args:
         database: the store's.
-        remote: what the journal calls the remote.
-        run_id: the run, as this store calls it.
-        path: the file's, below the root of the run's artifacts.
+        remote: the number of the remote in the journal.
+        run_id: the run's id in this store.
+        path: the file's path below the root of the run's artifacts.
     """
 
     def __init__(self, database: Database, remote: int, run_id: str, path: str) -> None:
@@ -39,7 +39,6 @@ class UnfinishedUpload(SqlPart, UploadNotes):
         self._path = path
 
     def find(self) -> MultipartUpload | None:
-        """See :class:`UploadNotes`."""
         with self._db.snapshot() as connection:
             row = connection.execute(select(journal_uploads).where(self._is_this())).mappings().first()
             if row is None:
@@ -54,8 +53,6 @@ class UnfinishedUpload(SqlPart, UploadNotes):
         )  # fmt: skip
 
     def begin(self, upload: MultipartUpload) -> None:
-        """See :class:`UploadNotes`."""
-
         def work(connection: Connection) -> None:
             remove_uploads(connection, self._is_this())
             new = journal_uploads.insert().values(
@@ -69,19 +66,16 @@ class UnfinishedUpload(SqlPart, UploadNotes):
         self._db.write(work)
 
     def arrived(self, number: int, etag: str) -> None:
-        """See :class:`UploadNotes`."""
         table = journal_parts
         own = select(journal_uploads.c.id).where(self._is_this()).scalar_subquery()
         statement = update(table).where(table.c.upload == own, table.c.number == number).values(etag=etag)
         self._db.write(lambda connection: connection.execute(statement))
 
     def completing(self, *, was_free: bool) -> None:
-        """See :class:`UploadNotes`."""
         statement = update(journal_uploads).where(self._is_this()).values(was_free=int(was_free))
         self._db.write(lambda connection: connection.execute(statement))
 
     def forget(self) -> None:
-        """See :class:`UploadNotes`."""
         if self.find() is not None:
             self._db.write(lambda connection: remove_uploads(connection, self._is_this()))
 
@@ -91,7 +85,7 @@ class UnfinishedUpload(SqlPart, UploadNotes):
 
 
 def remove_uploads(connection: Connection, condition: ColumnElement[bool]) -> None:
-    """Remove what is known of uploads, with its secrets.
+    """Remove unfinished uploads, with their secrets.
 
     Args:
         connection: in a transaction that writes.
@@ -103,7 +97,7 @@ def remove_uploads(connection: Connection, condition: ColumnElement[bool]) -> No
 
 
 def stale() -> ColumnElement[bool]:
-    """Return the condition for uploads that nobody can go on with any more."""
+    """Return the condition for uploads that cannot be resumed any more."""
     return journal_uploads.c.begun < now() - _STALE
 
 
