@@ -12,7 +12,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ import click
 from click.core import ParameterSource
 
 from mistk_service.errors import SettingsError
-from mistk_service.logs import LEVELS
+from mistk_service.logs import LogLevel
 
 __all__ = [
     "PORT",
@@ -64,31 +64,31 @@ POSITIVE = Rule(lambda value: value > 0, "a positive number")
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a settings class.
+    """One option of a settings class. Its type, default and choices are those of the field.
 
     Attributes:
-        name: the field of the settings.
-        flag: the flag without its dashes, such as ``max-body``.
         help: one or two sentences for ``--help`` and the reference.
-        variables: the environment variables that set it; the first one that is set wins.
+        rules: what each value must satisfy.
+        flag: the flag without its dashes; by default the field's name with dashes.
+        variables: the environment variables, of which the first one that is set counts; by default ``MISTK_`` and the flag.
+        click: further arguments for :func:`click.option`.
+        name: the name of the field.
         default: the value without a flag and a variable.
         kind: the type of one value: ``str``, ``int``, ``float`` or ``bool``.
-        multiple: whether the flag may be repeated; the variable then holds several values with blanks between them.
-        choices: the values that it may have; empty if any.
-        rules: what each value must satisfy.
-        click: further arguments for :func:`click.option`.
+        multiple: whether the flag may be repeated; its variable then holds several values with blanks between them.
+        choices: the only values, if the field's type is a ``Literal``.
     """
 
-    name: str
-    flag: str
     help: str
-    variables: tuple[str, ...]
-    default: Any
-    kind: type
-    multiple: bool
-    choices: tuple[str, ...]
     rules: tuple[Rule, ...]
+    flag: str
+    variables: tuple[str, ...]
     click: dict[str, Any]
+    name: str = ""
+    default: Any = None
+    kind: type = str
+    multiple: bool = False
+    choices: tuple[str, ...] = ()
 
     @property
     def is_switch(self) -> bool:
@@ -116,66 +116,37 @@ def option(
     default: Any,
     help: str,
     *rules: Rule,
-    flag: str | None = None,
-    env: str | tuple[str, ...] | None = None,
-    choices: Sequence[str] = (),
+    flag: str = "",
+    env: str | tuple[str, ...] = (),
     secret: bool = False,
     **attributes: Any,
 ) -> Any:
-    """Return a dataclass field that is an option.
-
-    Args:
-        default: its default.
-        help: one or two sentences for ``--help`` and the reference.
-        rules: what each value must satisfy.
-        flag: the flag without dashes; by default the field's name with dashes.
-        env: the environment variables; by default ``MISTK_`` and the flag's name.
-        choices: the values that it may have, if its type is not a ``Literal`` that names them.
-        secret: whether the value is left out of the settings' ``repr``.
-        attributes: further arguments for :func:`click.option`.
-    """
-    metadata = {"help": help, "rules": rules, "flag": flag, "env": env, "choices": tuple(choices), "click": attributes}
-    return dataclasses.field(default=default, repr=not secret, metadata={"option": metadata})
+    """Return a dataclass field that is an :class:`Option`; a ``secret`` one is left out of the ``repr`` of the settings."""
+    given = Option(help, rules, flag, (env,) if isinstance(env, str) else env, attributes)
+    return dataclasses.field(default=default, repr=not secret, metadata={"option": given})
 
 
 def options_of(settings: type) -> Iterator[Option]:
     """Yield the options of a settings class, in the order of its fields."""
     hints = typing.get_type_hints(settings)
     for field in dataclasses.fields(settings):
-        given = field.metadata.get("option")
+        given: Option | None = field.metadata.get("option")
         if given is None:
             continue
-        flag = given["flag"] or field.name.replace("_", "-")
-        env = given["env"] or f"MISTK_{flag.upper().replace('-', '_')}"
-        kind, multiple = _value_type(hints[field.name])
-        choices, rules = given["choices"] or _literals(hints[field.name]), given["rules"]
+        flag = given.flag or field.name.replace("_", "-")
+        variables = given.variables or (f"MISTK_{flag.upper().replace('-', '_')}",)
+        hint, rules = hints[field.name], given.rules
+        if isinstance(hint, types.UnionType):  # ... | None
+            hint = typing.get_args(hint)[0]
+        multiple = typing.get_origin(hint) is tuple
+        choices = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
         if choices:
             rules = (*rules, Rule(frozenset(choices).__contains__, f"one of {', '.join(choices)}"))
-        yield Option(
-            field.name,
-            flag,
-            given["help"],
-            (env,) if isinstance(env, str) else env,
-            field.default,
-            kind,
-            multiple,
-            choices,
-            rules,
-            given["click"],
-        )
-
-
-def _value_type(hint: Any) -> tuple[type, bool]:
-    """Return the type of one value of a field, and whether the field holds several."""
-    if isinstance(hint, types.UnionType):
-        hint = next(each for each in typing.get_args(hint) if each is not type(None))
-    if typing.get_origin(hint) is tuple:
-        return typing.get_args(hint)[0], True
-    return (str if typing.get_origin(hint) is typing.Literal else hint), False
-
-
-def _literals(hint: Any) -> tuple[str, ...]:
-    return typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+        kind = str if choices else typing.get_args(hint)[0] if multiple else hint
+        yield dataclasses.replace(
+            given, name=field.name, default=field.default, flag=flag, variables=variables, rules=rules, kind=kind,
+            multiple=multiple, choices=choices,
+        )  # fmt: skip
 
 
 def click_options(settings: type) -> Callable[[Command], Command]:
@@ -243,7 +214,7 @@ class ListenSettings:
     max_connections: int = option(
         4096, "Maximum number of open connections; a new one replaces the one that was idle longest.", POSITIVE
     )
-    log_level: str = option("info", "How much to log.", choices=LEVELS)
+    log_level: LogLevel = option("info", "How much to log.")
 
     def __post_init__(self) -> None:
         check_options(self)

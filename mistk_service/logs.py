@@ -8,13 +8,10 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["FORMATS", "LEVELS", "LogFormat", "configure_logging", "json_line"]
+__all__ = ["LogFormat", "LogLevel", "configure_logging", "json_line"]
 
 LogFormat = Literal["text", "json"]
-
-FORMATS = ("text", "json")
-
-LEVELS = ("debug", "info", "warning", "error")
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -26,7 +23,7 @@ def configure_logging(level: str, log_format: str = "text", *, libraries: bool =
     """Log to the error output from now on.
 
     Args:
-        level: one of :data:`LEVELS`, for the loggers of the service.
+        level: a :data:`LogLevel`, for the loggers of the service.
         log_format: ``text`` or ``json``.
         libraries: whether the level is for all other loggers too. Unless it is, they log nothing below ``info``.
     """
@@ -52,7 +49,7 @@ def json_line(level: str, logger: str, message: str, created: float | None = Non
     """Return a line of a log in JSON, without its end.
 
     Args:
-        level: one of :data:`LEVELS`, or ``critical``.
+        level: a :data:`LogLevel`, or ``critical``.
         logger: who says it.
         message: what it says.
         created: when, in seconds since the epoch; None for now.

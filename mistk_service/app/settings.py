@@ -11,7 +11,7 @@ import click
 
 from mistk_service.command_line import POSITIVE, SECONDS, ListenSettings, Rule, option, warn_of_password
 from mistk_service.errors import SettingsError
-from mistk_service.logs import FORMATS
+from mistk_service.logs import LogFormat
 
 __all__ = ["Settings", "without_password"]
 
@@ -106,7 +106,7 @@ class Settings(ListenSettings):
         None, "Seconds until a stream prediction is answered with 504, waiting included. No limit by default.", SECONDS
     )
     keepalive: float = option(5.0, "Seconds between keep-alive blanks on a watch without events.", SECONDS)
-    log_format: str = option("text", "Log lines of text, or one JSON object per line.", choices=FORMATS)
+    log_format: LogFormat = option("text", "Log lines of text, or one JSON object per line.")
     log_libraries: bool = option(False, "Apply --log-level to libraries too.")
     worker_env: tuple[str, ...] = option(
         (),
