@@ -32,9 +32,6 @@ from mistk_service.web.prefix import Prefix, prefix_of
 
 __all__ = ["create_app"]
 
-#: The path of the API, as in the contract.
-BASE_PATH = "/v1/mistk"
-
 #: How many prefixes the published contract is cached for.
 _PREFIXES = 8
 
@@ -62,10 +59,10 @@ def create_app(
     """
     kind = controller.kind
     contract = load_contract(kind.contract)
-    operations = {f"{BASE_PATH}{path}": path[1:] for path in contract["paths"]}
+    operations = {f"{kind.base_path}{path}": path[1:] for path in contract["paths"]}
     api = _create_api(controller, settings, contract)
     metrics.watch(controller, build={"version": version, "model": settings.model})
-    dashboard = create_dashboard(DashboardInfo(model=settings.model, api_base=BASE_PATH, version=version))
+    dashboard = create_dashboard(DashboardInfo(model=settings.model, api_base=kind.base_path, version=version))
     # Connexion would serve the contract with every reference resolved: nine times the size, and without the names of types
     # that code generators and Swagger UI need.
     published = functools.lru_cache(_PREFIXES)(lambda prefix: _published(contract, prefix))
@@ -73,11 +70,13 @@ def create_app(
         "/healthz": lambda _: liveness(),
         "/readyz": lambda _: readiness(controller, tracking.recorder.lost if tracking else None),
         "/metrics": lambda _: figures(metrics),
-        f"{BASE_PATH}/swagger.json": lambda scope: published(prefix_of(scope, settings.root_path)),
+        f"{kind.base_path}/swagger.json": lambda scope: published(prefix_of(scope, settings.root_path)),
     }
     page = WSGIMiddleware(dashboard.wsgi_app, workers=_PAGE_THREADS)  # type: ignore[arg-type]
     register(page.executor)
-    container: ASGIApp = BodyLimit(_Paths(api, pages, SwaggerUI(f"{BASE_PATH}/ui"), page), settings.max_body, answer)
+    container: ASGIApp = BodyLimit(
+        _Paths(kind.base_path, api, pages, SwaggerUI(f"{kind.base_path}/ui"), page), settings.max_body, answer
+    )
     if tracking is not None:
         container = _beside(tracking, container)
     guarded = gate(
@@ -87,7 +86,7 @@ def create_app(
         max_body=settings.max_body,
         error_body=error_body,
     )
-    return Prefix(metrics.count(guarded, BASE_PATH, operations), settings.root_path)
+    return Prefix(metrics.count(guarded, kind.base_path, operations), settings.root_path)
 
 
 def _published(contract: Any, prefix: str) -> Response:
@@ -112,6 +111,7 @@ class _Paths:
     """Routes each request by its path.
 
     Args:
+        base: the base path of the API.
         api: serves what is below the base path, and the lifespan.
         pages: single pages, by path.
         ui: Swagger UI.
@@ -119,8 +119,9 @@ class _Paths:
     """
 
     def __init__(
-        self, api: ASGIApp, pages: Mapping[str, Callable[[Scope], Response]], ui: SwaggerUI, rest: Any
+        self, base: str, api: ASGIApp, pages: Mapping[str, Callable[[Scope], Response]], ui: SwaggerUI, rest: Any
     ) -> None:
+        self._base = base
         self._api = api
         self._ui = ui
         self._pages = pages
@@ -128,12 +129,12 @@ class _Paths:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
-        path: str = scope.get("path", BASE_PATH)
+        path: str = scope.get("path", self._base)
         if path in self._pages:
             await self._answer(path, scope)(scope, receive, send)
         elif self._ui.serves(path) and scope["type"] == "http":
             await self._ui(scope, receive, send)
-        elif path.startswith(f"{BASE_PATH}/") or path == BASE_PATH:
+        elif f"{path}/".startswith(f"{self._base}/"):
             await self._api(scope, receive, send)
         else:
             await self._rest(scope, receive, send)

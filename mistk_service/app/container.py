@@ -28,6 +28,7 @@ from mistk_service.core.shutdown import Shutdown
 from mistk_service.doors.mistk.status import status_encoder
 from mistk_service.doors.ops.metrics import ServiceMetrics
 from mistk_service.errors import BadModelReference, SettingsError
+from mistk_service.kinds import Kind
 from mistk_service.kinds.model import MODEL
 from mistk_service.web import memory
 from mistk_service.web.gate import exposure
@@ -61,6 +62,7 @@ async def serve(
     sock: socket.socket,
     on_listening: Callable[[str], None],
     on_ready: Callable[[str], None],
+    kind: Kind = MODEL,
 ) -> Shutdown:
     """Serve until the instance is terminated by a call or by a signal.
 
@@ -72,6 +74,7 @@ async def serve(
         sock: the socket to listen on; closed at the end.
         on_listening: called with the base URL when connections are accepted. Their requests are answered a moment later.
         on_ready: called with the base URL once the model is loaded.
+        kind: the kind of container.
 
     Raises:
         ModelLoadError: the model cannot be loaded at the start.
@@ -83,7 +86,7 @@ async def serve(
     _check(settings, sock, on_listening)
     metrics = ServiceMetrics()
     shutdown = _plan_shutdown(settings)
-    controller, tracking = _put_together(settings, metrics, umask, shutdown)
+    controller, tracking = _put_together(kind, settings, metrics, umask, shutdown)
     if tracking is not None:
         tracking.address = local_url_of(sock)
     # First, so that its process loads the model while this one loads the rest.
@@ -183,7 +186,7 @@ def _refuse_shared_login(settings: Settings) -> None:
 
 
 def _put_together(
-    settings: Settings, metrics: ServiceMetrics, umask: int, shutdown: Shutdown
+    kind: Kind, settings: Settings, metrics: ServiceMetrics, umask: int, shutdown: Shutdown
 ) -> tuple[Controller, EmbeddedTracking | None]:
     """Return the controller, and tracking that follows it unless it is switched off."""
     name, container_id = _class_name(settings.model), str(uuid.uuid4())
@@ -193,7 +196,7 @@ def _put_together(
     if settings.tracking:
         # The controller that the callbacks use is made below, before any of them is called.
         tracking = EmbeddedTracking(
-            MODEL,
+            kind,
             settings,
             container_id,
             name,
@@ -205,10 +208,10 @@ def _put_together(
         metrics.add(tracking.collector())
         spool = str(tracking.spool)
     controller = Controller(
-        MODEL,
+        kind,
         name,
         _worker_factory(settings, spool, umask),
-        status_encoder("ModelInstanceStatus", container_id),
+        status_encoder(kind.status_name, container_id),
         shutdown=shutdown,
         max_queue=settings.max_queue,
         stream_timeout=settings.stream_timeout,

@@ -9,7 +9,8 @@
         model.wait_for("ready", since=model.train())
 """
 
-from mistk_service.client.client import ModelClient
+from mistk_service.client.container import ContainerClient
+from mistk_service.client.model import ModelClient
 from mistk_service.client.status import LastActivity, ModelStatus, Progress, WatchEvent
 
-__all__ = ["LastActivity", "ModelClient", "ModelStatus", "Progress", "WatchEvent"]
+__all__ = ["ContainerClient", "LastActivity", "ModelClient", "ModelStatus", "Progress", "WatchEvent"]

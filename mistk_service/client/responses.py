@@ -24,11 +24,9 @@ T = TypeVar("T")
 #: Characters that are quoted of a response that is not understood.
 _QUOTED = 200
 
-_BASE_PATH = "/v1/mistk"
 
-
-def parse_base_url(text: str) -> httpx.URL:
-    """Return the URL of a service without the API's base path, which is optional.
+def parse_base_url(text: str, base_path: str) -> httpx.URL:
+    """Return the URL of a service without the base path of the API, which is optional.
 
     Raises:
         InvalidRequest: the text is not such a URL.
@@ -44,7 +42,7 @@ def parse_base_url(text: str) -> httpx.URL:
             "base_url: expected the address of a model container, such as http://localhost:8080.",
             field="base_url",
         )
-    return url.copy_with(path=url.path.rstrip("/").removesuffix(_BASE_PATH) or "/")
+    return url.copy_with(path=url.path.rstrip("/").removesuffix(base_path) or "/")
 
 
 def shown(url: httpx.URL | str) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Self
 
 from mistk_service.errors import Failure
+from mistk_service.kinds.kind import FAILED
 from mistk_service.kinds.model.states import State
 from mistk_service.kinds.model.values import ObjectInfo
 
@@ -66,14 +68,18 @@ class ModelStatus:
         object_info: the name of the model, the id of the container and so on.
     """
 
-    state: State
+    state: str
     resource_version: int
     payload: Mapping[str, Any]
     object_info: ObjectInfo
 
     @classmethod
-    def from_wire(cls, wire: Mapping[str, Any]) -> Self:
+    def from_wire(cls, wire: Mapping[str, Any], states: type[StrEnum] = State) -> Self:
         """Return the status for the JSON object of the wire.
+
+        Args:
+            wire: the object.
+            states: the states of the kind of container.
 
         Raises:
             ValueError: the object is not a status; KeyError, TypeError and AttributeError mean the same.
@@ -84,7 +90,7 @@ class ModelStatus:
         payload = wire.get("payload") or {}
         if not isinstance(payload, Mapping):
             raise TypeError(f"payload is of type {type(payload).__name__}; expected an object")
-        return cls(State(wire["state"]), info.resource_version, payload, info)
+        return cls(states(wire["state"]), info.resource_version, payload, info)
 
     @property
     def activity(self) -> str | None:
@@ -126,7 +132,7 @@ class ModelStatus:
     def error(self) -> Failure | None:
         """The failure, in the state ``failed``; otherwise None."""
         wire = self._object("error")
-        if self.state is not State.FAILED or not wire:
+        if self.state != FAILED or not wire:
             return None
         return Failure(wire["type"], wire["message"], wire.get("traceback"), tuple(wire.get("output") or ()))
 
@@ -156,8 +162,12 @@ class WatchEvent:
     note: str | None = None
 
     @classmethod
-    def from_wire(cls, wire: Mapping[str, Any]) -> Self:
+    def from_wire(cls, wire: Mapping[str, Any], states: type[StrEnum] = State) -> Self:
         """Return the event for the JSON object of the wire.
+
+        Args:
+            wire: the object.
+            states: the states of the kind of container.
 
         Raises:
             ValueError: the object is not an event; KeyError, TypeError and AttributeError mean the same.
@@ -165,7 +175,7 @@ class WatchEvent:
         missed = wire.get("missed")
         return cls(
             wire["eventType"],
-            ModelStatus.from_wire(wire["payload"]),
+            ModelStatus.from_wire(wire["payload"], states),
             (missed["from"], missed["to"]) if missed else None,
             wire.get("note"),
         )

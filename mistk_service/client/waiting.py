@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import StrEnum
 
 from mistk_service.client.status import ModelStatus
 from mistk_service.errors import InvalidRequest, WaitFailed, WaitTimedOut
+from mistk_service.kinds.kind import FAILED, PAUSED, PAUSING, TERMINATED, TERMINATING
 from mistk_service.kinds.model.states import State
 
 __all__ = ["Wait"]
@@ -16,13 +18,14 @@ class Wait:
 
     Args:
         states: a state, or several.
+        known: the states of the kind of container.
 
     Raises:
         InvalidRequest: there is no state, or an unknown one.
     """
 
-    def __init__(self, states: str | Iterable[str]) -> None:
-        self._wanted = _parse(states)
+    def __init__(self, states: str | Iterable[str], known: type[StrEnum] = State) -> None:
+        self._wanted = _parse(states, known)
         self._last: ModelStatus | None = None
 
     def is_over(self, status: ModelStatus) -> bool:
@@ -36,12 +39,10 @@ class Wait:
             raise self._failed("another container has replaced this one")
         if status.state in self._wanted:
             return True
-        if status.state is State.FAILED:
+        if status.state == FAILED:
             operation = status.payload.get("operation") or "its last operation"
             raise self._failed(f"the model failed in {operation}: {status.error or 'no reason is given'}")
-        if status.state is State.TERMINATED or (
-            status.state is State.TERMINATING and State.TERMINATED not in self._wanted
-        ):
+        if status.state == TERMINATED or (status.state == TERMINATING and TERMINATED not in self._wanted):
             raise self._failed("the container is shutting down")
         if self._pause_is_off(previous, status):
             raise self._failed(status.notice or f"the pause did not come about; the model is {status.state}")
@@ -54,12 +55,7 @@ class Wait:
 
     def _pause_is_off(self, previous: ModelStatus | None, status: ModelStatus) -> bool:
         """Return whether an expected pause was cancelled, because the activity ended or cannot pause."""
-        return (
-            State.PAUSED in self._wanted
-            and previous is not None
-            and previous.state is State.PAUSING
-            and status.state is not State.PAUSING
-        )
+        return PAUSED in self._wanted and previous is not None and previous.state == PAUSING and status.state != PAUSING
 
     def _failed(self, reason: str) -> WaitFailed:
         failure = self._last.error if self._last else None
@@ -69,12 +65,12 @@ class Wait:
         return " or ".join(sorted(self._wanted))
 
 
-def _parse(states: str | Iterable[str]) -> frozenset[State]:
+def _parse(states: str | Iterable[str], known: type[StrEnum]) -> frozenset[str]:
     names = [states] if isinstance(states, str) else list(states)
     try:
-        wanted = frozenset(State(name) for name in names)
+        wanted = frozenset(known(name) for name in names)
     except ValueError as error:
-        raise InvalidRequest(f"states: {error}; expected of {', '.join(State)}.", field="states") from None
+        raise InvalidRequest(f"states: {error}; expected of {', '.join(known)}.", field="states") from None
     if not wanted:
         raise InvalidRequest("states: expected at least one state.", field="states")
     return wanted

@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from enum import StrEnum
 
 import httpx
 
 from mistk_service.client.responses import error_answer, shown
 from mistk_service.client.status import ModelStatus, WatchEvent
 from mistk_service.errors import AnswerNotUnderstood, RequestFailed, ServiceUnreachable
+from mistk_service.kinds.kind import TERMINATED
 from mistk_service.kinds.model.states import State
 
 __all__ = ["Clock", "StatusStream"]
@@ -53,6 +55,7 @@ class StatusStream:
         after: the last version seen; None for everything that the service keeps.
         give_up_after: seconds without contact before the stream fails.
         deadline: when to raise TimeoutError, on the clock; None for never.
+        states: the states of the kind of container.
         clock: the time.
     """
 
@@ -64,9 +67,11 @@ class StatusStream:
         *,
         give_up_after: float,
         deadline: float | None = None,
+        states: type[StrEnum] = State,
         clock: Clock = Clock(),
     ) -> None:
         self._http = http
+        self._states = states
         self._url = url
         self._after = after
         self._deadline = deadline
@@ -91,7 +96,7 @@ class StatusStream:
                 with closing(self._connection()) as events:
                     for event in events:
                         yield event
-                        if event.status.state is State.TERMINATED:
+                        if event.status.state == TERMINATED:
                             return
             except httpx.RequestError as error:
                 cause = error
@@ -136,7 +141,7 @@ class StatusStream:
 
     def _parse(self, line: bytes) -> WatchEvent:
         try:
-            return WatchEvent.from_wire(json.loads(line))
+            return WatchEvent.from_wire(json.loads(line), self._states)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             where = shown(self._url)
             raise AnswerNotUnderstood(
@@ -170,10 +175,10 @@ class StatusStream:
             response = self._http.get(
                 self._url, timeout=CONNECT_TIMEOUT if left is None else min(CONNECT_TIMEOUT, left)
             )
-            status = ModelStatus.from_wire(response.json())
+            status = ModelStatus.from_wire(response.json(), self._states)
         except (httpx.RequestError, ValueError, KeyError, TypeError, AttributeError):
             return False  # the next attempt shows the cause
-        return status.state is State.TERMINATED and status.resource_version == self._after
+        return status.state == TERMINATED and status.resource_version == self._after
 
     def _time_left(self) -> float | None:
         """Return the seconds until the deadline, if there is one.

@@ -91,6 +91,7 @@ class Kind:
         name: what it is called (``model``).
         base: the class that authors subclass.
         contract: the file name of its API contract.
+        base_path: the path of its API, as the contract has it.
         states: every state.
         initial: the state of a fresh instance.
         ready: the state in which the instance can accept work.
@@ -101,6 +102,7 @@ class Kind:
     name: str
     base: type[Any]
     contract: str
+    base_path: str
     states: type[StrEnum]
     initial: str
     ready: str
@@ -110,6 +112,11 @@ class Kind:
     def of_role(self, role: Role) -> tuple[Operation, ...]:
         """Return the operations of a role."""
         return tuple(row for row in self.operations.values() if row.role is role)
+
+    @property
+    def status_name(self) -> str:
+        """The kind of its status objects on the wire (``ModelInstanceStatus``)."""
+        return f"{self.name.capitalize()}InstanceStatus"
 
     @property
     def prediction(self) -> Operation | None:

@@ -105,7 +105,9 @@ class Lifecycle:
         self._manager = manager
         self._default = run_options
         self._show = show
-        self._memory = _Memory(run_options=run_options)
+        #: Whether there is an operation that says where the run goes, for which reports then have to wait.
+        self._is_configured = any(row.configures_run for row in kind.operations.values())
+        self._memory = _Memory(run_options=run_options, initialized=not self._is_configured)
         self._run: OpenRun | None = None
         #: The next run, and the life that the present one belongs to.
         self._next = NextRun(0)
@@ -247,7 +249,7 @@ class Lifecycle:
 
     def _reset(self, _: InstanceReset, now: int) -> None:
         self._end_run(now)
-        self._memory = _Memory(run_options=self._default)
+        self._memory = _Memory(run_options=self._default, initialized=not self._is_configured)
 
     def _end_run(self, now: int) -> None:
         """End the run, if there is one, and start again; reports without a run get one first."""

@@ -105,7 +105,7 @@ class Recorder:
         self._retry = StoreRetry(self._wait, self._status.store_error)
         self._files = FileQueue(self._status.artifact_error)
         self._news = threading.Condition(threading.RLock())
-        self._queue: deque[tuple[_Item, int]] = deque()
+        self._queue: deque[tuple[_Item, int]] = deque([(self._preview.first_run, _now())])
         self._waiting = 0
         self._totals = StreamTotals()
         self._totals_due = time.monotonic() + _STREAM_INTERVAL
@@ -348,6 +348,8 @@ class Recorder:
 def _weight(event: _Item) -> int:
     if isinstance(event, MetricsReported):
         return len(event.points)
+    if isinstance(event, NextRun):
+        return 0  # nothing is written for it
     return len(event.values) if isinstance(event, ParamsReported | TagsSet) else 1
 
 

@@ -64,7 +64,8 @@ class RunPreview:
         self._life = 0
         self._is_open = False
         self._written = asyncio.Event()
-        self.restart()
+        #: What the run of the first life is to be.
+        self.first_run = self.restart()
 
     def restart(self, properties: Mapping[str, Any] | None = None) -> NextRun:
         """Start the next life of the instance, with the properties of ``initialize``, and return its run."""

@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from mistk_service.core.events import ActivityBegan, ActivityEnded
+from mistk_service.core.view import InstanceView
 from mistk_service.errors import HookFailed, InvalidRequest, OperationRefused, OperationUnsupported, WorkerDied
+from mistk_service.kinds.model import MODEL
 from tests.support.examples import examples
 from tests.support.harness import PATIENCE, Gate, Instance, of_type, version_of
 
@@ -304,6 +306,13 @@ class Lifecycle(RuleBasedStateMachine):
         assert self.instance.controller.view.in_flight == len(self.answers)
         updating = self.state == "updating_properties"
         assert self.instance.controller.can_take_work == (self.is_possible("streamPredict") and not updating)
+
+    @invariant()
+    def the_events_alone_rebuild_the_state_and_the_status(self) -> None:
+        view = InstanceView(MODEL, self.instance.controller.view.name)
+        for event in self.instance.events:
+            view.apply(event)
+        assert (view.state, view.status()) == (self.instance.state, self.instance.controller.view.status())
 
     @invariant()
     def what_began_has_ended_or_still_runs(self) -> None:

@@ -12,6 +12,7 @@ MODEL = Kind(
     name="model",
     base=AbstractModel,
     contract="mistk-api.yaml",
+    base_path="/v1/mistk",
     states=State,
     initial=State.STARTED,
     ready=State.READY,

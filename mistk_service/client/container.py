@@ -1,16 +1,14 @@
-"""The client: one typed method for each operation of the contract, and the waiting that goes with them."""
+"""The client of a container of any kind: calls by name, and the waiting that goes with them."""
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import time
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
-from pathlib import PurePath
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import httpx
 
@@ -19,9 +17,10 @@ from mistk_service.client.status import ModelStatus, WatchEvent
 from mistk_service.client.waiting import Wait
 from mistk_service.client.watching import StatusStream
 from mistk_service.errors import InvalidRequest, ServiceUnreachable
-from mistk_service.kinds.model.values import MistkDataset, ObjectInfo
+from mistk_service.kinds import Kind
+from mistk_service.kinds.model import MODEL
 
-__all__ = ["ModelClient"]
+__all__ = ["ContainerClient"]
 
 #: Seconds that a call may take.
 TIMEOUT = 60.0
@@ -35,8 +34,8 @@ GIVE_UP_AFTER = 10.0
 _JSON = {"Content-Type": "application/json"}
 
 
-class ModelClient:
-    """A client of one model container. Threads may share it; close it, or use it as a context manager.
+class ContainerClient:
+    """A client of one container of any kind. Threads may share it; close it, or use it as a context manager.
 
     The methods of operations return as soon as the service has accepted the operation; what they return is the status
     at that moment, from which :meth:`wait_for` and :meth:`watch` go on. All of them raise
@@ -48,7 +47,7 @@ class ModelClient:
     * :class:`~mistk_service.errors.InvalidRequest` if an argument cannot be sent.
 
     Args:
-        base_url: the address of the service, such as ``http://localhost:8080``; with or without ``/v1/mistk``.
+        base_url: the address of the service, such as ``http://localhost:8080``; with or without the base path of the API.
         timeout: how many seconds a call may take; None for any number.
         transport: what to send with, for tests and special networks.
         headers: sent with every request, such as an authorization that a proxy wants.
@@ -57,6 +56,9 @@ class ModelClient:
     Raises:
         InvalidRequest: ``base_url`` is no such address.
     """
+
+    #: The kind of container that the client talks to.
+    kind: ClassVar[Kind] = MODEL
 
     def __init__(
         self,
@@ -67,14 +69,14 @@ class ModelClient:
         headers: Mapping[str, str] | None = None,
         give_up_after: float = GIVE_UP_AFTER,
     ) -> None:
-        root = parse_base_url(base_url)
+        root = parse_base_url(base_url, self.kind.base_path)
         self._shown = shown(root).rstrip("/")
         self._timeout = timeout
         self._give_up_after = give_up_after
         self._http = httpx.Client(base_url=root, timeout=timeout, transport=transport, headers=headers)
 
     def __repr__(self) -> str:
-        return f"<ModelClient of {self._shown}>"
+        return f"<{type(self).__name__} of {self._shown}>"
 
     def __enter__(self) -> Self:
         return self
@@ -90,114 +92,33 @@ class ModelClient:
 
     # --- operations -----------------------------------------------------------------------------------------------
 
-    def initialize(
-        self,
-        objectives: Iterable[str],
-        model_properties: Mapping[str, Any] | None = None,
-        hyperparameters: Mapping[str, Any] | None = None,
-    ) -> ModelStatus:
-        """Give the model its settings.
+    def call(self, operation: str, *, body: Any = None, **query: str | os.PathLike[str] | None) -> ModelStatus:
+        """Call an operation by its name.
 
         Args:
-            objectives: of :class:`~mistk_service.Objective`, or its spellings (``training``, ``predict`` ...).
-            model_properties: settings that are no hyperparameters.
-            hyperparameters: values by name.
+            operation: the last part of its path.
+            body: what JSON can express; None for an operation without a body.
+            **query: the parameters of the query; None for one that is not given.
         """
-        body = {
-            "objectives": [objectives] if isinstance(objectives, str) else list(objectives),
-            "modelProperties": dict(model_properties or {}),
-            "hyperparameters": dict(hyperparameters or {}),
-        }
-        return self._operate("initialize", body=body)
-
-    def load_data(
-        self,
-        **datasets: MistkDataset | str | os.PathLike[str] | None,
-    ) -> ModelStatus:
-        """Have the model load datasets, by what they are for: ``train``, ``test``, ``generate`` or what else the model knows.
-
-        A path is one that the container sees.
-        """
-        body = {key: _dataset(value).to_wire() for key, value in datasets.items() if value is not None}
-        return self._operate("loadData", body=body)
-
-    def build_model(self, model_path: str | os.PathLike[str] | None = None) -> ModelStatus:
-        """Make the model, or load the one that :meth:`save_model` wrote to the folder ``model_path``."""
-        return self._operate("buildModel", modelPath=model_path)
-
-    def train(self) -> ModelStatus:
-        """Train on the dataset ``train``."""
-        return self._operate("train")
-
-    def save_model(self, path: str | os.PathLike[str]) -> ModelStatus:
-        """Write the model to the folder ``path``, as the container sees it."""
-        return self._operate("saveModel", modelPath=path)
-
-    def predict(self) -> ModelStatus:
-        """Predict for the dataset ``test``."""
-        return self._operate("predict")
-
-    def stream_predict(self, data_map: Mapping[str, bytes | str], *, details: bool = False) -> dict[str, Any]:
-        """Predict for records, and wait for the result.
-
-        Args:
-            data_map: identifier → record, as bytes, or as a text that is base64 already.
-            details: whether to ask for an explanation of each prediction, in Markdown.
-
-        Returns:
-            identifier → prediction.
-        """
-        body = {key: _base64(value) for key, value in data_map.items()}
-        response = self._send(
-            "POST", "v1/mistk/streamPredict", body=body, query={"details": "true" if details else None}
-        )
-        return decoded(response, _object)
-
-    def update_stream_properties(self, props: Mapping[str, Any]) -> ModelStatus:
-        """Change settings for the stream predictions that follow."""
-        return self._operate("updateStreamProperties", body=dict(props))
-
-    def save_predictions(self, path: str | os.PathLike[str]) -> ModelStatus:
-        """Write the last predictions to the folder ``path``, as the container sees it."""
-        return self._operate("savePredictions", dataPath=path)
-
-    def generate(self) -> ModelStatus:
-        """Generate, from the dataset ``generate`` if the model wants one."""
-        return self._operate("generate")
-
-    def save_generations(self, path: str | os.PathLike[str]) -> ModelStatus:
-        """Write the last generations to the folder ``path``, as the container sees it."""
-        return self._operate("saveGenerations", dataPath=path)
-
-    def pause(self) -> ModelStatus:
-        """Pause training or prediction."""
-        return self._operate("pause")
-
-    def resume_training(self) -> ModelStatus:
-        """Go on with a paused training."""
-        return self._operate("resumeTraining")
-
-    def resume_predict(self) -> ModelStatus:
-        """Go on with a paused prediction."""
-        return self._operate("resumePredict")
+        return decoded(self._send("POST", self._path(operation), body=body, query=query), self._read_status)
 
     def reset(self) -> ModelStatus:
         """Begin anew, with a fresh model in a fresh process; what was not saved is lost."""
-        return self._operate("reset")
+        return self.call("reset")
 
     def shutdown(self) -> ModelStatus:
         """Shut the container down; what was not saved is lost."""
-        return self._operate("shutdown")
+        return self.call("shutdown")
 
     # --- questions ------------------------------------------------------------------------------------------------
 
     def status(self) -> ModelStatus:
         """Return the status as it is now."""
-        return decoded(self._send("GET", "v1/mistk/status"), ModelStatus.from_wire)
+        return decoded(self._send("GET", self._path("status")), self._read_status)
 
     def api_version(self) -> str:
         """Return the version of the contract that the service speaks."""
-        return decoded(self._send("GET", "v1/mistk/apiVersion"), _text)
+        return decoded(self._send("GET", self._path("apiVersion")), _text)
 
     def ready(self) -> bool:
         """Tell whether the model can take work; a service that does not answer is not ready."""
@@ -250,7 +171,7 @@ class ModelClient:
             WaitTimedOut: it was not reached in time.
             ServiceUnreachable: there was no contact for ``give_up_after`` seconds.
         """
-        wait = Wait(states)
+        wait = Wait(states, self.kind.states)
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
             status = since if since is not None else self._status_within(timeout)
@@ -271,20 +192,25 @@ class ModelClient:
             return self.status()
         limit = max(seconds, SHORTEST_TIMEOUT)
         try:
-            return decoded(self._send("GET", "v1/mistk/status", timeout=limit), ModelStatus.from_wire)
+            return decoded(self._send("GET", self._path("status"), timeout=limit), self._read_status)
         except ServiceUnreachable as error:
             if isinstance(error.__cause__, httpx.TimeoutException):
                 raise TimeoutError from error
             raise
 
     def _stream(self, after: int | None, deadline: float | None = None) -> Generator[WatchEvent, None, None]:
-        url = self._http.base_url.join("v1/mistk/status")
-        yield from StatusStream(self._http, url, after, give_up_after=self._give_up_after, deadline=deadline)
+        url = self._http.base_url.join(self._path("status"))
+        yield from StatusStream(
+            self._http, url, after, give_up_after=self._give_up_after, deadline=deadline, states=self.kind.states
+        )
 
     # --- requests -------------------------------------------------------------------------------------------------
 
-    def _operate(self, operation: str, *, body: Any = None, **query: str | os.PathLike[str] | None) -> ModelStatus:
-        return decoded(self._send("POST", f"v1/mistk/{operation}", body=body, query=query), ModelStatus.from_wire)
+    def _path(self, name: str) -> str:
+        return f"{self.kind.base_path}/{name}".lstrip("/")
+
+    def _read_status(self, wire: Any) -> ModelStatus:
+        return ModelStatus.from_wire(wire, self.kind.states)
 
     def _is_well(self, path: str) -> bool:
         try:
@@ -313,18 +239,6 @@ class ModelClient:
             return self._http.request(method, path, params=params, content=content, headers=headers, timeout=limit)
 
 
-def _dataset(value: MistkDataset | str | os.PathLike[str]) -> MistkDataset:
-    """Return the dataset that a path stands for, where it is only that."""
-    if isinstance(value, MistkDataset):
-        return value
-    path = os.fspath(value)
-    return MistkDataset(object_info=ObjectInfo(name=PurePath(path).name, kind="MistkDataset"), data_path=path)
-
-
-def _base64(record: bytes | str) -> str:
-    return record if isinstance(record, str) else base64.b64encode(record).decode("ascii")
-
-
 def _encoded(body: Any) -> bytes:
     """Return the JSON of a body.
 
@@ -340,12 +254,6 @@ def _encoded(body: Any) -> bytes:
             "The request holds a value that is nested too deeply to be sent as JSON; expected at most 100 lists and mappings "
             "in one another."
         ) from error
-
-
-def _object(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError(f"expected an object, not {type(value).__name__}")
-    return value
 
 
 def _text(value: Any) -> str:
