@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from urllib.parse import parse_qsl
 
+from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from mistk_service.tracking.errors import InvalidParameter
-from mistk_service.tracking.server.replies import UnsupportedEncoding
+from mistk_service.tracking.server.replies import Refused
 from mistk_service.tracking.wire import Fields
 from mistk_service.web.contract import AbstractOperation, Reader
 from mistk_service.web.json_limits import JsonLimits
 
-__all__ = ["fields_reader", "header", "limits_of", "query_of"]
+__all__ = ["fields_reader", "limits_of", "query_of"]
 
 _JSON = "application/json"
 
@@ -27,14 +28,6 @@ _LIMITS = {
     "log_inputs": JsonLimits(size=36 << 20, values=100_000, containers=20_000),
     "complete_multipart_upload": JsonLimits(size=8 << 20, values=100_000, containers=20_000),
 }
-
-
-def header(scope: Scope, name: bytes) -> str | None:
-    """Return the first header of that lower-case name, or None."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return str(value, "latin-1")
-    return None
 
 
 def limits_of(operation_id: str, max_body: int) -> JsonLimits:
@@ -70,8 +63,9 @@ def query_of(scope: Scope) -> Fields:
 
 
 def _check_type(scope: Scope) -> None:
-    if header(scope, b"content-encoding") not in (None, "identity"):
-        raise UnsupportedEncoding("The body is compressed; send it as it is.")
-    given = header(scope, b"content-type") or ""
+    headers = Headers(scope=scope)
+    if headers.get("content-encoding", "identity") != "identity":
+        raise Refused(415, "The body is compressed; send it as it is.")
+    given = headers.get("content-type", "")
     if given.partition(";")[0].strip().lower() != _JSON:
         raise InvalidParameter(f"Bad Request. Content-Type must be one of ['{_JSON}'], got {given!r}.")

@@ -14,9 +14,7 @@ from mistk_service.tracking.errors import StoreError, StoreUnavailable
 from mistk_service.web.request_body import BodyTooLarge
 
 __all__ = [
-    "MethodNotAllowed",
-    "UnsupportedEncoding",
-    "UploadTooLarge",
+    "Refused",
     "encoded",
     "error_json",
     "error_response",
@@ -46,8 +44,8 @@ _STATUS = {
 _UNEXPECTED = "The tracking server failed unexpectedly; its log has the details."
 
 
-class _Refused(StoreError):
-    """The request is refused for a reason that concerns HTTP only.
+class Refused(StoreError):
+    """A request is refused for a reason that concerns HTTP only.
 
     Attributes:
         status: the HTTP status.
@@ -55,34 +53,16 @@ class _Refused(StoreError):
     """
 
     error_code = "BAD_REQUEST"
-    status = 400
 
-    def __init__(self, message: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
+        self.status = status
         self.headers = dict(headers or {})
-
-
-class UploadTooLarge(_Refused):
-    """A file is larger than the operation accepts."""
-
-    status = 413
-
-
-class UnsupportedEncoding(_Refused):
-    """The body is compressed."""
-
-    status = 415
-
-
-class MethodNotAllowed(_Refused):
-    """The path has no operation for this method."""
-
-    status = 405
 
 
 def error_status(error: Exception) -> int:
     """Return the HTTP status that MLflow has for an error."""
-    if isinstance(error, _Refused):
+    if isinstance(error, Refused):
         return error.status
     return _STATUS.get(error.error_code, 500) if isinstance(error, StoreError) else 500
 
@@ -101,7 +81,7 @@ def error_response(error: Exception) -> Response:
     if not isinstance(error, StoreError):
         _log.error("A request to the tracking server failed", exc_info=error)
         return _error("INTERNAL_ERROR", _UNEXPECTED, 500, {})
-    headers = error.headers if isinstance(error, _Refused) else {}
+    headers = error.headers if isinstance(error, Refused) else {}
     if isinstance(error, StoreUnavailable) and error.retry_after is not None:
         headers = {"retry-after": str(math.ceil(error.retry_after))}
     return _error(error.error_code, str(error), error_status(error), headers)

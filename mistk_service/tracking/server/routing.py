@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from mistk_service.tracking.server.paths import unknown_path
-from mistk_service.tracking.server.replies import MethodNotAllowed, error_response
+from mistk_service.tracking.server.replies import Refused, error_response
 
 __all__ = ["answer", "below"]
 
@@ -46,7 +46,7 @@ def answer(error: Exception, scope: Scope) -> Response:
         if error.status_code != 405:
             return error_response(unknown_path(path))
         allowed = (error.headers or {}).get("Allow", "")
-        error = MethodNotAllowed(
-            f"{scope['method']} is not possible at {path}; expected one of {allowed}.", {"Allow": allowed}
+        error = Refused(
+            405, f"{scope['method']} is not possible at {path}; expected one of {allowed}.", {"Allow": allowed}
         )
     return error_response(error)

@@ -16,7 +16,7 @@ from mistk_service.tracking.errors import InvalidParameter, StoreUnavailable
 from mistk_service.tracking.server.downloads import file_response
 from mistk_service.tracking.server.operations._base import run_id_of
 from mistk_service.tracking.server.reading import query_of
-from mistk_service.tracking.server.replies import UploadTooLarge
+from mistk_service.tracking.server.replies import Refused
 from mistk_service.tracking.store._store import Store
 
 __all__ = ["API_VERSION", "Transfers"]
@@ -134,7 +134,7 @@ class Transfers:
 
         Raises:
             InvalidParameter: it is empty, and must not be.
-            UploadTooLarge: it is longer than ``limit`` bytes.
+            Refused: it is longer than ``limit`` bytes.
             ClientDisconnect: the client disconnected before the end; nothing is kept.
             StoreUnavailable: the server shuts down; nothing is kept.
         """
@@ -167,8 +167,9 @@ class Transfers:
         async for data in request.stream():
             size += len(data)
             if limit is not None and size > limit:
-                raise UploadTooLarge(
-                    f"Artifact size is too large. Max size is {limit >> 20}MB. Send it with PUT to the artifact proxy."
+                raise Refused(
+                    413,
+                    f"Artifact size is too large. Max size is {limit >> 20}MB. Send it with PUT to the artifact proxy.",
                 )
             gathered += data
             if len(gathered) >= _PIECE:

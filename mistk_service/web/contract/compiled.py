@@ -59,6 +59,9 @@ class OperationTable:
         reader: makes the reader of an operation.
         answer: turns an error into a response.
         executor: runs the reading of large bodies.
+
+    Attributes:
+        blocks: returns the memory of large bodies to the system.
     """
 
     def __init__(
@@ -70,9 +73,9 @@ class OperationTable:
     ) -> None:
         self._limits = limits
         self._reader = reader
-        self._answer = answer
-        self._executor = executor
-        self._blocks = LargeBlocks()
+        self.answer = answer
+        self.executor = executor
+        self.blocks = LargeBlocks()
         #: The operations of paths without parameters; they are found without matching.
         self._plain: dict[str, dict[str, _Operation]] = {}
         self._patterns: list[tuple[re.Pattern[str], Mapping[str, Convertor[Any]], dict[str, _Operation]]] = []
@@ -125,7 +128,7 @@ class OperationTable:
             read = self._reader(operation, limits)
             if read is None:
                 return None
-        return _Operation(operation, read, limits.size if limits else 0, self._answer, self._executor, self._blocks)
+        return _Operation(operation, read, limits.size if limits else 0, self)
 
 
 class CompiledOperations(SpecMiddleware):  # type: ignore[misc]
@@ -156,23 +159,13 @@ class CompiledOperations(SpecMiddleware):  # type: ignore[misc]
 class _Operation:
     """One operation, with what does not change from request to request."""
 
-    def __init__(
-        self,
-        operation: AbstractOperation,
-        read: Reader | None,
-        max_body: int,
-        answer: ErrorAnswer,
-        executor: Executor | None,
-        blocks: LargeBlocks,
-    ) -> None:
+    def __init__(self, operation: AbstractOperation, read: Reader | None, max_body: int, table: OperationTable) -> None:
         self._handler: Callable[..., Awaitable[ASGIApp]] = operation.function
         #: Makes the request and the operation known to ``connexion.context``.
         self._enter = ContextOperation(_nothing, operation=operation)
         self._read = read
         self._max_body = max_body
-        self._answer = answer
-        self._executor = executor
-        self._blocks = blocks
+        self._table = table
 
     async def serve(
         self, judge: ASGIApp, parameters: Mapping[str, Any], scope: Scope, receive: Receive, send: Send
@@ -197,13 +190,13 @@ class _Operation:
         except ClientDisconnect:
             return
         except BodyTooLarge as error:
-            await send_early(self._answer(error, scope), scope, receive, send, sending=error.sending)
+            await send_early(self._table.answer(error, scope), scope, receive, send, sending=error.sending)
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
-            response = self._answer(error, scope)
+            response = self._table.answer(error, scope)
         finally:
             if large:
-                self._blocks.used()
+                self._table.blocks.used()
         if arguments is None:
             await judge(scope, replayed(body, receive), send)
         else:
@@ -215,7 +208,7 @@ class _Operation:
         try:
             if len(body) <= AT_ONCE:
                 return self._read(scope, body)
-            return await asyncio.get_running_loop().run_in_executor(self._executor, self._read, scope, body)
+            return await asyncio.get_running_loop().run_in_executor(self._table.executor, self._read, scope, body)
         except NotRecognised:
             return None
 
