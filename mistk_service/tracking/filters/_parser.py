@@ -204,7 +204,7 @@ class _Parser:
             name = self._grammar.aliases.get(key, key)
             return entity, name, self._known(token, name, self._grammar.attributes, "attribute")
         if entity is Entity.DATASET:
-            return entity, key, self._known(token, key, self._grammar.datasets, "field of a dataset")
+            return entity, key, self._known(token, key, self._grammar.datasets, "dataset field")
         return entity, key, self._grammar.keyed[entity]
 
     def _order_key(self, token: Token) -> tuple[Entity, str]:
@@ -220,7 +220,7 @@ class _Parser:
             return table[name]
         near = difflib.get_close_matches(name, table, n=1)
         hint = f"did you mean '{near[0]}'?" if near else "use one of " + ", ".join(sorted(table))
-        raise self._error(token, f"'{name[:60]}' is no {what} of {self._grammar.thing}; {hint}")
+        raise self._error(token, f"{self._grammar.thing} have no {what} '{name[:60]}'; {hint}")
 
     def _split(self, token: Token) -> tuple[Entity, str]:
         head, quoted = token.parts
@@ -230,7 +230,7 @@ class _Parser:
         entity = self._grammar.prefixes.get(prefix)
         if entity is None:
             known = ", ".join(sorted({e.value for e in self._grammar.prefixes.values()}))
-            raise self._error(token, f"'{prefix}' is no kind of thing that {self._grammar.thing} have; use {known}")
+            raise self._error(token, f"{self._grammar.thing} do not have '{prefix}'; use {known}")
         if not key:
             raise self._error(token, f"there is no key after '{prefix}.'")
         if "\0" in key:

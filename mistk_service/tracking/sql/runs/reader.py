@@ -43,6 +43,10 @@ INPUT, OUTPUT = "input", "output"
 
 _NO_INPUTS, _NO_OUTPUTS = RunInputs(), RunOutputs()
 
+# A search makes thousands of runs, and an enumeration looks its members up slowly.
+_STATUSES = dict(RunStatus.__members__)
+_STAGES = {stage.value: stage for stage in LifecycleStage}
+
 #: What :func:`run_info` needs of a row, after the run's number.
 RUN_COLUMNS = (
     runs.c.id,
