@@ -1,4 +1,4 @@
-"""Datasets as inputs of a run: what they are called, where they are, and a fingerprint."""
+"""Datasets as inputs of a run: name, location, and fingerprint."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ __all__ = ["dataset_inputs"]
 
 logger = logging.getLogger(__name__)
 
-#: Bytes of data that are read for the fingerprint; of more, sizes and times of the files have to do.
+#: Bytes of data that are read for the fingerprint; larger data is identified by the sizes and times of its files.
 _SMALL = 32 << 20
 
-#: Files of a folder that are looked at.
+#: Files of a folder that are examined.
 _MAX_FILES = 100_000
 
-#: Rows and columns of a table that are looked at for its schema.
+#: Rows and columns of a table that are examined for its schema.
 _ROWS, _MAX_COLUMNS = 100, 2000
 
-#: Bytes of a table that are read for that, however long its rows are.
+#: Bytes of a table that are read for its schema.
 _HEAD = 4 << 20
 
-#: Seconds for looking at the datasets of one call, however slow the file system is.
+#: Seconds for examining the datasets of one call, however slow the file system is.
 _TIME = 10.0
 
-#: What the system shows there is about itself: environments with their secrets, memory, devices. None of it is data.
+#: Folders of the operating system about itself: environments with secrets, memory, devices. None of it is data.
 _SYSTEM = tuple(map(Path, ("/proc", "/sys", "/dev")))
 
 _PIECE = 1 << 20
 
-#: What is no path of this machine, and what of it stands before the host.
+#: A URL instead of a path, and the credentials in one.
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://")
 _USERINFO = re.compile(r"//[^/?#]*@")
 
@@ -59,7 +59,7 @@ _CONTEXTS = {"train": "training", "test": "testing", "generate": "generation"}
 
 
 class _Seen(NamedTuple):
-    """What a look at a dataset found: its fingerprint, columns, and numbers of files and bytes."""
+    """The result of an examination: fingerprint, columns, and numbers of files and bytes."""
 
     digest: str
     schema: str | None = None
@@ -69,12 +69,12 @@ class _Seen(NamedTuple):
 def dataset_inputs(
     datasets: Mapping[str, MistkDataset], note: Callable[[str], None] = logger.warning, *, seconds: float = _TIME
 ) -> list[DatasetInput]:
-    """Return the inputs that datasets, as ``loadData`` brings them, are for a run.
+    """Return the datasets of ``loadData`` as inputs of a run.
 
     Args:
         datasets: role → dataset.
-        note: is given a sentence about each dataset that could not be looked at in time; it is known by its path alone.
-        seconds: how long to look at all of them together.
+        note: called with a note about each dataset that could not be examined in time and is known by its path alone.
+        seconds: the time limit for all of them together.
     """
     deadline = time.monotonic() + seconds
     return [_input(role, dataset, note, deadline) for role, dataset in datasets.items()]
@@ -95,7 +95,7 @@ def _input(role: str, dataset: MistkDataset, note: Callable[[str], None], deadli
     place = Path(path).absolute()
     seen = _look(place, dataset.format, deadline)
     if seen is None:
-        note(f"The dataset {place} could not be looked at in time; the run knows it by its path alone.")
+        note(f"The dataset {place} could not be examined in time; the run knows it by its path alone.")
         seen = _Seen(_short_hash(os.fsencode(place)))
     source = json.dumps({"uri": text_of(str(place))}, ensure_ascii=False)
     profile |= seen.counts
@@ -106,9 +106,9 @@ def _input(role: str, dataset: MistkDataset, note: Callable[[str], None], deadli
 
 
 def _look(place: Path, file_format: Any, deadline: float) -> _Seen | None:
-    """Look at a file or a folder; return None where that takes too long.
+    """Examine a file or a folder; return None if that takes too long.
 
-    A file system that does not answer holds a thread of its own, and not the caller.
+    A file system that does not respond blocks a thread of its own, and not the caller.
     """
     found: SimpleQueue[_Seen | Exception] = SimpleQueue()
 
@@ -116,7 +116,7 @@ def _look(place: Path, file_format: Any, deadline: float) -> _Seen | None:
         try:
             digest, counts = _fingerprint(place, deadline)
             found.put(_Seen(digest, _schema(place, file_format), counts))
-        except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
+        except Exception as error:  # noqa: BLE001 - raised in the waiting thread
             found.put(error)
 
     if time.monotonic() >= deadline:
@@ -138,7 +138,7 @@ def _last_part(path: str) -> str:
 
 
 def _elsewhere(name: str, address: str, scheme: str, profile: dict[str, Any]) -> Dataset:
-    """Return data that the model fetches itself, known by its address alone, in which there may be a password."""
+    """Return data that the model fetches itself. It is identified by its URL, without credentials."""
     shown = text_of(_USERINFO.sub("//", address))
     # MLflow's names for kinds of sources, and the keys that it reads of each.
     kind, key = {"http": ("http", "url"), "https": ("http", "url"), "file": ("local", "uri")}.get(
@@ -162,7 +162,7 @@ def _short_hash(data: bytes) -> str:
 def _fingerprint(place: Path, deadline: float) -> tuple[str, dict[str, int]]:
     """Return a fingerprint of a file or a folder, and the number of its files and bytes.
 
-    Small data is identified by its content; of much, only names, sizes and times of change are looked at.
+    Small data is identified by its content, large data by the names, sizes and modification times of its files.
 
     Raises:
         TimeoutError: it took too long.
@@ -171,7 +171,7 @@ def _fingerprint(place: Path, deadline: float) -> tuple[str, dict[str, int]]:
     size = sum(status.st_size for _, status in files)
     digest = hashlib.blake2b(digest_size=16)
     if not files:
-        # Nothing is known of a pipe, a device or an empty folder but where it is; they are not all the same data.
+        # A pipe, a device or an empty folder is identified by its path; they are not all the same data.
         digest.update(os.fsencode(place))
     for file, status in files:
         name = "" if file == place else str(file.relative_to(place))
@@ -182,7 +182,7 @@ def _fingerprint(place: Path, deadline: float) -> tuple[str, dict[str, int]]:
 
 
 def _files(place: Path, deadline: float) -> Iterator[tuple[Path, os.stat_result]]:
-    """Yield the regular files at a place that are data, in an order that is always the same."""
+    """Yield the regular files with data at a path, in a stable order."""
     with suppress(OSError):
         if _is_the_systems(place):
             return
@@ -202,7 +202,7 @@ def _files(place: Path, deadline: float) -> Iterator[tuple[Path, os.stat_result]
 
 
 def _is_the_systems(place: Path) -> bool:
-    """Return whether a path leads, over links too, to what the system shows about itself."""
+    """Return whether a path leads, possibly over links, to a folder of the operating system about itself."""
     real = Path(os.path.realpath(place))
     return any(real.is_relative_to(folder) for folder in _SYSTEM)
 
@@ -213,16 +213,16 @@ def _in_time(deadline: float) -> None:
 
 
 def _opened(file: Path) -> tuple[BinaryIO, int]:
-    """Open a regular file, and return it and its size; who opens a pipe would wait for its other end.
+    """Open a regular file, and return it and its size; opening a pipe would block.
 
     Raises:
-        OSError: it cannot be read, or is no regular file.
+        OSError: the file cannot be read, or is not a regular file.
     """
     stream = os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
     status = os.fstat(stream.fileno())
     if not stat.S_ISREG(status.st_mode):
         stream.close()
-        raise OSError("it is no regular file")
+        raise OSError("not a regular file")
     return stream, status.st_size
 
 
@@ -247,7 +247,7 @@ def _add_content(digest: hashlib.blake2b, file: Path, deadline: float) -> bool:
 
 
 def _schema(place: Path, file_format: Any) -> str | None:
-    """Return the columns of a table in MLflow's form, or None for what is no table with a head."""
+    """Return the columns of a table in MLflow's form, or None if the file is not a table with a header."""
     if "csv" not in (str(file_format or "").lower(), place.suffix.lower().lstrip(".")) or _is_the_systems(place):
         return None
     try:
@@ -256,7 +256,7 @@ def _schema(place: Path, file_format: Any) -> str | None:
             data = stream.read(min(size, _HEAD))
         if b"\0" in data:  # no text, whatever it is called
             return None
-        # A character that was cut off in the middle is no fault of the table.
+        # A truncated character at the end is not an error of the table.
         beginning = io.StringIO(codecs.getincrementaldecoder("utf-8-sig")().decode(data, size <= _HEAD), newline="")
         head, *rows = islice(csv.reader(beginning), _ROWS + 1)
         if size > _HEAD and not beginning.read(1):

@@ -79,12 +79,12 @@ class FileQueue:
     def waiting(self) -> int:
         """The number of waiting jobs."""
         with self._news:
-            return sum(len(place.jobs) for place in self._destinations.values())
+            return sum(len(destination.jobs) for destination in self._destinations.values())
 
     def claims(self) -> frozenset[Path]:
         """Return the copies in the spool that waiting jobs need."""
         with self._news:
-            jobs = [job for place in self._destinations.values() for job in place.jobs]
+            jobs = [job for destination in self._destinations.values() for job in destination.jobs]
         return frozenset(job.claims for job in jobs if job.claims is not None)
 
     def put(self, destination: str, job: Job) -> None:
@@ -103,8 +103,8 @@ class FileQueue:
         with self._news:
             self._ending = True
             self._delays = _LAST_DELAYS
-            for place in self._destinations.values():
-                place.due, place.failures = 0.0, min(place.failures, 1)
+            for destination in self._destinations.values():
+                destination.due, destination.failures = 0.0, min(destination.failures, 1)
             self._news.notify_all()
         if self._thread is not None:
             deadline.join(self._thread)
@@ -112,7 +112,7 @@ class FileQueue:
     def log_rest(self) -> None:
         """Log the jobs that are lost because the service ends."""
         with self._news:
-            rest = [job.about for place in self._destinations.values() for job in place.jobs]
+            rest = [job.about for destination in self._destinations.values() for job in destination.jobs]
         if rest:
             more = f" and {len(rest) - _NAMED} more" if len(rest) > _NAMED else ""
             logger.error("The service ends before these are kept: %s%s.", ", ".join(rest[:_NAMED]), more)
@@ -128,7 +128,7 @@ class FileQueue:
         while True:
             self.work()
             with self._news:
-                waiting = [place.due for place in self._destinations.values() if place.jobs]
+                waiting = [destination.due for destination in self._destinations.values() if destination.jobs]
                 if not waiting and self._ending:
                     return
                 delay = min(waiting) - time.monotonic() if waiting else None
@@ -138,44 +138,48 @@ class FileQueue:
     def _due(self) -> tuple[str, _Destination] | None:
         now = time.monotonic()
         with self._news:
-            due = [(place.due, name) for name, place in self._destinations.items() if place.jobs and place.due <= now]
+            due = [
+                (destination.due, name)
+                for name, destination in self._destinations.items()
+                if destination.jobs and destination.due <= now
+            ]
             if not due:
                 return None
             _, name = min(due)
             return name, self._destinations[name]
 
-    def _attempt(self, name: str, place: _Destination) -> None:
-        job = place.jobs[0]
+    def _attempt(self, name: str, destination: _Destination) -> None:
+        job = destination.jobs[0]
         try:
             following = list(job.do())
         except StoreUnavailable as error:
-            if self._is_tried_again(place):
+            if self._will_retry(destination):
                 self._show(name, str(error))
                 return
             self._give_up(job, error)
         except Exception as error:  # noqa: BLE001 - reported, and affects only this file
             self._give_up(job, error)
         else:
-            place.failures = 0
+            destination.failures = 0
             self._show(name, None)
             with self._news:
-                place.jobs.popleft()
-                place.jobs.extendleft(reversed(following))
+                destination.jobs.popleft()
+                destination.jobs.extendleft(reversed(following))
                 # Take turns with the other destinations, so that none waits for a large folder of another.
-                place.due = time.monotonic()
+                destination.due = time.monotonic()
             return
         with self._news:
-            place.jobs.popleft()
-            if not place.jobs:
+            destination.jobs.popleft()
+            if not destination.jobs:
                 self._show(name, None)
 
-    def _is_tried_again(self, place: _Destination) -> bool:
+    def _will_retry(self, destination: _Destination) -> bool:
         """Count a failure, and return whether there will be another attempt for the same file."""
-        if place.failures >= len(self._delays):
+        if destination.failures >= len(self._delays):
             return False
         with self._news:
-            place.due = time.monotonic() + self._delays[place.failures]
-            place.failures += 1
+            destination.due = time.monotonic() + self._delays[destination.failures]
+            destination.failures += 1
         return True
 
     def _give_up(self, job: Job, error: Exception) -> None:

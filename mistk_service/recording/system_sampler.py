@@ -17,7 +17,7 @@ __all__ = ["Sampler", "Sampling", "SystemSample"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a measurement under way may take at the end.
+#: Seconds that a running measurement may take during shutdown.
 _LONGEST = 1.0
 
 

@@ -151,7 +151,7 @@ def test_data_that_cannot_be_looked_at_in_time_is_known_by_its_path_and_a_note_s
 
     assert (use.dataset.name, use.dataset.schema) == ("table.csv", None)
     assert notes == [
-        f"The dataset {tmp_path / 'table.csv'} could not be looked at in time; the run knows it by its path alone."
+        f"The dataset {tmp_path / 'table.csv'} could not be examined in time; the run knows it by its path alone."
     ]
 
 

@@ -87,7 +87,7 @@ journal_runs = Table(
     _text("run_id"),
     # None where the run may or may not have been created there.
     _text("remote_run_id", nullable=True),
-    # One of INCOMPLETE, COMPLETE and UNSURE; see the ledger. It was brought over up to ``covered``.
+    # One of INCOMPLETE, COMPLETE and UNSURE; see the ledger. It was copied up to ``covered``.
     Column("complete", SmallInteger(), nullable=False),
     _long("covered"),
     # Whether it was deleted there because it was deleted here.
@@ -108,7 +108,7 @@ journal_files = Table(
     PrimaryKeyConstraint("remote", "run_id", "path"),
 )
 
-# The upload of a large file that is under way.
+# An unfinished upload of a large file.
 journal_uploads = Table(
     "journal_uploads",
     metadata,
