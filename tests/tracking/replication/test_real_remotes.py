@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -92,12 +92,20 @@ class Local:
             place.project.url = proxy.url
         self.store.journal.configure([self.uri])
         self.experiment = self.store.create_experiment(name)
+        self.config = RestConfig(self.uri, token=self.place.token, timeout=30.0)
+        self.opened: Any = None
+        #: What is done to a remote that was opened.
+        self.changed: Callable[[Any], None] = lambda remote: None
         self.restart()
 
+    def open(self):
+        self.opened = open_remote(self.config)
+        self.changed(self.opened)
+        return self.opened
+
     def restart(self):
-        config = RestConfig(self.uri, token=self.place.token, timeout=30.0)
         self.replicator = Replicator(
-            self.store, self.artifacts, self.uri, lambda: open_remote(config),
+            self.store, self.artifacts, self.uri, self.open,
             clock=lambda: self.now, backoff=Backoff(lambda: 1.0),
         )  # fmt: skip
 
@@ -117,8 +125,7 @@ class Local:
     @contextmanager
     def in_haste(self):
         """Give the remote up at once where it does not answer; it is open already."""
-        remote: Any = self.replicator._remote
-        client = remote._http._http
+        client = self.opened._http._http
         usual, client.timeout = client.timeout, 0.5
         yield
         client.timeout = usual
@@ -154,8 +161,8 @@ def local(tmp_path, place, request) -> Iterator[Local]:
     with proxy_to(host) as proxy:
         local = Local(tmp_path, place, proxy, f"experiment of {request.node.name} in {tmp_path.name}")
         yield local
-        if local.replicator._remote is not None:
-            local.replicator._remote.close()
+        if local.opened is not None:
+            local.opened.close()
         local.store.close()
 
 
@@ -211,25 +218,28 @@ def test_whatever_the_network_does_in_the_middle_nothing_is_missing_and_nothing_
 def test_a_run_whose_creation_was_not_answered_is_made_once(local, crash):
     local.deliver()
     run_id = local.run(run_name="first", start_time=1)
-    local.replicator._remote.close()
-    remote = local.replicator._remote = local.remote()
+    local.opened.close()
     cut: list[Any] = []
-    create_run = remote.create_run
 
-    def create_and_lose_the_answer(*arguments):
-        if not cut:
-            cut.append(True)
-            local.proxy.become("cut")
-        return create_run(*arguments)
+    def lose_the_first_answer(remote):
+        create_run = remote.create_run
 
-    remote.create_run = create_and_lose_the_answer
-    local.replicator._delivery = None
+        def create(*arguments):
+            if not cut:
+                cut.append(True)
+                local.proxy.become("cut")
+            return create_run(*arguments)
+
+        remote.create_run = create
+
+    local.changed = lose_the_first_answer
+    local.restart()
     local.step()
     assert cut
     assert local.replicator.state().last_error is not None
     local.proxy.become("pass")
     if crash:
-        remote.close()
+        local.opened.close()
         local.restart()
     local.deliver()
     local.assert_same(run_id)
@@ -316,8 +326,7 @@ def test_a_token_that_expired_and_was_renewed_in_its_file_is_taken_up(tmp_path):
         local = Local(tmp_path, place, proxy, "an experiment")
         file = tmp_path / "token"
         file.write_text(project.token)
-        config = RestConfig(local.uri, token_file=str(file))
-        local.replicator._open_remote = lambda: open_remote(config)
+        local.config = RestConfig(local.uri, token_file=str(file))
         run_id = local.run(run_name="first")
         local.deliver()
         project.token = place.token = "glpat-another"
@@ -329,6 +338,5 @@ def test_a_token_that_expired_and_was_renewed_in_its_file_is_taken_up(tmp_path):
         file.write_text("glpat-another")
         local.deliver()
         local.assert_same(run_id)
-        assert local.replicator._remote is not None
-        local.replicator._remote.close()
+        local.opened.close()
         local.store.close()

@@ -1,8 +1,10 @@
 """Notes about uploads in parts: kept over restarts, and no longer than they are of use."""
 
 from msgspec.structs import replace
+from sqlalchemy import update
 
 from mistk_service.tracking.sql import SqlStore
+from mistk_service.tracking.sql.outbox.tables import journal_uploads
 from mistk_service.tracking.values.uploads import MultipartUpload, UploadPart
 
 PARTS = tuple(
@@ -93,13 +95,12 @@ def test_they_are_gone_when_the_remote_is_taken_out(shared_uri):
     assert (noted(shared_uri), noted(shared_uri, remote="http://b")) == (None, UPLOAD)
 
 
-def test_they_are_gone_at_a_start_when_no_storage_accepts_them_any_more(shared_uri, monkeypatch):
-    monkeypatch.setattr("mistk_service.tracking.sql.outbox.upload_notes.now", lambda: 1_700_000_000_000)
+def test_they_are_gone_at_a_start_when_no_storage_accepts_them_any_more(shared_uri):
     begin(shared_uri)
-    for later, kept in ((6 * 86_400_000, True), (8 * 86_400_000, False)):
-        monkeypatch.setattr(
-            "mistk_service.tracking.sql.outbox.upload_notes.now", lambda later=later: 1_700_000_000_000 + later
-        )
+    for days, kept in ((6, True), (2, False)):
+        earlier = update(journal_uploads).values(begun=journal_uploads.c.begun - days * 86_400_000)
+        with SqlStore.open(shared_uri) as store:
+            store.database.write(lambda connection, earlier=earlier: connection.execute(earlier))  # type: ignore[misc]
         with SqlStore.open(shared_uri) as store:
             store.journal.configure([REMOTE])
         assert (noted(shared_uri) is not None) is kept
