@@ -36,7 +36,9 @@ from mistk_service.web.listening import leads_to, local_url_of, url_of
 from mistk_service.web.server import HttpLimits, server_config
 from mistk_service.workers.child.loader import split_reference
 from mistk_service.workers.host.environment import worker_environment
-from mistk_service.workers.host.process import ProcessWorker, ThreadWorker, Worker, WorkerListener
+from mistk_service.workers.host.process import ProcessWorker
+from mistk_service.workers.host.thread import ThreadWorker
+from mistk_service.workers.protocol import Worker, WorkerListener
 
 __all__ = ["serve"]
 

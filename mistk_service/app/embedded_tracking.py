@@ -30,6 +30,7 @@ from mistk_service.tracking.embedded.app import DeferredApp, is_tracking_path
 from mistk_service.tracking.embedded.local import LocalTracking
 from mistk_service.tracking.errors import StoreError, StoreUnavailable
 from mistk_service.web.memory import collect_less_often
+from mistk_service.workers.host.files import on_thread
 
 __all__ = ["EmbeddedTracking"]
 
@@ -112,13 +113,16 @@ class EmbeddedTracking:
         run_id = self.recorder.run_id(operation)
         return None if run_id is None else (run_id, self.address)
 
-    def model_path(self, uri: str) -> str:
-        """Return where the files of ``models:/NAME/VERSION``, ``models:/NAME@ALIAS`` or ``runs:/ID/PATH`` are; blocks.
+    async def model_path(self, uri: str) -> str:
+        """Return where the files of ``models:/NAME/VERSION``, ``models:/NAME@ALIAS`` or ``runs:/ID/PATH`` are.
 
         Raises:
             InvalidRequest: there are none in this store.
             ServiceBusy: the store cannot be read now.
         """
+        return await on_thread(self._model_path, uri)
+
+    def _model_path(self, uri: str) -> str:
         # What was saved a moment ago may still be on its way.
         deadline = time.monotonic() + _FILES_WAIT
         while self.recorder.waiting and time.monotonic() < deadline:

@@ -23,15 +23,8 @@ from mistk_service.errors import Failure, InvalidRequest, MistkError, ModelLoadE
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.kind import RESETTING, TERMINATED, TERMINATING, Kind, Operation, Role
 from mistk_service.kinds.predictions import Answer, Records
-from mistk_service.workers.host.paths import (
-    FileStamp,
-    contents_of,
-    on_thread,
-    remove_folders,
-    require_readable,
-    require_writable_folder,
-)
 from mistk_service.workers.messages import FromWorker, Pause, Resume, Run
+from mistk_service.workers.protocol import Files, FileStamp
 from mistk_service.workers.supervisor import Supervisor, WorkerFactory
 
 __all__ = ["Controller", "Tracking"]
@@ -48,8 +41,8 @@ class Tracking(Protocol):
     def run_of(self, operation: str) -> tuple[str, str] | None:
         """Return the id of the run that there is, or that an operation opens, and the address of the store, if any."""
 
-    def model_path(self, uri: str) -> str:
-        """Return where the files of ``models:/...`` or ``runs:/...`` are; called on a thread.
+    async def model_path(self, uri: str) -> str:
+        """Return where the files of ``models:/...`` or ``runs:/...`` are.
 
         Raises:
             InvalidRequest: there are none in this store.
@@ -263,13 +256,14 @@ class Controller:
 
     async def _begin(self, row: Operation, call: Call) -> StatusEvent:
         """Begin an activity once its places turn out to be usable."""
-        call = await self._readable(call)
+        files = self._supervisor.worker.files
+        call = await self._readable(call, files)
         made: list[Path] = []
         # Only what the model writes from here on is what it saves.
         before: Mapping[str, FileStamp] | None = {}
         for field, path in call.writes.items():
-            made += await on_thread(require_writable_folder, path, field, self._state_dir)
-            before = await on_thread(contents_of, path, self._state_dir)
+            folders, before = await files.prepare_folder(path, field, self._state_dir)
+            made += folders
         try:
             # Something else may have been accepted meanwhile.
             self._instance.require(row.name)
@@ -277,28 +271,28 @@ class Controller:
             run = None if self._tracking is None else self._tracking.run_of(row.name)
             self._supervisor.send(Run(number, row.hook, call.arguments, run))
         except MistkError:
-            await on_thread(remove_folders, made)  # a refusal leaves nothing behind
+            await files.remove_folders(made)  # a refusal leaves nothing behind
             raise
         return self._instance.begin(number, row.name, call.arguments, before)
 
-    async def _readable(self, call: Call) -> Call:
+    async def _readable(self, call: Call, files: Files) -> Call:
         """Return a call whose places can be read, with the paths of models in the store in place of their URIs."""
         found: dict[str, str] = {}
         for field, path in call.reads.items():
             if path.startswith(("models:/", "runs:/")):
-                found[path] = await on_thread(self._stored_path, path, field)
-            await on_thread(require_readable, found.get(path, path), field)
+                found[path] = await self._stored_path(path, field)
+            await files.require_readable(found.get(path, path), field)
         arguments = tuple(found.get(each, each) if isinstance(each, str) else each for each in call.arguments)
         return replace(call, arguments=arguments)
 
-    def _stored_path(self, uri: str, field: str) -> str:
+    async def _stored_path(self, uri: str, field: str) -> str:
         if self._tracking is None:
             raise InvalidRequest(
                 f"{field}: {uri[:200]!r} is a model of a tracking store, and this service keeps none (--no-tracking); "
                 "expected the path of a file or folder.",
                 field=field,
             )
-        return self._tracking.model_path(uri)
+        return await self._tracking.model_path(uri)
 
     def predict(self, records: Records, details: bool = False) -> asyncio.Future[Answer]:
         """Predict for records; return what will be the model's answer.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mistk_service.errors import Failure
-from mistk_service.workers.host.paths import FileStamp
+from mistk_service.workers.protocol import FileStamp
 
 __all__ = [
     "ActivityBegan",

@@ -40,7 +40,7 @@ from mistk_service.core.view import InstanceView, Status
 from mistk_service.errors import Failure, HookFailed, InvalidRequest, OperationRefused, OperationUnsupported, WorkerDied
 from mistk_service.kinds.kind import FAILED, PAUSED, PAUSING, RESETTING, TERMINATING, Kind, Role
 from mistk_service.workers import messages as m
-from mistk_service.workers.host.paths import FileStamp
+from mistk_service.workers.protocol import FileStamp
 
 __all__ = ["Instance", "StatusEncoder"]
 

@@ -25,7 +25,6 @@ from mistk_service.errors import (
 )
 from mistk_service.kinds.component import StopActivity
 from mistk_service.kinds.predictions import Answer, Records
-from mistk_service.workers.host.process import Worker
 from mistk_service.workers.messages import (
     Predict,
     Predicted,
@@ -35,6 +34,7 @@ from mistk_service.workers.messages import (
     Unsendable,
     Withdraw,
 )
+from mistk_service.workers.protocol import Worker
 
 __all__ = ["Predictions", "cut_off", "refusal"]
 

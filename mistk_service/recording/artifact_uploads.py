@@ -17,7 +17,8 @@ from mistk_service.tracking.artifacts import AllowedLocations, ArtifactRepositor
 from mistk_service.tracking.embedded.local import OpenedTracking
 from mistk_service.tracking.errors import InvalidParameter, StoreUnavailable
 from mistk_service.tracking.values import RunInfo
-from mistk_service.workers.host.paths import FileStamp, contents_of
+from mistk_service.workers.host.files import contents_of
+from mistk_service.workers.protocol import FileStamp
 
 __all__ = ["ArtifactUploads", "Saved"]
 

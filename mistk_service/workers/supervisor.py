@@ -10,7 +10,6 @@ from typing import Protocol
 import mistk_service.errors as tree
 from mistk_service.deadline import Deadline
 from mistk_service.errors import Failure, InvalidRequest, ModelLoadError, WorkerDied
-from mistk_service.workers.host.process import Worker, WorkerListener
 from mistk_service.workers.messages import (
     Exit,
     FromWorker,
@@ -21,6 +20,7 @@ from mistk_service.workers.messages import (
     ToWorker,
     Unsendable,
 )
+from mistk_service.workers.protocol import Worker, WorkerListener
 
 __all__ = ["Supervisor", "SupervisorListener", "WorkerFactory"]
 

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ import pytest
 from mistk_service.core.events import ActivityEnded, InstanceReset, WorkerStarted
 from mistk_service.core.shutdown import Dismissal, Shutdown
 from mistk_service.errors import OperationRefused, ServiceBusy, WorkerDied
-from mistk_service.workers.host import process as parent
 from tests.support.harness import PATIENCE, Gate, Instance, of_type, version_of
 
 pytestmark = pytest.mark.anyio
@@ -268,7 +268,7 @@ async def test_a_shutdown_after_a_reset_that_could_start_no_worker_leads_to_the_
     def refuse(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(parent, "_thread", refuse)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
     await instance.call("reset")
     await instance.until("failed")
     await instance.call("shutdown")
@@ -308,12 +308,10 @@ async def test_the_death_of_the_worker_is_a_failure_in_every_state(
         ("closes its files", r"did not end itself, and was killed"),
     ],
 )
-async def test_a_death_is_told_in_words_with_the_last_lines_of_output(
-    launch: Launch, how: str, words: str, monkeypatch: pytest.MonkeyPatch
-):
-    if "did not end" not in words:
-        monkeypatch.setattr(parent, "_LINGER", PATIENCE)  # on no machine is it killed before it has ended by itself
-    instance = await (await launch("dies:Dies", "process")).ready({"how": how})
+async def test_a_death_is_told_in_words_with_the_last_lines_of_output(launch: Launch, how: str, words: str):
+    # Where it ends by itself, it is killed before that on no machine.
+    options = {} if "did not end" in words else {"linger": PATIENCE}
+    instance = await (await launch("dies:Dies", "process", **options)).ready({"how": how})
     failed = await instance.run("train")
     error = failed["payload"]["error"]
     assert failed["state"] == "failed"

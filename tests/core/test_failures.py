@@ -12,7 +12,6 @@ import pytest
 
 from mistk_service.core.events import ActivityEnded
 from mistk_service.errors import InvalidRequest
-from mistk_service.workers.host import process as parent
 from tests.support.harness import MODELS, PATIENCE, Instance, arguments, of_type, refusal
 
 pytestmark = pytest.mark.anyio
@@ -145,11 +144,10 @@ async def test_whatever_a_hook_raises_is_told(launch: Launch, kind: str, error: 
         ("Base", "exit code 1"),
     ],
 )
-async def test_what_ends_an_interpreter_ends_the_worker_and_fails_the_instance(
-    launch: Launch, error: str, words: str, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(parent, "_LINGER", PATIENCE)  # on no machine is it killed before it has ended by itself
-    instance = await (await launch("raises:Raises", "process")).ready({"hook": "do_train", "error": error})
+async def test_what_ends_an_interpreter_ends_the_worker_and_fails_the_instance(launch: Launch, error: str, words: str):
+    instance = await (await launch("raises:Raises", "process", linger=PATIENCE)).ready(
+        {"hook": "do_train", "error": error}
+    )
     failed = await instance.run("train")
     assert failed["state"] == "failed"
     assert failed["payload"]["operation"] == "train"

@@ -30,7 +30,7 @@ from mistk_service.tracking import Store, open_store
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.embedded.local import OpenedTracking
 from mistk_service.tracking.values import Run
-from mistk_service.workers.host.paths import contents_of
+from mistk_service.workers.host.files import contents_of
 
 CONTAINER = "6f1c2a34-0000-4000-8000-000000000001"
 

@@ -25,8 +25,11 @@ from mistk_service.kinds.call import Call
 from mistk_service.kinds.model import MODEL
 from mistk_service.kinds.model.bodies import load_data
 from mistk_service.kinds.predictions import Records
-from mistk_service.workers.host.process import ProcessWorker, ThreadWorker, Worker, WorkerListener
+from mistk_service.workers.host.process import ProcessWorker
+from mistk_service.workers.host.socket_worker import LINGER, SocketWorker
+from mistk_service.workers.host.thread import ThreadWorker
 from mistk_service.workers.messages import FromWorker, Pause, PauseOvertaken, Predicted, ToWorker
+from mistk_service.workers.protocol import Worker, WorkerListener
 
 MODELS = Path(__file__).parents[1] / "models"
 
@@ -42,9 +45,11 @@ def reference(model: str) -> str:
     return f"{MODELS / file}.py:{name}"
 
 
-def make_worker(kind: str, model: str, listener: WorkerListener, spool: str | None = None) -> Worker:
+def make_worker(
+    kind: str, model: str, listener: WorkerListener, spool: str | None = None, linger: float = LINGER
+) -> SocketWorker:
     """Return a worker of the kind ``thread`` or ``process``."""
-    return (ThreadWorker if kind == "thread" else ProcessWorker)(model, listener, spool=spool)
+    return (ThreadWorker if kind == "thread" else ProcessWorker)(model, listener, spool=spool, linger=linger)
 
 
 #: The id of no activity.
@@ -89,10 +94,17 @@ class Instance:
     """
 
     def __init__(
-        self, model: str, kind: str = "process", *, grace: float = PATIENCE, spool: str | None = None, **options: Any
+        self,
+        model: str,
+        kind: str = "process",
+        *,
+        grace: float = PATIENCE,
+        spool: str | None = None,
+        linger: float = LINGER,
+        **options: Any,
     ) -> None:
         self.events: list[Event] = []
-        self._spool = spool
+        self._spool, self._linger = spool, linger
         self.workers: list[Worker] = []
         self._reference = model if ".py" in model else reference(model)
         self._kind = kind
@@ -100,7 +112,7 @@ class Instance:
         self.controller: Controller
 
     def _make_worker(self, listener: WorkerListener) -> Worker:
-        self.workers.append(make_worker(self._kind, self._reference, listener, self._spool))
+        self.workers.append(make_worker(self._kind, self._reference, listener, self._spool, self._linger))
         return self.workers[-1]
 
     async def start(self, *, loaded: bool = True) -> None:
@@ -332,9 +344,9 @@ class Listener:
 class WorkerUnderTest:
     """A worker and its listener."""
 
-    def __init__(self, model: str, kind: str) -> None:
+    def __init__(self, model: str, kind: str, linger: float = LINGER) -> None:
         self.listener = Listener()
-        self.worker = make_worker(kind, model if ".py" in model else reference(model), self.listener)
+        self.worker = make_worker(kind, model if ".py" in model else reference(model), self.listener, linger=linger)
         self._ids = iter(range(1, 1_000_000))
 
     def next_id(self) -> int:

@@ -14,7 +14,7 @@ from mistk_service.core.controller import Controller
 from mistk_service.doors.mistk.status import status_encoder
 from mistk_service.doors.ops.metrics import ServiceMetrics
 from mistk_service.kinds.model import MODEL
-from mistk_service.workers.host.process import Worker, WorkerListener
+from mistk_service.workers.protocol import Worker, WorkerListener
 
 API = "/v1/mistk"
 

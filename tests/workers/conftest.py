@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mistk_service.workers.host.socket_worker import LINGER
 from mistk_service.workers.messages import Done, Loaded, Run
 from tests.support.harness import PATIENCE, Gate, WorkerUnderTest
 
@@ -18,9 +19,14 @@ async def hire(gate: Gate) -> AsyncIterator[Callable[..., Any]]:
     workers: list[WorkerUnderTest] = []
 
     async def hire(
-        model: str, kind: str = "process", properties: dict[str, Any] | None = None, *, loaded: bool = True
+        model: str,
+        kind: str = "process",
+        properties: dict[str, Any] | None = None,
+        *,
+        loaded: bool = True,
+        linger: float = LINGER,
     ) -> WorkerUnderTest:
-        worker = WorkerUnderTest(model, kind)
+        worker = WorkerUnderTest(model, kind, linger)
         workers.append(worker)
         await worker.worker.start()
         if loaded:

@@ -10,14 +10,15 @@ import pytest
 
 from mistk_service.deadline import Deadline
 from mistk_service.errors import Failure, InvalidRequest, ModelModuleFailed, WorkerDied
-from mistk_service.workers.host.process import Worker, WorkerListener
+from mistk_service.workers.host.socket_worker import SocketWorker
 from mistk_service.workers.messages import Done, Exit, FromWorker, Hasten, Loaded, LoadFailed, Run
+from mistk_service.workers.protocol import Worker, WorkerListener
 from mistk_service.workers.supervisor import Supervisor
 
 pytestmark = pytest.mark.anyio
 
 
-class FakeWorker(Worker):
+class FakeWorker(SocketWorker):
     """A worker that does what the test does in its place.
 
     Attributes:
@@ -185,6 +186,6 @@ async def test_what_cannot_be_sent_is_a_fault_of_the_request():
     bench = Bench()
     await bench.supervisor.start()
     worker = cast(Any, bench.workers[0])
-    worker.send = lambda message: Worker.send(worker, message)
+    worker.send = lambda message: SocketWorker.send(worker, message)
     with pytest.raises(InvalidRequest, match="The request holds text that is no Unicode"):
         bench.supervisor.send(Run(1, "do_train", ("\ud800",)))

@@ -22,7 +22,6 @@ import pytest
 from mistk_service import errors
 from mistk_service.kinds.predictions import Answer
 from mistk_service.workers import messages as m
-from mistk_service.workers.host import process as parent
 from mistk_service.workers.host.process import ProcessWorker, _describe_exit
 from tests.support.harness import PATIENCE, Gate, Listener, WorkerUnderTest, make_worker, records_of, reference
 
@@ -43,10 +42,7 @@ async def test_a_worker_tells_what_it_has_loaded(hire: Hire, kind: str):
     assert "do_train" not in loaded.hooks
 
 
-async def test_a_worker_that_is_told_to_exit_runs_its_last_hook_and_ends(
-    hire: Hire, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(parent, "_LINGER", PATIENCE)  # on no machine is it killed before it has ended by itself
+async def test_a_worker_that_is_told_to_exit_runs_its_last_hook_and_ends(hire: Hire, kind: str, tmp_path: Path):
     source = tmp_path / f"last_hook_{kind}.py"
     source.write_text(
         "from mistk_service import AbstractModel\n"
@@ -54,7 +50,7 @@ async def test_a_worker_that_is_told_to_exit_runs_its_last_hook_and_ends(
         "    def do_terminate(self):\n"
         "        self.report_params({'last': 'words'})\n"
     )
-    worker = await hire(f"{source}:Model", kind)
+    worker = await hire(f"{source}:Model", kind, linger=PATIENCE)
     worker.send(m.Exit("do_terminate"))
     assert (await worker.until(m.Reported)).params == {"last": "words"}
     failure = await worker.listener.until_exit()
@@ -126,7 +122,7 @@ async def test_large_messages_cross_in_both_directions(hire: Hire, kind: str):
 async def until_full(worker: WorkerUnderTest) -> None:
     """Let the event loop turn until the channel takes nothing more."""
     for _ in itertools.count():
-        if worker.worker._sender._paused:
+        if worker.worker.congested:
             return
         await asyncio.sleep(0)
 
@@ -340,22 +336,22 @@ def refuse(*_: object, **__: object) -> None:
 def no_thread(number: int) -> Callable[..., None]:
     """Return what starts threads up to a number, and then is a system that has no more."""
     count = itertools.count(1)
-    start = parent._thread
+    start = threading.Thread.start
 
-    def thread(*arguments: Any) -> None:
+    def start_or_refuse(thread: threading.Thread) -> None:
         if next(count) >= number:
             raise RuntimeError("can't start new thread")
-        start(*arguments)
+        start(thread)
 
-    return thread
+    return start_or_refuse
 
 
 SHORTAGES: dict[str, tuple[str, Any, str, Any]] = {
     "no sockets": ("thread process", socket, "socketpair", refuse),
     "no pipe": ("process", os, "pipe", refuse),
     "no process": ("process", subprocess, "Popen", refuse),
-    "no thread": ("thread process", parent, "_thread", no_thread(1)),
-    "no second thread": ("process", parent, "_thread", no_thread(2)),
+    "no thread": ("thread process", threading.Thread, "start", no_thread(1)),
+    "no second thread": ("process", threading.Thread, "start", no_thread(2)),
     "no channel": ("thread process", asyncio.SelectorEventLoop, "create_connection", refuse),
 }
 

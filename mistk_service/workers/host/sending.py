@@ -72,6 +72,11 @@ class Sender:
                 return True
         return False
 
+    @property
+    def paused(self) -> bool:
+        """Whether the transport accepts nothing more for the moment."""
+        return self._paused
+
     def pause(self) -> None:
         """Send no further piece for now; small messages the transport has to keep."""
         self._paused = True

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mistk_service.errors import InvalidRequest
-from mistk_service.workers.host.paths import on_thread, remove_folders, require_readable, require_writable_folder
+from mistk_service.workers.host.files import on_thread, remove_folders, require_readable, require_writable_folder
 
 
 def test_a_file_and_a_folder_are_readable(tmp_path: Path):
@@ -109,7 +109,7 @@ def test_what_goes_wrong_on_the_thread_is_raised_where_it_is_awaited(tmp_path: P
 def test_a_file_system_that_never_answers_does_not_hold_the_end_of_the_process():
     hanging = (
         "import asyncio, threading\n"
-        "from mistk_service.workers.host.paths import on_thread\n"
+        "from mistk_service.workers.host.files import on_thread\n"
         "async def main():\n"
         "    task = asyncio.create_task(on_thread(threading.Event().wait))\n"
         "    await asyncio.sleep(0)\n"

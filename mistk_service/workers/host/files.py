@@ -12,13 +12,14 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from mistk_service.errors import InvalidRequest
+from mistk_service.workers.protocol import FileStamp
 
-__all__ = ["FileStamp", "contents_of", "on_thread", "remove_folders", "require_readable", "require_writable_folder"]
+__all__ = ["LocalFiles", "contents_of", "on_thread", "remove_folders", "require_readable", "require_writable_folder"]
 
 T = TypeVar("T")
 
@@ -31,23 +32,23 @@ _SHOWN = 200
 _MAX_FILES, _MAX_SECONDS = 100_000, 5.0
 
 
-class FileStamp(NamedTuple):
-    """What tells a file that was written, or put in its place, since from one that lay there: the system sets all of it.
+class LocalFiles:
+    """The file system of this machine, used on threads: it may be slow, or never answer."""
 
-    Attributes:
-        inode: which file it is.
-        size: bytes.
-        changed: when it, or what is known about it, was last changed, in nanoseconds since 1970.
-    """
+    async def require_readable(self, path: str, field: str) -> None:
+        """Check that there is something readable at a path."""
+        await on_thread(require_readable, path, field)
 
-    inode: int
-    size: int
-    changed: int
+    async def prepare_folder(
+        self, path: str, field: str, reserved: Path | None
+    ) -> tuple[Sequence[Path], Mapping[str, FileStamp] | None]:
+        """Make sure that a folder exists and can be written, and return what was made and what lies there."""
+        made = await on_thread(require_writable_folder, path, field, reserved)
+        return made, await on_thread(contents_of, path, reserved)
 
-    @classmethod
-    def of(cls, status: os.stat_result) -> FileStamp:
-        """Return the stamp of a file."""
-        return cls(status.st_ino, status.st_size, status.st_ctime_ns)
+    async def remove_folders(self, folders: Sequence[Path]) -> None:
+        """Remove folders that were made in vain."""
+        await on_thread(remove_folders, folders)
 
 
 def contents_of(folder: str, without: Path | None = None) -> dict[str, FileStamp] | None:
@@ -138,7 +139,7 @@ def require_writable_folder(text: str, field: str, reserved: Path | None = None)
     return missing
 
 
-def remove_folders(folders: list[Path]) -> None:
+def remove_folders(folders: Sequence[Path]) -> None:
     """Remove folders that were made for nothing, unless something has been put there since."""
     with contextlib.suppress(OSError):
         for folder in folders:

@@ -1,0 +1,61 @@
+"""A worker in a thread of the service."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import traceback
+
+from mistk_service.errors import Failure
+from mistk_service.workers.host.socket_worker import DRAIN, LINGER, SocketWorker, call_on, set_within, start_thread
+from mistk_service.workers.protocol import WorkerListener
+
+__all__ = ["ThreadWorker"]
+
+logger = logging.getLogger(__name__)
+
+_ABANDONED = "The worker thread did not end in time and was abandoned."
+
+
+class ThreadWorker(SocketWorker):
+    """A worker in a thread of the service, for debugging: breakpoints work, and nothing protects the service.
+
+    A thread cannot be killed: :meth:`kill` abandons it, and it goes on until its next pause point.
+    """
+
+    def __init__(
+        self, reference: str, listener: WorkerListener, *, spool: str | None = None, linger: float = LINGER
+    ) -> None:
+        super().__init__(reference, listener, spool=spool, linger=linger)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def kill(self) -> None:
+        """Abandon the thread."""
+        if not self.exited:
+            logger.warning("A worker thread cannot be killed; it is left to itself.")
+            self._has_exited(Failure("WorkerDied", self._ended_by_service or _ABANDONED))
+
+    def _launch(self, theirs: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        start_thread("mistk-worker", self._serve, theirs, loop)
+
+    def _serve(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        # Late: it brings the loader and the model's base class, which only this kind of worker needs in the service.
+        from mistk_service.workers.child.main import serve_model
+
+        failure = Failure("WorkerDied", "The worker thread ended.")
+        try:
+            serve_model(sock, self.reference, lambda: None, self._spool)
+        except BaseException as error:  # noqa: BLE001 - SystemExit too: a model that exits ends its worker
+            text = "".join(traceback.format_exception(error))
+            failure = Failure("WorkerDied", f"The worker thread ended with {type(error).__name__}: {error}", text)
+        finally:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_WR)
+        call_on(loop, lambda: self.exited or loop.create_task(self._after_end(failure)))
+
+    async def _after_end(self, failure: Failure) -> None:
+        await set_within(DRAIN, self._eof)
+        self._has_exited(failure)
