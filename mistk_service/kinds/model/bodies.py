@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.model.values import InitParams, MistkDataset
 
@@ -23,7 +24,18 @@ def initialize(body: Mapping[str, Any]) -> Call:
 
 
 def load_data(body: Mapping[str, Any]) -> Call:
-    """Return the datasets, whose paths have to be readable."""
-    datasets = {key: MistkDataset.from_wire(wire) for key, wire in body.items()}
+    """Return the datasets, whose paths have to be readable.
+
+    Raises:
+        InvalidRequest: a dataset is malformed; the message names its place.
+    """
+    datasets = {key: _dataset(key, wire) for key, wire in body.items()}
     paths = {f"datasets.{key}.dataPath": each.data_path for key, each in datasets.items()}
     return Call((datasets,), reads={field: path for field, path in paths.items() if path is not None})
+
+
+def _dataset(key: str, wire: Mapping[str, Any]) -> MistkDataset:
+    try:
+        return MistkDataset.from_wire(wire)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"datasets.{key}.{error}", field=f"datasets.{key}.{error.field}") from error
