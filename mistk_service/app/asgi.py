@@ -150,7 +150,9 @@ def _create_api(controller: Controller, settings: Settings, contract: Mapping[st
     free = dataclasses.replace(FREE_JSON, size=min(FREE_JSON.size, settings.max_body))
     records = JsonLimits(size=settings.max_body)
     predictions = {row.name for row in controller.kind.of_role(Role.PREDICTION)}
-    handlers = Handlers(controller, controller.kind, contract, keepalive=settings.keepalive)
+    handlers = Handlers(
+        controller, controller.kind, contract, keepalive=settings.keepalive, root_path=settings.root_path
+    )
     return contract_app(
         contract,
         handlers.resolve,

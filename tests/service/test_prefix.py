@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -63,7 +64,7 @@ def base(request: pytest.FixtureRequest, start: Start, tmp_path: Path) -> Iterat
         place.close()
 
 
-def test_the_contract_and_the_links_lead_back_through_the_proxy(base: str, request: pytest.FixtureRequest) -> None:
+def test_the_contract_and_the_links_lead_back_through_the_proxy(base: str) -> None:
     with httpx.Client() as client:
         api = httpx.URL(base).join(client.get(f"{base}/v1/mistk/swagger.json").json()["basePath"])
         assert client.get(f"{api}/apiVersion").status_code == 200
@@ -73,6 +74,8 @@ def test_the_contract_and_the_links_lead_back_through_the_proxy(base: str, reque
         page = client.send(redirect.next_request)
         assert page.status_code == 200
         assert client.get(page.url.join("swagger-ui-bundle.js")).status_code == 200
-        if "set" in request.node.callspec.id:
-            link = client.get(f"{api}/status").json()["payload"]["run"]["link"]
-            assert client.get(httpx.URL(base).join(link)).json()["run"]["info"]["run_id"] in link
+        link = client.get(f"{api}/status").json()["payload"]["run"]["link"]
+        assert client.get(httpx.URL(base).join(link)).json()["run"]["info"]["run_id"] in link
+        with client.stream("GET", f"{api}/status?watch=true") as watch:
+            events = (json.loads(line) for line in watch.iter_lines() if line.strip())
+            assert next(events)["payload"]["payload"]["run"]["link"] == link

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
-from connexion.context import receive, request
+from connexion.context import receive, request, scope
 from connexion.decorators.parameter import pythonic
 from starlette.responses import JSONResponse, Response
 
 from mistk_service.core.controller import Controller
 from mistk_service.core.status_log import StatusEvent
 from mistk_service.doors.mistk.predictions import answer_body, records_of
+from mistk_service.doors.mistk.status import relocated
 from mistk_service.doors.mistk.watch import last_event_id, watch_response
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.kind import Kind, Operation, Role
 from mistk_service.web.disconnect import while_present
+from mistk_service.web.prefix import prefix_of
 
 __all__ = ["Handlers"]
 
@@ -31,13 +34,17 @@ class Handlers:
         kind: what the contract is about.
         contract: the contract.
         keepalive: seconds between two lines of a watch in which nothing happens.
+        root_path: the path below which a reverse proxy serves the container.
     """
 
-    def __init__(self, controller: Controller, kind: Kind, contract: Mapping[str, Any], *, keepalive: float) -> None:
+    def __init__(
+        self, controller: Controller, kind: Kind, contract: Mapping[str, Any], *, keepalive: float, root_path: str = ""
+    ) -> None:
         self._controller = controller
         self._kind = kind
         self._version: str = contract["info"]["version"]
         self._keepalive = keepalive
+        self._root_path = root_path
         self._places = {
             definition["operationId"]: (path.strip("/"), definition)
             for path, methods in contract["paths"].items()
@@ -67,7 +74,7 @@ class Handlers:
             event = await self._controller.call(row.name, call)
             if row.role is Role.ACTIVITY:
                 await self._controller.wait_taken_up()  # its hook may refuse the request
-            return _status(event)
+            return self._status(event)
 
         return handle
 
@@ -88,13 +95,22 @@ class Handlers:
                 field="resourceVersion",
             )
         if not watch:
-            return _status(self._controller.log.latest())
+            return self._status(self._controller.log.latest())
         headers = request.headers
         sse = "text/event-stream" in headers.get("accept", "")
         # A browser that reconnects sends the id of the last event, and the query that it began with.
         known = last_event_id(headers.get("last-event-id"))
         after = resource_version if known is None else known
-        return watch_response(self._controller.log, after, sse=sse, keepalive=self._keepalive)
+        return watch_response(self._controller.log, after, sse=sse, keepalive=self._keepalive, shown=self._relocation())
+
+    def _status(self, event: StatusEvent) -> Response:
+        # The line's end is for a terminal: without it the prompt sticks to the answer.
+        return Response(self._relocation()(event).status + b"\n", media_type="application/json")
+
+    def _relocation(self) -> Callable[[StatusEvent], StatusEvent]:
+        """Return what makes the links of a status lead back through the proxy that the request came through."""
+        prefix = prefix_of(scope, self._root_path)
+        return _as_it_is if prefix == self._root_path else partial(relocated, prefix=prefix, root_path=self._root_path)
 
     async def _get_api_version(self) -> Response:
         return JSONResponse(self._version)
@@ -111,6 +127,5 @@ def _call(parameters: list[dict[str, Any]], given: Mapping[str, Any]) -> Call:
     return Call(tuple(values.values()), reads=paths("read"), writes=paths("write"))
 
 
-def _status(event: StatusEvent) -> Response:
-    # The line's end is for a terminal: without it the prompt sticks to the answer.
-    return Response(event.status + b"\n", media_type="application/json")
+def _as_it_is(event: StatusEvent) -> StatusEvent:
+    return event

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from mistk_service.core.status_log import StatusEvent
 from mistk_service.core.view import MetricSummary, Status
 
-__all__ = ["status_encoder"]
+__all__ = ["relocated", "status_encoder"]
 
 
 def status_encoder(kind: str, container_id: str) -> Callable[[str, Status, int], bytes]:
@@ -35,6 +37,22 @@ def status_encoder(kind: str, container_id: str) -> Callable[[str, Status, int],
         return msgspec.json.encode({"objectInfo": info, "state": status.state, "payload": _payload(status)})
 
     return encode
+
+
+def relocated(event: StatusEvent, *, prefix: str, root_path: str) -> StatusEvent:
+    """Return an event whose link to the run begins with another prefix.
+
+    Args:
+        event: the event; its links begin with ``root_path``.
+        prefix: what they are to begin with.
+        root_path: see ``Settings.root_path``.
+    """
+    status = msgspec.json.decode(event.status)
+    run = status["payload"].get("run")
+    if not isinstance(run, dict) or not isinstance(run.get("link"), str):
+        return event
+    run["link"] = prefix + run["link"].removeprefix(root_path)
+    return replace(event, status=msgspec.json.encode(status))
 
 
 def _payload(status: Status) -> dict[str, Any]:

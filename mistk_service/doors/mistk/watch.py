@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 from starlette.responses import StreamingResponse
@@ -22,7 +22,9 @@ _KEPT = 8
 _NDJSON, _SSE = "application/x-ndjson", "text/event-stream"
 
 
-def watch_response(log: StatusLog, after: int | None, *, sse: bool, keepalive: float) -> StreamingResponse:
+def watch_response(
+    log: StatusLog, after: int | None, *, sse: bool, keepalive: float, shown: Callable[[StatusEvent], StatusEvent]
+) -> StreamingResponse:
     """Return the stream of every status after version ``after``.
 
     Args:
@@ -30,9 +32,10 @@ def watch_response(log: StatusLog, after: int | None, *, sse: bool, keepalive: f
         after: the last version that the client knows, 0 for all that is kept; None to begin with the present status.
         sse: whether to send Server-Sent Events.
         keepalive: seconds between two signs of life.
+        shown: returns each event as this reader gets it.
     """
     return StreamingResponse(
-        _stream(log, after, sse, keepalive),
+        _stream(log, after, sse, keepalive, shown),
         media_type=_SSE if sse else _NDJSON,
         # Proxies must pass on each event as it comes.
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
@@ -55,13 +58,15 @@ def last_event_id(text: str | None) -> int | None:
     return int(text)
 
 
-async def _stream(log: StatusLog, after: int | None, sse: bool, keepalive: float) -> AsyncIterator[bytes]:
+async def _stream(
+    log: StatusLog, after: int | None, sse: bool, keepalive: float, shown: Callable[[StatusEvent], StatusEvent]
+) -> AsyncIterator[bytes]:
     encode = _as_sse if sse else _as_line
     # A space before the next line of JSON, and a comment for Server-Sent Events, mean nothing to a reader.
     alive = b": keepalive\n\n" if sse else b" "
     yield alive  # lets the headers out at once
     async for item in log.watch(after, keepalive=keepalive):
-        yield alive if item is None else encode(*item)
+        yield alive if item is None else encode(shown(item[0]), item[1])
 
 
 @functools.lru_cache(maxsize=_KEPT)
