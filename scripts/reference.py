@@ -27,7 +27,7 @@ from mistk_service.doors.ops.remotes import OutboxCollector
 from mistk_service.kinds.model import MODEL
 from mistk_service.resources import contract_path
 from mistk_service.tracking.cli.commands import ServerSettings
-from mistk_service.workers.host.process import Worker, WorkerListener
+from mistk_service.workers.protocol import Worker, WorkerListener
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 NOTE = "<!-- Written by scripts/reference.py. Do not edit; run `make docs`. -->\n\n"
