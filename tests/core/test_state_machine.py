@@ -18,10 +18,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from mistk_service.core.events import ActivityBegan, ActivityEnded
+from mistk_service.core.events import ActivityBegan, ActivityEnded, Event
 from mistk_service.core.view import InstanceView
 from mistk_service.errors import HookFailed, InvalidRequest, OperationRefused, OperationUnsupported, WorkerDied
 from mistk_service.kinds.model import MODEL
+from mistk_service.tracking import open_store
+from mistk_service.tracking.artifacts import open_artifacts
+from mistk_service.tracking.embedded.local import OpenedTracking
+from tests.recording.conftest import Story
 from tests.support.examples import examples
 from tests.support.harness import PATIENCE, Gate, Instance, of_type, version_of
 
@@ -39,6 +43,26 @@ RUNNING = {
 }
 RESUMED = {"resumeTraining": "train", "resumePredict": "predict"}
 CALLS = [*RUNNING, "streamPredict", "pause", *RESUMED, "reset", "shutdown"]
+
+
+def story_in(folder: Path) -> Story:
+    """Return a recorder of runs with a store of its own."""
+    folder.mkdir()
+    return Story(OpenedTracking(open_store("sqlite://"), open_artifacts(folder / "artifacts")), folder)
+
+
+def outcome_of(story: Story) -> list[tuple[Any, ...]]:
+    """Return what the runs say, without what differs from one store to another."""
+    return [
+        (
+            run.info.status,
+            {param.key: param.value for param in run.data.params},
+            {tag.key: tag.value for tag in run.data.tags if tag.key != "mistk.replacesRunId"},
+            {metric.key: (metric.value, metric.step) for metric in run.data.metrics},
+            story.files(run),
+        )
+        for run in story.runs
+    ]
 
 
 class Lifecycle(RuleBasedStateMachine):
@@ -62,7 +86,8 @@ class Lifecycle(RuleBasedStateMachine):
         self.runner.get_loop().set_exception_handler(lambda _, context: self.faults.append(context))
         self.folder = tempfile.TemporaryDirectory()
         self.gate = Gate(Path(self.folder.name) / "gate")
-        self.instance = Instance("steered:Steered", self.kind)
+        self.recorded = story_in(Path(self.folder.name) / "live")
+        self.instance = Instance("steered:Steered", self.kind, observers=[self.record])
         self.runner.run(self.instance.start())
         self.state = "started"
         self.activity: str | None = None
@@ -72,12 +97,20 @@ class Lifecycle(RuleBasedStateMachine):
         self.streamed = 0
         self.has_failed = False
 
+    def record(self, event: Event) -> None:
+        """Let the run follow from an event as it happens."""
+        self.recorded.tell(event)
+
     def teardown(self) -> None:
         self.gate.close()
         for answer in self.answers:
             answer.cancel()
         self.runner.run(self.instance.close())
         self.runner.close()
+        replayed = story_in(Path(self.folder.name) / "replayed").tell(*self.instance.events)
+        assert outcome_of(replayed.close()) == outcome_of(self.recorded.close())
+        replayed.store.close()
+        self.recorded.store.close()
         self.folder.cleanup()
         assert not self.faults
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from mistk_service.core.controller import Controller
-from mistk_service.core.events import Event
+from mistk_service.core.events import Event, Observer
 from mistk_service.core.shutdown import Shutdown
 from mistk_service.core.status_log import StatusEvent
 from mistk_service.doors.mistk.predictions import answer_body
@@ -101,10 +101,12 @@ class Instance:
         grace: float = PATIENCE,
         spool: str | None = None,
         linger: float = LINGER,
+        observers: Sequence[Observer] = (),
         **options: Any,
     ) -> None:
         self.events: list[Event] = []
         self._spool, self._linger = spool, linger
+        self._observers = observers
         self.workers: list[Worker] = []
         self._reference = model if ".py" in model else reference(model)
         self._kind = kind
@@ -122,7 +124,7 @@ class Instance:
             self._reference,
             self._make_worker,
             status_encoder("ModelInstanceStatus", str(uuid.uuid4())),
-            observers=[self.events.append],
+            observers=[self.events.append, *self._observers],
             **self._options,
         )
         await self.controller.start()
