@@ -25,7 +25,7 @@ __all__ = ["ContainerClient"]
 #: The default timeout of a call, in seconds.
 TIMEOUT = 60.0
 
-#: The minimum timeout of the request for the current status in a wait, even in a wait of 0 seconds.
+#: The minimum timeout, in seconds, of the request for the current status in a wait. It also applies to a wait of 0 seconds.
 SHORTEST_TIMEOUT = 1.0
 
 #: The default time without contact after which a watch gives up, in seconds.

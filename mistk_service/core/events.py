@@ -86,8 +86,7 @@ class ActivityBegan:
         arguments: the hook's arguments, by position.
         id: the number of the activity.
         started_at: when it began, ISO 8601.
-        before: the previous contents of the folder to save to, for an operation that saves; None if they were too many to
-            list.
+        before: for an operation that saves, the previous contents of its folder; None if there were too many files.
     """
 
     operation: str

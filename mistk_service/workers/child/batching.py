@@ -124,7 +124,7 @@ def _as_dict(records: Records) -> dict[str, bytes | str]:
 
 
 def _unused(key: str, request: int, taken: dict[str, bytes | str]) -> str:
-    """Return ``key``, or if it is taken, a variation with the number of its request that is not."""
+    """Return ``key``. If it is taken, append the number of its request until it is unique."""
     while key in taken:
         key = f"{key}#{request}"
     return key

@@ -126,8 +126,7 @@ def require_writable_folder(text: str, field: str, reserved: Path | None = None)
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
         for folder in reversed(missing):
-            # Others may read what a model saves, unlike the service's own files: the folder gets the permissions of its
-            # parent.
+            # Others may read what a model saves, unlike the service's own files. So the folder inherits permissions.
             folder.chmod(folder.parent.stat().st_mode & 0o755 | 0o700)
         with tempfile.TemporaryFile(dir=path):
             pass

@@ -121,7 +121,7 @@ class ProcessWorker(SocketWorker):
         """Wait for the process. Runs on a thread, since the channel does not end while a grandchild holds it open."""
         code = process.wait()
         call_on(loop, lambda: loop.create_task(self._after_end(code)))
-        _bury_group(process.pid)
+        _reap_group(process.pid)
 
     async def _after_end(self, code: int) -> None:
         started_well = not self.exited  # it has a channel and an output
@@ -148,11 +148,11 @@ def _end_at_once(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _bury_group(group: int) -> None:
-    """Reap a worker's orphans where they become children of the service, as in a container with the service as PID 1.
+def _reap_group(group: int) -> None:
+    """Reap the processes that a worker leaves behind. Runs on a thread.
 
-    Runs on a thread. Otherwise each worker would leave zombie processes: its sentinel, and each process that the model had
-    started. Elsewhere the orphans are not children of the service, and this returns at once.
+    They become children of the service if it is PID 1 of a container. Each worker would then leave defunct processes: its
+    sentinel, and those that the model started. Elsewhere they are not children of the service, and this returns at once.
     """
     with contextlib.suppress(ChildProcessError):
         while True:

@@ -147,8 +147,7 @@ class SocketWorker(ABC):
         if self._eof.is_set():
             return
         self._eof.set()
-        # An OSError means that the worker ended. Any other error is a bug of the service, and the worker is ended because of
-        # it.
+        # An OSError means that the worker ended. Any other error is a bug of the service, which ends the worker.
         if error is not None and not isinstance(error, OSError):
             self._ended_by_service = f"The channel to the worker broke ({error!r}), and the worker was killed."
         if not self.exited:
