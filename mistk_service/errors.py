@@ -1,8 +1,8 @@
 """The error tree of the service.
 
-Every error that the project raises on purpose descends from :class:`MistkError`, carries what it knows as attributes, and
-has a message that says what was wrong, what was expected, and what to do. None of them knows HTTP: the table that turns a
-class into a status stands in :mod:`mistk_service.doors.mistk.problems`.
+Every error that the project raises on purpose descends from :class:`MistkError` and has its details as attributes. Its message
+says what was wrong, what was expected, and what to do. The errors know nothing of HTTP:
+:mod:`mistk_service.doors.mistk.problems` maps each class to a status.
 
 ::
 
@@ -11,29 +11,29 @@ class into a status stands in :mod:`mistk_service.doors.mistk.problems`.
     │   └── RequestError            the same, raised by a hook of the model
     ├── OperationRefused            the state does not allow the operation; nothing has changed
     │   └── OperationUnsupported    the model class does not implement the operation
-    ├── ServiceBusy                 the request could not be taken or finished now; it may be sent again
-    ├── PredictionTimedOut          a stream prediction took longer than it may
-    ├── ClientGone                  whoever asked has gone, and hears no answer
-    ├── HookFailed                  code of the model raised
-    ├── WorkerDied                  the worker process ended when it should not have
-    ├── ModelLoadError              the model class cannot be had
+    ├── ServiceBusy                 the service cannot accept or finish the request now; it can be sent again
+    ├── PredictionTimedOut          a stream prediction exceeded its timeout
+    ├── ClientGone                  the client has disconnected
+    ├── HookFailed                  a hook of the model raised an exception
+    ├── WorkerDied                  the worker process ended unexpectedly
+    ├── ModelLoadError              the model class cannot be loaded
     │   ├── BadModelReference       the reference itself is malformed
-    │   ├── ModelModuleNotFound     no such module or file
-    │   ├── ModelModuleFailed       the module raised while it was imported
-    │   ├── ModelClassNotFound      the module has no such attribute
-    │   ├── NotAModelClass          the attribute is no usable subclass of AbstractModel
-    │   └── ModelConstructionFailed the class raised in its constructor
-    ├── SettingsError               a setting has a value that it cannot have
+    │   ├── ModelModuleNotFound     the module or file does not exist
+    │   ├── ModelModuleFailed       the module raised an exception on import
+    │   ├── ModelClassNotFound      the module does not have the attribute
+    │   ├── NotAModelClass          the attribute is not a usable subclass of AbstractModel
+    │   └── ModelConstructionFailed the constructor of the class raised an exception
+    ├── SettingsError               a setting has an invalid value
     ├── ContractNotFound            the API contract is missing from the installation
-    ├── ClientError                 a call to a service from outside did not come to a good end
-    │   ├── ServiceUnreachable      nothing answered, or not in time
-    │   ├── AnswerNotUnderstood     what answered does not speak the contract
-    │   ├── ErrorAnswer             the service answered with an error
-    │   │   ├── RequestRefused      4xx: the request cannot be accepted; nothing has changed
-    │   │   └── RequestFailed       5xx: the service or the model failed over the request
-    │   └── WaitFailed              a state that was waited for will not be reached
-    │       └── WaitTimedOut        ... or was not reached in time; a TimeoutError too
-    └── TrackingError               see mistk_service.tracking.errors
+    ├── ClientError                 a client's call to a service failed
+    │   ├── ServiceUnreachable      the service did not respond, or not in time
+    │   ├── AnswerNotUnderstood     the response does not follow the contract
+    │   ├── ErrorAnswer             the service returned an error
+    │   │   ├── RequestRefused      4xx: the service does not accept the request; nothing has changed
+    │   │   └── RequestFailed       5xx: the service or the model failed to handle the request
+    │   └── WaitFailed              the expected state will not be reached
+    │       └── WaitTimedOut        the expected state was not reached in time; also a TimeoutError
+    └── TrackingError               the root of the errors in mistk_service.tracking.errors
 """
 
 from __future__ import annotations
@@ -75,14 +75,15 @@ __all__ = [
 
 
 class MistkError(Exception):
-    """The root of the tree; ``str(error)`` is a sentence for the person who has to act on it."""
+    """The root of the tree. ``str(error)`` is a message for the person who has to act on it."""
 
 
 class InvalidRequest(MistkError):
-    """An argument of a call is wrong; nothing was changed.
+    """An argument of a call is wrong. Nothing has changed.
 
     Attributes:
-        field: the argument or the place inside it, such as ``datasets.train.dataPath``; None where the whole is wrong.
+        field: the argument or the place inside it, such as ``datasets.train.dataPath``; None if the request as a whole is
+            wrong.
     """
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
@@ -91,9 +92,9 @@ class InvalidRequest(MistkError):
 
 
 class RequestError(InvalidRequest):
-    """Raise it from a hook to refuse a request.
+    """Raise this in a hook to refuse a request.
 
-    The caller gets the message with status 400, and the state before is restored.
+    The caller receives the message with status 400, and the previous state is restored.
 
     Args:
         message: a sentence for the caller that names the problem and what was expected.
@@ -102,12 +103,12 @@ class RequestError(InvalidRequest):
 
 
 class OperationRefused(MistkError):
-    """The present state does not allow an operation; nothing was changed.
+    """The current state does not allow an operation. Nothing has changed.
 
     Attributes:
-        operation: the operation asked for, as the contract spells it (``loadData``).
+        operation: the requested operation, as the contract spells it (``loadData``).
         state: the state at that moment (``training``).
-        activity: the operation that runs now, or None.
+        activity: the running operation, or None.
         possible: the operations that would be accepted now.
     """
 
@@ -122,14 +123,14 @@ class OperationRefused(MistkError):
 
 
 class OperationUnsupported(OperationRefused):
-    """The model class does not implement the operation; nothing was changed."""
+    """The model class does not implement the operation. Nothing has changed."""
 
 
 class ServiceBusy(MistkError):
-    """The request was right but cannot be answered now, because the model is being reset or the service stops.
+    """The request is valid but cannot be answered now, because the model is being reset or the service is shutting down.
 
     Attributes:
-        retry_after: seconds after which a new attempt makes sense, or None.
+        retry_after: seconds to wait before a retry, or None.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
@@ -138,26 +139,29 @@ class ServiceBusy(MistkError):
 
 
 class PredictionTimedOut(MistkError):
-    """A stream prediction took longer than it may, and was given up; the model stays as it is."""
+    """A stream prediction exceeded its timeout and was cancelled. The state of the model has not changed."""
 
 
 class ClientGone(MistkError):
-    """Whoever asked has gone; what was to be done for them is not, unless it had begun. Nobody hears this but the counters."""
+    """The client disconnected before it received a response. Work that had not begun is cancelled.
+
+    Only the metrics show this error.
+    """
 
 
-#: Characters that are kept of the text of an exception, and of its traceback.
+#: The maximum length of an exception's text and of its traceback, in characters.
 _MESSAGE, _TRACEBACK = 8_000, 64_000
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What went wrong in a worker, in a form that crosses processes.
+    """What went wrong in a worker, in a form that can cross a process boundary.
 
     Attributes:
         type: the name of the exception's class, or ``WorkerDied``.
-        message: its text; of a very long one the beginning and the end, since every status and every refusal repeats it.
-        traceback: the formatted traceback, shortened likewise, or None where there is none.
-        output: the last lines that the worker printed, for a worker that died; else empty.
+        message: the text of the exception. The middle of a very long text is left out, since every status repeats it.
+        traceback: the formatted traceback, shortened in the same way; None if there is none.
+        output: the last lines that the worker printed, if the worker died; otherwise empty.
     """
 
     type: str
@@ -174,7 +178,7 @@ class Failure:
         return f"{self.type}: {self.message}" if self.message else self.type
 
     def told(self, operation: str | None) -> str:
-        """Return what a log says of it: the operation over which it came, if any, the reason, and the traceback."""
+        """Return the text for the log: the operation that failed, if any, the reason, and the traceback."""
         over = f"{operation} failed" if operation else "The model failed"
         return f"{over}: {self}" + (f"\n{self.traceback.rstrip()}" if self.traceback else "")
 
@@ -187,10 +191,10 @@ def _shortened(text: str, limit: int) -> str:
 
 
 class HookFailed(MistkError):
-    """Code of the model raised an exception.
+    """A hook of the model raised an exception.
 
     Attributes:
-        operation: the operation whose hook raised.
+        operation: the operation whose hook raised it.
         failure: the exception as the worker saw it.
     """
 
@@ -201,10 +205,10 @@ class HookFailed(MistkError):
 
 
 class WorkerDied(MistkError):
-    """The worker process ended without having been told to.
+    """The worker process ended unexpectedly.
 
     Attributes:
-        failure: how it ended, in words, with the last lines of its output.
+        failure: how the process ended, with the last lines of its output.
     """
 
     def __init__(self, failure: Failure) -> None:
@@ -213,11 +217,11 @@ class WorkerDied(MistkError):
 
 
 class ModelLoadError(MistkError):
-    """The model class cannot be had; a subclass says why.
+    """The model class cannot be loaded. The subclass gives the reason.
 
     Attributes:
         reference: the reference as it was given.
-        traceback: the traceback of the model's own code where that raised, else None.
+        traceback: the traceback, if the model's own code raised an exception; otherwise None.
     """
 
     def __init__(self, message: str, *, reference: str, traceback: str | None = None) -> None:
@@ -227,31 +231,31 @@ class ModelLoadError(MistkError):
 
 
 class BadModelReference(ModelLoadError):
-    """The reference is in none of the forms that are understood."""
+    """The reference has none of the supported forms."""
 
 
 class ModelModuleNotFound(ModelLoadError):
-    """There is no module or file of that name."""
+    """The module or file does not exist."""
 
 
 class ModelModuleFailed(ModelLoadError):
-    """The module is there, and raised while it was imported."""
+    """The module exists but raised an exception on import."""
 
 
 class ModelClassNotFound(ModelLoadError):
-    """The module is there, and has no attribute of that name."""
+    """The module exists but does not have the attribute."""
 
 
 class NotAModelClass(ModelLoadError):
-    """The attribute is there, and is no subclass of AbstractModel that could be instantiated."""
+    """The attribute exists but is not a subclass of AbstractModel that can be instantiated."""
 
 
 class ModelConstructionFailed(ModelLoadError):
-    """The class is there, and raised in its constructor."""
+    """The class exists but its constructor raised an exception."""
 
 
 class SettingsError(MistkError):
-    """A setting has a value that it cannot have.
+    """A setting has an invalid value.
 
     Attributes:
         setting: the option's name.
@@ -263,18 +267,18 @@ class SettingsError(MistkError):
 
 
 class ContractNotFound(MistkError):
-    """A file that belongs to the package, such as the API contract, is missing from the installation."""
+    """A file of the package, such as the API contract, is missing from the installation."""
 
 
 class ClientError(MistkError):
-    """A call to a service from outside did not come to a good end; a subclass says how."""
+    """A client's call to a service failed. The subclass says how."""
 
 
 class ServiceUnreachable(ClientError):
-    """Nothing answered, or not in time. Whether the service has received the request is not known.
+    """The service did not respond, or not in time. It may or may not have received the request.
 
     Attributes:
-        url: what was asked, without credentials.
+        url: the requested URL, without credentials.
     """
 
     def __init__(self, message: str, *, url: str) -> None:
@@ -283,10 +287,10 @@ class ServiceUnreachable(ClientError):
 
 
 class AnswerNotUnderstood(ClientError):
-    """Something answered that does not speak the contract; most likely it is no model container.
+    """The response does not follow the contract. The server is probably not a model container.
 
     Attributes:
-        url: what was asked, without credentials.
+        url: the requested URL, without credentials.
     """
 
     def __init__(self, message: str, *, url: str) -> None:
@@ -295,15 +299,15 @@ class AnswerNotUnderstood(ClientError):
 
 
 class ErrorAnswer(ClientError):
-    """The service answered with an error; the message is the service's.
+    """The service returned an error. The message is the service's.
 
     Attributes:
         code: the HTTP status.
-        operation: the operation that was refused or failed, where the service says so.
-        state: the model's state at that moment, where the service says so.
-        activity: the operation that ran at that moment, if any.
-        possible: the operations that would have been accepted, where the service says so.
-        field: the argument that is wrong, or the place inside it, where it is one.
+        operation: the operation that was refused or failed, if the service names it.
+        state: the model's state at that moment, if the service names it.
+        activity: the operation that was running at that moment, if any.
+        possible: the operations that would have been accepted, if the service lists them.
+        field: the wrong argument or the place inside it, if the error concerns one.
     """
 
     def __init__(
@@ -327,19 +331,19 @@ class ErrorAnswer(ClientError):
 
 
 class RequestRefused(ErrorAnswer):
-    """The service does not accept the request; nothing has changed."""
+    """The service does not accept the request. Nothing has changed."""
 
 
 class RequestFailed(ErrorAnswer):
-    """The service, or the model in it, failed over the request or cannot answer it now (503)."""
+    """The service or its model failed to handle the request, or cannot answer it now (503)."""
 
 
 class WaitFailed(ClientError):
-    """A state that was waited for will not be reached.
+    """The expected state will not be reached.
 
     Attributes:
-        status: the last status known (:class:`mistk_service.client.ModelStatus`), or None.
-        failure: why the model failed, if that is the reason.
+        status: the last known status (:class:`mistk_service.client.ModelStatus`), or None.
+        failure: the failure of the model, if that is the reason.
     """
 
     def __init__(self, message: str, *, status: object = None, failure: Failure | None = None) -> None:
@@ -349,7 +353,7 @@ class WaitFailed(ClientError):
 
 
 class WaitTimedOut(WaitFailed, TimeoutError):
-    """A state that was waited for was not reached in time."""
+    """The expected state was not reached in time."""
 
 
 class TrackingError(MistkError):

@@ -1,4 +1,4 @@
-"""What a process of the service logs, and in which form: on the error output, a line of text or a JSON object each."""
+"""Logging of a process of the service: to standard error, one line of text or one JSON object per record."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
-#: Each tells of its own inner steps at the level of information.
+#: Libraries that log their internal steps at level ``info``.
 _CHATTY = ("connexion", "httpx", "transitions")
 
 
 def configure_logging(level: str, log_format: str = "text", *, libraries: bool = False) -> None:
-    """Log to the error output from now on.
+    """Log to standard error from now on.
 
     Args:
         level: a :data:`LogLevel`, for the loggers of the service.
         log_format: ``text`` or ``json``.
-        libraries: whether the level is for all other loggers too. Unless it is, they log nothing below ``info``.
+        libraries: whether the level also applies to all other loggers. Otherwise they log nothing below ``info``.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
     handler = logging.StreamHandler()
@@ -38,7 +38,7 @@ def configure_logging(level: str, log_format: str = "text", *, libraries: bool =
 
 
 class _JsonFormatter(logging.Formatter):
-    """One JSON object a record."""
+    """Formats each record as one JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
         trace = self.formatException(record.exc_info) if record.exc_info else None
@@ -46,14 +46,14 @@ class _JsonFormatter(logging.Formatter):
 
 
 def json_line(level: str, logger: str, message: str, created: float | None = None, traceback: str | None = None) -> str:
-    """Return a line of a log in JSON, without its end.
+    """Return a JSON log line, without the line feed.
 
     Args:
         level: a :data:`LogLevel`, or ``critical``.
-        logger: who says it.
-        message: what it says.
-        created: when, in seconds since the epoch; None for now.
-        traceback: of an exception, if it is about one.
+        logger: the name of the logger.
+        message: the message.
+        created: the time, in seconds since the epoch; None for now.
+        traceback: the traceback of an exception, if there is one.
     """
     seconds = time.time() if created is None else created
     moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

@@ -1,7 +1,7 @@
-"""Where the files are that belong to the package and are no Python: the API contracts and the example models.
+"""Locates the package's files that are not Python code: the API contracts and the example models.
 
-In a wheel they lie inside the package, under ``_shipped``; in a checkout, which an editable install points to, they lie
-at its top, where people look for them.
+In a wheel they are inside the package, under ``_shipped``. In a checkout, which an editable install refers to, they are in the
+top folder, where developers look for them.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ def contract_path(name: str = _CONTRACT) -> Path:
         name: the name of its file.
 
     Raises:
-        ContractNotFound: this installation does not have it.
+        ContractNotFound: the contract is missing from this installation.
     """
     return _existing("api", name)
 
 
 @cache
 def load_contract(name: str = _CONTRACT) -> dict[str, Any]:
-    """Return an API contract, which is read once and must not be changed.
+    """Return an API contract. It is read once and must not be changed.
 
     Args:
         name: the name of its file.
 
     Raises:
-        ContractNotFound: this installation does not have it.
+        ContractNotFound: the contract is missing from this installation.
     """
-    # Loaded late, since the service imports this module before it listens.
+    # Imported here, since the service imports this module before it listens.
     import yaml
 
-    # libyaml, where PyYAML was built with it, takes a tenth of the time.
+    # libyaml, if PyYAML was built with it, takes a tenth of the time.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     with contract_path(name).open("rb") as file:
         contract: dict[str, Any] = yaml.load(file, loader)  # noqa: S506 - both are safe loaders
@@ -54,16 +54,16 @@ def plugins_path() -> Path:
     """Return the folder with the example models, one folder each.
 
     Raises:
-        ContractNotFound: this installation does not have it.
+        ContractNotFound: the example models are missing from this installation.
     """
     return _existing("plugins")
 
 
 def _existing(*parts: str) -> Path:
-    """Return the path of a file or folder of the first place that has it.
+    """Return the path of a file or folder in the first location that has it.
 
-    A place counts only if it holds the contract: what lies beside an installed package belongs to others, and a folder
-    ``plugins`` is nothing unusual there.
+    A location only counts if it contains the contracts. The folder that contains an installed package also contains other
+    packages, and a folder named ``plugins`` is common there.
     """
     places = (_PACKAGE / "_shipped", _PACKAGE.parent)
     for place in places:

@@ -1,6 +1,6 @@
-"""Tracking inside the container: a server on the same port, and the recorder that writes the runs of the container.
+"""Tracking inside the container: a server on the same port, and the recorder that writes the container's runs.
 
-Both work on one store, which is opened in the background, when the container has time for it.
+Both use the same store, which is opened in the background after the container has started.
 """
 
 from __future__ import annotations
@@ -36,33 +36,33 @@ __all__ = ["EmbeddedTracking"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks at how the remotes stand.
+#: Seconds between two checks of the state of the remotes.
 _REMOTES_INTERVAL = 1.0
 
-#: Seconds that a model that is asked for waits for files that are still on their way.
+#: Seconds that a request for a model waits for files that are still being stored.
 _FILES_WAIT = 5.0
 
-#: Seconds that a request waits for the run that the status names to be there.
+#: Seconds that a request waits for the run that the status names to be stored.
 _RUN_WAIT = 2.0
 
 
 class EmbeddedTracking:
-    """Serves the paths of the tracking server, and writes the runs of this container.
+    """Serves the paths of the tracking server and writes the runs of this container.
 
-    A store that cannot be opened costs the model nothing: requests are answered with 503 and the reason, and each tries again;
-    the recorder retries by itself.
+    The model works even if the store cannot be opened. Requests are then answered with 503 and the reason, and each request
+    tries to open the store again. The recorder retries on its own.
 
     Args:
         kind: the kind of container.
-        settings: where the store and the artifacts are, and where runs go.
+        settings: the locations of the store and the artifacts, and where to forward runs.
         container_id: the id of this container.
         model: the name of the model class.
-        show: shows a value under a key of the status, None removes it.
+        show: shows a value under a key of the status; None removes it.
         hold: asks the worker to hold metrics back, or to resume sending them.
-        shutdown: when this has to have ended.
+        shutdown: the schedule that sets the deadline for closing.
 
     Attributes:
-        recorder: has to observe the controller.
+        recorder: the observer to register with the controller.
         address: the URL at which the worker reaches the tracking server; set when it is known.
     """
 
@@ -109,21 +109,21 @@ class EmbeddedTracking:
         self.recorder = Recorder(self._local, options, show=show, hold=hold)
 
     def run_of(self, operation: str) -> tuple[str, str] | None:
-        """Return the id of the run that there is, or that an operation opens, and the address of the store, if any."""
+        """Return the id of the current run, or of the run that an operation opens, and the URL of the store, if any."""
         run_id = self.recorder.run_id(operation)
         return None if run_id is None else (run_id, self.address)
 
     async def model_path(self, uri: str) -> str:
-        """Return where the files of ``models:/NAME/VERSION``, ``models:/NAME@ALIAS`` or ``runs:/ID/PATH`` are.
+        """Return the path of the files of ``models:/NAME/VERSION``, ``models:/NAME@ALIAS`` or ``runs:/ID/PATH``.
 
         Raises:
-            InvalidRequest: there are none in this store.
+            InvalidRequest: this store does not have them.
             ServiceBusy: the store cannot be read now.
         """
         return await on_thread(self._model_path, uri)
 
     def _model_path(self, uri: str) -> str:
-        # What was saved a moment ago may still be on its way.
+        # Files that were saved a moment ago may still be on their way to the store.
         deadline = time.monotonic() + _FILES_WAIT
         while self.recorder.waiting and time.monotonic() < deadline:
             self._ending.wait(0.02)
@@ -139,11 +139,11 @@ class EmbeddedTracking:
             ) from error
 
     def serves(self, path: str) -> bool:
-        """Return whether a path is the tracking server's."""
+        """Return whether a path belongs to the tracking server."""
         return is_tracking_path(path)
 
     def start(self) -> None:
-        """Begin to open the store and to write; called on the event loop, ahead of the first request."""
+        """Begin to open the store and to write. Called on the event loop before the first request."""
         if self._app is None:
             self._app = DeferredApp(self._make, retry=0)
             self.recorder.start()
@@ -151,11 +151,11 @@ class EmbeddedTracking:
                 self._watcher.start()
 
     def collector(self) -> OutboxCollector:
-        """Return the figures for Prometheus."""
+        """Return the collector of metrics for Prometheus."""
         return OutboxCollector(self._local.states, lambda: self.recorder.waiting)
 
     def _watch_remotes(self) -> None:
-        """Show in the status how the remotes stand, whenever that changes; on a thread, until the end."""
+        """Show the state of the remotes in the status whenever it changes. Runs on a thread until the end."""
         view = OutboxView()
         ended = False
         while not ended:
@@ -164,7 +164,7 @@ class EmbeddedTracking:
             ended = self._ending.wait(_REMOTES_INTERVAL)
 
     async def close(self) -> None:
-        """Write and deliver what waits, and close the store, as far as the shutdown leaves time for it."""
+        """Write and deliver what is waiting and close the store, within the time that the shutdown leaves."""
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
         delivery, deadline = self._shutdown.delivery(), self._shutdown.threads
         self._ending.set()
@@ -191,13 +191,13 @@ class EmbeddedTracking:
         """Serve a request."""
         self.start()
         assert self._app is not None
-        # The status names a run a moment before the store has it.
+        # The status names a run a moment before the run is stored.
         await self.recorder.run_written(_RUN_WAIT)
         await self._app(scope, receive, send)
 
     def _make(self) -> ASGIApp:
-        """Open the store and return what serves it; on a thread."""
-        # What takes longest to load, and what a container without tracking does not need.
+        """Open the store and return the application that serves it. Runs on a thread."""
+        # Imported here, since these take longest to load and a container without tracking does not need them.
         from mistk_service.tracking.server.app import THREADS, create_tracking_app
 
         try:

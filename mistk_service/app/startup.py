@@ -1,6 +1,6 @@
-"""The start of the service: ``/healthz`` is served while the rest of the application is still being loaded.
+"""The start of the service: ``/healthz`` is served while the rest of the application is still loading.
 
-Connexion and its dependencies take most of the time of a start. They are loaded on a thread, and all other requests wait.
+Connexion and its dependencies take most of the start-up time. They are loaded on a thread, and all other requests wait.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["LoadingApp", "load_app"]
 
 
 class LoadingApp:
-    """An ASGI application that loads another one on a thread, from its creation on, and passes HTTP requests on to it.
+    """An ASGI application that loads another one on a thread as soon as it is created, and forwards HTTP requests to it.
 
     Args:
         make: loads and returns the other application.
@@ -60,16 +60,16 @@ def load_app(
     tracking: EmbeddedTracking | None,
     register: Callable[[Executor], None] = lambda _: None,
 ) -> ASGIApp:
-    """Import what takes long to load, and return the application; see :func:`mistk_service.app.asgi.create_app`."""
+    """Import the modules that take long to load, and return the application of :func:`mistk_service.app.asgi.create_app`."""
     with warnings.catch_warnings():
-        # Connexion's dependencies warn of deprecated features that it uses; no user can act on that.
+        # Connexion's dependencies warn about deprecated features that it uses. Users cannot do anything about that.
         warnings.simplefilter("ignore")
         from mistk_service.app.asgi import create_app
     return create_app(controller, settings, metrics, version, tracking, register)
 
 
 def _start(make: Callable[[], ASGIApp]) -> ASGIApp:
-    """Make the application and start it, so that Connexion builds its routers and validators; runs on a thread."""
+    """Make the application and start it, so that Connexion builds its routers and validators. Runs on a thread."""
     app = make()
     asyncio.run(_run_lifespan(app))
     return app

@@ -1,4 +1,4 @@
-"""The client of a container of any kind: calls by name, and the waiting that goes with them."""
+"""The client of a container of any kind: calls by name, and waiting for their results."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ from mistk_service.kinds.model import MODEL
 
 __all__ = ["ContainerClient"]
 
-#: Seconds that a call may take.
+#: The default timeout of a call, in seconds.
 TIMEOUT = 60.0
 
-#: Seconds that the question for the present state may take in the shortest of waits, of 0 seconds too.
+#: The minimum timeout, in seconds, of the request for the current status in a wait. It also applies to a wait of 0 seconds.
 SHORTEST_TIMEOUT = 1.0
 
-#: Seconds without contact after which a watch gives up.
+#: The default time without contact after which a watch gives up, in seconds.
 GIVE_UP_AFTER = 10.0
 
 _JSON = {"Content-Type": "application/json"}
 
 
 class ContainerClient:
-    """A client of one container of any kind. Threads may share it; close it, or use it as a context manager.
+    """A client of one container of any kind. It is thread-safe. Close it, or use it as a context manager.
 
-    The methods of operations return as soon as the service has accepted the operation; what they return is the status
-    at that moment, from which :meth:`wait_for` and :meth:`watch` go on. All of them raise
+    The methods of operations return the current status as soon as the service has accepted the operation. Pass it to
+    :meth:`wait_for`, or its version to :meth:`watch`, to follow the operation. All methods raise
 
     * :class:`~mistk_service.errors.RequestRefused` if the service does not accept the call; nothing has changed then,
-    * :class:`~mistk_service.errors.RequestFailed` if the service fails over it,
-    * :class:`~mistk_service.errors.ServiceUnreachable` if there is no answer, or not in time,
-    * :class:`~mistk_service.errors.AnswerNotUnderstood` if what answers is no model container,
+    * :class:`~mistk_service.errors.RequestFailed` if the service failed to handle the call,
+    * :class:`~mistk_service.errors.ServiceUnreachable` if the service does not respond, or not in time,
+    * :class:`~mistk_service.errors.AnswerNotUnderstood` if the server is not a model container,
     * :class:`~mistk_service.errors.InvalidRequest` if an argument cannot be sent.
 
     Args:
-        base_url: the address of the service, such as ``http://localhost:8080``; with or without the base path of the API.
-        timeout: how many seconds a call may take; None for any number.
-        transport: what to send with, for tests and special networks.
-        headers: sent with every request, such as an authorization that a proxy wants.
-        give_up_after: how many seconds without contact a watch bears before it gives up.
+        base_url: the URL of the service, such as ``http://localhost:8080``, with or without the base path of the API.
+        timeout: the timeout of a call in seconds; None for no timeout.
+        transport: the httpx transport, for tests and special networks.
+        headers: headers for every request, such as an authorization that a proxy requires.
+        give_up_after: seconds without contact after which a watch gives up.
 
     Raises:
-        InvalidRequest: ``base_url`` is no such address.
+        InvalidRequest: ``base_url`` is not a valid URL of a service.
     """
 
-    #: The kind of container that the client talks to.
+    #: The kind of container that the client works with.
     kind: ClassVar[Kind] = MODEL
 
     def __init__(
@@ -97,48 +97,48 @@ class ContainerClient:
 
         Args:
             operation: the last part of its path.
-            body: what JSON can express; None for an operation without a body.
-            **query: the parameters of the query; None for one that is not given.
+            body: a value that JSON can express; None for an operation without a body.
+            **query: the query parameters; None values are left out.
         """
         return decoded(self._send("POST", self._path(operation), body=body, query=query), self._read_status)
 
     def reset(self) -> ModelStatus:
-        """Begin anew, with a fresh model in a fresh process; what was not saved is lost."""
+        """Start over with a new model in a new process. Unsaved results are lost."""
         return self.call("reset")
 
     def shutdown(self) -> ModelStatus:
-        """Shut the container down; what was not saved is lost."""
+        """Shut the container down. Unsaved results are lost."""
         return self.call("shutdown")
 
-    # --- questions ------------------------------------------------------------------------------------------------
+    # --- requests for information ---------------------------------------------------------------------------------
 
     def status(self) -> ModelStatus:
-        """Return the status as it is now."""
+        """Return the current status."""
         return decoded(self._send("GET", self._path("status")), self._read_status)
 
     def api_version(self) -> str:
-        """Return the version of the contract that the service speaks."""
+        """Return the version of the service's contract."""
         return decoded(self._send("GET", self._path("apiVersion")), _text)
 
     def ready(self) -> bool:
-        """Tell whether the model can take work; a service that does not answer is not ready."""
+        """Return whether the model can accept work. A service that does not respond is not ready."""
         return self._is_well("readyz")
 
     def healthy(self) -> bool:
-        """Tell whether the service answers, whatever its model does."""
+        """Return whether the service responds, whatever the state of its model."""
         return self._is_well("healthz")
 
-    # --- following ------------------------------------------------------------------------------------------------
+    # --- watching and waiting -------------------------------------------------------------------------------------
 
     def watch(self, resource_version: int | None = None) -> Generator[WatchEvent, None, None]:
-        """Follow the status until it is ``terminated``; a connection that breaks is made again, and nothing is lost.
+        """Watch the status until it is ``terminated``. Broken connections are resumed without losing an event.
 
         Args:
-            resource_version: what comes after this version is of interest, 0 for all that the service keeps; None to begin
-                with the present status.
+            resource_version: yield the events after this version, 0 for all that the service keeps; None to begin with the
+                current status.
 
         Yields:
-            the events, in order, none twice. ``event.missed`` says when the service did not keep what came between.
+            the events, in order and without duplicates. ``event.missed`` says which versions the service no longer had.
 
         Raises:
             ServiceUnreachable: there was no contact for ``give_up_after`` seconds.
@@ -154,21 +154,21 @@ class ContainerClient:
     ) -> ModelStatus:
         """Wait until the model is in a state, or in one of several.
 
-        With ``since``, the status that an operation returned, that state counts which the operation leads to, however
-        fast: ``wait_for("ready", since=client.train())`` is never taken in by the ``ready`` before the training.
+        Pass the status that an operation returned as ``since`` to wait for the result of that operation, however fast it is:
+        ``wait_for("ready", since=client.train())`` ignores the ``ready`` before the training.
 
         Args:
             states: a state, or several (``"ready"``, ``State.READY``, ``{"paused", "ready"}``).
-            timeout: how many seconds to wait at most; None for any number.
-            since: what was before it does not count; without it the wait begins now, with the present state.
+            timeout: the maximum number of seconds to wait; None for no timeout.
+            since: ignore this status and earlier ones. Without it, the wait begins with the current status.
 
         Returns:
             The status in which the state was reached.
 
         Raises:
-            WaitFailed: the state will not be reached: the model failed, the container shut down or was replaced by
-                another, or a pause that was waited for did not come about.
-            WaitTimedOut: it was not reached in time.
+            WaitFailed: the state will not be reached: the model failed, the container shut down or was replaced by another, or
+                an expected pause did not happen.
+            WaitTimedOut: the state was not reached in time.
             ServiceUnreachable: there was no contact for ``give_up_after`` seconds.
         """
         wait = Wait(states, self.kind.states)
@@ -183,10 +183,10 @@ class ContainerClient:
         return status
 
     def _status_within(self, seconds: float | None) -> ModelStatus:
-        """Return the status as it is now.
+        """Return the current status.
 
         Raises:
-            TimeoutError: it was not to be had within so many seconds, fewer than a call may take anyway.
+            TimeoutError: it did not arrive within the timeout, which is shorter than that of a call.
         """
         if seconds is None or (self._timeout is not None and self._timeout <= seconds):
             return self.status()
@@ -204,7 +204,7 @@ class ContainerClient:
             self._http, url, after, give_up_after=self._give_up_after, deadline=deadline, states=self.kind.states
         )
 
-    # --- requests -------------------------------------------------------------------------------------------------
+    # --- HTTP -----------------------------------------------------------------------------------------------------
 
     def _path(self, name: str) -> str:
         return f"{self.kind.base_path}/{name}".lstrip("/")
@@ -230,7 +230,7 @@ class ContainerClient:
         query: Mapping[str, str | os.PathLike[str] | None] | None = None,
         timeout: float | None = None,
     ) -> httpx.Response:
-        """Send a request; ``timeout`` is shorter than the client's own, or None for that."""
+        """Send a request. ``timeout`` is shorter than the client's own; None means the client's own."""
         limit = self._timeout if timeout is None else timeout
         params = {key: os.fspath(value) for key, value in (query or {}).items() if value is not None}
         content = None if body is None else _encoded(body)
@@ -240,10 +240,10 @@ class ContainerClient:
 
 
 def _encoded(body: Any) -> bytes:
-    """Return the JSON of a body.
+    """Return the body as JSON.
 
     Raises:
-        InvalidRequest: JSON cannot express it.
+        InvalidRequest: JSON cannot express the body.
     """
     try:
         return json.dumps(body, allow_nan=False, ensure_ascii=False).encode()

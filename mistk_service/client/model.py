@@ -1,4 +1,4 @@
-"""The client of a model: one typed method for each operation of the contract."""
+"""The client of a model, with one typed method for each operation of the contract."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["ModelClient"]
 
 
 class ModelClient(ContainerClient):
-    """A client of one model; see :class:`ContainerClient` for its arguments, its errors, and how to wait and watch."""
+    """A client of one model. :class:`ContainerClient` describes its arguments and errors, and how to wait and watch."""
 
     kind = MODEL
 
@@ -28,11 +28,11 @@ class ModelClient(ContainerClient):
         model_properties: Mapping[str, Any] | None = None,
         hyperparameters: Mapping[str, Any] | None = None,
     ) -> ModelStatus:
-        """Give the model its settings.
+        """Initialize the model.
 
         Args:
-            objectives: of :class:`~mistk_service.Objective`, or its spellings (``training``, ``predict`` ...).
-            model_properties: settings that are no hyperparameters.
+            objectives: values of :class:`~mistk_service.Objective`, or their spellings (``training``, ``predict`` ...).
+            model_properties: settings other than hyperparameters.
             hyperparameters: values by name.
         """
         body = {
@@ -46,15 +46,15 @@ class ModelClient(ContainerClient):
         self,
         **datasets: MistkDataset | str | os.PathLike[str] | None,
     ) -> ModelStatus:
-        """Have the model load datasets, by what they are for: ``train``, ``test``, ``generate`` or what else the model knows.
+        """Load datasets, by purpose: ``train``, ``test``, ``generate`` or other keys that the model knows.
 
-        A path is one that the container sees.
+        Paths are those that the container sees.
         """
         body = {key: _dataset(value).to_wire() for key, value in datasets.items() if value is not None}
         return self.call("loadData", body=body)
 
     def build_model(self, model_path: str | os.PathLike[str] | None = None) -> ModelStatus:
-        """Make the model, or load the one that :meth:`save_model` wrote to the folder ``model_path``."""
+        """Build the model, or load the one that :meth:`save_model` wrote to the folder ``model_path``."""
         return self.call("buildModel", modelPath=model_path)
 
     def train(self) -> ModelStatus:
@@ -70,11 +70,11 @@ class ModelClient(ContainerClient):
         return self.call("predict")
 
     def stream_predict(self, data_map: Mapping[str, bytes | str], *, details: bool = False) -> dict[str, Any]:
-        """Predict for records, and wait for the result.
+        """Predict for records and wait for the result.
 
         Args:
-            data_map: identifier → record, as bytes, or as a text that is base64 already.
-            details: whether to ask for an explanation of each prediction, in Markdown.
+            data_map: identifier → record, as bytes or as base64 text.
+            details: whether to request an explanation of each prediction, in Markdown.
 
         Returns:
             identifier → prediction.
@@ -86,7 +86,7 @@ class ModelClient(ContainerClient):
         return decoded(response, _object)
 
     def update_stream_properties(self, props: Mapping[str, Any]) -> ModelStatus:
-        """Change settings for the stream predictions that follow."""
+        """Change settings for later stream predictions."""
         return self.call("updateStreamProperties", body=dict(props))
 
     def save_predictions(self, path: str | os.PathLike[str]) -> ModelStatus:
@@ -94,7 +94,7 @@ class ModelClient(ContainerClient):
         return self.call("savePredictions", dataPath=path)
 
     def generate(self) -> ModelStatus:
-        """Generate, from the dataset ``generate`` if the model wants one."""
+        """Generate, from the dataset ``generate`` if the model needs one."""
         return self.call("generate")
 
     def save_generations(self, path: str | os.PathLike[str]) -> ModelStatus:
@@ -106,16 +106,16 @@ class ModelClient(ContainerClient):
         return self.call("pause")
 
     def resume_training(self) -> ModelStatus:
-        """Go on with a paused training."""
+        """Resume a paused training."""
         return self.call("resumeTraining")
 
     def resume_predict(self) -> ModelStatus:
-        """Go on with a paused prediction."""
+        """Resume a paused prediction."""
         return self.call("resumePredict")
 
 
 def _dataset(value: MistkDataset | str | os.PathLike[str]) -> MistkDataset:
-    """Return the dataset that a path stands for, where it is only that."""
+    """Return the dataset for a path. Return a dataset unchanged."""
     if isinstance(value, MistkDataset):
         return value
     path = os.fspath(value)

@@ -21,7 +21,7 @@ class Wait:
         known: the states of the kind of container.
 
     Raises:
-        InvalidRequest: there is no state, or an unknown one.
+        InvalidRequest: no state is given, or an unknown one.
     """
 
     def __init__(self, states: str | Iterable[str], known: type[StrEnum] = State) -> None:

@@ -1,7 +1,7 @@
-"""Accepts or refuses every call, and makes the worker do what was accepted. With its instance the only owner of the state.
+"""Accepts or refuses every call, and has the worker carry out what was accepted.
 
-It lives on one event loop and needs no locks: whatever is decided is decided without an ``await`` between looking at the
-state and changing it.
+Only the controller and its instance change the state. They live on one event loop and need no locks: the controller never
+awaits between reading the state and changing it.
 """
 
 from __future__ import annotations
@@ -31,38 +31,38 @@ __all__ = ["Controller", "Tracking"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that the answer to a call waits at most for a hook that may refuse it.
+#: Maximum time in seconds that a response waits for a hook that may refuse the request.
 _TAKEN_UP = 0.5
 
 
 class Tracking(Protocol):
-    """What the controller asks of the store that the container keeps."""
+    """What the controller needs to know about the container's tracking store."""
 
     def run_of(self, operation: str) -> tuple[str, str] | None:
-        """Return the id of the run that there is, or that an operation opens, and the address of the store, if any."""
+        """Return the id of the current run, or of the run that an operation opens, and the URL of the store, if any."""
 
     async def model_path(self, uri: str) -> str:
-        """Return where the files of ``models:/...`` or ``runs:/...`` are.
+        """Return the path of the files of ``models:/...`` or ``runs:/...``.
 
         Raises:
-            InvalidRequest: there are none in this store.
+            InvalidRequest: this store does not have them.
         """
 
 
 class Controller:
-    """See the module.
+    """Decides about every call to one instance, and owns the instance and its worker.
 
     Args:
         kind: the kind of container.
-        name: the model's name, for the status, until the class is loaded.
-        make_worker: makes a worker that reports to the listener it is given.
-        encode_status: encodes the status for those who read it.
-        shutdown: the schedule by which the worker has to end, at a shutdown and at a reset.
-        max_queue: how many predictions may be in flight.
-        stream_timeout: seconds that one may take, waiting included; None for any number.
+        name: the model's name for the status, until the class is loaded.
+        make_worker: makes a worker that reports to the given listener.
+        encode_status: encodes the status for its readers.
+        shutdown: the schedule by which the worker has to end, on shutdown and on reset.
+        max_queue: the maximum number of predictions in flight.
+        stream_timeout: the timeout of a prediction in seconds, including the time in the queue; None for no timeout.
         observers: receive every event.
-        state_dir: the service's own folder, in which nothing is saved.
-        tracking: what the controller asks about runs and models; None where nothing is tracked.
+        state_dir: the service's own folder, to which no model may save.
+        tracking: answers questions about runs and models; None if nothing is tracked.
     """
 
     def __init__(
@@ -91,11 +91,11 @@ class Controller:
         #: Set when the instance is terminated and the service may end.
         self.terminated = asyncio.Event()
 
-    # --- what is true now -----------------------------------------------------------------------------------------
+    # --- current state --------------------------------------------------------------------------------------------
 
     @property
     def view(self) -> InstanceView:
-        """What is true of the instance; not to be changed."""
+        """The view of the instance, read-only."""
         return self._instance.view
 
     @property
@@ -105,40 +105,40 @@ class Controller:
 
     @property
     def state(self) -> str:
-        """The state."""
+        """The current state."""
         return self.view.state
 
     @property
     def can_take_work(self) -> bool:
-        """Whether the model is built and nothing runs but predictions."""
+        """Whether the model is built and nothing but predictions is running."""
         return self.view.base_state == self.kind.ready
 
     @property
     def terminating(self) -> bool:
-        """Whether the instance is being terminated, or has been."""
+        """Whether the instance is shutting down or has shut down."""
         return self.state in (TERMINATING, TERMINATED)
 
     @property
     def record_encoding(self) -> str | None:
-        """What the model declares its records to be encoded in: ``base64``, or nothing."""
+        """The encoding that the model declares for its records: ``base64``, or None."""
         return self._supervisor.record_encoding
 
-    # --- life -----------------------------------------------------------------------------------------------------
+    # --- start, reset and shutdown --------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Start the first worker.
 
         Raises:
-            WorkerDied: it could not be started.
+            WorkerDied: the worker could not be started.
         """
         await self._start_worker()
 
     async def wait_loaded(self) -> None:
-        """Wait until the worker has its model.
+        """Wait until the worker has loaded the model.
 
         Raises:
-            ModelLoadError: it cannot be loaded.
-            WorkerDied: the worker ended while it loaded the model.
+            ModelLoadError: the model cannot be loaded.
+            WorkerDied: the worker ended while it was loading the model.
         """
         await self._supervisor.wait_loaded()
 
@@ -154,10 +154,10 @@ class Controller:
             )
 
     def reset(self) -> StatusEvent:
-        """Begin to replace worker and model by fresh ones.
+        """Begin to replace the worker and the model with fresh ones.
 
-        A second call changes nothing while the old worker ends. One that comes while the fresh one loads its model begins
-        anew, lest a model that hangs in its import could only be got rid of by a shutdown.
+        A second call changes nothing while the old worker is ending. A call while the new worker is loading its model starts
+        over. Otherwise only a shutdown could end a model that hangs on import.
         """
         (row,) = self.kind.of_role(Role.RESET)
         again = self.state == RESETTING
@@ -176,12 +176,12 @@ class Controller:
             await self._start_worker()
             await self.wait_loaded()
         except (ModelLoadError, WorkerDied):
-            pass  # the state is failed already, and says why
+            pass  # the state is already failed and gives the reason
         else:
             self._instance.reset_done()
 
     def shutdown(self) -> StatusEvent:
-        """Begin to end everything. While that is under way, or over, a further call changes nothing."""
+        """Begin the shutdown. Further calls change nothing."""
         if self.terminating:
             return self.log.latest()
         (row,) = self.kind.of_role(Role.SHUTDOWN)
@@ -199,39 +199,39 @@ class Controller:
 
     @staticmethod
     def _in_background(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start a task whose fault, which would be one of ours, is not lost."""
+        """Start a task and log its exception, which would be a bug of the service."""
         task = asyncio.get_running_loop().create_task(work)
         task.add_done_callback(_log_fault)
         return task
 
     def kill(self) -> None:
-        """End the worker at once, for a service that has no time left."""
+        """Kill the worker at once, for a service that has no time left."""
         self._supervisor.kill()
 
     def show(self, key: str, value: Any) -> None:
-        """Show a value, of what JSON can express, under a key of the status; None removes it. A reset does not."""
+        """Show a value, anything that JSON can express, under a key of the status. None removes it. A reset does not."""
         self._instance.show(key, value)
 
     def hold_reports(self, held: bool) -> None:
-        """Let the worker keep metrics back, or send them again; holds for the workers that follow too.
+        """Tell the worker to hold metrics back, or to send them again. This also applies to later workers.
 
-        For an observer that cannot keep up: a model that reports faster is slowed down, and nothing is lost.
+        It is meant for an observer that cannot keep up. A model that reports faster is slowed down, and nothing is lost.
         """
         self._supervisor.hold_reports(held)
 
     # --- operations -----------------------------------------------------------------------------------------------
 
     async def call(self, operation: str, call: Call = Call()) -> StatusEvent:  # noqa: B008 - it is frozen
-        """Carry out an operation; return the status that was published when it began.
+        """Begin an operation and return the status that was published at its beginning.
 
         Args:
-            operation: its name, of the kind's operations; a prediction goes through :meth:`predict`.
-            call: its arguments, and the places that it reads and writes.
+            operation: the name of an operation of the kind; predictions go through :meth:`predict`.
+            call: the arguments, and the paths that the operation reads and writes.
 
         Raises:
-            OperationRefused: the state does not allow it; nothing has changed.
-            OperationUnsupported: the class does not implement it; nothing has changed.
-            InvalidRequest: an argument cannot be used; nothing has changed.
+            OperationRefused: the state does not allow it. Nothing has changed.
+            OperationUnsupported: the class does not implement it. Nothing has changed.
+            InvalidRequest: an argument is invalid. Nothing has changed.
         """
         row = self.kind.operations[operation]
         if row.role is not Role.SHUTDOWN:
@@ -247,36 +247,36 @@ class Controller:
         return self._instance.enter(operation)
 
     async def wait_taken_up(self) -> None:
-        """Wait until the model runs the activity that began last, has ended it, or half a second is over.
+        """Wait until the model runs or has ended the latest activity, for at most half a second.
 
         Raises:
-            InvalidRequest: the model refused the request, and the state is where it was.
+            InvalidRequest: the model refused the request, and the previous state is restored.
         """
         await self._instance.wait_taken_up(_TAKEN_UP)
 
     async def _begin(self, row: Operation, call: Call) -> StatusEvent:
-        """Begin an activity once its places turn out to be usable."""
+        """Begin an activity once its paths have been checked."""
         files = self._supervisor.worker.files
         call = await self._readable(call, files)
         made: list[Path] = []
-        # Only what the model writes from here on is what it saves.
+        # Only what the model writes from here on counts as saved by it.
         before: Mapping[str, FileStamp] | None = {}
         for field, path in call.writes.items():
             folders, before = await files.prepare_folder(path, field, self._state_dir)
             made += folders
         try:
-            # Something else may have been accepted meanwhile.
+            # Another call may have been accepted in the meantime.
             self._instance.require(row.name)
             number = next(self._instance.ids)
             run = None if self._tracking is None else self._tracking.run_of(row.name)
             self._supervisor.send(Run(number, row.hook, call.arguments, run))
         except MistkError:
-            await files.remove_folders(made)  # a refusal leaves nothing behind
+            await files.remove_folders(made)  # a refused call leaves no folders behind
             raise
         return self._instance.begin(number, row.name, call.arguments, before)
 
     async def _readable(self, call: Call, files: Files) -> Call:
-        """Return a call whose places can be read, with the paths of models in the store in place of their URIs."""
+        """Return the call with readable paths: URIs of models in the store are replaced by the paths of their files."""
         found: dict[str, str] = {}
         for field, path in call.reads.items():
             if path.startswith(("models:/", "runs:/")):
@@ -288,17 +288,17 @@ class Controller:
     async def _stored_path(self, uri: str, field: str) -> str:
         if self._tracking is None:
             raise InvalidRequest(
-                f"{field}: {uri[:200]!r} is a model of a tracking store, and this service keeps none (--no-tracking); "
+                f"{field}: {uri[:200]!r} is a model of a tracking store, but this service runs without one (--no-tracking); "
                 "expected the path of a file or folder.",
                 field=field,
             )
         return await self._tracking.model_path(uri)
 
     def predict(self, records: Records, details: bool = False) -> asyncio.Future[Answer]:
-        """Predict for records; return what will be the model's answer.
+        """Predict for records and return a future for the model's answer.
 
-        To cancel the future is to withdraw the request. It raises HookFailed if the model raised, WorkerDied if the worker
-        ended over it, PredictionTimedOut if it took too long, and ServiceBusy if the instance was reset or shut down.
+        Cancel the future to withdraw the request. The future raises HookFailed if the model raised an exception, WorkerDied if
+        the worker died, PredictionTimedOut on a timeout, and ServiceBusy if the instance was reset or shut down.
 
         Raises:
             OperationRefused: the state does not allow it.
@@ -310,22 +310,22 @@ class Controller:
         self.log.touch()
         return future
 
-    # --- what becomes of the worker -------------------------------------------------------------------------------
+    # --- messages of the supervisor -------------------------------------------------------------------------------
 
     def on_loaded(self, model: str, hooks: frozenset[str]) -> None:
-        """Take the name of the model class that the worker has loaded, and its hooks."""
+        """Handle the loaded model: the name of its class, and its hooks."""
         self._instance.on_loaded(model, hooks)
 
     def on_load_failed(self, failure: Failure) -> None:
-        """Take the reason why the worker has no model."""
+        """Handle a failure to load the model."""
         self._instance.on_load_failed(failure)
 
     def on_message(self, message: FromWorker) -> None:
-        """Take what the worker says."""
+        """Handle a message of the worker."""
         self._instance.on_message(message)
 
     def on_ended(self, failure: Failure, *, expected: bool) -> None:
-        """Take the end of the worker."""
+        """Handle the end of the worker."""
         self._instance.on_ended(failure, expected=expected)
 
 

@@ -1,6 +1,6 @@
-"""What happens to an instance, as values: status, run and figures all follow from them, and from nothing else.
+"""What happens to an instance, as values. The status, the run and the metrics are computed from these events alone.
 
-Whoever has every event from the first on can rebuild the status (:class:`mistk_service.core.view.InstanceView`) and the run.
+With all events from the first one, the status (:class:`mistk_service.core.view.InstanceView`) and the run can be rebuilt.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class WorkerStarted:
     """A worker was started.
 
     Attributes:
-        restarts: how many were started before it.
-        pid: its process; the service's own where the worker is a thread.
+        restarts: the number of workers started before it.
+        pid: its process id; that of the service if the worker is a thread.
     """
 
     restarts: int
@@ -52,11 +52,11 @@ class WorkerStarted:
 
 @dataclass(frozen=True)
 class ModelLoaded:
-    """The worker has the class.
+    """The worker has loaded the class.
 
     Attributes:
-        name: its name.
-        hooks: the hooks that it has.
+        name: the name of the class.
+        hooks: the hooks that the class has.
     """
 
     name: str
@@ -65,14 +65,14 @@ class ModelLoaded:
 
 @dataclass(frozen=True)
 class CallAccepted:
-    """A pause, a resume, a reset or a shutdown was accepted. What else is accepted begins an activity or a prediction."""
+    """A pause, a resume, a reset or a shutdown was accepted. Other accepted calls begin an activity or a prediction."""
 
     operation: str
 
 
 @dataclass(frozen=True)
 class StateChanged:
-    """The instance moved to another state. Predictions in flight are not a move; see :class:`PredictionBegan`."""
+    """The instance moved to another state. Predictions in flight emit :class:`PredictionBegan` instead."""
 
     state: str
 
@@ -82,11 +82,11 @@ class ActivityBegan:
     """An activity was accepted and began.
 
     Attributes:
-        operation: which.
+        operation: the operation.
         arguments: the hook's arguments, by position.
         id: the number of the activity.
-        started_at: when, ISO 8601.
-        before: where something is saved, what lay in the folder before; None where that was too much to list.
+        started_at: when it began, ISO 8601.
+        before: for an operation that saves, the previous contents of its folder; None if there were too many files.
     """
 
     operation: str
@@ -101,12 +101,12 @@ class ActivityEnded:
     """An activity ended.
 
     Attributes:
-        operation: which.
+        operation: the operation.
         outcome: ``completed``, ``failed``, ``stopped``, ``refused`` or ``unsupported``.
-        seconds: how long it took.
+        seconds: the duration.
         failure: what went wrong, if it failed.
         id: the number of the activity.
-        ended_at: when, ISO 8601.
+        ended_at: when it ended, ISO 8601.
     """
 
     operation: str
@@ -119,7 +119,7 @@ class ActivityEnded:
 
 @dataclass(frozen=True)
 class InstanceFailed:
-    """The instance failed, in an operation or outside of any; it shows this failure until it is reset."""
+    """The instance failed, during an operation or outside of one. The status shows this failure until a reset."""
 
     operation: str | None
     failure: Failure
@@ -127,7 +127,7 @@ class InstanceFailed:
 
 @dataclass(frozen=True)
 class Noticed:
-    """Something did not go as asked and is no failure; a sentence for the status."""
+    """Something did not happen as requested and is not a failure. The status shows this sentence."""
 
     notice: str
 
@@ -141,7 +141,7 @@ class PredictionBegan:
 
 @dataclass(frozen=True)
 class PredictionAnswered:
-    """A prediction of ``records`` records was answered after ``seconds``, well or not."""
+    """A prediction for ``records`` records was answered after ``seconds``, successfully or with an error."""
 
     records: int
     seconds: float
@@ -150,21 +150,21 @@ class PredictionAnswered:
 
 @dataclass(frozen=True)
 class PredictionWithdrawn:
-    """A prediction ended without an answer of the model: its client left, its time was up, or the worker ended."""
+    """A prediction ended without an answer from the model: the client disconnected, it timed out, or the worker ended."""
 
     records: int
 
 
 @dataclass(frozen=True)
 class ProgressReported:
-    """How far the running activity has come.
+    """The progress of the running activity.
 
     Attributes:
-        done: steps done.
-        total: steps that there are, where that is known.
-        unit: what is counted.
-        rate: steps a second, where that is known.
-        time_left: seconds left at this rate, where that is known.
+        done: the number of steps done.
+        total: the total number of steps, if known.
+        unit: the unit, such as ``epochs``.
+        rate: steps per second, if known.
+        time_left: the estimated seconds left, if known.
     """
 
     done: int
@@ -176,14 +176,14 @@ class ProgressReported:
 
 @dataclass(frozen=True)
 class StatusUpdated:
-    """What the model gave to ``update_status``."""
+    """The payload that the model passed to ``update_status``."""
 
     payload: Any
 
 
 @dataclass(frozen=True)
 class ValueShown:
-    """A part of the service shows a value under a key of its own; None removes it."""
+    """A part of the service shows a value under its own key of the status. None removes it."""
 
     key: str
     value: Any
@@ -198,27 +198,27 @@ class MetricsReported:
 
 @dataclass(frozen=True)
 class ParamsReported:
-    """Parameters."""
+    """The model reported parameters."""
 
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class TagsSet:
-    """Tags."""
+    """The model set tags."""
 
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ArtifactLogged:
-    """The model handed over a file or a folder.
+    """The model logged a file or a folder.
 
     Attributes:
-        path: where it was, absolute; of a text or a figure, which was nowhere, the name. Its last part is the artifact's name.
-        artifact_path: the folder of the run that it belongs in; None for the uppermost.
-        kept: a copy of it as it was at the call, which belongs to the observer that stores it; None where nothing was kept,
-            because the worker was started without a spool.
+        path: its absolute path, or the name of a text or a figure, which has no path. The last part is the artifact's name.
+        artifact_path: the folder of the run to store it in; None for the top folder.
+        kept: a copy made at the time of the call, which the observer that stores it owns. None if there is no copy, because
+            the worker was started without a spool.
     """
 
     path: str
@@ -228,7 +228,7 @@ class ArtifactLogged:
 
 @dataclass(frozen=True)
 class InstanceReset:
-    """The instance starts anew; nothing that was reported before belongs to what follows."""
+    """The instance starts over. Earlier reports do not belong to what follows."""
 
 
 Event = (

@@ -1,7 +1,7 @@
-"""An instance as the service knows it: what a call or a message of the worker makes of its state, as events.
+"""One instance: turns accepted calls and messages of the worker into state changes, published as events.
 
-The calls that begin something are the controller's business; what follows from them happens here. Every decision is an event:
-the instance emits it, its view and the observers take it. Like the controller it lives on one event loop and needs no locks.
+The controller begins activities; this module handles what follows. Every decision is an event, which the instance emits to its
+view and the observers. Like the controller, it lives on one event loop and needs no locks.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ StatusEncoder = Callable[[str, Status, int], bytes]
 
 
 class Instance:
-    """See the module.
+    """The state of one instance, with its activities and its predictions in flight.
 
     Args:
         kind: the kind of container.
-        name: the model's name, for the status, until the class is loaded.
+        name: the model's name for the status, until the class is loaded.
         encode: encodes the status.
-        max_queue: how many predictions may be in flight.
-        timeout: seconds that one may take; None for any number.
+        max_queue: the maximum number of predictions in flight.
+        timeout: the timeout of a prediction in seconds; None for no timeout.
         observers: receive every event.
     """
 
@@ -76,13 +76,13 @@ class Instance:
         self._observers = tuple(observers)
         self.view = InstanceView(kind, name)
         self._machine = StateMachine(kind, self._on_move)
-        #: Numbers for what the worker is sent.
+        #: The ids of the commands to the worker.
         self.ids = itertools.count(1)
-        #: When each activity that runs began, on the monotonic clock, by its number.
+        #: When each running activity began, on the monotonic clock, by its id.
         self._started: dict[int, float] = {}
-        #: Where the activity began.
+        #: The state in which the activity began.
         self._origin = kind.initial
-        #: What the model says to the activity that began last: None that it runs, or has ended; an error that it refuses.
+        #: How the latest activity began: None if it is running or has ended, an error if the model refuses it.
         self._verdict: asyncio.Future[InvalidRequest | None] | None = None
         prediction = kind.prediction.name if kind.prediction else ""
         self.predictions = Predictions(prediction, self.ids, max_queue, timeout, self.emit, self._unsupported)
@@ -90,29 +90,29 @@ class Instance:
 
     @property
     def running(self) -> ActivityBegan:
-        """What runs, or is paused; for callers that know that there is something."""
+        """The activity that is running or paused, for callers that know that there is one."""
         if self.view.activity is None:
             raise RuntimeError(f"Nothing runs in the state {self.view.state}.")
         return self.view.activity
 
     def emit(self, event: Event) -> None:
-        """Let the view and the observers take an event."""
+        """Pass an event to the view and the observers."""
         self.view.apply(event)
         for observer in self._observers:
             observer(event)
 
-    # --- moves that calls make ------------------------------------------------------------------------------------
+    # --- transitions made by calls --------------------------------------------------------------------------------
 
     def begin(
         self, number: int, operation: str, arguments: tuple[Any, ...], before: Mapping[str, FileStamp] | None
     ) -> StatusEvent:
-        """Enter an activity, which the worker has been told to run; the state allows it.
+        """Enter an activity that has been sent to the worker. The caller has checked that the state allows it.
 
         Args:
-            number: the activity's number.
+            number: the id of the activity.
             operation: its operation.
-            arguments: of its hook.
-            before: see :class:`~mistk_service.core.events.ActivityBegan`.
+            arguments: the arguments of its hook.
+            before: the previous contents of the folder to save to, see :class:`~mistk_service.core.events.ActivityBegan`.
         """
         if self._machine.state != PAUSED:
             self._origin = self._machine.state
@@ -124,17 +124,17 @@ class Instance:
         return self.log.publish()
 
     def enter(self, operation: str) -> StatusEvent:
-        """Enter a pause, a resume, a reset or the shutdown; the state allows it."""
+        """Enter a pause, a resume, a reset or the shutdown. The caller has checked that the state allows it."""
         self.emit(CallAccepted(operation))
         self._machine.move(f"begin_{operation}")
         logger.info("%s has begun.", operation)
         return self.log.publish()
 
     async def wait_taken_up(self, seconds: float) -> None:
-        """Wait until the model is known to run the activity that began last, or until the time is up.
+        """Wait until the model is known to run the latest activity, or until the timeout.
 
         Raises:
-            InvalidRequest: the model refused it.
+            InvalidRequest: the model refused the activity.
         """
         verdict = self._verdict
         if verdict is not None:
@@ -147,17 +147,17 @@ class Instance:
             self._verdict.set_result(error)
 
     def start_anew(self) -> None:
-        """Forget everything but the last notice: the worker has been replaced, or is about to be."""
+        """Discard everything but the last notice: the worker has been replaced or is about to be."""
         self._end_activities("stopped")
         self.emit(InstanceReset())
 
     def reset_done(self) -> None:
-        """Take note that a fresh worker has loaded the model."""
+        """Record that a new worker has loaded the model."""
         self._end_of_role(Role.RESET)
         logger.info("reset has ended; a fresh worker has loaded the model.")
 
     def shutdown_done(self) -> None:
-        """Take note that the worker has ended for good."""
+        """Record that the worker has ended for good."""
         self._end_activities("stopped")
         self._end_of_role(Role.SHUTDOWN)
         logger.info("shutdown has ended; the worker is gone.")
@@ -172,16 +172,16 @@ class Instance:
         self.emit(Noticed(notice))
 
     def show(self, key: str, value: Any) -> None:
-        """Show a value of the service's own in the status, also after a reset; None removes it."""
+        """Show a value of the service in the status, also after a reset. None removes it."""
         self.emit(ValueShown(key, value))
         self.log.touch()
 
     def fail(self, operation: str | None, failure: Failure) -> None:
-        """Enter the state failed, which a later failure does not overwrite."""
+        """Enter the state ``failed``. A later failure does not replace the first."""
         logger.error("%s", failure.told(operation))
         self._end_activities("failed", failure)
         if operation is not None and self.kind.operations[operation].affects_predictions:
-            # Predictions that waited for it must not be made as if it had succeeded.
+            # Predictions that waited for this operation must not run as if it had succeeded.
             self.predictions.abandon(HookFailed(operation, failure))
         if self._machine.state == FAILED:
             return
@@ -195,11 +195,11 @@ class Instance:
     # --- refusals -------------------------------------------------------------------------------------------------
 
     def require(self, operation: str) -> None:
-        """Refuse an operation that the class does not implement or that the state does not allow.
+        """Raise an error if the class does not implement an operation or the state does not allow it.
 
         Raises:
-            OperationUnsupported: the class has no such hook.
-            OperationRefused: the state does not allow it.
+            OperationUnsupported: the class does not have the hook.
+            OperationRefused: the state does not allow the operation.
         """
         view, row = self.view, self.kind.operations[operation]
         if view.is_possible(row):
@@ -218,7 +218,7 @@ class Instance:
         raise OperationRefused(f"{operation} is not possible in the state {view.state}: {runs}. {can}", **facts)
 
     def _facts(self, operation: str) -> dict[str, Any]:
-        """Return what every refusal of an operation says."""
+        """Return the attributes that all refusals of an operation share."""
         view = self.view
         activity = view.running.operation if view.running else None
         return {"operation": operation, "state": view.state, "activity": activity, "possible": view.possible()}
@@ -228,20 +228,20 @@ class Instance:
         message = f"The model does not support {name}" + (f": {reason}" if reason else ".")
         return OperationUnsupported(message, **self._facts(name))
 
-    # --- what the worker says -------------------------------------------------------------------------------------
+    # --- messages of the worker -----------------------------------------------------------------------------------
 
     def on_loaded(self, name: str, hooks: frozenset[str]) -> None:
-        """Take the name of the class and its hooks."""
+        """Handle the loaded model: the name of its class, and its hooks."""
         logger.info("The model %s is loaded.", name)
         self.emit(ModelLoaded(name, hooks))
         self.log.touch()
 
     def on_load_failed(self, failure: Failure) -> None:
-        """Take the reason why there is no model."""
+        """Handle a failure to load the model."""
         self.fail(self.view.activity.operation if self.view.activity else None, failure)
 
     def on_ended(self, failure: Failure, *, expected: bool) -> None:
-        """Take the end of the worker. Unless it was asked to end, the instance has failed."""
+        """Handle the end of the worker. The instance has failed unless the worker was asked to end."""
         if expected:
             self.predictions.abandon(cut_off())
             return
@@ -251,7 +251,7 @@ class Instance:
         self.fail(operation, failure)
 
     def on_message(self, message: m.FromWorker) -> None:
-        """Take anything else that the worker says."""
+        """Handle any other message of the worker."""
         _HANDLERS[type(message)](self, message)
 
     def _on_answer(self, message: _Answered) -> None:
@@ -279,7 +279,7 @@ class Instance:
             self.log.publish()
 
     def _notice_of(self, activity: ActivityBegan, message: _Ended) -> str | None:
-        """Return what is to be said of an activity that led nowhere."""
+        """Return the notice for an activity that had no effect, if any."""
         if isinstance(message, m.Failed):
             logger.error("%s", message.failure.told(activity.operation))
             paused = f"; {self.view.activity.operation} is as it was" if self.view.activity else ""
@@ -291,13 +291,13 @@ class Instance:
         return None
 
     def _leave(self, activity: ActivityBegan, *, completed: bool) -> None:
-        """Move to where the activity leads."""
+        """Move to the state that follows the activity."""
         row = self.kind.operations[activity.operation]
         if self._machine.state in (PAUSING, PAUSED):
             self._machine.move(f"overtake_pause_{row.name}")
             self.note(f"The pause was overtaken: {activity.operation} ended before it reached a pause point.")
         elif self._machine.state == row.running:
-            # What ran during a pause goes back to the pause, unless the paused activity has ended meanwhile.
+            # What ran during a pause leads back to the pause, unless the paused activity has ended in the meantime.
             origin = PAUSED if PAUSED in row.allowed and self.view.activity is not None else self._origin
             self._machine.move(f"end_{row.name}_in_{(row.then or origin) if completed else origin}")
 
@@ -326,7 +326,7 @@ class Instance:
             self.log.publish()
 
     def _on_pause_overtaken(self, _: m.PauseOvertaken) -> None:
-        """Do nothing: the end of the activity, which is on its way, says the same."""
+        """Do nothing: the activity has ended, and the message that says so follows."""
 
     def _on_pause_unsupported(self, message: m.PauseUnsupported) -> None:
         if self._is_pausing(message.id):
@@ -384,10 +384,10 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-#: How an activity ends, as the worker says it.
+#: The messages that end an activity.
 _Ended = m.Done | m.Stopped | m.Refused | m.Unsupported | m.Failed
 
-#: What becomes of a prediction, as the worker says it.
+#: The messages that end a prediction.
 _Answered = m.Predicted | m.PredictionFailed | m.PredictionRefused | m.PredictionForgotten
 
 _OUTCOMES: dict[type, str] = {

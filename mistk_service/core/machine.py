@@ -1,7 +1,7 @@
-"""The state machine of an instance, built from the operations of its kind by the transitions library.
+"""The state machine of an instance, built from the operations of its kind with the transitions library.
 
-It holds the state and knows which moves exist; the instance decides when to make one. A move that the table does not have
-raises, so a fault of the instance shows at once instead of leading to a state that nobody expected.
+It holds the state and knows the valid transitions; the instance decides when to make one. An invalid transition raises, so
+that a bug in the instance shows at once and does not lead to an unexpected state.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ __all__ = ["StateMachine"]
 
 
 class StateMachine:
-    """The state, and the moves between states.
+    """The state and the transitions between states.
 
     Args:
-        kind: whose operations.
-        on_move: called with the new state after every move.
+        kind: the kind whose operations define the transitions.
+        on_move: called with the new state after every transition.
     """
 
     state: str
-    #: Put there by the library, which gives every model of a machine this method.
+    #: Set by the library, which adds this method to every model of a machine.
     trigger: Callable[[str], bool]
 
     def __init__(self, kind: Kind, on_move: Callable[[str], None]) -> None:
@@ -43,22 +43,22 @@ class StateMachine:
         self._add("fail", set(states) - {FAILED, TERMINATING, TERMINATED}, FAILED)
 
     def move(self, name: str) -> None:
-        """Make a move.
+        """Make a transition.
 
         Raises:
-            transitions.MachineError: the present state has no such move.
+            transitions.MachineError: the current state does not have this transition.
         """
         self.trigger(name)
         self._on_move(self.state)
 
     def _add_operation(self, row: Operation) -> None:
-        """Add the ways into an operation and out of it: ``begin_NAME`` and ``end_NAME_in_STATE``."""
+        """Add the transitions into and out of an operation: ``begin_NAME`` and ``end_NAME_in_STATE``."""
         self._add(f"begin_{row.name}", row.allowed - {row.running}, row.running or row.then)
         if row.running is None:
             return
         ends = {row.then} if row.then else set()
         if row.role in (Role.ACTIVITY, Role.PREDICTION):
-            # Back to where it was, for what ends there and for what was declined.
+            # Back to the previous state, for operations that return to it and for those that were declined.
             ends |= row.allowed
         for end in ends:
             self._add(f"end_{row.name}_in_{end}", [row.running], end)

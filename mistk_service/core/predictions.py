@@ -1,8 +1,8 @@
-"""The predictions in flight: which request waits for which answer, and for how long.
+"""The predictions in flight: their futures and their timeouts.
 
-A request that nobody waits for any more, because its client has gone or its time is over, is withdrawn. It is in flight, and
-takes its place among those that may be, until the worker has said what became of it: forgotten, if the model had not begun
-with it, which is said at once; else answered, and the answer thrown away.
+A request whose client has disconnected or whose timeout has passed is withdrawn. It stays in flight, and counts towards the
+limit, until the worker reports its end. If the model had not begun with it, the worker forgets it and reports that at once.
+Otherwise it is answered, and the answer is discarded.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = ["Predictions", "cut_off", "refusal"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds after which a client that found the queue full may try again.
+#: Seconds after which a client may retry when the queue is full.
 _RETRY_AFTER = 1.0
 
 
@@ -53,16 +53,16 @@ class _Waiting:
 
 
 class Predictions:
-    """See the module. False when nothing is in flight.
+    """The predictions in flight of one instance. False if there are none.
 
     Args:
-        operation: the name of the operation that predicts, for errors.
-        ids: where commands get their ids from.
-        limit: how many may be in flight.
-        timeout: seconds that an answer may take; None for any number.
-        emit: is told of every answer.
-        unsupported: makes the error of a request that the model does not support, for a reason that may be empty; called
-            when the request is no longer in flight.
+        operation: the name of the operation that predicts, for error messages.
+        ids: the source of command ids.
+        limit: the maximum number in flight.
+        timeout: seconds until an answer is due; None for no timeout.
+        emit: receives an event for every answer.
+        unsupported: makes the error for a request that the model does not support, given a reason that may be empty. It is
+            called when the request is no longer in flight.
     """
 
     def __init__(
@@ -86,17 +86,17 @@ class Predictions:
         return len(self._waiting)
 
     def begin(self, worker: Worker, records: Records, details: bool) -> asyncio.Future[Answer]:
-        """Send a request to the worker and return what will be its answer; to cancel that is to withdraw the request.
+        """Send a request to the worker and return a future for its answer. Cancel the future to withdraw the request.
 
-        The future raises PredictionTimedOut when the time is over, and what has become of the worker otherwise.
+        The future raises PredictionTimedOut on a timeout, or the error that the worker's end leads to.
 
         Raises:
-            ServiceBusy: too many are in flight.
+            ServiceBusy: too many predictions are in flight.
             InvalidRequest: an identifier or a record cannot be sent.
         """
         if len(self._waiting) >= self._limit:
             raise ServiceBusy(
-                f"{self._limit} predictions are in flight already, which is the limit; send this one again later.",
+                f"{self._limit} predictions are in flight, which is the limit. Retry later.",
                 retry_after=_RETRY_AFTER,
             )
         number = next(self._ids)
@@ -124,13 +124,13 @@ class Predictions:
             worker.send(Withdraw(number))
             future.set_exception(
                 PredictionTimedOut(
-                    f"The prediction was not there after {self._timeout:g} s (--stream-timeout), waiting for others included, "
-                    "and was given up. Send it again when there is less to do, or send fewer records at once.",
+                    f"The prediction was not there after {self._timeout:g} s (--stream-timeout), including time in the queue, "
+                    "and was cancelled. Retry when the load is lower, or send fewer records at once.",
                 )
             )
 
     def answer(self, message: Predicted | PredictionFailed | PredictionRefused | PredictionForgotten) -> None:
-        """Hand an answer to whoever waits for it."""
+        """Set the result of the future that waits for it."""
         waiting = self._waiting.pop(message.id, None)
         if waiting is None:
             return
@@ -158,7 +158,7 @@ class Predictions:
         return HookFailed(self._operation, message.failure)
 
     def abandon(self, error: MistkError) -> None:
-        """Answer everything in flight with an error."""
+        """Fail all predictions in flight with an error."""
         waiting, self._waiting = self._waiting, {}
         for request in waiting.values():
             _stop(request.deadline)
@@ -167,13 +167,13 @@ class Predictions:
 
 
 def refusal(operation: str, message: str, field: str | None) -> InvalidRequest:
-    """Return the error of a request that the model refused, in its own words where it has any."""
+    """Return the error for a request that the model refused, with the model's own message if it has one."""
     return InvalidRequest(message or f"The model refused {operation} and gave no reason.", field=field)
 
 
 def cut_off() -> ServiceBusy:
-    """Return the error of a prediction that was not made because the worker had to end."""
-    return ServiceBusy("The model was reset or shut down; the prediction was not made.", retry_after=_RETRY_AFTER)
+    """Return the error for a prediction that was cancelled because the worker had to end."""
+    return ServiceBusy("The model was reset or shut down before it made the prediction.", retry_after=_RETRY_AFTER)
 
 
 def _stop(deadline: asyncio.TimerHandle | None) -> None:
@@ -182,7 +182,7 @@ def _stop(deadline: asyncio.TimerHandle | None) -> None:
 
 
 def _resolve(future: asyncio.Future[Answer], answer: Answer) -> None:
-    if not future.done():  # it is cancelled, or its time is over
+    if not future.done():  # it has been cancelled or has timed out
         future.set_result(answer)
 
 

@@ -1,15 +1,16 @@
 """The schedule of a graceful shutdown. The grace period is divided here and nowhere else.
 
-The stages follow one another, and each may use the time that those before it have left:
+The stages follow one another. Each stage may use the time that the earlier stages have left:
 
-1. The worker ends. The running activity stops at its next pause point. After half of this time the last hook is called while
-   the activity still runs; at its end, four fifths of the grace period, the worker is killed.
-2. Requests and watches are answered, for a tenth of the grace period.
-3. Tracking writes what waits, delivers it to the remotes and closes the store. A quarter of its time, but no more than a
-   second, is kept to log what remains and to close the store.
-4. The process ends: a twentieth of the grace period, but no more than a tenth of a second. Threads that hang are left behind.
+1. The worker ends. The running activity stops at its next pause point. After half of this stage, the last hook is called even
+   if the activity is still running. At the end of the stage, after four fifths of the grace period, the worker is killed.
+2. Open requests and watches are answered. This takes up to a tenth of the grace period.
+3. Tracking writes and delivers what is waiting, and closes the store. A quarter of this stage, but at most one second, is
+   reserved for logging what remains and closing the store.
+4. The process ends. This takes up to a twentieth of the grace period, but at most a tenth of a second. Threads that hang are
+   abandoned.
 
-A second signal leaves half a second for all stages that are not over.
+A second signal leaves half a second for all remaining stages.
 """
 
 from __future__ import annotations
@@ -23,27 +24,27 @@ from mistk_service.deadline import Clock, Deadline
 
 __all__ = ["Dismissal", "Shutdown"]
 
-#: Parts of the grace period; see the module. They add up to one.
+#: The fractions of the grace period for each stage. They add up to one.
 _LAST_HOOK, _WORKER, _REQUESTS, _TRACKING, _EXIT = 0.4, 0.4, 0.1, 0.05, 0.05
 
-#: Seconds of the grace period by default.
+#: The default grace period in seconds.
 GRACE = 10.0
 
-#: Seconds that the end of the process takes at most.
+#: The maximum time for the end of the process, in seconds.
 _LONGEST_EXIT = 0.1
 
-#: The part of tracking's time that is kept for closing the store, and the most that it is, in seconds.
+#: The part of tracking's time that is reserved for closing the store: a fraction, and a maximum in seconds.
 _CLOSING, _LONGEST_CLOSING = 0.25, 1.0
 
-#: Seconds that are left after a second signal.
+#: The time that is left after a second signal, in seconds.
 _URGENT = 0.5
 
 
 class Dismissal(NamedTuple):
-    """The deadlines of a worker that has been dismissed.
+    """The deadlines of a worker that has been asked to end.
 
     Attributes:
-        last_hook: when its last hook is called, even if its activity still runs.
+        last_hook: when its last hook is called, even if its activity is still running.
         kill: when it is killed.
     """
 
@@ -52,10 +53,10 @@ class Dismissal(NamedTuple):
 
 
 class Shutdown:
-    """Owns the end of the service: when it begins, and by when each stage must be over.
+    """Tracks the shutdown of the service: when it begins, and the deadline of each stage.
 
     Args:
-        grace: seconds from the beginning until the process has ended.
+        grace: the grace period in seconds, from the beginning until the process has ended.
         clock: a monotonic clock, in seconds.
         on_begin: called when the shutdown begins.
     """
@@ -67,50 +68,50 @@ class Shutdown:
         self._on_begin = on_begin
         self._begun = False
         self._executors: list[Executor] = []
-        #: The exit code of a process that is cut off.
+        #: The exit code of a process that is forced to exit.
         self.exit_code = 0
         exit_time = min(_LONGEST_EXIT, grace * _EXIT)
-        #: When the process has ended. Infinitely far away until the shutdown begins, as are those that follow.
+        #: The deadline of the process. Infinite until the shutdown begins, like the following ones.
         self.end = Deadline(clock=clock)
-        #: When the interpreter has ended; what has not is cut off.
+        #: The deadline of the interpreter. After that, the process is forced to exit.
         self.process = self.end.within(reserve=exit_time / 2)
-        #: When threads have ended; those that have not are left behind.
+        #: The deadline of threads. After that, they are abandoned.
         self.threads = self.end.within(reserve=exit_time)
 
     @property
     def worker_grace(self) -> float:
-        """The seconds that a worker gets to end."""
+        """The time that a worker gets to end, in seconds."""
         return self._grace * (_LAST_HOOK + _WORKER)
 
     def begin(self) -> None:
-        """Let the grace period begin. A second call changes nothing."""
+        """Begin the grace period. Further calls change nothing."""
         if not self._begun:
             self._begun = True
             self.end.bring_forward(self._grace)
             self._on_begin()
 
     def hasten(self) -> None:
-        """Leave half a second for everything."""
+        """Reduce the remaining time to half a second."""
         self.begin()
         self.end.bring_forward(_URGENT)
 
     def dismissal(self) -> Dismissal:
-        """Return the deadlines of a worker that is dismissed now, by the shutdown or by a reset."""
+        """Return the deadlines of a worker that is asked to end now, by the shutdown or by a reset."""
         return Dismissal(self.end.within(self._grace * _LAST_HOOK), self.end.within(self.worker_grace))
 
     def requests(self) -> Deadline:
-        """Return until when requests are answered that are under way now."""
+        """Return the deadline for answering the requests in progress."""
         return self.end.within(self._grace * _REQUESTS, reserve=self._grace * (_TRACKING + _EXIT))
 
     def delivery(self) -> Deadline:
-        """Return until when tracking, which ends from now on, writes and delivers what there is."""
+        """Return the deadline for tracking, which begins to end now, to write and deliver what is waiting."""
         return self.threads.within(reserve=min(_LONGEST_CLOSING, self.threads.left() * _CLOSING))
 
     def register(self, executor: Executor) -> None:
-        """Have an executor shut down at the end, whatever its threads are doing."""
+        """Register an executor to be shut down at the end, whatever its threads are doing."""
         self._executors.append(executor)
 
     def shut_down_executors(self) -> None:
-        """Let the threads of executors end when they have done what they are at."""
+        """Let the threads of executors end after their current task."""
         for executor in self._executors:
             executor.shutdown(wait=False, cancel_futures=True)

@@ -1,8 +1,8 @@
-"""The versioned history of the status, and any number of readers of it.
+"""The versioned history of the status, with any number of readers.
 
-Every published status gets the next version and is encoded once; readers share the bytes. A reader is a position in the
-history and nothing else: it costs no queue and no thread, a slow one loses nothing while the history holds it, and one that
-has fallen out of the history is told what it missed. Knows nothing of HTTP. Lives on the event loop.
+Every published status gets the next version and is encoded once; readers share the bytes. A reader is only a position in the
+history, without a queue or a thread. A slow reader loses nothing while the history still has its position. A reader that has
+fallen behind the history learns which versions it missed. This module knows nothing of HTTP and lives on the event loop.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from mistk_service.kinds.kind import TERMINATED
 
 __all__ = ["Missed", "StatusEvent", "StatusLog"]
 
-#: How much of the past is kept, in events and in bytes of their encoded form.
+#: The limits of the history, in events and in bytes of their encoded form.
 HISTORY_EVENTS, HISTORY_BYTES = 1024, 16 * 1024 * 1024
 
-#: Seconds between two versions that differ in the payload alone: at most twenty a second, the latest wins.
+#: Minimum seconds between two versions that differ only in the payload: at most twenty a second, and the latest wins.
 CONFLATION = 0.05
 
-#: How many readers are woken in one turn of the event loop.
+#: The number of readers woken per iteration of the event loop.
 WOKEN_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
 class Missed:
-    """The versions, from first to last, that a reader asked for and that are no longer, or not yet, known."""
+    """The range of versions that a reader requested and that the history does not have: too old, or in the future."""
 
     first: int
     last: int
@@ -42,8 +42,8 @@ class StatusEvent:
     Attributes:
         version: the resourceVersion.
         state: the state.
-        kind: ``added`` for the first status of all, ``modified`` for the others.
-        status: the status, encoded.
+        kind: ``added`` for the very first status, ``modified`` for the others.
+        status: the encoded status.
     """
 
     version: int
@@ -53,12 +53,12 @@ class StatusEvent:
 
 
 class StatusLog:
-    """See the module.
+    """Publishes the status and serves it to readers.
 
     Args:
-        snapshot: returns what is true now; asked whenever a status is published.
+        snapshot: returns the current status; called for every publication.
         encode: encodes a status for the version that it is published under.
-        conflation: see :data:`CONFLATION`.
+        conflation: minimum seconds between two versions that differ only in the payload.
     """
 
     def __init__(
@@ -76,23 +76,23 @@ class StatusLog:
         self._history: deque[StatusEvent] = deque()
         self._history_limit, self._bytes_limit = history, history_bytes
         self._bytes = 0
-        #: Readers that wait for a change, and those of them that are about to be woken.
+        #: Readers that wait for a change, and those that are about to be woken.
         self._waiting: dict[asyncio.Future[None], None] = {}
         self._to_wake: deque[asyncio.Future[None]] = deque()
         self._pending: asyncio.TimerHandle | None = None
-        #: Whether something has changed since the last event, and what is true then, once it has been asked for.
+        #: Whether something has changed since the last event, and the new status once it has been computed.
         self._stale = False
         self._unpublished: StatusEvent | None = None
-        #: Whether somebody was shown what is not yet published, and has to hear of what follows, even a change back.
+        #: Whether a reader has seen a status that is not published yet. It must then see what follows, even a change back.
         self._shown = False
         self._last_snapshot: Status | None = None
         self.watchers = 0
         self._publish()
 
-    # --- writing --------------------------------------------------------------------------------------------------
+    # --- publishing -----------------------------------------------------------------------------------------------
 
     def publish(self) -> StatusEvent:
-        """Publish what is true now, at once. A change of state goes this way, so none is ever dropped."""
+        """Publish the current status at once. Every change of state is published this way, so none is dropped."""
         if self._pending is not None:
             self._pending.cancel()
             self._pending = None
@@ -100,16 +100,16 @@ class StatusLog:
         return self._history[-1]
 
     def touch(self) -> None:
-        """Note that the status has changed; it is published soon, together with what else changes until then."""
+        """Record that the status has changed. It is published soon, together with further changes until then."""
         self._stale, self._unpublished = True, None
         if self._pending is None:
             self._pending = asyncio.get_running_loop().call_later(self._conflation, self._publish_pending)
 
     def latest(self) -> StatusEvent:
-        """Return what is true now.
+        """Return the current status.
 
-        A change that waits to be published is shown under the version before it: whoever watches from there on gets it, and
-        asking often makes no versions.
+        A change that is not published yet is shown under the previous version. A watch from that version will deliver the
+        change, and frequent calls do not create versions.
         """
         if not self._stale:
             return self._history[-1]
@@ -128,7 +128,7 @@ class StatusLog:
             self._publish()
 
     def _publish(self) -> None:
-        """Publish, unless what had changed has changed back: a brief stream prediction concerns no watcher."""
+        """Publish, unless the change has been reverted: watchers need not see a brief stream prediction."""
         self._stale, self._unpublished = False, None
         snapshot = self._snapshot()
         if snapshot == self._last_snapshot and not self._shown:
@@ -149,7 +149,7 @@ class StatusLog:
             self._wake_some()
 
     def _wake_some(self) -> None:
-        """Wake a few readers now and the others in the turns that follow, so that many of them hold nobody else up."""
+        """Wake some readers now and the others in later iterations of the event loop, so that other tasks are not delayed."""
         for _ in range(min(WOKEN_AT_ONCE, len(self._to_wake))):
             reader = self._to_wake.popleft()
             if not reader.done():
@@ -162,14 +162,14 @@ class StatusLog:
     async def watch(
         self, after: int | None = None, *, keepalive: float | None = None
     ) -> AsyncGenerator[tuple[StatusEvent, Missed | None] | None, None]:
-        """Yield every event after version ``after`` that the history holds, and then live, up to the first that is terminated.
+        """Yield every event after version ``after`` from the history, then live events until the instance is terminated.
 
-        With an event comes what was missed before it, if anything was. A version that lies in the future belongs to an
-        earlier life of the service, and counts as one that has been missed.
+        Each event comes with the versions missed before it, if any. A version in the future stems from an earlier instance of
+        the service and counts as missed.
 
         Args:
-            after: the last version that the reader knows, 0 for all that is kept; None to begin with the last one published.
-            keepalive: yield None after so many seconds without an event.
+            after: the last version that the reader knows, 0 for the whole history; None to begin with the last published one.
+            keepalive: yield None after this many seconds without an event.
         """
         self.watchers += 1
         if after is None:
@@ -182,16 +182,16 @@ class StatusLog:
                     missed = None
                     after = event.version
                     if event.state == TERMINATED:
-                        return  # what changes after the end, as its run does, would reach some readers and others not
+                        return  # Later changes, such as those of the run, would reach only some of the readers.
                 if self._history[-1].state == TERMINATED and after == self._history[-1].version:
-                    return  # a reader who knows the end already
+                    return  # the reader already knows the final status
                 if not events and not await self._change(keepalive):
                     yield None
         finally:
             self.watchers -= 1
 
     async def _change(self, seconds: float | None) -> bool:
-        """Wait for the next status; return False when the time was up before."""
+        """Wait for the next status; return False on a timeout."""
         woken = asyncio.get_running_loop().create_future()
         self._waiting[woken] = None
         try:
@@ -208,7 +208,7 @@ class StatusLog:
         if after > last:
             return [self._history[-1]], Missed(last + 1, after)
         missed = Missed(after + 1, first - 1) if after + 1 < first else None
-        # From the end, since a reader that keeps up has little to read of a long history.
+        # From the end, since a reader that keeps up reads little of a long history.
         events: list[StatusEvent] = []
         for event in reversed(self._history):
             if event.version <= after:

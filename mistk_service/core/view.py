@@ -1,6 +1,6 @@
-"""What is true of an instance, folded from its events: state, activity, what is possible, and what the status shows.
+"""What is true of an instance, computed from its events: state, activity, possible operations, and the contents of the status.
 
-It decides nothing. Two views that were shown the same events are equal, which is how a recorded history can be replayed.
+The view makes no decisions. Two views that received the same events are equal, so a recorded history can be replayed.
 """
 
 from __future__ import annotations
@@ -38,27 +38,28 @@ from mistk_service.kinds.kind import PAUSED, Kind, Operation, Role
 
 __all__ = ["InstanceView", "MetricSummary", "Status"]
 
-#: Artifacts are listed up to this many; the newest stay.
+#: The maximum number of artifacts in the status; the newest are kept.
 _ARTIFACTS_SHOWN = 100
 
-#: So many metrics, params and tags each are shown: every event of every watch repeats them. The run has them all.
+#: The maximum number each of metrics, params and tags in the status, since every event of every watch repeats them. The run
+#: has them all.
 _KEYS_SHOWN = 1000
 
-#: The roles of what is accepted while predictions are in flight.
-_BESIDE_PREDICTIONS = frozenset({Role.PREDICTION, Role.RESET, Role.SHUTDOWN})
+#: The roles of operations that are accepted while predictions are in flight.
+_ALLOWED_DURING_PREDICTIONS = frozenset({Role.PREDICTION, Role.RESET, Role.SHUTDOWN})
 
 _V = TypeVar("_V")
 
 
 class MetricSummary(msgspec.Struct, frozen=True):
-    """The last point of a metric, and the range of its finite values since the last time that its step went back.
+    """The last point of a metric, and the range of its finite values since its step last decreased.
 
     Attributes:
         value: the last value.
         step: its step.
         timestamp: its time, in milliseconds since 1970.
-        low: the lowest value; infinite where no value was finite.
-        high: the highest value; negative infinity where no value was finite.
+        low: the lowest value; infinity if no value was finite.
+        high: the highest value; negative infinity if no value was finite.
     """
 
     value: float
@@ -68,10 +69,10 @@ class MetricSummary(msgspec.Struct, frozen=True):
     high: float = -math.inf
 
     def then(self, value: float, step: int | None, timestamp: int) -> MetricSummary:
-        """Return the summary with one more point."""
+        """Return the summary with another point."""
         low, high = self.low, self.high
         if step is not None and self.step is not None and step < self.step:
-            low, high = math.inf, -math.inf  # another training begins, whose values are compared with each other
+            low, high = math.inf, -math.inf  # another training begins, whose values are only compared with each other
         if math.isfinite(value):
             low, high = min(low, value), max(high, value)
         return MetricSummary(value, step, timestamp, low, high)
@@ -79,23 +80,23 @@ class MetricSummary(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Status:
-    """What a status says, apart from the version that it is published under. Nothing in it is changed afterwards.
+    """The contents of a status, without the version that it is published under. They are never changed afterwards.
 
     Attributes:
         state: the state.
         possible: the operations that would be accepted.
-        activity: what runs, or is paused.
-        progress: how far that has come.
+        activity: the activity that is running or paused.
+        progress: its progress.
         metrics: the metrics, by key.
         params: the params reported.
         tags: the tags set.
         artifacts: the newest artifacts.
-        hidden: how many metrics, params and tags are not shown, by those words, where there are any.
-        last: the activity that ended last, and when it began.
-        notice: what did not go as asked and is no failure.
+        hidden: the numbers of metrics, params and tags that are not shown, by these words, without zeros.
+        last: the last activity that ended, and when it began.
+        notice: a message about something that did not happen as requested and is not a failure.
         failure: why the instance has failed.
-        reported: what the model gave to ``update_status``.
-        shown: what parts of the service show, by key.
+        reported: the payload that the model passed to ``update_status``.
+        shown: values that parts of the service show, by key.
     """
 
     state: str
@@ -115,7 +116,7 @@ class Status:
 
 
 class InstanceView:
-    """See the module.
+    """The current facts about one instance, updated event by event.
 
     Args:
         kind: the kind of container.
@@ -125,21 +126,21 @@ class InstanceView:
     def __init__(self, kind: Kind, name: str) -> None:
         self.kind = kind
         self.name = name
-        #: The hooks that the class has; None while that is not known.
+        #: The hooks of the class; None until they are known.
         self.hooks: frozenset[str] | None = None
-        #: The state of the machine, in which predictions in flight do not show.
+        #: The state of the machine, which does not depend on predictions in flight.
         self.base_state = kind.initial
-        #: What runs, or is paused.
+        #: The activity that is running or paused.
         self.activity: ActivityBegan | None = None
-        #: What runs while that is paused.
+        #: The activity that is running while another is paused.
         self.nested: ActivityBegan | None = None
-        #: How many predictions are in flight.
+        #: The number of predictions in flight.
         self.in_flight = 0
         self._shown: dict[str, Any] = {}
         self._clear()
 
     def _clear(self) -> None:
-        """Forget everything of the instance, as after a reset; what parts of the service show stays."""
+        """Discard everything about the instance, as after a reset. Values that parts of the service show are kept."""
         self._notice: str | None = None
         self._reported: Any = None
         self._progress: ProgressReported | None = None
@@ -152,21 +153,21 @@ class InstanceView:
         self._failure: InstanceFailed | None = None
 
     def apply(self, event: Event) -> None:
-        """Take the next event."""
+        """Apply the next event."""
         handler = _HANDLERS.get(type(event))
         if handler is not None:
             handler(self, event)
 
-    # --- what is true ---------------------------------------------------------------------------------------------
+    # --- facts ----------------------------------------------------------------------------------------------------
 
     @property
     def running(self) -> ActivityBegan | None:
-        """What runs now, or is paused where nothing else runs."""
+        """The running activity, or the paused one if no other is running."""
         return self.nested or self.activity
 
     @property
     def state(self) -> str:
-        """The state. While predictions are in flight, a ready instance is predicting."""
+        """The state. A ready instance with predictions in flight is predicting."""
         prediction = self.kind.prediction
         if self.in_flight and prediction is not None and self.base_state == self.kind.ready:
             return prediction.running or self.base_state
@@ -174,11 +175,11 @@ class InstanceView:
 
     @property
     def progress(self) -> ProgressReported | None:
-        """How far the running activity has come."""
+        """The progress of the running activity."""
         return self._progress if self.running is not None else None
 
     def supports(self, row: Operation) -> bool:
-        """Return whether the class has what an operation needs, or may have it."""
+        """Return whether the class has the hook of an operation, or may have it while its hooks are not known."""
         return self.hooks is None or row.hook in self.hooks
 
     def is_possible(self, row: Operation) -> bool:
@@ -186,7 +187,7 @@ class InstanceView:
         if self.base_state not in row.allowed or not self.supports(row):
             return False
         if self.in_flight and self.base_state == self.kind.ready:
-            return row.role in _BESIDE_PREDICTIONS
+            return row.role in _ALLOWED_DURING_PREDICTIONS
         return row.role is not Role.RESUME or (self.activity is not None and row.resumes == self.activity.operation)
 
     def possible(self) -> tuple[str, ...]:
@@ -194,7 +195,7 @@ class InstanceView:
         return tuple(row.name for row in self.kind.operations.values() if self.is_possible(row))
 
     def status(self) -> Status:
-        """Return what the status shows."""
+        """Return the contents of the status."""
         values: dict[str, Mapping[str, Any]] = {"metrics": self._metrics, "params": self._params, "tags": self._tags}
         return Status(
             state=self.state,
@@ -286,7 +287,7 @@ class InstanceView:
 
 
 def _first(values: Mapping[str, _V]) -> dict[str, _V]:
-    """Return what is shown of values by name: those whose names came first, so that the same ones stay."""
+    """Return the values that are shown, by name: the names that were reported first, so that the selection is stable."""
     return dict(islice(values.items(), _KEYS_SHOWN))
 
 

@@ -1,1 +1,1 @@
-"""The ways in: one adapter for each protocol that the container speaks."""
+"""The APIs of the container: one adapter for each protocol."""

@@ -1,4 +1,4 @@
-"""The kinds of container, each one value. A new kind is a folder here and a line in the list."""
+"""The kinds of container, one value each. A new kind needs a folder here and an entry in the list."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KINDS: tuple[Kind, ...] = (MODEL,)
 
 
 def kind_of(component: type[Any]) -> Kind:
-    """Return the kind that a class belongs to, which its base class names."""
+    """Return the kind that the base class of a class belongs to."""
     module, _, name = str(component._mistk_kind).partition(":")
     kind: Kind = getattr(importlib.import_module(module), name)
     return kind

@@ -1,4 +1,4 @@
-"""A call of an operation, as a door hands it to the core."""
+"""A call of an operation, as a door passes it to the core."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["Call"]
 
 @dataclass(frozen=True)
 class Call:
-    """The arguments of an operation's hook, and the places that have to be usable before it is accepted.
+    """The arguments of an operation's hook, and the paths to check before the operation is accepted.
 
     Attributes:
-        arguments: of the hook, by position.
-        reads: the paths or URIs that must be readable, by the field that errors name.
-        writes: the folders that must be writable, likewise.
+        arguments: the arguments of the hook, by position.
+        reads: the paths or URIs that must be readable, by the name of the field for error messages.
+        writes: the folders that must be writable, by the name of the field for error messages.
     """
 
     arguments: tuple[Any, ...] = ()

@@ -1,4 +1,4 @@
-"""What the base classes of all kinds share: the context of the container, and what a hook can ask of it."""
+"""What the base classes of all kinds share: the context of the container, and the methods that a hook can call."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class StopActivity(BaseException):
 
 @dataclass(frozen=True)
 class RunReference:
-    """The run that a component is tracked as.
+    """The run that tracks a component.
 
     Attributes:
         id: the run's id.
-        tracking_uri: the address of the tracking server that has it, the container's own, as MLflow's clients take it.
+        tracking_uri: the URL of the container's own tracking server, for MLflow's clients.
     """
 
     id: str
@@ -34,7 +34,7 @@ class RunReference:
 
 
 class _CurrentRun:
-    """Gives the run that a component is tracked as. One that sets an attribute of that name has its own from then on."""
+    """Returns the run that tracks a component, unless the component sets an attribute with the same name."""
 
     @overload
     def __get__(self, component: None, owner: type[Any]) -> _CurrentRun: ...
@@ -45,9 +45,9 @@ class _CurrentRun:
 
 
 class Context(Protocol):
-    """What a component can ask of the container around it. The worker provides one; so can a test.
+    """The container, as a component sees it. The worker provides a context, and so can a test.
 
-    Its attribute ``run``, if it has one, is the run that the component is tracked as.
+    The attribute ``run``, if there is one, is the run that tracks the component.
     """
 
     def pause_point(self) -> None:
@@ -57,35 +57,35 @@ class Context(Protocol):
         """Make the next pause point block."""
 
     def release_pause(self) -> None:
-        """Let a blocked pause point go on."""
+        """Let a blocked pause point continue."""
 
     def update_status(self, payload: Any) -> None:
         """Publish ``payload`` as part of the status."""
 
     def progress(self, done: int, total: int | None, unit: str, started: float, initial: int) -> None:
-        """Publish how far an activity has come since ``started`` (``time.monotonic``), when it stood at ``initial``."""
+        """Publish the progress of an activity that began at ``started`` (``time.monotonic``) with ``initial`` steps done."""
 
     def report_metrics(self, values: Mapping[str, Any], step: int | None, timestamp: int | None) -> None:
-        """Take metric values; ``timestamp`` is in milliseconds since the epoch."""
+        """Report metric values; ``timestamp`` is in milliseconds since the epoch."""
 
     def report_params(self, values: Mapping[str, Any]) -> None:
-        """Take parameter values."""
+        """Report parameter values."""
 
     def set_tags(self, values: Mapping[str, Any]) -> None:
-        """Take tags."""
+        """Set tags."""
 
     def log_artifact(self, path: Path, artifact_path: str | None) -> None:
-        """Take a file or folder."""
+        """Store a file or folder."""
 
     def log_text(self, text: str, artifact_file: str) -> None:
-        """Take a text as a file of its own."""
+        """Store a text as a file."""
 
     def log_figure(self, figure: Any, artifact_file: str, save_kwargs: Mapping[str, Any]) -> None:
-        """Take a figure as a file of its own; ``save_kwargs`` are for the library's function that writes it."""
+        """Store a figure as a file; ``save_kwargs`` are passed to the library's function that writes it."""
 
 
 class DetachedContext:
-    """The context of a model outside any container: never pauses, and keeps what it is told, for a test to look at.
+    """The context of a model outside a container, for tests. It never pauses, and records every call.
 
     Attributes:
         status: the last payload given to ``update_status``.
@@ -118,35 +118,35 @@ class DetachedContext:
         """Do nothing."""
 
     def update_status(self, payload: Any) -> None:
-        """Keep ``payload``."""
+        """Record ``payload``."""
         self.status = payload
 
     def progress(self, done: int, total: int | None, unit: str, started: float, initial: int) -> None:  # noqa: ARG002
-        """Keep the figures."""
+        """Record the progress."""
         self.done = (done, total, unit)
 
     def report_metrics(self, values: Mapping[str, Any], step: int | None, timestamp: int | None) -> None:  # noqa: ARG002
-        """Keep the values."""
+        """Record the values."""
         self.metrics.extend((key, value, step) for key, value in values.items())
 
     def report_params(self, values: Mapping[str, Any]) -> None:
-        """Keep the values."""
+        """Record the values."""
         self.params.update(values)
 
     def set_tags(self, values: Mapping[str, Any]) -> None:
-        """Keep the tags."""
+        """Record the tags."""
         self.tags.update(values)
 
     def log_artifact(self, path: Path, artifact_path: str | None) -> None:
-        """Keep the path."""
+        """Record the path."""
         self.artifacts.append((path, artifact_path))
 
     def log_text(self, text: str, artifact_file: str) -> None:
-        """Keep the text."""
+        """Record the text."""
         self.texts[artifact_file] = text
 
     def log_figure(self, figure: Any, artifact_file: str, save_kwargs: Mapping[str, Any]) -> None:  # noqa: ARG002
-        """Keep the figure."""
+        """Record the figure."""
         self.figures[artifact_file] = figure
 
 
@@ -156,7 +156,7 @@ class Component:
     Subclasses need not call ``__init__``. Names that begin with ``_mistk`` are the container's.
     """
 
-    #: Where the kind is that a base class belongs to: ``package.module:NAME``.
+    #: The kind that a base class belongs to: ``package.module:NAME``.
     _mistk_kind: ClassVar[str]
 
     #: The run of this component, a :class:`RunReference` with ``id`` and ``tracking_uri``. It is None if nothing is tracked,
@@ -166,7 +166,7 @@ class Component:
     _mistk_context: Context | None = None
 
     def attach(self, context: Context) -> None:
-        """Give the component the context that it talks to; the worker does so, and a test may."""
+        """Set the context that the component uses. The worker calls this, and a test may."""
         self._mistk_context = context
 
     # --- services: what a hook can call ---------------------------------------------------------------------------
@@ -196,7 +196,7 @@ class Component:
             yield item
             done += 1
             context.progress(done, total, unit, started, initial)
-        # Without this one a pause that was asked for in the last turn would be overtaken by the end of the loop.
+        # Without this pause point, the loop would end before a pause that was requested in the last iteration takes effect.
         context.pause_point()
 
     def pause_point(self) -> None:
@@ -256,7 +256,7 @@ class Component:
         self._mistk().log_figure(figure, artifact_file, save_kwargs or {})
 
     def _mistk(self) -> Context:
-        """Return the context, a detached one where no container has set any; subclasses need not call ``__init__``."""
+        """Return the context. Without one, create a detached one, since subclasses need not call ``__init__``."""
         if self._mistk_context is None:
             self._mistk_context = DetachedContext()
         return self._mistk_context

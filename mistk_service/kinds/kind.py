@@ -1,6 +1,7 @@
-"""A kind of container as one value: base class, contract, states, operations, and what recording makes of them.
+"""A kind of container as one value: base class, contract, states and operations, with the rules for recording them.
 
-The controller, the worker, the recorder, the client, the doors and the documentation read it. None of them names an operation.
+The controller, the worker, the recorder, the client, the doors and the documentation read it. So none of them needs to know
+the name of an operation.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from mistk_service.kinds.call import Call
 
 __all__ = ["FAILED", "PAUSED", "PAUSING", "RESETTING", "TERMINATED", "TERMINATING", "Kind", "Operation", "Role"]
 
-#: The states that every kind shares, by their names on the wire.
+#: The states that every kind has, by their names on the wire.
 PAUSING, PAUSED, RESETTING, TERMINATING, TERMINATED, FAILED = (
     "pausing",
     "paused",
@@ -30,11 +31,11 @@ class Role(Enum):
 
     #: A hook runs on the worker's main thread, one at a time, and the state shows it.
     ACTIVITY = "activity"
-    #: Any number may be in flight; each call gets its own answer.
+    #: Any number may be in flight, each with its own answer.
     PREDICTION = "prediction"
     PAUSE = "pause"
     RESUME = "resume"
-    #: Worker and instance are replaced by fresh ones.
+    #: The worker and the instance are replaced by new ones.
     RESET = "reset"
     SHUTDOWN = "shutdown"
 
@@ -44,21 +45,21 @@ class Operation:
     """One operation of a kind.
 
     Attributes:
-        name: the last part of its path, by which errors and clients call it (``loadData``).
+        name: the last part of its path, which errors and clients use as its name (``loadData``).
         hook: the method of the class that does the work.
         allowed: the states in which it is accepted.
         running: the state while it runs; None for an operation that takes effect at once.
-        then: the state after it; None means the state that it came from.
+        then: the state after it; None for the previous state.
         role: how it is carried out.
         resumes: the activity that a RESUME continues.
-        has_default: whether it works for a class that does not write the hook.
-        may_decline: whether a hook that raises NotImplementedError leads back to the state before, instead of to ``failed``.
+        has_default: whether it works for a class that does not override the hook.
+        may_decline: whether a hook that raises NotImplementedError leads to the previous state instead of to ``failed``.
         affects_predictions: whether predictions that wait for it fail with it.
-        parameters: the types of the hook's arguments, by position, where they are more than plain data.
-        configures_run: whether its arguments, objectives, properties and hyperparameters, become tags and params of the run.
-        provides_inputs: whether its argument, datasets by name, becomes inputs of the run.
+        parameters: the types of the hook's arguments, by position, if they are more than plain data.
+        configures_run: whether its arguments (objectives, properties and hyperparameters) become tags and params of the run.
+        provides_inputs: whether its argument, datasets by name, becomes the inputs of the run.
         is_work: whether it opens a run, is counted and is timed.
-        saves: the folder of the run's artifacts that receives what it wrote to the path in its argument.
+        saves: the folder of the run's artifacts for the files that it wrote to the path in its argument.
     """
 
     name: str
@@ -79,24 +80,24 @@ class Operation:
 
     @property
     def opens_run(self) -> bool:
-        """Whether it belongs to a run, which it opens if there is none yet."""
+        """Whether it belongs to a run. It opens one if there is none yet."""
         return self.is_work or self.saves is not None
 
 
 @dataclass(frozen=True)
 class Kind:
-    """See the module.
+    """A kind of container.
 
     Attributes:
-        name: what it is called (``model``).
+        name: the name of the kind (``model``).
         base: the class that authors subclass.
         contract: the file name of its API contract.
-        base_path: the path of its API, as the contract has it.
-        states: every state.
-        initial: the state of a fresh instance.
+        base_path: the base path of its API in the contract.
+        states: all states.
+        initial: the state of a new instance.
         ready: the state in which the instance can accept work.
         operations: the operations, by name, in the order in which they are listed.
-        bodies: what reads the arguments of an operation from its body, where they are more than the contract's parameters.
+        bodies: functions that convert request bodies, by operation, for operations with more than simple parameters.
     """
 
     name: str
@@ -110,7 +111,7 @@ class Kind:
     bodies: Mapping[str, Callable[[Any], Call]] = field(default_factory=dict, repr=False)
 
     def of_role(self, role: Role) -> tuple[Operation, ...]:
-        """Return the operations of a role."""
+        """Return the operations that have a role."""
         return tuple(row for row in self.operations.values() if row.role is role)
 
     @property
@@ -128,7 +129,7 @@ class Kind:
         return next(row for row in self.of_role(Role.RESUME) if row.resumes == activity)
 
     def hooks_of(self, subclass: type[Any]) -> tuple[str, ...]:
-        """Return the hooks that a subclass has: its own, and those that work unless written."""
+        """Return the hooks that a subclass has: those that it overrides, and those that have a default."""
         defaults = {row.hook for row in self.operations.values() if row.has_default}
         return tuple(
             name

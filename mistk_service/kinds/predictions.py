@@ -1,4 +1,4 @@
-"""What crosses between a door and a model for a prediction: typed values, whose codecs live in the doors."""
+"""The values of a prediction that cross between a door and a model. Their codecs belong to the doors."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ class Records(msgspec.Struct, frozen=True, array_like=True):
     """Records with their identifiers, in order.
 
     Attributes:
-        ids: an identifier for each record, none twice.
-        values: the records, each as bytes, or as the text that a door was given.
+        ids: a unique identifier for each record.
+        values: the records, each as bytes, or as the text that a door received.
     """
 
     ids: tuple[str, ...]
-    values: tuple[Any, ...]  # bytes or str; msgspec decodes no union of the two
+    values: tuple[Any, ...]  # bytes or str; msgspec cannot decode a union of the two
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def size(self) -> int:
-        """The length of all records together, in bytes or characters."""
+        """The total size of the records, in bytes or characters."""
         return sum(map(len, self.values))
 
 
 class Answer:
-    """What a model answered, decoded when a door asks for it.
+    """A model's answer, which is decoded on request.
 
     Args:
         packed: the value in MessagePack.
@@ -44,25 +44,25 @@ class Answer:
 
     @property
     def size(self) -> int:
-        """The length of the packed value in bytes: how much there is to decode."""
+        """The size of the packed value in bytes, which shows how long decoding takes."""
         return memoryview(self._packed).nbytes
 
     def value(self) -> Any:
-        """Return what the model answered, as plain values."""
+        """Return the model's answer as plain values."""
         return _decode(self._packed)
 
 
 def pack(value: Any, plain: Callable[[Any], Any]) -> msgspec.Raw:
-    """Return a value of what JSON can express in MessagePack, as :class:`Answer` takes it.
+    """Return a value that JSON can express in MessagePack, for :class:`Answer`.
 
     Args:
         value: the value.
-        plain: returns a plain form of a value whose type is not known.
+        plain: returns a plain form of a value of an unknown type.
 
     Raises:
-        TypeError: JSON cannot express it.
+        TypeError: JSON cannot express the value.
     """
-    # With the keys that JSON would give it; any other is an error here, and not where it is decoded.
+    # Keys are converted as JSON would convert them. Any other key is an error here rather than where the value is decoded.
     builtins = msgspec.to_builtins(value, str_keys=True, enc_hook=plain)
     try:
         return msgspec.Raw(msgspec.msgpack.encode(builtins))
@@ -70,7 +70,7 @@ def pack(value: Any, plain: Callable[[Any], Any]) -> msgspec.Raw:
         return msgspec.Raw(msgspec.msgpack.encode(_without_long_integers(builtins)))
 
 
-#: The type of the extension that carries an integer of more than 64 bits, as its digits.
+#: The type of the MessagePack extension that carries an integer of more than 64 bits, as its digits.
 _INTEGER = 1
 
 

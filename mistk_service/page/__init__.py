@@ -1,7 +1,7 @@
-"""The page for people: what the model is, what it does, and how far it has come, live in a browser.
+"""The web page: shows live in a browser what the model is, what it does, and its progress.
 
-It is a consumer of the public API like any other: the server's side hands out a page and two static files, and the page
-follows the status stream.
+The page is an ordinary client of the public API. The server delivers one HTML page and two static files, and the page follows
+the status stream.
 """
 
 from mistk_service.page.app import DashboardInfo, create_dashboard

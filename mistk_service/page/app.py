@@ -1,4 +1,4 @@
-"""The Flask application that hands out the page."""
+"""The Flask application that serves the page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 __all__ = ["DashboardInfo", "create_dashboard"]
 
-#: The page loads its own files, talks to its own origin, and nothing else: no inline script or style, no other host.
+#: The page loads its own files and connects only to its own origin. It has no inline script or style.
 _CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -24,19 +24,18 @@ _CONTENT_SECURITY_POLICY = "; ".join(
     )
 )
 
-#: How much of a path is repeated in a message.
+#: The maximum length of a path in a message.
 _SHOWN = 200
 
 
 @dataclass(frozen=True)
 class DashboardInfo:
-    """What the page says before the first event has come.
+    """What the page shows before the first event.
 
     Attributes:
         model: the reference that the model was loaded by (``plugins/digits/model.py:Digits``).
         api_base: the base path of the API, with a leading and without a trailing slash.
         version: the version of the service.
-
     """
 
     model: str
@@ -45,17 +44,17 @@ class DashboardInfo:
 
     @property
     def name(self) -> str:
-        """The name of the class in the reference, in each of its forms; the whole where there is none."""
+        """The name of the class in the reference, or the whole reference if it contains none."""
         return re.split(r"[:\s]", self.model.strip())[-1] or self.model
 
 
 def create_dashboard(info: DashboardInfo) -> Flask:
-    """Build the application: the page at ``/``, its files below ``/static``, and a ServiceError for everything else."""
+    """Build the application: the page at ``/``, its files below ``/static``, and a ServiceError for all other paths."""
     app = Flask(__name__)
 
     @app.get("/")
     def index() -> str:
-        # Relative, so that the page also works behind a proxy that serves it below a prefix and strips that.
+        # Relative, so that the page also works behind a proxy that serves it below a prefix and strips the prefix.
         return render_template("index.html", info=info, api=info.api_base.lstrip("/"))
 
     @app.errorhandler(HTTPException)
@@ -67,7 +66,7 @@ def create_dashboard(info: DashboardInfo) -> Flask:
         response.headers["Content-Security-Policy"] = _CONTENT_SECURITY_POLICY
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
-        # Validated by its ETag or made anew: a page never outlives an upgrade of the service.
+        # Revalidated by ETag, so that no browser keeps using an old page after an upgrade of the service.
         response.headers["Cache-Control"] = "no-cache"
         return response
 
@@ -75,7 +74,7 @@ def create_dashboard(info: DashboardInfo) -> Flask:
 
 
 def _service_error(error: HTTPException, info: DashboardInfo) -> Response:
-    """Turn an error of Flask into the error body that every other path of the service answers with."""
+    """Return an error of Flask in the same format as errors of the rest of the service."""
     code = error.code or 500
     path = request.path if len(request.path) <= _SHOWN else f"{request.path[:_SHOWN]}…"
     message = {
@@ -84,6 +83,6 @@ def _service_error(error: HTTPException, info: DashboardInfo) -> Response:
     }.get(code, error.description or error.name)
     response = jsonify(code=code, message=message)
     response.status_code = code
-    # A 405 owes its caller an Allow header, and Werkzeug has it.
+    # A 405 response must have an Allow header, which Werkzeug provides.
     response.headers.extend((k, v) for k, v in error.get_headers() if k != "Content-Type")
     return response

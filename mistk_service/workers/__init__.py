@@ -1,5 +1,5 @@
-"""Workers: where a model runs, apart from the service.
+"""Workers: where a model runs, isolated from the service.
 
-``messages`` is the protocol between the two sides; ``parent`` is the service's side, ``child`` with ``runner``, ``context``,
-``batching`` and ``values`` the worker's. The package's face is left empty so that neither side loads the other.
+``protocol`` is the interface and ``messages`` the format between the two sides. ``host`` is the service's side, ``child`` the
+worker's. This package imports nothing, so that neither side loads the other.
 """

@@ -1,9 +1,9 @@
-"""What the service and the worker say to each other: one frozen type a message, one terminal message a command.
+"""The messages between the service and the worker: one frozen type per message, one terminal message per command.
 
-Messages travel as frames, four bytes of length (big-endian) and then MessagePack. A large one may travel in pieces, with other
-frames between them: the highest bit of the length tells of a piece, and one of no length ends the message. Each side decodes
-into the union of what it may be told, so that anything else is an error at once and never a surprise later. No pickle: what
-crosses is data.
+Messages travel as frames: four bytes of length (big-endian), then MessagePack. A large message may travel in pieces, with
+other frames between them. The highest bit of the length marks a piece, and a piece of length zero ends the message. Each side
+only decodes the messages that it may receive, so anything else is an error at once. Pickle is not used, so messages can only
+contain data.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class Run(_Message, frozen=True):
 
     Ends in Done, Failed, Refused, Unsupported or Stopped with the same id.
 
-    The arguments have no names because MISTK's models name them freely. ``run`` is the id of the run that it is tracked as,
-    and the address of the store that has it; None where there is none.
+    The arguments have no names, because MISTK's models name them freely. ``run`` is the id of the run that tracks the activity
+    and the URL of its store; None if there is no run.
     """
 
     id: int
@@ -93,37 +93,37 @@ class Predict(_Message, frozen=True):
 
 
 class Withdraw(_Message, frozen=True):
-    """Forget the stream prediction ``id``, for which nobody waits any more. One that has begun ends as it would have."""
+    """Forget the stream prediction ``id``, whose client has gone. A prediction that has begun ends as usual."""
 
     id: int
 
 
 class Pause(_Message, frozen=True):
-    """Pause the activity ``id``, by the given hook. Ends in Paused, PauseOvertaken, PauseUnsupported or PauseFailed."""
+    """Pause the activity ``id`` with the given hook. Ends in Paused, PauseOvertaken, PauseUnsupported or PauseFailed."""
 
     id: int
     hook: str
 
 
 class Resume(_Message, frozen=True):
-    """Let the activity ``id`` go on, by the given hook. Answered only when that does not work."""
+    """Resume the activity ``id`` with the given hook. The worker only answers if that fails."""
 
     id: int
     hook: str
 
 
 class Exit(_Message, frozen=True):
-    """End what runs at its next pause point, answer what has queued, call the given hook, and end the worker."""
+    """End the running activity at its next pause point, finish the queue, call the given hook, and end the worker."""
 
     hook: str
 
 
 class Hasten(_Message, frozen=True):
-    """After Exit: call the last hook now, beside the activity, if that has not ended. It may be what lets it end."""
+    """Follows Exit: call the last hook now, even if the activity is still running. The hook may be what ends the activity."""
 
 
 class HoldReports(_Message, frozen=True):
-    """Keep metrics back from now on, or send them again. A model that has reported very many has to wait meanwhile."""
+    """Hold metrics back from now on, or send them again. A model that reports very many of them is blocked in the meantime."""
 
     held: bool
 
@@ -135,7 +135,7 @@ ToWorker = Run | Predict | Withdraw | Pause | Resume | Exit | Hasten | HoldRepor
 
 
 class Loaded(_Message, frozen=True):
-    """The model is there and the worker takes work."""
+    """The model is loaded and the worker accepts work."""
 
     model: str
     hooks: tuple[str, ...]
@@ -144,7 +144,7 @@ class Loaded(_Message, frozen=True):
 
 
 class LoadFailed(_Message, frozen=True):
-    """The model cannot be had; the worker ends after this. ``error`` is the name of a ModelLoadError subclass."""
+    """The model cannot be loaded, and the worker ends after this. ``error`` is the name of a ModelLoadError subclass."""
 
     error: str
     failure: Failure
@@ -164,7 +164,7 @@ class Failed(_Message, frozen=True):
 
 
 class Refused(_Message, frozen=True):
-    """The hook raised RequestError: ``field`` of the request, or the whole of it, is wrong."""
+    """The hook raised RequestError: ``field`` of the request is wrong, or the request as a whole."""
 
     id: int
     message: str
@@ -172,27 +172,27 @@ class Refused(_Message, frozen=True):
 
 
 class Unsupported(_Message, frozen=True):
-    """The hook of a saving raised NotImplementedError."""
+    """The hook of an operation that saves raised NotImplementedError."""
 
     id: int
     message: str
 
 
 class Stopped(_Message, frozen=True):
-    """The hook ended at a pause point, as it had been told to."""
+    """The activity was asked to end, and its hook ended at a pause point."""
 
     id: int
 
 
 class Predicted(_Message, frozen=True):
-    """What the model answered to one request, in MessagePack."""
+    """The model's answer to one request, in MessagePack."""
 
     id: int
     answer: msgspec.Raw
 
 
 class PredictionFailed(_Message, frozen=True):
-    """One request failed; the others are not concerned."""
+    """One request failed. Others are not affected."""
 
     id: int
     failure: Failure
@@ -200,7 +200,7 @@ class PredictionFailed(_Message, frozen=True):
 
 
 class PredictionRefused(_Message, frozen=True):
-    """The model calls one request wrong; the others are not concerned."""
+    """The model rejects one request as invalid. Others are not affected."""
 
     id: int
     message: str
@@ -208,25 +208,25 @@ class PredictionRefused(_Message, frozen=True):
 
 
 class PredictionForgotten(_Message, frozen=True):
-    """The request was forgotten before the model was asked."""
+    """The request was forgotten before it reached the model."""
 
     id: int
 
 
 class Paused(_Message, frozen=True):
-    """The activity ``id`` stands still."""
+    """The activity ``id`` is paused."""
 
     id: int
 
 
 class PauseOvertaken(_Message, frozen=True):
-    """There was nothing left to pause."""
+    """The activity ended before it could pause."""
 
     id: int
 
 
 class PauseUnsupported(_Message, frozen=True):
-    """The model does not pause; the activity goes on."""
+    """The model cannot pause; the activity continues."""
 
     id: int
     message: str
@@ -240,7 +240,7 @@ class PauseFailed(_Message, frozen=True):
 
 
 class ResumeUnsupported(_Message, frozen=True):
-    """The model does not resume; the activity stays paused."""
+    """The model cannot resume; the activity stays paused."""
 
     id: int
     message: str
@@ -254,13 +254,13 @@ class ResumeFailed(_Message, frozen=True):
 
 
 class StatusUpdated(_Message, frozen=True):
-    """What the model last gave to ``update_status``."""
+    """The latest payload that the model passed to ``update_status``."""
 
     payload: Any
 
 
 class Progressed(_Message, frozen=True):
-    """How far the activity has come; ``rate`` in units a second, ``left`` in seconds."""
+    """The progress of the activity. ``rate`` is in units per second, ``left`` in seconds."""
 
     done: int
     total: int | None
@@ -270,10 +270,10 @@ class Progressed(_Message, frozen=True):
 
 
 class Reported(_Message, frozen=True):
-    """What the model reported since the last such message, in order.
+    """What the model has reported since the last such message, in order.
 
-    A metric is ``(key, value, step, timestamp in milliseconds)``, an artifact ``(path, artifact_path, kept)``: what the model
-    named, the folder of the run that it belongs in, and the copy of it in the spool, which is the service's from then on.
+    A metric is ``(key, value, step, timestamp in milliseconds)``. An artifact is ``(path, artifact_path, kept)``: the path
+    that the model named, the folder of the run to store it in, and the copy in the spool, which the service owns from then on.
     """
 
     metrics: tuple[tuple[str, float, int | None, int], ...] = ()
@@ -309,13 +309,13 @@ _encoder = msgspec.msgpack.Encoder()
 _from_worker = msgspec.msgpack.Decoder(FromWorker)
 _to_worker = msgspec.msgpack.Decoder(ToWorker)
 
-#: Bytes of the length that precedes every message.
+#: The size of the length that precedes every message, in bytes.
 _HEADER = 4
 
-#: The bit of the length that tells of a piece.
+#: The bit of the length that marks a piece.
 _PIECE = 1 << 31
 
-#: Bytes of the largest message that the service takes from a worker, which it has to hold in memory whole.
+#: The maximum size of a message from a worker in bytes, since the service holds it in memory as a whole.
 LARGEST_FROM_WORKER = 256 * 1024 * 1024
 
 #: Follows the last piece of a message.
@@ -323,28 +323,28 @@ END_OF_PIECES = _PIECE.to_bytes(_HEADER, "big")
 
 
 class Unsendable(ValueError):
-    """A message cannot cross to the other side: text that is no Unicode, a number beyond 64 bits, deep nesting, its size."""
+    """A message cannot be encoded: it contains invalid Unicode, an integer beyond 64 bits or deep nesting, or is too large."""
 
 
 class Undecodable(ValueError):
-    """A frame is larger than this side takes, or holds no message that it may be told."""
+    """A frame is too large, or does not contain a message that this side may receive."""
 
 
 def frame(message: ToWorker | FromWorker, largest: int = _PIECE - 1) -> bytearray:
-    """Return the message as a frame; as it was built, since it may be large.
+    """Return the message as a frame. The buffer is not copied, since it may be large.
 
     Args:
         message: the message.
-        largest: how many bytes of it the other side takes.
+        largest: the maximum size that the other side accepts, in bytes.
 
     Raises:
-        Unsendable: it holds something that cannot cross.
+        Unsendable: the message contains a value that cannot be encoded, or is too large.
     """
     buffer = bytearray(_HEADER)
     try:
         _encoder.encode_into(message, buffer, _HEADER)
         if len(buffer) - _HEADER > largest:
-            raise Unsendable(f"{len(buffer) - _HEADER} bytes at once, where at most {largest} are taken")
+            raise Unsendable(f"{len(buffer) - _HEADER} bytes at once; the limit is {largest}")
         buffer[:_HEADER] = (len(buffer) - _HEADER).to_bytes(_HEADER, "big")
     except UnicodeEncodeError as error:
         raise Unsendable(f"text that is no Unicode ({error.reason})") from error
@@ -356,22 +356,22 @@ def frame(message: ToWorker | FromWorker, largest: int = _PIECE - 1) -> bytearra
 
 
 def piece(whole: bytearray, begin: int, size: int) -> list[bytes | bytearray | memoryview]:
-    """Return a piece of a message, not copied: ``size`` bytes of its frame from ``begin`` on, or what is left of it."""
+    """Return a piece of a message without copying it: ``size`` bytes of its frame from ``begin`` on, or fewer at its end."""
     part = memoryview(whole)[max(begin, _HEADER) : begin + size]
     return [(_PIECE | len(part)).to_bytes(_HEADER, "big"), part]
 
 
 def decode_to_worker(body: bytes | memoryview) -> ToWorker:
-    """Decode what the service said."""
+    """Decode a message from the service."""
     message: ToWorker = _to_worker.decode(body)
     return message
 
 
 def decode_from_worker(body: bytes | memoryview) -> FromWorker:
-    """Decode what the worker said.
+    """Decode a message from the worker.
 
     Raises:
-        Undecodable: it is no message.
+        Undecodable: it is not a valid message.
     """
     try:
         message: FromWorker = _from_worker.decode(body)
@@ -381,25 +381,25 @@ def decode_from_worker(body: bytes | memoryview) -> FromWorker:
 
 
 class FrameReader:
-    """Cuts a stream of bytes into the bodies of its frames.
+    """Splits a stream of bytes into the payloads of its frames.
 
     Args:
-        largest: how many bytes a body may have.
+        largest: the maximum size of a payload in bytes.
     """
 
     def __init__(self, largest: int = _PIECE - 1) -> None:
         self._largest = largest
         self._buffer = bytearray()
-        #: The pieces of a message that is not whole.
+        #: The pieces of a message that is not complete yet.
         self._pieces = bytearray()
 
     def feed(self, data: bytes) -> Iterator[bytes | memoryview]:
-        """Take what arrived and yield every body that is whole.
+        """Take the bytes that arrived and yield every complete payload.
 
-        One that came in pieces, or is alone in the buffer, as a large one mostly is, is handed over and not copied.
+        A payload that came in pieces, or is alone in the buffer like most large ones, is passed on without being copied.
 
         Raises:
-            Undecodable: a body has more bytes than one may have, which is known as soon as they are announced.
+            Undecodable: a payload is too large; this is raised as soon as its length is known.
         """
         self._buffer += data
         position = 0
@@ -410,7 +410,7 @@ class FrameReader:
                 end = start + (length & ~_PIECE)
                 size = end - start + (len(self._pieces) if length & _PIECE else 0)
                 if size > self._largest:
-                    raise Undecodable(f"{size} bytes were announced, where at most {self._largest} are taken")
+                    raise Undecodable(f"{size} bytes were announced; the limit is {self._largest}")
                 if len(self._buffer) < end:
                     break
                 if length == end - start and position == 0 and end == len(self._buffer):

@@ -1,4 +1,4 @@
-"""What the service needs of a worker, wherever it runs: on this machine as a process or a thread, or elsewhere."""
+"""The interface between the service and a worker, whether a process or a thread on this machine, or elsewhere."""
 
 from __future__ import annotations
 
@@ -14,29 +14,32 @@ __all__ = ["FileStamp", "Files", "Worker", "WorkerListener"]
 
 
 class WorkerListener(Protocol):
-    """Takes what workers say. Called on the event loop, with the worker that says it."""
+    """Receives the messages of workers. It is called on the event loop, with the worker that sent the message."""
 
     def on_message(self, worker: Worker, message: FromWorker) -> None:
-        """Take a message."""
+        """Handle a message."""
 
     def on_exit(self, worker: Worker, failure: Failure) -> None:
-        """Take the end of a worker, expected or not; ``failure`` says how it ended. The last call for this worker."""
+        """Handle the end of a worker, expected or not. ``failure`` says how it ended.
+
+        This is the last call for this worker.
+        """
 
 
 class Worker(Protocol):
-    """A worker and the channel to it. Lives on one event loop and is used from there only.
+    """A worker and the channel to it. It lives on one event loop and may only be used there.
 
-    The order of calls is ``start``, any ``send``, and at the end an Exit message or ``kill``, then ``wait_exited``. What is
-    sent before ``start`` reaches the worker first.
+    Call ``start`` first, then any number of ``send``. At the end, send an Exit message or call ``kill``, then ``wait_exited``.
+    Messages that are sent before ``start`` are delivered first.
     """
 
     @property
     def reference(self) -> str:
-        """The model; see :mod:`mistk_service.workers.child.loader`."""
+        """The reference to the model, in a form that :mod:`mistk_service.workers.child.loader` accepts."""
 
     @property
     def pid(self) -> int | None:
-        """The process id; None for a worker that is not a process of this machine."""
+        """The process id; None for a worker that is not a process on this machine."""
 
     @property
     def exited(self) -> bool:
@@ -47,68 +50,69 @@ class Worker(Protocol):
         """The file system as the worker sees it."""
 
     async def start(self) -> None:
-        """Start the worker. A message says later whether the model can be loaded.
+        """Start the worker. A later message says whether the model could be loaded.
 
         Raises:
-            WorkerDied: it could not be started. It has ended then, and the listener has been called.
+            WorkerDied: the worker could not be started. It has ended, and the listener has been called.
         """
 
     def send(self, message: ToWorker) -> None:
-        """Send a message; never blocks. What is sent to a worker that has ended is lost.
+        """Send a message without blocking. A message to a worker that has ended is lost.
 
         Raises:
-            Unsendable: the message holds something that cannot cross.
+            Unsendable: the message contains a value that cannot be encoded.
         """
 
     def kill(self) -> None:
-        """End the worker at once, whatever it is doing."""
+        """Kill the worker at once, whatever it is doing."""
 
     async def wait_exited(self) -> None:
-        """Wait for the end. The listener has been called when this returns."""
+        """Wait for the worker to end. The listener has been called when this returns."""
 
 
 class Files(Protocol):
-    """Checks of paths that a call names, made where the worker will use them. URIs are the model's business."""
+    """Checks the paths in a call where the worker will use them. URIs are left to the model."""
 
     async def require_readable(self, path: str, field: str) -> None:
-        """Check that there is something readable at a path.
+        """Check that a path exists and is readable.
 
         Args:
             path: a file or a folder.
-            field: what errors call it.
+            field: the name of the field for error messages.
 
         Raises:
-            InvalidRequest: there is not; the message says why.
+            InvalidRequest: the path does not exist or is not readable; the message says why.
         """
 
     async def prepare_folder(
         self, path: str, field: str, reserved: Path | None
     ) -> tuple[Sequence[Path], Mapping[str, FileStamp] | None]:
-        """Make sure that a folder exists and can be written.
+        """Make sure that a folder exists and is writable.
 
         Args:
             path: the folder.
-            field: what errors call it.
-            reserved: a folder in which nothing may be saved.
+            field: the name of the field for error messages.
+            reserved: a folder to which nothing may be saved.
 
         Returns:
-            The folders that were made, and the stamps of what lies in the folder; None where that is too much to list.
+            The folders that were created, and the stamps of the folder's files; None instead of the stamps if there are too
+            many.
 
         Raises:
-            InvalidRequest: it cannot be used; the message says why.
+            InvalidRequest: the folder cannot be used; the message says why.
         """
 
     async def remove_folders(self, folders: Sequence[Path]) -> None:
-        """Remove folders that were made in vain, unless something has been put into them since."""
+        """Remove folders that were created for a call that was refused, unless they are no longer empty."""
 
 
 class FileStamp(NamedTuple):
-    """What tells a file that was written, or put in its place, since from one that lay there: the system sets all of it.
+    """Identifies one version of a file: the system changes the stamp when the file is written or replaced.
 
     Attributes:
-        inode: which file it is.
-        size: bytes.
-        changed: when it, or what is known about it, was last changed, in nanoseconds since 1970.
+        inode: the number of the file.
+        size: the size in bytes.
+        changed: when the file or its metadata last changed, in nanoseconds since 1970.
     """
 
     inode: int

@@ -1,4 +1,4 @@
-"""Starts, watches and ends the worker of an instance, and replaces it by a fresh one."""
+"""Starts, watches and ends the worker of an instance, and replaces it with a new one."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ class SupervisorListener(Protocol):
     """Receives the worker's messages and its end. Called on the event loop."""
 
     def on_loaded(self, model: str, hooks: frozenset[str]) -> None:
-        """Take the name of the model class that the worker has loaded, and the hooks that it has."""
+        """Handle the loaded model: the name of its class, and its hooks."""
 
     def on_load_failed(self, failure: Failure) -> None:
-        """Take the reason why the worker could not load its model."""
+        """Handle a failure to load the model."""
 
     def on_message(self, message: FromWorker) -> None:
-        """Take any other message."""
+        """Handle any other message."""
 
     def on_ended(self, failure: Failure, *, expected: bool) -> None:
-        """Take the end of the worker; ``expected`` if it had been dismissed."""
+        """Handle the end of the worker. ``expected`` is true if the worker had been asked to end."""
 
 
 class Supervisor:
-    """Holds one worker at a time. Messages of a worker that has been replaced are dropped.
+    """Owns one worker at a time. Messages of a worker that has been replaced are dropped.
 
     Args:
-        make_worker: makes a worker that reports to the listener it is given.
+        make_worker: makes a worker that reports to the given listener.
         listener: receives what happens to the worker.
     """
 
@@ -55,34 +55,34 @@ class Supervisor:
         self._make_worker = make_worker
         self._listener = listener
         self._worker: Worker | None = None
-        #: The worker that has been dismissed.
+        #: The worker that has been asked to end.
         self._leaving: Worker | None = None
         self._loaded = _future()
         self._reports_held = False
-        #: How many workers were started.
+        #: The number of workers started.
         self.started = 0
-        #: What the model declares its records to be encoded in.
+        #: The encoding that the model declares for its records.
         self.record_encoding: str | None = None
 
     @property
     def worker(self) -> Worker:
-        """The worker; start one first."""
+        """The worker. Call :meth:`start` first."""
         if self._worker is None:
             raise RuntimeError("No worker was started.")
         return self._worker
 
     @property
     def pid(self) -> int:
-        """The process that the worker lives in."""
+        """The id of the process that the worker runs in."""
         return self.worker.pid or os.getpid()
 
     async def start(self) -> None:
         """Start a worker, in place of one that has ended.
 
         Raises:
-            WorkerDied: it could not be started. The listener has received that as its end.
+            WorkerDied: the worker could not be started. The listener has been notified of its end.
         """
-        # Callers that still wait for the model of a worker that was dismissed while loading get that of this one.
+        # Callers may still be waiting for the model of a worker that had to end while loading. They get this worker's model.
         if self._loaded.done():
             self._loaded = _future()
         self._worker = self._make_worker(self)
@@ -92,11 +92,11 @@ class Supervisor:
         self.started += 1
 
     async def wait_loaded(self) -> None:
-        """Wait until the worker has its model.
+        """Wait until the worker has loaded its model.
 
         Raises:
-            ModelLoadError: it cannot be had.
-            WorkerDied: the worker ended over it.
+            ModelLoadError: the model cannot be loaded.
+            WorkerDied: the worker ended while it was loading the model.
         """
         await asyncio.shield(self._loaded)
 
@@ -104,7 +104,7 @@ class Supervisor:
         """Send a message to the worker.
 
         Raises:
-            InvalidRequest: it holds what cannot cross to the worker.
+            InvalidRequest: the message contains a value that cannot be encoded.
         """
         try:
             self.worker.send(message)
@@ -115,7 +115,7 @@ class Supervisor:
             ) from error
 
     def hold_reports(self, held: bool) -> None:
-        """Let the worker, and those that take its place, keep metrics back, or send them again."""
+        """Tell the worker and its successors to hold metrics back, or to send them again."""
         if held is self._reports_held:
             return
         self._reports_held = held
@@ -123,21 +123,21 @@ class Supervisor:
             self._worker.send(HoldReports(held))
 
     def dismiss(self, hook: str) -> None:
-        """Have the worker call a last hook and end. From now on its end is not a failure."""
+        """Ask the worker to call a last hook and end. From now on its end is not a failure."""
         self._leaving = self._worker
         if self._worker is not None:
             self._worker.send(Exit(hook))
 
     @property
     def is_leaving(self) -> bool:
-        """Whether the worker has been dismissed."""
+        """Whether the worker has been asked to end."""
         return self._worker is not None and self._worker is self._leaving
 
     async def wait_dismissed(self, last_hook: Deadline, kill: Deadline) -> bool:
-        """Wait for the end of a worker that was dismissed; return False when it had to be killed.
+        """Wait for the end of a worker that has been asked to end; return False if it had to be killed.
 
         Args:
-            last_hook: when it calls its last hook, even if its activity still runs.
+            last_hook: when it calls its last hook, even if its activity is still running.
             kill: when it is killed.
         """
         worker = self._leaving
@@ -153,12 +153,12 @@ class Supervisor:
         return False
 
     def kill(self) -> None:
-        """End the worker at once."""
+        """Kill the worker at once."""
         if self._worker is not None:
             self._worker.kill()
 
     def on_message(self, worker: Worker, message: FromWorker) -> None:
-        """Take a message of a worker."""
+        """Handle a message of a worker."""
         if worker is not self._worker:
             return
         if isinstance(message, Loaded):
@@ -174,7 +174,7 @@ class Supervisor:
             self._listener.on_message(message)
 
     def on_exit(self, worker: Worker, failure: Failure) -> None:
-        """Take the end of a worker."""
+        """Handle the end of a worker."""
         if worker is self._worker:
             if worker is not self._leaving:
                 self._set_loaded(WorkerDied(failure))
@@ -199,7 +199,7 @@ async def _exits_within(worker: Worker, deadline: Deadline) -> bool:
 
 
 def _future() -> asyncio.Future[None]:
-    """Return a future whose exception may stay unretrieved: the status shows the failure, too."""
+    """Return a future whose exception may remain unretrieved, since the status shows the failure too."""
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     future.add_done_callback(lambda done: done.cancelled() or done.exception())
     return future

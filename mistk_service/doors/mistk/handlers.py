@@ -1,4 +1,4 @@
-"""The operations of a kind's contract: each unpacks the request, calls the controller, and wraps the answer."""
+"""The operations of a kind's contract: each reads the request, calls the controller, and builds the response."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ Handler = Callable[..., Awaitable[Response]]
 
 
 class Handlers:
-    """Makes the handler of each operationId of a contract.
+    """Makes the handlers for the operationIds of a contract.
 
     Args:
-        controller: does the work.
-        kind: what the contract is about.
+        controller: the controller to call.
+        kind: the kind of container that the contract describes.
         contract: the contract.
-        keepalive: seconds between two lines of a watch in which nothing happens.
+        keepalive: seconds between two keep-alives of a watch.
         root_path: the path below which a reverse proxy serves the container.
     """
 
@@ -52,10 +52,10 @@ class Handlers:
         }
 
     def resolve(self, operation_id: str) -> Handler:
-        """Return the handler of an operationId.
+        """Return the handler for an operationId.
 
         Raises:
-            KeyError: the contract has no such operationId, or its path names no operation of the kind.
+            KeyError: the contract does not have the operationId, or its path does not name an operation of the kind.
         """
         name, definition = self._places[operation_id]
         fixed: dict[str, Handler] = {"status": self._get_status, "apiVersion": self._get_api_version}
@@ -85,30 +85,30 @@ class Handlers:
         except InvalidRequest as error:
             raise InvalidRequest(f"dataMap: {error}", field="dataMap") from error
         del records
-        del data_map  # it is on its way, may be large, and nobody else needs it while this waits
+        del data_map  # it may be large, and is not needed while this waits
         return Response(await answer_body(await while_present(receive, prediction)), media_type="application/json")
 
     async def _get_status(self, watch: bool = False, resource_version: int | None = None) -> Response:
         if resource_version is not None and not 0 <= resource_version < 2**63:
             raise InvalidRequest(
-                f"resourceVersion: {str(resource_version)[:40]} is no version; expected an integer from 0 to 2^63 - 1.",
+                f"resourceVersion: {str(resource_version)[:40]} is not a version; expected an integer from 0 to 2^63 - 1.",
                 field="resourceVersion",
             )
         if not watch:
             return self._status(self._controller.log.latest())
         headers = request.headers
         sse = "text/event-stream" in headers.get("accept", "")
-        # A browser that reconnects sends the id of the last event, and the query that it began with.
+        # A browser that reconnects sends the id of the last event, together with the original query.
         known = last_event_id(headers.get("last-event-id"))
         after = resource_version if known is None else known
         return watch_response(self._controller.log, after, sse=sse, keepalive=self._keepalive, shown=self._relocation())
 
     def _status(self, event: StatusEvent) -> Response:
-        # The line's end is for a terminal: without it the prompt sticks to the answer.
+        # The line feed is for terminals: without it, the prompt would follow on the same line.
         return Response(self._relocation()(event).status + b"\n", media_type="application/json")
 
     def _relocation(self) -> Callable[[StatusEvent], StatusEvent]:
-        """Return what makes the links of a status lead back through the proxy that the request came through."""
+        """Return a function that adapts the links of a status to the proxy that the request came through."""
         prefix = prefix_of(scope, self._root_path)
         return _as_it_is if prefix == self._root_path else partial(relocated, prefix=prefix, root_path=self._root_path)
 
@@ -117,7 +117,7 @@ class Handlers:
 
 
 def _call(parameters: list[dict[str, Any]], given: Mapping[str, Any]) -> Call:
-    """Return the parameters, in the order of the contract, as the hook's arguments; what is not given is None."""
+    """Return the parameters as the hook's arguments, in the order of the contract. Missing parameters are None."""
     values: dict[str, Any] = {each["name"]: given.get(pythonic(each["name"])) for each in parameters}
 
     def paths(use: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Predictions on MISTK's wire: a map of records in, whatever the model answers as JSON out."""
+"""Predictions on MISTK's wire: a map of records in the request, and the model's answer as JSON in the response."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from mistk_service.kinds.predictions import Answer, Records
 
 __all__ = ["answer_body", "records_of"]
 
-#: How much of a record's identifier is repeated in a message.
+#: The maximum length of a record's identifier in a message.
 _SHOWN = 80
 
-#: Characters that are checked in one turn of the event loop, half a millisecond's worth; a multiple of four, as base64 needs.
+#: Characters to check per iteration of the event loop, which takes about half a millisecond. A multiple of four, as base64
+#: needs.
 _AT_ONCE = 256 * 1024
 
-#: What a record costs to check, however short it is, in characters.
+#: The minimum cost of checking a record, in characters.
 _EACH = 64
 
-#: The largest answer, in bytes, that is encoded on the event loop: about a millisecond's worth.
+#: The maximum size of an answer that is encoded on the event loop, in bytes. It takes about a millisecond.
 _ANSWER_AT_ONCE = 64 * 1024
 
 
@@ -32,11 +33,11 @@ async def records_of(data_map: Mapping[str, str], encoding: str | None, *, at_on
 
     Args:
         data_map: identifier → record.
-        encoding: what the model declares its records to be encoded in: ``base64``, or nothing.
-        at_once: characters that are checked in one turn of the event loop; a multiple of four.
+        encoding: the encoding that the model declares for its records: ``base64``, or None.
+        at_once: characters to check per iteration of the event loop; a multiple of four.
 
     Raises:
-        InvalidRequest: a record is not encoded as the model declares.
+        InvalidRequest: a record does not have the declared encoding.
     """
     if encoding == "base64":
         await _require_base64(data_map, at_once)
@@ -44,17 +45,17 @@ async def records_of(data_map: Mapping[str, str], encoding: str | None, *, at_on
 
 
 async def answer_body(answer: Answer) -> bytes:
-    """Return an answer as a line of JSON. A long one is encoded on a thread."""
+    """Return an answer as a line of JSON. A long answer is encoded on a thread."""
     return _encode(answer) if answer.size <= _ANSWER_AT_ONCE else await asyncio.to_thread(_encode, answer)
 
 
 def _encode(answer: Answer) -> bytes:
-    # The line's end is for a terminal: without it the prompt sticks to the answer.
+    # The line feed is for terminals: without it, the prompt would follow on the same line.
     return msgspec.json.encode(answer.value()) + b"\n"
 
 
 async def _require_base64(records: Mapping[str, str], at_once: int) -> None:
-    """Check that every record is base64; line breaks, as MIME puts them in, do no harm."""
+    """Check that every record is base64. Line breaks, as in MIME, are allowed."""
     checked = 0
     for key, value in records.items():
         checked += _EACH
@@ -73,7 +74,7 @@ def _parts(value: str, at_once: int) -> Iterator[str]:
     """Divide a record into parts that are base64 if, and only if, the record is.
 
     Raises:
-        ValueError: a part that is not the last is padded.
+        ValueError: a part other than the last is padded.
     """
     if len(value) <= at_once:
         yield value

@@ -1,4 +1,4 @@
-"""From an error to the answer that tells of it: one table of statuses, one form of body (ServiceError)."""
+"""Converts errors to responses: one table of statuses, one format of the body (ServiceError)."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ __all__ = ["answer", "error_body", "service_error"]
 
 logger = logging.getLogger(__name__)
 
-#: What nginx made the custom for a request whose client has gone: nobody reads it but those who read the counters.
+#: nginx's status for a request whose client has disconnected. It only appears in the metrics.
 _CLIENT_GONE = 499
 
-#: The first class that fits decides, so a subclass stands before its base.
+#: The first class that matches decides, so subclasses come before their base.
 _STATUS: tuple[tuple[type[MistkError], int], ...] = (
     (InvalidRequest, 400),
     (OperationRefused, 400),
@@ -48,18 +48,18 @@ _STATUS: tuple[tuple[type[MistkError], int], ...] = (
 
 
 def service_error(code: int, message: str, *, headers: dict[str, str] | None = None, **more: Any) -> Response:
-    """Return a ServiceError as a response; ``more`` are further keys, those that are None left out."""
+    """Return a ServiceError as a response. ``more`` are further keys; None values are left out."""
     return Response(error_body(code, message, **more), code, headers=headers, media_type="application/json")
 
 
 def error_body(code: int, message: str, **more: Any) -> bytes:
-    """Return a ServiceError as JSON. See :func:`service_error`."""
+    """Return a ServiceError as JSON, with the same arguments as :func:`service_error`."""
     body = {"code": code, "message": message, **{key: value for key, value in more.items() if value is not None}}
     return msgspec.json.encode(body) + b"\n"
 
 
 def answer(error: Exception, scope: Scope) -> Response:  # noqa: ARG001 - the form is the same for every request
-    """Return any error of the API as a ServiceError: our own, Connexion's, Starlette's, or an unexpected one."""
+    """Return any error of the API as a ServiceError: the service's own, Connexion's, Starlette's, or an unexpected one."""
     if isinstance(error, BodyTooLarge):
         return _too_large(error.limit)
     if isinstance(error, MistkError):
@@ -103,17 +103,17 @@ def _answer_own(error: MistkError) -> Response:
 
 
 def _sentence(text: str | None, status: int) -> str:
-    """Return the text, or for a bare status phrase a sentence that says what it means here."""
+    """Return the text. Replace a bare status phrase by a sentence that explains it."""
     phrase = http.HTTPStatus(status).phrase
     if text and text != phrase:
         return _REWORDED.get(text, text)
     return _MEANINGS.get(status, phrase)
 
 
-#: What Connexion says of a body before our own validator sees it.
+#: What Connexion reports for a missing body, before the service's own validator sees it.
 _REWORDED = {"RequestBody is required": "The request has no body; expected a JSON object."}
 
 _MEANINGS = {
-    404: "There is nothing at this path; the API is under /v1/mistk and described at /v1/mistk/ui.",
-    405: "The path is right and the method is not; see /v1/mistk/ui for what each path takes.",
+    404: "There is nothing at this path. The API is at /v1/mistk, its description at /v1/mistk/ui.",
+    405: "The path does not support this method. See /v1/mistk/ui for the methods of each path.",
 }

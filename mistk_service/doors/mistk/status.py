@@ -17,7 +17,7 @@ __all__ = ["relocated", "status_encoder"]
 
 
 def status_encoder(kind: str, container_id: str) -> Callable[[str, Status, int], bytes]:
-    """Return what encodes a status, given the model's name and the version.
+    """Return a function that encodes a status, given the model's name and the version.
 
     Args:
         kind: the kind of the object (``ModelInstanceStatus``).
@@ -40,12 +40,12 @@ def status_encoder(kind: str, container_id: str) -> Callable[[str, Status, int],
 
 
 def relocated(event: StatusEvent, *, prefix: str, root_path: str) -> StatusEvent:
-    """Return an event whose link to the run begins with another prefix.
+    """Return an event with another prefix in its link to the run.
 
     Args:
         event: the event; its links begin with ``root_path``.
-        prefix: what they are to begin with.
-        root_path: see ``Settings.root_path``.
+        prefix: the prefix to use instead.
+        root_path: the path below which a reverse proxy serves the container.
     """
     status = msgspec.json.decode(event.status)
     run = status["payload"].get("run")
@@ -58,8 +58,8 @@ def relocated(event: StatusEvent, *, prefix: str, root_path: str) -> StatusEvent
 def _payload(status: Status) -> dict[str, Any]:
     """Return the payload of the status.
 
-    What the model gave comes first, at the top level, where MISTK's clients look for it; the service's own keys win over
-    a model's, and what they hide is then found whole under ``model``.
+    The model's own payload is at the top level, where MISTK's clients expect it. The service's keys take precedence over the
+    model's. If they hide any, the model's payload is repeated as a whole under ``model``.
     """
     own = {"possible": status.possible, **status.shown, **_activities(status), **_reports(status), **_troubles(status)}
     if status.reported is None:
@@ -123,7 +123,7 @@ def _metric(metric: MetricSummary) -> dict[str, Any]:
 
 
 def _finite(value: float) -> float | str:
-    """Return the value, or the name that MLflow's JSON has for one that JSON cannot express."""
+    """Return the value. NaN and infinities, which JSON cannot express, become the names that MLflow's JSON uses."""
     if math.isfinite(value):
         return value
     if math.isnan(value):

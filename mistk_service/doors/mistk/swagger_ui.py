@@ -1,4 +1,4 @@
-"""Swagger UI, from the files that a package of its own brings, with a page that needs no inline script."""
+"""Serves Swagger UI from the files of its Python package, with a page that needs no inline script."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from mistk_service.doors.mistk.problems import service_error
 
 __all__ = ["SwaggerUI"]
 
-#: The page loads its own files and talks to its own origin. Swagger UI's style sheet has images as data.
+#: The page loads its own files and connects to its own origin. Swagger UI's style sheet contains images as data.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
-# Addresses are relative, so that the page works below any prefix of a reverse proxy.
+# URLs are relative, so that the page works below any prefix of a reverse proxy.
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -41,10 +41,10 @@ _START = 'SwaggerUIBundle({url: "../swagger.json", dom_id: "#swagger-ui", deepLi
 
 
 class SwaggerUI:
-    """ASGI application for the paths of Swagger UI.
+    """The ASGI application for the paths of Swagger UI.
 
     Args:
-        path: where it is, without a slash at the end; the contract is beside it as ``swagger.json``.
+        path: its path, without a trailing slash. It loads the contract from ``swagger.json`` in the parent folder.
     """
 
     def __init__(self, path: str) -> None:
@@ -52,7 +52,7 @@ class SwaggerUI:
         self._files: StaticFiles | None = None
 
     def serves(self, path: str) -> bool:
-        """Return whether a path is one of its own."""
+        """Return whether a path belongs to Swagger UI."""
         return path == self._path or path.startswith(f"{self._path}/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,7 +79,7 @@ class SwaggerUI:
 
     def _static(self) -> StaticFiles:
         if self._files is None:
-            # Found without being loaded, which would load Flask.
+            # Found without importing the package, which would import Flask.
             found = importlib.util.find_spec("flask_swagger_ui")
             if found is None or not found.submodule_search_locations:
                 raise HTTPException(404)

@@ -1,4 +1,4 @@
-"""The watch as a stream of bytes: one JSON object a line, or Server-Sent Events."""
+"""The watch as a stream of bytes: newline-delimited JSON or Server-Sent Events."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mistk_service.errors import InvalidRequest
 
 __all__ = ["last_event_id", "watch_response"]
 
-#: The most digits of a version; it is an integer of 64 bits.
+#: The maximum number of digits of a version, which is an integer of 64 bits.
 _DIGITS = 19
 
-#: Encoded events that are kept for the other watches, which are at the same or the next one.
+#: The number of encoded events kept for other watches, which are at the same version or the next one.
 _KEPT = 8
 
 _NDJSON, _SSE = "application/x-ndjson", "text/event-stream"
@@ -29,10 +29,10 @@ def watch_response(
 
     Args:
         log: the history.
-        after: the last version that the client knows, 0 for all that is kept; None to begin with the present status.
+        after: the last version that the client knows, 0 for the whole history; None to begin with the current status.
         sse: whether to send Server-Sent Events.
-        keepalive: seconds between two signs of life.
-        shown: returns each event as this reader gets it.
+        keepalive: seconds between two keep-alives.
+        shown: returns each event as this client should see it.
     """
     return StreamingResponse(
         _stream(log, after, sse, keepalive, shown),
@@ -46,13 +46,13 @@ def last_event_id(text: str | None) -> int | None:
     """Return the version in a Last-Event-ID header.
 
     Raises:
-        InvalidRequest: it is no version.
+        InvalidRequest: it is not a version.
     """
     if not text:
         return None
     if not text.isascii() or not text.isdigit() or len(text) > _DIGITS:
         raise InvalidRequest(
-            f"Last-Event-ID: {text[:_DIGITS]!r} is no resourceVersion; expected the id of an event of this stream.",
+            f"Last-Event-ID: {text[:_DIGITS]!r} is not a resourceVersion; expected the id of an event of this stream.",
             field="Last-Event-ID",
         )
     return int(text)
@@ -62,9 +62,9 @@ async def _stream(
     log: StatusLog, after: int | None, sse: bool, keepalive: float, shown: Callable[[StatusEvent], StatusEvent]
 ) -> AsyncIterator[bytes]:
     encode = _as_sse if sse else _as_line
-    # A space before the next line of JSON, and a comment for Server-Sent Events, mean nothing to a reader.
+    # Readers ignore these keep-alives: a space before the next line of JSON, or a comment of Server-Sent Events.
     alive = b": keepalive\n\n" if sse else b" "
-    yield alive  # lets the headers out at once
+    yield alive  # sends the headers at once
     async for item in log.watch(after, keepalive=keepalive):
         yield alive if item is None else encode(shown(item[0]), item[1])
 

@@ -1,1 +1,1 @@
-"""Health, readiness and figures for operators."""
+"""Health, readiness and metrics for operators."""

@@ -1,4 +1,4 @@
-"""What probes and scrapers ask: is the process alive, can the model take work, and what are the figures."""
+"""The endpoints for probes and scrapers: liveness, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from mistk_service.kinds.kind import FAILED, RESETTING, TERMINATED, TERMINATING
 
 __all__ = ["ALIVE", "figures", "liveness", "readiness"]
 
-#: What /healthz answers.
+#: The body of the response to /healthz.
 ALIVE = b'{"status":"alive"}\n'
 
 #: Why a prediction would not be accepted, by state.
 _REASONS = {
-    FAILED: "The instance has failed; the status says why. A reset starts it anew.",
+    FAILED: "The instance has failed; the status says why. Reset it to start over.",
     TERMINATING: "The service is shutting down.",
     TERMINATED: "The service has shut down.",
 }
 
 
 def liveness() -> Response:
-    """Answer 200: whoever can answer is alive, whatever has become of the model."""
+    """Return 200. A process that can respond is alive, whatever the state of the model."""
     return Response(ALIVE, media_type="application/json")
 
 
 def readiness(controller: Controller, tracking_lost: str | None = None) -> Response:
-    """Answer 200 where a stream prediction or an activity would be accepted from a model that is built, else 503.
+    """Return 200 if the model can accept a stream prediction or an activity, otherwise 503.
 
-    What is wrong with tracking is said, and keeps no model from working.
+    A failure of tracking is reported, but does not make the model unready.
     """
     ready = controller.can_take_work
     body: dict[str, Any] = {"ready": ready, "state": controller.state}
@@ -44,12 +44,12 @@ def readiness(controller: Controller, tracking_lost: str | None = None) -> Respo
 
 
 def figures(metrics: ServiceMetrics) -> Response:
-    """Answer with the figures in Prometheus' text format."""
+    """Return the metrics in Prometheus' text format."""
     return Response(metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
 
 def _reason(controller: Controller) -> str:
-    """Return why an instance that has not failed and does not end accepts no prediction."""
+    """Return why an instance accepts no prediction, unless it has failed or is shutting down."""
     if controller.view.running is not None or controller.state == RESETTING:
         return "The instance is busy and accepts no stream prediction until it is ready again."
     if controller.state == controller.kind.initial:

@@ -1,4 +1,4 @@
-"""Figures for Prometheus: what happened, told by the controller's events and by the requests that passed."""
+"""Metrics for Prometheus, from the controller's events and from the requests to the API."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["CONTENT_TYPE", "ServiceMetrics"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-#: Seconds: from a stream prediction of a small model to a training of a day.
+#: Buckets in seconds, from a stream prediction of a small model to a training of a day.
 _REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _ACTIVITY_BUCKETS = (0.1, 1, 10, 60, 300, 1800, 3600, 14400, 86400)
 
@@ -37,7 +37,7 @@ _OUTCOMES = {True: "completed", False: "failed"}
 
 
 class ServiceMetrics:
-    """The figures of one service, in a registry of their own.
+    """The metrics of one service, in a registry of their own.
 
     :meth:`observe` is an observer of the controller, :meth:`count` the middleware around the application.
     """
@@ -49,7 +49,7 @@ class ServiceMetrics:
         )
         self._latency = Histogram(
             "mistk_request_seconds",
-            "Seconds until the head of the answer, by operation.",
+            "Seconds until the response headers, by operation.",
             ["operation"],
             buckets=_REQUEST_BUCKETS,
             registry=self.registry,
@@ -68,15 +68,15 @@ class ServiceMetrics:
         self._restarts = Counter(
             "mistk_worker_restarts_total", "Workers started after the first.", registry=self.registry
         )
-        self._state = Gauge("mistk_state", "1 for the present state, else 0.", ["state"], registry=self.registry)
+        self._state = Gauge("mistk_state", "1 for the current state, otherwise 0.", ["state"], registry=self.registry)
 
-        self._worker_pid = 0  # of no process, which has no figures
+        self._worker_pid = 0  # there is no such process, so there are no metrics yet
         ProcessCollector(registry=self.registry)
         ProcessCollector(namespace="mistk_worker", pid=lambda: self._worker_pid, registry=self.registry)
         PlatformCollector(registry=self.registry)
 
     def watch(self, controller: Controller, build: Mapping[str, str]) -> None:
-        """Take the source of the figures that are true at the moment of asking, and what the service was built from."""
+        """Add the metrics that are computed on request, and the facts about the build."""
         view = controller.view
         Info("mistk_build", "Version of the service, and the model it serves.", registry=self.registry).info(
             dict(build)
@@ -90,7 +90,7 @@ class ServiceMetrics:
         watchers.set_function(lambda: controller.log.watchers)
 
     def add(self, collector: Collector) -> None:
-        """Take further figures."""
+        """Add another collector of metrics."""
         self.registry.register(collector)
 
     def observe(self, event: Event) -> None:
@@ -105,19 +105,20 @@ class ServiceMetrics:
                 self._restarts.inc()
 
     def render(self) -> bytes:
-        """Return everything in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
     def count(self, app: ASGIApp, base: str, operations: dict[str, str]) -> ASGIApp:
         """Return ``app`` with its requests to the API counted.
 
         Args:
-            app: the whole application, so that what it refuses at its door counts too.
-            base: the path of the API; probes, scrapes and the page for people are below other paths, and do not count.
-            operations: path → operation; every other path counts as ``other``, lest anybody fill the memory with paths.
+            app: the whole application, so that requests refused before they reach the API are counted too.
+            base: the base path of the API. Requests to other paths, such as probes, scrapes and the page, are not counted.
+            operations: path → operation. All other paths count as ``other``, so that clients cannot fill the memory with
+                paths.
         """
-        # Looked up once each: the library checks and locks at every ``labels``. Not before the first request, since each
-        # operation has 16 lines.
+        # Looked up once each, since the library checks and locks in every call of ``labels``. Not looked up before the first
+        # request, since each operation has 16 lines.
         latencies: dict[str, Histogram] = {}
         counters: dict[tuple[str, int], Counter] = {}
 
@@ -145,7 +146,7 @@ class ServiceMetrics:
 
 
 class _ProgressCollector(Collector):
-    """The progress of the running activity, while there is one that reports it."""
+    """The progress of the running activity, if it reports any."""
 
     def __init__(self, view: InstanceView) -> None:
         self._view = view

@@ -1,4 +1,4 @@
-"""How the remotes stand, for the status and for Prometheus."""
+"""The state of the remotes, for the status and for Prometheus."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 __all__ = ["OutboxCollector", "OutboxView"]
 
-#: Milliseconds by which the time since when something waits may be off, because it is calculated anew each time.
+#: Tolerance in milliseconds for the time since when items have been waiting, which is recalculated each time.
 _JITTER = 1500
 
 
 class OutboxView:
-    """The remotes as the status shows them: what changes by the mere passing of time is told as a point in time."""
+    """The remotes as the status shows them. Durations become points in time, so that the passing of time changes nothing."""
 
     def __init__(self) -> None:
         self._since: dict[str, int] = {}
@@ -28,7 +28,7 @@ class OutboxView:
         """Return the JSON of the remotes.
 
         Args:
-            states: how they stand.
+            states: the states of the remotes.
             now: milliseconds since 1970.
         """
         return [self._entry(state, now) for state in states]
@@ -53,11 +53,11 @@ class OutboxView:
 
 
 class OutboxCollector(Collector):
-    """The metrics of the recorder and of the remotes, as of the moment of the request.
+    """The metrics of the recorder and of the remotes at the moment of the request.
 
     Args:
-        states: returns how the remotes stand.
-        waiting: returns how many reports wait to be written to the container's own store.
+        states: returns the states of the remotes.
+        waiting: returns the number of reports that wait to be written to the container's own store.
     """
 
     def __init__(self, states: Callable[[], Sequence[RemoteState]], waiting: Callable[[], int]) -> None:
@@ -65,7 +65,7 @@ class OutboxCollector(Collector):
         self._waiting = waiting
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the figures."""
+        """Yield the metrics."""
         yield GaugeMetricFamily(
             "mistk_reporter_waiting", "Reports that wait to be written to the container's store.", value=self._waiting()
         )

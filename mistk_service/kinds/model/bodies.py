@@ -1,4 +1,4 @@
-"""From the bodies of MISTK's model API to the arguments of hooks."""
+"""Converts the request bodies of MISTK's model API to the arguments of hooks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def initialize(body: Mapping[str, Any]) -> Call:
     """Return objectives, properties and hyperparameters.
 
     Raises:
-        InvalidRequest: an objective is none.
+        InvalidRequest: an objective is unknown.
     """
     params = InitParams.from_wire(body)
     objectives = [objective.value for objective in params.objectives]
@@ -24,10 +24,10 @@ def initialize(body: Mapping[str, Any]) -> Call:
 
 
 def load_data(body: Mapping[str, Any]) -> Call:
-    """Return the datasets, whose paths have to be readable.
+    """Return the datasets, whose paths must be readable.
 
     Raises:
-        InvalidRequest: a dataset is malformed; the message names its place.
+        InvalidRequest: a dataset is malformed; the message says which field.
     """
     datasets = {key: _dataset(key, wire) for key, wire in body.items()}
     paths = {f"datasets.{key}.dataPath": each.data_path for key, each in datasets.items()}

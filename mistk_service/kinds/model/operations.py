@@ -1,6 +1,6 @@
-"""The operations of a model: which is allowed in which state, and where it leads.
+"""The operations of a model: the states in which each is allowed, and the state that it leads to.
 
-The contract repeats the table in ``x-mistk-states``; a test compares the two.
+The contract repeats the table in ``x-mistk-states``. A test compares the two.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OPERATIONS = {
              has_default=True),
         _row("train", "do_train", {State.READY}, State.TRAINING, State.READY, is_work=True),
         _row("predict", "do_predict", {State.READY}, State.PREDICTING, State.READY, is_work=True),
-        # Those that arrive while properties are being updated wait for the end of that in the worker's queue.
+        # Predictions that arrive during an update of the properties wait in the worker's queue until the update ends.
         _row("streamPredict", "do_stream_predict", {State.READY, State.UPDATING_PROPERTIES}, State.PREDICTING, State.READY,
              role=Role.PREDICTION),
         _row("updateStreamProperties", "do_update_stream_properties", {State.READY}, State.UPDATING_PROPERTIES, State.READY,

@@ -1,7 +1,7 @@
-"""The values that the contract speaks of, as typed, frozen objects with snake_case attributes.
+"""The values of the contract as typed, frozen objects with snake_case attributes.
 
-These are what a model's hooks are given and what a client gets back. The wire's own spelling is camelCase; ``from_wire``
-takes both, since MISTK's documents use both, and keeps what it does not know in ``extra``.
+A model's hooks receive them, and a client returns them. The wire uses camelCase. ``from_wire`` accepts both, since MISTK's
+documents use both, and keeps unknown keys in ``extra``.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ __all__ = ["Dataset", "InitParams", "MistkDataset", "ObjectInfo", "Objective"]
 
 
 class Objective(StrEnum):
-    """What a model instance is going to be used for.
+    """What a model instance will be used for.
 
-    The values are the spelling of MISTK's types, which its models compare with; :meth:`parse` also takes the short spelling
+    The values are the spelling of MISTK's types, with which its models compare. :meth:`parse` also accepts the short spelling
     of MISTK's descriptions.
     """
 
@@ -34,14 +34,14 @@ class Objective(StrEnum):
         """Return the objective that ``text`` names, in either spelling.
 
         Raises:
-            InvalidRequest: it names none.
+            InvalidRequest: ``text`` is not an objective.
         """
         try:
             return _OBJECTIVE_SPELLINGS[text]
         except (KeyError, TypeError):
             known = ", ".join(sorted(_OBJECTIVE_SPELLINGS))
             raise InvalidRequest(
-                f"objectives: {text!r} is no objective; expected one of {known}.", field="objectives"
+                f"objectives: {text!r} is not an objective; expected one of {known}.", field="objectives"
             ) from None
 
 
@@ -70,19 +70,19 @@ class ObjectInfo:
         name: the unique name of the object.
         kind: its type, such as ``MistkDataset``.
         id: a UUID.
-        display_name: the name as people see it.
+        display_name: the name to display.
         description: a text, possibly in Markdown.
         summary: one line.
-        owner: who made it.
-        group: whose it is.
-        project: the same, as later versions of MISTK call it.
+        owner: the owner of the object.
+        group: the group that owns it.
+        project: the name of ``group`` in later versions of MISTK.
         sharable: whether other projects may use it.
         public: whether others may see it.
         labels: annotations.
-        resources: URIs of what belongs to it.
-        resource_version: the version that the server gives; for a status, the number that a watch can start from.
-        creation_time: ISO 8601.
-        modification_time: ISO 8601.
+        resources: URIs of related resources.
+        resource_version: the version that the server assigns; a watch can start from the version of a status.
+        creation_time: when it was created, ISO 8601.
+        modification_time: when it was last modified, ISO 8601.
     """
 
     name: str | None = None
@@ -104,29 +104,29 @@ class ObjectInfo:
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Self:
-        """Build it from the JSON object of the wire; keys that are not known are ignored."""
+        """Build it from the JSON object of the wire. Unknown keys are ignored."""
         known, _ = _known_fields(cls, wire)
         if known.get("resources") is not None:
             known["resources"] = tuple(known["resources"])
         return cls(**known)
 
     def to_wire(self) -> dict[str, Any]:
-        """Return the JSON object of the wire, without the fields that are not set."""
+        """Return the JSON object of the wire, without unset fields."""
         return _to_wire(self)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset as the ecosystem knows it.
+    """A dataset in MISTK's vocabulary.
 
     Attributes:
-        object_info: name, kind and the like.
-        datastash_id: where the ecosystem keeps the files; this service does not use it.
-        datastash_sub_dir: the folder below it.
+        object_info: its name, kind and so on.
+        datastash_id: the store of the files in the MISTK ecosystem; this service does not use it.
+        datastash_sub_dir: the folder in that store.
         modality: ``image``, ``audio``, ``video``, ``text`` ...
         format: the name of the file format, by agreement between orchestrator and model (``csv``, ``npz`` ...).
-        statistics: such as ``{"size": bytes}``.
-        extra: what else the orchestrator sent, by the wire's names.
+        statistics: facts about the data, such as ``{"size": bytes}``.
+        extra: further keys that the orchestrator sent, by their names on the wire.
     """
 
     object_info: ObjectInfo = field(default_factory=ObjectInfo)
@@ -139,10 +139,10 @@ class Dataset:
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Self:
-        """Build it from the JSON object of the wire; keys that are not known go to ``extra``.
+        """Build it from the JSON object of the wire. Unknown keys go to ``extra``.
 
         Raises:
-            InvalidRequest: the object info is none, or a path is no text.
+            InvalidRequest: the object info is not an object, or a path is not a string.
         """
         known, extra = _known_fields(cls, wire)
         info = known.get("object_info") or {}
@@ -155,14 +155,14 @@ class Dataset:
         return cls(**known, extra=extra)
 
     def to_wire(self) -> dict[str, Any]:
-        """Return the JSON object of the wire, without the fields that are not set."""
+        """Return the JSON object of the wire, without unset fields."""
         wire = _to_wire(self)
         return {**wire.pop("extra", {}), **wire, "objectInfo": self.object_info.to_wire()}
 
 
 @dataclass(frozen=True)
 class MistkDataset(Dataset):
-    """A dataset that a model is to load.
+    """A dataset for a model to load.
 
     Attributes:
         data_path: the file or folder with the data, as the worker process sees it.
@@ -173,11 +173,11 @@ class MistkDataset(Dataset):
 
 @dataclass(frozen=True)
 class InitParams:
-    """What ``initialize`` brings.
+    """The arguments of ``initialize``.
 
     Attributes:
-        objectives: what the instance is for, without repetition, in the order given.
-        model_properties: settings that are no hyperparameters.
+        objectives: what the instance will be used for, without duplicates, in the given order.
+        model_properties: settings other than hyperparameters.
         hyperparameters: values by name.
     """
 
@@ -190,7 +190,7 @@ class InitParams:
         """Build it from the JSON object of the wire.
 
         Raises:
-            InvalidRequest: an objective is none.
+            InvalidRequest: an objective is unknown.
         """
         objectives = dict.fromkeys(Objective.parse(text) for text in wire.get("objectives") or ())
         return cls(tuple(objectives), wire.get("modelProperties") or {}, wire.get("hyperparameters") or {})
@@ -205,7 +205,7 @@ class InitParams:
 
 
 def _known_fields(cls: type, wire: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split a wire object into the fields of ``cls`` (snake_case) and the rest (as it came)."""
+    """Split a wire object into the fields of ``cls`` (in snake_case) and the remaining keys (unchanged)."""
     names = {f.name for f in fields(cls)} - {"extra"}
     known: dict[str, Any] = {}
     extra: dict[str, Any] = {}

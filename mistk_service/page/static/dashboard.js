@@ -1,6 +1,6 @@
-// The page of one model container: it follows the status stream of the public API and shows what that says.
+// The page of one model container: it follows the status stream of the public API and shows the status.
 //
-// Whatever comes from the model goes into textContent or into numbers of a drawing, never into markup.
+// Values from the model are only used as textContent or as numbers of a drawing, never as markup.
 
 const api = document.body.dataset.api;
 const byId = (id) => document.getElementById(id);
@@ -17,7 +17,7 @@ const OUTCOME_TONES = { completed: "good", stopped: "wait", unsupported: "idle",
 
 const words = (name) => String(name).replaceAll("_", " ");
 
-/** A number with four significant digits; the texts NaN, Infinity and -Infinity as they are. */
+/** A number with four significant digits. The texts NaN, Infinity and -Infinity are unchanged. */
 function number(value) {
   const n = Number(value);
   if (!Number.isFinite(n)) return String(value);
@@ -25,7 +25,7 @@ function number(value) {
   return Math.abs(n) >= 1e6 ? n.toExponential(3) : String(Number(n.toPrecision(4)));
 }
 
-/** A length of time in seconds, as people say it. */
+/** A duration in seconds as readable text. */
 function duration(seconds) {
   if (seconds < 0.95) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
@@ -42,7 +42,7 @@ function clock(iso) {
 
 // --- the document -----------------------------------------------------------------------------------------------
 
-/** Set a text only where it differs: what has not changed is not read out again, and a selection stays. */
+/** Set a text only if it differs, so that screen readers do not repeat it and a selection is kept. */
 function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
@@ -58,7 +58,7 @@ function element(tag, text = "", className = "") {
   return node;
 }
 
-/** Rebuild the children of a node from a value, and only when the value is another than last time. */
+/** Rebuild the children of a node from a value, but only if the value has changed. */
 function rebuild(node, value, build) {
   const key = JSON.stringify(value);
   if (node.dataset.shown === key) return;
@@ -73,7 +73,7 @@ const WIDTH = 240;
 const HEIGHT = 72;
 const SVG = "http://www.w3.org/2000/svg";
 
-/** The course of one metric, as far as this page has seen it, and its drawing. */
+/** The points of one metric that this page has seen, and their drawing. */
 class Metric {
   constructor(name) {
     this.points = [];
@@ -96,7 +96,7 @@ class Metric {
     this.node.append(element("h3", name), this.value, this.svg, this.range);
   }
 
-  /** Take the value that the status has, with the range of all values, most of which the status never shows. */
+  /** Add the value in the status, with the range of all values. The status does not contain every value. */
   show({ value, step, timestamp, min, max }) {
     this.all = { min, max };
     this.add({ value, step, timestamp });
@@ -106,18 +106,18 @@ class Metric {
     const last = this.points.at(-1);
     if (last && last.value === String(value) && last.step === step && last.timestamp === timestamp) return;
     if (last && step !== null && last.step !== null && step < last.step) {
-      // A status of the past, which the history has already.
+      // An earlier status, whose point is already in the history.
       if (timestamp < last.timestamp) return;
-      // A step that goes back is the beginning of another training.
+      // A step that decreases is the beginning of another training.
       this.points = [];
     }
     this.points.push({ value: String(value), y: Number(value), step, timestamp });
-    // Every second point goes, so that the whole course stays in sight.
+    // Drop every second point, so that the whole curve stays visible.
     if (this.points.length > MAX_POINTS) this.points = this.points.filter((_, i) => i % 2 === 0);
     this.changed = true;
   }
 
-  /** Begin with the points that the store has, and go on with those that came after them. */
+  /** Put the points of the store before those that came later. */
   precede(history) {
     const live = this.points;
     this.points = [];
@@ -150,7 +150,7 @@ class Metric {
       const share = high > low ? (this.points[i].y - low) / (high - low) : 0.5;
       return [xs[i] * WIDTH, HEIGHT - 4 - share * (HEIGHT - 8)];
     };
-    // A value that is no number interrupts the curve.
+    // A value that is not a number interrupts the curve.
     const parts = [[]];
     this.points.forEach((p, i) => (Number.isFinite(p.y) ? parts.at(-1).push(place(i)) : parts.push([])));
     const drawn = parts.filter((part) => part.length > 0);
@@ -159,11 +159,11 @@ class Metric {
     const [areaPath, linePath, lastPath] = this.paths;
     areaPath.setAttribute("d", drawn.map(area).join(""));
     linePath.setAttribute("d", drawn.map((part) => `M${curve(part)}`).join(""));
-    // A line without length and with round ends is a dot that stays round however wide the drawing becomes.
+    // A line of length zero with round ends is a dot that stays round at any width of the drawing.
     lastPath.setAttribute("d", drawn.length ? `M${curve([drawn.at(-1).at(-1)])}h0` : "");
   }
 
-  /** Where each point lies between left (0) and right (1): by step, by time, or else by order. */
+  /** The position of each point between left (0) and right (1): by step, by time, or otherwise by order. */
   positions() {
     for (const key of ["step", "timestamp"]) {
       const values = this.points.map((p) => p[key]);
@@ -188,9 +188,9 @@ function takeMetrics(reported) {
 }
 
 /**
- * Get the curves that this page has not seen from their beginning: the service keeps all points of the run in its store.
+ * Load the complete curves from the store, for metrics whose first points this page has not seen.
  *
- * @returns whether there is a store that has them.
+ * @returns whether the store has them.
  */
 async function readHistory(run, names) {
   const pages = names.map(async (name) => {
@@ -208,9 +208,9 @@ async function readHistory(run, names) {
 
 let status = null;
 let gap = null;
-/** The metrics of whose points this page may not have seen all, until they are read from the store. */
+/** The metrics for which this page may lack points, until they are read from the store. */
 const unread = new Set();
-/** Whether the store could not be read, so that the curves lack something. */
+/** Whether the store could not be read, so that the curves may be incomplete. */
 let partial = false;
 let scheduled = false;
 
@@ -225,7 +225,7 @@ function take(event) {
   takeMetrics(reported);
   if (run?.id) completeCurves(run);
   else if (joined && unread.size > 0) partial = true;
-  // Set at once, because a tab in the background draws nothing but shows its title.
+  // Set at once, since a tab in the background is not drawn but shows its title.
   document.title = `${words(status.state)} · ${status.objectInfo.name}`;
   scheduleDrawing();
 }
@@ -236,7 +236,7 @@ function scheduleDrawing() {
   requestAnimationFrame(draw);
 }
 
-/** Complete the curves whose beginning, or whose middle, this page has not seen; say so where that is not possible. */
+/** Load the missing points of curves from the store, and show a note if that fails. */
 async function completeCurves(run) {
   if (unread.size === 0) return;
   const names = [...unread];
@@ -331,7 +331,7 @@ function drawMetrics() {
   for (const metric of metrics.values()) metric.draw();
 }
 
-// --- what else the status holds ---------------------------------------------------------------------------------
+// --- other parts of the status ----------------------------------------------------------------------------------
 
 const SHOWN_ABOVE = new Set([
   "activity", "progress", "metrics", "params", "tags", "artifacts", "possible", "lastActivity", "notice", "operation", "error",
@@ -339,7 +339,7 @@ const SHOWN_ABOVE = new Set([
 
 const plain = (value) => (typeof value === "string" ? value : JSON.stringify(value));
 
-/** A text that leads to an address. */
+/** A link with a text. */
 class Link {
   constructor(text, address) {
     this.text = text;
@@ -347,7 +347,7 @@ class Link {
   }
 }
 
-/** A link where the address is one of the web, which those of scripts are not; else a text. */
+/** A link if the URL is an http(s) URL, which excludes script URLs; otherwise a text. */
 function link(text, address) {
   const url = typeof address === "string" && URL.canParse(address, document.baseURI) && new URL(address, document.baseURI);
   if (!url || !["http:", "https:"].includes(url.protocol)) return text;
@@ -357,14 +357,14 @@ function link(text, address) {
   return node;
 }
 
-/** A value as it is shown: a text that is an address of the web becomes a link. */
+/** A value for display. A text that is an http(s) URL becomes a link. */
 function shown(value) {
   if (value instanceof Link) return link(value.text, value.address);
   const text = plain(value);
   return /^https?:\/\/\S+$/.test(text) ? link(text, text) : text;
 }
 
-/** The rows of the run: its name leads to it. None for what is not a run, such as a model's own value of that name. */
+/** The rows of the run, whose name is a link. None if the value is not a run, such as a model's own value of that name. */
 function runRows(run) {
   if (!run?.id) return [];
   return [
@@ -375,7 +375,7 @@ function runRows(run) {
   ];
 }
 
-/** The rows of tracking: where the store is, how the servers elsewhere stand, and what went wrong. */
+/** The rows of tracking: the location of the store, the state of the remotes, and errors. */
 function trackingRows(tracking) {
   if (tracking?.store === undefined) return [];
   const remotes = (tracking.remotes ?? []).map((remote) => [remote.remote, remoteState(remote)]);
@@ -442,12 +442,12 @@ function connection(name) {
 
 function follow(since = null) {
   const source = new EventSource(`${api}/status?watch=true&resourceVersion=${since ?? 0}`);
-  // Until the first status there is nothing to be live; after a break there is, though nothing new may come for long.
+  // Before the first status, the page is not live yet. After a reconnect it is, though the next status may take long.
   source.addEventListener("open", () => connection(status ? "live" : "connecting"));
   source.addEventListener("status", (message) => receive(source, JSON.parse(message.data)));
   source.addEventListener("error", () => {
     connection("lost");
-    // A browser tries again by itself, and resumes, unless the answer was no stream: a proxy's 502, for one.
+    // A browser reconnects and resumes on its own, unless the response was not a stream, such as a proxy's 502.
     if (source.readyState === EventSource.CLOSED) {
       setTimeout(() => follow(status && status.objectInfo.resourceVersion), RETRY_MS);
     }
@@ -456,7 +456,7 @@ function follow(since = null) {
 
 function receive(source, event) {
   if (status && event.payload.objectInfo.id !== status.objectInfo.id) {
-    // The container was started anew and counts from the beginning: what was resumed is not what this page knows.
+    // The container was restarted and counts versions from the beginning, so this page cannot resume.
     source.close();
     status = gap = null;
     partial = false;

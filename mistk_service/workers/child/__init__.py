@@ -1,1 +1,1 @@
-"""The worker's side: loads the model and calls its hooks. Nothing else is loaded there."""
+"""The worker's side: it loads the model and calls its hooks. A worker imports nothing else of the service."""

@@ -1,8 +1,8 @@
-"""Stream predictions: one call of the model for several requests, answers that belong to their requests.
+"""Stream predictions: merges several requests into one call of the model, and splits its answer among them.
 
-Identifiers that occur in two requests are told apart by a suffix for that call. When a merged call raises, or does not answer
-every identifier, each of its requests is called alone, so that only the guilty one fails. A request that is alone gets what
-the model answers, whatever that is. Which requests go together is decided in :mod:`mistk_service.workers.child.task_queue`.
+An identifier that occurs in two requests gets a suffix for the merged call. If a merged call raises an exception or does not
+answer every identifier, each of its requests is called alone, so that only the faulty one fails. A request that was not merged
+gets whatever the model answers. :mod:`mistk_service.workers.child.task_queue` decides which requests are merged.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ _Answer = Predicted | PredictionFailed | PredictionRefused
 
 
 def failure_from(error: BaseException) -> Failure:
-    """Return the exception in the form that crosses processes, whatever it is."""
+    """Return any exception in a form that can cross a process boundary."""
     trace = "".join(traceback.format_exception(error))
     return Failure(type(error).__name__, _encodable(message_of(error)), _encodable(trace))
 
 
 def message_of(error: BaseException) -> str:
-    """Return the text of an exception, which is its author's code and may raise itself."""
+    """Return the text of an exception. Its ``__str__`` may be the author's code and may raise an exception itself."""
     try:
         return _encodable(str(error))
-    except Exception as another:  # noqa: BLE001 - whatever it is, the first exception is what matters
-        return f"(its text cannot be had: __str__ raised {type(another).__name__})"
+    except Exception as another:  # noqa: BLE001 - only the first exception matters
+        return f"(no text: __str__ raised {type(another).__name__})"
 
 
 def _encodable(text: str) -> str:
-    """Return the text with what is no Unicode, such as a lone surrogate, written as an escape."""
+    """Return the text with invalid Unicode, such as a lone surrogate, written as an escape."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -63,8 +63,10 @@ class Predictor:
         if len(batch) > 1:
             try:
                 return self._predict_merged(batch)
-            except (Exception, StopActivity) as error:  # noqa: BLE001 - whatever the model raised, alone they tell who is guilty
-                logger.info("A merged stream prediction failed (%r); its %d requests go alone.", error, len(batch))
+            except (Exception, StopActivity) as error:  # noqa: BLE001 - any exception; the requests are retried alone
+                logger.info(
+                    "A merged stream prediction failed (%r); retrying its %d requests one by one.", error, len(batch)
+                )
         return [self._predict_alone(request) for request in batch]
 
     def _predict_merged(self, batch: Sequence[Predict]) -> list[_Answer]:
@@ -91,14 +93,14 @@ class Predictor:
             return PredictionRefused(request.id, message_of(error), error.field)
         except NotImplementedError as error:
             return PredictionFailed(request.id, failure_from(error), unsupported=True)
-        except (Exception, StopActivity) as error:  # noqa: BLE001 - the failure is the caller's answer
+        except (Exception, StopActivity) as error:  # noqa: BLE001 - the caller receives the failure
             return PredictionFailed(request.id, failure_from(error))
 
     def _call(self, request: Predict) -> Any:
-        """Return what the model answers to one request.
+        """Return the model's answer to one request.
 
-        Where requests may be merged, what is answered beyond the identifiers asked for is kept to requests with ``details``,
-        which never are: what a request gets must not depend on what else is under way.
+        If requests may be merged, additional keys of the answer are removed, except for requests with ``details``, which are
+        never merged. Otherwise the result of a request would depend on the other requests at the time.
         """
         asked = request.records.ids
         if not asked:
@@ -122,17 +124,17 @@ def _as_dict(records: Records) -> dict[str, bytes | str]:
 
 
 def _unused(key: str, request: int, taken: dict[str, bytes | str]) -> str:
-    """Return ``key``, or where it is taken a variation of it, by the number of its request, that is not."""
+    """Return ``key``. If it is taken, append the number of its request until it is unique."""
     while key in taken:
         key = f"{key}#{request}"
     return key
 
 
 def _with_details(hook: Callable[..., Any]) -> Callable[[dict[str, bytes | str], bool], Any]:
-    """Return the hook as one that takes ``details``, which MISTK's earlier models do not."""
+    """Return the hook as one that takes ``details``, which MISTK's earlier models do not have."""
     try:
         parameters = inspect.signature(hook).parameters.values()
-    except (TypeError, ValueError):  # it is not written in Python, and does not tell
+    except (TypeError, ValueError):  # it is not written in Python and has no signature
         return hook
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if len(positional) > 1 or any(p.kind is p.VAR_POSITIONAL for p in parameters):

@@ -1,9 +1,9 @@
-"""What a model's calls to its container become inside the worker: a pause gate, and reports that cost next to nothing.
+"""The worker's implementation of the context of a component: the pause gate, and reports with little overhead.
 
-A report is only put into memory, on whatever thread the model calls from. The control thread sends what has gathered, at
-most twenty times a second; of the status and the progress only the last is kept, of metrics everything. A model that reports
-faster than the service reads, or than the service has said it can take, is slowed down when :data:`METRICS_HELD` values have
-gathered; nothing is dropped. Artifacts are copied before the call returns.
+A report is only stored in memory, on the thread that calls. The control thread sends the stored reports at most twenty times a
+second: the latest status and progress, and all metrics. If a model reports faster than the service reads, or than the service
+has said that it can handle, the model is slowed down once :data:`METRICS_HELD` values are waiting. Nothing is dropped.
+Artifacts are copied before the call returns.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ __all__ = ["FLUSH_INTERVAL", "METRICS_HELD", "WorkerContext"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two sendings of what has gathered.
+#: Minimum seconds between two flushes.
 FLUSH_INTERVAL = 0.05
 
-#: How many metric values may wait before the reporting thread has to send them itself.
+#: The number of metric values that may wait before the reporting thread has to send them itself.
 METRICS_HELD = 10_000
 
-#: The most bytes of JSON that a call may report; of a status they stand in the history of the watch too, of tags and params in
-#: every status.
+#: The maximum size of one call's report, in bytes of JSON. A status is also stored in the history of the watch, and every
+#: status contains the tags and params.
 _REPORT_LIMIT = 256 * 1024
 
-#: How many bytes of tags and params may wait before the reporting thread has to send them itself.
+#: The size of tags and params that may wait before the reporting thread has to send them itself, in bytes.
 _BYTES_HELD = 4 * 1024 * 1024
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ D = TypeVar("D")
 
 
 class _Halts(threading.local):
-    """The pauses in which a thread of the model has stood still: when each began, and for how many seconds."""
+    """The pauses that blocked a thread of the model: when each began, and its duration in seconds."""
 
     def __init__(self) -> None:
         self.list: list[tuple[float, float]] = []
@@ -56,12 +56,11 @@ class WorkerContext:
     """The context of a model in a worker.
 
     Args:
-        send: sends a message to the service; called from several threads, blocks when the service is slow to read.
-        wait: called by a model's thread at a pause point when there is something to wait for; returns whether it stood still.
-            See the runner.
+        send: sends a message to the service. It is called from several threads, and blocks while the service is slow to read.
+        wait: called at a pause point on the model's thread if a pause or a stop is pending; returns whether it blocked.
         set_pause: tells the runner whether a pause is wanted.
-        wake: makes the control thread look at :meth:`flush_due` soon.
-        spool: the folder for copies of artifacts; None to keep none.
+        wake: makes the control thread check :meth:`flush_due` soon.
+        spool: the folder for copies of artifacts; None to make no copies.
     """
 
     def __init__(
@@ -72,17 +71,17 @@ class WorkerContext:
         wake: Callable[[], None],
         spool: str | None = None,
     ) -> None:
-        #: The run that the model is tracked as, if there is one.
+        #: The run that tracks the model, if any.
         self.run: RunReference | None = None
         self._send = send
         self._wait = wait
         self._set_pause = set_pause
         self._wake = wake
-        #: Whether a pause point has to stop and look; read without the lock on every turn of a training loop.
+        #: Whether a pause point has to check for a pause. It is read without the lock in every iteration of a training loop.
         self.interrupted = False
         self._spool = None if spool is None else Spool(Path(spool))
         self._lock = threading.Lock()
-        #: Notified when a thread that waits with too many metrics may go on.
+        #: Notified when a thread that is blocked by too many metrics may continue.
         self._relieved = threading.Condition(self._lock)
         self._held = self._ending = False
         self._send_lock = threading.Lock()
@@ -93,11 +92,11 @@ class WorkerContext:
         self._metrics: list[Point] = []
         self._params: dict[str, Any] = {}
         self._tags: dict[str, Any] = {}
-        #: How many bytes of params and tags were reported since they were last sent.
+        #: The size of the params and tags reported since the last flush, in bytes.
         self._bytes_held = 0
         self._artifacts: list[tuple[str, str | None, str | None]] = []
         self._halts = _Halts()
-        #: What was wrong with progress, to say it once and not at every turn.
+        #: The last error about progress, to log it once and not in every iteration.
         self._complaints: set[str] = set()
         _contexts.add(self)
 
@@ -115,22 +114,22 @@ class WorkerContext:
         self._set_pause(True)
 
     def release_pause(self) -> None:
-        """Let a blocked pause point go on."""
+        """Let a blocked pause point continue."""
         self._set_pause(False)
 
     def interrupt(self, *, pause: bool, end: bool) -> None:
-        """Say whether a pause is wanted, and whether the worker is to end; whoever waits to report is let on its way there."""
+        """Set whether a pause is wanted and whether the worker is to end. Unblocks threads that wait to report."""
         with self._relieved:
             self.interrupted = pause or end
             self._ending = end
             self._relieved.notify_all()
             if end and self._metrics:
-                self._mark()  # those that were held
+                self._mark()  # the metrics that were held back
 
     # --- reports --------------------------------------------------------------------------------------------------
 
     def update_status(self, payload: Any) -> None:
-        """Keep ``payload``, as it is now, for the next status."""
+        """Store ``payload``, as it is now, for the next status."""
         try:
             encoded = msgspec.json.encode(payload, enc_hook=json_ready)
         except (TypeError, ValueError, RecursionError) as error:
@@ -144,7 +143,7 @@ class WorkerContext:
             self._mark()
 
     def progress(self, done: int, total: int | None, unit: str, started: float, initial: int) -> None:
-        """Keep the figures for the next status; the time for which this thread has been paused since does not count."""
+        """Store the progress for the next status. Time that this thread has spent paused since ``started`` does not count."""
         if self._halts.list:
             started += sum(seconds for began, seconds in self._halts.list if began >= started)
         self._progress = (done, total, unit, started, initial)
@@ -153,7 +152,7 @@ class WorkerContext:
                 self._mark()
 
     def report_metrics(self, values: Mapping[str, Any], step: int | None, timestamp: int | None) -> None:
-        """Keep the values for the next report; one that is no number is an error in the log and harms no other."""
+        """Store the values for the next report. Log an error for each invalid value and keep the others."""
         reported = points(values, step, timestamp)
         if len(reported) > METRICS_HELD:
             logger.error(
@@ -171,36 +170,36 @@ class WorkerContext:
             self._relieve()
 
     def report_params(self, values: Mapping[str, Any]) -> None:
-        """Keep the values for the next report."""
+        """Store the values for the next report."""
         self._keep(self._params, values, "report_params")
 
     def set_tags(self, values: Mapping[str, Any]) -> None:
-        """Keep the tags for the next report."""
+        """Store the tags for the next report."""
         self._keep(self._tags, values, "set_tags")
 
     def log_artifact(self, path: Path, artifact_path: str | None) -> None:
-        """Copy a file or folder and send word of it; one that cannot be had is an error in the log."""
+        """Copy a file or folder and report it. If it cannot be copied, log an error."""
         try:
             folder, source = artifact_folder(artifact_path), artifact_source(path)
             kept = None if self._spool is None else self._spool.copy(source)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not end a training
+        except Exception as error:  # noqa: BLE001 - no error may end a training
             logger.error("log_artifact: %r was left out: %s", os.fspath(path), error)
             return
         self._hand_over(str(source), folder, kept)
 
     def log_text(self, text: str, artifact_file: str) -> None:
-        """Write a text and send word of it."""
+        """Write a text to the spool and report it."""
         self._write("log_text", artifact_file, lambda target: target.write_text(text, encoding="utf-8", newline=""))
 
     def log_figure(self, figure: Any, artifact_file: str, save_kwargs: Mapping[str, Any]) -> None:
-        """Draw a figure and send word of it."""
+        """Write a figure to the spool and report it."""
         self._write("log_figure", artifact_file, lambda target: draw(figure, target, dict(save_kwargs)))
 
     def _write(self, caller: str, artifact_file: str, write: Callable[[Path], object]) -> None:
         try:
             name, folder = split_artifact_file(artifact_file)
             kept = None if self._spool is None else self._spool.write(Path(name).suffix, write)
-        except Exception as error:  # noqa: BLE001 - to draw is the business of the author's libraries, which raise what they like
+        except Exception as error:  # noqa: BLE001 - the plotting library may raise anything
             logger.error("%s: %r was left out: %s", caller, artifact_file, error)
             return
         self._hand_over(name, folder, kept)
@@ -210,7 +209,7 @@ class WorkerContext:
             self._artifacts.append((path, folder, kept))
             self._mark()
         if kept is not None:
-            # At once: a worker that is killed now leaves no copy behind that nobody knows of.
+            # Flush at once, so that a worker that is killed now does not leave behind a copy that was never reported.
             self.flush(held_too=False)
 
     def _keep(self, store: dict[str, Any], values: Mapping[str, Any], caller: str) -> None:
@@ -244,7 +243,7 @@ class WorkerContext:
     # --- back pressure --------------------------------------------------------------------------------------------
 
     def hold(self, held: bool) -> None:
-        """Keep metrics back from now on, or send them again."""
+        """Hold metrics back from now on, or send them again."""
         with self._relieved:
             self._held = held
             self._relieved.notify_all()
@@ -252,7 +251,7 @@ class WorkerContext:
                 self._mark()
 
     def _relieve(self) -> None:
-        """Send the metrics, of which there are many; while they are held, wait. On a thread of the model."""
+        """Send the metrics, of which many are waiting. Block while metrics are held back. Called on a thread of the model."""
         with self._relieved:
             self._relieved.wait_for(self._may_go_on)
             if self._holds:
@@ -264,26 +263,26 @@ class WorkerContext:
         return self._held and not self._ending
 
     def _may_go_on(self) -> bool:
-        """Return whether a thread that reports need not wait: there is room, as there is on the way to a pause point."""
+        """Return whether a reporting thread need not block: there is room, or it has to reach a pause point."""
         return not self._holds or len(self._metrics) < METRICS_HELD * (2 if self.interrupted else 1)
 
     # --- sending --------------------------------------------------------------------------------------------------
 
     def flush_due(self) -> float | None:
-        """Return in how many seconds the next flush is due, or None when there is nothing to send."""
+        """Return the seconds until the next flush is due, or None if there is nothing to send."""
         if not self._dirty:
             return None
         return max(0.0, self._last_flush + FLUSH_INTERVAL - time.monotonic())
 
     def flush(self, *, held_too: bool = True) -> None:
-        """Send what has gathered, in the order in which it came.
+        """Send what is waiting, in the order in which it was reported.
 
         Args:
-            held_too: whether to send also metrics that are held, as before the end of an activity, which they belong to.
+            held_too: whether to include metrics that are held back, as at the end of the activity that they belong to.
         """
         with self._send_lock:
             with self._lock:
-                # First, since progress looks at it without the lock: what it sets after this is marked again.
+                # First, since progress reads it without the lock. A report that comes after this sets it again.
                 self._dirty = False
                 status, self._status = self._status, msgspec.UNSET
                 progress, self._progress = self._progress, None
@@ -305,16 +304,16 @@ class WorkerContext:
                 self._deliver(self._progressed(*progress))
 
     def fall_silent(self) -> None:
-        """Take nothing any more, and wait for nobody: for a process that the model has forked.
+        """Discard all further reports without taking a lock. For a process that the model has forked.
 
-        It has the worker's channel, but neither its threads nor, maybe, its locks.
+        Such a process has the worker's channel, but not its threads, and locks may be held for ever.
         """
-        told = False
+        logged = False
 
         def refuse(*_: object, **__: object) -> None:
-            nonlocal told
-            if not told:
-                told = True
+            nonlocal logged
+            if not logged:
+                logged = True
                 logger.error(
                     "A process that the model has forked cannot report anything; report from the worker's own."
                 )
@@ -326,7 +325,7 @@ class WorkerContext:
             setattr(self, quiet.__name__, lambda *_, **__: None)
 
     def _progressed(self, done: int, total: int | None, unit: str, started: float, initial: int) -> Progressed:
-        """Return the message. What the model gave is made plain only here, since this is not called on every turn."""
+        """Return the message. Values of the model are only made plain here, since this is not called in every iteration."""
         done, initial = self._plain(int64, done, 0), self._plain(int64, initial, 0)
         total = None if total is None else self._plain(int64, total, None)
         elapsed = time.monotonic() - started
@@ -338,7 +337,7 @@ class WorkerContext:
         try:
             return convert(value)
         except Exception as error:  # noqa: BLE001 - the value is the author's, and may raise what it likes
-            # Not the value itself, which may be another one at every turn.
+            # Without the value itself, which may differ in every iteration.
             complaint = f"{convert.__name__} {type(value).__name__} {type(error).__name__}"
             if complaint not in self._complaints:
                 self._complaints.add(complaint)
@@ -353,12 +352,12 @@ class WorkerContext:
 
 
 def _after_fork() -> None:
-    """In a process that a model has forked: let its reports go nowhere, since they would garble those of the worker."""
+    """Discard the reports of a process that a model has forked, since they would corrupt those of the worker."""
     for context in _contexts:
         context.fall_silent()
 
 
-#: Those of this process; more than one where workers are threads.
+#: The contexts of this process; more than one if workers are threads.
 _contexts: weakref.WeakSet[WorkerContext] = weakref.WeakSet()
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -374,7 +373,7 @@ def _too_large(caller: str, size: int) -> None:
 
 
 def _sendable(value: Any) -> tuple[Any, int]:
-    """Return ``value`` as JSON has it, and as MessagePack can express it too; and how many bytes of JSON it has."""
+    """Return ``value`` as plain values that both JSON and MessagePack can express, and its size in bytes of JSON."""
     encoded = msgspec.json.encode(value, enc_hook=json_ready)
     plain = msgspec.json.decode(encoded)
     if plain is None and value is not None:

@@ -1,4 +1,4 @@
-"""From a reference such as ``package.module:Class`` to the model class. Runs in the worker, where the model's code belongs."""
+"""Resolves a reference such as ``package.module:Class`` to the model class. Runs in the worker, like the model's code."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def split_reference(reference: str) -> tuple[str, str]:
     """Return the module (a dotted name, or a path that ends in ``.py``) and the class that ``reference`` names.
 
     Raises:
-        BadModelReference: it has none of the forms that are understood.
+        BadModelReference: the reference has none of the supported forms.
     """
     text = reference.strip()
     module, separator, name = text.rpartition(":")
@@ -51,7 +51,7 @@ def load_model_class(reference: str) -> type[Component]:
     """Import the module that ``reference`` names and return the model class.
 
     Raises:
-        ModelLoadError: the subclass and the message tell which step failed.
+        ModelLoadError: a step failed; the subclass and the message say which one.
     """
     module_name, class_name = split_reference(reference)
     search_path = Path.cwd()
@@ -72,8 +72,8 @@ def construct_model(model_class: type[Component], reference: str) -> Component:
     """Return an instance of the class.
 
     Raises:
-        ModelConstructionFailed: the constructor raised.
-        NotAModelClass: it has something in the place of a hook or of ``max_batch_size`` that cannot be used.
+        ModelConstructionFailed: the constructor raised an exception.
+        NotAModelClass: a hook is not a method, or ``max_batch_size`` is not usable.
     """
     try:
         model = model_class()
@@ -104,7 +104,7 @@ def _require_usable(model: Component, reference: str) -> None:
 
 
 def _locate_file(file: Path, reference: str) -> tuple[Path, str]:
-    """Return the folder to search and the dotted name for a file; files of a package keep their package's name."""
+    """Return the folder to search and the dotted name for a file. A file of a package gets the package's name as a prefix."""
     if not file.is_file():
         raise ModelModuleNotFound(
             f"{reference!r}: there is no file {file}. Give the path of the model's Python file, absolute or relative to "
@@ -127,7 +127,7 @@ def _locate_file(file: Path, reference: str) -> tuple[Path, str]:
 
 
 def _require_from(file: Path, module: ModuleType, reference: str) -> None:
-    """Refuse a module that is not the file that was named: another one of that name was there first."""
+    """Raise an error if the module is not the named file, because another module has the same name."""
     found = getattr(module, "__file__", None)
     if found is None or Path(found).resolve() != file:
         raise ModelModuleNotFound(

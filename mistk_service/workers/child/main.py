@@ -1,7 +1,7 @@
-"""The worker's side of the socket: loads the model, then listens on a control thread while the main thread works.
+"""The worker's side of the socket: the main thread loads and runs the model, a control thread reads the socket.
 
-Run as a program it is the worker process; :func:`serve_model` is the same thing inside a thread. This module and what it
-imports is all that a model shares its process with.
+Run as a program, this module is the worker process. :func:`serve_model` does the same in a thread. A model shares its process
+only with this module and its imports.
 """
 
 from __future__ import annotations
@@ -43,37 +43,37 @@ logger = logging.getLogger(__name__)
 #: Bytes read from the socket at once.
 _CHUNK = 256 * 1024
 
-#: Ends every process of the worker's group as soon as the service is gone, however it went. It reads a pipe that the service
-#: holds open and never writes to. A thread of ours could not do it while the model sits in C code that holds the GIL, and a
-#: death signal of the kernel would reach the worker alone and not the processes that the model started. The shell is in the
-#: group itself, so the group's number cannot be given to somebody else in the meantime.
-#: It is no child of the worker, so that a model which waits for all its children does not wait for this one.
+#: Kills every process of the worker's group as soon as the service is gone, for whatever reason. It reads a pipe that the
+#: service holds open and never writes to. One of our threads could not do it while the model runs C code that holds the GIL. A
+#: death signal of the kernel would reach only the worker and not the processes that the model started. The shell belongs to
+#: the group itself, so the number of the group cannot be reused in the meantime. The shell is not a child of the worker, so a
+#: model that waits for all its children does not wait for it.
 _SENTINEL = ("/bin/sh", "-c", "exec 3<&0; (read -r _ <&3; kill -s KILL 0) &")
 
 
 class _Channel:
-    """The socket to the service, for several threads to send on."""
+    """The socket to the service. Several threads may send."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._lock = threading.Lock()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_writer.setblocking(False)
-        # Not select, which knows no file descriptor above 1023: beside a thousand watches a worker thread gets one.
+        # Not select, which fails for file descriptors above 1023: a worker thread gets one if there are a thousand watches.
         self._poll = select.poll()
         for readable in (sock, self._wake_reader):
             self._poll.register(readable, select.POLLIN)
 
     def send(self, message: FromWorker) -> None:
-        """Send a message; blocks while the service is slow to read.
+        """Send a message. Blocks while the service is slow to read.
 
         Raises:
-            Unsendable: it holds something that cannot cross.
+            Unsendable: the message contains a value that cannot be encoded.
         """
         self._send(_frame(message))
 
     def send_all(self, messages: Iterable[FromWorker]) -> None:
-        """Send messages in one go."""
+        """Send several messages with one system call."""
         self._send(b"".join([_frame(message) for message in messages]))
 
     def _send(self, data: bytes | bytearray) -> None:
@@ -81,7 +81,7 @@ class _Channel:
             try:
                 self._sock.sendall(data)
             except OSError:
-                # The service is gone. The control thread sees the end of the stream and ends the worker.
+                # The service is gone. The control thread reads the end of the stream and ends the worker.
                 logger.debug("The service no longer listens.")
 
     def wake(self) -> None:
@@ -90,7 +90,10 @@ class _Channel:
             self._wake_writer.send(b"x")
 
     def wait(self, timeout: float | None) -> bytes | None:
-        """Wait for data, :meth:`wake`, or ``timeout`` seconds; return the data, b"" at the end, None if there is none."""
+        """Wait for data, :meth:`wake`, or ``timeout`` seconds.
+
+        Returns the data, b"" at the end of the stream, or None if there is no data.
+        """
         ready = {fd for fd, _ in self._poll.poll(None if timeout is None else math.ceil(timeout * 1000))}
         if self._wake_reader.fileno() in ready:
             self._wake_reader.recv(4096)
@@ -102,13 +105,13 @@ class _Channel:
         return None
 
     def close(self) -> None:
-        """Let go of the sockets; what is sent from now on is lost."""
+        """Close the sockets. Messages sent from now on are lost."""
         for sock in (self._sock, self._wake_reader, self._wake_writer):
             sock.close()
 
 
 def _frame(message: FromWorker) -> bytearray:
-    """Return a message as a frame; of a prediction that is too large for the channel, the failure of its request."""
+    """Return a message as a frame. For a prediction that is too large, return the failure of its request instead."""
     try:
         return frame(message, LARGEST_FROM_WORKER)
     except Unsendable as error:
@@ -120,20 +123,20 @@ def _frame(message: FromWorker) -> bytearray:
 
 
 def serve_model(sock: socket.socket, reference: str, on_orphaned: Callable[[], None], spool: str | None = None) -> None:
-    """Load the model that ``reference`` names and do what comes over ``sock``, until told to exit.
+    """Load the model that ``reference`` names and follow the messages from ``sock`` until asked to exit.
 
     Args:
         sock: the worker's end of the socket pair.
-        reference: see :mod:`mistk_service.workers.child.loader`.
+        reference: the reference to the model, in a form that :mod:`mistk_service.workers.child.loader` accepts.
         on_orphaned: called on the control thread when the service is gone.
-        spool: the folder for copies of artifacts; None to keep none.
+        spool: the folder for copies of artifacts; None to make no copies.
     """
     channel = _Channel(sock)
     runner = Runner(channel.send, channel.wake, channel.send_all, spool=spool)
     threading.Thread(target=_listen, args=(channel, runner, on_orphaned), name="mistk-control", daemon=True).start()
     try:
         model_class = load_model_class(reference)
-        # What the author's own code says counts as the service's own.
+        # Log records of the author's own code get the same level as those of the service.
         logging.getLogger(model_class.__module__.partition(".")[0]).setLevel(logging.getLogger("mistk_service").level)
         model = construct_model(model_class, reference)
     except ModelLoadError as error:
@@ -143,13 +146,13 @@ def serve_model(sock: socket.socket, reference: str, on_orphaned: Callable[[], N
 
 
 def _listen(channel: _Channel, runner: Runner, on_orphaned: Callable[[], None]) -> None:
-    """The control thread: pass on what the service says, and send what the model reports."""
+    """Run the control thread: pass on the service's messages, and send the model's reports."""
     try:
         _listen_until_end(channel, runner, on_orphaned)
     except BaseException as error:
         logger.critical("The control thread ended with %r.", error, exc_info=True)
     finally:
-        # The service sees the end of the channel: a worker that no longer listens is of no use, and has to go.
+        # The service sees the end of the channel and ends the worker, which is of no use without its control thread.
         channel.close()
 
 
@@ -167,7 +170,7 @@ def _listen_until_end(channel: _Channel, runner: Runner, on_orphaned: Callable[[
 
 
 def _end_group() -> None:
-    """End this process and all that it started."""
+    """Kill this process and all that it started."""
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(1)
@@ -177,12 +180,12 @@ def _start_sentinel(lifeline: int) -> None:
     try:
         subprocess.run(_SENTINEL, stdin=lifeline, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
     except OSError as error:
-        logger.warning("No shell to watch over the worker (%s); its control thread does that alone.", error)
+        logger.warning("No shell to watch the worker (%s); only its control thread watches it.", error)
     os.close(lifeline)
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The worker process."""
+    """Run the worker process."""
     parser = argparse.ArgumentParser(description="Internal: a worker of mistk-service.")
     parser.add_argument("--socket", type=int, required=True)
     parser.add_argument("--lifeline", type=int, required=True)
@@ -192,7 +195,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--spool")
     parser.add_argument("reference")
     options = parser.parse_args(argv)
-    # Ctrl-C in the terminal is the service's business, which tells its worker what to do.
+    # The service handles Ctrl-C in the terminal and tells its worker what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
     configure_logging(options.log_level, options.log_format, libraries=options.log_libraries)
@@ -204,7 +207,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         serve_model(sock, options.reference, _end_group, options.spool)
     finally:
-        # However it ended: threads that the model left behind would hold the process for ever, and the service, which sees
+        # Exit in any case: threads that the model left behind would keep the process alive for ever. The service, which sees
         # the end of the channel, does not wait for them. A process that the model forked may come here too.
         if os.getpid() == worker:
             with contextlib.suppress(OSError):
@@ -212,7 +215,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    # Under its own name too, so that a model which imports it does not get a second copy.
+    # Registered under its real name too, so that a model which imports it does not get a second copy.
     from mistk_service.workers.child.main import main as _main
 
     _main()

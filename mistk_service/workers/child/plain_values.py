@@ -1,4 +1,4 @@
-"""Values of a model's world (numpy, torch ...) as plain ones, without importing the libraries that they come from."""
+"""Converts values of a model's libraries (numpy, torch ...) to plain ones, without importing those libraries."""
 
 from __future__ import annotations
 
@@ -17,30 +17,29 @@ logger = logging.getLogger(__name__)
 #: A metric's name, value, step, and time in milliseconds since the epoch.
 Point = tuple[str, float, int | None, int]
 
-#: Whether ``float`` takes the values of a type just so, as far as types have been met. To ask each value takes longer than to
-#: convert it.
+#: Whether ``float`` accepts the values of a type directly, by type. Checking each value takes longer than converting it.
 _IS_REAL: dict[type, bool] = {float: True, int: True, bool: True}
 
-#: What has been said of values that are not quite what they should be.
-_TOLD: set[str] = set()
+#: The warnings that have been logged, so that each is logged once.
+_WARNED: set[str] = set()
 
-#: Characters of the longest name that a metric, a param or a tag may have here; a tracking store takes fewer.
+#: The maximum length of the name of a metric, a param or a tag, in characters. Tracking stores have lower limits.
 LONGEST_NAME = 1_000
 
-#: How many names of metrics an error has.
+#: The maximum number of metric names in an error message.
 _NAMED = 10
 
-#: How many types are remembered, since a program may make any number of them.
+#: The maximum number of types to remember, since a program may create any number of them.
 _TYPES_KNOWN = 100
 
 
 def json_ready(value: Any) -> Any:
     """Return a plain form of ``value``, for an encoder that does not know its type.
 
-    Scalars and arrays of numpy and torch are known by their ``tolist``, paths and the like by ``__fspath__``.
+    Scalars and arrays of numpy and torch are recognized by ``tolist``, paths and the like by ``__fspath__``.
 
     Raises:
-        TypeError: there is none.
+        TypeError: the value has no plain form.
     """
     for method in ("tolist", "__fspath__"):
         convert = getattr(value, method, None)
@@ -54,7 +53,7 @@ def number(value: Any) -> float:
     """Return ``value`` as a float: Python numbers, numpy and torch scalars, and arrays with a single element.
 
     Raises:
-        TypeError: it is no number. Text is none, even where it reads like one.
+        TypeError: it is not a number. Text is never accepted, not even text such as ``"0.5"``.
     """
     kind = type(value)
     if _IS_REAL[kind] if kind in _IS_REAL else _is_real(kind):
@@ -69,7 +68,7 @@ def number(value: Any) -> float:
 
 
 def _is_real(kind: type) -> bool:
-    """Return whether a type counts itself among the real numbers, as numpy's scalars do, and remember it."""
+    """Return whether a type is registered as a real number, as numpy's scalars are, and remember the result."""
     real = issubclass(kind, numbers.Real)
     if len(_IS_REAL) < _TYPES_KNOWN:
         _IS_REAL[kind] = real
@@ -77,9 +76,9 @@ def _is_real(kind: type) -> bool:
 
 
 def points(values: Mapping[Any, Any], step: Any, timestamp: Any) -> list[Point]:
-    """Return metric values as points; what cannot be one is an error in the log, and harms no other.
+    """Return metric values as points. Log an error for each invalid value and keep the others.
 
-    Every turn of a training loop may come here, so what is as it should be takes the short way.
+    Every iteration of a training loop may come here, so valid values take a fast path.
 
     Args:
         values: name → number.
@@ -98,7 +97,7 @@ def points(values: Mapping[Any, Any], step: Any, timestamp: Any) -> list[Point]:
             )
             for key, value in values.items()
         ]
-    except Exception:  # noqa: BLE001 - the values are the author's and may raise what they like; one by one they tell which
+    except Exception:  # noqa: BLE001 - values may raise anything; they are checked one by one below
         return _points_one_by_one(values, step, timestamp)
 
 
@@ -126,13 +125,13 @@ def _points_one_by_one(values: Mapping[Any, Any], step: Any, timestamp: Any) -> 
 
 
 def _whole(value: Any, what: str) -> int:
-    """Return a step or a timestamp, and say once where it had a fraction, which no tracking store keeps."""
+    """Return a step or a timestamp as an integer. Warn once about a fraction, which tracking stores do not keep."""
     integer = int64(value)
-    if integer != value and what not in _TOLD:
-        _TOLD.add(what)
+    if integer != value and what not in _WARNED:
+        _WARNED.add(what)
         unit = " of milliseconds since 1970, not of seconds" if what == "timestamp" else ""
         logger.warning(
-            "report_metrics: the %s %r was taken as %d; expected a whole number%s. This is said once.",
+            "report_metrics: the %s %r was taken as %d; expected a whole number%s. This is logged once.",
             what,
             value,
             integer,
@@ -145,8 +144,8 @@ def int64(value: Any) -> int:
     """Return ``value`` as an integer of 64 bits.
 
     Raises:
-        OverflowError: it has more.
-        TypeError: it is no number.
+        OverflowError: it has more than 64 bits.
+        TypeError: it is not a number.
     """
     integer = value if type(value) is int else int(value)
     if not -(2**63) <= integer < 2**63:
@@ -155,10 +154,10 @@ def int64(value: Any) -> int:
 
 
 def text(value: Any) -> str:
-    """Return ``value`` as text that can be encoded, as names are.
+    """Return ``value`` as text that can be encoded, as names must be.
 
     Raises:
-        UnicodeEncodeError: it holds a lone surrogate.
+        UnicodeEncodeError: it contains a lone surrogate.
         ValueError: it is longer than a name may be.
     """
     string = str(value)
@@ -169,5 +168,5 @@ def text(value: Any) -> str:
 
 
 def shown(name: Any) -> Any:
-    """Return a name as an error shows it: of a very long one the beginning."""
+    """Return a name for an error message, shortened if it is very long."""
     return f"{name[:100]}..." if isinstance(name, str) and len(name) > 100 else name

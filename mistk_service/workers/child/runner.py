@@ -1,11 +1,12 @@
 """Runs the hooks of one model: one activity at a time on the main thread, with a gate at which it can pause and stop.
 
-Two threads meet here. The main thread sits in :meth:`Runner.run`, takes tasks from the queue and calls hooks. The control
-thread hands in what the service says; it never waits for the main thread, and runs only the hooks that have to run beside an
-activity: ``do_pause``, ``do_resume_*``, ``do_save_model`` where a model pauses in its own way, and the last hook where the
-activity does not end without it.
+Two threads meet here. The main thread runs :meth:`Runner.run`, takes tasks from the queue and calls hooks. The control thread
+passes in the service's messages and never waits for the main thread. It only runs the hooks that have to run during an
+activity: ``do_pause``, ``do_resume_*``, ``do_save_model`` if the model overrides the pause, and the last hook if the activity
+does not end without it.
 
-While the main thread waits at the gate it takes further tasks (saveModel), so these too run on it, between two steps.
+While the main thread waits at the gate, it takes further tasks (saveModel). So these also run on the main thread, between two
+steps of the activity.
 """
 
 from __future__ import annotations
@@ -57,13 +58,13 @@ logger = logging.getLogger(__name__)
 
 
 class Runner:
-    """See the module.
+    """Runs the hooks of one model on the calling thread, as the service's messages ask.
 
     Args:
-        send: delivers a message to the service, from any thread.
-        wake: stirs the control thread.
-        send_all: delivers several at once; one after the other unless given.
-        spool: the folder for copies of artifacts; None to keep none.
+        send: sends a message to the service, from any thread.
+        wake: wakes the control thread.
+        send_all: sends several messages at once; by default, one after the other.
+        spool: the folder for copies of artifacts; None to make no copies.
     """
 
     def __init__(
@@ -78,26 +79,26 @@ class Runner:
         self._send_all = send_all or functools.partial(_one_by_one, send)
         self.context = WorkerContext(send, self._wait_at_gate, self._set_pause, wake, spool)
         self._model: Component | None = None
-        #: The operations of its kind, by their hooks.
+        #: The operations of the kind, by their hooks.
         self._operations: dict[str, Operation] = {}
         self._changed = threading.Condition()
         self._tasks = TaskQueue()
         self._activity: Run | None = None
         self._pause_wanted = False
-        #: How many pauses were asked for; tells one from the next.
+        #: The number of pauses requested, which distinguishes one from the next.
         self._pauses = 0
         self._paused_in_own_way = False
-        #: The thread that runs a further task at the gate; what it calls has to pass the gate.
+        #: The thread that runs a further task at the gate. Pause points within that task must not block.
         self._nested_on: int | None = None
         self._exit: Exit | None = None
-        #: Held by whoever calls the last hook, for ever: it is called once.
+        #: Acquired by the thread that calls the last hook and never released, so that it is called once.
         self._last_hook_taken = threading.Lock()
         self._last_hook_ended = threading.Event()
 
     # --- the main thread ------------------------------------------------------------------------------------------
 
     def run(self, model: Component) -> None:
-        """Work until told to exit."""
+        """Work until asked to exit."""
         model.attach(self.context)
         kind = kind_of(type(model))
         self._operations = {row.hook: row for row in kind.operations.values()}
@@ -110,7 +111,7 @@ class Runner:
         try:
             self._work(predictor)
         finally:
-            # However it ended: a model may exit in a hook, and has reported something before.
+            # In any case: a model may exit in a hook, after it has reported something.
             self.context.flush()
 
     def _work(self, predictor: Predictor | None) -> None:
@@ -120,16 +121,16 @@ class Runner:
                 if not self._tasks:
                     break
                 task = self._tasks.take()
-                # At once, so that to the control thread it is waiting or running at every moment until it has ended.
+                # Set under the lock, so that the control thread sees every activity as either waiting or running.
                 self._activity = task if isinstance(task, Run) else None
             if isinstance(task, Run):
                 self._run_activity(task)
             elif predictor is not None:
                 self._send_all(predictor.predict(task))
-            del task  # it may be large, and the next one may be long in coming
+            del task  # it may be large, and the next task may come much later
         assert self._exit is not None
         self._run_last_hook(self._exit.hook)
-        # It may still be running on the control thread.
+        # The hook may still be running on the control thread.
         self._last_hook_ended.wait()
 
     def _run_activity(self, task: Run) -> None:
@@ -157,7 +158,7 @@ class Runner:
         return Done(task.id)
 
     def _arguments(self, task: Run) -> tuple[Any, ...]:
-        """Return the hook's arguments, with those that have a type of their own as objects of that type."""
+        """Return the hook's arguments, with those that have a type of their own converted to that type."""
         types = self._operations[task.hook].parameters
         typed = (msgspec.convert(value, kind) for value, kind in zip(task.arguments, types, strict=False))
         return (*typed, *task.arguments[len(types) :])
@@ -168,7 +169,7 @@ class Runner:
         self._send(message)
 
     def _run_last_hook(self, name: str) -> None:
-        """Call the last hook, unless it has been called: by the main thread at the end, by the control thread in haste."""
+        """Call the last hook unless it has been called: by the main thread at the end, or by the control thread before."""
         if not self._last_hook_taken.acquire(blocking=False):
             return
         try:
@@ -176,14 +177,14 @@ class Runner:
         except (NotImplementedError, StopActivity):
             pass
         except BaseException:
-            logger.exception("%s raised; the worker ends all the same.", name)
+            logger.exception("%s raised an exception; the worker ends nevertheless.", name)
         finally:
             self._last_hook_ended.set()
 
     def _wait_at_gate(self) -> bool:
-        """Block while a pause is wanted, running what else comes; raise StopActivity when told to stop.
+        """Block while a pause is wanted, and run other tasks in the meantime. Raise StopActivity if the activity has to end.
 
-        Called at a pause point, by whichever thread of the model is there. Returns whether it stood still.
+        Called at a pause point, by any thread of the model. Returns whether it blocked.
         """
         announced: int | None = None
         while True:
@@ -198,7 +199,7 @@ class Runner:
                         self._changed.wait()
                         continue
                 else:
-                    # Also where a resume and another pause came so fast that this thread never saw the gate open.
+                    # Also if a resume and another pause followed so closely that this thread never saw the gate open.
                     task, announced = None, self._pauses
                 activity = self._activity
             self._answer(self._call_nested(task) if task else Paused(activity.id))
@@ -217,10 +218,9 @@ class Runner:
     # --- the control thread ---------------------------------------------------------------------------------------
 
     def tell_all(self, messages: Iterable[ToWorker]) -> None:
-        """Take what the service says in one go.
+        """Handle all messages that arrived together.
 
-        Stream predictions that come together are there to be merged together, and one that is withdrawn in the same breath
-        is never there.
+        Predictions that arrive together can be merged. A prediction that is withdrawn in the same read is never queued.
         """
         waiting: list[Predict] = []
         for message in messages:
@@ -235,7 +235,7 @@ class Runner:
         self._queue(waiting)
 
     def _withdrawn_from(self, waiting: list[Predict], number: int) -> bool:
-        """Withdraw a request that was not queued yet; return False if it is not among these."""
+        """Remove a request that has not been queued yet; return False if it is not among these."""
         for index, request in enumerate(waiting):
             if request.id == number:
                 del waiting[index]
@@ -244,9 +244,9 @@ class Runner:
         return False
 
     def tell(self, message: ToWorker) -> None:
-        """Take what the service says."""
+        """Handle a message of the service."""
         if isinstance(message, Run) and self._paused_in_own_way:
-            # The main thread is inside the paused activity and passes no gate of ours.
+            # The main thread is inside the paused activity and does not reach a gate.
             self._answer(self._call(message))
         elif isinstance(message, Run | Predict):
             self._queue([message])
@@ -288,7 +288,7 @@ class Runner:
             self._acknowledge_pause(message.id)
 
     def _acknowledge_pause(self, activity_id: int) -> None:
-        """Report a pause that the model made in its own way; one that waits for the gate is reported there."""
+        """Report a pause that the model handles itself. A pause that waits for the gate is reported at the gate."""
         with self._changed:
             if self._pause_wanted:
                 return
@@ -304,7 +304,7 @@ class Runner:
             self._hook(message.hook)()
         except (NotImplementedError, RequestError) as error:
             with self._changed:
-                # It may have ended meanwhile, and what follows must not take this thread for the one that is free.
+                # The activity may have ended in the meantime. Then further tasks must not run on this thread.
                 self._paused_in_own_way = was_own and self._is_under_way(message.id)
             self._send(ResumeUnsupported(message.id, message_of(error)))
         except Exception as error:  # noqa: BLE001 - the hook is the author's; what it raises is the answer
@@ -317,7 +317,7 @@ class Runner:
             self._changed.notify_all()
 
     def _hasten(self) -> None:
-        """Call the last hook beside an activity that has not ended: in many models it sets the flag that training looks at."""
+        """Call the last hook while an activity is still running: in many models it sets the flag that training checks."""
         with self._changed:
             last = self._exit if self._activity is not None else None
         if last is not None:
@@ -325,15 +325,15 @@ class Runner:
 
     def _set_pause(self, wanted: bool) -> None:
         with self._changed:
-            # A pause that comes when its activity has just ended must not stop the next one; one that comes before the
-            # main thread has taken its activity up stops that at its first pause point.
+            # A pause for an activity that has just ended must not stop the next one. A pause that comes before the main thread
+            # has begun the activity takes effect at its first pause point.
             self._pause_wanted = wanted and (self._activity is not None or self._tasks.holds_run())
             self._pauses += wanted
             self._update_interrupted()
             self._changed.notify_all()
 
     def _is_under_way(self, activity_id: int) -> bool:
-        """Return whether the activity runs, or is about to be taken up by the main thread."""
+        """Return whether the activity is running, or the main thread is about to begin it."""
         with self._changed:
             running = self._activity is not None and self._activity.id == activity_id
             return running or self._tasks.holds_run(activity_id)

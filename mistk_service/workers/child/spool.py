@@ -1,7 +1,7 @@
-"""Copies of what a model hands over, as it was at the call: the model may change it, or remove it, a moment later.
+"""Copies of what a model logs, made during the call: the model may change or remove the original right afterwards.
 
-The spool is a folder that the service gives its workers. An entry belongs to whoever is told of it, and the worker never looks
-at it again. An entry that was not finished is removed.
+The spool is a folder that the service gives its workers. The receiver of an entry owns it, and the worker does not access it
+again. An entry that was not finished is removed.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ __all__ = ["Spool", "artifact_folder", "artifact_source", "draw", "split_artifac
 
 logger = logging.getLogger(__name__)
 
-#: What plotly writes as an image; anything else but a page it does not.
+#: The image formats that plotly can write.
 _PLOTLY_IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf"})
 
 
 class Spool:
-    """See the module.
+    """Writes copies to one folder.
 
     Args:
-        folder: made when it is first needed.
+        folder: the folder; created on first use.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def copy(self, source: Path) -> str:
-        """Copy a file, or a folder with all that is below it, and return the path of the copy.
+        """Copy a file, or a folder with its contents, and return the path of the copy.
 
-        In a folder, what is no file, what cannot be read and links to folders are left out with a word in the log.
+        In a folder, special files, unreadable files and links to folders are skipped with a message in the log.
 
         Raises:
-            OSError: it cannot be read, or the spool cannot be written.
+            OSError: the source cannot be read, or the spool cannot be written.
         """
         if source.is_dir():
             return self.write("", lambda target: _copy_folder(source, target))
         return self.write("", lambda target: _copy_file(source, target))
 
     def write(self, suffix: str, write: Callable[[Path], object]) -> str:
-        """Let ``write`` make an entry whose name ends in ``suffix``, and return its path.
+        """Let ``write`` create an entry whose name ends in ``suffix``, and return its path.
 
         Raises:
-            Exception: whatever ``write`` raised; nothing is left of the entry then.
+            Exception: any exception that ``write`` raised; the entry has been removed.
         """
         missing = [folder for folder in (self._folder, *self._folder.parents) if not folder.exists()]
         for folder in reversed(missing):
@@ -65,7 +65,7 @@ class Spool:
 
 
 def _make_private(entry: Path) -> None:
-    """Keep a copy, which others than the user may be able to reach by its path, from them."""
+    """Make a copy accessible to its owner only, since other users may be able to reach its path."""
     if not entry.is_dir():
         entry.chmod(0o600)
         return
@@ -76,11 +76,11 @@ def _make_private(entry: Path) -> None:
 
 
 def artifact_source(path: Path) -> Path:
-    """Return the path made absolute, with a name in the end.
+    """Return the path as an absolute path whose last part is a name.
 
     Raises:
-        OSError: there is nothing.
-        ValueError: it has no name, or one that is no Unicode.
+        OSError: the path does not exist.
+        ValueError: it has no name, or its name is not valid Unicode.
     """
     source = path.absolute()
     if source.name in ("", ".."):
@@ -93,10 +93,10 @@ def artifact_source(path: Path) -> Path:
 
 
 def artifact_folder(artifact_path: object) -> str | None:
-    """Return the folder of the run that an artifact goes to, in its normal form.
+    """Return the folder of the run for an artifact, as a normalized path.
 
     Raises:
-        ValueError: it is no relative path that stays below the root of the run.
+        ValueError: it is not a relative path that stays below the root of the run.
     """
     if artifact_path is None:
         return None
@@ -104,34 +104,34 @@ def artifact_folder(artifact_path: object) -> str | None:
     _require_unicode(text)
     parts = [part for part in text.split("/") if part not in ("", ".")]
     if text.startswith("/") or ".." in parts or "\\" in text or not text.replace(" ", "x").isprintable():
-        raise ValueError(f"{text!r} is no folder of the run; expected a relative path such as 'plots/epoch-3'")
+        raise ValueError(f"{text!r} is not a folder of the run; expected a relative path such as 'plots/epoch-3'")
     return "/".join(parts) or None
 
 
 def split_artifact_file(artifact_file: object) -> tuple[str, str | None]:
-    """Return name and folder of a path such as ``plots/loss.png``.
+    """Return the name and the folder of a path such as ``plots/loss.png``.
 
     Raises:
-        ValueError: it names no file below the root of the run.
+        ValueError: it does not name a file below the root of the run.
     """
     whole = artifact_folder(artifact_file)
     if whole is None or str(artifact_file).endswith("/"):
-        raise ValueError(f"{artifact_file!r} names no file; expected a relative path such as 'plots/loss.png'")
+        raise ValueError(f"{artifact_file!r} does not name a file; expected a relative path such as 'plots/loss.png'")
     folder, _, name = whole.rpartition("/")
     return name, folder or None
 
 
 def draw(figure: Any, target: Path, save_kwargs: dict[str, Any]) -> None:
-    """Write a figure of matplotlib or plotly, in the format that the name of the file tells.
+    """Write a figure of matplotlib or plotly, in the format that the suffix of the file selects.
 
-    They are known by their methods, so that neither library is imported.
+    The library is recognized by the methods of the figure, so that neither has to be imported.
 
     Raises:
-        TypeError: it is neither, or plotly does not write such files.
-        Exception: whatever the library raised.
+        TypeError: the figure is from neither library, or plotly cannot write this format.
+        Exception: any exception that the library raised.
     """
     if callable(getattr(figure, "savefig", None)):
-        # Without a suffix matplotlib would add one, and write another file than this.
+        # Without a suffix, matplotlib would append one and write to a different file.
         figure.savefig(target, **({} if target.suffix else {"format": "png"}), **save_kwargs)
     elif not callable(getattr(figure, "write_html", None)):
         raise TypeError(f"expected a figure of matplotlib or plotly, got {type(figure).__name__}")
@@ -141,18 +141,18 @@ def draw(figure: Any, target: Path, save_kwargs: dict[str, Any]) -> None:
         figure.write_image(target, **save_kwargs)
     else:
         raise TypeError(
-            f"plotly writes no {target.suffix or 'file without a suffix'}; expected .html, .png, .svg or .pdf"
+            f"plotly cannot write {target.suffix or 'a file without a suffix'}; expected .html, .png, .svg or .pdf"
         )
 
 
 def _require_unicode(text: str) -> None:
-    """Refuse a lone surrogate, which cannot be sent."""
+    """Raise an error for a lone surrogate, which cannot be sent."""
     text.encode()
 
 
 def _copy_file(source: Path, target: Path) -> None:
     if not source.is_file():
-        source.stat()  # says why, where there is nothing
+        source.stat()  # raises an OSError with the reason if the path does not exist
         raise shutil.SpecialFileError(f"{source} is neither a file nor a folder")
     shutil.copyfile(source, target)
 
@@ -177,7 +177,7 @@ def _copy_folder(source: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def _tolerant(source: str) -> Iterator[None]:
-    """Leave out a file of a folder that has vanished, cannot be read or is none; what befalls the spool passes."""
+    """Log and suppress an error of one file: it has vanished, is unreadable or is not a file. Raise errors of the spool."""
     try:
         yield
     except shutil.SpecialFileError as error:

@@ -1,9 +1,9 @@
-"""What waits for the worker's main thread: activities in their order, and between them stream predictions, fairly.
+"""The queue of the worker's main thread: activities in order, and between them stream predictions, scheduled fairly.
 
-A large request must not hold up the small ones behind it for longer than its own call takes, however many large ones wait; nor
-may small ones that come without end keep it from ever being called. So large and small requests wait apart. Between two large
-ones the small ones that wait get as much done as the first of the two was: a record, or a KiB of records where that is more,
-counts one. Within its kind every request keeps its place.
+A large request must delay the small requests behind it by no more than its own call, however many large requests wait. A
+constant supply of small requests must not starve the large ones. So large and small requests wait in separate queues. Between
+two large requests, small requests are processed with the same total cost as the first of the two. The cost of a request is the
+number of its records, or of their KiB if that is more. Within each queue, requests keep their order.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from mistk_service.workers.messages import Predict, Run
 
 __all__ = ["LARGE", "TaskQueue"]
 
-#: A request is large beyond this many records, or KiB of records.
+#: A request is large if its cost, in records or KiB, exceeds this.
 LARGE = 256
 
-#: KiB of records at which a merged call is large enough, whatever the model's limit of records is.
+#: The maximum size of a merged call in KiB, whatever the model's maximum number of records.
 _BATCH_KIB = 4096
 
 
 class TaskQueue:
-    """See the module. Whoever uses it from several threads holds a lock.
+    """Activities and stream predictions that wait for the main thread. Not thread-safe: callers must hold a lock.
 
     Args:
-        max_batch_size: how many records may go together into one call.
+        max_batch_size: the maximum number of records in a merged call.
     """
 
     def __init__(self, max_batch_size: int = 1) -> None:
@@ -38,7 +38,7 @@ class TaskQueue:
         return bool(self._waiting)
 
     def add(self, tasks: Iterable[Run | Predict]) -> None:
-        """Take tasks in their order. Stream predictions may change places with each other, but not with activities."""
+        """Add tasks in order. Stream predictions may be reordered among themselves, but not relative to activities."""
         for task in tasks:
             if isinstance(task, Run):
                 self._waiting.append(task)
@@ -50,7 +50,7 @@ class TaskQueue:
             last.add(task)
 
     def take(self) -> Run | list[Predict]:
-        """Return what is next, of which there must be something: an activity, or the requests that go into one call."""
+        """Return the next activity, or the requests of the next call. The queue must not be empty."""
         first = self._waiting[0]
         if isinstance(first, Run):
             self._waiting.popleft()
@@ -67,7 +67,7 @@ class TaskQueue:
         return None
 
     def withdraw(self, number: int) -> bool:
-        """Forget the stream prediction with this id; return False if it does not wait here."""
+        """Remove the stream prediction with this id; return False if it is not in the queue."""
         for each in self._waiting:
             if isinstance(each, _Streams) and each.withdraw(number):
                 if not each:
@@ -76,7 +76,7 @@ class TaskQueue:
         return False
 
     def holds_run(self, number: int | None = None) -> bool:
-        """Return whether the activity with this id waits here, or any if none is named."""
+        """Return whether the activity with this id is in the queue, or any activity if the id is None."""
         return any(isinstance(each, Run) and number in (None, each.id) for each in self._waiting)
 
 
@@ -84,10 +84,10 @@ class _Streams:
     """Stream predictions that wait between two activities."""
 
     def __init__(self) -> None:
-        #: By id, the request and its size.
+        #: Each request with its cost, by id.
         self._small: OrderedDict[int, tuple[Predict, int]] = OrderedDict()
         self._large: OrderedDict[int, tuple[Predict, int]] = OrderedDict()
-        #: How much the small ones are still to get done before the next large one.
+        #: The cost of small requests that may still be processed before the next large one.
         self._owed = 0
 
     def __bool__(self) -> bool:
@@ -110,7 +110,7 @@ class _Streams:
 
 
 def _batch(kind: OrderedDict[int, tuple[Predict, int]], max_batch_size: int) -> tuple[list[Predict], int]:
-    """Take the first request, and with it those behind it that may go into the same call; return them and their size."""
+    """Remove the first request and the following ones that fit into the same call; return them and their cost."""
     _, (first, size) = kind.popitem(last=False)
     batch, records = [first], len(first.records)
     while kind and not first.details:
@@ -125,5 +125,5 @@ def _batch(kind: OrderedDict[int, tuple[Predict, int]], max_batch_size: int) -> 
 
 
 def _size(records: Records) -> int:
-    """Return how much there is to do, as the module counts it."""
+    """Return the cost of a request, as defined in the module's docstring."""
     return max(len(records), records.size >> 10)

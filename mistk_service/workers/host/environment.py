@@ -1,4 +1,4 @@
-"""The environment of a worker: that of the service, without what is secret and not the model's business."""
+"""The environment of a worker: the variables of the service, without secrets that do not concern the model."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from urllib.parse import urlsplit
 
 __all__ = ["worker_environment"]
 
-#: How the names of variables begin that the service itself, or a library in it, logs in with.
+#: Prefixes of the variables with which the service, or a library in it, authenticates.
 _OWNERS = ("MLFLOW_", "AWS_", "MISTK_")
 
-#: Parts of the names of those among them that are secret.
+#: Parts of the names of those variables that are secret.
 _SECRET = ("TOKEN", "PASSWORD", "SECRET", "KEY", "CREDENTIAL")
 
 
 def worker_environment(environment: Mapping[str, str], listed: Collection[str] = ()) -> dict[str, str]:
-    """Return the variables that a worker gets.
+    """Return the environment variables for a worker.
 
     Args:
-        environment: those of the service.
-        listed: names of variables that it gets although they are secret.
+        environment: the variables of the service.
+        listed: the names of secret variables that the worker gets nevertheless.
     """
     return {name: value for name, value in environment.items() if name in listed or not _is_secret(name, value)}
 
@@ -31,7 +31,7 @@ def _is_secret(name: str, value: str) -> bool:
 
 
 def _has_login(address: str) -> bool:
-    """Return whether an address has a name or a password in it; one that cannot be understood may have."""
+    """Return whether a URL contains a user name or a password. A malformed URL counts as if it did."""
     try:
         return "@" in urlsplit(address).netloc
     except ValueError:

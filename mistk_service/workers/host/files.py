@@ -1,7 +1,7 @@
-"""Whether a path that an operation names can be used, tried before the operation is accepted and any state changes.
+"""Checks of the paths that an operation names, made before the operation is accepted and the state changes.
 
-Paths are looked at as the worker will see them, since both processes share folder and file system. URLs are the model's
-business.
+Paths are checked as the worker will see them, since both processes share the working directory and the file system. URLs are
+left to the model.
 """
 
 from __future__ import annotations
@@ -24,42 +24,42 @@ __all__ = ["LocalFiles", "contents_of", "on_thread", "remove_folders", "require_
 T = TypeVar("T")
 
 
-#: How much of a path is repeated in a message.
+#: The maximum length of a path in a message.
 _SHOWN = 200
 
 
-#: Files of a folder that are looked at, and seconds for that. A folder that takes more is not one that something is saved to.
+#: The maximum number of files to list in a folder, and the maximum seconds for it. Larger folders are not listed.
 _MAX_FILES, _MAX_SECONDS = 100_000, 5.0
 
 
 class LocalFiles:
-    """The file system of this machine, used on threads: it may be slow, or never answer."""
+    """The file system of this machine, used on threads: it may be slow, or may never respond."""
 
     async def require_readable(self, path: str, field: str) -> None:
-        """Check that there is something readable at a path."""
+        """Check on a thread that a path exists and is readable."""
         await on_thread(require_readable, path, field)
 
     async def prepare_folder(
         self, path: str, field: str, reserved: Path | None
     ) -> tuple[Sequence[Path], Mapping[str, FileStamp] | None]:
-        """Make sure that a folder exists and can be written, and return what was made and what lies there."""
+        """Make sure on a thread that a folder exists and is writable; return what was created and what the folder contains."""
         made = await on_thread(require_writable_folder, path, field, reserved)
         return made, await on_thread(contents_of, path, reserved)
 
     async def remove_folders(self, folders: Sequence[Path]) -> None:
-        """Remove folders that were made in vain."""
+        """Remove on a thread the folders that were created for a call that was refused."""
         await on_thread(remove_folders, folders)
 
 
 def contents_of(folder: str, without: Path | None = None) -> dict[str, FileStamp] | None:
-    """Return the stamps of what lies in a folder, by paths below it; links are not followed, and have stamps themselves.
+    """Return the stamps of the files in a folder, by relative path. Links are not followed and have their own stamps.
 
     Args:
-        folder: where to look.
-        without: a folder below it, without links, that is passed over.
+        folder: the folder.
+        without: a folder below it to skip, as a path without links.
 
     Returns:
-        None where there is too much to look at.
+        None if there are too many files.
     """
     found: dict[str, FileStamp] = {}
     deadline = time.monotonic() + _MAX_SECONDS
@@ -77,10 +77,10 @@ def contents_of(folder: str, without: Path | None = None) -> dict[str, FileStamp
 
 
 def require_readable(text: str, field: str) -> None:
-    """Check that there is something readable at a path.
+    """Check that a path exists and is readable.
 
     Raises:
-        InvalidRequest: there is not; the message says what stands in the way.
+        InvalidRequest: it does not exist or is not readable; the message says why.
     """
     if "://" in text:
         return
@@ -89,7 +89,7 @@ def require_readable(text: str, field: str) -> None:
         if path.is_dir():
             os.scandir(path).close()
         else:
-            # Without waiting: to open a named pipe takes as long as nobody writes to it.
+            # Non-blocking, since opening a named pipe blocks until there is a writer.
             os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
     except OSError as error:
         raise InvalidRequest(
@@ -100,57 +100,57 @@ def require_readable(text: str, field: str) -> None:
 
 
 def require_writable_folder(text: str, field: str, reserved: Path | None = None) -> list[Path]:
-    """Make sure that a folder exists, creating it where it does not, and that files can be made in it.
+    """Make sure that a folder exists, creating it if necessary, and that files can be created in it.
 
     Args:
         text: the folder.
-        field: what it is called in the request.
-        reserved: a folder, without links, in which nobody may save anything.
+        field: its name in the request.
+        reserved: a folder to which nothing may be saved, as a path without links.
 
     Returns:
-        The folders that were made, the innermost first, for :func:`remove_folders`.
+        The folders that were created, innermost first, for :func:`remove_folders`.
 
     Raises:
-        InvalidRequest: it does not work; the message says what stands in the way.
+        InvalidRequest: the folder cannot be used; the message says why.
     """
     if "://" in text:
         return []
     path = _path(text, field)
     if reserved is not None and Path(os.path.realpath(path)).is_relative_to(reserved):
         raise InvalidRequest(
-            f"{field}: {_short(text)} is in the folder in which the service keeps its store and the artifacts ({reserved}); "
-            "expected a folder elsewhere. What is saved is kept there among the artifacts of the run by itself.",
+            f"{field}: {_short(text)} is in the folder where the service keeps its store and artifacts ({reserved}); "
+            "expected another folder. The service stores a copy with the artifacts of the run.",
             field=field,
         )
     try:
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
         for folder in reversed(missing):
-            # What a model saves is for others too, other than what the service keeps for itself: as the folder around it is.
+            # Others may read what a model saves, unlike the service's own files. So the folder inherits permissions.
             folder.chmod(folder.parent.stat().st_mode & 0o755 | 0o700)
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
         raise InvalidRequest(
             f"{field}: the folder {_short(text)} cannot be written ({error.strerror}); expected a folder that exists or "
-            f"can be made. Relative paths start at {Path.cwd()}.",
+            f"can be created. Relative paths start at {Path.cwd()}.",
             field=field,
         ) from error
     return missing
 
 
 def remove_folders(folders: Sequence[Path]) -> None:
-    """Remove folders that were made for nothing, unless something has been put there since."""
+    """Remove folders that were created for a call that was refused, unless they are no longer empty."""
     with contextlib.suppress(OSError):
         for folder in folders:
             folder.rmdir()
 
 
 async def on_thread(work: Callable[..., T], *arguments: Any) -> T:
-    """Do something with the file system on a thread of its own.
+    """Call a function of the file system on a thread of its own.
 
-    A file system may be slow, or never answer: that must hold neither the event loop nor, as asyncio's own threads would, the
-    end of the process.
+    A file system may be slow or may never respond. That must block neither the event loop nor, as asyncio's own threads would,
+    the end of the process.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -169,7 +169,7 @@ async def on_thread(work: Callable[..., T], *arguments: Any) -> T:
             result = work(*arguments)
         except Exception as error:  # noqa: BLE001 - it is raised where the future is awaited
             failed = error
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: there is no caller any more
             loop.call_soon_threadsafe(settle, result, failed)
 
     threading.Thread(target=run, name="mistk-paths", daemon=True).start()

@@ -1,4 +1,4 @@
-"""What a worker prints: passed on to the service's own output, with the last lines kept for the case that the worker dies."""
+"""The output of a worker: it is copied to the service's own output. The last lines are kept in case the worker dies."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from mistk_service.logs import json_line
 
 __all__ = ["Output"]
 
-#: How many of the last lines are kept, and how many characters of each.
+#: The number of lines kept, and the maximum length of each in characters.
 _LINES_KEPT, _LINE_LENGTH = 50, 500
 
-#: Bytes read at once, and how long a line gets before it is passed on in pieces.
+#: Bytes to read at once, and the length in bytes at which an unfinished line is passed on.
 _CHUNK = 64 * 1024
 
-#: How a line of a log in JSON begins.
+#: The beginning of every JSON log line.
 _JSON_LINE = b'{"time":"'
 
 
 class Output:
-    """Copies a pipe until its end, or until ``ended`` is readable or closed at its other side, and the pipe is emptied.
+    """Copies a pipe until it ends, or until ``ended`` becomes readable or is closed at its other end, and the pipe is empty.
 
-    The second is for a pipe that has no end: a process that has left the worker's group may hold it open for ever.
+    ``ended`` is for a pipe that never ends: a process that has left the worker's group may hold it open for ever.
 
     Args:
-        pipe: what the worker prints into; closed at the end.
-        ended: a file descriptor, closed at the end too.
-        as_json: whether what is no line of a log in JSON is made one.
+        pipe: the worker's output; closed at the end.
+        ended: a file descriptor, also closed at the end.
+        as_json: whether to convert lines that are not JSON log lines to JSON.
     """
 
     def __init__(self, pipe: IO[bytes], ended: int, *, as_json: bool = False) -> None:
@@ -47,7 +47,7 @@ class Output:
         return tuple(self._lines)
 
     def copy(self) -> None:
-        """Copy to the end. For a thread of its own and not the event loop, since whoever reads our output may be slow."""
+        """Copy until the end. Call this on a thread of its own: it blocks while the reader of the service's output is slow."""
         poll = select.poll()
         for readable in (self._pipe.fileno(), self._ended):
             poll.register(readable, select.POLLIN)
@@ -56,7 +56,7 @@ class Output:
                 if ready and not self._take(os.read(self._pipe.fileno(), _CHUNK)):
                     break
             else:
-                # What was printed before is in the pipe, which holds no more than this; what comes later nobody waits for.
+                # Everything printed before ``ended`` is in the pipe, and one read empties it. Later output does not matter.
                 if self._pipe.fileno() in ready:
                     self._take(os.read(self._pipe.fileno(), _CHUNK))
             self._pass_on(self._part)
@@ -64,7 +64,7 @@ class Output:
             self.close()
 
     def close(self) -> None:
-        """Let go of both files, for an output that is not copied."""
+        """Close both files, for an output that is not copied."""
         self._pipe.close()
         os.close(self._ended)
 

@@ -1,4 +1,4 @@
-"""A worker in a process of its own."""
+"""A worker in its own process."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ __all__ = ["ProcessWorker"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that the output gets after that to be emptied, which takes no time unless the machine has none, or whoever reads
-#: what the service prints is slow.
+#: Seconds to empty the pipe of the output after that. It takes no time, unless the machine is overloaded or the reader of
+#: the service's output is slow.
 _EMPTY = 2.0
 
 _KILLED = "The worker process was killed by the service (SIGKILL)."
 
 
 class ProcessWorker(SocketWorker):
-    """A worker in a process of its own, in a session of its own, which ends together with the service.
+    """A worker in its own process and session, which ends together with the service.
 
     Args:
-        log_level: of the worker; see :func:`mistk_service.logs.configure_logging`.
-        log_format: of its log, and of what the model prints.
-        log_libraries: whether the level is for the libraries in use too.
-        environment: its variables; those of the service unless given.
-        umask: its umask; that of the service unless given.
+        log_level: the worker's log level, one of :data:`mistk_service.logs.LogLevel`.
+        log_format: the format of its log and of the model's output.
+        log_libraries: whether the level also applies to third-party libraries.
+        environment: its environment variables; by default those of the service.
+        umask: its umask; by default that of the service.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class ProcessWorker(SocketWorker):
         return self._process.pid if self._process else None
 
     def kill(self) -> None:
-        """Kill the process and what it started."""
+        """Kill the process and those that it started."""
         if self._process is not None and not self.exited:
             self._ended_by_service = self._ended_by_service or _KILLED
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -113,21 +113,21 @@ class ProcessWorker(SocketWorker):
         )
 
     def _copy_output(self, output: Output, loop: asyncio.AbstractEventLoop) -> None:
-        """On a thread: pass on what the worker prints."""
+        """Copy the worker's output. Runs on a thread."""
         output.copy()
         call_on(loop, self._output_ended.set)
 
     def _wait_for_end(self, process: subprocess.Popen[bytes], loop: asyncio.AbstractEventLoop) -> None:
-        """On a thread: wait for the process, which the end of the channel does not tell of while a grandchild holds it."""
+        """Wait for the process. Runs on a thread, since the channel does not end while a grandchild holds it open."""
         code = process.wait()
         call_on(loop, lambda: loop.create_task(self._after_end(code)))
-        _bury_group(process.pid)
+        _reap_group(process.pid)
 
     async def _after_end(self, code: int) -> None:
         started_well = not self.exited  # it has a channel and an output
         if started_well:
             await set_within(DRAIN, self._eof, self._output_ended)
-        # What the model had started in the worker's group and left behind goes too.
+        # This also ends processes that the model started in the worker's group and left behind.
         self._cut_lifeline()
         if started_well:
             await set_within(_EMPTY, self._output_ended)
@@ -136,23 +136,23 @@ class ProcessWorker(SocketWorker):
         self._has_exited(Failure("WorkerDied", message or _describe_exit(code), None, lines))
 
     def _cut_lifeline(self) -> None:
-        """Let the sentinel end what is left of the worker's group, and the output thread end."""
+        """Let the sentinel end what is left of the worker's group, and let the output thread end."""
         if self._lifeline is not None:
             os.close(self._lifeline)
             self._lifeline = None
 
 
 def _end_at_once(process: subprocess.Popen[bytes]) -> None:
-    """End a process whose start is undone."""
+    """Kill a process whose start is being undone."""
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
-def _bury_group(group: int) -> None:
-    """On a thread: where orphans come to us, as they do to the first process of a container, wait for those of a worker.
+def _reap_group(group: int) -> None:
+    """Reap the processes that a worker leaves behind. Runs on a thread.
 
-    Without that each worker would leave a zombie, its sentinel, and one for each process that the model had started. Anywhere
-    else none of the group is a child of ours, and this returns at once.
+    They become children of the service if it is PID 1 of a container. Each worker would then leave defunct processes: its
+    sentinel, and those that the model started. Elsewhere they are not children of the service, and this returns at once.
     """
     with contextlib.suppress(ChildProcessError):
         while True:
@@ -160,7 +160,7 @@ def _bury_group(group: int) -> None:
 
 
 def _describe_exit(code: int) -> str:
-    """Return in words how a process ended; negative codes are signals."""
+    """Describe how a process ended; negative codes are signals."""
     if code >= 0:
         return f"The worker process ended with exit code {code}."
     number = -code

@@ -1,8 +1,8 @@
 """The order in which messages go to a worker: small ones at once, large ones in pieces between them.
 
-A stream prediction of many megabytes takes a while to cross the channel, and what is sent meanwhile must not wait for its end.
-So large messages go one after the other, a piece at a time, each piece when the channel has taken the one before; small
-predictions go between. Everything that is no stream prediction keeps its place.
+A stream prediction of many megabytes takes a while to cross the channel, and later messages must not wait for its end. So
+large messages are sent one after the other, in pieces. The next piece is sent when the channel has accepted the last one, and
+small predictions may go in between. All other messages keep their order.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from mistk_service.workers.messages import END_OF_PIECES, Predict, ToWorker, Wit
 
 __all__ = ["PIECE", "Sender"]
 
-#: Bytes of a message that go at once; a message beyond that is large.
+#: Bytes of a message that are sent at once; a larger message is sent in pieces.
 PIECE = 256 * 1024
 
 
 @dataclass(eq=False)
 class _Transfer:
-    """A message that takes its turn.
+    """A message in the queue.
 
     Attributes:
         frame: the message.
         stream: its id, if it is a stream prediction.
-        sent: how many bytes of the frame have gone.
+        sent: the number of bytes of the frame that have been sent.
     """
 
     frame: bytearray
@@ -35,27 +35,27 @@ class _Transfer:
 
 
 class Sender:
-    """Writes messages to a transport. What is sent before there is one goes when there is; lives on one event loop."""
+    """Writes messages to a transport. Messages that come before the transport are queued. It lives on one event loop."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
-        #: What goes at the end of this turn of the event loop.
+        #: The messages to send at the end of this iteration of the event loop.
         self._small: list[bytearray] = []
-        #: What goes in pieces, and what must not overtake that.
+        #: The messages to send in pieces, and those that must not overtake them.
         self._large: deque[_Transfer] = deque()
         self._paused = False
         self._scheduled = False
 
     def connect(self, transport: asyncio.Transport) -> None:
-        """Take the transport."""
+        """Set the transport."""
         self._transport = transport
         self._schedule()
 
     def send(self, message: ToWorker) -> None:
-        """Send a message in its turn.
+        """Queue a message.
 
         Raises:
-            Unsendable: it holds something that cannot cross.
+            Unsendable: the message contains a value that cannot be encoded.
         """
         data = frame(message)
         if len(data) > PIECE or (self._large and not self._may_overtake(message)):
@@ -65,7 +65,7 @@ class Sender:
         self._schedule()
 
     def take_back(self, number: int) -> bool:
-        """Forget a stream prediction of which nothing has gone; return False if it is not here, or no longer whole."""
+        """Remove a queued stream prediction; return False if it is not queued or a part of it has been sent."""
         for transfer in self._large:
             if transfer.stream == number and not transfer.sent:
                 self._large.remove(transfer)
@@ -74,15 +74,15 @@ class Sender:
 
     @property
     def paused(self) -> bool:
-        """Whether the transport accepts nothing more for the moment."""
+        """Whether the transport is paused."""
         return self._paused
 
     def pause(self) -> None:
-        """Send no further piece for now; small messages the transport has to keep."""
+        """Stop sending pieces for now. The transport still buffers small messages."""
         self._paused = True
 
     def resume(self) -> None:
-        """Go on."""
+        """Resume sending."""
         self._paused = False
         self._schedule()
 
@@ -92,7 +92,7 @@ class Sender:
         return isinstance(message, Predict) and all(each.stream is not None for each in self._large)
 
     def _schedule(self) -> None:
-        # Requests come in swarms, and a system call for each would cost more than all else that is done for it here.
+        # Requests come in bursts, and a system call for each would cost more than everything else done here.
         if not self._scheduled and self._transport is not None:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._flush)
@@ -114,7 +114,7 @@ class Sender:
                 self._schedule()
 
     def _next_piece(self) -> list[bytes | bytearray | memoryview]:
-        """Return the next part of what stands first, which goes when nothing of it is left."""
+        """Return the next piece of the first message, and remove the message if that was its last piece."""
         transfer = self._large[0]
         if len(transfer.frame) <= PIECE:
             self._large.popleft()

@@ -1,4 +1,4 @@
-"""The service's side of a socket pair, whose other end a worker of this machine holds."""
+"""The service's side of a socket pair to a worker on this machine."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ __all__ = ["DRAIN", "LINGER", "SocketWorker", "call_on", "set_within", "start_th
 
 logger = logging.getLogger(__name__)
 
-#: Seconds to wait, once the process has ended, for what it had said and printed before. A process that the model left behind
-#: may hold both open for ever.
+#: Seconds to wait, after the process has ended, for its last messages and output. A process that the model left behind may
+#: hold both open for ever.
 DRAIN = 0.3
 
-#: Seconds that a worker gets to end once it has closed its end of the channel: it has nothing more to say, and threads that
-#: the model left behind may hold it for ever.
+#: Seconds that a worker gets to end after it has closed its end of the channel. It cannot send anything more, and threads that
+#: the model left behind may keep it alive for ever.
 LINGER = 1.0
 
-_DEAF = "The worker process ended its side of the channel, did not end itself, and was killed."
+_DEAF = "The worker process closed its side of the channel, did not end itself, and was killed."
 
 
 class SocketWorker(ABC):
-    """A worker of this machine, at the other end of a socket pair; see :class:`~mistk_service.workers.protocol.Worker`.
+    """A worker on this machine, connected by a socket pair. Subclasses start a process or a thread.
 
     Args:
-        reference: the model; see :mod:`mistk_service.workers.child.loader`.
-        listener: who is told what the worker says.
-        linger: seconds that the worker has for its end once it has closed its side of the channel.
-        spool: a folder for the worker to copy the model's artifacts to; None to keep none.
+        reference: the reference to the model, in a form that :mod:`mistk_service.workers.child.loader` accepts.
+        listener: receives the worker's messages and its end.
+        linger: seconds that the worker gets to end after it has closed its end of the channel.
+        spool: a folder for the worker's copies of artifacts; None to make no copies.
     """
 
     def __init__(
@@ -56,24 +56,25 @@ class SocketWorker(ABC):
         self.files: Files = LocalFiles()
         self._listener = listener
         self._linger = linger
-        # Absolute, since a model may change the folder that it works in.
+        # Absolute, since a model may change the working directory.
         self._spool = None if spool is None else os.path.abspath(spool)
         self._transport: asyncio.Transport | None = None
         self._sender = Sender()
         self._eof = asyncio.Event()
-        #: Why the service has ended the worker, where it was the service that did.
+        #: Why the service killed the worker, if it did.
         self._ended_by_service: str | None = None
         self._exited = asyncio.Event()
 
     async def start(self) -> None:
-        """Start the worker. Whether the model can be loaded is told later, by a message.
+        """Start the worker. A later message says whether the model could be loaded.
 
         Raises:
-            WorkerDied: the system refuses a process, a thread or a file. The worker has ended then, as the listener is told.
+            WorkerDied: the system cannot create a process, a thread or a file. The worker has ended, and the listener is
+                notified.
         """
         try:
             await self._open()
-        except (OSError, RuntimeError, MemoryError) as error:  # the second tells of a thread that cannot be started
+        except (OSError, RuntimeError, MemoryError) as error:  # RuntimeError: a thread cannot be started
             failure = Failure("WorkerDied", _not_started(error))
             self._has_exited(failure)
             raise WorkerDied(failure) from error
@@ -85,7 +86,7 @@ class SocketWorker(ABC):
             undo.callback(ours.close)
             with contextlib.ExitStack() as undo_theirs:
                 undo_theirs.callback(theirs.close)
-                # First, so that a worker whose start is cancelled half-way can still be waited for.
+                # First, so that it is possible to wait for a worker whose start is cancelled half-way.
                 self._launch(theirs, loop)
                 undo_theirs.pop_all()
             ours.setblocking(False)
@@ -99,25 +100,25 @@ class SocketWorker(ABC):
             self._sender.connect(self._transport)
 
     def send(self, message: ToWorker) -> None:
-        """Send a message; never blocks. What is sent to a worker that has ended is lost, as its end is told anyway.
+        """Send a message without blocking. A message to a worker that has ended is lost.
 
         Raises:
-            Unsendable: it holds something that cannot cross.
+            Unsendable: the message contains a value that cannot be encoded.
         """
         if isinstance(message, Withdraw) and self._sender.take_back(message.id):
-            # It never went, so the worker's answer is known.
+            # It was never sent, so the worker's answer is known.
             asyncio.get_running_loop().call_soon(self._listener.on_message, self, PredictionForgotten(message.id))
         else:
             self._sender.send(message)
 
     @property
     def congested(self) -> bool:
-        """Whether the channel accepts nothing more for the moment, so that what is sent waits here."""
+        """Whether the channel is blocked for now, so that messages are queued here."""
         return self._sender.paused
 
     @property
     def pid(self) -> int | None:
-        """The process id, or None for a worker that is no process."""
+        """The process id, or None for a worker that is not a process."""
         return None
 
     @property
@@ -126,29 +127,29 @@ class SocketWorker(ABC):
         return self._exited.is_set()
 
     async def wait_exited(self) -> None:
-        """Wait for the end, which the listener has been told of when this returns."""
+        """Wait for the worker to end. The listener has been notified when this returns."""
         await self._exited.wait()
 
     @abstractmethod
     def kill(self) -> None:
-        """End the worker at once, whatever it is doing."""
+        """Kill the worker at once, whatever it is doing."""
 
     @abstractmethod
     def _launch(self, theirs: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
-        """Start what serves the other end of the socket, which is its own from then on; undo all when that fails."""
+        """Start the other side and give it its end of the socket. Undo everything if that fails."""
 
     def _channel_ended(self, error: Exception | None = None) -> None:
-        """Note that the worker has nothing more to say: it ends now, or it never will.
+        """Record that the worker's channel has ended. The worker ends now, or is killed after ``linger`` seconds.
 
         Args:
-            error: what broke the channel, if something did.
+            error: the error that broke the channel, if any.
         """
         if self._eof.is_set():
             return
         self._eof.set()
-        # An error of the system is the worker's end as seen from here; any other is a fault of ours, over which it ends.
+        # An OSError means that the worker ended. Any other error is a bug of the service, which ends the worker.
         if error is not None and not isinstance(error, OSError):
-            self._ended_by_service = f"The channel to the worker broke ({error!r}), and the worker was ended."
+            self._ended_by_service = f"The channel to the worker broke ({error!r}), and the worker was killed."
         if not self.exited:
             asyncio.get_running_loop().call_later(self._linger, self._give_up)
 
@@ -161,14 +162,14 @@ class SocketWorker(ABC):
         if self._exited.is_set():
             return
         if self._transport is not None:
-            # With what was not sent yet: nobody reads it any more, and a thread that was abandoned has to see the end.
+            # Unsent data is discarded: there is no reader any more, and an abandoned thread has to see the end of the stream.
             self._transport.abort()
         self._exited.set()
         self._listener.on_exit(self, failure)
 
 
 class _Channel(asyncio.Protocol):
-    """Turns what arrives into messages."""
+    """Decodes the incoming bytes into messages."""
 
     def __init__(self, worker: SocketWorker) -> None:
         self._worker = worker
@@ -183,7 +184,7 @@ class _Channel(asyncio.Protocol):
             for body in self._reader.feed(data):
                 worker._listener.on_message(worker, decode_from_worker(body))
         except Undecodable as error:
-            # It may have been the answer that somebody waits for, and where the next message begins is not certain.
+            # This may have been an answer that a caller waits for, and the beginning of the next message is unknown.
             self._garbled = True
             worker._ended_by_service = f"The worker sent what is not a message, and was ended: {error}."
             worker.kill()
@@ -196,7 +197,7 @@ class _Channel(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._worker._channel_ended()
-        # Our side stays open: its end would tell a worker that is just ending that the service is gone.
+        # Keep our side open. Its end would look to an ending worker as if the service were gone.
         return True
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -209,7 +210,7 @@ def start_thread(name: str, target: object, *args: object) -> None:
 
 
 async def set_within(seconds: float, *events: asyncio.Event) -> None:
-    """Wait for all of the events, for so long at most."""
+    """Wait for all of the events, for at most this many seconds."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             for event in events:
@@ -218,7 +219,7 @@ async def set_within(seconds: float, *events: asyncio.Event) -> None:
 
 def call_on(loop: asyncio.AbstractEventLoop, callback: object) -> None:
     """Call a function on an event loop, unless the loop is closed."""
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is interested any more
+    with contextlib.suppress(RuntimeError):  # the loop is closed: there is no caller any more
         loop.call_soon_threadsafe(callback)  # type: ignore[arg-type]
 
 

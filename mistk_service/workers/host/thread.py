@@ -20,9 +20,9 @@ _ABANDONED = "The worker thread did not end in time and was abandoned."
 
 
 class ThreadWorker(SocketWorker):
-    """A worker in a thread of the service, for debugging: breakpoints work, and nothing protects the service.
+    """A worker in a thread of the service, for debugging: breakpoints work, but the service is not protected from the model.
 
-    A thread cannot be killed: :meth:`kill` abandons it, and it goes on until its next pause point.
+    A thread cannot be killed. :meth:`kill` abandons it, and it runs until its next pause point.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class ThreadWorker(SocketWorker):
     def kill(self) -> None:
         """Abandon the thread."""
         if not self.exited:
-            logger.warning("A worker thread cannot be killed; it is left to itself.")
+            logger.warning("A worker thread cannot be killed; it was abandoned.")
             self._has_exited(Failure("WorkerDied", self._ended_by_service or _ABANDONED))
 
     def _launch(self, theirs: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
@@ -42,7 +42,7 @@ class ThreadWorker(SocketWorker):
         start_thread("mistk-worker", self._serve, theirs, loop)
 
     def _serve(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
-        # Late: it brings the loader and the model's base class, which only this kind of worker needs in the service.
+        # Imported here, since only this kind of worker needs the loader and the base class of models in the service.
         from mistk_service.workers.child.main import serve_model
 
         failure = Failure("WorkerDied", "The worker thread ended.")

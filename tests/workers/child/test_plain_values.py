@@ -140,7 +140,7 @@ def test_one_bad_value_is_told_by_its_name_and_harms_no_other(bad: Any, caplog: 
 def test_a_fraction_of_a_step_or_of_a_time_loses_no_point_and_is_told_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(module, "_TOLD", set())
+    monkeypatch.setattr(module, "_WARNED", set())
     assert points({"a": 1.0}, 2.0, np.float64(5)) == [("a", 1.0, 2, 5)]
     assert not caplog.messages
     for _ in range(3):
