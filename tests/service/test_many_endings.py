@@ -158,6 +158,8 @@ def one_ending(services: Preloaded, folder: Path, number: int, silent: str) -> s
             time.sleep(chance.uniform(0.0, 0.6))
         else:
             wait_until(lambda: (log.exists() and "Serving" in log.read_text()) or services.has_ended(pid), every=0.01)
+            if not address.exists():
+                return f"{doing}, {how}, {options}: it ended by itself: {log.read_text()}"
             api.base_url = address.read_text().strip() + API
             prepare(api, doing)
             children = process.children(recursive=True)
