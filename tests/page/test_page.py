@@ -357,7 +357,9 @@ def test_a_service_that_was_started_anew_is_read_from_its_beginning(page, servic
     service.let_in()
     # What resumed there belongs to another life; the page asks again, and that answer is the one that counts.
     service.send(9, "initialized", instance="another")
-    await_true(page, lambda: service.asked[-1] == (None, {"watch": "true"}) and len(service.asked) == 3)
+    await_true(
+        page, lambda: service.asked[-1] == (None, {"watch": "true", "resourceVersion": "0"}) and len(service.asked) == 3
+    )
     service.send(3, "training", instance="another", metrics={"loss": {"value": 5, "step": 2, "timestamp": 2}})
     await_text(page, "state", "training")
     assert len(points(curve(page, "line"))) == 1
