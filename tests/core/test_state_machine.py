@@ -52,12 +52,12 @@ def story_in(folder: Path) -> Story:
 
 
 def outcome_of(story: Story) -> list[tuple[Any, ...]]:
-    """Return what the runs say, without what differs from one store to another."""
+    """Return what the runs say, without their ids and random names."""
     return [
         (
             run.info.status,
             {param.key: param.value for param in run.data.params},
-            {tag.key: tag.value for tag in run.data.tags if tag.key != "mistk.replacesRunId"},
+            {tag.key: tag.value for tag in run.data.tags if tag.key not in ("mistk.replacesRunId", "mlflow.runName")},
             {metric.key: (metric.value, metric.step) for metric in run.data.metrics},
             story.files(run),
         )
