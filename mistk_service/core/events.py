@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from mistk_service.errors import Failure
@@ -34,7 +35,13 @@ __all__ = [
     "TagsSet",
     "ValueShown",
     "WorkerStarted",
+    "timestamp_now",
 ]
+
+
+def timestamp_now() -> str:
+    """Return the present time in ISO 8601, in UTC and with milliseconds, as events and the status give it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from mistk_service.core.events import (
@@ -32,6 +31,7 @@ from mistk_service.core.events import (
     StatusUpdated,
     TagsSet,
     ValueShown,
+    timestamp_now,
 )
 from mistk_service.core.machine import StateMachine
 from mistk_service.core.predictions import Predictions, cut_off, refusal
@@ -118,7 +118,7 @@ class Instance:
             self._origin = self._machine.state
         self._started[number] = time.monotonic()
         self._verdict = asyncio.get_running_loop().create_future()
-        self.emit(ActivityBegan(operation, arguments, number, _now(), before))
+        self.emit(ActivityBegan(operation, arguments, number, timestamp_now(), before))
         self._machine.move(f"begin_{operation}")
         logger.info("%s has begun.", operation)
         return self.log.publish()
@@ -306,7 +306,7 @@ class Instance:
         seconds = time.monotonic() - self._started.pop(activity.id)
         if failure is None:
             logger.info("%s has ended after %.1f s: %s.", activity.operation, seconds, outcome)
-        self.emit(ActivityEnded(activity.operation, outcome, seconds, failure, activity.id, _now()))
+        self.emit(ActivityEnded(activity.operation, outcome, seconds, failure, activity.id, timestamp_now()))
 
     def _end_activities(self, outcome: str, failure: Failure | None = None) -> None:
         for activity in (self.view.nested, self.view.activity):
@@ -378,10 +378,6 @@ class Instance:
 
 def _reason(text: str) -> str:
     return f" ({text})" if text else ""
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 #: The messages that end an activity.

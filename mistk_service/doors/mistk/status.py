@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from mistk_service.core.events import timestamp_now
 from mistk_service.core.status_log import StatusEvent
 from mistk_service.core.view import MetricSummary, Status
 
@@ -23,7 +23,7 @@ def status_encoder(kind: str, container_id: str) -> Callable[[str, Status, int],
         kind: the kind of the object (``ModelInstanceStatus``).
         container_id: the id of the object.
     """
-    created = _now()
+    created = timestamp_now()
 
     def encode(name: str, status: Status, version: int) -> bytes:
         info = {
@@ -32,7 +32,7 @@ def status_encoder(kind: str, container_id: str) -> Callable[[str, Status, int],
             "id": container_id,
             "resourceVersion": version,
             "creationTime": created,
-            "modificationTime": _now(),
+            "modificationTime": timestamp_now(),
         }
         return msgspec.json.encode({"objectInfo": info, "state": status.state, "payload": _payload(status)})
 
@@ -133,7 +133,3 @@ def _finite(value: float) -> float | str:
 
 def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
