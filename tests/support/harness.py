@@ -259,11 +259,6 @@ class Instance:
                 return status
             tell, steps = True, status["payload"]["steps"]
 
-    async def until_exited(self) -> None:
-        """Wait for the end of the present worker."""
-        async with asyncio.timeout(PATIENCE):
-            await self.workers[-1].wait_exited()
-
 
 def _call(operation: str, arguments: tuple[Any, ...]) -> Call:
     if operation == "initialize":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +13,8 @@ from mistk_service import AbstractModel
 from mistk_service.core.events import MetricsReported
 from mistk_service.workers import messages as m
 from mistk_service.workers.child.context import METRICS_HELD, WorkerContext
-from mistk_service.workers.child.runner import Runner
 from tests.support.harness import Gate, of_type
+from tests.support.runner_bench import RunnerBench
 
 PATIENCE = 20.0
 
@@ -58,33 +57,14 @@ class Trains(AbstractModel):
             self.report_metrics({"m": step}, step, 0)
 
 
-class Bench:
-    """A runner with its main thread, and with the test as the control thread."""
+class Bench(RunnerBench):
+    """A runner whose model trains, and whose control thread sends what is due when the test says so."""
 
     def __init__(self) -> None:
         self.model = Trains()
-        self._sent: queue.Queue[m.FromWorker] = queue.Queue()
-        self.runner = Runner(self._sent.put, lambda: None)
+        super().__init__(self.model)
         self.context = self.runner.context
         self.blocked = Blocked(self.context)
-        self._main = threading.Thread(target=self.runner.run, args=(self.model,))
-        self._main.start()
-        assert isinstance(self.next(), m.Loaded)
-
-    def tell(self, *messages: m.ToWorker) -> None:
-        for message in messages:
-            self.runner.tell(message)
-
-    def next(self) -> m.FromWorker:
-        return self._sent.get(timeout=PATIENCE)
-
-    def nothing_was_said(self) -> bool:
-        return self._sent.empty()
-
-    def rest(self) -> list[m.FromWorker]:
-        self._main.join(PATIENCE)
-        assert not self._main.is_alive()
-        return list(self._sent.queue)
 
     def control(self) -> None:
         """Do what the control thread does at every turn."""

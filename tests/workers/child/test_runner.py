@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -13,8 +12,8 @@ import pytest
 from mistk_service import AbstractModel, RequestError, StopActivity
 from mistk_service.kinds.model import MODEL
 from mistk_service.workers import messages as m
-from mistk_service.workers.child.runner import Runner
 from tests.support.harness import predicted, records_of
+from tests.support.runner_bench import RunnerBench
 
 PATIENCE = 20.0
 
@@ -52,44 +51,17 @@ class Model(AbstractModel):
         self._do("do_terminate")
 
 
-class Bench:
-    """A runner whose main thread is a thread of the test, and whose control thread is the test itself."""
-
-    def __init__(self, model: AbstractModel) -> None:
-        self._sent: queue.Queue[m.FromWorker] = queue.Queue()
-        self.runner = Runner(self._sent.put, lambda: None)
-        self.main = threading.Thread(target=self.runner.run, args=(model,), name="main")
-        self.main.start()
-        assert isinstance(self.next(), m.Loaded)
-
-    def tell(self, *messages: m.ToWorker) -> None:
-        """Be the service."""
-        for message in messages:
-            self.runner.tell(message)
-
-    def next(self) -> m.FromWorker:
-        """Return what the service is told next."""
-        return self._sent.get(timeout=PATIENCE)
-
-    def rest(self) -> list[m.FromWorker]:
-        """Return what the service was told until the end of the worker."""
-        self.main.join(PATIENCE)
-        assert not self.main.is_alive()
-        return list(self._sent.queue)
-
-
 @pytest.fixture
 def model() -> Model:
     return Model()
 
 
 @pytest.fixture
-def bench(model: Model) -> Iterator[Bench]:
-    bench = Bench(model)
+def bench(model: Model) -> Iterator[RunnerBench]:
+    bench = RunnerBench(model)
     yield bench
     bench.tell(m.Exit("do_terminate"))
-    bench.main.join(PATIENCE)
-    assert not bench.main.is_alive()
+    bench.rest()
 
 
 @pytest.fixture
@@ -113,19 +85,19 @@ def test_an_inherited_hook_is_a_hook():
     assert MODEL.hooks_of(Child) == MODEL.hooks_of(Model)
 
 
-def test_hooks_run_on_the_main_thread_in_order(model: Model, bench: Bench):
+def test_hooks_run_on_the_main_thread_in_order(model: Model, bench: RunnerBench):
     bench.tell(m.Run(1, "do_train"), m.Predict(2, records_of({"a": "b"})), m.Run(3, "do_save_model", ("p",)))
     assert [bench.next(), bench.next(), bench.next()] == [m.Done(1), predicted(2, b'{"a":"b"}'), m.Done(3)]
     assert model.threads == [("do_train", "main"), ("do_stream_predict", "main"), ("do_save_model", "main")]
 
 
-def test_what_an_activity_reported_is_sent_before_its_end(model: Model, bench: Bench):
+def test_what_an_activity_reported_is_sent_before_its_end(model: Model, bench: RunnerBench):
     model.script["do_train"] = lambda: model.update_status({"last": "words"})
     bench.tell(m.Run(1, "do_train"))
     assert [bench.next(), bench.next()] == [m.StatusUpdated({"last": "words"}), m.Done(1)]
 
 
-def test_a_save_at_the_gate_runs_on_the_thread_that_is_paused(model: Model, bench: Bench, hold: threading.Event):
+def test_a_save_at_the_gate_runs_on_the_thread_that_is_paused(model: Model, bench: RunnerBench, hold: threading.Event):
     model.script["do_train"] = lambda: (hold.wait(), model.pause_point())
     bench.tell(m.Run(1, "do_train"), m.Pause(1, "do_pause"))
     hold.set()
@@ -137,7 +109,7 @@ def test_a_save_at_the_gate_runs_on_the_thread_that_is_paused(model: Model, benc
     assert bench.next() == m.Done(1)
 
 
-def test_a_pause_for_an_activity_that_has_ended_is_overtaken_and_stops_no_other(model: Model, bench: Bench):
+def test_a_pause_for_an_activity_that_has_ended_is_overtaken_and_stops_no_other(model: Model, bench: RunnerBench):
     bench.tell(m.Run(1, "do_train"))
     assert bench.next() == m.Done(1)
     bench.tell(m.Pause(1, "do_pause"))
@@ -148,7 +120,7 @@ def test_a_pause_for_an_activity_that_has_ended_is_overtaken_and_stops_no_other(
 
 
 def test_a_pause_that_no_pause_point_took_does_not_stop_the_next_activity(
-    model: Model, bench: Bench, hold: threading.Event
+    model: Model, bench: RunnerBench, hold: threading.Event
 ):
     model.script["do_train"] = hold.wait
     bench.tell(m.Run(1, "do_train"), m.Pause(1, "do_pause"))
@@ -160,7 +132,7 @@ def test_a_pause_that_no_pause_point_took_does_not_stop_the_next_activity(
 
 
 def test_a_pause_point_on_another_thread_of_the_model_pauses_that_thread(
-    model: Model, bench: Bench, hold: threading.Event
+    model: Model, bench: RunnerBench, hold: threading.Event
 ):
     def train() -> None:
         loader = threading.Thread(target=lambda: (hold.wait(), model.pause_point()))
@@ -175,7 +147,7 @@ def test_a_pause_point_on_another_thread_of_the_model_pauses_that_thread(
     assert bench.next() == m.Done(1)
 
 
-def test_a_save_at_the_gate_opens_it_for_no_other_thread(model: Model, bench: Bench, hold: threading.Event):
+def test_a_save_at_the_gate_opens_it_for_no_other_thread(model: Model, bench: RunnerBench, hold: threading.Event):
     saving, loader_is_paused, passed = threading.Event(), threading.Event(), threading.Event()
 
     def load() -> None:
@@ -211,7 +183,7 @@ def test_a_save_at_the_gate_opens_it_for_no_other_thread(model: Model, bench: Be
     assert passed.is_set()
 
 
-def test_to_exit_ends_a_paused_activity(model: Model, bench: Bench, hold: threading.Event):
+def test_to_exit_ends_a_paused_activity(model: Model, bench: RunnerBench, hold: threading.Event):
     model.script["do_train"] = lambda: (hold.wait(), model.pause_point())
     bench.tell(m.Run(1, "do_train"), m.Pause(1, "do_pause"))
     hold.set()
@@ -222,7 +194,7 @@ def test_to_exit_ends_a_paused_activity(model: Model, bench: Bench, hold: thread
 
 
 def test_to_exit_answers_what_has_queued_and_calls_the_last_hook_last(
-    model: Model, bench: Bench, hold: threading.Event
+    model: Model, bench: RunnerBench, hold: threading.Event
 ):
     model.script["do_train"] = hold.wait
     bench.tell(m.Run(1, "do_train"), m.Predict(2, records_of({"a": "b"})), m.Exit("do_terminate"))
@@ -232,7 +204,9 @@ def test_to_exit_answers_what_has_queued_and_calls_the_last_hook_last(
 
 
 @pytest.mark.parametrize("error", [ValueError, NotImplementedError, StopActivity])
-def test_a_last_hook_that_raises_ends_the_worker_all_the_same(model: Model, bench: Bench, error: type[BaseException]):
+def test_a_last_hook_that_raises_ends_the_worker_all_the_same(
+    model: Model, bench: RunnerBench, error: type[BaseException]
+):
     def end() -> None:
         raise error("at the end")
 
@@ -241,7 +215,7 @@ def test_a_last_hook_that_raises_ends_the_worker_all_the_same(model: Model, benc
     assert bench.rest() == []
 
 
-def test_in_haste_the_last_hook_runs_beside_the_activity_and_only_once(model: Model, bench: Bench):
+def test_in_haste_the_last_hook_runs_beside_the_activity_and_only_once(model: Model, bench: RunnerBench):
     flag = threading.Event()
     model.script |= {"do_train": flag.wait, "do_terminate": flag.set}
     bench.tell(m.Run(1, "do_train"), m.Exit("do_terminate"))
@@ -251,7 +225,7 @@ def test_in_haste_the_last_hook_runs_beside_the_activity_and_only_once(model: Mo
     assert model.threads == [("do_train", "main"), ("do_terminate", threading.current_thread().name)]
 
 
-def test_a_last_hook_in_haste_may_outlast_the_activity(model: Model, bench: Bench):
+def test_a_last_hook_in_haste_may_outlast_the_activity(model: Model, bench: RunnerBench):
     flag = threading.Event()
 
     def end() -> None:
@@ -266,7 +240,7 @@ def test_a_last_hook_in_haste_may_outlast_the_activity(model: Model, bench: Benc
     assert bench.rest() == [m.Reported((), {"last": "words"})]
 
 
-def test_a_last_hook_in_haste_that_exits_does_not_end_the_control_thread(model: Model, bench: Bench):
+def test_a_last_hook_in_haste_that_exits_does_not_end_the_control_thread(model: Model, bench: RunnerBench):
     flag = threading.Event()
     model.script |= {"do_train": flag.wait, "do_terminate": lambda: (flag.set(), sys.exit(3))}
     bench.tell(m.Run(1, "do_train"), m.Exit("do_terminate"))
@@ -275,19 +249,19 @@ def test_a_last_hook_in_haste_that_exits_does_not_end_the_control_thread(model: 
     assert bench.rest() == [m.Done(1)]
 
 
-def test_haste_where_nothing_runs_leaves_the_last_hook_to_the_main_thread(model: Model, bench: Bench):
+def test_haste_where_nothing_runs_leaves_the_last_hook_to_the_main_thread(model: Model, bench: RunnerBench):
     bench.tell(m.Hasten(), m.Exit("do_terminate"))
     bench.rest()
     assert model.threads == [("do_terminate", "main")]
 
 
-def test_what_the_last_hook_reports_is_sent(model: Model, bench: Bench):
+def test_what_the_last_hook_reports_is_sent(model: Model, bench: RunnerBench):
     model.script["do_terminate"] = lambda: model.report_metrics({"final": 1.0}, 1, 0)
     bench.tell(m.Exit("do_terminate"))
     assert bench.rest() == [m.Reported((("final", 1.0, 1, 0),))]
 
 
-def test_an_activity_that_catches_its_stop_and_returns_is_done(model: Model, bench: Bench, hold: threading.Event):
+def test_an_activity_that_catches_its_stop_and_returns_is_done(model: Model, bench: RunnerBench, hold: threading.Event):
     def train() -> None:
         hold.wait()
         try:
@@ -301,7 +275,7 @@ def test_an_activity_that_catches_its_stop_and_returns_is_done(model: Model, ben
     assert bench.rest() == [m.Done(1)]
 
 
-def test_every_command_ends_in_exactly_one_message(model: Model, bench: Bench):
+def test_every_command_ends_in_exactly_one_message(model: Model, bench: RunnerBench):
     def not_this_time() -> None:
         raise NotImplementedError("no")
 
@@ -321,7 +295,9 @@ def test_every_command_ends_in_exactly_one_message(model: Model, bench: Bench):
         assert answer.id == number
 
 
-def test_a_request_that_is_withdrawn_before_its_turn_is_not_called(model: Model, bench: Bench, hold: threading.Event):
+def test_a_request_that_is_withdrawn_before_its_turn_is_not_called(
+    model: Model, bench: RunnerBench, hold: threading.Event
+):
     model.script["do_train"] = hold.wait
     bench.tell(m.Run(1, "do_train"), m.Predict(2, records_of({"a": "b"})), m.Predict(3, records_of({"c": "d"})))
     bench.tell(m.Withdraw(2))
@@ -331,7 +307,7 @@ def test_a_request_that_is_withdrawn_before_its_turn_is_not_called(model: Model,
     assert [hook for hook, _ in model.threads] == ["do_train", "do_stream_predict"]
 
 
-def test_a_request_that_is_withdrawn_too_late_is_answered_once(model: Model, bench: Bench, hold: threading.Event):
+def test_a_request_that_is_withdrawn_too_late_is_answered_once(model: Model, bench: RunnerBench, hold: threading.Event):
     model.script["do_stream_predict"] = hold.wait
     bench.tell(m.Predict(1, records_of({"a": "b"})))
     model.until("do_stream_predict")
@@ -342,14 +318,14 @@ def test_a_request_that_is_withdrawn_too_late_is_answered_once(model: Model, ben
     assert bench.next() == m.Done(2)
 
 
-def test_a_request_that_is_withdrawn_as_soon_as_it_comes_is_never_queued(model: Model, bench: Bench):
+def test_a_request_that_is_withdrawn_as_soon_as_it_comes_is_never_queued(model: Model, bench: RunnerBench):
     bench.runner.tell_all([m.Predict(1, records_of({"a": "b"})), m.Predict(2, records_of({"c": "d"})), m.Withdraw(1)])
     assert [bench.next(), bench.next()] == [m.PredictionForgotten(1), predicted(2, b'{"c":"d"}')]
     assert len(model.threads) == 1
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_what_a_model_reported_before_it_exits_in_a_hook_is_sent(model: Model, bench: Bench):
+def test_what_a_model_reported_before_it_exits_in_a_hook_is_sent(model: Model, bench: RunnerBench):
     model.script["do_train"] = lambda: (model.report_metrics({"last": 1.0}, 1, 0), sys.exit(3))
     bench.tell(m.Run(1, "do_train"))
     assert bench.rest() == [m.Reported((("last", 1.0, 1, 0),))]
@@ -367,7 +343,7 @@ def test_a_resume_that_is_refused_after_its_activity_has_ended_leaves_the_contro
 
     model = PausesInItsOwnWay()
     model.script["do_train"] = hold.wait
-    own = Bench(model)
+    own = RunnerBench(model)
     own.tell(m.Run(1, "do_train"))
     model.until("do_train")
     own.tell(m.Pause(1, "do_pause"))
