@@ -24,14 +24,18 @@ _INTERVAL = 0.02
 #: Seconds that the last line of the log may take. It takes them only where nothing reads the log.
 _LAST_LINE = 0.1
 
+#: Held by the thread that ends the process.
+_EXITING = threading.Lock()
+
+_NEVER = threading.Event()
+
 
 def watch(shutdown: Shutdown) -> None:
     """Ensure that the process ends by the deadline of a shutdown that has begun, even if the event loop is blocked."""
 
     def wait() -> None:
-        never = threading.Event()
         while left := shutdown.process.left():
-            never.wait(min(left, _INTERVAL))
+            _NEVER.wait(min(left, _INTERVAL))
         _leave(shutdown)
 
     threading.Thread(target=wait, name="shutdown-deadline", daemon=True).start()
@@ -46,15 +50,16 @@ def finish(shutdown: Shutdown, loop: asyncio.AbstractEventLoop) -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGINT):
         # The loop would restore the default when it is closed: a traceback for SIGINT.
         loop.remove_signal_handler(number)
-        signal.signal(number, lambda *_: _leave(shutdown))
+        signal.signal(number, lambda *_: shutdown.end.bring_forward(0.0))
     shutdown.shut_down_executors()
     for thread in _non_daemons():
         shutdown.threads.join(thread)
     if shutdown.end.overdue:
-        _leave(shutdown)
+        shutdown.end.bring_forward(0.0)
+        _NEVER.wait()  # the thread of :func:`watch` ends the process
     atexit._run_exitfuncs()
     _flush()
-    os._exit(0)
+    _exit(0)
 
 
 def _leave(shutdown: Shutdown) -> NoReturn:
@@ -69,7 +74,13 @@ def _leave(shutdown: Shutdown) -> NoReturn:
     last = threading.Thread(target=say, daemon=True)
     last.start()
     last.join(_LAST_LINE)
-    os._exit(shutdown.exit_code)
+    _exit(shutdown.exit_code)
+
+
+def _exit(code: int) -> NoReturn:
+    """End this process, from one thread: coverage.py replaces ``os._exit`` by a function that crashes in two at once."""
+    with _EXITING:
+        os._exit(code)
 
 
 def _non_daemons() -> list[threading.Thread]:
