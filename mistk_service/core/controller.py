@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from mistk_service.core.answer_parts import AnswerParts
 from mistk_service.core.events import Observer, WorkerStarted
 from mistk_service.core.instance import Instance, StatusEncoder
 from mistk_service.core.shutdown import Shutdown
@@ -294,11 +295,12 @@ class Controller:
             )
         return await self._tracking.model_path(uri)
 
-    def predict(self, records: Records, details: bool = False) -> asyncio.Future[Answer]:
-        """Predict for records and return a future for the model's answer.
+    def predict(self, records: Records, details: bool = False) -> asyncio.Future[Answer | AnswerParts]:
+        """Predict for records and return a future for the model's answer, or for its parts if the model gives it in parts.
 
-        Cancel the future to withdraw the request. The future raises HookFailed if the model raised an exception, WorkerDied if
-        the worker died, PredictionTimedOut on a timeout, and ServiceBusy if the instance was reset or shut down.
+        Cancel the future, or close the parts, to withdraw the request. The future raises HookFailed if the model raised an
+        exception, WorkerDied if the worker died, PredictionTimedOut on a timeout, and ServiceBusy if the instance was reset or
+        shut down.
 
         Raises:
             OperationRefused: the state does not allow it.

@@ -258,6 +258,9 @@ class Instance:
         self.predictions.answer(message)
         self.log.touch()
 
+    def _on_part(self, message: m.PartPredicted) -> None:
+        self.predictions.add_part(message)
+
     def _on_ended(self, message: _Ended) -> None:
         for activity in (self.view.nested, self.view.activity):
             if activity is not None and activity.id == message.id:
@@ -384,7 +387,7 @@ def _reason(text: str) -> str:
 _Ended = m.Done | m.Stopped | m.Refused | m.Unsupported | m.Failed
 
 #: The messages that end a prediction.
-_Answered = m.Predicted | m.PredictionFailed | m.PredictionRefused | m.PredictionForgotten
+_Answered = m.Predicted | m.PredictionEnded | m.PredictionFailed | m.PredictionRefused | m.PredictionForgotten
 
 _OUTCOMES: dict[type, str] = {
     m.Done: "completed",
@@ -396,6 +399,8 @@ _OUTCOMES: dict[type, str] = {
 
 _HANDLERS: dict[type, Callable[[Instance, Any], None]] = {
     m.Predicted: Instance._on_answer,
+    m.PartPredicted: Instance._on_part,
+    m.PredictionEnded: Instance._on_answer,
     m.PredictionFailed: Instance._on_answer,
     m.PredictionRefused: Instance._on_answer,
     m.PredictionForgotten: Instance._on_answer,

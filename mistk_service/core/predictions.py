@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from mistk_service.core.answer_parts import AnswerParts
 from mistk_service.core.events import Event, PredictionAnswered, PredictionBegan, PredictionWithdrawn
 from mistk_service.errors import (
     HookFailed,
@@ -26,8 +27,11 @@ from mistk_service.errors import (
 from mistk_service.kinds.component import StopActivity
 from mistk_service.kinds.predictions import Answer, Records
 from mistk_service.workers.messages import (
+    AllowParts,
+    PartPredicted,
     Predict,
     Predicted,
+    PredictionEnded,
     PredictionFailed,
     PredictionForgotten,
     PredictionRefused,
@@ -46,9 +50,11 @@ _RETRY_AFTER = 1.0
 
 @dataclass(eq=False)
 class _Waiting:
+    worker: Worker
     records: int
-    future: asyncio.Future[Answer]
+    future: asyncio.Future[Answer | AnswerParts]
     deadline: asyncio.TimerHandle | None
+    parts: AnswerParts | None = None
     began: float = field(default_factory=time.perf_counter)
 
 
@@ -85,10 +91,11 @@ class Predictions:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def begin(self, worker: Worker, records: Records, details: bool) -> asyncio.Future[Answer]:
+    def begin(self, worker: Worker, records: Records, details: bool) -> asyncio.Future[Answer | AnswerParts]:
         """Send a request to the worker and return a future for its answer. Cancel the future to withdraw the request.
 
-        The future raises PredictionTimedOut on a timeout, or the error that the worker's end leads to.
+        The future raises PredictionTimedOut on a timeout, or the error that the worker's end leads to. An answer in parts is
+        there with its first part; from then on there is no timeout.
 
         Raises:
             ServiceBusy: too many predictions are in flight.
@@ -107,14 +114,14 @@ class Predictions:
                 f"A record holds {error}; expected identifiers and records without lone surrogates."
             ) from error
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Answer] = loop.create_future()
+        future: asyncio.Future[Answer | AnswerParts] = loop.create_future()
         future.add_done_callback(functools.partial(self._withdraw_if_cancelled, worker, number))
         deadline = loop.call_later(self._timeout, self._time_out, worker, number) if self._timeout else None
-        self._waiting[number] = _Waiting(len(records), future, deadline)
+        self._waiting[number] = _Waiting(worker, len(records), future, deadline)
         self._emit(PredictionBegan(len(records)))
         return future
 
-    def _withdraw_if_cancelled(self, worker: Worker, number: int, future: asyncio.Future[Answer]) -> None:
+    def _withdraw_if_cancelled(self, worker: Worker, number: int, future: asyncio.Future[Answer | AnswerParts]) -> None:
         if future.cancelled() and number in self._waiting:
             worker.send(Withdraw(number))
 
@@ -129,7 +136,30 @@ class Predictions:
                 )
             )
 
-    def answer(self, message: Predicted | PredictionFailed | PredictionRefused | PredictionForgotten) -> None:
+    def add_part(self, message: PartPredicted) -> None:
+        """Pass a part of an answer on to whoever reads the answer."""
+        waiting = self._waiting.get(message.id)
+        if waiting is None:
+            return
+        if waiting.parts is None:
+            if waiting.future.done():  # the request was withdrawn while the model began to answer it
+                waiting.worker.send(Withdraw(message.id))
+                return
+            waiting.parts = self._begin_parts(waiting, message.id)
+        waiting.parts.add(Answer(message.part))
+
+    def _begin_parts(self, waiting: _Waiting, number: int) -> AnswerParts:
+        _stop(waiting.deadline)
+        parts = AnswerParts(
+            allow=lambda count: waiting.worker.send(AllowParts(number, count)),
+            withdraw=lambda: waiting.worker.send(Withdraw(number)),
+        )
+        waiting.future.set_result(parts)
+        return parts
+
+    def answer(
+        self, message: Predicted | PredictionEnded | PredictionFailed | PredictionRefused | PredictionForgotten
+    ) -> None:
         """Set the result of the future that waits for it."""
         waiting = self._waiting.pop(message.id, None)
         if waiting is None:
@@ -139,14 +169,20 @@ class Predictions:
             self._emit(PredictionWithdrawn(waiting.records))
             return
         seconds = time.perf_counter() - waiting.began
-        self._emit(PredictionAnswered(waiting.records, seconds, isinstance(message, Predicted)))
+        succeeded = isinstance(message, Predicted | PredictionEnded)
+        self._emit(PredictionAnswered(waiting.records, seconds, succeeded))
         if isinstance(message, Predicted):
             _resolve(waiting.future, Answer(message.answer))
-            return
-        error = self._error(message)
-        if isinstance(error, HookFailed):
-            logger.error("%s", error.failure.told(self._operation))
-        _reject(waiting.future, error)
+        elif isinstance(message, PredictionEnded):
+            if waiting.parts is None and not waiting.future.done():
+                waiting.parts = self._begin_parts(waiting, message.id)  # an answer without parts
+            if waiting.parts is not None:
+                waiting.parts.end()
+        else:
+            error = self._error(message)
+            if isinstance(error, HookFailed):
+                logger.error("%s", error.failure.told(self._operation))
+            _reject(waiting, error)
 
     def _error(self, message: PredictionFailed | PredictionRefused) -> MistkError:
         if isinstance(message, PredictionRefused):
@@ -162,7 +198,7 @@ class Predictions:
         waiting, self._waiting = self._waiting, {}
         for request in waiting.values():
             _stop(request.deadline)
-            _reject(request.future, error)
+            _reject(request, error)
             self._emit(PredictionWithdrawn(request.records))
 
 
@@ -181,11 +217,13 @@ def _stop(deadline: asyncio.TimerHandle | None) -> None:
         deadline.cancel()
 
 
-def _resolve(future: asyncio.Future[Answer], answer: Answer) -> None:
+def _resolve(future: asyncio.Future[Answer | AnswerParts], answer: Answer) -> None:
     if not future.done():  # it has been cancelled or has timed out
         future.set_result(answer)
 
 
-def _reject(future: asyncio.Future[Answer], error: MistkError) -> None:
-    if not future.done():
-        future.set_exception(error)
+def _reject(waiting: _Waiting, error: MistkError) -> None:
+    if waiting.parts is not None:
+        waiting.parts.end(error)
+    elif not waiting.future.done():
+        waiting.future.set_exception(error)

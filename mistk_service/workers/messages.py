@@ -19,6 +19,8 @@ from mistk_service.kinds.predictions import Records
 __all__ = [
     "END_OF_PIECES",
     "LARGEST_FROM_WORKER",
+    "PARTS_AHEAD",
+    "AllowParts",
     "Done",
     "Exit",
     "Failed",
@@ -28,6 +30,7 @@ __all__ = [
     "HoldReports",
     "LoadFailed",
     "Loaded",
+    "PartPredicted",
     "Pause",
     "PauseFailed",
     "PauseOvertaken",
@@ -35,6 +38,7 @@ __all__ = [
     "Paused",
     "Predict",
     "Predicted",
+    "PredictionEnded",
     "PredictionFailed",
     "PredictionForgotten",
     "PredictionRefused",
@@ -84,6 +88,8 @@ class Run(_Message, frozen=True):
 class Predict(_Message, frozen=True):
     """Predict for records. Ends in Predicted, PredictionFailed, PredictionRefused or PredictionForgotten.
 
+    A model that answers in parts sends any number of PartPredicted first, and PredictionEnded instead of Predicted.
+
     ``details`` asks for an explanation of each prediction.
     """
 
@@ -93,9 +99,19 @@ class Predict(_Message, frozen=True):
 
 
 class Withdraw(_Message, frozen=True):
-    """Forget the stream prediction ``id``, whose client has gone. A prediction that has begun ends as usual."""
+    """Forget the stream prediction ``id``, whose client has gone.
+
+    A prediction that has begun ends as usual; one that is answered in parts ends at its next part.
+    """
 
     id: int
+
+
+class AllowParts(_Message, frozen=True):
+    """The client of the prediction ``id`` has received so many parts, so the model may produce as many more."""
+
+    id: int
+    parts: int
 
 
 class Pause(_Message, frozen=True):
@@ -128,7 +144,7 @@ class HoldReports(_Message, frozen=True):
     held: bool
 
 
-ToWorker = Run | Predict | Withdraw | Pause | Resume | Exit | Hasten | HoldReports
+ToWorker = Run | Predict | Withdraw | AllowParts | Pause | Resume | Exit | Hasten | HoldReports
 
 
 # --- from the worker to the service ------------------------------------------------------------------------------------
@@ -189,6 +205,19 @@ class Predicted(_Message, frozen=True):
 
     id: int
     answer: msgspec.Raw
+
+
+class PartPredicted(_Message, frozen=True):
+    """A part of the model's answer to one request, in MessagePack."""
+
+    id: int
+    part: msgspec.Raw
+
+
+class PredictionEnded(_Message, frozen=True):
+    """All parts of an answer have been sent."""
+
+    id: int
 
 
 class PredictionFailed(_Message, frozen=True):
@@ -291,6 +320,8 @@ FromWorker = (
     | Unsupported
     | Stopped
     | Predicted
+    | PartPredicted
+    | PredictionEnded
     | PredictionFailed
     | PredictionRefused
     | PredictionForgotten
@@ -317,6 +348,9 @@ _PIECE = 1 << 31
 
 #: The maximum size of a message from a worker in bytes, since the service holds it in memory as a whole.
 LARGEST_FROM_WORKER = 256 * 1024 * 1024
+
+#: The number of parts of an answer that a model may be ahead of the client.
+PARTS_AHEAD = 16
 
 #: Follows the last piece of a message.
 END_OF_PIECES = _PIECE.to_bytes(_HEADER, "big")

@@ -24,7 +24,7 @@ from mistk_service.errors import Failure, OperationRefused
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.model import MODEL
 from mistk_service.kinds.model.bodies import load_data
-from mistk_service.kinds.predictions import Records
+from mistk_service.kinds.predictions import Answer, Records
 from mistk_service.workers.host.process import ProcessWorker
 from mistk_service.workers.host.socket_worker import LINGER, SocketWorker
 from mistk_service.workers.host.thread import ThreadWorker
@@ -202,7 +202,9 @@ class Instance:
     async def stream(self, data: dict[str, str], *, details: bool = False) -> Any:
         """Predict for records and return the predictions."""
         async with asyncio.timeout(PATIENCE):
-            return json.loads(await answer_body(await self.controller.predict(records_of(data), details)))
+            answer = await self.controller.predict(records_of(data), details)
+            assert isinstance(answer, Answer), "an answer in parts"
+            return json.loads(await answer_body(answer))
 
     async def run(self, operation: str, *arguments: Any) -> dict[str, Any]:
         """Call an operation and return the status in which it has ended."""

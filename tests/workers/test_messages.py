@@ -30,6 +30,7 @@ to_worker = st.one_of(
     st.builds(m.Predict, integers, st.dictionaries(texts, texts, max_size=3).map(records_of), st.booleans()),
     st.builds(m.Pause, integers, texts),
     st.builds(m.Withdraw, integers),
+    st.builds(m.AllowParts, integers, integers),
     st.builds(m.Resume, integers, texts),
     st.builds(m.Exit, texts),
     st.just(m.Hasten()),
@@ -39,11 +40,13 @@ points = st.tuples(texts, st.floats(allow_nan=False), st.none() | integers, inte
 from_worker = st.one_of(
     st.builds(m.Loaded, texts, st.lists(texts, max_size=3).map(tuple), integers),
     st.builds(m.LoadFailed, texts, failures),
-    *(st.builds(kind, integers) for kind in (m.Done, m.Stopped, m.PredictionForgotten, m.Paused, m.PauseOvertaken)),
+    *(st.builds(kind, integers) for kind in (m.Done, m.Stopped, m.PredictionForgotten, m.PredictionEnded)),
+    *(st.builds(kind, integers) for kind in (m.Paused, m.PauseOvertaken)),
     *(st.builds(kind, integers, failures) for kind in (m.Failed, m.PauseFailed, m.ResumeFailed)),
     *(st.builds(kind, integers, texts) for kind in (m.Unsupported, m.PauseUnsupported, m.ResumeUnsupported)),
     *(st.builds(kind, integers, texts, st.none() | texts) for kind in (m.Refused, m.PredictionRefused)),
     st.builds(m.Predicted, integers, plain.map(msgspec.msgpack.encode).map(msgspec.Raw)),
+    st.builds(m.PartPredicted, integers, plain.map(msgspec.msgpack.encode).map(msgspec.Raw)),
     st.builds(m.PredictionFailed, integers, failures, st.booleans()),
     st.builds(m.StatusUpdated, plain),
     st.builds(
@@ -76,13 +79,16 @@ def test_a_message_from_the_worker_arrives_as_it_was(message: m.FromWorker):
     if isinstance(message, m.Predicted):
         assert isinstance(arrived, m.Predicted)
         assert (arrived.id, bytes(arrived.answer)) == (message.id, bytes(message.answer))
+    elif isinstance(message, m.PartPredicted):
+        assert isinstance(arrived, m.PartPredicted)
+        assert (arrived.id, bytes(arrived.part)) == (message.id, bytes(message.part))
     else:
         assert arrived == message
 
 
 def test_these_tests_know_every_message():
-    assert len(get_args(m.ToWorker)) == 8
-    assert len(get_args(m.FromWorker)) == 20
+    assert len(get_args(m.ToWorker)) == 9
+    assert len(get_args(m.FromWorker)) == 22
 
 
 def test_a_number_that_is_none_arrives_as_none():

@@ -10,8 +10,10 @@ from connexion.context import receive, request, scope
 from connexion.decorators.parameter import pythonic
 from starlette.responses import JSONResponse, Response
 
+from mistk_service.core.answer_parts import AnswerParts
 from mistk_service.core.controller import Controller
 from mistk_service.core.status_log import StatusEvent
+from mistk_service.doors.mistk.parts import parts_response
 from mistk_service.doors.mistk.predictions import answer_body, records_of
 from mistk_service.doors.mistk.status import relocated
 from mistk_service.doors.mistk.watch import last_event_id, watch_response
@@ -86,7 +88,10 @@ class Handlers:
             raise InvalidRequest(f"dataMap: {error}", field="dataMap") from error
         del records
         del data_map  # it may be large, and is not needed while this waits
-        return Response(await answer_body(await while_present(receive, prediction)), media_type="application/json")
+        answer = await while_present(receive, prediction)
+        if isinstance(answer, AnswerParts):
+            return await parts_response(answer, request.headers.get("accept", ""), receive)
+        return Response(await answer_body(answer), media_type="application/json")
 
     async def _get_status(self, watch: bool = False, resource_version: int | None = None) -> Response:
         if resource_version is not None and not 0 <= resource_version < 2**63:

@@ -84,6 +84,9 @@ class AbstractModel(Component):
         Returns:
             identifier → prediction, any JSON value. Scalars and arrays of numpy are converted. With ``details``, further keys
             are for the request as a whole, by convention ``details``.
+
+        A generator answers in parts: the container sends each value that it yields, any JSON value, at once. It is closed at
+        its next ``yield`` when the client disconnects.
         """
         raise NotImplementedError
 

@@ -2,7 +2,8 @@
 
 An identifier that occurs in two requests gets a suffix for the merged call. If a merged call raises an exception or does not
 answer every identifier, each of its requests is called alone, so that only the faulty one fails. A request that was not merged
-gets whatever the model answers. :mod:`mistk_service.workers.child.task_queue` decides which requests are merged.
+gets whatever the model answers, in parts if the hook is a generator.
+:mod:`mistk_service.workers.child.task_queue` decides which requests are merged.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import inspect
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, NamedTuple
 
 from mistk_service.errors import Failure, RequestError
 from mistk_service.kinds.component import Component, StopActivity
@@ -20,11 +21,31 @@ from mistk_service.kinds.predictions import Records, pack
 from mistk_service.workers.child.plain_values import json_ready
 from mistk_service.workers.messages import Predict, Predicted, PredictionFailed, PredictionRefused
 
-__all__ = ["Predictor", "failure_from", "message_of"]
+__all__ = ["Parts", "Predictor", "failure_from", "message_of", "unanswered"]
 
 logger = logging.getLogger(__name__)
 
-_Answer = Predicted | PredictionFailed | PredictionRefused
+
+class Parts(NamedTuple):
+    """An answer that the model gives in parts.
+
+    Attributes:
+        id: the id of the request.
+        parts: the model's generator.
+    """
+
+    id: int
+    parts: Generator[Any, Any, Any]
+
+
+_Answer = Predicted | PredictionFailed | PredictionRefused | Parts
+
+
+def unanswered(number: int, error: BaseException) -> PredictionFailed | PredictionRefused:
+    """Return the message for a request whose prediction raised an exception."""
+    if isinstance(error, RequestError):
+        return PredictionRefused(number, message_of(error), error.field)
+    return PredictionFailed(number, failure_from(error), unsupported=isinstance(error, NotImplementedError))
 
 
 def failure_from(error: BaseException) -> Failure:
@@ -55,8 +76,10 @@ class Predictor:
     """
 
     def __init__(self, model: Component, hook: str) -> None:
-        self._hook = _with_details(getattr(model, hook))
-        self.max_batch_size = min(max(1, int(getattr(model, "max_batch_size", 1))), sys.maxsize)
+        function = getattr(model, hook)
+        self._hook = _with_details(function)
+        merged = 1 if inspect.isgeneratorfunction(function) else int(getattr(model, "max_batch_size", 1))
+        self.max_batch_size = min(max(1, merged), sys.maxsize)
 
     def predict(self, batch: Sequence[Predict]) -> list[_Answer]:
         """Answer every request of the batch, in order."""
@@ -89,12 +112,8 @@ class Predictor:
     def _predict_alone(self, request: Predict) -> _Answer:
         try:
             return self._answer(request, self._call(request))
-        except RequestError as error:
-            return PredictionRefused(request.id, message_of(error), error.field)
-        except NotImplementedError as error:
-            return PredictionFailed(request.id, failure_from(error), unsupported=True)
         except (Exception, StopActivity) as error:  # noqa: BLE001 - the caller receives the failure
-            return PredictionFailed(request.id, failure_from(error))
+            return unanswered(request.id, error)
 
     def _call(self, request: Predict) -> Any:
         """Return the model's answer to one request.
@@ -115,7 +134,9 @@ class Predictor:
             return result
         return {key: result[key] for key in asked}
 
-    def _answer(self, request: Predict, result: Any) -> Predicted:
+    def _answer(self, request: Predict, result: Any) -> Predicted | Parts:
+        if isinstance(result, Generator):
+            return Parts(request.id, result)
         return Predicted(request.id, pack(result, json_ready))
 
 

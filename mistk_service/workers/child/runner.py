@@ -23,10 +23,12 @@ from mistk_service.errors import RequestError
 from mistk_service.kinds import kind_of
 from mistk_service.kinds.component import Component, RunReference, StopActivity
 from mistk_service.kinds.kind import Operation
-from mistk_service.workers.child.batching import Predictor, failure_from, message_of
+from mistk_service.workers.child.batching import Parts, Predictor, failure_from, message_of
 from mistk_service.workers.child.context import WorkerContext
+from mistk_service.workers.child.part_streams import PartStreams
 from mistk_service.workers.child.task_queue import TaskQueue
 from mistk_service.workers.messages import (
+    AllowParts,
     Done,
     Exit,
     Failed,
@@ -83,6 +85,7 @@ class Runner:
         self._operations: dict[str, Operation] = {}
         self._changed = threading.Condition()
         self._tasks = TaskQueue()
+        self._streams = PartStreams()
         self._activity: Run | None = None
         self._pause_wanted = False
         #: The number of pauses requested, which distinguishes one from the next.
@@ -117,21 +120,39 @@ class Runner:
     def _work(self, predictor: Predictor | None) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._tasks or self._exit)
-                if not self._tasks:
+                self._changed.wait_for(lambda: self._tasks or self._exit or self._streams.ready)
+                if self._exit and not self._tasks:
                     break
-                task = self._tasks.take()
+                task = self._tasks.take() if self._tasks else []
                 # Set under the lock, so that the control thread sees every activity as either waiting or running.
                 self._activity = task if isinstance(task, Run) else None
             if isinstance(task, Run):
                 self._run_activity(task)
-            elif predictor is not None:
-                self._send_all(predictor.predict(task))
+            elif task and predictor is not None:
+                self._predict(predictor, task)
             del task  # it may be large, and the next task may come much later
+            self._step_streams()
+        self._send_all(self._streams.close())
         assert self._exit is not None
         self._run_last_hook(self._exit.hook)
         # The hook may still be running on the control thread.
         self._last_hook_ended.wait()
+
+    def _predict(self, predictor: Predictor, batch: Sequence[Predict]) -> None:
+        """Answer requests. Those that are answered in parts have begun when this returns."""
+        answers = predictor.predict(batch)
+        self._send_all([answer for answer in answers if not isinstance(answer, Parts)])
+        with self._changed:
+            for answer in answers:
+                if isinstance(answer, Parts):
+                    self._streams.add(answer.id, answer.parts)
+
+    def _step_streams(self) -> None:
+        """Take one part of every answer that is given in parts and whose client can keep up."""
+        with self._changed:
+            due = self._streams.due()
+        if due:
+            self._send_all([self._streams.step(number) for number in due])
 
     def _run_activity(self, task: Run) -> None:
         answer = self._call(task)
@@ -252,6 +273,8 @@ class Runner:
             self._queue([message])
         elif isinstance(message, Withdraw):
             self._withdraw(message)
+        elif isinstance(message, AllowParts):
+            self._allow(message)
         elif isinstance(message, Pause):
             self._pause(message)
         elif isinstance(message, Resume):
@@ -271,8 +294,15 @@ class Runner:
     def _withdraw(self, message: Withdraw) -> None:
         with self._changed:
             withdrawn = self._tasks.withdraw(message.id)
+            if self._streams.withdraw(message.id):
+                self._changed.notify_all()
         if withdrawn:
             self._send(PredictionForgotten(message.id))
+
+    def _allow(self, message: AllowParts) -> None:
+        with self._changed:
+            self._streams.allow(message.id, message.parts)
+            self._changed.notify_all()
 
     def _pause(self, message: Pause) -> None:
         if not self._is_under_way(message.id):

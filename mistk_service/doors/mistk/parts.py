@@ -1,0 +1,79 @@
+"""An answer in parts on MISTK's wire: newline-delimited JSON, Server-Sent Events, or an array."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Literal
+
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from mistk_service.core.answer_parts import AnswerParts
+from mistk_service.doors.mistk.predictions import answer_body
+from mistk_service.doors.mistk.problems import answer as problem
+from mistk_service.errors import MistkError
+from mistk_service.web.disconnect import while_present
+
+__all__ = ["parts_response"]
+
+_Form = Literal["application/json", "application/x-ndjson", "text/event-stream"]
+
+
+async def parts_response(parts: AnswerParts, accept: str, receive: Receive) -> Response:
+    """Return the parts in the form that the client accepts: by default, a line of JSON for each.
+
+    A client that only accepts ``application/json`` gets an array when all parts are there.
+
+    Args:
+        parts: the answer.
+        accept: the Accept header.
+        receive: of a request whose body has been read.
+    """
+    form = _form(accept)
+    if form == "application/json":
+        body = await while_present(receive, asyncio.ensure_future(_array(parts)))
+        return Response(body, media_type=form)
+    return _PartsResponse(parts, form)
+
+
+def _form(accept: str) -> _Form:
+    if "text/event-stream" in accept:
+        return "text/event-stream"
+    if "application/json" in accept and "ndjson" not in accept:
+        return "application/json"
+    return "application/x-ndjson"
+
+
+async def _array(parts: AnswerParts) -> bytes:
+    try:
+        bodies = [(await answer_body(part)).rstrip() async for part in parts]
+    finally:
+        parts.close()
+    return b"[%s]\n" % b",".join(bodies)
+
+
+class _PartsResponse(StreamingResponse):
+    """Sends each part as soon as it is there. Closes the parts when the client has all of them or disconnects."""
+
+    def __init__(self, parts: AnswerParts, form: _Form) -> None:
+        self._parts = parts
+        # Proxies must pass on each part as it comes.
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(_encoded(parts, sse=form == "text/event-stream"), headers=headers, media_type=form)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._parts.close()
+
+
+async def _encoded(parts: AnswerParts, *, sse: bool) -> AsyncIterator[bytes]:
+    """Yield the parts. An error in the middle is the last line: an object with the key ``error``, or an event of that name."""
+    line, failure = (b"data: %s\n\n", b"event: error\ndata: %s\n\n") if sse else (b"%s\n", b'{"error":%s}\n')
+    try:
+        async for part in parts:
+            yield line % (await answer_body(part)).rstrip()
+    except MistkError as error:
+        yield failure % bytes(problem(error, {}).body).rstrip()
