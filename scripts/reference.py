@@ -204,7 +204,7 @@ def _resolved(value: Mapping[str, Any], contract: Any) -> Mapping[str, Any]:
 
 def hooks_page() -> str:
     """Return the page of the base class: attributes, hooks and services."""
-    hooks = {row.hook: row for row in MODEL.operations.values()}
+    hooks = {name: row for row in MODEL.operations.values() for name in (row.hook, row.tensor_hook) if name}
     members = {name: value for cls in reversed(BASE.__mro__) for name, value in vars(cls).items()}
     callables = [(name, value) for name, value in members.items() if callable(value) and not name.startswith("_")]
     written = sorted((name for name, _ in callables if name in hooks), key=list(hooks).index)
@@ -214,14 +214,16 @@ def hooks_page() -> str:
         f"{_markdown(inspect.cleandoc(BASE.__doc__ or '').partition(chr(10))[2])}\n\n"
         f"## Class attributes\n\n{''.join(_attributes())}\n"
         "## What the container calls\n"
-        f"{''.join(_method(name, members[name], _hook_note(hooks[name])) for name in written)}\n"
+        f"{''.join(_method(name, members[name], _hook_note(name, hooks[name])) for name in written)}\n"
         "## What a hook can call\n"
         f"{''.join(_method(name, members[name]) for name in services)}"
         f"\n## Exceptions\n\n{table(('Exception', 'Meaning'), _exceptions())}"
     )
 
 
-def _hook_note(row: Any) -> str:
+def _hook_note(name: str, row: Any) -> str:
+    if name == row.tensor_hook:
+        return "See [Predict with tensors](../howto/predict-with-tensors.md)."
     notes = [f"Operation: [{row.name}](operations.md#{row.name.lower()})."]
     notes.append("Optional." if row.has_default else "Without it, the operation is refused.")
     if row.may_decline:

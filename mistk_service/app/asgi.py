@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mistk_service.app.embedded_tracking import EmbeddedTracking
 from mistk_service.app.settings import Settings
 from mistk_service.core.controller import Controller
+from mistk_service.doors.inference.handlers import INFERENCE_PATH, inference_app
 from mistk_service.doors.mistk.handlers import Handlers
 from mistk_service.doors.mistk.problems import answer, error_body, service_error
 from mistk_service.doors.mistk.swagger_ui import SwaggerUI
@@ -28,6 +29,7 @@ from mistk_service.web.contract import contract_app
 from mistk_service.web.contract.omitted import OmittedParameters
 from mistk_service.web.gate import BodyLimit, gate
 from mistk_service.web.json_limits import FREE_JSON, JsonLimits
+from mistk_service.web.lifespan import run_lifespan
 from mistk_service.web.prefix import Prefix, prefix_of
 
 __all__ = ["create_app"]
@@ -74,9 +76,11 @@ def create_app(
     }
     page = WSGIMiddleware(dashboard.wsgi_app, workers=_PAGE_THREADS)  # type: ignore[arg-type]
     register(page.executor)
-    container: ASGIApp = BodyLimit(
-        _Paths(kind.base_path, api, pages, SwaggerUI(f"{kind.base_path}/ui"), page), settings.max_body, answer
-    )
+    apis = {kind.base_path: api}
+    if kind.prediction is not None and kind.prediction.tensor_hook is not None:
+        apis[INFERENCE_PATH] = inference_app(controller, settings.max_body)
+    paths = _Paths(apis, pages, SwaggerUI(f"{kind.base_path}/ui"), page)
+    container: ASGIApp = BodyLimit(paths, settings.max_body, answer)
     if tracking is not None:
         container = _beside(tracking, container)
     guarded = gate(
@@ -111,33 +115,39 @@ class _Paths:
     """Routes each request by its path.
 
     Args:
-        base: the base path of the API.
-        api: serves what is below the base path, and the lifespan.
+        apis: serve what is below a base path, by that path.
         pages: single pages, by path.
         ui: Swagger UI.
         rest: serves everything else.
     """
 
     def __init__(
-        self, base: str, api: ASGIApp, pages: Mapping[str, Callable[[Scope], Response]], ui: SwaggerUI, rest: Any
+        self, apis: Mapping[str, ASGIApp], pages: Mapping[str, Callable[[Scope], Response]], ui: SwaggerUI, rest: Any
     ) -> None:
-        self._base = base
-        self._api = api
+        self._apis = apis
         self._ui = ui
         self._pages = pages
         self._rest: ASGIApp = rest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
-        path: str = scope.get("path", self._base)
+        if scope["type"] == "lifespan":
+            first, *others = self._apis.values()
+            for api in others:
+                await run_lifespan(api)
+            await first(scope, receive, send)
+            return
+        path: str = scope["path"]
         if path in self._pages:
             await self._answer(path, scope)(scope, receive, send)
-        elif self._ui.serves(path) and scope["type"] == "http":
+        elif self._ui.serves(path):
             await self._ui(scope, receive, send)
-        elif f"{path}/".startswith(f"{self._base}/"):
-            await self._api(scope, receive, send)
         else:
-            await self._rest(scope, receive, send)
+            await self._app(path)(scope, receive, send)
+
+    def _app(self, path: str) -> ASGIApp:
+        below = f"{path}/"
+        return next((api for base, api in self._apis.items() if below.startswith(f"{base}/")), self._rest)
 
     def _answer(self, path: str, scope: Scope) -> Response:
         if scope["method"] not in ("GET", "HEAD"):

@@ -24,9 +24,6 @@ _INTERVAL = 0.02
 #: Seconds that the last line of the log may take. It takes them only where nothing reads the log.
 _LAST_LINE = 0.1
 
-#: Held by the thread that ends the process.
-_EXITING = threading.Lock()
-
 _NEVER = threading.Event()
 
 
@@ -59,7 +56,7 @@ def finish(shutdown: Shutdown, loop: asyncio.AbstractEventLoop) -> NoReturn:
         _NEVER.wait()  # the thread of :func:`watch` ends the process
     atexit._run_exitfuncs()
     _flush()
-    _exit(0)
+    os._exit(0)
 
 
 def _leave(shutdown: Shutdown) -> NoReturn:
@@ -74,13 +71,7 @@ def _leave(shutdown: Shutdown) -> NoReturn:
     last = threading.Thread(target=say, daemon=True)
     last.start()
     last.join(_LAST_LINE)
-    _exit(shutdown.exit_code)
-
-
-def _exit(code: int) -> NoReturn:
-    """End this process, from one thread: coverage.py replaces ``os._exit`` by a function that crashes in two at once."""
-    with _EXITING:
-        os._exit(code)
+    os._exit(shutdown.exit_code)
 
 
 def _non_daemons() -> list[threading.Thread]:

@@ -17,6 +17,7 @@ from mistk_service.app.settings import Settings
 from mistk_service.core.controller import Controller
 from mistk_service.doors.ops.health import ALIVE
 from mistk_service.doors.ops.metrics import ServiceMetrics
+from mistk_service.web.lifespan import run_lifespan
 from mistk_service.web.server.config import PROTECTION
 
 __all__ = ["LoadingApp", "load_app"]
@@ -71,20 +72,8 @@ def load_app(
 def _start(make: Callable[[], ASGIApp]) -> ASGIApp:
     """Make the application and start it, so that Connexion builds its routers and validators. Runs on a thread."""
     app = make()
-    asyncio.run(_run_lifespan(app))
+    asyncio.run(run_lifespan(app))
     return app
-
-
-async def _run_lifespan(app: ASGIApp) -> None:
-    messages = iter(({"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}))
-
-    async def receive() -> dict[str, str]:
-        return next(messages)
-
-    async def send(message: object) -> None:
-        pass
-
-    await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
 
 
 async def _send_alive(send: Send) -> None:

@@ -23,7 +23,7 @@ from mistk_service.core.view import InstanceView
 from mistk_service.errors import Failure, InvalidRequest, MistkError, ModelLoadError, WorkerDied
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.kind import RESETTING, TERMINATED, TERMINATING, Kind, Operation, Role
-from mistk_service.kinds.predictions import Answer, Records
+from mistk_service.kinds.predictions import Answer, Inputs, Signature, Tensors
 from mistk_service.workers.messages import FromWorker, Pause, Resume, Run
 from mistk_service.workers.protocol import Files, FileStamp
 from mistk_service.workers.supervisor import Supervisor, WorkerFactory
@@ -120,9 +120,9 @@ class Controller:
         return self.state in (TERMINATING, TERMINATED)
 
     @property
-    def record_encoding(self) -> str | None:
-        """The encoding that the model declares for its records: ``base64``, or None."""
-        return self._supervisor.record_encoding
+    def signature(self) -> Signature:
+        """What the model declares about its predictions; empty until it is loaded."""
+        return self._supervisor.signature
 
     # --- start, reset and shutdown --------------------------------------------------------------------------------
 
@@ -236,7 +236,7 @@ class Controller:
         """
         row = self.kind.operations[operation]
         if row.role is not Role.SHUTDOWN:
-            self._instance.require(operation)
+            self._instance.require(row)
         if row.role is Role.ACTIVITY:
             return await self._begin(row, call)
         if row.role is Role.RESET:
@@ -267,7 +267,7 @@ class Controller:
             made += folders
         try:
             # Another call may have been accepted in the meantime.
-            self._instance.require(row.name)
+            self._instance.require(row)
             number = next(self._instance.ids)
             run = None if self._tracking is None else self._tracking.run_of(row.name)
             self._supervisor.send(Run(number, row.hook, call.arguments, run))
@@ -295,20 +295,26 @@ class Controller:
             )
         return await self._tracking.model_path(uri)
 
-    def predict(self, records: Records, details: bool = False) -> asyncio.Future[Answer | AnswerParts]:
-        """Predict for records and return a future for the model's answer, or for its parts if the model gives it in parts.
+    def predict(self, inputs: Inputs, details: bool = False) -> asyncio.Future[Answer | AnswerParts]:
+        """Predict and return a future for the model's answer, or for its parts if the model gives it in parts.
 
         Cancel the future, or close the parts, to withdraw the request. The future raises HookFailed if the model raised an
         exception, WorkerDied if the worker died, PredictionTimedOut on a timeout, and ServiceBusy if the instance was reset or
         shut down.
 
+        Args:
+            inputs: records, or named tensors for a class with the hook for them.
+            details: whether to add explanations of the predictions for records.
+
         Raises:
             OperationRefused: the state does not allow it.
+            OperationUnsupported: the class does not have the hook.
             ServiceBusy: too many requests are in flight.
         """
-        assert self.kind.prediction is not None
-        self._instance.require(self.kind.prediction.name)
-        future = self._instance.predictions.begin(self._supervisor.worker, records, details)
+        row = self.kind.prediction
+        assert row is not None
+        self._instance.require(row.for_tensors() if isinstance(inputs, Tensors) else row)
+        future = self._instance.predictions.begin(self._supervisor.worker, inputs, details)
         self.log.touch()
         return future
 

@@ -38,7 +38,7 @@ from mistk_service.core.predictions import Predictions, cut_off, refusal
 from mistk_service.core.status_log import StatusEvent, StatusLog
 from mistk_service.core.view import InstanceView, Status
 from mistk_service.errors import Failure, HookFailed, InvalidRequest, OperationRefused, OperationUnsupported, WorkerDied
-from mistk_service.kinds.kind import FAILED, PAUSED, PAUSING, RESETTING, TERMINATING, Kind, Role
+from mistk_service.kinds.kind import FAILED, PAUSED, PAUSING, RESETTING, TERMINATING, Kind, Operation, Role
 from mistk_service.workers import messages as m
 from mistk_service.workers.protocol import FileStamp
 
@@ -194,14 +194,14 @@ class Instance:
 
     # --- refusals -------------------------------------------------------------------------------------------------
 
-    def require(self, operation: str) -> None:
+    def require(self, row: Operation) -> None:
         """Raise an error if the class does not implement an operation or the state does not allow it.
 
         Raises:
             OperationUnsupported: the class does not have the hook.
             OperationRefused: the state does not allow the operation.
         """
-        view, row = self.view, self.kind.operations[operation]
+        view, operation = self.view, row.name
         if view.is_possible(row):
             return
         facts = self._facts(operation)

@@ -25,7 +25,7 @@ from mistk_service.errors import (
     ServiceBusy,
 )
 from mistk_service.kinds.component import StopActivity
-from mistk_service.kinds.predictions import Answer, Records
+from mistk_service.kinds.predictions import Answer, Inputs
 from mistk_service.workers.messages import (
     AllowParts,
     PartPredicted,
@@ -91,7 +91,7 @@ class Predictions:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def begin(self, worker: Worker, records: Records, details: bool) -> asyncio.Future[Answer | AnswerParts]:
+    def begin(self, worker: Worker, inputs: Inputs, details: bool) -> asyncio.Future[Answer | AnswerParts]:
         """Send a request to the worker and return a future for its answer. Cancel the future to withdraw the request.
 
         The future raises PredictionTimedOut on a timeout, or the error that the worker's end leads to. An answer in parts is
@@ -108,7 +108,7 @@ class Predictions:
             )
         number = next(self._ids)
         try:
-            worker.send(Predict(number, records, details))
+            worker.send(Predict(number, inputs, details))
         except Unsendable as error:
             raise InvalidRequest(
                 f"A record holds {error}; expected identifiers and records without lone surrogates."
@@ -117,8 +117,8 @@ class Predictions:
         future: asyncio.Future[Answer | AnswerParts] = loop.create_future()
         future.add_done_callback(functools.partial(self._withdraw_if_cancelled, worker, number))
         deadline = loop.call_later(self._timeout, self._time_out, worker, number) if self._timeout else None
-        self._waiting[number] = _Waiting(worker, len(records), future, deadline)
-        self._emit(PredictionBegan(len(records)))
+        self._waiting[number] = _Waiting(worker, len(inputs), future, deadline)
+        self._emit(PredictionBegan(len(inputs)))
         return future
 
     def _withdraw_if_cancelled(self, worker: Worker, number: int, future: asyncio.Future[Answer | AnswerParts]) -> None:

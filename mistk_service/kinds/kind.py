@@ -7,7 +7,7 @@ the name of an operation.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from typing import Any
 
@@ -47,6 +47,7 @@ class Operation:
     Attributes:
         name: the last part of its path, which errors and clients use as its name (``loadData``).
         hook: the method of the class that does the work.
+        tensor_hook: the method that does it for named tensors, of an operation with the role PREDICTION.
         allowed: the states in which it is accepted.
         running: the state while it runs; None for an operation that takes effect at once.
         then: the state after it; None for the previous state.
@@ -68,6 +69,7 @@ class Operation:
     running: str | None
     then: str | None
     role: Role = Role.ACTIVITY
+    tensor_hook: str | None = None
     resumes: str | None = None
     has_default: bool = False
     may_decline: bool = False
@@ -77,6 +79,16 @@ class Operation:
     provides_inputs: bool = False
     is_work: bool = False
     saves: str | None = None
+
+    def for_tensors(self) -> Operation:
+        """Return the operation with the hook for named tensors as its hook.
+
+        Raises:
+            ValueError: the operation has none.
+        """
+        if self.tensor_hook is None:
+            raise ValueError(f"{self.name} takes no tensors.")
+        return replace(self, hook=self.tensor_hook)
 
     @property
     def opens_run(self) -> bool:
@@ -131,8 +143,10 @@ class Kind:
     def hooks_of(self, subclass: type[Any]) -> tuple[str, ...]:
         """Return the hooks that a subclass has: those that it overrides, and those that have a default."""
         defaults = {row.hook for row in self.operations.values() if row.has_default}
+        names = {row.hook for row in self.operations.values()}
+        names |= {row.tensor_hook for row in self.operations.values() if row.tensor_hook is not None}
         return tuple(
             name
-            for name in sorted({row.hook for row in self.operations.values()})
+            for name in sorted(names)
             if name in defaults or getattr(subclass, name, None) is not getattr(self.base, name, None)
         )

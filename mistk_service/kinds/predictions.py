@@ -7,10 +7,52 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Answer", "Records", "pack"]
+__all__ = ["DTYPES", "Answer", "Inputs", "Records", "Signature", "Tensor", "TensorSpec", "Tensors", "pack"]
+
+#: The data types of tensors, by their names in numpy, and the size of an element in bytes; 0 for a size of its own.
+DTYPES = {
+    "bool": 1,
+    **{f"{sign}int{8 * size}": size for sign in ("", "u") for size in (1, 2, 4, 8)},
+    **{f"float{8 * size}": size for size in (2, 4, 8)},
+    "bytes": 0,
+}
 
 
-class Records(msgspec.Struct, frozen=True, array_like=True):
+class TensorSpec(msgspec.Struct, frozen=True, array_like=True):
+    """What a class declares about a tensor.
+
+    Attributes:
+        name: its name.
+        dtype: one of :data:`DTYPES`.
+        shape: its dimensions; -1 for any.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES or min(self.shape, default=0) < -1:
+            raise ValueError(
+                f"{self.name}: expected a data type among {', '.join(DTYPES)}, and dimensions of -1 or more"
+            )
+
+
+class Signature(msgspec.Struct, frozen=True, array_like=True):
+    """What a class declares about its predictions.
+
+    Attributes:
+        record_encoding: the encoding of its records: ``base64``, or None.
+        inputs: the tensors that it takes.
+        outputs: the tensors that it returns.
+    """
+
+    record_encoding: str | None = None
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+
+
+class Records(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Records with their identifiers, in order.
 
     Attributes:
@@ -28,6 +70,40 @@ class Records(msgspec.Struct, frozen=True, array_like=True):
     def size(self) -> int:
         """The total size of the records, in bytes or characters."""
         return sum(map(len, self.values))
+
+
+class Tensor(msgspec.Struct, frozen=True, array_like=True):
+    """A named tensor.
+
+    Attributes:
+        name: its name.
+        dtype: the name of its data type in numpy, such as ``float32``; ``bytes`` for byte strings.
+        shape: its dimensions.
+        data: its elements as bytes, little-endian, in row-major order. A byte string is preceded by its length (32 bits).
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    data: memoryview
+
+
+class Tensors(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Tensors with unique names. Their first dimension counts the records."""
+
+    tensors: tuple[Tensor, ...]
+
+    def __len__(self) -> int:
+        return max((tensor.shape[0] if tensor.shape else 1 for tensor in self.tensors), default=0)
+
+    @property
+    def size(self) -> int:
+        """The total size of the tensors in bytes."""
+        return sum(tensor.data.nbytes for tensor in self.tensors)
+
+
+#: What a prediction is made from.
+Inputs = Records | Tensors
 
 
 class Answer:
@@ -48,8 +124,12 @@ class Answer:
         return memoryview(self._packed).nbytes
 
     def value(self) -> Any:
-        """Return the model's answer as plain values."""
+        """Return the model's answer to records, as plain values."""
         return _decode(self._packed)
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Return the model's answer to tensors."""
+        return _decode_tensors(self._packed).tensors
 
 
 def pack(value: Any, plain: Callable[[Any], Any]) -> msgspec.Raw:
@@ -89,3 +169,4 @@ def _extension(code: int, data: memoryview) -> Any:
 
 
 _decode = msgspec.msgpack.Decoder(ext_hook=_extension).decode
+_decode_tensors = msgspec.msgpack.Decoder(Tensors).decode

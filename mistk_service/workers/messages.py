@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from mistk_service.errors import Failure
-from mistk_service.kinds.predictions import Records
+from mistk_service.kinds.predictions import Inputs, Records, Signature
 
 __all__ = [
     "END_OF_PIECES",
@@ -86,7 +86,7 @@ class Run(_Message, frozen=True):
 
 
 class Predict(_Message, frozen=True):
-    """Predict for records. Ends in Predicted, PredictionFailed, PredictionRefused or PredictionForgotten.
+    """Predict for records or tensors. Ends in Predicted, PredictionFailed, PredictionRefused or PredictionForgotten.
 
     A model that answers in parts sends any number of PartPredicted first, and PredictionEnded instead of Predicted.
 
@@ -94,8 +94,13 @@ class Predict(_Message, frozen=True):
     """
 
     id: int
-    records: Records
+    inputs: Inputs
     details: bool = False
+
+    @property
+    def may_be_merged(self) -> bool:
+        """Whether the model may answer it together with others."""
+        return isinstance(self.inputs, Records) and not self.details
 
 
 class Withdraw(_Message, frozen=True):
@@ -156,7 +161,7 @@ class Loaded(_Message, frozen=True):
     model: str
     hooks: tuple[str, ...]
     max_batch_size: int
-    record_encoding: str | None = None
+    signature: Signature = Signature()
 
 
 class LoadFailed(_Message, frozen=True):

@@ -10,6 +10,7 @@ from typing import Protocol
 import mistk_service.errors as tree
 from mistk_service.deadline import Deadline
 from mistk_service.errors import Failure, InvalidRequest, ModelLoadError, WorkerDied
+from mistk_service.kinds.predictions import Signature
 from mistk_service.workers.messages import (
     Exit,
     FromWorker,
@@ -61,8 +62,8 @@ class Supervisor:
         self._reports_held = False
         #: The number of workers started.
         self.started = 0
-        #: The encoding that the model declares for its records.
-        self.record_encoding: str | None = None
+        #: What the model declares about its predictions.
+        self.signature = Signature()
 
     @property
     def worker(self) -> Worker:
@@ -162,7 +163,7 @@ class Supervisor:
         if worker is not self._worker:
             return
         if isinstance(message, Loaded):
-            self.record_encoding = message.record_encoding
+            self.signature = message.signature
             self._set_loaded(None)
             self._listener.on_loaded(message.model, frozenset(message.hooks))
         elif isinstance(message, LoadFailed) and worker is not self._leaving:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mistk_service import AbstractModel, MistkDataset, RequestError
 
@@ -32,6 +33,8 @@ class Digits(AbstractModel):
 
     max_batch_size: ClassVar[int] = 64
     record_encoding = "base64"
+    inputs = (("pixels", "float32", (-1, 64)),)
+    outputs = (("label", "int64", (-1,)), ("confidence", "float64", (-1,)))
 
     def __init__(self) -> None:
         self._given: dict[str, Any] = {}
@@ -167,6 +170,15 @@ class Digits(AbstractModel):
                 answer["probabilities"] = row.round(6).tolist()
                 answer["explanation"] = explanation(image, row)
         return answers
+
+    def do_infer(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Classify images: ``pixels``, a row of 64 numbers from 0 to 16 for each.
+
+        Returns:
+            ``label``, a digit for each, and ``confidence``, its probability.
+        """
+        found = Predictions((), probabilities(self._built().parameters, inputs["pixels"]))
+        return {"label": found.labels, "confidence": found.confidences}
 
     # --- what they share --------------------------------------------------------------------------------------------
 

@@ -81,7 +81,7 @@ class Handlers:
         return handle
 
     async def _stream_predict(self, data_map: dict[str, str], details: bool = False) -> Response:
-        records = await records_of(data_map, self._controller.record_encoding)
+        records = await records_of(data_map, self._controller.signature.record_encoding)
         try:
             prediction = self._controller.predict(records, details)
         except InvalidRequest as error:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from mistk_service.kinds.component import Component
 from mistk_service.kinds.model.values import MistkDataset
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["AbstractModel"]
 
@@ -39,6 +43,12 @@ class AbstractModel(Component):
     #: Set it to ``"base64"`` to refuse stream predictions with records that are not base64 (standard alphabet, with padding).
     #: By default, records are not checked.
     record_encoding: ClassVar[Literal["base64"] | None] = None
+
+    #: The tensors that ``do_infer`` takes: (name, data type of numpy or ``bytes``, shape with -1 for any dimension).
+    inputs: ClassVar[Sequence[tuple[str, str, Sequence[int]]]] = ()
+
+    #: The tensors that ``do_infer`` returns, in the same form.
+    outputs: ClassVar[Sequence[tuple[str, str, Sequence[int]]]] = ()
 
     # --- hooks: what the model does -------------------------------------------------------------------------------
 
@@ -87,6 +97,17 @@ class AbstractModel(Component):
 
         A generator answers in parts: the container sends each value that it yields, any JSON value, at once. It is closed at
         its next ``yield`` when the client disconnects.
+        """
+        raise NotImplementedError
+
+    def do_infer(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Predict for named tensors, such as those of the Open Inference Protocol. It needs numpy.
+
+        Args:
+            inputs: name → array, read-only. An array of byte strings has the data type ``object``.
+
+        Returns:
+            name → array.
         """
         raise NotImplementedError
 

@@ -35,7 +35,7 @@ OPERATIONS = {
         _row("predict", "do_predict", {State.READY}, State.PREDICTING, State.READY, is_work=True),
         # Predictions that arrive during an update of the properties wait in the worker's queue until the update ends.
         _row("streamPredict", "do_stream_predict", {State.READY, State.UPDATING_PROPERTIES}, State.PREDICTING, State.READY,
-             role=Role.PREDICTION),
+             role=Role.PREDICTION, tensor_hook="do_infer"),
         _row("updateStreamProperties", "do_update_stream_properties", {State.READY}, State.UPDATING_PROPERTIES, State.READY,
              has_default=True, affects_predictions=True),
         _row("generate", "do_generate", {State.READY}, State.GENERATING, State.READY, is_work=True),

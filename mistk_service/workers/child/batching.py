@@ -15,9 +15,11 @@ import traceback
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from mistk_service.errors import Failure, RequestError
 from mistk_service.kinds.component import Component, StopActivity
-from mistk_service.kinds.predictions import Records, pack
+from mistk_service.kinds.predictions import Records, Tensors, pack
 from mistk_service.workers.child.plain_values import json_ready
 from mistk_service.workers.messages import Predict, Predicted, PredictionFailed, PredictionRefused
 
@@ -73,13 +75,15 @@ class Predictor:
     Args:
         model: the model.
         hook: the name of its hook, which takes a dict of identifier to record and returns one of identifier to prediction.
+        tensor_hook: the name of the hook that takes and returns a dict of name to array, if the kind has one.
     """
 
-    def __init__(self, model: Component, hook: str) -> None:
+    def __init__(self, model: Component, hook: str, tensor_hook: str | None = None) -> None:
         function = getattr(model, hook)
         self._hook = _with_details(function)
         merged = 1 if inspect.isgeneratorfunction(function) else int(getattr(model, "max_batch_size", 1))
         self.max_batch_size = min(max(1, merged), sys.maxsize)
+        self._tensor_hook = getattr(model, tensor_hook) if tensor_hook else None
 
     def predict(self, batch: Sequence[Predict]) -> list[_Answer]:
         """Answer every request of the batch, in order."""
@@ -97,7 +101,8 @@ class Predictor:
         names: list[dict[str, str]] = []
         for request in batch:
             own: dict[str, str] = {}
-            for key, value in zip(request.records.ids, request.records.values, strict=True):
+            assert isinstance(request.inputs, Records), "the queue merges records only"
+            for key, value in zip(request.inputs.ids, request.inputs.values, strict=True):
                 own[key] = name = _unused(key, request.id, merged)
                 merged[name] = value
             names.append(own)
@@ -111,28 +116,32 @@ class Predictor:
 
     def _predict_alone(self, request: Predict) -> _Answer:
         try:
-            return self._answer(request, self._call(request))
+            if isinstance(request.inputs, Tensors):
+                return Predicted(request.id, self._infer(request.inputs))
+            return self._answer(request, self._call(request.inputs, request.details))
         except (Exception, StopActivity) as error:  # noqa: BLE001 - the caller receives the failure
             return unanswered(request.id, error)
 
-    def _call(self, request: Predict) -> Any:
-        """Return the model's answer to one request.
+    def _call(self, records: Records, details: bool) -> Any:
+        """Return the model's answer to the records of one request.
 
         If requests may be merged, additional keys of the answer are removed, except for requests with ``details``, which are
         never merged. Otherwise the result of a request would depend on the other requests at the time.
         """
-        asked = request.records.ids
+        asked = records.ids
         if not asked:
             return {}
-        result = self._hook(_as_dict(request.records), request.details)
-        if (
-            request.details
-            or self.max_batch_size == 1
-            or not isinstance(result, dict)
-            or not result.keys() >= set(asked)
-        ):
+        result = self._hook(_as_dict(records), details)
+        if details or self.max_batch_size == 1 or not isinstance(result, dict) or not result.keys() >= set(asked):
             return result
         return {key: result[key] for key in asked}
+
+    def _infer(self, inputs: Tensors) -> msgspec.Raw:
+        # Imported here: it needs numpy, which a model of records may do without.
+        from mistk_service.workers.child.tensors import arrays_of, tensors_of
+
+        assert self._tensor_hook is not None, "the controller has checked that the class has it"
+        return msgspec.Raw(msgspec.msgpack.encode(tensors_of(self._tensor_hook(arrays_of(inputs)))))
 
     def _answer(self, request: Predict, result: Any) -> Predicted | Parts:
         if isinstance(result, Generator):

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeGuard
 
+import msgspec
+
 from mistk_service.errors import (
     BadModelReference,
     ModelClassNotFound,
@@ -20,8 +22,11 @@ from mistk_service.errors import (
 )
 from mistk_service.kinds import kind_of
 from mistk_service.kinds.component import Component
+from mistk_service.kinds.predictions import Signature, TensorSpec
 
-__all__ = ["construct_model", "load_model_class", "split_reference"]
+__all__ = ["construct_model", "load_model_class", "signature_of", "split_reference"]
+
+_Specs = tuple[TensorSpec, ...]
 
 _FORMS = "'package.module:Class', 'path/to/file.py:Class' or 'package.module Class'"
 
@@ -73,7 +78,7 @@ def construct_model(model_class: type[Component], reference: str) -> Component:
 
     Raises:
         ModelConstructionFailed: the constructor raised an exception.
-        NotAModelClass: a hook is not a method, or ``max_batch_size`` is not usable.
+        NotAModelClass: a hook is not a method, or ``max_batch_size``, ``inputs`` or ``outputs`` is not usable.
     """
     try:
         model = model_class()
@@ -101,6 +106,29 @@ def _require_usable(model: Component, reference: str) -> None:
             f"{reference!r}: max_batch_size is {most!r}; expected a whole number of records.",
             reference=reference,
         ) from error
+    try:
+        signature_of(model)
+    except msgspec.ValidationError as error:
+        raise NotAModelClass(
+            f"{reference!r}: inputs and outputs: {error}; expected a list of (name, data type, shape), such as "
+            "[('pixels', 'float32', (-1, 64))].",
+            reference=reference,
+        ) from error
+
+
+def signature_of(model: Component) -> Signature:
+    """Return what a model declares about its predictions.
+
+    Raises:
+        msgspec.ValidationError: a declaration has another form.
+    """
+    kind = kind_of(type(model))
+    declared: dict[str, Any] = {"inputs": (), "outputs": ()}
+    # A class without the hook may have attributes of these names for its own use.
+    if kind.prediction is not None and kind.prediction.tensor_hook in kind.hooks_of(type(model)):
+        declared = {name: getattr(type(model), name, ()) for name in declared}
+    encoding = getattr(model, "record_encoding", None)
+    return Signature(encoding, **{name: msgspec.convert(each, _Specs) for name, each in declared.items()})
 
 
 def _locate_file(file: Path, reference: str) -> tuple[Path, str]:

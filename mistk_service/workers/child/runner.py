@@ -25,6 +25,7 @@ from mistk_service.kinds.component import Component, RunReference, StopActivity
 from mistk_service.kinds.kind import Operation
 from mistk_service.workers.child.batching import Parts, Predictor, failure_from, message_of
 from mistk_service.workers.child.context import WorkerContext
+from mistk_service.workers.child.loader import signature_of
 from mistk_service.workers.child.part_streams import PartStreams
 from mistk_service.workers.child.task_queue import TaskQueue
 from mistk_service.workers.messages import (
@@ -105,12 +106,12 @@ class Runner:
         model.attach(self.context)
         kind = kind_of(type(model))
         self._operations = {row.hook: row for row in kind.operations.values()}
-        predictor = Predictor(model, kind.prediction.hook) if kind.prediction else None
+        predictor = Predictor(model, kind.prediction.hook, kind.prediction.tensor_hook) if kind.prediction else None
         if predictor is not None:
             self._tasks.max_batch_size = predictor.max_batch_size
         self._model = model
-        encoding = getattr(model, "record_encoding", None)
-        self._send(Loaded(type(model).__name__, kind.hooks_of(type(model)), self._tasks.max_batch_size, encoding))
+        hooks = kind.hooks_of(type(model))
+        self._send(Loaded(type(model).__name__, hooks, self._tasks.max_batch_size, signature_of(model)))
         try:
             self._work(predictor)
         finally:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 
-from mistk_service.kinds.predictions import Records
+from mistk_service.kinds.predictions import Inputs
 from mistk_service.workers.messages import Predict, Run
 
 __all__ = ["LARGE", "TaskQueue"]
@@ -94,7 +94,7 @@ class _Streams:
         return bool(self._small or self._large)
 
     def add(self, request: Predict) -> None:
-        size = _size(request.records)
+        size = _size(request.inputs)
         (self._large if size > LARGE else self._small)[request.id] = request, size
 
     def withdraw(self, number: int) -> bool:
@@ -112,11 +112,11 @@ class _Streams:
 def _batch(kind: OrderedDict[int, tuple[Predict, int]], max_batch_size: int) -> tuple[list[Predict], int]:
     """Remove the first request and the following ones that fit into the same call; return them and their cost."""
     _, (first, size) = kind.popitem(last=False)
-    batch, records = [first], len(first.records)
-    while kind and not first.details:
+    batch, records = [first], len(first.inputs)
+    while kind and first.may_be_merged:
         candidate, more = next(iter(kind.values()))
-        records += len(candidate.records)
-        if candidate.details or records > max_batch_size or size + more > max(max_batch_size, _BATCH_KIB):
+        records += len(candidate.inputs)
+        if not candidate.may_be_merged or records > max_batch_size or size + more > max(max_batch_size, _BATCH_KIB):
             break
         kind.popitem(last=False)
         batch.append(candidate)
@@ -124,6 +124,6 @@ def _batch(kind: OrderedDict[int, tuple[Predict, int]], max_batch_size: int) -> 
     return batch, size
 
 
-def _size(records: Records) -> int:
+def _size(inputs: Inputs) -> int:
     """Return the cost of a request, as defined in the module's docstring."""
-    return max(len(records), records.size >> 10)
+    return max(len(inputs), inputs.size >> 10)

@@ -20,7 +20,7 @@ from mistk_service.doors.mistk.problems import answer
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.model import MODEL
 from mistk_service.kinds.model.states import State
-from mistk_service.kinds.predictions import Answer
+from mistk_service.kinds.predictions import Answer, Signature
 from mistk_service.resources import load_contract
 from mistk_service.web.contract import AbstractOperation, Reader, contract_app
 from mistk_service.web.contract.compiled import MakeReader
@@ -44,8 +44,8 @@ class Recorder:
         return self._note("latest")
 
     def __getattr__(self, name: str) -> Any:
-        if name == "record_encoding":
-            return "base64"
+        if name == "signature":
+            return Signature(record_encoding="base64")
         if name in ("call", "predict", "wait_taken_up"):
             return lambda *arguments: self._note_later(name, *arguments)
         return lambda *arguments: self._note(name, *arguments)

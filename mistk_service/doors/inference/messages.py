@@ -1,0 +1,168 @@
+"""Requests and responses of the Open Inference Protocol, with its binary extension."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
+
+import msgspec
+
+from mistk_service.doors.inference.tensors import DATATYPES, datatype_of, from_bytes, from_json, to_json
+from mistk_service.errors import InvalidRequest
+from mistk_service.kinds.predictions import DTYPES, Tensor, Tensors, TensorSpec
+from mistk_service.web.json_limits import JsonLimits, JsonTooLarge, check_json
+
+__all__ = ["HEADER_LENGTH", "InferRequest", "encode_response", "read_request"]
+
+#: The header with the length of the JSON that raw tensors follow.
+HEADER_LENGTH = "inference-header-content-length"
+
+#: The maximum number of elements in JSON; raw tensors are limited by ``--max-body`` alone.
+_MOST_VALUES = 1_000_000
+
+_Parameters = dict[str, str | bool | int | float]
+_Dimension = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+class _Input(msgspec.Struct):
+    name: str
+    datatype: str
+    shape: Annotated[tuple[_Dimension, ...], msgspec.Meta(max_length=32)]
+    parameters: _Parameters = {}
+    data: msgspec.Raw = msgspec.Raw()
+
+
+class _Output(msgspec.Struct):
+    name: str
+    parameters: _Parameters = {}
+
+
+class InferRequest(msgspec.Struct):
+    """The JSON of a request."""
+
+    inputs: list[_Input]
+    id: str = ""
+    parameters: _Parameters = {}
+    outputs: list[_Output] = []
+
+    def is_binary(self, output: str) -> bool:
+        """Return whether the client asks for an output as raw bytes."""
+        own = next((each.parameters for each in self.outputs if each.name == output), {})
+        return bool(own.get("binary_data", self.parameters.get("binary_data_output", False)))
+
+
+_request = msgspec.json.Decoder(InferRequest)
+
+
+def read_request(
+    body: bytes | bytearray, header: str | None, declared: Sequence[TensorSpec]
+) -> tuple[InferRequest, Tensors]:
+    """Return the JSON of a request, and its tensors. Raw tensors share the memory of the body.
+
+    Args:
+        body: the body.
+        header: the header with the length of the JSON; None if there are no raw tensors.
+        declared: the inputs that the model declares.
+
+    Raises:
+        InvalidRequest: the body is not a request, or its lengths do not add up.
+    """
+    whole = memoryview(body)
+    if header == "0":
+        return _raw_request(whole, declared)
+    length = len(whole) if header is None else _length(header, len(whole))
+    text = bytes(whole[:length])
+    try:
+        check_json(text, JsonLimits(size=len(text), values=_MOST_VALUES, containers=_MOST_VALUES))
+        request = _request.decode(text)
+    except JsonTooLarge as error:
+        raise InvalidRequest(f"The request's JSON: {error}; send the tensors as binary data.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"The request's JSON is no inference request: {error}.") from error
+    tensors, position = [], length
+    for each in request.inputs:
+        size = each.parameters.get("binary_data_size")
+        if size is None:
+            tensors.append(_tensor(each, from_json, each.data))
+            continue
+        if type(size) is not int or not 0 <= size <= len(whole) - position:
+            raise InvalidRequest(
+                f"The tensor {each.name!r}: binary_data_size is {size!r}, and {len(whole) - position} bytes are left.",
+                field=each.name,
+            )
+        tensors.append(_tensor(each, from_bytes, whole[position : position + size]))
+        position += size
+    if position != len(whole):
+        raise InvalidRequest(f"{len(whole) - position} bytes follow the last tensor; expected none.")
+    if len({tensor.name for tensor in tensors}) < len(tensors):
+        raise InvalidRequest("inputs: two tensors have the same name.", field="inputs")
+    return request, Tensors(tuple(tensors))
+
+
+def encode_response(
+    model: str, version: str, request: InferRequest, tensors: Sequence[Tensor]
+) -> tuple[bytes, int | None]:
+    """Return the body of a response, and the length of its JSON if raw tensors follow it; otherwise None.
+
+    Raises:
+        InvalidRequest: the model did not return an output that the client asks for.
+    """
+    found = {tensor.name: tensor for tensor in tensors}
+    asked = [each.name for each in request.outputs] or list(found)
+    if missing := [name for name in asked if name not in found]:
+        raise InvalidRequest(
+            f"outputs: the model has no output {missing[0]!r}; expected {', '.join(found)}.", field="outputs"
+        )
+    outputs: list[Mapping[str, Any]] = []
+    raw: list[memoryview] = []
+    for name in asked:
+        tensor = found[name]
+        output = {"name": name, "datatype": datatype_of(tensor.dtype), "shape": tensor.shape}
+        if request.is_binary(name):
+            raw.append(tensor.data)
+            outputs.append({**output, "parameters": {"binary_data_size": tensor.data.nbytes}})
+        else:
+            outputs.append({**output, "data": to_json(tensor)})
+    text = msgspec.json.encode(
+        {"model_name": model, "model_version": version, "id": request.id or str(uuid.uuid4()), "outputs": outputs}
+    )
+    return b"".join([text, *raw]), (len(text) if raw else None)
+
+
+def _length(header: str, most: int) -> int:
+    if not header.isascii() or not header.isdigit() or len(header) > 19 or int(header) > most:
+        raise InvalidRequest(
+            f"{HEADER_LENGTH}: {header[:20]!r} is not the length of the JSON in a body of {most} bytes.",
+            field=HEADER_LENGTH,
+        )
+    return int(header)
+
+
+def _tensor(each: _Input, read: Callable[[str, str, tuple[int, ...], Any], Tensor], data: Any) -> Tensor:
+    dtype = DATATYPES.get(each.datatype)
+    if dtype is None:
+        raise InvalidRequest(
+            f"The tensor {each.name!r}: there is no datatype {each.datatype[:20]!r}; expected {', '.join(DATATYPES)}.",
+            field=each.name,
+        )
+    if read is from_json and not bytes(data):
+        raise InvalidRequest(f"The tensor {each.name!r} has no data.", field=each.name)
+    return read(each.name, dtype, each.shape, data)
+
+
+def _raw_request(body: memoryview, declared: Sequence[TensorSpec]) -> tuple[InferRequest, Tensors]:
+    """Return a request whose body is the data of the only input, one record with at most one variable dimension."""
+    if len(declared) != 1 or declared[0].dtype == "bytes":
+        raise InvalidRequest("A raw body is for a model that declares a single input of numbers.", field=HEADER_LENGTH)
+    (spec,) = declared
+    shape = [1, *spec.shape[1:]] if spec.shape[:1] == (-1,) else list(spec.shape)
+    if shape.count(-1) == 1:
+        known = DTYPES[spec.dtype]
+        for dimension in shape:
+            known *= dimension if dimension != -1 else 1
+        shape[shape.index(-1)] = body.nbytes // known if known else 0
+    if -1 in shape:
+        raise InvalidRequest("A raw body cannot have several variable dimensions.", field=HEADER_LENGTH)
+    tensor = from_bytes(spec.name, spec.dtype, tuple(shape), body)
+    return InferRequest([], parameters={"binary_data_output": True}), Tensors((tensor,))

@@ -1,0 +1,156 @@
+"""Tensors on the wire of the Open Inference Protocol: numbers in JSON, or raw bytes after it.
+
+The formats are those of https://github.com/kserve/open-inference-protocol and of Triton's binary tensor data extension.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import struct
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from mistk_service.errors import InvalidRequest
+from mistk_service.kinds.predictions import DTYPES, Tensor, TensorSpec
+
+__all__ = ["DATATYPES", "byte_strings", "datatype_of", "from_bytes", "from_json", "require_declared", "to_json"]
+
+#: The data types of the protocol, by their names, as data types of tensors.
+DATATYPES = {name.replace("float", "fp").upper() if name != "bool" else "BOOL": name for name in DTYPES}
+_NAMES = {dtype: name for name, dtype in DATATYPES.items()}
+
+#: The format characters of :mod:`struct`.
+_FORMATS = dict(
+    zip(("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"), "?bBhHiIqQ", strict=True)
+)
+_FORMATS |= {"float16": "e", "float32": "f", "float64": "d"}
+
+_ELEMENTS: dict[type, msgspec.json.Decoder[Any]] = {
+    bool: msgspec.json.Decoder(list[bool]),
+    int: msgspec.json.Decoder(list[int]),
+    float: msgspec.json.Decoder(list[float]),
+    str: msgspec.json.Decoder(list[str]),
+}
+
+
+def datatype_of(dtype: str) -> str:
+    """Return the protocol's name of a data type."""
+    return _NAMES[dtype]
+
+
+def from_json(name: str, dtype: str, shape: tuple[int, ...], data: msgspec.Raw) -> Tensor:
+    """Return a tensor whose elements are a JSON array, flat or nested.
+
+    Raises:
+        InvalidRequest: the elements do not have the type, or are not as many as the shape says.
+    """
+    values = _elements(name, dtype, data)
+    _require_count(name, shape, len(values), "elements")
+    if dtype == "bytes":
+        texts = [value.encode("utf-8", "surrogatepass") for value in values]
+        packed = b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+    else:
+        try:
+            packed = struct.pack(f"<{len(values)}{_FORMATS[dtype]}", *values)
+        except (struct.error, OverflowError) as error:
+            raise _invalid(name, f"an element is beyond the range of {_NAMES[dtype]}") from error
+    return Tensor(name, dtype, shape, memoryview(packed))
+
+
+def from_bytes(name: str, dtype: str, shape: tuple[int, ...], data: memoryview) -> Tensor:
+    """Return a tensor whose elements are raw bytes.
+
+    Raises:
+        InvalidRequest: there are more or fewer bytes than the shape says.
+    """
+    if dtype == "bytes":
+        _require_count(name, shape, sum(1 for _ in byte_strings(name, data)), "byte strings")
+    else:
+        _require_count(name, shape, data.nbytes / DTYPES[dtype], f"elements of {DTYPES[dtype]} bytes")
+    return Tensor(name, dtype, shape, data)
+
+
+def to_json(tensor: Tensor) -> list[Any]:
+    """Return the elements of a tensor as a flat list. Byte strings have to be UTF-8.
+
+    Raises:
+        InvalidRequest: a byte string is not UTF-8, so that the client has to ask for binary data.
+    """
+    if tensor.dtype != "bytes":
+        count = tensor.data.nbytes // DTYPES[tensor.dtype]
+        return list(struct.unpack(f"<{count}{_FORMATS[tensor.dtype]}", tensor.data))
+    try:
+        return [bytes(text).decode() for text in byte_strings(tensor.name, tensor.data)]
+    except UnicodeDecodeError as error:
+        raise _invalid(tensor.name, "it is not UTF-8; expected a request for binary data") from error
+
+
+def byte_strings(name: str, data: memoryview) -> Iterable[memoryview]:
+    """Yield the byte strings of a tensor, each of which is preceded by its length (32 bits, little-endian).
+
+    Raises:
+        InvalidRequest: the last one is cut off.
+    """
+    position = 0
+    while position < len(data):
+        begin = position + 4
+        position = begin + int.from_bytes(data[position:begin], "little")
+        if position > len(data) or begin > len(data):
+            raise _invalid(name, "its last byte string is cut off")
+        yield data[begin:position]
+
+
+def require_declared(tensors: Sequence[Tensor], declared: Sequence[TensorSpec]) -> None:
+    """Check that tensors are those that the model declares, if it declares any.
+
+    Raises:
+        InvalidRequest: a tensor is missing, is not known, or has another data type or shape.
+    """
+    if not declared:
+        return
+    given = {tensor.name: tensor for tensor in tensors}
+    names = ", ".join(spec.name for spec in declared)
+    if unknown := sorted(given.keys() - {spec.name for spec in declared}):
+        raise _invalid(unknown[0], f"the model has no such input; expected {names}")
+    for spec in declared:
+        tensor = given.get(spec.name)
+        if tensor is None:
+            raise _invalid(spec.name, f"it is missing; expected {names}")
+        if tensor.dtype != spec.dtype:
+            raise _invalid(spec.name, f"its datatype is {_NAMES[tensor.dtype]}; expected {_NAMES[spec.dtype]}")
+        if len(tensor.shape) != len(spec.shape) or any(
+            want not in (-1, have) for have, want in zip(tensor.shape, spec.shape, strict=True)
+        ):
+            raise _invalid(
+                spec.name, f"its shape is {list(tensor.shape)}; expected {list(spec.shape)}, where -1 is any"
+            )
+
+
+def _elements(name: str, dtype: str, data: msgspec.Raw) -> list[Any]:
+    kind = bool if dtype == "bool" else str if dtype == "bytes" else float if dtype.startswith("float") else int
+    try:
+        elements: list[Any] = _ELEMENTS[kind].decode(data)
+        return elements
+    except msgspec.ValidationError:
+        pass
+    nested = msgspec.json.decode(data)
+    while isinstance(nested, list) and any(isinstance(each, list) for each in nested):
+        if not all(isinstance(each, list) for each in nested):
+            raise _invalid(name, "its data mixes elements and arrays")
+        nested = list(itertools.chain.from_iterable(nested))
+    try:
+        return msgspec.convert(nested, list[kind])  # type: ignore[valid-type]
+    except msgspec.ValidationError as error:
+        raise _invalid(name, f"its data is no array of {_NAMES[dtype]} ({error})") from error
+
+
+def _require_count(name: str, shape: tuple[int, ...], count: float, what: str) -> None:
+    if math.prod(shape) != count:
+        raise _invalid(name, f"it has {count:g} {what}; expected {math.prod(shape)} for the shape {list(shape)}")
+
+
+def _invalid(name: str, message: str) -> InvalidRequest:
+    return InvalidRequest(f"The tensor {name[:80]!r}: {message}.", field=name)

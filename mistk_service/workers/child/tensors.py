@@ -1,0 +1,65 @@
+"""Named tensors as numpy arrays, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mistk_service.kinds.predictions import Tensor, Tensors
+
+__all__ = ["arrays_of", "tensors_of"]
+
+#: The kinds of data types that a tensor may have: boolean, signed and unsigned integer, floating point.
+_NUMBERS = "biuf"
+
+
+def arrays_of(inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
+    """Return tensors as arrays, by name. They are read-only and share the memory of the request."""
+    return {tensor.name: _array(tensor) for tensor in inputs.tensors}
+
+
+def tensors_of(result: Any) -> Tensors:
+    """Return what a hook returned, a dict of name to array, as tensors.
+
+    Raises:
+        TypeError: it is something else, or an array has a data type that no tensor can have.
+    """
+    if not isinstance(result, Mapping):
+        raise TypeError(f"expected a dict of name to array, got {type(result).__name__}")
+    return Tensors(tuple(_tensor(str(name), np.asarray(value)) for name, value in result.items()))
+
+
+def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
+    if tensor.dtype == "bytes":
+        return np.array(_byte_strings(tensor.data), dtype=object).reshape(tensor.shape)
+    return np.frombuffer(tensor.data, np.dtype(tensor.dtype).newbyteorder("<")).reshape(tensor.shape)
+
+
+def _byte_strings(data: memoryview) -> list[bytes]:
+    found, position = [], 0
+    while position < len(data):
+        begin = position + 4
+        position = begin + int.from_bytes(data[position:begin], "little")
+        found.append(bytes(data[begin:position]))
+    return found
+
+
+def _tensor(name: str, array: np.ndarray[Any, Any]) -> Tensor:
+    if array.dtype.kind in _NUMBERS:
+        plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        return Tensor(name, array.dtype.name, array.shape, memoryview(plain.tobytes()))
+    texts = [_bytes_of(value, name) for value in array.ravel().tolist()]
+    data = b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+    return Tensor(name, "bytes", array.shape, memoryview(data))
+
+
+def _bytes_of(value: Any, name: str) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, bytes):
+        return value
+    raise TypeError(
+        f"{name}: a value of type {type(value).__name__} cannot be in a tensor; expected numbers, text or bytes"
+    )

@@ -1,0 +1,17 @@
+"""Returns the tensors that it gets, or does what the tensor ``then`` says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mistk_service import AbstractModel, RequestError
+
+
+class Echo(AbstractModel):
+    def do_infer(self, inputs: dict[str, Any]) -> Any:
+        then = inputs["then"][0].decode() if "then" in inputs else ""
+        if then == "raise":
+            raise ValueError("told to raise")
+        if then == "refuse":
+            raise RequestError("told to refuse")
+        return [1] if then == "list" else inputs

@@ -1,0 +1,219 @@
+"""The Open Inference Protocol over REST, as Triton's client and plain HTTP see it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import tritonclient.http as triton
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tritonclient.utils import InferenceServerException, triton_to_np_dtype
+
+from tests.service.conftest import Start
+from tests.service.harness import Service
+from tests.support.harness import reference
+
+DIGITS = str(Path(__file__).parents[2] / "plugins" / "digits" / "model.py") + ":Digits"
+
+#: The data types of the protocol, with values at their limits.
+VALUES: dict[str, list[Any]] = {
+    "BOOL": [True, False],
+    **{f"INT{bits}": [-(2 ** (bits - 1)), 0, 2 ** (bits - 1) - 1] for bits in (8, 16, 32, 64)},
+    **{f"UINT{bits}": [0, 1, 2**bits - 1] for bits in (8, 16, 32, 64)},
+    "FP16": [0.5, -65504.0],
+    "FP32": [0.5, -(2.0**127)],
+    "FP64": [0.1, -1e308],
+    "BYTES": ["", "é☃", "a" * 300],
+}
+
+
+@pytest.fixture
+def echo(start: Start) -> Service:
+    """A service whose model returns the tensors that it gets."""
+    service = start(model=reference("tensors:Echo"))
+    service.make_ready()
+    return service
+
+
+def infer(service: Service, body: Any, model: str = "echo", **headers: str) -> httpx.Response:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return service.api.post(f"{service.url}/v2/models/{model}/infer", content=content, headers=headers)
+
+
+def refused(response: httpx.Response, status: int) -> str:
+    """Return the message of an error, which has the protocol's form."""
+    assert response.status_code == status, response.text
+    ((key, message),) = response.json().items()
+    assert key == "error"
+    return str(message)
+
+
+def tensor(name: str, datatype: str, shape: list[int], **more: Any) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": shape, **more}
+
+
+def test_tritons_client_predicts_with_digits(start: Start, tmp_path: Path) -> None:
+    service = start(model=DIGITS)
+    client = triton.InferenceServerClient(service.url.removeprefix("http://"))
+    assert client.is_server_live()
+    assert not client.is_server_ready()
+    assert not client.is_model_ready("digits")
+    service.make_ready(seed=1)
+    assert client.is_server_ready()
+    assert client.is_model_ready("digits", "1")
+    metadata = client.get_model_metadata("digits")
+    assert metadata["inputs"] == [{"name": "pixels", "datatype": "FP32", "shape": [-1, 64]}]
+    pixels = np.random.default_rng(0).integers(0, 17, (5, 64)).astype(np.float32)
+    answers = []
+    for binary in (True, False):
+        given_pixels = triton.InferInput("pixels", pixels.shape, "FP32")
+        given_pixels.set_data_from_numpy(pixels, binary_data=binary)
+        outputs = [triton.InferRequestedOutput(name, binary_data=binary) for name in ("label", "confidence")]
+        result = client.infer("digits", [given_pixels], outputs=outputs, request_id="mine")
+        assert result.get_response()["id"] == "mine"
+        answers.append((result.as_numpy("label").tolist(), result.as_numpy("confidence").tolist()))
+    records = service.post("streamPredict", {str(n): base64_of(row) for n, row in enumerate(pixels)})
+    assert answers[0] == answers[1]
+    assert answers[0][0] == [records[str(n)]["label"] for n in range(5)]
+    with pytest.raises(InferenceServerException, match="unknown"):
+        client.infer("unknown", [given_pixels])
+    wrong = triton.InferInput("pixels", (1, 63), "FP32")
+    wrong.set_data_from_numpy(pixels[:1, :63])
+    with pytest.raises(InferenceServerException, match=r"shape is \[1, 63\]; expected \[-1, 64\]"):
+        client.infer("digits", [wrong])
+    # A raw body, whose tensor is the only input.
+    response = infer(service, pixels[0].tobytes(), "digits", **{"Inference-Header-Content-Length": "0"})
+    assert response.headers["content-type"] == "application/octet-stream"
+    assert response.status_code == 200
+    client.close()
+
+
+def base64_of(row: Any) -> str:
+    return base64.b64encode(row.astype("<f4").tobytes()).decode()
+
+
+def test_every_datatype_crosses_in_json_and_as_bytes(echo: Service) -> None:
+    client = triton.InferenceServerClient(echo.url.removeprefix("http://"))
+    for datatype, values in VALUES.items():
+        given_values = [values, [values[0]] * len(values)]
+        inputs = [tensor("a", datatype, [2, len(values)], data=given_values), tensor("empty", datatype, [0], data=[])]
+        outputs = infer(echo, {"inputs": inputs}).json()["outputs"]
+        assert outputs[0] == tensor("a", datatype, [2, len(values)], data=[*given_values[0], *given_values[1]])
+        assert outputs[1] == tensor("empty", datatype, [0], data=[])
+        texts = [value.encode() for value in values] if datatype == "BYTES" else values
+        array = np.array(texts, dtype=triton_to_np_dtype(datatype))
+        one = triton.InferInput("a", array.shape, datatype)
+        one.set_data_from_numpy(array)
+        assert client.infer("echo", [one]).as_numpy("a").tolist() == array.tolist()
+    client.close()
+
+
+def test_outputs_are_chosen_by_name_and_form(echo: Service) -> None:
+    inputs = [tensor("a", "INT8", [2], data=[1, 2]), tensor("b", "FP32", [1], data=[3])]
+    only = infer(echo, {"inputs": inputs, "outputs": [{"name": "b"}]}).json()
+    assert [output["name"] for output in only["outputs"]] == ["b"]
+    assert only["id"]
+    mixed = infer(
+        echo,
+        {
+            "inputs": inputs,
+            "parameters": {"binary_data_output": True},
+            "outputs": [{"name": "a"}, {"name": "b", "parameters": {"binary_data": False}}],
+        },
+    )
+    length = int(mixed.headers["inference-header-content-length"])
+    outputs = json.loads(mixed.content[:length])["outputs"]
+    assert outputs[0] == tensor("a", "INT8", [2], parameters={"binary_data_size": 2})
+    assert outputs[1] == tensor("b", "FP32", [1], data=[3.0])
+    assert mixed.content[length:] == b"\1\2"
+    assert "no output 'c'" in refused(infer(echo, {"inputs": inputs, "outputs": [{"name": "c"}]}), 400)
+
+
+WRONG = [
+    ({}, "inputs"),
+    ({"inputs": [tensor("a", "INT8", [2], data=[1])]}, "has 1 elements; expected 2"),
+    ({"inputs": [tensor("a", "INT8", [1], data=[128])]}, "beyond the range of INT8"),
+    ({"inputs": [tensor("a", "FP32", [1], data=[1e39])]}, "beyond the range of FP32"),
+    ({"inputs": [tensor("a", "INT8", [1], data=["1"])]}, "no array of INT8"),
+    ({"inputs": [tensor("a", "BOOL", [1], data=[1])]}, "no array of BOOL"),
+    ({"inputs": [tensor("a", "INT8", [2], data=[1, [2]])]}, "mixes"),
+    ({"inputs": [tensor("a", "INT8", [1])]}, "no data"),
+    ({"inputs": [tensor("a", "INT8", [-1], data=[1])]}, ">= 0"),
+    ({"inputs": [tensor("a", "INT8", [1] * 33, data=[1])]}, "length"),
+    ({"inputs": [tensor("a", "BF16", [1], data=[1])]}, "no datatype 'BF16'"),
+    ({"inputs": [tensor("a", "INT8", [1], data=[1])] * 2}, "same name"),
+    ({"inputs": [tensor("a", "INT8", [10**30], data=[1])]}, "inference request"),
+    (b"{", "inference request"),
+    (b"\xff", "inference request"),
+    (b"[" * 200, "nested"),
+    (b'{"inputs": [{"data": [' + b"[]," * 1_100_000 + b"[]]}]}", "binary"),
+]
+
+
+def test_a_request_that_is_wrong_is_refused_with_the_reason(echo: Service) -> None:
+    for body, message in WRONG:
+        assert message in refused(infer(echo, body), 400)
+    assert echo.status()["state"] == "ready"
+
+
+BINARY_WRONG = [
+    ("x", b"", 0, "is not the length"),
+    ("9" * 30, b"", 0, "is not the length"),
+    (None, b"\1", 2, "1 bytes are left"),
+    (None, b"\1\2\3", 2, "1 bytes follow"),
+    (None, b"\1", 1, "expected 2"),
+    (None, b"\1\2", -1, "binary_data_size is -1"),
+]
+
+
+def test_lengths_that_lie_are_refused(echo: Service) -> None:
+    for header, raw, size, message in BINARY_WRONG:
+        text = json.dumps({"inputs": [tensor("a", "INT8", [2], parameters={"binary_data_size": size})]}).encode()
+        length = str(len(text)) if header is None else header
+        assert message in refused(infer(echo, text + raw, **{"Inference-Header-Content-Length": length}), 400)
+
+
+def test_byte_strings_that_are_cut_off_are_refused(echo: Service) -> None:
+    for raw in (b"\5\0\0\0abcd", b"\1\0\0", struct.pack("<I", 2**32 - 1) + b"a"):
+        text = json.dumps({"inputs": [tensor("a", "BYTES", [1], parameters={"binary_data_size": len(raw)})]}).encode()
+        response = infer(echo, text + raw, **{"Inference-Header-Content-Length": str(len(text))})
+        assert "cut off" in refused(response, 400)
+
+
+def test_a_state_that_cannot_predict_and_a_class_without_the_hook_are_told_apart(start: Start) -> None:
+    body = {"inputs": [tensor("a", "INT8", [1], data=[1])]}
+    fresh = start(model=reference("tensors:Echo"))
+    assert "not possible in the state started" in refused(infer(fresh, body), 503)
+    assert refused(fresh.api.get(f"{fresh.url}/v2/health/ready"), 503)
+    without = start(model=reference("in_parts:InParts"))
+    without.make_ready()
+    assert "no do_infer" in refused(infer(without, body, "in_parts"), 400)
+    assert refused(infer(without, body), 404)
+    assert refused(without.api.get(f"{without.url}/v2/models/in_parts/versions/2"), 404)
+
+
+def test_an_error_of_the_model_fails_its_request_alone(echo: Service) -> None:
+    for then, status, message in (
+        ("raise", 500, "told to raise"),
+        ("refuse", 400, "told to refuse"),
+        ("list", 500, "dict"),
+    ):
+        body = {"inputs": [tensor("then", "BYTES", [1], data=[then])]}
+        assert message in refused(infer(echo, body), status)
+    assert echo.status()["state"] == "ready"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
+@given(st.binary(max_size=60), st.integers(0, 70))
+def test_no_body_is_an_error_of_the_service(echo: Service, body: bytes, length: int) -> None:
+    text = b'{"inputs":[{"name":"a","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":%d}}]}' % len(body)
+    for content, header in ((text + body, len(text)), (body, length)):
+        response = infer(echo, content, **{"Inference-Header-Content-Length": str(header)})
+        assert response.status_code in (200, 400)
