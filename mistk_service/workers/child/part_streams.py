@@ -42,8 +42,8 @@ class _Stream(msgspec.Struct):
 class PartStreams:
     """The generators whose parts are being sent, by the id of their request.
 
-    ``add``, ``step`` and ``close`` are for the main thread. The other methods may be called by the control thread too; callers
-    must hold the runner's lock.
+    ``step`` and ``close`` are for the main thread. The other methods are called by both threads, which must hold the runner's
+    lock.
     """
 
     def __init__(self) -> None:
@@ -71,8 +71,11 @@ class PartStreams:
         return stream is not None
 
     def due(self) -> list[int]:
-        """Return the requests whose generators are to be stepped now."""
-        return [number for number, stream in self._streams.items() if stream.ahead or stream.withdrawn]
+        """Return the requests whose generators are to be stepped now, and count the part that each will produce."""
+        due = [number for number, stream in self._streams.items() if stream.ahead or stream.withdrawn]
+        for number in due:
+            self._streams[number].ahead -= 1
+        return due
 
     def step(self, number: int) -> FromWorker:
         """Take the next part of a generator, or end it."""
@@ -80,7 +83,6 @@ class PartStreams:
         if stream.withdrawn:
             self._end(number)
             return PredictionForgotten(number)
-        stream.ahead -= 1
         try:
             part = pack(next(stream.parts), json_ready)
             if (size := memoryview(part).nbytes) > _LARGEST:
