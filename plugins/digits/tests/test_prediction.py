@@ -19,7 +19,7 @@ from digits.records import decode_records, encode_record
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mistk_service import MistkDataset
+from mistk_service import DetachedContext, MistkDataset
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -27,9 +27,16 @@ Interrupt = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def model() -> Digits:
+def context() -> DetachedContext:
+    """What the model has reported."""
+    return DetachedContext()
+
+
+@pytest.fixture(scope="module")
+def model(context: DetachedContext) -> Digits:
     """A model that has learned a little."""
     model = Digits()
+    model.attach(context)
     model.do_initialize(["training", "prediction"], {}, {"epochs": 5})
     model.do_load_data({role: MistkDataset(data_path=str(DATA)) for role in ("train", "test")})
     model.do_build_model()
@@ -42,7 +49,9 @@ def images() -> Images:
     return read_images(DATA / "test.csv")
 
 
-def test_predictions_are_written_as_id_label_confidence(model: Digits, images: Images, tmp_path: Path) -> None:
+def test_predictions_are_written_as_id_label_confidence(
+    model: Digits, context: DetachedContext, images: Images, tmp_path: Path
+) -> None:
     labels = images.labels
     assert labels is not None
     model.do_predict()
@@ -53,7 +62,7 @@ def test_predictions_are_written_as_id_label_confidence(model: Digits, images: I
     assert [row["id"] for row in rows] == list(images.ids)
     assert all(0.1 <= float(row["confidence"]) <= 1 for row in rows)
     right = np.mean([int(row["label"]) == label for row, label in zip(rows, labels, strict=True)])
-    assert right == pytest.approx(model._mistk().status["test_accuracy"])  # type: ignore[attr-defined]
+    assert right == pytest.approx(context.status["test_accuracy"])
     assert right > 0.9
 
 

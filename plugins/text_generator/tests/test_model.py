@@ -103,13 +103,14 @@ def test_a_text_that_was_read_is_not_counted_again(tmp_path: Path, saved: Path, 
     assert [name for name, _, _ in context.metrics] == ["bits_per_character"]
 
 
-def test_another_text_adds_to_what_was_read(tmp_path: Path, saved: Path) -> None:
+def test_another_text_adds_to_what_was_read(tmp_path: Path, saved: Path, interrupt: Interrupt) -> None:
     (tmp_path / "train.txt").write_text("Zur Königin sprach der Märzhase. " * 40, encoding="utf-8")
     model = built({"held_out": 0}, checkpoint=saved, train=tmp_path)
-    before = model._mistk().status["characters_read"]  # type: ignore[attr-defined]
+    context = interrupt(model, None)
+    model.do_build_model(str(saved))
+    before = context.status["characters_read"]
     model.do_train()
-    status = model._mistk().status  # type: ignore[attr-defined]
-    assert status["characters_read"] == before + 33 * 40
+    assert context.status["characters_read"] == before + 33 * 40
     answer = model.do_stream_predict({"a": encoded("Zur Kön")})["a"]
     assert answer["text"].startswith("igin")
 
@@ -160,15 +161,18 @@ def test_prompts_come_from_the_dataset_generate(tmp_path: Path, saved: Path) -> 
     assert [(row["id"], row["prompt"]) for row in rows] == [("q", "The Queen"), ("1", "Who")]
 
 
-def test_generating_stops_at_a_pause_point_and_leaves_the_last_generations(saved: Path, interrupt: Interrupt) -> None:
+def test_generating_stops_at_a_pause_point_and_leaves_the_last_generations(
+    tmp_path: Path, saved: Path, interrupt: Interrupt
+) -> None:
     model = built({}, {"length": 1000, "samples": 1}, saved)
     model.do_generate()
     context = interrupt(model, 5)
     with pytest.raises(StopActivity):
         model.do_generate()
     assert context.passed == 6
-    assert model._generations is not None
-    assert len(model._generations[0].text) == 1000
+    model.do_save_generations(str(tmp_path))
+    (row,) = (tmp_path / "generations.jsonl").read_text().splitlines()
+    assert len(json.loads(row)["text"]) == 1000
 
 
 def encoded(prompt: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -61,7 +61,7 @@ def context() -> DetachedContext:
 @pytest.fixture
 def model(context: DetachedContext) -> Model:
     model = Model()
-    model._mistk_context = context
+    model.attach(context)
     return model
 
 
@@ -117,7 +117,7 @@ def test_every_turn_begins_with_a_pause_point_and_the_last_one_ends_with_one(mod
         def pause_point(self) -> None:
             order.append("point")
 
-    model._mistk_context = Context()
+    model.attach(Context())
     for item in model.steps([1, 2]):
         order.append(f"turn {item}")
     assert order == ["point", "turn 1", "point", "turn 2", "point"]
@@ -155,12 +155,15 @@ def test_outside_a_container_a_model_runs_without_any_preparation():
     model.do_pause()
     assert list(model.steps([1, 2])) == [1, 2]
     model.do_resume_training()
-    assert isinstance(model._mistk_context, DetachedContext)
+    assert model.run is None
 
 
 def test_two_models_do_not_share_a_context():
     first, second = Model(), Model()
+    contexts = [DetachedContext(), DetachedContext()]
+    first.attach(contexts[0])
+    second.update_status("nobody's")
+    second.attach(contexts[1])
     first.update_status(1)
     second.update_status(2)
-    contexts = [cast(DetachedContext, model._mistk_context) for model in (first, second)]
     assert [context.status for context in contexts] == [1, 2]

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import sys
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import FrameType
 from typing import Any
 
 import pytest
+from connexion.exceptions import ProblemException
 from jsonschema import Draft4Validator
 
 from mistk_service.resources import contract_path
-from mistk_service.web.contract import validation
+from mistk_service.web.contract.validation import VALIDATORS, accepting_reader, asks_for_strings
+from mistk_service.web.json_limits import FREE_JSON
 from tests.web.harness import API, application, client
 
 DATA_MAP = {"type": "object", "minProperties": 1, "additionalProperties": {"type": "string"}, "example": {"a": "AA=="}}
@@ -19,33 +25,81 @@ DATA_MAP = {"type": "object", "minProperties": 1, "additionalProperties": {"type
 NESTINGS = ["%s", "[1, %s]", '{"a": {"b": [[0.5, %s, "c"]]}}', "[[], {}, true, null, %s]"]
 
 
+async def validate(schema: dict[str, Any], body: bytes) -> None:
+    """Validate a body as Connexion does.
+
+    Raises:
+        ProblemException: it is refused.
+    """
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    validators: Any = VALIDATORS
+    validator = validators["body"]["application/json"](
+        schema=schema, required=True, encoding="utf-8", strict_validation=True
+    )
+    scope = {"type": "http", "headers": [(b"content-length", str(len(body)).encode())]}
+    await validator.wrap_receive(receive, scope=scope)
+
+
+class Held(ThreadPoolExecutor):
+    """Makes each call when the test says so.
+
+    Attributes:
+        calls: gets, for each call, the event that lets it begin.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.calls: asyncio.Queue[threading.Event] = asyncio.Queue()
+
+    def submit(self, call: Any, /, *args: Any, **options: Any) -> Future[Any]:
+        """Announce a call, and make it later."""
+        begin = threading.Event()
+        self.calls.put_nowait(begin)
+
+        def run() -> Any:
+            assert begin.wait(10), "nobody was answered in the meantime"
+            return call(*args, **options)
+
+        return super().submit(run)
+
+
 @pytest.mark.anyio
-async def test_others_are_answered_while_a_long_body_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    reading, answered = threading.Event(), threading.Event()
-    parse = validation._parse
-
-    def wait_and_parse(body: bytes, *limits: Any) -> Any:
-        reading.set()
-        if not answered.wait(10):
-            raise ValueError("nobody was answered in the meantime")
-        return parse(body)
-
-    monkeypatch.setattr(validation, "_parse", wait_and_parse)
+async def test_others_are_answered_while_a_long_body_is_read() -> None:
+    held = Held()
+    asyncio.get_running_loop().set_default_executor(held)
     body = {"hyperparamters": "x" * 70_000}
     async with client(application()) as http:
         request = asyncio.create_task(http.post(f"{API}/initialize", json=body))
-        await asyncio.to_thread(reading.wait)
-        assert (await http.get("/healthz")).status_code == 200
-        answered.set()
+        for _ in ("read quickly, and not recognised", "read by the validator, which explains"):
+            call = asyncio.create_task(held.calls.get())
+            await asyncio.wait({request, call}, return_when=asyncio.FIRST_COMPLETED)
+            assert not request.done()
+            assert (await http.get("/healthz")).status_code == 200
+            (await call).set()
         answer = await request
     assert answer.status_code == 400
     assert "'hyperparamters' is not known" in answer.json()["message"]
 
 
-def test_records_are_accepted_without_jsonschema(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(validation, "Draft4RequestValidator", None)
-    records = {str(number): "AA==" for number in range(1000)}
-    assert body_validator(DATA_MAP)._read(json.dumps(records).encode()) == records
+class NotForJsonschema(dict[str, Any]):
+    """A schema that jsonschema fails to apply; it begins by looking for a reference."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        assert key != "$ref", "jsonschema was asked"
+        return super().get(key, default)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("count", [1, 1000, 10_000])
+async def test_records_are_accepted_without_jsonschema(count: int) -> None:
+    schema = {"type": "object", "minProperties": 1, "additionalProperties": NotForJsonschema(type="string")}
+    records = {str(number): "AA==" for number in range(count)}
+    await validate(schema, json.dumps(records).encode())
+    with pytest.raises(AssertionError, match="jsonschema was asked"):
+        await validate(schema, b'{"0": 0}')
 
 
 def test_the_contract_still_lets_records_be_accepted_without_jsonschema() -> None:
@@ -53,9 +107,10 @@ def test_the_contract_still_lets_records_be_accepted_without_jsonschema() -> Non
 
     contract = yaml.safe_load(contract_path().read_text(encoding="utf-8"))
     (schema,) = [p["schema"] for p in contract["paths"]["/streamPredict"]["post"]["parameters"] if p["in"] == "body"]
-    assert validation._is_map_of_strings({"a": ""}, schema)
+    assert asks_for_strings(schema)
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize(
     "value", [{"a": ""}, {"a": "x", "b": "y"}, {}, {"a": 1}, {"a": "x", "b": None}, [], "a", None, 1]
 )
@@ -64,26 +119,35 @@ def test_the_contract_still_lets_records_be_accepted_without_jsonschema() -> Non
     [DATA_MAP, {"type": "object", "additionalProperties": {"type": "string"}}, {"type": "object", "title": "T"}],
     ids=["data map", "may be empty", "any object"],
 )
-def test_what_is_accepted_without_jsonschema_would_be_accepted_by_it(value: Any, schema: dict[str, Any]) -> None:
+async def test_what_is_accepted_is_what_jsonschema_accepts(value: Any, schema: dict[str, Any]) -> None:
     valid = Draft4Validator(schema).is_valid(value)
-    strings_only = "additionalProperties" in schema
-    assert validation._is_map_of_strings(value, schema) == (valid and strings_only)
+    with contextlib.nullcontext() if valid else pytest.raises(ProblemException):
+        await validate(schema, json.dumps(value).encode())
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize(
-    "rule", [{"maxProperties": 1}, {"properties": {"a": {}}}, {"additionalProperties": {"minLength": 1}}]
+    "rule",
+    [
+        {"maxProperties": 1},
+        {"properties": {"b": {"enum": ["x"]}}},
+        {"additionalProperties": {"type": "string", "minLength": 2}},
+    ],
 )
-def test_a_schema_with_further_rules_is_left_to_jsonschema(rule: dict[str, Any]) -> None:
-    assert not validation._is_map_of_strings({"a": "x"}, DATA_MAP | rule)
+async def test_the_further_rules_of_a_schema_are_obeyed(rule: dict[str, Any]) -> None:
+    assert not asks_for_strings(DATA_MAP | rule)
+    with pytest.raises(ProblemException):
+        await validate(DATA_MAP | rule, b'{"a": "x", "b": "y"}')
 
 
 @pytest.mark.parametrize("nesting", NESTINGS)
 @pytest.mark.parametrize("number", ["0", "-9223372036854775808", "18446744073709551615", "1e308", "-1.5e-400", "0.1"])
 def test_numbers_of_64_bits_are_taken(nesting: str, number: str) -> None:
     text = nesting % number
-    assert validation._parse(text.encode()) == json.loads(text)
+    assert accepting_reader({}, FREE_JSON)(text.encode()) == json.loads(text)
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("nesting", NESTINGS)
 @pytest.mark.parametrize(
     ("number", "said"),
@@ -96,15 +160,30 @@ def test_numbers_of_64_bits_are_taken(nesting: str, number: str) -> None:
     ],
     ids=lambda text: text[:25],
 )
-def test_larger_numbers_are_refused_by_name_wherever_they_stand(nesting: str, number: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said) as caught:
-        validation._parse((nesting % number).encode())
-    assert number[:80] in str(caught.value)
+async def test_larger_numbers_are_refused_by_name_wherever_they_stand(nesting: str, number: str, said: str) -> None:
+    with pytest.raises(ProblemException) as caught:
+        await validate({}, (nesting % number).encode())
+    assert said in caught.value.detail
+    assert number[:80] in caught.value.detail
 
 
-def test_numbers_in_great_numbers_are_not_looked_at_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(validation, "_CAREFUL", None)
-    assert validation._parse(b"[[1, 2, 3.5], -1e10]") == [[1, 2, 3.5], -1e10]
+def test_numbers_in_great_numbers_are_not_looked_at_one_by_one() -> None:
+    read = accepting_reader({}, FREE_JSON)
+    numbers = [[*range(10_000)], -1e10]
+    body = json.dumps(numbers).encode()
+    calls = 0
+
+    def count(frame: FrameType, event: str, argument: Any) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        value = read(body)
+    finally:
+        sys.setprofile(None)
+    assert value == numbers
+    assert calls < 1000
 
 
 @pytest.mark.anyio
@@ -113,8 +192,3 @@ async def test_a_media_type_of_strange_bytes_is_one_that_nobody_knows(operation:
     async with client(application()) as http:
         answer = await http.post(f"{API}/{operation}", content=b"{}", headers=[(b"content-type", b"\xff/\xfe; \xfd")])
     assert (answer.status_code, answer.json()["code"]) == (code, code)
-
-
-def body_validator(schema: dict[str, Any]) -> validation._BodyValidator:
-    """Return the validator of bodies for a schema, as Connexion makes it."""
-    return validation._BodyValidator(schema=schema, required=True, encoding="utf-8", strict_validation=True)
