@@ -18,7 +18,7 @@ from mistk_service.core.answer_parts import AnswerParts
 from mistk_service.core.events import Observer, WorkerStarted
 from mistk_service.core.instance import Instance, StatusEncoder
 from mistk_service.core.shutdown import Shutdown
-from mistk_service.core.status_log import StatusEvent, StatusLog
+from mistk_service.core.status_log import CONFLATION, StatusEvent, StatusLog
 from mistk_service.core.view import InstanceView
 from mistk_service.errors import Failure, InvalidRequest, MistkError, ModelLoadError, WorkerDied
 from mistk_service.kinds.call import Call
@@ -64,6 +64,7 @@ class Controller:
         observers: receive every event.
         state_dir: the service's own folder, to which no model may save.
         tracking: answers questions about runs and models; None if nothing is tracked.
+        conflation: minimum seconds between two versions of the status that differ only in the payload.
     """
 
     def __init__(
@@ -79,12 +80,19 @@ class Controller:
         observers: Sequence[Observer] = (),
         state_dir: str | None = None,
         tracking: Tracking | None = None,
+        conflation: float = CONFLATION,
     ) -> None:
         self.kind = kind
         self._tracking = tracking
         self._state_dir = None if state_dir is None else Path(os.path.realpath(state_dir))
         self._instance = Instance(
-            kind, name, encode_status, max_queue=max_queue, timeout=stream_timeout, observers=observers
+            kind,
+            name,
+            encode_status,
+            max_queue=max_queue,
+            timeout=stream_timeout,
+            observers=observers,
+            conflation=conflation,
         )
         self._shutdown_plan = shutdown or Shutdown()
         self._supervisor = Supervisor(make_worker, self)

@@ -35,7 +35,7 @@ from mistk_service.core.events import (
 )
 from mistk_service.core.machine import StateMachine
 from mistk_service.core.predictions import Predictions, cut_off, refusal
-from mistk_service.core.status_log import StatusEvent, StatusLog
+from mistk_service.core.status_log import CONFLATION, StatusEvent, StatusLog
 from mistk_service.core.view import InstanceView, Status
 from mistk_service.errors import Failure, HookFailed, InvalidRequest, OperationRefused, OperationUnsupported, WorkerDied
 from mistk_service.kinds.kind import FAILED, PAUSED, PAUSING, RESETTING, TERMINATING, Kind, Operation, Role
@@ -60,6 +60,7 @@ class Instance:
         max_queue: the maximum number of predictions in flight.
         timeout: the timeout of a prediction in seconds; None for no timeout.
         observers: receive every event.
+        conflation: minimum seconds between two versions of the status that differ only in the payload.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Instance:
         max_queue: int,
         observers: Sequence[Observer],
         timeout: float | None = None,
+        conflation: float = CONFLATION,
     ) -> None:
         self.kind = kind
         self._observers = tuple(observers)
@@ -86,7 +88,9 @@ class Instance:
         self._verdict: asyncio.Future[InvalidRequest | None] | None = None
         prediction = kind.prediction.name if kind.prediction else ""
         self.predictions = Predictions(prediction, self.ids, max_queue, timeout, self.emit, self._unsupported)
-        self.log = StatusLog(self.view.status, lambda status, version: encode(self.view.name, status, version))
+        self.log = StatusLog(
+            self.view.status, lambda status, version: encode(self.view.name, status, version), conflation=conflation
+        )
 
     @property
     def running(self) -> ActivityBegan:

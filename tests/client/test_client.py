@@ -360,7 +360,19 @@ def test_every_error_of_the_client_has_the_root_of_the_tree():
     assert issubclass(ClientError, MistkError)
 
 
+class Connections(httpx.MockTransport):
+    """Connections that may be closed."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
 def test_a_closed_client_has_closed_its_connections(service: Any):
-    with ModelClient("http://h", transport=httpx.MockTransport(service)) as client:
-        pass
-    assert client._http.is_closed
+    connections = Connections(service)
+    with ModelClient("http://h", transport=connections) as client:
+        service.will(httpx.Response(200, json="1.0"))
+        assert client.api_version() == "1.0"
+        assert not connections.closed
+    assert connections.closed

@@ -103,8 +103,16 @@ def test_a_pause_that_is_overtaken_leads_to_ready(state: State):
 
 
 def test_from_terminated_nothing_leads_away():
-    machine = machine_in(State.TERMINATED)
-    assert machine._machine.get_triggers(State.TERMINATED) == []
+    moves = {"fail"}
+    for name in OPERATIONS:
+        moves |= {f"{verb}_{name}" for verb in ("begin", "cannot_pause", "cannot_resume", "overtake_pause")}
+        moves |= {f"end_{name}_in_{state}" for state in State}
+    for move in moves:
+        machine = machine_in(State.TERMINATED)
+        # A machine has an error of its own for a move that exists nowhere.
+        with pytest.raises((MachineError, AttributeError)):
+            machine.move(move)
+        assert machine.state == State.TERMINATED
     assert not any(State.TERMINATED in row.allowed for row in OPERATIONS.values())
 
 

@@ -312,10 +312,9 @@ async def test_properties_for_a_model_that_has_none_are_accepted(launch: Launch,
 
 
 async def test_brief_stream_predictions_concern_no_watcher(launch: Launch):
-    instance = await (await launch("steered:Steered", "thread")).ready()
-    before = instance.version
     # As long as that takes, it is brief.
-    instance.controller.log._conflation = PATIENCE
+    instance = await (await launch("steered:Steered", "thread", conflation=PATIENCE)).ready()
+    before = instance.controller.log.publish().version
     for _ in range(20):
         await instance.stream({"a": ""})
     # Conflation publishes what is true after a while, which is the same as before; so is this.

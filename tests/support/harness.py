@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -85,6 +86,18 @@ class Gate:
         self.close()
 
 
+class Faults(logging.Handler):
+    """Keeps what is logged as critical: mistakes of the service."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.CRITICAL)
+        self.records: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record."""
+        self.records.append(self.format(record))
+
+
 class Instance:
     """A controller and its worker, driven as the web's handlers drive it.
 
@@ -112,6 +125,7 @@ class Instance:
         self._kind = kind
         self._options = {"shutdown": Shutdown(grace), **options}
         self.controller: Controller
+        self._faults = Faults()
 
     def _make_worker(self, listener: WorkerListener) -> Worker:
         self.workers.append(make_worker(self._kind, self._reference, listener, self._spool, self._linger))
@@ -119,6 +133,7 @@ class Instance:
 
     async def start(self, *, loaded: bool = True) -> None:
         """Start the first worker, and wait until it has its model unless ``loaded`` is false."""
+        logging.getLogger().addHandler(self._faults)
         self.controller = Controller(
             MODEL,
             self._reference,
@@ -133,16 +148,16 @@ class Instance:
                 await self.controller.wait_loaded()
 
     async def close(self) -> None:
-        """End the workers; a worker thread that hangs is left to itself."""
-        ending = self.controller._ending
-        if ending is not None and ending.done() and not ending.cancelled():
-            ending.result()  # a reset or shutdown that went wrong shows here
-        elif ending is not None:
-            ending.cancel()
+        """End the instance and its workers; a worker thread that hangs is left to itself."""
+        self.controller.shutdown()
         for worker in self.workers:
             worker.kill()
             async with asyncio.timeout(PATIENCE):
                 await worker.wait_exited()
+        async with asyncio.timeout(PATIENCE):
+            await self.controller.terminated.wait()
+        logging.getLogger().removeHandler(self._faults)
+        assert self._faults.records == []  # such as a reset that went wrong
 
     @property
     def pid(self) -> int:
@@ -193,7 +208,7 @@ class Instance:
 
         controller.on_message = listen  # type: ignore[method-assign]
         try:
-            controller._supervisor.send(Pause(_NOBODY, "do_pause"))
+            self.workers[-1].send(Pause(_NOBODY, "do_pause"))
             async with asyncio.timeout(PATIENCE):
                 await heard
         finally:
