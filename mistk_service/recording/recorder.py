@@ -28,7 +28,7 @@ from mistk_service.core.events import (
     TagsSet,
     WorkerStarted,
 )
-from mistk_service.deadline import Deadline
+from mistk_service.deadline import Clock, Deadline
 from mistk_service.recording.file_queue import FileQueue
 from mistk_service.recording.lifecycle import Lifecycle, StreamTotals
 from mistk_service.recording.liveness import ContainerLock, dead_containers
@@ -85,6 +85,9 @@ class Recorder:
         options: the options.
         show: shows a value under a key of the status, None removes it; called on the event loop.
         hold: asks the worker to hold back metrics, or to resume; called on the event loop.
+        high: the number of waiting points above which the worker is asked to hold back.
+        low: the number at which it is asked to resume.
+        clock: a monotonic clock, in seconds, by which the totals of stream predictions are due.
     """
 
     def __init__(
@@ -94,11 +97,16 @@ class Recorder:
         *,
         show: Callable[[str, Any], None],
         hold: Callable[[bool], None],
+        high: int = HIGH,
+        low: int = LOW,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._opener = opener
         self._options = options
         self._hold = hold
         self._held = False
+        self._high, self._low = high, low
+        self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._preview = RunPreview(options.kind, options.run_options, lambda run: show("run", run), options.root_path)
         self._status = TrackingStatus(lambda key, value: self._on_loop(show, key, value))
@@ -108,7 +116,7 @@ class Recorder:
         self._queue: deque[tuple[_Item, int]] = deque([(self._preview.first_run, _now())])
         self._waiting = 0
         self._totals = StreamTotals()
-        self._totals_due = time.monotonic() + _STREAM_INTERVAL
+        self._totals_due = clock() + _STREAM_INTERVAL
         #: When everything has to be written, once the service ends.
         self._deadline: Deadline | None = None
         self._ending = threading.Event()
@@ -138,8 +146,8 @@ class Recorder:
         if isinstance(event, PredictionAnswered):
             # There may be thousands per second. An idle thread reads the totals; a busy one gets them through the queue.
             self._totals = self._totals.plus(event)
-            if time.monotonic() >= self._totals_due:
-                self._totals_due = time.monotonic() + _STREAM_INTERVAL
+            if self._clock() >= self._totals_due:
+                self._totals_due = self._clock() + _STREAM_INTERVAL
                 self._put(self._totals)
             return
         if self._sampling is not None:
@@ -156,7 +164,7 @@ class Recorder:
                 self._put(self._preview.restart())
                 # The worker has ended, and the next one has not started.
                 self._put(SpoolCleanup.in_folder(self._options.spool))
-        if not self._held and self._waiting > HIGH:
+        if not self._held and self._waiting > self._high:
             self._held = True
             self._hold(True)
 
@@ -187,7 +195,7 @@ class Recorder:
             self._sampling.start()
 
     def _release(self) -> None:
-        if self._held and self._waiting <= LOW:
+        if self._held and self._waiting <= self._low:
             self._held = False
             self._hold(False)
 
@@ -267,7 +275,7 @@ class Recorder:
 
     def _follow(self, lifecycle: Lifecycle, opened: OpenedTracking) -> None:
         """Write items until the service ends and nothing is left."""
-        checked = time.monotonic()
+        checked = self._clock()
         while (item := self._next()) is not None or not self._ending.is_set():
             if item is not None:
                 event, now, weight = item
@@ -275,8 +283,8 @@ class Recorder:
                 self._written(weight)
                 continue
             self._guarded(lambda: self._retry.call(opened.store.check))
-            if time.monotonic() - checked >= _STREAM_INTERVAL:
-                checked = time.monotonic()
+            if self._clock() - checked >= _STREAM_INTERVAL:
+                checked = self._clock()
                 self._guarded(lambda: lifecycle.take(self._totals, _now()))
         self._guarded(lambda: lifecycle.take(self._totals, _now()))
         self._guarded(lambda: lifecycle.close(_now()))
@@ -311,7 +319,7 @@ class Recorder:
     def _written(self, weight: int) -> None:
         with self._news:
             self._waiting -= weight
-        if self._held and self._waiting <= LOW:
+        if self._held and self._waiting <= self._low:
             self._on_loop(self._release)
 
     def _guarded(self, write: Callable[[], None]) -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from mistk_service.deadline import Clock
 from mistk_service.tracking.errors import SystemMetricsUnavailable
 
 __all__ = ["SystemSampler"]
@@ -33,14 +34,15 @@ class SystemSampler:
 
     Args:
         pid: the worker's process.
+        clock: a monotonic clock, in seconds.
 
     Raises:
         SystemMetricsUnavailable: psutil is not installed.
     """
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, clock: Clock = time.monotonic) -> None:
         self._psutil = _import_psutil()
-        self._tree = _Tree(self._psutil, pid)
+        self._tree = _Tree(self._psutil, pid, clock)
         self._gpus = _Gpus()
         self._network = self._count_network()
 
@@ -90,13 +92,14 @@ class SystemSampler:
 class _Tree:
     """A process and its descendants, as far as their parents are alive."""
 
-    def __init__(self, psutil: Any, pid: int) -> None:
+    def __init__(self, psutil: Any, pid: int, clock: Clock) -> None:
         self._psutil = psutil
+        self._clock = clock
         self._root: Any = None
         with contextlib.suppress(psutil.NoSuchProcess):
             self._root = psutil.Process(pid)
         self._processors = psutil.cpu_count() or 1
-        self._at, self._seconds = time.monotonic(), self._count_seconds(self._processes())
+        self._at, self._seconds = clock(), self._count_seconds(self._processes())
 
     def sample(self) -> dict[str, float]:
         """Return CPU and memory usage, or nothing once the process has ended."""
@@ -108,7 +111,7 @@ class _Tree:
             "system_memory_usage_megabytes": round(memory / _MEGABYTE, 1),
             "system_memory_usage_percentage": round(memory / self._psutil.virtual_memory().total * 100, 1),
         }
-        now = time.monotonic()
+        now = self._clock()
         if now - self._at >= _SHORTEST:
             seconds = self._count_seconds(processes)
             # The CPU time of a process that was not waited for disappears with it, so that the sum may decrease.

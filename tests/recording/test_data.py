@@ -10,7 +10,7 @@ import pytest
 
 from mistk_service.core.events import ActivityBegan
 from mistk_service.kinds.model.values import MistkDataset
-from mistk_service.recording import datasets as datasets_module
+from mistk_service.recording.datasets import dataset_inputs
 from tests.recording.conftest import FAILURE, Story
 
 # --- datasets ---------------------------------------------------------------------------------------------------------
@@ -75,13 +75,12 @@ def test_places_without_files_are_not_taken_for_the_same_data(story: Story, tmp_
     assert first.digest != second.digest
 
 
-def test_of_a_table_no_more_is_read_than_its_columns_take(
-    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(datasets_module, "_HEAD", 20)
+def test_of_a_table_no_more_is_read_than_its_columns_take(story: Story, tmp_path: Path) -> None:
     table, endless, pipe = tmp_path / "table.csv", tmp_path / "endless.csv", tmp_path / "pipe.csv"
-    table.write_text("a,b\n1,2\n3,4\n5,6\n7,word\n")  # cut off in the last row
-    endless.write_text("x," * 1000)
+    long = "," + ",".join(["x" * 100_000] * 4) + "\n"
+    table.write_text("a,b,c,d,e,f\n" + f"1,2{long}" * 10 + f"3,word{long}" * 10)  # cut off in the first row with a word
+    endless.write_text(",".join(f"{number:0100000}" for number in range(50)))
+    os.truncate(endless, 1 << 36)
     os.mkfifo(pipe)
     story.initialize()
     for place in (table, endless, pipe):
@@ -90,7 +89,7 @@ def test_of_a_table_no_more_is_read_than_its_columns_take(
 
     schemas = {use.dataset.name: use.dataset.schema for use in story.run.inputs.dataset_inputs}
     columns = json.loads(schemas["table.csv"] or "")["mlflow_colspec"]
-    assert [(column["name"], column["type"]) for column in columns] == [("a", "long"), ("b", "long")]
+    assert [(column["name"], column["type"]) for column in columns[:2]] == [("a", "long"), ("b", "long")]
     assert (schemas["endless.csv"], schemas["pipe.csv"]) == (None, None)
 
 
@@ -145,9 +144,7 @@ def test_data_that_cannot_be_looked_at_in_time_is_known_by_its_path_and_a_note_s
     (tmp_path / "table.csv").write_text("a,b\n1,2\n")
     notes: list[str] = []
 
-    (use,) = datasets_module.dataset_inputs(
-        {"train": MistkDataset(data_path=str(tmp_path / "table.csv"))}, notes.append, seconds=0
-    )
+    (use,) = dataset_inputs({"train": MistkDataset(data_path=str(tmp_path / "table.csv"))}, notes.append, seconds=0)
 
     assert (use.dataset.name, use.dataset.schema) == ("table.csv", None)
     assert notes == [

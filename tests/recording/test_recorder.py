@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import time
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,6 @@ from mistk_service.core.events import (
 from mistk_service.deadline import Deadline
 from mistk_service.kinds.model import MODEL
 from mistk_service.recording import Recorder, RecorderOptions
-from mistk_service.recording import recorder as module
 from mistk_service.recording.liveness import ContainerLock
 from mistk_service.tracking import open_store
 from mistk_service.tracking.artifacts import open_artifacts
@@ -59,7 +58,13 @@ class Harness:
         self.options = RecorderOptions(
             MODEL, CONTAINER, "Digits", "digits:Digits", folder / "state", lambda: "1", **options
         )
-        self.recorder = Recorder(self, self.options, show=self._show, hold=self._hold)
+        self.recorder: Recorder
+        self.overdue: list[threading.Thread] = []
+        self.record()
+
+    def record(self, **options: Any) -> None:
+        """Make a new recorder."""
+        self.recorder = Recorder(self, self.options, show=self._show, hold=self._hold, **options)
 
     def open(self) -> OpenedTracking:
         if self.refusals:
@@ -96,12 +101,14 @@ class Harness:
         await self.until(lambda: "experimentId" in self.shown["run"])
 
     async def close(self, seconds: float = PATIENCE) -> None:
-        await asyncio.to_thread(self.recorder.close, Deadline(seconds))
+        deadline = Deadline(seconds)
+        await asyncio.to_thread(self.recorder.close, deadline)
+        self.overdue = deadline.overdue
 
     async def ended(self) -> None:
-        """Wait for the end of the recorder's thread, which does not wait for the store any more."""
-        if self.recorder._thread.ident is not None:
-            await asyncio.to_thread(self.recorder._thread.join, PATIENCE)
+        """Wait for the end of a recorder that had no time for it: it does not wait for the store any more."""
+        for thread in self.overdue:
+            await asyncio.to_thread(thread.join, PATIENCE)
 
     @property
     def runs(self) -> list[Run]:
@@ -208,10 +215,9 @@ async def test_a_store_that_cannot_be_opened_is_tried_again(harness: Harness, er
 
 
 async def test_a_worker_that_reports_faster_than_is_written_is_held_back(
-    harness: Harness, locked: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, locked: sqlite3.Connection
 ) -> None:
-    monkeypatch.setattr(module, "HIGH", 2000)
-    monkeypatch.setattr(module, "LOW", 1000)
+    harness.record(high=2000, low=1000)
     harness.recorder.start()
     harness.observe(*TRAINING, points(0, 1900))
     assert harness.held == []
@@ -302,19 +308,26 @@ async def test_stream_predictions_are_totalled_and_written_at_the_end(harness: H
 
 
 async def test_stream_predictions_are_totalled_also_where_something_else_never_rests(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch
+    harness: Harness,
 ) -> None:
-    handed: list[Any] = []
-    monkeypatch.setattr(harness.recorder, "_put", handed.append)
+    now = 1000.0
+    harness.record(clock=lambda: now)
     answered = PredictionAnswered(2, 0.5, True)
+    harness.observe(*TRAINING)
+    waiting = harness.recorder.waiting
 
     harness.observe(answered, answered)
-    assert handed == []
-    # A while later:
-    harness.recorder._totals_due = time.monotonic()
+    assert harness.recorder.waiting == waiting
+    now += 3600.0
     harness.observe(answered, answered)
+    assert harness.recorder.waiting == waiting + 1
 
-    assert [(totals.count, totals.records) for totals in handed] == [(3, 6)]
+    harness.recorder.start()
+    await harness.close()
+    (run,) = harness.runs
+    for key, values in (("count", [3.0, 4.0]), ("records", [6.0, 8.0])):
+        history = harness.store.get_metric_history(run.info.run_id, f"mistk/stream_predict_{key}")
+        assert [point.value for point in history] == values
 
 
 async def test_what_a_worker_left_in_the_spool_is_removed_at_a_reset_and_what_it_handed_over_is_kept(
@@ -420,7 +433,7 @@ async def test_the_spool_of_a_container_that_never_had_a_store_is_removed_by_the
 
     harness.refusals = []
     harness.options = replace(harness.options, container_id="the next")
-    harness.recorder = Recorder(harness, harness.options, show=harness._show, hold=harness._hold)
+    harness.record()
     harness.recorder.start()
     harness.observe(*TRAINING)
     await harness.recorded("RUNNING")
@@ -428,15 +441,12 @@ async def test_the_spool_of_a_container_that_never_had_a_store_is_removed_by_the
     assert not left.exists()
 
 
-async def test_a_mistake_of_ours_costs_what_it_concerns(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object, **__: object) -> None:
-        raise KeyError("a mistake")
-
-    monkeypatch.setattr("mistk_service.recording.artifact_uploads.ArtifactUploads.upload", broken)
+async def test_a_mistake_of_ours_costs_what_it_concerns(harness: Harness) -> None:
+    forgotten: Any = None
     harness.recorder.start()
-    harness.observe(*TRAINING, ArtifactLogged("/x", None, None), points(0, 3))
+    harness.observe(*TRAINING, ArtifactLogged(forgotten, None, None), points(0, 3))
 
-    await harness.until(lambda: "a mistake" in str(harness.shown.get("tracking", {}).get("notes")))
+    await harness.until(lambda: "Something could not be tracked" in str(harness.shown.get("tracking", {}).get("notes")))
 
     await harness.close()
     assert harness.steps() == [0, 1, 2]

@@ -12,7 +12,6 @@ from typing import Any
 import psutil
 import pytest
 
-from mistk_service.recording import system_metrics as module
 from mistk_service.recording.system_metrics import SystemSampler
 from mistk_service.tracking.errors import SystemMetricsUnavailable
 
@@ -25,15 +24,13 @@ class Clock:
     def __init__(self) -> None:
         self.now = 1000.0
 
-    def monotonic(self) -> float:
+    def __call__(self) -> float:
         return self.now
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(module, "time", clock)
-    return clock
+def clock() -> Clock:
+    return Clock()
 
 
 class Process:
@@ -68,14 +65,14 @@ class Process:
 
 
 @pytest.fixture
-def watch(monkeypatch: pytest.MonkeyPatch) -> Callable[[Process], SystemSampler]:
+def watch(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Callable[[Process], SystemSampler]:
     """Returns ``watch(process)``: a sampler of it, on a machine of four processors and 1000 megabytes."""
 
     def watch(process: Process) -> SystemSampler:
         monkeypatch.setattr(psutil, "Process", {7: process}.__getitem__)
         monkeypatch.setattr(psutil, "cpu_count", lambda: 4)
         monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=1000 * MEGABYTE))
-        return SystemSampler(7)
+        return SystemSampler(7, clock)
 
     return watch
 
@@ -149,7 +146,7 @@ def test_the_names_are_mlflows(nvml: FakeNvml, clock: Clock, monkeypatch: pytest
     ):
         monitor.collect_metrics()
         theirs |= {f"system/{name}" for name in monitor.aggregate_metrics()}
-    sampler = SystemSampler(os.getpid())
+    sampler = SystemSampler(os.getpid(), clock)
     clock.now += 10
     assert sampler.sample().keys() == theirs
 
@@ -319,7 +316,7 @@ def forks() -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.skipif(not psutil.LINUX, reason="elsewhere nobody tells what memory processes share")
 def test_real_processes_are_measured_with_their_children(forks: subprocess.Popen[str], clock: Clock):
-    sampler = SystemSampler(forks.pid)
+    sampler = SystemSampler(forks.pid, clock)
     clock.now += 1
     sample = sampler.sample()
     assert 60 < sample["system/system_memory_usage_megabytes"] < 120
@@ -327,11 +324,11 @@ def test_real_processes_are_measured_with_their_children(forks: subprocess.Popen
 
 
 def test_a_worker_that_has_ended_takes_nothing_and_breaks_nothing(forks: subprocess.Popen[str], clock: Clock):
-    sampler = SystemSampler(forks.pid)
+    sampler = SystemSampler(forks.pid, clock)
     forks.kill()
     forks.wait()
     clock.now += 1
-    for late in (sampler, SystemSampler(forks.pid)):
+    for late in (sampler, SystemSampler(forks.pid, clock)):
         sample = late.sample()
         assert "system/disk_usage_percentage" in sample
         assert not [name for name in sample if "cpu" in name or "memory" in name]
