@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,12 +17,23 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty installation, in which a test puts what it wants to be there."""
+def package(tmp_path: Path) -> Path:
+    """An installation without files, in which a test puts what it wants to be there."""
     package = tmp_path / "site" / "mistk_service"
     package.mkdir(parents=True)
-    monkeypatch.setattr(resources, "_PACKAGE", package)
+    shutil.copy(resources.__file__, package)
     return package
+
+
+@pytest.fixture
+def installed(package: Path) -> Any:
+    """The module in that installation."""
+    spec = importlib.util.spec_from_file_location("installed_resources", package / "resources.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def put(place: Path) -> Path:
@@ -35,28 +49,28 @@ def test_the_contract_of_this_checkout_is_found():
     assert resources.plugins_path() == ROOT / "plugins"
 
 
-def test_an_installed_package_finds_its_files_inside_itself(package: Path):
+def test_an_installed_package_finds_its_files_inside_itself(installed: Any, package: Path):
     shipped = put(package / "_shipped")
-    assert resources.contract_path() == shipped / "api" / "mistk-api.yaml"
-    assert resources.plugins_path() == shipped / "plugins"
+    assert installed.contract_path() == shipped / "api" / "mistk-api.yaml"
+    assert installed.plugins_path() == shipped / "plugins"
 
 
-def test_a_checkout_finds_its_files_beside_the_package(package: Path):
+def test_a_checkout_finds_its_files_beside_the_package(installed: Any, package: Path):
     top = put(package.parent)
-    assert resources.contract_path() == top / "api" / "mistk-api.yaml"
-    assert resources.plugins_path() == top / "plugins"
+    assert installed.contract_path() == top / "api" / "mistk-api.yaml"
+    assert installed.plugins_path() == top / "plugins"
 
 
-def test_the_files_inside_the_package_win(package: Path):
+def test_the_files_inside_the_package_win(installed: Any, package: Path):
     put(package.parent)
     shipped = put(package / "_shipped")
-    assert resources.contract_path() == shipped / "api" / "mistk-api.yaml"
+    assert installed.contract_path() == shipped / "api" / "mistk-api.yaml"
 
 
-def test_a_missing_contract_is_named_with_the_places_and_a_remedy(package: Path):
+def test_a_missing_contract_is_named_with_the_places_and_a_remedy(installed: Any, package: Path):
     put(package.parent)
     with pytest.raises(ContractNotFound) as caught:
-        resources.contract_path("mlflow-api.yaml")
+        installed.contract_path("mlflow-api.yaml")
     message = str(caught.value)
     assert "api/mlflow-api.yaml is missing" in message
     assert str(package / "_shipped") in message
@@ -64,10 +78,10 @@ def test_a_missing_contract_is_named_with_the_places_and_a_remedy(package: Path)
     assert "Install the package again" in message
 
 
-def test_a_folder_of_plugins_that_is_somebody_elses_is_not_taken(package: Path):
+def test_a_folder_of_plugins_that_is_somebody_elses_is_not_taken(installed: Any, package: Path):
     (package.parent / "plugins").mkdir()
     with pytest.raises(ContractNotFound, match="plugins is missing"):
-        resources.plugins_path()
+        installed.plugins_path()
 
 
 def test_the_wheel_puts_the_files_where_they_are_looked_for():

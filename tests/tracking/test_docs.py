@@ -13,7 +13,7 @@ from mistk_service.resources import contract_path
 from mistk_service.tracking import open_store
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.cli.commands import tracking
-from mistk_service.tracking.mlops import current
+from mistk_service.tracking.mlops.current import leave
 from mistk_service.tracking.rest import RestConfig
 from mistk_service.tracking.rest.config import VARIABLES
 
@@ -70,12 +70,11 @@ def test_the_example_of_projects_runs(tmp_path, monkeypatch, capsys):
     section = (DOCS / "howto" / "use-projects.md").read_text(encoding="utf-8")
     example = section.partition("```python")[2].partition("```")[0]
     monkeypatch.chdir(tmp_path)
-    process = current._Process()
-    monkeypatch.setattr(current, "_process", process)
+    leave()
     try:
         exec(compile(example, str(DOCS), "exec"), {})
     finally:
-        process.leave()
+        leave()
     promised = example.rpartition("# ")[2].strip()
     assert capsys.readouterr().out.splitlines()[-1] == promised
     with open_store("sqlite:///runs.db") as store:

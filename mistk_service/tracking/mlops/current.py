@@ -22,6 +22,7 @@ __all__ = [
     "create_project",
     "get_experiment",
     "get_project",
+    "leave",
     "set_active_experiment",
     "set_active_project",
     "start_iteration",
@@ -60,7 +61,7 @@ class _Process:
             self._begin(opened, owned=opened is not store)
 
     def leave(self) -> None:
-        """Close the store at the end of the process, and log a warning for each iteration that was not stored."""
+        """See :func:`leave`."""
         with self._lock:
             for iteration in self._workspace.open_iterations if self._workspace else []:
                 logger.warning("%r was not ended. Its data is lost.", iteration)
@@ -109,6 +110,14 @@ def use(store: Store | str) -> None:
             field="store",
         )
     _process.use(store)
+
+
+def leave() -> None:
+    """Close the store of this process, and log a warning for each iteration that has not ended, whose data is lost.
+
+    This happens at the end of the process. After it, the first call of another function chooses a store anew.
+    """
+    _process.leave()
 
 
 def create_project(

@@ -1,10 +1,10 @@
 """One suite for every kind of artifact repository, and what only the local one can get wrong."""
 
-import errno
 import os
 import threading
 import uuid
 
+import psutil
 import pytest
 
 from mistk_service.tracking.artifacts import open_artifacts
@@ -208,14 +208,12 @@ def test_a_name_that_is_too_long_is_the_callers_mistake(local):
         put(local, "x" * 300)
 
 
-def test_a_full_disk_is_reported_as_unavailable_and_leaves_nothing(local, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_as_unavailable_and_leaves_nothing(local, tmp_path):
     upload = local.create("f")
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    upload._file.close()
-    monkeypatch.setattr(upload, "_file", type("Full", (), {"write": full, "close": lambda self: None})())
+    (partial,) = (tmp_path / "artifacts" / SCRATCH).iterdir()
+    (written,) = [file.fd for file in psutil.Process().open_files() if file.path == str(partial)]
+    with open("/dev/full", "wb") as full:
+        os.dup2(full.fileno(), written)  # every write to it finds no space
     with pytest.raises(StoreUnavailable, match="No space left"):
         upload.write(b"data")
     upload.abort()

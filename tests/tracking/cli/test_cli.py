@@ -2,7 +2,6 @@
 
 import json
 import os
-from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -99,12 +98,10 @@ def test_the_beginning_of_an_id_is_enough_to_show_a_run(call, uri, run_id):
     assert run_id in call("show", run_id[:12])
 
 
-def test_the_beginning_of_several_ids_names_the_candidates(call, uri, monkeypatch):
-    ids = iter(["abcd1", "abcd2", "xabcd"])
-    monkeypatch.setattr("mistk_service.tracking.sql.runs.runs.uuid4", lambda: SimpleNamespace(hex=next(ids)))
+def test_the_beginning_of_several_ids_names_the_candidates(call, uri):
     with open_store(uri) as store:
-        for name in ("one", "two", "other"):
-            store.create_run("0", run_name=name)
+        for name, run_id in (("one", "abcd1"), ("two", "abcd2"), ("other", "xabcd")):
+            store.create_run("0", run_name=name, run_id=run_id)
     shown = call("show", "abcd", status=1)
     assert shown.startswith("Error: The ids of several runs begin with 'abcd'")
     for word in ("abcd1", "one", "abcd2", "two"):

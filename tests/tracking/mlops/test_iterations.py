@@ -107,9 +107,9 @@ def test_a_clock_that_goes_back_does_not_end_an_iteration_before_its_start(store
     assert iteration.end_iteration()["ended_at"] == iteration["started_at"]
 
 
-def test_the_last_value_of_a_metric_is_the_one_that_was_logged_last(workspace, store, experiment):
-    workspace._clock = lambda: 1_700_000_000_000  # a clock that stands still: the values come within one millisecond
-    with workspace.start_iteration("fast", experiment_id=experiment) as iteration:
+def test_the_last_value_of_a_metric_is_the_one_that_was_logged_last(store, experiment):
+    # A clock that stands still: the values come within one millisecond.
+    with Workspace(store, lambda: 1_700_000_000_000).start_iteration("fast", experiment_id=experiment) as iteration:
         for value in (5.0, 7.0, 1.0):
             iteration.log_metric("loss", value)
     assert store.get_run(iteration["id"]).data.metrics[0].value == 1.0

@@ -5,25 +5,25 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mistk_service.tracking import mlops, open_store
 from mistk_service.tracking.errors import InvalidParameter, InvalidState, StoreUnavailable, UnsupportedStore
-from mistk_service.tracking.mlops import current
+from mistk_service.tracking.mlops.current import leave
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(autouse=True)
-def process(monkeypatch, tmp_path):
+def fresh(monkeypatch, tmp_path):
     """Functions that have chosen nothing yet, in an empty folder."""
-    process = current._Process()
-    monkeypatch.setattr(current, "_process", process)
+    leave()
     monkeypatch.chdir(tmp_path)
     for name in ("MLFLOW_TRACKING_URI", "MISTK_STATE_DIR"):
         monkeypatch.delenv(name, raising=False)
-    yield process
-    process.leave()
+    yield
+    leave()
 
 
 def titles(uri):
@@ -57,7 +57,7 @@ def test_the_environment_names_the_store(monkeypatch, tmp_path):
     mlops.create_project("In the same store, which was chosen already")
     mlops.use("sqlite:///third.db")
     mlops.create_project("Where the script says")
-    current._process.leave()
+    leave()
     mlops.create_project("In the other")
     assert len(titles("sqlite:///elsewhere/state/tracking.db")) == 2
     assert titles("sqlite:///third.db") == ["Where the script says"]
@@ -79,12 +79,19 @@ def test_a_store_that_was_given_is_not_closed(tmp_path):
         store.check()
 
 
-def test_a_store_that_was_opened_here_is_closed_when_another_one_is_chosen(monkeypatch):
+def open_databases():
+    """The databases that this process has open."""
+    return {Path(file.path).name for file in psutil.Process().open_files() if file.path.endswith(".db")}
+
+
+def test_a_store_that_was_opened_here_is_closed_when_another_one_is_chosen():
     mlops.use("sqlite:///first.db")
-    first = current._process.workspace().store
+    mlops.create_project("Digits")
+    assert "first.db" in open_databases()
     mlops.use("sqlite:///second.db")
-    with pytest.raises(StoreUnavailable):
-        first.create_experiment("too late")
+    mlops.create_project("Digits")
+    assert "first.db" not in open_databases()
+    assert "second.db" in open_databases()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Projects, experiments and datasets: what is created is found again, and what is wrong is refused and says why."""
 
 import inspect
+import json
 import threading
 
 import pytest
@@ -213,7 +214,8 @@ def test_the_source_of_a_dataset_is_one_that_mlflow_understands(workspace, store
     run = store.get_run(workspace.create_dataset("mnist", path)["id"])
     dataset = run.inputs.dataset_inputs[0].dataset
     assert (dataset.source_type, dataset.source) == (source_type, source)
-    assert get_dataset_source_from_json(source, source_type)._get_source_type() == source_type
+    understood = get_dataset_source_from_json(source, source_type)
+    assert json.loads(understood.to_json()) == json.loads(source)
 
 
 def test_another_version_of_a_dataset_has_another_digest(workspace, store):

@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import pytest
 
 from mistk_service.tracking.artifacts import open_artifacts
@@ -77,6 +78,24 @@ def place(request, tmp_path) -> Iterator[Place]:
                 assert set(project.received.values()) <= {1}
 
 
+class Impatient(httpx.HTTPTransport):
+    """The network, which may be given up earlier than the store would.
+
+    Attributes:
+        timeout: seconds to wait for an answer; None for what the store says.
+    """
+
+    timeout: float | None = None
+
+    def __init__(self) -> None:
+        super().__init__(limits=httpx.Limits(keepalive_expiry=4.0))  # as the store does it
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if self.timeout is not None:
+            request.extensions["timeout"] = httpx.Timeout(self.timeout).as_dict()
+        return super().handle_request(request)
+
+
 class Local:
     """A local store with a replicator to a place, over a proxy."""
 
@@ -94,12 +113,14 @@ class Local:
         self.experiment = self.store.create_experiment(name)
         self.config = RestConfig(self.uri, token=self.place.token, timeout=30.0)
         self.opened: Any = None
+        self.network: Impatient
         #: What is done to a remote that was opened.
         self.changed: Callable[[Any], None] = lambda remote: None
         self.restart()
 
     def open(self):
-        self.opened = open_remote(self.config)
+        self.network = Impatient()
+        self.opened = open_rest_store(self.config, transport=self.network)
         self.changed(self.opened)
         return self.opened
 
@@ -125,10 +146,9 @@ class Local:
     @contextmanager
     def in_haste(self):
         """Give the remote up at once where it does not answer; it is open already."""
-        client = self.opened._http._http
-        usual, client.timeout = client.timeout, 0.5
+        self.network.timeout = 0.5
         yield
-        client.timeout = usual
+        self.network.timeout = None
 
     def deliver(self):
         """Deliver all there is; a server that is slow for once is tried again, until the test's time limit."""

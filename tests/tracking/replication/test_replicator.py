@@ -177,13 +177,15 @@ def forwarding_to_one_that_hangs(world):
 def test_a_remote_that_does_not_answer_does_not_keep_the_end_waiting_when_there_is_nothing_to_deliver(world):
     replication, asked, released = forwarding_to_one_that_hangs(world)
     asked.wait()
-    replication.close(Deadline())
+    deadline = Deadline()
+    replication.close(deadline)
     assert not released.is_set()
     assert not replication.states()[0].connected
-    released.set()
     # It has not waited for the thread, which goes on now, and needs the store for that.
-    for thread in replication._threads.values():
-        thread.join(LIMIT)
+    (thread,) = deadline.overdue
+    released.set()
+    thread.join(LIMIT)
+    assert not thread.is_alive()
 
 
 def test_an_error_is_remembered_for_other_processes_until_it_is_over(world):

@@ -1,87 +1,98 @@
 """The write-ahead log is moved into the database aside from the writes."""
 
 import sqlite3
-import threading
 from contextlib import closing
-from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, event
 
 from mistk_service.tracking.sql import SqlStore
-from mistk_service.tracking.sql.engine import checkpoints
+from mistk_service.tracking.sql.engine.checkpoints import Checkpoints
 from mistk_service.tracking.values import Metric
+from tests.service.harness import wait_until
+
+#: More commits than the log is left alone for.
+MANY = 300
+
+PAGE = 4096
 
 
 @pytest.fixture
-def file(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints, "_EVERY", 10)
+def file(tmp_path):
     return tmp_path / "store.db"
 
 
-def write(store, run_id, key, count):
+def write(store, run_id, count):
     for step in range(count):
-        store.log_batch(run_id, [Metric(f"{key}{i}", float(step), step, step) for i in range(20)])
-
-
-def settle(store):
-    """Let the thread do what it has been asked for, and end."""
-    checkpoints = store.database._checkpoints
-    assert checkpoints is not None
-    checkpoints.close()
+        store.log_batch(run_id, [Metric(f"m{i}", float(step), step, step) for i in range(20)])
 
 
 def test_what_was_committed_gets_into_the_file_while_the_store_is_open(file):
     with SqlStore.open(str(file)) as store:
         run_id = store.create_run("0").info.run_id
         before = file.stat().st_size
-        write(store, run_id, "m", 50)
-        # It ends when it has done what it was asked for.
-        settle(store)
-        assert file.stat().st_size > before + 50 * 20 * 10
-        assert len(store.get_metric_history(run_id, "m0")) == 50
+        write(store, run_id, MANY)
+        wait_until(lambda: file.stat().st_size > before + 200 * 20 * 10)
+        assert len(store.get_metric_history(run_id, "m0")) == MANY
+
+
+class Writing:
+    """The lock for writing, which tells whether it is held.
+
+    Attributes:
+        held: whether it is.
+    """
+
+    def __init__(self):
+        self.held = False
+
+    def __enter__(self):
+        self.held = True
+
+    def __exit__(self, *_):
+        self.held = False
 
 
 @pytest.mark.parametrize(
-    ("pages", "moved", "held"), [(5000, 4900, [False, True]), (5000, 5000, [False]), (20, 10, [False])]
+    ("pages", "has_reader", "held"), [(5000, True, [False, True]), (5000, False, [False]), (20, True, [False])]
 )
-def test_writes_wait_only_for_the_last_pages_of_a_log_that_is_long(file, monkeypatch, pages, moved, held):
-    found: list[Any] = []
-    written = threading.Event()
+def test_writes_wait_only_for_the_last_pages_of_a_log_that_is_long(file, pages, has_reader, held):
+    engine = create_engine(f"sqlite:///{file}")
+    writing = Writing()
+    found = []
 
-    def checkpoint(connection):
-        # The lock can be taken again by who has it, so another thread has to try.
-        def look():
-            free = lock.acquire(blocking=False)
-            if free:
-                lock.release()
-            found.append(not free)
+    def look(connection, cursor, statement, *_):
+        if "checkpoint" in statement:
+            found.append(writing.held)
 
-        assert written.wait(30)
-        thread = threading.Thread(target=look)
-        thread.start()
-        thread.join(30)
-        return pages, moved
-
-    monkeypatch.setattr(checkpoints, "_checkpoint", checkpoint)
-    with SqlStore.open(str(file)) as store:
-        lock = store.database.write_lock
-        run_id = store.create_run("0").info.run_id
-        write(store, run_id, "m", 9)
-        written.set()
-        settle(store)
+    event.listen(engine, "before_cursor_execute", look)
+    with closing(sqlite3.connect(file, isolation_level=None)) as writer, closing(sqlite3.connect(file)) as reader:
+        writer.execute("PRAGMA journal_mode = WAL")
+        writer.execute("PRAGMA wal_autocheckpoint = 0")
+        writer.execute("CREATE TABLE pieces (data)")
+        if has_reader:
+            # Of what is written from here on nothing can be moved, as long as the transaction is open.
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM pieces").fetchall()
+        writer.execute("INSERT INTO pieces VALUES (zeroblob(?))", (pages * PAGE,))
+        checkpoints = Checkpoints(engine, writing)
+        for _ in range(MANY):
+            checkpoints.committed()
+        checkpoints.close()
+        reader.rollback()
+    engine.dispose()
     assert found == held
 
 
-def test_a_log_that_cannot_be_moved_is_told_and_costs_no_write(file, monkeypatch, caplog):
-    def fail(connection):
-        connection.exec_driver_sql("SELECT nothing")
+def test_a_log_that_cannot_be_moved_is_told_and_costs_no_write(file, caplog):
+    def fail(connection, cursor, statement, parameters, *_):
+        return ("SELECT nothing" if "checkpoint" in statement else statement), parameters
 
-    monkeypatch.setattr(checkpoints, "_checkpoint", fail)
     with SqlStore.open(str(file)) as store:
+        event.listen(store.database.engine, "before_cursor_execute", fail, retval=True)
         run_id = store.create_run("0").info.run_id
-        write(store, run_id, "m", 25)
-        settle(store)
-        assert "The write-ahead log could not be moved" in caplog.text
-        assert len(store.get_metric_history(run_id, "m0")) == 25
+        write(store, run_id, MANY)
+        wait_until(lambda: "The write-ahead log could not be moved" in caplog.text)
+        assert len(store.get_metric_history(run_id, "m0")) == MANY
     with closing(sqlite3.connect(file)) as connection:
-        assert connection.execute("SELECT count(*) FROM metrics").fetchone() == (500,)
+        assert connection.execute("SELECT count(*) FROM metrics").fetchone() == (20 * MANY,)

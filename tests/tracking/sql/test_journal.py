@@ -11,6 +11,7 @@ import pytest
 
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreUnavailable
 from mistk_service.tracking.sql import SqlStore
+from mistk_service.tracking.sql.outbox.journal import SqlJournal
 from mistk_service.tracking.store.outbox import Lease
 from mistk_service.tracking.values import (
     Dataset,
@@ -181,8 +182,8 @@ def test_the_same_rows_are_read_until_they_are_acknowledged(store, journal):
     assert len(after) == len(before) + 1
 
 
-def test_a_window_ends_before_it_is_too_big_for_the_memory(store, journal, monkeypatch):
-    monkeypatch.setattr("mistk_service.tracking.sql.outbox.journal._WINDOW_BYTES", 10_000)
+def test_a_window_ends_before_it_is_too_big_for_the_memory(store, journal):
+    journal = SqlJournal(store.database, window_bytes=10_000)
     run_id = store.create_run("0").info.run_id
     ledger = journal.ledger(NEAR)
     journal.acknowledge(ledger.number, journal.last())

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import AbstractContextManager
 from queue import SimpleQueue
+from typing import Any
 
 from sqlalchemy import Connection, Engine, exc
 
@@ -35,7 +37,7 @@ class Checkpoints:
         writing: the lock that is held while something is written.
     """
 
-    def __init__(self, engine: Engine, writing: threading.RLock) -> None:
+    def __init__(self, engine: Engine, writing: AbstractContextManager[Any]) -> None:
         self._engine = engine
         self._writing = writing
         self._commits = 0

@@ -18,7 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
 from mistk_service.tracking.errors import StoreLost, StoreUnavailable, UnsupportedStore
 from mistk_service.tracking.sql.engine.checkpoints import LONGEST_LOG, Checkpoints
 from mistk_service.tracking.sql.engine.errors import translated
-from mistk_service.tracking.sql.engine.filesystem import StoreFile, is_network_path
+from mistk_service.tracking.sql.engine.filesystem import MOUNTS, StoreFile, is_network_path
 from mistk_service.tracking.sql.engine.statements import MOST_ROWS, run_text
 from mistk_service.tracking.sql.engine.writer import Writer
 from mistk_service.tracking.sql.outbox.journal_writer import JournalWriter
@@ -54,12 +54,19 @@ class Database:
         write_lock: held during every write, so writes wait while another thread holds it.
     """
 
-    def __init__(self, url: URL, engine: Engine, lock_timeout: float, store_file: StoreFile | None = None) -> None:
+    def __init__(
+        self,
+        url: URL,
+        engine: Engine,
+        lock_timeout: float,
+        store_file: StoreFile | None = None,
+        journal_mode: str | None = None,
+    ) -> None:
         """Make it from an engine; use :meth:`open`."""
         self.url = url
         self.engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
-        self.journal_mode = _journal_mode(url)
+        self.journal_mode = journal_mode
         self.lock_timeout = lock_timeout
         self._store_file = store_file
         self.journal_writer = JournalWriter(engine.dialect)
@@ -76,13 +83,14 @@ class Database:
         self._reader_lock = threading.Lock()
 
     @classmethod
-    def open(cls, uri: str, lock_timeout: float, *, create: bool = True) -> Database:
+    def open(cls, uri: str, lock_timeout: float, *, create: bool = True, mounts: Path = MOUNTS) -> Database:
         """Open a database; nothing is read or written yet, except that the folder of an SQLite file is made.
 
         Args:
             uri: see :func:`mistk_service.tracking.opening.open_store`.
             lock_timeout: seconds to wait for a lock that another process holds.
             create: whether to make the folder.
+            mounts: the kernel's table of mounts, which tells whether a file is in a network folder.
 
         Raises:
             UnsupportedStore: the URI cannot be understood, or the driver is not installed.
@@ -97,11 +105,10 @@ class Database:
                     f"The store {file} is a folder; expected the SQLite file in it, such as sqlite:///{file / 'tracking.db'}."
                 )
             still = not create and file is not None and _is_still(file)
-            journal = _journal_mode(url)
+            journal = None if file is None else _journal_mode(file, mounts)
             store_file = None if file is None else StoreFile(file, by_inode=journal == "WAL")
-            return cls(
-                url, _sqlite_engine(url, lock_timeout, journal, store_file, still=still), lock_timeout, store_file
-            )
+            engine = _sqlite_engine(url, lock_timeout, journal, store_file, still=still)
+            return cls(url, engine, lock_timeout, store_file, journal)
         return cls(url, _postgres_engine(url, lock_timeout), lock_timeout)
 
     @property
@@ -239,11 +246,9 @@ def _is_memory(url: URL) -> bool:
     return url.get_backend_name() == "sqlite" and url.database is None
 
 
-def _journal_mode(url: URL) -> str | None:
+def _journal_mode(file: Path, mounts: Path) -> str:
     """Return the journal that an SQLite file gets; the shared memory that WAL needs works only within one machine."""
-    if url.get_backend_name() != "sqlite" or _is_memory(url):
-        return None
-    return "DELETE" if is_network_path(Path(url.database or "")) else "WAL"
+    return "DELETE" if is_network_path(file, mounts) else "WAL"
 
 
 def _file(url: URL) -> Path | None:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from mistk_service.tracking.errors import StoreLost
 
-__all__ = ["StoreFile", "is_network_path"]
+__all__ = ["MOUNTS", "StoreFile", "is_network_path"]
+
+#: The kernel's table of mounts.
+MOUNTS = Path("/proc/mounts")
 
 #: File systems whose locks or shared memory do not work between machines, by the names that the kernel has for them.
 _NETWORK = frozenset(
@@ -45,7 +48,7 @@ _NETWORK = frozenset(
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
-def is_network_path(path: Path, mounts: Path = Path("/proc/mounts")) -> bool:
+def is_network_path(path: Path, mounts: Path = MOUNTS) -> bool:
     """Return whether a path is on a network file system, as far as the system tells.
 
     Args:

@@ -31,14 +31,20 @@ __all__ = ["SqlJournal"]
 
 #: Rows that are read at once, and bytes of changes after which no further one is.
 WINDOW = 1000
-_WINDOW_BYTES = 16 << 20
+WINDOW_BYTES = 16 << 20
 
 
 class SqlJournal(SqlPart, Journal):
-    """The journal of a store in an SQL database."""
+    """The journal of a store in an SQL database.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: the database.
+        window_bytes: bytes of changes after which no further row is read at once.
+    """
+
+    def __init__(self, database: Database, *, window_bytes: int = WINDOW_BYTES) -> None:
         super().__init__(database, "")
+        self._window_bytes = window_bytes
         self._leases = Leases(database)
         with database.read() as connection:
             active = connection.execute(select(func.count()).where(journal_remotes.c.active == 1)).scalar_one()
@@ -112,7 +118,7 @@ class SqlJournal(SqlPart, Journal):
         size = 0
         for seq, run_id, change in rows:
             size += len(change)
-            if found and size > _WINDOW_BYTES:
+            if found and size > self._window_bytes:
                 break
             found.append(Entry(seq, run_id, decode(bytes(change))))
         return found
