@@ -80,7 +80,7 @@ class Connection:
 
     Attributes:
         chunks: what is sent.
-        then: ``end`` in good order, ``break``, or ``hold`` open until the test is over.
+        then: ``end`` in good order, ``break``, ``hold`` open until the test is over, or wait until the client will ``leave``.
         code: the HTTP status.
     """
 
@@ -100,6 +100,7 @@ class WatchServer(ThreadingHTTPServer):
         self.queries: list[dict[str, list[str]]] = []
         self.headers: list[dict[str, str]] = []
         self.over = threading.Event()
+        self.left = threading.Event()
         self.current: dict[str, Any] = status("started", 1)
 
     @property
@@ -137,6 +138,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"0\r\n\r\n")
         elif connection.then == "hold":
             self.server.over.wait()
+        elif connection.then == "leave" and self.connection.recv(1) == b"":
+            self.server.left.set()
 
     def log_message(self, *args: Any) -> None: ...
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 
 from mistk_service.client import ModelClient, WatchEvent
-from mistk_service.client.watching import Clock, StatusStream, _cut_off_after
+from mistk_service.client.watching import Clock, StatusStream
 from mistk_service.errors import AnswerNotUnderstood, RequestFailed, RequestRefused, ServiceUnreachable
 
 URL = httpx.URL("http://model.example:8080/v1/mistk/status")
@@ -81,39 +81,53 @@ def test_a_watch_without_a_version_begins_with_the_whole_history(
 def test_a_watch_that_is_left_early_closes_its_connection(
     watch_server: Any, connection: Any, line: Callable[..., bytes]
 ):
-    watch_server.script = [connection((line("ready", 1),), then="hold")]
+    watch_server.script = [connection((line("ready", 1),), then="leave")]
     with ModelClient(watch_server.url) as client:
         events = client.watch(0)
         assert next(events).status.resource_version == 1
+        assert not watch_server.left.is_set()
         events.close()
-        pool = client._http._transport._pool  # type: ignore[attr-defined]
-        assert pool.connections == []
+        assert watch_server.left.wait(30)
 
 
-def test_a_connection_is_cut_off_when_the_time_is_up_though_it_is_not_silent_long_enough():
+class Network:
+    """What httpx tells of the connection of a response."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def get_extra_info(self, name: str) -> socket.socket:
+        assert name == "socket"
+        return self._connection
+
+
+def over(connection: socket.socket, body: Iterable[bytes]) -> httpx.Response:
+    """Return a response over a connection."""
+    return httpx.Response(200, content=body, extensions={"network_stream": Network(connection)})
+
+
+def test_a_connection_is_cut_off_when_the_time_is_up_though_it_is_not_silent_long_enough(service: Any):
     ours, theirs = socket.socketpair()
+    clock = FakeClock()
 
-    class Stream:
-        def get_extra_info(self, name: str) -> socket.socket:
-            assert name == "socket"
-            return ours
+    def read() -> Iterator[bytes]:
+        while data := ours.recv(1):
+            yield data
+        clock.time += 1.0
 
-    response = httpx.Response(200, extensions={"network_stream": Stream()})
-    with ours, theirs, _cut_off_after(response, 0.01):
-        assert ours.recv(1) == b""
-
-
-def test_a_connection_is_left_alone_when_there_was_time_left():
-    ours, theirs = socket.socketpair()
-
-    class Stream:
-        def get_extra_info(self, name: str) -> socket.socket:
-            return ours
-
-    response = httpx.Response(200, extensions={"network_stream": Stream()})
+    service.will(over(ours, read()))
     with ours, theirs:
-        with _cut_off_after(response, 3600):
-            pass
+        with pytest.raises(TimeoutError):
+            list(stream(service, clock, deadline=clock.time + 0.01, give_up_after=3600))
+        assert theirs.recv(1) == b""
+
+
+def test_a_connection_is_left_alone_when_there_was_time_left(service: Any, line: Callable[..., bytes]):
+    ours, theirs = socket.socketpair()
+    service.will(over(ours, [line("terminated", 1)]))
+    clock = FakeClock()
+    with ours, theirs:
+        assert seen(stream(service, clock, deadline=clock.time + 3600)) == [(1, "terminated")]
         theirs.sendall(b"x")
         assert ours.recv(1) == b"x"
 

@@ -22,7 +22,7 @@ import pytest
 from mistk_service import errors
 from mistk_service.kinds.predictions import Answer
 from mistk_service.workers import messages as m
-from mistk_service.workers.host.process import ProcessWorker, _describe_exit
+from mistk_service.workers.host.process import ProcessWorker
 from tests.support.harness import PATIENCE, Gate, Listener, WorkerUnderTest, make_worker, records_of, reference
 
 pytestmark = pytest.mark.anyio
@@ -200,17 +200,18 @@ async def test_programs_that_a_model_starts_do_not_get_the_channel(hire: Hire, t
 
 
 @pytest.mark.parametrize(
-    ("code", "words"),
+    ("how", "words"),
     [
-        (0, "ended with exit code 0."),
-        (3, "ended with exit code 3."),
-        (-signal.SIGSEGV, "signal 11 (SIGSEGV: segmentation fault)"),
-        (-signal.SIGKILL, "lack of memory"),
-        (-63, "signal 63"),
+        ("os._exit", "ended with exit code 3."),
+        ("segfault", "signal 11 (SIGSEGV: segmentation fault)"),
+        ("sigkill", "lack of memory"),
+        ("signal 63", "signal 63"),
     ],
 )
-def test_an_exit_code_is_told_in_words(code: int, words: str):
-    assert words in _describe_exit(code)
+async def test_an_exit_is_told_in_words(hire: Hire, how: str, words: str):
+    worker = await hire("dies:Dies", "process", {"how": how})
+    worker.send(m.Run(1, "do_train"))
+    assert words in (await worker.listener.until_exit()).message
 
 
 async def test_the_last_lines_that_a_worker_printed_are_in_its_failure(hire: Hire):
