@@ -24,7 +24,7 @@ from mistk_service.workers.child.plain_values import Point, int64, json_ready, n
 from mistk_service.workers.child.spool import Spool, artifact_folder, artifact_source, draw, split_artifact_file
 from mistk_service.workers.messages import FromWorker, Progressed, Reported, StatusUpdated, Unsendable
 
-__all__ = ["FLUSH_INTERVAL", "METRICS_HELD", "WorkerContext"]
+__all__ = ["FLUSH_INTERVAL", "METRICS_HELD", "REPORT_LIMIT", "WorkerContext"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ METRICS_HELD = 10_000
 
 #: The maximum size of one call's report, in bytes of JSON. A status is also stored in the history of the watch, and every
 #: status contains the tags and params.
-_REPORT_LIMIT = 256 * 1024
+REPORT_LIMIT = 256 * 1024
 
 #: The size of tags and params that may wait before the reporting thread has to send them itself, in bytes.
 _BYTES_HELD = 4 * 1024 * 1024
@@ -61,6 +61,7 @@ class WorkerContext:
         set_pause: tells the runner whether a pause is wanted.
         wake: makes the control thread check :meth:`flush_due` soon.
         spool: the folder for copies of artifacts; None to make no copies.
+        clock: a monotonic clock, in seconds; the one by which activities say when they began.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class WorkerContext:
         set_pause: Callable[[bool], None],
         wake: Callable[[], None],
         spool: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         #: The run that tracks the model, if any.
         self.run: RunReference | None = None
@@ -77,6 +79,7 @@ class WorkerContext:
         self._wait = wait
         self._set_pause = set_pause
         self._wake = wake
+        self._clock = clock
         #: Whether a pause point has to check for a pause. It is read without the lock in every iteration of a training loop.
         self.interrupted = False
         self._spool = None if spool is None else Spool(Path(spool))
@@ -105,9 +108,9 @@ class WorkerContext:
     def pause_point(self) -> None:
         """Block while a pause is wanted; raise StopActivity when the activity has to end."""
         if self.interrupted:
-            began = time.monotonic()
+            began = self._clock()
             if self._wait():
-                self._halts.list.append((began, time.monotonic() - began))
+                self._halts.list.append((began, self._clock() - began))
 
     def request_pause(self) -> None:
         """Make the next pause point block."""
@@ -135,7 +138,7 @@ class WorkerContext:
         except (TypeError, ValueError, RecursionError) as error:
             logger.error("update_status was given something that JSON cannot express, and left it out: %s", error)
             return
-        if len(encoded) > _REPORT_LIMIT:
+        if len(encoded) > REPORT_LIMIT:
             _too_large("update_status", len(encoded))
             return
         with self._lock:
@@ -224,7 +227,7 @@ class WorkerContext:
                 size += len(name) + length
             except Exception as error:  # noqa: BLE001 - the value is the author's, and may raise what it likes
                 logger.error("%s: the value of %r was left out: %s", caller, shown(key), error)
-            if size > _REPORT_LIMIT:
+            if size > REPORT_LIMIT:
                 _too_large(caller, size)
                 return
         with self._lock:
@@ -253,6 +256,10 @@ class WorkerContext:
     def _relieve(self) -> None:
         """Send the metrics, of which many are waiting. Block while metrics are held back. Called on a thread of the model."""
         with self._relieved:
+            held = 0 if self._may_go_on() else len(self._metrics)
+        if held:
+            logger.debug("report_metrics: waiting, since %d values are held back.", held)
+        with self._relieved:
             self._relieved.wait_for(self._may_go_on)
             if self._holds:
                 return
@@ -272,7 +279,7 @@ class WorkerContext:
         """Return the seconds until the next flush is due, or None if there is nothing to send."""
         if not self._dirty:
             return None
-        return max(0.0, self._last_flush + FLUSH_INTERVAL - time.monotonic())
+        return max(0.0, self._last_flush + FLUSH_INTERVAL - self._clock())
 
     def flush(self, *, held_too: bool = True) -> None:
         """Send what is waiting, in the order in which it was reported.
@@ -295,7 +302,7 @@ class WorkerContext:
                 self._tags.clear()
                 self._bytes_held = 0
                 self._artifacts.clear()
-                self._last_flush = time.monotonic()
+                self._last_flush = self._clock()
             if metrics or params or tags or artifacts:
                 self._deliver(Reported(tuple(metrics), params, tags, artifacts))
             if status is not msgspec.UNSET:
@@ -328,7 +335,7 @@ class WorkerContext:
         """Return the message. Values of the model are only made plain here, since this is not called in every iteration."""
         done, initial = self._plain(int64, done, 0), self._plain(int64, initial, 0)
         total = None if total is None else self._plain(int64, total, None)
-        elapsed = time.monotonic() - started
+        elapsed = self._clock() - started
         rate = (done - initial) / elapsed if done > initial and elapsed > 0 else None
         left = (total - done) / rate if rate and total is not None else None
         return Progressed(done, total, "steps" if unit is None else self._plain(text, unit, "steps"), rate, left)
@@ -368,7 +375,7 @@ def _too_large(caller: str, size: int) -> None:
         "%s was given %d bytes of JSON or more and left them out; at most %d are taken. Log an artifact instead.",
         caller,
         size,
-        _REPORT_LIMIT,
+        REPORT_LIMIT,
     )
 
 

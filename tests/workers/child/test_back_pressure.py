@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import queue
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,31 +14,29 @@ import pytest
 from mistk_service import AbstractModel
 from mistk_service.core.events import MetricsReported
 from mistk_service.workers import messages as m
-from mistk_service.workers.child.context import METRICS_HELD, WorkerContext
+from mistk_service.workers.child import context
+from mistk_service.workers.child.context import METRICS_HELD
 from tests.support.harness import Gate, of_type
 from tests.support.runner_bench import RunnerBench
 
 PATIENCE = 20.0
 
 
-class Blocked:
-    """Knows when a thread of a model has to wait before it may report more."""
+class Blocked(logging.Handler):
+    """Hears when a thread of a model has to wait before it may report more."""
 
-    def __init__(self, context: WorkerContext) -> None:
-        self._event = threading.Event()
-        self._ask = context._may_go_on
-        context._may_go_on = self._look  # type: ignore[method-assign]
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self._heard: queue.Queue[str] = queue.Queue()
 
-    def _look(self) -> bool:
-        may = self._ask()
-        if not may:
-            self._event.set()  # with the lock held, which is let go of by waiting alone
-        return may
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record of the context's log."""
+        if "held back" in record.getMessage():
+            self._heard.put(record.getMessage())
 
-    def wait(self) -> None:
-        """Wait until a thread waits."""
-        assert self._event.wait(PATIENCE)
-        self._event.clear()
+    def wait(self) -> str:
+        """Wait until a thread has to wait, and return what it says."""
+        return self._heard.get(timeout=PATIENCE)
 
 
 class Trains(AbstractModel):
@@ -64,7 +64,7 @@ class Bench(RunnerBench):
         self.model = Trains()
         super().__init__(self.model)
         self.context = self.runner.context
-        self.blocked = Blocked(self.context)
+        self.blocked = Blocked()
 
     def control(self) -> None:
         """Do what the control thread does at every turn."""
@@ -73,11 +73,15 @@ class Bench(RunnerBench):
 
 
 @pytest.fixture
-def bench() -> Iterator[Bench]:
+def bench(caplog: pytest.LogCaptureFixture) -> Iterator[Bench]:
+    caplog.set_level(logging.DEBUG, context.__name__)
     bench = Bench()
+    log = logging.getLogger(context.__name__)
+    log.addHandler(bench.blocked)
     yield bench
     bench.tell(m.Exit("do_terminate"))
     bench.rest()
+    log.removeHandler(bench.blocked)
 
 
 def steps_of(*messages: m.FromWorker) -> list[int | None]:
@@ -145,8 +149,7 @@ def test_the_way_to_a_pause_has_an_end_too(bench: Bench):
     bench.tell(m.HoldReports(True), m.Run(1, "do_train"))
     bench.blocked.wait()
     bench.tell(m.Pause(1, "do_pause"))
-    bench.blocked.wait()
-    assert len(bench.context._metrics) == 2 * METRICS_HELD
+    assert f"{2 * METRICS_HELD} values" in bench.blocked.wait()
     bench.tell(m.HoldReports(False))
     messages: list[Any] = []
     while not messages or messages[-1] != m.Done(1):
@@ -170,13 +173,14 @@ def test_a_model_that_waits_is_let_go_at_the_end_and_nothing_is_lost(bench: Benc
 
 def test_at_the_end_the_control_thread_sends_what_was_held(bench: Bench):
     """The activity need not report again before it is killed."""
-    standing = threading.Event()
-    bench.model.train = lambda: (bench.model.report(0, 3), standing.wait())
+    reported, standing = threading.Event(), threading.Event()
+    bench.model.train = lambda: (bench.model.report(0, 3), reported.set(), standing.wait())
     bench.tell(m.HoldReports(True), m.Run(1, "do_train"))
     bench.model.update_status("reported")
     try:
-        while not bench.context._metrics:
-            bench.control()
+        assert reported.wait(PATIENCE)
+        bench.control()
+        assert bench.context.flush_due() is None
         bench.tell(m.Exit("do_reset"))
         bench.control()
         messages: list[Any] = []

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mistk_service.workers.child import context as module
-from mistk_service.workers.child.context import METRICS_HELD, WorkerContext
+from mistk_service.workers.child.context import FLUSH_INTERVAL, METRICS_HELD, REPORT_LIMIT, WorkerContext
 from mistk_service.workers.messages import (
     FromWorker,
     Progressed,
@@ -84,14 +82,17 @@ def test_nothing_is_sent_before_it_is_flushed_and_the_control_thread_is_woken_on
     assert context.flush_due() is None
 
 
-def test_a_second_flush_is_not_due_at_once(context: WorkerContext, sender: Sender, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "FLUSH_INTERVAL", 60.0)  # longer than any machine takes over the next lines
+def test_a_second_flush_is_not_due_at_once(sender: Sender):
+    clock = Clock(pause=0.0)
+    context = context_at(clock, sender)
     context.update_status(1)
     context.flush()
     context.update_status(2)
-    due = context.flush_due()
-    assert due is not None
-    assert 0 < due <= module.FLUSH_INTERVAL
+    assert context.flush_due() == pytest.approx(FLUSH_INTERVAL)
+    clock.now += FLUSH_INTERVAL / 2
+    assert context.flush_due() == pytest.approx(FLUSH_INTERVAL / 2)
+    clock.now += FLUSH_INTERVAL
+    assert context.flush_due() == 0.0
 
 
 def test_of_the_status_the_last_is_sent_and_of_metrics_everything(context: WorkerContext, sender: Sender):
@@ -144,7 +145,7 @@ def test_a_bad_metric_is_left_out_with_a_word_in_the_log(
     assert "was left out" in caplog.text
 
 
-@pytest.mark.parametrize("payload", [object(), {"a": {1, object()}}, "x" * (module._REPORT_LIMIT + 1)])
+@pytest.mark.parametrize("payload", [object(), {"a": {1, object()}}, "x" * (REPORT_LIMIT + 1)])
 def test_a_bad_status_leaves_the_one_before_it(
     context: WorkerContext, sender: Sender, caplog: pytest.LogCaptureFixture, payload: Any
 ):
@@ -295,10 +296,13 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock(pause=60.0)
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    return clock
+def clock() -> Clock:
+    return Clock(pause=60.0)
+
+
+def context_at(clock: Clock, sender: Sender) -> WorkerContext:
+    """Return a context with a clock."""
+    return WorkerContext(sender.send, clock.wait, sender.pauses.append, sender.wake, clock=lambda: clock.now)
 
 
 def rate_of(context: WorkerContext, sender: Sender, done: int, started: float) -> float | None:
@@ -311,7 +315,7 @@ def rate_of(context: WorkerContext, sender: Sender, done: int, started: float) -
 
 
 def test_the_time_of_a_pause_does_not_count_in_the_rate(clock: Clock, sender: Sender):
-    context = WorkerContext(sender.send, clock.wait, sender.pauses.append, sender.wake)
+    context = context_at(clock, sender)
     context.interrupted = True
     started = clock.now
     for done in (10, 20, 30):
@@ -321,7 +325,7 @@ def test_the_time_of_a_pause_does_not_count_in_the_rate(clock: Clock, sender: Se
 
 
 def test_a_pause_before_the_work_began_takes_nothing_from_its_time(clock: Clock, sender: Sender):
-    context = WorkerContext(sender.send, clock.wait, sender.pauses.append, sender.wake)
+    context = context_at(clock, sender)
     context.interrupted = True
     context.pause_point()
     clock.now += 1.0
@@ -331,7 +335,7 @@ def test_a_pause_before_the_work_began_takes_nothing_from_its_time(clock: Clock,
 
 
 def test_the_pause_of_another_thread_takes_nothing_from_this_ones_time(clock: Clock, sender: Sender):
-    context = WorkerContext(sender.send, clock.wait, sender.pauses.append, sender.wake)
+    context = context_at(clock, sender)
     context.interrupted = True
     started = clock.now
     other = threading.Thread(target=context.pause_point)
