@@ -87,6 +87,8 @@ class WorkerContext:
         #: Notified when a thread that is blocked by too many metrics may continue.
         self._relieved = threading.Condition(self._lock)
         self._held = self._ending = False
+        #: The number of threads of the model that wait until they may report more.
+        self.waiting = 0
         self._send_lock = threading.Lock()
         self._dirty = False
         self._last_flush = 0.0
@@ -256,11 +258,9 @@ class WorkerContext:
     def _relieve(self) -> None:
         """Send the metrics, of which many are waiting. Block while metrics are held back. Called on a thread of the model."""
         with self._relieved:
-            held = 0 if self._may_go_on() else len(self._metrics)
-        if held:
-            logger.debug("report_metrics: waiting, since %d values are held back.", held)
-        with self._relieved:
+            self.waiting += 1
             self._relieved.wait_for(self._may_go_on)
+            self.waiting -= 1
             if self._holds:
                 return
         self.flush()

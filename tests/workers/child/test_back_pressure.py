@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import queue
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,29 +12,12 @@ import pytest
 from mistk_service import AbstractModel
 from mistk_service.core.events import MetricsReported
 from mistk_service.workers import messages as m
-from mistk_service.workers.child import context
 from mistk_service.workers.child.context import METRICS_HELD
+from tests.service.harness import wait_until
 from tests.support.harness import Gate, of_type
 from tests.support.runner_bench import RunnerBench
 
 PATIENCE = 20.0
-
-
-class Blocked(logging.Handler):
-    """Hears when a thread of a model has to wait before it may report more."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self._heard: queue.Queue[str] = queue.Queue()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Take a record of the context's log."""
-        if "held back" in record.getMessage():
-            self._heard.put(record.getMessage())
-
-    def wait(self) -> str:
-        """Wait until a thread has to wait, and return what it says."""
-        return self._heard.get(timeout=PATIENCE)
 
 
 class Trains(AbstractModel):
@@ -44,6 +25,7 @@ class Trains(AbstractModel):
 
     def __init__(self) -> None:
         self.train: Callable[[], Any] = lambda: None
+        self.reported = 0
 
     def do_train(self) -> None:
         self.train()
@@ -55,6 +37,7 @@ class Trains(AbstractModel):
         """Report a metric for every step."""
         for step in range(first, last):
             self.report_metrics({"m": step}, step, 0)
+            self.reported += 1
 
 
 class Bench(RunnerBench):
@@ -64,7 +47,10 @@ class Bench(RunnerBench):
         self.model = Trains()
         super().__init__(self.model)
         self.context = self.runner.context
-        self.blocked = Blocked()
+
+    def until_it_waits(self, reported: int = METRICS_HELD - 1) -> None:
+        """Wait until the model has reported so many values, and waits before it may report more."""
+        wait_until(lambda: (self.context.waiting, self.model.reported) == (1, reported), every=0.01)
 
     def control(self) -> None:
         """Do what the control thread does at every turn."""
@@ -73,15 +59,11 @@ class Bench(RunnerBench):
 
 
 @pytest.fixture
-def bench(caplog: pytest.LogCaptureFixture) -> Iterator[Bench]:
-    caplog.set_level(logging.DEBUG, context.__name__)
+def bench() -> Iterator[Bench]:
     bench = Bench()
-    log = logging.getLogger(context.__name__)
-    log.addHandler(bench.blocked)
     yield bench
     bench.tell(m.Exit("do_terminate"))
     bench.rest()
-    log.removeHandler(bench.blocked)
 
 
 def steps_of(*messages: m.FromWorker) -> list[int | None]:
@@ -113,7 +95,7 @@ def test_metrics_that_are_held_keep_nobody_busy(bench: Bench):
 def test_a_model_that_has_reported_very_many_waits_until_they_are_let_go(bench: Bench):
     bench.model.train = lambda: bench.model.report(0, METRICS_HELD + 10)
     bench.tell(m.HoldReports(True), m.Run(1, "do_train"))
-    bench.blocked.wait()
+    bench.until_it_waits()
     bench.control()
     assert bench.nothing_was_said()
     bench.tell(m.HoldReports(False))
@@ -132,7 +114,7 @@ def test_a_model_that_waits_is_let_on_its_way_to_a_pause(bench: Bench):
 
     bench.model.train = train
     bench.tell(m.HoldReports(True), m.Run(1, "do_train"))
-    bench.blocked.wait()
+    bench.until_it_waits()
     bench.tell(m.Pause(1, "do_pause"))
     reported, paused = bench.next(), bench.next()
     assert steps_of(reported) == list(range(METRICS_HELD + 10))
@@ -147,9 +129,9 @@ def test_the_way_to_a_pause_has_an_end_too(bench: Bench):
     """A model without pause points, asked to pause, must not fill the memory."""
     bench.model.train = lambda: bench.model.report(0, 3 * METRICS_HELD)
     bench.tell(m.HoldReports(True), m.Run(1, "do_train"))
-    bench.blocked.wait()
+    bench.until_it_waits()
     bench.tell(m.Pause(1, "do_pause"))
-    assert f"{2 * METRICS_HELD} values" in bench.blocked.wait()
+    bench.until_it_waits(2 * METRICS_HELD - 1)
     bench.tell(m.HoldReports(False))
     messages: list[Any] = []
     while not messages or messages[-1] != m.Done(1):
@@ -164,7 +146,7 @@ def test_a_model_that_waits_is_let_go_at_the_end_and_nothing_is_lost(bench: Benc
 
     bench.model.train = train
     bench.tell(m.HoldReports(True), m.Run(1, "do_train"))
-    bench.blocked.wait()
+    bench.until_it_waits()
     bench.tell(m.Exit("do_reset"))
     rest = bench.rest()
     assert rest[-1] == m.Stopped(1)
@@ -209,7 +191,7 @@ def test_many_threads_that_wait_are_all_let_go_and_lose_nothing(bench: Bench):
 
     bench.model.train = train
     bench.tell(m.HoldReports(True), m.Run(1, "do_train"))
-    bench.blocked.wait()
+    wait_until(lambda: bench.context.waiting == count, every=0.01)
     bench.tell(m.HoldReports(False))
     messages: list[Any] = []
     while not messages or messages[-1] != m.Done(1):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +27,12 @@ class Kept:
 
     def __init__(self, folder: Path) -> None:
         self.spool = folder / "new" / "spool"
-        self._sent: list[FromWorker] = []
-        self.context = WorkerContext(self._sent.append, lambda: False, lambda _: None, lambda: None, str(self.spool))
+        self.sent: list[FromWorker] = []
+        self.context = WorkerContext(self.sent.append, lambda: False, lambda _: None, lambda: None, str(self.spool))
 
     def taken(self) -> list[tuple[str, str | None, str | None]]:
         """Return the artifacts that were sent, without any flush."""
-        return [artifact for message in self._sent if isinstance(message, Reported) for artifact in message.artifacts]
+        return [artifact for message in self.sent if isinstance(message, Reported) for artifact in message.artifacts]
 
     def one(self) -> tuple[str, str | None, Path]:
         """Return the only artifact."""
@@ -88,7 +90,7 @@ def test_an_artifact_is_sent_at_once_and_metrics_that_are_held_stay(kept: Kept, 
     kept.context.hold(True)
     kept.context.report_metrics({"m": 1.0}, 1, 0)
     kept.context.log_artifact(files / "a.txt", None)
-    assert [len(message.metrics) for message in kept._sent if isinstance(message, Reported)] == [0]
+    assert [len(message.metrics) for message in kept.sent if isinstance(message, Reported)] == [0]
     assert len(kept.taken()) == 1
 
 
@@ -151,7 +153,7 @@ def test_a_file_that_vanishes_while_its_folder_is_copied_harms_no_other(
             source.unlink()
         copyfile(source, target)
 
-    monkeypatch.setattr("mistk_service.workers.child.spool.shutil.copyfile", copy)
+    monkeypatch.setattr(shutil, "copyfile", copy)
     kept.context.log_artifact(files, None)
     assert tree(kept.one()[2]) == {"sub/b.bin": b"\0\1"}
     assert "a.txt was left out" in caplog.text
@@ -189,19 +191,26 @@ def test_in_a_folder_another_that_may_not_be_read_harms_no_file(
     assert "Permission denied" in caplog.text
 
 
+@contextlib.contextmanager
+def little_room(size: int) -> Iterator[None]:
+    """Let no file become larger than so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 @pytest.mark.parametrize("what", ["a.txt", "."])
 def test_a_full_spool_is_told_and_nothing_of_the_copy_is_left(
-    kept: Kept, files: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, what: str
+    kept: Kept, files: Path, caplog: pytest.LogCaptureFixture, what: str
 ):
-    def fill_up(source: Path, target: Path) -> None:
-        target.write_bytes(b"a part")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source), None, str(target))
-
-    with monkeypatch.context() as full:
-        full.setattr("mistk_service.workers.child.spool.shutil.copyfile", fill_up)
+    (files / "a.txt").write_bytes(b"x" * 100_000)
+    with little_room(50_000):
         kept.context.log_artifact(files / what, None)
     assert (kept.taken(), kept.entries()) == ([], [])
-    assert "No space left on device" in caplog.text
+    assert "File too large" in caplog.text
     kept.context.log_artifact(files / what, None)
     assert len(kept.taken()) == 1
 
