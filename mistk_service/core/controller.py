@@ -25,7 +25,7 @@ from mistk_service.kinds.call import Call
 from mistk_service.kinds.kind import RESETTING, TERMINATED, TERMINATING, Kind, Operation, Role
 from mistk_service.kinds.predictions import Answer, Inputs, Signature, Tensors
 from mistk_service.workers.messages import FromWorker, Pause, Resume, Run
-from mistk_service.workers.protocol import Files, FileStamp
+from mistk_service.workers.protocol import Files, FileStamp, Worker
 from mistk_service.workers.supervisor import Supervisor, WorkerFactory
 
 __all__ = ["Controller", "Tracking"]
@@ -65,6 +65,7 @@ class Controller:
         state_dir: the service's own folder, to which no model may save.
         tracking: answers questions about runs and models; None if nothing is tracked.
         conflation: minimum seconds between two versions of the status that differ only in the payload.
+        replicas: the number of further workers that only predict.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Controller:
         state_dir: str | None = None,
         tracking: Tracking | None = None,
         conflation: float = CONFLATION,
+        replicas: int = 0,
     ) -> None:
         self.kind = kind
         self._tracking = tracking
@@ -95,7 +97,7 @@ class Controller:
             conflation=conflation,
         )
         self._shutdown_plan = shutdown or Shutdown()
-        self._supervisor = Supervisor(make_worker, self)
+        self._supervisor = Supervisor(make_worker, self, replicas)
         self._ending: asyncio.Task[None] | None = None
         #: Set when the instance is terminated and the service may end.
         self.terminated = asyncio.Event()
@@ -278,7 +280,7 @@ class Controller:
             self._instance.require(row)
             number = next(self._instance.ids)
             run = None if self._tracking is None else self._tracking.run_of(row.name)
-            self._supervisor.send(Run(number, row.hook, call.arguments, run))
+            self._supervisor.run(Run(number, row.hook, call.arguments, run), row.replicas)
         except MistkError:
             await files.remove_folders(made)  # a refused call leaves no folders behind
             raise
@@ -322,7 +324,9 @@ class Controller:
         row = self.kind.prediction
         assert row is not None
         self._instance.require(row.for_tensors() if isinstance(inputs, Tensors) else row)
-        future = self._instance.predictions.begin(self._supervisor.worker, inputs, details)
+        predictions = self._instance.predictions
+        worker = self._supervisor.for_prediction(predictions.in_flight_of)
+        future = predictions.begin(worker, inputs, details)
         self.log.touch()
         return future
 
@@ -343,6 +347,10 @@ class Controller:
     def on_ended(self, failure: Failure, *, expected: bool) -> None:
         """Handle the end of the worker."""
         self._instance.on_ended(failure, expected=expected)
+
+    def on_replica_lost(self, worker: Worker, failure: Failure) -> None:
+        """Handle the unexpected end of a replica, whose predictions are lost."""
+        self._instance.on_replica_lost(worker, failure)
 
 
 def _log_fault(task: asyncio.Task[None]) -> None:

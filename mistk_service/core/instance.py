@@ -40,7 +40,7 @@ from mistk_service.core.view import InstanceView, Status
 from mistk_service.errors import Failure, HookFailed, InvalidRequest, OperationRefused, OperationUnsupported, WorkerDied
 from mistk_service.kinds.kind import FAILED, PAUSED, PAUSING, RESETTING, TERMINATING, Kind, Operation, Role
 from mistk_service.workers import messages as m
-from mistk_service.workers.protocol import FileStamp
+from mistk_service.workers.protocol import FileStamp, Worker
 
 __all__ = ["Instance", "StatusEncoder"]
 
@@ -253,6 +253,11 @@ class Instance:
         operation = self.view.activity.operation if self.view.activity else prediction.name if prediction else None
         self.predictions.abandon(WorkerDied(failure))
         self.fail(operation, failure)
+
+    def on_replica_lost(self, worker: Worker, failure: Failure) -> None:
+        """Fail the predictions that a replica had to answer when it ended."""
+        self.predictions.abandon(WorkerDied(failure), worker)
+        self.log.touch()
 
     def on_message(self, message: m.FromWorker) -> None:
         """Handle any other message of the worker."""

@@ -193,13 +193,18 @@ class Predictions:
             return cut_off()
         return HookFailed(self._operation, message.failure)
 
-    def abandon(self, error: MistkError) -> None:
-        """Fail all predictions in flight with an error."""
-        waiting, self._waiting = self._waiting, {}
-        for request in waiting.values():
-            _stop(request.deadline)
-            _reject(request, error)
-            self._emit(PredictionWithdrawn(request.records))
+    def in_flight_of(self, worker: Worker) -> int:
+        """Return the number of predictions that a worker has to answer."""
+        return sum(waiting.worker is worker for waiting in self._waiting.values())
+
+    def abandon(self, error: MistkError, worker: Worker | None = None) -> None:
+        """Fail the predictions in flight with an error: those of one worker, or all."""
+        for number, request in list(self._waiting.items()):
+            if worker is None or request.worker is worker:
+                del self._waiting[number]
+                _stop(request.deadline)
+                _reject(request, error)
+                self._emit(PredictionWithdrawn(request.records))
 
 
 def refusal(operation: str, message: str, field: str | None) -> InvalidRequest:

@@ -9,11 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from mistk_service.kinds.call import Call
 
-__all__ = ["FAILED", "PAUSED", "PAUSING", "RESETTING", "TERMINATED", "TERMINATING", "Kind", "Operation", "Role"]
+__all__ = [
+    "FAILED",
+    "PAUSED",
+    "PAUSING",
+    "RESETTING",
+    "TERMINATED",
+    "TERMINATING",
+    "Kind",
+    "Operation",
+    "ReplicaEffect",
+    "Role",
+]
 
 #: The states that every kind has, by their names on the wire.
 PAUSING, PAUSED, RESETTING, TERMINATING, TERMINATED, FAILED = (
@@ -24,6 +35,10 @@ PAUSING, PAUSED, RESETTING, TERMINATING, TERMINATED, FAILED = (
     "terminated",
     "failed",
 )
+
+
+#: What an operation means for replicas, workers that only predict: they repeat it, or it makes them outdated.
+ReplicaEffect = Literal["repeated", "outdates"]
 
 
 class Role(Enum):
@@ -56,6 +71,7 @@ class Operation:
         has_default: whether it works for a class that does not override the hook.
         may_decline: whether a hook that raises NotImplementedError leads to the previous state instead of to ``failed``.
         affects_predictions: whether predictions that wait for it fail with it.
+        replicas: what it means for replicas; None for nothing.
         parameters: the types of the hook's arguments, by position, if they are more than plain data.
         configures_run: whether its arguments (objectives, properties and hyperparameters) become tags and params of the run.
         provides_inputs: whether its argument, datasets by name, becomes the inputs of the run.
@@ -74,6 +90,7 @@ class Operation:
     has_default: bool = False
     may_decline: bool = False
     affects_predictions: bool = False
+    replicas: ReplicaEffect | None = None
     parameters: tuple[Any, ...] = ()
     configures_run: bool = False
     provides_inputs: bool = False

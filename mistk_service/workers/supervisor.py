@@ -10,6 +10,7 @@ from typing import Protocol
 import mistk_service.errors as tree
 from mistk_service.deadline import Deadline
 from mistk_service.errors import Failure, InvalidRequest, ModelLoadError, WorkerDied
+from mistk_service.kinds.kind import ReplicaEffect
 from mistk_service.kinds.predictions import Signature
 from mistk_service.workers.messages import (
     Exit,
@@ -18,10 +19,12 @@ from mistk_service.workers.messages import (
     HoldReports,
     Loaded,
     LoadFailed,
+    Run,
     ToWorker,
     Unsendable,
 )
 from mistk_service.workers.protocol import Worker, WorkerListener
+from mistk_service.workers.replicas import Replicas
 
 __all__ = ["Supervisor", "SupervisorListener", "WorkerFactory"]
 
@@ -43,18 +46,25 @@ class SupervisorListener(Protocol):
     def on_ended(self, failure: Failure, *, expected: bool) -> None:
         """Handle the end of the worker. ``expected`` is true if the worker had been asked to end."""
 
+    def on_replica_lost(self, worker: Worker, failure: Failure) -> None:
+        """Handle the unexpected end of a replica, whose predictions are lost."""
+
 
 class Supervisor:
-    """Owns one worker at a time. Messages of a worker that has been replaced are dropped.
+    """Owns a pool of workers: one for activities, and replicas of it that only predict. Without replicas, it predicts too.
+
+    Messages of a worker that has been replaced are dropped.
 
     Args:
         make_worker: makes a worker that reports to the given listener.
-        listener: receives what happens to the worker.
+        listener: receives what happens to the workers.
+        replicas: the number of replicas.
     """
 
-    def __init__(self, make_worker: WorkerFactory, listener: SupervisorListener) -> None:
+    def __init__(self, make_worker: WorkerFactory, listener: SupervisorListener, replicas: int = 0) -> None:
         self._make_worker = make_worker
         self._listener = listener
+        self._replicas = Replicas(make_worker, replicas, listener.on_message, listener.on_replica_lost)
         self._worker: Worker | None = None
         #: The worker that has been asked to end.
         self._leaving: Worker | None = None
@@ -89,6 +99,7 @@ class Supervisor:
         self._worker = self._make_worker(self)
         if self._reports_held:
             self._worker.send(HoldReports(True))
+        self._replicas.start()
         await self._worker.start()
         self.started += 1
 
@@ -100,6 +111,26 @@ class Supervisor:
             WorkerDied: the worker ended while it was loading the model.
         """
         await asyncio.shield(self._loaded)
+
+    def for_prediction(self, in_flight: Callable[[Worker], int]) -> Worker:
+        """Return the worker for the next prediction: the replica with the fewest in flight, or the worker if there is none.
+
+        Args:
+            in_flight: returns the number of predictions that a worker has to answer.
+        """
+        return min(self._replicas.usable(), key=in_flight, default=self.worker)
+
+    def run(self, call: Run, effect: ReplicaEffect | None) -> None:
+        """Send an activity to the worker, and to its replicas if they have to repeat it.
+
+        Raises:
+            InvalidRequest: an argument cannot be encoded.
+        """
+        self.send(call)
+        if effect == "repeated":
+            self._replicas.repeat(call)
+        elif effect == "outdates":
+            self._replicas.outdate()
 
     def send(self, message: ToWorker) -> None:
         """Send a message to the worker.
@@ -126,6 +157,7 @@ class Supervisor:
     def dismiss(self, hook: str) -> None:
         """Ask the worker to call a last hook and end. From now on its end is not a failure."""
         self._leaving = self._worker
+        self._replicas.dismiss(hook)
         if self._worker is not None:
             self._worker.send(Exit(hook))
 
@@ -135,26 +167,18 @@ class Supervisor:
         return self._worker is not None and self._worker is self._leaving
 
     async def wait_dismissed(self, last_hook: Deadline, kill: Deadline) -> bool:
-        """Wait for the end of a worker that has been asked to end; return False if it had to be killed.
+        """Wait for the end of the workers that have been asked to end; return False if one had to be killed.
 
         Args:
-            last_hook: when it calls its last hook, even if its activity is still running.
+            last_hook: when a worker calls its last hook, even if its activity is still running.
             kill: when it is killed.
         """
-        worker = self._leaving
-        if worker is None or worker.exited:
-            return True
-        if await _exits_within(worker, last_hook):
-            return True
-        worker.send(Hasten())
-        if await _exits_within(worker, kill):
-            return True
-        worker.kill()
-        await worker.wait_exited()
-        return False
+        leaving = [worker for worker in (self._leaving, *self._replicas.leaving) if worker is not None]
+        return all(await asyncio.gather(*(_wait_dismissed(worker, last_hook, kill) for worker in leaving)))
 
     def kill(self) -> None:
-        """Kill the worker at once."""
+        """Kill the workers at once."""
+        self._replicas.kill()
         if self._worker is not None:
             self._worker.kill()
 
@@ -177,6 +201,7 @@ class Supervisor:
     def on_exit(self, worker: Worker, failure: Failure) -> None:
         """Handle the end of a worker."""
         if worker is self._worker:
+            self._replicas.kill()
             if worker is not self._leaving:
                 self._set_loaded(WorkerDied(failure))
             self._listener.on_ended(failure, expected=worker is self._leaving)
@@ -188,6 +213,17 @@ class Supervisor:
             self._loaded.set_result(None)
         else:
             self._loaded.set_exception(error)
+
+
+async def _wait_dismissed(worker: Worker, last_hook: Deadline, kill: Deadline) -> bool:
+    if worker.exited or await _exits_within(worker, last_hook):
+        return True
+    worker.send(Hasten())
+    if await _exits_within(worker, kill):
+        return True
+    worker.kill()
+    await worker.wait_exited()
+    return False
 
 
 async def _exits_within(worker: Worker, deadline: Deadline) -> bool:

@@ -80,6 +80,9 @@ class Bench:
     def on_ended(self, failure: Failure, *, expected: bool) -> None:
         self.told.append(("ended", failure.message, expected))
 
+    def on_replica_lost(self, worker: Worker, failure: Failure) -> None:
+        self.told.append(("replica lost", worker, failure.message))
+
 
 async def test_a_loaded_model_is_told_with_its_hooks():
     bench = Bench()

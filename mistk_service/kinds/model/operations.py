@@ -26,18 +26,18 @@ OPERATIONS = {
     row.name: row
     for row in (
         _row("initialize", "do_initialize", {State.STARTED}, State.INITIALIZING, State.INITIALIZED, has_default=True,
-             configures_run=True),
+             configures_run=True, replicas="repeated"),
         _row("loadData", "do_load_data", {State.INITIALIZED, State.READY}, State.LOADING_DATA, None,
-             parameters=(dict[str, MistkDataset],), provides_inputs=True),
+             parameters=(dict[str, MistkDataset],), provides_inputs=True, replicas="repeated"),
         _row("buildModel", "do_build_model", {State.INITIALIZED, State.READY}, State.BUILDING_MODEL, State.READY,
-             has_default=True),
-        _row("train", "do_train", {State.READY}, State.TRAINING, State.READY, is_work=True),
+             has_default=True, replicas="repeated"),
+        _row("train", "do_train", {State.READY}, State.TRAINING, State.READY, is_work=True, replicas="outdates"),
         _row("predict", "do_predict", {State.READY}, State.PREDICTING, State.READY, is_work=True),
         # Predictions that arrive during an update of the properties wait in the worker's queue until the update ends.
         _row("streamPredict", "do_stream_predict", {State.READY, State.UPDATING_PROPERTIES}, State.PREDICTING, State.READY,
              role=Role.PREDICTION, tensor_hook="do_infer"),
         _row("updateStreamProperties", "do_update_stream_properties", {State.READY}, State.UPDATING_PROPERTIES, State.READY,
-             has_default=True, affects_predictions=True),
+             has_default=True, affects_predictions=True, replicas="repeated"),
         _row("generate", "do_generate", {State.READY}, State.GENERATING, State.READY, is_work=True),
         _row("saveModel", "do_save_model", {State.READY, State.PAUSED}, State.SAVING_MODEL, None, may_decline=True,
              saves="model"),
