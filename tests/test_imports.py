@@ -20,7 +20,7 @@ PACKAGE = ROOT / "mistk_service"
 #: The parts of the package from the lowest to the highest; one imports from lines above its own, and from itself.
 LAYERS = (
     {"errors", "logs", "deadline"},
-    {"command_line"},
+    {"command_line", "process_exit"},
     {"resources", "kinds"},
     {"mistk_service", "web"},  # the author's door, and what both products share
     {"tracking"},
@@ -53,9 +53,9 @@ TRACKING_LAYERS = (
 ONLY = {
     "page": set(),  # a client of the public API like any other
     # The other product: it knows nothing of the container.
-    "tracking": {"command_line", "deadline", "errors", "logs", "resources", "web"},
+    "tracking": {"command_line", "deadline", "errors", "logs", "process_exit", "resources", "web"},
     "client": {"errors", "kinds", "mistk_service"},
-    "web": {"errors", "resources"},
+    "web": {"deadline", "errors", "process_exit", "resources"},
     "kinds": {"errors"},
     "workers": {"deadline", "errors", "kinds", "logs"},
     "core": {"deadline", "errors", "kinds", "workers"},
@@ -255,6 +255,7 @@ def test_tracking_loads_nothing_of_the_container() -> None:
         "errors",
         "kinds",
         "logs",
+        "process_exit",
         "resources",
         "tracking",
         "web",

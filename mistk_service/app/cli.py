@@ -64,7 +64,7 @@ def serve(model: tuple[str, ...], **options: Any) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit_at_once)
     from mistk_service.app.container import serve as run
-    from mistk_service.app.process_exit import finish
+    from mistk_service.process_exit import finish
     from mistk_service.web.listening import bind
     from mistk_service.workers.child.loader import split_reference
 
@@ -78,7 +78,8 @@ def serve(model: tuple[str, ...], **options: Any) -> None:
         with asyncio.Runner(loop_factory=_event_loop_factory()) as runner:
             with _url_file(settings.url_file) as on_listening:
                 shutdown = runner.run(run(settings, sock, on_listening, lambda url: _announce(settings, url)))
-            finish(shutdown, runner.get_loop())
+            shutdown.shut_down_executors()
+            finish(shutdown.end, shutdown.threads, runner.get_loop())
     except MistkError as error:
         _fail(error)
 

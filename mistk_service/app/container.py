@@ -19,7 +19,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mistk_service import __version__
 from mistk_service.app.embedded_tracking import EmbeddedTracking
 from mistk_service.app.prerequisites import require_prerequisites
-from mistk_service.app.process_exit import watch
 from mistk_service.app.settings import Settings, without_password
 from mistk_service.app.startup import LoadingApp, load_app
 from mistk_service.core.controller import Controller
@@ -30,6 +29,7 @@ from mistk_service.doors.ops.metrics import ServiceMetrics
 from mistk_service.errors import BadModelReference, SettingsError
 from mistk_service.kinds import Kind
 from mistk_service.kinds.model import MODEL
+from mistk_service.process_exit import watch
 from mistk_service.web import memory
 from mistk_service.web.gate import exposure
 from mistk_service.web.listening import leads_to, local_url_of, url_of
@@ -145,7 +145,7 @@ def _check(settings: Settings, sock: socket.socket, on_listening: Callable[[str]
 
 def _plan_shutdown(settings: Settings) -> Shutdown:
     """Return the schedule of the shutdown, which ends the process and the event loop's executor in time."""
-    shutdown = Shutdown(settings.grace, on_begin=lambda: watch(shutdown))
+    shutdown = Shutdown(settings.grace, on_begin=lambda: watch(shutdown.process, lambda: shutdown.exit_code))
     executor = ThreadPoolExecutor(thread_name_prefix="asyncio")
     asyncio.get_running_loop().set_default_executor(executor)
     shutdown.register(executor)

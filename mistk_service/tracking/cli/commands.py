@@ -16,8 +16,10 @@ import click
 import msgspec
 
 from mistk_service.command_line import PORT, ListenSettings, click_option, click_options, option, warn_of_password
+from mistk_service.deadline import Deadline
 from mistk_service.errors import MistkError, SettingsError
 from mistk_service.logs import configure_logging
+from mistk_service.process_exit import watch
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,6 +34,8 @@ P = ParamSpec("P")
 
 _DEFAULT_STORE = "sqlite:///mistk-state/tracking.db"
 _DEFAULT_ARTIFACTS = "mistk-state/artifacts"
+#: Seconds that what still runs gets to end, once requests have been answered or cancelled.
+_END = 2.0
 #: Columns of a table that goes into a pipe or a file.
 _PIPED = 200
 
@@ -91,7 +95,8 @@ def _with_plain_errors(command: Callable[P, None]) -> Callable[P, None]:
 def serve(**options: Any) -> None:
     """Serve a tracking store for MLflow clients: export MLFLOW_TRACKING_URI=http://HOST:PORT."""
     # What follows takes a moment to load; uvicorn raises the signal again when the server has closed.
-    signal.signal(signal.SIGTERM, _exit_in_order)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _exit_in_order)
     from mistk_service.tracking.server import serve_tracking
     from mistk_service.web.server import HttpLimits
 
@@ -108,12 +113,16 @@ def serve(**options: Any) -> None:
         settings.port,
         allowed_hosts=settings.allowed_hosts,
         max_body=settings.max_body,
-        limits=HttpLimits(keep_alive=settings.keep_alive_timeout, connections=settings.max_connections),
+        limits=HttpLimits(
+            keep_alive=settings.keep_alive_timeout, connections=settings.max_connections, end_timeout=_END
+        ),
         on_listening=lambda url: click.echo(f"Tracking server at {url} — export MLFLOW_TRACKING_URI={url}", err=True),
     )
 
 
 def _exit_in_order(_number: int, _frame: FrameType | None) -> None:
+    # A request may still wait for a locked database, and the interpreter would wait for its thread.
+    watch(Deadline(_END))
     raise SystemExit(0)
 
 

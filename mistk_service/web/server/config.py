@@ -1,24 +1,74 @@
-"""Uvicorn's configuration, with the state that its protocols share."""
+"""The limits of an HTTP server, and uvicorn's configuration with the state that its protocols share."""
 
 from __future__ import annotations
 
 import asyncio
 import http
+import math
+import resource
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import uvicorn
+from uvicorn.lifespan.on import LifespanOn
 
+from mistk_service.deadline import Deadline
+from mistk_service.process_exit import watch
 from mistk_service.web.memory import LargeBlocks
 from mistk_service.web.refusals import ErrorBody
-from mistk_service.web.server.http_limits import HttpLimits
 
-__all__ = ["PROTECTION", "Connection", "ServerConfig"]
+__all__ = ["PROTECTION", "Connection", "HttpLimits", "ServerConfig"]
 
 #: Headers of every response: browsers neither show it inside another page nor guess its type.
 PROTECTION = ((b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"))
 
 #: Closed connections after which memory is returned to the system.
 _MANY = 1000
+
+
+#: Open files reserved for everything but connections: the worker, the store, artifacts, logs.
+_OTHER_FILES = 256
+
+
+@dataclass(frozen=True)
+class HttpLimits:
+    """Limits on what a client may send, on how long it may take, and on the number of clients.
+
+    Attributes:
+        head_bytes: size of a request line together with the headers; more is answered with 431.
+        head_lines: number of headers; more is answered with 431.
+        head_timeout: seconds from the opening of a connection, or from the first byte of a further request, to the end of the
+            headers; then the answer is 408.
+        body_timeout: seconds after which a body must have made progress: ``body_rate`` bytes for each second; otherwise the
+            answer is 408. Time in which the service does not read does not count.
+        body_rate: bytes a second that a body has at least.
+        send_timeout: seconds after which the connection is closed if the client has read nothing of a waiting response.
+        keep_alive: seconds that a connection is kept open for a further request.
+        connections: number of connections. A further one replaces the one that has been idle for longest; if none is idle, it
+            is answered with 503.
+        pipelined: number of requests that a connection may send before they are answered.
+        end_timeout: seconds in which the application, the last to end, has to let the process end; then the process ends with
+            code 0, whatever its threads are doing. Infinite if something else ends the process.
+    """
+
+    head_bytes: int = 64 * 1024
+    head_lines: int = 128
+    head_timeout: float = 20.0
+    body_timeout: float = 30.0
+    body_rate: float = 240.0
+    send_timeout: float = 60.0
+    keep_alive: float = 75.0
+    connections: int = 4096
+    pipelined: int = 128
+    end_timeout: float = math.inf
+
+    @property
+    def possible_connections(self) -> int:
+        """The number of connections that the system's limit on open files allows, at most ``connections``."""
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if files == resource.RLIM_INFINITY:
+            return self.connections
+        return max(1, min(self.connections, files - min(_OTHER_FILES, files // 2)))
 
 
 class Connection(Protocol):
@@ -28,15 +78,7 @@ class Connection(Protocol):
 
 
 class ServerConfig(uvicorn.Config):
-    """Uvicorn's configuration with limits, and with the idle connections.
-
-    Args:
-        app: the ASGI application.
-        limits: limits on clients.
-        error_body: makes the JSON of an error that is answered before there is a request for the application.
-        protocol: the class of connections, which enforces the limits.
-        options: further options of uvicorn.
-    """
+    """Uvicorn's configuration with limits, which ``protocol`` enforces, and with the idle connections."""
 
     def __init__(
         self, app: Any, limits: HttpLimits, error_body: ErrorBody, protocol: type[asyncio.Protocol], **options: Any
@@ -59,6 +101,12 @@ class ServerConfig(uvicorn.Config):
         self._error_body = error_body
         self._closed = 0
         self._blocks = LargeBlocks(collect=True)
+
+    def load(self) -> None:
+        """Load the application; called by uvicorn."""
+        super().load()
+        if self.limits.end_timeout < math.inf:
+            self.lifespan_class = _Lifespan
 
     def end_idle(self) -> bool:
         """Close the connection that has been idle for longest; return whether there is one."""
@@ -88,3 +136,13 @@ class ServerConfig(uvicorn.Config):
             *(f"{name.decode()}: {value.decode()}" for name, value in PROTECTION),
         ]
         return "\r\n".join([*head, "", ""]).encode("ascii") + body
+
+
+class _Lifespan(LifespanOn):
+    """Uvicorn's messages to the application, the last of which begins the end of the process."""
+
+    config: ServerConfig
+
+    async def shutdown(self) -> None:
+        watch(Deadline(self.config.limits.end_timeout))
+        await super().shutdown()

@@ -9,8 +9,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from mistk_service.web.server.config import ServerConfig
-from mistk_service.web.server.http_limits import HttpLimits
+from mistk_service.web.server.config import HttpLimits, ServerConfig
 from mistk_service.web.server.protocols import TOO_LARGE, Answer, LimitedProtocol
 
 __all__ = ["LimitedH11"]

@@ -2,7 +2,14 @@
 
 import json
 import os
+import signal
+import socket
+import sqlite3
+from contextlib import closing
+from types import SimpleNamespace
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from click.testing import CliRunner
 
@@ -306,10 +313,32 @@ def test_a_script_can_tell_whether_sync_brought_everything_over(call, run_id, mo
     call("sync", "--to", "http://localhost:1", status=status)
 
 
-def test_a_server_that_is_told_to_end_ends_with_0(tmp_path):
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+
+
+@SIGNALS
+def test_a_server_that_is_told_to_end_ends_with_0(tmp_path, number):
     with running_server(tmp_path) as server:
-        server.process.terminate()
+        server.process.send_signal(number)
         assert server.process.wait(30) == 0
+
+
+@SIGNALS
+def test_a_request_that_waits_for_a_locked_store_does_not_hold_the_end(tmp_path, number):
+    body = b'{"name": "new"}'
+    head = "POST /api/2.0/mlflow/experiments/create HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with running_server(tmp_path) as server, closing(sqlite3.connect(tmp_path / "tracking.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with socket.create_connection(("127.0.0.1", urlsplit(server.url).port), timeout=30) as waiting:
+            waiting.sendall(head.encode())
+            assert b" 100 " in waiting.recv(1000)
+            waiting.sendall(body)
+            # What came before it is at the store when this is answered.
+            assert httpx.get(f"{server.url}/api/2.0/mlflow/experiments/get?experiment_id=0").status_code == 200
+            server.process.send_signal(number)
+            assert server.process.wait(60) == 0
+        assert "The service ends although something is still at work: tracking_" in server.process.stderr.read()
 
 
 @pytest.mark.parametrize("option", ["--store", "--to"])

@@ -10,9 +10,10 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from typing import NoReturn
 
-from mistk_service.core.shutdown import Shutdown
+from mistk_service.deadline import Deadline
 
 __all__ = ["finish", "watch"]
 
@@ -27,41 +28,50 @@ _LAST_LINE = 0.1
 _NEVER = threading.Event()
 
 
-def watch(shutdown: Shutdown) -> None:
-    """Ensure that the process ends by the deadline of a shutdown that has begun, even if the event loop is blocked."""
+def watch(deadline: Deadline, exit_code: Callable[[], int] = lambda: 0) -> None:
+    """Ensure that the process ends by a deadline, even if its event loop is blocked or a thread hangs.
+
+    Args:
+        deadline: when; it may be brought forward.
+        exit_code: returns the exit code of a process that does not end by itself.
+    """
 
     def wait() -> None:
-        while left := shutdown.process.left():
+        while left := deadline.left():
             _NEVER.wait(min(left, _INTERVAL))
-        _leave(shutdown)
+        _leave(deadline.overdue, exit_code())
 
     threading.Thread(target=wait, name="shutdown-deadline", daemon=True).start()
 
 
-def finish(shutdown: Shutdown, loop: asyncio.AbstractEventLoop) -> NoReturn:
+def finish(end: Deadline, threads: Deadline, loop: asyncio.AbstractEventLoop) -> NoReturn:
     """End the process when its threads have ended, or when they should have.
 
     Functions registered with :mod:`atexit` are called. The interpreter's own finalization is skipped: it waits for executors,
     and cannot be limited in time. A further signal ends the process at once.
+
+    Args:
+        end: the deadline of the process, around that of :func:`watch`.
+        threads: when threads are abandoned.
+        loop: the event loop, which has ended.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         # The loop would restore the default when it is closed: a traceback for SIGINT.
         loop.remove_signal_handler(number)
-        signal.signal(number, lambda *_: shutdown.end.bring_forward(0.0))
-    shutdown.shut_down_executors()
+        signal.signal(number, lambda *_: end.bring_forward(0.0))
     for thread in _non_daemons():
-        shutdown.threads.join(thread)
-    if shutdown.end.overdue:
-        shutdown.end.bring_forward(0.0)
+        threads.join(thread)
+    if end.overdue:
+        end.bring_forward(0.0)
         _NEVER.wait()  # the thread of :func:`watch` ends the process
     atexit._run_exitfuncs()
     _flush()
     os._exit(0)
 
 
-def _leave(shutdown: Shutdown) -> NoReturn:
+def _leave(overdue: list[threading.Thread], exit_code: int) -> NoReturn:
     """End this process without waiting for its threads."""
-    names = sorted({thread.name for thread in (*_non_daemons(), *shutdown.end.overdue)})
+    names = sorted({thread.name for thread in (*_non_daemons(), *overdue)})
 
     def say() -> None:
         logger.warning("The service ends although something is still at work: %s.", ", ".join(names) or "its own end")
@@ -71,7 +81,7 @@ def _leave(shutdown: Shutdown) -> NoReturn:
     last = threading.Thread(target=say, daemon=True)
     last.start()
     last.join(_LAST_LINE)
-    os._exit(shutdown.exit_code)
+    os._exit(exit_code)
 
 
 def _non_daemons() -> list[threading.Thread]:
