@@ -46,15 +46,7 @@ class _JsonFormatter(logging.Formatter):
 
 
 def json_line(level: str, logger: str, message: str, created: float | None = None, traceback: str | None = None) -> str:
-    """Return a JSON log line, without the line feed.
-
-    Args:
-        level: a :data:`LogLevel`, or ``critical``.
-        logger: the name of the logger.
-        message: the message.
-        created: the time, in seconds since the epoch; None for now.
-        traceback: the traceback of an exception, if there is one.
-    """
+    """Return a JSON log line, without the line feed. ``created`` is in seconds since the epoch; None means now."""
     seconds = time.time() if created is None else created
     moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     line = {

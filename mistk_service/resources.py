@@ -19,10 +19,7 @@ _CONTRACT = "mistk-api.yaml"
 
 
 def contract_path(name: str = _CONTRACT) -> Path:
-    """Return the path of an API contract.
-
-    Args:
-        name: the name of its file.
+    """Return the path of an API contract, by the name of its file.
 
     Raises:
         ContractNotFound: the contract is missing from this installation.
@@ -32,10 +29,7 @@ def contract_path(name: str = _CONTRACT) -> Path:
 
 @cache
 def load_contract(name: str = _CONTRACT) -> dict[str, Any]:
-    """Return an API contract. It is read once and must not be changed.
-
-    Args:
-        name: the name of its file.
+    """Return an API contract, by the name of its file. It is read once and must not be changed.
 
     Raises:
         ContractNotFound: the contract is missing from this installation.

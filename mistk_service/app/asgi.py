@@ -25,6 +25,7 @@ from mistk_service.doors.ops.metrics import ServiceMetrics
 from mistk_service.kinds.kind import Role
 from mistk_service.page import DashboardInfo, create_dashboard
 from mistk_service.resources import load_contract
+from mistk_service.tracking.embedded.app import is_tracking_path
 from mistk_service.web.contract import contract_app
 from mistk_service.web.contract.omitted import OmittedParameters
 from mistk_service.web.gate import BodyLimit, gate
@@ -51,13 +52,7 @@ def create_app(
 ) -> ASGIApp:
     """Return the application.
 
-    Args:
-        controller: does the work.
-        settings: limits and names.
-        metrics: counts requests; must be an observer of the controller.
-        version: the version of the service, which the web page shows.
-        tracking: the tracking server, if there is one.
-        register: is given each executor of the application, which has to be shut down at the end.
+    ``metrics`` has to observe the controller. ``register`` gets each executor, which has to be shut down at the end.
     """
     kind = controller.kind
     contract = load_contract(kind.contract)
@@ -79,8 +74,8 @@ def create_app(
     apis = {kind.base_path: api}
     if kind.prediction is not None and kind.prediction.tensor_hook is not None:
         apis[INFERENCE_PATH] = inference_app(controller, settings.max_body)
-    paths = _Paths(apis, pages, SwaggerUI(f"{kind.base_path}/ui"), page)
-    container: ASGIApp = BodyLimit(paths, settings.max_body, answer)
+    parts = _by_path(apis, pages, SwaggerUI(f"{kind.base_path}/ui"), page)
+    container: ASGIApp = BodyLimit(parts, settings.max_body, answer)
     if tracking is not None:
         container = _beside(tracking, container)
     guarded = gate(
@@ -103,7 +98,7 @@ def _beside(tracking: EmbeddedTracking, container: ASGIApp) -> ASGIApp:
     """Return both as one application. The tracking server has its own limits, since it transfers files of any size."""
 
     async def both(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and tracking.serves(scope["path"]):
+        if scope["type"] == "http" and is_tracking_path(scope["path"]):
             await tracking(scope, receive, send)
         else:
             await container(scope, receive, send)
@@ -111,48 +106,31 @@ def _beside(tracking: EmbeddedTracking, container: ASGIApp) -> ASGIApp:
     return both
 
 
-class _Paths:
-    """Routes each request by its path.
+def _by_path(
+    apis: Mapping[str, ASGIApp], pages: Mapping[str, Callable[[Scope], Response]], ui: SwaggerUI, rest: Any
+) -> ASGIApp:
+    """Return an application of APIs, which get the lifespan too, single pages, Swagger UI, and the rest."""
 
-    Args:
-        apis: serve what is below a base path, by that path.
-        pages: single pages, by path.
-        ui: Swagger UI.
-        rest: serves everything else.
-    """
-
-    def __init__(
-        self, apis: Mapping[str, ASGIApp], pages: Mapping[str, Callable[[Scope], Response]], ui: SwaggerUI, rest: Any
-    ) -> None:
-        self._apis = apis
-        self._ui = ui
-        self._pages = pages
-        self._rest: ASGIApp = rest
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on."""
+    async def route(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            first, *others = self._apis.values()
+            first, *others = apis.values()
             for api in others:
                 await run_lifespan(api)
             await first(scope, receive, send)
             return
         path: str = scope["path"]
-        if path in self._pages:
-            await self._answer(path, scope)(scope, receive, send)
-        elif self._ui.serves(path):
-            await self._ui(scope, receive, send)
+        if path in pages and scope["method"] not in ("GET", "HEAD"):
+            part: ASGIApp = service_error(405, f"{path} takes GET only.", headers={"Allow": "GET, HEAD"})
+        elif path in pages:
+            part = pages[path](scope)
+        elif ui.serves(path):
+            part = ui
         else:
-            await self._app(path)(scope, receive, send)
+            below = f"{path}/"
+            part = next((api for base, api in apis.items() if below.startswith(f"{base}/")), rest)
+        await part(scope, receive, send)
 
-    def _app(self, path: str) -> ASGIApp:
-        below = f"{path}/"
-        return next((api for base, api in self._apis.items() if below.startswith(f"{base}/")), self._rest)
-
-    def _answer(self, path: str, scope: Scope) -> Response:
-        if scope["method"] not in ("GET", "HEAD"):
-            return service_error(405, f"{path} takes GET only.", headers={"Allow": "GET, HEAD"})
-        return self._pages[path](scope)
+    return route
 
 
 def _create_api(controller: Controller, settings: Settings, contract: Mapping[str, Any]) -> ASGIApp:

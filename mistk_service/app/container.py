@@ -20,7 +20,7 @@ from mistk_service import __version__
 from mistk_service.app.embedded_tracking import EmbeddedTracking
 from mistk_service.app.prerequisites import require_prerequisites
 from mistk_service.app.settings import Settings, without_password
-from mistk_service.app.startup import LoadingApp, load_app
+from mistk_service.app.startup import LoadingApp
 from mistk_service.core.controller import Controller
 from mistk_service.core.events import Observer
 from mistk_service.core.shutdown import Shutdown
@@ -97,10 +97,15 @@ async def serve(
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await app(scope, receive, send)
 
+    def make() -> ASGIApp:
+        from mistk_service.app.asgi import create_app
+
+        return create_app(controller, settings, metrics, __version__, tracking, shutdown.register)
+
     # Before the loading begins, which slows everything else down.
     server = _make_server(app, settings)
     _on_signals(controller, server, shutdown)
-    app = LoadingApp(lambda: load_app(controller, settings, metrics, __version__, tracking, shutdown.register))
+    app = LoadingApp(make)
     if settings.stdin_lifeline:
         _on_end_of_input(controller)
     serving = asyncio.create_task(server.serve(sockets=[sock]))

@@ -26,7 +26,7 @@ from mistk_service.kinds.kind import Kind
 from mistk_service.recording import Recorder, RecorderOptions, RunOptions
 from mistk_service.resources import load_contract
 from mistk_service.tracking.artifacts import AllowedLocations
-from mistk_service.tracking.embedded.app import DeferredApp, is_tracking_path
+from mistk_service.tracking.embedded.app import DeferredApp
 from mistk_service.tracking.embedded.local import LocalTracking
 from mistk_service.tracking.errors import StoreError, StoreUnavailable
 from mistk_service.web.memory import collect_less_often
@@ -53,10 +53,7 @@ class EmbeddedTracking:
     tries to open the store again. The recorder retries on its own.
 
     Args:
-        kind: the kind of container.
         settings: the locations of the store and the artifacts, and where to forward runs.
-        container_id: the id of this container.
-        model: the name of the model class.
         show: shows a value under a key of the status; None removes it.
         hold: asks the worker to hold metrics back, or to resume sending them.
         shutdown: the schedule that sets the deadline for closing.
@@ -106,7 +103,7 @@ class EmbeddedTracking:
             system_interval=settings.system_metrics_interval if _wants_system_metrics(settings) else None,
         )
         self.spool = options.spool
-        self.recorder = Recorder(self._local, options, show=show, hold=hold)
+        self.recorder = Recorder(self._local.open, options, show=show, hold=hold)
 
     def run_of(self, operation: str) -> tuple[str, str] | None:
         """Return the id of the current run, or of the run that an operation opens, and the URL of the store, if any."""
@@ -137,10 +134,6 @@ class EmbeddedTracking:
                 "runs:/RUN_ID/PATH of this service's own store, or the path of a file or folder.",
                 field="modelPath",
             ) from error
-
-    def serves(self, path: str) -> bool:
-        """Return whether a path belongs to the tracking server."""
-        return is_tracking_path(path)
 
     def start(self) -> None:
         """Begin to open the store and to write. Called on the event loop before the first request."""

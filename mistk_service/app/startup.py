@@ -8,27 +8,18 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import Callable
-from concurrent.futures import Executor
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mistk_service.app.embedded_tracking import EmbeddedTracking
-from mistk_service.app.settings import Settings
-from mistk_service.core.controller import Controller
 from mistk_service.doors.ops.health import ALIVE
-from mistk_service.doors.ops.metrics import ServiceMetrics
 from mistk_service.web.lifespan import run_lifespan
 from mistk_service.web.server.config import PROTECTION
 
-__all__ = ["LoadingApp", "load_app"]
+__all__ = ["LoadingApp"]
 
 
 class LoadingApp:
-    """An ASGI application that loads another one on a thread as soon as it is created, and forwards HTTP requests to it.
-
-    Args:
-        make: loads and returns the other application.
-    """
+    """An ASGI application that loads another one on a thread as soon as it is created, and forwards HTTP requests to it."""
 
     def __init__(self, make: Callable[[], ASGIApp]) -> None:
         self._making = asyncio.get_running_loop().run_in_executor(None, _start, make)
@@ -53,25 +44,12 @@ class LoadingApp:
         await self._app(scope, receive, send)
 
 
-def load_app(
-    controller: Controller,
-    settings: Settings,
-    metrics: ServiceMetrics,
-    version: str,
-    tracking: EmbeddedTracking | None,
-    register: Callable[[Executor], None] = lambda _: None,
-) -> ASGIApp:
-    """Import the modules that take long to load, and return the application of :func:`mistk_service.app.asgi.create_app`."""
+def _start(make: Callable[[], ASGIApp]) -> ASGIApp:
+    """Make the application and start it, so that Connexion builds its routers and validators. Runs on a thread."""
     with warnings.catch_warnings():
         # Connexion's dependencies warn about deprecated features that it uses. Users cannot do anything about that.
         warnings.simplefilter("ignore")
-        from mistk_service.app.asgi import create_app
-    return create_app(controller, settings, metrics, version, tracking, register)
-
-
-def _start(make: Callable[[], ASGIApp]) -> ASGIApp:
-    """Make the application and start it, so that Connexion builds its routers and validators. Runs on a thread."""
-    app = make()
+        app = make()
     asyncio.run(run_lifespan(app))
     return app
 

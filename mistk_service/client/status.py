@@ -77,10 +77,6 @@ class ModelStatus:
     def from_wire(cls, wire: Mapping[str, Any], states: type[StrEnum] = State) -> Self:
         """Return the status for the JSON object of the wire.
 
-        Args:
-            wire: the object.
-            states: the states of the kind of container.
-
         Raises:
             ValueError: the object is not a status; KeyError, TypeError and AttributeError mean the same.
         """
@@ -164,10 +160,6 @@ class WatchEvent:
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any], states: type[StrEnum] = State) -> Self:
         """Return the event for the JSON object of the wire.
-
-        Args:
-            wire: the object.
-            states: the states of the kind of container.
 
         Raises:
             ValueError: the object is not an event; KeyError, TypeError and AttributeError mean the same.

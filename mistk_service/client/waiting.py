@@ -16,10 +16,6 @@ __all__ = ["Wait"]
 class Wait:
     """A wait for one of several states, which takes one status after the other.
 
-    Args:
-        states: a state, or several.
-        known: the states of the kind of container.
-
     Raises:
         InvalidRequest: no state is given, or an unknown one.
     """

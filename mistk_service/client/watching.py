@@ -50,13 +50,9 @@ class StatusStream:
     """Every event of a status after a version, until the state is ``terminated``. Can be iterated over once.
 
     Args:
-        http: the HTTP client.
-        url: the URL of the status.
         after: the last version seen; None for everything that the service keeps.
         give_up_after: seconds without contact before the stream fails.
         deadline: when to raise TimeoutError, on the clock; None for never.
-        states: the states of the kind of container.
-        clock: the time.
     """
 
     def __init__(

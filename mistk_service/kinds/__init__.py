@@ -1,4 +1,4 @@
-"""The kinds of container, one value each. A new kind needs a folder here and an entry in the list."""
+"""The kinds of container, one folder and one value each."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import importlib
 from typing import Any
 
 from mistk_service.kinds.kind import Kind
-from mistk_service.kinds.model import MODEL
 
-__all__ = ["KINDS", "Kind", "kind_of"]
-
-KINDS: tuple[Kind, ...] = (MODEL,)
+__all__ = ["Kind", "kind_of"]
 
 
 def kind_of(component: type[Any]) -> Kind:

@@ -107,11 +107,7 @@ Inputs = Records | Tensors
 
 
 class Answer:
-    """A model's answer, which is decoded on request.
-
-    Args:
-        packed: the value in MessagePack.
-    """
+    """A model's answer, which is decoded on request."""
 
     __slots__ = ("_packed",)
 
@@ -134,10 +130,6 @@ class Answer:
 
 def pack(value: Any, plain: Callable[[Any], Any]) -> msgspec.Raw:
     """Return a value that JSON can express in MessagePack, for :class:`Answer`.
-
-    Args:
-        value: the value.
-        plain: returns a plain form of a value of an unknown type.
 
     Raises:
         TypeError: JSON cannot express the value.

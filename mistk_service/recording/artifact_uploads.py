@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from mistk_service.recording.file_queue import FileQueue, Job
+from mistk_service.recording.spool_cleanup import remove
 from mistk_service.tracking.artifacts import AllowedLocations, ArtifactRepository, checked_path, open_artifacts
 from mistk_service.tracking.embedded.local import OpenedTracking
 from mistk_service.tracking.errors import InvalidParameter, StoreUnavailable
@@ -45,9 +44,6 @@ class ArtifactUploads:
     """Stores files as artifacts of runs. A file that cannot be stored is left out with a note; all others are stored.
 
     Args:
-        opened: the store and its artifacts.
-        queue: runs the uploads.
-        note: called with a note about each file that was left out.
         excluded: the service's own folder, whose files are never artifacts.
         allowed: further locations where artifacts may be stored.
     """
@@ -82,7 +78,7 @@ class ArtifactUploads:
         def give_up(error: Exception) -> None:
             self._leave_out(source, error)
             if move:
-                _remove(source)
+                remove(source)
 
         do = partial(self._put_any, run, source, target, give_up, move=move)
         self._do(run, Job(str(source), do, give_up, source if move else None))
@@ -104,21 +100,15 @@ class ArtifactUploads:
     def remove(self, run: RunInfo, target: str) -> None:
         """Remove what is at ``target``."""
 
-        def do() -> Iterable[Job]:
+        def do() -> None:
             repository, root = self._place(run)
             repository.delete(f"{root}/{target}" if root else target)
-            return ()
 
         self._do(run, Job(target, do, lambda error: logger.error("%s could not be removed: %s", target, error)))
 
     def then(self, run: RunInfo, about: str, do: Callable[[], None]) -> None:
         """Call ``do`` when every earlier upload has been stored or dropped."""
-
-        def job() -> Iterable[Job]:
-            do()
-            return ()
-
-        self._do(run, Job(about, job, lambda error: self._note(f"{about}: {error}")))
+        self._do(run, Job(about, do, lambda error: self._note(f"{about}: {error}")))
 
     def _do(self, run: RunInfo, job: Job) -> None:
         self._queue.put("" if _is_own(run.artifact_uri) else run.artifact_uri, job)
@@ -136,7 +126,7 @@ class ArtifactUploads:
             for file, name in self._files(source)
         ]
         if move:
-            jobs.append(Job(str(source), lambda: _remove(source), give_up, source))
+            jobs.append(Job(str(source), lambda: remove(source), give_up, source))
         return jobs
 
     def _file_job(
@@ -150,9 +140,8 @@ class ArtifactUploads:
         if repository is not self._opened.artifacts:
             return ()
 
-        def tell() -> Iterable[Job]:
+        def tell() -> None:
             self._opened.store.artifact_logged(run.run_id, checked_path(target))
-            return ()
 
         # A job of its own, since the file may not exist any more for a second attempt.
         return (Job(str(file), tell, partial(self._leave_out, file)),)
@@ -209,15 +198,6 @@ class ArtifactUploads:
 def _is_own(uri: str) -> bool:
     parts = urlsplit(uri)
     return parts.scheme == "mlflow-artifacts" and not parts.netloc
-
-
-def _remove(source: Path) -> tuple[()]:
-    if source.is_dir() and not source.is_symlink():
-        shutil.rmtree(source, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            source.unlink(missing_ok=True)
-    return ()
 
 
 def _opened(uri: str) -> ArtifactRepository:

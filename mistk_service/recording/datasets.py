@@ -83,15 +83,20 @@ def dataset_inputs(
 def _input(role: str, dataset: MistkDataset, note: Callable[[str], None], deadline: float) -> DatasetInput:
     path = dataset.data_path
     name = text_of(dataset.object_info.name or (_last_part(path) if path else "") or role)[:MAX_DATASET_NAME]
-    tags = [Tag("mlflow.data.context", _CONTEXTS.get(role, role))]
     described = {"format": dataset.format, "modality": dataset.modality}
-    tags += [Tag(f"mistk.{key}", text_of(value)[:500]) for key, value in described.items() if value]
+    tags = [Tag(f"mistk.{key}", text_of(value)[:500]) for key, value in described.items() if value]
+    context = Tag("mlflow.data.context", _CONTEXTS.get(role, role))
+    return DatasetInput(_described(name, dataset, note, deadline), (*tags, context))
+
+
+def _described(name: str, dataset: MistkDataset, note: Callable[[str], None], deadline: float) -> Dataset:
+    path = dataset.data_path
     if path is None:
         source = json.dumps(dataset.to_wire(), ensure_ascii=False, default=str)[:60_000]
-        return DatasetInput(Dataset(name, _short_hash(source.encode()), "mistk", source), tuple(tags))
+        return Dataset(name, _short_hash(source.encode()), "mistk", source)
     profile: dict[str, Any] = dict(dataset.statistics or {})
     if (url := _URL.match(path)) is not None:
-        return DatasetInput(_elsewhere(name, path, url["scheme"].lower(), profile), tuple(sorted(tags, key=_key)))
+        return _elsewhere(name, path, url["scheme"].lower(), profile)
     place = Path(path).absolute()
     seen = _look(place, dataset.format, deadline)
     if seen is None:
@@ -99,10 +104,7 @@ def _input(role: str, dataset: MistkDataset, note: Callable[[str], None], deadli
         seen = _Seen(_short_hash(os.fsencode(place)))
     source = json.dumps({"uri": text_of(str(place))}, ensure_ascii=False)
     profile |= seen.counts
-    return DatasetInput(
-        Dataset(name, seen.digest, "local", source, seen.schema, json.dumps(profile, default=str)),
-        tuple(sorted(tags, key=_key)),
-    )
+    return Dataset(name, seen.digest, "local", source, seen.schema, json.dumps(profile, default=str))
 
 
 def _look(place: Path, file_format: Any, deadline: float) -> _Seen | None:
@@ -146,10 +148,6 @@ def _elsewhere(name: str, address: str, scheme: str, profile: dict[str, Any]) ->
     )
     source = json.dumps({key: shown}, ensure_ascii=False)
     return Dataset(name, _short_hash(shown.encode()), kind, source, None, json.dumps(profile, default=str))
-
-
-def _key(tag: Tag) -> str:
-    return tag.key
 
 
 def _short_hash(data: bytes) -> str:

@@ -37,14 +37,14 @@ class Job:
 
     Attributes:
         about: the subject, in words.
-        do: does the work and returns the jobs to do next, before all others for the destination. It is called again after
-            ``StoreUnavailable``; after any other error the job is dropped.
+        do: does the work and returns the jobs to do next, if any, before all others for the destination. It is called again
+            after ``StoreUnavailable``; after any other error the job is dropped.
         give_up: called with the reason if the job is dropped.
         claims: a copy in the spool that the job needs.
     """
 
     about: str
-    do: Callable[[], Iterable[Job]]
+    do: Callable[[], Iterable[Job] | None]
     give_up: Callable[[Exception], None]
     claims: Path | None = None
 
@@ -151,7 +151,7 @@ class FileQueue:
     def _attempt(self, name: str, destination: _Destination) -> None:
         job = destination.jobs[0]
         try:
-            following = list(job.do())
+            following = list(job.do() or ())
         except StoreUnavailable as error:
             if self._will_retry(destination):
                 self._show(name, str(error))

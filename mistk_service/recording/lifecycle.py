@@ -27,6 +27,7 @@ from mistk_service.core.events import (
 )
 from mistk_service.errors import Failure
 from mistk_service.kinds.kind import Kind
+from mistk_service.recording.activities import Activities
 from mistk_service.recording.artifact_uploads import Saved
 from mistk_service.recording.datasets import dataset_inputs
 from mistk_service.recording.open_run import OpenRun, RunGone
@@ -34,7 +35,7 @@ from mistk_service.recording.orphaned_runs import FAILURE_TAG
 from mistk_service.recording.retry import RetryTimeout
 from mistk_service.recording.run_manager import RunManager
 from mistk_service.recording.run_options import RunOptions
-from mistk_service.recording.run_preview import OUTCOMES, SEVERITY, NextRun, is_aside
+from mistk_service.recording.run_preview import NextRun
 from mistk_service.recording.system_sampler import SystemSample
 from mistk_service.tracking.values import DatasetInput, RunStatus
 
@@ -92,8 +93,6 @@ class Lifecycle:
     """Takes events, in order, and writes what follows from them. Used by one thread.
 
     Args:
-        kind: says what an operation means for the run.
-        manager: opens runs and stores their artifacts.
         run_options: the defaults of ``initialize``.
         show: called with the run after every change, and with the number of the instance's life.
     """
@@ -112,9 +111,7 @@ class Lifecycle:
         #: The next run, and the life that the present one belongs to.
         self._next = NextRun(0)
         self._life = 0
-        #: The running activities; two if something is saved while a training is paused.
-        self._running: dict[str, ActivityBegan] = {}
-        self._worst = RunStatus.FINISHED
+        self._activities = Activities(kind.operations)
         #: The reports of the model before ``initialize``.
         self._early: list[tuple[Event, int]] = []
         self._counts: dict[str, int] = {}
@@ -125,11 +122,6 @@ class Lifecycle:
     def run(self) -> OpenRun | None:
         """The run, if there is one."""
         return self._run
-
-    @property
-    def active(self) -> bool:
-        """Whether something runs."""
-        return bool(self._running)
 
     def take(self, event: Event | NextRun | StreamTotals | SystemSample, now: int) -> None:
         """Take an event that happened at ``now``, in milliseconds since 1970.
@@ -157,10 +149,9 @@ class Lifecycle:
         row = self._operations[event.operation]
         if row.configures_run:
             self._initialize(event.arguments, now)
-        if not self._running:
-            self._worst = RunStatus.FINISHED
+        if not self._activities.running:
             self._memory.tags.pop(FAILURE_TAG, None)
-        self._running[event.operation] = event
+        self._activities.begin(event)
         if self._memory.initialized:
             self._take_early()
         if row.opens_run:
@@ -190,22 +181,18 @@ class Lifecycle:
         self._next = following
 
     def _ended(self, event: ActivityEnded, now: int) -> None:
-        if event.operation not in self._running:
+        if event.operation not in self._activities.running:
             return
         row = self._operations[event.operation]
         self._attempt(self._keep_results, event, now)
         if row.is_work and event.outcome not in ("refused", "unsupported"):
             self._attempt(self._count, event, now)
-        # A failed save during a paused activity does not affect the run.
-        aside = is_aside(row, event, len(self._running))
-        if event.failure is not None and not aside:
+        if event.failure is not None and not self._activities.is_aside(event):
             # A model may report for the first time after its failure, and gets its run only then.
             self._memory.tags[FAILURE_TAG] = _described(event.failure)
             self._attempt(self._tag_failure, event, now)
-        status = RunStatus.FINISHED if aside else OUTCOMES.get(event.outcome, RunStatus.FINISHED)
-        self._worst = max(self._worst, status, key=SEVERITY.index)
         # Last, so that all of this is repeated for a new run if this one turns out to be deleted.
-        del self._running[event.operation]
+        self._activities.end(event)
         self._settle(now)
 
     def _attempt(self, write: Callable[[Any, int], None], event: ActivityEnded, now: int) -> None:
@@ -221,7 +208,7 @@ class Lifecycle:
     def _keep_results(self, event: ActivityEnded, now: int) -> None:
         if event.outcome != "completed":
             return
-        began, row = self._running[event.operation], self._operations[event.operation]
+        began, row = self._activities.running[event.operation], self._operations[event.operation]
         if row.provides_inputs:
             self._use(dataset_inputs(began.arguments[0], self._manager.note))
         elif row.saves:
@@ -258,13 +245,11 @@ class Lifecycle:
             self._take_early()
         if self._run is None and self._memory.reported:
             self._opened(now)
-        if self._running:
-            self._worst = max(self._worst, RunStatus.KILLED, key=SEVERITY.index)
-            self._running.clear()
+        self._activities.kill()
         with suppress(RunGone):  # nothing is left to write, so it need not be replaced
             self._settle(now)
         self._run = None
-        self._worst = RunStatus.FINISHED
+        self._activities = Activities(self._operations)
         self._counts.clear()
         self._streams = StreamTotals(), 0
         self._samples = 0
@@ -290,11 +275,8 @@ class Lifecycle:
 
     def _is_kept(self) -> bool:
         """Return whether a report waits for the run, which is not opened during the preparation of the model."""
-        if (
-            self._run is not None
-            or not self._running
-            or any(self._operations[name].opens_run for name in self._running)
-        ):
+        running = self._activities.running
+        if self._run is not None or not running or any(self._operations[name].opens_run for name in running):
             return False
         self._memory.reported = True
         return True
@@ -324,7 +306,7 @@ class Lifecycle:
 
     def _sample(self, sample: SystemSample, now: int) -> None:
         """Write the samples, if there is a run and an activity."""
-        if self._run is None or not self._running:
+        if self._run is None or not self._activities.running:
             return
         self._run.log_points([(key, value, self._samples, now) for key, value in sample.values.items()])
         self._samples += 1
@@ -338,7 +320,7 @@ class Lifecycle:
             run = self._manager.open_run(memory.run_options, memory.tags, now, self._next.run_id)
             self._run, self._life = run, self._next.life
             self._next, memory.reported = replace(self._next, run_id=None), False
-            if self._running:
+            if self._activities.running:
                 run.remove_tag(FAILURE_TAG)
             run.log_values(params=memory.params)
             run.log_inputs(memory.inputs)
@@ -355,12 +337,12 @@ class Lifecycle:
         run = self._run
         if run is None:
             return
-        if self._running:
+        if self._activities.running:
             if run.info.status is not RunStatus.RUNNING:
                 run.remove_tag(FAILURE_TAG)
                 run.set_status(RunStatus.RUNNING)
         elif run.info.status is RunStatus.RUNNING:
-            run.set_status(self._worst, now)
+            run.set_status(self._activities.status, now)
         self._show(run, self._life)
 
     def _replace(self, now: int) -> None:

@@ -22,12 +22,7 @@ _SUFFIX = ".lock"
 
 
 class ContainerLock:
-    """The lock of this container.
-
-    Args:
-        folder: the folder with the locks of all containers.
-        container_id: the id of this container.
-    """
+    """The lock of this container, in the folder with those of all containers."""
 
     def __init__(self, folder: Path, container_id: str) -> None:
         self._path = folder / f"{container_id}{_SUFFIX}"
@@ -39,12 +34,7 @@ class ContainerLock:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             # A container that looks for dead ones may see the file before it is locked, and remove it.
             while self._file is None:
-                file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-                fcntl.flock(file, fcntl.LOCK_EX)
-                if _is_at(file, self._path):
-                    self._file = file
-                else:
-                    os.close(file)
+                self._file = _locked(self._path, os.O_CREAT, fcntl.LOCK_EX)
         except OSError as error:
             logger.warning("The container's lock %s cannot be taken: %s", self._path, error.strerror)
             return False
@@ -55,8 +45,7 @@ class ContainerLock:
         if self._file is not None:
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
-            os.close(self._file)
-            self._file = None
+            self.abandon()
 
     def abandon(self) -> None:
         """Release the lock and leave the file: another container has to clean up."""
@@ -77,7 +66,8 @@ def dead_containers(folder: Path) -> Iterator[dict[str, int]]:
     try:
         for path in sorted(folder.glob(f"*{_SUFFIX}")):
             with suppress(OSError):
-                if (file := _lock_of_the_dead(path)) is not None:
+                # Where its owner is alive, this raises.
+                if (file := _locked(path, 0, fcntl.LOCK_EX | fcntl.LOCK_NB)) is not None:
                     held[path] = file
         yield {path.name.removesuffix(_SUFFIX): os.fstat(file).st_mtime_ns // 1_000_000 for path, file in held.items()}
         for path in held:
@@ -88,22 +78,20 @@ def dead_containers(folder: Path) -> Iterator[dict[str, int]]:
             os.close(file)
 
 
-def _lock_of_the_dead(path: Path) -> int | None:
-    """Return the file, locked, or None if its owner is alive."""
-    file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+def _locked(path: Path, flags: int, operation: int) -> int | None:
+    """Open a file and lock it; return None if it has been removed from its path meanwhile.
+
+    Raises:
+        OSError: it cannot be opened or locked.
+    """
+    file = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o644)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, operation)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file), path.stat()):
+                return file
     except OSError:
         os.close(file)
-        return None
-    if not _is_at(file, path):
-        os.close(file)
-        return None
-    return file
-
-
-def _is_at(file: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file), path.stat())
-    except FileNotFoundError:
-        return False
+        raise
+    os.close(file)
+    return None

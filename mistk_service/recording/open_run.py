@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from mistk_service.recording.retry import StoreRetry
@@ -33,13 +34,8 @@ class RunGone(Exception):
 class OpenRun:
     """Writes to one run. Used by one thread.
 
-    What the store refuses is left out with a note; everything else is written.
-
-    Args:
-        store: the store of the run.
-        run: the run in its present state.
-        retry: makes the calls.
-        note: called with a note about anything that could not be written.
+    What the store refuses is left out with a note; everything else is written. Every write raises :class:`RunGone` if the run
+    was deleted.
     """
 
     def __init__(self, store: Store, run: Run, retry: StoreRetry, note: Callable[[str], None]) -> None:
@@ -65,25 +61,13 @@ class OpenRun:
     # --- writing --------------------------------------------------------------------------------------------------
 
     def log_points(self, points: Sequence[Point]) -> None:
-        """Write metric points, in order. A point without a step gets step 0, as with MLflow's clients.
-
-        Raises:
-            RunGone: the run was deleted.
-        """
+        """Write metric points, in order. A point without a step gets step 0, as with MLflow's clients."""
         spelled = self._names.spelled
-        for start in range(0, len(points), MAX_METRICS):
-            metrics = [
-                Metric(spelled(key), value, timestamp, step or 0)
-                for key, value, step, timestamp in points[start : start + MAX_METRICS]
-            ]
-            self._leaving_out(metrics, lambda some: self._store.log_batch(self.id, metrics=some))
+        metrics = [Metric(spelled(key), value, timestamp, step or 0) for key, value, step, timestamp in points]
+        self._write(metrics, MAX_METRICS, lambda some: self._store.log_batch(self.id, metrics=some))
 
     def log_values(self, params: Mapping[str, Any] | None = None, tags: Mapping[str, Any] | None = None) -> None:
-        """Write params and tags. A param is written once; another value for it becomes the tag ``mistk.param.<key>``.
-
-        Raises:
-            RunGone: the run was deleted.
-        """
+        """Write params and tags. A param is written once; another value for it becomes the tag ``mistk.param.<key>``."""
         texts = self._texts("param", params or {}, MAX_PARAM_VALUE)
         new_tags = self._texts("tag", tags or {}, MAX_RUN_TAG_VALUE)
         new_params = []
@@ -96,14 +80,10 @@ class OpenRun:
                     f"The param {key} already is {_quoted(first)}; its new value is stored as the tag mistk.param.{key}."
                 )
                 new_tags[self._names.spelled(f"mistk.param.{key}")] = value
-        for start in range(0, len(new_params), MAX_PARAMS):
-            some_params = new_params[start : start + MAX_PARAMS]
-            self._leaving_out(some_params, lambda some: self._store.log_batch(self.id, params=some))
+        self._write(new_params, MAX_PARAMS, lambda some: self._store.log_batch(self.id, params=some))
         self.tags |= new_tags
         tag_list = [Tag(key, value) for key, value in new_tags.items()]
-        for start in range(0, len(tag_list), MAX_TAGS):
-            some_tags = tag_list[start : start + MAX_TAGS]
-            self._leaving_out(some_tags, lambda some: self._store.log_batch(self.id, tags=some))
+        self._write(tag_list, MAX_TAGS, lambda some: self._store.log_batch(self.id, tags=some))
 
     def _texts(self, kind: str, values: Mapping[str, Any], longest: int) -> dict[str, str]:
         """Return keys and values as the store accepts them; values that are too long are truncated."""
@@ -117,38 +97,28 @@ class OpenRun:
         return texts
 
     def remove_tag(self, key: str) -> None:
-        """Remove a tag, if the run has it.
-
-        Raises:
-            RunGone: the run was deleted.
-        """
+        """Remove a tag, if the run has it."""
         if self.tags.pop(key, None) is not None:
-            try:
+            with suppress(ResourceNotFound):  # someone else removed it
                 self._call(lambda: self._store.delete_tag(self.id, key))
-            except ResourceNotFound:
-                return  # someone else removed it
 
     def log_inputs(self, datasets: Sequence[DatasetInput]) -> None:
-        """Record datasets that the run uses.
-
-        Raises:
-            RunGone: the run was deleted.
-        """
-        if datasets:
-            self._leaving_out(datasets, lambda some: self._store.log_inputs(self.id, some))
+        """Record datasets that the run uses."""
+        self._leaving_out(datasets, lambda some: self._store.log_inputs(self.id, some))
 
     def set_status(self, status: RunStatus, end_time: int | None = None) -> None:
-        """Set the status of the run. The end is not before the start, even if the clock was set back.
-
-        Raises:
-            RunGone: the run was deleted.
-        """
+        """Set the status of the run. The end is not before the start, even if the clock was set back."""
         if end_time is not None:
             end_time = max(end_time, self.info.start_time)
         if status is not self.info.status or end_time is not None:
             self.info = self._call(lambda: self._store.update_run(self.id, status, end_time))
 
     # --- calls ----------------------------------------------------------------------------------------------------
+
+    def _write(self, items: Sequence[T], most: int, write: Callable[[Sequence[T]], None]) -> None:
+        """Write items, ``most`` at once; see :meth:`_leaving_out`."""
+        for start in range(0, len(items), most):
+            self._leaving_out(items[start : start + most], write)
 
     def _leaving_out(self, items: Sequence[T], write: Callable[[Sequence[T]], None]) -> None:
         """Write items together. If the store refuses them, find the invalid items by bisection and leave them out."""
@@ -161,8 +131,9 @@ class OpenRun:
                 logger.error("The tracking store refused %s: %s", items[0], error)
                 self._note(f"Not tracked: {error}")
                 return
-            for part in _halves(items):
-                self._leaving_out(part, write)
+            middle = len(items) // 2
+            self._leaving_out(items[:middle], write)
+            self._leaving_out(items[middle:], write)
 
     def _call(self, call: Callable[[], T]) -> T:
         try:
@@ -182,8 +153,3 @@ class OpenRun:
 
 def _quoted(text: str) -> str:
     return repr(text) if len(text) <= _QUOTED else f"{text[:_QUOTED]!r}..."
-
-
-def _halves(items: Sequence[T]) -> Iterable[Sequence[T]]:
-    middle = len(items) // 2
-    return items[:middle], items[middle:]

@@ -27,19 +27,12 @@ FAILURE_TAG = "mistk.failure"
 _PAGE = 1000
 
 
-def end_runs_of(container_id: str, store: Store, retry: StoreRetry, last_seen: int, now: int) -> int:
-    """Mark the running runs of a container that was killed as failed, and return their number.
+def end_runs_of(container_id: str, store: Store, retry: StoreRetry, last_seen: int, now: int) -> None:
+    """Mark the running runs of a container that was killed as failed.
 
-    Their end is the time of their last known data, since the time of the kill is unknown.
-
-    Args:
-        container_id: the container.
-        store: the store of its runs.
-        retry: makes the calls.
-        last_seen: a time when the container was alive, in ms since 1970.
-        now: ms since 1970; no run ends later, unless it started later.
+    Their end is the time of their last known data, since the time of the kill is unknown: at least ``last_seen``, at most
+    ``now``, in milliseconds since 1970.
     """
-    ended = 0
     reason = Tag(
         FAILURE_TAG,
         f"ContainerKilled: The container {container_id} ended without finishing this run: it was killed, or the machine went "
@@ -52,11 +45,9 @@ def end_runs_of(container_id: str, store: Store, retry: StoreRetry, last_seen: i
             retry.call(partial(store.update_run, run.info.run_id, RunStatus.FAILED, end))
         except (InvalidParameter, ResourceNotFound):  # it was deleted in the meantime
             continue
-        ended += 1
         logger.warning(
             "The run %s of the container %s, which was killed, is marked as failed.", run.info.run_id, container_id
         )
-    return ended
 
 
 def _end_time(run: Run, last_seen: int, now: int) -> int:

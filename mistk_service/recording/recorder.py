@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from mistk_service.core.events import (
     ActivityBegan,
@@ -44,7 +44,7 @@ from mistk_service.recording.tracking_status import TrackingStatus
 from mistk_service.tracking.embedded.local import OpenedTracking
 from mistk_service.tracking.errors import StoreLost
 
-__all__ = ["HIGH", "LOW", "Recorder", "StoreOpener"]
+__all__ = ["HIGH", "LOW", "Recorder"]
 
 logger = logging.getLogger(__name__)
 
@@ -64,25 +64,13 @@ _CHECK_INTERVAL = 1.0
 _Item = Event | NextRun | StreamTotals | SystemSample | SpoolCleanup
 
 
-class StoreOpener(Protocol):
-    """Opens the store."""
-
-    def open(self) -> OpenedTracking:
-        """Return the store and the artifacts.
-
-        Raises:
-            StoreError: they cannot be opened now.
-        """
-
-
 class Recorder:
     """Records the runs of a container.
 
     Call :meth:`observe` and :meth:`start` on the event loop, and :meth:`close` on another thread.
 
     Args:
-        opener: opens the store; called on the recorder's thread.
-        options: the options.
+        open_store: returns the store and the artifacts, or raises StoreError; called on the recorder's thread.
         show: shows a value under a key of the status, None removes it; called on the event loop.
         hold: asks the worker to hold back metrics, or to resume; called on the event loop.
         high: the number of waiting points above which the worker is asked to hold back.
@@ -92,7 +80,7 @@ class Recorder:
 
     def __init__(
         self,
-        opener: StoreOpener,
+        open_store: Callable[[], OpenedTracking],
         options: RecorderOptions,
         *,
         show: Callable[[str, Any], None],
@@ -101,7 +89,7 @@ class Recorder:
         low: int = LOW,
         clock: Clock = time.monotonic,
     ) -> None:
-        self._opener = opener
+        self._open_store = open_store
         self._options = options
         self._hold = hold
         self._held = False
@@ -235,7 +223,7 @@ class Recorder:
             # Before the store is opened, so that the next container finds the spool of this one even if it is killed now.
             lock.hold()
             # Any error may be temporary, such as too many open files.
-            opened = self._retry.call(self._opener.open, on=Exception)
+            opened = self._retry.call(self._open_store, on=Exception)
             lock.hold()  # if the folder could not be created before
             self._opened = True
             self._status.opened(opened.store.uri)

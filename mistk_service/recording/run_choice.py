@@ -23,14 +23,7 @@ _REFUSALS = (InvalidParameter, ResourceNotFound)
 
 
 class RunFinder:
-    """Finds or creates runs. If an option cannot be fulfilled, the run is created elsewhere, and a note says so.
-
-    Args:
-        store: the store of the runs.
-        default: the name of the default experiment.
-        retry: makes the calls.
-        note: called with a note about an option that cannot be fulfilled and what was done instead.
-    """
+    """Finds or creates runs. If an option cannot be fulfilled, the run is created elsewhere, and a note says so."""
 
     def __init__(self, store: Store, default: str, retry: StoreRetry, note: Callable[[str], None]) -> None:
         self._store = store
@@ -41,15 +34,7 @@ class RunFinder:
     def find(
         self, run_options: RunOptions, user: str, start_time: int, tags: Mapping[str, Any], run_id: str | None = None
     ) -> Run:
-        """Return the run to write to.
-
-        Args:
-            run_options: the options of the run.
-            user: the name of the user.
-            start_time: milliseconds since 1970, of a new run.
-            tags: of a new run.
-            run_id: of a new run; None lets the store choose.
-        """
+        """Return the run to write to. Start (milliseconds since 1970), tags and id are those of a new one."""
         resumed = self._resumed(run_options.run_id) if run_options.run_id else None
         return resumed or self._create(run_options, user, start_time, tags, run_id)
 

@@ -29,15 +29,7 @@ _OWN_TAGS = frozenset({"mlflow.source.name", "mlflow.source.type", "mlflow.sourc
 
 
 class RunManager:
-    """Opens runs in one store, stores their artifacts, and registers their models. Used by one thread.
-
-    Args:
-        opened: the store and its artifacts.
-        options: the options of the recorder.
-        retry: makes the calls.
-        queue: stores the files.
-        note: called with a note about anything that is done differently than requested.
-    """
+    """Opens runs in one store, stores their artifacts, and registers their models. Used by one thread."""
 
     def __init__(
         self,

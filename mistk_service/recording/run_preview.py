@@ -15,15 +15,11 @@ from typing import Any
 from uuid import uuid4
 
 from mistk_service.core.events import ActivityBegan, ActivityEnded, Event
-from mistk_service.kinds.kind import Kind, Operation
+from mistk_service.kinds.kind import Kind
+from mistk_service.recording.activities import Activities
 from mistk_service.recording.run_options import RunOptions
-from mistk_service.tracking.values import RunStatus
 
-__all__ = ["OUTCOMES", "SEVERITY", "NextRun", "RunPreview", "is_aside"]
-
-#: The status of a run by the outcome of an activity; the most severe status is last.
-OUTCOMES = {"completed": RunStatus.FINISHED, "stopped": RunStatus.KILLED, "failed": RunStatus.FAILED}
-SEVERITY = (RunStatus.FINISHED, RunStatus.KILLED, RunStatus.FAILED)
+__all__ = ["NextRun", "RunPreview"]
 
 
 @dataclass(frozen=True)
@@ -39,16 +35,10 @@ class NextRun:
     run_id: str | None = None
 
 
-def is_aside(row: Operation, event: ActivityEnded, running: int) -> bool:
-    """Return whether what failed saves something while an activity is paused, which costs the run nothing."""
-    return row.saves is not None and event.outcome == "failed" and running > 1
-
-
 class RunPreview:
     """Shows the run in the status. Used on the event loop.
 
     Args:
-        kind: says which operations open a run.
         run_options: the defaults of ``initialize``.
         show: shows the run in the status; None removes it.
         root: the path prefix under which a reverse proxy serves the container.
@@ -79,8 +69,7 @@ class RunPreview:
         self._description: dict[str, Any] = {"id": run_options.run_id or following.run_id}
         if run_options.run_id is None and run_options.run_name is not None:
             self._description["name"] = run_options.run_name
-        self._running: set[str] = set()
-        self._worst = RunStatus.FINISHED
+        self._activities = Activities(self._operations)
         self._written.set()
         self._written = asyncio.Event()
         return following
@@ -93,16 +82,11 @@ class RunPreview:
     def observe(self, event: Event) -> None:
         """Take an event, and update the status."""
         if isinstance(event, ActivityBegan):
-            if not self._running:
-                self._worst = RunStatus.FINISHED
-            self._running.add(event.operation)
+            self._activities.begin(event)
             self._is_open = self._is_open or self._operations[event.operation].opens_run
             self._update()
-        elif isinstance(event, ActivityEnded) and event.operation in self._running:
-            aside = is_aside(self._operations[event.operation], event, len(self._running))
-            self._running.remove(event.operation)
-            status = RunStatus.FINISHED if aside else OUTCOMES.get(event.outcome, RunStatus.FINISHED)
-            self._worst = max(self._worst, status, key=SEVERITY.index)
+        elif isinstance(event, ActivityEnded) and event.operation in self._activities.running:
+            self._activities.end(event)
             self._update()
 
     def confirm(self, life: int, description: Mapping[str, Any]) -> None:
@@ -125,6 +109,5 @@ class RunPreview:
         if not self._is_open:
             return
         run_id = self._description["id"]
-        status = RunStatus.RUNNING if self._running else self._worst
         link = f"{self._root}/api/2.0/mlflow/runs/get?run_id={run_id}"
-        self._show({**self._description, "status": status.name, "link": link})
+        self._show({**self._description, "status": self._activities.status.name, "link": link})

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["SpoolCleanup"]
+__all__ = ["SpoolCleanup", "remove"]
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,14 @@ class SpoolCleanup:
     def remove(self, needed: Collection[Path] = ()) -> None:
         """Remove the paths that still exist and are not needed."""
         for path in self.paths:
-            if path in needed:
-                continue
-            with suppress(OSError):
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink(missing_ok=True)
+            if path not in needed:
+                remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it exists and can be removed."""
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

@@ -45,7 +45,6 @@ class Sampling:
         interval: seconds between two samples.
         put: called with every sample, on the thread.
         note: called with a note if there will be no samples.
-        make: creates the sampler for a process id.
     """
 
     def __init__(

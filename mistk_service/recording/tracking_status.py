@@ -25,17 +25,14 @@ class TrackingStatus:
 
     def __init__(self, show: Callable[[str, Any], None]) -> None:
         self._show = show
-        self._store: str | None = None
-        self._store_error: str | None = None
-        self._artifact_error: str | None = None
         self._lock = threading.RLock()
-        self._remotes: list[dict[str, Any]] = []
+        #: The values of the entry, in the order in which they are shown.
+        self._entry: dict[str, Any] = dict.fromkeys(("store", "error", "artifactError", "remotes"))
         self._notes: deque[str] = deque(maxlen=_SHOWN)
 
     def opened(self, store: str) -> None:
         """Show the URI of the store."""
-        self._store = store
-        self._show_tracking()
+        self._set("store", store)
 
     def store_error(self, reason: str | None) -> None:
         """Show and log why the store cannot be written; None when it can be written again."""
@@ -43,8 +40,7 @@ class TrackingStatus:
             logger.error("Tracking has to wait: %s", reason)
         else:
             logger.info("Tracking resumed.")
-        self._store_error = reason
-        self._show_tracking()
+        self._set("error", reason)
 
     def artifact_error(self, reason: str | None) -> None:
         """Show and log why artifacts cannot be stored; None when they can be stored again."""
@@ -52,8 +48,7 @@ class TrackingStatus:
             logger.error("Artifacts have to wait: %s", reason)
         else:
             logger.info("Artifacts are stored again.")
-        self._artifact_error = reason
-        self._show_tracking()
+        self._set("artifactError", reason)
 
     def note(self, sentence: str) -> None:
         """Show and log a note about something that was done differently than requested."""
@@ -65,9 +60,8 @@ class TrackingStatus:
 
     def remotes(self, remotes: list[dict[str, Any]]) -> None:
         """Show the states of the remotes."""
-        if remotes != self._remotes:
-            self._remotes = remotes
-            self._show_tracking()
+        if remotes != (self._entry["remotes"] or []):
+            self._set("remotes", remotes or None)
 
     def clear(self) -> None:
         """Remove the notes, which belong to an earlier instance."""
@@ -76,15 +70,13 @@ class TrackingStatus:
                 self._notes.clear()
                 self._show_tracking()
 
+    def _set(self, key: str, value: Any) -> None:
+        with self._lock:
+            self._entry[key] = value
+            self._show_tracking()
+
     def _show_tracking(self) -> None:
         with self._lock:
-            shown: dict[str, Any] = {"store": self._store}
-            if self._store_error is not None:
-                shown["error"] = self._store_error
-            if self._artifact_error is not None:
-                shown["artifactError"] = self._artifact_error
-            if self._remotes:
-                shown["remotes"] = self._remotes
-            if self._notes:
-                shown["notes"] = list(self._notes)
+            given = {"notes": list(self._notes) or None}
+            shown = {key: value for key, value in (self._entry | given).items() if value is not None or key == "store"}
             self._show("tracking", shown)

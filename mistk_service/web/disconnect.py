@@ -18,11 +18,7 @@ _Answer = TypeVar("_Answer")
 
 
 async def while_present(receive: Receive, answer: asyncio.Future[_Answer]) -> _Answer:
-    """Return the result of ``answer``, which is cancelled when the client disconnects.
-
-    Args:
-        receive: of a request whose body has been read.
-        answer: the work on the request.
+    """Return the result of ``answer``, which is cancelled when the client disconnects. The request's body has been read.
 
     Raises:
         ClientGone: the client disconnected first.

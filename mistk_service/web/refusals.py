@@ -33,15 +33,9 @@ async def send_early(
 ) -> None:
     """Send a response while the client may still be sending its body, which is read and dropped.
 
-    A connection that is closed over unread data is reset, and the client may never see the response.
-
-    Args:
-        response: the response.
-        scope: the ASGI scope.
-        receive: gives the rest of the body.
-        send: sends messages.
-        sending: whether there is a rest; None to go by the ``Expect`` header. A client that waits for "100 Continue" has
-            sent nothing, and to read its body would be to ask for it.
+    A connection that is closed over unread data is reset, and the client may never see the response. Unless ``sending`` says
+    whether there is a rest, the ``Expect`` header does: a client that waits for "100 Continue" has sent nothing, and to read
+    its body would be to ask for it.
     """
 
     async def unfinished(message: Message) -> None:

@@ -14,13 +14,18 @@ LOAD = """
 import sys, json, asyncio
 from mistk_service.core.controller import Controller
 from mistk_service.app.settings import Settings
-from mistk_service.app.startup import load_app
+from mistk_service.app.startup import LoadingApp
 from mistk_service.doors.ops.metrics import ServiceMetrics
 from mistk_service.kinds.model import MODEL
 
 async def load():
     controller = Controller(MODEL, "Model", None, lambda *_: b"")
-    return load_app(controller, Settings("a:B", tracking=False), ServiceMetrics(), "1", None)
+
+    def make():
+        from mistk_service.app.asgi import create_app
+        return create_app(controller, Settings("a:B", tracking=False), ServiceMetrics(), "1")
+
+    await LoadingApp(make).made()
 
 """
 

@@ -64,7 +64,7 @@ class Harness:
 
     def record(self, **options: Any) -> None:
         """Make a new recorder."""
-        self.recorder = Recorder(self, self.options, show=self._show, hold=self._hold, **options)
+        self.recorder = Recorder(self.open, self.options, show=self._show, hold=self._hold, **options)
 
     def open(self) -> OpenedTracking:
         if self.refusals:

@@ -8,17 +8,18 @@ import subprocess
 import sys
 import threading
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self
+from queue import Empty, SimpleQueue
+from typing import IO
 
 from mistk_service.errors import MistkError, SettingsError
 from mistk_service.web.listening import bind
 
-__all__ = ["ServiceProcess", "free_port"]
+__all__ = ["STOP", "free_port", "service_process"]
 
 #: Seconds until the service answers, and until it has ended after it was told to.
-_START, _STOP = 60.0, 20.0
+_START, STOP = 60.0, 20.0
 
 
 def free_port(wanted: int) -> int:
@@ -30,81 +31,57 @@ def free_port(wanted: int) -> int:
     return wanted
 
 
-class ServiceProcess:
-    """Runs ``mistk-service serve``; ends it at the end of the block, however that is reached.
+@contextlib.contextmanager
+def service_process(model: str, port: int, state_dir: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Run ``mistk-service serve``, and yield where it answers, and its process. It is ended at the end of the block.
 
     Args:
         model: the reference of the model.
         port: where to listen; see :func:`free_port`.
         state_dir: the folder for what outlives the process.
 
-    Attributes:
-        url: where it answers.
+    Raises:
+        MistkError: it did not start.
     """
-
-    def __init__(self, model: str, port: int, state_dir: Path) -> None:
-        self.url = ""
-        self._model = model
-        self._port = port
-        self._state_dir = state_dir
-        self._process: subprocess.Popen[str] | None = None
-        self._lines: deque[str] = deque(maxlen=100)
-        self._listening = threading.Event()
-
-    def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "mistk_service", "serve", self._model, "--port", str(self._port)]
-        # In a session of its own: Ctrl-C in the terminal is for the demonstration, which then ends the service in order.
-        # The pipe ends with this process, and then the service does too, should there be no time for order.
-        self._process = subprocess.Popen(
-            [*command, "--state-dir", str(self._state_dir), "--log-level", "warning", "--stdin-lifeline"],
-            stdin=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        assert self._process.stderr is not None
-        threading.Thread(target=self._read, args=(self._process.stderr,), daemon=True).start()
-        try:
-            self._wait_listening()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def wait_ended(self) -> int:
-        """Wait until the service has ended by itself, and return its exit code."""
-        assert self._process is not None
-        return self._process.wait(_STOP)
-
-    def stop(self) -> None:
-        """End the service, if it still runs."""
-        process = self._process
-        if process is None:
-            return
-        if process.poll() is None:
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_STOP)
-        process.kill()  # does nothing to one that has ended
+    command = [sys.executable, "-m", "mistk_service", "serve", model, "--port", str(port)]
+    # In a session of its own: Ctrl-C in the terminal is for the demonstration, which then ends the service in order.
+    # The pipe ends with this process, and then the service does too, should there be no time for order.
+    process = subprocess.Popen(
+        [*command, "--state-dir", str(state_dir), "--log-level", "warning", "--stdin-lifeline"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    assert process.stderr is not None
+    lines: deque[str] = deque(maxlen=100)
+    url: SimpleQueue[str | None] = SimpleQueue()
+    threading.Thread(target=_read, args=(process.stderr, lines, url), daemon=True).start()
+    try:
+        yield _wait_listening(url, lines), process
+    finally:
+        process.terminate()  # does nothing to one that has ended
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP)
+        process.kill()
         process.wait()
-        assert process.stdin is not None
         process.stdin.close()
 
-    def _wait_listening(self) -> None:
-        if not self._listening.wait(_START) or not self.url:
-            printed = "\n".join(self._lines)
-            raise MistkError(f"The service did not start. It printed:\n{printed}")
 
-    def _read(self, stream: IO[str]) -> None:
-        with stream:
-            for line in stream:
-                self._lines.append(line.rstrip())
-                if not self.url and (found := re.search(r"^Serving .*? at (http://\S+)", line)):
-                    self.url = found[1]
-                    self._listening.set()
-        self._listening.set()
+def _wait_listening(url: SimpleQueue[str | None], lines: deque[str]) -> str:
+    with contextlib.suppress(Empty):
+        if (found := url.get(timeout=_START)) is not None:
+            return found
+    printed = "\n".join(lines)
+    raise MistkError(f"The service did not start. It printed:\n{printed}")
+
+
+def _read(stream: IO[str], lines: deque[str], url: SimpleQueue[str | None]) -> None:
+    """Read what the service prints, and tell its address; None at the end."""
+    with stream:
+        for line in stream:
+            lines.append(line.rstrip())
+            if found := re.search(r"^Serving .*? at (http://\S+)", line):
+                url.put(found[1])
+    url.put(None)

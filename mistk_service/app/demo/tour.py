@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from mistk_service.app.demo.launch import ServiceProcess, free_port
+from mistk_service.app.demo.launch import STOP, free_port, service_process
 from mistk_service.app.demo.results import show_run
 from mistk_service.client import ModelClient, ModelStatus
 from mistk_service.errors import MistkError
@@ -78,12 +78,12 @@ def run_demo(port: int, folder: Path) -> None:
     reference = f"{digits / 'model.py'}:Digits"
     folder = _writable(folder)
     try:
-        with _terminable(), ServiceProcess(reference, free_port(port), folder / "state") as service:
-            console.print(f"A container with the digits model answers at [b]{service.url}[/b]")
-            with ModelClient(service.url) as client:
+        with _terminable(), service_process(reference, free_port(port), folder / "state") as (url, process):
+            console.print(f"A container with the digits model answers at [b]{url}[/b]")
+            with ModelClient(url) as client:
                 container_id = client.status().object_info.id or ""
                 accuracy = _Tour(console, client, digits / "data", folder).run()
-            console.print(f"   the process has ended with exit code {service.wait_ended()}")
+            console.print(f"   the process has ended with exit code {process.wait(STOP)}")
     except KeyboardInterrupt:
         console.print("Interrupted; the container has been shut down.")
         raise SystemExit(130) from None

@@ -52,13 +52,7 @@ class NotRecognised(Exception):
 
 
 class OperationTable:
-    """The compiled operations, by path and method.
-
-    Args:
-        limits: returns what the body of an operation may hold; None where its handler reads the body itself.
-        reader: makes the reader of an operation.
-        answer: turns an error into a response.
-        executor: runs the reading of large bodies.
+    """The compiled operations, by path and method; :func:`contract_app` describes the arguments.
 
     Attributes:
         blocks: returns the memory of large bodies to the system.
@@ -132,12 +126,7 @@ class OperationTable:
 
 
 class CompiledOperations(SpecMiddleware):  # type: ignore[misc]
-    """Connexion middleware that serves the compiled operations, and passes on everything else.
-
-    Args:
-        app: Connexion's own way.
-        table: gets the operations.
-    """
+    """Connexion middleware that serves the compiled operations, and passes on everything else."""
 
     def __init__(self, app: ASGIApp, table: OperationTable) -> None:
         self._app = app

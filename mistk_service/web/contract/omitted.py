@@ -13,11 +13,7 @@ __all__ = ["OmittedParameters"]
 
 
 class OmittedParameters(SpecMiddleware):  # type: ignore[misc]
-    """ASGI middleware: removes optional query parameters that are empty or ``None`` from requests.
-
-    Args:
-        app: the application.
-    """
+    """ASGI middleware: removes optional query parameters that are empty or ``None`` from requests."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -62,11 +62,7 @@ class _StrictReader:
 
 
 class _Query:
-    """The query parameters of an operation.
-
-    Args:
-        parameters: as the contract has them.
-    """
+    """The query parameters of an operation."""
 
     def __init__(self, parameters: list[dict[str, Any]]) -> None:
         self._names = {each["name"]: pythonic(each["name"]) for each in parameters}

@@ -290,9 +290,6 @@ class MediaType:
     """ASGI middleware: rewrites the media type of a body to lower case, as Connexion expects it.
 
     A body without a media type counts as JSON, the only type that there is.
-
-    Args:
-        app: the application.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -1,9 +1,32 @@
 """What every request passes before an application sees it, whichever API it is for."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from starlette.types import ASGIApp
+
 from mistk_service.web.gate.body_budget import BodyBudget
 from mistk_service.web.gate.body_limit import BodyLimit
-from mistk_service.web.gate.chain import gate
 from mistk_service.web.gate.origins import exposure
 from mistk_service.web.gate.request_filter import RequestFilter
+from mistk_service.web.refusals import ErrorBody
 
 __all__ = ["BodyBudget", "BodyLimit", "RequestFilter", "exposure", "gate"]
+
+#: Bytes that unfinished bodies may take in any case, and otherwise how many of the largest allowed size there may be.
+_MIN_BUDGET, _BODIES = 256 * 1024 * 1024, 4
+
+
+def gate(app: ASGIApp, *, host: str, allowed_hosts: Sequence[str], max_body: int, error_body: ErrorBody) -> ASGIApp:
+    """Return an application behind the gate.
+
+    Args:
+        app: the application.
+        host: the address that the server listens on.
+        allowed_hosts: further names of the server; see :class:`~mistk_service.web.gate.origins.Origins`.
+        max_body: bytes that one body may have; all unfinished bodies together may have four times as many, or 256 MiB.
+        error_body: makes the JSON of an error.
+    """
+    budget = BodyBudget(app, max(_MIN_BUDGET, _BODIES * max_body), error_body)
+    return RequestFilter(budget, host, allowed_hosts, error_body)

@@ -23,7 +23,6 @@ class BodyBudget:
     Args:
         app: reads bodies into memory.
         limit: bytes of all unfinished bodies together.
-        error_body: makes the JSON of an error.
     """
 
     def __init__(self, app: ASGIApp, limit: int, error_body: ErrorBody) -> None:

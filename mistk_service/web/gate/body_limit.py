@@ -15,13 +15,7 @@ _FRAMING = (b"content-length", b"transfer-encoding")
 
 
 class BodyLimit:
-    """ASGI middleware: answers 413 to a body over the limit, by its announced length or as soon as it exceeds the limit.
-
-    Args:
-        app: the application.
-        limit: in bytes.
-        answer: turns :class:`BodyTooLarge` into a response.
-    """
+    """ASGI middleware: answers 413 to a body over a limit in bytes, by its announced length or as soon as it exceeds that."""
 
     def __init__(self, app: ASGIApp, limit: int, answer: ErrorAnswer) -> None:
         self._app = app

@@ -32,12 +32,6 @@ class RequestFilter:
     """ASGI middleware: passes on HTTP and the lifespan, but no WebSocket, no ambiguous request and none of another site.
 
     It adds security headers to every answer, and answers with 503 a request that the server cancels when it shuts down.
-
-    Args:
-        app: the application.
-        host: the address that the server listens on.
-        allowed_hosts: further names of the server; see :class:`~mistk_service.web.gate.origins.Origins`.
-        error_body: makes the JSON of an error.
     """
 
     def __init__(self, app: ASGIApp, host: str, allowed_hosts: Sequence[str], error_body: ErrorBody) -> None:

@@ -1,0 +1,59 @@
+"""The running activities of an instance, and the status that they give its run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mistk_service.core.events import ActivityBegan, ActivityEnded
+from mistk_service.kinds.kind import Operation
+from mistk_service.tracking.values import RunStatus
+
+__all__ = ["Activities"]
+
+#: The status of a run by the outcome of an activity; the most severe status is last.
+_OUTCOMES = {"completed": RunStatus.FINISHED, "stopped": RunStatus.KILLED, "failed": RunStatus.FAILED}
+_SEVERITY = (RunStatus.FINISHED, RunStatus.KILLED, RunStatus.FAILED)
+
+
+class Activities:
+    """Follows the activities.
+
+    Attributes:
+        running: what runs, by operation; two if something is saved while a training is paused.
+    """
+
+    def __init__(self, operations: Mapping[str, Operation]) -> None:
+        self._operations = operations
+        self._worst = RunStatus.FINISHED
+        self.running: dict[str, ActivityBegan] = {}
+
+    @property
+    def status(self) -> RunStatus:
+        """RUNNING, or the most severe status of the activities since there was last none."""
+        return RunStatus.RUNNING if self.running else self._worst
+
+    def begin(self, event: ActivityBegan) -> None:
+        """Take the beginning of an activity."""
+        if not self.running:
+            self._worst = RunStatus.FINISHED
+        self.running[event.operation] = event
+
+    def end(self, event: ActivityEnded) -> None:
+        """Take the end of an activity that runs."""
+        if not self.is_aside(event):
+            self._worsen(_OUTCOMES.get(event.outcome, RunStatus.FINISHED))
+        del self.running[event.operation]
+
+    def kill(self) -> None:
+        """Take all that run as killed."""
+        if self.running:
+            self._worsen(RunStatus.KILLED)
+            self.running.clear()
+
+    def is_aside(self, event: ActivityEnded) -> bool:
+        """Return whether what failed saves something while an activity is paused, which costs the run nothing."""
+        saves = self._operations[event.operation].saves is not None
+        return saves and event.outcome == "failed" and len(self.running) > 1
+
+    def _worsen(self, status: RunStatus) -> None:
+        self._worst = max(self._worst, status, key=_SEVERITY.index)
