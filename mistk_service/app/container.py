@@ -26,7 +26,7 @@ from mistk_service.core.events import Observer
 from mistk_service.core.shutdown import Shutdown
 from mistk_service.doors.mistk.status import status_encoder
 from mistk_service.doors.ops.metrics import ServiceMetrics
-from mistk_service.errors import BadModelReference, SettingsError
+from mistk_service.errors import SettingsError
 from mistk_service.kinds import Kind
 from mistk_service.kinds.model import MODEL
 from mistk_service.process_exit import watch
@@ -88,9 +88,7 @@ async def serve(
     _check(settings, sock, on_listening)
     metrics = ServiceMetrics()
     shutdown = _plan_shutdown(settings)
-    controller, tracking = _put_together(kind, settings, metrics, umask, shutdown)
-    if tracking is not None:
-        tracking.address = local_url_of(sock)
+    controller, tracking = _put_together(kind, settings, metrics, umask, shutdown, local_url_of(sock))
     # First, so that its process loads the model while this one loads the rest.
     await controller.start()
 
@@ -134,11 +132,7 @@ async def serve(
 
 
 def _check(settings: Settings, sock: socket.socket, on_listening: Callable[[str], None]) -> None:
-    """Check the prerequisites and the settings, and publish the address.
-
-    Raises:
-        SettingsError: something is missing, or a remote is not possible.
-    """
+    """Check the prerequisites and the settings, and publish the address."""
     require_prerequisites(settings)
     on_listening(url_of(sock))
     logger.info("Listening at %s while the model is being loaded.", url_of(sock))
@@ -158,11 +152,7 @@ def _plan_shutdown(settings: Settings) -> Shutdown:
 
 
 def _refuse_own_address(settings: Settings, sock: socket.socket) -> None:
-    """Refuse a remote that is this container, which would send its runs to itself.
-
-    Raises:
-        SettingsError: there is one.
-    """
+    """Refuse a remote that is this container, which would send its runs to itself."""
     for uri in settings.remote_tracking_uris:
         if leads_to(sock, uri):
             raise SettingsError(
@@ -173,11 +163,7 @@ def _refuse_own_address(settings: Settings, sock: socket.socket) -> None:
 
 
 def _refuse_shared_login(settings: Settings) -> None:
-    """Refuse to send a login in the environment to several servers: it does not say for which of them it is.
-
-    Raises:
-        SettingsError: several servers would receive it.
-    """
+    """Refuse to send a login in the environment to several servers: it does not say for which of them it is."""
     if len(settings.remote_tracking_uris) < 2:
         return
     from mistk_service.tracking.rest import sharing_identity
@@ -193,10 +179,10 @@ def _refuse_shared_login(settings: Settings) -> None:
 
 
 def _put_together(
-    kind: Kind, settings: Settings, metrics: ServiceMetrics, umask: int, shutdown: Shutdown
+    kind: Kind, settings: Settings, metrics: ServiceMetrics, umask: int, shutdown: Shutdown, address: str
 ) -> tuple[Controller, EmbeddedTracking | None]:
     """Return the controller, and tracking that follows it unless it is switched off."""
-    name, container_id = _class_name(settings.model), str(uuid.uuid4())
+    name, container_id = split_reference(settings.model)[1], str(uuid.uuid4())
     tracking: EmbeddedTracking | None = None
     observers: list[Observer] = [metrics.observe]
     spool: str | None = None
@@ -210,6 +196,7 @@ def _put_together(
             show=lambda key, value: controller.show(key, value),  # noqa: PLW0108
             hold=lambda held: controller.hold_reports(held),  # noqa: PLW0108
             shutdown=shutdown,
+            address=address,
         )
         observers.append(tracking.recorder.observe)
         metrics.add(tracking.collector())
@@ -306,11 +293,3 @@ def _worker_factory(settings: Settings, spool: str | None, umask: int) -> Callab
         environment=environment,
         umask=umask,
     )
-
-
-def _class_name(reference: str) -> str:
-    """Return the class that a reference names, which the worker will confirm, or refuse with a reason."""
-    try:
-        return split_reference(reference)[1]
-    except BadModelReference:
-        return reference

@@ -57,10 +57,10 @@ class EmbeddedTracking:
         show: shows a value under a key of the status; None removes it.
         hold: asks the worker to hold metrics back, or to resume sending them.
         shutdown: the schedule that sets the deadline for closing.
+        address: the URL at which the worker reaches the tracking server.
 
     Attributes:
         recorder: the observer to register with the controller.
-        address: the URL at which the worker reaches the tracking server; set when it is known.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class EmbeddedTracking:
         show: Callable[[str, Any], None],
         hold: Callable[[bool], None],
         shutdown: Shutdown,
+        address: str,
     ) -> None:
         folder = Path(settings.state_dir).absolute()
         self._remotes = settings.remote_tracking_uris
@@ -84,7 +85,7 @@ class EmbeddedTracking:
         self._ending = threading.Event()
         self._app: DeferredApp | None = None
         self._watcher = threading.Thread(target=self._watch_remotes, name="tracking-remotes", daemon=True)
-        self.address = ""
+        self._address = address
         options = RecorderOptions(
             kind=kind,
             container_id=container_id,
@@ -108,7 +109,7 @@ class EmbeddedTracking:
     def run_of(self, operation: str) -> tuple[str, str] | None:
         """Return the id of the current run, or of the run that an operation opens, and the URL of the store, if any."""
         run_id = self.recorder.run_id(operation)
-        return None if run_id is None else (run_id, self.address)
+        return None if run_id is None else (run_id, self._address)
 
     async def model_path(self, uri: str) -> str:
         """Return the path of the files of ``models:/NAME/VERSION``, ``models:/NAME@ALIAS`` or ``runs:/ID/PATH``.

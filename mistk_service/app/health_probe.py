@@ -6,11 +6,9 @@ import http.client
 import json
 
 from mistk_service.errors import AnswerNotUnderstood, RequestFailed, ServiceUnreachable, SettingsError
+from mistk_service.web.listening import LOOPBACK, url_at
 
 __all__ = ["probe"]
-
-#: The addresses that mean all of a machine's, with the one that leads to the machine itself.
-_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 #: The largest answer that is read, in bytes.
 _LARGEST = 64 * 1024
@@ -36,8 +34,8 @@ def probe(host: str, port: int, path: str, timeout: float) -> str:
             f"--port: {port} cannot be asked; expected the port that the service listens on, from 1 to 65535.",
             setting="port",
         )
-    host = _LOOPBACK.get(host, host)
-    url = f"http://[{host}]:{port}{path}" if ":" in host else f"http://{host}:{port}{path}"
+    host = LOOPBACK.get(host, host)
+    url = url_at(host, port) + path
     connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
         connection.request("GET", path)

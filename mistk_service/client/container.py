@@ -143,7 +143,7 @@ class ContainerClient:
         Raises:
             ServiceUnreachable: there was no contact for ``give_up_after`` seconds.
         """
-        yield from self._stream(resource_version)
+        return self._stream(resource_version)
 
     def wait_for(
         self,
@@ -240,11 +240,7 @@ class ContainerClient:
 
 
 def _encoded(body: Any) -> bytes:
-    """Return the body as JSON.
-
-    Raises:
-        InvalidRequest: JSON cannot express the body.
-    """
+    """Return the body as JSON."""
     try:
         return json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError) as error:

@@ -59,7 +59,7 @@ class RunManager:
         # The run has the container's tags from the start, so that it is found as an orphan if the container is killed.
         names = Names()
         all_tags = {names.spelled(key): value for key, value in {**tags, **self._origin_tags}.items()}
-        run = self._finder.find(run_options, self._user, now, all_tags, run_id)
+        run = self._finder.find(run_options, self._origin_tags["mlflow.user"], now, all_tags, run_id)
         opened = OpenRun(self._store, run, self._retry, self.note)
         opened.log_values(
             tags={key: value for key, value in all_tags.items() if opened.tags.get(key) != text_of(value)}
@@ -77,15 +77,11 @@ class RunManager:
         return tags
 
     @cached_property
-    def _user(self) -> str:
-        return user_name()
-
-    @cached_property
     def _origin_tags(self) -> dict[str, Any]:
         options = self._options
         commit = git_commit(options.reference)
         return {
-            "mlflow.user": self._user,
+            "mlflow.user": user_name(),
             "mlflow.source.name": options.reference,
             "mlflow.source.type": "LOCAL",
             **({"mlflow.source.git.commit": commit} if commit else {}),

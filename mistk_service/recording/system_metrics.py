@@ -99,21 +99,22 @@ class _Tree:
         with contextlib.suppress(psutil.NoSuchProcess):
             self._root = psutil.Process(pid)
         self._processors = psutil.cpu_count() or 1
-        self._at, self._seconds = clock(), self._count_seconds(self._processes())
+        self._at, self._seconds = clock(), self._sum(_seconds_of, self._processes())
 
     def sample(self) -> dict[str, float]:
         """Return CPU and memory usage, or nothing once the process has ended."""
         processes = self._processes()
         if not processes:
             return {}
-        memory = self._memory(processes)
+        # Finding shared memory is slow, and unnecessary for a single process.
+        memory = self._sum(self._share_of if len(processes) > 1 else _resident_of, processes)
         sample = {
             "system_memory_usage_megabytes": round(memory / _MEGABYTE, 1),
             "system_memory_usage_percentage": round(memory / self._psutil.virtual_memory().total * 100, 1),
         }
         now = self._clock()
         if now - self._at >= _SHORTEST:
-            seconds = self._count_seconds(processes)
+            seconds = self._sum(_seconds_of, processes)
             # The CPU time of a process that was not waited for disappears with it, so that the sum may decrease.
             share = (seconds - self._seconds) / (now - self._at) / self._processors
             sample["cpu_utilization_percentage"] = round(min(max(share, 0.0), 1.0) * 100, 1)
@@ -127,15 +128,6 @@ class _Tree:
             return [self._root, *self._root.children(recursive=True)]
         except self._psutil.NoSuchProcess:
             return []
-
-    def _count_seconds(self, processes: list[Any]) -> float:
-        """Return the CPU time of all processes, including those that have ended and were waited for by their parents."""
-        return self._sum(_seconds_of, processes)
-
-    def _memory(self, processes: list[Any]) -> float:
-        """Return the memory of the processes in bytes."""
-        # Finding shared memory is slow, and unnecessary for a single process.
-        return self._sum(self._share_of if len(processes) > 1 else _resident_of, processes)
 
     def _share_of(self, process: Any) -> float:
         """Return the memory of a process in bytes, with memory shared between forked processes counted once."""
@@ -155,6 +147,7 @@ class _Tree:
 
 
 def _seconds_of(process: Any) -> float:
+    """Return the CPU time of a process, and of those that have ended and that it has waited for."""
     times = process.cpu_times()
     waited_for = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
     return float(times.user + times.system + waited_for)

@@ -6,14 +6,13 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from mistk_service.core.events import ActivityBegan, ActivityEnded, Event, WorkerStarted
 from mistk_service.deadline import Deadline
 from mistk_service.recording.system_metrics import SystemSampler
 from mistk_service.tracking.errors import SystemMetricsUnavailable
 
-__all__ = ["Sampler", "Sampling", "SystemSample"]
+__all__ = ["Sampling", "SystemSample"]
 
 logger = logging.getLogger(__name__)
 
@@ -26,16 +25,6 @@ class SystemSample:
     """Measured values by name."""
 
     values: Mapping[str, float]
-
-
-class Sampler(Protocol):
-    """Measures a worker."""
-
-    def sample(self) -> dict[str, float]:
-        """Return the current values."""
-
-    def close(self) -> None:
-        """Release resources."""
 
 
 class Sampling:
@@ -52,7 +41,7 @@ class Sampling:
         interval: float,
         put: Callable[[SystemSample], None],
         note: Callable[[str], None],
-        make: Callable[[int], Sampler] = SystemSampler,
+        make: Callable[[int], SystemSampler] = SystemSampler,
     ) -> None:
         self._interval = interval
         self._put = put

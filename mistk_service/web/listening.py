@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from mistk_service.errors import SettingsError
 
-__all__ = ["bind", "leads_to", "local_url_of", "url_of"]
+__all__ = ["LOOPBACK", "bind", "leads_to", "local_url_of", "url_at", "url_of"]
 
 #: How many connections may wait to be accepted; a thousand watchers may come at once.
 _BACKLOG = 2048
@@ -17,6 +17,9 @@ _BACKLOG = 2048
 #: Limits on open files to ask for, the first one that the system grants; each connection is an open file. The usual default
 #: is 1024, on macOS 256. The maximum of macOS is below that of Linux.
 _FILES = (65536, 10240)
+
+#: The addresses that mean all of a machine's, with the one that leads to the machine itself.
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -67,16 +70,20 @@ def _allow_many_connections() -> None:
             return
 
 
+def url_at(host: str, port: int) -> str:
+    """Return the URL of a server at an address."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def url_of(sock: socket.socket) -> str:
     """Return the URL that a listening socket answers at."""
-    host, port, *_ = sock.getsockname()
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return url_at(*sock.getsockname()[:2])
 
 
 def local_url_of(sock: socket.socket) -> str:
     """Return the URL at which this machine reaches a listening socket: loopback's, where it listens on all addresses."""
     host, port, *_ = sock.getsockname()
-    return {"0.0.0.0": f"http://127.0.0.1:{port}", "::": f"http://[::1]:{port}"}.get(host) or url_of(sock)  # noqa: S104
+    return url_at(LOOPBACK.get(host, host), port)
 
 
 def leads_to(sock: socket.socket, url: str) -> bool:

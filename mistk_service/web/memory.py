@@ -54,7 +54,7 @@ class LargeBlocks:
     """
 
     def __init__(self, *, collect: bool = False) -> None:
-        self._give_back = _collect_and_give_back if collect else _give_back
+        self._collect = collect
         self._timer: asyncio.TimerHandle | None = None
 
     def used(self) -> None:
@@ -64,17 +64,13 @@ class LargeBlocks:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(_IDLE, loop.run_in_executor, None, self._give_back)
 
+    def _give_back(self) -> None:
+        """Runs on a thread, since it walks over all free memory."""
+        # Loaded late, since most services never have a large request.
+        import ctypes
 
-def _give_back() -> None:
-    """Runs on a thread, since it walks over all free memory."""
-    # Loaded late, since most services never have a large request.
-    import ctypes
-
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-def _collect_and_give_back() -> None:
-    gc.collect()
-    _give_back()
+        if self._collect:
+            gc.collect()
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)

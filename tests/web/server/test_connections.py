@@ -310,4 +310,5 @@ async def test_what_many_connections_leave_behind_is_collected_when_they_have_go
                     await client.end()
             await collected.wait()
     finally:
+        gc.collect()  # the rest, while there is an event loop to tell
         gc.enable()
