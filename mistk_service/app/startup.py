@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mistk_service.doors.ops.health import ALIVE
+from mistk_service.doors.ops.health import liveness
 from mistk_service.web.lifespan import run_lifespan
 from mistk_service.web.server.config import PROTECTION
 
@@ -37,7 +37,9 @@ class LoadingApp:
         """Serve a request."""
         if self._app is None:
             if scope["path"] == "/healthz" and scope["method"] in ("GET", "HEAD"):
-                await _send_alive(send)
+                alive = liveness()
+                alive.raw_headers += PROTECTION
+                await alive(scope, receive, send)
                 return
             await self.made()
             assert self._app is not None
@@ -52,9 +54,3 @@ def _start(make: Callable[[], ASGIApp]) -> ASGIApp:
         app = make()
     asyncio.run(run_lifespan(app))
     return app
-
-
-async def _send_alive(send: Send) -> None:
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(ALIVE)).encode()), *PROTECTION]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": ALIVE})

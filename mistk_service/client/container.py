@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
-from types import TracebackType
 from typing import Any, ClassVar, Self
 
 import httpx
@@ -81,9 +80,7 @@ class ContainerClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

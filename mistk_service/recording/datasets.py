@@ -14,10 +14,10 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
@@ -112,27 +112,22 @@ def _look(place: Path, file_format: Any, deadline: float) -> _Seen | None:
 
     A file system that does not respond blocks a thread of its own, and not the caller.
     """
-    found: SimpleQueue[_Seen | Exception] = SimpleQueue()
+    found: Future[_Seen] = Future()
 
     def look() -> None:
         try:
             digest, counts = _fingerprint(place, deadline)
-            found.put(_Seen(digest, _schema(place, file_format), counts))
+            found.set_result(_Seen(digest, _schema(place, file_format), counts))
         except Exception as error:  # noqa: BLE001 - raised in the waiting thread
-            found.put(error)
+            found.set_exception(error)
 
     if time.monotonic() >= deadline:
         return None
     threading.Thread(target=look, name="tracking-dataset", daemon=True).start()
     try:
-        seen = found.get(timeout=max(0.0, deadline - time.monotonic()))
-    except Empty:
+        return found.result(max(0.0, deadline - time.monotonic()))
+    except TimeoutError:
         return None
-    if isinstance(seen, TimeoutError):
-        return None
-    if isinstance(seen, Exception):
-        raise seen
-    return seen
 
 
 def _last_part(path: str) -> str:

@@ -36,7 +36,7 @@ from mistk_service.recording.retry import RetryTimeout
 from mistk_service.recording.run_manager import RunManager
 from mistk_service.recording.run_options import RunOptions
 from mistk_service.recording.run_preview import NextRun
-from mistk_service.recording.system_sampler import SystemSample
+from mistk_service.recording.system_metrics import SystemSample
 from mistk_service.tracking.values import DatasetInput, RunStatus
 
 __all__ = ["Lifecycle", "StreamTotals"]

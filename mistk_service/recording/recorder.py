@@ -39,7 +39,7 @@ from mistk_service.recording.run_manager import RunManager
 from mistk_service.recording.run_options import RecorderOptions
 from mistk_service.recording.run_preview import NextRun, RunPreview
 from mistk_service.recording.spool_cleanup import SpoolCleanup
-from mistk_service.recording.system_sampler import Sampling, SystemSample
+from mistk_service.recording.system_metrics import Sampling, SystemSample
 from mistk_service.recording.tracking_status import TrackingStatus
 from mistk_service.tracking.embedded.local import OpenedTracking
 from mistk_service.tracking.errors import StoreLost

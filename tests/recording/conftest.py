@@ -18,8 +18,7 @@ from mistk_service.core.events import (
     TagsSet,
 )
 from mistk_service.errors import Failure
-from mistk_service.kinds.model import MODEL
-from mistk_service.kinds.model.bodies import load_data
+from mistk_service.kinds.model import MODEL, load_data
 from mistk_service.recording import RecorderOptions, RunOptions
 from mistk_service.recording.file_queue import FileQueue
 from mistk_service.recording.lifecycle import Lifecycle

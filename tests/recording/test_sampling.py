@@ -10,7 +10,7 @@ import pytest
 
 from mistk_service.core.events import ActivityBegan, ActivityEnded, WorkerStarted
 from mistk_service.deadline import Deadline
-from mistk_service.recording.system_sampler import Sampling, SystemSample
+from mistk_service.recording.system_metrics import Sampling, SystemSample
 from mistk_service.tracking.errors import SystemMetricsUnavailable
 from tests.recording.conftest import Story
 

@@ -23,8 +23,7 @@ from mistk_service.doors.mistk.predictions import answer_body
 from mistk_service.doors.mistk.status import status_encoder
 from mistk_service.errors import Failure, OperationRefused
 from mistk_service.kinds.call import Call
-from mistk_service.kinds.model import MODEL
-from mistk_service.kinds.model.bodies import load_data
+from mistk_service.kinds.model import MODEL, load_data
 from mistk_service.kinds.predictions import Answer, Records
 from mistk_service.workers.host.process import ProcessWorker
 from mistk_service.workers.host.socket_worker import LINGER, SocketWorker
