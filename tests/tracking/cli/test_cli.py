@@ -22,6 +22,15 @@ from mistk_service.tracking.values import Dataset, DatasetInput, Metric, Param, 
 from tests.tracking.server.conftest import running_server
 
 
+@pytest.fixture(autouse=True)
+def signals_as_before():
+    """What ``serve`` does at a signal is for a process of its own, and not for the one that runs the tests."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture
 def uri(tmp_path):
     return f"sqlite:///{tmp_path}/tracking.db"
