@@ -66,14 +66,7 @@ class ArtifactUploads:
         self._written: dict[str, set[str]] = {}
 
     def upload(self, run: RunInfo, source: Path, target: str, *, move: bool = False) -> None:
-        """Store a file at ``target``, or the contents of a folder below it.
-
-        Args:
-            run: the run.
-            source: the file or folder.
-            target: a path below the run's artifacts; "" is their root, for folders only.
-            move: whether to remove the source afterwards.
-        """
+        """Store a file at ``target``, or the contents of a folder below it; "" is the root of the run's artifacts."""
 
         def give_up(error: Exception) -> None:
             self._leave_out(source, error)

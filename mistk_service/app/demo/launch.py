@@ -35,11 +35,6 @@ def free_port(wanted: int) -> int:
 def service_process(model: str, port: int, state_dir: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Run ``mistk-service serve``, and yield where it answers, and its process. It is ended at the end of the block.
 
-    Args:
-        model: the reference of the model.
-        port: where to listen; see :func:`free_port`.
-        state_dir: the folder for what outlives the process.
-
     Raises:
         MistkError: it did not start.
     """

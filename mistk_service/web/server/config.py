@@ -47,8 +47,8 @@ class HttpLimits:
         connections: number of connections. A further one replaces the one that has been idle for longest; if none is idle, it
             is answered with 503.
         pipelined: number of requests that a connection may send before they are answered.
-        end_timeout: seconds in which the application, the last to end, has to let the process end; then the process ends with
-            code 0, whatever its threads are doing. Infinite if something else ends the process.
+        end_timeout: seconds that the process has to end once the application is told to; then it ends with code 0, whatever
+            its threads are doing. Infinite if something else ends the process.
     """
 
     head_bytes: int = 64 * 1024
