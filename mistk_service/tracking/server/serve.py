@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -23,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 #: Seconds that requests get to end when the server shuts down.
 _CLOSING = 5
+
+_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
 def serve_tracking(
@@ -56,12 +60,24 @@ def serve_tracking(
     with open_store(store_uri) as store, bind(host, port) as sock:
         tracking = create_tracking_app(store, artifacts, max_body=max_body)
         app = gate(tracking, host=host, allowed_hosts=allowed_hosts, max_body=max_body, error_body=error_json)
-        server = uvicorn.Server(
-            server_config(app, limits or HttpLimits(), error_json, timeout_graceful_shutdown=_CLOSING)
-        )
+        server = _Server(server_config(app, limits or HttpLimits(), error_json, timeout_graceful_shutdown=_CLOSING))
         if (warning := exposure(host)) is not None:
             _log.warning(warning)
         collect_less_often()
-        if on_listening is not None:
-            on_listening(url_of(sock))
-        server.run(sockets=[sock])
+        # A signal that comes before the server handles signals waits, since it could interrupt the making of the event loop.
+        unmasked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            if on_listening is not None:
+                on_listening(url_of(sock))
+            server.run(sockets=[sock])
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unmasked)
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, which lets signals through once it handles them."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept connections."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        await super().startup(sockets)

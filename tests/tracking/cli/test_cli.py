@@ -7,7 +7,6 @@ import signal
 import socket
 import sqlite3
 from contextlib import ExitStack, closing, suppress
-from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import httpx
