@@ -57,8 +57,8 @@ def literal(text: str) -> str:
 def options_page() -> str:
     """Return the page of the options of both servers."""
     return (
-        "# Options\n\nEvery option is a flag and an environment variable. The flag wins. An option that is repeatable takes "
-        "several values with blanks between them in its variable.\n\n"
+        "# Options\n\nEvery option is a flag and an environment variable. The flag takes precedence. If an option is "
+        "repeatable, separate the values in its variable with spaces.\n\n"
         f"## mistk-service serve\n\n{_option_table(Settings)}\n"
         "`MISTK_MODEL` names the model, as the command's argument does.\n\n"
         f"## mistk-service tracking serve\n\n{_option_table(ServerSettings)}"
@@ -128,16 +128,16 @@ def operations_page() -> str:
         allowed = "every state" if len(row.allowed) > len(MODEL.states) / 2 else code(_ordered(row.allowed))
         if len(row.allowed) > len(MODEL.states) / 2:
             missing = _ordered(set(MODEL.states) - set(row.allowed))
-            allowed = f"every state but {code(missing)}" if missing else allowed
-        running = f"`{row.running}`" if row.running else "none, it takes effect at once"
+            allowed = f"every state except {code(missing)}" if missing else allowed
+        running = f"`{row.running}`" if row.running else "none; it takes effect immediately"
         then = f"`{row.then}`" if row.then else "the state before"
         rows.append((f"[{name}](#{name.lower()})", allowed, running, then, f"`{row.hook}`"))
     head = ("Operation", "Allowed in", "State while it runs", "State afterwards", "Hook")
     answers = [(f"`{name}`", " ".join(each["description"].split())) for name, each in contract["responses"].items()]
     details = "".join(_operation(base, path, methods, contract) for path, methods in contract["paths"].items())
     return (
-        "# Operations and states\n\nThe API is under `/v1/mistk`. A call that the state does not allow is answered with 400, "
-        "and the answer names the operations that are possible. `GET /v1/mistk/swagger.json` returns the contract.\n\n"
+        "# Operations and states\n\nThe API is under `/v1/mistk`. A call that the state does not allow returns 400 "
+        "and the operations that are possible. `GET /v1/mistk/swagger.json` returns the contract.\n\n"
         f"{table(head, rows)}\n"
         "A hook that raises an error leads to `failed`. So does a worker that dies. From there, only `reset` and `shutdown` "
         "are possible.\n\n"

@@ -105,7 +105,7 @@ class Settings(ListenSettings):
     stream_timeout: float | None = option(
         None, "Seconds until a stream prediction is answered with 504, waiting included. No limit by default.", SECONDS
     )
-    keepalive: float = option(5.0, "Seconds between keep-alive blanks on a watch without events.", SECONDS)
+    keepalive: float = option(5.0, "Seconds between keep-alive spaces on a watch without events.", SECONDS)
     log_format: LogFormat = option("text", "Log lines of text, or one JSON object per line.")
     log_libraries: bool = option(False, "Apply --log-level to libraries too.")
     worker_env: tuple[str, ...] = option(
