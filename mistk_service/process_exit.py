@@ -74,7 +74,9 @@ def _leave(overdue: list[threading.Thread], exit_code: int) -> NoReturn:
     names = sorted({thread.name for thread in (*_non_daemons(), *overdue)})
 
     def say() -> None:
-        logger.warning("The service ends although something is still at work: %s.", ", ".join(names) or "its own end")
+        logger.warning(
+            "The service ends although these threads are still running: %s.", ", ".join(names) or "the main thread"
+        )
         _flush()
 
     # On a thread, since the other side of a pipe may have stopped reading.

@@ -156,8 +156,8 @@ def _refuse_own_address(settings: Settings, sock: socket.socket) -> None:
     for uri in settings.remote_tracking_uris:
         if leads_to(sock, uri):
             raise SettingsError(
-                f"--tracking-uri: {without_password(uri)} is this container's own address. It keeps a store of its own "
-                "without being told to: leave this one out, or name another server.",
+                f"--tracking-uri: {without_password(uri)} is this container's own address. The container always has "
+                "a store of its own: leave this address out, or name another server.",
                 setting="tracking-uri",
             )
 
@@ -251,7 +251,7 @@ def _on_signals(controller: Controller, server: uvicorn.Server, shutdown: Shutdo
 
     def handle(number: signal.Signals) -> None:
         if controller.terminating:
-            logger.warning("%s again: the service ends at once.", number.name)
+            logger.warning("%s again: ending immediately.", number.name)
             shutdown.hasten()
             controller.kill()
             # Uvicorn would log the traceback of its own task that is cancelled, which is not an error here.

@@ -31,7 +31,7 @@ def probe(host: str, port: int, path: str, timeout: float) -> str:
     """
     if not 0 < port <= 65535:
         raise SettingsError(
-            f"--port: {port} cannot be asked; expected the port that the service listens on, from 1 to 65535.",
+            f"--port: {port} cannot be probed; expected the port that the service listens on, from 1 to 65535.",
             setting="port",
         )
     host = LOOPBACK.get(host, host)

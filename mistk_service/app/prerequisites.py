@@ -33,8 +33,8 @@ def require_prerequisites(settings: Settings) -> None:
             pass
     except OSError as error:
         raise SettingsError(
-            f"--state-dir: the folder {folder} cannot be written ({error.strerror}); expected one that exists or can be made. "
-            "Name another one, or do without tracking (--no-tracking).",
+            f"--state-dir: the folder {folder} cannot be written ({error.strerror}); expected one that exists or can be "
+            "created. Name another one, or turn tracking off (--no-tracking).",
             setting="state-dir",
         ) from error
 

@@ -244,8 +244,8 @@ def _encoded(body: Any) -> bytes:
         raise InvalidRequest(f"The request holds a value that JSON cannot express: {error}.") from error
     except RecursionError as error:
         raise InvalidRequest(
-            "The request holds a value that is nested too deeply to be sent as JSON; expected at most 100 lists and mappings "
-            "in one another."
+            "The request holds a value that is nested too deeply to be sent as JSON; expected at most 100 levels of lists "
+            "and mappings."
         ) from error
 
 

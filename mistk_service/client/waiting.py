@@ -41,7 +41,7 @@ class Wait:
         if status.state == TERMINATED or (status.state == TERMINATING and TERMINATED not in self._wanted):
             raise self._failed("the container is shutting down")
         if self._pause_is_off(previous, status):
-            raise self._failed(status.notice or f"the pause did not come about; the model is {status.state}")
+            raise self._failed(status.notice or f"the pause had no effect; the model is {status.state}")
         return False
 
     def timed_out(self, timeout: float | None) -> WaitTimedOut:

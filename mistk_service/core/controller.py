@@ -160,9 +160,7 @@ class Controller:
     async def _wait_dismissed(self) -> None:
         plan = self._shutdown_plan
         if not await self._supervisor.wait_dismissed(*plan.dismissal()):
-            self._instance.note(
-                f"The worker did not end within {plan.worker_grace:g} s of being told to, and was killed."
-            )
+            self._instance.note(f"The worker did not end within {plan.worker_grace:g} s and was killed.")
 
     def reset(self) -> StatusEvent:
         """Begin to replace the worker and the model with fresh ones.

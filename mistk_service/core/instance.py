@@ -294,7 +294,7 @@ class Instance:
         """Return the notice for an activity that had no effect, if any."""
         if isinstance(message, m.Failed):
             logger.error("%s", message.failure.told(activity.operation))
-            paused = f"; {self.view.activity.operation} is as it was" if self.view.activity else ""
+            paused = f"; {self.view.activity.operation} stays paused" if self.view.activity else ""
             return f"{activity.operation} failed ({message.failure}){paused}."
         if isinstance(message, m.Unsupported):
             return f"The model does not support {activity.operation}{_reason(message.message)}; nothing was done."
@@ -307,7 +307,7 @@ class Instance:
         row = self.kind.operations[activity.operation]
         if self._machine.state in (PAUSING, PAUSED):
             self._machine.move(f"overtake_pause_{row.name}")
-            self.note(f"The pause was overtaken: {activity.operation} ended before it reached a pause point.")
+            self.note(f"The pause had no effect: {activity.operation} ended before it reached a pause point.")
         elif self._machine.state == row.running:
             # What ran during a pause leads back to the pause, unless the paused activity has ended in the meantime.
             origin = PAUSED if PAUSED in row.allowed and self.view.activity is not None else self._origin

@@ -111,7 +111,7 @@ class Predictions:
             worker.send(Predict(number, inputs, details))
         except Unsendable as error:
             raise InvalidRequest(
-                f"A record holds {error}; expected identifiers and records without lone surrogates."
+                f"A record contains {error}; expected identifiers and records without lone surrogates."
             ) from error
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer | AnswerParts] = loop.create_future()

@@ -115,7 +115,7 @@ class FileQueue:
             rest = [job.about for destination in self._destinations.values() for job in destination.jobs]
         if rest:
             more = f" and {len(rest) - _NAMED} more" if len(rest) > _NAMED else ""
-            logger.error("The service ends before these are kept: %s%s.", ", ".join(rest[:_NAMED]), more)
+            logger.error("The service ends before these are stored: %s%s.", ", ".join(rest[:_NAMED]), more)
 
     def work(self) -> None:
         """Run all jobs that are due now."""

@@ -202,8 +202,8 @@ class Lifecycle:
         except (RunGone, RetryTimeout):
             raise
         except Exception as error:
-            logger.exception("Something of %s could not be tracked.", event.operation)
-            self._manager.note(f"Something of {event.operation} could not be tracked: {error}")
+            logger.exception("A part of %s could not be tracked.", event.operation)
+            self._manager.note(f"A part of {event.operation} could not be tracked: {error}")
 
     def _keep_results(self, event: ActivityEnded, now: int) -> None:
         if event.outcome != "completed":

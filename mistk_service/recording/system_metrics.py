@@ -304,7 +304,7 @@ class Sampling:
             self._note(f"There are no system metrics: {error}")
         except Exception as error:
             logger.exception("Sampling the system metrics failed unexpectedly.")
-            self._note(f"There are no system metrics any more: {error}")
+            self._note(f"System metrics have stopped: {error}")
         finally:
             if sampler is not None:
                 sampler.close()

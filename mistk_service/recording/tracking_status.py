@@ -37,7 +37,7 @@ class TrackingStatus:
     def store_error(self, reason: str | None) -> None:
         """Show and log why the store cannot be written; None when it can be written again."""
         if reason is not None:
-            logger.error("Tracking has to wait: %s", reason)
+            logger.error("The tracking store cannot be written now: %s", reason)
         else:
             logger.info("Tracking resumed.")
         self._set("error", reason)
@@ -45,7 +45,7 @@ class TrackingStatus:
     def artifact_error(self, reason: str | None) -> None:
         """Show and log why artifacts cannot be stored; None when they can be stored again."""
         if reason is not None:
-            logger.error("Artifacts have to wait: %s", reason)
+            logger.error("Artifacts cannot be stored now: %s", reason)
         else:
             logger.info("Artifacts are stored again.")
         self._set("artifactError", reason)

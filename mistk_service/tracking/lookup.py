@@ -64,7 +64,7 @@ def find_run(store: Store, text: str) -> Run:
         named = "\n".join(f"  {run.info.run_id}  {run.info.run_name}" for run in found[:_CANDIDATES])
         more = "\n  and more" if len(found) > _CANDIDATES else ""
         raise InvalidParameter(
-            f"The ids of several runs begin with {text!r}; give more of the one you mean:\n{named}{more}",
+            f"The ids of several runs begin with {text!r}; give more characters of the one you mean:\n{named}{more}",
             field="run_id",
         )
     # A search need not give all that belongs to a run.
@@ -94,7 +94,7 @@ def artifacts_beside(file: Path | None, given: str | None) -> ArtifactRepository
         return open_artifacts(folder) if folder is not None and folder.is_dir() else None
     if "://" not in given and not Path(given).is_dir():
         raise ResourceNotFound(
-            f"There is no folder {given}; expected the root of the artifacts, as 'serve' was given it.",
+            f"There is no folder {given}; expected the root of the artifacts, as for 'serve'.",
             kind="folder",
             key=given,
         )

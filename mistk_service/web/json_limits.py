@@ -89,7 +89,7 @@ def _check_containers(structure: bytes, limits: JsonLimits) -> None:
         containers += 1
         if depth > limits.depth:
             raise JsonTooLarge(
-                f"it is nested too deeply; at most {limits.depth} arrays and objects may stand in one another"
+                f"it is nested too deeply; at most {limits.depth} levels of arrays and objects are allowed"
             )
         if containers > limits.containers:
             raise JsonTooLarge(f"it holds more than {limits.containers} arrays and objects")

@@ -386,7 +386,7 @@ def frame(message: ToWorker | FromWorker, largest: int = _PIECE - 1) -> bytearra
             raise Unsendable(f"{len(buffer) - _HEADER} bytes at once; the limit is {largest}")
         buffer[:_HEADER] = (len(buffer) - _HEADER).to_bytes(_HEADER, "big")
     except UnicodeEncodeError as error:
-        raise Unsendable(f"text that is no Unicode ({error.reason})") from error
+        raise Unsendable(f"text that is not valid Unicode ({error.reason})") from error
     except RecursionError as error:
         raise Unsendable("values that are nested too deeply") from error
     except (TypeError, OverflowError) as error:

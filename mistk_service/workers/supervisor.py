@@ -142,8 +142,8 @@ class Supervisor:
             self.worker.send(message)
         except Unsendable as error:
             raise InvalidRequest(
-                f"The request holds {error}; expected text without lone surrogates, integers of at most 64 bits, and no "
-                "more than some hundred levels of nesting."
+                f"The request contains {error}; expected text without lone surrogates, integers of at most 64 bits, and "
+                "at most a few hundred levels of nesting."
             ) from error
 
     def hold_reports(self, held: bool) -> None:

@@ -129,7 +129,7 @@ def test_another_container_is_not_taken_for_the_one_that_was_waited_for(
     ("state", "payload", "said"),
     [
         ("ready", {"notice": "The training ended first."}, "The training ended first."),
-        ("training", {}, "the pause did not come about; the model is training"),
+        ("training", {}, "the pause had no effect; the model is training"),
     ],
 )
 def test_a_pause_that_does_not_come_about_ends_the_wait_for_it(

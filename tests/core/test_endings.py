@@ -169,7 +169,7 @@ async def test_a_model_that_hangs_is_killed_after_the_grace(launch: Launch, how:
     await instance.call(ending)
     ended = await instance.until("started" if ending == "reset" else "terminated")
     assert not psutil.pid_exists(old)
-    assert ended["payload"]["notice"] == "The worker did not end within 0.4 s of being told to, and was killed."
+    assert ended["payload"]["notice"] == "The worker did not end within 0.4 s and was killed."
     assert of_type(instance.events, ActivityEnded)[-1].outcome == "stopped"
 
 

@@ -120,7 +120,7 @@ async def test_an_activity_that_ends_first_overtakes_the_pause_and_that_is_no_fa
     gate.tell("d")
     ended = await instance.until("ready")
     assert ended["payload"]["lastActivity"]["outcome"] == "completed"
-    assert ended["payload"]["notice"] == f"The pause was overtaken: {operation} ended before it reached a pause point."
+    assert ended["payload"]["notice"] == f"The pause had no effect: {operation} ended before it reached a pause point."
     # Nothing of that pause is left over for the next activity.
     await instance.call("train")
     gate.tell("sd")
@@ -183,7 +183,7 @@ async def test_a_saving_that_fails_while_a_training_is_paused_costs_the_saving_a
     gate.tell("f")
     back = await instance.until("paused", after=version_of(saving))
     assert back["payload"]["lastActivity"]["outcome"] == "failed"
-    assert back["payload"]["notice"] == "saveModel failed (ValueError: told to fail); train is as it was."
+    assert back["payload"]["notice"] == "saveModel failed (ValueError: told to fail); train stays paused."
     assert "error" not in back["payload"]
     assert back["payload"]["activity"]["operation"] == "train"
     ended = of_type(instance.events, ActivityEnded)[-1]
@@ -259,7 +259,7 @@ async def test_a_training_that_ends_although_it_paused_in_its_own_way_overtakes_
     await instance.until("paused")
     gate.tell("d")
     ended = await instance.until("ready")
-    assert "overtaken" in ended["payload"]["notice"]
+    assert "had no effect" in ended["payload"]["notice"]
     assert "activity" not in ended["payload"]
 
 

@@ -238,7 +238,7 @@ async def test_a_request_that_is_no_unicode_is_refused_and_the_others_go_on(
     launch: Launch, gate: Gate, request_: dict[str, str]
 ):
     instance, first = await held(launch, gate, "thread")
-    with pytest.raises(InvalidRequest, match="no Unicode"):
+    with pytest.raises(InvalidRequest, match="not valid Unicode"):
         await instance.stream(request_)
     assert instance.controller.view.in_flight == 1
     gate.tell("g")

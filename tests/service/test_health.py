@@ -119,7 +119,7 @@ def test_the_health_command_does_not_wait_for_ever_and_needs_a_port(tmp_path: Pa
     assert err == f"Error: http://[::1]:{port}/healthz does not answer: timed out.\n"
     code, _, err = run("health", "--port", "0", cwd=tmp_path)
     assert code == 1
-    assert err.startswith("Error: --port: 0 cannot be asked")
+    assert err.startswith("Error: --port: 0 cannot be probed")
 
 
 def test_the_health_command_is_not_misled_by_what_does_not_speak_http(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_a_request_that_waits_for_a_locked_store_does_not_hold_the_end(
             service.signal(signal.SIGTERM)
             service.wait_for_line("SIGTERM: shutting down")
         assert service.wait_exit() == 0
-    assert "The service ends although something is still at work" in service.output()
+    assert "The service ends although these threads are still running" in service.output()
     assert "Traceback" not in service.output()
 
 

@@ -157,8 +157,8 @@ def test_a_frame_that_is_longer_than_a_chunk_arrives():
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ("\ud800", "text that is no Unicode"),
-        ({"\udfff": 1}, "text that is no Unicode"),
+        ("\ud800", "text that is not valid Unicode"),
+        ({"\udfff": 1}, "text that is not valid Unicode"),
         (2**64, "ints"),
         (-(2**63) - 1, "ints"),
         (object(), "object"),

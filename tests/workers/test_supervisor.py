@@ -190,5 +190,5 @@ async def test_what_cannot_be_sent_is_a_fault_of_the_request():
     await bench.supervisor.start()
     worker = cast(Any, bench.workers[0])
     worker.send = lambda message: SocketWorker.send(worker, message)
-    with pytest.raises(InvalidRequest, match="The request holds text that is no Unicode"):
+    with pytest.raises(InvalidRequest, match="The request contains text that is not valid Unicode"):
         bench.supervisor.send(Run(1, "do_train", ("\ud800",)))

@@ -64,7 +64,9 @@ class SyncCommand:
         self._now = now
         self._artifacts = artifacts_beside(store.file, artifacts)
         if self._artifacts is None:
-            tell("Artifacts are left out, since there is no folder of them beside the store; name it with --artifacts.")
+            tell(
+                "Artifacts are left out, because there is no folder of them next to the store; name it with --artifacts."
+            )
 
     def once(self) -> bool:
         """Copy everything that the remote lacks, and return whether it has accepted all of it.
@@ -128,7 +130,7 @@ def moment(text: str) -> int:
         return int(datetime.fromisoformat(text).timestamp() * 1000)
     except ValueError:
         raise ValueError(
-            f"{text!r} is no moment; expected a date (2026-11-21), a date and time (2026-11-21T09:30), or a time ago "
+            f"{text!r} is not a time; expected a date (2026-11-21), a date and time (2026-11-21T09:30), or a time ago "
             "(90m, 12h, 7d)."
         ) from None
 

@@ -100,7 +100,7 @@ class LocalTracking:
         place = Locations(opened.store, opened.artifacts).place(uri, "")
         path = self._folder / "artifacts" / place
         if not place or not path.exists():
-            raise ResourceNotFound(f"There is nothing at {uri!r}.", kind="artifact", key=uri)
+            raise ResourceNotFound(f"No file or folder exists at {uri!r}.", kind="artifact", key=uri)
         return path
 
     def states(self) -> list[RemoteState]:

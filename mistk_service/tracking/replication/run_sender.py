@@ -127,7 +127,7 @@ class RunSender:
         try:
             run = self._remote.get_run(self.remote_run_id)
         except ResourceNotFound:
-            raise RunRefused(f"The run {self.remote_run_id} does not exist there any more.") from refusal
+            raise RunRefused(f"The run {self.remote_run_id} no longer exists there.") from refusal
         if run.info.lifecycle_stage is not LifecycleStage.ACTIVE:
             raise RunRefused(f"The run {self.remote_run_id} is deleted there.") from refusal
 

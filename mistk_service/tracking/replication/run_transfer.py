@@ -101,7 +101,7 @@ class RunTransfer:
             if deleted and (known.deleted or not remake):
                 return False
             if not (remake or known.deleted):
-                raise RunRefused(f"The run {known.remote_run_id} does not exist there any more.") from error
+                raise RunRefused(f"The run {known.remote_run_id} no longer exists there.") from error
             self._ledger.forget(run_id)
             return True
         if there.info.lifecycle_stage is LifecycleStage.ACTIVE:
@@ -130,7 +130,7 @@ class RunTransfer:
         try:
             return self._remote.get_run(remote_run_id)
         except ResourceNotFound as error:
-            raise RunRefused(f"The run {remote_run_id} does not exist there any more.") from error
+            raise RunRefused(f"The run {remote_run_id} no longer exists there.") from error
 
     def _copy_content(self, run: Run, there: Run, sender: RunSender, *, empty: bool) -> None:
         if there.info.lifecycle_stage is LifecycleStage.DELETED:

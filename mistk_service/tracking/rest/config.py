@@ -125,7 +125,7 @@ class RestConfig:
                 _log.warning("The argument %r is ignored, since the variable %s is set.", name, VARIABLES[name])
         if not (given | found).get("uri"):
             raise InvalidParameter(
-                "There is no tracking server: give its URI, or set MLFLOW_TRACKING_URI.", field="uri"
+                "No tracking server is given: pass its URI, or set MLFLOW_TRACKING_URI.", field="uri"
             )
         return cls(**(given | found))
 
@@ -199,7 +199,7 @@ class RestConfig:
                 )
         if self.token and not _HEADER_VALUE.fullmatch(self.token):
             raise InvalidParameter(
-                "The token has characters that HTTP does not allow in a header, a line end perhaps.", field="token"
+                "The token has characters that HTTP does not allow in a header, such as a line break.", field="token"
             )
         if not _API_VERSION.fullmatch(self.api_version):
             raise InvalidParameter(
@@ -209,7 +209,7 @@ class RestConfig:
             raise InvalidParameter(f"Invalid timeout {self.timeout!r}: expected more than 0 seconds.", field="timeout")
         if self.part_size < _SMALLEST_PART:
             raise InvalidParameter(
-                f"Invalid part size {self.part_size}: expected at least {_SMALLEST_PART} bytes, which is what storages take.",
+                f"Invalid part size {self.part_size}: expected at least {_SMALLEST_PART} bytes, which storages require.",
                 field="part_size",
             )
 

@@ -133,7 +133,7 @@ class RestExperiments(Remote, ExperimentStore):
             return []
         if len(experiment_ids) > _MAX_EXPERIMENTS:
             raise InvalidParameter(
-                f"Datasets of {len(experiment_ids)} experiments are asked for; at most {_MAX_EXPERIMENTS} are allowed.",
+                f"Datasets of {len(experiment_ids)} experiments were requested; at most {_MAX_EXPERIMENTS} are allowed.",
                 field="experiment_ids",
             )
         fields = {"experiment_ids": list(experiment_ids)}

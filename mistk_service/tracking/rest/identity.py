@@ -109,7 +109,7 @@ class _TokenFile:
 
     def _unreadable(self, reason: str) -> None:
         if not self._token:
-            raise StoreUnavailable(f"The file {str(self._path)!r} should hold a token and cannot be used: {reason}.")
+            raise StoreUnavailable(f"The token file {str(self._path)!r} cannot be used: {reason}.")
         if not self._complained:
             self._complained = True
             _log.warning("The token file %s cannot be used now (%s); the last token is kept.", self._path, reason)

@@ -142,7 +142,7 @@ class MultipartUploads:
         parts = begun.parts
         if [part.number for part in parts] != list(range(1, number + 1)):
             self._abort(begun)
-            raise NotSupported(f"{self._http.server} offers {len(parts)} parts where {number} were asked for.")
+            raise NotSupported(f"{self._http.server} offers {len(parts)} parts; {number} were requested.")
         return begun
 
     def _finish(self, upload: MultipartUpload, source: Source, notes: UploadNotes) -> bool:
@@ -156,7 +156,7 @@ class MultipartUploads:
                 )
             self._complete(whole, source, notes)
         except _Gone as gone:
-            logger.info("The upload of %s cannot go on: %s", upload.target, gone)
+            logger.info("The upload of %s cannot be resumed: %s", upload.target, gone)
             return False
         return True
 

@@ -210,7 +210,7 @@ def _raise_for_status(answer: Answer, server: str, text: str, about: About, *, e
     if status in (400, 411, 413, 414, 415, 422, 431):
         raise _invalid(f"{about.kind} {about.key!r}: {said}")
     if 300 <= status < 400:
-        raise StoreUnavailable(f"{said} {_where(answer)} Give the address that the server is really at.")
+        raise StoreUnavailable(f"{said} {_where(answer)} Give the address that it redirects to.")
     if status == 407:
         raise StoreUnavailable(f"{said} A proxy in between requires authentication.")
     raise StoreError(said)

@@ -105,8 +105,8 @@ class Transport:
             # What they say repeats the proxy's address, in which there may be a password.
             raise UnsupportedStore(
                 "The proxy of the environment (HTTP_PROXY, HTTPS_PROXY or ALL_PROXY) cannot be used; expected "
-                "http://HOST:PORT, or socks5://HOST:PORT where httpx[socks] is installed. What needs no proxy stands in "
-                f"NO_PROXY, such as {self._origin[1]}."
+                "http://HOST:PORT, or socks5://HOST:PORT where httpx[socks] is installed. List hosts that need no proxy "
+                f"in NO_PROXY, such as {self._origin[1]}."
             ) from None
 
     def __repr__(self) -> str:
@@ -289,7 +289,9 @@ class Transport:
         except httpx.TransportError as error:
             raise AnswerLost(f"The connection to {who} broke off: {self._reason(error)}.") from self._cause(error)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise StoreUnavailable(f"{who} cannot be talked to: {self._reason(error)}.") from self._cause(error)
+            raise StoreUnavailable(f"The communication with {who} failed: {self._reason(error)}.") from self._cause(
+                error
+            )
         except RuntimeError as error:
             # What httpx raises where another thread has closed it in the meantime.
             if not self._closed or isinstance(error, StoreError):

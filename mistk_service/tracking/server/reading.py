@@ -65,7 +65,7 @@ def query_of(scope: Scope) -> Fields:
 def _check_type(scope: Scope) -> None:
     headers = Headers(scope=scope)
     if headers.get("content-encoding", "identity") != "identity":
-        raise Refused(415, "The body is compressed; send it as it is.")
+        raise Refused(415, "The body is compressed; send it uncompressed.")
     given = headers.get("content-type", "")
     if given.partition(";")[0].strip().lower() != _JSON:
         raise InvalidParameter(f"Bad Request. Content-Type must be one of ['{_JSON}'], got {given!r}.")

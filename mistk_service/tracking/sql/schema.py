@@ -85,8 +85,8 @@ def _is_current(database: Database, *, create: bool) -> bool:
     if found is None and not create:
         where = database.shown_url
         raise ResourceNotFound(
-            f"There is no store at {where}. Give the address of one that is there; 'mistk-service tracking serve --store ...' "
-            "makes one, and so does a container in its state directory.",
+            f"There is no store at {where}. Give the address of an existing store. 'mistk-service tracking serve --store ...' "
+            "creates one, and so does a container in its state directory.",
             kind="store",
             key=where,
         )
@@ -221,9 +221,9 @@ def _refuse_disturbing_tables(connection: Connection, file: str) -> None:
             if "foreign key mismatch" not in str(error.orig):
                 raise
             raise SchemaMismatch(
-                f"Another program has added the table {table!r} to the store, whose reference to the table {referred!r} keeps "
-                "that one from being written (MLflow does so where it is given the file). Nothing of the store's is in it. "
-                f"Remove it: sqlite3 {shlex.quote(file)} {shlex.quote(f'DROP TABLE {_quoted(table)}')}",
+                f"Another program has added the table {table!r} to the store. It refers to the table {referred!r}, so that "
+                "one cannot be written any more (MLflow adds such a table if it is given the file). It contains no data of "
+                f"the store. Remove it: sqlite3 {shlex.quote(file)} {shlex.quote(f'DROP TABLE {_quoted(table)}')}",
                 found=REVISIONS[-1],
                 expected=REVISIONS[-1],
             ) from error

@@ -258,7 +258,7 @@ def _decode(body: bytes | bytearray, limits: JsonLimits | None) -> Any:
             check_json(body, limits)
         return msgspec.json.decode(body)
     except JsonTooLarge as error:
-        raise InvalidParameter(f"The body of the request cannot be taken: {error}.") from error
+        raise InvalidParameter(f"The body of the request is invalid: {error}.") from error
     except UnicodeDecodeError as error:
         raise InvalidParameter(f"The body of the request is not valid UTF-8: {error}.") from error
     except RecursionError as error:

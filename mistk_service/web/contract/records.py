@@ -32,5 +32,5 @@ def read_records(body: bytes | bytearray) -> dict[str, str]:
         raise JsonTooLarge(f"it holds more than {MAX_RECORDS} records; send them in several requests")
     value = _decode(body)
     if strings != 2 * len(value):
-        raise ValueError("a record's name stands twice in it")
+        raise ValueError("it contains a record's name twice")
     return value

@@ -95,7 +95,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) < len(pairs):
         counts = Counter(key for key, _ in pairs)
         twice = counts.most_common(1)[0][0]
-        raise ValueError(f"the key {_short(repr(twice))} stands twice in one object")
+        raise ValueError(f"the key {_short(repr(twice))} appears twice in one object")
     return value
 
 
@@ -138,7 +138,7 @@ _DEEPEST = 100
 
 def _wording(error: Exception) -> str:
     if isinstance(error, RecursionError):
-        return f"it is nested too deeply; at most {_DEEPEST} arrays and objects may stand in one another"
+        return f"it is nested too deeply; at most {_DEEPEST} levels of arrays and objects are allowed"
     if isinstance(error, UnicodeDecodeError):
         return f"it is not UTF-8 (byte {error.start}: {error.reason})"
     if isinstance(error, UnicodeEncodeError):

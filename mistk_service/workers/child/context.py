@@ -138,7 +138,7 @@ class WorkerContext:
         try:
             encoded = msgspec.json.encode(payload, enc_hook=json_ready)
         except (TypeError, ValueError, RecursionError) as error:
-            logger.error("update_status was given something that JSON cannot express, and left it out: %s", error)
+            logger.error("update_status: the payload was left out, because JSON cannot express it: %s", error)
             return
         if len(encoded) > REPORT_LIMIT:
             _too_large("update_status", len(encoded))
@@ -161,7 +161,7 @@ class WorkerContext:
         reported = points(values, step, timestamp)
         if len(reported) > METRICS_HELD:
             logger.error(
-                "report_metrics was given %d values and left them out; at most %d are taken at once. Log an artifact instead.",
+                "report_metrics: %d values were left out; at most %d are accepted in one call. Log an artifact instead.",
                 len(reported),
                 METRICS_HELD,
             )
@@ -322,7 +322,7 @@ class WorkerContext:
             if not logged:
                 logged = True
                 logger.error(
-                    "A process that the model has forked cannot report anything; report from the worker's own."
+                    "A process that the model has forked cannot report anything; report from the worker process itself."
                 )
 
         reports = (self.report_metrics, self.report_params, self.set_tags, self.update_status)
@@ -355,7 +355,7 @@ class WorkerContext:
         try:
             self._send(message)
         except Unsendable as error:
-            logger.error("%s was left out, since it holds %s.", type(message).__name__, error)
+            logger.error("%s was left out, because it contains %s.", type(message).__name__, error)
 
 
 def _after_fork() -> None:
@@ -372,7 +372,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 def _too_large(caller: str, size: int) -> None:
     logger.error(
-        "%s was given %d bytes of JSON or more and left them out; at most %d are taken. Log an artifact instead.",
+        "%s: %d bytes of JSON or more were left out; at most %d are accepted. Log an artifact instead.",
         caller,
         size,
         REPORT_LIMIT,

@@ -147,7 +147,7 @@ def _locate_file(file: Path, reference: str) -> tuple[Path, str]:
     for part in parts:
         if "." in part:
             raise BadModelReference(
-                f"{reference!r}: {part!r} cannot be imported, since a dot in a module's name divides package and module. "
+                f"{reference!r}: {part!r} cannot be imported, because a dot in a module's name separates package and module. "
                 "Rename it.",
                 reference=reference,
             )
@@ -159,7 +159,7 @@ def _require_from(file: Path, module: ModuleType, reference: str) -> None:
     found = getattr(module, "__file__", None)
     if found is None or Path(found).resolve() != file:
         raise ModelModuleNotFound(
-            f"{reference!r}: importing {module.__name__!r} gave {found or 'a module without a file'} and not {file}, since "
+            f"{reference!r}: importing {module.__name__!r} gave {found or 'a module without a file'} and not {file}, because "
             "that name is taken. Rename the file.",
             reference=reference,
         )
@@ -176,7 +176,7 @@ def _import(name: str, reference: str) -> ModuleType:
                 reference=reference,
             ) from error
         raise ModelModuleFailed(
-            f"{reference!r}: the module {name} was found, and importing it raised {_describe(error)}.",
+            f"{reference!r}: importing the module {name} raised {_describe(error)}.",
             reference=reference,
             traceback=traceback.format_exc(),
         ) from error
@@ -199,7 +199,7 @@ def _find_class(module: ModuleType, name: str, reference: str) -> type[Component
     if inspect.isabstract(found):
         missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
         raise NotAModelClass(
-            f"{reference!r} cannot be instantiated: it leaves these abstract methods open: {missing}.",
+            f"{reference!r} cannot be instantiated: it does not implement these abstract methods: {missing}.",
             reference=reference,
         )
     model_class: type[Component] = found

@@ -182,7 +182,9 @@ def _path(text: str, field: str) -> Path:
     except UnicodeEncodeError:
         usable = False
     if not usable:
-        raise InvalidRequest(f"{field}: {_short(text)} is no path; expected the path of a file or folder.", field=field)
+        raise InvalidRequest(
+            f"{field}: {_short(text)} is not a path; expected the path of a file or folder.", field=field
+        )
     return Path(text)
 
 

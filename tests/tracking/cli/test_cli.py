@@ -307,7 +307,7 @@ def test_the_outbox_of_a_tracking_server_is_asked_for_in_vain():
 
 
 def test_sync_says_what_is_wrong_with_a_moment(call):
-    assert "'yesterday' is no moment" in call("sync", "--to", "http://localhost:1", "--since", "yesterday", status=2)
+    assert "'yesterday' is not a time" in call("sync", "--to", "http://localhost:1", "--since", "yesterday", status=2)
 
 
 def test_sync_to_a_server_that_is_not_there_fails_with_a_sentence(call, run_id):

@@ -96,7 +96,7 @@ def test_a_token_that_stays_refused_is_tried_once(tmp_path):
 def test_without_a_token_in_the_file_nothing_is_sent(tmp_path):
     seen: list[Any] = []
     with answering(asked(seen), token_file=str(tmp_path / "none")) as store:
-        with pytest.raises(StoreUnavailable, match="should hold a token"):
+        with pytest.raises(StoreUnavailable, match="The token file"):
             store.get_run("r")
     assert seen == []
 

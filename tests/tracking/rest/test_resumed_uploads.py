@@ -317,5 +317,5 @@ def test_where_a_part_goes_is_in_no_log_no_repr_and_no_error(upload, caplog):
     while error is not None:
         chain.append(str(error))
         error = error.__cause__ or error.__context__
-    assert "cannot go on" in caplog.text
+    assert "cannot be resumed" in caplog.text
     assert "signature" not in caplog.text + "".join(chain)

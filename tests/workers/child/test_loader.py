@@ -136,12 +136,12 @@ def test_a_folder_in_place_of_the_file_is_no_file(tmp_path: Path):
 @pytest.mark.parametrize(
     ("file", "words"),
     [
-        ("raises_on_import", "importing it raised ValueError: this module cannot be imported"),
+        ("raises_on_import", "raised ValueError: this module cannot be imported"),
         (
             "imports_what_is_missing",
-            "importing it raised ModuleNotFoundError: No module named 'a_library_that_nobody_has'",
+            "raised ModuleNotFoundError: No module named 'a_library_that_nobody_has'",
         ),
-        ("exits_on_import", "importing it raised SystemExit: 3"),
+        ("exits_on_import", "raised SystemExit: 3"),
     ],
 )
 def test_a_module_that_fails_is_told_with_its_traceback(file: str, words: str):
@@ -179,7 +179,7 @@ def test_a_module_without_any_model_is_told(tmp_path: Path):
         ("NoModel", "expected a subclass of mistk_service.AbstractModel"),
         ("a_function", "expected a subclass of mistk_service.AbstractModel"),
         ("AbstractModel", "is AbstractModel itself"),
-        ("Abstract", "leaves these abstract methods open: what_is_left_open"),
+        ("Abstract", "does not implement these abstract methods: what_is_left_open"),
     ],
 )
 def test_what_is_no_model_class_is_told(name: str, words: str):

@@ -35,7 +35,7 @@ def test_an_url_is_the_models_business(check, text: str):
 @pytest.mark.parametrize("check", [require_readable, require_writable_folder])
 @pytest.mark.parametrize("text", ["", "a\0b", "\ud800"])
 def test_what_is_no_path_is_refused(check, text: str):
-    with pytest.raises(InvalidRequest, match="is no path") as caught:
+    with pytest.raises(InvalidRequest, match="is not a path") as caught:
         check(text, "dataPath")
     assert caught.value.field == "dataPath"
     str(caught.value).encode()

@@ -230,7 +230,7 @@ def _parse(uri: str) -> URL:
     try:
         url = make_url(uri.replace("postgres://", "postgresql://", 1) if uri.startswith("postgres://") else uri)
     except (exc.ArgumentError, ValueError) as error:
-        raise UnsupportedStore(f"The store's URI cannot be understood: {error}.") from error
+        raise UnsupportedStore(f"The store's URI is invalid: {error}.") from error
     if url.get_backend_name() == "sqlite":
         memory = url.database in (None, "", ":memory:")
         return URL.create("sqlite", database=None if memory else str(Path(url.database or "").absolute()))
@@ -319,7 +319,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreUnavailable(f"The folder of the store, {folder}, cannot be made: {error.strerror}.") from error
+        raise StoreUnavailable(f"The folder of the store, {folder}, cannot be created: {error.strerror}.") from error
 
 
 def _lower(text: str | None) -> str | None:

@@ -114,7 +114,7 @@ class Runs(Histories, RunStore):
             found = self._find_experiment.rows(connection, experiment=number)
             experiment = require_active(found, experiment_id)
             if given_id is not None and self._one_run.rows(connection, run_id=given_id):
-                raise ResourceExists(f"There is a run with the id {given_id} already.", kind="run", key=given_id)
+                raise ResourceExists(f"A run with the id {given_id} already exists.", kind="run", key=given_id)
             values = {
                 "run_id": run_id,
                 "experiment_id": experiment.experiment_id,

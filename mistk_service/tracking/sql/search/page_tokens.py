@@ -43,13 +43,13 @@ def decode(token: str, search: str, kinds: Sequence[type]) -> list[SortValue]:
         content = json.loads(base64.urlsafe_b64decode(token.encode("ascii")))
     except (ValueError, binascii.Error, RecursionError) as error:
         raise InvalidPageToken(
-            "Invalid page token, could not base64-decode it. Use a next_page_token as it was given, or none.",
+            "Invalid page token, could not base64-decode it. Pass a next_page_token unchanged, or none.",
             field="page_token",
         ) from error
     if not isinstance(content, list) or not content or content[0] != _digest(search):
         raise InvalidPageToken(
-            "Invalid page token: it belongs to another search. A token is only good for the search that gave it, in "
-            "the same order.",
+            "Invalid page token: it belongs to another search. A token is valid only for the search that returned it, "
+            "in the same order.",
             field="page_token",
         )
     values = content[1:]
