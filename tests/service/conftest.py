@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.service.harness import OBEDIENT, RUNNING, Service
+from tests.service.harness import OBEDIENT, RECORD, RUNNING, Service
 
 #: What starts a service of a test's own: options, ``model=`` (by default the obedient one), ``env=``.
 Start = Callable[..., Service]
@@ -91,3 +91,20 @@ def ready(pool: dict[str, Service], request: pytest.FixtureRequest) -> Service:
         shared = request.getfixturevalue("service")
         shared.make_ready()
     return shared
+
+
+@pytest.fixture
+def unchanged(ready: Service) -> Iterator[Service]:
+    """A ready service that the test must leave exactly as it was, and able to work."""
+    before = ready.settled()
+    yield ready
+    assert ready.status() == before
+    assert ready.post("streamPredict", {"a": RECORD}) == {"a": {"echo": "record", "details": False}}
+
+
+@pytest.fixture
+def fresh(service: Service) -> Iterator[Service]:
+    """A service that nobody has initialized, nor shall."""
+    before = service.settled()
+    yield service
+    assert service.status() == before

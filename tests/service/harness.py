@@ -6,6 +6,7 @@ time limit of the test bounds it.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -26,6 +27,11 @@ import psutil
 from mistk_service.tracking.sql import SqlStore
 
 API = "/v1/mistk"
+
+#: The headers of a request with a body of JSON, and a record that the model takes.
+JSON = {"content-type": "application/json"}
+RECORD = base64.b64encode(b"record").decode()
+
 MODELS = Path(__file__).parent / "models"
 
 #: The model of most tests; see the file.
