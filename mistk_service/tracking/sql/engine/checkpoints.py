@@ -51,8 +51,14 @@ class Checkpoints:
             return
         self._commits = 0
         if self._thread is None:
-            self._thread = threading.Thread(target=self._serve, name="tracking-checkpoints", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._serve, name="tracking-checkpoints", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                # The write has been committed and must not fail. The next attempt is after as many commits.
+                _log.warning("The write-ahead log cannot be moved into the database now: %s", error)
+                return
+            self._thread = thread
         self._asked.put(True)
 
     def close(self) -> None:

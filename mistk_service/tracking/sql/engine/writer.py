@@ -83,12 +83,20 @@ def _known(error: BaseException) -> BaseException:
     return error
 
 
+def _interrupted(error: BaseException) -> StoreUnavailable:
+    """Return the error of a write of which it is not known whether it was committed."""
+    unknown = StoreUnavailable(f"The write was interrupted: {type(error).__name__}: {error}")
+    unknown.__cause__ = error
+    return unknown
+
+
 class Writer:
     """Runs writes one after the other on one connection, in groups.
 
     A write is a function of a connection. It must touch nothing but the database, because it may be run again after its
-    transaction was undone. Only where the connection to a database server breaks in the very moment of a commit can
-    it unknown whether it was done; it is reported as ``StoreUnavailable`` and not run again.
+    transaction was undone. If the connection to a database server breaks during a commit, or
+    the thread that writes is interrupted, it is unknown whether the write was done. It is then reported as
+    ``StoreUnavailable`` and not run again.
     """
 
     def __init__(
@@ -154,8 +162,9 @@ class Writer:
             return
         with self._thread_guard:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._serve, name="tracking-writer", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._serve, name="tracking-writer", daemon=True)
+                thread.start()
+                self._thread = thread  # only now, since a thread that could not be started would never write
 
     def _serve(self) -> None:
         while not self._closed:
@@ -169,10 +178,19 @@ class Writer:
         group = [self._queue.popleft() for _ in range(min(_GROUP, len(self._queue)))]
         if not group:
             return
+        undecided = deque(group)
         try:
-            if len(group) == 1 or not self._write_together(group):
-                for write in group:
-                    self._write_alone(write)
+            if len(group) > 1 and self._write_together(group):
+                undecided.clear()
+            while undecided:
+                self._write_alone(undecided[0])
+                undecided.popleft()
+        except BaseException as error:  # for example KeyboardInterrupt, or an OSError while a connection is opened
+            for write in undecided:
+                write.fail(_interrupted(error))
+            self._drop_connection()
+            if not isinstance(error, Exception):
+                raise
         finally:
             for write in group:
                 write.settle()
