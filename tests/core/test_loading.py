@@ -35,6 +35,24 @@ async def test_a_model_that_cannot_be_loaded_fails_the_instance(launch: Launch, 
     assert failed["payload"]["operation"] is None
 
 
+@pytest.mark.parametrize("worker", ["process", "thread"])
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("raises_odd_text_on_import", "ValueError: a lone \\udcff surrogate"),
+        ("raises_without_text_on_import", "NoTextError: (no text: __str__ raised ValueError)"),
+    ],
+)
+async def test_the_reason_of_a_failed_import_is_given_whatever_its_text(
+    launch: Launch, worker: str, module: str, words: str
+):
+    instance = await launch(f"broken/{module}:Model", worker, loaded=False)
+    with pytest.raises(ModelLoadError) as caught:
+        await instance.controller.wait_loaded()
+    assert words in str(caught.value)
+    assert (await instance.until("failed"))["payload"]["error"]["type"] == "ModelModuleFailed"
+
+
 async def test_a_worker_that_dies_over_the_import_fails_the_instance(launch: Launch):
     instance = await launch("broken/dies_on_import:Model", "process", loaded=False)
     with pytest.raises(WorkerDied, match="exit code 9") as caught:

@@ -11,19 +11,20 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
-import traceback
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
-from mistk_service.errors import Failure, RequestError
+
+from mistk_service.errors import RequestError
 from mistk_service.kinds.component import Component, StopActivity
 from mistk_service.kinds.predictions import Records, Tensors, pack
+from mistk_service.workers.child.failures import failure_from, message_of
 from mistk_service.workers.child.plain_values import json_ready
 from mistk_service.workers.messages import Predict, Predicted, PredictionFailed, PredictionRefused
 
-__all__ = ["Parts", "Predictor", "failure_from", "message_of", "unanswered"]
+__all__ = ["Parts", "Predictor", "unanswered"]
 
 logger = logging.getLogger(__name__)
 
@@ -48,25 +49,6 @@ def unanswered(number: int, error: BaseException) -> PredictionFailed | Predicti
     if isinstance(error, RequestError):
         return PredictionRefused(number, message_of(error), error.field)
     return PredictionFailed(number, failure_from(error), unsupported=isinstance(error, NotImplementedError))
-
-
-def failure_from(error: BaseException) -> Failure:
-    """Return any exception in a form that can cross a process boundary."""
-    trace = "".join(traceback.format_exception(error))
-    return Failure(type(error).__name__, _encodable(message_of(error)), _encodable(trace))
-
-
-def message_of(error: BaseException) -> str:
-    """Return the text of an exception. Its ``__str__`` may be the author's code and may raise an exception itself."""
-    try:
-        return _encodable(str(error))
-    except Exception as another:  # noqa: BLE001 - only the first exception matters
-        return f"(no text: __str__ raised {type(another).__name__})"
-
-
-def _encodable(text: str) -> str:
-    """Return the text with invalid Unicode, such as a lone surrogate, written as an escape."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class Predictor:

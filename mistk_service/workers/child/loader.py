@@ -23,6 +23,7 @@ from mistk_service.errors import (
 from mistk_service.kinds import kind_of
 from mistk_service.kinds.component import Component
 from mistk_service.kinds.predictions import Signature, TensorSpec
+from mistk_service.workers.child.failures import message_of
 
 __all__ = ["construct_model", "load_model_class", "signature_of", "split_reference"]
 
@@ -216,5 +217,5 @@ def _is_component(value: Any) -> TypeGuard[type[Component]]:
 
 
 def _describe(error: BaseException) -> str:
-    text = str(error)
+    text = message_of(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable
 
 from mistk_service.errors import Failure, ModelLoadError
 from mistk_service.logs import configure_logging
+from mistk_service.workers.child.failures import encodable
 from mistk_service.workers.child.loader import construct_model, load_model_class
 from mistk_service.workers.child.runner import Runner
 from mistk_service.workers.messages import (
@@ -140,7 +141,10 @@ def serve_model(sock: socket.socket, reference: str, on_orphaned: Callable[[], N
         logging.getLogger(model_class.__module__.partition(".")[0]).setLevel(logging.getLogger("mistk_service").level)
         model = construct_model(model_class, reference)
     except ModelLoadError as error:
-        channel.send(LoadFailed(type(error).__name__, Failure(type(error).__name__, str(error), error.traceback)))
+        name = type(error).__name__
+        # The text may contain a path that is not valid Unicode, or the author's own message.
+        trace = None if error.traceback is None else encodable(error.traceback)
+        channel.send(LoadFailed(name, Failure(name, encodable(str(error)), trace)))
         return
     runner.run(model)
 

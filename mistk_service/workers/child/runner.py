@@ -23,8 +23,9 @@ from mistk_service.errors import RequestError
 from mistk_service.kinds import kind_of
 from mistk_service.kinds.component import Component, RunReference, StopActivity
 from mistk_service.kinds.kind import Operation
-from mistk_service.workers.child.batching import Parts, Predictor, failure_from, message_of
+from mistk_service.workers.child.batching import Parts, Predictor
 from mistk_service.workers.child.context import WorkerContext
+from mistk_service.workers.child.failures import failure_from, message_of
 from mistk_service.workers.child.loader import signature_of
 from mistk_service.workers.child.part_streams import PartStreams
 from mistk_service.workers.child.task_queue import TaskQueue

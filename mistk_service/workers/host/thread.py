@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import socket
-import traceback
 
 from mistk_service.errors import Failure
 from mistk_service.workers.host.socket_worker import DRAIN, LINGER, SocketWorker, call_on, set_within, start_thread
@@ -43,14 +42,17 @@ class ThreadWorker(SocketWorker):
 
     def _serve(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
         # Imported here, since only this kind of worker needs the loader and the base class of models in the service.
+        from mistk_service.workers.child.failures import failure_from
         from mistk_service.workers.child.main import serve_model
 
         failure = Failure("WorkerDied", "The worker thread ended.")
         try:
             serve_model(sock, self.reference, lambda: None, self._spool)
         except BaseException as error:  # noqa: BLE001 - SystemExit too: a model that exits ends its worker
-            text = "".join(traceback.format_exception(error))
-            failure = Failure("WorkerDied", f"The worker thread ended with {type(error).__name__}: {error}", text)
+            raised = failure_from(error)
+            failure = Failure(
+                "WorkerDied", f"The worker thread ended with {raised.type}: {raised.message}", raised.traceback
+            )
         finally:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_WR)

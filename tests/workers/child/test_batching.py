@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mistk_service import AbstractModel, RequestError, StopActivity
-from mistk_service.workers.child.batching import Predictor, failure_from, message_of
+from mistk_service.workers.child.batching import Predictor
+from mistk_service.workers.child.failures import failure_from, message_of
 from mistk_service.workers.messages import Predict, Predicted, PredictionFailed, PredictionRefused
 from tests.support.harness import predicted, records_of
 

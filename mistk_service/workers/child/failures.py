@@ -1,0 +1,28 @@
+"""Exceptions of the model's code as values that can be sent to the service."""
+
+from __future__ import annotations
+
+import traceback
+
+from mistk_service.errors import Failure
+
+__all__ = ["encodable", "failure_from", "message_of"]
+
+
+def failure_from(error: BaseException) -> Failure:
+    """Return any exception in a form that can cross a process boundary."""
+    trace = "".join(traceback.format_exception(error))
+    return Failure(type(error).__name__, message_of(error), encodable(trace))
+
+
+def message_of(error: BaseException) -> str:
+    """Return the text of an exception. Its ``__str__`` may be the author's code and may raise an exception itself."""
+    try:
+        return encodable(str(error))
+    except Exception as another:  # noqa: BLE001 - only the first exception matters
+        return f"(no text: __str__ raised {type(another).__name__})"
+
+
+def encodable(text: str) -> str:
+    """Return the text with invalid Unicode, such as a lone surrogate, written as an escape."""
+    return text.encode("utf-8", "backslashreplace").decode()
