@@ -198,5 +198,7 @@ def _opened(uri: str) -> ArtifactRepository:
         return open_artifacts(uri)
     except StoreUnavailable:
         raise
-    except Exception as error:
+    except OSError as error:  # for example without a network
+        raise StoreUnavailable(f"The artifacts of the run cannot be stored at {uri!r} now: {error}") from error
+    except Exception as error:  # the libraries of the storages have no common base class for errors
         raise InvalidParameter(f"The artifacts of the run cannot be stored at {uri!r}: {error}") from error

@@ -157,7 +157,7 @@ class FileQueue:
                 self._show(name, str(error))
                 return
             self._give_up(job, error)
-        except Exception as error:  # noqa: BLE001 - reported, and affects only this file
+        except Exception as error:  # noqa: BLE001 - the file's handler logs it; other files are not affected
             self._give_up(job, error)
         else:
             destination.failures = 0
@@ -185,7 +185,7 @@ class FileQueue:
     def _give_up(self, job: Job, error: Exception) -> None:
         try:
             job.give_up(error)
-        except Exception:
+        except Exception:  # the thread has to survive, since other files are waiting
             logger.exception("%s was dropped, and its handler failed.", job.about)
 
     def _show(self, name: str, reason: str | None) -> None:

@@ -201,7 +201,7 @@ class Lifecycle:
             write(event, now)
         except (RunGone, RetryTimeout):
             raise
-        except Exception as error:
+        except Exception as error:  # for example from the model's files, which may be of any kind
             logger.exception("A part of %s could not be tracked.", event.operation)
             self._manager.note(f"A part of {event.operation} could not be tracked: {error}")
 

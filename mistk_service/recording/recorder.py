@@ -316,7 +316,7 @@ class Recorder:
             write()
         except RetryTimeout:
             raise
-        except Exception as error:
+        except Exception as error:  # the thread has to survive, since other writes follow
             logger.exception("Something could not be tracked.")
             self._status.note(f"Something could not be tracked: {error}")
 

@@ -123,7 +123,7 @@ class ArtifactRepository(ABC):
             while piece := stream.read(_PIECE):
                 upload.write(piece)
             upload.commit()
-        except BaseException:
+        except BaseException:  # also for Ctrl-C
             upload.abort()
             raise
 

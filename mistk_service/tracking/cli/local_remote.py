@@ -43,7 +43,7 @@ class LocalRemote(SqlStore):
                 raise InvalidParameter("The store is not in a file. Pass the root of its artifacts.", field="artifacts")
             beside = store.file.parent / "artifacts" if store.file is not None else Path()
             store._artifacts = open_artifacts(artifacts or beside)
-        except BaseException:
+        except BaseException:  # also for Ctrl-C
             store.close()
             raise
         return store

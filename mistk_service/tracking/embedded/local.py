@@ -147,7 +147,7 @@ class LocalTracking:
             # Before anything is written, or the remotes would not receive it.
             replication = ReplicationService(store, artifacts, self._remotes)
             replication.start()
-        except BaseException:
+        except BaseException:  # whatever it is, the caller may try again
             store.close()
             raise
         self._opened, self._replication = OpenedTracking(store, artifacts), replication

@@ -88,7 +88,7 @@ class Delivery:
             for run_id, rows in by_run.items():
                 self._deliver_run(run_id, [row for row in rows if row.seq > self._done.get(run_id, 0)])
                 self._done[run_id] = rows[-1].seq
-        except BaseException:
+        except BaseException:  # whatever it is, a part may have arrived
             self._doubtful = True
             raise
         self._journal.acknowledge(self._ledger.number, entries[-1].seq)

@@ -81,7 +81,7 @@ class _HttpArtifacts(ArtifactRepository):
         except NotSupported as error:
             stream.close()
             raise _missing(path) from error
-        except BaseException:
+        except BaseException:  # also for Ctrl-C
             stream.close()
             raise
         return StoredFile(posixpath.basename(checked_path(path)), size, digest.hexdigest(), None, stream)
@@ -144,7 +144,7 @@ class ProxiedArtifacts(_HttpArtifacts):
         size = stream.seek(0, os.SEEK_END)
         try:
             self._put(path, Source(stream, size, "", lambda: True, lambda: None), notes)
-        except BaseException:
+        except BaseException:  # also for Ctrl-C: the storage keeps parts until they are given up
             self._multipart.give_up(notes)
             raise
 

@@ -106,7 +106,7 @@ class MultipartUploads:
         upload = self._create(path, source, max(part_size, -(-source.size // _MAX_PARTS)))
         try:
             notes.begin(upload)
-        except BaseException:
+        except BaseException:  # an upload that is not noted could never be resumed
             self._abort(upload)
             raise
         if self._finish(upload, source, notes):

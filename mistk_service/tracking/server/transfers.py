@@ -145,7 +145,7 @@ class Transfers:
             if not size and not empty:
                 raise InvalidParameter("Request must specify data.")
             await self._in_thread(upload.commit)
-        except Exception:
+        except Exception:  # whatever it is, an incomplete file must not stay
             await self._in_thread(upload.abort)
             raise
         except asyncio.CancelledError as error:

@@ -68,7 +68,7 @@ def prepare(database: Database, artifact_root: str, *, create: bool = True) -> N
             try:
                 _bring_up_to_date(connection, artifact_root)
                 connection.exec_driver_sql("COMMIT")
-            except BaseException:
+            except BaseException:  # also for Ctrl-C
                 connection.exec_driver_sql("ROLLBACK")
                 raise
 

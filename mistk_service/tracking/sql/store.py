@@ -62,7 +62,7 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, OutboxStore):
         try:
             prepare(database, artifact_root, create=create)
             return cls(database, artifact_root)
-        except BaseException:
+        except BaseException:  # also for Ctrl-C
             database.close()
             raise
 

@@ -199,7 +199,7 @@ class Runner:
             self._hook(name)()
         except (NotImplementedError, StopActivity):
             pass
-        except BaseException:
+        except BaseException:  # the hook is the author's, and may even exit; the worker ends in any case
             logger.exception("%s raised an exception; the worker ends nevertheless.", name)
         finally:
             self._last_hook_ended.set()

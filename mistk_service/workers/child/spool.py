@@ -58,7 +58,7 @@ class Spool:
         try:
             write(entry)
             _make_private(entry)
-        except BaseException:
+        except BaseException:  # also StopActivity from the model's code
             _remove(entry)
             raise
         return str(entry)

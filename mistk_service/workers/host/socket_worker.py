@@ -92,7 +92,7 @@ class SocketWorker(ABC):
             ours.setblocking(False)
             try:
                 self._transport, _ = await loop.create_connection(lambda: _Channel(self), sock=ours)
-            except BaseException as error:
+            except BaseException as error:  # also if the start is cancelled
                 self._ended_by_service = _not_started(error)
                 self.kill()
                 raise

@@ -52,7 +52,7 @@ class _Write(Generic[T]):
         try:
             self.result = self._work(connection)
             self._error = None
-        except BaseException as error:
+        except BaseException as error:  # it is raised to the one who waits for this write
             self._error = error
             raise
 
