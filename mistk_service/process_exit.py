@@ -25,7 +25,8 @@ _INTERVAL = 0.02
 #: Seconds that the last line of the log may take. It takes them only where nothing reads the log.
 _LAST_LINE = 0.1
 
-_NEVER = threading.Event()
+#: Never set. Waiting for it is a sleep.
+_UNSET = threading.Event()
 
 
 def watch(deadline: Deadline, exit_code: Callable[[], int] = lambda: 0) -> None:
@@ -38,7 +39,7 @@ def watch(deadline: Deadline, exit_code: Callable[[], int] = lambda: 0) -> None:
 
     def wait() -> None:
         while left := deadline.left():
-            _NEVER.wait(min(left, _INTERVAL))
+            _UNSET.wait(min(left, _INTERVAL))
         _leave(deadline.overdue, exit_code())
 
     threading.Thread(target=wait, name="shutdown-deadline", daemon=True).start()
@@ -63,7 +64,7 @@ def finish(end: Deadline, threads: Deadline, loop: asyncio.AbstractEventLoop) ->
         threads.join(thread)
     if end.overdue:
         end.bring_forward(0.0)
-        _NEVER.wait()  # the thread of :func:`watch` ends the process
+        _UNSET.wait()  # the thread of :func:`watch` ends the process
     atexit._run_exitfuncs()
     _flush()
     os._exit(0)

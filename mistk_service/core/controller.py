@@ -33,7 +33,7 @@ __all__ = ["Controller", "Tracking"]
 logger = logging.getLogger(__name__)
 
 #: Maximum time in seconds that a response waits for a hook that may refuse the request.
-_TAKEN_UP = 0.5
+_ACCEPT_TIMEOUT = 0.5
 
 
 class Tracking(Protocol):
@@ -180,7 +180,7 @@ class Controller:
 
     async def _reset(self) -> None:
         await self._wait_dismissed()
-        self._instance.start_anew()
+        self._instance.start_over()
         try:
             await self._start_worker()
             await self.wait_loaded()
@@ -255,13 +255,13 @@ class Controller:
         self._supervisor.send(message)
         return self._instance.enter(operation)
 
-    async def wait_taken_up(self) -> None:
+    async def wait_accepted(self) -> None:
         """Wait until the model runs or has ended the latest activity, for at most half a second.
 
         Raises:
             InvalidRequest: the model refused the request, and the previous state is restored.
         """
-        await self._instance.wait_taken_up(_TAKEN_UP)
+        await self._instance.wait_accepted(_ACCEPT_TIMEOUT)
 
     async def _begin(self, row: Operation, call: Call) -> StatusEvent:
         """Begin an activity once its paths have been checked."""

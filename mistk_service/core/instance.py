@@ -134,7 +134,7 @@ class Instance:
         logger.info("%s has begun.", operation)
         return self.log.publish()
 
-    async def wait_taken_up(self, seconds: float) -> None:
+    async def wait_accepted(self, seconds: float) -> None:
         """Wait until the model is known to run the latest activity, or until the timeout.
 
         Raises:
@@ -150,7 +150,7 @@ class Instance:
         if self._verdict is not None and not self._verdict.done():
             self._verdict.set_result(error)
 
-    def start_anew(self) -> None:
+    def start_over(self) -> None:
         """Discard everything but the last notice: the worker has been replaced or is about to be."""
         self._end_activities("stopped")
         self.emit(InstanceReset())
@@ -164,7 +164,7 @@ class Instance:
         """Record that the worker has ended for good."""
         self._end_activities("stopped")
         self._end_of_role(Role.SHUTDOWN)
-        logger.info("shutdown has ended; the worker is gone.")
+        logger.info("shutdown has ended, and so has the worker.")
 
     def _end_of_role(self, role: Role) -> None:
         (row,) = self.kind.of_role(role)

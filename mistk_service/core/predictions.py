@@ -131,7 +131,7 @@ class Predictions:
             worker.send(Withdraw(number))
             future.set_exception(
                 PredictionTimedOut(
-                    f"The prediction was not there after {self._timeout:g} s (--stream-timeout), including time in the queue, "
+                    f"The prediction took longer than {self._timeout:g} s (--stream-timeout), including time in the queue, "
                     "and was cancelled. Retry when the load is lower, or send fewer records at once.",
                 )
             )

@@ -302,7 +302,7 @@ class Sampling:
                     self._put(SystemSample(sampler.sample()))
         except SystemMetricsUnavailable as error:
             self._note(f"There are no system metrics: {error}")
-        except Exception as error:
+        except Exception as error:  # drivers raise errors of their own; a training must not notice
             logger.exception("Sampling the system metrics failed unexpectedly.")
             self._note(f"System metrics have stopped: {error}")
         finally:

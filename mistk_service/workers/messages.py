@@ -104,7 +104,7 @@ class Predict(_Message, frozen=True):
 
 
 class Withdraw(_Message, frozen=True):
-    """Forget the stream prediction ``id``, whose client has gone.
+    """Forget the stream prediction ``id``, whose client has disconnected.
 
     A prediction that has begun ends as usual; one that is answered in parts ends at its next part.
     """

@@ -89,7 +89,7 @@ async def test_a_hook_that_refuses_the_request_leaves_the_state_as_it_was(
     assert "epochs must be at least 1" in status["payload"]["notice"]
     assert "error" not in status["payload"]
     with pytest.raises(InvalidRequest, match=r"^epochs must be at least 1$") as caught:
-        await instance.controller.wait_taken_up()
+        await instance.controller.wait_accepted()
     assert caught.value.field == "hyperparameters.epochs"
 
 

@@ -394,7 +394,7 @@ async def test_a_prediction_that_takes_too_long_is_given_up_and_the_model_is_not
 ):
     # Long enough for the model to begin with the first one, and to answer the last one.
     instance, first = await held(launch, gate, kind, "OneAtATime", max_queue=2, stream_timeout=2.5)
-    with pytest.raises(PredictionTimedOut, match=r"not there after 2\.5 s \(--stream-timeout\)"):
+    with pytest.raises(PredictionTimedOut, match=r"longer than 2\.5 s \(--stream-timeout\)"):
         await instance.stream({"a": "1"})
     with pytest.raises(PredictionTimedOut):
         await first

@@ -125,7 +125,7 @@ def test_a_prediction_that_takes_too_long_is_answered_with_504(start: Start, gat
     # Long enough for the model to begin with the one, and to answer the other.
     service = held_service(start, gate, "--stream-timeout", "2.5")
     error = refused(service.api.post("/streamPredict", json={"a": "hold"}), 504)
-    assert "not there after 2.5 s (--stream-timeout)" in error["message"]
+    assert "longer than 2.5 s (--stream-timeout)" in error["message"]
     assert service.status()["state"] == "predicting", "the model has begun with it"
     gate.tell("g")
     status = service.wait_for_state("ready", service.status())

@@ -29,7 +29,7 @@ class RunnerBench:
     def tell(self, *messages: m.ToWorker) -> None:
         """Send messages as the service."""
         for message in messages:
-            self.runner.tell(message)
+            self.runner.handle(message)
 
     def next(self) -> m.FromWorker:
         """Wait for the next message to the service, and return it."""

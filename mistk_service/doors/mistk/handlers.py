@@ -75,7 +75,7 @@ class Handlers:
             call = read(*given.values()) if read is not None else _call(parameters, given)
             event = await self._controller.call(row.name, call)
             if row.role is Role.ACTIVITY:
-                await self._controller.wait_taken_up()  # its hook may refuse the request
+                await self._controller.wait_accepted()  # its hook may refuse the request
             return self._status(event)
 
         return handle

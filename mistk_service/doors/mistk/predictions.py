@@ -19,34 +19,34 @@ _SHOWN = 80
 
 #: Characters to check per iteration of the event loop, which takes about half a millisecond. A multiple of four, as base64
 #: needs.
-_AT_ONCE = 256 * 1024
+_CHUNK = 256 * 1024
 
 #: The minimum cost of checking a record, in characters.
 _EACH = 64
 
 #: The maximum size of an answer that is encoded on the event loop, in bytes. It takes about a millisecond.
-_ANSWER_AT_ONCE = 64 * 1024
+_INLINE_LIMIT = 64 * 1024
 
 
-async def records_of(data_map: Mapping[str, str], encoding: str | None, *, at_once: int = _AT_ONCE) -> Records:
+async def records_of(data_map: Mapping[str, str], encoding: str | None, *, chunk: int = _CHUNK) -> Records:
     """Return the records of a request.
 
     Args:
         data_map: identifier → record.
         encoding: the encoding that the model declares for its records: ``base64``, or None.
-        at_once: characters to check per iteration of the event loop; a multiple of four.
+        chunk: the number of characters to check per iteration of the event loop; a multiple of four.
 
     Raises:
         InvalidRequest: a record does not have the declared encoding.
     """
     if encoding == "base64":
-        await _require_base64(data_map, at_once)
+        await _require_base64(data_map, chunk)
     return Records(tuple(data_map), tuple(data_map.values()))
 
 
 async def answer_body(answer: Answer) -> bytes:
     """Return an answer as a line of JSON. A long answer is encoded on a thread."""
-    return _encode(answer) if answer.size <= _ANSWER_AT_ONCE else await asyncio.to_thread(_encode, answer)
+    return _encode(answer) if answer.size <= _INLINE_LIMIT else await asyncio.to_thread(_encode, answer)
 
 
 def _encode(answer: Answer) -> bytes:
@@ -54,15 +54,15 @@ def _encode(answer: Answer) -> bytes:
     return msgspec.json.encode(answer.value()) + b"\n"
 
 
-async def _require_base64(records: Mapping[str, str], at_once: int) -> None:
+async def _require_base64(records: Mapping[str, str], chunk: int) -> None:
     """Check that every record is base64. Line breaks, as in MIME, are allowed."""
     checked = 0
     for key, value in records.items():
         checked += _EACH
         try:
-            for part in _parts(value, at_once):
+            for part in _parts(value, chunk):
                 checked += len(part)
-                if checked > at_once:
+                if checked > chunk:
                     await asyncio.sleep(0)
                     checked = len(part)
                 binascii.a2b_base64(part, strict_mode=True)
@@ -70,18 +70,18 @@ async def _require_base64(records: Mapping[str, str], at_once: int) -> None:
             _require_lenient(key, value)
 
 
-def _parts(value: str, at_once: int) -> Iterator[str]:
+def _parts(value: str, chunk: int) -> Iterator[str]:
     """Divide a record into parts that are base64 if, and only if, the record is.
 
     Raises:
         ValueError: a part other than the last is padded.
     """
-    if len(value) <= at_once:
+    if len(value) <= chunk:
         yield value
         return
-    for begin in range(0, len(value), at_once):
-        part = value[begin : begin + at_once]
-        if part[-1] == "=" and begin + at_once < len(value):
+    for begin in range(0, len(value), chunk):
+        part = value[begin : begin + chunk]
+        if part[-1] == "=" and begin + chunk < len(value):
             raise ValueError("padding within the record")
         yield part
 

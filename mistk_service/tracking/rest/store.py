@@ -54,8 +54,8 @@ class RestStore(RestBatches, RestExperiments, RestRegistry, RestLoggedModels, St
         return f"{type(self).__name__}({self.uri!r})"
 
     @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """Raise ``StoreUnavailable``: an answer from elsewhere is always waited for."""
+    def non_blocking(self) -> Iterator[None]:
+        """Raise ``StoreUnavailable``: every read waits for the network."""
         raise StoreUnavailable(f"Reading from {self.uri} always waits for the network.")
         yield
 

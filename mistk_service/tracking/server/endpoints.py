@@ -70,23 +70,23 @@ class Endpoints:
             return partial(self._in_pieces, method)
         if inspect.iscoroutinefunction(method):
             return partial(self._awaited, method)
-        return partial(self._briefly if is_brief(method) else self._aside, method)
+        return partial(self._on_loop if is_brief(method) else self._on_thread, method)
 
     async def _awaited(self, method: Callable[..., Awaitable[Json]], fields: Fields, **parameters: str) -> Response:
         return json_response(await method(fields, **parameters))
 
-    async def _aside(self, method: Callable[..., Json], fields: Fields, **parameters: str) -> Response:
+    async def _on_thread(self, method: Callable[..., Json], fields: Fields, **parameters: str) -> Response:
         """Run a method on a thread, together with the encoding of its answer, which may be long."""
         call = partial(_encoded, method, fields, **parameters)
         return json_response(await asyncio.get_running_loop().run_in_executor(self._executor, call))
 
-    async def _briefly(self, method: Callable[..., Json], fields: Fields, **parameters: str) -> Response:
+    async def _on_loop(self, method: Callable[..., Json], fields: Fields, **parameters: str) -> Response:
         """Run a method on the event loop where the store can be read without waiting, and else on a thread."""
         try:
-            with self._store.at_once():
+            with self._store.non_blocking():
                 return json_response(method(fields, **parameters))
         except StoreUnavailable:
-            return await self._aside(method, fields, **parameters)
+            return await self._on_thread(method, fields, **parameters)
 
     async def _in_pieces(self, method: Callable[..., Iterator[bytes]], fields: Fields, **parameters: str) -> Response:
         """Send what a generator function yields; it runs on a thread."""

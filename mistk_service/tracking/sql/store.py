@@ -83,8 +83,8 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, OutboxStore):
     def artifact_root(self) -> str:
         return self._artifact_root
 
-    def at_once(self) -> AbstractContextManager[None]:
-        return self._db.at_once()
+    def non_blocking(self) -> AbstractContextManager[None]:
+        return self._db.non_blocking()
 
     @property
     def file(self) -> Path | None:

@@ -46,11 +46,11 @@ class Store(ExperimentStore, RunStore, RegistryStore, LoggedModelStore):
         """The URI below which experiments get their artifact folders."""
 
     @abstractmethod
-    def at_once(self) -> AbstractContextManager[None]:
-        """Return a context in which reads on this thread do not wait for others, as an event loop must not.
+    def non_blocking(self) -> AbstractContextManager[None]:
+        """Return a context in which reads on this thread do not block, for use on an event loop.
 
         A read that would have to wait for a lock, a connection or a database server, or that has many rows, raises
-        ``StoreUnavailable`` there, and may be done again outside. Only for reads of a little, one after the other.
+        ``StoreUnavailable``. Repeat it outside of the context. Use it for small reads only.
         """
 
     @abstractmethod

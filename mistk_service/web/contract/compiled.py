@@ -34,10 +34,10 @@ from mistk_service.web.memory import LargeBlocks
 from mistk_service.web.refusals import ErrorAnswer, send_early
 from mistk_service.web.request_body import BodyTooLarge, read_body, replayed
 
-__all__ = ["AT_ONCE", "CompiledOperations", "MakeReader", "NotRecognised", "OperationTable", "Reader"]
+__all__ = ["INLINE_LIMIT", "CompiledOperations", "MakeReader", "NotRecognised", "OperationTable", "Reader"]
 
 #: The longest body that is decoded on the event loop, in bytes: a matter of a millisecond.
-AT_ONCE = 64 * 1024
+INLINE_LIMIT = 64 * 1024
 
 #: Returns the arguments of a handler, from a request's scope and body. It raises :class:`NotRecognised` for a request that
 #: Connexion has to judge, or any other error, which is answered.
@@ -168,7 +168,7 @@ class _Operation:
                 arguments = {"request": Request(scope, receive)}
             else:
                 body = await read_body(scope, receive, self._max_body)
-                large = len(body) > AT_ONCE
+                large = len(body) > INLINE_LIMIT
                 arguments = await self._arguments(scope, body)
             if arguments is not None:
                 body = b""  # it may be large, and the handler takes its time
@@ -195,7 +195,7 @@ class _Operation:
         """Return what the reader reads, or None where it does not recognise the request."""
         assert self._read is not None
         try:
-            if len(body) <= AT_ONCE:
+            if len(body) <= INLINE_LIMIT:
                 return self._read(scope, body)
             return await asyncio.get_running_loop().run_in_executor(self._table.executor, self._read, scope, body)
         except NotRecognised:

@@ -14,7 +14,7 @@ from connexion.operations import AbstractOperation
 from jsonschema import Draft4Validator
 from starlette.types import Scope
 
-from mistk_service.web.contract.compiled import AT_ONCE, NotRecognised, Reader
+from mistk_service.web.contract.compiled import INLINE_LIMIT, NotRecognised, Reader
 from mistk_service.web.contract.records import read_records
 from mistk_service.web.contract.validation import accepting_reader, asks_for_strings
 from mistk_service.web.json_limits import JsonLimits
@@ -126,7 +126,7 @@ def _map_reader(least: int, other: Callable[[bytes | bytearray], Any]) -> Callab
     """Return what reads an object of strings, many and long as they may be; ``other`` reads short ones with escapes."""
 
     def read(body: bytes | bytearray) -> Any:
-        if b"\\" in body and len(body) <= AT_ONCE:
+        if b"\\" in body and len(body) <= INLINE_LIMIT:
             return other(body)
         value = read_records(body)
         if len(value) < least:

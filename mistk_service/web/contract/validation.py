@@ -21,7 +21,7 @@ from connexion.validators import AbstractRequestBodyValidator, ParameterValidato
 from jsonschema import Draft4Validator, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mistk_service.web.contract.compiled import AT_ONCE
+from mistk_service.web.contract.compiled import INLINE_LIMIT
 from mistk_service.web.contract.records import read_records
 from mistk_service.web.json_limits import FREE_JSON, JsonLimits, check_json
 
@@ -171,7 +171,7 @@ class _BodyValidator(AbstractRequestBodyValidator):  # type: ignore[misc]
 
     async def _parse(self, stream: AsyncGenerator[bytes, None], scope: Scope) -> Any:  # noqa: ARG002
         body = b"".join([chunk async for chunk in stream])
-        return self._read(body) if len(body) <= AT_ONCE else await asyncio.to_thread(self._read, body)
+        return self._read(body) if len(body) <= INLINE_LIMIT else await asyncio.to_thread(self._read, body)
 
     def _validate(self, body: Any) -> None:
         """Do nothing: Connexion calls this on the event loop, and the body has been validated while it was parsed."""
@@ -185,7 +185,7 @@ class _BodyValidator(AbstractRequestBodyValidator):  # type: ignore[misc]
         if not body.strip():
             raise BadRequestProblem(detail="The request has no body; expected a JSON object.")
         try:
-            large = len(body) > AT_ONCE and asks_for_strings(self._schema)
+            large = len(body) > INLINE_LIMIT and asks_for_strings(self._schema)
             value = read_records(body) if large else _parse(body)
         except (ValueError, RecursionError) as error:
             raise BadRequestProblem(

@@ -45,7 +45,7 @@ T = TypeVar("T")
 D = TypeVar("D")
 
 
-class _Halts(threading.local):
+class _Pauses(threading.local):
     """The pauses that blocked a thread of the model: when each began, and its duration in seconds."""
 
     def __init__(self) -> None:
@@ -100,9 +100,9 @@ class WorkerContext:
         #: The size of the params and tags reported since the last flush, in bytes.
         self._bytes_held = 0
         self._artifacts: list[tuple[str, str | None, str | None]] = []
-        self._halts = _Halts()
+        self._pauses = _Pauses()
         #: The last error about progress, to log it once and not in every iteration.
-        self._complaints: set[str] = set()
+        self._logged: set[str] = set()
         _contexts.add(self)
 
     # --- the gate -------------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ class WorkerContext:
         if self.interrupted:
             began = self._clock()
             if self._wait():
-                self._halts.list.append((began, self._clock() - began))
+                self._pauses.list.append((began, self._clock() - began))
 
     def request_pause(self) -> None:
         """Make the next pause point block."""
@@ -149,8 +149,8 @@ class WorkerContext:
 
     def progress(self, done: int, total: int | None, unit: str, started: float, initial: int) -> None:
         """Store the progress for the next status. Time that this thread has spent paused since ``started`` does not count."""
-        if self._halts.list:
-            started += sum(seconds for began, seconds in self._halts.list if began >= started)
+        if self._pauses.list:
+            started += sum(seconds for began, seconds in self._pauses.list if began >= started)
         self._progress = (done, total, unit, started, initial)
         if not self._dirty:
             with self._lock:
@@ -310,7 +310,7 @@ class WorkerContext:
             if progress is not None:
                 self._deliver(self._progressed(*progress))
 
-    def fall_silent(self) -> None:
+    def discard_reports(self) -> None:
         """Discard all further reports without taking a lock. For a process that the model has forked.
 
         Such a process has the worker's channel, but not its threads, and locks may be held for ever.
@@ -345,9 +345,9 @@ class WorkerContext:
             return convert(value)
         except Exception as error:  # noqa: BLE001 - the value is the author's, and may raise what it likes
             # Without the value itself, which may differ in every iteration.
-            complaint = f"{convert.__name__} {type(value).__name__} {type(error).__name__}"
-            if complaint not in self._complaints:
-                self._complaints.add(complaint)
+            kind = f"{convert.__name__} {type(value).__name__} {type(error).__name__}"
+            if kind not in self._logged:
+                self._logged.add(kind)
                 logger.error("steps: %r was left out: %s", value, error)
             return otherwise
 
@@ -361,7 +361,7 @@ class WorkerContext:
 def _after_fork() -> None:
     """Discard the reports of a process that a model has forked, since they would corrupt those of the worker."""
     for context in _contexts:
-        context.fall_silent()
+        context.discard_reports()
 
 
 #: The contexts of this process; more than one if workers are threads.

@@ -165,10 +165,10 @@ def _listen_until_end(channel: _Channel, runner: Runner, on_orphaned: Callable[[
     while True:
         data = channel.wait(runner.context.flush_due())
         if data == b"":
-            runner.tell(Exit("do_terminate"))
+            runner.handle(Exit("do_terminate"))
             on_orphaned()
             return
-        runner.tell_all(map(decode_to_worker, reader.feed(data or b"")))
+        runner.handle_all(map(decode_to_worker, reader.feed(data or b"")))
         if runner.context.flush_due() == 0.0:
             runner.context.flush(held_too=False)
 

@@ -240,7 +240,7 @@ class Runner:
 
     # --- the control thread ---------------------------------------------------------------------------------------
 
-    def tell_all(self, messages: Iterable[ToWorker]) -> None:
+    def handle_all(self, messages: Iterable[ToWorker]) -> None:
         """Handle all messages that arrived together.
 
         Predictions that arrive together can be merged. A prediction that is withdrawn in the same read is never queued.
@@ -252,9 +252,9 @@ class Runner:
             elif not isinstance(message, Withdraw):
                 self._queue(waiting)
                 waiting = []
-                self.tell(message)
+                self.handle(message)
             elif not self._withdrawn_from(waiting, message.id):
-                self.tell(message)
+                self.handle(message)
         self._queue(waiting)
 
     def _withdrawn_from(self, waiting: list[Predict], number: int) -> bool:
@@ -266,7 +266,7 @@ class Runner:
                 return True
         return False
 
-    def tell(self, message: ToWorker) -> None:
+    def handle(self, message: ToWorker) -> None:
         """Handle a message of the service."""
         if isinstance(message, Run) and self._paused_in_own_way:
             # The main thread is inside the paused activity and does not reach a gate.

@@ -46,7 +46,7 @@ class Recorder:
     def __getattr__(self, name: str) -> Any:
         if name == "signature":
             return Signature(record_encoding="base64")
-        if name in ("call", "predict", "wait_taken_up"):
+        if name in ("call", "predict", "wait_accepted"):
             return lambda *arguments: self._note_later(name, *arguments)
         return lambda *arguments: self._note(name, *arguments)
 

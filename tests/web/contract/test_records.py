@@ -33,13 +33,13 @@ def accepted(*values: str, **options: int) -> bool:
 
 @given(st.lists(st.text("AZaz09+/=\n -", max_size=24), max_size=3))
 def test_records_are_judged_alike_in_one_piece_and_in_many(values: list[str]):
-    assert accepted(*values, at_once=4) == all(map(is_base64, values))
+    assert accepted(*values, chunk=4) == all(map(is_base64, values))
     assert accepted(*values) == all(map(is_base64, values))
 
 
 @given(st.binary(max_size=64))
 def test_what_was_encoded_is_accepted(data: bytes):
-    assert accepted(base64.b64encode(data).decode(), base64.encodebytes(data).decode(), at_once=8)
+    assert accepted(base64.b64encode(data).decode(), base64.encodebytes(data).decode(), chunk=8)
 
 
 @pytest.mark.parametrize("data_map", [{"a": "A" * 4_000_000}, dict.fromkeys(map(str, range(4_000)), "A" * 1_000)])

@@ -45,16 +45,16 @@ def test_a_pause_that_comes_before_the_main_thread_takes_the_activity_up_is_not_
         sent.put(message)
         if isinstance(message, Loaded):
             # On the main thread itself, which therefore has not taken the training up when the pause is told.
-            runner.tell(Run(1, "do_train"))
-            runner.tell(Pause(1, "do_pause"))
+            runner.handle(Run(1, "do_train"))
+            runner.handle(Pause(1, "do_pause"))
 
     runner = Runner(send, lambda: None)
     main = threading.Thread(target=runner.run, args=(model,), daemon=True)
     main.start()
     assert first(sent, Paused, PauseOvertaken) == Paused(1)
-    runner.tell(Resume(1, "do_resume_training"))
+    runner.handle(Resume(1, "do_resume_training"))
     assert first(sent, Done) == Done(1)
-    runner.tell(Exit("do_terminate"))
+    runner.handle(Exit("do_terminate"))
     main.join()
 
 

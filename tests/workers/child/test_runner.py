@@ -319,7 +319,7 @@ def test_a_request_that_is_withdrawn_too_late_is_answered_once(model: Model, ben
 
 
 def test_a_request_that_is_withdrawn_as_soon_as_it_comes_is_never_queued(model: Model, bench: RunnerBench):
-    bench.runner.tell_all([m.Predict(1, records_of({"a": "b"})), m.Predict(2, records_of({"c": "d"})), m.Withdraw(1)])
+    bench.runner.handle_all([m.Predict(1, records_of({"a": "b"})), m.Predict(2, records_of({"c": "d"})), m.Withdraw(1)])
     assert [bench.next(), bench.next()] == [m.PredictionForgotten(1), predicted(2, b'{"c":"d"}')]
     assert len(model.threads) == 1
 

@@ -27,16 +27,16 @@ __all__ = ["Database"]
 
 T = TypeVar("T")
 
-#: Connections for reading that stay open, and how many more may be opened when many read at once.
+#: The number of pooled connections for reading, and of additional ones under load.
 _POOL_SIZE, _POOL_OVERFLOW = 8, 24
 
 
-#: Rows of a statement that are read in about a millisecond.
-_BRIEF = 500
+#: The maximum number of rows of a statement that must not block: about a millisecond.
+_MAX_ROWS = 500
 
 
-class _Hurry(threading.local):
-    """The connection of the thread that is not to wait, while it is not to."""
+class _NonBlocking(threading.local):
+    """The connection with which this thread reads while its reads must not block; otherwise None."""
 
     reader: Connection | None = None
 
@@ -70,15 +70,15 @@ class Database:
         self.lock_timeout = lock_timeout
         self._store_file = store_file
         self.journal_writer = JournalWriter(engine.dialect)
-        # A database in memory has one connection, which the readers and the writer share.
-        self._turns = threading.RLock() if _is_memory(url) else None
+        # A database in memory has a single connection, which the readers and the writer share.
+        self._memory_lock = threading.RLock() if _is_memory(url) else None
         begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN"
         self._begin_snapshot = "BEGIN" if self.is_sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-        self.write_lock = self._turns or threading.RLock()
+        self.write_lock = self._memory_lock or threading.RLock()
         self._checkpoints = Checkpoints(engine, self.write_lock) if self.journal_mode == "WAL" else None
         on_commit = self._checkpoints.committed if self._checkpoints is not None else None
         self._writer = Writer(engine, begin, self.write_lock, on_commit)
-        self._hurry = _Hurry()
+        self._non_blocking = _NonBlocking()
         self._reader: Connection | None = None
         self._reader_lock = threading.Lock()
 
@@ -126,33 +126,33 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """Give a connection for a single statement that reads."""
         with translated():
-            if self._hurry.reader is not None:
-                yield self._hurry.reader
-            elif self._turns is None:
+            if self._non_blocking.reader is not None:
+                yield self._non_blocking.reader
+            elif self._memory_lock is None:
                 with self.engine.connect() as connection:
                     yield connection
             else:
-                with self._turns, self.engine.connect() as connection:
+                with self._memory_lock, self.engine.connect() as connection:
                     yield connection
 
     @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """Let the reads of this thread raise ``StoreUnavailable`` where they would take long.
+    def non_blocking(self) -> Iterator[None]:
+        """Make the reads of this thread raise ``StoreUnavailable`` instead of blocking.
 
-        That is where they would have to wait for a lock or a connection, or where a statement has many rows.
+        A read would block if it had to wait for a lock or a connection, or if its statement returned many rows.
         """
-        # Over a network, where there is no WAL, every read waits.
+        # Without WAL, as on a network file system, every read may wait.
         if self.journal_mode != "WAL" or not self._reader_lock.acquire(blocking=False):
             raise StoreUnavailable("The store cannot be read without waiting.", retry_after=0.0)
         try:
             if self._reader is None:
                 with translated():
-                    self._reader = self.engine.connect().execution_options(**{MOST_ROWS: _BRIEF})
+                    self._reader = self.engine.connect().execution_options(**{MOST_ROWS: _MAX_ROWS})
                     self._reader.exec_driver_sql("PRAGMA busy_timeout = 0")
-            self._hurry.reader = self._reader
+            self._non_blocking.reader = self._reader
             yield
         finally:
-            self._hurry.reader = None
+            self._non_blocking.reader = None
             self._reader_lock.release()
 
     @contextmanager

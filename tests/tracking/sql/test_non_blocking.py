@@ -29,16 +29,16 @@ def test_a_read_at_once_sees_what_was_just_written_and_fails_as_any_other(file_s
     run_id = file_store.create_run("0").info.run_id
     for step in range(3):
         file_store.log_metric(run_id, Metric("m", float(step), 1, step))
-        with file_store.at_once():
+        with file_store.non_blocking():
             assert file_store.get_run(run_id).data.metrics == (Metric("m", float(step), 1, step),)
-    with pytest.raises(ResourceNotFound), file_store.at_once():
+    with pytest.raises(ResourceNotFound), file_store.non_blocking():
         file_store.get_run("unknown")
-    with file_store.at_once():
+    with file_store.non_blocking():
         assert file_store.get_run(run_id).info.run_id == run_id
 
 
 def test_only_reads_at_once_do_not_wait_for_locks(file_store):
-    with file_store.at_once():
+    with file_store.non_blocking():
         assert lock_timeout_of(file_store) == 0
         others = []
         thread = threading.Thread(target=lambda: others.append(lock_timeout_of(file_store)))
@@ -48,28 +48,28 @@ def test_only_reads_at_once_do_not_wait_for_locks(file_store):
     assert lock_timeout_of(file_store) == 200
 
 
-def test_a_thread_does_not_wait_for_another_that_reads_at_once(file_store):
+def test_a_thread_does_not_wait_for_another_that_reads_without_blocking(file_store):
     refused = []
 
     def read():
         try:
-            with file_store.at_once():
+            with file_store.non_blocking():
                 pass
         except StoreUnavailable as error:
             refused.append(error)
 
-    with file_store.at_once():
+    with file_store.non_blocking():
         thread = threading.Thread(target=read)
         thread.start()
         thread.join(30)
     assert len(refused) == 1
-    with file_store.at_once():
+    with file_store.non_blocking():
         assert file_store.get_experiment("0").name == "Default"
 
 
 @pytest.mark.parametrize("store_uri", ["sqlite memory", "postgresql"], indirect=True)
-def test_where_reading_always_means_waiting_there_is_no_reading_at_once(store):
-    with pytest.raises(StoreUnavailable), store.at_once():
+def test_where_reading_always_means_waiting_there_is_no_reading_without_blocking(store):
+    with pytest.raises(StoreUnavailable), store.non_blocking():
         pass
 
 
@@ -102,16 +102,16 @@ def test_runs_that_are_submitted_together_are_all_made(store, experiment):
         missing.result(30)
 
 
-def test_what_has_many_rows_is_not_read_at_once(file_store):
+def test_what_has_many_rows_is_not_read_without_blocking(file_store):
     run_id = file_store.create_run("0").info.run_id
     experiment_id = file_store.create_experiment("with many tags", tags=[Tag(f"t{n}", "v") for n in range(600)])
     file_store.log_batch(run_id, [Metric(f"m{n}", 1.0, 1) for n in range(600)])
-    with pytest.raises(StoreUnavailable, match="rows"), file_store.at_once():
+    with pytest.raises(StoreUnavailable, match="rows"), file_store.non_blocking():
         file_store.get_run(run_id)
-    with pytest.raises(StoreUnavailable, match="rows"), file_store.at_once():
+    with pytest.raises(StoreUnavailable, match="rows"), file_store.non_blocking():
         file_store.get_experiment(experiment_id)
     assert len(file_store.get_run(run_id).data.metrics) == 600
     assert len(file_store.get_experiment(experiment_id).tags) == 600
-    with file_store.at_once():
+    with file_store.non_blocking():
         assert file_store.get_experiment("0").name == "Default"
     file_store.log_metric(run_id, Metric("m0", 2.0, 2))  # nothing is left open
