@@ -82,7 +82,7 @@ class Garbage:
         try:
             place = self._locations.place(item.artifact_uri, "")
         except (InvalidParameter, ResourceNotFound):
-            tell(f"The files of the {item} are at {item.artifact_uri}, which is not kept here; they stay.")
+            tell(f"The files of the {item} are at {item.artifact_uri}, outside of the artifact root; they stay.")
             return True
         folder, _, last = place.rpartition("/")
         # The folder that bears its id has nothing else in it.

@@ -79,7 +79,7 @@ def run_demo(port: int, folder: Path) -> None:
     folder = _writable(folder)
     try:
         with _terminable(), service_process(reference, free_port(port), folder / "state") as (url, process):
-            console.print(f"A container with the digits model answers at [b]{url}[/b]")
+            console.print(f"A container with the digits model is running at [b]{url}[/b]")
             with ModelClient(url) as client:
                 container_id = client.status().object_info.id or ""
                 accuracy = _Tour(console, client, digits / "data", folder).run()

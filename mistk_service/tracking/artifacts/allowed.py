@@ -57,7 +57,7 @@ class AllowedLocations:
         expected = "none is allowed" if not self.roots else f"allowed is what lies below {', '.join(self.roots)}"
         raise InvalidParameter(
             f"Artifacts may not be kept at {_without_login(uri)!r}: {expected}, apart from the server's own folder. "
-            "--artifact-location of the service names others.",
+            "Allow others with --artifact-location.",
             field="artifact_location",
         )
 

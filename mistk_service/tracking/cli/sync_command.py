@@ -137,23 +137,27 @@ def moment(text: str) -> int:
 
 def _summary(report: SyncReport, name: str, *, with_artifacts: bool) -> str:
     """Return the summary of a round."""
-    there = f"{_runs(report.runs)} as {'it is' if report.runs <= 1 else 'they are'} here"
-    kept = f"{_runs(report.left_out)} came from there and {'stays as it is' if report.left_out == 1 else 'stay as they are'}"
-    in_part = f"{_runs(report.in_part)} {'is' if report.in_part == 1 else 'are'} there without what was refused"
-    refused = f"{_runs(report.refused)} {'was' if report.refused == 1 else 'were'} refused"
-    others = [(report.left_out, kept), (report.in_part, in_part), (report.refused, refused)]
+
+    def line(count: int, one: str, several: str) -> str:
+        return f"{_runs(count)} {one if count <= 1 else several}"
+
+    others = [
+        (report.left_out, line(report.left_out, "came from there and was", "came from there and were") + " not copied"),
+        (report.in_part, line(report.in_part, "is", "are") + " incomplete there"),
+        (report.refused, line(report.refused, "was", "were") + " refused"),
+    ]
     parts = [sentence for count, sentence in others if count]
     if report.runs or parts:
-        parts.insert(0, f"{name} has {there}")
+        parts.insert(0, line(report.runs, "is", "are") + f" up to date at {name}")
     else:
-        parts = [f"There is no run here for {name}"]
+        parts = [f"There are no runs to copy to {name}"]
     if not with_artifacts:
         parts.append("Artifacts were left out")
     return " ".join(f"{part}." for part in parts)
 
 
 def _runs(count: int) -> str:
-    return {0: "no run", 1: "1 run"}.get(count, f"{count} runs")
+    return {0: "No run", 1: "1 run"}.get(count, f"{count} runs")
 
 
 def _refusal(refusal: Refusal) -> str:

@@ -64,7 +64,7 @@ class RestExperiments(Remote, ExperimentStore):
     ) -> Page[Experiment]:
         check_max_results(max_results, _MAX_RESULTS)
         if not self.capabilities.search_filters:
-            self._degrade("searches for experiments are filtered and ordered on this side; the server ignores that.")
+            self._degrade("searches for experiments are filtered and ordered on the client; the server ignores that.")
             return searching.search_experiments(
                 self._all_experiments(), filter, view_type, max_results, order_by, page_token
             )
@@ -140,7 +140,7 @@ class RestExperiments(Remote, ExperimentStore):
         try:
             answer = self._http.post("experiments/search-datasets", fields, ajax=True)
         except NotSupported:
-            self._degrade("datasets are looked for in all runs of the experiments; the server does not search them.")
+            self._degrade("searches for datasets read all runs of the experiments; the server has no such search.")
             return self._datasets_of_runs(experiment_ids)
         return list(wire.page_from_answer(wire.read_dataset_summary, answer, "dataset_summaries"))
 

@@ -89,7 +89,7 @@ class RestBatches(RestRuns):
         longest = self.capabilities.longest_param
         if all(len(param.value) <= longest for param in params):
             return params
-        self._degrade(f"values of params are cut to {longest} characters, which is what the server takes.")
+        self._degrade(f"values of params are cut to {longest} characters, the limit of the server.")
         return [Param(param.key, param.value[:longest]) for param in params]
 
     def _set_tags(self, run_id: str, tags: Sequence[Tag]) -> None:
@@ -111,7 +111,7 @@ class RestBatches(RestRuns):
     def delete_tag(self, run_id: str, key: str) -> None:
         """Remove a tag; where the server cannot do that, the tag stays, which is logged."""
         if not self.capabilities.delete_tag:
-            self._degrade("tags that are deleted stay where they are; the server cannot remove them.")
+            self._degrade("deleted tags stay; the server cannot remove them.")
             return
         self._http.post("runs/delete-tag", {"run_id": run_id, "key": key}, about_run(run_id))
 
@@ -170,7 +170,7 @@ class RestBatches(RestRuns):
         try:
             answer = self._http.get("metrics/get-history-bulk", fields, ajax=True)
         except NotSupported:
-            self._degrade("histories of several runs are read one by one; the server does not give them together.")
+            self._degrade("histories of several runs are read one by one; the server has no request for several.")
             return self._histories(run_ids, key, max_results)
         return list(wire.page_from_answer(wire.read_measured, answer, "metrics"))
 

@@ -100,8 +100,8 @@ class RestRuns(Remote, RunStore):
         check_max_results(max_results, _MAX_RESULTS)
         if not self.capabilities.search_filters:
             self._degrade(
-                "searches for runs bring all runs of the experiments over and are filtered and ordered on this side; the "
-                "server ignores that."
+                "searches for runs fetch all runs of the experiments and filter and order them on the client; the server "
+                "ignores filters and orders."
             )
             found = (run for each in dict.fromkeys(experiment_ids) for run in all_runs(self._http, each))
             return searching.search_runs(found, filter, view_type, max_results, order_by, page_token)

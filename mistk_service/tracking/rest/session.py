@@ -83,7 +83,7 @@ class Remote:
         longest = self.capabilities.longest_tag
         if self.capabilities.overwrites_tags or all(len(tag.value) <= longest for tag in tags):
             return tags
-        self._degrade(f"values of tags are cut to {longest} characters, which is what the server takes.")
+        self._degrade(f"values of tags are cut to {longest} characters, the limit of the server.")
         return [Tag(tag.key, tag.value[:longest]) for tag in tags]
 
 

@@ -105,7 +105,7 @@ class Transport:
             # What they say repeats the proxy's address, in which there may be a password.
             raise UnsupportedStore(
                 "The proxy of the environment (HTTP_PROXY, HTTPS_PROXY or ALL_PROXY) cannot be used; expected "
-                "http://HOST:PORT, or socks5://HOST:PORT where httpx[socks] is installed. List hosts that need no proxy "
+                "http://HOST:PORT, or socks5://HOST:PORT if httpx[socks] is installed. List hosts that need no proxy "
                 f"in NO_PROXY, such as {self._origin[1]}."
             ) from None
 

@@ -74,13 +74,13 @@ def _split(uri: str) -> SplitResult:
         usable = False
     if not usable or re.search(r"[\s\x00-\x1f\x7f]", uri):
         raise InvalidParameter(
-            "The address of the tracking server cannot be read; expected http://HOST or https://HOST, with a port and a path "
-            "where there are any.",
+            "The address of the tracking server cannot be read; expected http://HOST or https://HOST, optionally with a "
+            "port and a path.",
             field="uri",
         )
     if parts.query or parts.fragment:
         raise InvalidParameter(
-            "The address of the tracking server has a query or a fragment, which no request could keep; leave it out.",
+            "The address of the tracking server has a query or a fragment, which requests cannot contain; leave it out.",
             field="uri",
         )
     return parts

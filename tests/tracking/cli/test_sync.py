@@ -239,17 +239,15 @@ def told_by(world, artifacts=None):
 
 
 def test_the_closing_sentence_is_about_what_is_there(world):
-    assert told_by(world)[-1] == f"There is no run here for {NAME}. Artifacts were left out."
+    assert told_by(world)[-1] == f"There are no runs to copy to {NAME}. Artifacts were left out."
     world.run()
-    assert told_by(world)[-1] == f"{NAME} has 1 run as it is here. Artifacts were left out."
+    assert told_by(world)[-1] == f"1 run is up to date at {NAME}. Artifacts were left out."
     world.run()
     artifacts = str(world.artifacts.uri)
-    assert told_by(world, artifacts) == [f"{NAME} has 2 runs as they are here."]
+    assert told_by(world, artifacts) == [f"2 runs are up to date at {NAME}."]
     there = world.remote.store.create_run("0").info.run_id
     world.run(tags=[Tag(SOURCE_RUN, there)])
-    assert told_by(world, artifacts) == [
-        f"{NAME} has 2 runs as they are here. 1 run came from there and stays as it is."
-    ]
+    assert told_by(world, artifacts) == [f"2 runs are up to date at {NAME}. 1 run came from there and was not copied."]
 
 
 def test_what_is_refused_is_not_counted_as_there(world):
@@ -267,16 +265,16 @@ def test_what_is_refused_is_not_counted_as_there(world):
 
     refuse("log_batch")
     closing, *refusals = told_by(world, artifacts)
-    assert closing == f"{NAME} has 1 run as it is here. 1 run is there without what was refused."
+    assert closing == f"1 run is up to date at {NAME}. 1 run is incomplete there."
     assert all(f" of run {run_id}: too odd" in line for line in refusals)
     assert len(refusals) >= 1
     refuse("get_run")
     closing, *refusals = told_by(world, artifacts)
-    assert closing == f"{NAME} has no run as it is here. 2 runs were refused."
+    assert closing == f"No run is up to date at {NAME}. 2 runs were refused."
     assert [line.partition(": ")[2] for line in refusals] == ["too odd"] * 2
     assert all(line.startswith("  refused, run ") for line in refusals)
     refuse()
-    assert told_by(world, artifacts) == [f"{NAME} has 2 runs as they are here."]
+    assert told_by(world, artifacts) == [f"2 runs are up to date at {NAME}."]
     world.assert_same(run_id)
 
 

@@ -161,7 +161,7 @@ def test_gc_leaves_files_that_are_kept_somewhere_else(place, tmp_path):
         experiment = store.create_experiment("elsewhere", "s3://bucket/prefix")
         run_id = store.create_run(experiment, run_name="one").info.run_id
         store.delete_run(run_id)
-    assert "which is not kept here; they stay." in place.call("gc", "--yes")
+    assert "outside of the artifact root; they stay." in place.call("gc", "--yes")
 
 
 def test_an_export_is_a_store_that_can_be_imported_elsewhere(place, tmp_path):

@@ -111,6 +111,6 @@ class StoreFile:
 
     def _lost(self, what: str) -> StoreLost:
         return StoreLost(
-            f"The file of the tracking store, {self._path}, was {what} while it was in use, and what was written now would be "
-            "lost. Put the file back where it was moved away, or restart the service, which then begins with what is there."
+            f"The file of the tracking store, {self._path}, was {what} while it was in use, so that new data would be lost. "
+            "Put the file back, or restart the service to use what is there now."
         )
