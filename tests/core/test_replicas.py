@@ -62,7 +62,7 @@ async def test_replicas_take_part_in_every_update_and_a_refused_one_changes_noth
         assert all(answer["props"] == {"threshold": threshold} for answer in answers)
     await instance.call("updateStreamProperties", {"refused": True})
     with pytest.raises(InvalidRequest):
-        await instance.controller.wait_taken_up()
+        await instance.controller.wait_accepted()
     await instance.until("ready")
     assert len(await spread(instance)) == REPLICAS
 

@@ -31,7 +31,7 @@ __all__ = ["INFERENCE_PATH", "inference_app"]
 INFERENCE_PATH = "/v2"
 
 #: The maximum size of what is decoded or encoded on the event loop, in bytes.
-_AT_ONCE = 64 * 1024
+_INLINE_LIMIT = 64 * 1024
 
 #: The only version of the model.
 _VERSION = "1"
@@ -112,14 +112,14 @@ class _Handlers:
         body = await read_body(request.scope, request.receive, self._max_body)
         declared = self._controller.signature.inputs
         header = request.headers.get(HEADER_LENGTH)
-        read = _on_thread_if(len(body) > _AT_ONCE and header is None)
+        read = _on_thread_if(len(body) > _INLINE_LIMIT and header is None)
         asked, tensors = await read(read_request, body, header, declared)
         require_declared(tensors.tensors, declared)
         prediction = self._controller.predict(tensors)
         del body, tensors  # they may be large, and are not needed while this waits
         answer = await while_present(request.receive, prediction)
         assert not isinstance(answer, AnswerParts), "the hook returns its answer at once"
-        encode = _on_thread_if(answer.size > _AT_ONCE)
+        encode = _on_thread_if(answer.size > _INLINE_LIMIT)
         content, length = await encode(lambda: encode_response(model_name, _VERSION, asked, answer.tensors()))
         if length is None:
             return Response(content, media_type="application/json")
@@ -142,10 +142,10 @@ def _metadata(specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:
 
 
 def _on_thread_if(large: bool) -> Callable[..., Awaitable[Any]]:
-    async def at_once(function: Callable[..., Any], *arguments: Any) -> Any:
+    async def inline(function: Callable[..., Any], *arguments: Any) -> Any:
         return function(*arguments)
 
-    return asyncio.to_thread if large else at_once
+    return asyncio.to_thread if large else inline
 
 
 def _json(value: Any) -> Response:

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-
 from mistk_service.errors import RequestError
 from mistk_service.kinds.component import Component, StopActivity
 from mistk_service.kinds.predictions import Records, Tensors, pack
