@@ -27,7 +27,7 @@ _RANGE = re.compile(r"bytes=(?:(\d+)-(\d*)|-(\d+))", re.ASCII)
 #: Names and extensions that are served as plain text, which MLflow's pages expect.
 _TEXT_NAMES = frozenset({"mlmodel", "mlproject"})
 _TEXT_ENDINGS = frozenset(
-    "cf cfg cnf conf csv err hocon ini ipynb js json log md prop properties "  # noqa: SIM905 - a list would be no clearer
+    "cf cfg cnf conf csv err hocon ini ipynb js json log md prop properties "
     "py py3 rst toml tsv txt xml yaml yml".split()
 )
 

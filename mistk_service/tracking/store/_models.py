@@ -1,4 +1,4 @@
-"""The part of the store's contract that is about models and users."""
+"""The part of the store's contract that is about models."""
 
 from __future__ import annotations
 

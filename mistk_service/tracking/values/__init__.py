@@ -10,70 +10,8 @@ milliseconds. Ids are opaque strings. ``None`` means "not set".
 
 from __future__ import annotations
 
-from mistk_service.tracking.values._models import (
-    ExperimentPermission,
-    LoggedModel,
-    LoggedModelOrder,
-    LoggedModelRegistration,
-    LoggedModelStatus,
-    ModelVersion,
-    ModelVersionStatus,
-    Permission,
-    RegisteredModel,
-    RegisteredModelAlias,
-    RegisteredModelPermission,
-    User,
-)
-from mistk_service.tracking.values._runs import (
-    Dataset,
-    DatasetInput,
-    DatasetSummary,
-    Experiment,
-    FileInfo,
-    LifecycleStage,
-    Metric,
-    ModelInput,
-    ModelOutput,
-    Param,
-    Run,
-    RunData,
-    RunInfo,
-    RunInputs,
-    RunOutputs,
-    RunStatus,
-    Tag,
-    ViewType,
-)
+from mistk_service.tracking.values import _models, _runs
+from mistk_service.tracking.values._models import *
+from mistk_service.tracking.values._runs import *
 
-__all__ = [
-    "Dataset",
-    "DatasetInput",
-    "DatasetSummary",
-    "Experiment",
-    "ExperimentPermission",
-    "FileInfo",
-    "LifecycleStage",
-    "LoggedModel",
-    "LoggedModelOrder",
-    "LoggedModelRegistration",
-    "LoggedModelStatus",
-    "Metric",
-    "ModelInput",
-    "ModelOutput",
-    "ModelVersion",
-    "ModelVersionStatus",
-    "Param",
-    "Permission",
-    "RegisteredModel",
-    "RegisteredModelAlias",
-    "RegisteredModelPermission",
-    "Run",
-    "RunData",
-    "RunInfo",
-    "RunInputs",
-    "RunOutputs",
-    "RunStatus",
-    "Tag",
-    "User",
-    "ViewType",
-]
+__all__ = _models.__all__ + _runs.__all__

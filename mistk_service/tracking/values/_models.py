@@ -1,26 +1,22 @@
-"""Models that are registered or logged, and users: the second half of :mod:`mistk_service.tracking.values`."""
+"""Models that are registered or logged: the second half of :mod:`mistk_service.tracking.values`."""
 
 from __future__ import annotations
 
-from enum import Enum, StrEnum
+from enum import Enum
 
 import msgspec
 
 from mistk_service.tracking.values._runs import Metric, Param, Tag
 
 __all__ = [
-    "ExperimentPermission",
     "LoggedModel",
     "LoggedModelOrder",
     "LoggedModelRegistration",
     "LoggedModelStatus",
     "ModelVersion",
     "ModelVersionStatus",
-    "Permission",
     "RegisteredModel",
     "RegisteredModelAlias",
-    "RegisteredModelPermission",
-    "User",
 ]
 
 
@@ -39,16 +35,6 @@ class LoggedModelStatus(Enum):
     LOGGED_MODEL_PENDING = 1
     LOGGED_MODEL_READY = 2
     LOGGED_MODEL_UPLOAD_FAILED = 3
-
-
-class Permission(StrEnum):
-    """What a user may do with an experiment or a registered model; each permission includes those before it."""
-
-    NO_PERMISSIONS = "NO_PERMISSIONS"
-    READ = "READ"
-    USE = "USE"
-    EDIT = "EDIT"
-    MANAGE = "MANAGE"
 
 
 class ModelVersion(msgspec.Struct, frozen=True):
@@ -194,49 +180,3 @@ class LoggedModelOrder(msgspec.Struct, frozen=True, gc=False):
     ascending: bool = True
     dataset_name: str | None = None
     dataset_digest: str | None = None
-
-
-class ExperimentPermission(msgspec.Struct, frozen=True, gc=False):
-    """What a user may do with an experiment.
-
-    Attributes:
-        experiment_id: the experiment.
-        user_id: the user's id (not the name).
-        permission: what is allowed.
-    """
-
-    experiment_id: str
-    user_id: str
-    permission: Permission
-
-
-class RegisteredModelPermission(msgspec.Struct, frozen=True, gc=False):
-    """What a user may do with a registered model.
-
-    Attributes:
-        name: the registered model's name.
-        user_id: the user's id (not the name).
-        permission: what is allowed.
-    """
-
-    name: str
-    user_id: str
-    permission: Permission
-
-
-class User(msgspec.Struct, frozen=True):
-    """A user who may log in. Passwords are not part of it.
-
-    Attributes:
-        id: the user's number as text.
-        username: unique.
-        is_admin: whether everything is allowed.
-        experiment_permissions: what was granted on experiments.
-        registered_model_permissions: what was granted on registered models.
-    """
-
-    id: str
-    username: str
-    is_admin: bool = False
-    experiment_permissions: tuple[ExperimentPermission, ...] = ()
-    registered_model_permissions: tuple[RegisteredModelPermission, ...] = ()

@@ -1,73 +1,8 @@
 """MLflow's JSON: values to JSON and back, for server and client alike."""
 
-from mistk_service.tracking.wire.encoding import (
-    experiment,
-    listed_version,
-    logged_model,
-    logged_model_order,
-    metric,
-    metrics,
-    model_version,
-    registered_model,
-    requested_metrics,
-    run,
-    run_info,
-)
-from mistk_service.tracking.wire.fields import Fields
-from mistk_service.tracking.wire.parsing import (
-    from_answer,
-    page_from_answer,
-    read_dataset_inputs,
-    read_dataset_summary,
-    read_datasets,
-    read_experiment,
-    read_file_info,
-    read_logged_model,
-    read_logged_model_order,
-    read_measured,
-    read_metric,
-    read_metrics,
-    read_model_inputs,
-    read_model_outputs,
-    read_model_version,
-    read_params,
-    read_registered_model,
-    read_run,
-    read_run_info,
-    read_tags,
-)
+from mistk_service.tracking.wire import encoding, fields, parsing
+from mistk_service.tracking.wire.encoding import *
+from mistk_service.tracking.wire.fields import *
+from mistk_service.tracking.wire.parsing import *
 
-__all__ = [
-    "Fields",
-    "experiment",
-    "from_answer",
-    "listed_version",
-    "logged_model",
-    "logged_model_order",
-    "metric",
-    "metrics",
-    "model_version",
-    "page_from_answer",
-    "read_dataset_inputs",
-    "read_dataset_summary",
-    "read_datasets",
-    "read_experiment",
-    "read_file_info",
-    "read_logged_model",
-    "read_logged_model_order",
-    "read_measured",
-    "read_metric",
-    "read_metrics",
-    "read_model_inputs",
-    "read_model_outputs",
-    "read_model_version",
-    "read_params",
-    "read_registered_model",
-    "read_run",
-    "read_run_info",
-    "read_tags",
-    "registered_model",
-    "requested_metrics",
-    "run",
-    "run_info",
-]
+__all__ = encoding.__all__ + fields.__all__ + parsing.__all__

@@ -17,7 +17,6 @@ from mistk_service.tracking.values import (
     DatasetInput,
     DatasetSummary,
     Experiment,
-    ExperimentPermission,
     FileInfo,
     LifecycleStage,
     LoggedModel,
@@ -29,10 +28,8 @@ from mistk_service.tracking.values import (
     ModelOutput,
     ModelVersion,
     Param,
-    Permission,
     RegisteredModel,
     RegisteredModelAlias,
-    RegisteredModelPermission,
     Run,
     RunData,
     RunInfo,
@@ -40,7 +37,6 @@ from mistk_service.tracking.values import (
     RunOutputs,
     RunStatus,
     Tag,
-    User,
 )
 from mistk_service.tracking.wire import Fields
 
@@ -161,14 +157,6 @@ def test_other_things_are_written_out():
     assert as_json(FileInfo("a", False, 0)) == {"path": "a", "is_dir": False, "file_size": 0}
     assert as_json(FileInfo("a", True)) == {"path": "a", "is_dir": True}
     assert as_json(DatasetSummary("1", "n", "d")) == {"experiment_id": "1", "name": "n", "digest": "d"}
-    grants = (ExperimentPermission("1", "7", Permission.READ),), (RegisteredModelPermission("m", "7", Permission.EDIT),)
-    assert as_json(User("7", "ann", True, *grants)) == {
-        "id": "7",
-        "username": "ann",
-        "is_admin": True,
-        "experiment_permissions": [{"experiment_id": "1", "user_id": "7", "permission": "READ"}],
-        "registered_model_permissions": [{"name": "m", "user_id": "7", "permission": "EDIT"}],
-    }
 
 
 def test_models_are_written_out():

@@ -15,35 +15,10 @@ MOUNTS = Path("/proc/mounts")
 
 #: File systems whose locks or shared memory do not work between machines, by the names that the kernel has for them.
 _NETWORK = frozenset(
-    [
-        "9p",
-        "afs",
-        "beegfs",
-        "ceph",
-        "cifs",
-        "coda",
-        "davfs",
-        "fuse.cephfs",
-        "fuse.glusterfs",
-        "fuse.gcsfuse",
-        "fuse.juicefs",
-        "fuse.rclone",
-        "fuse.s3fs",
-        "fuse.sshfs",
-        "glusterfs",
-        "gpfs",
-        "lustre",
-        "ncpfs",
-        "nfs",
-        "nfs4",
-        "ocfs2",
-        "orangefs",
-        "pvfs2",
-        "smb2",
-        "smb3",
-        "smbfs",
-        "wekafs",
-    ]
+    """
+    9p afs beegfs ceph cifs coda davfs fuse.cephfs fuse.glusterfs fuse.gcsfuse fuse.juicefs fuse.rclone fuse.s3fs
+    fuse.sshfs glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs pvfs2 smb2 smb3 smbfs wekafs
+    """.split()
 )
 _OCTAL = re.compile(r"\\([0-7]{3})")
 

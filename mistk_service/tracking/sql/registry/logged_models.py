@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import uuid4
@@ -125,7 +124,7 @@ class LoggedModels(SqlPart, LoggedModelStore):
             insert = self._insert(logged_models).values(
                 model_id=model_id,
                 experiment_id=experiment.experiment_id,
-                name=name or random_name(secrets.choice),
+                name=name or random_name(),
                 artifact_uri=below(experiment.artifact_location, f"models/{model_id}/artifacts"),
                 status=STATUS_WORDS[LoggedModelStatus.LOGGED_MODEL_PENDING],
                 model_type=model_type,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -296,7 +295,7 @@ def _with_name(tags: Sequence[Tag], run_name: str) -> list[Tag]:
             f"({run_name!r} and {name!r}). Give one of them.",
             field="run_name",
         )
-    chosen = run_name or name or random_name(secrets.choice)
+    chosen = run_name or name or random_name()
     return [*(tag for tag in tags if tag.key != RUN_NAME), Tag(RUN_NAME, chosen)]
 
 
