@@ -69,7 +69,6 @@ class GitLabOperations(OperationsBase):
         self._once = threading.Lock()
 
     def create_experiment(self, fields: Fields, project: str) -> Json:
-        """Create an experiment."""
         owner = self._projects.project(project)
         given = [_stored(tag) for tag in _first_of_each(wire.read_tags(fields))]
         tags = [*experiment_tags(owner, None), *given]
@@ -82,7 +81,6 @@ class GitLabOperations(OperationsBase):
         return {"experiment": _experiment(number, experiment)}
 
     def get_experiment_by_name(self, fields: Fields, project: str) -> Json:
-        """Get an experiment by its name."""
         owner, name = self._projects.project(project), fields.required_text("experiment_name")
         for number, experiment in self._projects.experiments(owner).items():
             if bare_name(experiment) == name:
@@ -90,7 +88,6 @@ class GitLabOperations(OperationsBase):
         raise _no_experiment(owner, name)
 
     def list_experiments(self, fields: Fields, project: str) -> Json:  # noqa: ARG002 - all operations have the fields
-        """List all experiments."""
         found = self._projects.experiments(self._projects.project(project))
         return {"experiments": [_experiment(number, experiment) for number, experiment in found.items()]}
 
@@ -106,7 +103,6 @@ class GitLabOperations(OperationsBase):
         return answer
 
     def delete_experiment(self, fields: Fields, project: str) -> Json:
-        """Delete an experiment with its runs."""
         _, experiment = self._experiment(self._projects.project(project), fields)
         self._store.delete_experiment(experiment.experiment_id)
         return {}
@@ -121,7 +117,6 @@ class GitLabOperations(OperationsBase):
         return {}
 
     def create_run(self, fields: Fields, project: str) -> Json:
-        """Create a run."""
         owner = self._projects.project(project)
         tags = _checked_tags(fields)
         number, experiment = self._experiment(owner, fields)
@@ -131,23 +126,19 @@ class GitLabOperations(OperationsBase):
         return {"run": _run(run, number)}
 
     def get_run(self, fields: Fields, project: str) -> Json:
-        """Get a run."""
         return {"run": self._wire_run(*self._run(fields, project))}
 
     def update_run(self, fields: Fields, project: str) -> Json:
-        """Change the status or the end time of a run."""
         status, end_time = fields.enum("status", RunStatus), fields.int64("end_time")
         owner, run = self._run(fields, project)
         info = self._store.update_run(run.info.run_id, status, end_time)
         return {"run_info": {**wire.run_info(info), "experiment_id": self._number(owner, run)}}
 
     def delete_run(self, fields: Fields, project: str) -> Json:
-        """Delete a run."""
         self._store.delete_run(self._run(fields, project)[1].info.run_id)
         return {}
 
     def search_runs(self, fields: Fields, project: str) -> Json:
-        """List the runs of one experiment."""
         owner, ids = self._projects.project(project), fields.texts("experiment_ids")
         if len(ids) != 1:
             raise InvalidParameter(
@@ -166,7 +157,6 @@ class GitLabOperations(OperationsBase):
         return page("runs", found, lambda run: _run(run, number))
 
     def log_metric(self, fields: Fields, project: str) -> Json:
-        """Log one point of a metric."""
         point = _finite([wire.read_metric(fields)])
         self._store.log_batch(self._run(fields, project)[1].info.run_id, point)
         return {}
@@ -210,7 +200,6 @@ class GitLabOperations(OperationsBase):
         return {}
 
     def get_metric_history(self, fields: Fields, project: str) -> Json:
-        """Get the points of a metric."""
         _, run = self._run(fields, project)
         found = self._store.get_metric_history(
             run.info.run_id,
@@ -221,7 +210,6 @@ class GitLabOperations(OperationsBase):
         return page("metrics", found, wire.metric)
 
     def list_artifacts(self, fields: Fields, project: str) -> Json:
-        """List a folder of a run."""
         path = fields.required_text("path")
         self._projects.check_artifact(self._locations, project, path)
         return files(self._locations.artifacts.list_folder(path))
@@ -263,12 +251,10 @@ class GitLabTransfers:
         self._projects = projects
 
     async def download_artifact(self, request: Request, project: str, artifact_path: str) -> Response:
-        """Send a file."""
         await self._check(project, artifact_path)
         return await self._transfers.download_artifact(request, artifact_path)
 
     async def upload_artifact(self, request: Request, project: str, artifact_path: str) -> Response:
-        """Take a file."""
         await self._check(project, artifact_path)
         return await self._transfers.upload_artifact(request, artifact_path)
 

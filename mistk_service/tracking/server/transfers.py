@@ -54,23 +54,18 @@ class Transfers:
         return self._locations.artifacts
 
     async def get_health(self, request: Request) -> Response:  # noqa: ARG002 - all transfers have the request
-        """Confirm that the server answers."""
         return PlainTextResponse("OK")
 
     async def get_version(self, request: Request) -> Response:  # noqa: ARG002
-        """Return the version of MLflow's protocol."""
         return PlainTextResponse(API_VERSION)
 
     async def get_contract(self, request: Request) -> Response:  # noqa: ARG002
-        """Send the contract."""
         return JSONResponse(self._contract)
 
     async def download_artifact(self, request: Request, artifact_path: str) -> Response:
-        """Send a file by its path below the artifact root."""
         return await self._download(request, lambda: artifact_path)
 
     async def get_run_artifact(self, request: Request) -> Response:
-        """Send a file of a run."""
         fields = query_of(request.scope)
         run_id, path = run_id_of(fields), fields.required_text("path")
         return await self._download(
@@ -78,7 +73,6 @@ class Transfers:
         )
 
     async def get_model_version_artifact(self, request: Request) -> Response:
-        """Send a file of a model version."""
         fields = query_of(request.scope)
         name, version, path = (fields.required_text(key) for key in ("name", "version", "path"))
         return await self._download(
@@ -86,14 +80,12 @@ class Transfers:
         )
 
     async def get_logged_model_artifact(self, request: Request, model_id: str) -> Response:
-        """Send a file of a logged model."""
         path = query_of(request.scope).required_text("artifact_file_path")
         return await self._download(
             request, lambda: self._locations.place(self._store.get_logged_model(model_id).artifact_uri, path)
         )
 
     async def upload_artifact(self, request: Request, artifact_path: str) -> Response:
-        """Receive a file by its path below the artifact root."""
         await self._receive(request, lambda: artifact_path)
         return JSONResponse({})
 
@@ -113,7 +105,6 @@ class Transfers:
         return JSONResponse({})
 
     async def delete_artifact(self, request: Request, artifact_path: str) -> Response:  # noqa: ARG002
-        """Delete a file or a folder."""
         await self._in_thread(self._artifacts.delete, artifact_path)
         return JSONResponse({})
 

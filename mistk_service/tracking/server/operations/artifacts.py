@@ -16,47 +16,30 @@ class ArtifactOperations(OperationsBase):
     """The operations about artifacts whose bodies are JSON."""
 
     def list_artifacts(self, fields: Fields) -> Json:
-        """List a folder of a run."""
         root = self._store.get_run(run_id_of(fields)).info.artifact_uri
         return self._listing(root, fields.text("path") or "")
 
     def list_logged_model_artifacts(self, fields: Fields, model_id: str) -> Json:
-        """List a folder of a logged model."""
         root = self._store.get_logged_model(model_id).artifact_uri
         return self._listing(root, fields.text("artifact_directory_path") or "")
 
     def list_proxied_artifacts(self, fields: Fields) -> Json:
-        """List a folder by its path below the artifact root."""
         return files(self._locations.artifacts.list_folder(fields.text("path") or ""))
 
     def _listing(self, root: str, path: str) -> Json:
         return {"root_uri": root, **files(self._locations.list_folder(root, path))}
 
-    def create_presigned_upload_url(self, fields: Fields) -> Json:  # noqa: ARG002 - all operations have the fields
-        """Refuse."""
+    def create_presigned_upload_url(self, fields: Fields, artifact_path: str = "") -> NoReturn:  # noqa: ARG002
         _refuse("Presigned URLs are")
 
-    def create_presigned_download_url(self, fields: Fields) -> Json:  # noqa: ARG002
-        """Refuse."""
-        _refuse("Presigned URLs are")
+    create_presigned_download_url = get_presigned_download_url = create_presigned_upload_url
 
-    def get_presigned_download_url(self, fields: Fields, artifact_path: str) -> Json:  # noqa: ARG002
-        """Refuse."""
-        _refuse("Presigned URLs are")
-
-    def create_multipart_upload(self, fields: Fields, artifact_path: str) -> Json:  # noqa: ARG002
-        """Refuse."""
+    def create_multipart_upload(self, fields: Fields, artifact_path: str) -> NoReturn:  # noqa: ARG002
         _refuse("Multipart uploads are")
 
-    def complete_multipart_upload(self, fields: Fields, artifact_path: str) -> Json:  # noqa: ARG002
-        """Refuse."""
-        _refuse("Multipart uploads are")
+    complete_multipart_upload = abort_multipart_upload = create_multipart_upload
 
-    def abort_multipart_upload(self, fields: Fields, artifact_path: str) -> Json:  # noqa: ARG002
-        """Refuse."""
-        _refuse("Multipart uploads are")
-
-    async def get_server_info(self, fields: Fields) -> Json:  # noqa: ARG002
+    async def get_server_info(self, fields: Fields) -> Json:  # noqa: ARG002 - all operations have the fields
         """Say what this server can do, in the words that MLflow's client looks for."""
         return {
             "store_type": "SqlStore",

@@ -26,7 +26,6 @@ class ExperimentOperations(OperationsBase):
     """The operations under ``experiments/``."""
 
     def create_experiment(self, fields: Fields) -> Json:
-        """Create an experiment."""
         name, location = fields.required_text("name"), fields.text("artifact_location") or None
         if location is not None:
             self._locations.allowed.require_known(location)
@@ -35,17 +34,14 @@ class ExperimentOperations(OperationsBase):
 
     @brief
     def get_experiment(self, fields: Fields) -> Json:
-        """Get an experiment by its id."""
         return {"experiment": wire.experiment(self._store.get_experiment(fields.required_text("experiment_id")))}
 
     @brief
     def get_experiment_by_name(self, fields: Fields) -> Json:
-        """Get an experiment by its name."""
         experiment = self._store.get_experiment_by_name(fields.required_text("experiment_name"))
         return {"experiment": wire.experiment(experiment)}
 
     def search_experiments(self, fields: Fields) -> Iterator[bytes]:
-        """Search experiments."""
         yield from self._found(
             fields,
             fields.required_int64("max_results"),
@@ -74,28 +70,23 @@ class ExperimentOperations(OperationsBase):
         )
 
     def update_experiment(self, fields: Fields) -> Json:
-        """Rename an experiment."""
         self._store.rename_experiment(fields.required_text("experiment_id"), fields.required_text("new_name"))
         return {}
 
     def delete_experiment(self, fields: Fields) -> Json:
-        """Mark an experiment deleted."""
         self._store.delete_experiment(fields.required_text("experiment_id"))
         return {}
 
     def restore_experiment(self, fields: Fields) -> Json:
-        """Make a deleted experiment active."""
         self._store.restore_experiment(fields.required_text("experiment_id"))
         return {}
 
     def set_experiment_tag(self, fields: Fields) -> Json:
-        """Set a tag."""
         tag = Tag(fields.required_text("key"), fields.text("value") or "")
         self._store.set_experiment_tag(fields.required_text("experiment_id"), tag)
         return {}
 
     def delete_experiment_tag(self, fields: Fields) -> Json:
-        """Delete a tag."""
         self._store.delete_experiment_tag(fields.required_text("experiment_id"), fields.required_text("key"))
         return {}
 

@@ -1,4 +1,4 @@
-"""Runs and what is logged to them."""
+"""Runs, what is logged to them, and the histories of their metrics."""
 
 from __future__ import annotations
 
@@ -7,42 +7,42 @@ from collections.abc import Iterator
 from functools import partial
 
 from mistk_service.tracking import wire
+from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.server.operations._base import Json, OperationsBase, brief, run_id_of
-from mistk_service.tracking.server.pieces import in_pieces
+from mistk_service.tracking.server.pieces import in_pieces, joined
 from mistk_service.tracking.values import Param, RunStatus, Tag, ViewType
+from mistk_service.tracking.values.limits import INTERVAL_RUNS, check_run_ids
 from mistk_service.tracking.wire import Fields
 
 __all__ = ["RunOperations"]
 
 #: The most runs that can be asked for at once.
 _LARGEST_PAGE = 50_000
+#: The most points of a history that can be asked for at once.
+_LARGEST_HISTORY = 2**31 - 1
 
 
 class RunOperations(OperationsBase):
-    """The operations under ``runs/``."""
+    """The operations under ``runs/`` and ``metrics/``."""
 
     async def log_metric(self, fields: Fields) -> Json:
-        """Log one point of a metric."""
         run_id, metric = run_id_of(fields), wire.read_metric(fields)
         await asyncio.wrap_future(self._store.submit_batch(run_id, metrics=(metric,)))
         return {}
 
     async def log_param(self, fields: Fields) -> Json:
-        """Log a param."""
         run_id = run_id_of(fields)
         param = Param(fields.required_text("key"), fields.text("value") or "")
         await asyncio.wrap_future(self._store.submit_batch(run_id, params=(param,)))
         return {}
 
     async def set_tag(self, fields: Fields) -> Json:
-        """Set a tag."""
         run_id = run_id_of(fields)
         tag = Tag(fields.required_text("key"), fields.text("value") or "")
         await asyncio.wrap_future(self._store.submit_batch(run_id, tags=(tag,)))
         return {}
 
     async def log_batch(self, fields: Fields) -> Json:
-        """Log metrics, params and tags."""
         batch = self._store.submit_batch(
             fields.required_text("run_id"), wire.read_metrics(fields), wire.read_params(fields), wire.read_tags(fields)
         )
@@ -50,7 +50,6 @@ class RunOperations(OperationsBase):
         return {}
 
     async def create_run(self, fields: Fields) -> Json:
-        """Create a run."""
         submitted = self._store.submit_run(
             fields.required_identifier("experiment_id"),
             user_id=fields.text("user_id") or "",
@@ -62,11 +61,9 @@ class RunOperations(OperationsBase):
 
     @brief
     def get_run(self, fields: Fields) -> Json:
-        """Get a run."""
         return {"run": wire.run(self._store.get_run(run_id_of(fields)))}
 
     def update_run(self, fields: Fields) -> Json:
-        """Change the status, the end time or the name."""
         info = self._store.update_run(
             run_id_of(fields),
             status=fields.enum("status", RunStatus),
@@ -76,17 +73,14 @@ class RunOperations(OperationsBase):
         return {"run_info": wire.run_info(info)}
 
     def delete_run(self, fields: Fields) -> Json:
-        """Mark a run deleted."""
         self._store.delete_run(fields.required_text("run_id"))
         return {}
 
     def restore_run(self, fields: Fields) -> Json:
-        """Make a deleted run active."""
         self._store.restore_run(fields.required_text("run_id"))
         return {}
 
     def search_runs(self, fields: Fields) -> Iterator[bytes]:
-        """Search runs."""
         max_results = fields.int64("max_results")
         search = partial(
             self._store.search_runs,
@@ -105,19 +99,16 @@ class RunOperations(OperationsBase):
         )
 
     def delete_tag(self, fields: Fields) -> Json:
-        """Delete a tag."""
         self._store.delete_tag(fields.required_text("run_id"), fields.required_text("key"))
         return {}
 
     def log_inputs(self, fields: Fields) -> Json:
-        """Log the datasets and models that a run uses."""
         self._store.log_inputs(
             fields.required_text("run_id"), wire.read_dataset_inputs(fields), wire.read_model_inputs(fields)
         )
         return {}
 
     def log_outputs(self, fields: Fields) -> Json:
-        """Log the models that a run made."""
         run_id = fields.required_text("run_id")
         if not fields.has("models"):
             raise fields.missing("models")
@@ -128,3 +119,45 @@ class RunOperations(OperationsBase):
         """Note a model in the run's history."""
         self._store.record_model(run_id_of(fields), fields.required_text("model_json"))
         return {}
+
+    def get_metric_history(self, fields: Fields) -> Iterator[bytes]:
+        run_id, key = run_id_of(fields), fields.required_text("metric_key")
+        max_results = fields.int64("max_results")
+        yield from in_pieces(
+            "metrics",
+            lambda count, token: self._store.get_metric_history(run_id, key, max_results=count, page_token=token),
+            wire.metrics,
+            _LARGEST_HISTORY if max_results is None else max_results,
+            _LARGEST_HISTORY,
+            fields.text("page_token") or None,
+        )
+
+    def get_metric_history_bulk(self, fields: Fields) -> Json:
+        max_results = fields.int64("max_results")
+        run_ids, key = fields.texts("run_id"), fields.text("metric_key")
+        if not run_ids:
+            raise InvalidParameter("GetMetricHistoryBulk request must specify at least one run_id.", field="run_id")
+        if not key:
+            raise InvalidParameter("GetMetricHistoryBulk request must specify a metric_key.", field="metric_key")
+        points = self._store.get_metric_history_bulk(
+            run_ids,
+            key,
+            max_results=25_000 if max_results is None else max_results,
+        )
+        return {"metrics": wire.metrics(points)}
+
+    def get_metric_history_bulk_interval(self, fields: Fields) -> Iterator[bytes]:
+        """Get a sample of the points of a metric of several runs."""
+        max_results = fields.int64("max_results")
+        run_ids = fields.texts("run_ids")
+        if not run_ids:
+            raise fields.missing("run_ids")
+        run_ids = check_run_ids(run_ids, INTERVAL_RUNS)
+        sample = partial(
+            self._store.get_metric_history_interval,
+            key=fields.required_text("metric_key"),
+            start_step=fields.int64("start_step"),
+            end_step=fields.int64("end_step"),
+            max_results=2500 if max_results is None else max_results,
+        )
+        yield from joined("metrics", (wire.metrics(sample([run_id])) for run_id in run_ids))

@@ -1,20 +1,14 @@
-"""Every point that was measured on a logged model, not only the latest.
-
-The schema is written out, not taken from the package's tables, which may have moved on since.
-"""
+"""Every point that was measured on a logged model, not only the latest."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
 
+from mistk_service.tracking.sql.migrations.columns import doubles, flags, ids, longs, texts
+
 revision = "0005"
 down_revision = "0004"
-
-_TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
-_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-_LONG = sa.BigInteger()
-_DOUBLE: sa.types.TypeEngine[float] = sa.REAL().with_variant(sa.DOUBLE_PRECISION(), "postgresql")
 
 _COLUMNS = "model, key, timestamp, step, run_id, dataset_name, dataset_digest, value, is_nan"
 
@@ -27,15 +21,12 @@ def upgrade() -> None:
         op.execute("ALTER INDEX logged_model_metrics_pkey RENAME TO logged_model_latest_pkey")
     op.create_table(
         "logged_model_metrics",
-        sa.Column("model", _ID, nullable=False),
-        sa.Column("key", _TEXT, nullable=False),
-        sa.Column("timestamp", _LONG, nullable=False),
-        sa.Column("step", _LONG, nullable=False),
-        sa.Column("run_id", _TEXT, nullable=False),
-        sa.Column("dataset_name", _TEXT, nullable=False),
-        sa.Column("dataset_digest", _TEXT, nullable=False),
-        sa.Column("value", _DOUBLE, nullable=False),
-        sa.Column("is_nan", sa.SmallInteger(), nullable=False),
+        *ids("model"),
+        *texts("key"),
+        *longs("timestamp", "step"),
+        *texts("run_id", "dataset_name", "dataset_digest"),
+        *doubles("value"),
+        *flags("is_nan"),
         sa.PrimaryKeyConstraint(
             "model", "key", "timestamp", "step", "run_id", "dataset_name", "dataset_digest", "value", "is_nan"
         ),

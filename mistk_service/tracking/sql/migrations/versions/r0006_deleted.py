@@ -1,7 +1,4 @@
-"""When a run was deleted, by which it is known how long it can still be restored.
-
-The schema is written out, not taken from the package's tables, which may have moved on since.
-"""
+"""When a run was deleted, by which it is known how long it can still be restored."""
 
 from __future__ import annotations
 

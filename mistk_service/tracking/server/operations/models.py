@@ -1,4 +1,4 @@
-"""Registered models and their versions."""
+"""Registered models, their versions, and logged models."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from functools import partial
 from mistk_service.tracking import wire
 from mistk_service.tracking.server.operations._base import Json, OperationsBase, page
 from mistk_service.tracking.server.pieces import in_pieces
-from mistk_service.tracking.values import ModelVersion, RegisteredModel, Tag
+from mistk_service.tracking.values import LoggedModel, LoggedModelStatus, ModelVersion, RegisteredModel, Tag
 from mistk_service.tracking.wire import Fields
 
-__all__ = ["RegistryOperations"]
+__all__ = ["LoggedModelOperations", "RegistryOperations"]
 
 #: The most versions that can be asked for at once.
 _LARGEST_PAGE = 200_000
@@ -21,7 +21,6 @@ class RegistryOperations(OperationsBase):
     """The operations under ``registered-models/`` and ``model-versions/``."""
 
     def create_registered_model(self, fields: Fields) -> Json:
-        """Create a registered model."""
         return _model(
             self._store.create_registered_model(
                 fields.required_text("name"),
@@ -32,17 +31,14 @@ class RegistryOperations(OperationsBase):
         )
 
     def get_registered_model(self, fields: Fields) -> Json:
-        """Get a registered model."""
         return _model(self._store.get_registered_model(fields.required_text("name")))
 
     def rename_registered_model(self, fields: Fields) -> Json:
-        """Rename a registered model."""
         return _model(
             self._store.rename_registered_model(fields.required_text("name"), fields.required_text("new_name"))
         )
 
     def update_registered_model(self, fields: Fields) -> Json:
-        """Change the description."""
         return _model(
             self._store.update_registered_model(
                 fields.required_text("name"), fields.text("description"), fields.text("deployment_job_id") or None
@@ -50,12 +46,10 @@ class RegistryOperations(OperationsBase):
         )
 
     def delete_registered_model(self, fields: Fields) -> Json:
-        """Delete a registered model."""
         self._store.delete_registered_model(fields.required_text("name"))
         return {}
 
     def search_registered_models(self, fields: Fields) -> Json:
-        """Search registered models."""
         max_results = fields.int64("max_results")
         found = self._store.search_registered_models(
             filter=fields.text("filter") or "",
@@ -78,35 +72,29 @@ class RegistryOperations(OperationsBase):
     get_latest_versions_by_query = get_latest_versions
 
     def set_registered_model_tag(self, fields: Fields) -> Json:
-        """Set a tag of a registered model."""
         self._store.set_registered_model_tag(fields.required_text("name"), _tag(fields))
         return {}
 
     def delete_registered_model_tag(self, fields: Fields) -> Json:
-        """Delete a tag of a registered model."""
         self._store.delete_registered_model_tag(fields.required_text("name"), fields.required_text("key"))
         return {}
 
     def set_registered_model_alias(self, fields: Fields) -> Json:
-        """Point an alias to a version."""
         self._store.set_alias(
             fields.required_text("name"), fields.required_text("alias"), fields.required_text("version")
         )
         return {}
 
     def get_model_version_by_alias(self, fields: Fields) -> Json:
-        """Get the version that an alias points to."""
         return _version(
             self._store.get_model_version_by_alias(fields.required_text("name"), fields.required_text("alias"))
         )
 
     def delete_registered_model_alias(self, fields: Fields) -> Json:
-        """Delete an alias."""
         self._store.delete_alias(fields.required_text("name"), fields.required_text("alias"))
         return {}
 
     def create_model_version(self, fields: Fields) -> Json:
-        """Create the next version of a registered model."""
         return _version(
             self._store.create_model_version(
                 fields.required_text("name"),
@@ -120,19 +108,15 @@ class RegistryOperations(OperationsBase):
         )
 
     def get_model_version(self, fields: Fields) -> Json:
-        """Get a version."""
         return _version(self._store.get_model_version(*_name_and_version(fields)))
 
     def get_model_version_download_uri(self, fields: Fields) -> Json:
-        """Get where the files of a version are."""
         return {"artifact_uri": self._store.get_download_uri(*_name_and_version(fields))}
 
     def update_model_version(self, fields: Fields) -> Json:
-        """Change the description of a version."""
         return _version(self._store.update_model_version(*_name_and_version(fields), fields.text("description")))
 
     def transition_model_version_stage(self, fields: Fields) -> Json:
-        """Move a version to another stage."""
         return _version(
             self._store.transition_stage(
                 *_name_and_version(fields),
@@ -142,12 +126,10 @@ class RegistryOperations(OperationsBase):
         )
 
     def delete_model_version(self, fields: Fields) -> Json:
-        """Delete a version."""
         self._store.delete_model_version(*_name_and_version(fields))
         return {}
 
     def search_model_versions(self, fields: Fields) -> Iterator[bytes]:
-        """Search versions."""
         max_results = fields.int64("max_results")
         search = partial(
             self._store.search_model_versions, fields.text("filter") or "", order_by=fields.texts("order_by")
@@ -162,13 +144,62 @@ class RegistryOperations(OperationsBase):
         )
 
     def set_model_version_tag(self, fields: Fields) -> Json:
-        """Set a tag of a version."""
         self._store.set_model_version_tag(*_name_and_version(fields), _tag(fields))
         return {}
 
     def delete_model_version_tag(self, fields: Fields) -> Json:
-        """Delete a tag of a version."""
         self._store.delete_model_version_tag(*_name_and_version(fields), fields.required_text("key"))
+        return {}
+
+
+class LoggedModelOperations(OperationsBase):
+    """The operations under ``logged-models``."""
+
+    def create_logged_model(self, fields: Fields) -> Json:
+        return _logged(
+            self._store.create_logged_model(
+                fields.required_text("experiment_id"),
+                name=fields.text("name") or "",
+                model_type=fields.text("model_type") or None,
+                source_run_id=fields.text("source_run_id") or None,
+                params=wire.read_params(fields),
+                tags=wire.read_tags(fields),
+            )
+        )
+
+    def get_logged_model(self, fields: Fields, model_id: str) -> Json:  # noqa: ARG002 - all operations have the fields
+        return _logged(self._store.get_logged_model(model_id))
+
+    def finalize_logged_model(self, fields: Fields, model_id: str) -> Json:
+        status = fields.enum("status", LoggedModelStatus)
+        if status is None:
+            raise fields.missing("status")
+        return _logged(self._store.finalize_logged_model(model_id, status))
+
+    def delete_logged_model(self, fields: Fields, model_id: str) -> Json:  # noqa: ARG002
+        self._store.delete_logged_model(model_id)
+        return {}
+
+    def search_logged_models(self, fields: Fields) -> Json:
+        found = self._store.search_logged_models(
+            fields.texts("experiment_ids"),
+            filter=fields.text("filter") or "",
+            datasets=wire.read_datasets(fields),
+            max_results=fields.int64("max_results") or 50,
+            order_by=wire.read_logged_model_order(fields),
+            page_token=fields.text("page_token") or None,
+        )
+        return page("models", found, wire.logged_model)
+
+    def set_logged_model_tags(self, fields: Fields, model_id: str) -> Json:
+        return _logged(self._store.set_logged_model_tags(model_id, wire.read_tags(fields)))
+
+    def delete_logged_model_tag(self, fields: Fields, model_id: str, tag_key: str) -> Json:  # noqa: ARG002
+        self._store.delete_logged_model_tag(model_id, tag_key)
+        return {}
+
+    def log_logged_model_params(self, fields: Fields, model_id: str) -> Json:
+        self._store.log_logged_model_params(model_id, wire.read_params(fields))
         return {}
 
 
@@ -186,3 +217,7 @@ def _model(model: RegisteredModel) -> Json:
 
 def _version(version: ModelVersion) -> Json:
     return {"model_version": wire.model_version(version)}
+
+
+def _logged(model: LoggedModel) -> Json:
+    return {"model": wire.logged_model(model)}
