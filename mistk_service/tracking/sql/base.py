@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from sqlalchemy import ColumnElement, Connection, Executable, Table, bindparam
+from sqlalchemy import ColumnElement, Connection, Executable, Row, Table, bindparam
 from sqlalchemy.dialects import sqlite
 
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.sql.engine.database import Database
 from mistk_service.tracking.sql.engine.statements import Prepared, fetched
+from mistk_service.tracking.sql.search.queries import Query
 from mistk_service.tracking.values import Param, Tag
+from mistk_service.tracking.values.page import Page
 
 __all__ = ["SqlPart", "experiment_number", "grouped", "now", "pairs"]
 
 Pair = TypeVar("Pair", Tag, Param)
+T = TypeVar("T")
 
 _WHOLE = re.compile(r"-?\d{1,19}", re.ASCII)
 _INT64_MAX = 2**63 - 1
@@ -60,6 +63,21 @@ class SqlPart:
         rows = [{**owner, "key": item.key, "value": item.value} for item in items]
         if rows:
             connection.execute(self._upsert_values(table), rows)
+
+    def _search(
+        self,
+        query: Query,
+        columns: Sequence[ColumnElement[Any]],
+        max_results: int,
+        page_token: str | None,
+        read: Callable[[Connection, Sequence[Row[Any]]], Iterable[T]],
+    ) -> Page[T]:
+        """Return a page of a search; ``read`` makes values of its rows, with what else it reads in the same snapshot."""
+        statement = query.statement(columns, max_results, page_token)
+        with self._db.snapshot() as connection:
+            rows: Sequence[Row[Any]] = connection.execute(statement).fetchall()
+            found = tuple(read(connection, rows[:max_results]))
+        return Page(found, query.next_token(rows, max_results))
 
     def _below_root(self, *parts: str) -> str:
         root = self._artifact_root

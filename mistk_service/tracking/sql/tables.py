@@ -30,34 +30,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import DOUBLE_PRECISION, REAL, TypeEngine
 
-__all__ = [
-    "VALUE_HEAD",
-    "datasets",
-    "experiment_permissions",
-    "experiment_tags",
-    "experiments",
-    "input_tags",
-    "latest_metrics",
-    "logged_model_metrics",
-    "logged_model_params",
-    "logged_model_tags",
-    "logged_models",
-    "metadata",
-    "metrics",
-    "model_version_tags",
-    "model_versions",
-    "params",
-    "registered_model_aliases",
-    "registered_model_permissions",
-    "registered_model_tags",
-    "registered_models",
-    "run_datasets",
-    "run_models",
-    "run_tags",
-    "runs",
-    "users",
-]
-
 #: How many characters of a value its index holds.
 VALUE_HEAD = 256
 
@@ -66,17 +38,19 @@ metadata = MetaData()
 _Text = Text().with_variant(Text(collation="C"), "postgresql")
 _Double: TypeEngine[float] = REAL().with_variant(DOUBLE_PRECISION(), "postgresql")
 # SQLite numbers rows by itself only where the type is exactly INTEGER.
-_Id = BigInteger().with_variant(Integer(), "sqlite")
-_Flag = SmallInteger()
+Id = BigInteger().with_variant(Integer(), "sqlite")
+Flag = SmallInteger()
 
 
-def _column(name: str, kind: TypeEngine[Any] = _Text, *args: Any, **options: Any) -> Column[Any]:
+def column(name: str, kind: TypeEngine[Any] = _Text, *args: Any, **options: Any) -> Column[Any]:
+    """Return a column, of text unless something else is said, that is never NULL unless that is."""
     options.setdefault("nullable", False)
     return Column(name, kind, *args, **options)
 
 
-def _number(name: str) -> Column[Any]:
-    return Column(name, _Id, Identity(), primary_key=True)
+def number(name: str) -> Column[Any]:
+    """Return the primary key of a table whose rows are numbered."""
+    return Column(name, Id, Identity(), primary_key=True)
 
 
 def _head(column: Column[Any]) -> ColumnElement[Any]:
@@ -90,8 +64,8 @@ def _keyed(name: str, owner: Column[Any]) -> Table:
         name,
         metadata,
         owner,
-        _column("key"),
-        _column("value"),
+        column("key"),
+        column("value"),
         PrimaryKeyConstraint(owner.name, "key"),
         sqlite_with_rowid=False,
     )
@@ -102,12 +76,12 @@ def _keyed(name: str, owner: Column[Any]) -> Table:
 experiments = Table(
     "experiments",
     metadata,
-    _number("experiment_id"),
-    _column("name"),
-    _column("artifact_location"),
-    _column("lifecycle_stage"),
-    _column("creation_time", BigInteger()),
-    _column("last_update_time", BigInteger()),
+    number("experiment_id"),
+    column("name"),
+    column("artifact_location"),
+    column("lifecycle_stage"),
+    column("creation_time", BigInteger()),
+    column("last_update_time", BigInteger()),
     UniqueConstraint("name", name="uq_experiments_name"),
 )
 Index(
@@ -117,23 +91,23 @@ Index(
     experiments.c.experiment_id,
 )
 Index("ix_experiments_updated", experiments.c.last_update_time)
-experiment_tags = _keyed("experiment_tags", _column("experiment_id", _Id, ForeignKey("experiments.experiment_id")))
+experiment_tags = _keyed("experiment_tags", column("experiment_id", Id, ForeignKey("experiments.experiment_id")))
 
 runs = Table(
     "runs",
     metadata,
-    _number("id"),
-    _column("run_id"),
-    _column("experiment_id", _Id, ForeignKey("experiments.experiment_id")),
-    _column("name"),
-    _column("user_id"),
-    _column("status"),
-    _column("start_time", BigInteger()),
-    _column("end_time", BigInteger(), nullable=True),
-    _column("artifact_uri"),
-    _column("lifecycle_stage"),
+    number("id"),
+    column("run_id"),
+    column("experiment_id", Id, ForeignKey("experiments.experiment_id")),
+    column("name"),
+    column("user_id"),
+    column("status"),
+    column("start_time", BigInteger()),
+    column("end_time", BigInteger(), nullable=True),
+    column("artifact_uri"),
+    column("lifecycle_stage"),
     # When it was deleted last, in ms since 1970.
-    _column("deleted_time", BigInteger(), nullable=True),
+    column("deleted_time", BigInteger(), nullable=True),
     UniqueConstraint("run_id", name="uq_runs_run_id"),
 )
 Index("ix_runs_start", runs.c.experiment_id, runs.c.lifecycle_stage, runs.c.start_time.desc(), runs.c.run_id)
@@ -146,24 +120,24 @@ Index("ix_runs_user", runs.c.experiment_id, _head(runs.c.user_id))
 metrics = Table(
     "metrics",
     metadata,
-    _column("run", _Id),
-    _column("key"),
-    _column("timestamp", BigInteger()),
-    _column("step", BigInteger()),
-    _column("value", _Double),
-    _column("is_nan", _Flag),
+    column("run", Id),
+    column("key"),
+    column("timestamp", BigInteger()),
+    column("step", BigInteger()),
+    column("value", _Double),
+    column("is_nan", Flag),
     PrimaryKeyConstraint("run", "key", "timestamp", "step", "value", "is_nan"),
     sqlite_with_rowid=False,
 )
 latest_metrics = Table(
     "latest_metrics",
     metadata,
-    _column("run", _Id),
-    _column("key"),
-    _column("value", _Double),
-    _column("timestamp", BigInteger()),
-    _column("step", BigInteger()),
-    _column("is_nan", _Flag),
+    column("run", Id),
+    column("key"),
+    column("value", _Double),
+    column("timestamp", BigInteger()),
+    column("step", BigInteger()),
+    column("is_nan", Flag),
     PrimaryKeyConstraint("run", "key"),
     sqlite_with_rowid=False,
 )
@@ -174,20 +148,20 @@ Index(
     latest_metrics.c.value,
     latest_metrics.c.run,
 )
-params = _keyed("params", _column("run", _Id, ForeignKey("runs.id")))
-run_tags = _keyed("run_tags", _column("run", _Id, ForeignKey("runs.id")))
+params = _keyed("params", column("run", Id, ForeignKey("runs.id")))
+run_tags = _keyed("run_tags", column("run", Id, ForeignKey("runs.id")))
 
 datasets = Table(
     "datasets",
     metadata,
-    _number("id"),
-    _column("experiment_id", _Id, ForeignKey("experiments.experiment_id")),
-    _column("name"),
-    _column("digest"),
-    _column("source_type"),
-    _column("source"),
-    _column("schema", nullable=True),
-    _column("profile", nullable=True),
+    number("id"),
+    column("experiment_id", Id, ForeignKey("experiments.experiment_id")),
+    column("name"),
+    column("digest"),
+    column("source_type"),
+    column("source"),
+    column("schema", nullable=True),
+    column("profile", nullable=True),
     UniqueConstraint("experiment_id", "name", "digest", name="uq_datasets_identity"),
 )
 Index("ix_datasets_name", datasets.c.name)
@@ -195,40 +169,40 @@ Index("ix_datasets_digest", datasets.c.digest)
 run_datasets = Table(
     "run_datasets",
     metadata,
-    _number("id"),
-    _column("run", _Id, ForeignKey("runs.id")),
-    _column("dataset_id", _Id, ForeignKey("datasets.id")),
+    number("id"),
+    column("run", Id, ForeignKey("runs.id")),
+    column("dataset_id", Id, ForeignKey("datasets.id")),
     UniqueConstraint("run", "dataset_id", name="uq_run_datasets_identity"),
 )
 Index("ix_run_datasets_dataset", run_datasets.c.dataset_id, run_datasets.c.run)
-input_tags = _keyed("input_tags", _column("input_id", _Id, ForeignKey("run_datasets.id")))
+input_tags = _keyed("input_tags", column("input_id", Id, ForeignKey("run_datasets.id")))
 run_models = Table(
     "run_models",
     metadata,
-    _number("id"),
-    _column("run", _Id, ForeignKey("runs.id")),
-    _column("direction"),
-    _column("model_id"),
-    _column("step", BigInteger()),
+    number("id"),
+    column("run", Id, ForeignKey("runs.id")),
+    column("direction"),
+    column("model_id"),
+    column("step", BigInteger()),
     UniqueConstraint("run", "direction", "model_id", "step", name="uq_run_models_identity"),
 )
 
 registered_models = Table(
     "registered_models",
     metadata,
-    _column("name", primary_key=True),
-    _column("creation_timestamp", BigInteger()),
-    _column("last_updated_timestamp", BigInteger()),
-    _column("description", nullable=True),
-    _column("deployment_job_id", nullable=True),
+    column("name", primary_key=True),
+    column("creation_timestamp", BigInteger()),
+    column("last_updated_timestamp", BigInteger()),
+    column("description", nullable=True),
+    column("deployment_job_id", nullable=True),
     # Counts on when versions are deleted, so that a number is never used twice.
-    _column("last_version", Integer()),
+    column("last_version", Integer()),
 )
 Index("ix_registered_models_updated", registered_models.c.last_updated_timestamp.desc(), registered_models.c.name)
 
 
 def _of_model() -> Column[Any]:
-    return _column("name", _Text, ForeignKey("registered_models.name", ondelete="CASCADE", onupdate="CASCADE"))
+    return column("name", _Text, ForeignKey("registered_models.name", ondelete="CASCADE", onupdate="CASCADE"))
 
 
 registered_model_tags = _keyed("registered_model_tags", _of_model())
@@ -236,19 +210,19 @@ model_versions = Table(
     "model_versions",
     metadata,
     _of_model(),
-    _column("version", Integer()),
-    _column("creation_timestamp", BigInteger()),
-    _column("last_updated_timestamp", BigInteger()),
-    _column("current_stage"),
-    _column("description"),
-    _column("source"),
+    column("version", Integer()),
+    column("creation_timestamp", BigInteger()),
+    column("last_updated_timestamp", BigInteger()),
+    column("current_stage"),
+    column("description"),
+    column("source"),
     # Where the files are, which differs from the source where that names another version.
-    _column("storage_location"),
-    _column("run_id"),
-    _column("run_link"),
-    _column("status"),
-    _column("status_message", nullable=True),
-    _column("model_id", nullable=True),
+    column("storage_location"),
+    column("run_id"),
+    column("run_link"),
+    column("status"),
+    column("status_message", nullable=True),
+    column("model_id", nullable=True),
     PrimaryKeyConstraint("name", "version"),
 )
 Index(
@@ -263,9 +237,9 @@ Index("ix_model_versions_source", _head(model_versions.c.source))
 registered_model_aliases = Table(
     "registered_model_aliases",
     metadata,
-    _column("name"),
-    _column("alias"),
-    _column("version", Integer()),
+    column("name"),
+    column("alias"),
+    column("version", Integer()),
     PrimaryKeyConstraint("name", "alias"),
     ForeignKeyConstraint(
         ["name", "version"],
@@ -277,10 +251,10 @@ registered_model_aliases = Table(
 model_version_tags = Table(
     "model_version_tags",
     metadata,
-    _column("name"),
-    _column("version", Integer()),
-    _column("key"),
-    _column("value"),
+    column("name"),
+    column("version", Integer()),
+    column("key"),
+    column("value"),
     PrimaryKeyConstraint("name", "version", "key"),
     ForeignKeyConstraint(
         ["name", "version"],
@@ -298,18 +272,18 @@ Index(
 logged_models = Table(
     "logged_models",
     metadata,
-    _number("id"),
-    _column("model_id"),
-    _column("experiment_id", _Id, ForeignKey("experiments.experiment_id")),
-    _column("name"),
-    _column("artifact_uri"),
-    _column("status"),
-    _column("model_type", nullable=True),
-    _column("source_run_id", nullable=True),
-    _column("status_message", nullable=True),
-    _column("creation_timestamp", BigInteger()),
-    _column("last_updated_timestamp", BigInteger()),
-    _column("lifecycle_stage"),
+    number("id"),
+    column("model_id"),
+    column("experiment_id", Id, ForeignKey("experiments.experiment_id")),
+    column("name"),
+    column("artifact_uri"),
+    column("status"),
+    column("model_type", nullable=True),
+    column("source_run_id", nullable=True),
+    column("status_message", nullable=True),
+    column("creation_timestamp", BigInteger()),
+    column("last_updated_timestamp", BigInteger()),
+    column("lifecycle_stage"),
     UniqueConstraint("model_id", name="uq_logged_models_model_id"),
 )
 Index(
@@ -321,21 +295,21 @@ Index(
 )
 Index("ix_logged_models_run", logged_models.c.source_run_id)
 Index("ix_logged_models_name", logged_models.c.experiment_id, _head(logged_models.c.name))
-logged_model_params = _keyed("logged_model_params", _column("model", _Id, ForeignKey("logged_models.id")))
-logged_model_tags = _keyed("logged_model_tags", _column("model", _Id, ForeignKey("logged_models.id")))
+logged_model_params = _keyed("logged_model_params", column("model", Id, ForeignKey("logged_models.id")))
+logged_model_tags = _keyed("logged_model_tags", column("model", Id, ForeignKey("logged_models.id")))
 # Every point; "" where it names no dataset.
 logged_model_metrics = Table(
     "logged_model_metrics",
     metadata,
-    _column("model", _Id),
-    _column("key"),
-    _column("timestamp", BigInteger()),
-    _column("step", BigInteger()),
-    _column("run_id"),
-    _column("dataset_name"),
-    _column("dataset_digest"),
-    _column("value", _Double),
-    _column("is_nan", _Flag),
+    column("model", Id),
+    column("key"),
+    column("timestamp", BigInteger()),
+    column("step", BigInteger()),
+    column("run_id"),
+    column("dataset_name"),
+    column("dataset_digest"),
+    column("value", _Double),
+    column("is_nan", Flag),
     PrimaryKeyConstraint(
         "model", "key", "timestamp", "step", "run_id", "dataset_name", "dataset_digest", "value", "is_nan"
     ),
@@ -352,25 +326,25 @@ Index(
 users = Table(
     "users",
     metadata,
-    _number("id"),
-    _column("username"),
-    _column("password_hash"),
-    _column("is_admin", _Flag),
+    number("id"),
+    column("username"),
+    column("password_hash"),
+    column("is_admin", Flag),
     UniqueConstraint("username", name="uq_users_username"),
 )
 experiment_permissions = Table(
     "experiment_permissions",
     metadata,
-    _column("experiment_id", _Id, ForeignKey("experiments.experiment_id", ondelete="CASCADE")),
-    _column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE")),
-    _column("permission"),
+    column("experiment_id", Id, ForeignKey("experiments.experiment_id", ondelete="CASCADE")),
+    column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE")),
+    column("permission"),
     PrimaryKeyConstraint("experiment_id", "user_id"),
 )
 registered_model_permissions = Table(
     "registered_model_permissions",
     metadata,
     _of_model(),
-    _column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE")),
-    _column("permission"),
+    column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE")),
+    column("permission"),
     PrimaryKeyConstraint("name", "user_id"),
 )

@@ -31,6 +31,7 @@ __all__ = [
     "check_dataset_inputs",
     "check_experiment_name",
     "check_experiment_tag",
+    "check_experiment_tags",
     "check_key",
     "check_logged_model_name",
     "check_max_results",
@@ -38,6 +39,7 @@ __all__ = [
     "check_model_name",
     "check_params",
     "check_registry_tag",
+    "check_registry_tags",
     "check_run_id",
     "check_run_ids",
     "check_run_tags",
@@ -235,6 +237,16 @@ def check_registry_tag(tag: Tag, place: str = "") -> Tag:
     check_key(tag.key, place + "key")
     check_text(tag.value, place + "value", MAX_REGISTRY_TAG_VALUE)
     return tag
+
+
+def check_experiment_tags(tags: Sequence[Tag]) -> list[Tag]:
+    """Check the tags of an experiment, and return the last of each key."""
+    return last_of_each_key([check_experiment_tag(tag, f"tags[{i}].") for i, tag in enumerate(tags)])
+
+
+def check_registry_tags(tags: Sequence[Tag]) -> list[Tag]:
+    """Check the tags of a registered model, a model version or a logged model, and return the last of each key."""
+    return last_of_each_key([check_registry_tag(tag, f"tags[{i}].") for i, tag in enumerate(tags)])
 
 
 def check_model_name(name: str, field: str = "name") -> str:

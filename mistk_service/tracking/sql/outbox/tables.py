@@ -5,22 +5,20 @@ Positions and coverage are numbers of the journal's rows. Those are given out on
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Column,
     ForeignKey,
-    Identity,
     Index,
-    Integer,
     LargeBinary,
     PrimaryKeyConstraint,
-    SmallInteger,
     Table,
-    Text,
     UniqueConstraint,
 )
 
-from mistk_service.tracking.sql.tables import metadata
+from mistk_service.tracking.sql.tables import Flag, Id, column, metadata, number
 
 __all__ = [
     "journal",
@@ -33,34 +31,22 @@ __all__ = [
     "metadata",
 ]
 
-_Text = Text().with_variant(Text(collation="C"), "postgresql")
-# SQLite numbers rows by itself only where the type is exactly INTEGER.
-_Id = BigInteger().with_variant(Integer(), "sqlite")
+
+def _long(name: str, *, nullable: bool = False) -> Column[Any]:
+    return column(name, BigInteger(), nullable=nullable)
 
 
-def _number(name: str) -> Column[int]:
-    return Column(name, _Id, Identity(), primary_key=True, nullable=False)
-
-
-def _text(name: str, *, nullable: bool = False) -> Column[str]:
-    return Column(name, _Text, nullable=nullable)
-
-
-def _long(name: str, *, nullable: bool = False) -> Column[int]:
-    return Column(name, BigInteger(), nullable=nullable)
-
-
-def _remote() -> Column[int]:
-    return Column("remote", _Id, ForeignKey("journal_remotes.id"), nullable=False)
+def _remote() -> Column[Any]:
+    return column("remote", Id, ForeignKey("journal_remotes.id"))
 
 
 journal = Table(
     "journal",
     metadata,
-    _number("seq"),
-    _text("run_id"),
+    number("seq"),
+    column("run_id"),
     _long("created"),
-    Column("change", LargeBinary(), nullable=False),
+    column("change", LargeBinary()),
     # A number must not come back after the row that had it was removed.
     sqlite_autoincrement=True,
 )
@@ -68,13 +54,13 @@ journal = Table(
 journal_remotes = Table(
     "journal_remotes",
     metadata,
-    _number("id"),
-    _text("name"),
+    number("id"),
+    column("name"),
     # Whether rows are kept for it.
-    Column("active", SmallInteger(), nullable=False),
+    column("active", Flag),
     # It has everything up to this row.
     _long("position"),
-    _text("last_error", nullable=True),
+    column("last_error", nullable=True),
     _long("last_success", nullable=True),
     UniqueConstraint("name", name="uq_journal_remotes_name"),
 )
@@ -84,14 +70,14 @@ journal_runs = Table(
     "journal_runs",
     metadata,
     _remote(),
-    _text("run_id"),
+    column("run_id"),
     # None where the run may or may not have been created there.
-    _text("remote_run_id", nullable=True),
+    column("remote_run_id", nullable=True),
     # One of INCOMPLETE, COMPLETE and UNSURE; see the ledger. It was copied up to ``covered``.
-    Column("complete", SmallInteger(), nullable=False),
+    column("complete", Flag),
     _long("covered"),
     # Whether it was deleted there because it was deleted here.
-    Column("deleted", SmallInteger(), nullable=False),
+    column("deleted", Flag),
     # Rows up to this one may be there already.
     _long("doubtful"),
     PrimaryKeyConstraint("remote", "run_id"),
@@ -102,9 +88,9 @@ journal_files = Table(
     "journal_files",
     metadata,
     _remote(),
-    _text("run_id"),
-    _text("path"),
-    _text("etag"),
+    column("run_id"),
+    column("path"),
+    column("etag"),
     PrimaryKeyConstraint("remote", "run_id", "path"),
 )
 
@@ -112,46 +98,46 @@ journal_files = Table(
 journal_uploads = Table(
     "journal_uploads",
     metadata,
-    _number("id"),
+    number("id"),
     _remote(),
-    _text("run_id"),
-    _text("path"),
+    column("run_id"),
+    column("path"),
     # When, in ms since 1970.
     _long("begun"),
     # Where to, and what the storage calls it.
-    _text("root"),
-    _text("target"),
-    _text("upload_id"),
+    column("root"),
+    column("target"),
+    column("upload_id"),
     # The file as it was then.
-    _text("etag"),
+    column("etag"),
     _long("size"),
     _long("part_size"),
     # None before it is to be completed; then, whether nothing of its size was at the target.
-    Column("was_free", SmallInteger(), nullable=True),
+    column("was_free", Flag, nullable=True),
     UniqueConstraint("remote", "run_id", "path", name="uq_journal_uploads_identity"),
 )
 
 journal_parts = Table(
     "journal_parts",
     metadata,
-    Column("upload", _Id, ForeignKey("journal_uploads.id"), nullable=False),
+    column("upload", Id, ForeignKey("journal_uploads.id")),
     _long("number"),
     # Where it goes: a secret. The headers are a JSON object.
-    _text("url"),
-    _text("headers"),
+    column("url"),
+    column("headers"),
     # None where it has not arrived.
-    _text("etag", nullable=True),
+    column("etag", nullable=True),
     PrimaryKeyConstraint("upload", "number"),
 )
 
 journal_refusals = Table(
     "journal_refusals",
     metadata,
-    _number("id"),
+    number("id"),
     _remote(),
-    _text("run_id"),
-    _text("what"),
-    _text("reason"),
+    column("run_id"),
+    column("what"),
+    column("reason"),
     # How often something of the kind was refused.
     _long("times"),
     _long("last"),

@@ -52,9 +52,8 @@ from mistk_service.tracking.values.limits import (
     check_logged_model_name,
     check_max_results,
     check_params,
-    check_registry_tag,
+    check_registry_tags,
     check_text,
-    last_of_each_key,
 )
 from mistk_service.tracking.values.page import Page
 
@@ -115,7 +114,7 @@ class LoggedModels(SqlPart, LoggedModelStore):
         check_text(model_type or "", "model_type", _MAX_NAME)
         check_text(source_run_id or "", "source_run_id", MAX_KEY)
         all_params = check_params(params, limit=None)
-        all_tags = _checked_tags(tags)
+        all_tags = check_registry_tags(tags)
         model_id = f"m-{uuid4().hex}"
 
         def work(connection: Connection) -> LoggedModel:
@@ -181,14 +180,10 @@ class LoggedModels(SqlPart, LoggedModelStore):
             measured = select(literal(1)).where(table.c.model == logged_models.c.id, _measured_on(datasets)(table))
             query.where(measured.correlate(logged_models).exists())
         self._order(query, order_by)
-        statement = query.statement(list(logged_models.c), max_results, page_token)
-        with self._db.snapshot() as connection:
-            rows: Sequence[Row[Any]] = connection.execute(statement).fetchall()
-            found = read_models(connection, self._dialect, rows[:max_results])
-        return Page(tuple(found), query.next_token(rows, max_results))
+        return self._search(query, list(logged_models.c), max_results, page_token, self._logged)
 
     def set_logged_model_tags(self, model_id: str, tags: Sequence[Tag]) -> LoggedModel:
-        unique = _checked_tags(tags)
+        unique = check_registry_tags(tags)
 
         def change(connection: Connection, number: int) -> None:
             self._put_pairs(connection, logged_model_tags, {"model": number}, unique)
@@ -246,8 +241,11 @@ class LoggedModels(SqlPart, LoggedModelStore):
             if connection.execute(made).first() is not None:
                 self._db.journal_writer.change(model.source_run_id, ModelChanged(model.model_id))(connection)
 
+    def _logged(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[LoggedModel]:
+        return read_models(connection, self._dialect, rows)
+
     def _one(self, connection: Connection, row: Row[Any]) -> LoggedModel:
-        return read_models(connection, self._dialect, [row])[0]
+        return self._logged(connection, [row])[0]
 
     @staticmethod
     def _order(query: Query, keys: Sequence[LoggedModelOrder]) -> None:
@@ -292,10 +290,6 @@ def find_logged_model(connection: Connection, model_id: str, *, lock: bool = Tru
 def _update(connection: Connection, number: int, **values: Any) -> None:
     statement = update(logged_models).where(logged_models.c.id == number)
     connection.execute(statement.values(last_updated_timestamp=now(), **values))
-
-
-def _checked_tags(tags: Sequence[Tag]) -> list[Tag]:
-    return last_of_each_key([check_registry_tag(tag, f"tags[{i}].") for i, tag in enumerate(tags)])
 
 
 def _measured_on(datasets: Sequence[Dataset]) -> _Narrow:

@@ -27,9 +27,9 @@ from mistk_service.tracking.values.limits import (
     check_max_results,
     check_model_name,
     check_registry_tag,
+    check_registry_tags,
     check_text,
     is_latest,
-    last_of_each_key,
 )
 from mistk_service.tracking.values.page import Page
 
@@ -64,7 +64,7 @@ class Registry(Versions):
         check_model_name(name)
         check_text(description or "", "description", _ARBITRARY_TEXT)
         check_text(deployment_job_id or "", "deployment_job_id", _ARBITRARY_TEXT)
-        unique = last_of_each_key([check_registry_tag(tag, f"tags[{i}].") for i, tag in enumerate(tags)])
+        unique = check_registry_tags(tags)
 
         def work(connection: Connection) -> RegisteredModel:
             created = now()
@@ -148,11 +148,7 @@ class Registry(Versions):
         if models_only:
             query.where(~is_prompt())
         query.order(parse_order(order_by, REGISTERED_MODELS))
-        statement = query.statement(list(registered_models.c), max_results, page_token)
-        with self._db.snapshot() as connection:
-            rows = connection.execute(statement).fetchall()
-            found = self._models(connection, rows[:max_results])
-        return Page(tuple(found), query.next_token(rows, max_results))
+        return self._search(query, list(registered_models.c), max_results, page_token, self._models)
 
     def get_latest_versions(self, name: str, stages: Sequence[str] = ()) -> list[ModelVersion]:
         check_model_name(name)
@@ -210,7 +206,7 @@ class Registry(Versions):
         check_model_name(name)
         check_text(alias, "alias")
         with self._db.snapshot() as connection:
-            number = self.version_of_alias(connection, name, alias)
+            number = self._versions.of_alias(connection, name, alias)
             if number is None:
                 _find(connection, name, lock=False)
                 if is_latest(alias):

@@ -9,14 +9,14 @@ from __future__ import annotations
 import posixpath
 import re
 from dataclasses import dataclass
-from typing import Any, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
-from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
+from mistk_service.tracking.errors import InvalidParameter
+from mistk_service.tracking.sql.registry.logged_models import find_logged_model
+from mistk_service.tracking.sql.registry.version_reader import VersionReader, version_number
 from mistk_service.tracking.sql.tables import logged_models, runs
-from mistk_service.tracking.values import LifecycleStage
 from mistk_service.tracking.values.limits import is_latest
 
 __all__ = ["Located", "Source", "locate"]
@@ -62,17 +62,7 @@ class Located:
     model_id: str | None
 
 
-class VersionLookup(Protocol):
-    """Finds the versions that a source may speak of."""
-
-    def version_row(self, connection: Connection, name: str, version: str) -> Row[Any]:
-        """Return the row of a version."""
-
-    def version_of_alias(self, connection: Connection, name: str, alias: str) -> int | None:
-        """Return the number that an alias points to."""
-
-
-def locate(connection: Connection, source: Source, lookup: VersionLookup) -> Located:
+def locate(connection: Connection, source: Source, versions: VersionReader) -> Located:
     """Return where the files of a source are.
 
     Raises:
@@ -91,7 +81,7 @@ def locate(connection: Connection, source: Source, lookup: VersionLookup) -> Loc
     parts = urlsplit(uri)
     _refuse_foreign_hosts(parts)
     if parts.scheme == "models":
-        return _from_model(connection, source, parts, lookup)
+        return _from_model(connection, source, parts, versions)
     _refuse_detours(source)
     # A single letter is the drive of a Windows path.
     if parts.scheme in ("", "file") or len(parts.scheme) == 1:
@@ -106,39 +96,28 @@ def locate(connection: Connection, source: Source, lookup: VersionLookup) -> Loc
             raise _foreign(source)
     run_id = source.run_id
     if not run_id and source.model_id:
-        run_id = _logged_model(connection, source.model_id).source_run_id or ""
+        run_id = find_logged_model(connection, source.model_id, lock=False).source_run_id or ""
     return Located(uri, uri, run_id, source.model_id)
 
 
-def _from_model(connection: Connection, source: Source, parts: SplitResult, lookup: VersionLookup) -> Located:
+def _from_model(connection: Connection, source: Source, parts: SplitResult, versions: VersionReader) -> Located:
     path = parts.path.strip("/")
     if _MODEL_ID.fullmatch(path):
         if source.model_id != path or parts.netloc:
             raise _foreign(source, "model_id")
-        model = _logged_model(connection, path)
+        model = find_logged_model(connection, path, lock=False)
         return Located(source.uri, model.artifact_uri, source.run_id or model.source_run_id or "", path)
     name, separator, version = path.partition("/")
     if not separator:
         name, separator, version = path.partition("@")
     if separator == "@" or is_latest(version):
-        version = str(lookup.version_of_alias(connection, name, version) or "")
+        version = str(versions.of_alias(connection, name, version) or "")
     if parts.netloc or not separator or not version:
         raise _bad(source, "Expected models:/NAME/VERSION, models:/NAME@ALIAS or models:/MODEL_ID.")
-    row = lookup.version_row(connection, name, version)
+    row = versions.row(connection, name, version_number(version), lock=False)
     if (source.run_id or row.run_id) != row.run_id or (source.model_id or row.model_id) != row.model_id:
         raise _bad(source, "The run_id and model_id request parameters must match the referenced model version.")
     return Located(f"models:/{name}/{version}", row.storage_location, row.run_id, row.model_id)
-
-
-def _logged_model(connection: Connection, model_id: str) -> Row[Any]:
-    row = connection.execute(
-        select(logged_models).where(
-            logged_models.c.model_id == model_id, logged_models.c.lifecycle_stage == LifecycleStage.ACTIVE.value
-        )
-    ).first()
-    if row is None:
-        raise ResourceNotFound(f"Logged model with ID '{model_id}' not found.", kind="logged model", key=model_id)
-    return row
 
 
 def _is_owned(connection: Connection, source: Source) -> bool:

@@ -15,6 +15,7 @@ from mistk_service.tracking.sql.tables import (
     registered_model_aliases,
 )
 from mistk_service.tracking.values import ModelVersion, ModelVersionStatus, Tag
+from mistk_service.tracking.values.limits import is_latest
 
 __all__ = ["VersionReader", "model_not_found", "version_number"]
 
@@ -64,6 +65,15 @@ class VersionReader:
             ResourceNotFound: the version does not exist.
         """
         return self.versions(connection, [self.row(connection, name, number, lock=lock)])[0]
+
+    def of_alias(self, connection: Connection, name: str, alias: str) -> int | None:
+        """Return the number that an alias points to, or None where the alias does not exist; see :func:`is_latest`."""
+        table = registered_model_aliases
+        found = select(table.c.version).where(table.c.name == name, table.c.alias == alias)
+        if is_latest(alias):
+            found = select(func.max(model_versions.c.version)).where(model_versions.c.name == name)
+        number: int | None = connection.execute(found).scalar()
+        return number
 
     def latest(self, connection: Connection, names: Sequence[str]) -> dict[str, list[ModelVersion]]:
         """Return the highest version of each stage of the models, by model and in the order of their numbers."""

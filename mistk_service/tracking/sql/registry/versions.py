@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.filters import MODEL_VERSIONS, Entity, parse_filter, parse_order
@@ -21,7 +21,6 @@ from mistk_service.tracking.sql.tables import (
     logged_model_tags,
     model_version_tags,
     model_versions,
-    registered_model_aliases,
     registered_models,
 )
 from mistk_service.tracking.store._models import RegistryStore
@@ -32,9 +31,8 @@ from mistk_service.tracking.values.limits import (
     check_max_results,
     check_model_name,
     check_registry_tag,
+    check_registry_tags,
     check_text,
-    is_latest,
-    last_of_each_key,
 )
 from mistk_service.tracking.values.page import Page
 
@@ -90,11 +88,11 @@ class Versions(SqlPart, RegistryStore):
         check_text(model_id or "", "model_id", MAX_KEY)
         for field, text in (("source", source), ("run_link", run_link), ("description", description)):
             check_text(text, field, _MAX_TEXT)
-        unique = last_of_each_key([check_registry_tag(tag, f"tags[{i}].") for i, tag in enumerate(tags)])
+        unique = check_registry_tags(tags)
 
         def work(connection: Connection) -> ModelVersion:
             number = _next_number(connection, name)
-            found = locate(connection, Source(source, run_id, model_id, says_prompt(unique)), self)
+            found = locate(connection, Source(source, run_id, model_id, says_prompt(unique)), self._versions)
             created = now()
             row = {
                 "name": name,
@@ -189,11 +187,7 @@ class Versions(SqlPart, RegistryStore):
         query = Query(_SEARCHABLE, self._dialect)
         query.filter(parse_filter(filter, MODEL_VERSIONS))
         query.order(parse_order(order_by, MODEL_VERSIONS))
-        statement = query.statement(list(model_versions.c), max_results, page_token)
-        with self._db.snapshot() as connection:
-            rows: Sequence[Row[Any]] = connection.execute(statement).fetchall()
-            found = self._versions.versions(connection, rows[:max_results])
-        return Page(tuple(found), query.next_token(rows, max_results))
+        return self._search(query, list(model_versions.c), max_results, page_token, self._versions.versions)
 
     def set_model_version_tag(self, name: str, version: str, tag: Tag) -> None:
         number = _checked(name, version)
@@ -234,19 +228,6 @@ class Versions(SqlPart, RegistryStore):
         made = {"name": name, "version": number}
         text = json.dumps([*(versions if isinstance(versions, list) else []), made])
         self._put_pairs(connection, table, {"model": model.id}, [Tag(_MODEL_VERSIONS, text)])
-
-    def version_of_alias(self, connection: Connection, name: str, alias: str) -> int | None:
-        """Return the number that an alias points to, or None where the alias does not exist; see :func:`is_latest`."""
-        table = registered_model_aliases
-        found = select(table.c.version).where(table.c.name == name, table.c.alias == alias)
-        if is_latest(alias):
-            found = select(func.max(model_versions.c.version)).where(model_versions.c.name == name)
-        number: int | None = connection.execute(found).scalar()
-        return number
-
-    def version_row(self, connection: Connection, name: str, version: str) -> Row[Any]:
-        """Return the row of a version that another one is made from."""
-        return self._versions.row(connection, name, version_number(version), lock=False)
 
     @staticmethod
     def canonical_stage(stage: str) -> str:

@@ -27,9 +27,9 @@ from mistk_service.tracking.values import DatasetSummary, Experiment, LifecycleS
 from mistk_service.tracking.values.limits import (
     check_experiment_name,
     check_experiment_tag,
+    check_experiment_tags,
     check_max_results,
     check_text,
-    last_of_each_key,
 )
 from mistk_service.tracking.values.page import Page
 
@@ -47,9 +47,9 @@ _ACTIVE, _DELETED = LifecycleStage.ACTIVE.value, LifecycleStage.DELETED.value
 _MAX_RESULTS = 50_000
 _MAX_DATASET_EXPERIMENTS = 20
 _CONTEXT = "mlflow.data.context"
-#: Places that a server would have to fetch for its clients; MLflow refuses them as well.
 #: Characters of an artifact location.
 _MAX_LOCATION = 2048
+#: Places that a server would have to fetch for its clients; MLflow refuses them as well.
 _REFUSED_SCHEMES = frozenset({"http", "https", "ftp", "ftps"})
 
 #: What is asked of an experiment that things are added to.
@@ -105,7 +105,7 @@ class Experiments(SqlPart, ExperimentStore):
     def create_experiment(self, name: str, artifact_location: str | None = None, tags: Sequence[Tag] = ()) -> str:
         check_experiment_name(name)
         location = _checked_location(artifact_location) if artifact_location else None
-        unique = last_of_each_key([check_experiment_tag(tag, f"tags[{i}].") for i, tag in enumerate(tags)])
+        unique = check_experiment_tags(tags)
 
         def work(connection: Connection) -> str:
             created = now()
@@ -154,13 +154,7 @@ class Experiments(SqlPart, ExperimentStore):
         query.where(experiments.c.lifecycle_stage.in_(stages(view_type)))
         query.filter(parse_filter(filter, EXPERIMENTS))
         query.order(parse_order(order_by, EXPERIMENTS))
-        statement = query.statement(list(experiments.c), max_results, page_token)
-        with self._db.snapshot() as connection:
-            rows = connection.execute(statement).fetchall()
-            found = rows[:max_results]
-            tags = self._tags_of(connection, [row.experiment_id for row in found])
-        items = tuple(_experiment(row, tags.get(row.experiment_id, ())) for row in found)
-        return Page(items, query.next_token(rows, max_results))
+        return self._search(query, list(experiments.c), max_results, page_token, self._with_their_tags)
 
     def rename_experiment(self, experiment_id: str, new_name: str) -> None:
         check_experiment_name(new_name, "new_name")
@@ -232,13 +226,12 @@ class Experiments(SqlPart, ExperimentStore):
         tags = pairs(connection, experiment_tags, Tag, experiment_tags.c.experiment_id == row.experiment_id)
         return _experiment(row, tags)
 
-    def _tags_of(self, connection: Connection, numbers: Sequence[int]) -> dict[Any, tuple[Tag, ...]]:
+    def _with_their_tags(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[Experiment]:
         owner = experiment_tags.c.experiment_id
         statement = select(experiment_tags).where(owner.in_(members(self._dialect)))
-        rows = connection.execute(
-            statement.order_by(owner, experiment_tags.c.key), {"ids": ids_parameter(self._dialect, numbers)}
-        ).fetchall()
-        return grouped(rows, Tag)
+        ids = {"ids": ids_parameter(self._dialect, [row.experiment_id for row in rows])}
+        tags = grouped(connection.execute(statement.order_by(owner, experiment_tags.c.key), ids).fetchall(), Tag)
+        return [_experiment(row, tags.get(row.experiment_id, ())) for row in rows]
 
     def _change(self, connection: Connection, number: int, *, touch: bool = True, **values: Any) -> None:
         if touch:

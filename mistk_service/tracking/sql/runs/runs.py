@@ -19,7 +19,7 @@ from mistk_service.tracking.sql.runs.batches import RUN_NAME, Batches, run_not_f
 from mistk_service.tracking.sql.runs.experiments import EXPERIMENT_COLUMNS, require_active
 from mistk_service.tracking.sql.runs.metrics import Histories
 from mistk_service.tracking.sql.runs.reader import INPUT, OUTPUT, RUN_COLUMNS, RunReader, run_info
-from mistk_service.tracking.sql.runs.search import search_runs
+from mistk_service.tracking.sql.runs.search import run_query
 from mistk_service.tracking.sql.tables import experiments, run_tags, runs
 from mistk_service.tracking.store._runs import RunStore
 from mistk_service.tracking.values import (
@@ -44,13 +44,20 @@ from mistk_service.tracking.values.changes import (
     RunUpdated,
     TagDeleted,
 )
-from mistk_service.tracking.values.limits import check_dataset_inputs, check_run_id, check_run_tags, check_text
+from mistk_service.tracking.values.limits import (
+    check_dataset_inputs,
+    check_max_results,
+    check_run_id,
+    check_run_tags,
+    check_text,
+)
 from mistk_service.tracking.values.page import Page
 
 __all__ = ["Runs"]
 
 _ACTIVE, _DELETED = LifecycleStage.ACTIVE.value, LifecycleStage.DELETED.value
 _INT64 = 2**63
+_MAX_RESULTS = 50_000
 _MODEL_HISTORY = "mlflow.log-model.history"
 _MODEL_FIELDS = ("artifact_path", "flavors", "utc_time_created", "run_id")
 
@@ -184,9 +191,9 @@ class Runs(Histories, RunStore):
         order_by: Sequence[str] = (),
         page_token: str | None = None,
     ) -> Page[Run]:
-        return search_runs(
-            self._db, self._run_reader, experiment_ids, filter, view_type, max_results, order_by, page_token
-        )
+        check_max_results(max_results, _MAX_RESULTS)
+        query = run_query(self._dialect, experiment_ids, filter, view_type, order_by)
+        return self._search(query, RUN_COLUMNS, max_results, page_token, self._run_reader.runs)
 
     def log_batch(
         self,

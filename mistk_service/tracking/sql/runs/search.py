@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, Dialect, select
 
 from mistk_service.tracking.filters import RUNS, Entity, parse_filter, parse_order
 from mistk_service.tracking.sql.base import experiment_number
-from mistk_service.tracking.sql.engine.database import Database
 from mistk_service.tracking.sql.runs.experiments import stages
-from mistk_service.tracking.sql.runs.reader import RUN_COLUMNS, RunReader
 from mistk_service.tracking.sql.search.queries import Keyed, Query, Searchable
 from mistk_service.tracking.sql.tables import datasets, input_tags, latest_metrics, params, run_datasets, run_tags, runs
-from mistk_service.tracking.values import Run, ViewType
-from mistk_service.tracking.values.limits import check_max_results
-from mistk_service.tracking.values.page import Page
+from mistk_service.tracking.values import ViewType
 
-__all__ = ["run_query", "search_runs"]
+__all__ = ["run_query"]
 
-_MAX_RESULTS = 50_000
 _CONTEXT = "mlflow.data.context"
 
 _Compare = Callable[[ColumnElement[Any]], ColumnElement[bool]]
@@ -59,14 +54,14 @@ _SEARCHABLE = Searchable(
 
 
 def run_query(
-    database: Database, experiment_ids: Sequence[str], filter: str, view_type: ViewType, order_by: Sequence[str]
+    dialect: Dialect, experiment_ids: Sequence[str], filter: str, view_type: ViewType, order_by: Sequence[str]
 ) -> Query:
     """Return the query for a search for runs.
 
     Raises:
         InvalidParameter: an argument is not acceptable; a FilterError says where.
     """
-    query = Query(_SEARCHABLE, database.engine.dialect)
+    query = Query(_SEARCHABLE, dialect)
     numbers = sorted({experiment_number(experiment_id, "experiment_ids") for experiment_id in experiment_ids})
     # One experiment is the common case, and only an equality lets an index also give the order.
     query.where(runs.c.experiment_id == numbers[0] if len(numbers) == 1 else runs.c.experiment_id.in_(numbers))
@@ -75,23 +70,3 @@ def run_query(
     query.filter(parse_filter(filter, RUNS))
     query.order(parse_order(order_by, RUNS))
     return query
-
-
-def search_runs(
-    database: Database,
-    reader: RunReader,
-    experiment_ids: Sequence[str],
-    filter: str,
-    view_type: ViewType,
-    max_results: int,
-    order_by: Sequence[str],
-    page_token: str | None,
-) -> Page[Run]:
-    """Return a page of runs; see :meth:`mistk_service.tracking.store.Store.search_runs`."""
-    check_max_results(max_results, _MAX_RESULTS)
-    query = run_query(database, experiment_ids, filter, view_type, order_by)
-    statement = query.statement(RUN_COLUMNS, max_results, page_token)
-    with database.snapshot() as connection:
-        rows = connection.execute(statement).fetchall()
-        found = reader.runs(connection, rows[:max_results])
-    return Page(tuple(found), query.next_token(rows, max_results))
