@@ -39,6 +39,7 @@ TRACKING_LAYERS = (
     {"values", "filters"},
     {"store", "wire"},
     {"artifacts"},
+    {"remotes"},
     {"sql", "rest"},
     {"opening"},
     {"tracking", "lookup"},
@@ -64,7 +65,7 @@ ONLY = {
 #: The same inside tracking.
 TRACKING_ONLY = {
     # It knows a store by its contract, the outbox included, and not by its tables.
-    "replication": {"artifacts", "errors", "lookup", "rest", "store", "values"},
+    "replication": {"artifacts", "errors", "lookup", "remotes", "rest", "store", "values"},
 }
 
 #: The parts that may use a library.

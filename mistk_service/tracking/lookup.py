@@ -9,13 +9,12 @@ from itertools import chain
 from pathlib import Path
 
 from mistk_service.tracking.artifacts import ArtifactRepository, open_artifacts
-from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
 from mistk_service.tracking.store._store import Store
-from mistk_service.tracking.values import Experiment, FileInfo, Run, ViewType
+from mistk_service.tracking.values import Experiment, Run, ViewType
 from mistk_service.tracking.values.page import pages
 
-__all__ = ["artifacts_beside", "every_experiment", "files_of", "find_experiment", "find_run"]
+__all__ = ["artifacts_beside", "every_experiment", "find_experiment", "find_run"]
 
 #: What may be the beginning of a run's id; nothing that means something in a filter is in it.
 _PREFIX = re.compile(r"[0-9A-Za-z-]{4,}")
@@ -99,16 +98,3 @@ def artifacts_beside(file: Path | None, given: str | None) -> ArtifactRepository
             key=given,
         )
     return open_artifacts(given)
-
-
-def files_of(store: Store, artifacts: ArtifactRepository, run: Run) -> Iterator[FileInfo]:
-    """Return the artifact files of a run, with paths below its root; none where they are kept somewhere else."""
-    locations = Locations(store, artifacts)
-    folders = [""]
-    with suppress(InvalidParameter):
-        while folders:
-            for info in locations.list_folder(run.info.artifact_uri, folders.pop()):
-                if info.is_dir:
-                    folders.append(info.path)
-                else:
-                    yield info

@@ -13,22 +13,16 @@ from urllib.parse import urlsplit, urlunsplit
 
 import fsspec
 
-from mistk_service.tracking.artifacts.paths import SCRATCH, checked_path
+from mistk_service.tracking.artifacts.paths import SCRATCH, checked_file, checked_path
 from mistk_service.tracking.artifacts.repository import ArtifactRepository, StoredFile, Upload, translated
-from mistk_service.tracking.errors import InvalidParameter, StoreError, UnsupportedStore
+from mistk_service.tracking.errors import StoreError, UnsupportedStore
 from mistk_service.tracking.values import FileInfo
 
 __all__ = ["RemoteArtifacts"]
 
 
 class RemoteArtifacts(ArtifactRepository):
-    """Artifacts below a root in a storage that fsspec reaches.
-
-    Args:
-        filesystem: the storage.
-        root: the root's path in it.
-        uri: the root as a URL, for messages.
-    """
+    """Artifacts below a root in a storage that fsspec reaches."""
 
     def __init__(self, filesystem: fsspec.AbstractFileSystem, root: str, uri: str) -> None:
         self._fs = filesystem
@@ -80,25 +74,19 @@ class RemoteArtifacts(ArtifactRepository):
         return StoredFile(posixpath.basename(full), info["size"], etag, _modified(info), stream)
 
     def create(self, path: str) -> Upload:
-        full = self._target(path)
+        full = self._full(checked_file(path))
         with _translated(path):
             if self._fs.isdir(full):
                 raise IsADirectoryError(path)
             return _RemoteUpload(path, self._fs, self._full(f"{SCRATCH}/{uuid.uuid4().hex}"), full)
 
     def delete(self, path: str) -> None:
-        full = self._target(path)
+        full = self._full(checked_file(path))
         with _translated(path), suppress(FileNotFoundError):
             self._fs.rm(full, recursive=True)
 
     def _full(self, relative: str) -> str:
         return f"{self._root}/{relative}" if relative else self._root
-
-    def _target(self, path: str) -> str:
-        relative = checked_path(path)
-        if not relative:
-            raise InvalidParameter("Invalid path '': the root itself is not an artifact.", field="path")
-        return self._full(relative)
 
 
 class _RemoteUpload(Upload):

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from mistk_service.tracking.artifacts.paths import SCRATCH, checked_path
+from mistk_service.tracking.artifacts.paths import SCRATCH, checked_file, checked_path
 from mistk_service.tracking.artifacts.repository import ArtifactRepository, StoredFile, Upload, translated
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.values import FileInfo
@@ -155,10 +155,7 @@ class LocalArtifacts(ArtifactRepository):
 
     def _target(self, path: str) -> Path:
         """Return the place to write or remove: its folder with every link followed, its own name as it is."""
-        relative = checked_path(path)
-        if not relative:
-            raise InvalidParameter("Invalid path '': the root itself is not an artifact.", field="path")
-        folder, _, name = relative.rpartition("/")
+        folder, _, name = checked_file(path).rpartition("/")
         return self._inside(folder) / name
 
     def _refuse_outside(self, real: str, relative: str) -> None:

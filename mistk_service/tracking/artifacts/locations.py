@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from urllib.parse import unquote, urlsplit
 
 from msgspec.structs import replace
@@ -48,6 +50,17 @@ class Locations:
         below = checked_path(path)
         found = self.artifacts.list_folder(self.place(root, below))
         return [replace(info, path=f"{below}/{info.path}") for info in found] if below else found
+
+    def files(self, root: str) -> Iterator[FileInfo]:
+        """Yield all files below a root, with paths relative to it; none where this server does not keep them."""
+        folders = [""]
+        with suppress(InvalidParameter, ResourceNotFound):
+            while folders:
+                for info in self.list_folder(root, folders.pop()):
+                    if info.is_dir:
+                        folders.append(info.path)
+                    else:
+                        yield info
 
     def place(self, root: str, path: str) -> str:
         """Return the path below the artifact root of what is at ``path`` below the URI ``root``.

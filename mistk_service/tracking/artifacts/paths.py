@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from mistk_service.tracking.errors import InvalidParameter
 
-__all__ = ["SCRATCH", "checked_path"]
+__all__ = ["SCRATCH", "checked_file", "checked_path"]
 
 #: The folder below the root where uploads grow until they are complete. Clients can neither read nor write it.
 SCRATCH = ".incomplete-uploads"
@@ -54,6 +54,18 @@ def checked_path(path: str) -> str:
     if parts and parts[0].lower() == SCRATCH:
         raise _invalid(path, f"the folder {SCRATCH} belongs to the server")
     return "/".join(parts)
+
+
+def checked_file(path: str) -> str:
+    """Do the same for the path of a file or a folder to write or remove, which is not the root.
+
+    Raises:
+        InvalidParameter: as for :func:`checked_path`, or the path is the root.
+    """
+    checked = checked_path(path)
+    if not checked:
+        raise _invalid(path, "the root itself is not an artifact")
+    return checked
 
 
 def _refuse_unsafe(form: str, path: str) -> None:

@@ -201,14 +201,15 @@ def runs(
 def show(run_id: str, store_uri: str, artifacts: str | None, as_json: bool) -> None:
     """Show one run with everything logged to it. The first characters of its id are enough."""
     from mistk_service.tracking import wire
+    from mistk_service.tracking.artifacts.locations import Locations
     from mistk_service.tracking.cli import formatting as views
-    from mistk_service.tracking.lookup import artifacts_beside, files_of, find_run
+    from mistk_service.tracking.lookup import artifacts_beside, find_run
 
     with _opened(store_uri) as store:
         run = find_run(store, run_id)
         experiment = store.get_experiment(run.info.experiment_id)
         repository = None if as_json else artifacts_beside(getattr(store, "file", None), artifacts)
-        files = [] if repository is None else list(files_of(store, repository, run))
+        files = [] if repository is None else list(Locations(store, repository).files(run.info.artifact_uri))
     if as_json:
         _print_json(wire.run(run))
     else:
@@ -222,7 +223,7 @@ def show(run_id: str, store_uri: str, artifacts: str | None, as_json: bool) -> N
 def outbox(store_uri: str, as_json: bool) -> None:
     """Show what is waiting to be sent to remotes, and what they have refused."""
     from mistk_service.tracking.cli import formatting as views
-    from mistk_service.tracking.replication.outbox_report import outbox_report
+    from mistk_service.tracking.replication.states import outbox_report
 
     with _opened_here(store_uri) as store:
         found = outbox_report(store)

@@ -15,7 +15,7 @@ from mistk_service.tracking.values import Experiment, FileInfo, Run, RunInfo, Ru
 
 if TYPE_CHECKING:
     # Loading it takes long, and other tables do not need it.
-    from mistk_service.tracking.replication.outbox_report import OutboxReport
+    from mistk_service.tracking.replication.states import OutboxReport
 
 __all__ = ["experiments_table", "files_table", "least_width", "outbox_tables", "run_tables", "runs_table"]
 

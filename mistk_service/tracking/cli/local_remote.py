@@ -8,19 +8,15 @@ from typing import BinaryIO, Self
 from mistk_service.tracking.artifacts import ArtifactRepository, StoredFile, Upload, open_artifacts
 from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.errors import InvalidParameter
-from mistk_service.tracking.rest.capabilities import Capabilities
+from mistk_service.tracking.remotes import Capabilities, Remote
 from mistk_service.tracking.sql import SqlStore
 from mistk_service.tracking.values import FileInfo, LoggedModel, Run
 
 __all__ = ["LocalRemote"]
 
 
-class LocalRemote(SqlStore):
-    """A store of this machine, with the folder of its artifacts, as a :class:`Remote`.
-
-    Attributes:
-        capabilities: all of them.
-    """
+class LocalRemote(SqlStore, Remote):
+    """A store of this machine, with the folder of its artifacts, as a remote that can do everything."""
 
     capabilities = Capabilities()
     _artifacts: ArtifactRepository
@@ -53,12 +49,10 @@ class LocalRemote(SqlStore):
         """Open the store ``tracking.db`` in a folder, and the artifacts next to it; both are created if they are missing."""
         return cls.opened(f"sqlite:///{folder / 'tracking.db'}", None)
 
-    def run_artifacts(self, run: Run) -> ArtifactRepository:
-        """See :class:`Remote`."""
+    def run_artifacts(self, run: Run) -> ArtifactRepository:  # noqa: D102 - see Remote
         return self._below(run.info.artifact_uri)
 
-    def model_artifacts(self, model: LoggedModel) -> ArtifactRepository:
-        """See :class:`Remote`."""
+    def model_artifacts(self, model: LoggedModel) -> ArtifactRepository:  # noqa: D102
         return self._below(model.artifact_uri)
 
     def _below(self, uri: str) -> ArtifactRepository:

@@ -9,7 +9,8 @@ from datetime import datetime
 
 from mistk_service.tracking.errors import StoreUnavailable
 from mistk_service.tracking.lookup import artifacts_beside
-from mistk_service.tracking.replication import Backoff, Remote, open_remote, remote_name
+from mistk_service.tracking.remotes import Remote
+from mistk_service.tracking.replication import Backoff, open_remote, remote_name
 from mistk_service.tracking.replication.run_sender import WHOLE_RUN
 from mistk_service.tracking.replication.sync import SyncReport, sync
 from mistk_service.tracking.sql import SqlStore

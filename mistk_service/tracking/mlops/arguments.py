@@ -8,16 +8,6 @@ from typing import Any
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.values.limits import check_key, check_text
 
-__all__ = [
-    "checked_bool",
-    "checked_id",
-    "checked_labels",
-    "checked_mapping",
-    "checked_number",
-    "checked_text",
-    "optional_text",
-]
-
 #: Prefixes of reserved keys, which a dataset's tags must not overwrite.
 _RESERVED = ("mlflow.", "mlops.")
 

@@ -16,19 +16,6 @@ from mistk_service.tracking.mlops.workspace import Workspace
 from mistk_service.tracking.opening import open_store
 from mistk_service.tracking.store._store import Store
 
-__all__ = [
-    "create_dataset",
-    "create_experiment",
-    "create_project",
-    "get_experiment",
-    "get_project",
-    "leave",
-    "set_active_experiment",
-    "set_active_project",
-    "start_iteration",
-    "use",
-]
-
 logger = logging.getLogger(__name__)
 
 

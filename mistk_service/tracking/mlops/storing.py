@@ -14,35 +14,6 @@ from typing import Any
 
 from mistk_service.tracking.values import Dataset, DatasetInput, Experiment, Run, Tag
 
-__all__ = [
-    "DATASET",
-    "DATASETS_EXPERIMENT",
-    "EXPERIMENT",
-    "FAILURE",
-    "ITERATION",
-    "MEMBERSHIP",
-    "MODEL_PATH",
-    "PROJECT",
-    "PROJECT_ID",
-    "USED_DATASETS",
-    "Json",
-    "bare_name",
-    "dataset_input",
-    "dataset_json",
-    "dataset_tags",
-    "experiment_json",
-    "experiment_name",
-    "experiment_tags",
-    "is_a",
-    "iteration_tags",
-    "moment",
-    "number_json",
-    "project_json",
-    "project_of",
-    "project_tags",
-    "user_name",
-]
-
 Json = dict[str, Any]
 
 #: The experiment whose runs are the datasets. A project cannot have this name.

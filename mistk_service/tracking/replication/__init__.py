@@ -1,8 +1,8 @@
 """Replication: what is written to the local store is copied to remotes whenever they are available."""
 
 from mistk_service.tracking.replication.backoff import Backoff
-from mistk_service.tracking.replication.remote import Remote, RemoteConfig, open_remote, remote_name
-from mistk_service.tracking.replication.remote_state import RemoteState
+from mistk_service.tracking.replication.remote import open_remote, remote_name
 from mistk_service.tracking.replication.service import ReplicationService
+from mistk_service.tracking.replication.states import RemoteState
 
-__all__ = ["Backoff", "Remote", "RemoteConfig", "RemoteState", "ReplicationService", "open_remote", "remote_name"]
+__all__ = ["Backoff", "RemoteState", "ReplicationService", "open_remote", "remote_name"]

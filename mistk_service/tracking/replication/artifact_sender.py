@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from mistk_service.tracking.artifacts import ArtifactRepository, StoredFile
 from mistk_service.tracking.artifacts.locations import Locations
-from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreError
-from mistk_service.tracking.replication.remote import Remote, is_refusal
+from mistk_service.tracking.errors import ResourceNotFound, StoreError
+from mistk_service.tracking.remotes import Remote
+from mistk_service.tracking.replication.remote import is_refusal
 from mistk_service.tracking.replication.run_sender import RunSender
 from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.store.outbox import Ledger
@@ -76,7 +77,7 @@ class ArtifactSender:
         """Send all files of a folder that the remote does not have. Unrecorded files of the same size count as the same."""
         if self._locations is None:
             return
-        paths = list(self._walk(folder.uri))
+        paths = [info.path for info in self._locations.files(folder.uri)]
         in_progress = self._ledger.uploads(folder.owner)
         there: dict[str, int | None] | None = None
         for path in paths:
@@ -145,23 +146,6 @@ class ArtifactSender:
             return self._artifacts.open(self._locations.place(folder.uri, path))
         except ResourceNotFound:
             return None
-
-    def _walk(self, root: str) -> Iterator[str]:
-        """Yield the paths of all files below an artifact URI, or none if it is not among the local artifacts."""
-        if self._locations is None:
-            return
-        folders = [""]
-        while folders:
-            folder = folders.pop()
-            try:
-                found = self._locations.list_folder(root, folder)
-            except (InvalidParameter, ResourceNotFound):
-                return
-            for info in found:
-                if info.is_dir:
-                    folders.append(info.path)
-                else:
-                    yield info.path
 
 
 def _files(repository: ArtifactRepository, folder: str = "") -> Iterator[tuple[str, int | None]]:

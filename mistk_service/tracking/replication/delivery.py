@@ -7,8 +7,9 @@ from contextlib import suppress
 
 from mistk_service.tracking.artifacts import ArtifactRepository
 from mistk_service.tracking.errors import NotSupported, ResourceNotFound, StoreError
+from mistk_service.tracking.remotes import Remote
 from mistk_service.tracking.replication.packing import Batch, merged
-from mistk_service.tracking.replication.remote import Remote, is_refusal, may_be_the_item, takes_something
+from mistk_service.tracking.replication.remote import is_refusal, may_be_the_item, takes_something
 from mistk_service.tracking.replication.run_mapping import EXCLUDED, RunRefused
 from mistk_service.tracking.replication.run_sender import WHOLE_RUN, RunSender
 from mistk_service.tracking.replication.run_transfer import RunTransfer
@@ -41,12 +42,6 @@ class Delivery:
     Rows are read in windows. Within a window the changes of each run are sent together, in order. The window is acknowledged
     when all of them have arrived. What was being sent when something failed, or when the last process ended, may have arrived.
     It is sent again, after a comparison with the remote if it would otherwise be stored twice.
-
-    Args:
-        store: the local store.
-        artifacts: where its artifacts are.
-        remote: the remote.
-        ledger: records what the remote has.
     """
 
     def __init__(

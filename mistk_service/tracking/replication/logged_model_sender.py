@@ -8,8 +8,8 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from mistk_service.tracking.errors import InvalidParameter, NotSupported, ResourceNotFound
+from mistk_service.tracking.remotes import Remote
 from mistk_service.tracking.replication.artifact_sender import ArtifactFolder, ArtifactSender
-from mistk_service.tracking.replication.remote import Remote
 from mistk_service.tracking.replication.run_mapping import RemoteRuns, RunRefused
 from mistk_service.tracking.replication.run_sender import RunSender
 from mistk_service.tracking.store._store import Store
@@ -28,14 +28,7 @@ Use = TypeVar("Use", ModelInput, ModelOutput)
 
 
 class LoggedModelSender:
-    """Finds the remote's logged models for local ones, and creates those that are missing.
-
-    Args:
-        store: the local store.
-        remote: the remote.
-        runs: the mapping of runs.
-        files: sends files.
-    """
+    """Finds the remote's logged models for local ones, and creates those that are missing."""
 
     def __init__(self, store: Store, remote: Remote, runs: RemoteRuns, files: ArtifactSender) -> None:
         self._store = store

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 from mistk_service.tracking.artifacts import ArtifactRepository
 from mistk_service.tracking.errors import StoreError
+from mistk_service.tracking.remotes import Remote
 from mistk_service.tracking.replication.backoff import Backoff
 from mistk_service.tracking.replication.delivery import Delivery
-from mistk_service.tracking.replication.remote import Remote
-from mistk_service.tracking.replication.remote_state import RemoteState
+from mistk_service.tracking.replication.states import RemoteState
 from mistk_service.tracking.store.outbox import Lease, Ledger, OutboxStore
 
 __all__ = ["Replicator"]

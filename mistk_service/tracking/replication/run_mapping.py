@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable, Iterable
 
 from mistk_service.tracking.errors import ResourceExists, ResourceNotFound, StoreError
-from mistk_service.tracking.replication.remote import SOURCE_RUN, Remote, is_refusal
+from mistk_service.tracking.remotes import Remote
+from mistk_service.tracking.replication.remote import SOURCE_RUN, is_refusal
 from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.store.outbox import Ledger
 from mistk_service.tracking.values import Experiment, LifecycleStage, Run, Tag, ViewType
@@ -29,11 +30,7 @@ class RunRefused(Exception):
 class RemoteRuns:
     """Finds the remote's runs and experiments for local ones, and creates those that are missing.
 
-    Args:
-        store: the local store.
-        remote: the remote.
-        ledger: stores the mapping.
-        copy: copies a whole run; called with the id of a parent before its child is copied.
+    ``copy`` copies a whole run; it is called with the id of a parent before its child is copied.
     """
 
     def __init__(self, store: Store, remote: Remote, ledger: Ledger, copy: Callable[[str], object]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mistk_service.tracking.errors import ResourceNotFound, StoreError
+from mistk_service.tracking.remotes import Remote
 from mistk_service.tracking.replication.metric_points import missing_points, without_repeats
 from mistk_service.tracking.replication.packing import Batch
-from mistk_service.tracking.replication.remote import Remote, is_refusal, may_be_the_item, takes_something
+from mistk_service.tracking.replication.remote import is_refusal, may_be_the_item, takes_something
 from mistk_service.tracking.replication.run_mapping import RunRefused
 from mistk_service.tracking.store.outbox import Ledger
 from mistk_service.tracking.values import LifecycleStage, Metric, Param, Tag

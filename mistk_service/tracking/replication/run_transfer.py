@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from mistk_service.tracking.artifacts import ArtifactRepository
 from mistk_service.tracking.errors import ResourceNotFound
+from mistk_service.tracking.remotes import Remote
 from mistk_service.tracking.replication.artifact_sender import ArtifactSender
 from mistk_service.tracking.replication.logged_model_sender import LoggedModelSender
 from mistk_service.tracking.replication.metric_points import history, missing
 from mistk_service.tracking.replication.packing import Batch
-from mistk_service.tracking.replication.remote import Remote
 from mistk_service.tracking.replication.run_mapping import EXCLUDED, RemoteRuns, RunRefused
 from mistk_service.tracking.replication.run_sender import RunSender
 from mistk_service.tracking.replication.version_sender import VersionSender

@@ -6,14 +6,19 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from mistk_service.deadline import Deadline
 from mistk_service.tracking.artifacts import ArtifactRepository
+from mistk_service.tracking.remotes import Remote
 from mistk_service.tracking.replication.backoff import Backoff
-from mistk_service.tracking.replication.remote import Remote, RemoteConfig, open_remote, remote_name
-from mistk_service.tracking.replication.remote_state import RemoteState
+from mistk_service.tracking.replication.remote import open_remote, remote_name
 from mistk_service.tracking.replication.replicator import Replicator
+from mistk_service.tracking.replication.states import RemoteState
 from mistk_service.tracking.store.outbox import OutboxStore
+
+if TYPE_CHECKING:
+    from mistk_service.tracking.rest import RestConfig
 
 __all__ = ["ReplicationService"]
 
@@ -42,7 +47,7 @@ class ReplicationService:
         self,
         store: OutboxStore,
         artifacts: ArtifactRepository | None,
-        remotes: Iterable[str | RemoteConfig],
+        remotes: Iterable[str | RestConfig],
         *,
         open_remote: Callable[..., Remote] = open_remote,
         clock: Callable[[], float] = time.monotonic,

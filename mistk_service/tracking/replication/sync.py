@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from mistk_service.tracking.artifacts import ArtifactRepository
 from mistk_service.tracking.errors import StoreError
 from mistk_service.tracking.lookup import every_experiment, find_experiment
-from mistk_service.tracking.replication.remote import Remote, is_refusal, remote_name
+from mistk_service.tracking.remotes import Remote
+from mistk_service.tracking.replication.remote import is_refusal, remote_name
 from mistk_service.tracking.replication.run_mapping import RunRefused
 from mistk_service.tracking.replication.run_sender import WHOLE_RUN
 from mistk_service.tracking.replication.run_transfer import RunTransfer

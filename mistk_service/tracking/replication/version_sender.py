@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from mistk_service.tracking.errors import NotSupported, ResourceExists, ResourceNotFound
+from mistk_service.tracking.remotes import Remote
 from mistk_service.tracking.replication.logged_model_sender import LoggedModelSender
-from mistk_service.tracking.replication.remote import Remote
 from mistk_service.tracking.replication.run_sender import RunSender
 from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.values import ModelVersion, Run, Tag
@@ -20,13 +20,7 @@ SOURCE_VERSION = "mistk.sourceVersion"
 
 
 class VersionSender:
-    """Creates the versions of local runs on a remote, each once.
-
-    Args:
-        store: the local store.
-        remote: the remote.
-        models: sends the logged models that versions are created from.
-    """
+    """Creates the versions of local runs on a remote, each once."""
 
     def __init__(self, store: Store, remote: Remote, models: LoggedModelSender) -> None:
         self._store = store

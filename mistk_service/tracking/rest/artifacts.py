@@ -17,9 +17,9 @@ from urllib.parse import unquote, urlsplit
 
 from mistk_service.tracking import wire
 from mistk_service.tracking.artifacts import ArtifactRepository, StoredFile, Upload, checked_path
+from mistk_service.tracking.artifacts.paths import checked_file
 from mistk_service.tracking.artifacts.repository import translated
 from mistk_service.tracking.errors import (
-    InvalidParameter,
     NotSupported,
     ResourceNotFound,
     StoreError,
@@ -88,11 +88,11 @@ class _HttpArtifacts(ArtifactRepository):
 
     def create(self, path: str) -> Upload:
         """Return an upload that is sent when it is complete."""
-        return _HttpUpload(self, self._target(path))
+        return _HttpUpload(self, checked_file(path))
 
     def put(self, path: str, stream: BinaryIO) -> None:
         """Send the file as a stream."""
-        name = self._target(path)
+        name = checked_file(path)
         size = stream.seek(0, os.SEEK_END)
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         about = About("artifact", path)
@@ -101,7 +101,7 @@ class _HttpArtifacts(ArtifactRepository):
 
     def delete(self, path: str) -> None:
         try:
-            with self._http.exchange("DELETE", self._url(self._target(path)), About("artifact", path)):
+            with self._http.exchange("DELETE", self._url(checked_file(path)), About("artifact", path)):
                 """The answer says nothing more."""
         except ResourceNotFound:
             """It is gone, which is all that was asked for."""
@@ -111,12 +111,6 @@ class _HttpArtifacts(ArtifactRepository):
 
     def _name(self, path: str) -> str:
         return path
-
-    def _target(self, path: str) -> str:
-        checked = checked_path(path)
-        if not checked:
-            raise InvalidParameter("Invalid path '': the root itself is not an artifact.", field="path")
-        return checked
 
 
 class ProxiedArtifacts(_HttpArtifacts):
@@ -161,7 +155,7 @@ class ProxiedArtifacts(_HttpArtifacts):
             self.give_up(notes)
         elif self._takes_parts:
             try:
-                if self._multipart.send(f"{self._folder}/{self._target(path)}", source, self._part, notes):
+                if self._multipart.send(f"{self._folder}/{checked_file(path)}", source, self._part, notes):
                     return
             except NotSupported:
                 self._takes_parts = False

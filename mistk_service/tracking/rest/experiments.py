@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from mistk_service.tracking import wire
-from mistk_service.tracking.errors import AnswerLost, InvalidParameter, NotSupported, ResourceExists
+from mistk_service.tracking.errors import InvalidParameter, NotSupported, ResourceExists
 from mistk_service.tracking.filters import EXPERIMENTS
 from mistk_service.tracking.rest import searching
 from mistk_service.tracking.rest.runs import all_runs
 from mistk_service.tracking.rest.searching import CONTEXT
-from mistk_service.tracking.rest.session import Remote, explained
+from mistk_service.tracking.rest.session import Session
 from mistk_service.tracking.rest.transport import About, Json
 from mistk_service.tracking.store._runs import ExperimentStore
 from mistk_service.tracking.values import DatasetSummary, Experiment, Tag, ViewType
@@ -34,7 +34,7 @@ _PAGE = 1000
 _MAX_EXPERIMENTS = 20
 
 
-class RestExperiments(Remote, ExperimentStore):
+class RestExperiments(Session, ExperimentStore):
     """The part of the REST store that is about experiments."""
 
     def create_experiment(self, name: str, artifact_location: str | None = None, tags: Sequence[Tag] = ()) -> str:
@@ -75,11 +75,7 @@ class RestExperiments(Remote, ExperimentStore):
             "order_by": list(order_by) or None,
             "page_token": page_token,
         }
-        try:
-            answer = self._http.post("experiments/search", fields)
-        except (InvalidParameter, AnswerLost) as error:
-            raise explained(error, EXPERIMENTS, filter, order_by) from error
-        return wire.page_from_answer(wire.read_experiment, answer, "experiments")
+        return self._search("experiments/search", fields, EXPERIMENTS, wire.read_experiment, "experiments")
 
     def _all_experiments(self) -> Iterator[Experiment]:
         def search(token: str | None) -> Page[Experiment]:

@@ -21,11 +21,7 @@ _HIDDEN = "***"
 
 
 class Identity:
-    """The headers with the credentials, and the secrets in them.
-
-    Args:
-        config: what was configured.
-    """
+    """The headers with the credentials, and the secrets in them."""
 
     def __init__(self, config: RestConfig) -> None:
         self._file = _TokenFile(Path(config.token_file)) if config.token_file and not config.username else None

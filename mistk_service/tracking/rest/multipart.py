@@ -69,12 +69,7 @@ class _Gone(Exception):
 
 
 class MultipartUploads:
-    """The way to upload in parts that a tracking server offers, or does not.
-
-    Args:
-        transport: sends the requests.
-        root: the URL of ``mlflow-artifacts``.
-    """
+    """The way to upload in parts that a tracking server offers, or does not."""
 
     def __init__(self, transport: Transport, root: str) -> None:
         self._http = transport

@@ -8,26 +8,27 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from mistk_service.tracking.errors import InvalidParameter, StoreError, StoreUnavailable
+from mistk_service.tracking import wire
+from mistk_service.tracking.errors import AnswerLost, InvalidParameter, NotSupported, StoreUnavailable
 from mistk_service.tracking.filters import Grammar, parse_filter, parse_order
-from mistk_service.tracking.rest.capabilities import Capabilities, probe
-from mistk_service.tracking.rest.transport import Transport
+from mistk_service.tracking.remotes import Capabilities
+from mistk_service.tracking.rest.transport import Json, Transport
 from mistk_service.tracking.values import Tag
+from mistk_service.tracking.values.page import Page
 
-__all__ = ["Remote", "explained"]
+__all__ = ["Session"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
+#: A server that reads filters refuses this one.
+_NO_FILTER = "this is no filter"
 
-class Remote:
-    """The server behind a REST store.
 
-    Args:
-        transport: sends requests to it.
-    """
+class Session:
+    """The server behind a REST store."""
 
     def __init__(self, transport: Transport) -> None:
         self._http = transport
@@ -51,7 +52,7 @@ class Remote:
         if self._capabilities is None:
             with self._probing:
                 if self._capabilities is None:
-                    self._capabilities = probe(self._http)
+                    self._capabilities = _probe(self._http)
         return self._capabilities
 
     def _submit(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -78,6 +79,34 @@ class Remote:
             self._said.add(what)
         _log.warning("%s: %s", self._http.server, what)
 
+    def _search(
+        self,
+        endpoint: str,
+        fields: Json,
+        grammar: Grammar,
+        read: Callable[[wire.Fields], T],
+        name: str,
+        *,
+        by_query: bool = False,
+    ) -> Page[T]:
+        """Return a page of a search; where the server refuses it, or stumbles over it, our own parser may say why.
+
+        Args:
+            endpoint: such as ``runs/search``.
+            fields: of the request, ``filter`` and ``order_by`` among them.
+            grammar: of the filter and the order.
+            read: reads a result.
+            name: of the list of results in the answer.
+            by_query: whether the fields go into the query instead of the body.
+        """
+        try:
+            answer = self._http.get(endpoint, fields) if by_query else self._http.post(endpoint, fields)
+        except (InvalidParameter, AnswerLost):
+            parse_filter(fields["filter"] or "", grammar)
+            parse_order([clause for clause in fields["order_by"] or () if isinstance(clause, str)], grammar)
+            raise
+        return wire.page_from_answer(read, answer, name)
+
     def _cut(self, tags: Sequence[Tag]) -> Sequence[Tag]:
         """Return tags of a run with the values that the server can keep; MLflow's own takes any when a run is created."""
         longest = self.capabilities.longest_tag
@@ -87,11 +116,35 @@ class Remote:
         return [Tag(tag.key, tag.value[:longest]) for tag in tags]
 
 
-def explained(error: StoreError, grammar: Grammar, filter: str, order_by: Sequence[str]) -> StoreError:
-    """Return a better error for a search that the server refused, or stumbled over, where our own parser sees why."""
+def _probe(transport: Transport) -> Capabilities:
+    """Find out what a server can do, by requests that cannot change anything because required fields are missing.
+
+    What only a write would show, such as whether a tag can be set twice, is inferred: a server that takes filters and deletes
+    tags has all of MLflow's API; one that does neither is GitLab, or like it.
+    """
+    filters = _takes_filters(transport)
+    delete_tag = transport.has("POST", "runs/delete-tag")
+    whole = filters and delete_tag
+    return Capabilities(
+        search_filters=filters,
+        log_inputs=transport.has("POST", "runs/log-inputs"),
+        log_outputs=transport.has("POST", "runs/outputs"),
+        delete_tag=delete_tag,
+        rename_run=transport.has("POST", "experiments/update"),
+        batch_tags=whole,
+        overwrites_tags=delete_tag,
+        stores_repeats_once=whole,
+        non_finite=whole,
+        longest_param=6000 if whole else 250,
+        longest_tag=8000 if whole else 5000,
+    )
+
+
+def _takes_filters(transport: Transport) -> bool:
     try:
-        parse_filter(filter, grammar)
-        parse_order(order_by, grammar)
-    except InvalidParameter as found:
-        return found
-    return error
+        transport.post("experiments/search", {"max_results": 1, "filter": _NO_FILTER})
+    except InvalidParameter:
+        return True
+    except NotSupported:
+        return False
+    return False

@@ -10,15 +10,15 @@ import httpx
 
 from mistk_service.tracking.artifacts import ArtifactRepository, open_artifacts
 from mistk_service.tracking.errors import NotSupported, StoreUnavailable, UnsupportedStore
+from mistk_service.tracking.remotes import Remote
 from mistk_service.tracking.rest.artifacts import PackageArtifacts, ProxiedArtifacts, proxied_folder
 from mistk_service.tracking.rest.config import RestConfig
 from mistk_service.tracking.rest.experiments import RestExperiments
-from mistk_service.tracking.rest.logged_models import RestLoggedModels
-from mistk_service.tracking.rest.points import RestBatches
-from mistk_service.tracking.rest.registry import RestRegistry
+from mistk_service.tracking.rest.models import RestLoggedModels, RestRegistry
+from mistk_service.tracking.rest.runs import RestRuns
 from mistk_service.tracking.rest.transport import Transport
 from mistk_service.tracking.rest.urls import is_http, without_userinfo
-from mistk_service.tracking.store._store import DEFAULT_ARTIFACT_ROOT, Store
+from mistk_service.tracking.store._store import DEFAULT_ARTIFACT_ROOT
 from mistk_service.tracking.values import LoggedModel, Run
 
 __all__ = ["RestStore", "open_rest_store"]
@@ -26,10 +26,10 @@ __all__ = ["RestStore", "open_rest_store"]
 _PROXY = re.compile(r"(?P<listing>https?://.+/mlflow-artifacts/artifacts)(?:/(?P<folder>.*))?$")
 
 
-class RestStore(RestBatches, RestExperiments, RestRegistry, RestLoggedModels, Store):
+class RestStore(RestRuns, RestExperiments, RestRegistry, RestLoggedModels, Remote):
     """A store on a tracking server that speaks MLflow's REST API.
 
-    What holds for every :class:`~mistk_service.tracking.store.Store` holds here, with what lies in the nature of a network:
+    What holds for every :class:`~mistk_service.tracking.remotes.Remote` holds here, with what lies in the nature of a network:
     any call may raise ``StoreUnavailable``, and :class:`~mistk_service.tracking.errors.AnswerLost` where it is unknown whether
     the server has done it; ``Unauthenticated`` and ``PermissionDenied`` where it does not want to; ``NotSupported`` where it
     cannot. Nothing is retried: that is for the caller, who knows what it costs.
@@ -79,16 +79,9 @@ class RestStore(RestBatches, RestExperiments, RestRegistry, RestLoggedModels, St
         self._http.close()
 
     def run_artifacts(self, run: Run) -> ArtifactRepository:
-        """Return where the artifacts of a run are, ready to be read and written from here.
-
-        Raises:
-            UnsupportedStore: they are in a storage that cannot be reached from here, or whose library is missing.
-            StoreUnavailable: the storage cannot be reached now.
-        """
         return self._artifacts(run.info.artifact_uri, f"run {run.info.run_id!r}")
 
     def model_artifacts(self, model: LoggedModel) -> ArtifactRepository:
-        """Return where the files of a logged model are; see :meth:`run_artifacts`."""
         return self._artifacts(model.artifact_uri, f"logged model {model.model_id!r}")
 
     def _artifacts(self, uri: str, owner: str) -> ArtifactRepository:

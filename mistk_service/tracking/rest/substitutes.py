@@ -39,13 +39,7 @@ class _Used(Dataset, frozen=True, gc=True):
 
 
 def input_tags(datasets: Sequence[DatasetInput], models: Sequence[ModelInput], longest: int) -> list[Tag]:
-    """Return tags that stand for what a run used.
-
-    Args:
-        datasets: the datasets.
-        models: the logged models.
-        longest: characters that a value may have.
-    """
+    """Return tags that stand for what a run used."""
     found = [Tag(_DATASET + _fingerprint(use.dataset), _value(use, longest)) for use in datasets]
     return found + [Tag(_MODEL + model.model_id, model.model_id) for model in models]
 

@@ -15,10 +15,9 @@ from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.server.endpoints import Endpoints, Handler
 from mistk_service.tracking.server.gitlab import GitLabOperations, GitLabTransfers
 from mistk_service.tracking.server.operations import OPERATIONS
-from mistk_service.tracking.server.paths import Spellings
+from mistk_service.tracking.server.paths import Spellings, answer, below
 from mistk_service.tracking.server.projects import Projects
 from mistk_service.tracking.server.reading import fields_reader
-from mistk_service.tracking.server.routing import answer, below
 from mistk_service.tracking.server.transfers import Transfers
 from mistk_service.tracking.store._store import Store
 from mistk_service.web.contract import contract_app

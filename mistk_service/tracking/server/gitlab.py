@@ -235,14 +235,7 @@ class GitLabOperations(OperationsBase):
 
 
 class GitLabTransfers:
-    """Moves the files of a project's runs.
-
-    Args:
-        transfers: moves any file.
-        locations: finds the files.
-        projects: which run is whose.
-        executor: for what blocks.
-    """
+    """Moves the files of a project's runs."""
 
     def __init__(self, transfers: Transfers, locations: Locations, projects: Projects, executor: Executor) -> None:
         self._executor = executor

@@ -1,16 +1,21 @@
-"""Spellings of paths, and the parts of MLflow that are not served."""
+"""The paths that are served, their spellings, and the errors of requests that no operation sees."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service.tracking.errors import EndpointNotFound, InvalidParameter
-from mistk_service.tracking.server.replies import error_response
+from mistk_service.tracking.server.replies import Refused, error_response
 
-__all__ = ["Spellings", "unknown_path"]
+__all__ = ["Spellings", "answer", "below"]
+
+Json = dict[str, Any]
 
 #: MLflow's own pages use /ajax-api, old clients use preview.
 _SPELLING = re.compile(r"/(?:ajax-)?api/(2\.0|3\.0)/(?:preview/)?(mlflow|mlflow-artifacts)(?=/)")
@@ -42,11 +47,7 @@ _UNSERVED = {
 
 
 class Spellings:
-    """ASGI middleware: rewrites a path to the spelling of the contract, and refuses one that is not UTF-8.
-
-    Args:
-        app: the application.
-    """
+    """ASGI middleware: rewrites a path to the spelling of the contract, and refuses one that is not UTF-8."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -76,7 +77,43 @@ def _is_utf8(raw_path: bytes) -> bool:
     return True
 
 
-def unknown_path(path: str) -> EndpointNotFound:
+def below(contract: Json) -> Json:
+    """Return the paths of a contract with the path of its server in front of each, whose variables are parameters.
+
+    The operationIds get the name of the first variable and a colon in front.
+    """
+    server = contract["servers"][0]
+    names = list(server["variables"])
+    variables = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "path"}} for name in names
+    ]
+    return {
+        server["url"] + path: {
+            method: {
+                **operation,
+                "operationId": f"{names[0]}:{operation['operationId']}",
+                "parameters": [*variables, *operation.get("parameters", ())],
+            }
+            for method, operation in item.items()
+        }
+        for path, item in contract["paths"].items()
+    }
+
+
+def answer(error: Exception, scope: Scope) -> Response:
+    """Return any error as a response in MLflow's form."""
+    if isinstance(error, HTTPException):
+        path = scope["path"]
+        if error.status_code != 405:
+            return error_response(_unknown_path(path))
+        allowed = (error.headers or {}).get("Allow", "")
+        error = Refused(
+            405, f"{scope['method']} is not possible at {path}; expected one of {allowed}.", {"Allow": allowed}
+        )
+    return error_response(error)
+
+
+def _unknown_path(path: str) -> EndpointNotFound:
     """Return the error for an unknown path, which names the feature if it is one that is not served."""
     match = re.match(r"/api/[23]\.0/mlflow/([^/]+)", path)
     feature = _UNSERVED.get(match[1]) if match else None

@@ -13,15 +13,6 @@ from starlette.responses import Response
 from mistk_service.tracking.errors import StoreError, StoreUnavailable
 from mistk_service.web.request_body import BodyTooLarge
 
-__all__ = [
-    "Refused",
-    "encoded",
-    "error_json",
-    "error_response",
-    "error_status",
-    "json_response",
-]
-
 _log = logging.getLogger(__name__)
 
 _JSON = "application/json"

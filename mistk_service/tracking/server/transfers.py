@@ -34,14 +34,7 @@ T = TypeVar("T")
 
 
 class Transfers:
-    """Transfers files between clients and the artifact repository, in pieces.
-
-    Args:
-        store: knows the artifact location of each run.
-        locations: resolves artifact locations.
-        executor: runs what blocks.
-        contract: the contract, which clients can download.
-    """
+    """Transfers files between clients and the artifact repository, in pieces."""
 
     def __init__(self, store: Store, locations: Locations, executor: Executor, contract: Mapping[str, Any]) -> None:
         self._contract = contract

@@ -53,7 +53,8 @@ def number(name: str) -> Column[Any]:
     return Column(name, Id, Identity(), primary_key=True)
 
 
-def _head(column: Column[Any]) -> ColumnElement[Any]:
+def head(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return what the index of a column holds of its values."""
     # Literals, not parameters: an index is only used where the expression in the query is the same text.
     return func.substr(column, text("1"), text(str(VALUE_HEAD)))
 
@@ -69,7 +70,7 @@ def _keyed(name: str, owner: Column[Any]) -> Table:
         PrimaryKeyConstraint(owner.name, "key"),
         sqlite_with_rowid=False,
     )
-    Index(f"ix_{name}_value", table.c.key, _head(table.c.value), table.c[owner.name])
+    Index(f"ix_{name}_value", table.c.key, head(table.c.value), table.c[owner.name])
     return table
 
 
@@ -112,9 +113,9 @@ runs = Table(
 )
 Index("ix_runs_start", runs.c.experiment_id, runs.c.lifecycle_stage, runs.c.start_time.desc(), runs.c.run_id)
 Index("ix_runs_end", runs.c.experiment_id, runs.c.end_time)
-Index("ix_runs_name", runs.c.experiment_id, _head(runs.c.name))
+Index("ix_runs_name", runs.c.experiment_id, head(runs.c.name))
 Index("ix_runs_status", runs.c.experiment_id, runs.c.status)
-Index("ix_runs_user", runs.c.experiment_id, _head(runs.c.user_id))
+Index("ix_runs_user", runs.c.experiment_id, head(runs.c.user_id))
 
 # The biggest table: its primary key is its only index, and is the order in which histories are read.
 metrics = Table(
@@ -233,7 +234,7 @@ Index(
 )
 Index("ix_model_versions_run", model_versions.c.run_id)
 Index("ix_model_versions_model", model_versions.c.model_id)
-Index("ix_model_versions_source", _head(model_versions.c.source))
+Index("ix_model_versions_source", head(model_versions.c.source))
 registered_model_aliases = Table(
     "registered_model_aliases",
     metadata,
@@ -266,7 +267,7 @@ model_version_tags = Table(
 Index(
     "ix_model_version_tags_value",
     model_version_tags.c.key,
-    _head(model_version_tags.c.value),
+    head(model_version_tags.c.value),
 )
 
 logged_models = Table(
@@ -294,7 +295,7 @@ Index(
     logged_models.c.model_id,
 )
 Index("ix_logged_models_run", logged_models.c.source_run_id)
-Index("ix_logged_models_name", logged_models.c.experiment_id, _head(logged_models.c.name))
+Index("ix_logged_models_name", logged_models.c.experiment_id, head(logged_models.c.name))
 logged_model_params = _keyed("logged_model_params", column("model", Id, ForeignKey("logged_models.id")))
 logged_model_tags = _keyed("logged_model_tags", column("model", Id, ForeignKey("logged_models.id")))
 # Every point; "" where it names no dataset.

@@ -22,22 +22,6 @@ from mistk_service.tracking.values import (
     Tag,
 )
 
-__all__ = [
-    "ArtifactLogged",
-    "BatchLogged",
-    "Change",
-    "InputsLogged",
-    "ModelChanged",
-    "OutputsLogged",
-    "RunCreated",
-    "RunMoved",
-    "RunUpdated",
-    "TagDeleted",
-    "VersionCreated",
-    "decode",
-    "encode",
-]
-
 
 class RunCreated(msgspec.Struct, frozen=True, tag="run", array_like=True):
     """A run was created; what it was created with is read from the store."""

@@ -15,40 +15,6 @@ from typing import TypeVar
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.values import DatasetInput, Metric, Param, Tag
 
-__all__ = [
-    "INTERVAL_RUNS",
-    "MAX_DATASETS",
-    "MAX_DATASET_DIGEST",
-    "MAX_DATASET_NAME",
-    "MAX_DATASET_SCHEMA",
-    "MAX_ENTITIES",
-    "MAX_EXPERIMENT_NAME",
-    "MAX_KEY",
-    "MAX_METRICS",
-    "MAX_PARAMS",
-    "MAX_TAGS",
-    "check_alias",
-    "check_dataset_inputs",
-    "check_experiment_name",
-    "check_experiment_tag",
-    "check_experiment_tags",
-    "check_key",
-    "check_logged_model_name",
-    "check_max_results",
-    "check_metrics",
-    "check_model_name",
-    "check_params",
-    "check_registry_tag",
-    "check_registry_tags",
-    "check_run_id",
-    "check_run_ids",
-    "check_run_tags",
-    "check_text",
-    "check_total",
-    "is_latest",
-    "last_of_each_key",
-]
-
 MAX_METRICS = 1000
 MAX_PARAMS = 100
 MAX_TAGS = 100
@@ -307,13 +273,11 @@ def check_dataset_inputs(inputs: Sequence[DatasetInput]) -> None:
             check_text(tag.value, f"datasets[{i}].tags[{j}].value", MAX_INPUT_TAG_VALUE)
 
 
-def check_max_results(value: int, limit: int, *, minimum: int = 1) -> int:
+def check_max_results(value: int, limit: int) -> int:
     """Check how many results are asked for."""
-    if not minimum <= value <= limit:
+    if not 1 <= value <= limit:
         raise InvalidParameter(
-            f"Invalid value {value} for parameter 'max_results' supplied. It must be a positive integer, at most {limit}."
-            if minimum == 1
-            else f"Invalid value {value} for parameter 'max_results' supplied: expected {minimum} to {limit}.",
+            f"Invalid value {value} for parameter 'max_results' supplied. It must be a positive integer, at most {limit}.",
             field="max_results",
         )
     return value

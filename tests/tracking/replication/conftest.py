@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,7 @@ class World:
         """Forget what only a process knows."""
         self.replicator = self.forward_to(NAME, self.remote)
 
-    def forward_to(self, name: str, remote: StandIn) -> Replicator:
+    def forward_to(self, name: str, remote: Any) -> Replicator:
         return Replicator(
             self.local, self.artifacts, name, lambda: remote,
             clock=self.clock, wall_clock=self.clock, backoff=Backoff(lambda: 1.0),

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -179,8 +180,9 @@ class Replay(RuleBasedStateMachine):
     @rule(fault=FAULTS)
     def sync_until_the_network_fails(self, fault):
         self.break_network(fault, StoreUnavailable("the network is away"))
+        remote: Any = self.world.remote
         with suppress(StoreUnavailable):
-            sync(self.world.local, self.world.remote, NAME, artifacts=self.world.artifacts)
+            sync(self.world.local, remote, NAME, artifacts=self.world.artifacts)
         self.quiet()
 
     @rule()

@@ -395,7 +395,7 @@ def test_a_remote_that_cannot_be_opened_is_tried_again(world):
 def test_what_another_process_has_sent_before_it_failed_is_not_sent_twice(tmp_path):
     uri = f"sqlite:///{tmp_path / 'store.db'}"
     with SqlStore.open(uri) as one, SqlStore.open(uri) as other:
-        remote = StandIn(SqlStore.open("sqlite://"), open_artifacts(tmp_path / "remote"))
+        remote: Any = StandIn(SqlStore.open("sqlite://"), open_artifacts(tmp_path / "remote"))
         remote.capabilities = Abilities(stores_repeats_once=False)
         one.journal.configure(["http://remote"])
         first, second = (Replicator(store, None, "http://remote", lambda: remote) for store in (one, other))

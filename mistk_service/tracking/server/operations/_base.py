@@ -18,12 +18,7 @@ Operation = TypeVar("Operation", bound=Callable[..., Any])
 
 
 class OperationsBase:
-    """Gives the operations a store and its artifacts.
-
-    Args:
-        store: the store.
-        locations: resolves artifact URIs of the store.
-    """
+    """Gives the operations a store and its artifacts."""
 
     def __init__(self, store: Store, locations: Locations) -> None:
         self._store = store

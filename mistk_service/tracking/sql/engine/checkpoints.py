@@ -30,12 +30,7 @@ LONGEST_LOG = 16_000
 
 
 class Checkpoints:
-    """Moves the log of one SQLite file every so many commits.
-
-    Args:
-        engine: where the connection comes from.
-        writing: the lock that is held while something is written.
-    """
+    """Moves the log of one SQLite file every so many commits; ``writing`` is held while something is written."""
 
     def __init__(self, engine: Engine, writing: AbstractContextManager[Any]) -> None:
         self._engine = engine

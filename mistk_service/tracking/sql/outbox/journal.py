@@ -69,12 +69,7 @@ class SqlJournal(SqlPart, Journal):
         self._db.journal_writer.active = bool(wanted)
 
     def artifact_logged(self, run_id: str, path: str) -> None:
-        """Record that a file was stored as an artifact of a run.
-
-        Args:
-            run_id: the run.
-            path: the file's path below the root of the run's artifacts.
-        """
+        """Record that a file was stored as an artifact of a run."""
         if self._db.journal_writer.active:
             self._db.write(self._db.journal_writer.change(run_id, ArtifactLogged(path)))
 

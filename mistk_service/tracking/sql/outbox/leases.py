@@ -20,11 +20,7 @@ _LOCKS = 731_682
 
 
 class Leases:
-    """Grants leases that end with the process at the latest: file locks, or PostgreSQL's advisory locks.
-
-    Args:
-        database: the store's.
-    """
+    """Grants leases that end with the process at the latest: file locks, or PostgreSQL's advisory locks."""
 
     def __init__(self, database: Database) -> None:
         self._db = database

@@ -23,14 +23,7 @@ _STALE = 7 * 24 * 3600 * 1000
 
 
 class UnfinishedUpload(SqlPart, UploadNotes):
-    """The notes about the upload of one file to one remote.
-
-    Args:
-        database: the store's.
-        remote: the number of the remote in the journal.
-        run_id: the run's id in this store.
-        path: the file's path below the root of the run's artifacts.
-    """
+    """The notes about the upload of one file to one remote."""
 
     def __init__(self, database: Database, remote: int, run_id: str, path: str) -> None:
         super().__init__(database, "")

@@ -33,16 +33,6 @@ from mistk_service.tracking.values.limits import (
 )
 from mistk_service.tracking.values.page import Page
 
-__all__ = [
-    "EXPERIMENT_COLUMNS",
-    "ActiveExperiment",
-    "Experiments",
-    "active_experiment",
-    "insert_default_experiment",
-    "require_active",
-    "stages",
-]
-
 _ACTIVE, _DELETED = LifecycleStage.ACTIVE.value, LifecycleStage.DELETED.value
 _MAX_RESULTS = 50_000
 _MAX_DATASET_EXPERIMENTS = 20

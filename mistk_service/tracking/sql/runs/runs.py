@@ -14,13 +14,20 @@ from mistk_service.tracking.errors import InvalidParameter, ResourceExists, Reso
 from mistk_service.tracking.sql.base import below, experiment_number, now
 from mistk_service.tracking.sql.engine.database import Database
 from mistk_service.tracking.sql.random_names import random_name
-from mistk_service.tracking.sql.runs import inputs
 from mistk_service.tracking.sql.runs.batches import RUN_NAME, Batches, run_not_found
 from mistk_service.tracking.sql.runs.experiments import EXPERIMENT_COLUMNS, require_active
 from mistk_service.tracking.sql.runs.metrics import Histories
 from mistk_service.tracking.sql.runs.reader import INPUT, OUTPUT, RUN_COLUMNS, RunReader, run_info
 from mistk_service.tracking.sql.runs.search import run_query
-from mistk_service.tracking.sql.tables import experiments, run_tags, runs
+from mistk_service.tracking.sql.tables import (
+    datasets,
+    experiments,
+    input_tags,
+    run_datasets,
+    run_models,
+    run_tags,
+    runs,
+)
 from mistk_service.tracking.store._runs import RunStore
 from mistk_service.tracking.values import (
     DatasetInput,
@@ -45,11 +52,13 @@ from mistk_service.tracking.values.changes import (
     TagDeleted,
 )
 from mistk_service.tracking.values.limits import (
+    MAX_KEY,
     check_dataset_inputs,
     check_max_results,
     check_run_id,
     check_run_tags,
     check_text,
+    last_of_each_key,
 )
 from mistk_service.tracking.values.page import Page
 
@@ -230,29 +239,67 @@ class Runs(Histories, RunStore):
     def log_inputs(self, run_id: str, datasets: Sequence[DatasetInput] = (), models: Sequence[ModelInput] = ()) -> None:
         check_run_id(run_id)
         check_dataset_inputs(datasets)
-        rows = [inputs.model_row(INPUT, model.model_id) for model in models]
+        rows = [_model_row(INPUT, model.model_id) for model in models]
         record = self._db.journal_writer.change(run_id, InputsLogged(list(datasets), list(models)))
 
         def work(connection: Connection) -> None:
             number = self._batches.active_run(connection, run_id)
             for use in datasets:
-                inputs.add_dataset(connection, self._insert, number, use)
-            inputs.add_models(connection, self._insert, number, rows)
+                self._add_dataset(connection, number, use)
+            self._add_models(connection, number, rows)
             record(connection)
 
         self._db.write(work)
 
     def log_outputs(self, run_id: str, models: Sequence[ModelOutput]) -> None:
         check_run_id(run_id)
-        rows = [inputs.model_row(OUTPUT, model.model_id, model.step) for model in models]
+        rows = [_model_row(OUTPUT, model.model_id, model.step) for model in models]
         record = self._db.journal_writer.change(run_id, OutputsLogged(list(models)))
 
         def work(connection: Connection) -> None:
             number = self._batches.active_run(connection, run_id)
-            inputs.add_models(connection, self._insert, number, rows)
+            self._add_models(connection, number, rows)
             record(connection)
 
         self._db.write(work)
+
+    def _add_dataset(self, connection: Connection, run: int, use: DatasetInput) -> None:
+        """Record that a run uses a dataset; a use that is there already keeps its tags."""
+        item = use.dataset
+        experiment = select(runs.c.experiment_id).where(runs.c.id == run).scalar_subquery()
+        identity = {"name": item.name, "digest": item.digest}
+        connection.execute(
+            self._insert(datasets)
+            .values(
+                experiment_id=experiment,
+                **identity,
+                source_type=item.source_type,
+                source=item.source,
+                schema=item.schema,
+                profile=item.profile,
+            )
+            .on_conflict_do_nothing()
+        )
+        number = connection.execute(
+            select(datasets.c.id).where(
+                datasets.c.experiment_id == experiment, *(datasets.c[key] == value for key, value in identity.items())
+            )
+        ).scalar_one()
+        use_number = connection.execute(
+            self._insert(run_datasets)
+            .values(run=run, dataset_id=number)
+            .on_conflict_do_nothing()
+            .returning(run_datasets.c.id)
+        ).scalar()
+        tags = last_of_each_key(use.tags)
+        if use_number is not None and tags:
+            rows = [{"input_id": use_number, "key": tag.key, "value": tag.value} for tag in tags]
+            connection.execute(self._insert(input_tags), rows)
+
+    def _add_models(self, connection: Connection, run: int, rows: Sequence[dict[str, Any]]) -> None:
+        """Record models of a run; those that are there already are left alone."""
+        if rows:
+            connection.execute(self._insert(run_models).on_conflict_do_nothing(), [{"run": run, **row} for row in rows])
 
     def record_model(self, run_id: str, model_json: str) -> None:
         check_run_id(run_id)
@@ -280,6 +327,17 @@ class Runs(Histories, RunStore):
             record(connection)
 
         self._db.write(work)
+
+
+def _model_row(direction: str, model_id: str, step: int = 0) -> dict[str, Any]:
+    """Return the row for a model that goes into a run or comes out of it.
+
+    Raises:
+        InvalidParameter: the model's id is empty or too long.
+    """
+    if not check_text(model_id, "models.model_id", MAX_KEY):
+        raise InvalidParameter("Missing value for required parameter 'models.model_id'.", field="models.model_id")
+    return {"direction": direction, "model_id": model_id, "step": step}
 
 
 def _check_time(value: int, field: str) -> None:

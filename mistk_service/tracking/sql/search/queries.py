@@ -28,7 +28,7 @@ from sqlalchemy.sql import Select
 from mistk_service.tracking.filters import Comparator, Comparison, Entity, Order
 from mistk_service.tracking.sql.search import page_tokens
 from mistk_service.tracking.sql.search.page_tokens import SortValue
-from mistk_service.tracking.sql.tables import VALUE_HEAD
+from mistk_service.tracking.sql.tables import VALUE_HEAD, head
 
 __all__ = ["Keyed", "Query", "Searchable", "SortKey", "after"]
 
@@ -221,7 +221,7 @@ class Query:
             return column == value
         # An expression of the column, because SQLite would put the value for a bare column into the condition on the
         # head as well, and then no longer see that the index fits it.
-        return and_(_head(column) == value[:VALUE_HEAD], column.concat(text("''")) == value)
+        return and_(head(column) == value[:VALUE_HEAD], column.concat(text("''")) == value)
 
     def _like(self, column: ColumnElement[Any], pattern: str, ignore_case: bool) -> ColumnElement[bool]:
         if self._sqlite:
@@ -284,10 +284,6 @@ class Query:
     @staticmethod
     def _links(keyed: Keyed, alias: FromClause) -> list[ColumnElement[bool]]:
         return [alias.c[mine] == theirs for mine, theirs in keyed.link]
-
-
-def _head(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    return func.substr(column, text("1"), text(str(VALUE_HEAD)))
 
 
 def _lower(value: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -1,4 +1,4 @@
-"""The outbox of a store as a report: what remotes have yet to receive, and what they have refused."""
+"""The states of remotes, and what they have yet to receive or have refused, as status, metrics and command line show it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,38 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mistk_service.tracking.replication.remote_state import RemoteState
 from mistk_service.tracking.store.outbox import KnownRemote, OutboxStore, Refusal
 
-__all__ = ["OutboxReport", "outbox_report"]
+__all__ = ["OutboxReport", "RemoteState", "outbox_report"]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteState:
+    """The state of a remote.
+
+    Attributes:
+        remote: its URI without secrets.
+        depth: the number of changes that it has yet to receive.
+        oldest_seconds: how long the oldest of them has been waiting, or None.
+        refused: the number of items that it refused permanently.
+        connected: whether it has responded, and the last attempt to deliver succeeded.
+        last_error: why the last attempt failed, or None.
+        last_success: the time of the last delivery, in ms since 1970, or None.
+        retry_in: seconds until the next attempt after a failure, or None.
+    """
+
+    remote: str
+    depth: int = 0
+    oldest_seconds: float | None = None
+    refused: int = 0
+    connected: bool = False
+    last_error: str | None = None
+    last_success: int | None = None
+    retry_in: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object; what is None is left out."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,25 @@
-"""Registered models and their versions on a remote."""
+"""Registered models, their versions, and logged models on a remote."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from mistk_service.tracking import wire
-from mistk_service.tracking.errors import AnswerLost, InvalidParameter
-from mistk_service.tracking.filters import MODEL_VERSIONS, REGISTERED_MODELS
-from mistk_service.tracking.rest.session import Remote, explained
+from mistk_service.tracking.filters import LOGGED_MODELS, MODEL_VERSIONS, REGISTERED_MODELS
+from mistk_service.tracking.rest.session import Session
 from mistk_service.tracking.rest.transport import About, Json
-from mistk_service.tracking.store._models import RegistryStore
-from mistk_service.tracking.values import ModelVersion, RegisteredModel, Tag
+from mistk_service.tracking.store._models import LoggedModelStore, RegistryStore
+from mistk_service.tracking.values import (
+    Dataset,
+    LoggedModel,
+    LoggedModelOrder,
+    LoggedModelStatus,
+    ModelVersion,
+    Param,
+    RegisteredModel,
+    Tag,
+)
 from mistk_service.tracking.values.limits import (
     check_alias,
     check_max_results,
@@ -20,13 +29,13 @@ from mistk_service.tracking.values.limits import (
 )
 from mistk_service.tracking.values.page import Page
 
-__all__ = ["RestRegistry"]
+__all__ = ["RestLoggedModels", "RestRegistry"]
 
 _MAX_MODELS = 1000
 _MAX_VERSIONS = 200_000
 
 
-class RestRegistry(Remote, RegistryStore):
+class RestRegistry(Session, RegistryStore):
     """The part of the REST store that is about registered models."""
 
     def create_registered_model(
@@ -70,12 +79,11 @@ class RestRegistry(Remote, RegistryStore):
         page_token: str | None = None,
     ) -> Page[RegisteredModel]:
         check_max_results(max_results, _MAX_MODELS)
-        fields = _search(filter, max_results, order_by, page_token)
-        try:
-            answer = self._http.get("registered-models/search", fields)
-        except (InvalidParameter, AnswerLost) as error:
-            raise explained(error, REGISTERED_MODELS, filter, order_by) from error
-        return wire.page_from_answer(wire.read_registered_model, answer, "registered_models")
+        fields = _fields(filter, max_results, order_by, page_token)
+        read = wire.read_registered_model
+        return self._search(
+            "registered-models/search", fields, REGISTERED_MODELS, read, "registered_models", by_query=True
+        )
 
     def get_latest_versions(self, name: str, stages: Sequence[str] = ()) -> list[ModelVersion]:
         fields = {"name": name, "stages": list(stages)}
@@ -150,12 +158,9 @@ class RestRegistry(Remote, RegistryStore):
         page_token: str | None = None,
     ) -> Page[ModelVersion]:
         check_max_results(max_results, _MAX_VERSIONS)
-        fields = _search(filter, max_results, order_by, page_token)
-        try:
-            answer = self._http.get("model-versions/search", fields)
-        except (InvalidParameter, AnswerLost) as error:
-            raise explained(error, MODEL_VERSIONS, filter, order_by) from error
-        return wire.page_from_answer(wire.read_model_version, answer, "model_versions")
+        fields = _fields(filter, max_results, order_by, page_token)
+        read = wire.read_model_version
+        return self._search("model-versions/search", fields, MODEL_VERSIONS, read, "model_versions", by_query=True)
 
     def set_model_version_tag(self, name: str, version: str, tag: Tag) -> None:
         check_registry_tag(tag)
@@ -167,6 +172,74 @@ class RestRegistry(Remote, RegistryStore):
         self._http.send("DELETE", "model-versions/delete-tag", fields, _about(name, version))
 
 
+class RestLoggedModels(Session, LoggedModelStore):
+    """The part of the REST store that is about logged models."""
+
+    def create_logged_model(
+        self,
+        experiment_id: str,
+        name: str = "",
+        model_type: str | None = None,
+        source_run_id: str | None = None,
+        params: Sequence[Param] = (),
+        tags: Sequence[Tag] = (),
+    ) -> LoggedModel:
+        fields = {
+            "experiment_id": experiment_id,
+            "name": name or None,
+            "model_type": model_type,
+            "source_run_id": source_run_id,
+            "params": list(params),
+            "tags": list(tags),
+        }
+        return _logged(self._http.post("logged-models", fields, About("experiment", experiment_id)))
+
+    def get_logged_model(self, model_id: str) -> LoggedModel:
+        return _logged(self._http.get(_path(model_id), {}, _about_logged(model_id)))
+
+    def finalize_logged_model(self, model_id: str, status: LoggedModelStatus) -> LoggedModel:
+        fields = {"model_id": model_id, "status": status.name}
+        return _logged(self._http.send("PATCH", _path(model_id), fields, _about_logged(model_id)))
+
+    def delete_logged_model(self, model_id: str) -> None:
+        self._http.send("DELETE", _path(model_id), {"model_id": model_id}, _about_logged(model_id))
+
+    def search_logged_models(
+        self,
+        experiment_ids: Sequence[str],
+        filter: str = "",
+        datasets: Sequence[Dataset] = (),
+        max_results: int = 50,
+        order_by: Sequence[LoggedModelOrder] = (),
+        page_token: str | None = None,
+    ) -> Page[LoggedModel]:
+        chosen = [{"dataset_name": dataset.name, "dataset_digest": dataset.digest or None} for dataset in datasets]
+        fields = {
+            "experiment_ids": list(experiment_ids),
+            "filter": filter or None,
+            "datasets": [{key: value for key, value in each.items() if value is not None} for each in chosen] or None,
+            "max_results": max_results,
+            "order_by": wire.logged_model_order(order_by) or None,
+            "page_token": page_token,
+        }
+        return self._search("logged-models/search", fields, LOGGED_MODELS, wire.read_logged_model, "models")
+
+    def set_logged_model_tags(self, model_id: str, tags: Sequence[Tag]) -> LoggedModel:
+        fields = {"model_id": model_id, "tags": list(tags)}
+        answer = self._http.send("PATCH", f"{_path(model_id)}/tags", fields, _about_logged(model_id))
+        return _logged(answer) if "model" in answer else self.get_logged_model(model_id)
+
+    def delete_logged_model_tag(self, model_id: str, key: str) -> None:
+        fields = {"model_id": model_id, "tag_key": key}
+        path = f"{_path(model_id)}/tags/{quote(key, safe='')}"
+        self._http.send("DELETE", path, fields, About("logged model tag", key))
+
+    def log_logged_model_params(self, model_id: str, params: Sequence[Param]) -> LoggedModel:
+        fields = {"model_id": model_id, "params": list(params)}
+        self._http.post(f"{_path(model_id)}/params", fields, _about_logged(model_id))
+        return self.get_logged_model(model_id)
+
+
 def _checked(tags: Sequence[Tag]) -> list[Tag]:
     given = last_of_each_key(tags)
     for i, tag in enumerate(given):
@@ -174,7 +247,7 @@ def _checked(tags: Sequence[Tag]) -> list[Tag]:
     return given
 
 
-def _search(filter: str, max_results: int, order_by: Sequence[str], page_token: str | None) -> Json:
+def _fields(filter: str, max_results: int, order_by: Sequence[str], page_token: str | None) -> Json:
     return {
         "filter": filter or None,
         "max_results": max_results,
@@ -193,3 +266,15 @@ def _model(answer: Json) -> RegisteredModel:
 
 def _version(answer: Json) -> ModelVersion:
     return wire.from_answer(wire.read_model_version, answer, "model_version")
+
+
+def _path(model_id: str) -> str:
+    return f"logged-models/{quote(model_id, safe='')}"
+
+
+def _about_logged(model_id: str) -> About:
+    return About("logged model", model_id)
+
+
+def _logged(answer: Json) -> LoggedModel:
+    return wire.from_answer(wire.read_logged_model, answer, "model")
