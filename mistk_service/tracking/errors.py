@@ -81,13 +81,11 @@ class FilterError(InvalidParameter):
     """A filter or an order_by clause cannot be understood.
 
     Attributes:
-        text: the expression as it was given.
-        position: the offset in ``text`` where the trouble starts, in characters from 0.
+        position: the offset in the expression where the trouble starts, in characters from 0.
     """
 
-    def __init__(self, message: str, *, text: str, position: int, field: str = "filter") -> None:
+    def __init__(self, message: str, *, position: int, field: str) -> None:
         super().__init__(message, field=field)
-        self.text = text
         self.position = position
 
 
@@ -96,35 +94,15 @@ class InvalidPageToken(InvalidParameter):
 
 
 class ResourceNotFound(StoreError):
-    """There is no such thing.
-
-    Attributes:
-        kind: what was looked for, in words (``run``, ``experiment``, ``registered model`` ...).
-        key: the id or the name that was looked for.
-    """
+    """There is no such run, experiment, tag or whatever else the message names."""
 
     error_code = "RESOURCE_DOES_NOT_EXIST"
 
-    def __init__(self, message: str, *, kind: str, key: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.key = key
-
 
 class ResourceExists(StoreError):
-    """The name is taken.
-
-    Attributes:
-        kind: what has the name already, in words.
-        key: the name.
-    """
+    """The name is taken."""
 
     error_code = "RESOURCE_ALREADY_EXISTS"
-
-    def __init__(self, message: str, *, kind: str, key: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.key = key
 
 
 class InvalidState(StoreError):
@@ -164,19 +142,9 @@ class StoreLost(StoreUnavailable):
 
 
 class SchemaMismatch(StoreError):
-    """The database was written by another version of the package, or is none of ours; it was left untouched.
-
-    Attributes:
-        found: the revision that the database is at, or None where it has none.
-        expected: the revision that this version of the package writes.
-    """
+    """The database was written by another version of the package, or is none of ours; it was left untouched."""
 
     error_code = "INVALID_STATE"
-
-    def __init__(self, message: str, *, found: str | None, expected: str) -> None:
-        super().__init__(message)
-        self.found = found
-        self.expected = expected
 
 
 class UnsupportedStore(StoreError):

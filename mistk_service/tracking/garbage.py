@@ -14,8 +14,6 @@ from mistk_service.tracking.sql import SqlStore
 from mistk_service.tracking.sql.runs.trash import EXPERIMENT, TrashItem
 from mistk_service.tracking.values import LifecycleStage
 
-__all__ = ["Garbage"]
-
 
 class Garbage:
     """What was deleted in a store, long enough ago.

@@ -14,8 +14,6 @@ from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.values import Experiment, Run, ViewType
 from mistk_service.tracking.values.page import pages
 
-__all__ = ["artifacts_beside", "every_experiment", "find_experiment", "find_run"]
-
 #: What may be the beginning of a run's id; nothing that means something in a filter is in it.
 _PREFIX = re.compile(r"[0-9A-Za-z-]{4,}")
 #: Candidates that are named where a beginning is that of several runs.
@@ -40,9 +38,7 @@ def find_experiment(store: Store, name: str) -> Experiment:
     with suppress(ResourceNotFound, InvalidParameter):
         return store.get_experiment(name)
     raise ResourceNotFound(
-        f"There is no experiment named or numbered {name!r} in {store.uri}; 'mistk-service tracking experiments' lists them.",
-        kind="experiment",
-        key=name,
+        f"There is no experiment named or numbered {name!r} in {store.uri}; 'mistk-service tracking experiments' lists them."
     )
 
 
@@ -93,8 +89,6 @@ def artifacts_beside(file: Path | None, given: str | None) -> ArtifactRepository
         return open_artifacts(folder) if folder is not None and folder.is_dir() else None
     if "://" not in given and not Path(given).is_dir():
         raise ResourceNotFound(
-            f"There is no folder {given}; expected the root of the artifacts, as for 'serve'.",
-            kind="folder",
-            key=given,
+            f"There is no folder {given}; expected the root of the artifacts, as for 'serve'."
         )
     return open_artifacts(given)

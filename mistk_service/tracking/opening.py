@@ -5,8 +5,6 @@ from __future__ import annotations
 from mistk_service.tracking.errors import UnsupportedStore
 from mistk_service.tracking.store._store import DEFAULT_ARTIFACT_ROOT, Store
 
-__all__ = ["open_store"]
-
 
 def open_store(uri: str, artifact_root: str = DEFAULT_ARTIFACT_ROOT, *, create: bool = True) -> Store:
     """Open the store at ``uri``, creating or upgrading its schema where needed.

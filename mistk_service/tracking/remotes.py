@@ -9,8 +9,6 @@ from mistk_service.tracking.artifacts import ArtifactRepository
 from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.values import LoggedModel, Run
 
-__all__ = ["Capabilities", "Remote"]
-
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:

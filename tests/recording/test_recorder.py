@@ -198,9 +198,7 @@ async def test_a_full_disk_is_told_and_loses_nothing(harness: Harness) -> None:
     assert harness.steps() == list(range(20_000))
 
 
-@pytest.mark.parametrize(
-    "error", [StoreUnavailable("The disk is away."), SchemaMismatch("Of another version.", found="x", expected="y")]
-)
+@pytest.mark.parametrize("error", [StoreUnavailable("The disk is away."), SchemaMismatch("Of another version.")])
 async def test_a_store_that_cannot_be_opened_is_tried_again(harness: Harness, error: Exception) -> None:
     harness.refusals = [error, error]
     harness.recorder.start()

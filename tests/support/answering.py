@@ -11,7 +11,7 @@ RUN = {"run": {"info": {"run_id": "r", "experiment_id": "1", "artifact_uri": "ml
 
 def answering(handler, uri="https://host", **settings):
     """A store whose server is a function."""
-    return open_rest_store(uri, RestConfig(uri, **settings), transport=httpx.MockTransport(handler))
+    return open_rest_store(RestConfig(uri, **settings), transport=httpx.MockTransport(handler))
 
 
 def failing_with(status, **reply):

@@ -10,8 +10,6 @@ from urllib.parse import unquote, urlsplit
 
 from mistk_service.tracking.errors import InvalidParameter
 
-__all__ = ["AllowedLocations"]
-
 #: The schemes that MLflow's clients know how to write to themselves, local paths among them.
 _CLIENTS = frozenset(
     ["", "file", "mlflow-artifacts", "s3", "gs", "wasb", "wasbs", "abfs", "abfss", "dbfs", "hdfs", "viewfs", "sftp"]

@@ -18,8 +18,6 @@ from mistk_service.tracking.artifacts.repository import ArtifactRepository, Stor
 from mistk_service.tracking.errors import StoreError, UnsupportedStore
 from mistk_service.tracking.values import FileInfo
 
-__all__ = ["RemoteArtifacts"]
-
 
 class RemoteArtifacts(ArtifactRepository):
     """Artifacts below a root in a storage that fsspec reaches."""

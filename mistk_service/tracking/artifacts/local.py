@@ -18,8 +18,6 @@ from mistk_service.tracking.artifacts.repository import ArtifactRepository, Stor
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.values import FileInfo
 
-__all__ = ["LocalArtifacts"]
-
 #: Seconds after which an upload that no process has locked is taken for the remains of one that died; and where the file
 #: system has no locks, any upload that was not written to.
 _ABANDONED_AFTER, _ABANDONED_AFTER_WITHOUT_LOCKS = 60, 24 * 3600

@@ -13,8 +13,6 @@ from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
 from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.values import FileInfo
 
-__all__ = ["Locations"]
-
 #: How many references from model to model are followed.
 _MAX_LINKS = 8
 
@@ -42,11 +40,7 @@ class Locations:
         self.artifacts = artifacts
 
     def list_folder(self, root: str, path: str) -> list[FileInfo]:
-        """Return what is in a folder, with paths relative to ``root``.
-
-        Raises:
-            InvalidParameter: the path is not acceptable, or ``root`` is not kept by this server.
-        """
+        """Return what is in a folder, with paths relative to ``root``; see :meth:`place` for what it raises."""
         below = checked_path(path)
         found = self.artifacts.list_folder(self.place(root, below))
         return [replace(info, path=f"{below}/{info.path}") for info in found] if below else found

@@ -12,8 +12,6 @@ from urllib.parse import unquote
 
 from mistk_service.tracking.errors import InvalidParameter
 
-__all__ = ["SCRATCH", "checked_file", "checked_path"]
-
 #: The folder below the root where uploads grow until they are complete. Clients can neither read nor write it.
 SCRATCH = ".incomplete-uploads"
 

@@ -9,8 +9,6 @@ from mistk_service.tracking.artifacts.local import LocalArtifacts
 from mistk_service.tracking.artifacts.repository import ArtifactRepository
 from mistk_service.tracking.errors import UnsupportedStore
 
-__all__ = ["open_artifacts"]
-
 
 def open_artifacts(uri: str | Path) -> ArtifactRepository:
     """Open the repository whose root is ``uri``, creating a local folder where it is missing.

@@ -15,8 +15,6 @@ from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, St
 from mistk_service.tracking.values import FileInfo
 from mistk_service.tracking.values.uploads import UploadNotes
 
-__all__ = ["ArtifactRepository", "StoredFile", "Upload", "translated"]
-
 #: Bytes that are copied at once.
 _PIECE = 1 << 20
 
@@ -184,7 +182,7 @@ def translated(path: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise ResourceNotFound(f"No such artifact: {path!r}.", kind="artifact", key=path) from error
+        raise ResourceNotFound(f"No such artifact: {path!r}.") from error
     except IsADirectoryError as error:
         raise InvalidParameter(f"Invalid path {path!r}: there is a folder of that name.", field="path") from error
     except (NotADirectoryError, FileExistsError) as error:

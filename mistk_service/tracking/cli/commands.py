@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from mistk_service.tracking.sql import SqlStore
     from mistk_service.tracking.store._store import Store
 
-__all__ = ["tracking"]
-
 P = ParamSpec("P")
 
 _DEFAULT_STORE = "sqlite:///mistk-state/tracking.db"

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     # Loading it takes long, and other tables do not need it.
     from mistk_service.tracking.replication.states import OutboxReport
 
-__all__ = ["experiments_table", "files_table", "least_width", "outbox_tables", "run_tables", "runs_table"]
-
 #: The number of metrics of a run in the list of runs.
 _METRICS = 4
 #: Prefixes of metrics that the list leaves out, since they do not describe the model.

@@ -12,8 +12,6 @@ from mistk_service.tracking.remotes import Capabilities, Remote
 from mistk_service.tracking.sql import SqlStore
 from mistk_service.tracking.values import FileInfo, LoggedModel, Run
 
-__all__ = ["LocalRemote"]
-
 
 class LocalRemote(SqlStore, Remote):
     """A store of this machine, with the folder of its artifacts, as a remote that can do everything."""

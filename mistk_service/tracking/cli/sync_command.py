@@ -16,8 +16,6 @@ from mistk_service.tracking.replication.sync import SyncReport, sync
 from mistk_service.tracking.sql import SqlStore
 from mistk_service.tracking.store.outbox import Refusal
 
-__all__ = ["SyncCommand", "moment"]
-
 #: Seconds between two rounds.
 _INTERVAL = 10.0
 #: Seconds by which a round starts before the previous one, for clocks that differ.

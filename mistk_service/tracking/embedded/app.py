@@ -20,8 +20,6 @@ from mistk_service.tracking.errors import StoreUnavailable
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["DeferredApp", "is_tracking_path"]
-
 #: Paths of the tracking server outside ``/api`` and ``/ajax-api``.
 _OTHERS = frozenset({"/health", "/version", "/get-artifact", "/model-versions/get-artifact"})
 
@@ -69,15 +67,6 @@ class DeferredApp:
             await _refuse(scope, receive, send, error)
         else:
             await application(scope, receive, send)
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Block until the application is created.
-
-        Raises:
-            TimeoutError: it was not created within ``timeout`` seconds.
-            Exception: what ``make`` raised.
-        """
-        self._application.result(timeout)
 
     def close(self, deadline: Deadline) -> None:
         """Wait for the thread that makes the application."""

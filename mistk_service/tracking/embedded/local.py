@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from mistk_service.tracking.artifacts import ArtifactRepository
     from mistk_service.tracking.replication import RemoteState, ReplicationService
 
-__all__ = ["LocalTracking", "OpenedTracking"]
-
 logger = logging.getLogger(__name__)
 
 
@@ -100,7 +98,7 @@ class LocalTracking:
         place = Locations(opened.store, opened.artifacts).place(uri, "")
         path = self._folder / "artifacts" / place
         if not place or not path.exists():
-            raise ResourceNotFound(f"No file or folder exists at {uri!r}.", kind="artifact", key=uri)
+            raise ResourceNotFound(f"No file or folder exists at {uri!r}.")
         return path
 
     def states(self) -> list[RemoteState]:

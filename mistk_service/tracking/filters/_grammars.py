@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 
 from mistk_service.tracking.filters._syntax import Comparator, Entity, ValueKind
 
-__all__ = ["EXPERIMENTS", "LOGGED_MODELS", "MODEL_VERSIONS", "REGISTERED_MODELS", "RUNS", "Grammar"]
-
 _C = Comparator
 _EQUAL = frozenset({_C.EQ, _C.NE})
 _LIKE = _EQUAL | {_C.LIKE, _C.ILIKE}

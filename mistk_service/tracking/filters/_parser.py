@@ -21,8 +21,6 @@ from mistk_service.tracking.filters._grammars import Grammar
 from mistk_service.tracking.filters._syntax import Comparator, Comparison, Entity, Order, Value, ValueKind
 from mistk_service.tracking.filters._tokens import Kind, Token, error_at, tokenize
 
-__all__ = ["parse_filter", "parse_order"]
-
 T = TypeVar("T")
 
 #: Each condition costs the database a join, and SQLite allows 64 of them.

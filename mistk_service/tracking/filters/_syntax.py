@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-__all__ = ["Comparator", "Comparison", "Entity", "Order", "Value", "ValueKind"]
-
 #: What a key is compared with: a string, a number, several strings, or nothing.
 Value = str | int | float | tuple[str, ...] | tuple[int, ...] | None
 

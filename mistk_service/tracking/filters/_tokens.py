@@ -8,8 +8,6 @@ from enum import Enum
 
 from mistk_service.tracking.errors import FilterError
 
-__all__ = ["Kind", "Token", "error_at", "tokenize"]
-
 #: Characters; a longer filter is refused before anything looks at it.
 MAX_FILTER = 100_000
 #: How much of a filter a message shows on each side of the trouble, in characters.
@@ -120,7 +118,6 @@ def error_at(text: str, position: int, problem: str, field: str) -> FilterError:
     return FilterError(
         f"Invalid clause(s) in {field} string at column {position + 1}: {problem}.\n"
         f"  {lead}{line}{'...' if end < len(text) else ''}\n  {caret}",
-        text=text,
         position=position,
         field=field,
     )

@@ -1,4 +1,7 @@
-"""Validation of arguments. Every error names the argument, its value, and what is valid."""
+"""Validation of arguments.
+
+Every function raises ``InvalidParameter``, which names the argument, its value, and what is valid, or returns the value.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,7 @@ _RESERVED = ("mlflow.", "mlops.")
 
 
 def checked_text(value: Any, field: str, limit: int | None = None) -> str:
-    """Return ``value``, a non-blank string of at most ``limit`` characters.
-
-    Raises:
-        InvalidParameter: the value is something else.
-    """
+    """Return ``value``, a non-blank string of at most ``limit`` characters."""
     if not isinstance(value, str):
         raise _wrong(field, value, "a string")
     if not value.strip():
@@ -26,40 +25,24 @@ def checked_text(value: Any, field: str, limit: int | None = None) -> str:
 
 
 def checked_id(value: Any, field: str) -> str:
-    """Return the id of a project or an experiment, given as a string or as an integer.
-
-    Raises:
-        InvalidParameter: the value is something else.
-    """
+    """Return the id of a project or an experiment, given as a string or as an integer."""
     return str(value) if type(value) is int else checked_text(value, field)
 
 
-def optional_text(value: Any, field: str, limit: int | None = None) -> str | None:
-    """Return ``value``, a string or None; the empty string counts as None.
-
-    Raises:
-        InvalidParameter: the value is something else.
-    """
-    return None if value is None or value == "" else checked_text(value, field, limit)
+def optional_text(value: Any, field: str) -> str | None:
+    """Return ``value``, a string or None; the empty string counts as None."""
+    return None if value is None or value == "" else checked_text(value, field)
 
 
 def checked_bool(value: Any, field: str) -> bool:
-    """Return ``value``, which must be True or False.
-
-    Raises:
-        InvalidParameter: the value is something else.
-    """
+    """Return ``value``, which must be True or False."""
     if not isinstance(value, bool):
         raise _wrong(field, value, "True or False")
     return value
 
 
 def checked_number(value: Any, field: str) -> float:
-    """Return ``value`` as a float. Scalars of numpy and torch, which convert themselves, are numbers, too.
-
-    Raises:
-        InvalidParameter: the value is not a number, or is too large for a float.
-    """
+    """Return ``value`` as a float. Scalars of numpy and torch, which convert themselves, are numbers, too."""
     if not isinstance(value, str | bytes | bytearray):
         try:
             return float(value)
@@ -69,11 +52,7 @@ def checked_number(value: Any, field: str) -> float:
 
 
 def checked_mapping(value: Any, field: str) -> Mapping[str, Any]:
-    """Return ``value``, a mapping whose keys are strings.
-
-    Raises:
-        InvalidParameter: the value is something else.
-    """
+    """Return ``value``, a mapping whose keys are strings."""
     if not isinstance(value, Mapping):
         raise _wrong(field, value, "a dictionary of names and values")
     for key in value:
@@ -83,11 +62,7 @@ def checked_mapping(value: Any, field: str) -> Mapping[str, Any]:
 
 
 def checked_labels(value: Any, field: str) -> dict[str, str] | list[str] | str | None:
-    """Return the tags of a dataset: a dictionary of strings, a list of strings, or one string; None if there are none.
-
-    Raises:
-        InvalidParameter: the value is something else, or a key is reserved.
-    """
+    """Return the tags of a dataset: a dictionary of strings, a list of strings, or one string; None if there are none."""
     if value is None or isinstance(value, str):
         return optional_text(value, field)
     if not isinstance(value, Mapping):

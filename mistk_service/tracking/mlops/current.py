@@ -6,15 +6,19 @@ import atexit
 import logging
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable
+from functools import wraps
+from inspect import signature
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 from mistk_service.tracking.errors import InvalidParameter, InvalidState
-from mistk_service.tracking.mlops.iteration import Iteration
-from mistk_service.tracking.mlops.storing import Json
 from mistk_service.tracking.mlops.workspace import Workspace
 from mistk_service.tracking.opening import open_store
 from mistk_service.tracking.store._store import Store
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -107,51 +111,24 @@ def leave() -> None:
     _process.leave()
 
 
-def create_project(
-    title: str, description: str | None = None, status: str | None = None, archived: bool = False
-) -> Json:
-    """Create a project. See :meth:`Workspace.create_project`."""
-    return _process.workspace().create_project(title, description, status, archived)
+def _of_process(method: Callable[Concatenate[Workspace, P], T]) -> Callable[P, T]:
+    """Return a method of a workspace as a function that works on the one of this process."""
+
+    @wraps(method)
+    def function(*args: P.args, **kwargs: P.kwargs) -> T:
+        return method(_process.workspace(), *args, **kwargs)
+
+    own, *parameters = signature(method).parameters.values()
+    assert own.name == "self"
+    function.__signature__ = signature(method).replace(parameters=parameters)  # type: ignore[attr-defined]  # for help()
+    return function
 
 
-def get_project(project_id: str | int) -> Json:
-    """Return a project. See :meth:`Workspace.get_project`."""
-    return _process.workspace().get_project(project_id)
-
-
-def create_experiment(name: str, description: str | None = None, project_id: str | int | None = None) -> Json:
-    """Create an experiment. See :meth:`Workspace.create_experiment`."""
-    return _process.workspace().create_experiment(name, description, project_id)
-
-
-def get_experiment(experiment_id: str | int, project_id: str | int | None = None) -> Json:
-    """Return an experiment. See :meth:`Workspace.get_experiment`."""
-    return _process.workspace().get_experiment(experiment_id, project_id)
-
-
-def create_dataset(
-    dataset_name: str,
-    path_to_dataset: str,
-    dataset_description: str | None = None,
-    tags: Mapping[str, str] | Iterable[str] | None = None,
-    version: str | None = None,
-) -> Json:
-    """Describe a dataset. See :meth:`Workspace.create_dataset`."""
-    return _process.workspace().create_dataset(dataset_name, path_to_dataset, dataset_description, tags, version)
-
-
-def start_iteration(
-    iteration_name: str, project_id: str | int | None = None, experiment_id: str | int | None = None
-) -> Iteration:
-    """Start an iteration. See :meth:`Workspace.start_iteration`."""
-    return _process.workspace().start_iteration(iteration_name, project_id, experiment_id)
-
-
-def set_active_project(project_id: str | int) -> str:
-    """Choose the active project. See :meth:`Workspace.set_active_project`."""
-    return _process.workspace().set_active_project(project_id)
-
-
-def set_active_experiment(experiment_id: str | int) -> str:
-    """Choose the active experiment. See :meth:`Workspace.set_active_experiment`."""
-    return _process.workspace().set_active_experiment(experiment_id)
+create_project = _of_process(Workspace.create_project)
+get_project = _of_process(Workspace.get_project)
+create_experiment = _of_process(Workspace.create_experiment)
+get_experiment = _of_process(Workspace.get_experiment)
+create_dataset = _of_process(Workspace.create_dataset)
+start_iteration = _of_process(Workspace.start_iteration)
+set_active_project = _of_process(Workspace.set_active_project)
+set_active_experiment = _of_process(Workspace.set_active_experiment)

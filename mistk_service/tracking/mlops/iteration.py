@@ -28,8 +28,6 @@ from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.values import Metric, Param, Run, RunStatus, Tag
 from mistk_service.tracking.values.limits import MAX_RUN_TAG_VALUE, check_metrics, check_params
 
-__all__ = ["Iteration"]
-
 #: The longest stored text of an exception, in characters.
 _MAX_FAILURE = 2000
 
@@ -42,6 +40,7 @@ class Iteration(dict[str, Any]):
 
     The store has it as a running run from the start. What is logged is validated at once, and a call that raises changes
     nothing. The data stays in memory until :meth:`end_iteration` has stored it. If that fails, nothing is lost: call it again.
+    Once it has ended, every method that logs something raises ``InvalidState``.
     What the store has acknowledged is not sent twice.
 
     As a context manager it ends with the block, and an exception marks it as failed. It is also a dictionary of its current
@@ -92,7 +91,6 @@ class Iteration(dict[str, Any]):
 
         Raises:
             InvalidParameter: the path is not a string, is blank, or is too long.
-            InvalidState: the iteration has ended.
         """
         path = checked_text(path_to_model, "path_to_model", MAX_RUN_TAG_VALUE)
         with self._writable():
@@ -108,7 +106,6 @@ class Iteration(dict[str, Any]):
 
         Raises:
             InvalidParameter: the name or the value is not valid.
-            InvalidState: the iteration has ended.
         """
         self.log_metrics({checked_text(metric_name, "metric_name"): value})
 
@@ -117,7 +114,6 @@ class Iteration(dict[str, Any]):
 
         Raises:
             InvalidParameter: the argument is not a dictionary, or a name or a value is not valid.
-            InvalidState: the iteration has ended.
         """
         values = {key: checked_number(value, key) for key, value in checked_mapping(metrics, "metrics").items()}
         with self._writable():
@@ -138,7 +134,6 @@ class Iteration(dict[str, Any]):
 
         Raises:
             InvalidParameter: the name or the value is not valid, or the parameter already has another value.
-            InvalidState: the iteration has ended.
         """
         self.log_parameters({checked_text(parameter_name, "parameter_name"): value})
 
@@ -148,7 +143,6 @@ class Iteration(dict[str, Any]):
         Raises:
             InvalidParameter: the argument is not a dictionary, a name or a value is not valid, or a parameter already has
                 another value.
-            InvalidState: the iteration has ended.
         """
         given = checked_mapping(parameters, "parameters")
         params = check_params([Param(key, str(value)) for key, value in given.items()], limit=None, single=True)
@@ -174,15 +168,12 @@ class Iteration(dict[str, Any]):
 
         Raises:
             ResourceNotFound: there is no such dataset.
-            InvalidState: the iteration has ended.
             StoreUnavailable: the store is temporarily unavailable.
         """
         run = self._store.get_run(checked_text(dataset_id, "dataset_id"))
         if not is_a(DATASET, run.data.tags):
             raise ResourceNotFound(
-                f"{dataset_id!r} is the id of a run, not of a dataset. Pass the id that create_dataset returned.",
-                kind="dataset",
-                key=dataset_id,
+                f"{dataset_id!r} is the id of a run, not of a dataset. Pass the id that create_dataset returned."
             )
         with self._writable():
             if run.info.run_id not in self._datasets:

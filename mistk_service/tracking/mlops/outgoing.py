@@ -11,8 +11,6 @@ from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.values import DatasetInput, LifecycleStage, Metric, Param, Tag
 from mistk_service.tracking.values.limits import MAX_DATASETS, MAX_METRICS, MAX_PARAMS, MAX_TAGS
 
-__all__ = ["Outgoing", "RefusedItem"]
-
 _Item = TypeVar("_Item", DatasetInput, Param, Metric, Tag)
 
 

@@ -34,8 +34,6 @@ from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.values import Experiment, LifecycleStage, Run, RunStatus, Tag
 from mistk_service.tracking.values.limits import MAX_DATASET_NAME
 
-__all__ = ["Workspace"]
-
 
 @dataclass(frozen=True)
 class _Active:
@@ -50,7 +48,8 @@ class Workspace:
 
     Only the active project and experiment belong to this object. Everything else is in the store, so that any number of
     workspaces, in any number of processes, can use one store. All methods may be called from any thread. Every method raises
-    ``InvalidParameter`` for an argument of the wrong type, and ``StoreUnavailable`` if the store is temporarily unavailable.
+    ``InvalidParameter`` for an argument of the wrong type, ``ResourceNotFound`` for an id of no project or experiment,
+    ``InvalidState`` for that of a deleted one, and ``StoreUnavailable`` if the store is temporarily unavailable.
 
     Args:
         store: any store; it is not closed.
@@ -101,18 +100,11 @@ class Workspace:
             return self.get_project(self.store.create_experiment(title, tags=tags))
         except ResourceExists as error:
             raise ResourceExists(
-                f"The title {title!r} is taken: {error} Choose another one, or get the project by its id.",
-                kind="project",
-                key=title,
+                f"The title {title!r} is taken: {error} Choose another one, or get the project by its id."
             ) from error
 
     def get_project(self, project_id: str | int) -> Json:
-        """Return a project as a dictionary.
-
-        Raises:
-            ResourceNotFound: there is none with that id.
-            InvalidState: it was deleted.
-        """
+        """Return a project as a dictionary."""
         return project_json(self._project(project_id))
 
     def create_experiment(self, name: str, description: str | None = None, project_id: str | int | None = None) -> Json:
@@ -124,7 +116,6 @@ class Workspace:
             project_id: None for the active project.
 
         Raises:
-            ResourceNotFound: there is no such project.
             ResourceExists: the project already has an experiment of that name.
             InvalidParameter: no project is passed and none is active.
         """
@@ -136,9 +127,7 @@ class Workspace:
             made = self.store.create_experiment(full, tags=experiment_tags(project, note))
         except ResourceExists as error:
             raise ResourceExists(
-                f"The project {project.name!r} cannot have another experiment {name!r}: {error} Choose another name.",
-                kind="experiment",
-                key=full,
+                f"The project {project.name!r} cannot have another experiment {name!r}: {error} Choose another name."
             ) from error
         return experiment_json(self._experiment(made))
 
@@ -150,9 +139,7 @@ class Workspace:
             project_id: the project that it has to belong to; None for the active one, or for any if none is active.
 
         Raises:
-            ResourceNotFound: there is none with that id.
             InvalidParameter: it belongs to another project.
-            InvalidState: it was deleted.
         """
         experiment = self._experiment(experiment_id)
         self._require_member(experiment, project_id)
@@ -202,9 +189,7 @@ class Workspace:
             experiment_id: None for the active experiment.
 
         Raises:
-            ResourceNotFound: there is no such experiment.
             InvalidParameter: no experiment is passed and none is active, or it belongs to another project.
-            InvalidState: the experiment was deleted.
         """
         name = checked_text(iteration_name, "iteration_name")
         experiment_id = self._active.experiment if experiment_id is None else experiment_id
@@ -226,10 +211,6 @@ class Workspace:
         """Make a project the default, and return a confirmation message.
 
         An active experiment of another project is not active any more.
-
-        Raises:
-            ResourceNotFound: there is none with that id.
-            InvalidState: it was deleted.
         """
         project = self._project(project_id)
         with self._lock:
@@ -238,12 +219,7 @@ class Workspace:
         return f"The active project is {project.name!r} (id {project.experiment_id})."
 
     def set_active_experiment(self, experiment_id: str | int) -> str:
-        """Make an experiment and its project the default, and return a confirmation message.
-
-        Raises:
-            ResourceNotFound: there is none with that id.
-            InvalidState: it was deleted.
-        """
+        """Make an experiment and its project the default, and return a confirmation message."""
         experiment = self._experiment(experiment_id)
         project = project_of(experiment)
         with self._lock:
@@ -312,4 +288,4 @@ class Workspace:
 
 def _no_such(kind: str, key: str, reason: str) -> ResourceNotFound:
     message = f"There is no {kind} with the id {key!r}: {reason.rstrip('.')}. Pass an id that create_{kind} returned."
-    return ResourceNotFound(message, kind=kind, key=key)
+    return ResourceNotFound(message)

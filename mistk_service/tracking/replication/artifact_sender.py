@@ -16,8 +16,6 @@ from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.store.outbox import Ledger
 from mistk_service.tracking.values import Run
 
-__all__ = ["ArtifactFolder", "ArtifactSender"]
-
 logger = logging.getLogger(__name__)
 
 

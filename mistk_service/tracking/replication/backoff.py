@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-__all__ = ["Backoff"]
-
 #: Seconds: after the first failure, and at most.
 _FIRST, _MOST = 1.0, 30.0
 

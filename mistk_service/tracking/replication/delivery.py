@@ -28,9 +28,6 @@ from mistk_service.tracking.values.changes import (
     VersionCreated,
 )
 
-__all__ = ["Delivery"]
-
-
 #: Failures in a row of one run, about a minute and some minutes long, after which the items that fail are searched for, and
 #: after which the run is postponed.
 _SUSPICIOUS, _POSTPONED = 8, 16

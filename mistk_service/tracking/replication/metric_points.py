@@ -6,26 +6,17 @@ import math
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Protocol
 
 from mistk_service.tracking.errors import NotSupported
-from mistk_service.tracking.values import Metric, Run
-from mistk_service.tracking.values.page import Page, pages
-
-__all__ = ["Point", "history", "missing", "missing_points", "point_of", "without_repeats"]
+from mistk_service.tracking.store._store import Store
+from mistk_service.tracking.values import Metric
+from mistk_service.tracking.values.page import pages
 
 #: Value, timestamp and step; NaN is None, since it equals nothing, itself included.
 Point = tuple[float | None, int, int]
 
 #: Points in a page of a history, as MLflow's own client requests them.
 _PAGE = 25_000
-
-
-class _Histories(Protocol):
-    def get_metric_history(
-        self, run_id: str, key: str, max_results: int | None = None, page_token: str | None = None
-    ) -> Page[Metric]: ...
-    def get_run(self, run_id: str) -> Run: ...
 
 
 def point_of(metric: Metric) -> Point:
@@ -38,12 +29,12 @@ def point_of(metric: Metric) -> Point:
     return value, metric.timestamp, metric.step
 
 
-def history(store: _Histories, run_id: str, key: str) -> Iterator[Metric]:
+def history(store: Store, run_id: str, key: str) -> Iterator[Metric]:
     """Yield all points of a metric, page by page."""
     return chain.from_iterable(pages(lambda token: store.get_metric_history(run_id, key, _PAGE, token)))
 
 
-def missing(store: _Histories, run_id: str, key: str, metrics: Iterable[Metric]) -> Iterator[Metric]:
+def missing(store: Store, run_id: str, key: str, metrics: Iterable[Metric]) -> Iterator[Metric]:
     """Yield the points of a metric that a store does not have, each once.
 
     Args:
@@ -59,7 +50,7 @@ def missing(store: _Histories, run_id: str, key: str, metrics: Iterable[Metric])
     yield from _new(metrics, known)
 
 
-def missing_points(store: _Histories, run_id: str, metrics: Iterable[Metric]) -> list[Metric]:
+def missing_points(store: Store, run_id: str, metrics: Iterable[Metric]) -> list[Metric]:
     """Return the points of any metrics that a store does not have, each once; see :func:`missing`."""
     by_key: dict[str, list[Metric]] = {}
     for metric in metrics:
@@ -81,7 +72,7 @@ def _new(metrics: Iterable[Metric], known: set[Point]) -> Iterator[Metric]:
             yield metric
 
 
-def _after_the_latest(store: _Histories, run_id: str, key: str, metrics: list[Metric]) -> list[Metric]:
+def _after_the_latest(store: Store, run_id: str, key: str, metrics: list[Metric]) -> list[Metric]:
     """Return the points after the latest that a store has, for a store without metric histories.
 
     Points are sent in order, so that all points before the latest have arrived.

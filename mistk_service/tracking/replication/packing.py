@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from mistk_service.tracking.values import Metric, Param, Tag
 from mistk_service.tracking.values.changes import BatchLogged, Change
 from mistk_service.tracking.values.limits import MAX_ENTITIES, MAX_METRICS, MAX_PARAMS, MAX_TAGS
-
-__all__ = ["Batch", "merged"]
 
 #: Bytes of JSON that a batch may have, about; MLflow's documentation allows 1 MB.
 _MAX_BYTES = 900_000
@@ -57,24 +56,17 @@ class Batch:
             yield piece
 
     def _add(self, item: Metric | Param | Tag) -> None:
-        match item:
-            case Metric():
-                self.metrics.append(item)
-            case Param():
-                self.params.append(item)
-            case Tag():
-                self.tags.append(item)
+        self._alike(item)[0].append(item)
 
     def _is_full(self, item: Metric | Param | Tag) -> bool:
-        if len(self) >= MAX_ENTITIES:
-            return True
-        match item:
-            case Metric():
-                return len(self.metrics) >= MAX_METRICS
-            case Param():
-                return len(self.params) >= MAX_PARAMS
-            case Tag():
-                return len(self.tags) >= MAX_TAGS
+        alike, most = self._alike(item)
+        return len(self) >= MAX_ENTITIES or len(alike) >= most
+
+    def _alike(self, item: Metric | Param | Tag) -> tuple[list[Any], int]:
+        """Return the items of the kind of one, and how many of them a request may have."""
+        if isinstance(item, Metric):
+            return self.metrics, MAX_METRICS
+        return (self.params, MAX_PARAMS) if isinstance(item, Param) else (self.tags, MAX_TAGS)
 
 
 def merged(changes: Sequence[Change]) -> Iterator[Batch | Change]:

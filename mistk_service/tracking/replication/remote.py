@@ -12,22 +12,12 @@ from mistk_service.tracking.values import Tag
 if TYPE_CHECKING:
     from mistk_service.tracking.rest import RestConfig
 
-__all__ = ["SOURCE_RUN", "is_refusal", "may_be_the_item", "open_remote", "remote_name", "takes_something"]
-
 #: The tag by which a remote's run is known to be the same as a local one; its value is the local run's id.
 SOURCE_RUN = "mistk.sourceRunId"
 
 
 def open_remote(remote: str | RestConfig) -> Remote:
-    """Open a remote. Nothing is sent yet.
-
-    Args:
-        remote: a URI, which is accessed as the environment says, or a configuration.
-
-    Raises:
-        UnsupportedStore: the URI is not a tracking server's.
-        InvalidParameter: the configuration cannot be used.
-    """
+    """Open a remote; see :func:`mistk_service.tracking.rest.open_rest_store`."""
     # The HTTP library is loaded only where there is a remote.
     from mistk_service.tracking.rest import open_rest_store
 

@@ -15,8 +15,6 @@ from mistk_service.tracking.replication.delivery import Delivery
 from mistk_service.tracking.replication.states import RemoteState
 from mistk_service.tracking.store.outbox import Lease, Ledger, OutboxStore
 
-__all__ = ["Replicator"]
-
 logger = logging.getLogger(__name__)
 
 #: Seconds between two reads of the journal. Changes made in between are sent together.
@@ -116,13 +114,11 @@ class Replicator:
         """Try to deliver, and record the result."""
         try:
             more = self._deliver()
-        except StoreError as error:
-            self._failed(error, getattr(error, "retry_after", None))
-            return False
         except Exception as error:
-            # A bug must not end the thread, and with it the delivery of everything else.
-            logger.exception("Replication to %s failed unexpectedly.", self._name)
-            self._failed(error, None)
+            if not isinstance(error, StoreError):
+                # A bug must not end the thread, and with it the delivery of everything else.
+                logger.exception("Replication to %s failed unexpectedly.", self._name)
+            self._failed(error)
             return False
         self._retry_at = None
         if self._answered:
@@ -163,8 +159,8 @@ class Replicator:
             self._checking = False
         self._answered = True
 
-    def _failed(self, error: Exception, retry_after: float | None) -> None:
-        wait = self._backoff.next(retry_after)
+    def _failed(self, error: Exception) -> None:
+        wait = self._backoff.next(getattr(error, "retry_after", None))
         message = str(error) or type(error).__name__
         if message != self._last_error:
             logger.warning("Replication to %s failed, the next attempt is in %.0f s: %s", self._name, wait, message)

@@ -12,8 +12,6 @@ from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.store.outbox import Ledger
 from mistk_service.tracking.values import Experiment, LifecycleStage, Run, Tag, ViewType
 
-__all__ = ["EXCLUDED", "RemoteRuns", "RunRefused"]
-
 logger = logging.getLogger(__name__)
 
 #: The remote run id of a run that is not copied because it came from the remote.

@@ -13,8 +13,6 @@ from mistk_service.tracking.replication.run_mapping import RunRefused
 from mistk_service.tracking.store.outbox import Ledger
 from mistk_service.tracking.values import LifecycleStage, Metric, Param, Tag
 
-__all__ = ["WHOLE_RUN", "RunSender"]
-
 #: The name of a refusal of everything.
 WHOLE_RUN = "the whole run"
 
@@ -63,15 +61,11 @@ class RunSender:
             self._send_piece(piece)
 
     def attempt(self, what: str, call: Callable[[], object]) -> None:
-        """Make a call about the run, and record a refusal.
+        """Make a call about the run, and record a refusal; see :meth:`send` for what it raises.
 
         Args:
             what: the subject of the call, in words.
             call: the call.
-
-        Raises:
-            RunRefused: see :meth:`send`.
-            StoreUnavailable: see :meth:`send`.
         """
         error = self._refusal(call, _ATTEMPTS)
         if error is not None:

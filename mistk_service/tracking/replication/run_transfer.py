@@ -8,16 +8,13 @@ from mistk_service.tracking.artifacts import ArtifactRepository
 from mistk_service.tracking.errors import ResourceNotFound
 from mistk_service.tracking.remotes import Remote
 from mistk_service.tracking.replication.artifact_sender import ArtifactSender
-from mistk_service.tracking.replication.logged_model_sender import LoggedModelSender
 from mistk_service.tracking.replication.metric_points import history, missing
+from mistk_service.tracking.replication.model_senders import LoggedModelSender, VersionSender
 from mistk_service.tracking.replication.packing import Batch
 from mistk_service.tracking.replication.run_mapping import EXCLUDED, RemoteRuns, RunRefused
 from mistk_service.tracking.replication.run_sender import RunSender
-from mistk_service.tracking.replication.version_sender import VersionSender
 from mistk_service.tracking.store.outbox import Ledger, MappedRun, OutboxStore
 from mistk_service.tracking.values import LifecycleStage, Metric, Run, RunInfo, RunStatus
-
-__all__ = ["RunTransfer"]
 
 #: Points that are in memory at once.
 _CHUNK = 10_000

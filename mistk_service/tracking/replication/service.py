@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -19,8 +18,6 @@ from mistk_service.tracking.store.outbox import OutboxStore
 
 if TYPE_CHECKING:
     from mistk_service.tracking.rest import RestConfig
-
-__all__ = ["ReplicationService"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +36,6 @@ class ReplicationService:
         artifacts: where its artifacts are.
         remotes: URIs, or configurations. Duplicates are ignored.
         open_remote: opens a remote.
-        clock: a monotonic clock, in seconds.
         backoff: makes the delays after failures, once for each remote.
     """
 
@@ -50,7 +46,6 @@ class ReplicationService:
         remotes: Iterable[str | RestConfig],
         *,
         open_remote: Callable[..., Remote] = open_remote,
-        clock: Callable[[], float] = time.monotonic,
         backoff: Callable[[], Backoff] = Backoff,
     ) -> None:
         self._store = store
@@ -62,7 +57,6 @@ class ReplicationService:
                 artifacts,
                 name,
                 lambda remote=remote: open_remote(remote),  # type: ignore[misc]
-                clock=clock,
                 backoff=backoff(),
             )
         self._threads: dict[str, threading.Thread] = {}

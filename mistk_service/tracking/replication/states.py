@@ -8,8 +8,6 @@ from typing import Any
 
 from mistk_service.tracking.store.outbox import KnownRemote, OutboxStore, Refusal
 
-__all__ = ["OutboxReport", "RemoteState", "outbox_report"]
-
 
 @dataclass(frozen=True, slots=True)
 class RemoteState:

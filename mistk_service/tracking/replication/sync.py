@@ -22,8 +22,6 @@ from mistk_service.tracking.store.outbox import Ledger, OutboxStore, Refusal
 from mistk_service.tracking.values import Experiment, Run, ViewType
 from mistk_service.tracking.values.page import pages
 
-__all__ = ["SyncReport", "sync"]
-
 #: Seconds between two attempts to get the lease from another process.
 _LEASE_INTERVAL = 0.05
 #: Runs that are read at once.

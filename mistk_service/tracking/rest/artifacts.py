@@ -28,13 +28,11 @@ from mistk_service.tracking.errors import (
 )
 from mistk_service.tracking.rest.config import PART_SIZE
 from mistk_service.tracking.rest.multipart import MultipartUploads, Source, pieces
-from mistk_service.tracking.rest.responses import Answer, read_object
-from mistk_service.tracking.rest.transport import About, Transport
+from mistk_service.tracking.rest.responses import About, Answer, read_object
+from mistk_service.tracking.rest.transport import Transport
 from mistk_service.tracking.rest.urls import quoted, without_userinfo
 from mistk_service.tracking.values import FileInfo
 from mistk_service.tracking.values.uploads import PassingNotes, UploadNotes
-
-__all__ = ["PackageArtifacts", "ProxiedArtifacts"]
 
 #: Bytes that are sent or read at once.
 _PIECE = 1 << 18
@@ -251,4 +249,4 @@ def proxied_folder(uri: str) -> tuple[str | None, str]:
 
 
 def _missing(path: str) -> ResourceNotFound:
-    return ResourceNotFound(f"No such artifact: {path!r}.", kind="artifact", key=path)
+    return ResourceNotFound(f"No such artifact: {path!r}.")

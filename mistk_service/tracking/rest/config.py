@@ -7,13 +7,11 @@ import logging
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, Self, TypeVar
 
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.rest.urls import origin, split_userinfo
-
-__all__ = ["PART_SIZE", "VARIABLES", "RestConfig", "basic", "sharing_identity"]
 
 _log = logging.getLogger(__name__)
 
@@ -141,10 +139,6 @@ class RestConfig:
         if _says_who(uri):
             found = {name: value for name, value in found.items() if name not in _IDENTITY}
         return cls(uri, **found)
-
-    def with_uri(self, uri: str) -> Self:
-        """Return the same configuration for another address."""
-        return replace(self, uri=uri)
 
     @property
     def secrets(self) -> tuple[str, ...]:

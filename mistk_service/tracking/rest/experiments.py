@@ -10,13 +10,15 @@ from mistk_service.tracking import wire
 from mistk_service.tracking.errors import InvalidParameter, NotSupported, ResourceExists
 from mistk_service.tracking.filters import EXPERIMENTS
 from mistk_service.tracking.rest import searching
+from mistk_service.tracking.rest.responses import About, Json
 from mistk_service.tracking.rest.runs import all_runs
 from mistk_service.tracking.rest.searching import CONTEXT
 from mistk_service.tracking.rest.session import Session
-from mistk_service.tracking.rest.transport import About, Json
 from mistk_service.tracking.store._runs import ExperimentStore
 from mistk_service.tracking.values import DatasetSummary, Experiment, Tag, ViewType
 from mistk_service.tracking.values.limits import (
+    MAX_DATASET_EXPERIMENTS,
+    MAX_PAGE,
     check_experiment_name,
     check_experiment_tag,
     check_max_results,
@@ -24,14 +26,10 @@ from mistk_service.tracking.values.limits import (
 )
 from mistk_service.tracking.values.page import Page, pages
 
-__all__ = ["RestExperiments"]
-
-_MAX_RESULTS = 50_000
 #: How a database says that a name is taken, which MLflow's own server passes on as it is.
 _TAKEN = re.compile(r"UNIQUE constraint|duplicate key|Duplicate entry", re.IGNORECASE)
 #: Experiments that are asked for at once where all of them are needed.
 _PAGE = 1000
-_MAX_EXPERIMENTS = 20
 
 
 class RestExperiments(Session, ExperimentStore):
@@ -62,7 +60,7 @@ class RestExperiments(Session, ExperimentStore):
         order_by: Sequence[str] = (),
         page_token: str | None = None,
     ) -> Page[Experiment]:
-        check_max_results(max_results, _MAX_RESULTS)
+        check_max_results(max_results, MAX_PAGE)
         if not self.capabilities.search_filters:
             self._degrade("searches for experiments are filtered and ordered on the client; the server ignores that.")
             return searching.search_experiments(
@@ -94,9 +92,7 @@ class RestExperiments(Session, ExperimentStore):
         except InvalidParameter as error:
             if not _TAKEN.search(str(error)):
                 raise
-            raise ResourceExists(
-                f"Experiment(name={new_name}) already exists.", kind="experiment", key=new_name
-            ) from error
+            raise ResourceExists(f"Experiment(name={new_name}) already exists.") from error
 
     def delete_experiment(self, experiment_id: str) -> None:
         self._change("delete", experiment_id)
@@ -127,9 +123,9 @@ class RestExperiments(Session, ExperimentStore):
     def search_datasets(self, experiment_ids: Sequence[str]) -> list[DatasetSummary]:
         if not experiment_ids:
             return []
-        if len(experiment_ids) > _MAX_EXPERIMENTS:
+        if len(experiment_ids) > MAX_DATASET_EXPERIMENTS:
             raise InvalidParameter(
-                f"Datasets of {len(experiment_ids)} experiments were requested; at most {_MAX_EXPERIMENTS} are allowed.",
+                f"Datasets of {len(experiment_ids)} experiments were requested; at most {MAX_DATASET_EXPERIMENTS} are allowed.",
                 field="experiment_ids",
             )
         fields = {"experiment_ids": list(experiment_ids)}

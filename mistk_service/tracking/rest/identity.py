@@ -11,8 +11,6 @@ from pathlib import Path
 from mistk_service.tracking.errors import StoreUnavailable
 from mistk_service.tracking.rest.config import RestConfig, basic
 
-__all__ = ["Identity"]
-
 _log = logging.getLogger(__name__)
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")

@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 from mistk_service.tracking import wire
 from mistk_service.tracking.filters import LOGGED_MODELS, MODEL_VERSIONS, REGISTERED_MODELS
+from mistk_service.tracking.rest.responses import About, Json
 from mistk_service.tracking.rest.session import Session
-from mistk_service.tracking.rest.transport import About, Json
 from mistk_service.tracking.store._models import LoggedModelStore, RegistryStore
 from mistk_service.tracking.values import (
     Dataset,
@@ -21,6 +21,8 @@ from mistk_service.tracking.values import (
     Tag,
 )
 from mistk_service.tracking.values.limits import (
+    MAX_MODELS_PAGE,
+    MAX_VERSIONS_PAGE,
     check_alias,
     check_max_results,
     check_model_name,
@@ -28,11 +30,6 @@ from mistk_service.tracking.values.limits import (
     last_of_each_key,
 )
 from mistk_service.tracking.values.page import Page
-
-__all__ = ["RestLoggedModels", "RestRegistry"]
-
-_MAX_MODELS = 1000
-_MAX_VERSIONS = 200_000
 
 
 class RestRegistry(Session, RegistryStore):
@@ -78,7 +75,7 @@ class RestRegistry(Session, RegistryStore):
         order_by: Sequence[str] = (),
         page_token: str | None = None,
     ) -> Page[RegisteredModel]:
-        check_max_results(max_results, _MAX_MODELS)
+        check_max_results(max_results, MAX_MODELS_PAGE)
         fields = _fields(filter, max_results, order_by, page_token)
         read = wire.read_registered_model
         return self._search(
@@ -157,7 +154,7 @@ class RestRegistry(Session, RegistryStore):
         order_by: Sequence[str] = (),
         page_token: str | None = None,
     ) -> Page[ModelVersion]:
-        check_max_results(max_results, _MAX_VERSIONS)
+        check_max_results(max_results, MAX_VERSIONS_PAGE)
         fields = _fields(filter, max_results, order_by, page_token)
         read = wire.read_model_version
         return self._search("model-versions/search", fields, MODEL_VERSIONS, read, "model_versions", by_query=True)

@@ -28,11 +28,10 @@ from mistk_service.tracking.errors import (
     StoreUnavailable,
     Unauthenticated,
 )
-from mistk_service.tracking.rest.transport import About, Json, Transport
+from mistk_service.tracking.rest.responses import About, Json
+from mistk_service.tracking.rest.transport import Transport
 from mistk_service.tracking.rest.urls import quoted
 from mistk_service.tracking.values.uploads import MultipartUpload, UploadNotes, UploadPart
-
-__all__ = ["MultipartUploads", "Source", "pieces"]
 
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from mistk_service.tracking.errors import (
 from mistk_service.tracking.rest.config import VARIABLES
 from mistk_service.tracking.rest.urls import without_userinfo
 
-__all__ = ["SOMETHING", "About", "Answer", "raise_for", "read_object", "retry_after"]
+Json = dict[str, Any]
 
 #: The longest wait that a server can ask for, in seconds.
 _LONGEST_WAIT = 86_400.0
@@ -37,15 +37,23 @@ _FIELD = re.compile(r"parameter '([^'\s]+)'")
 _MODEL_JSON = re.compile(r"Model json |Malformed model info")
 _TAG = re.compile(r"<[^>]*>|\s+")
 
-#: Codes that mean the same whatever the status is. The others are read from the status.
-_NOT_FOUND = frozenset({"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"})
-_EXISTS = frozenset({"RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"})
-_INVALID = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST"})
-_UNKNOWN_CALLER = frozenset({"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"})
-_NOT_THERE = frozenset({"NOT_IMPLEMENTED", "ENDPOINT_NOT_FOUND"})
+#: The errors for codes that mean the same whatever the status is. The others are read from the status.
+_ERRORS: dict[str, type[StoreError]] = {
+    "RESOURCE_DOES_NOT_EXIST": ResourceNotFound,
+    "NOT_FOUND": ResourceNotFound,
+    "RESOURCE_ALREADY_EXISTS": ResourceExists,
+    "ALREADY_EXISTS": ResourceExists,
+    "NOT_IMPLEMENTED": NotSupported,
+    "ENDPOINT_NOT_FOUND": NotSupported,
+    # A concurrent change; a retry may succeed.
+    "ABORTED": StoreUnavailable,
+    "RESOURCE_CONFLICT": StoreUnavailable,
+    "PERMISSION_DENIED": PermissionDenied,
+    "INVALID_STATE": InvalidState,
+}
+#: What is said where a server sends the code and no words.
+_WORDS = {ResourceNotFound: "There is no", ResourceExists: "There is already a"}
 
-#: A concurrent change; a retry may succeed.
-_CONFLICTS = frozenset({"ABORTED", "RESOURCE_CONFLICT"})
 #: The server, or one in front of it, did not take the request in; it can be sent again.
 _NOT_TAKEN = frozenset({408, 425, 429, 503})
 
@@ -80,7 +88,7 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def read_object(answer: Answer, server: str, *, quoting: bool = True) -> dict[str, Any]:
+def read_object(answer: Answer, server: str, *, quoting: bool = True) -> Json:
     """Return the JSON object of a successful answer.
 
     Args:
@@ -129,22 +137,15 @@ def raise_for(
 
 
 def _raise_for_code(code: str, text: str, about: About, *, identified: bool) -> None:
-    if code in _NOT_FOUND:
-        raise ResourceNotFound(_named(text, code, about), kind=about.kind, key=about.key)
-    if code in _EXISTS:
-        raise ResourceExists(_named(text, code, about), kind=about.kind, key=about.key)
-    if code in _INVALID:
+    if code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
         raise _invalid(text)
-    if code in _UNKNOWN_CALLER:
+    if code in ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"):
         raise _unauthenticated(_sentence(text), identified=identified)
-    if code in _NOT_THERE:
-        raise NotSupported(text)
-    if code in _CONFLICTS:
-        raise StoreUnavailable(text)
-    if code == "PERMISSION_DENIED":
-        raise PermissionDenied(text)
-    if code == "INVALID_STATE":
-        raise InvalidState(text)
+    error = _ERRORS.get(code)
+    if error in _WORDS and text == code:
+        text = f"{_WORDS[error]} {about.kind} {about.key!r} on the server."
+    if error is not None:
+        raise error(text)
 
 
 def _where(answer: Answer) -> str:
@@ -163,14 +164,6 @@ def _invalid(text: str) -> InvalidParameter:
         return InvalidParameter(text, field="model_json")
     found = _FIELD.search(text)
     return InvalidParameter(text, field=found[1] if found else None)
-
-
-def _named(text: str, code: str, about: About) -> str:
-    """Return a message that says what it is about; some servers send the code and no words."""
-    if text != code:
-        return text
-    words = "There is no" if code in _NOT_FOUND else "There is already a"
-    return f"{words} {about.kind} {about.key!r} on the server."
 
 
 def _unauthenticated(said: str, *, identified: bool) -> Unauthenticated:

@@ -12,9 +12,10 @@ from mistk_service.tracking import wire
 from mistk_service.tracking.errors import InvalidParameter, NotSupported, ResourceNotFound
 from mistk_service.tracking.filters import RUNS
 from mistk_service.tracking.rest import searching
+from mistk_service.tracking.rest.responses import About
 from mistk_service.tracking.rest.session import Session
 from mistk_service.tracking.rest.substitutes import input_tags, output_tags, restored
-from mistk_service.tracking.rest.transport import About, Transport
+from mistk_service.tracking.rest.transport import Transport
 from mistk_service.tracking.store._runs import RunStore
 from mistk_service.tracking.values import (
     DatasetInput,
@@ -29,6 +30,8 @@ from mistk_service.tracking.values import (
     ViewType,
 )
 from mistk_service.tracking.values.limits import (
+    MAX_PAGE,
+    MAX_POINTS_PAGE,
     check_dataset_inputs,
     check_max_results,
     check_metrics,
@@ -40,9 +43,6 @@ from mistk_service.tracking.values.limits import (
 )
 from mistk_service.tracking.values.page import Page, pages
 
-__all__ = ["RestRuns", "all_runs"]
-
-_MAX_RESULTS = 50_000
 #: Characters that a tag's value may have everywhere.
 _SHORT = 5000
 #: Runs that are asked for at once where all of them are needed.
@@ -124,7 +124,7 @@ class RestRuns(Session, RunStore):
         order_by: Sequence[str] = (),
         page_token: str | None = None,
     ) -> Page[Run]:
-        check_max_results(max_results, _MAX_RESULTS)
+        check_max_results(max_results, MAX_PAGE)
         if not self.capabilities.search_filters:
             self._degrade(
                 "searches for runs fetch all runs of the experiments and filter and order them on the client; the server "
@@ -228,11 +228,7 @@ class RestRuns(Session, RunStore):
             self._degrade("datasets and models that a run uses are written as tags; the server has no inputs.")
             self._set_tags(run_id, input_tags(datasets, models, self.capabilities.longest_tag))
             return
-        fields = {
-            "run_id": run_id,
-            "datasets": list(datasets),
-            "models": list(models),
-        }
+        fields = {"run_id": run_id, "datasets": list(datasets), "models": list(models)}
         self._http.post("runs/log-inputs", fields, _about(run_id))
 
     def log_outputs(self, run_id: str, models: Sequence[ModelOutput]) -> None:
@@ -241,11 +237,7 @@ class RestRuns(Session, RunStore):
             self._degrade("models that a run made are written as tags; the server has no outputs.")
             self._set_tags(run_id, output_tags(models))
             return
-        fields = {
-            "run_id": run_id,
-            "models": list(models),
-        }
-        self._http.post("runs/outputs", fields, _about(run_id))
+        self._http.post("runs/outputs", {"run_id": run_id, "models": list(models)}, _about(run_id))
 
     def record_model(self, run_id: str, model_json: str) -> None:
         self._http.post("runs/log-model", {"run_id": run_id, "model_json": model_json}, _about(run_id))
@@ -254,7 +246,7 @@ class RestRuns(Session, RunStore):
         self, run_id: str, key: str, max_results: int | None = None, page_token: str | None = None
     ) -> Page[Metric]:
         if max_results is not None:
-            check_max_results(max_results, 2**31 - 1)
+            check_max_results(max_results, MAX_POINTS_PAGE)
             return self._history_page(run_id, key, max_results, page_token)
         found = [
             point

@@ -22,8 +22,6 @@ from mistk_service.tracking.filters import (
 from mistk_service.tracking.values import Experiment, LifecycleStage, Metric, Param, Run, Tag, ViewType
 from mistk_service.tracking.values.page import Page
 
-__all__ = ["CONTEXT", "search_experiments", "search_runs"]
-
 T = TypeVar("T")
 #: Gives what an item has for a key, several values of which any may meet a condition; nothing where it lacks the key.
 _Values = Callable[[T, Entity, str], Sequence[Any]]

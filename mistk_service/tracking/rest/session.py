@@ -12,11 +12,10 @@ from mistk_service.tracking import wire
 from mistk_service.tracking.errors import AnswerLost, InvalidParameter, NotSupported, StoreUnavailable
 from mistk_service.tracking.filters import Grammar, parse_filter, parse_order
 from mistk_service.tracking.remotes import Capabilities
-from mistk_service.tracking.rest.transport import Json, Transport
+from mistk_service.tracking.rest.responses import Json
+from mistk_service.tracking.rest.transport import Transport
 from mistk_service.tracking.values import Tag
 from mistk_service.tracking.values.page import Page
-
-__all__ = ["Session"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -123,14 +122,14 @@ def _probe(transport: Transport) -> Capabilities:
     tags has all of MLflow's API; one that does neither is GitLab, or like it.
     """
     filters = _takes_filters(transport)
-    delete_tag = transport.has("POST", "runs/delete-tag")
+    delete_tag = transport.has("runs/delete-tag")
     whole = filters and delete_tag
     return Capabilities(
         search_filters=filters,
-        log_inputs=transport.has("POST", "runs/log-inputs"),
-        log_outputs=transport.has("POST", "runs/outputs"),
+        log_inputs=transport.has("runs/log-inputs"),
+        log_outputs=transport.has("runs/outputs"),
         delete_tag=delete_tag,
-        rename_run=transport.has("POST", "experiments/update"),
+        rename_run=transport.has("experiments/update"),
         batch_tags=whole,
         overwrites_tags=delete_tag,
         stores_repeats_once=whole,
@@ -146,5 +145,5 @@ def _takes_filters(transport: Transport) -> bool:
     except InvalidParameter:
         return True
     except NotSupported:
-        return False
+        pass
     return False

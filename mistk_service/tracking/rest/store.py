@@ -18,10 +18,7 @@ from mistk_service.tracking.rest.models import RestLoggedModels, RestRegistry
 from mistk_service.tracking.rest.runs import RestRuns
 from mistk_service.tracking.rest.transport import Transport
 from mistk_service.tracking.rest.urls import is_http, without_userinfo
-from mistk_service.tracking.store._store import DEFAULT_ARTIFACT_ROOT
 from mistk_service.tracking.values import LoggedModel, Run
-
-__all__ = ["RestStore", "open_rest_store"]
 
 _PROXY = re.compile(r"(?P<listing>https?://.+/mlflow-artifacts/artifacts)(?:/(?P<folder>.*))?$")
 
@@ -44,11 +41,6 @@ class RestStore(RestRuns, RestExperiments, RestRegistry, RestLoggedModels, Remot
     def uri(self) -> str:
         """The server's address, without a username and password."""
         return self._http.server
-
-    @property
-    def artifact_root(self) -> str:
-        """What the server itself decides; clients send artifacts to where a run says that its own are."""
-        return DEFAULT_ARTIFACT_ROOT
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.uri!r})"
@@ -102,26 +94,22 @@ class RestStore(RestRuns, RestExperiments, RestRegistry, RestLoggedModels, Remot
         return open_artifacts(uri)
 
 
-def open_rest_store(
-    uri: str | RestConfig, config: RestConfig | None = None, *, transport: httpx.BaseTransport | None = None
-) -> RestStore:
-    """Return the store on the tracking server at ``uri``. Nothing is sent yet.
+def open_rest_store(remote: str | RestConfig, *, transport: httpx.BaseTransport | None = None) -> RestStore:
+    """Return the store on a tracking server. Nothing is sent yet.
 
     Args:
-        uri: ``http://HOST`` or ``https://HOST``, with a path where there is one, with or without ``/api`` at the end; or the
-            whole configuration.
-        config: how to identify oneself and so on; its address counts for nothing here. None takes it from the environment
-            (:meth:`RestConfig.at`).
+        remote: ``http://HOST`` or ``https://HOST``, with a path where there is one, with or without ``/api`` at the end, for
+            which the environment says how to identify oneself (:meth:`RestConfig.at`); or the whole configuration.
         transport: instead of the network, for tests.
 
     Raises:
         UnsupportedStore: the URI is of another kind.
         InvalidParameter: the configuration cannot be used; the message says why and repeats no secret.
     """
-    if isinstance(uri, RestConfig):
-        return RestStore(Transport(uri, transport))
-    if not is_http(uri):
-        raise UnsupportedStore(
-            f"{without_userinfo(uri)!r} is not the address of a tracking server; expected http:// or https://."
-        )
-    return RestStore(Transport(RestConfig.at(uri) if config is None else config.with_uri(uri), transport))
+    if isinstance(remote, str):
+        if not is_http(remote):
+            raise UnsupportedStore(
+                f"{without_userinfo(remote)!r} is not the address of a tracking server; expected http:// or https://."
+            )
+        remote = RestConfig.at(remote)
+    return RestStore(Transport(remote, transport))

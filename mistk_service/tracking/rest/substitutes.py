@@ -25,8 +25,6 @@ from mistk_service.tracking.values import (
     Tag,
 )
 
-__all__ = ["input_tags", "output_tags", "restored"]
-
 _DATASET = "mistk.input.dataset."
 _MODEL = "mistk.input.model."
 _OUTPUT = "mistk.output.model."

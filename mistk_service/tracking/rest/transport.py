@@ -24,12 +24,8 @@ from mistk_service.tracking.errors import (
 )
 from mistk_service.tracking.rest.config import RestConfig
 from mistk_service.tracking.rest.identity import Identity
-from mistk_service.tracking.rest.responses import SOMETHING, About, Answer, raise_for, read_object
+from mistk_service.tracking.rest.responses import SOMETHING, About, Answer, Json, raise_for, read_object
 from mistk_service.tracking.rest.urls import Addresses, origin, proxy_before, without_userinfo
-
-__all__ = ["About", "Json", "Transport"]
-
-Json = dict[str, Any]
 
 #: What every server of this API has; a 404 here means that the address is wrong.
 _ESSENTIAL = frozenset(
@@ -84,7 +80,7 @@ class Transport:
 
     def __init__(self, config: RestConfig, transport: httpx.BaseTransport | None = None) -> None:
         self.config = config
-        self.addresses = Addresses.of(config.uri, config.api_version)
+        self.addresses = Addresses(config.uri, config.api_version)
         self.server = without_userinfo(config.uri)
         self._identity = Identity(config)
         self._origin = origin(config.uri)
@@ -150,22 +146,19 @@ class Transport:
         """
         return self._json("POST", url, url, about, body=_encoded(fields), quoting=False, discreet=discreet)
 
-    def has(self, method: str, endpoint: str) -> bool:
-        """Return whether the server has an operation, which is asked for without what it needs, so it does nothing.
+    def has(self, endpoint: str) -> bool:
+        """Return whether the server takes an operation by POST, which is sent without what it needs, so it does nothing.
 
         Raises:
             StoreUnavailable: the server does not answer.
             Unauthenticated: it does not accept the credentials.
         """
         try:
-            if method == "GET":
-                self.get(endpoint, {})
-            else:
-                self.send(method, endpoint, {})
+            self.post(endpoint, {})
         except NotSupported:
             return False
         except (InvalidParameter, PermissionDenied):
-            return True
+            pass
         return True
 
     @contextmanager

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
 from mistk_service.tracking.errors import InvalidParameter
-
-__all__ = ["Addresses", "is_http", "origin", "proxy_before", "quoted", "split_userinfo", "without_userinfo"]
 
 _API_ENDING = re.compile(r"/(?:ajax-)?api(?:/\d+\.\d+(?:/mlflow)?)?$")
 _PORTS = {"http": 80, "https": 443}
@@ -86,37 +83,26 @@ def _split(uri: str) -> SplitResult:
     return parts
 
 
-@dataclass(frozen=True)
 class Addresses:
     """Where the parts of a server's API are.
 
-    Attributes:
-        root: what all of it is below, without a slash at the end.
-        version: of the API.
+    Args:
+        uri: the server's, with or without ``/api`` at the end, without a username and password.
+        version: of the API, such as ``2.0``.
     """
 
-    root: str
-    version: str
-
-    @classmethod
-    def of(cls, uri: str, version: str) -> Addresses:
-        """Return the addresses of a server that is named with or without ``/api`` at the end.
-
-        Args:
-            uri: without a username and password.
-            version: such as ``2.0``.
-        """
-        return cls(_API_ENDING.sub("", uri.rstrip("/")), version)
+    def __init__(self, uri: str, version: str) -> None:
+        self._root = _API_ENDING.sub("", uri.rstrip("/"))
+        self._version = version
 
     def api(self, endpoint: str) -> str:
         """Return the URL of an operation such as ``runs/create``."""
-        return f"{self.root}/api/{self.version}/mlflow/{endpoint}"
+        return f"{self._root}/api/{self._version}/mlflow/{endpoint}"
 
     def ajax(self, endpoint: str) -> str:
         """Return the URL of an operation that MLflow serves to its own pages alone."""
-        return f"{self.root}/ajax-api/{self.version}/mlflow/{endpoint}"
+        return f"{self._root}/ajax-api/{self._version}/mlflow/{endpoint}"
 
-    def proxied(self, path: str = "") -> str:
-        """Return the URL of a file in the server's own keeping; "" is that of the listing."""
-        listing = f"{self.root}/api/{self.version}/mlflow-artifacts/artifacts"
-        return f"{listing}/{quoted(path)}" if path else listing
+    def proxied(self) -> str:
+        """Return the URL of the listing of what is in the server's own keeping."""
+        return f"{self._root}/api/{self._version}/mlflow-artifacts/artifacts"

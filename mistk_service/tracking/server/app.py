@@ -23,8 +23,6 @@ from mistk_service.tracking.store._store import Store
 from mistk_service.web.contract import contract_app
 from mistk_service.web.json_limits import JsonLimits
 
-__all__ = ["MAX_BODY", "THREADS", "create_tracking_app"]
-
 #: The default limit of a JSON body in bytes; an operation may have a smaller one.
 MAX_BODY = 64 << 20
 

@@ -15,8 +15,6 @@ from starlette.responses import Response, StreamingResponse
 
 from mistk_service.tracking.artifacts import StoredFile
 
-__all__ = ["content_type", "file_response"]
-
 #: Bytes that are read at once.
 _PIECE = 1 << 20
 

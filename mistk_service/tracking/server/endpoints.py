@@ -21,8 +21,6 @@ from mistk_service.tracking.wire import Fields
 from mistk_service.web.contract import current_receive
 from mistk_service.web.json_limits import JsonLimits
 
-__all__ = ["Endpoints", "Handler"]
-
 Json = dict[str, Any]
 Handler = Callable[..., Awaitable[Response]]
 

@@ -46,8 +46,6 @@ from mistk_service.tracking.values.limits import (
 )
 from mistk_service.tracking.wire import Fields
 
-__all__ = ["GitLabOperations", "GitLabTransfers"]
-
 #: Characters of a value that GitLab takes.
 _LONGEST_PARAM, _LONGEST_TAG = 250, 5000
 #: Items of a page, unless something else is asked for, and at most.
@@ -126,7 +124,8 @@ class GitLabOperations(OperationsBase):
         return {"run": _run(run, number)}
 
     def get_run(self, fields: Fields, project: str) -> Json:
-        return {"run": self._wire_run(*self._run(fields, project))}
+        owner, run = self._run(fields, project)
+        return {"run": _run(run, self._number(owner, run))}
 
     def update_run(self, fields: Fields, project: str) -> Json:
         status, end_time = fields.enum("status", RunStatus), fields.int64("end_time")
@@ -230,9 +229,6 @@ class GitLabOperations(OperationsBase):
     def _number(self, owner: Experiment, run: Run) -> str:
         return str(self._projects.number(owner, run.info.experiment_id))
 
-    def _wire_run(self, owner: Experiment, run: Run) -> Json:
-        return _run(run, self._number(owner, run))
-
 
 class GitLabTransfers:
     """Moves the files of a project's runs."""
@@ -285,7 +281,7 @@ def _run(run: Run, number: int | str) -> Json:
 
 
 def _no_experiment(owner: Experiment, key: str) -> ResourceNotFound:
-    return ResourceNotFound(f"The project {owner.name!r} has no experiment {key!r}.", kind="experiment", key=key)
+    return ResourceNotFound(f"The project {owner.name!r} has no experiment {key!r}.")
 
 
 def _refuse_second(key: str, there: Iterable[Param | Tag]) -> None:

@@ -13,8 +13,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mistk_service.tracking.errors import EndpointNotFound, InvalidParameter
 from mistk_service.tracking.server.replies import Refused, error_response
 
-__all__ = ["Spellings", "answer", "below"]
-
 Json = dict[str, Any]
 
 #: MLflow's own pages use /ajax-api, old clients use preview.

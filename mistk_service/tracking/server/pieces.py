@@ -16,8 +16,6 @@ from mistk_service.tracking.server.replies import encoded
 from mistk_service.tracking.values.page import Page
 from mistk_service.web.disconnect import while_present
 
-__all__ = ["in_pieces", "joined", "piecewise"]
-
 T = TypeVar("T")
 
 _JSON = "application/json"
@@ -46,9 +44,6 @@ def in_pieces(
         wanted: how many results the client wants.
         largest: how many it may want; ``find`` refuses more.
         token: the page token that the client has sent.
-
-    Raises:
-        StoreError: raised by ``find``.
     """
     count = _FIRST if _FIRST < wanted <= largest else wanted
     before = b'{"%s":[' % name.encode()

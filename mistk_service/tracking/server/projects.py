@@ -11,8 +11,6 @@ from mistk_service.tracking.mlops.storing import EXPERIMENT, PROJECT, PROJECT_ID
 from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.values import Experiment, LifecycleStage, Run, ViewType
 
-__all__ = ["Projects"]
-
 
 class Projects:
     """Finds projects of the mlops module and their experiments and runs.
@@ -38,9 +36,7 @@ class Projects:
                     return found
         raise ResourceNotFound(
             f"There is no project {project!r}. Expected the id or the title of one that create_project of "
-            "mistk_service.tracking.mlops made.",
-            kind="project",
-            key=project,
+            "mistk_service.tracking.mlops made."
         )
 
     def experiments(self, project: Experiment) -> dict[int, Experiment]:
@@ -74,9 +70,7 @@ class Projects:
         run = self._store.get_run(run_id)
         deleted = run.info.lifecycle_stage is LifecycleStage.DELETED
         if deleted or self.number(project, run.info.experiment_id) is None:
-            raise ResourceNotFound(
-                f"The project {project.name!r} has no run with the id {run_id!r}.", kind="run", key=run_id
-            )
+            raise ResourceNotFound(f"The project {project.name!r} has no run with the id {run_id!r}.")
         return run
 
     def check_artifact(self, locations: Locations, project: str, place: str) -> None:
@@ -89,5 +83,5 @@ class Projects:
         # The artifact folder of a run itself is looked up by a path below it.
         found = locations.owner(f"{place}/artifact" if place.endswith("/artifacts") else place)
         if found is None:
-            raise ResourceNotFound(f"The project {owner.name!r} has no artifact {place!r}.", kind="artifact", key=place)
+            raise ResourceNotFound(f"The project {owner.name!r} has no artifact {place!r}.")
         self.run(owner, found[0])

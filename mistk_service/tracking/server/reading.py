@@ -14,8 +14,6 @@ from mistk_service.tracking.wire import Fields
 from mistk_service.web.contract import AbstractOperation, Reader
 from mistk_service.web.json_limits import JsonLimits
 
-__all__ = ["fields_reader", "limits_of", "query_of"]
-
 _JSON = "application/json"
 
 #: The default limits: more than the longest tag of the registry, 100,000 characters written as escapes.

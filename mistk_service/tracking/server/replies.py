@@ -15,6 +15,9 @@ from mistk_service.web.request_body import BodyTooLarge
 
 _log = logging.getLogger(__name__)
 
+#: Returns a value as JSON.
+encoded = msgspec.json.encode
+
 _JSON = "application/json"
 
 #: The HTTP status of each error code, as MLflow has it; 500 for any other.
@@ -80,11 +83,6 @@ def error_response(error: Exception) -> Response:
 
 def _error(code: str, message: str, status: int, headers: Mapping[str, str]) -> Response:
     return Response(encoded({"error_code": code, "message": message}), status, headers, _JSON)
-
-
-def encoded(value: Any) -> bytes:
-    """Return ``value`` as JSON."""
-    return msgspec.json.encode(value)
 
 
 def json_response(value: Any) -> Response:

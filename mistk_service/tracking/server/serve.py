@@ -19,8 +19,6 @@ from mistk_service.web.listening import bind, url_of
 from mistk_service.web.memory import collect_less_often
 from mistk_service.web.server import HttpLimits, server_config
 
-__all__ = ["serve_tracking"]
-
 _log = logging.getLogger(__name__)
 
 #: Seconds that requests get to end when the server shuts down.

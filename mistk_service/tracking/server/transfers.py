@@ -19,8 +19,6 @@ from mistk_service.tracking.server.reading import query_of
 from mistk_service.tracking.server.replies import Refused
 from mistk_service.tracking.store._store import Store
 
-__all__ = ["API_VERSION", "Transfers"]
-
 #: The version of MLflow whose protocol is implemented; clients read it to decide which features to use.
 API_VERSION = "3.17.2"
 

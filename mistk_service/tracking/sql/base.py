@@ -18,8 +18,6 @@ from mistk_service.tracking.sql.search.queries import Query
 from mistk_service.tracking.values import Param, Tag
 from mistk_service.tracking.values.page import Page
 
-__all__ = ["SqlPart", "experiment_number", "grouped", "now", "pairs"]
-
 Pair = TypeVar("Pair", Tag, Param)
 T = TypeVar("T")
 
@@ -30,7 +28,7 @@ _INT64_MAX = 2**63 - 1
 class SqlPart:
     """A part of the store: it has the database and knows how to say things in its dialect."""
 
-    def __init__(self, database: Database, artifact_root: str) -> None:
+    def __init__(self, database: Database, artifact_root: str = "") -> None:
         self._db = database
         self._dialect = database.engine.dialect
         self._artifact_root = artifact_root.rstrip("/") if not artifact_root.endswith(":/") else artifact_root

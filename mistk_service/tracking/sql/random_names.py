@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import secrets
 
-__all__ = ["random_name"]
-
 # With a number of three digits and two dashes, a name has at most 20 characters.
 _ADJECTIVES = """
     agile amber ample brave bright brisk calm civil clear clever cosmic crisp daring deft eager early fair fleet

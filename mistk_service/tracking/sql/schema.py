@@ -18,9 +18,10 @@ from sqlalchemy import Connection, exc, inspect
 from mistk_service.tracking.errors import ResourceNotFound, SchemaMismatch, StoreUnavailable
 from mistk_service.tracking.sql.engine.database import Database
 from mistk_service.tracking.sql.engine.errors import translated
-from mistk_service.tracking.sql.outbox.tables import metadata
+from mistk_service.tracking.sql.outbox.tables import journal
 
-__all__ = ["REVISIONS", "prepare"]
+#: All tables; those of the journal are the last that join the others.
+metadata = journal.metadata
 
 #: The revisions of the schema, oldest first; each has a migration of that name.
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
@@ -86,9 +87,7 @@ def _is_current(database: Database, *, create: bool) -> bool:
         where = database.shown_url
         raise ResourceNotFound(
             f"There is no store at {where}. Give the address of an existing store. 'mistk-service tracking serve --store ...' "
-            "creates one, and so does a container in its state directory.",
-            kind="store",
-            key=where,
+            "creates one, and so does a container in its state directory."
         )
     return found == REVISIONS[-1]
 
@@ -157,11 +156,7 @@ def _upgrade(connection: Connection) -> None:
 
 
 def _revision(connection: Connection) -> str | None:
-    """Return the revision of the schema, or None where there is none.
-
-    Raises:
-        SchemaMismatch: it is none that this version knows.
-    """
+    """Return the revision of the schema, or None where there is none; refuse one that this version does not know."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     found: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
@@ -169,26 +164,18 @@ def _revision(connection: Connection) -> str | None:
         raise SchemaMismatch(
             f"The store's schema has the revision {found!r}, which this version does not know (it knows "
             f"{', '.join(REVISIONS)}): a newer version wrote it, or another program. It was left untouched. Use the "
-            "version that wrote it, upgrade this one, or give another store.",
-            found=found,
-            expected=REVISIONS[-1],
+            "version that wrote it, upgrade this one, or give another store."
         )
     if found is not None and _KERNEL - set(inspect(connection).get_table_names()):
         raise SchemaMismatch(
             f"The database has the revision {found!r} and not the tables {', '.join(sorted(_KERNEL))}: another program wrote "
-            f"it. {_UNTOUCHED}",
-            found=found,
-            expected=REVISIONS[-1],
+            f"it. {_UNTOUCHED}"
         )
     return found
 
 
 def _refuse_foreign_tables(connection: Connection) -> None:
-    """Refuse a database that has tables and no revision: all of them in SQLite, where a database is one program's file.
-
-    Raises:
-        SchemaMismatch: another program's tables are there.
-    """
+    """Refuse a database that has tables and no revision: all of them in SQLite, where a database is one program's file."""
     taken = set(inspect(connection).get_table_names())
     if connection.dialect.name != "sqlite":
         # Extensions and other programs have tables there, too.
@@ -197,9 +184,7 @@ def _refuse_foreign_tables(connection: Connection) -> None:
     if taken and _revision(connection) is None:
         raise SchemaMismatch(
             f"The database has tables ({', '.join(sorted(taken))}) and no revision of the schema, so it is another program's. "
-            f"{_UNTOUCHED}",
-            found=None,
-            expected=REVISIONS[-1],
+            f"{_UNTOUCHED}"
         )
 
 
@@ -207,9 +192,6 @@ def _refuse_disturbing_tables(connection: Connection, file: str) -> None:
     """Refuse a database in which another program's table refers to one of ours by columns that do not identify its rows.
 
     SQLite then refuses every change of our table. MLflow leaves such tables where it was given the file.
-
-    Raises:
-        SchemaMismatch: there is such a table.
     """
     own = set(metadata.tables)
     for table, referred in connection.exec_driver_sql(_REFERENCES).fetchall():
@@ -223,9 +205,7 @@ def _refuse_disturbing_tables(connection: Connection, file: str) -> None:
             raise SchemaMismatch(
                 f"Another program has added the table {table!r} to the store. It refers to the table {referred!r}, so that "
                 "one cannot be written any more (MLflow adds such a table if it is given the file). It contains no data of "
-                f"the store. Remove it: sqlite3 {shlex.quote(file)} {shlex.quote(f'DROP TABLE {_quoted(table)}')}",
-                found=REVISIONS[-1],
-                expected=REVISIONS[-1],
+                f"the store. Remove it: sqlite3 {shlex.quote(file)} {shlex.quote(f'DROP TABLE {_quoted(table)}')}"
             ) from error
 
 

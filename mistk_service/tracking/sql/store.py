@@ -19,8 +19,6 @@ from mistk_service.tracking.sql.schema import prepare
 from mistk_service.tracking.store._store import DEFAULT_ARTIFACT_ROOT
 from mistk_service.tracking.store.outbox import OutboxStore
 
-__all__ = ["SqlStore"]
-
 #: Seconds to wait for a lock that another process holds.
 _LOCK_TIMEOUT = 10.0
 
@@ -39,7 +37,7 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, OutboxStore):
     def __init__(self, database: Database, artifact_root: str) -> None:
         super().__init__(database, artifact_root)
         self._journal = SqlJournal(database)
-        self.trash = Trash(database, artifact_root)
+        self.trash = Trash(database)
 
     @classmethod
     def open(
@@ -78,10 +76,6 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, OutboxStore):
     @property
     def uri(self) -> str:
         return self._db.shown_url
-
-    @property
-    def artifact_root(self) -> str:
-        return self._artifact_root
 
     def non_blocking(self) -> AbstractContextManager[None]:
         return self._db.non_blocking()

@@ -48,6 +48,16 @@ def column(name: str, kind: TypeEngine[Any] = _Text, *args: Any, **options: Any)
     return Column(name, kind, *args, **options)
 
 
+def texts(*names: str, nullable: bool = False) -> list[Column[Any]]:
+    """Return columns of text."""
+    return [column(name, nullable=nullable) for name in names]
+
+
+def longs(*names: str) -> list[Column[Any]]:
+    """Return columns of whole numbers of 64 bits."""
+    return [column(name, BigInteger()) for name in names]
+
+
 def number(name: str) -> Column[Any]:
     """Return the primary key of a table whose rows are numbered."""
     return Column(name, Id, Identity(), primary_key=True)
@@ -78,11 +88,8 @@ experiments = Table(
     "experiments",
     metadata,
     number("experiment_id"),
-    column("name"),
-    column("artifact_location"),
-    column("lifecycle_stage"),
-    column("creation_time", BigInteger()),
-    column("last_update_time", BigInteger()),
+    *texts("name", "artifact_location", "lifecycle_stage"),
+    *longs("creation_time", "last_update_time"),
     UniqueConstraint("name", name="uq_experiments_name"),
 )
 Index(
@@ -100,13 +107,10 @@ runs = Table(
     number("id"),
     column("run_id"),
     column("experiment_id", Id, ForeignKey("experiments.experiment_id")),
-    column("name"),
-    column("user_id"),
-    column("status"),
+    *texts("name", "user_id", "status"),
     column("start_time", BigInteger()),
     column("end_time", BigInteger(), nullable=True),
-    column("artifact_uri"),
-    column("lifecycle_stage"),
+    *texts("artifact_uri", "lifecycle_stage"),
     # When it was deleted last, in ms since 1970.
     column("deleted_time", BigInteger(), nullable=True),
     UniqueConstraint("run_id", name="uq_runs_run_id"),
@@ -123,8 +127,7 @@ metrics = Table(
     metadata,
     column("run", Id),
     column("key"),
-    column("timestamp", BigInteger()),
-    column("step", BigInteger()),
+    *longs("timestamp", "step"),
     column("value", _Double),
     column("is_nan", Flag),
     PrimaryKeyConstraint("run", "key", "timestamp", "step", "value", "is_nan"),
@@ -136,8 +139,7 @@ latest_metrics = Table(
     column("run", Id),
     column("key"),
     column("value", _Double),
-    column("timestamp", BigInteger()),
-    column("step", BigInteger()),
+    *longs("timestamp", "step"),
     column("is_nan", Flag),
     PrimaryKeyConstraint("run", "key"),
     sqlite_with_rowid=False,
@@ -157,12 +159,8 @@ datasets = Table(
     metadata,
     number("id"),
     column("experiment_id", Id, ForeignKey("experiments.experiment_id")),
-    column("name"),
-    column("digest"),
-    column("source_type"),
-    column("source"),
-    column("schema", nullable=True),
-    column("profile", nullable=True),
+    *texts("name", "digest", "source_type", "source"),
+    *texts("schema", "profile", nullable=True),
     UniqueConstraint("experiment_id", "name", "digest", name="uq_datasets_identity"),
 )
 Index("ix_datasets_name", datasets.c.name)
@@ -182,8 +180,7 @@ run_models = Table(
     metadata,
     number("id"),
     column("run", Id, ForeignKey("runs.id")),
-    column("direction"),
-    column("model_id"),
+    *texts("direction", "model_id"),
     column("step", BigInteger()),
     UniqueConstraint("run", "direction", "model_id", "step", name="uq_run_models_identity"),
 )
@@ -192,10 +189,8 @@ registered_models = Table(
     "registered_models",
     metadata,
     column("name", primary_key=True),
-    column("creation_timestamp", BigInteger()),
-    column("last_updated_timestamp", BigInteger()),
-    column("description", nullable=True),
-    column("deployment_job_id", nullable=True),
+    *longs("creation_timestamp", "last_updated_timestamp"),
+    *texts("description", "deployment_job_id", nullable=True),
     # Counts on when versions are deleted, so that a number is never used twice.
     column("last_version", Integer()),
 )
@@ -212,18 +207,11 @@ model_versions = Table(
     metadata,
     _of_model(),
     column("version", Integer()),
-    column("creation_timestamp", BigInteger()),
-    column("last_updated_timestamp", BigInteger()),
-    column("current_stage"),
-    column("description"),
-    column("source"),
+    *longs("creation_timestamp", "last_updated_timestamp"),
+    *texts("current_stage", "description", "source"),
     # Where the files are, which differs from the source where that names another version.
-    column("storage_location"),
-    column("run_id"),
-    column("run_link"),
-    column("status"),
-    column("status_message", nullable=True),
-    column("model_id", nullable=True),
+    *texts("storage_location", "run_id", "run_link", "status"),
+    *texts("status_message", "model_id", nullable=True),
     PrimaryKeyConstraint("name", "version"),
 )
 Index(
@@ -238,8 +226,7 @@ Index("ix_model_versions_source", head(model_versions.c.source))
 registered_model_aliases = Table(
     "registered_model_aliases",
     metadata,
-    column("name"),
-    column("alias"),
+    *texts("name", "alias"),
     column("version", Integer()),
     PrimaryKeyConstraint("name", "alias"),
     ForeignKeyConstraint(
@@ -254,8 +241,7 @@ model_version_tags = Table(
     metadata,
     column("name"),
     column("version", Integer()),
-    column("key"),
-    column("value"),
+    *texts("key", "value"),
     PrimaryKeyConstraint("name", "version", "key"),
     ForeignKeyConstraint(
         ["name", "version"],
@@ -276,14 +262,9 @@ logged_models = Table(
     number("id"),
     column("model_id"),
     column("experiment_id", Id, ForeignKey("experiments.experiment_id")),
-    column("name"),
-    column("artifact_uri"),
-    column("status"),
-    column("model_type", nullable=True),
-    column("source_run_id", nullable=True),
-    column("status_message", nullable=True),
-    column("creation_timestamp", BigInteger()),
-    column("last_updated_timestamp", BigInteger()),
+    *texts("name", "artifact_uri", "status"),
+    *texts("model_type", "source_run_id", "status_message", nullable=True),
+    *longs("creation_timestamp", "last_updated_timestamp"),
     column("lifecycle_stage"),
     UniqueConstraint("model_id", name="uq_logged_models_model_id"),
 )
@@ -304,11 +285,8 @@ logged_model_metrics = Table(
     metadata,
     column("model", Id),
     column("key"),
-    column("timestamp", BigInteger()),
-    column("step", BigInteger()),
-    column("run_id"),
-    column("dataset_name"),
-    column("dataset_digest"),
+    *longs("timestamp", "step"),
+    *texts("run_id", "dataset_name", "dataset_digest"),
     column("value", _Double),
     column("is_nan", Flag),
     PrimaryKeyConstraint(
@@ -328,8 +306,7 @@ users = Table(
     "users",
     metadata,
     number("id"),
-    column("username"),
-    column("password_hash"),
+    *texts("username", "password_hash"),
     column("is_admin", Flag),
     UniqueConstraint("username", name="uq_users_username"),
 )

@@ -1,5 +1,6 @@
 """The contract of a store."""
 
-from mistk_service.tracking.store._store import DEFAULT_ARTIFACT_ROOT, Page, Store
+from mistk_service.tracking.store._store import DEFAULT_ARTIFACT_ROOT, Store
+from mistk_service.tracking.values.page import Page
 
 __all__ = ["DEFAULT_ARTIFACT_ROOT", "Page", "Store"]

@@ -17,8 +17,6 @@ from mistk_service.tracking.values import (
 )
 from mistk_service.tracking.values.page import Page
 
-__all__ = ["LoggedModelStore", "RegistryStore"]
-
 
 class RegistryStore(ABC):
     """Registered models and their versions. See :class:`mistk_service.tracking.store.Store` for what holds for all.

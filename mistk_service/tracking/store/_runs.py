@@ -22,11 +22,13 @@ from mistk_service.tracking.values import (
 )
 from mistk_service.tracking.values.page import Page
 
-__all__ = ["ExperimentStore", "RunStore"]
-
 
 class ExperimentStore(ABC):
-    """Experiments. What holds for every method is said at :class:`mistk_service.tracking.store.Store`."""
+    """Experiments. What holds for every method is said at :class:`mistk_service.tracking.store.Store`.
+
+    Wherever an experiment is named that does not exist, ``ResourceNotFound`` is raised; where it would be written to and is
+    deleted, ``InvalidParameter``, as for anything else that is not acceptable.
+    """
 
     @abstractmethod
     def create_experiment(self, name: str, artifact_location: str | None = None, tags: Sequence[Tag] = ()) -> str:
@@ -45,19 +47,11 @@ class ExperimentStore(ABC):
 
     @abstractmethod
     def get_experiment(self, experiment_id: str) -> Experiment:
-        """Return an experiment, active or deleted.
-
-        Raises:
-            ResourceNotFound: there is none.
-        """
+        """Return an experiment, active or deleted."""
 
     @abstractmethod
     def get_experiment_by_name(self, name: str) -> Experiment:
-        """Return the experiment of that name, active or deleted.
-
-        Raises:
-            ResourceNotFound: there is none.
-        """
+        """Return the experiment of that name, active or deleted."""
 
     @abstractmethod
     def search_experiments(
@@ -86,60 +80,39 @@ class ExperimentStore(ABC):
         """Give an active experiment another name.
 
         Raises:
-            ResourceNotFound: there is none.
             InvalidState: it is deleted.
             ResourceExists: the name is taken.
-            InvalidParameter: the name is not acceptable.
         """
 
     @abstractmethod
     def delete_experiment(self, experiment_id: str) -> None:
-        """Mark an experiment and all its runs deleted.
-
-        Raises:
-            ResourceNotFound: there is none, or it is deleted already.
-        """
+        """Mark an experiment and all its runs deleted; one that is deleted already counts as not there."""
 
     @abstractmethod
     def restore_experiment(self, experiment_id: str) -> None:
         """Make a deleted experiment and **all** its runs active, also those that had been deleted one by one before.
 
-        Raises:
-            ResourceNotFound: there is none, or it is not deleted.
+        One that is not deleted counts as not there.
         """
 
     @abstractmethod
     def set_experiment_tag(self, experiment_id: str, tag: Tag) -> None:
-        """Set a tag of an active experiment, in place of one with the same key.
-
-        Raises:
-            ResourceNotFound: the experiment does not exist.
-            InvalidParameter: it is deleted, or the tag is not acceptable.
-        """
+        """Set a tag of an active experiment, in place of one with the same key."""
 
     @abstractmethod
     def delete_experiment_tag(self, experiment_id: str, key: str) -> None:
-        """Remove a tag of an active experiment.
-
-        Raises:
-            ResourceNotFound: the experiment or the tag does not exist.
-            InvalidParameter: it is deleted.
-        """
+        """Remove a tag of an active experiment; ``ResourceNotFound`` is raised for a missing tag, too."""
 
     @abstractmethod
     def search_datasets(self, experiment_ids: Sequence[str]) -> list[DatasetSummary]:
-        """Return the datasets that runs of at most 20 experiments used, each (dataset, context) once.
-
-        Raises:
-            InvalidParameter: too many experiments, or an id is not a number.
-        """
+        """Return the datasets that runs of at most 20 experiments used, each (dataset, context) once."""
 
 
 class RunStore(ABC):
     """Runs and their metrics. What holds for every method is said at :class:`mistk_service.tracking.store.Store`.
 
-    Wherever a run is written to, the errors are the same three: ``ResourceNotFound`` where the run does not exist,
-    ``InvalidParameter`` where it is deleted, and ``InvalidParameter`` where what is to be written is not acceptable.
+    Wherever a run is named that does not exist, ``ResourceNotFound`` is raised; where it would be written to and is deleted,
+    ``InvalidParameter``, as for anything else that is not acceptable.
     """
 
     @abstractmethod
@@ -179,11 +152,7 @@ class RunStore(ABC):
 
     @abstractmethod
     def get_run(self, run_id: str) -> Run:
-        """Return a run, active or deleted.
-
-        Raises:
-            ResourceNotFound: there is none.
-        """
+        """Return a run, active or deleted."""
 
     @abstractmethod
     def update_run(
@@ -193,28 +162,15 @@ class RunStore(ABC):
         end_time: int | None = None,
         run_name: str | None = None,
     ) -> RunInfo:
-        """Change what is given; a name of "" counts as not given. The tag ``mlflow.runName`` follows the name.
-
-        Raises:
-            ResourceNotFound: the run does not exist.
-            InvalidParameter: it is deleted.
-        """
+        """Change what is given; a name of "" counts as not given. The tag ``mlflow.runName`` follows the name."""
 
     @abstractmethod
     def delete_run(self, run_id: str) -> None:
-        """Mark a run deleted; one that is deleted stays so.
-
-        Raises:
-            ResourceNotFound: there is none.
-        """
+        """Mark a run deleted; one that is deleted stays so."""
 
     @abstractmethod
     def restore_run(self, run_id: str) -> None:
-        """Make a run active; one that is active stays so.
-
-        Raises:
-            ResourceNotFound: there is none.
-        """
+        """Make a run active; one that is active stays so."""
 
     @abstractmethod
     def search_runs(
@@ -261,7 +217,6 @@ class RunStore(ABC):
             tags: at most 100; together at most 1000.
 
         Raises:
-            ResourceNotFound: the run does not exist.
             InvalidParameter: the run is deleted, a limit is exceeded, a key is not acceptable, or a param has another
                 value already. ``field`` names the place.
         """
@@ -295,12 +250,7 @@ class RunStore(ABC):
 
     @abstractmethod
     def delete_tag(self, run_id: str, key: str) -> None:
-        """Remove a tag of an active run.
-
-        Raises:
-            ResourceNotFound: the run or the tag does not exist.
-            InvalidParameter: the run is deleted.
-        """
+        """Remove a tag of an active run; ``ResourceNotFound`` is raised for a missing tag, too."""
 
     @abstractmethod
     def log_inputs(self, run_id: str, datasets: Sequence[DatasetInput] = (), models: Sequence[ModelInput] = ()) -> None:
@@ -330,9 +280,6 @@ class RunStore(ABC):
             key: the metric.
             max_results: at least 1; None means all.
             page_token: of the page before.
-
-        Raises:
-            InvalidParameter: ``max_results`` or the token is not acceptable.
         """
 
     @abstractmethod
@@ -343,9 +290,6 @@ class RunStore(ABC):
             run_ids: 1 to 100 runs; unknown ones have no points.
             key: the metric.
             max_results: at most 25000; more is taken as that.
-
-        Raises:
-            InvalidParameter: no runs or too many, or ``max_results`` is not positive.
         """
 
     @abstractmethod
@@ -368,7 +312,4 @@ class RunStore(ABC):
             start_step: the first step; given with ``end_step`` or not at all.
             end_step: the last step, not smaller.
             max_results: 1 to 2500 for each run.
-
-        Raises:
-            InvalidParameter: an argument is not acceptable.
         """

@@ -9,9 +9,6 @@ from typing import Self
 
 from mistk_service.tracking.store._models import LoggedModelStore, RegistryStore
 from mistk_service.tracking.store._runs import ExperimentStore, RunStore
-from mistk_service.tracking.values.page import Page
-
-__all__ = ["DEFAULT_ARTIFACT_ROOT", "Page", "Store"]
 
 #: Where artifacts go unless something else is said: clients send them to the tracking server itself.
 DEFAULT_ARTIFACT_ROOT = "mlflow-artifacts:/"
@@ -39,11 +36,6 @@ class Store(ExperimentStore, RunStore, RegistryStore, LoggedModelStore):
     @abstractmethod
     def uri(self) -> str:
         """The URI that the store was opened with, without a password."""
-
-    @property
-    @abstractmethod
-    def artifact_root(self) -> str:
-        """The URI below which experiments get their artifact folders."""
 
     @abstractmethod
     def non_blocking(self) -> AbstractContextManager[None]:

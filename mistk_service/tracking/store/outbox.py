@@ -16,8 +16,6 @@ from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.values.changes import Change
 from mistk_service.tracking.values.uploads import UploadNotes
 
-__all__ = ["Backlog", "Entry", "Journal", "KnownRemote", "Lease", "Ledger", "MappedRun", "OutboxStore", "Refusal"]
-
 
 @dataclass(frozen=True, slots=True)
 class Entry:

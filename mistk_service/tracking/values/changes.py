@@ -6,8 +6,7 @@ which has NaN and the infinities.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -121,15 +120,6 @@ Change = (
     | ModelChanged
 )
 
-_ENCODER: Final = msgspec.msgpack.Encoder()
-_DECODER: Final[msgspec.msgpack.Decoder[Change]] = msgspec.msgpack.Decoder(Change)
-
-
-def encode(change: Change) -> bytes:
-    """Return the form on disk."""
-    return _ENCODER.encode(change)
-
-
-def decode(data: bytes) -> Change:
-    """Return the change that has that form."""
-    return _DECODER.decode(data)
+#: To the form on disk, and back.
+encode = msgspec.msgpack.Encoder().encode
+decode: Callable[[bytes], Change] = msgspec.msgpack.Decoder(Change).decode

@@ -21,6 +21,14 @@ MAX_TAGS = 100
 MAX_ENTITIES = 1000
 MAX_DATASETS = 1000
 
+#: Results in one page.
+MAX_PAGE = 50_000
+MAX_MODELS_PAGE = 1000
+MAX_VERSIONS_PAGE = 200_000
+MAX_POINTS_PAGE = 2**31 - 1
+#: Experiments whose datasets are searched together.
+MAX_DATASET_EXPERIMENTS = 20
+
 #: Characters.
 MAX_KEY = 250
 MAX_PARAM_VALUE = 6000

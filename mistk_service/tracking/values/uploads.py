@@ -7,8 +7,6 @@ from typing import Protocol
 
 import msgspec
 
-__all__ = ["MultipartUpload", "PassingNotes", "UploadNotes", "UploadPart"]
-
 
 class UploadPart(msgspec.Struct, frozen=True):
     """A part of a file.

@@ -156,14 +156,14 @@ def _read_all_measured(fields: Fields, name: str = "metrics") -> list[Metric]:
     return list(map(_with_infinity, read_metrics(fields, name)))
 
 
-def read_params(fields: Fields, name: str = "params") -> list[Param]:
+def read_params(fields: Fields) -> list[Param]:
     """Read a list of params; an absent value is the empty string."""
-    return _read_pairs(fields, name, Param, _PARAMS)
+    return _read_pairs(fields, "params", Param, _PARAMS)
 
 
-def read_tags(fields: Fields, name: str = "tags") -> list[Tag]:
+def read_tags(fields: Fields) -> list[Tag]:
     """Read a list of tags; an absent value is the empty string."""
-    return _read_pairs(fields, name, Tag, _TAGS)
+    return _read_pairs(fields, "tags", Tag, _TAGS)
 
 
 def _read_pairs(fields: Fields, name: str, kind: type[Pair], listed: type[list[Pair]]) -> list[Pair]:
@@ -181,11 +181,10 @@ def _by_key(items: Iterable[T]) -> tuple[T, ...]:
     return tuple(sorted(items, key=lambda item: item.key))  # type: ignore[attr-defined]  # metrics, params and tags
 
 
-def read_datasets(fields: Fields, name: str = "datasets") -> list[Dataset]:
+def read_datasets(fields: Fields) -> list[Dataset]:
     """Read the datasets that a search for logged models is limited to."""
-    return [
-        Dataset(item.required_text("dataset_name"), item.text("dataset_digest") or "") for item in fields.objects(name)
-    ]
+    found = fields.objects("datasets")
+    return [Dataset(item.required_text("dataset_name"), item.text("dataset_digest") or "") for item in found]
 
 
 def read_dataset_inputs(fields: Fields, name: str = "datasets") -> list[DatasetInput]:
@@ -227,7 +226,7 @@ def read_model_outputs(fields: Fields, name: str = "models") -> list[ModelOutput
     return [ModelOutput(item.required_text("model_id"), item.int64("step") or 0) for item in fields.objects(name)]
 
 
-def read_logged_model_order(fields: Fields, name: str = "order_by") -> list[LoggedModelOrder]:
+def read_logged_model_order(fields: Fields) -> list[LoggedModelOrder]:
     """Read the keys that a search for logged models is ordered by; the order is ascending unless it says otherwise."""
     return [
         LoggedModelOrder(
@@ -236,7 +235,7 @@ def read_logged_model_order(fields: Fields, name: str = "order_by") -> list[Logg
             dataset_name=item.text("dataset_name") or None,
             dataset_digest=item.text("dataset_digest") or None,
         )
-        for item in fields.objects(name)
+        for item in fields.objects("order_by")
     ]
 
 

@@ -94,14 +94,6 @@ def test_a_failure_that_nobody_expected_tells_nothing(caplog):
     assert "the password" in caplog.text
 
 
-def test_who_has_to_can_wait():
-    maker = Maker("made", SettingsError("Wrong.", setting="store"))
-    maker.let.set()
-    DeferredApp(maker).wait(30)
-    with pytest.raises(SettingsError):
-        DeferredApp(maker).wait(30)
-
-
 def test_every_path_of_the_contract_belongs_to_the_tracking_server():
     contract = yaml.load(contract_path("mlflow-api.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)
     assert all(is_tracking_path(path) for path in contract["paths"])

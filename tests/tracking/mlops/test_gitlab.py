@@ -17,7 +17,7 @@ from tests.tracking.mlops.conftest import Unreliable
 def store(request):
     new = request.param == "new"
     with gitlab(batch_tags=new, metric_history=new) as project:
-        with open_rest_store(project.uri, RestConfig(project.uri, token=project.token)) as store:
+        with open_rest_store(RestConfig(project.uri, token=project.token)) as store:
             yield store
 
 

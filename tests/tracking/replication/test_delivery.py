@@ -11,8 +11,8 @@ from mistk_service.tracking.errors import (
     ResourceNotFound,
     StoreUnavailable,
 )
+from mistk_service.tracking.replication.model_senders import SOURCE_VERSION
 from mistk_service.tracking.replication.remote import SOURCE_RUN
-from mistk_service.tracking.replication.version_sender import SOURCE_VERSION
 from mistk_service.tracking.values import (
     Dataset,
     DatasetInput,
@@ -213,7 +213,7 @@ def test_where_deleted_runs_are_gone_for_good_nothing_is_refused_and_a_restored_
     def get_living_run(there):
         run = get_run(there)
         if run.info.lifecycle_stage is LifecycleStage.DELETED:
-            raise ResourceNotFound("no such run", kind="run", key=there)
+            raise ResourceNotFound("no such run")
         return run
 
     world.remote.store.get_run = get_living_run

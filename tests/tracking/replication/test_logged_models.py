@@ -13,7 +13,7 @@ from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.errors import StoreUnavailable
 from mistk_service.tracking.replication import open_remote
-from mistk_service.tracking.replication.logged_model_sender import SOURCE_MODEL
+from mistk_service.tracking.replication.model_senders import SOURCE_MODEL
 from mistk_service.tracking.replication.replicator import Replicator
 from mistk_service.tracking.replication.sync import sync
 from mistk_service.tracking.server import create_tracking_app

@@ -54,7 +54,7 @@ class Place:
         return GITLAB_LACKS if self.kind == "gitlab" else frozenset()
 
     def store(self):
-        return open_rest_store(self.uri, RestConfig(self.uri, token=self.token))
+        return open_rest_store(RestConfig(self.uri, token=self.token))
 
 
 @contextmanager

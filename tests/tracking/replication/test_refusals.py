@@ -111,7 +111,7 @@ def test_a_run_that_is_gone_from_the_remote_is_set_aside_and_the_others_go_on(wo
     def without(method):
         def call(run_id, *arguments, **options):
             if run_id == known:
-                raise ResourceNotFound("no such run", kind="run", key=run_id)
+                raise ResourceNotFound("no such run")
             return method(run_id, *arguments, **options)
 
         return call

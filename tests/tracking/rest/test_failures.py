@@ -125,7 +125,7 @@ def test_what_a_server_leaves_out_is_not_needed():
 def test_a_server_that_is_gone_cannot_have_done_anything():
     with (
         reserved_port() as nobody,
-        open_rest_store(f"http://127.0.0.1:{nobody.getsockname()[1]}", RestConfig("http://x")) as store,
+        open_rest_store(RestConfig(f"http://127.0.0.1:{nobody.getsockname()[1]}")) as store,
     ):
         with pytest.raises(StoreUnavailable, match="cannot be reached") as caught:
             store.log_batch("r", [Metric("m", 1.0, 1)])
@@ -133,7 +133,7 @@ def test_a_server_that_is_gone_cannot_have_done_anything():
 
 
 def test_a_name_that_nobody_knows_cannot_be_reached():
-    with open_rest_store("http://no-such-host.invalid/x", RestConfig("http://x")) as store:
+    with open_rest_store(RestConfig("http://no-such-host.invalid/x")) as store:
         with pytest.raises(StoreUnavailable, match=r"http://no-such-host\.invalid/x cannot be reached") as caught:
             store.check()
     assert type(caught.value) is StoreUnavailable
@@ -141,7 +141,7 @@ def test_a_name_that_nobody_knows_cannot_be_reached():
 
 def test_a_server_that_hangs_is_given_up_after_the_timeout():
     with proxy_to("http://127.0.0.1:1", "hang") as proxy:
-        with open_rest_store(proxy.url, RestConfig(proxy.url, timeout=0.2)) as store:
+        with open_rest_store(RestConfig(proxy.url, timeout=0.2)) as store:
             with pytest.raises(AnswerLost, match=r"within 0\.2 seconds \(run 'r'\)"):
                 store.get_run("r")
 
@@ -153,7 +153,7 @@ HALF = answer("200 OK", body='{"run": {"info": {"run_id": "r"}}}')
 def test_half_an_answer_leaves_open_whether_it_was_done(end):
     with (
         proxy_to("http://127.0.0.1:1", HALF[:end]) as proxy,
-        open_rest_store(proxy.url, RestConfig("http://x")) as store,
+        open_rest_store(RestConfig(proxy.url)) as store,
     ):
         with pytest.raises(AnswerLost):
             store.log_batch("r", [Metric("m", 1.0, 1)])
@@ -161,7 +161,7 @@ def test_half_an_answer_leaves_open_whether_it_was_done(end):
 
 def test_an_answer_without_a_length_that_breaks_off_is_no_answer():
     cut = b'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{"run": {"info": {"run_id"'
-    with proxy_to("http://127.0.0.1:1", cut) as proxy, open_rest_store(proxy.url, RestConfig("http://x")) as store:
+    with proxy_to("http://127.0.0.1:1", cut) as proxy, open_rest_store(RestConfig(proxy.url)) as store:
         with pytest.raises(AnswerLost):
             store.get_run("r")
 
@@ -196,7 +196,7 @@ def test_where_a_proxy_is_in_between_an_outage_says_so(monkeypatch):
 
 def test_a_store_works_again_by_itself_when_the_server_is_back():
     body = '{"run": {"info": {"run_id": "r", "experiment_id": "1"}}}'
-    with proxy_to("http://127.0.0.1:1", "gone") as proxy, open_rest_store(proxy.url, RestConfig("http://x")) as store:
+    with proxy_to("http://127.0.0.1:1", "gone") as proxy, open_rest_store(RestConfig(proxy.url)) as store:
         with pytest.raises(StoreUnavailable):
             store.get_run("r")
         proxy.become(answer("503 Service Unavailable", "Retry-After: 3"))
@@ -209,7 +209,7 @@ def test_a_store_works_again_by_itself_when_the_server_is_back():
 
 def test_a_download_that_breaks_off_is_no_file():
     cut = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nnot all of it"
-    with proxy_to("http://127.0.0.1:1", cut) as proxy, open_rest_store(proxy.url, RestConfig("http://x")) as store:
+    with proxy_to("http://127.0.0.1:1", cut) as proxy, open_rest_store(RestConfig(proxy.url)) as store:
         with answering(lambda request: httpx.Response(200, json=RUN)) as other:
             run = other.get_run("r")
         with pytest.raises(AnswerLost):
@@ -284,7 +284,7 @@ def test_many_threads_share_a_few_connections():
         threading.Thread(target=server.serve_forever, daemon=True).start()
         uri = f"http://127.0.0.1:{server.server_address[1]}"
         points = [Metric("m", float(i), i, i) for i in range(900)]
-        with open_rest_store(uri, RestConfig(uri)) as store:
+        with open_rest_store(RestConfig(uri)) as store:
             threads = [
                 threading.Thread(target=lambda: [store.log_batch("r", points) for _ in range(10)]) for _ in range(8)
             ]

@@ -41,7 +41,7 @@ def project(request):
 
 
 def opened(project, token=None):
-    return open_rest_store(project.uri, RestConfig(project.uri, token=token or project.token))
+    return open_rest_store(RestConfig(project.uri, token=token or project.token))
 
 
 @pytest.fixture
@@ -96,9 +96,8 @@ def test_an_experiment_and_a_run_come_back(project, store, experiment, run_id):
 
 def test_what_is_not_there_is_not_found_although_no_words_say_so(store):
     for call, kind in ((lambda: store.get_run("none"), "run"), (lambda: store.get_experiment("99"), "experiment")):
-        with pytest.raises(ResourceNotFound, match=f"no {kind} '") as caught:
+        with pytest.raises(ResourceNotFound, match=f"no {kind} '"):
             call()
-        assert caught.value.kind == kind
 
 
 def test_tags_are_set_although_neither_batches_nor_repeats_are_taken(store, run_id, caplog):
@@ -310,7 +309,7 @@ def test_a_token_that_may_only_read_is_told_so(project, run_id):
 
 def test_a_wrong_project_is_no_tracking_server(project):
     uri = project.uri.replace("projects/1/", "projects/2/")
-    with open_rest_store(uri, RestConfig(uri, token=project.token)) as store:
+    with open_rest_store(RestConfig(uri, token=project.token)) as store:
         for call in (store.check, lambda: store.create_experiment("x"), lambda: store.get_run("x")):
             with pytest.raises(StoreUnavailable, match="no tracking server at this address"):
                 call()

@@ -41,7 +41,7 @@ def secure_url(certificate):
 
 
 def test_a_server_that_nobody_vouches_for_is_not_talked_to(secure_url):
-    with open_rest_store(secure_url, RestConfig(secure_url)) as store:
+    with open_rest_store(RestConfig(secure_url)) as store:
         with pytest.raises(StoreUnavailable, match="certificate") as caught:
             store.get_run("r")
     assert type(caught.value) is StoreUnavailable
@@ -54,7 +54,7 @@ def test_a_server_is_trusted_where_one_says_so(secure_url, certificate, way):
         "insecure_tls": {"insecure_tls": True},
     }
     settings = ways.get(way, {"insecure_tls": True, "client_cert": str(certificate / "both.pem")})
-    with open_rest_store(secure_url, RestConfig(secure_url, **settings)) as store:
+    with open_rest_store(RestConfig(secure_url, **settings)) as store:
         assert store.get_run("r").info.run_id == "r"
 
 
@@ -65,7 +65,5 @@ def test_a_certificate_that_cannot_be_read_is_named(tmp_path, setting, content):
     if content is not None:
         file.write_text(content)
     with pytest.raises(InvalidParameter, match=r"cert\.pem") as caught:
-        open_rest_store(
-            "https://host", replace(RestConfig("https://host"), **cast(dict[str, Any], {setting: str(file)}))
-        )
+        open_rest_store(replace(RestConfig("https://host"), **cast(dict[str, Any], {setting: str(file)})))
     assert caught.value.field == setting

@@ -50,7 +50,7 @@ class Project:
 
 @pytest.fixture(scope="module")
 def workspace(server):
-    with open_rest_store(server.url, RestConfig(server.url)) as store:
+    with open_rest_store(RestConfig(server.url)) as store:
         yield Workspace(store)
 
 
@@ -100,7 +100,7 @@ def test_experiments_of_the_mlops_module_are_there_and_the_other_way_round(proje
 
 
 def test_a_project_can_be_the_store_of_the_mlops_module(project):
-    with open_rest_store(project.uri, RestConfig(project.uri)) as store:
+    with open_rest_store(RestConfig(project.uri)) as store:
         inner = Workspace(store)
         made = inner.create_project("Digits", "Reads postcodes.")
         experiment = inner.create_experiment("first", project_id=made["id"])
@@ -256,7 +256,7 @@ def test_what_gitlab_lacks_is_not_found(project, path):
 
 
 def test_our_own_client_takes_it_for_gitlab(project):
-    with open_rest_store(project.uri, RestConfig(project.uri)) as store:
+    with open_rest_store(RestConfig(project.uri)) as store:
         able = store.capabilities
         assert (able.search_filters, able.delete_tag) == (False, False)
         experiment = store.create_experiment("first")

@@ -30,9 +30,9 @@ from mistk_service.tracking.server.replies import error_status
 
 STATUSES = [
     (InvalidParameter("wrong"), 400),
-    (FilterError("wrong", text="a", position=0), 400),
-    (ResourceExists("taken", kind="experiment", key="x"), 400),
-    (ResourceNotFound("none", kind="run", key="x"), 404),
+    (FilterError("wrong", position=0, field="filter"), 400),
+    (ResourceExists("taken"), 400),
+    (ResourceNotFound("none"), 404),
     (EndpointNotFound("nothing"), 404),
     (PermissionDenied("no"), 403),
     (Unauthenticated("who"), 401),

@@ -124,9 +124,8 @@ def test_a_newer_store_is_refused_and_left_untouched(tmp_path):
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
         connection.commit()
     before = digest(file)
-    with pytest.raises(SchemaMismatch, match="newer version") as caught:
+    with pytest.raises(SchemaMismatch, match=r"revision '9999'.*newer version"):
         open_store(str(file))
-    assert (caught.value.found, caught.value.expected) == ("9999", REVISIONS[-1])
     assert digest(file) == before
     assert [path.name for path in tmp_path.iterdir()] == ["store.db"]
 

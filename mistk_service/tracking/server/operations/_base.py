@@ -10,8 +10,6 @@ from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.values.page import Page
 from mistk_service.tracking.wire import Fields
 
-__all__ = ["Json", "OperationsBase", "brief", "is_brief", "page", "run_id_of"]
-
 Json = dict[str, Any]
 T = TypeVar("T")
 Operation = TypeVar("Operation", bound=Callable[..., Any])

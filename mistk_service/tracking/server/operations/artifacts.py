@@ -9,8 +9,6 @@ from mistk_service.tracking.server.operations._base import Json, OperationsBase,
 from mistk_service.tracking.values import FileInfo
 from mistk_service.tracking.wire import Fields
 
-__all__ = ["ArtifactOperations", "files"]
-
 
 class ArtifactOperations(OperationsBase):
     """The operations about artifacts whose bodies are JSON."""

@@ -11,12 +11,8 @@ from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.server.operations._base import Json, OperationsBase, brief
 from mistk_service.tracking.server.pieces import in_pieces
 from mistk_service.tracking.values import Tag, ViewType
+from mistk_service.tracking.values.limits import MAX_PAGE
 from mistk_service.tracking.wire import Fields
-
-__all__ = ["ExperimentOperations"]
-
-#: The most experiments that the store gives at once.
-_LARGEST_PAGE = 50_000
 
 #: More experiments than there can be.
 _ALL = sys.maxsize
@@ -45,7 +41,7 @@ class ExperimentOperations(OperationsBase):
         yield from self._found(
             fields,
             fields.required_int64("max_results"),
-            _LARGEST_PAGE,
+            MAX_PAGE,
             filter=fields.text("filter") or "",
             order_by=fields.texts("order_by"),
         )
@@ -55,7 +51,7 @@ class ExperimentOperations(OperationsBase):
     def list_experiments(self, fields: Fields) -> Iterator[bytes]:
         """List experiments, all at once unless a number is given."""
         max_results = fields.int64("max_results")
-        wanted, largest = (_ALL, _ALL) if max_results is None else (max_results, _LARGEST_PAGE)
+        wanted, largest = (_ALL, _ALL) if max_results is None else (max_results, MAX_PAGE)
         yield from self._found(fields, wanted, largest, order_by=("experiment_id ASC",))
 
     def _found(self, fields: Fields, wanted: int, largest: int, **search: Any) -> Iterator[bytes]:

@@ -9,12 +9,8 @@ from mistk_service.tracking import wire
 from mistk_service.tracking.server.operations._base import Json, OperationsBase, page
 from mistk_service.tracking.server.pieces import in_pieces
 from mistk_service.tracking.values import LoggedModel, LoggedModelStatus, ModelVersion, RegisteredModel, Tag
+from mistk_service.tracking.values.limits import MAX_VERSIONS_PAGE
 from mistk_service.tracking.wire import Fields
-
-__all__ = ["LoggedModelOperations", "RegistryOperations"]
-
-#: The most versions that can be asked for at once.
-_LARGEST_PAGE = 200_000
 
 
 class RegistryOperations(OperationsBase):
@@ -138,8 +134,8 @@ class RegistryOperations(OperationsBase):
             "model_versions",
             lambda count, token: search(max_results=count, page_token=token),
             lambda found: [wire.listed_version(version) for version in found],
-            _LARGEST_PAGE if max_results is None else max_results,
-            _LARGEST_PAGE,
+            MAX_VERSIONS_PAGE if max_results is None else max_results,
+            MAX_VERSIONS_PAGE,
             fields.text("page_token") or None,
         )
 

@@ -11,15 +11,8 @@ from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.server.operations._base import Json, OperationsBase, brief, run_id_of
 from mistk_service.tracking.server.pieces import in_pieces, joined
 from mistk_service.tracking.values import Param, RunStatus, Tag, ViewType
-from mistk_service.tracking.values.limits import INTERVAL_RUNS, check_run_ids
+from mistk_service.tracking.values.limits import INTERVAL_RUNS, MAX_PAGE, MAX_POINTS_PAGE, check_run_ids
 from mistk_service.tracking.wire import Fields
-
-__all__ = ["RunOperations"]
-
-#: The most runs that can be asked for at once.
-_LARGEST_PAGE = 50_000
-#: The most points of a history that can be asked for at once.
-_LARGEST_HISTORY = 2**31 - 1
 
 
 class RunOperations(OperationsBase):
@@ -94,7 +87,7 @@ class RunOperations(OperationsBase):
             lambda count, token: search(max_results=count, page_token=token),
             lambda found: list(map(wire.run, found)),
             1000 if max_results is None else max_results,
-            _LARGEST_PAGE,
+            MAX_PAGE,
             fields.text("page_token") or None,
         )
 
@@ -127,8 +120,8 @@ class RunOperations(OperationsBase):
             "metrics",
             lambda count, token: self._store.get_metric_history(run_id, key, max_results=count, page_token=token),
             wire.metrics,
-            _LARGEST_HISTORY if max_results is None else max_results,
-            _LARGEST_HISTORY,
+            MAX_POINTS_PAGE if max_results is None else max_results,
+            MAX_POINTS_PAGE,
             fields.text("page_token") or None,
         )
 

@@ -15,8 +15,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, exc
 
-__all__ = ["LONGEST_LOG", "Checkpoints"]
-
 _log = logging.getLogger(__name__)
 
 #: Commits after which the log is moved.

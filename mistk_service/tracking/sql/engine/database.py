@@ -23,8 +23,6 @@ from mistk_service.tracking.sql.engine.statements import MOST_ROWS, run_text
 from mistk_service.tracking.sql.engine.writer import Writer
 from mistk_service.tracking.sql.outbox.journal_writer import JournalWriter
 
-__all__ = ["Database"]
-
 T = TypeVar("T")
 
 #: The number of pooled connections for reading, and of additional ones under load.

@@ -10,8 +10,6 @@ from sqlalchemy import exc
 
 from mistk_service.tracking.errors import InvalidParameter, StoreError, StoreUnavailable
 
-__all__ = ["ends_the_transaction", "is_conflict", "translate", "translated"]
-
 #: Seconds after which a call that found the database busy may be sent again.
 _SOON = 1.0
 

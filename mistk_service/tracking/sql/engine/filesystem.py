@@ -8,8 +8,6 @@ from pathlib import Path
 
 from mistk_service.tracking.errors import StoreLost
 
-__all__ = ["MOUNTS", "StoreFile", "is_network_path"]
-
 #: The kernel's table of mounts.
 MOUNTS = Path("/proc/mounts")
 
@@ -68,11 +66,7 @@ class StoreFile:
             self._identity = (status.st_dev, status.st_ino)
 
     def require(self) -> None:
-        """Make sure that the file is still there, if it was opened.
-
-        Raises:
-            StoreLost: it is not.
-        """
+        """Raise ``StoreLost`` if the file was opened and is not there any more."""
         if self._identity is None:
             return
         try:

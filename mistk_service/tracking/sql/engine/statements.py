@@ -21,8 +21,6 @@ from sqlalchemy.types import TypeEngine
 
 from mistk_service.tracking.errors import StoreUnavailable
 
-__all__ = ["MOST_ROWS", "Prepared", "fetched", "ids_parameter", "members", "run_text"]
-
 _BIGINT = BIGINT()
 
 #: The execution option that limits how many rows a statement may return.

@@ -25,8 +25,6 @@ from mistk_service.tracking.errors import StoreUnavailable
 from mistk_service.tracking.sql.engine.errors import ends_the_transaction, is_conflict, translate
 from mistk_service.tracking.sql.engine.statements import run_text
 
-__all__ = ["Writer"]
-
 T = TypeVar("T")
 
 #: Writes in one transaction; more would keep the first of them waiting too long.

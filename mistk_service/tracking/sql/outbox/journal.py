@@ -27,8 +27,6 @@ from mistk_service.tracking.sql.outbox.upload_notes import remove_uploads, stale
 from mistk_service.tracking.store.outbox import Backlog, Entry, Journal, KnownRemote, Lease
 from mistk_service.tracking.values.changes import ArtifactLogged, decode
 
-__all__ = ["SqlJournal"]
-
 #: Rows that are read at once, and bytes of changes after which no further one is.
 WINDOW = 1000
 WINDOW_BYTES = 16 << 20
@@ -43,7 +41,7 @@ class SqlJournal(SqlPart, Journal):
     """
 
     def __init__(self, database: Database, *, window_bytes: int = WINDOW_BYTES) -> None:
-        super().__init__(database, "")
+        super().__init__(database)
         self._window_bytes = window_bytes
         self._leases = Leases(database)
         with database.read() as connection:

@@ -13,8 +13,6 @@ from mistk_service.tracking.sql.outbox.tables import journal
 from mistk_service.tracking.values import Metric, Param, Tag
 from mistk_service.tracking.values.changes import BatchLogged, Change, encode
 
-__all__ = ["JournalWriter"]
-
 _Record = Callable[[Connection], None]
 
 

@@ -13,8 +13,6 @@ from mistk_service.tracking.errors import StoreUnavailable
 from mistk_service.tracking.sql.engine.database import Database
 from mistk_service.tracking.store.outbox import Lease
 
-__all__ = ["Leases"]
-
 #: Any number, but the same for all: the first half of the names of the locks in PostgreSQL.
 _LOCKS = 731_682
 

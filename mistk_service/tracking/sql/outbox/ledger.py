@@ -18,8 +18,6 @@ from mistk_service.tracking.sql.outbox.tables import (
 from mistk_service.tracking.sql.outbox.upload_notes import UnfinishedUpload, remove_uploads
 from mistk_service.tracking.store.outbox import Ledger, MappedRun, Refusal
 
-__all__ = ["COMPLETE", "INCOMPLETE", "UNSURE", "SqlLedger"]
-
 #: The state of a run at a remote: it is incomplete; it is complete except for the journal's later rows; or it may have missed
 #: changes while the remote was not configured, which is checked after its next change.
 INCOMPLETE, COMPLETE, UNSURE = 0, 1, 2
@@ -29,7 +27,7 @@ class SqlLedger(SqlPart, Ledger):
     """The ledger of one remote in an SQL database."""
 
     def __init__(self, database: Database, number: int, name: str) -> None:
-        super().__init__(database, "")
+        super().__init__(database)
         self.number = number
         self.name = name
 

@@ -18,22 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from mistk_service.tracking.sql.tables import Flag, Id, column, metadata, number
-
-__all__ = [
-    "journal",
-    "journal_files",
-    "journal_parts",
-    "journal_refusals",
-    "journal_remotes",
-    "journal_runs",
-    "journal_uploads",
-    "metadata",
-]
-
-
-def _long(name: str, *, nullable: bool = False) -> Column[Any]:
-    return column(name, BigInteger(), nullable=nullable)
+from mistk_service.tracking.sql.tables import Flag, Id, column, longs, metadata, number, texts
 
 
 def _remote() -> Column[Any]:
@@ -45,7 +30,7 @@ journal = Table(
     metadata,
     number("seq"),
     column("run_id"),
-    _long("created"),
+    column("created", BigInteger()),
     column("change", LargeBinary()),
     # A number must not come back after the row that had it was removed.
     sqlite_autoincrement=True,
@@ -59,9 +44,9 @@ journal_remotes = Table(
     # Whether rows are kept for it.
     column("active", Flag),
     # It has everything up to this row.
-    _long("position"),
+    column("position", BigInteger()),
     column("last_error", nullable=True),
-    _long("last_success", nullable=True),
+    column("last_success", BigInteger(), nullable=True),
     UniqueConstraint("name", name="uq_journal_remotes_name"),
 )
 
@@ -75,11 +60,11 @@ journal_runs = Table(
     column("remote_run_id", nullable=True),
     # One of INCOMPLETE, COMPLETE and UNSURE; see the ledger. It was copied up to ``covered``.
     column("complete", Flag),
-    _long("covered"),
+    column("covered", BigInteger()),
     # Whether it was deleted there because it was deleted here.
     column("deleted", Flag),
     # Rows up to this one may be there already.
-    _long("doubtful"),
+    column("doubtful", BigInteger()),
     PrimaryKeyConstraint("remote", "run_id"),
 )
 Index("ix_journal_runs_complete", journal_runs.c.remote, journal_runs.c.complete)
@@ -88,9 +73,7 @@ journal_files = Table(
     "journal_files",
     metadata,
     _remote(),
-    column("run_id"),
-    column("path"),
-    column("etag"),
+    *texts("run_id", "path", "etag"),
     PrimaryKeyConstraint("remote", "run_id", "path"),
 )
 
@@ -100,18 +83,14 @@ journal_uploads = Table(
     metadata,
     number("id"),
     _remote(),
-    column("run_id"),
-    column("path"),
+    *texts("run_id", "path"),
     # When, in ms since 1970.
-    _long("begun"),
+    column("begun", BigInteger()),
     # Where to, and what the storage calls it.
-    column("root"),
-    column("target"),
-    column("upload_id"),
+    *texts("root", "target", "upload_id"),
     # The file as it was then.
     column("etag"),
-    _long("size"),
-    _long("part_size"),
+    *longs("size", "part_size"),
     # None before it is to be completed; then, whether nothing of its size was at the target.
     column("was_free", Flag, nullable=True),
     UniqueConstraint("remote", "run_id", "path", name="uq_journal_uploads_identity"),
@@ -121,10 +100,9 @@ journal_parts = Table(
     "journal_parts",
     metadata,
     column("upload", Id, ForeignKey("journal_uploads.id")),
-    _long("number"),
+    column("number", BigInteger()),
     # Where it goes: a secret. The headers are a JSON object.
-    column("url"),
-    column("headers"),
+    *texts("url", "headers"),
     # None where it has not arrived.
     column("etag", nullable=True),
     PrimaryKeyConstraint("upload", "number"),
@@ -135,11 +113,8 @@ journal_refusals = Table(
     metadata,
     number("id"),
     _remote(),
-    column("run_id"),
-    column("what"),
-    column("reason"),
+    *texts("run_id", "what", "reason"),
     # How often something of the kind was refused.
-    _long("times"),
-    _long("last"),
+    *longs("times", "last"),
     UniqueConstraint("remote", "run_id", "what", name="uq_journal_refusals_identity"),
 )

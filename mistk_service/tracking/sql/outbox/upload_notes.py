@@ -16,8 +16,6 @@ from mistk_service.tracking.sql.engine.database import Database
 from mistk_service.tracking.sql.outbox.tables import journal_parts, journal_uploads
 from mistk_service.tracking.values.uploads import MultipartUpload, UploadNotes, UploadPart
 
-__all__ = ["UnfinishedUpload", "remove_uploads", "stale"]
-
 #: Milliseconds after which an upload cannot be resumed: no storage accepts a URL for longer than seven days.
 _STALE = 7 * 24 * 3600 * 1000
 
@@ -26,7 +24,7 @@ class UnfinishedUpload(SqlPart, UploadNotes):
     """The notes about the upload of one file to one remote."""
 
     def __init__(self, database: Database, remote: int, run_id: str, path: str) -> None:
-        super().__init__(database, "")
+        super().__init__(database)
         self._remote = remote
         self._run_id = run_id
         self._path = path

@@ -24,8 +24,6 @@ from mistk_service.tracking.values import (
     Tag,
 )
 
-__all__ = ["STATUS_WORDS", "read_models"]
-
 #: How a status is stored, which is also how filters name it.
 STATUS_WORDS = {
     LoggedModelStatus.LOGGED_MODEL_STATUS_UNSPECIFIED: "UNSPECIFIED",

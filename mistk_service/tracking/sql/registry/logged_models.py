@@ -49,6 +49,7 @@ from mistk_service.tracking.values import (
 from mistk_service.tracking.values.changes import ModelChanged
 from mistk_service.tracking.values.limits import (
     MAX_KEY,
+    MAX_MODELS_PAGE,
     check_logged_model_name,
     check_max_results,
     check_params,
@@ -57,10 +58,7 @@ from mistk_service.tracking.values.limits import (
 )
 from mistk_service.tracking.values.page import Page
 
-__all__ = ["LoggedModels", "find_logged_model"]
-
 _ACTIVE, _DELETED = LifecycleStage.ACTIVE.value, LifecycleStage.DELETED.value
-_MAX_RESULTS = 1000
 _MAX_NAME = 500
 _MAX_ORDERS = 10
 
@@ -165,7 +163,7 @@ class LoggedModels(SqlPart, LoggedModelStore):
         order_by: Sequence[LoggedModelOrder] = (),
         page_token: str | None = None,
     ) -> Page[LoggedModel]:
-        check_max_results(max_results, _MAX_RESULTS)
+        check_max_results(max_results, MAX_MODELS_PAGE)
         numbers = sorted({experiment_number(experiment_id, "experiment_ids") for experiment_id in experiment_ids})
         query = Query(_SEARCHABLE, self._dialect)
         query.where(logged_models.c.experiment_id.in_(numbers), logged_models.c.lifecycle_stage == _ACTIVE)
@@ -197,7 +195,7 @@ class LoggedModels(SqlPart, LoggedModelStore):
             table = logged_model_tags
             statement = delete(table).where(table.c.model == number, table.c.key == key)
             if not connection.execute(statement).rowcount:
-                raise ResourceNotFound(f"No tag with key {key!r} for logged model {model_id}.", kind="tag", key=key)
+                raise ResourceNotFound(f"No tag with key {key!r} for logged model {model_id}.")
 
         self._changed(model_id, change)
 
@@ -283,7 +281,7 @@ def find_logged_model(connection: Connection, model_id: str, *, lock: bool = Tru
     )
     row = connection.execute(statement.with_for_update(key_share=True) if lock else statement).first()
     if row is None:
-        raise ResourceNotFound(f"Logged model with ID '{model_id}' not found.", kind="logged model", key=model_id)
+        raise ResourceNotFound(f"Logged model with ID '{model_id}' not found.")
     return row
 
 

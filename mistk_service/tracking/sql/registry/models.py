@@ -23,6 +23,7 @@ from mistk_service.tracking.sql.tables import (
 )
 from mistk_service.tracking.values import ModelVersion, RegisteredModel, RegisteredModelAlias, Tag
 from mistk_service.tracking.values.limits import (
+    MAX_MODELS_PAGE,
     check_alias,
     check_max_results,
     check_model_name,
@@ -33,9 +34,6 @@ from mistk_service.tracking.values.limits import (
 )
 from mistk_service.tracking.values.page import Page
 
-__all__ = ["Registry"]
-
-_MAX_RESULTS = 1000
 _ARBITRARY_TEXT = 100_000
 
 _SEARCHABLE = Searchable(
@@ -141,7 +139,7 @@ class Registry(Versions):
         order_by: Sequence[str] = (),
         page_token: str | None = None,
     ) -> Page[RegisteredModel]:
-        check_max_results(max_results, _MAX_RESULTS)
+        check_max_results(max_results, MAX_MODELS_PAGE)
         comparisons, models_only = without_prompts(parse_filter(filter, REGISTERED_MODELS))
         query = Query(_SEARCHABLE, self._dialect)
         query.filter(comparisons)
@@ -210,9 +208,7 @@ class Registry(Versions):
             if number is None:
                 _find(connection, name, lock=False)
                 if is_latest(alias):
-                    raise ResourceNotFound(
-                        f"Latest version not found for model {name}.", kind="model version", key=f"{name}@latest"
-                    )
+                    raise ResourceNotFound(f"Latest version not found for model {name}.")
                 raise InvalidParameter(f"Registered model alias {alias} not found.", field="alias")
             return self._versions.one(connection, name, number, lock=False)
 
@@ -262,4 +258,4 @@ def _change(connection: Connection, model: str, **values: Any) -> int:
 
 
 def _name_taken(name: str) -> ResourceExists:
-    return ResourceExists(f"Registered Model (name={name}) already exists.", kind="registered model", key=name)
+    return ResourceExists(f"Registered Model (name={name}) already exists.")

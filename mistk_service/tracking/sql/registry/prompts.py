@@ -11,8 +11,6 @@ from mistk_service.tracking.filters import Comparator, Comparison, Entity
 from mistk_service.tracking.sql.tables import registered_model_tags, registered_models
 from mistk_service.tracking.values import Tag
 
-__all__ = ["is_prompt", "says_prompt", "without_prompts"]
-
 _TAG = "mlflow.prompt.is_prompt"
 
 

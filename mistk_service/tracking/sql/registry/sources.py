@@ -19,8 +19,6 @@ from mistk_service.tracking.sql.registry.version_reader import VersionReader, ve
 from mistk_service.tracking.sql.tables import logged_models, runs
 from mistk_service.tracking.values.limits import is_latest
 
-__all__ = ["Located", "Source", "locate"]
-
 _MODEL_ID = re.compile(r"m-[0-9a-f]{32}")
 #: Kinds of storage at which a URI names the host that would be asked.
 _HOST_ADDRESSED = frozenset({"ftp", "sftp", "hdfs", "viewfs", "http", "https", "mlflow-artifacts", "r2", "b2", "abfss"})

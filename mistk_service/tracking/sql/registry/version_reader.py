@@ -17,8 +17,6 @@ from mistk_service.tracking.sql.tables import (
 from mistk_service.tracking.values import ModelVersion, ModelVersionStatus, Tag
 from mistk_service.tracking.values.limits import is_latest
 
-__all__ = ["VersionReader", "model_not_found", "version_number"]
-
 _MAX_VERSION = 2**31 - 1
 
 
@@ -35,7 +33,7 @@ def version_number(version: str) -> int:
 
 def model_not_found(name: str) -> ResourceNotFound:
     """Return the error for a registered model that does not exist."""
-    return ResourceNotFound(f"Registered Model with name={name} not found", kind="registered model", key=name)
+    return ResourceNotFound(f"Registered Model with name={name} not found")
 
 
 class VersionReader:
@@ -53,17 +51,11 @@ class VersionReader:
         statement = select(model_versions).where(model_versions.c.name == name, model_versions.c.version == number)
         row = connection.execute(statement.with_for_update(key_share=True) if lock else statement).first()
         if row is None:
-            raise ResourceNotFound(
-                f"Model Version (name={name}, version={number}) not found", kind="model version", key=f"{name}/{number}"
-            )
+            raise ResourceNotFound(f"Model Version (name={name}, version={number}) not found")
         return row
 
     def one(self, connection: Connection, name: str, number: int, *, lock: bool = True) -> ModelVersion:
-        """Return a version.
-
-        Raises:
-            ResourceNotFound: the version does not exist.
-        """
+        """Return a version."""
         return self.versions(connection, [self.row(connection, name, number, lock=lock)])[0]
 
     def of_alias(self, connection: Connection, name: str, alias: str) -> int | None:

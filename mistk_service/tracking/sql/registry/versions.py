@@ -28,6 +28,7 @@ from mistk_service.tracking.values import ModelVersion, ModelVersionStatus, Tag
 from mistk_service.tracking.values.changes import VersionCreated
 from mistk_service.tracking.values.limits import (
     MAX_KEY,
+    MAX_VERSIONS_PAGE,
     check_max_results,
     check_model_name,
     check_registry_tag,
@@ -36,9 +37,6 @@ from mistk_service.tracking.values.limits import (
 )
 from mistk_service.tracking.values.page import Page
 
-__all__ = ["Versions"]
-
-_MAX_RESULTS = 200_000
 _MAX_TEXT = 100_000
 _NO_STAGE, _ARCHIVED = "None", "Archived"
 _STAGES = {stage.lower(): stage for stage in (_NO_STAGE, "Staging", "Production", _ARCHIVED)}
@@ -183,7 +181,7 @@ class Versions(SqlPart, RegistryStore):
         order_by: Sequence[str] = (),
         page_token: str | None = None,
     ) -> Page[ModelVersion]:
-        check_max_results(max_results, _MAX_RESULTS)
+        check_max_results(max_results, MAX_VERSIONS_PAGE)
         query = Query(_SEARCHABLE, self._dialect)
         query.filter(parse_filter(filter, MODEL_VERSIONS))
         query.order(parse_order(order_by, MODEL_VERSIONS))

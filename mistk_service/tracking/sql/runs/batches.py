@@ -34,8 +34,6 @@ from mistk_service.tracking.values.limits import (
     last_of_each_key,
 )
 
-__all__ = ["RUN_NAME", "Batches", "run_not_found", "stored_value"]
-
 #: The tag that is the run's name.
 RUN_NAME = "mlflow.runName"
 
@@ -53,8 +51,8 @@ def stored_value(value: float) -> tuple[float, int]:
 class Batches(SqlPart):
     """Writes batches; the statements are prepared once, since they are executed more often than all others."""
 
-    def __init__(self, database: Database, artifact_root: str) -> None:
-        super().__init__(database, artifact_root)
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
         self._find_run = self._prepare(
             select(runs.c.id, runs.c.lifecycle_stage)
             .where(runs.c.run_id == bindparam("run_id"))
@@ -172,11 +170,7 @@ class Batches(SqlPart):
         for metric in new:
             number = numbers.get(metric.model_id)
             if number is None:
-                raise ResourceNotFound(
-                    f"Logged model with ID '{metric.model_id}' not found.",
-                    kind="logged model",
-                    key=metric.model_id or "",
-                )
+                raise ResourceNotFound(f"Logged model with ID '{metric.model_id}' not found.")
             value, is_nan = stored_value(metric.value)
             self._add_model_point.execute(
                 connection,
@@ -204,7 +198,7 @@ class Batches(SqlPart):
 
 def run_not_found(run_id: str) -> ResourceNotFound:
     """Return the error for a run that does not exist."""
-    return ResourceNotFound(f"Run with id={run_id} not found", kind="run", key=run_id)
+    return ResourceNotFound(f"Run with id={run_id} not found")
 
 
 def _check_origins(of_models: Iterable[Metric]) -> None:

@@ -25,6 +25,8 @@ from mistk_service.tracking.sql.tables import (
 from mistk_service.tracking.store._runs import ExperimentStore
 from mistk_service.tracking.values import DatasetSummary, Experiment, LifecycleStage, Tag, ViewType
 from mistk_service.tracking.values.limits import (
+    MAX_DATASET_EXPERIMENTS,
+    MAX_PAGE,
     check_experiment_name,
     check_experiment_tag,
     check_experiment_tags,
@@ -34,8 +36,6 @@ from mistk_service.tracking.values.limits import (
 from mistk_service.tracking.values.page import Page
 
 _ACTIVE, _DELETED = LifecycleStage.ACTIVE.value, LifecycleStage.DELETED.value
-_MAX_RESULTS = 50_000
-_MAX_DATASET_EXPERIMENTS = 20
 _CONTEXT = "mlflow.data.context"
 #: Characters of an artifact location.
 _MAX_LOCATION = 2048
@@ -128,7 +128,7 @@ class Experiments(SqlPart, ExperimentStore):
         with self._db.snapshot() as connection:
             row = connection.execute(select(experiments).where(experiments.c.name == name)).first()
             if row is None:
-                raise ResourceNotFound(f"Could not find experiment with name '{name}'", kind="experiment", key=name)
+                raise ResourceNotFound(f"Could not find experiment with name '{name}'")
             return self._with_tags(connection, row)
 
     def search_experiments(
@@ -139,7 +139,7 @@ class Experiments(SqlPart, ExperimentStore):
         order_by: Sequence[str] = (),
         page_token: str | None = None,
     ) -> Page[Experiment]:
-        check_max_results(max_results, _MAX_RESULTS)
+        check_max_results(max_results, MAX_PAGE)
         query = Query(_SEARCHABLE, self._dialect)
         query.where(experiments.c.lifecycle_stage.in_(stages(view_type)))
         query.filter(parse_filter(filter, EXPERIMENTS))
@@ -183,17 +183,15 @@ class Experiments(SqlPart, ExperimentStore):
             number = active_experiment(connection, experiment_id).experiment_id
             tag = (experiment_tags.c.experiment_id == number, experiment_tags.c.key == key)
             if not connection.execute(delete(experiment_tags).where(*tag)).rowcount:
-                raise ResourceNotFound(
-                    f"No tag with name: {key} in experiment with id {experiment_id}", kind="tag", key=key
-                )
+                raise ResourceNotFound(f"No tag with name: {key} in experiment with id {experiment_id}")
             self._change(connection, number)
 
         self._db.write(work)
 
     def search_datasets(self, experiment_ids: Sequence[str]) -> list[DatasetSummary]:
-        if len(experiment_ids) > _MAX_DATASET_EXPERIMENTS:
+        if len(experiment_ids) > MAX_DATASET_EXPERIMENTS:
             raise InvalidParameter(
-                f"SearchDatasets request cannot specify more than {_MAX_DATASET_EXPERIMENTS} experiment_ids. "
+                f"SearchDatasets request cannot specify more than {MAX_DATASET_EXPERIMENTS} experiment_ids. "
                 f"Received {len(experiment_ids)} experiment_ids.",
                 field="experiment_ids",
             )
@@ -231,11 +229,7 @@ class Experiments(SqlPart, ExperimentStore):
     def _move_experiment(self, connection: Connection, experiment_id: str, source: str, target: str) -> None:
         row = _find(connection, experiment_id)
         if row.lifecycle_stage != source:
-            raise ResourceNotFound(
-                f"No Experiment with id={experiment_id} exists in the '{source}' state",
-                kind="experiment",
-                key=experiment_id,
-            )
+            raise ResourceNotFound(f"No Experiment with id={experiment_id} exists in the '{source}' state")
         self._change(connection, row.experiment_id, lifecycle_stage=target)
         number = row.experiment_id
         # Those that were deleted before have been so for longer.
@@ -254,27 +248,17 @@ def _find(connection: Connection, experiment_id: str, *, lock: bool = True) -> R
 
 
 def _not_found(experiment_id: str) -> ResourceNotFound:
-    return ResourceNotFound(f"No Experiment with id={experiment_id} exists", kind="experiment", key=experiment_id)
+    return ResourceNotFound(f"No Experiment with id={experiment_id} exists")
 
 
 def active_experiment(connection: Connection, experiment_id: str) -> ActiveExperiment:
-    """Return an experiment that things may be added to.
-
-    Raises:
-        ResourceNotFound: there is none.
-        InvalidParameter: it is deleted.
-    """
+    """Return an experiment that things may be added to; see :func:`require_active`."""
     statement = select(*EXPERIMENT_COLUMNS).where(experiments.c.experiment_id == experiment_number(experiment_id))
     return require_active(connection.execute(statement.with_for_update(read=True)).fetchall(), experiment_id)
 
 
 def require_active(rows: Sequence[Any], experiment_id: str) -> ActiveExperiment:
-    """Return what was found for an experiment, as rows of ``EXPERIMENT_COLUMNS``, if it is there and active.
-
-    Raises:
-        ResourceNotFound: there is none.
-        InvalidParameter: it is deleted.
-    """
+    """Return what was found for an experiment, as rows of ``EXPERIMENT_COLUMNS``; raise if it is not there or deleted."""
     if not rows:
         raise _not_found(experiment_id)
     number, location, stage = rows[0]
@@ -300,7 +284,7 @@ def _experiment(row: Row[Any], tags: tuple[Tag, ...]) -> Experiment:
 def _name_taken(connection: Connection, name: str) -> ResourceExists:
     stage = connection.execute(select(experiments.c.lifecycle_stage).where(experiments.c.name == name)).scalar()
     hint = " It is deleted; restore it, or choose another name." if stage == _DELETED else ""
-    return ResourceExists(f"Experiment(name={name}) already exists.{hint}", kind="experiment", key=name)
+    return ResourceExists(f"Experiment(name={name}) already exists.{hint}")
 
 
 def _checked_location(location: str) -> str:

@@ -15,14 +15,17 @@ from mistk_service.tracking.sql.search import page_tokens
 from mistk_service.tracking.sql.search.queries import SortKey, after
 from mistk_service.tracking.sql.tables import metrics, runs
 from mistk_service.tracking.values import Metric
-from mistk_service.tracking.values.limits import INTERVAL_RUNS, check_max_results, check_run_ids, check_text
+from mistk_service.tracking.values.limits import (
+    INTERVAL_RUNS,
+    MAX_POINTS_PAGE,
+    check_max_results,
+    check_run_ids,
+    check_text,
+)
 from mistk_service.tracking.values.page import Page
-
-__all__ = ["Histories"]
 
 _MAX_BULK = 25_000
 _MAX_INTERVAL = 2500
-_MAX_PAGE = 2**31 - 1
 
 _POINT = (metrics.c.timestamp, metrics.c.step, metrics.c.value, metrics.c.is_nan)
 _SORT = [SortKey(column, ascending=True, kind=float if column is metrics.c.value else int) for column in _POINT]
@@ -57,7 +60,7 @@ class Histories(SqlPart):
         check_text(run_id, "run_id")
         check_text(key, "metric_key")
         if max_results is not None:
-            check_max_results(max_results, _MAX_PAGE)
+            check_max_results(max_results, MAX_POINTS_PAGE)
         search = f"history {run_id} {key}"
         place = page_tokens.decode(page_token, search, [k.kind for k in _SORT]) if page_token else None
         with self._db.snapshot() as connection:
@@ -80,7 +83,7 @@ class Histories(SqlPart):
     def _some_points(
         self, connection: Connection, run: int, key: str, max_results: int | None, place: Sequence[Any] | None
     ) -> Sequence[Any]:
-        limit = (_MAX_PAGE if max_results is None else max_results) + 1
+        limit = (MAX_POINTS_PAGE if max_results is None else max_results) + 1
         if place is None:
             return self._page.rows(connection, run=run, key=key, limit=limit)
         values = {f"after_{column.name}": value for column, value in zip(_POINT, place, strict=True)}
@@ -88,7 +91,7 @@ class Histories(SqlPart):
 
     def get_metric_history_bulk(self, run_ids: Sequence[str], key: str, max_results: int = _MAX_BULK) -> list[Metric]:
         check_text(key, "metric_key")
-        limit = min(check_max_results(max_results, _MAX_PAGE), _MAX_BULK)
+        limit = min(check_max_results(max_results, MAX_POINTS_PAGE), _MAX_BULK)
         statement = (
             select(*_POINT, runs.c.run_id)
             .join(runs, runs.c.id == metrics.c.run)

@@ -36,16 +36,10 @@ from mistk_service.tracking.values import (
     Tag,
 )
 
-__all__ = ["INPUT", "OUTPUT", "RUN_COLUMNS", "RunReader", "run_info"]
-
 #: The two directions of ``run_models``.
 INPUT, OUTPUT = "input", "output"
 
 _NO_INPUTS, _NO_OUTPUTS = RunInputs(), RunOutputs()
-
-# A search makes thousands of runs, and an enumeration looks its members up slowly.
-_STATUSES = dict(RunStatus.__members__)
-_STAGES = {stage.value: stage for stage in LifecycleStage}
 
 #: What :func:`run_info` needs of a row, after the run's number.
 RUN_COLUMNS = (

@@ -53,6 +53,7 @@ from mistk_service.tracking.values.changes import (
 )
 from mistk_service.tracking.values.limits import (
     MAX_KEY,
+    MAX_PAGE,
     check_dataset_inputs,
     check_max_results,
     check_run_id,
@@ -62,11 +63,8 @@ from mistk_service.tracking.values.limits import (
 )
 from mistk_service.tracking.values.page import Page
 
-__all__ = ["Runs"]
-
 _ACTIVE, _DELETED = LifecycleStage.ACTIVE.value, LifecycleStage.DELETED.value
 _INT64 = 2**63
-_MAX_RESULTS = 50_000
 _MODEL_HISTORY = "mlflow.log-model.history"
 _MODEL_FIELDS = ("artifact_path", "flavors", "utc_time_created", "run_id")
 
@@ -76,7 +74,7 @@ class Runs(Histories, RunStore):
 
     def __init__(self, database: Database, artifact_root: str) -> None:
         super().__init__(database, artifact_root)
-        self._batches = Batches(database, artifact_root)
+        self._batches = Batches(database)
         self._run_reader = RunReader(self._dialect)
         names = [column.name for column in RUN_COLUMNS[1:]]
         insert = self._insert(runs).values({name: bindparam(name) for name in names})
@@ -129,7 +127,7 @@ class Runs(Histories, RunStore):
             found = self._find_experiment.rows(connection, experiment=number)
             experiment = require_active(found, experiment_id)
             if given_id is not None and self._one_run.rows(connection, run_id=given_id):
-                raise ResourceExists(f"A run with the id {given_id} already exists.", kind="run", key=given_id)
+                raise ResourceExists(f"A run with the id {given_id} already exists.")
             values = {
                 "run_id": run_id,
                 "experiment_id": experiment.experiment_id,
@@ -200,7 +198,7 @@ class Runs(Histories, RunStore):
         order_by: Sequence[str] = (),
         page_token: str | None = None,
     ) -> Page[Run]:
-        check_max_results(max_results, _MAX_RESULTS)
+        check_max_results(max_results, MAX_PAGE)
         query = run_query(self._dialect, experiment_ids, filter, view_type, order_by)
         return self._search(query, RUN_COLUMNS, max_results, page_token, self._run_reader.runs)
 
@@ -231,7 +229,7 @@ class Runs(Histories, RunStore):
             number = self._batches.active_run(connection, run_id)
             statement = delete(run_tags).where(run_tags.c.run == number, run_tags.c.key == key)
             if not connection.execute(statement).rowcount:
-                raise ResourceNotFound(f"No tag with name: {key} in run with id {run_id}", kind="tag", key=key)
+                raise ResourceNotFound(f"No tag with name: {key} in run with id {run_id}")
             record(connection)
 
         self._db.write(work)
@@ -330,11 +328,7 @@ class Runs(Histories, RunStore):
 
 
 def _model_row(direction: str, model_id: str, step: int = 0) -> dict[str, Any]:
-    """Return the row for a model that goes into a run or comes out of it.
-
-    Raises:
-        InvalidParameter: the model's id is empty or too long.
-    """
+    """Return the row for a model that goes into a run or comes out of it."""
     if not check_text(model_id, "models.model_id", MAX_KEY):
         raise InvalidParameter("Missing value for required parameter 'models.model_id'.", field="models.model_id")
     return {"direction": direction, "model_id": model_id, "step": step}

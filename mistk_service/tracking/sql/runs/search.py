@@ -14,8 +14,6 @@ from mistk_service.tracking.sql.search.queries import Keyed, Query, Searchable
 from mistk_service.tracking.sql.tables import datasets, input_tags, latest_metrics, params, run_datasets, run_tags, runs
 from mistk_service.tracking.values import ViewType
 
-__all__ = ["run_query"]
-
 _CONTEXT = "mlflow.data.context"
 
 _Compare = Callable[[ColumnElement[Any]], ColumnElement[bool]]
@@ -56,11 +54,7 @@ _SEARCHABLE = Searchable(
 def run_query(
     dialect: Dialect, experiment_ids: Sequence[str], filter: str, view_type: ViewType, order_by: Sequence[str]
 ) -> Query:
-    """Return the query for a search for runs.
-
-    Raises:
-        InvalidParameter: an argument is not acceptable; a FilterError says where.
-    """
+    """Return the query for a search for runs."""
     query = Query(_SEARCHABLE, dialect)
     numbers = sorted({experiment_number(experiment_id, "experiment_ids") for experiment_id in experiment_ids})
     # One experiment is the common case, and only an equality lets an index also give the order.

@@ -39,8 +39,6 @@ from mistk_service.tracking.sql.tables import (
 )
 from mistk_service.tracking.values import LifecycleStage
 
-__all__ = ["EXPERIMENT", "MODEL", "RUN", "Trash", "TrashItem"]
-
 _DELETED = LifecycleStage.DELETED.value
 
 RUN, MODEL, EXPERIMENT = "run", "logged model", "experiment"

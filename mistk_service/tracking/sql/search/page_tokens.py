@@ -10,8 +10,6 @@ from collections.abc import Sequence
 
 from mistk_service.tracking.errors import InvalidPageToken
 
-__all__ = ["SortValue", "decode", "encode"]
-
 #: A value that rows are sorted by.
 SortValue = str | int | float
 

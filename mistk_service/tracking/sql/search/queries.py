@@ -30,8 +30,6 @@ from mistk_service.tracking.sql.search import page_tokens
 from mistk_service.tracking.sql.search.page_tokens import SortValue
 from mistk_service.tracking.sql.tables import VALUE_HEAD, head
 
-__all__ = ["Keyed", "Query", "Searchable", "SortKey", "after"]
-
 _C = Comparator
 
 
@@ -223,10 +221,12 @@ class Query:
         # head as well, and then no longer see that the index fits it.
         return and_(head(column) == value[:VALUE_HEAD], column.concat(text("''")) == value)
 
-    def _like(self, column: ColumnElement[Any], pattern: str, ignore_case: bool) -> ColumnElement[bool]:
+    def _like(self, column: ColumnElement[Any], pattern: Any, ignore_case: bool) -> ColumnElement[bool]:
         if self._sqlite:
             # A connection's LIKE minds the case, and has no escape character.
-            return _lower(column).like(_lower(literal(pattern))) if ignore_case else column.like(pattern)
+            if ignore_case:
+                column, pattern = func.lower_unicode(column), func.lower_unicode(literal(pattern))
+            return column.like(pattern)
         # PostgreSQL takes a backslash for an escape.
         escaped = pattern.replace("\\", "\\\\")
         return column.ilike(escaped) if ignore_case else column.like(escaped)
@@ -275,19 +275,12 @@ class Query:
         return value, nan
 
     def _alias(self, keyed: Keyed) -> FromClause:
-        return keyed.table.alias(self._alias_name())
-
-    def _alias_name(self) -> str:
         self._aliases += 1
-        return f"k{self._aliases}"
+        return keyed.table.alias(f"k{self._aliases}")
 
     @staticmethod
     def _links(keyed: Keyed, alias: FromClause) -> list[ColumnElement[bool]]:
         return [alias.c[mine] == theirs for mine, theirs in keyed.link]
-
-
-def _lower(value: ColumnElement[Any]) -> ColumnElement[Any]:
-    return func.lower_unicode(value)
 
 
 def _numeric(comparison: Comparison, column: ColumnElement[Any]) -> ColumnElement[bool]:
