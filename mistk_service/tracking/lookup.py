@@ -88,7 +88,5 @@ def artifacts_beside(file: Path | None, given: str | None) -> ArtifactRepository
         folder = None if file is None else file.parent / "artifacts"
         return open_artifacts(folder) if folder is not None and folder.is_dir() else None
     if "://" not in given and not Path(given).is_dir():
-        raise ResourceNotFound(
-            f"There is no folder {given}; expected the root of the artifacts, as for 'serve'."
-        )
+        raise ResourceNotFound(f"There is no folder {given}; expected the root of the artifacts, as for 'serve'.")
     return open_artifacts(given)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from mistk_service.tracking import open_store
 from mistk_service.tracking.artifacts import open_artifacts
-from mistk_service.tracking.lookup import files_of
+from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.values import FileInfo, Run
 
 __all__ = ["show_run"]
@@ -31,7 +31,8 @@ def show_run(console: Console, state_dir: Path, container_id: str, command: Sequ
             console.print("The environment names another tracking store, where the run is now.")
             return
         experiment = store.get_experiment(run.info.experiment_id).name
-        files = sorted(files_of(store, open_artifacts(state_dir / "artifacts"), run), key=lambda info: info.path)
+        locations = Locations(store, open_artifacts(state_dir / "artifacts"))
+        files = sorted(locations.files(run.info.artifact_uri), key=lambda info: info.path)
     console.print(
         f"\nAll of it is tracked: the run [b]{run.info.run_name}[/b] of the experiment [b]{experiment}[/b] is "
         f"{run.info.status.name}"

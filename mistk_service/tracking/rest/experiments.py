@@ -125,7 +125,7 @@ class RestExperiments(Session, ExperimentStore):
             return []
         if len(experiment_ids) > MAX_DATASET_EXPERIMENTS:
             raise InvalidParameter(
-                f"Datasets of {len(experiment_ids)} experiments were requested; at most {MAX_DATASET_EXPERIMENTS} are allowed.",
+                f"Datasets of {len(experiment_ids)} experiments were requested; the limit is {MAX_DATASET_EXPERIMENTS}.",
                 field="experiment_ids",
             )
         fields = {"experiment_ids": list(experiment_ids)}
