@@ -23,21 +23,6 @@ from click.core import ParameterSource
 from mistk_service.errors import SettingsError
 from mistk_service.logs import LogLevel
 
-__all__ = [
-    "PORT",
-    "POSITIVE",
-    "SECONDS",
-    "ListenSettings",
-    "Option",
-    "Rule",
-    "check_options",
-    "click_option",
-    "click_options",
-    "option",
-    "options_of",
-    "warn_of_password",
-]
-
 Command = TypeVar("Command", bound=Callable[..., Any])
 Value = TypeVar("Value", str, tuple[str, ...], str | None)
 

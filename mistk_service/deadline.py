@@ -8,8 +8,6 @@ import threading
 import time
 from collections.abc import Callable
 
-__all__ = ["Clock", "Deadline"]
-
 #: Seconds between two checks of a deadline during a wait, since it may have been brought forward.
 _INTERVAL = 0.05
 

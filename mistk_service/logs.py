@@ -8,8 +8,6 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["LogFormat", "LogLevel", "configure_logging", "json_line"]
-
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 

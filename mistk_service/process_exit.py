@@ -15,8 +15,6 @@ from typing import NoReturn
 
 from mistk_service.deadline import Deadline
 
-__all__ = ["finish", "watch"]
-
 logger = logging.getLogger(__name__)
 
 #: Seconds between two checks of the deadline, which may have been brought forward.

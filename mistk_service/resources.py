@@ -12,8 +12,6 @@ from typing import Any
 
 from mistk_service.errors import ContractNotFound
 
-__all__ = ["contract_path", "load_contract", "plugins_path"]
-
 _PACKAGE = Path(__file__).resolve().parent
 _CONTRACT = "mistk-api.yaml"
 

@@ -33,8 +33,6 @@ from mistk_service.web.json_limits import FREE_JSON, JsonLimits
 from mistk_service.web.lifespan import run_lifespan
 from mistk_service.web.prefix import Prefix, prefix_of
 
-__all__ = ["create_app"]
-
 #: How many prefixes the published contract is cached for.
 _PREFIXES = 8
 

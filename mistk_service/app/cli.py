@@ -20,8 +20,6 @@ from mistk_service.command_line import click_option, click_options
 from mistk_service.errors import MistkError, ModelLoadError, SettingsError, WorkerDied
 from mistk_service.logs import configure_logging, json_line
 
-__all__ = ["main"]
-
 _TRACKING = "tracking"
 
 

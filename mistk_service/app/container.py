@@ -40,8 +40,6 @@ from mistk_service.workers.host.process import ProcessWorker
 from mistk_service.workers.host.thread import ThreadWorker
 from mistk_service.workers.protocol import Worker, WorkerListener
 
-__all__ = ["serve"]
-
 logger = logging.getLogger(__name__)
 
 #: Seconds that uvicorn pauses, whatever there is to wait for, before and while it shuts down.

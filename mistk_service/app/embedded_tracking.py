@@ -32,8 +32,6 @@ from mistk_service.tracking.errors import StoreError, StoreUnavailable
 from mistk_service.web.memory import collect_less_often
 from mistk_service.workers.host.files import on_thread
 
-__all__ = ["EmbeddedTracking"]
-
 logger = logging.getLogger(__name__)
 
 #: Seconds between two checks of the state of the remotes.

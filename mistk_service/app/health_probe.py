@@ -8,8 +8,6 @@ import json
 from mistk_service.errors import AnswerNotUnderstood, RequestFailed, ServiceUnreachable, SettingsError
 from mistk_service.web.listening import LOOPBACK, url_at
 
-__all__ = ["probe"]
-
 #: The largest answer that is read, in bytes.
 _LARGEST = 64 * 1024
 

@@ -9,8 +9,6 @@ from pathlib import Path
 from mistk_service.app.settings import Settings
 from mistk_service.errors import SettingsError
 
-__all__ = ["require_prerequisites"]
-
 
 def require_prerequisites(settings: Settings) -> None:
     """Make the state directory, for this user alone, and look for the database's driver.

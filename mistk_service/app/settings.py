@@ -13,8 +13,6 @@ from mistk_service.command_line import POSITIVE, SECONDS, ListenSettings, Rule, 
 from mistk_service.errors import SettingsError
 from mistk_service.logs import LogFormat
 
-__all__ = ["Settings", "without_password"]
-
 #: The schemes of tracking servers, and of stores of the container's own.
 _REMOTE, _LOCAL = ("http", "https"), ("sqlite", "postgresql", "postgres")
 

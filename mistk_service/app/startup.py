@@ -15,8 +15,6 @@ from mistk_service.doors.ops.health import liveness
 from mistk_service.web.lifespan import run_lifespan
 from mistk_service.web.server.config import PROTECTION
 
-__all__ = ["LoadingApp"]
-
 
 class LoadingApp:
     """An ASGI application that loads another one on a thread as soon as it is created, and forwards HTTP requests to it."""

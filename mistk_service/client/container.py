@@ -19,8 +19,6 @@ from mistk_service.errors import InvalidRequest, ServiceUnreachable
 from mistk_service.kinds import Kind
 from mistk_service.kinds.model import MODEL
 
-__all__ = ["ContainerClient"]
-
 #: The default timeout of a call, in seconds.
 TIMEOUT = 60.0
 

@@ -14,8 +14,6 @@ from mistk_service.client.status import ModelStatus
 from mistk_service.kinds.model import MODEL
 from mistk_service.kinds.model.values import MistkDataset, ObjectInfo
 
-__all__ = ["ModelClient"]
-
 
 class ModelClient(ContainerClient):
     """A client of one model. :class:`ContainerClient` describes its arguments and errors, and how to wait and watch."""

@@ -17,8 +17,6 @@ from mistk_service.errors import (
     ServiceUnreachable,
 )
 
-__all__ = ["decoded", "error_answer", "parse_base_url", "shown", "unreachable"]
-
 T = TypeVar("T")
 
 #: Characters that are quoted of a response that is not understood.

@@ -12,8 +12,6 @@ from mistk_service.kinds.kind import FAILED
 from mistk_service.kinds.model.states import State
 from mistk_service.kinds.model.values import ObjectInfo
 
-__all__ = ["LastActivity", "ModelStatus", "Progress", "WatchEvent"]
-
 
 @dataclass(frozen=True)
 class Progress:

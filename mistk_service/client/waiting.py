@@ -10,8 +10,6 @@ from mistk_service.errors import InvalidRequest, WaitFailed, WaitTimedOut
 from mistk_service.kinds.kind import FAILED, PAUSED, PAUSING, TERMINATED, TERMINATING
 from mistk_service.kinds.model.states import State
 
-__all__ = ["Wait"]
-
 
 class Wait:
     """A wait for one of several states, which takes one status after the other.

@@ -23,8 +23,6 @@ from mistk_service.errors import AnswerNotUnderstood, RequestFailed, ServiceUnre
 from mistk_service.kinds.kind import TERMINATED
 from mistk_service.kinds.model.states import State
 
-__all__ = ["Clock", "StatusStream"]
-
 #: Seconds without a byte, keep-alives included, after which a connection counts as broken.
 READ_TIMEOUT = 60.0
 

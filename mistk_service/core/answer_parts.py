@@ -10,8 +10,6 @@ from mistk_service.errors import MistkError
 from mistk_service.kinds.predictions import Answer
 from mistk_service.workers.messages import PARTS_AHEAD
 
-__all__ = ["AnswerParts"]
-
 #: The number of parts that are received before the model is told that it may produce more.
 _TOGETHER = PARTS_AHEAD // 2
 

@@ -28,8 +28,6 @@ from mistk_service.workers.messages import FromWorker, Pause, Resume, Run
 from mistk_service.workers.protocol import Files, FileStamp, Worker
 from mistk_service.workers.supervisor import Supervisor, WorkerFactory
 
-__all__ = ["Controller", "Tracking"]
-
 logger = logging.getLogger(__name__)
 
 #: Maximum time in seconds that a response waits for a hook that may refuse the request.

@@ -13,31 +13,6 @@ from typing import Any
 from mistk_service.errors import Failure
 from mistk_service.workers.protocol import FileStamp
 
-__all__ = [
-    "ActivityBegan",
-    "ActivityEnded",
-    "ArtifactLogged",
-    "CallAccepted",
-    "Event",
-    "InstanceFailed",
-    "InstanceReset",
-    "MetricsReported",
-    "ModelLoaded",
-    "Noticed",
-    "Observer",
-    "ParamsReported",
-    "PredictionAnswered",
-    "PredictionBegan",
-    "PredictionWithdrawn",
-    "ProgressReported",
-    "StateChanged",
-    "StatusUpdated",
-    "TagsSet",
-    "ValueShown",
-    "WorkerStarted",
-    "timestamp_now",
-]
-
 
 def timestamp_now() -> str:
     """Return the present time in ISO 8601, in UTC and with milliseconds, as events and the status give it."""

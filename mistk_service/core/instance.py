@@ -42,8 +42,6 @@ from mistk_service.kinds.kind import FAILED, PAUSED, PAUSING, RESETTING, TERMINA
 from mistk_service.workers import messages as m
 from mistk_service.workers.protocol import FileStamp, Worker
 
-__all__ = ["Instance", "StatusEncoder"]
-
 logger = logging.getLogger(__name__)
 
 #: Encodes a status, given the model's name and the version that it is published under.

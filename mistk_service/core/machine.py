@@ -12,8 +12,6 @@ from transitions import Machine
 
 from mistk_service.kinds.kind import FAILED, PAUSED, PAUSING, TERMINATED, TERMINATING, Kind, Operation, Role
 
-__all__ = ["StateMachine"]
-
 
 class StateMachine:
     """The state and the transitions between states.

@@ -40,8 +40,6 @@ from mistk_service.workers.messages import (
 )
 from mistk_service.workers.protocol import Worker
 
-__all__ = ["Predictions", "cut_off", "refusal"]
-
 logger = logging.getLogger(__name__)
 
 #: Seconds after which a client may retry when the queue is full.

@@ -22,8 +22,6 @@ from typing import NamedTuple
 
 from mistk_service.deadline import Clock, Deadline
 
-__all__ = ["Dismissal", "Shutdown"]
-
 #: The fractions of the grace period for each stage. They add up to one.
 _LAST_HOOK, _WORKER, _REQUESTS, _TRACKING, _EXIT = 0.4, 0.4, 0.1, 0.05, 0.05
 

@@ -15,8 +15,6 @@ from dataclasses import dataclass, replace
 from mistk_service.core.view import Status
 from mistk_service.kinds.kind import TERMINATED
 
-__all__ = ["CONFLATION", "Missed", "StatusEvent", "StatusLog"]
-
 #: The limits of the history, in events and in bytes of their encoded form.
 HISTORY_EVENTS, HISTORY_BYTES = 1024, 16 * 1024 * 1024
 

@@ -36,8 +36,6 @@ from mistk_service.core.events import (
 )
 from mistk_service.kinds.kind import PAUSED, Kind, Operation, Role
 
-__all__ = ["InstanceView", "MetricSummary", "Status"]
-
 #: The maximum number of artifacts in the status; the newest are kept.
 _ARTIFACTS_SHOWN = 100
 

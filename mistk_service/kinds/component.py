@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar, overload
 
-__all__ = ["Component", "Context", "DetachedContext", "RunReference", "StopActivity"]
-
 T = TypeVar("T")
 
 

@@ -13,19 +13,6 @@ from typing import Any, Literal
 
 from mistk_service.kinds.call import Call
 
-__all__ = [
-    "FAILED",
-    "PAUSED",
-    "PAUSING",
-    "RESETTING",
-    "TERMINATED",
-    "TERMINATING",
-    "Kind",
-    "Operation",
-    "ReplicaEffect",
-    "Role",
-]
-
 #: The states that every kind has, by their names on the wire.
 PAUSING, PAUSED, RESETTING, TERMINATING, TERMINATED, FAILED = (
     "pausing",

@@ -7,8 +7,6 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["DTYPES", "Answer", "Inputs", "Records", "Signature", "Tensor", "TensorSpec", "Tensors", "pack"]
-
 #: The data types of tensors, by their names in numpy, and the size of an element in bytes; 0 for a size of its own.
 DTYPES = {
     "bool": 1,

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from flask import Flask, Response, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
 
-__all__ = ["DashboardInfo", "create_dashboard"]
-
 #: The page loads its own files and connects only to its own origin. It has no inline script or style.
 _CONTENT_SECURITY_POLICY = "; ".join(
     (

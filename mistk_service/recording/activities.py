@@ -8,8 +8,6 @@ from mistk_service.core.events import ActivityBegan, ActivityEnded
 from mistk_service.kinds.kind import Operation
 from mistk_service.tracking.values import RunStatus
 
-__all__ = ["Activities"]
-
 #: The status of a run by the outcome of an activity; the most severe status is last.
 _OUTCOMES = {"completed": RunStatus.FINISHED, "stopped": RunStatus.KILLED, "failed": RunStatus.FAILED}
 _SEVERITY = (RunStatus.FINISHED, RunStatus.KILLED, RunStatus.FAILED)

@@ -19,8 +19,6 @@ from mistk_service.tracking.values import RunInfo
 from mistk_service.workers.host.files import contents_of
 from mistk_service.workers.protocol import FileStamp
 
-__all__ = ["ArtifactUploads", "Saved"]
-
 logger = logging.getLogger(__name__)
 
 

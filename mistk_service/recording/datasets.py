@@ -26,8 +26,6 @@ from mistk_service.recording.spelling import text_of
 from mistk_service.tracking.values import Dataset, DatasetInput, Tag
 from mistk_service.tracking.values.limits import MAX_DATASET_NAME, MAX_DATASET_SCHEMA
 
-__all__ = ["dataset_inputs"]
-
 logger = logging.getLogger(__name__)
 
 #: Bytes of data that are read for the fingerprint; larger data is identified by the sizes and times of its files.

@@ -17,8 +17,6 @@ from pathlib import Path
 from mistk_service.deadline import Deadline
 from mistk_service.tracking.errors import StoreUnavailable
 
-__all__ = ["DELAYS", "FileQueue", "Job"]
-
 logger = logging.getLogger(__name__)
 
 #: Seconds between the attempts for one destination; after the last one its next file is dropped.

@@ -39,8 +39,6 @@ from mistk_service.recording.run_preview import NextRun
 from mistk_service.recording.system_metrics import SystemSample
 from mistk_service.tracking.values import DatasetInput, RunStatus
 
-__all__ = ["Lifecycle", "StreamTotals"]
-
 logger = logging.getLogger(__name__)
 
 #: Points that may wait for ``initialize``; a model that reports more than that gets its run at once.

@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["ContainerLock", "dead_containers"]
-
 logger = logging.getLogger(__name__)
 
 _SUFFIX = ".lock"

@@ -14,8 +14,6 @@ from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.values import DatasetInput, Metric, Param, Run, RunStatus, Tag
 from mistk_service.tracking.values.limits import MAX_METRICS, MAX_PARAM_VALUE, MAX_PARAMS, MAX_RUN_TAG_VALUE, MAX_TAGS
 
-__all__ = ["OpenRun", "Point", "RunGone"]
-
 logger = logging.getLogger(__name__)
 
 #: A reported point: key, value, step or None, timestamp in milliseconds.

@@ -13,8 +13,6 @@ from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.values import Run, RunStatus, Tag, ViewType
 from mistk_service.tracking.values.page import pages
 
-__all__ = ["CONTAINER_TAG", "FAILURE_TAG", "end_runs_of"]
-
 logger = logging.getLogger(__name__)
 
 #: The tag with the id of the container that writes, or has written, to a run.

@@ -44,8 +44,6 @@ from mistk_service.recording.tracking_status import TrackingStatus
 from mistk_service.tracking.embedded.local import OpenedTracking
 from mistk_service.tracking.errors import StoreLost
 
-__all__ = ["HIGH", "LOW", "Recorder"]
-
 logger = logging.getLogger(__name__)
 
 #: The numbers of waiting points at which the worker is asked to hold back, and to resume.

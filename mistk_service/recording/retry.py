@@ -8,8 +8,6 @@ from typing import TypeVar
 from mistk_service.errors import MistkError
 from mistk_service.tracking.errors import StoreUnavailable
 
-__all__ = ["RetryTimeout", "StoreRetry"]
-
 #: Seconds between two attempts: the first and the longest delay. The delay doubles from one to the next.
 _FIRST, _LONGEST = 0.1, 5.0
 

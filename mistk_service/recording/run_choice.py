@@ -14,8 +14,6 @@ from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.values import Experiment, LifecycleStage, Run, Tag
 from mistk_service.tracking.values.limits import MAX_EXPERIMENT_NAME
 
-__all__ = ["RunFinder"]
-
 _PARENT = "mlflow.parentRunId"
 
 #: The errors of a store for a request that cannot be fulfilled.

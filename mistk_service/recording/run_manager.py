@@ -22,8 +22,6 @@ from mistk_service.tracking.artifacts import AllowedLocations
 from mistk_service.tracking.embedded.local import OpenedTracking
 from mistk_service.tracking.errors import InvalidParameter, ResourceExists
 
-__all__ = ["RunManager"]
-
 #: MLflow's tags that the container sets itself, and that model properties cannot override.
 _OWN_TAGS = frozenset({"mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit"})
 

@@ -9,8 +9,6 @@ from typing import Any
 
 from mistk_service.kinds.kind import Kind
 
-__all__ = ["RecorderOptions", "RunOptions"]
-
 #: The model properties with options of the run, and the fields of :class:`RunOptions` that they set.
 _PROPERTIES = {
     "mlflow.experimentName": "experiment_name",

@@ -19,8 +19,6 @@ from mistk_service.kinds.kind import Kind
 from mistk_service.recording.activities import Activities
 from mistk_service.recording.run_options import RunOptions
 
-__all__ = ["NextRun", "RunPreview"]
-
 
 @dataclass(frozen=True)
 class NextRun:

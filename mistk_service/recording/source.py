@@ -8,8 +8,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-__all__ = ["git_commit", "user_name"]
-
 #: Seconds that git may take.
 _GIT_TIMEOUT = 5.0
 

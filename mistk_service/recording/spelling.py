@@ -6,8 +6,6 @@ import json
 import re
 from typing import Any
 
-__all__ = ["Names", "same_value", "text_of"]
-
 _LIMIT = 250
 _NOT_ALLOWED = re.compile(r"[^/\w.\- :]")
 

@@ -9,8 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["SpoolCleanup", "remove"]
-
 
 @dataclass(frozen=True)
 class SpoolCleanup:

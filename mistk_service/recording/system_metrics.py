@@ -19,8 +19,6 @@ from mistk_service.core.events import ActivityBegan, ActivityEnded, Event, Worke
 from mistk_service.deadline import Clock, Deadline
 from mistk_service.tracking.errors import SystemMetricsUnavailable
 
-__all__ = ["Sampling", "SystemSample", "SystemSampler"]
-
 logger = logging.getLogger(__name__)
 
 #: The prefix of every name.

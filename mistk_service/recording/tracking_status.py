@@ -8,8 +8,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["TrackingStatus"]
-
 logger = logging.getLogger(__name__)
 
 #: The number of notes that are shown; the newest stay.

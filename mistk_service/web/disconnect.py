@@ -9,8 +9,6 @@ from starlette.types import Receive
 
 from mistk_service.errors import ClientGone
 
-__all__ = ["while_present"]
-
 #: Seconds before the connection is watched: shorter work is not worth watching for.
 _WATCH_AFTER = 0.05
 

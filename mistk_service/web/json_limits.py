@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["FREE_JSON", "JsonLimits", "JsonTooLarge", "check_json", "strings_in"]
-
 #: What stands between the brackets of arrays and objects.
 _NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
 

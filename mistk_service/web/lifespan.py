@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp
 
-__all__ = ["run_lifespan"]
-
 
 async def run_lifespan(app: ASGIApp) -> None:
     """Let an application start, and end its lifespan at once. Connexion builds its routers and validators then."""

@@ -9,8 +9,6 @@ from urllib.parse import urlsplit
 
 from mistk_service.errors import SettingsError
 
-__all__ = ["LOOPBACK", "bind", "leads_to", "local_url_of", "url_at", "url_of"]
-
 #: How many connections may wait to be accepted; a thousand watchers may come at once.
 _BACKLOG = 2048
 

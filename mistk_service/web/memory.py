@@ -7,8 +7,6 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["LargeBlocks", "collect_less_often", "loading"]
-
 #: The thresholds of the three generations. Python's default for the first, 700, is less than one large response has. The
 #: others are small so that garbage which survives once is not kept for hours in a quiet service.
 _YOUNG, _MIDDLE, _OLD = 50_000, 5, 10

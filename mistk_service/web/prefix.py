@@ -6,8 +6,6 @@ import re
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["Prefix", "prefix_of"]
-
 _PREFIX = re.compile(rb"(/[\w.~-]+)+", re.ASCII)
 
 

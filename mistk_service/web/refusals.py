@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-__all__ = ["ErrorAnswer", "ErrorBody", "error_response", "send_early"]
-
 #: Returns the JSON of an error, from an HTTP status and a message.
 ErrorBody = Callable[[int, str], bytes]
 

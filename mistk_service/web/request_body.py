@@ -7,8 +7,6 @@ from starlette.types import Message, Receive, Scope
 
 from mistk_service.errors import MistkError
 
-__all__ = ["BodyTooLarge", "read_body", "replayed"]
-
 
 class BodyTooLarge(MistkError):
     """The body of a request is larger than its limit.

@@ -16,52 +16,6 @@ import msgspec
 from mistk_service.errors import Failure
 from mistk_service.kinds.predictions import Inputs, Records, Signature
 
-__all__ = [
-    "END_OF_PIECES",
-    "LARGEST_FROM_WORKER",
-    "PARTS_AHEAD",
-    "AllowParts",
-    "Done",
-    "Exit",
-    "Failed",
-    "FrameReader",
-    "FromWorker",
-    "Hasten",
-    "HoldReports",
-    "LoadFailed",
-    "Loaded",
-    "PartPredicted",
-    "Pause",
-    "PauseFailed",
-    "PauseOvertaken",
-    "PauseUnsupported",
-    "Paused",
-    "Predict",
-    "Predicted",
-    "PredictionEnded",
-    "PredictionFailed",
-    "PredictionForgotten",
-    "PredictionRefused",
-    "Progressed",
-    "Refused",
-    "Reported",
-    "Resume",
-    "ResumeFailed",
-    "ResumeUnsupported",
-    "Run",
-    "StatusUpdated",
-    "Stopped",
-    "ToWorker",
-    "Undecodable",
-    "Unsendable",
-    "Unsupported",
-    "Withdraw",
-    "decode_from_worker",
-    "decode_to_worker",
-    "frame",
-    "piece",
-]
-
 
 class _Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
     pass

@@ -10,8 +10,6 @@ from typing import NamedTuple, Protocol
 from mistk_service.errors import Failure
 from mistk_service.workers.messages import FromWorker, ToWorker
 
-__all__ = ["FileStamp", "Files", "Worker", "WorkerListener"]
-
 
 class WorkerListener(Protocol):
     """Receives the messages of workers. It is called on the event loop, with the worker that sent the message."""

@@ -31,8 +31,6 @@ from mistk_service.workers.messages import (
 )
 from mistk_service.workers.protocol import Worker, WorkerListener
 
-__all__ = ["Replicas"]
-
 logger = logging.getLogger(__name__)
 
 _Answers = (

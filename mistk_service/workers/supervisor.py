@@ -26,8 +26,6 @@ from mistk_service.workers.messages import (
 from mistk_service.workers.protocol import Worker, WorkerListener
 from mistk_service.workers.replicas import Replicas
 
-__all__ = ["Supervisor", "SupervisorListener", "WorkerFactory"]
-
 WorkerFactory = Callable[[WorkerListener], Worker]
 
 

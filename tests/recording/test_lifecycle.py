@@ -202,7 +202,7 @@ def test_a_mistake_of_ours_does_not_keep_a_run_from_its_end(story: Story) -> Non
     story.ended("train")
 
     assert story.statuses == ["FINISHED"]
-    assert "Something of saveModel could not be tracked" in story.notes[0]
+    assert "A part of saveModel could not be tracked" in story.notes[0]
 
 
 def test_artifacts_go_where_those_of_the_experiment_are(story: Story, tmp_path: Path) -> None:

@@ -16,8 +16,6 @@ from typing import IO
 from mistk_service.errors import MistkError, SettingsError
 from mistk_service.web.listening import bind
 
-__all__ = ["STOP", "free_port", "service_process"]
-
 #: Seconds until the service answers, and until it has ended after it was told to.
 _START, STOP = 60.0, 20.0
 

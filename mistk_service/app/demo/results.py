@@ -15,8 +15,6 @@ from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.values import FileInfo, Run
 
-__all__ = ["show_run"]
-
 #: What begins with this is measured by the service, and would hide what the model reports.
 _SERVICES_OWN = ("mistk/", "system/")
 

@@ -28,8 +28,6 @@ from mistk_service.errors import MistkError
 from mistk_service.kinds.model.states import State
 from mistk_service.resources import plugins_path
 
-__all__ = ["run_demo"]
-
 #: Enough epochs that one sees the training, and few enough that nobody has to wait.
 _EPOCHS = 200
 _HYPERPARAMETERS = {"epochs": _EPOCHS, "learning_rate": 0.05, "seed": 1}

@@ -25,8 +25,6 @@ from mistk_service.web.contract import contract_app
 from mistk_service.web.disconnect import while_present
 from mistk_service.web.request_body import read_body
 
-__all__ = ["INFERENCE_PATH", "inference_app"]
-
 #: The path of the protocol and its version.
 INFERENCE_PATH = "/v2"
 

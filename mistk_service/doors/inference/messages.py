@@ -13,8 +13,6 @@ from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.predictions import DTYPES, Tensor, Tensors, TensorSpec
 from mistk_service.web.json_limits import JsonLimits, JsonTooLarge, check_json
 
-__all__ = ["HEADER_LENGTH", "InferRequest", "encode_response", "read_request"]
-
 #: The header with the length of the JSON that raw tensors follow.
 HEADER_LENGTH = "inference-header-content-length"
 

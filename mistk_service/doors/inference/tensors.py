@@ -16,8 +16,6 @@ import msgspec
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.predictions import DTYPES, Tensor, TensorSpec
 
-__all__ = ["DATATYPES", "byte_strings", "datatype_of", "from_bytes", "from_json", "require_declared", "to_json"]
-
 #: The data types of the protocol, by their names, as data types of tensors.
 DATATYPES = {name.replace("float", "fp").upper() if name != "bool" else "BOOL": name for name in DTYPES}
 _NAMES = {dtype: name for name, dtype in DATATYPES.items()}

@@ -23,8 +23,6 @@ from mistk_service.kinds.kind import Kind, Operation, Role
 from mistk_service.web.disconnect import while_present
 from mistk_service.web.prefix import prefix_of
 
-__all__ = ["Handlers"]
-
 Handler = Callable[..., Awaitable[Response]]
 
 

@@ -15,8 +15,6 @@ from mistk_service.doors.mistk.problems import answer as problem
 from mistk_service.errors import MistkError
 from mistk_service.web.disconnect import while_present
 
-__all__ = ["parts_response"]
-
 _Form = Literal["application/json", "application/x-ndjson", "text/event-stream"]
 
 

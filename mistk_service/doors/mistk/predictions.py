@@ -12,8 +12,6 @@ import msgspec
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.predictions import Answer, Records
 
-__all__ = ["answer_body", "records_of"]
-
 #: The maximum length of a record's identifier in a message.
 _SHOWN = 80
 

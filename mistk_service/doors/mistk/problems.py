@@ -26,8 +26,6 @@ from mistk_service.errors import (
 from mistk_service.web.json_limits import FREE_JSON
 from mistk_service.web.request_body import BodyTooLarge
 
-__all__ = ["answer", "error_body", "service_error"]
-
 logger = logging.getLogger(__name__)
 
 #: nginx's status for a request whose client has disconnected. It only appears in the metrics.

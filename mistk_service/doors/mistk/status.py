@@ -13,8 +13,6 @@ from mistk_service.core.events import timestamp_now
 from mistk_service.core.status_log import StatusEvent
 from mistk_service.core.view import MetricSummary, Status
 
-__all__ = ["relocated", "status_encoder"]
-
 
 def status_encoder(kind: str, container_id: str) -> Callable[[str, Status, int], bytes]:
     """Return a function that encodes a status, given the model's name and the version.

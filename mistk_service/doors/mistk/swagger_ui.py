@@ -12,8 +12,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service.doors.mistk.problems import service_error
 
-__all__ = ["SwaggerUI"]
-
 #: The page loads its own files and connects to its own origin. Swagger UI's style sheet contains images as data.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "

@@ -11,8 +11,6 @@ from starlette.responses import StreamingResponse
 from mistk_service.core.status_log import Missed, StatusEvent, StatusLog
 from mistk_service.errors import InvalidRequest
 
-__all__ = ["last_event_id", "watch_response"]
-
 #: The maximum number of digits of a version, which is an integer of 64 bits.
 _DIGITS = 19
 

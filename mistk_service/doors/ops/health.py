@@ -11,8 +11,6 @@ from mistk_service.core.controller import Controller
 from mistk_service.doors.ops.metrics import CONTENT_TYPE, ServiceMetrics
 from mistk_service.kinds.kind import FAILED, RESETTING, TERMINATED, TERMINATING
 
-__all__ = ["ALIVE", "figures", "liveness", "readiness"]
-
 #: The body of the response to /healthz.
 ALIVE = b'{"status":"alive"}\n'
 

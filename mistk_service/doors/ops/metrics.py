@@ -25,8 +25,6 @@ from mistk_service.core.controller import Controller
 from mistk_service.core.events import ActivityEnded, Event, PredictionAnswered, WorkerStarted
 from mistk_service.core.view import InstanceView
 
-__all__ = ["CONTENT_TYPE", "ServiceMetrics"]
-
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 #: Buckets in seconds, from a stream prediction of a small model to a training of a day.

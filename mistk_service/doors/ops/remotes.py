@@ -12,8 +12,6 @@ from prometheus_client.registry import Collector
 if TYPE_CHECKING:
     from mistk_service.tracking.replication import RemoteState
 
-__all__ = ["OutboxCollector", "OutboxView"]
-
 #: Tolerance in milliseconds for the time since when items have been waiting, which is recalculated each time.
 _JITTER = 1500
 

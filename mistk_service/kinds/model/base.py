@@ -11,8 +11,6 @@ from mistk_service.kinds.model.values import MistkDataset
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["AbstractModel"]
-
 
 class AbstractModel(Component):
     """A machine-learning model in the vocabulary of MISTK. Subclass it and write the hooks for what your model does.

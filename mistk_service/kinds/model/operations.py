@@ -11,8 +11,6 @@ from mistk_service.kinds.kind import Operation, Role
 from mistk_service.kinds.model.states import State
 from mistk_service.kinds.model.values import MistkDataset
 
-__all__ = ["OPERATIONS"]
-
 _NOT_TERMINATING = frozenset(State) - {State.TERMINATING, State.TERMINATED}
 
 

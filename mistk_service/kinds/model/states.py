@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["State"]
-
 
 class State(StrEnum):
     """The states of a model instance; the values are those of the wire."""

@@ -13,8 +13,6 @@ from typing import Any, Self
 
 from mistk_service.errors import InvalidRequest
 
-__all__ = ["Dataset", "InitParams", "MistkDataset", "ObjectInfo", "Objective"]
-
 
 class Objective(StrEnum):
     """What a model instance will be used for.

@@ -26,8 +26,6 @@ from mistk_service.web.contract.validation import VALIDATORS, MediaType
 from mistk_service.web.json_limits import JsonLimits
 from mistk_service.web.refusals import ErrorAnswer
 
-__all__ = ["contract_app"]
-
 Json = dict[str, Any]
 
 #: What Connexion judges a request with: all of it, or its path and method alone.

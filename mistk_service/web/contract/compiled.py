@@ -34,8 +34,6 @@ from mistk_service.web.memory import LargeBlocks
 from mistk_service.web.refusals import ErrorAnswer, send_early
 from mistk_service.web.request_body import BodyTooLarge, read_body, replayed
 
-__all__ = ["INLINE_LIMIT", "CompiledOperations", "MakeReader", "NotRecognised", "OperationTable", "Reader"]
-
 #: The longest body that is decoded on the event loop, in bytes: a matter of a millisecond.
 INLINE_LIMIT = 64 * 1024
 

@@ -9,8 +9,6 @@ from connexion.middleware import SpecMiddleware
 from connexion.spec import Specification
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["OmittedParameters"]
-
 
 class OmittedParameters(SpecMiddleware):  # type: ignore[misc]
     """ASGI middleware: removes optional query parameters that are empty or ``None`` from requests."""

@@ -6,8 +6,6 @@ import msgspec
 
 from mistk_service.web.json_limits import JsonTooLarge, strings_in
 
-__all__ = ["MAX_RECORDS", "read_records"]
-
 #: Records of one request. So many of the smallest take some 50 ms to decode, during which no other thread runs.
 MAX_RECORDS = 100_000
 

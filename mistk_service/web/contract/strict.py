@@ -19,8 +19,6 @@ from mistk_service.web.contract.records import read_records
 from mistk_service.web.contract.validation import accepting_reader, asks_for_strings
 from mistk_service.web.json_limits import JsonLimits
 
-__all__ = ["strict_reader"]
-
 _JSON = b"application/json"
 
 #: What a query that needs no decoding is made of.

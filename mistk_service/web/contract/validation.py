@@ -25,8 +25,6 @@ from mistk_service.web.contract.compiled import INLINE_LIMIT
 from mistk_service.web.contract.records import read_records
 from mistk_service.web.json_limits import FREE_JSON, JsonLimits, check_json
 
-__all__ = ["VALIDATORS", "MediaType", "accepting_reader", "asks_for_strings"]
-
 #: How much of a wrong value is repeated in a message.
 _SHOWN = 80
 

@@ -6,8 +6,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mistk_service.web.refusals import ErrorBody, error_response, send_early
 
-__all__ = ["BodyBudget"]
-
 _MESSAGE = (
     "The requests that are being received take {limit} bytes, as many as they may together. Send this one again in a moment, "
     "and fewer large ones at once."

@@ -8,8 +8,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mistk_service.web.refusals import ErrorAnswer, send_early
 from mistk_service.web.request_body import BodyTooLarge, read_body, replayed
 
-__all__ = ["BodyLimit"]
-
 #: The headers that say how long a body is.
 _FRAMING = (b"content-length", b"transfer-encoding")
 

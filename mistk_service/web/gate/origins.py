@@ -15,8 +15,6 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["Origins", "exposure"]
-
 #: Methods that change nothing.
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 

@@ -11,8 +11,6 @@ from mistk_service.web.gate.origins import Origins
 from mistk_service.web.refusals import ErrorBody, error_response
 from mistk_service.web.server.config import PROTECTION
 
-__all__ = ["RequestFilter"]
-
 #: An answer may do nothing in a browser, unless it is a page that brings its own policy.
 _POLICY = (
     b"content-security-policy",

@@ -17,8 +17,6 @@ from mistk_service.process_exit import watch
 from mistk_service.web.memory import LargeBlocks
 from mistk_service.web.refusals import ErrorBody
 
-__all__ = ["PROTECTION", "Connection", "HttpLimits", "ServerConfig"]
-
 #: Headers of every response: browsers neither show it inside another page nor guess its type.
 PROTECTION = ((b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"))
 

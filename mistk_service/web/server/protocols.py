@@ -15,8 +15,6 @@ from uvicorn.protocols.http.flow_control import FlowControl
 
 from mistk_service.web.server.config import ServerConfig
 
-__all__ = ["TOO_LARGE", "TOO_MANY_AHEAD", "Answer", "LimitedProtocol"]
-
 #: Seconds in which a refused client can read the answer before the connection is closed. Closed over unread data, the
 #: connection would be reset, and the client might never see the answer.
 _LINGER = 2.0

@@ -12,8 +12,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from mistk_service.web.server.config import HttpLimits, ServerConfig
 from mistk_service.web.server.protocols import TOO_LARGE, Answer, LimitedProtocol
 
-__all__ = ["LimitedH11"]
-
 #: Bytes that the parser gets at once, which limits what it parses at once.
 _PIECE = 16 * 1024
 

@@ -9,8 +9,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from mistk_service.web.server.config import ServerConfig
 from mistk_service.web.server.protocols import TOO_LARGE, TOO_MANY_AHEAD, Answer, LimitedProtocol
 
-__all__ = ["LimitedHttpTools"]
-
 #: Bytes of a header other than its name and its value: a colon, a space and the end of the line.
 _SEPARATORS = 4
 

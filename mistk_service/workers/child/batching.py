@@ -23,8 +23,6 @@ from mistk_service.workers.child.failures import failure_from, message_of
 from mistk_service.workers.child.plain_values import json_ready
 from mistk_service.workers.messages import Predict, Predicted, PredictionFailed, PredictionRefused
 
-__all__ = ["Parts", "Predictor", "unanswered"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -24,8 +24,6 @@ from mistk_service.workers.child.plain_values import Point, int64, json_ready, n
 from mistk_service.workers.child.spool import Spool, artifact_folder, artifact_source, draw, split_artifact_file
 from mistk_service.workers.messages import FromWorker, Progressed, Reported, StatusUpdated, Unsendable
 
-__all__ = ["FLUSH_INTERVAL", "METRICS_HELD", "REPORT_LIMIT", "WorkerContext"]
-
 logger = logging.getLogger(__name__)
 
 #: Minimum seconds between two flushes.

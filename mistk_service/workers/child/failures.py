@@ -6,8 +6,6 @@ import traceback
 
 from mistk_service.errors import Failure
 
-__all__ = ["encodable", "failure_from", "message_of"]
-
 
 def failure_from(error: BaseException) -> Failure:
     """Return any exception in a form that can cross a process boundary."""

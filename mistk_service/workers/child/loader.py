@@ -25,8 +25,6 @@ from mistk_service.kinds.component import Component
 from mistk_service.kinds.predictions import Signature, TensorSpec
 from mistk_service.workers.child.failures import message_of
 
-__all__ = ["construct_model", "load_model_class", "signature_of", "split_reference"]
-
 _Specs = tuple[TensorSpec, ...]
 
 _FORMS = "'package.module:Class', 'path/to/file.py:Class' or 'package.module Class'"

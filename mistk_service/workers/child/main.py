@@ -37,8 +37,6 @@ from mistk_service.workers.messages import (
     frame,
 )
 
-__all__ = ["main", "serve_model"]
-
 logger = logging.getLogger(__name__)
 
 #: Bytes read from the socket at once.

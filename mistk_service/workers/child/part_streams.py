@@ -24,8 +24,6 @@ from mistk_service.workers.messages import (
     PredictionForgotten,
 )
 
-__all__ = ["PartStreams"]
-
 logger = logging.getLogger(__name__)
 
 #: The maximum size of a part in bytes; the rest of its message takes less than the difference.

@@ -10,8 +10,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["LONGEST_NAME", "Point", "int64", "json_ready", "number", "points", "shown", "text"]
-
 logger = logging.getLogger(__name__)
 
 #: A metric's name, value, step, and time in milliseconds since the epoch.

@@ -56,8 +56,6 @@ from mistk_service.workers.messages import (
     Withdraw,
 )
 
-__all__ = ["Runner"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Spool", "artifact_folder", "artifact_source", "draw", "split_artifact_file"]
-
 logger = logging.getLogger(__name__)
 
 #: The image formats that plotly can write.

@@ -14,8 +14,6 @@ from collections.abc import Iterable
 from mistk_service.kinds.predictions import Inputs
 from mistk_service.workers.messages import Predict, Run
 
-__all__ = ["LARGE", "TaskQueue"]
-
 #: A request is large if its cost, in records or KiB, exceeds this.
 LARGE = 256
 

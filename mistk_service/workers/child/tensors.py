@@ -9,8 +9,6 @@ import numpy as np
 
 from mistk_service.kinds.predictions import Tensor, Tensors
 
-__all__ = ["arrays_of", "tensors_of"]
-
 #: The kinds of data types that a tensor may have: boolean, signed and unsigned integer, floating point.
 _NUMBERS = "biuf"
 

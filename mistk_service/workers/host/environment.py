@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
-__all__ = ["worker_environment"]
-
 #: Prefixes of the variables with which the service, or a library in it, authenticates.
 _OWNERS = ("MLFLOW_", "AWS_", "MISTK_")
 

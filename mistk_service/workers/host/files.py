@@ -19,8 +19,6 @@ from typing import Any, TypeVar
 from mistk_service.errors import InvalidRequest
 from mistk_service.workers.protocol import FileStamp
 
-__all__ = ["LocalFiles", "contents_of", "on_thread", "remove_folders", "require_readable", "require_writable_folder"]
-
 T = TypeVar("T")
 
 

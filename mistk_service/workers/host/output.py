@@ -11,8 +11,6 @@ from typing import IO
 
 from mistk_service.logs import json_line
 
-__all__ = ["Output"]
-
 #: The number of lines kept, and the maximum length of each in characters.
 _LINES_KEPT, _LINE_LENGTH = 50, 500
 

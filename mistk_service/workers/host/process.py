@@ -17,8 +17,6 @@ from mistk_service.workers.host.output import Output
 from mistk_service.workers.host.socket_worker import DRAIN, LINGER, SocketWorker, call_on, set_within, start_thread
 from mistk_service.workers.protocol import WorkerListener
 
-__all__ = ["ProcessWorker"]
-
 logger = logging.getLogger(__name__)
 
 #: Seconds to empty the pipe of the output after that. It takes no time, unless the machine is overloaded or the reader of

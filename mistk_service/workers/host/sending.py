@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 from mistk_service.workers.messages import END_OF_PIECES, Predict, ToWorker, Withdraw, frame, piece
 
-__all__ = ["PIECE", "Sender"]
-
 #: Bytes of a message that are sent at once; a larger message is sent in pieces.
 PIECE = 256 * 1024
 

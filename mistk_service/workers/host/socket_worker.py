@@ -24,8 +24,6 @@ from mistk_service.workers.messages import (
 )
 from mistk_service.workers.protocol import Files, WorkerListener
 
-__all__ = ["DRAIN", "LINGER", "SocketWorker", "call_on", "set_within", "start_thread"]
-
 logger = logging.getLogger(__name__)
 
 #: Seconds to wait, after the process has ended, for its last messages and output. A process that the model left behind may

@@ -11,8 +11,6 @@ from mistk_service.errors import Failure
 from mistk_service.workers.host.socket_worker import DRAIN, LINGER, SocketWorker, call_on, set_within, start_thread
 from mistk_service.workers.protocol import WorkerListener
 
-__all__ = ["ThreadWorker"]
-
 logger = logging.getLogger(__name__)
 
 _ABANDONED = "The worker thread did not end in time and was abandoned."

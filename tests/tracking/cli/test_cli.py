@@ -356,7 +356,7 @@ def test_requests_that_wait_for_a_locked_store_do_not_hold_the_end(tmp_path, num
                     socket.create_connection(address, timeout=60).close()
         assert server.process.wait(60) == 0
         output = server.process.stderr.read()
-    assert re.search("The service ends although something is still at work: .*tracking_", output)
+    assert re.search("The service ends although these threads are still running: .*tracking_", output)
     assert "Traceback" not in output
 
 
