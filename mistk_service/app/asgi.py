@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mistk_service.app.embedded_tracking import EmbeddedTracking
 from mistk_service.app.settings import Settings
 from mistk_service.core.controller import Controller
-from mistk_service.doors.inference.handlers import INFERENCE_PATH, inference_app
+from mistk_service.doors.inference.handlers import INFERENCE_PATH, inference_answer, inference_app
 from mistk_service.doors.mistk.handlers import Handlers
 from mistk_service.doors.mistk.problems import answer, error_body, service_error
 from mistk_service.doors.mistk.swagger_ui import SwaggerUI
@@ -73,7 +73,7 @@ def create_app(
     if kind.prediction is not None and kind.prediction.tensor_hook is not None:
         apis[INFERENCE_PATH] = inference_app(controller, settings.max_body)
     parts = _by_path(apis, pages, SwaggerUI(f"{kind.base_path}/ui"), page)
-    container: ASGIApp = BodyLimit(parts, settings.max_body, answer)
+    container: ASGIApp = BodyLimit(parts, settings.max_body, _answer)
     if tracking is not None:
         container = _beside(tracking, container)
     guarded = gate(
@@ -84,6 +84,12 @@ def create_app(
         error_body=error_body,
     )
     return Prefix(metrics.count(guarded, kind.base_path, operations), settings.root_path)
+
+
+def _answer(error: Exception, scope: Scope) -> Response:
+    """Return an error in the form of the API that a request is for."""
+    of_inference = f"{scope['path']}/".startswith(f"{INFERENCE_PATH}/")
+    return (inference_answer if of_inference else answer)(error, scope)
 
 
 def _published(contract: Any, prefix: str) -> Response:

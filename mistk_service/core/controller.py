@@ -159,6 +159,7 @@ class Controller:
         plan = self._shutdown_plan
         if not await self._supervisor.wait_dismissed(*plan.dismissal()):
             self._instance.note(f"The worker did not end within {plan.worker_grace:g} s and was killed.")
+        self._instance.cut_off_predictions()
 
     def reset(self) -> StatusEvent:
         """Begin to replace the worker and the model with fresh ones.

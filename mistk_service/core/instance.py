@@ -245,12 +245,15 @@ class Instance:
     def on_ended(self, failure: Failure, *, expected: bool) -> None:
         """Handle the end of the worker. The instance has failed unless the worker was asked to end."""
         if expected:
-            self.predictions.abandon(cut_off())
-            return
+            return  # the controller waits for the replicas too
         prediction = self.kind.prediction if self.predictions else None
         operation = self.view.activity.operation if self.view.activity else prediction.name if prediction else None
         self.predictions.abandon(WorkerDied(failure))
         self.fail(operation, failure)
+
+    def cut_off_predictions(self) -> None:
+        """Fail the predictions that no worker will answer, since all have ended."""
+        self.predictions.abandon(cut_off())
 
     def on_replica_lost(self, worker: Worker, failure: Failure) -> None:
         """Fail the predictions that a replica had to answer when it ended."""

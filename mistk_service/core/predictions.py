@@ -2,7 +2,7 @@
 
 A request whose client has disconnected or whose timeout has passed is withdrawn. It stays in flight, and counts towards the
 limit, until the worker reports its end. If the model had not begun with it, the worker forgets it and reports that at once.
-Otherwise it is answered, and the answer is discarded.
+Otherwise it is answered, and the answer is discarded; an answer in parts ends with its next part.
 """
 
 from __future__ import annotations

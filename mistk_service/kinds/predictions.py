@@ -30,7 +30,7 @@ class TensorSpec(msgspec.Struct, frozen=True, array_like=True):
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES or min(self.shape, default=0) < -1:
+        if self.dtype not in DTYPES or not all(-1 <= dimension < 2**63 for dimension in self.shape):
             raise ValueError(
                 f"{self.name}: expected a data type among {', '.join(DTYPES)}, and dimensions of -1 or more"
             )
@@ -87,17 +87,21 @@ class Tensor(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Tensors(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Tensors with unique names. Their first dimension counts the records."""
+    """Tensors with unique names. Their first dimension counts the records, unless they have no elements."""
 
     tensors: tuple[Tensor, ...]
 
     def __len__(self) -> int:
-        return max((tensor.shape[0] if tensor.shape else 1 for tensor in self.tensors), default=0)
+        return max((_records(tensor.shape) for tensor in self.tensors), default=0)
 
     @property
     def size(self) -> int:
         """The total size of the tensors in bytes."""
         return sum(tensor.data.nbytes for tensor in self.tensors)
+
+
+def _records(shape: tuple[int, ...]) -> int:
+    return 0 if 0 in shape else shape[0] if shape else 1
 
 
 #: What a prediction is made from.

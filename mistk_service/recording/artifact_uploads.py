@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -192,11 +193,13 @@ def _is_own(uri: str) -> bool:
 
 
 def _opened(uri: str) -> ArtifactRepository:
+    parts = urlsplit(uri)
+    place = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # without a login
     try:
         return open_artifacts(uri)
     except StoreUnavailable:
         raise
-    except OSError as error:  # for example without a network
-        raise StoreUnavailable(f"The artifacts of the run cannot be stored at {uri!r} now: {error}") from error
+    except (ConnectionError, TimeoutError, socket.gaierror) as error:
+        raise StoreUnavailable(f"The artifacts of the run cannot be stored at {place!r} now: {error}") from error
     except Exception as error:  # the libraries of the storages have no common base class for errors
-        raise InvalidParameter(f"The artifacts of the run cannot be stored at {uri!r}: {error}") from error
+        raise InvalidParameter(f"The artifacts of the run cannot be stored at {place!r}: {error}") from error

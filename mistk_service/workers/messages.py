@@ -196,7 +196,7 @@ class PredictionRefused(_Message, frozen=True):
 
 
 class PredictionForgotten(_Message, frozen=True):
-    """The request was forgotten before it reached the model."""
+    """The request was forgotten before it reached the model, or between two parts of its answer."""
 
     id: int
 

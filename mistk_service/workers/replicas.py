@@ -11,7 +11,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from mistk_service.errors import Failure
+import msgspec
+
+from mistk_service.errors import Failure, WorkerDied
 from mistk_service.workers.messages import (
     Done,
     Exit,
@@ -80,17 +82,22 @@ class Replicas:
         self._outdated = False
         #: The replicas that have been asked to end.
         self.leaving: list[Worker] = []
+        self._killed: set[Worker] = set()
         self._starting: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Start the replicas of a new instance, in the background."""
-        self._calls = []
+        self._calls.clear()
+        self._killed.clear()
         self._outdated = False
         for _ in range(self._count):
             self._add()
 
     def repeat(self, call: Run) -> None:
-        """Let every replica repeat a call that the instance's own worker has been sent."""
+        """Let every replica repeat a call that the instance's own worker has been sent, outside of its run."""
+        if not self._count or self._outdated:
+            return
+        call = msgspec.structs.replace(call, run=None)
         self._calls.append(call)
         for replica in self._replicas.values():
             replica.unfinished.add(call.id)
@@ -99,6 +106,7 @@ class Replicas:
     def outdate(self) -> None:
         """Use the replicas no more, since the model is about to change in a way that they cannot repeat."""
         self._outdated = True
+        self._calls.clear()
 
     def usable(self) -> list[Worker]:
         """Return the workers of the replicas that have the present model."""
@@ -111,25 +119,27 @@ class Replicas:
         ]
 
     def dismiss(self, hook: str) -> None:
-        """Ask the replicas to call a last hook and end. Nothing is heard of them any more."""
-        self.leaving, self._replicas = list(self._replicas), {}
-        for worker in self.leaving:
+        """Ask the replicas to finish their predictions, call a last hook and end."""
+        replicas, self._replicas = self._replicas, {}
+        self.leaving = [*(worker for worker in self.leaving if not worker.exited), *replicas]
+        for worker in replicas:
             worker.send(Exit(hook))
 
     def kill(self) -> None:
-        """Kill the replicas. Nothing is heard of them any more."""
+        """Kill the replicas, those that are ending too."""
         replicas, self._replicas = self._replicas, {}
+        self._killed.update(replicas)
         for worker in (*replicas, *self.leaving):
             worker.kill()
 
     def on_message(self, worker: Worker, message: FromWorker) -> None:
         """Handle a message of a replica. What it reports is dropped; the instance's own worker reports the same."""
         replica = self._replicas.get(worker)
+        if isinstance(message, _Answers) and (replica is not None or worker in self.leaving):
+            self._on_answer(message)
         if replica is None:
             return
-        if isinstance(message, _Answers):
-            self._on_answer(message)
-        elif isinstance(message, Loaded):
+        if isinstance(message, Loaded):
             replica.loaded = True
         elif isinstance(message, Done | Unsupported | Refused):
             # The instance's own worker refuses what a replica refuses.
@@ -145,7 +155,7 @@ class Replicas:
             return
         logger.error("A replica has ended: %s", failure)
         self._on_lost(worker, failure)
-        if replica.loaded and not replica.unfinished and not replica.broken:
+        if replica.loaded and not replica.unfinished and not replica.broken and not self._outdated:
             self._add()
 
     def _add(self) -> None:
@@ -154,12 +164,14 @@ class Replicas:
         for call in self._calls:
             replica.unfinished.add(call.id)
             worker.send(call)
-        # A worker that cannot be started has ended, and has been heard.
-        task = asyncio.get_running_loop().create_task(worker.start())
+        task = asyncio.get_running_loop().create_task(self._start(worker))
         self._starting.add(task)
-        task.add_done_callback(self._started)
+        task.add_done_callback(self._starting.discard)
 
-    def _started(self, task: asyncio.Task[None]) -> None:
-        self._starting.discard(task)
-        if not task.cancelled():
-            task.exception()
+    async def _start(self, worker: Worker) -> None:
+        try:
+            await worker.start()
+        except WorkerDied:
+            return  # it has ended, and the listener has been notified
+        if worker in self._killed:  # while it started, so that it could not end yet
+            worker.kill()

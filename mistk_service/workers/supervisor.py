@@ -97,9 +97,9 @@ class Supervisor:
         self._worker = self._make_worker(self)
         if self._reports_held:
             self._worker.send(HoldReports(True))
-        self._replicas.start()
         await self._worker.start()
         self.started += 1
+        self._replicas.start()
 
     async def wait_loaded(self) -> None:
         """Wait until the worker has loaded its model.
@@ -199,8 +199,8 @@ class Supervisor:
     def on_exit(self, worker: Worker, failure: Failure) -> None:
         """Handle the end of a worker."""
         if worker is self._worker:
-            self._replicas.kill()
             if worker is not self._leaving:
+                self._replicas.kill()
                 self._set_loaded(WorkerDied(failure))
             self._listener.on_ended(failure, expected=worker is self._leaving)
 

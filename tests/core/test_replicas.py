@@ -95,6 +95,20 @@ async def test_a_replica_that_dies_costs_its_own_predictions_and_is_replaced(lau
     assert instance.state in ("ready", "predicting")
 
 
+@pytest.mark.parametrize("operation", ["reset", "shutdown"])
+async def test_what_a_replica_has_begun_is_answered_before_a_reset_or_a_shutdown(
+    launch: Launch, gate: Gate, operation: str
+):
+    instance = await ready(launch, "process")
+    await spread(instance)
+    waiting = [asyncio.ensure_future(instance.stream({"wait": str(gate.path)})) for _ in range(REPLICAS)]
+    await asyncio.sleep(0)
+    await instance.call(operation)
+    gate.tell("g" * REPLICAS)
+    assert all("who" in answer["wait"] for answer in await asyncio.gather(*waiting))
+    await instance.until("started" if operation == "reset" else "terminated")
+
+
 async def test_no_replica_outlives_the_instance(launch: Launch):
     instance = await ready(launch, "process")
     await spread(instance)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from mistk_service import AbstractModel, RequestError
 
 
@@ -14,4 +16,8 @@ class Echo(AbstractModel):
             raise ValueError("told to raise")
         if then == "refuse":
             raise RequestError("told to refuse")
+        if then == "write":
+            inputs["then"][0] = b""
+        if then == "odd":
+            return {"a": np.zeros(1, np.complex64)}
         return [1] if then == "list" else inputs

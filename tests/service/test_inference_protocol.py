@@ -150,6 +150,11 @@ WRONG = [
     ({"inputs": [tensor("a", "BF16", [1], data=[1])]}, "no datatype 'BF16'"),
     ({"inputs": [tensor("a", "INT8", [1], data=[1])] * 2}, "same name"),
     ({"inputs": [tensor("a", "INT8", [10**30], data=[1])]}, "inference request"),
+    ({"inputs": [tensor("a", "BOOL", [2**62, 0], data=[])]}, "too large"),
+    ({"inputs": [tensor("a", "INT8", [1], data=[1])], "outputs": [{"name": "a"}] * 2}, "outputs: two"),
+    ({"inputs": [tensor("a", "INT8", [1], data=[1], parameters={"binary_data_size": 0})]}, "no data in JSON"),
+    (b'{"inputs": [{"name": "a", "datatype": "BYTES", "shape": [1], "data": ["\xff"]}]}', "not JSON"),
+    (b'{"inputs": [{"name": "a", "datatype": "FP32", "shape": [1], "data": ["\xff"]}]}', "not JSON"),
     (b"{", "inference request"),
     (b"\xff", "inference request"),
     (b"[" * 200, "nested"),
@@ -180,6 +185,25 @@ def test_lengths_that_lie_are_refused(echo: Service) -> None:
         assert message in refused(infer(echo, text + raw, **{"Inference-Header-Content-Length": length}), 400)
 
 
+def test_what_json_cannot_express_has_to_be_asked_for_as_bytes(echo: Service) -> None:
+    cases = ((np.array([np.nan], "<f4"), "FP32"), (np.array([-np.inf]), "FP64"), (np.zeros(1_000_001, "i1"), "INT8"))
+    for values, datatype in cases:
+        raw = values.tobytes()
+        inputs = [tensor("a", datatype, [len(values)], parameters={"binary_data_size": len(raw)})]
+        for binary in (False, True):
+            text = json.dumps({"inputs": inputs, "parameters": {"binary_data_output": binary}}).encode()
+            response = infer(echo, text + raw, **{"Inference-Header-Content-Length": str(len(text))})
+            if binary:
+                assert response.content.endswith(raw)
+            else:
+                assert "request for binary data" in refused(response, 400)
+
+
+def test_a_body_over_the_limit_is_refused_in_the_form_of_the_protocol(start: Start) -> None:
+    service = start("--max-body", "1000", model=reference("tensors:Echo"))
+    assert refused(infer(service, b"x" * 1001), 413)
+
+
 def test_byte_strings_that_are_cut_off_are_refused(echo: Service) -> None:
     for raw in (b"\5\0\0\0abcd", b"\1\0\0", struct.pack("<I", 2**32 - 1) + b"a"):
         text = json.dumps({"inputs": [tensor("a", "BYTES", [1], parameters={"binary_data_size": len(raw)})]}).encode()
@@ -204,6 +228,8 @@ def test_an_error_of_the_model_fails_its_request_alone(echo: Service) -> None:
         ("raise", 500, "told to raise"),
         ("refuse", 400, "told to refuse"),
         ("list", 500, "dict"),
+        ("write", 500, "read-only"),
+        ("odd", 500, "data type"),
     ):
         body = {"inputs": [tensor("then", "BYTES", [1], data=[then])]}
         assert message in refused(infer(echo, body), status)

@@ -51,7 +51,7 @@ def inference_app(controller: Controller, max_body: int) -> ASGIApp:
         load_contract("inference-api.yaml"),
         handlers.resolve,
         limits=lambda _: None,  # the bodies are read by their handlers
-        answer=_answer,
+        answer=inference_answer,
         validate=False,
     )
 
@@ -110,7 +110,7 @@ class _Handlers:
         body = await read_body(request.scope, request.receive, self._max_body)
         declared = self._controller.signature.inputs
         header = request.headers.get(HEADER_LENGTH)
-        read = _on_thread_if(len(body) > _INLINE_LIMIT and header is None)
+        read = _on_thread_if(len(body) > _INLINE_LIMIT)
         asked, tensors = await read(read_request, body, header, declared)
         require_declared(tensors.tensors, declared)
         prediction = self._controller.predict(tensors)
@@ -154,7 +154,7 @@ def _error(status: int, message: str, headers: dict[str, str] | None = None) -> 
     return Response(msgspec.json.encode({"error": message}), status, headers, "application/json")
 
 
-def _answer(error: Exception, scope: Scope) -> Response:
+def inference_answer(error: Exception, scope: Scope) -> Response:
     """Return any error in the protocol's form. A state in which the model cannot predict is 503."""
     if isinstance(error, _UnknownModel):
         return _error(404, str(error))

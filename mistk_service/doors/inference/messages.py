@@ -8,7 +8,15 @@ from typing import Annotated, Any
 
 import msgspec
 
-from mistk_service.doors.inference.tensors import DATATYPES, datatype_of, from_bytes, from_json, to_json
+from mistk_service.doors.inference.tensors import (
+    DATATYPES,
+    MOST_VALUES,
+    datatype_of,
+    from_bytes,
+    from_json,
+    require_few,
+    to_json,
+)
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.predictions import DTYPES, Tensor, Tensors, TensorSpec
 from mistk_service.web.json_limits import JsonLimits, JsonTooLarge, check_json
@@ -16,15 +24,13 @@ from mistk_service.web.json_limits import JsonLimits, JsonTooLarge, check_json
 #: The header with the length of the JSON that raw tensors follow.
 HEADER_LENGTH = "inference-header-content-length"
 
-#: The maximum number of elements in JSON; raw tensors are limited by ``--max-body`` alone.
-_MOST_VALUES = 1_000_000
-
 _Parameters = dict[str, str | bool | int | float]
 _Dimension = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Name = Annotated[str, msgspec.Meta(max_length=1_000)]
 
 
 class _Input(msgspec.Struct):
-    name: str
+    name: _Name
     datatype: str
     shape: Annotated[tuple[_Dimension, ...], msgspec.Meta(max_length=32)]
     parameters: _Parameters = {}
@@ -32,22 +38,17 @@ class _Input(msgspec.Struct):
 
 
 class _Output(msgspec.Struct):
-    name: str
+    name: _Name
     parameters: _Parameters = {}
 
 
 class InferRequest(msgspec.Struct):
-    """The JSON of a request."""
+    """The JSON of a request, without its inputs once they have been read."""
 
     inputs: list[_Input]
-    id: str = ""
+    id: _Name = ""
     parameters: _Parameters = {}
     outputs: list[_Output] = []
-
-    def is_binary(self, output: str) -> bool:
-        """Return whether the client asks for an output as raw bytes."""
-        own = next((each.parameters for each in self.outputs if each.name == output), {})
-        return bool(own.get("binary_data", self.parameters.get("binary_data_output", False)))
 
 
 _request = msgspec.json.Decoder(InferRequest)
@@ -72,29 +73,31 @@ def read_request(
     length = len(whole) if header is None else _length(header, len(whole))
     text = bytes(whole[:length])
     try:
-        check_json(text, JsonLimits(size=len(text), values=_MOST_VALUES, containers=_MOST_VALUES))
+        check_json(text, JsonLimits(size=len(text), values=MOST_VALUES, containers=MOST_VALUES))
         request = _request.decode(text)
     except JsonTooLarge as error:
         raise InvalidRequest(f"The request's JSON: {error}; send the tensors as binary data.") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"The request's JSON is no inference request: {error}.") from error
+    _require_unique("inputs", request.inputs)
+    _require_unique("outputs", request.outputs)
     tensors, position = [], length
     for each in request.inputs:
         size = each.parameters.get("binary_data_size")
         if size is None:
             tensors.append(_tensor(each, from_json, each.data))
             continue
-        if type(size) is not int or not 0 <= size <= len(whole) - position:
+        if type(size) is not int or not 0 <= size <= len(whole) - position or bytes(each.data):
             raise InvalidRequest(
-                f"The tensor {each.name!r}: binary_data_size is {size!r}, and {len(whole) - position} bytes are left.",
+                f"The tensor {each.name!r}: binary_data_size is {str(size)[:20]}, and {len(whole) - position} bytes are left; "
+                "expected the size of its bytes, and no data in JSON.",
                 field=each.name,
             )
         tensors.append(_tensor(each, from_bytes, whole[position : position + size]))
         position += size
     if position != len(whole):
         raise InvalidRequest(f"{len(whole) - position} bytes follow the last tensor; expected none.")
-    if len({tensor.name for tensor in tensors}) < len(tensors):
-        raise InvalidRequest("inputs: two tensors have the same name.", field="inputs")
+    request.inputs.clear()  # they refer to the text, which may be large
     return request, Tensors(tuple(tensors))
 
 
@@ -104,7 +107,7 @@ def encode_response(
     """Return the body of a response, and the length of its JSON if raw tensors follow it; otherwise None.
 
     Raises:
-        InvalidRequest: the model did not return an output that the client asks for.
+        InvalidRequest: the model did not return an output that the client asks for, or one cannot be JSON.
     """
     found = {tensor.name: tensor for tensor in tensors}
     asked = [each.name for each in request.outputs] or list(found)
@@ -112,12 +115,19 @@ def encode_response(
         raise InvalidRequest(
             f"outputs: the model has no output {missing[0]!r}; expected {', '.join(found)}.", field="outputs"
         )
+    binary = dict.fromkeys(asked, request.parameters.get("binary_data_output") is True)
+    binary |= {
+        each.name: each.parameters["binary_data"] is True
+        for each in request.outputs
+        if "binary_data" in each.parameters
+    }
+    require_few([found[name] for name in asked if not binary[name]])
     outputs: list[Mapping[str, Any]] = []
     raw: list[memoryview] = []
     for name in asked:
         tensor = found[name]
         output = {"name": name, "datatype": datatype_of(tensor.dtype), "shape": tensor.shape}
-        if request.is_binary(name):
+        if binary[name]:
             raw.append(tensor.data)
             outputs.append({**output, "parameters": {"binary_data_size": tensor.data.nbytes}})
         else:
@@ -126,6 +136,11 @@ def encode_response(
         {"model_name": model, "model_version": version, "id": request.id or str(uuid.uuid4()), "outputs": outputs}
     )
     return b"".join([text, *raw]), (len(text) if raw else None)
+
+
+def _require_unique(field: str, named: Sequence[_Input | _Output]) -> None:
+    if len({each.name for each in named}) < len(named):
+        raise InvalidRequest(f"{field}: two tensors have the same name.", field=field)
 
 
 def _length(header: str, most: int) -> int:

@@ -26,6 +26,12 @@ _FORMATS = dict(
 )
 _FORMATS |= {"float16": "e", "float32": "f", "float64": "d"}
 
+#: The maximum number of elements in JSON, and of byte strings in any form. Raw numbers are limited by ``--max-body`` alone.
+MOST_VALUES = 1_000_000
+
+#: The maximum size of a tensor in bytes that a shape may announce, even if a dimension is 0.
+_LARGEST = 2**40
+
 _ELEMENTS: dict[type, msgspec.json.Decoder[Any]] = {
     bool: msgspec.json.Decoder(list[bool]),
     int: msgspec.json.Decoder(list[int]),
@@ -45,10 +51,11 @@ def from_json(name: str, dtype: str, shape: tuple[int, ...], data: msgspec.Raw) 
     Raises:
         InvalidRequest: the elements do not have the type, or are not as many as the shape says.
     """
+    _require_shape(name, dtype, shape)
     values = _elements(name, dtype, data)
     _require_count(name, shape, len(values), "elements")
     if dtype == "bytes":
-        texts = [value.encode("utf-8", "surrogatepass") for value in values]
+        texts = [value.encode() for value in values]
         packed = b"".join(len(text).to_bytes(4, "little") + text for text in texts)
     else:
         try:
@@ -64,6 +71,7 @@ def from_bytes(name: str, dtype: str, shape: tuple[int, ...], data: memoryview) 
     Raises:
         InvalidRequest: there are more or fewer bytes than the shape says.
     """
+    _require_shape(name, dtype, shape)
     if dtype == "bytes":
         _require_count(name, shape, sum(1 for _ in byte_strings(name, data)), "byte strings")
     else:
@@ -71,15 +79,28 @@ def from_bytes(name: str, dtype: str, shape: tuple[int, ...], data: memoryview) 
     return Tensor(name, dtype, shape, data)
 
 
-def to_json(tensor: Tensor) -> list[Any]:
-    """Return the elements of a tensor as a flat list. Byte strings have to be UTF-8.
+def require_few(tensors: Sequence[Tensor]) -> None:
+    """Check that tensors are small enough for JSON.
 
     Raises:
-        InvalidRequest: a byte string is not UTF-8, so that the client has to ask for binary data.
+        InvalidRequest: they are not, so that the client has to ask for binary data.
+    """
+    if sum(math.prod(tensor.shape) for tensor in tensors) > MOST_VALUES:
+        raise InvalidRequest(f"The answer has more than {MOST_VALUES} elements; expected a request for binary data.")
+
+
+def to_json(tensor: Tensor) -> list[Any]:
+    """Return the elements of a tensor as a flat list.
+
+    Raises:
+        InvalidRequest: a number is not finite or a byte string is not UTF-8, so that the client has to ask for binary data.
     """
     if tensor.dtype != "bytes":
         count = tensor.data.nbytes // DTYPES[tensor.dtype]
-        return list(struct.unpack(f"<{count}{_FORMATS[tensor.dtype]}", tensor.data))
+        numbers = list(struct.unpack(f"<{count}{_FORMATS[tensor.dtype]}", tensor.data))
+        if tensor.dtype.startswith("float") and not all(map(math.isfinite, numbers)):
+            raise _invalid(tensor.name, "it has numbers that are not finite; expected a request for binary data")
+        return numbers
     try:
         return [bytes(text).decode() for text in byte_strings(tensor.name, tensor.data)]
     except UnicodeDecodeError as error:
@@ -90,10 +111,13 @@ def byte_strings(name: str, data: memoryview) -> Iterable[memoryview]:
     """Yield the byte strings of a tensor, each of which is preceded by its length (32 bits, little-endian).
 
     Raises:
-        InvalidRequest: the last one is cut off.
+        InvalidRequest: the last one is cut off, or there are too many.
     """
-    position = 0
+    position = count = 0
     while position < len(data):
+        count += 1
+        if count > MOST_VALUES:
+            raise _invalid(name, f"it has more than {MOST_VALUES} byte strings")
         begin = position + 4
         position = begin + int.from_bytes(data[position:begin], "little")
         if position > len(data) or begin > len(data):
@@ -132,9 +156,12 @@ def _elements(name: str, dtype: str, data: msgspec.Raw) -> list[Any]:
     try:
         elements: list[Any] = _ELEMENTS[kind].decode(data)
         return elements
-    except msgspec.ValidationError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         pass
-    nested = msgspec.json.decode(data)
+    try:
+        nested = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _invalid(name, f"its data is not JSON ({error})") from error
     while isinstance(nested, list) and any(isinstance(each, list) for each in nested):
         if not all(isinstance(each, list) for each in nested):
             raise _invalid(name, "its data mixes elements and arrays")
@@ -143,6 +170,11 @@ def _elements(name: str, dtype: str, data: msgspec.Raw) -> list[Any]:
         return msgspec.convert(nested, list[kind])  # type: ignore[valid-type]
     except msgspec.ValidationError as error:
         raise _invalid(name, f"its data is no array of {_NAMES[dtype]} ({error})") from error
+
+
+def _require_shape(name: str, dtype: str, shape: tuple[int, ...]) -> None:
+    if math.prod(dimension or 1 for dimension in shape) * max(1, DTYPES[dtype]) > _LARGEST:
+        raise _invalid(name, f"the shape {list(shape)} is too large")
 
 
 def _require_count(name: str, shape: tuple[int, ...], count: float, what: str) -> None:

@@ -12,8 +12,11 @@ from starlette.types import Receive, Scope, Send
 from mistk_service.core.answer_parts import AnswerParts
 from mistk_service.doors.mistk.predictions import answer_body
 from mistk_service.doors.mistk.problems import answer as problem
-from mistk_service.errors import MistkError
+from mistk_service.errors import InvalidRequest, MistkError
 from mistk_service.web.disconnect import while_present
+
+#: The maximum size of an array in bytes, since all of it is held in memory.
+_LARGEST_ARRAY = 64 * 1024 * 1024
 
 _Form = Literal["application/json", "application/x-ndjson", "text/event-stream"]
 
@@ -44,8 +47,15 @@ def _form(accept: str) -> _Form:
 
 
 async def _array(parts: AnswerParts) -> bytes:
+    bodies, size = [], 0
     try:
-        bodies = [(await answer_body(part)).rstrip() async for part in parts]
+        async for part in parts:
+            bodies.append((await answer_body(part)).rstrip())
+            size += len(bodies[-1])
+            if size > _LARGEST_ARRAY:
+                raise InvalidRequest(
+                    f"The answer has more than {_LARGEST_ARRAY} bytes; expected Accept: application/x-ndjson."
+                )
     finally:
         parts.close()
     return b"[%s]\n" % b",".join(bodies)

@@ -46,7 +46,7 @@ class Locations:
         return [replace(info, path=f"{below}/{info.path}") for info in found] if below else found
 
     def files(self, root: str) -> Iterator[FileInfo]:
-        """Yield all files below a root, with paths relative to it; none where this server does not keep them."""
+        """Yield all files below a root, with paths relative to it; none where they are kept elsewhere, or are gone."""
         folders = [""]
         with suppress(InvalidParameter, ResourceNotFound):
             while folders:

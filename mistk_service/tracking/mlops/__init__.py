@@ -13,6 +13,9 @@ iteration   a run of its experiment; datasets are dataset inputs, the path to th
 ==========  ===========================================================================================================
 
 Descriptions are the tag ``mlflow.note.content``, which MLflow's pages show. Ids are those of the experiment or the run.
+
+An id of nothing raises ``ResourceNotFound``, one of something deleted ``InvalidState``, and an argument that is not valid
+``InvalidParameter``.
 """
 
 from mistk_service.tracking.mlops.current import (

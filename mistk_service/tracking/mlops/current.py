@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from functools import wraps
+from functools import update_wrapper
 from inspect import signature
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -113,14 +113,18 @@ def leave() -> None:
 
 def _of_process(method: Callable[Concatenate[Workspace, P], T]) -> Callable[P, T]:
     """Return a method of a workspace as a function that works on the one of this process."""
+    _, *parameters = signature(method).parameters.values()
+    own = signature(method).replace(parameters=parameters)
 
-    @wraps(method)
     def function(*args: P.args, **kwargs: P.kwargs) -> T:
+        own.bind(*args, **kwargs)  # before a store is opened
         return method(_process.workspace(), *args, **kwargs)
 
-    own, *parameters = signature(method).parameters.values()
-    assert own.name == "self"
-    function.__signature__ = signature(method).replace(parameters=parameters)  # type: ignore[attr-defined]  # for help()
+    update_wrapper(function, method)
+    # It is a function of this module, also for pickle, which another process imports.
+    del function.__wrapped__  # type: ignore[attr-defined]
+    function.__module__, function.__qualname__ = __name__, method.__name__
+    function.__signature__ = own  # type: ignore[attr-defined]  # for help()
     return function
 
 

@@ -40,8 +40,8 @@ class Iteration(dict[str, Any]):
 
     The store has it as a running run from the start. What is logged is validated at once, and a call that raises changes
     nothing. The data stays in memory until :meth:`end_iteration` has stored it. If that fails, nothing is lost: call it again.
-    Once it has ended, every method that logs something raises ``InvalidState``.
-    What the store has acknowledged is not sent twice.
+    What the store has acknowledged is not sent twice. Once the iteration has ended, every method that logs something raises
+    ``InvalidState``.
 
     As a context manager it ends with the block, and an exception marks it as failed. It is also a dictionary of its current
     state: ``iteration["id"]``, ``json.dumps(iteration)``. To change it, call its methods, which may be called from any thread.

@@ -160,7 +160,8 @@ class Replicator:
         self._answered = True
 
     def _failed(self, error: Exception) -> None:
-        wait = self._backoff.next(getattr(error, "retry_after", None))
+        # An unexpected error may have an attribute of that name that is something else.
+        wait = self._backoff.next(getattr(error, "retry_after", None) if isinstance(error, StoreError) else None)
         message = str(error) or type(error).__name__
         if message != self._last_error:
             logger.warning("Replication to %s failed, the next attempt is in %.0f s: %s", self._name, wait, message)

@@ -100,9 +100,13 @@ class Session:
         """
         try:
             answer = self._http.get(endpoint, fields) if by_query else self._http.post(endpoint, fields)
-        except (InvalidParameter, AnswerLost):
-            parse_filter(fields["filter"] or "", grammar)
-            parse_order([clause for clause in fields["order_by"] or () if isinstance(clause, str)], grammar)
+        except (InvalidParameter, AnswerLost) as error:
+            try:
+                parse_filter(fields.get("filter") or "", grammar)
+                # Orders of logged models are objects.
+                parse_order([clause for clause in fields.get("order_by") or () if isinstance(clause, str)], grammar)
+            except InvalidParameter as found:
+                raise found from error
             raise
         return wire.page_from_answer(read, answer, name)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import signal
-import socket
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -23,8 +25,6 @@ _log = logging.getLogger(__name__)
 
 #: Seconds that requests get to end when the server shuts down.
 _CLOSING = 5
-
-_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
 def serve_tracking(
@@ -58,24 +58,38 @@ def serve_tracking(
     with open_store(store_uri) as store, bind(host, port) as sock:
         tracking = create_tracking_app(store, artifacts, max_body=max_body)
         app = gate(tracking, host=host, allowed_hosts=allowed_hosts, max_body=max_body, error_body=error_json)
-        server = _Server(server_config(app, limits or HttpLimits(), error_json, timeout_graceful_shutdown=_CLOSING))
+        server = uvicorn.Server(
+            server_config(app, limits or HttpLimits(), error_json, timeout_graceful_shutdown=_CLOSING)
+        )
         if (warning := exposure(host)) is not None:
             _log.warning(warning)
         collect_less_often()
-        # A signal that comes before the server handles signals waits, since it could interrupt the making of the event loop.
-        unmasked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        try:
-            if on_listening is not None:
-                on_listening(url_of(sock))
+        if on_listening is not None:
+            on_listening(url_of(sock))
+        with _postponed_signals(server):
             server.run(sockets=[sock])
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, unmasked)
 
 
-class _Server(uvicorn.Server):
-    """Uvicorn, which lets signals through once it handles them."""
+@contextmanager
+def _postponed_signals(server: uvicorn.Server) -> Iterator[None]:
+    """Let a signal that comes before the server handles signals end it, instead of interrupting the making of its event loop.
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept connections."""
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-        await super().startup(sockets)
+    After the server has ended, the signal is raised again.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+
+    def receive(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        server.should_exit = True
+
+    previous = {number: signal.signal(number, receive) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if received:
+        signal.raise_signal(received[-1])

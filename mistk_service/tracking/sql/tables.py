@@ -39,7 +39,7 @@ _Text = Text().with_variant(Text(collation="C"), "postgresql")
 _Double: TypeEngine[float] = REAL().with_variant(DOUBLE_PRECISION(), "postgresql")
 # SQLite numbers rows by itself only where the type is exactly INTEGER.
 Id = BigInteger().with_variant(Integer(), "sqlite")
-Flag = SmallInteger()
+Small = SmallInteger()
 
 
 def column(name: str, kind: TypeEngine[Any] = _Text, *args: Any, **options: Any) -> Column[Any]:
@@ -129,7 +129,7 @@ metrics = Table(
     column("key"),
     *longs("timestamp", "step"),
     column("value", _Double),
-    column("is_nan", Flag),
+    column("is_nan", Small),
     PrimaryKeyConstraint("run", "key", "timestamp", "step", "value", "is_nan"),
     sqlite_with_rowid=False,
 )
@@ -140,7 +140,7 @@ latest_metrics = Table(
     column("key"),
     column("value", _Double),
     *longs("timestamp", "step"),
-    column("is_nan", Flag),
+    column("is_nan", Small),
     PrimaryKeyConstraint("run", "key"),
     sqlite_with_rowid=False,
 )
@@ -288,7 +288,7 @@ logged_model_metrics = Table(
     *longs("timestamp", "step"),
     *texts("run_id", "dataset_name", "dataset_digest"),
     column("value", _Double),
-    column("is_nan", Flag),
+    column("is_nan", Small),
     PrimaryKeyConstraint(
         "model", "key", "timestamp", "step", "run_id", "dataset_name", "dataset_digest", "value", "is_nan"
     ),
@@ -307,7 +307,7 @@ users = Table(
     metadata,
     number("id"),
     *texts("username", "password_hash"),
-    column("is_admin", Flag),
+    column("is_admin", Small),
     UniqueConstraint("username", name="uq_users_username"),
 )
 experiment_permissions = Table(

@@ -26,8 +26,8 @@ from mistk_service.tracking.values.page import Page
 class ExperimentStore(ABC):
     """Experiments. What holds for every method is said at :class:`mistk_service.tracking.store.Store`.
 
-    Wherever an experiment is named that does not exist, ``ResourceNotFound`` is raised; where it would be written to and is
-    deleted, ``InvalidParameter``, as for anything else that is not acceptable.
+    A method for one experiment raises ``ResourceNotFound`` if it does not exist; where it would be written to and is deleted,
+    ``InvalidParameter``, as for anything else that is not acceptable. Searches ignore experiments that do not exist.
     """
 
     @abstractmethod
@@ -111,8 +111,9 @@ class ExperimentStore(ABC):
 class RunStore(ABC):
     """Runs and their metrics. What holds for every method is said at :class:`mistk_service.tracking.store.Store`.
 
-    Wherever a run is named that does not exist, ``ResourceNotFound`` is raised; where it would be written to and is deleted,
-    ``InvalidParameter``, as for anything else that is not acceptable.
+    A method for one run raises ``ResourceNotFound`` if it does not exist; where it would be written to and is deleted,
+    ``InvalidParameter``, as for anything else that is not acceptable. In the history of a metric, a run that does not exist
+    has no points.
     """
 
     @abstractmethod

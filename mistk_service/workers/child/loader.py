@@ -92,7 +92,8 @@ def construct_model(model_class: type[Component], reference: str) -> Component:
 
 
 def _require_usable(model: Component, reference: str) -> None:
-    for name in (row.hook for row in kind_of(type(model)).operations.values()):
+    rows = kind_of(type(model)).operations.values()
+    for name in (hook for row in rows for hook in (row.hook, row.tensor_hook) if hook is not None):
         if not callable(getattr(model, name)):
             raise NotAModelClass(
                 f"{reference!r}: {name} is {getattr(model, name)!r}; expected a method.", reference=reference
@@ -109,8 +110,8 @@ def _require_usable(model: Component, reference: str) -> None:
         signature_of(model)
     except msgspec.ValidationError as error:
         raise NotAModelClass(
-            f"{reference!r}: inputs and outputs: {error}; expected a list of (name, data type, shape), such as "
-            "[('pixels', 'float32', (-1, 64))].",
+            f"{reference!r}: record_encoding, inputs or outputs: {error}; expected 'base64' or None, and lists of (name, data "
+            "type, shape), such as [('pixels', 'float32', (-1, 64))].",
             reference=reference,
         ) from error
 
@@ -126,7 +127,7 @@ def signature_of(model: Component) -> Signature:
     # A class without the hook may have attributes of these names for its own use.
     if kind.prediction is not None and kind.prediction.tensor_hook in kind.hooks_of(type(model)):
         declared = {name: getattr(type(model), name, ()) for name in declared}
-    encoding = getattr(model, "record_encoding", None)
+    encoding = msgspec.convert(getattr(model, "record_encoding", None), str | None)
     return Signature(encoding, **{name: msgspec.convert(each, _Specs) for name, each in declared.items()})
 
 

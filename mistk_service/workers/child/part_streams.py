@@ -26,8 +26,8 @@ from mistk_service.workers.messages import (
 
 logger = logging.getLogger(__name__)
 
-#: The maximum size of a part in bytes; the rest of its message takes less than the difference.
-_LARGEST = LARGEST_FROM_WORKER - 64
+#: The maximum size of a part in bytes, so that the parts ahead of a client take no more memory than one message may.
+_LARGEST = LARGEST_FROM_WORKER // PARTS_AHEAD - 64
 
 
 class _Stream(msgspec.Struct):
@@ -40,8 +40,7 @@ class _Stream(msgspec.Struct):
 class PartStreams:
     """The generators whose parts are being sent, by the id of their request.
 
-    ``step`` and ``close`` are for the main thread. The other methods are called by both threads, which must hold the runner's
-    lock.
+    ``step`` and ``close`` are for the main thread. Callers of the other methods hold the runner's lock.
     """
 
     def __init__(self) -> None:
@@ -68,12 +67,14 @@ class PartStreams:
             stream.withdrawn = True
         return stream is not None
 
-    def due(self) -> list[int]:
-        """Return the requests whose generators are to be stepped now, and count the part that each will produce."""
-        due = [number for number, stream in self._streams.items() if stream.ahead or stream.withdrawn]
-        for number in due:
-            self._streams[number].ahead -= 1
-        return due
+    def take(self) -> int | None:
+        """Return the request whose generator is to be stepped now, if any, and count the part that it will produce."""
+        for number, stream in self._streams.items():
+            if stream.ahead or stream.withdrawn:
+                stream.ahead -= 1
+                self._streams[number] = self._streams.pop(number)  # the others first, before it is stepped again
+                return number
+        return None
 
     def step(self, number: int) -> FromWorker:
         """Take the next part of a generator, or end it."""

@@ -131,7 +131,7 @@ class Runner:
             elif task and predictor is not None:
                 self._predict(predictor, task)
             del task  # it may be large, and the next task may come much later
-            self._step_streams()
+            self._step_stream()
         self._send_all(self._streams.close())
         assert self._exit is not None
         self._run_last_hook(self._exit.hook)
@@ -147,12 +147,12 @@ class Runner:
                 if isinstance(answer, Parts):
                     self._streams.add(answer.id, answer.parts)
 
-    def _step_streams(self) -> None:
-        """Take one part of every answer that is given in parts and whose client can keep up."""
+    def _step_stream(self) -> None:
+        """Take one part of an answer that is given in parts and whose client can keep up."""
         with self._changed:
-            due = self._streams.due()
-        if due:
-            self._send_all([self._streams.step(number) for number in due])
+            number = self._streams.take()
+        if number is not None:
+            self._send(self._streams.step(number))
 
     def _run_activity(self, task: Run) -> None:
         answer = self._call(task)

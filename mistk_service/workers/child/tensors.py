@@ -7,10 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mistk_service.kinds.predictions import Tensor, Tensors
-
-#: The kinds of data types that a tensor may have: boolean, signed and unsigned integer, floating point.
-_NUMBERS = "biuf"
+from mistk_service.kinds.predictions import DTYPES, Tensor, Tensors
 
 
 def arrays_of(inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
@@ -31,8 +28,11 @@ def tensors_of(result: Any) -> Tensors:
 
 def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
     if tensor.dtype == "bytes":
-        return np.array(_byte_strings(tensor.data), dtype=object).reshape(tensor.shape)
-    return np.frombuffer(tensor.data, np.dtype(tensor.dtype).newbyteorder("<")).reshape(tensor.shape)
+        strings = np.empty(tensor.shape, dtype=object)
+        strings.ravel()[:] = _byte_strings(tensor.data)
+        strings.flags.writeable = False
+        return strings
+    return np.frombuffer(tensor.data.toreadonly(), np.dtype(tensor.dtype).newbyteorder("<")).reshape(tensor.shape)
 
 
 def _byte_strings(data: memoryview) -> list[bytes]:
@@ -45,9 +45,13 @@ def _byte_strings(data: memoryview) -> list[bytes]:
 
 
 def _tensor(name: str, array: np.ndarray[Any, Any]) -> Tensor:
-    if array.dtype.kind in _NUMBERS:
+    if array.dtype.name in DTYPES:
         plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
         return Tensor(name, array.dtype.name, array.shape, memoryview(plain.tobytes()))
+    if array.dtype.kind not in "OSU":
+        raise TypeError(
+            f"{name}: a tensor cannot have the data type {array.dtype}; expected one of {', '.join(DTYPES)}"
+        )
     texts = [_bytes_of(value, name) for value in array.ravel().tolist()]
     data = b"".join(len(text).to_bytes(4, "little") + text for text in texts)
     return Tensor(name, "bytes", array.shape, memoryview(data))

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
-from mistk_service.workers.messages import END_OF_PIECES, Predict, ToWorker, Withdraw, frame, piece
+from mistk_service.workers.messages import END_OF_PIECES, AllowParts, Predict, ToWorker, Withdraw, frame, piece
 
 #: Bytes of a message that are sent at once; a larger message is sent in pieces.
 PIECE = 256 * 1024
@@ -87,6 +87,8 @@ class Sender:
     def _may_overtake(self, message: ToWorker) -> bool:
         if isinstance(message, Withdraw):
             return self._large[0].stream != message.id
+        if isinstance(message, AllowParts):
+            return True  # its request has arrived, since parts have come back
         return isinstance(message, Predict) and all(each.stream is not None for each in self._large)
 
     def _schedule(self) -> None:

@@ -302,6 +302,7 @@ def _sqlite_engine(
         connection.execute("PRAGMA case_sensitive_like = ON")
         connection.create_function("lower_unicode", 1, _lower, deterministic=True)
         connection.execute("PRAGMA temp_store = MEMORY")
+        # The cache stays at SQLite's 2 MB: some thirty connections fill theirs, and the system caches the file as well.
         # With WAL, NORMAL means that a commit has reached the operating system: it survives the end of this process,
         # however sudden. Only a crash of the machine can undo the last commits, and never damages the file. With a
         # rollback journal NORMAL could damage the file then, so that one gets FULL.

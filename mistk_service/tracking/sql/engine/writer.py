@@ -46,11 +46,11 @@ class _Write(Generic[T]):
         self.done = False
 
     def run(self, connection: Connection) -> None:
-        """Do the work and keep its result; an error of the work itself is kept too."""
+        """Do the work and keep its result, or its error, which is raised to the one who waits for this write."""
         try:
             self.result = self._work(connection)
             self._error = None
-        except BaseException as error:  # it is raised to the one who waits for this write
+        except Exception as error:
             self._error = error
             raise
 
@@ -92,9 +92,9 @@ class Writer:
     """Runs writes one after the other on one connection, in groups.
 
     A write is a function of a connection. It must touch nothing but the database, because it may be run again after its
-    transaction was undone. If the connection to a database server breaks during a commit, or
-    the thread that writes is interrupted, it is unknown whether the write was done. It is then reported as
-    ``StoreUnavailable`` and not run again.
+    transaction was undone. If the connection to a database server breaks during a commit, or if the thread that writes is
+    interrupted, it is unknown whether the write was done. It is then reported as ``StoreUnavailable`` and not run again. What
+    interrupts the thread, such as KeyboardInterrupt, is raised in that thread only.
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class Writer:
             while undecided:
                 self._write_alone(undecided[0])
                 undecided.popleft()
-        except BaseException as error:  # for example KeyboardInterrupt, or an OSError while a connection is opened
+        except BaseException as error:  # such as KeyboardInterrupt
             for write in undecided:
                 write.fail(_interrupted(error))
             self._drop_connection()
@@ -197,7 +197,7 @@ class Writer:
         """Write a group in one transaction; return False if that was undone and each has to be written alone."""
         try:
             connection = self._begin_transaction()
-        except exc.SQLAlchemyError as error:
+        except (exc.SQLAlchemyError, StoreUnavailable) as error:
             # What keeps a transaction from beginning would keep each of them waiting just as long.
             for write in group:
                 write.fail(error)
@@ -216,7 +216,7 @@ class Writer:
         run_text(connection, "SAVEPOINT one")
         try:
             write.run(connection)
-        except BaseException as error:  # it is kept, and raised to the one who waits for this write
+        except Exception as error:
             if ends_the_transaction(error) or is_conflict(error):
                 raise
             run_text(connection, "ROLLBACK TO SAVEPOINT one")
@@ -228,7 +228,7 @@ class Writer:
                 connection = self._begin_transaction()
                 write.run(connection)
                 self._commit(connection)
-            except BaseException as error:  # noqa: BLE001  # it is kept, and raised to the one who waits for this write
+            except Exception as error:  # noqa: BLE001 - it is raised to the one who waits for this write
                 write.fail(error)
                 self._roll_back()
                 if is_conflict(error) and attempt + 1 < _ATTEMPTS:
@@ -246,7 +246,10 @@ class Writer:
                 self._drop_connection()
             else:
                 return self._connection
-        self._connection = self._engine.connect()
+        try:
+            self._connection = self._engine.connect()
+        except OSError as error:  # of the file, not of the driver
+            raise StoreUnavailable(f"The store cannot be opened now: {error}.") from error
         run_text(self._connection, self._begin)
         return self._connection
 

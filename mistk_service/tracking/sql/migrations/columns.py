@@ -43,8 +43,8 @@ def doubles(*names: str) -> Columns:
     return [sa.Column(name, _DOUBLE, nullable=False) for name in names]
 
 
-def flags(*names: str, nullable: bool = False) -> Columns:
-    """Return columns of 0 and 1."""
+def small_integers(*names: str, nullable: bool = False) -> Columns:
+    """Return columns of small integers, most of them 0 or 1."""
     return [sa.Column(name, sa.SmallInteger(), nullable=nullable) for name in names]
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from mistk_service.tracking.sql.tables import Flag, Id, column, longs, metadata, number, texts
+from mistk_service.tracking.sql.tables import Id, Small, column, longs, metadata, number, texts
 
 
 def _remote() -> Column[Any]:
@@ -42,7 +42,7 @@ journal_remotes = Table(
     number("id"),
     column("name"),
     # Whether rows are kept for it.
-    column("active", Flag),
+    column("active", Small),
     # It has everything up to this row.
     column("position", BigInteger()),
     column("last_error", nullable=True),
@@ -59,10 +59,10 @@ journal_runs = Table(
     # None where the run may or may not have been created there.
     column("remote_run_id", nullable=True),
     # One of INCOMPLETE, COMPLETE and UNSURE; see the ledger. It was copied up to ``covered``.
-    column("complete", Flag),
+    column("complete", Small),
     column("covered", BigInteger()),
     # Whether it was deleted there because it was deleted here.
-    column("deleted", Flag),
+    column("deleted", Small),
     # Rows up to this one may be there already.
     column("doubtful", BigInteger()),
     PrimaryKeyConstraint("remote", "run_id"),
@@ -92,7 +92,7 @@ journal_uploads = Table(
     column("etag"),
     *longs("size", "part_size"),
     # None before it is to be completed; then, whether nothing of its size was at the target.
-    column("was_free", Flag, nullable=True),
+    column("was_free", Small, nullable=True),
     UniqueConstraint("remote", "run_id", "path", name="uq_journal_uploads_identity"),
 )
 

@@ -8,13 +8,13 @@ from alembic import op
 from mistk_service.tracking.sql.migrations.columns import (
     descending,
     doubles,
-    flags,
     head,
     ids,
     longs,
     make_keyed,
     number,
     refers,
+    small_integers,
     texts,
 )
 
@@ -65,7 +65,7 @@ def _make_runs() -> None:
         *texts("key"),
         *longs("timestamp", "step"),
         *doubles("value"),
-        *flags("is_nan"),
+        *small_integers("is_nan"),
         sa.PrimaryKeyConstraint("run", "key", "timestamp", "step", "value", "is_nan"),
         sqlite_with_rowid=False,
     )
@@ -75,7 +75,7 @@ def _make_runs() -> None:
         *texts("key"),
         *doubles("value"),
         *longs("timestamp", "step"),
-        *flags("is_nan"),
+        *small_integers("is_nan"),
         sa.PrimaryKeyConstraint("run", "key"),
         sqlite_with_rowid=False,
     )
@@ -138,8 +138,9 @@ def _make_registry() -> None:
     op.create_index("ix_model_versions_updated", "model_versions", updated)
     op.create_table(
         "model_version_tags",
-        *texts("name", "key", "value"),
+        *texts("name"),
         sa.Column("version", sa.Integer(), nullable=False),
+        *texts("key", "value"),
         _of_version(),
         sa.PrimaryKeyConstraint("name", "version", "key"),
     )
@@ -182,7 +183,7 @@ def _make_logged_models() -> None:
         *texts("key", "dataset_name", "dataset_digest", "run_id"),
         *doubles("value"),
         *longs("timestamp", "step"),
-        *flags("is_nan"),
+        *small_integers("is_nan"),
         sa.PrimaryKeyConstraint("model", "key", "dataset_name", "dataset_digest", "run_id"),
         sqlite_with_rowid=False,
     )

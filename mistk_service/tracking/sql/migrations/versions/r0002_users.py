@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from mistk_service.tracking.sql.migrations.columns import flags, number, refers, texts
+from mistk_service.tracking.sql.migrations.columns import number, refers, small_integers, texts
 
 revision = "0002"
 down_revision = "0001"
@@ -17,7 +17,7 @@ def upgrade() -> None:
         "users",
         number("id"),
         *texts("username", "password_hash"),
-        *flags("is_admin"),
+        *small_integers("is_admin"),
         sa.UniqueConstraint("username", name="uq_users_username"),
     )
     op.create_table(

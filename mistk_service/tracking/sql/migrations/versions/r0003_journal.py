@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from mistk_service.tracking.sql.migrations.columns import flags, longs, number, refers, texts
+from mistk_service.tracking.sql.migrations.columns import longs, number, refers, small_integers, texts
 
 revision = "0003"
 down_revision = "0002"
@@ -25,7 +25,7 @@ def upgrade() -> None:
         "journal_remotes",
         number("id"),
         *texts("name"),
-        *flags("active"),
+        *small_integers("active"),
         *longs("position"),
         *texts("last_error", nullable=True),
         *longs("last_success", nullable=True),
@@ -36,7 +36,7 @@ def upgrade() -> None:
         refers("remote", "journal_remotes.id"),
         *texts("run_id"),
         *texts("remote_run_id", nullable=True),
-        *flags("complete", "deleted"),
+        *small_integers("complete", "deleted"),
         *longs("covered", "doubtful"),
         sa.PrimaryKeyConstraint("remote", "run_id"),
     )

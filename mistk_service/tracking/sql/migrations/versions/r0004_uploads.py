@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from mistk_service.tracking.sql.migrations.columns import flags, longs, number, refers, texts
+from mistk_service.tracking.sql.migrations.columns import longs, number, refers, small_integers, texts
 
 revision = "0004"
 down_revision = "0003"
@@ -21,7 +21,7 @@ def upgrade() -> None:
         *longs("begun"),
         *texts("root", "target", "upload_id", "etag"),
         *longs("size", "part_size"),
-        *flags("was_free", nullable=True),
+        *small_integers("was_free", nullable=True),
         sa.UniqueConstraint("remote", "run_id", "path", name="uq_journal_uploads_identity"),
     )
     op.create_table(

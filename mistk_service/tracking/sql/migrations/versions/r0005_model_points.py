@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from mistk_service.tracking.sql.migrations.columns import doubles, flags, ids, longs, texts
+from mistk_service.tracking.sql.migrations.columns import doubles, ids, longs, small_integers, texts
 
 revision = "0005"
 down_revision = "0004"
@@ -26,7 +26,7 @@ def upgrade() -> None:
         *longs("timestamp", "step"),
         *texts("run_id", "dataset_name", "dataset_digest"),
         *doubles("value"),
-        *flags("is_nan"),
+        *small_integers("is_nan"),
         sa.PrimaryKeyConstraint(
             "model", "key", "timestamp", "step", "run_id", "dataset_name", "dataset_digest", "value", "is_nan"
         ),
