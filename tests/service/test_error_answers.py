@@ -26,7 +26,7 @@ OPERATIONS = ["initialize", "train", "streamPredict", "pause", "shutdown", "rese
         "/v1/mistk/streamPredict/%00",
         "/v1/mistk/%F0%9F%98%80",
         "/v1/mistk/../nothing",
-        "/v2/mistk/status",
+        "/v3/mistk/status",
         "/static/nothing.js",
         "/static/../app.py",
         "/healthz/",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -122,8 +121,6 @@ def serve(**options: Any) -> None:
 def _exit_in_order(_number: int, _frame: FrameType | None) -> None:
     # A request may still wait for a locked database, and the interpreter would wait for its thread.
     watch(Deadline(_END))
-    # After a second SIGINT, uvicorn would log the traceback of its own task that is cancelled.
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     raise SystemExit(0)
 
 

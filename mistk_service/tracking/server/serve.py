@@ -84,6 +84,8 @@ def _postponed_signals(server: uvicorn.Server) -> Iterator[None]:
     def receive(number: int, _: FrameType | None) -> None:
         received.append(number)
         server.should_exit = True
+        # After a second SIGINT, uvicorn would log the traceback of its own task that is cancelled.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
 
     previous = {number: signal.signal(number, receive) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
