@@ -1,0 +1,71 @@
+"""Named tensors as numpy arrays, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from mistk_service.kinds.predictions import DTYPES, Tensors
+from mistk_service.workers.child.tensors import arrays_of, tensors_of
+
+numbers = st.sampled_from([name for name in DTYPES if name != "bytes"]).flatmap(
+    lambda name: arrays.arrays(
+        np.dtype(name),
+        arrays.array_shapes(min_dims=0, max_dims=4, min_side=0),
+        elements={"allow_nan": False} if name.startswith("float") else None,
+    )
+)
+strings = arrays.arrays(object, arrays.array_shapes(min_dims=0, max_dims=3, min_side=0), elements=st.binary(max_size=9))
+
+
+@given(st.dictionaries(st.text(max_size=5), numbers | strings, max_size=4))
+def test_arrays_come_back_as_they_were_and_read_only(given_arrays: dict[str, Any]):
+    found = arrays_of(tensors_of(given_arrays))
+    assert list(found) == list(given_arrays)
+    for name, array in given_arrays.items():
+        assert found[name].dtype == array.dtype
+        assert found[name].shape == array.shape
+        assert found[name].tolist() == array.tolist()
+        assert not found[name].flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (np.arange(6, dtype=">i4").reshape(2, 3).T, np.arange(6, dtype="i4").reshape(2, 3).T),
+        (np.arange(10, dtype="f4")[::2], np.arange(0, 10, 2, dtype="f4")),
+        ([[1.5, 2.5]], np.array([[1.5, 2.5]])),
+        (np.array(["é", "b"]), np.array(["é".encode(), b"b"], dtype=object)),
+        (np.float16(2), np.array(2, dtype="f2")),
+    ],
+)
+def test_any_layout_and_what_is_like_an_array_is_taken(value: Any, expected: Any):
+    (found,) = arrays_of(tensors_of({"a": value})).values()
+    assert (found.dtype, found.tolist()) == (expected.dtype, expected.tolist())
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ([1], "expected a dict of name to array, got list"),
+        (None, "got NoneType"),
+        ({"a": np.zeros(1, "c8")}, "a: a tensor cannot have the data type complex64"),
+        ({"a": np.zeros(1, "M8[s]")}, "data type datetime64"),
+        ({"a": np.array([object()])}, "a: a value of type object"),
+    ],
+)
+def test_what_cannot_be_a_tensor_is_named(result: Any, message: str):
+    with pytest.raises(TypeError) as caught:
+        tensors_of(result)
+    assert message in str(caught.value)
+
+
+def test_the_records_are_counted_by_the_first_dimension():
+    for shape, records in (((3, 2), 3), ((), 1), ((0, 5), 0), ((7, 0), 0)):
+        assert len(tensors_of({"a": np.zeros(shape)})) == records
+    assert len(Tensors(())) == 0
