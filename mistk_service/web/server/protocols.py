@@ -65,6 +65,7 @@ class LimitedProtocol(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._progress = 0
+        self._was_paused = False
         self._unsent = 0
 
     # --- implemented for each parser ----------------------------------------------------------------------------------
@@ -110,6 +111,7 @@ class LimitedProtocol(asyncio.Protocol):
         # No timeout for the next request while one is being answered.
         self._await("body" if self.in_body() else None if busy else "head")
         self._progress += len(data)
+        self._was_paused = self._was_paused or self.flow.read_paused
 
     def answered(self) -> None:
         """Note that a response is complete; call this after uvicorn has handled it."""
@@ -133,7 +135,7 @@ class LimitedProtocol(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._awaited, self._progress = awaited, 0
+        self._awaited, self._progress, self._was_paused = awaited, 0, self.flow.read_paused
         if awaited is not None:
             seconds = self._limits.head_timeout if awaited == "head" else self._limits.body_timeout
             self._timer = self.loop.call_later(seconds, self._late)
@@ -149,8 +151,9 @@ class LimitedProtocol(asyncio.Protocol):
 
     def _body_goes_on(self) -> bool:
         enough = self._progress >= self._limits.body_rate * self._limits.body_timeout
-        # A client that waits for "100 Continue" has not been asked for its body.
-        return enough or self.flow.read_paused or self.cycle.waiting_for_100_continue
+        # Time in which the service did not read does not count, even if it has just resumed. A client that waits for
+        # "100 Continue" has not been asked for its body.
+        return enough or self._was_paused or self.cycle.waiting_for_100_continue
 
     def pause_writing(self) -> None:
         """Start to watch a client that does not read its response; called by the transport."""

@@ -220,7 +220,7 @@ async def test_a_body_that_the_service_does_not_read_for_a_while_is_not_late(par
         await let.wait()
         await App()(scope, receive, send)
 
-    # Longer than a collection of garbage, during which nothing is read either, and the silent client is given up later still.
+    # The service resumes just as the time for the body has passed again.
     limits = HttpLimits(head_timeout=40 * SOON, body_timeout=20 * SOON, keep_alive=NEVER)
     async with served(late, parser, limits) as port, connected(port) as client, connected(port) as silent:
         client.send(post(3_000_000), b"x" * 1_000_000)
