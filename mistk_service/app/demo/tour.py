@@ -247,6 +247,6 @@ def _say_how_to_go_on(console: Console, reference: str, folder: Path, accuracy: 
         f"  curl -X POST {api}/initialize -H 'Content-Type: application/json' -d '{{\"objectives\": [\"prediction\"]}}'",
         f"  curl -X POST {build}",
         f"  curl {api}/status",
-        "A page for people is at http://127.0.0.1:8080/, the API's documentation at http://127.0.0.1:8080/v1/mistk/ui/",
+        "The web page is at http://127.0.0.1:8080/, the API's documentation at http://127.0.0.1:8080/v1/mistk/ui/",
     ):
         console.print(line, soft_wrap=True, highlight=False)
