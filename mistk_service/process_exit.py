@@ -10,7 +10,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType
 from typing import NoReturn
 
 from mistk_service.deadline import Deadline
@@ -25,6 +26,17 @@ _LAST_LINE = 0.1
 
 #: Never set. Waiting for it is a sleep.
 _UNSET = threading.Event()
+
+
+@contextlib.contextmanager
+def signals_handled(numbers: Iterable[int], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Let a function handle signals in the block. Only for the main thread."""
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 def watch(deadline: Deadline, exit_code: Callable[[], int] = lambda: 0) -> None:

@@ -88,8 +88,11 @@ def create_app(
 
 def _answer(error: Exception, scope: Scope) -> Response:
     """Return an error in the form of the API that a request is for."""
-    of_inference = f"{scope['path']}/".startswith(f"{INFERENCE_PATH}/")
-    return (inference_answer if of_inference else answer)(error, scope)
+    return (inference_answer if _is_below(scope["path"], INFERENCE_PATH) else answer)(error, scope)
+
+
+def _is_below(path: str, base: str) -> bool:
+    return f"{path}/".startswith(f"{base}/")
 
 
 def _published(contract: Any, prefix: str) -> Response:
@@ -130,8 +133,7 @@ def _by_path(
         elif ui.serves(path):
             part = ui
         else:
-            below = f"{path}/"
-            part = next((api for base, api in apis.items() if below.startswith(f"{base}/")), rest)
+            part = next((api for base, api in apis.items() if _is_below(path, base)), rest)
         await part(scope, receive, send)
 
     return route

@@ -26,6 +26,7 @@ from mistk_service.app.demo.results import show_run
 from mistk_service.client import ModelClient, ModelStatus
 from mistk_service.errors import MistkError
 from mistk_service.kinds.model.states import State
+from mistk_service.process_exit import signals_handled
 from mistk_service.resources import plugins_path
 
 #: Enough epochs that one sees the training, and few enough that nobody has to wait.
@@ -217,12 +218,8 @@ def _terminable() -> Iterator[None]:
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
+    with signals_handled((signal.SIGTERM, signal.SIGHUP), interrupt):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _program() -> list[str]:

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 from mistk_service.core.answer_parts import AnswerParts
 from mistk_service.doors.mistk.predictions import answer_body
 from mistk_service.doors.mistk.problems import answer as problem
+from mistk_service.doors.mistk.watch import STREAM_HEADERS
 from mistk_service.errors import InvalidRequest, MistkError
 from mistk_service.web.disconnect import while_present
 
@@ -66,9 +67,8 @@ class _PartsResponse(StreamingResponse):
 
     def __init__(self, parts: AnswerParts, form: _Form) -> None:
         self._parts = parts
-        # Proxies must pass on each part as it comes.
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        super().__init__(_encoded(parts, sse=form == "text/event-stream"), headers=headers, media_type=form)
+        encoded = _encoded(parts, sse=form == "text/event-stream")
+        super().__init__(encoded, headers=STREAM_HEADERS, media_type=form)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

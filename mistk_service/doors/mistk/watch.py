@@ -17,6 +17,9 @@ _DIGITS = 19
 #: The number of encoded events kept for other watches, which are at the same version or the next one.
 _KEPT = 8
 
+#: Proxies must pass on each part of a stream as it comes.
+STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
 _NDJSON, _SSE = "application/x-ndjson", "text/event-stream"
 
 
@@ -35,8 +38,7 @@ def watch_response(
     return StreamingResponse(
         _stream(log, after, sse, keepalive, shown),
         media_type=_SSE if sse else _NDJSON,
-        # Proxies must pass on each event as it comes.
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        headers=STREAM_HEADERS,
     )
 
 

@@ -12,6 +12,7 @@ from types import FrameType
 
 import uvicorn
 
+from mistk_service.process_exit import signals_handled
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.opening import open_store
 from mistk_service.tracking.server.app import MAX_BODY, create_tracking_app
@@ -87,11 +88,7 @@ def _postponed_signals(server: uvicorn.Server) -> Iterator[None]:
         # After a second SIGINT, uvicorn would log the traceback of its own task that is cancelled.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
 
-    previous = {number: signal.signal(number, receive) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with signals_handled((signal.SIGTERM, signal.SIGINT), receive):
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
     if received:
         signal.raise_signal(received[-1])

@@ -124,6 +124,7 @@ class Runner:
                 if self._exit and not self._tasks:
                     break
                 task = self._tasks.take() if self._tasks else []
+                stream = self._streams.take()
                 # Set under the lock, so that the control thread sees every activity as either waiting or running.
                 self._activity = task if isinstance(task, Run) else None
             if isinstance(task, Run):
@@ -131,7 +132,8 @@ class Runner:
             elif task and predictor is not None:
                 self._predict(predictor, task)
             del task  # it may be large, and the next task may come much later
-            self._step_stream()
+            if stream is not None:
+                self._send(self._streams.step(stream))
         self._send_all(self._streams.close())
         assert self._exit is not None
         self._run_last_hook(self._exit.hook)
@@ -146,13 +148,6 @@ class Runner:
             for answer in answers:
                 if isinstance(answer, Parts):
                     self._streams.add(answer.id, answer.parts)
-
-    def _step_stream(self) -> None:
-        """Take one part of an answer that is given in parts and whose client can keep up."""
-        with self._changed:
-            number = self._streams.take()
-        if number is not None:
-            self._send(self._streams.step(number))
 
     def _run_activity(self, task: Run) -> None:
         answer = self._call(task)
