@@ -20,7 +20,7 @@ from mistk_service.doors.inference.handlers import INFERENCE_PATH, inference_ans
 from mistk_service.doors.mistk.handlers import Handlers
 from mistk_service.doors.mistk.problems import answer, error_body, service_error
 from mistk_service.doors.mistk.swagger_ui import SwaggerUI
-from mistk_service.doors.ops.health import figures, liveness, readiness
+from mistk_service.doors.ops.health import figures, liveness, readiness, startup
 from mistk_service.doors.ops.metrics import ServiceMetrics
 from mistk_service.kinds.kind import Role
 from mistk_service.page import DashboardInfo, create_dashboard
@@ -63,6 +63,8 @@ def create_app(
     published = functools.lru_cache(_PREFIXES)(lambda prefix: _published(contract, prefix))
     pages: dict[str, Callable[[Scope], Response]] = {
         "/healthz": lambda _: liveness(),
+        "/livez": lambda _: liveness(),
+        "/startupz": lambda _: startup(controller.started.is_set()),
         "/readyz": lambda _: readiness(controller, tracking.recorder.lost if tracking else None),
         "/metrics": lambda _: figures(metrics),
         f"{kind.base_path}/swagger.json": lambda scope: published(prefix_of(scope, settings.root_path)),

@@ -116,6 +116,7 @@ async def serve(
             await loading  # raises
         elif not serving.done():
             if not controller.terminating:
+                controller.started.set()
                 on_ready(url_of(sock))
             if tracking is not None:
                 tracking.start()

@@ -1,4 +1,4 @@
-"""The start of the service: ``/healthz`` is served while the rest of the application is still loading.
+"""The start of the service: ``/healthz``, ``/livez`` and ``/startupz`` are served while the application is still loading.
 
 Connexion and its dependencies take most of the start-up time. They are loaded on a thread, and all other requests wait.
 """
@@ -9,11 +9,19 @@ import asyncio
 import warnings
 from collections.abc import Callable
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mistk_service.doors.ops.health import liveness
+from mistk_service.doors.ops.health import liveness, startup
 from mistk_service.web.lifespan import run_lifespan
 from mistk_service.web.server.config import PROTECTION
+
+#: What is answered before the application is loaded.
+_PROBES: dict[str, Callable[[], Response]] = {
+    "/healthz": liveness,
+    "/livez": liveness,
+    "/startupz": lambda: startup(started=False),
+}
 
 
 class LoadingApp:
@@ -34,10 +42,10 @@ class LoadingApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
         if self._app is None:
-            if scope["path"] == "/healthz" and scope["method"] in ("GET", "HEAD"):
-                alive = liveness()
-                alive.raw_headers += PROTECTION
-                await alive(scope, receive, send)
+            if scope["method"] in ("GET", "HEAD") and (probe := _PROBES.get(scope["path"])) is not None:
+                response = probe()
+                response.raw_headers += PROTECTION
+                await response(scope, receive, send)
                 return
             await self.made()
             assert self._app is not None

@@ -99,6 +99,8 @@ class Controller:
         self._ending: asyncio.Task[None] | None = None
         #: Set when the instance is terminated and the service may end.
         self.terminated = asyncio.Event()
+        #: Set by the service when the model is loaded, and built if the service builds it itself. It stays set.
+        self.started = asyncio.Event()
 
     # --- current state --------------------------------------------------------------------------------------------
 

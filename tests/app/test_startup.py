@@ -50,6 +50,9 @@ async def test_before_the_application_is_made_the_service_is_alive(making: Makin
         assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
         assert answer.headers["content-type"] == "application/json"
         assert (await http.head("/healthz")).status_code == 200
+        assert (await http.get("/livez")).json() == {"status": "alive"}
+        answer = await http.get("/startupz")
+        assert (answer.status_code, answer.json()) == (503, {"started": False})
     assert making.asked == []
 
 

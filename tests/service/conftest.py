@@ -40,8 +40,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start services that end with the test. Their working directory is the test's own."""
     services: list[Service] = []
 
-    def start_one(*options: str, model: str = OBEDIENT, env: dict[str, str] | None = None) -> Service:
-        services.append(Service("serve", model, "--port", "0", *options, cwd=tmp_path, env=env))
+    def start_one(*options: str, model: str = OBEDIENT, env: dict[str, str] | None = None, **more: Any) -> Service:
+        services.append(Service("serve", model, "--port", "0", *options, cwd=tmp_path, env=env, **more))
         return services[-1]
 
     yield start_one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import socket
 import threading
@@ -62,6 +63,39 @@ def test_a_probe_is_answered_while_the_model_initializes_ends_and_is_killed(star
     assert service.wait_exit() == 0
 
 
+def test_a_service_has_started_when_its_model_is_loaded_and_a_reset_does_not_change_that(service: Service) -> None:
+    def probe(path: str) -> tuple[int, Any]:
+        answer = service.api.get(service.url + path)
+        return answer.status_code, answer.json()
+
+    assert probe("/startupz") == (200, {"started": True})
+    service.do("initialize", {"hyperparameters": {"terminate": "raise"}})
+    service.do("reset")
+    assert probe("/startupz") == (200, {"started": True})
+    assert probe("/livez") == probe("/healthz") == (200, {"status": "alive"})
+
+
+def test_a_service_has_not_started_while_it_loads_the_model(start: Start, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "gate")
+    (tmp_path / "slow.py").write_text(SLOW)
+    service = start(model="slow.py:Slow", begun="Listening at ")
+    answer = service.api.get(f"{service.url}/startupz")
+    assert (answer.status_code, answer.json()) == (503, {"started": False})
+    (tmp_path / "gate").write_text("go")
+    service.wait_for_line("Serving ")
+    assert service.api.get(f"{service.url}/startupz").json() == {"started": True}
+
+
+#: A model that is loaded when somebody writes to the named pipe ``gate``.
+SLOW = """
+from pathlib import Path
+from mistk_service import AbstractModel
+
+class Slow(AbstractModel):
+    Path("gate").read_text()
+"""
+
+
 def test_stream_predictions_in_flight_leave_the_service_ready(service: Service) -> None:
     service.make_ready()
     worker = service.worker()
@@ -80,7 +114,7 @@ def test_stream_predictions_in_flight_leave_the_service_ready(service: Service) 
 
 
 def test_health_is_json_and_for_reading_only(service: Service) -> None:
-    for path in ("/healthz", "/readyz", "/metrics"):
+    for path in ("/healthz", "/livez", "/readyz", "/startupz", "/metrics"):
         refused(service.api.post(service.url + path), 405)
         assert service.api.head(service.url + path).content == b""
 

@@ -11,7 +11,7 @@ from mistk_service.core.controller import Controller
 from mistk_service.doors.ops.metrics import CONTENT_TYPE, ServiceMetrics
 from mistk_service.kinds.kind import FAILED, RESETTING, TERMINATED, TERMINATING
 
-#: The body of the response to /healthz.
+#: The body of the response to /healthz and /livez.
 ALIVE = b'{"status":"alive"}\n'
 
 #: Why a prediction would not be accepted, by state.
@@ -25,6 +25,13 @@ _REASONS = {
 def liveness() -> Response:
     """Return 200. A process that can respond is alive, whatever the state of the model."""
     return Response(ALIVE, media_type="application/json")
+
+
+def startup(started: bool) -> Response:
+    """Return 200 once the service has started: the model is loaded, and built if the service builds it itself."""
+    return Response(
+        msgspec.json.encode({"started": started}) + b"\n", 200 if started else 503, media_type="application/json"
+    )
 
 
 def readiness(controller: Controller, tracking_lost: str | None = None) -> Response:
