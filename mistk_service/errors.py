@@ -28,6 +28,7 @@ says what was wrong, what was expected, and what to do. The errors know nothing 
     ├── ClientError                 a client's call to a service failed
     │   ├── ServiceUnreachable      the service did not respond, or not in time
     │   ├── AnswerNotUnderstood     the response does not follow the contract
+    │   ├── LaunchFailed            a container that was to be started did not start
     │   ├── ErrorAnswer             the service returned an error
     │   │   ├── RequestRefused      4xx: the service does not accept the request; nothing has changed
     │   │   └── RequestFailed       5xx: the service or the model failed to handle the request
@@ -51,6 +52,7 @@ __all__ = [
     "Failure",
     "HookFailed",
     "InvalidRequest",
+    "LaunchFailed",
     "MistkError",
     "ModelClassNotFound",
     "ModelConstructionFailed",
@@ -296,6 +298,18 @@ class AnswerNotUnderstood(ClientError):
     def __init__(self, message: str, *, url: str) -> None:
         super().__init__(message)
         self.url = url
+
+
+class LaunchFailed(ClientError):
+    """A container did not start.
+
+    Attributes:
+        output: the last lines that it printed.
+    """
+
+    def __init__(self, message: str, *, output: Sequence[str]) -> None:
+        super().__init__(message)
+        self.output = tuple(output)
 
 
 class ErrorAnswer(ClientError):

@@ -1,16 +1,30 @@
-"""A client of the model container service: typed calls, and a status stream that survives broken connections.
+"""Clients of containers: typed calls, and a status stream that survives broken connections.
 
 ::
 
-    with ModelClient("http://localhost:8080") as model:
+    with launch("my_model.py:MyModel") as model:  # or: ModelClient("http://localhost:8080")
         model.initialize(["training"], hyperparameters={"epochs": 20})
         model.wait_for("initialized")
         ...
         model.wait_for("ready", since=model.train())
+
+The clients whose names begin with ``Async`` have the same methods for asyncio.
 """
 
-from mistk_service.client.container import ContainerClient
-from mistk_service.client.model import ModelClient
+from mistk_service.client.container import AsyncContainerClient, ContainerClient
+from mistk_service.client.launch import Launch, launch
+from mistk_service.client.model import AsyncModelClient, ModelClient
 from mistk_service.client.status import LastActivity, ModelStatus, Progress, WatchEvent
 
-__all__ = ["ContainerClient", "LastActivity", "ModelClient", "ModelStatus", "Progress", "WatchEvent"]
+__all__ = [
+    "AsyncContainerClient",
+    "AsyncModelClient",
+    "ContainerClient",
+    "LastActivity",
+    "Launch",
+    "ModelClient",
+    "ModelStatus",
+    "Progress",
+    "WatchEvent",
+    "launch",
+]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import closing
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import aclosing
 from typing import Any, ClassVar, Self
 
 import httpx
 
+from mistk_service.client.connections import AsyncConnections, BlockingConnections, Connections
+from mistk_service.client.dual import Asyncio, Blocking, DualIterator, DualMethod
 from mistk_service.client.responses import decoded, error_answer, parse_base_url, shown, unreachable
 from mistk_service.client.status import ModelStatus, WatchEvent
 from mistk_service.client.waiting import Wait
@@ -31,27 +32,10 @@ GIVE_UP_AFTER = 10.0
 _JSON = {"Content-Type": "application/json"}
 
 
-class ContainerClient:
-    """A client of one container of any kind. It is thread-safe. Close it, or use it as a context manager.
+class ContainerCalls:
+    """The calls of a container of any kind, for :class:`ContainerClient` and :class:`AsyncContainerClient`.
 
-    The methods of operations return the current status as soon as the service has accepted the operation. Pass it to
-    :meth:`wait_for`, or its version to :meth:`watch`, to follow the operation. All methods raise
-
-    * :class:`~mistk_service.errors.RequestRefused` if the service does not accept the call; nothing has changed then,
-    * :class:`~mistk_service.errors.RequestFailed` if the service failed to handle the call,
-    * :class:`~mistk_service.errors.ServiceUnreachable` if the service does not respond, or not in time,
-    * :class:`~mistk_service.errors.AnswerNotUnderstood` if the server is not a model container,
-    * :class:`~mistk_service.errors.InvalidRequest` if an argument cannot be sent.
-
-    Args:
-        base_url: the URL of the service, such as ``http://localhost:8080``, with or without the base path of the API.
-        timeout: the timeout of a call in seconds; None for no timeout.
-        transport: the httpx transport, for tests and special networks.
-        headers: headers for every request, such as an authorization that a proxy requires.
-        give_up_after: seconds without contact after which a watch gives up.
-
-    Raises:
-        InvalidRequest: ``base_url`` is not a valid URL of a service.
+    A kind adds its own in a subclass.
     """
 
     #: The kind of container that the client works with.
@@ -62,32 +46,31 @@ class ContainerClient:
         base_url: str,
         *,
         timeout: float | None = TIMEOUT,
-        transport: httpx.BaseTransport | None = None,
+        transport: httpx.BaseTransport | httpx.AsyncBaseTransport | None = None,
         headers: Mapping[str, str] | None = None,
         give_up_after: float = GIVE_UP_AFTER,
     ) -> None:
-        root = parse_base_url(base_url, self.kind.base_path)
-        self._shown = shown(root).rstrip("/")
+        self._root = parse_base_url(base_url, self.kind.base_path)
         self._timeout = timeout
         self._give_up_after = give_up_after
-        self._http = httpx.Client(base_url=root, timeout=timeout, transport=transport, headers=headers)
+        self._connections = self._connect(timeout=timeout, transport=transport, headers=headers)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self._shown}>"
+        return f"<{type(self).__name__} of {shown(self._root).rstrip('/')}>"
 
-    def __enter__(self) -> Self:
-        return self
+    def _connect(self, **options: Any) -> Connections:
+        """Return the connections of the client; ``options`` are those of :class:`httpx.Client`."""
+        raise NotImplementedError
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
+    @DualMethod
+    async def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        await self._connections.close()
 
     # --- operations -----------------------------------------------------------------------------------------------
 
-    def call(self, operation: str, *, body: Any = None, **query: str | os.PathLike[str] | None) -> ModelStatus:
+    @DualMethod
+    async def call(self, operation: str, /, *, body: Any = None, **query: str | os.PathLike[str] | None) -> ModelStatus:
         """Call an operation by its name.
 
         Args:
@@ -95,37 +78,44 @@ class ContainerClient:
             body: a value that JSON can express; None for an operation without a body.
             **query: the query parameters; None values are left out.
         """
-        return decoded(self._send("POST", self._path(operation), body=body, query=query), self._read_status)
+        return await self._call(operation, body=body, **query)
 
-    def reset(self) -> ModelStatus:
+    @DualMethod
+    async def reset(self) -> ModelStatus:
         """Start over with a new model in a new process. Unsaved results are lost."""
-        return self.call("reset")
+        return await self._call("reset")
 
-    def shutdown(self) -> ModelStatus:
+    @DualMethod
+    async def shutdown(self) -> ModelStatus:
         """Shut the container down. Unsaved results are lost."""
-        return self.call("shutdown")
+        return await self._call("shutdown")
 
     # --- requests for information ---------------------------------------------------------------------------------
 
-    def status(self) -> ModelStatus:
+    @DualMethod
+    async def status(self) -> ModelStatus:
         """Return the current status."""
-        return decoded(self._send("GET", self._path("status")), self._read_status)
+        return await self._status()
 
-    def api_version(self) -> str:
+    @DualMethod
+    async def api_version(self) -> str:
         """Return the version of the service's contract."""
-        return decoded(self._send("GET", self._path("apiVersion")), _text)
+        return decoded(await self._send("GET", self._path("apiVersion")), _text)
 
-    def ready(self) -> bool:
+    @DualMethod
+    async def ready(self) -> bool:
         """Return whether the model can accept work. A service that does not respond is not ready."""
-        return self._is_well("readyz")
+        return await self._is_well("readyz")
 
-    def healthy(self) -> bool:
+    @DualMethod
+    async def healthy(self) -> bool:
         """Return whether the service responds, whatever the state of its model."""
-        return self._is_well("healthz")
+        return await self._is_well("healthz")
 
     # --- watching and waiting -------------------------------------------------------------------------------------
 
-    def watch(self, resource_version: int | None = None) -> Generator[WatchEvent, None, None]:
+    @DualIterator
+    async def watch(self, resource_version: int | None = None) -> AsyncGenerator[WatchEvent, None]:
         """Watch the status until it is ``terminated``. Broken connections are resumed without losing an event.
 
         Args:
@@ -138,13 +128,16 @@ class ContainerClient:
         Raises:
             ServiceUnreachable: there was no contact for ``give_up_after`` seconds.
         """
-        return self._stream(resource_version)
+        async with aclosing(self._events(resource_version)) as events:
+            async for event in events:
+                yield event
 
-    def wait_for(
+    @DualMethod
+    async def wait_for(
         self,
         states: str | Iterable[str],
         *,
-        timeout: float | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - it is the name of the argument for blocking clients too
         since: ModelStatus | None = None,
     ) -> ModelStatus:
         """Wait until the model is in a state, or in one of several.
@@ -167,39 +160,47 @@ class ContainerClient:
             ServiceUnreachable: there was no contact for ``give_up_after`` seconds.
         """
         wait = Wait(states, self.kind.states)
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else self._connections.now() + timeout
         try:
-            status = since if since is not None else self._status_within(timeout)
-            with closing(self._stream(status.resource_version, deadline)) as events:
+            status = since if since is not None else await self._status_within(timeout)
+            async with aclosing(self._events(status.resource_version, deadline)) as events:
                 while not wait.is_over(status):
-                    status = next(events).status
+                    status = (await anext(events)).status
         except TimeoutError:
             raise wait.timed_out(timeout) from None
         return status
 
-    def _status_within(self, seconds: float | None) -> ModelStatus:
+    async def _status_within(self, seconds: float | None) -> ModelStatus:
         """Return the current status.
 
         Raises:
             TimeoutError: it did not arrive within the timeout, which is shorter than that of a call.
         """
         if seconds is None or (self._timeout is not None and self._timeout <= seconds):
-            return self.status()
+            return await self._status()
         limit = max(seconds, SHORTEST_TIMEOUT)
         try:
-            return decoded(self._send("GET", self._path("status"), timeout=limit), self._read_status)
+            return await self._status(limit)
         except ServiceUnreachable as error:
             if isinstance(error.__cause__, httpx.TimeoutException):
                 raise TimeoutError from error
             raise
 
-    def _stream(self, after: int | None, deadline: float | None = None) -> Generator[WatchEvent, None, None]:
-        url = self._http.base_url.join(self._path("status"))
-        yield from StatusStream(
-            self._http, url, after, give_up_after=self._give_up_after, deadline=deadline, states=self.kind.states
-        )
+    def _events(self, after: int | None, deadline: float | None = None) -> AsyncGenerator[WatchEvent, None]:
+        url, states, limit = self._url(self._path("status")), self.kind.states, self._give_up_after
+        stream = StatusStream(self._connections, url, after, give_up_after=limit, deadline=deadline, states=states)
+        return stream.events()
 
     # --- HTTP -----------------------------------------------------------------------------------------------------
+
+    async def _call(self, operation: str, *, body: Any = None, **query: str | os.PathLike[str] | None) -> ModelStatus:
+        return decoded(await self._send("POST", self._path(operation), body=body, query=query), self._read_status)
+
+    async def _status(self, limit: float | None = None) -> ModelStatus:
+        return decoded(await self._send("GET", self._path("status"), limit=limit), self._read_status)
+
+    def _url(self, path: str) -> httpx.URL:
+        return self._root.copy_with(path=self._root.path.rstrip("/") + "/" + path)
 
     def _path(self, name: str) -> str:
         return f"{self.kind.base_path}/{name}".lstrip("/")
@@ -207,31 +208,82 @@ class ContainerClient:
     def _read_status(self, wire: Any) -> ModelStatus:
         return ModelStatus.from_wire(wire, self.kind.states)
 
-    def _is_well(self, path: str) -> bool:
+    async def _is_well(self, path: str) -> bool:
         try:
-            response = self._send("GET", path)
+            response = await self._send("GET", path)
         except ServiceUnreachable:
             return False
         if response.status_code not in {200, 503}:
             raise error_answer(response)
         return response.status_code == 200
 
-    def _send(
+    async def _send(
         self,
         method: str,
         path: str,
         *,
         body: Any = None,
         query: Mapping[str, str | os.PathLike[str] | None] | None = None,
-        timeout: float | None = None,
+        limit: float | None = None,
     ) -> httpx.Response:
-        """Send a request. ``timeout`` is shorter than the client's own; None means the client's own."""
-        limit = self._timeout if timeout is None else timeout
+        """Send a request. ``limit`` is a shorter timeout than the client's own; None means the client's own."""
+        limit = self._timeout if limit is None else limit
         params = {key: os.fspath(value) for key, value in (query or {}).items() if value is not None}
         content = None if body is None else _encoded(body)
         headers = None if body is None else _JSON
-        with unreachable(method, self._http.base_url.join(path), limit):
-            return self._http.request(method, path, params=params, content=content, headers=headers, timeout=limit)
+        options = {"params": params or None, "content": content, "headers": headers, "timeout": limit}
+        with unreachable(method, self._url(path), limit):
+            return await self._connections.request(method, self._url(path), **options)
+
+
+class ContainerClient(ContainerCalls, Blocking):
+    """A client of one container of any kind. It is thread-safe. Close it, or use it as a context manager.
+
+    The methods of operations return the current status as soon as the service has accepted the operation. Pass it to
+    :meth:`wait_for`, or its version to :meth:`watch`, to follow the operation. All methods raise
+
+    * :class:`~mistk_service.errors.RequestRefused` if the service does not accept the call; nothing has changed then,
+    * :class:`~mistk_service.errors.RequestFailed` if the service failed to handle the call,
+    * :class:`~mistk_service.errors.ServiceUnreachable` if the service does not respond, or not in time,
+    * :class:`~mistk_service.errors.AnswerNotUnderstood` if the server is not a model container,
+    * :class:`~mistk_service.errors.InvalidRequest` if an argument cannot be sent.
+
+    Args:
+        base_url: the URL of the service, such as ``http://localhost:8080``, with or without the base path of the API.
+        timeout: the timeout of a call in seconds; None for no timeout.
+        transport: the httpx transport, for tests and special networks.
+        headers: headers for every request, such as an authorization that a proxy requires.
+        give_up_after: seconds without contact after which a watch gives up.
+
+    Raises:
+        InvalidRequest: ``base_url`` is not a valid URL of a service.
+    """
+
+    def _connect(self, **options: Any) -> Connections:
+        return BlockingConnections(httpx.Client(**options))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncContainerClient(ContainerCalls, Asyncio):
+    """A client of one container of any kind, for asyncio. Its methods are those of :class:`ContainerClient`, as coroutines.
+
+    :meth:`watch` is an asynchronous generator. Use the client in one event loop, and close it, or use it as an asynchronous
+    context manager.
+    """
+
+    def _connect(self, **options: Any) -> Connections:
+        return AsyncConnections(httpx.AsyncClient(**options))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
 
 def _encoded(body: Any) -> bytes:

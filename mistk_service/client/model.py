@@ -8,19 +8,21 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from mistk_service.client.container import ContainerClient
+from mistk_service.client.container import AsyncContainerClient, ContainerCalls, ContainerClient
+from mistk_service.client.dual import DualMethod
 from mistk_service.client.responses import decoded
 from mistk_service.client.status import ModelStatus
 from mistk_service.kinds.model import MODEL
 from mistk_service.kinds.model.values import MistkDataset, ObjectInfo
 
 
-class ModelClient(ContainerClient):
-    """A client of one model. :class:`ContainerClient` describes its arguments and errors, and how to wait and watch."""
+class ModelCalls(ContainerCalls):
+    """The calls of a model."""
 
     kind = MODEL
 
-    def initialize(
+    @DualMethod
+    async def initialize(
         self,
         objectives: Iterable[str],
         model_properties: Mapping[str, Any] | None = None,
@@ -38,10 +40,12 @@ class ModelClient(ContainerClient):
             "modelProperties": dict(model_properties or {}),
             "hyperparameters": dict(hyperparameters or {}),
         }
-        return self.call("initialize", body=body)
+        return await self._call("initialize", body=body)
 
-    def load_data(
+    @DualMethod
+    async def load_data(
         self,
+        /,
         **datasets: MistkDataset | str | os.PathLike[str] | None,
     ) -> ModelStatus:
         """Load datasets, by purpose: ``train``, ``test``, ``generate`` or other keys that the model knows.
@@ -49,25 +53,30 @@ class ModelClient(ContainerClient):
         Paths are those that the container sees.
         """
         body = {key: _dataset(value).to_wire() for key, value in datasets.items() if value is not None}
-        return self.call("loadData", body=body)
+        return await self._call("loadData", body=body)
 
-    def build_model(self, model_path: str | os.PathLike[str] | None = None) -> ModelStatus:
+    @DualMethod
+    async def build_model(self, model_path: str | os.PathLike[str] | None = None) -> ModelStatus:
         """Build the model, or load the one that :meth:`save_model` wrote to the folder ``model_path``."""
-        return self.call("buildModel", modelPath=model_path)
+        return await self._call("buildModel", modelPath=model_path)
 
-    def train(self) -> ModelStatus:
+    @DualMethod
+    async def train(self) -> ModelStatus:
         """Train on the dataset ``train``."""
-        return self.call("train")
+        return await self._call("train")
 
-    def save_model(self, path: str | os.PathLike[str]) -> ModelStatus:
+    @DualMethod
+    async def save_model(self, path: str | os.PathLike[str]) -> ModelStatus:
         """Write the model to the folder ``path``, as the container sees it."""
-        return self.call("saveModel", modelPath=path)
+        return await self._call("saveModel", modelPath=path)
 
-    def predict(self) -> ModelStatus:
+    @DualMethod
+    async def predict(self) -> ModelStatus:
         """Predict for the dataset ``test``."""
-        return self.call("predict")
+        return await self._call("predict")
 
-    def stream_predict(self, data_map: Mapping[str, bytes | str], *, details: bool = False) -> dict[str, Any]:
+    @DualMethod
+    async def stream_predict(self, data_map: Mapping[str, bytes | str], *, details: bool = False) -> dict[str, Any]:
         """Predict for records and wait for the result.
 
         Args:
@@ -78,38 +87,53 @@ class ModelClient(ContainerClient):
             identifier → prediction.
         """
         body = {key: _base64(value) for key, value in data_map.items()}
-        response = self._send(
+        response = await self._send(
             "POST", self._path("streamPredict"), body=body, query={"details": "true" if details else None}
         )
         return decoded(response, _object)
 
-    def update_stream_properties(self, props: Mapping[str, Any]) -> ModelStatus:
+    @DualMethod
+    async def update_stream_properties(self, props: Mapping[str, Any]) -> ModelStatus:
         """Change settings for later stream predictions."""
-        return self.call("updateStreamProperties", body=dict(props))
+        return await self._call("updateStreamProperties", body=dict(props))
 
-    def save_predictions(self, path: str | os.PathLike[str]) -> ModelStatus:
+    @DualMethod
+    async def save_predictions(self, path: str | os.PathLike[str]) -> ModelStatus:
         """Write the last predictions to the folder ``path``, as the container sees it."""
-        return self.call("savePredictions", dataPath=path)
+        return await self._call("savePredictions", dataPath=path)
 
-    def generate(self) -> ModelStatus:
+    @DualMethod
+    async def generate(self) -> ModelStatus:
         """Generate, from the dataset ``generate`` if the model needs one."""
-        return self.call("generate")
+        return await self._call("generate")
 
-    def save_generations(self, path: str | os.PathLike[str]) -> ModelStatus:
+    @DualMethod
+    async def save_generations(self, path: str | os.PathLike[str]) -> ModelStatus:
         """Write the last generations to the folder ``path``, as the container sees it."""
-        return self.call("saveGenerations", dataPath=path)
+        return await self._call("saveGenerations", dataPath=path)
 
-    def pause(self) -> ModelStatus:
+    @DualMethod
+    async def pause(self) -> ModelStatus:
         """Pause training or prediction."""
-        return self.call("pause")
+        return await self._call("pause")
 
-    def resume_training(self) -> ModelStatus:
+    @DualMethod
+    async def resume_training(self) -> ModelStatus:
         """Resume a paused training."""
-        return self.call("resumeTraining")
+        return await self._call("resumeTraining")
 
-    def resume_predict(self) -> ModelStatus:
+    @DualMethod
+    async def resume_predict(self) -> ModelStatus:
         """Resume a paused prediction."""
-        return self.call("resumePredict")
+        return await self._call("resumePredict")
+
+
+class ModelClient(ModelCalls, ContainerClient):
+    """A client of one model. :class:`ContainerClient` describes its arguments and errors, and how to wait and watch."""
+
+
+class AsyncModelClient(ModelCalls, AsyncContainerClient):
+    """A client of one model for asyncio; :class:`AsyncContainerClient` describes it."""
 
 
 def _dataset(value: MistkDataset | str | os.PathLike[str]) -> MistkDataset:

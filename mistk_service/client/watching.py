@@ -7,16 +7,13 @@ broken connection without losing an event.
 from __future__ import annotations
 
 import json
-import socket
-import threading
-import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from enum import StrEnum
 
 import httpx
 
+from mistk_service.client.connections import Connections
 from mistk_service.client.responses import error_answer, shown
 from mistk_service.client.status import ModelStatus, WatchEvent
 from mistk_service.errors import AnswerNotUnderstood, RequestFailed, ServiceUnreachable
@@ -36,16 +33,8 @@ FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0
 _TEMPORARY = frozenset({502, 503, 504})
 
 
-@dataclass(frozen=True)
-class Clock:
-    """The time, which a test can replace."""
-
-    now: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
-
-
 class StatusStream:
-    """Every event of a status after a version, until the state is ``terminated``. Can be iterated over once.
+    """Every event of a status after a version, until the state is ``terminated``.
 
     Args:
         after: the last version seen; None for everything that the service keeps.
@@ -55,27 +44,25 @@ class StatusStream:
 
     def __init__(
         self,
-        http: httpx.Client,
+        connections: Connections,
         url: httpx.URL,
         after: int | None,
         *,
         give_up_after: float,
         deadline: float | None = None,
         states: type[StrEnum] = State,
-        clock: Clock = Clock(),
     ) -> None:
-        self._http = http
+        self._connections = connections
         self._states = states
         self._url = url
         self._after = after
         self._deadline = deadline
-        self._clock = clock
-        self._retry = _Retry(give_up_after, clock, shown(url))
+        self._retry = _Retry(give_up_after, connections, shown(url))
         self._container: str | None = None
         self._checked_end = False
 
-    def __iter__(self) -> Generator[WatchEvent, None, None]:
-        """Yield the events.
+    async def events(self) -> AsyncGenerator[WatchEvent, None]:
+        """Yield the events. Can be called once.
 
         Raises:
             ServiceUnreachable: there was no contact for ``give_up_after`` seconds.
@@ -87,8 +74,8 @@ class StatusStream:
             self._time_left()
             cause: Exception | None = None
             try:
-                with closing(self._connection()) as events:
-                    for event in events:
+                async with aclosing(self._connection()) as events:
+                    async for event in events:
                         yield event
                         if event.status.state == TERMINATED:
                             return
@@ -98,11 +85,11 @@ class StatusStream:
                 if error.code not in _TEMPORARY:
                     raise
                 cause = error
-            if cause is None and self._has_ended():
+            if cause is None and await self._has_ended():
                 return
-            self._retry.wait(cause, self._time_left())
+            await self._retry.wait(cause, self._time_left())
 
-    def _connection(self) -> Generator[WatchEvent, None, None]:
+    async def _connection(self) -> AsyncGenerator[WatchEvent, None]:
         """Yield the new events of one connection."""
         params: dict[str, str | int] = {"watch": "true"}
         if self._after is not None:
@@ -110,28 +97,28 @@ class StatusStream:
         left = self._time_left()
         read_timeout = READ_TIMEOUT if left is None else min(READ_TIMEOUT, left)
         timeout = httpx.Timeout(read_timeout, connect=min(CONNECT_TIMEOUT, read_timeout))
-        headers = {"Accept": "application/x-ndjson"}
-        with self._http.stream("GET", self._url, params=params, headers=headers, timeout=timeout) as response:
+        options = {"params": params, "headers": {"Accept": "application/x-ndjson"}, "timeout": timeout}
+        async with self._connections.stream(self._url, left, **options) as (response, parts):
             if response.status_code != 200:
-                response.read()
                 raise error_answer(response)
-            with _cut_off_after(response, left):
-                for line in self._lines(response):
-                    event = self._parse(line)
-                    if self._is_new(event):
-                        yield event
+            async for line in self._lines(parts):
+                event = self._parse(line)
+                if self._is_new(event):
+                    yield event
 
-    def _lines(self, response: httpx.Response) -> Iterator[bytes]:
+    async def _lines(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Yield the complete lines that are not blank.
 
         Lines end at line feeds alone; httpx's own iter_lines also splits at U+2028, which JSON may contain.
         """
         rest = b""
-        for chunk in response.iter_bytes():
+        async for chunk in parts:
             self._retry.contact()
             self._time_left()
             *lines, rest = (rest + chunk).split(b"\n")
-            yield from (line for line in lines if line.strip())
+            for line in lines:
+                if line.strip():
+                    yield line
 
     def _parse(self, line: bytes) -> WatchEvent:
         try:
@@ -156,7 +143,7 @@ class StatusStream:
         self._retry.progressed()
         return True
 
-    def _has_ended(self) -> bool:
+    async def _has_ended(self) -> bool:
         """Return whether a stream that ended normally did so because there are no events after the first version.
 
         Such a stream is empty, like one that a proxy closes, so the status is requested, once.
@@ -166,9 +153,8 @@ class StatusStream:
         self._checked_end = True
         left = self._time_left()
         try:
-            response = self._http.get(
-                self._url, timeout=CONNECT_TIMEOUT if left is None else min(CONNECT_TIMEOUT, left)
-            )
+            timeout = CONNECT_TIMEOUT if left is None else min(CONNECT_TIMEOUT, left)
+            response = await self._connections.request("GET", self._url, timeout=timeout)
             status = ModelStatus.from_wire(response.json(), self._states)
         except (httpx.RequestError, ValueError, KeyError, TypeError, AttributeError):
             return False  # the next attempt shows the cause
@@ -182,7 +168,7 @@ class StatusStream:
         """
         if self._deadline is None:
             return None
-        left = self._deadline - self._clock.now()
+        left = self._deadline - self._connections.now()
         if left <= 0:
             raise TimeoutError
         return left
@@ -191,9 +177,9 @@ class StatusStream:
 class _Retry:
     """Decides how long to wait between attempts to reconnect, and when to give up."""
 
-    def __init__(self, limit: float, clock: Clock, where: str) -> None:
+    def __init__(self, limit: float, connections: Connections, where: str) -> None:
         self._limit = limit
-        self._clock = clock
+        self._connections = connections
         self._where = where
         self._lost_at: float | None = None
         self._delay = 0.0
@@ -206,13 +192,13 @@ class _Retry:
         """Record that a connection has delivered an event, so that the next attempt is made at once."""
         self._delay = 0.0
 
-    def wait(self, cause: Exception | None, time_left: float | None) -> None:
+    async def wait(self, cause: Exception | None, time_left: float | None) -> None:
         """Wait before the next attempt.
 
         Raises:
             ServiceUnreachable: there was no contact for too long.
         """
-        now = self._clock.now()
+        now = self._connections.now()
         if self._lost_at is None:
             self._lost_at = now
         left = self._limit - (now - self._lost_at)
@@ -225,33 +211,4 @@ class _Retry:
         delay = min(self._delay, left, left if time_left is None else time_left)
         self._delay = min(LONGEST_DELAY, max(FIRST_DELAY, 2 * self._delay))
         if delay > 0:
-            self._clock.sleep(delay)
-
-
-@contextmanager
-def _cut_off_after(response: httpx.Response, seconds: float | None) -> Iterator[None]:
-    """Close the response's connection after some seconds.
-
-    httpx can only limit the time between bytes, and keep-alives are bytes. Without a socket, the connection stays open; then
-    the deadline takes effect when the next bytes arrive.
-    """
-    stream = response.extensions.get("network_stream")
-    sock = stream.get_extra_info("socket") if stream is not None else None
-    if seconds is None or sock is None:
-        yield
-        return
-
-    def cut() -> None:
-        # OSError: it is closed already. Not sock.shutdown, which removes the encryption from an SSL socket that is being read.
-        with suppress(OSError):
-            socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-    timer = threading.Timer(seconds, cut)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        # Afterwards the connection may serve another request, and must not be closed any more.
-        timer.join()
+            await self._connections.sleep(delay)

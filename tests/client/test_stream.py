@@ -11,7 +11,9 @@ import httpx
 import pytest
 
 from mistk_service.client import ModelClient, WatchEvent
-from mistk_service.client.watching import Clock, StatusStream
+from mistk_service.client.connections import BlockingConnections, Clock
+from mistk_service.client.dual import iterate
+from mistk_service.client.watching import StatusStream
 from mistk_service.errors import AnswerNotUnderstood, RequestFailed, RequestRefused, ServiceUnreachable
 
 URL = httpx.URL("http://model.example:8080/v1/mistk/status")
@@ -35,9 +37,9 @@ class FakeClock:
 
 def stream(
     service: Any, clock: FakeClock, after: int | None = 0, *, give_up_after: float = 10.0, deadline: float | None = None
-) -> StatusStream:
-    http = httpx.Client(transport=httpx.MockTransport(service))
-    return StatusStream(http, URL, after, give_up_after=give_up_after, deadline=deadline, clock=clock.clock)
+) -> Iterator[WatchEvent]:
+    connections = BlockingConnections(httpx.Client(transport=httpx.MockTransport(service)), clock.clock)
+    return iterate(StatusStream(connections, URL, after, give_up_after=give_up_after, deadline=deadline).events())
 
 
 def seen(events: Iterable[WatchEvent]) -> list[tuple[int, str]]:

@@ -11,8 +11,7 @@ import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
-from mistk_service.app.demo.launch import service_process
-from mistk_service.client import ModelClient
+from mistk_service.client import ModelClient, launch
 from mistk_service.resources import plugins_path
 from tests.page.browser import await_text, await_true, curve, points, rows, seen, text
 
@@ -23,8 +22,9 @@ DIGITS = plugins_path() / "digits"
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    with service_process(f"{DIGITS / 'model.py'}:Digits", 0, tmp_path / "state") as (url, _):
-        yield url
+    container = launch(f"{DIGITS / 'model.py'}:Digits", options=["--state-dir", str(tmp_path / "state")])
+    with container:
+        yield container.url
 
 
 @pytest.fixture

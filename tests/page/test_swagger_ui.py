@@ -10,7 +10,7 @@ import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
-from mistk_service.app.demo.launch import service_process
+from mistk_service.client import launch
 from mistk_service.resources import plugins_path
 from tests.page.browser import await_true
 
@@ -19,8 +19,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.serial, pytest.mark.timeout(180)]
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    with service_process(f"{plugins_path() / 'digits' / 'model.py'}:Digits", 0, tmp_path / "state") as (url, _):
-        yield url
+    container = launch(
+        f"{plugins_path() / 'digits' / 'model.py'}:Digits", options=["--state-dir", str(tmp_path / "state")]
+    )
+    with container:
+        yield container.url
 
 
 def test_an_operation_can_be_tried_and_nothing_is_held_back_by_the_policy(chrome: Chrome, url: str) -> None:

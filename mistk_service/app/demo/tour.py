@@ -21,13 +21,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from mistk_service.app.demo.launch import STOP, free_port, service_process
 from mistk_service.app.demo.results import show_run
-from mistk_service.client import ModelClient, ModelStatus
-from mistk_service.errors import MistkError
+from mistk_service.client import ModelClient, ModelStatus, launch
+from mistk_service.errors import MistkError, SettingsError
 from mistk_service.kinds.model.states import State
 from mistk_service.process_exit import signals_handled
 from mistk_service.resources import plugins_path
+from mistk_service.web.listening import bind
 
 #: Enough epochs that one sees the training, and few enough that nobody has to wait.
 _EPOCHS = 200
@@ -77,12 +77,13 @@ def run_demo(port: int, folder: Path) -> None:
     reference = f"{digits / 'model.py'}:Digits"
     folder = _writable(folder)
     try:
-        with _terminable(), service_process(reference, free_port(port), folder / "state") as (url, process):
-            console.print(f"A container with the digits model is running at [b]{url}[/b]")
-            with ModelClient(url) as client:
-                container_id = client.status().object_info.id or ""
-                accuracy = _Tour(console, client, digits / "data", folder).run()
-            console.print(f"   the process has ended with exit code {process.wait(STOP)}")
+        options = ["--state-dir", str(folder / "state"), "--log-level", "warning"]
+        container = launch(reference, ModelClient, port=_free_port(port), options=options)
+        with _terminable(), container as client:
+            console.print(f"A container with the digits model is running at [b]{container.url}[/b]")
+            container_id = client.status().object_info.id or ""
+            accuracy = _Tour(console, client, digits / "data", folder).run()
+            console.print(f"   the process has ended with exit code {container.wait()}")
     except KeyboardInterrupt:
         console.print("Interrupted; the container has been shut down.")
         raise SystemExit(130) from None
@@ -209,6 +210,15 @@ def _writable(folder: Path) -> Path:
     except OSError:
         return Path(tempfile.mkdtemp(prefix="mistk-demo-"))
     return folder.resolve()
+
+
+def _free_port(wanted: int) -> int:
+    """Return the port that is wanted, or where it is taken 0, which stands for any that is free."""
+    try:
+        bind("127.0.0.1", wanted).close()
+    except SettingsError:
+        return 0
+    return wanted
 
 
 @contextmanager

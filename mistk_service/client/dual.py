@@ -1,0 +1,105 @@
+"""Methods that are written once, as coroutines, for a blocking client and for one that works with asyncio.
+
+An asyncio client returns the coroutine. A blocking client runs it to its end at once: its :mod:`connections
+<mistk_service.client.connections>` block where those of the other client wait, so that the coroutine never suspends.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Blocking:
+    """The base of clients whose methods return when they are done."""
+
+
+class Asyncio:
+    """The base of clients whose methods are coroutines."""
+
+
+def run(coroutine: Coroutine[Any, Any, R]) -> R:
+    """Return the result of a coroutine that never suspends."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: R = end.value
+        return result
+    coroutine.close()
+    raise RuntimeError("The coroutine waits for an event loop; expected one with blocking connections.")
+
+
+def iterate(events: AsyncGenerator[R, None]) -> Generator[R, None, None]:
+    """Yield what an asynchronous generator yields that never suspends; close it at the end."""
+    try:
+        while True:
+            try:
+                event = run(_next(events))
+            except StopAsyncIteration:
+                return
+            yield event
+    finally:
+        run(_close(events))
+
+
+async def _next(events: AsyncGenerator[R, None]) -> R:
+    return await anext(events)
+
+
+async def _close(events: AsyncGenerator[R, None]) -> None:
+    await events.aclose()
+
+
+class DualMethod(Generic[P, R]):
+    """A method that is a coroutine function; a blocking client gets an ordinary one."""
+
+    def __init__(self, function: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]) -> None:
+        self.__doc__ = function.__doc__
+        self._function = function
+
+        @functools.wraps(function)
+        def blocking(*args: Any, **kwargs: Any) -> R:
+            return run(function(*args, **kwargs))
+
+        self._blocking = blocking
+
+    @overload
+    def __get__(self, client: None, owner: type) -> Callable[..., Any]: ...
+    @overload
+    def __get__(self, client: Blocking, owner: type) -> Callable[P, R]: ...
+    @overload
+    def __get__(self, client: Asyncio, owner: type) -> Callable[P, Coroutine[Any, Any, R]]: ...
+    def __get__(self, client: object, owner: type) -> Callable[..., Any]:
+        return _bound(self._blocking if issubclass(owner, Blocking) else self._function, client, owner)
+
+
+class DualIterator(Generic[P, R]):
+    """A method that is an asynchronous generator function; a blocking client gets an ordinary one."""
+
+    def __init__(self, function: Callable[Concatenate[Any, P], AsyncGenerator[R, None]]) -> None:
+        self.__doc__ = function.__doc__
+        self._function = function
+
+        @functools.wraps(function)
+        def blocking(*args: Any, **kwargs: Any) -> Generator[R, None, None]:
+            return iterate(function(*args, **kwargs))
+
+        self._blocking = blocking
+
+    @overload
+    def __get__(self, client: None, owner: type) -> Callable[..., Any]: ...
+    @overload
+    def __get__(self, client: Blocking, owner: type) -> Callable[P, Generator[R, None, None]]: ...
+    @overload
+    def __get__(self, client: Asyncio, owner: type) -> Callable[P, AsyncGenerator[R, None]]: ...
+    def __get__(self, client: object, owner: type) -> Callable[..., Any]:
+        return _bound(self._blocking if issubclass(owner, Blocking) else self._function, client, owner)
+
+
+def _bound(function: Callable[..., Any], client: object, owner: type) -> Callable[..., Any]:
+    bound: Callable[..., Any] = function.__get__(client, owner)
+    return bound

@@ -1,0 +1,199 @@
+"""Starts a container for as long as a ``with`` block lasts, and gives its client."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar, overload
+
+import httpx
+
+from mistk_service.client.container import AsyncContainerClient, ContainerCalls, ContainerClient
+from mistk_service.client.model import AsyncModelClient, ModelClient
+from mistk_service.errors import LaunchFailed, ServiceUnreachable
+
+C = TypeVar("C", bound=ContainerCalls)
+
+#: The clients of all kinds, blocking and for asyncio.
+CLIENTS: tuple[tuple[type[ContainerClient], type[AsyncContainerClient]], ...] = ((ModelClient, AsyncModelClient),)
+
+#: Seconds until the service must accept calls, and seconds that it gets to end: more than its own ``--grace`` of 10.
+START_TIMEOUT, STOP_TIMEOUT = 120.0, 20.0
+
+#: Lines of the service's output that an error shows.
+_KEPT_LINES = 100
+
+
+class Launch(Generic[C]):
+    """A container in a process of its own; see :func:`launch`.
+
+    Attributes:
+        url: the address of the service, once it is running.
+        exit_code: the exit code of the service, once it has ended.
+    """
+
+    url: str = ""
+    exit_code: int | None = None
+
+    def __init__(self, command: Sequence[str], client: type[C] | None, on_output: Callable[[str], object]) -> None:
+        self._command = command
+        self._class = client
+        self._on_output = on_output
+        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._address: SimpleQueue[str | None] = SimpleQueue()
+        self._client: Any = None
+
+    def __enter__(self) -> C:
+        self._start()
+        self._client = self._make_client(asynchronous=False)
+        client: C = self._client
+        return client
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+        self._stop()
+
+    async def __aenter__(self) -> C:
+        await asyncio.to_thread(self._start)
+        self._client = await asyncio.to_thread(self._make_client, asynchronous=True)
+        client: C = self._client
+        return client
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.close()
+        await asyncio.to_thread(self._stop)
+
+    def wait(self) -> int:
+        """Wait until the service has ended, for example after ``shutdown``, and return its exit code."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.exit_code = self._process.wait(STOP_TIMEOUT)
+        return self._end()
+
+    def _start(self) -> None:
+        """Start the service, and wait until it accepts calls.
+
+        Raises:
+            LaunchFailed: it ended, or took too long.
+        """
+        # In a session of its own: Ctrl-C in the terminal is for this process, which then stops the service gracefully.
+        # If this process dies, the pipe to its standard input closes, and the service shuts down.
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        found = None
+        try:
+            with contextlib.suppress(Empty):
+                found = self._address.get(timeout=START_TIMEOUT)
+        finally:
+            if found is None:
+                self._end()
+        if found is None:
+            printed = "\n".join(self._lines)
+            raise LaunchFailed(f"The container did not start. It printed:\n{printed}", output=tuple(self._lines))
+        self.url = found
+
+    def _make_client(self, *, asynchronous: bool) -> ContainerCalls:
+        try:
+            made = self._class or _client_class(self.url, asynchronous=asynchronous)
+            return made(self.url)
+        except BaseException:
+            self._stop()
+            raise
+
+    def _stop(self) -> None:
+        """End the service gracefully, or by force if it does not end in time."""
+        self._process.terminate()  # does nothing if it has ended
+        self.wait()
+
+    def _end(self) -> int:
+        self._process.kill()
+        self.exit_code = self._process.wait()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._reader.join(STOP_TIMEOUT)
+        return self.exit_code
+
+    def _read(self) -> None:
+        """Read what the service prints, and pass its address on; None at the end."""
+        assert self._process.stderr is not None
+        with self._process.stderr as stream:
+            for line in stream:
+                self._lines.append(line.rstrip())
+                self._on_output(line.rstrip())
+                if found := re.search(r"Serving .*? at (http://\S+)", line):
+                    self._address.put(found[1])
+        self._address.put(None)
+
+
+@overload
+def launch(
+    component: str,
+    client: type[C],
+    *,
+    port: int = 0,
+    options: Sequence[str] = (),
+    on_output: Callable[[str], object] = ...,
+) -> Launch[C]: ...
+@overload
+def launch(
+    component: str,
+    client: None = None,
+    *,
+    port: int = 0,
+    options: Sequence[str] = (),
+    on_output: Callable[[str], object] = ...,
+) -> Launch[Any]: ...
+def launch(
+    component: str,
+    client: type[C] | None = None,
+    *,
+    port: int = 0,
+    options: Sequence[str] = (),
+    on_output: Callable[[str], object] = lambda _: None,
+) -> Launch[Any]:
+    """Start a container, and give its client.
+
+    ::
+
+        with launch("my_model.py:MyModel") as model:
+            model.wait_for("initialized", since=model.initialize(["training"]))
+
+    Use it with ``with``, or with ``async with`` for a client that works with asyncio. The block begins when the container
+    accepts calls. At its end the container is shut down: a running activity gets the time of ``--grace`` to stop.
+
+    Args:
+        component: the class, as ``mistk-service serve`` takes it: ``package.module:Class`` or ``path/to/file.py:Class``.
+        client: the class of the client, which tells type checkers what the block gets; by default the one for the kind of
+            the container.
+        port: the port to listen on; 0 for a free one.
+        options: further options of ``mistk-service serve``, such as ``["--state-dir", "runs"]``.
+        on_output: called with each line that the service prints, in another thread.
+
+    Raises:
+        LaunchFailed: at the beginning of the block, if the container does not start.
+    """
+    serve = [sys.executable, "-m", "mistk_service", "serve", component, "--port", str(port), "--stdin-lifeline"]
+    return Launch([*serve, *options], client, on_output)
+
+
+def _client_class(url: str, *, asynchronous: bool) -> type[ContainerCalls]:
+    """Return the class of the client for the container at an address."""
+    for blocking, with_asyncio in CLIENTS:
+        with contextlib.suppress(httpx.RequestError):
+            if httpx.get(f"{url}{blocking.kind.base_path}/status").status_code == 200:
+                return with_asyncio if asynchronous else blocking
+    raise ServiceUnreachable(f"The container at {url} is of no kind that this version knows.", url=url)

@@ -1,0 +1,57 @@
+"""A container lasts as long as its block, and its client is the one for its kind."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+
+from mistk_service.client import AsyncModelClient, ModelClient, launch
+from mistk_service.errors import LaunchFailed
+
+NOTHING = f"{Path(__file__).parents[1] / 'models' / 'nothing.py'}:Nothing"
+OPTIONS = ["--no-tracking"]
+
+pytestmark = pytest.mark.timeout(150)
+
+
+def test_the_block_gets_the_client_of_the_kind_and_the_container_ends_with_it() -> None:
+    container = launch(NOTHING, options=OPTIONS)
+    with container as model:
+        assert isinstance(model, ModelClient)
+        assert model.status().state == "started"
+        assert container.exit_code is None
+    assert container.exit_code == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(container.url)
+
+
+def test_the_exit_code_after_a_shutdown_can_be_waited_for() -> None:
+    container = launch(NOTHING, ModelClient, options=OPTIONS)
+    with container as model:
+        model.shutdown()
+        assert container.wait() == 0
+
+
+def test_a_block_of_asyncio_gets_the_client_for_it() -> None:
+    container = launch(NOTHING, options=OPTIONS)
+
+    async def ask() -> str:
+        async with container as model:
+            assert isinstance(model, AsyncModelClient)
+            return (await model.wait_for("initialized", since=await model.initialize(["training"]))).state
+
+    assert asyncio.run(ask()) == "initialized"
+    assert container.exit_code == 0
+
+
+def test_a_container_that_does_not_start_says_why() -> None:
+    lines: list[str] = []
+    with (
+        pytest.raises(LaunchFailed, match="no_such_module") as caught,
+        launch("no_such_module:X", on_output=lines.append),
+    ):
+        pytest.fail("the block begins only when the container runs")
+    assert list(caught.value.output) == lines[-100:] != []
