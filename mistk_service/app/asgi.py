@@ -17,12 +17,14 @@ from mistk_service.app.embedded_tracking import EmbeddedTracking
 from mistk_service.app.settings import Settings
 from mistk_service.core.controller import Controller
 from mistk_service.doors.inference.handlers import INFERENCE_PATH, inference_answer, inference_app
+from mistk_service.doors.mistk.declared import with_signature
 from mistk_service.doors.mistk.handlers import Handlers
 from mistk_service.doors.mistk.problems import answer, error_body, service_error
 from mistk_service.doors.mistk.swagger_ui import SwaggerUI
 from mistk_service.doors.ops.health import figures, liveness, readiness, startup
 from mistk_service.doors.ops.metrics import ServiceMetrics
 from mistk_service.kinds.kind import Role
+from mistk_service.kinds.predictions import Signature
 from mistk_service.page import DashboardInfo, create_dashboard
 from mistk_service.resources import load_contract
 from mistk_service.tracking.embedded.app import is_tracking_path
@@ -60,14 +62,16 @@ def create_app(
     dashboard = create_dashboard(DashboardInfo(model=settings.model, api_base=kind.base_path, version=version))
     # Connexion would serve the contract with every reference resolved: nine times the size, and without the names of types
     # that code generators and Swagger UI need.
-    published = functools.lru_cache(_PREFIXES)(lambda prefix: _published(contract, prefix))
+    published = functools.lru_cache(_PREFIXES)(lambda prefix, signature: _published(contract, prefix, signature))
     pages: dict[str, Callable[[Scope], Response]] = {
         "/healthz": lambda _: liveness(),
         "/livez": lambda _: liveness(),
         "/startupz": lambda _: startup(controller.started.is_set()),
         "/readyz": lambda _: readiness(controller, tracking.recorder.lost if tracking else None),
         "/metrics": lambda _: figures(metrics),
-        f"{kind.base_path}/swagger.json": lambda scope: published(prefix_of(scope, settings.root_path)),
+        f"{kind.base_path}/swagger.json": lambda scope: published(
+            prefix_of(scope, settings.root_path), controller.signature
+        ),
     }
     page = WSGIMiddleware(dashboard.wsgi_app, workers=_PAGE_THREADS)  # type: ignore[arg-type]
     register(page.executor)
@@ -97,9 +101,9 @@ def _is_below(path: str, base: str) -> bool:
     return f"{path}/".startswith(f"{base}/")
 
 
-def _published(contract: Any, prefix: str) -> Response:
-    """Return the contract, with the base path that the API has below a prefix."""
-    body = msgspec.json.encode({**contract, "basePath": prefix + contract["basePath"]})
+def _published(contract: Any, prefix: str, signature: Signature) -> Response:
+    """Return the contract, with the base path that the API has below a prefix, and with what the class declares."""
+    body = msgspec.json.encode({**with_signature(contract, signature), "basePath": prefix + contract["basePath"]})
     return Response(body, media_type="application/json", headers={"Vary": "X-Forwarded-Prefix"})
 
 

@@ -175,6 +175,18 @@ def health(ready: bool, host: str, port: int, timeout: float) -> None:
         _fail(error)
 
 
+@main.command(name="describe")
+@click.argument("model")
+def describe_model(model: str) -> None:
+    """Describe MODEL: its operations, hyperparameters, inputs and outputs."""
+    from mistk_service.app.describe import describe
+
+    try:
+        click.echo(describe(model))
+    except MistkError as error:
+        _fail(error)
+
+
 @main.command()
 def spec() -> None:
     """Print the API's contract (Swagger 2.0, YAML)."""

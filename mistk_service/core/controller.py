@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from mistk_service.core.answer_parts import AnswerParts
 from mistk_service.core.events import Observer, WorkerStarted
+from mistk_service.core.hyperparameters import checked
 from mistk_service.core.instance import Instance, StatusEncoder
 from mistk_service.core.shutdown import Shutdown
 from mistk_service.core.status_log import CONFLATION, StatusEvent, StatusLog
@@ -131,7 +132,7 @@ class Controller:
 
     @property
     def signature(self) -> Signature:
-        """What the model declares about its predictions; empty until it is loaded."""
+        """What the model declares; empty until it is loaded."""
         return self._supervisor.signature
 
     # --- start, reset and shutdown --------------------------------------------------------------------------------
@@ -267,6 +268,10 @@ class Controller:
     async def _begin(self, row: Operation, call: Call) -> StatusEvent:
         """Begin an activity once its paths have been checked."""
         files = self._supervisor.worker.files
+        if row.configures_run:
+            *others, hyperparameters = call.arguments
+            declared = checked(self.signature.hyperparameters, hyperparameters)
+            call = replace(call, arguments=(*others, declared))
         call = await self._readable(call, files)
         made: list[Path] = []
         # Only what the model writes from here on counts as saved by it.

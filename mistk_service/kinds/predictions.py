@@ -37,17 +37,19 @@ class TensorSpec(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Signature(msgspec.Struct, frozen=True, array_like=True):
-    """What a class declares about its predictions.
+    """What a class declares.
 
     Attributes:
         record_encoding: the encoding of its records: ``base64``, or None.
         inputs: the tensors that it takes.
         outputs: the tensors that it returns.
+        hyperparameters: the JSON Schema of its hyperparameters, as JSON; None if it declares none.
     """
 
     record_encoding: str | None = None
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
+    hyperparameters: str | None = None
 
 
 class Records(msgspec.Struct, frozen=True, array_like=True, tag=True):

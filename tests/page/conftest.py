@@ -35,6 +35,14 @@ window.EventSource = class extends EventSource {
 };
 """
 
+#: What the contract of the service declares.
+HYPERPARAMETERS = {
+    "properties": {
+        "rate": {"type": "number", "minimum": 0, "default": 0.1, "description": "The size of a step."},
+        "optimizer": {"enum": ["adam", "sgd"]},
+    }
+}
+
 INSTANCE = "6f1f4f0e-6b0f-4d7e-9a53-1f3a5b7c9d11"
 
 
@@ -55,7 +63,10 @@ class FakeService:
         self._open.set()
         self._refusal: int | None = None
         page = create_dashboard(DashboardInfo("shop/digits.py:Digits", API, "1.2.3"))
-        app = DispatcherMiddleware(page.wsgi_app, {f"{API}/status": self._stream, HISTORY: self._history})
+        app = DispatcherMiddleware(
+            page.wsgi_app,
+            {f"{API}/status": self._stream, f"{API}/swagger.json": self._contract, HISTORY: self._history},
+        )
         self._server = ThreadedWSGIServer("127.0.0.1", 0, app, _QuietHandler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -102,6 +113,10 @@ class FakeService:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+    def _contract(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        definitions = {"ModelInstanceInitParams": {"properties": {"hyperparameters": HYPERPARAMETERS}}}
+        return Response(json.dumps({"definitions": definitions}), mimetype="application/json")(environ, start_response)
 
     def _stream(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         request = Request(environ)

@@ -437,3 +437,11 @@ return [...document.body.querySelectorAll("*")]
   .filter((e) => e.checkVisibility() && own(e) && contrast(e) < arguments[0])
   .map((e) => `${e.tagName} ${e.textContent} ${contrast(e).toFixed(2)}`);
 """
+
+
+def test_the_declared_hyperparameters_are_listed(page, service) -> None:
+    service.send(1, "started")
+    await_true(page, lambda: seen(page, "declared-card"))
+    declared = text(page, "declared")
+    assert "rate\nnumber, from 0, default 0.1, The size of a step." in declared
+    assert "optimizer\nadam or sgd" in declared

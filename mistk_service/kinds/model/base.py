@@ -42,21 +42,27 @@ class AbstractModel(Component):
     #: By default, records are not checked.
     record_encoding: ClassVar[Literal["base64"] | None] = None
 
-    #: The tensors that ``do_infer`` takes: (name, data type of numpy or ``bytes``, shape with -1 for any dimension).
-    inputs: ClassVar[Sequence[tuple[str, str, Sequence[int]]]] = ()
+    #: The type of the hyperparameters: a msgspec struct or a dataclass. Fields have defaults, and bounds and descriptions with
+    #: ``Annotated[float, msgspec.Meta(gt=0, description="...")]``. Values are checked before anything changes, and
+    #: ``do_initialize`` gets an instance.
+    hyperparameters: Any = None
+
+    #: The tensors that ``do_infer`` takes: (name, data type of numpy or ``bytes``, shape with -1 for any dimension). Or a
+    #: msgspec struct or a dataclass whose fields are columns, one value for each record.
+    inputs: ClassVar[Sequence[tuple[str, str, Sequence[int]]] | type[Any]] = ()
 
     #: The tensors that ``do_infer`` returns, in the same form.
-    outputs: ClassVar[Sequence[tuple[str, str, Sequence[int]]]] = ()
+    outputs: ClassVar[Sequence[tuple[str, str, Sequence[int]]] | type[Any]] = ()
 
     # --- hooks: what the model does -------------------------------------------------------------------------------
 
-    def do_initialize(self, objectives: list[str], props: dict[str, Any], hparams: dict[str, Any]) -> None:
+    def do_initialize(self, objectives: list[str], props: dict[str, Any], hparams: Any) -> None:
         """Receive the settings of this instance.
 
         Args:
             objectives: some of ``training``, ``prediction``, ``streaming_prediction``, ``generation``, ``transfer_learning``.
             props: the model properties of the request: settings other than hyperparameters.
-            hparams: the hyperparameters of the request.
+            hparams: the hyperparameters of the request, by name; an instance of ``hyperparameters`` if the class declares it.
         """
 
     def do_load_data(self, dataset_map: dict[str, MistkDataset]) -> None:

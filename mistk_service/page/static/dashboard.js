@@ -208,6 +208,7 @@ async function readHistory(run, names) {
 
 let status = null;
 let gap = null;
+let knownName = null; // the model whose hyperparameters are shown
 /** The metrics for which this page may lack points, until they are read from the store. */
 const unread = new Set();
 /** Whether the store could not be read, so that the curves may be incomplete. */
@@ -258,6 +259,10 @@ function draw() {
   drawLast(payload.lastActivity);
   drawPossible(payload.possible ?? []);
   drawNotice(payload.notice);
+  if (knownName !== objectInfo.name) {
+    knownName = objectInfo.name;
+    showDeclared().catch(() => { knownName = null; }); // again with the next status
+  }
   drawError(payload.operation, payload.error);
   drawMetrics();
   drawFacts(payload);
@@ -411,6 +416,22 @@ function drawFacts(payload) {
     drawList("further", further),
   ].some(Boolean);
   show(byId("facts-card"), any);
+}
+
+/** Show the hyperparameters that the model declares, from the contract of this container. */
+async function showDeclared() {
+  const response = await fetch(`${api}/swagger.json`);
+  if (!response.ok) return;
+  const { definitions } = await response.json();
+  const declared = definitions?.ModelInstanceInitParams?.properties?.hyperparameters?.properties ?? {};
+  const about = ({ type, minimum, maximum, default: value, description, enum: choices }) => [
+    choices ? choices.join(" or ") : type,
+    minimum !== undefined && `from ${minimum}`,
+    maximum !== undefined && `up to ${maximum}`,
+    value !== undefined && `default ${JSON.stringify(value)}`,
+    description,
+  ].filter(Boolean).join(", ");
+  drawList("declared", Object.entries(declared).map(([name, each]) => [name, about(each)]));
 }
 
 function drawList(id, entries) {

@@ -22,10 +22,8 @@ from mistk_service.errors import (
 )
 from mistk_service.kinds import kind_of
 from mistk_service.kinds.component import Component
-from mistk_service.kinds.predictions import Signature, TensorSpec
+from mistk_service.workers.child.declared import signature_of
 from mistk_service.workers.child.failures import message_of
-
-_Specs = tuple[TensorSpec, ...]
 
 _FORMS = "'package.module:Class', 'path/to/file.py:Class' or 'package.module Class'"
 
@@ -108,27 +106,13 @@ def _require_usable(model: Component, reference: str) -> None:
         ) from error
     try:
         signature_of(model)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, TypeError, RecursionError) as error:
         raise NotAModelClass(
-            f"{reference!r}: record_encoding, inputs or outputs: {error}; expected 'base64' or None, and lists of (name, data "
-            "type, shape), such as [('pixels', 'float32', (-1, 64))].",
+            f"{reference!r}: record_encoding, inputs, outputs or hyperparameters: {error}; expected 'base64' or None, lists "
+            "of (name, data type, shape), such as [('pixels', 'float32', (-1, 64))], or a struct, and a struct or a "
+            "dataclass of types that JSON can express.",
             reference=reference,
         ) from error
-
-
-def signature_of(model: Component) -> Signature:
-    """Return what a model declares about its predictions.
-
-    Raises:
-        msgspec.ValidationError: a declaration has another form.
-    """
-    kind = kind_of(type(model))
-    declared: dict[str, Any] = {"inputs": (), "outputs": ()}
-    # A class without the hook may have attributes of these names for its own use.
-    if kind.prediction is not None and kind.prediction.tensor_hook in kind.hooks_of(type(model)):
-        declared = {name: getattr(type(model), name, ()) for name in declared}
-    encoding = msgspec.convert(getattr(model, "record_encoding", None), str | None)
-    return Signature(encoding, **{name: msgspec.convert(each, _Specs) for name, each in declared.items()})
 
 
 def _locate_file(file: Path, reference: str) -> tuple[Path, str]:

@@ -25,8 +25,8 @@ from mistk_service.kinds.component import Component, RunReference, StopActivity
 from mistk_service.kinds.kind import Operation
 from mistk_service.workers.child.batching import Parts, Predictor
 from mistk_service.workers.child.context import WorkerContext
+from mistk_service.workers.child.declared import hyperparameters_of, signature_of
 from mistk_service.workers.child.failures import failure_from, message_of
-from mistk_service.workers.child.loader import signature_of
 from mistk_service.workers.child.part_streams import PartStreams
 from mistk_service.workers.child.task_queue import TaskQueue
 from mistk_service.workers.messages import (
@@ -162,7 +162,11 @@ class Runner:
         if task.run is not None:
             self.context.run = RunReference(*task.run)
         try:
-            self._hook(task.hook)(*self._arguments(task))
+            arguments = self._arguments(task)
+        except msgspec.ValidationError as error:
+            return Refused(task.id, f"hyperparameters: {error}", "hyperparameters")
+        try:
+            self._hook(task.hook)(*arguments)
         except StopActivity:
             return Stopped(task.id)
         except RequestError as error:
@@ -174,8 +178,15 @@ class Runner:
         return Done(task.id)
 
     def _arguments(self, task: Run) -> tuple[Any, ...]:
-        """Return the hook's arguments, with those that have a type of their own converted to that type."""
-        types = self._operations[task.hook].parameters
+        """Return the hook's arguments, with those that have a type of their own converted to that type.
+
+        Raises:
+            msgspec.ValidationError: the class refuses the hyperparameters, for a reason that their schema does not express.
+        """
+        row = self._operations[task.hook]
+        types = row.parameters
+        if row.configures_run and (declared := hyperparameters_of(self._model)) is not None:
+            types = (Any, Any, declared)
         typed = (msgspec.convert(value, kind) for value, kind in zip(task.arguments, types, strict=False))
         return (*typed, *task.arguments[len(types) :])
 

@@ -1,0 +1,81 @@
+"""What a class declares about itself: its hyperparameters, its tensors, and the encoding of its records."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import msgspec.inspect
+
+from mistk_service.kinds import kind_of
+from mistk_service.kinds.component import Component
+from mistk_service.kinds.predictions import Signature, TensorSpec
+
+_Specs = tuple[TensorSpec, ...]
+
+#: The data types of the fields of a struct that stands for ``inputs`` or ``outputs``.
+_DTYPES: dict[type, str] = {
+    msgspec.inspect.BoolType: "bool",
+    msgspec.inspect.IntType: "int64",
+    msgspec.inspect.FloatType: "float64",
+    msgspec.inspect.StrType: "bytes",
+    msgspec.inspect.BytesType: "bytes",
+}
+
+
+def signature_of(model: Component) -> Signature:
+    """Return what a model declares.
+
+    Raises:
+        msgspec.ValidationError: a declaration has another form.
+        TypeError: a hyperparameter or a column has a type that cannot be declared.
+    """
+    kind = kind_of(type(model))
+    tensors: dict[str, Any] = {"inputs": (), "outputs": ()}
+    # A class without the hook may have attributes of these names for its own use.
+    if kind.prediction is not None and kind.prediction.tensor_hook in kind.hooks_of(type(model)):
+        tensors = {name: _specs(getattr(type(model), name, ())) for name in tensors}
+    encoding = msgspec.convert(getattr(model, "record_encoding", None), str | None)
+    declared = hyperparameters_of(model)
+    return Signature(encoding, **tensors, hyperparameters=None if declared is None else _schema(declared))
+
+
+def hyperparameters_of(model: Component | None) -> type[Any] | None:
+    """Return the type that a model's class declares for its hyperparameters: a msgspec struct or a dataclass."""
+    declared = getattr(type(model), "hyperparameters", None)
+    return declared if _is_record_type(declared) else None
+
+
+def _is_record_type(value: Any) -> bool:
+    return isinstance(value, type) and (issubclass(value, msgspec.Struct) or dataclasses.is_dataclass(value))
+
+
+def _specs(declared: Any) -> tuple[TensorSpec, ...]:
+    """Return the tensors of a list of (name, data type, shape), or of a struct with a column for each field."""
+    if not _is_record_type(declared):
+        return msgspec.convert(declared, _Specs)
+    fields = msgspec.inspect.type_info(declared).fields  # type: ignore[attr-defined]  # it is a struct or a dataclass
+    unknown = [field.name for field in fields if type(field.type) not in _DTYPES]
+    if unknown:
+        raise TypeError(f"{', '.join(unknown)}: a column is of the type bool, int, float, str or bytes")
+    return tuple(TensorSpec(field.encode_name, _DTYPES[type(field.type)], (-1,)) for field in fields)
+
+
+def _schema(declared: type[Any]) -> str:
+    """Return the JSON Schema of a type, without references, as JSON."""
+    (top,), parts = msgspec.json.schema_components([declared], ref_template="{name}")
+    return msgspec.json.encode({**_inlined(top, parts), "additionalProperties": False}).decode()
+
+
+def _inlined(schema: Any, parts: Mapping[str, Any]) -> Any:
+    if isinstance(schema, list):
+        return [_inlined(each, parts) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(
+            {**parts[schema["$ref"]], **{key: each for key, each in schema.items() if key != "$ref"}}, parts
+        )
+    return {key: _inlined(each, parts) for key, each in schema.items()}
