@@ -291,8 +291,8 @@ def metrics_page() -> str:
         f"absent.\n\n{own}\n"
         "The usual `process_*` and `python_info` series describe the service process. The same `process_*` series with the "
         "prefix `mistk_worker_` describe the worker process.\n\n"
-        "The counters and histograms of requests cover the API under `/v1/mistk`. Probes, scrapes and the web page do not "
-        "count.\n"
+        'The counters and histograms of requests cover the lifecycle API (`door="mistk"`) and the prediction APIs, whose '
+        "labels are their names in `--doors`. Probes, scrapes and the web page do not count.\n"
     )
 
 

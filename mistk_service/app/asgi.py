@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
@@ -13,16 +13,17 @@ from a2wsgi import WSGIMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mistk_service.app.doors import Door, door_of, is_below, prediction_doors
 from mistk_service.app.embedded_tracking import EmbeddedTracking
 from mistk_service.app.settings import Settings
 from mistk_service.core.controller import Controller
-from mistk_service.doors.inference.handlers import INFERENCE_PATH, inference_answer, inference_app
 from mistk_service.doors.mistk.declared import with_signature
 from mistk_service.doors.mistk.handlers import Handlers
 from mistk_service.doors.mistk.problems import answer, error_body, service_error
 from mistk_service.doors.mistk.swagger_ui import SwaggerUI
 from mistk_service.doors.ops.health import figures, liveness, readiness, startup
 from mistk_service.doors.ops.metrics import ServiceMetrics
+from mistk_service.doors.problem import answer_in
 from mistk_service.kinds.kind import Role
 from mistk_service.kinds.predictions import Signature
 from mistk_service.page import DashboardInfo, create_dashboard
@@ -34,6 +35,7 @@ from mistk_service.web.gate import BodyLimit, gate
 from mistk_service.web.json_limits import FREE_JSON, JsonLimits
 from mistk_service.web.lifespan import run_lifespan
 from mistk_service.web.prefix import Prefix, prefix_of
+from mistk_service.web.refusals import ErrorAnswer
 
 #: How many prefixes the published contract is cached for.
 _PREFIXES = 8
@@ -75,11 +77,9 @@ def create_app(
     }
     page = WSGIMiddleware(dashboard.wsgi_app, workers=_PAGE_THREADS)  # type: ignore[arg-type]
     register(page.executor)
-    apis = {kind.base_path: api}
-    if kind.prediction is not None and kind.prediction.tensor_hook is not None:
-        apis[INFERENCE_PATH] = inference_app(controller, settings.max_body)
-    parts = _by_path(apis, pages, SwaggerUI(f"{kind.base_path}/ui"), page)
-    container: ASGIApp = BodyLimit(parts, settings.max_body, _answer)
+    doors = prediction_doors(controller, settings)
+    parts = _by_path(kind.base_path, api, doors, pages, SwaggerUI(f"{kind.base_path}/ui"), page)
+    container: ASGIApp = BodyLimit(parts, settings.max_body, _answers(doors))
     if tracking is not None:
         container = _beside(tracking, container)
     guarded = gate(
@@ -89,16 +89,24 @@ def create_app(
         max_body=settings.max_body,
         error_body=error_body,
     )
-    return Prefix(metrics.count(guarded, kind.base_path, operations), settings.root_path)
+
+    def label(path: str) -> tuple[str, str] | None:
+        if is_below(path, kind.base_path):
+            return "mistk", operations.get(path, "other")
+        door = door_of(path, doors)
+        return None if door is None else (door.name, door.operation(path))
+
+    return Prefix(metrics.count(guarded, label), settings.root_path)
 
 
-def _answer(error: Exception, scope: Scope) -> Response:
-    """Return an error in the form of the API that a request is for."""
-    return (inference_answer if _is_below(scope["path"], INFERENCE_PATH) else answer)(error, scope)
+def _answers(doors: Sequence[Door]) -> ErrorAnswer:
+    """Return a function that returns an error in the form of the API that a request is for."""
 
+    def answer_by_path(error: Exception, scope: Scope) -> Response:
+        door = door_of(scope["path"], doors)
+        return (answer if door is None else answer_in(door.error_body))(error, scope)
 
-def _is_below(path: str, base: str) -> bool:
-    return f"{path}/".startswith(f"{base}/")
+    return answer_by_path
 
 
 def _published(contract: Any, prefix: str, signature: Signature) -> Response:
@@ -120,16 +128,20 @@ def _beside(tracking: EmbeddedTracking, container: ASGIApp) -> ASGIApp:
 
 
 def _by_path(
-    apis: Mapping[str, ASGIApp], pages: Mapping[str, Callable[[Scope], Response]], ui: SwaggerUI, rest: Any
+    base: str,
+    api: ASGIApp,
+    doors: Sequence[Door],
+    pages: Mapping[str, Callable[[Scope], Response]],
+    ui: SwaggerUI,
+    rest: Any,
 ) -> ASGIApp:
     """Return an application of APIs, which get the lifespan too, single pages, Swagger UI, and the rest."""
 
     async def route(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            first, *others = apis.values()
-            for api in others:
-                await run_lifespan(api)
-            await first(scope, receive, send)
+            for door in doors:
+                await run_lifespan(door.app)
+            await api(scope, receive, send)
             return
         path: str = scope["path"]
         if path in pages and scope["method"] not in ("GET", "HEAD"):
@@ -138,8 +150,11 @@ def _by_path(
             part = pages[path](scope)
         elif ui.serves(path):
             part = ui
+        elif is_below(path, base):
+            part = api
         else:
-            part = next((api for base, api in apis.items() if _is_below(path, base)), rest)
+            found = door_of(path, doors)
+            part = rest if found is None else found.app
         await part(scope, receive, send)
 
     return route

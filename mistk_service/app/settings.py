@@ -16,6 +16,12 @@ from mistk_service.logs import LogFormat
 #: The schemes of tracking servers, and of stores of the container's own.
 _REMOTE, _LOCAL = ("http", "https"), ("sqlite", "postgresql", "postgres")
 
+#: The names of the prediction APIs, and of the lifecycle API.
+DOORS = ("mistk", "inference")
+
+#: A name that needs no escape in the path of a URL.
+_MODEL_NAME = re.compile(r"[\w.-]+", re.ASCII)
+
 #: Segments of unreserved characters, without a slash at the end.
 _ROOT_PATH = re.compile(r"(/[\w.~-]+)*", re.ASCII)
 
@@ -156,6 +162,22 @@ class Settings(ListenSettings):
     )
     system_metrics_interval: float = option(
         10.0, "Seconds between two system measurements.", SECONDS, env="MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL"
+    )
+
+    model_name: str | None = option(
+        None,
+        "Name of the model for the prediction APIs. By default, the class's name in snake case.",
+        Rule(lambda name: _MODEL_NAME.fullmatch(name) is not None, "letters, digits, and any of . _ -"),
+    )
+    model_version: str | None = option(
+        None,
+        "Version of the model for the prediction APIs; 1 by default.",
+        Rule(lambda version: _MODEL_NAME.fullmatch(version) is not None, "letters, digits, and any of . _ -"),
+    )
+    doors: tuple[str, ...] = option(
+        (),
+        "Serve this prediction API; mistk is the lifecycle API, which is always served. Repeatable. All by default.",
+        Rule(DOORS.__contains__, f"one of {', '.join(DOORS)}"),
     )
 
     def __post_init__(self) -> None:

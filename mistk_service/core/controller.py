@@ -327,10 +327,11 @@ class Controller:
         """
         row = self.kind.prediction
         assert row is not None
-        self._instance.require(row.for_tensors() if isinstance(inputs, Tensors) else row)
+        row = row.for_tensors() if isinstance(inputs, Tensors) else row
+        self._instance.require(row)
         predictions = self._instance.predictions
         worker = self._supervisor.for_prediction(predictions.in_flight_of)
-        future = predictions.begin(worker, inputs, details)
+        future = predictions.begin(row.name, worker, inputs, details)
         self.log.touch()
         return future
 

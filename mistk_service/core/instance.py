@@ -84,8 +84,7 @@ class Instance:
         self._origin = kind.initial
         #: How the latest activity began: None if it is running or has ended, an error if the model refuses it.
         self._verdict: asyncio.Future[InvalidRequest | None] | None = None
-        prediction = kind.prediction.name if kind.prediction else ""
-        self.predictions = Predictions(prediction, self.ids, max_queue, timeout, self.emit, self._unsupported)
+        self.predictions = Predictions(self.ids, max_queue, timeout, self.emit, self._unsupported)
         self.log = StatusLog(
             self.view.status, lambda status, version: encode(self.view.name, status, version), conflation=conflation
         )
@@ -225,10 +224,9 @@ class Instance:
         activity = view.running.operation if view.running else None
         return {"operation": operation, "state": view.state, "activity": activity, "possible": view.possible()}
 
-    def _unsupported(self, reason: str) -> OperationUnsupported:
-        name = self.kind.prediction.name if self.kind.prediction else ""
-        message = f"The model does not support {name}" + (f": {reason}" if reason else ".")
-        return OperationUnsupported(message, **self._facts(name))
+    def _unsupported(self, operation: str, reason: str) -> OperationUnsupported:
+        message = f"The model does not support {operation}" + (f": {reason}" if reason else ".")
+        return OperationUnsupported(message, **self._facts(operation))
 
     # --- messages of the worker -----------------------------------------------------------------------------------
 

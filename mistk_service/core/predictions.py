@@ -49,6 +49,7 @@ _RETRY_AFTER = 1.0
 @dataclass(eq=False)
 class _Waiting:
     worker: Worker
+    operation: str
     records: int
     future: asyncio.Future[Answer | AnswerParts]
     deadline: asyncio.TimerHandle | None
@@ -60,25 +61,22 @@ class Predictions:
     """The predictions in flight of one instance. False if there are none.
 
     Args:
-        operation: the name of the operation that predicts, for error messages.
         ids: the source of command ids.
         limit: the maximum number in flight.
         timeout: seconds until an answer is due; None for no timeout.
         emit: receives an event for every answer.
-        unsupported: makes the error for a request that the model does not support, given a reason that may be empty. It is
-            called when the request is no longer in flight.
+        unsupported: makes the error for a request that the model does not support, given the operation and a reason that may
+            be empty. It is called when the request is no longer in flight.
     """
 
     def __init__(
         self,
-        operation: str,
         ids: Iterator[int],
         limit: int,
         timeout: float | None,
         emit: Callable[[Event], None],
-        unsupported: Callable[[str], OperationUnsupported],
+        unsupported: Callable[[str, str], OperationUnsupported],
     ) -> None:
-        self._operation = operation
         self._ids = ids
         self._limit = limit
         self._timeout = timeout
@@ -89,8 +87,12 @@ class Predictions:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def begin(self, worker: Worker, inputs: Inputs, details: bool) -> asyncio.Future[Answer | AnswerParts]:
+    def begin(
+        self, operation: str, worker: Worker, inputs: Inputs, details: bool
+    ) -> asyncio.Future[Answer | AnswerParts]:
         """Send a request to the worker and return a future for its answer. Cancel the future to withdraw the request.
+
+        Errors name the operation.
 
         The future raises PredictionTimedOut on a timeout, or the error that the worker's end leads to. An answer in parts is
         there with its first part; from then on there is no timeout.
@@ -115,7 +117,7 @@ class Predictions:
         future: asyncio.Future[Answer | AnswerParts] = loop.create_future()
         future.add_done_callback(functools.partial(self._withdraw_if_cancelled, worker, number))
         deadline = loop.call_later(self._timeout, self._time_out, worker, number) if self._timeout else None
-        self._waiting[number] = _Waiting(worker, len(inputs), future, deadline)
+        self._waiting[number] = _Waiting(worker, operation, len(inputs), future, deadline)
         self._emit(PredictionBegan(len(inputs)))
         return future
 
@@ -177,19 +179,19 @@ class Predictions:
             if waiting.parts is not None:
                 waiting.parts.end()
         else:
-            error = self._error(message)
+            error = self._error(waiting.operation, message)
             if isinstance(error, HookFailed):
-                logger.error("%s", error.failure.told(self._operation))
+                logger.error("%s", error.failure.told(waiting.operation))
             _reject(waiting, error)
 
-    def _error(self, message: PredictionFailed | PredictionRefused) -> MistkError:
+    def _error(self, operation: str, message: PredictionFailed | PredictionRefused) -> MistkError:
         if isinstance(message, PredictionRefused):
-            return refusal(self._operation, message.message, message.field)
+            return refusal(operation, message.message, message.field)
         if message.unsupported:
-            return self._unsupported(message.failure.message)
+            return self._unsupported(operation, message.failure.message)
         if message.failure.type == StopActivity.__name__:
             return cut_off()
-        return HookFailed(self._operation, message.failure)
+        return HookFailed(operation, message.failure)
 
     def in_flight_of(self, worker: Worker) -> int:
         """Return the number of predictions that a worker has to answer."""

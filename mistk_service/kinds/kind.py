@@ -85,14 +85,14 @@ class Operation:
     saves: str | None = None
 
     def for_tensors(self) -> Operation:
-        """Return the operation with the hook for named tensors as its hook.
+        """Return the operation as it is for named tensors: ``infer``, with the hook for them.
 
         Raises:
             ValueError: the operation has none.
         """
         if self.tensor_hook is None:
             raise ValueError(f"{self.name} takes no tensors.")
-        return replace(self, hook=self.tensor_hook)
+        return replace(self, name="infer", hook=self.tensor_hook)
 
     @property
     def opens_run(self) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +36,14 @@ VALUES: dict[str, list[Any]] = {
 }
 
 
-@pytest.fixture
-def echo(start: Start) -> Service:
-    """A service whose model returns the tensors that it gets."""
-    service = start(model=reference("tensors:Echo"))
-    service.make_ready()
-    return service
+@pytest.fixture(scope="module")
+def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service whose model returns the tensors that it gets; the tests of this file leave it as it is."""
+    with Service(
+        "serve", reference("tensors:Echo"), "--port", "0", "--max-body", "4000000", cwd=tmp_path_factory.mktemp("echo")
+    ) as service:
+        service.make_ready()
+        yield service
 
 
 def infer(service: Service, body: Any, model: str = "echo", **headers: str) -> httpx.Response:
@@ -199,9 +203,8 @@ def test_what_json_cannot_express_has_to_be_asked_for_as_bytes(echo: Service) ->
                 assert "request for binary data" in refused(response, 400)
 
 
-def test_a_body_over_the_limit_is_refused_in_the_form_of_the_protocol(start: Start) -> None:
-    service = start("--max-body", "1000", model=reference("tensors:Echo"))
-    assert refused(infer(service, b"x" * 1001), 413)
+def test_a_body_over_the_limit_is_refused_in_the_form_of_the_protocol(echo: Service) -> None:
+    assert refused(infer(echo, b"x" * 4_000_001), 413)
 
 
 def test_byte_strings_that_are_cut_off_are_refused(echo: Service) -> None:
@@ -214,7 +217,11 @@ def test_byte_strings_that_are_cut_off_are_refused(echo: Service) -> None:
 def test_a_state_that_cannot_predict_and_a_class_without_the_hook_are_told_apart(start: Start) -> None:
     body = {"inputs": [tensor("a", "INT8", [1], data=[1])]}
     fresh = start(model=reference("tensors:Echo"))
-    assert "not possible in the state started" in refused(infer(fresh, body), 503)
+    assert refused(infer(fresh, body), 503) == "infer is not possible in the state started: nothing is running."
+    index = f"{fresh.url}/v2/repository/index"
+    entry = {"name": "echo", "version": "1", "state": "UNAVAILABLE", "reason": "The state is started."}
+    assert fresh.api.post(index).json() == [entry]
+    assert fresh.api.post(index, json={"ready": True}).json() == []
     assert refused(fresh.api.get(f"{fresh.url}/v2/health/ready"), 503)
     without = start(model=reference("in_parts:InParts"))
     without.make_ready()
@@ -243,3 +250,85 @@ def test_no_body_is_an_error_of_the_service(echo: Service, body: bytes, length: 
     for content, header in ((text + body, len(text)), (body, length)):
         response = infer(echo, content, **{"Inference-Header-Content-Length": str(header)})
         assert response.status_code in (200, 400)
+
+
+def test_the_model_has_the_name_and_the_version_that_the_operator_gives_it(start: Start) -> None:
+    service = start("--model-name", "greyhound", "--model-version", "7", model=reference("tensors:Echo"))
+    service.make_ready()
+    body = {"inputs": [tensor("a", "INT8", [1], data=[1])]}
+    answer = infer(service, body, "greyhound").json()
+    assert (answer["model_name"], answer["model_version"]) == ("greyhound", "7")
+    assert infer(service, body, "greyhound/versions/7").status_code == 200
+    assert "expected 'greyhound', version 7" in refused(infer(service, body, "greyhound/versions/1"), 404)
+    assert refused(infer(service, body), 404)
+    assert service.api.get(f"{service.url}/v2/models").json() == {"models": ["greyhound"]}
+
+
+def test_statistics_and_index_say_what_has_happened(echo: Service) -> None:
+    client = triton.InferenceServerClient(echo.url.removeprefix("http://"))
+    (before,) = client.get_inference_statistics("echo", "1")["model_stats"]
+    for length in (3, 2):
+        assert infer(echo, {"inputs": [tensor("a", "INT8", [length], data=[1] * length)]}).status_code == 200
+    assert infer(echo, {}).status_code == 400
+    (after,) = client.get_inference_statistics("echo", "1")["model_stats"]
+    assert client.get_inference_statistics() == {"model_stats": [after]}
+    assert client.get_model_repository_index() == [{"name": "echo", "version": "1", "state": "READY", "reason": ""}]
+    client.close()
+    assert after["inference_count"] == before["inference_count"] + 5
+    assert after["execution_count"] == before["execution_count"] + 2
+    assert after["last_inference"] > 0
+    added = {
+        name: each["count"] - before["inference_stats"][name]["count"]
+        for name, each in after["inference_stats"].items()
+    }
+    stages = ("compute_input", "compute_infer", "compute_output")
+    assert added == dict.fromkeys(added, 0) | dict.fromkeys(stages, 2) | {"success": 2, "fail": 1}
+    parts = sum(after["inference_stats"][stage]["ns"] for stage in stages)
+    assert 0 < parts <= after["inference_stats"]["success"]["ns"]
+    assert "'other'" in refused(echo.api.get(f"{echo.url}/v2/models/other/stats"), 404)
+    assert "true or false" in refused(echo.api.post(f"{echo.url}/v2/repository/index", json={"ready": 1}), 400)
+
+
+def test_compressed_bodies_are_taken_within_the_limit(echo: Service) -> None:
+    client = triton.InferenceServerClient(echo.url.removeprefix("http://"))
+    values = np.arange(1000, dtype=np.int32)
+    given_values = triton.InferInput("a", values.shape, "INT32")
+    given_values.set_data_from_numpy(values)
+    for algorithm in ("gzip", "deflate"):
+        result = client.infer("echo", [given_values], request_compression_algorithm=algorithm)
+        assert result.as_numpy("a").tolist() == values.tolist()
+    client.close()
+    for content, coding, status, message in (
+        (gzip.compress(b" " * 4_000_001), "gzip", 413, "4000000 bytes"),
+        (gzip.compress(b"{}")[:-1], "gzip", 400, "cut off"),
+        (gzip.compress(b"{}") + b"x", "gzip", 400, "follows"),
+        (b"{}", "gzip", 400, "decompressed"),
+        (b"{}", "br", 415, "gzip or deflate"),
+    ):
+        assert message in refused(infer(echo, content, **{"Content-Encoding": coding}), status)
+
+
+def test_no_refusal_names_the_operations_of_another_api(echo: Service) -> None:
+    messages = [
+        refused(infer(echo, {"inputs": [tensor("then", "BYTES", [1], data=["raise"])]}), 500),
+        refused(echo.api.get(f"{echo.url}/v2/nothing"), 404),
+        refused(echo.api.get(f"{echo.url}/v2/models/echo/infer"), 405),
+    ]
+    assert not [each for each in messages if "streamPredict" in each or "/v1/mistk" in each]
+
+
+def test_requests_are_counted_with_the_name_of_the_api(echo: Service) -> None:
+    def counts() -> list[float]:
+        found = (("infer", "200"), ("infer", "400"), ("other", "404"))
+        return [
+            echo.metric("mistk_requests_total", door="inference", operation=operation, status=status)
+            for operation, status in found
+        ]
+
+    before = counts()
+    infer(echo, {"inputs": []})
+    infer(echo, {}, "echo/versions/1")
+    for path in ("models/echo/versions/1/infer/x", "models/nothing"):
+        echo.api.get(f"{echo.url}/v2/{path}")
+    assert [after - count for after, count in zip(counts(), before, strict=True)] == [1, 1, 2]
+    assert echo.metric("mistk_requests_total", door="mistk", operation="initialize", status="200") == 1

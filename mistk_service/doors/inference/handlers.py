@@ -2,51 +2,51 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Scope
+from starlette.types import ASGIApp
 
 from mistk_service import __version__
 from mistk_service.core.answer_parts import AnswerParts
-from mistk_service.core.controller import Controller
 from mistk_service.doors.inference.messages import HEADER_LENGTH, encode_response, read_request
+from mistk_service.doors.inference.statistics import Statistics
 from mistk_service.doors.inference.tensors import datatype_of, require_declared
-from mistk_service.doors.mistk.problems import answer as mistk_answer
-from mistk_service.errors import MistkError, OperationRefused, OperationUnsupported
+from mistk_service.doors.problem import answer_in
+from mistk_service.doors.request_content import INLINE_LIMIT, on_thread_if, read_content
+from mistk_service.doors.served_model import ServedModel
+from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.predictions import TensorSpec
 from mistk_service.resources import load_contract
 from mistk_service.web.contract import contract_app
 from mistk_service.web.disconnect import while_present
-from mistk_service.web.request_body import read_body
 
 #: The path of the protocol and its version.
 INFERENCE_PATH = "/v2"
 
-#: The maximum size of what is decoded or encoded on the event loop, in bytes.
-_INLINE_LIMIT = 64 * 1024
+#: The extensions of the protocol that are served.
+EXTENSIONS = ("binary_tensor_data", "statistics")
 
-#: The only version of the model.
-_VERSION = "1"
-
-
-class _UnknownModel(MistkError):
-    """The container has another model, or another version."""
+#: The maximum size of a request for the index in bytes.
+_SMALL = 64 * 1024
 
 
-def inference_app(controller: Controller, max_body: int) -> ASGIApp:
+class _IndexRequest(msgspec.Struct):
+    ready: bool = False
+
+
+def inference_app(model: ServedModel, max_body: int, statistics: Statistics) -> ASGIApp:
     """Return the application that serves the protocol.
 
     Args:
-        controller: does the work.
+        model: the model.
         max_body: the maximum size of a request in bytes.
+        statistics: the statistics to keep.
     """
-    handlers = _Handlers(controller, max_body)
+    handlers = _Handlers(model, max_body, statistics)
     return contract_app(
         load_contract("inference-api.yaml"),
         handlers.resolve,
@@ -57,27 +57,24 @@ def inference_app(controller: Controller, max_body: int) -> ASGIApp:
 
 
 class _Handlers:
-    def __init__(self, controller: Controller, max_body: int) -> None:
-        self._controller = controller
+    def __init__(self, model: ServedModel, max_body: int, statistics: Statistics) -> None:
+        self._model = model
+        self._controller = model.controller
         self._max_body = max_body
+        self._statistics = statistics
 
     def resolve(self, operation_id: str) -> Callable[..., Awaitable[Response]]:
         handler: Callable[..., Awaitable[Response]] = getattr(self, operation_id.replace("version_", "model_"))
         return handler
 
     @property
-    def _name(self) -> str:
-        """The name of the class in snake case."""
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", self._controller.view.name).lower()
-
-    @property
     def _ready(self) -> bool:
-        controller = self._controller
-        row = controller.kind.prediction
-        return row is not None and controller.can_take_work and controller.view.supports(row.for_tensors())
+        return self._controller.can_take_work and self._model.takes_tensors
 
     async def server_metadata(self, request: Request) -> Response:  # noqa: ARG002 - every handler gets it
-        return _json({"name": "mistk-service", "version": __version__, "extensions": ["binary_tensor_data"]})
+        return _json({"name": "mistk-service", "version": __version__, "extensions": EXTENSIONS})
+
+    root_metadata = server_metadata
 
     async def server_live(self, request: Request) -> Response:  # noqa: ARG002
         return _json({"live": True})
@@ -86,79 +83,88 @@ class _Handlers:
         return _json({"ready": True}) if self._ready else self._not_ready()
 
     async def models(self, request: Request) -> Response:  # noqa: ARG002
-        return _json({"models": [self._name]})
+        return _json({"models": [self._model.name]})
 
-    async def model_metadata(self, request: Request, model_name: str, model_version: str = _VERSION) -> Response:  # noqa: ARG002
-        self._require(model_name, model_version)
+    async def model_metadata(self, request: Request, model_name: str, model_version: str = "") -> Response:  # noqa: ARG002
+        self._model.require(model_name, model_version)
         signature = self._controller.signature
         return _json(
             {
                 "name": model_name,
-                "versions": [_VERSION],
+                "versions": [self._model.version],
                 "platform": "mistk",
                 "inputs": _metadata(signature.inputs),
                 "outputs": _metadata(signature.outputs),
             }
         )
 
-    async def model_ready(self, request: Request, model_name: str, model_version: str = _VERSION) -> Response:  # noqa: ARG002
-        self._require(model_name, model_version)
+    async def model_ready(self, request: Request, model_name: str, model_version: str = "") -> Response:  # noqa: ARG002
+        self._model.require(model_name, model_version)
         return _json({"name": model_name, "ready": True}) if self._ready else self._not_ready()
 
-    async def model_infer(self, request: Request, model_name: str, model_version: str = _VERSION) -> Response:
-        self._require(model_name, model_version)
-        body = await read_body(request.scope, request.receive, self._max_body)
-        declared = self._controller.signature.inputs
-        header = request.headers.get(HEADER_LENGTH)
-        read = _on_thread_if(len(body) > _INLINE_LIMIT)
-        asked, tensors = await read(read_request, body, header, declared)
-        require_declared(tensors.tensors, declared)
-        prediction = self._controller.predict(tensors)
-        del body, tensors  # they may be large, and are not needed while this waits
-        answer = await while_present(request.receive, prediction)
-        assert not isinstance(answer, AnswerParts), "the hook returns its answer at once"
-        encode = _on_thread_if(answer.size > _INLINE_LIMIT)
-        content, length = await encode(lambda: encode_response(model_name, _VERSION, asked, answer.tensors()))
+    async def model_stats(self, request: Request, model_name: str, model_version: str = "") -> Response:
+        self._model.require(model_name, model_version)
+        return await self.all_stats(request)
+
+    async def all_stats(self, request: Request) -> Response:  # noqa: ARG002
+        return _json({"model_stats": [self._statistics.to_wire(self._model.name, self._model.version)]})
+
+    async def index(self, request: Request) -> Response:
+        body = await read_content(request, _SMALL)
+        try:
+            asked = msgspec.json.decode(body or b"{}", type=_IndexRequest)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InvalidRequest(f'The body is not {{"ready": true or false}}: {error}.') from error
+        entry = {"name": self._model.name, "version": self._model.version, "state": "READY", "reason": ""}
+        if not self._ready:
+            entry |= {"state": "UNAVAILABLE", "reason": f"The state is {self._controller.state}."}
+        return _json([entry] if self._ready or not asked.ready else [])
+
+    async def model_infer(self, request: Request, model_name: str, model_version: str = "") -> Response:
+        self._model.require(model_name, model_version)
+        with self._statistics.measure() as measured:
+            body = await read_content(request, self._max_body)
+            declared = self._controller.signature.inputs
+            header = request.headers.get(HEADER_LENGTH)
+            read = on_thread_if(len(body) > INLINE_LIMIT)
+            asked, tensors = await read(read_request, body, header, declared)
+            require_declared(tensors.tensors, declared)
+            measured.records = len(tensors)
+            measured.end("compute_input")
+            prediction = self._controller.predict(tensors)
+            del body, tensors  # they may be large, and are not needed while this waits
+            answer = await while_present(request.receive, prediction)
+            assert not isinstance(answer, AnswerParts), "the hook returns its answer at once"
+            measured.end("compute_infer")
+            encode = on_thread_if(answer.size > INLINE_LIMIT)
+            version = self._model.version
+            content, length = await encode(lambda: encode_response(model_name, version, asked, answer.tensors()))
+            measured.end("compute_output")
         if length is None:
             return Response(content, media_type="application/json")
         return Response(content, media_type="application/octet-stream", headers={HEADER_LENGTH: str(length)})
 
     infer = model_infer
 
-    def _require(self, name: str, version: str) -> None:
-        if name != self._name or version != _VERSION:
-            raise _UnknownModel(
-                f"There is no version {version[:40]!r} of a model {name[:80]!r}; expected {self._name!r}, version {_VERSION}."
-            )
-
     def _not_ready(self) -> Response:
-        return _error(503, f"The model cannot predict for tensors now; its state is {self._controller.state}.")
+        return Response(
+            inference_error(503, f"The model cannot infer now; its state is {self._controller.state}."),
+            503,
+            media_type="application/json",
+        )
 
 
 def _metadata(specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:
     return [{"name": spec.name, "datatype": datatype_of(spec.dtype), "shape": spec.shape} for spec in specs]
 
 
-def _on_thread_if(large: bool) -> Callable[..., Awaitable[Any]]:
-    async def inline(function: Callable[..., Any], *arguments: Any) -> Any:
-        return function(*arguments)
-
-    return asyncio.to_thread if large else inline
-
-
 def _json(value: Any) -> Response:
     return Response(msgspec.json.encode(value), media_type="application/json")
 
 
-def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
-    return Response(msgspec.json.encode({"error": message}), status, headers, "application/json")
+def inference_error(status: int, message: str) -> bytes:  # noqa: ARG001 - the status is not repeated in the body
+    """Return the body of an error in the protocol's form."""
+    return msgspec.json.encode({"error": message})
 
 
-def inference_answer(error: Exception, scope: Scope) -> Response:
-    """Return any error in the protocol's form. A state in which the model cannot predict is 503."""
-    if isinstance(error, _UnknownModel):
-        return _error(404, str(error))
-    response = mistk_answer(error, scope)
-    refused = isinstance(error, OperationRefused) and not isinstance(error, OperationUnsupported)
-    kept = {name: value for name, value in response.headers.items() if name in ("retry-after", "connection", "allow")}
-    return _error(503 if refused else response.status_code, msgspec.json.decode(response.body)["message"], kept)
+inference_answer = answer_in(inference_error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -43,12 +43,15 @@ class ServiceMetrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._requests = Counter(
-            "mistk_requests_total", "HTTP requests.", ["operation", "status"], registry=self.registry
+            "mistk_requests_total",
+            "HTTP requests, by API, operation and status.",
+            ["door", "operation", "status"],
+            registry=self.registry,
         )
         self._latency = Histogram(
             "mistk_request_seconds",
-            "Seconds until the response headers, by operation.",
-            ["operation"],
+            "Seconds until the response headers, by API and operation.",
+            ["door", "operation"],
             buckets=_REQUEST_BUCKETS,
             registry=self.registry,
         )
@@ -106,33 +109,32 @@ class ServiceMetrics:
         """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
-    def count(self, app: ASGIApp, base: str, operations: dict[str, str]) -> ASGIApp:
-        """Return ``app`` with its requests to the API counted.
+    def count(self, app: ASGIApp, label: Callable[[str], tuple[str, str] | None]) -> ASGIApp:
+        """Return ``app`` with its requests to APIs counted.
 
         Args:
-            app: the whole application, so that requests refused before they reach the API are counted too.
-            base: the base path of the API. Requests to other paths, such as probes, scrapes and the page, are not counted.
-            operations: path → operation. All other paths count as ``other``, so that clients cannot fill the memory with
-                paths.
+            app: the whole application, so that requests refused before they reach an API are counted too.
+            label: returns the API and the operation of a path; None for paths that are not counted, such as probes, scrapes
+                and the page. Its answers have to be few, so that clients cannot fill the memory with paths.
         """
         # Looked up once each, since the library checks and locks in every call of ``labels``. Not looked up before the first
         # request, since each operation has 16 lines.
-        latencies: dict[str, Histogram] = {}
-        counters: dict[tuple[str, int], Counter] = {}
+        latencies: dict[tuple[str, str], Histogram] = {}
+        counters: dict[tuple[str, str, int], Counter] = {}
 
         async def counted(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] != "http" or not f"{scope['path']}/".startswith(f"{base}/"):
+            operation = label(scope["path"]) if scope["type"] == "http" else None
+            if operation is None:
                 await app(scope, receive, send)
                 return
-            operation = operations.get(scope["path"], "other")
             began = time.perf_counter()
 
             async def noting_send(message: Message) -> None:
                 if message["type"] == "http.response.start":
                     if operation not in latencies:
-                        latencies[operation] = self._latency.labels(operation)
+                        latencies[operation] = self._latency.labels(*operation)
                     latencies[operation].observe(time.perf_counter() - began)
-                    key = operation, message["status"]
+                    key = (*operation, message["status"])
                     if key not in counters:
                         counters[key] = self._requests.labels(*key)
                     counters[key].inc()

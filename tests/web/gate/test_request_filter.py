@@ -51,8 +51,8 @@ async def test_what_is_refused_at_the_door_is_counted() -> None:
         figures = (await http.get("/metrics")).text
     counted = [line for line in figures.splitlines() if line.startswith("mistk_requests_total")]
     assert counted == [
-        'mistk_requests_total{operation="initialize",status="413"} 1.0',
-        'mistk_requests_total{operation="initialize",status="403"} 1.0',
+        'mistk_requests_total{door="mistk",operation="initialize",status="413"} 1.0',
+        'mistk_requests_total{door="mistk",operation="initialize",status="403"} 1.0',
     ]
 
 

@@ -1,0 +1,91 @@
+"""The statistics of a model, in the form of Triton's statistics extension.
+
+https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_statistics.md
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from types import TracebackType
+from typing import Any, Literal, Self
+
+#: What is timed of every request. ``compute_infer`` includes the wait in the queue, which is not known by itself.
+Stage = Literal["compute_input", "compute_infer", "compute_output"]
+
+_STATISTICS = (
+    "success",
+    "fail",
+    "queue",
+    "compute_input",
+    "compute_infer",
+    "compute_output",
+    "cache_hit",
+    "cache_miss",
+)
+
+
+class Statistics:
+    """Counts the requests for inference and adds up how long they took."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._nanoseconds: Counter[str] = Counter()
+        self._inferences = 0
+        self._last = 0
+
+    def measure(self) -> Measurement:
+        """Return a context that measures one request."""
+        return Measurement(self)
+
+    def add(self, durations: dict[str, int], records: int) -> None:
+        """Add a request: nanoseconds by statistic, and the number of records answered."""
+        self._counts.update(durations.keys())
+        self._nanoseconds.update(durations)
+        self._inferences += records
+        self._last = time.time_ns() // 1_000_000
+
+    def to_wire(self, name: str, version: str) -> dict[str, Any]:
+        """Return the statistics as JSON has them."""
+        return {
+            "name": name,
+            "version": version,
+            "last_inference": self._last,
+            "inference_count": self._inferences,
+            # Requests with tensors are not merged.
+            "execution_count": self._counts["success"],
+            "inference_stats": {
+                each: {"count": self._counts[each], "ns": self._nanoseconds[each]} for each in _STATISTICS
+            },
+            "batch_stats": [],
+        }
+
+
+class Measurement:
+    """Measures one request, which fails if the context ends with an exception.
+
+    Attributes:
+        records: the number of records in the request.
+    """
+
+    def __init__(self, statistics: Statistics) -> None:
+        self._statistics = statistics
+        self._durations: dict[str, int] = {}
+        self._begin = self._last = time.perf_counter_ns()
+        self.records = 0
+
+    def end(self, stage: Stage) -> None:
+        """Note that a stage has ended, and the next one begins."""
+        now = time.perf_counter_ns()
+        self._durations[stage] = now - self._last
+        self._last = now
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        whole = time.perf_counter_ns() - self._begin
+        if kind is None:
+            self._statistics.add({**self._durations, "success": whole}, self.records)
+        else:
+            self._statistics.add({"fail": whole}, 0)

@@ -1,0 +1,66 @@
+"""Errors as the prediction APIs report them: a status and a message, which each API puts into a form of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+from connexion.exceptions import ProblemException
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import Scope
+
+from mistk_service.doors.mistk.problems import answer as mistk_answer
+from mistk_service.doors.served_model import UnknownModel
+from mistk_service.errors import OperationRefused, OperationUnsupported
+from mistk_service.web.refusals import ErrorAnswer, ErrorBody
+from mistk_service.web.request_body import BodyTooLarge
+
+#: The headers of an error that belong to its status.
+_HEADERS = ("allow", "connection", "retry-after", "www-authenticate")
+
+_MEANINGS = {404: "There is nothing at this path.", 405: "The path does not support this method."}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a request failed.
+
+    Attributes:
+        status: the HTTP status.
+        message: a sentence for the caller.
+        headers: further headers of the response.
+    """
+
+    status: int
+    message: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def problem_of(error: Exception, scope: Scope) -> Problem:
+    """Return any error as a problem. A state in which the model cannot predict is 503, another model 404."""
+    if isinstance(error, UnknownModel):
+        return Problem(404, str(error))
+    if isinstance(error, BodyTooLarge):
+        message = f"The body is larger than the limit of {error.limit} bytes (--max-body)."
+        return Problem(413, message, {"Connection": "close"})
+    response = mistk_answer(error, scope)
+    # The operations that are possible now are those of the lifecycle API.
+    message = msgspec.json.decode(response.body)["message"].partition(" Possible now:")[0]
+    if isinstance(error, HTTPException | ProblemException):
+        message = _MEANINGS.get(response.status_code, message)
+    refused = isinstance(error, OperationRefused) and not isinstance(error, OperationUnsupported)
+    headers = {name: value for name, value in response.headers.items() if name in _HEADERS}
+    return Problem(503 if refused else response.status_code, message, headers)
+
+
+def answer_in(error_body: ErrorBody) -> ErrorAnswer:
+    """Return a function that turns any error into a response with a body of this form."""
+
+    def answer(error: Exception, scope: Scope) -> Response:
+        problem = problem_of(error, scope)
+        body = error_body(problem.status, problem.message)
+        return Response(body, problem.status, problem.headers, "application/json")
+
+    return answer

@@ -1,0 +1,60 @@
+"""The body of a prediction request, decompressed within the limit on its size."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from mistk_service.errors import InvalidRequest
+from mistk_service.web.request_body import BodyTooLarge, read_body
+
+#: The maximum size of what is decoded or encoded on the event loop, in bytes.
+INLINE_LIMIT = 64 * 1024
+
+#: The window sizes of zlib for the content codings of HTTP.
+_WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+
+
+def on_thread_if(large: bool) -> Callable[..., Awaitable[Any]]:
+    """Return a function that calls another with its arguments: on a thread if there is much to do, otherwise at once."""
+
+    async def inline(function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(*arguments)
+
+    return asyncio.to_thread if large else inline
+
+
+async def read_content(request: Request, limit: int) -> bytes | bytearray:
+    """Return the body of a request. The limit in bytes holds for the compressed and for the decompressed body.
+
+    Raises:
+        BodyTooLarge: it is longer.
+        InvalidRequest: it cannot be decompressed.
+        HTTPException: 415, its coding is neither gzip nor deflate.
+    """
+    body = await read_body(request.scope, request.receive, limit)
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding == "identity":
+        return body
+    if coding not in _WINDOWS:
+        raise HTTPException(415, f"The Content-Encoding {coding[:40]!r} is not supported; expected gzip or deflate.")
+    content: bytes = await asyncio.to_thread(_decompress, body, _WINDOWS[coding], limit)
+    return content
+
+
+def _decompress(body: bytes | bytearray, window: int, limit: int) -> bytes:
+    decompressor = zlib.decompressobj(window)
+    try:
+        content = decompressor.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise InvalidRequest(f"The body cannot be decompressed ({error}).") from error
+    if len(content) > limit:
+        raise BodyTooLarge(limit, sending=False)
+    if not decompressor.eof or decompressor.unused_data:
+        raise InvalidRequest("The compressed body is cut off, or something follows it.")
+    return content

@@ -1,0 +1,55 @@
+"""The model as the prediction APIs know it: by a name and a version, ready or not."""
+
+from __future__ import annotations
+
+import re
+
+from mistk_service.core.controller import Controller
+from mistk_service.errors import MistkError
+
+
+class UnknownModel(MistkError):
+    """The container has another model, or another version."""
+
+
+class ServedModel:
+    """The only model of a container, by its name.
+
+    Args:
+        controller: does the work.
+        name: the name; by default that of the class, in snake case.
+        version: the version; by default ``1``.
+    """
+
+    def __init__(self, controller: Controller, name: str | None = None, version: str | None = None) -> None:
+        self.controller = controller
+        self._name = name
+        self._version = version
+
+    @property
+    def name(self) -> str:
+        """The name."""
+        if self._name is not None:
+            return self._name
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", self.controller.view.name).lower()
+
+    @property
+    def version(self) -> str:
+        """The version."""
+        return self._version or "1"
+
+    def require(self, name: str, version: str = "") -> None:
+        """Check that a request is for this model; it may leave the version out.
+
+        Raises:
+            UnknownModel: it is for another one.
+        """
+        if name != self.name or version not in ("", self.version):
+            wanted = f"version {version[:40]!r} of a model" if version else "model"
+            raise UnknownModel(f"There is no {wanted} {name[:80]!r}; expected {self.name!r}, version {self.version}.")
+
+    @property
+    def takes_tensors(self) -> bool:
+        """Whether the class has the hook for tensors, as far as is known."""
+        row = self.controller.kind.prediction
+        return row is not None and self.controller.view.supports(row.for_tensors())
