@@ -96,7 +96,8 @@ def create_app(
         door = door_of(path, doors)
         return None if door is None else (door.name, door.operation(path))
 
-    return Prefix(metrics.count(guarded, label), settings.root_path)
+    counted = metrics.count(guarded, label)
+    return Prefix(counted, settings.root_path) if settings.root_path else counted
 
 
 def _answers(doors: Sequence[Door]) -> ErrorAnswer:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
+from functools import cached_property
 from typing import Any, Literal
 
 from mistk_service.kinds.call import Call
@@ -135,7 +136,7 @@ class Kind:
         """The kind of its status objects on the wire (``ModelInstanceStatus``)."""
         return f"{self.name.capitalize()}InstanceStatus"
 
-    @property
+    @cached_property
     def prediction(self) -> Operation | None:
         """The operation that answers predictions, if the kind has one."""
         return next(iter(self.of_role(Role.PREDICTION)), None)

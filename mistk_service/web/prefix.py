@@ -14,7 +14,7 @@ def prefix_of(scope: Scope, root_path: str) -> str:
 
     ``X-Forwarded-Prefix``, which the proxy sends, overrides the setting unless it is not a plain path.
     """
-    given = next((value.rstrip(b"/") for name, value in scope["headers"] if name == b"x-forwarded-prefix"), b"")
+    given = dict(scope["headers"]).get(b"x-forwarded-prefix", b"").rstrip(b"/")
     return given.decode("ascii") if _PREFIX.fullmatch(given) else root_path
 
 

@@ -30,8 +30,12 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes | bytea
         ClientDisconnect: the client closed the connection before its end.
     """
     headers = dict(scope["headers"])
-    if int(headers.get(b"content-length", 0)) > limit and b"transfer-encoding" not in headers:
-        raise BodyTooLarge(limit)
+    if b"transfer-encoding" not in headers:
+        length = int(headers.get(b"content-length", 0))
+        if length > limit:
+            raise BodyTooLarge(limit)
+        if length == 0:
+            return b""
     message = await _request(receive)
     if not message.get("more_body", False) and len(message.get("body", b"")) <= limit:
         first: bytes = message.get("body", b"")

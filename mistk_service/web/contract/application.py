@@ -74,7 +74,7 @@ def contract_app(
     operations = partial(CompiledOperations, table=table)
     app = AsyncApp(
         __name__,
-        middlewares=[ExceptionMiddleware, *middlewares, operations, *(_VALIDATING if validate else _ROUTING)],
+        middlewares=[*middlewares, operations, ExceptionMiddleware, *(_VALIDATING if validate else _ROUTING)],
         lifespan=lifespan,
         strict_validation=True,
         validator_map=VALIDATORS,

@@ -11,12 +11,15 @@ _MESSAGE = (
     "and fewer large ones at once."
 )
 
+#: Bytes up to which an announced body is not counted. As many connections as there can be hold 256 MiB of them.
+_SMALL = 64 * 1024
+
 
 class BodyBudget:
     """ASGI middleware: answers 503 to a body that exceeds what all unfinished bodies may take together.
 
-    A body counts piece by piece until it is complete. One that arrives whole does not count, nor do files, which are sent with
-    PUT and written as they come.
+    A body counts piece by piece until it is complete. One that arrives whole or is announced to be small does not count, nor
+    do files, which are sent with PUT and written as they come.
 
     Args:
         app: reads bodies into memory.
@@ -31,7 +34,7 @@ class BodyBudget:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and count its body."""
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "PUT"):
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "PUT") or _is_small(scope):
             await self._app(scope, receive, send)
             return
         held = 0
@@ -63,3 +66,8 @@ class BodyBudget:
             headers = {"Retry-After": "1", "Connection": "close"}
             refusal = error_response(self._error_body, 503, _MESSAGE.format(limit=self._limit), headers)
             await send_early(refusal, scope, receive, send, sending=True)
+
+
+def _is_small(scope: Scope) -> bool:
+    headers = dict(scope["headers"])
+    return int(headers.get(b"content-length", _SMALL + 1)) <= _SMALL and b"transfer-encoding" not in headers

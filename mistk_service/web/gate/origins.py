@@ -9,11 +9,11 @@ There is no authentication, and a browser sends requests for every page that it 
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 import socket
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 #: Methods that change nothing.
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
@@ -23,6 +23,9 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 #: The ends of names that nobody can register, among them those of services in a cluster.
 _LOCAL_ENDS = (".localhost", ".local", ".internal", ".svc", ".home.arpa")
+
+#: How many Host headers the decision is remembered for.
+_HOSTS = 64
 
 #: How much of a header is repeated in a message.
 _SHOWN = 80
@@ -47,27 +50,28 @@ class Origins:
         own = {_bracketed(host)} | ({socket.gethostname().lower()} if self._everywhere else set())
         self._names = _LOOPBACK | own | {name.lower() for name in allowed if not name.startswith("*")}
         self._ends = tuple(name[1:].lower() for name in allowed if name.startswith("*"))
+        # Clients repeat the same few names with every request.
+        self._is_own_host = functools.lru_cache(_HOSTS)(self._has_name)
 
-    def objection(self, scope: Mapping[str, Any]) -> str | None:
-        """Return why a request is refused, by its ASGI scope, or None."""
-        if scope["type"] != "http":
-            return None
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        host = headers.get(b"host", "").lower()
-        if host and not self._has_name(re.sub(r":\d*$", "", host)):
+    def objection(self, method: str, headers: Mapping[bytes, bytes]) -> str | None:
+        """Return why a request is refused, or None."""
+        host = headers.get(b"host", b"").lower().decode("latin-1")
+        if host and not self._is_own_host(host):
             return (
                 f"The request is for the host {_short(host)}, which is not a name of this service; it listens on {self._host}."
                 " If it is to be reached under this name, start it with --allowed-host or MISTK_ALLOWED_HOST; otherwise ask "
                 f"for {'its address' if self._everywhere else 'localhost'}, or have a proxy pass that on."
             )
-        if scope["method"] in _SAFE_METHODS or _is_own(headers, host):
+        if method in _SAFE_METHODS or _is_own(headers, host):
             return None
+        origin = headers.get(b"origin", b"unknown").decode("latin-1")
         return (
-            f"The request comes from a page of another site ({_short(headers.get(b'origin', 'unknown'))}), which may not "
+            f"The request comes from a page of another site ({_short(origin)}), which may not "
             f"control this service ({_short(host)}). Send it from the service's own pages, or from a program."
         )
 
-    def _has_name(self, name: str) -> bool:
+    def _has_name(self, host: str) -> bool:
+        name = re.sub(r":\d*$", "", host)
         if name in self._names or (self._ends and name.endswith(self._ends)):
             return True
         return self._everywhere and ("." not in name or name.endswith(_LOCAL_ENDS) or _is_address(name))
@@ -83,17 +87,17 @@ def exposure(host: str) -> str | None:
     )
 
 
-def _is_own(headers: dict[bytes, str], host: str) -> bool:
+def _is_own(headers: Mapping[bytes, bytes], host: str) -> bool:
     """Return whether a request comes from the service's own page, from the user's address bar, or not from a browser."""
     site = headers.get(b"sec-fetch-site")
     # Set by the browser; no page can forge it. It also holds behind a proxy that passes on another Host.
-    if site in ("same-origin", "none"):
+    if site in (b"same-origin", b"none"):
         return True
-    if site == "cross-site":
+    if site == b"cross-site":
         return False
     # "same-site" includes other ports of the same host, and browsers omit the header for plain http:// addresses.
     origin = headers.get(b"origin")
-    return origin is None or origin.lower().partition("://")[2] == host
+    return origin is None or origin.decode("latin-1").lower().partition("://")[2] == host
 
 
 def _is_loopback(host: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -12,10 +12,10 @@ from mistk_service.web.refusals import ErrorBody, error_response
 from mistk_service.web.server.config import PROTECTION
 
 #: An answer may do nothing in a browser, unless it is a page that brings its own policy.
-_POLICY = (
-    b"content-security-policy",
-    b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-)
+_POLICY = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+
+#: The headers of every answer that does not have its own, whose names are in lower case as ASGI demands.
+_SECURITY_HEADERS = (*PROTECTION, (b"content-security-policy", _POLICY))
 
 #: "Policy violation", the code that refuses a WebSocket; before the handshake it becomes a 403.
 _POLICY_VIOLATION = 1008
@@ -51,15 +51,16 @@ class RequestFilter:
 
         async def protecting_send(message: Message) -> None:
             nonlocal begun
-            begun = True
-            if message["type"] == "http.response.start":
+            if not begun:
+                begun = True
                 message = {**message, "headers": _with_protection(message.get("headers", ()))}
             await send(message)
 
-        if (reason := _ambiguity(scope)) is not None:
+        headers = dict(scope["headers"])
+        if (reason := _ambiguity(scope, headers)) is not None:
             # The connection ends, since it is unclear where this request ends and the next one begins.
             app: ASGIApp = error_response(self._error_body, 400, reason, {"Connection": "close"})
-        elif (reason := self._origins.objection(scope)) is not None:
+        elif (reason := self._origins.objection(scope["method"], headers)) is not None:
             app = error_response(self._error_body, 403, reason)
         else:
             app = self._app
@@ -73,19 +74,17 @@ class RequestFilter:
                 await cut_off(scope, receive, protecting_send)
 
 
-def _ambiguity(scope: Scope) -> str | None:
+def _ambiguity(scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:
     """Return why a proxy and this server might read a request differently, or None."""
-    names = [name for name, _ in scope["headers"]]
-    hosts = names.count(b"host")
-    if hosts > 1:
+    if len(headers) < len(scope["headers"]) and [name for name, _ in scope["headers"]].count(b"host") > 1:
         return "The request has several Host headers; expected one."
-    if hosts == 0 and scope.get("http_version") == "1.1":
+    if b"host" not in headers and scope.get("http_version") == "1.1":
         return "The request has no Host header; expected one."
-    if b"transfer-encoding" in names and b"content-length" in names:
+    if b"transfer-encoding" in headers and b"content-length" in headers:
         return "The request has both Content-Length and Transfer-Encoding; expected one of them."
     return None
 
 
 def _with_protection(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    present = {name.lower() for name, _ in headers}
-    return [*headers, *(header for header in (*PROTECTION, _POLICY) if header[0] not in present)]
+    present = dict(headers)
+    return [*headers, *[header for header in _SECURITY_HEADERS if header[0] not in present]]

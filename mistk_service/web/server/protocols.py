@@ -41,6 +41,48 @@ _INVALID = (400, "This is not a valid HTTP/1.1 request.")
 Answer = tuple[int, str]
 
 
+class JoinedWrites:
+    """A transport that sends the head of a response together with what follows it.
+
+    Uvicorn writes both one after the other, and each would be a system call and a packet, the first of which wakes the
+    client for a half. A head that nothing follows at once, as that of a stream, leaves at the next step of the event loop.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head: bytes | None = None
+        self.is_closing = transport.is_closing  # asked for with every request
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send data, or keep it if it is a head."""
+        if self._head is not None:
+            head, self._head = self._head, None
+            self._transport.write(head + data)
+        elif data.startswith(b"HTTP/1.1 "):
+            self._head = data
+            self._loop.call_soon(self._flush)
+        else:
+            self._transport.write(data)
+
+    def write_eof(self) -> None:
+        """Close the sending side once everything has been sent."""
+        self._flush()
+        self._transport.write_eof()
+
+    def close(self) -> None:
+        """Close the connection once everything has been sent."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._head is not None:
+            self.write(b"")
+
+
 class LimitedProtocol(asyncio.Protocol):
     """The common base of both protocols; inherit from it before uvicorn's class.
 
@@ -83,6 +125,7 @@ class LimitedProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accept a connection, or refuse it if there are too many."""
         super().connection_made(transport)
+        self.transport = JoinedWrites(self.transport, self.loop)  # type: ignore[assignment]
         if len(self.connections) > self.config.most_connections and not self.config.end_idle():
             self.refuse(_TOO_MANY, linger=False)
             return

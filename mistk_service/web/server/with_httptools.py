@@ -50,13 +50,19 @@ class LimitedHttpTools(LimitedProtocol, HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         """Count a part of the target."""
-        self._count(len(url))
+        self._unreported = 0
+        self._head_bytes += len(url)
+        if self._head_bytes > self._limits.head_bytes:
+            self._stop(TOO_LARGE)
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Count a header, or a trailer of a chunked body."""
+        self._unreported = 0
         self._head_lines += 1
-        self._count(len(name) + len(value) + _SEPARATORS)
+        self._head_bytes += len(name) + len(value) + _SEPARATORS
+        if self._head_bytes > self._limits.head_bytes or self._head_lines > self._limits.head_lines:
+            self._stop(TOO_LARGE)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -80,13 +86,6 @@ class LimitedHttpTools(LimitedProtocol, HttpToolsProtocol):
         """Continue with the next request."""
         super().on_response_complete()
         self.answered()
-
-    def _count(self, size: int) -> None:
-        self._unreported = 0
-        self._head_bytes += size
-        limits = self.config.limits
-        if self._head_bytes > limits.head_bytes or self._head_lines > limits.head_lines:
-            self._stop(TOO_LARGE)
 
     def _stop(self, answer: Answer) -> None:
         self.object(answer)
