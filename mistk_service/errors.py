@@ -29,6 +29,7 @@ says what was wrong, what was expected, and what to do. The errors know nothing 
     │   ├── ServiceUnreachable      the service did not respond, or not in time
     │   ├── AnswerNotUnderstood     the response does not follow the contract
     │   ├── LaunchFailed            a container that was to be started did not start
+    │   ├── ValidationFailed        what a container wrote is not what it should have written
     │   ├── ErrorAnswer             the service returned an error
     │   │   ├── RequestRefused      4xx: the service does not accept the request; nothing has changed
     │   │   └── RequestFailed       5xx: the service or the model failed to handle the request
@@ -70,6 +71,7 @@ __all__ = [
     "ServiceUnreachable",
     "SettingsError",
     "TrackingError",
+    "ValidationFailed",
     "WaitFailed",
     "WaitTimedOut",
     "WorkerDied",
@@ -310,6 +312,10 @@ class LaunchFailed(ClientError):
     def __init__(self, message: str, *, output: Sequence[str]) -> None:
         super().__init__(message)
         self.output = tuple(output)
+
+
+class ValidationFailed(ClientError):
+    """What a container wrote, such as its predictions, is not what it should have written."""
 
 
 class ErrorAnswer(ClientError):

@@ -29,6 +29,7 @@ LAYERS = (
     {"recording"},
     {"page", "doors"},
     {"client"},
+    {"harness"},
     {"app"},
     {"__main__"},
 )
@@ -56,6 +57,7 @@ ONLY = {
     # The other product: it knows nothing of the container.
     "tracking": {"command_line", "deadline", "errors", "logs", "process_exit", "resources", "web"},
     "client": {"errors", "kinds", "mistk_service"},
+    "harness": {"client", "errors", "process_exit", "resources"},  # a client of containers
     "web": {"deadline", "errors", "process_exit", "resources"},
     "kinds": {"errors"},
     "workers": {"deadline", "errors", "kinds", "logs"},
@@ -73,7 +75,7 @@ OWNERS = {
     "a2wsgi": {"app"},
     "aiohttp": set(),
     "alembic": {"tracking"},
-    "click": {"app", "command_line", "tracking"},
+    "click": {"app", "command_line", "harness", "tracking"},
     "connexion": {"app", "doors", "tracking", "web"},
     "flask": {"page"},
     "h11": {"web"},
@@ -83,7 +85,7 @@ OWNERS = {
     "psutil": {"recording"},
     "pynvml": {"recording"},
     "requests": set(),
-    "rich": {"app", "tracking"},
+    "rich": {"app", "harness", "tracking"},
     "sqlalchemy": {"tracking"},
     "starlette": {"app", "doors", "tracking", "web"},
     "transitions": {"core"},

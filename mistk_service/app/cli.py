@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import os
 import signal
 import sys
@@ -20,21 +21,22 @@ from mistk_service.command_line import click_option, click_options
 from mistk_service.errors import MistkError, ModelLoadError, SettingsError, WorkerDied
 from mistk_service.logs import configure_logging, json_line
 
-_TRACKING = "tracking"
+#: Commands that are loaded on first use, since the service itself does not need them.
+_LATE = {"run": "mistk_service.harness.cli:run", "tracking": "mistk_service.tracking.cli.commands:tracking"}
 
 
 class _Commands(click.Group):
-    """The commands. ``tracking`` is loaded on first use, since the service itself does not need it."""
+    """The commands."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), _TRACKING})
+        return sorted({*super().list_commands(ctx), *_LATE})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name == _TRACKING:
-            from mistk_service.tracking.cli.commands import tracking
-
-            return tracking
-        return super().get_command(ctx, cmd_name)
+        if cmd_name not in _LATE:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = _LATE[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -198,7 +200,7 @@ def spec() -> None:
 def run_as_module() -> None:
     """Entry point of ``python -m mistk_service``: the commands, or MISTK's form ``MODULE CLASS [PORT] [OPTIONS]``."""
     arguments = sys.argv[1:]
-    if len(arguments) >= 2 and arguments[0] not in {*main.commands, _TRACKING}:
+    if len(arguments) >= 2 and arguments[0] not in {*main.commands, *_LATE}:
         module, name, *rest = arguments
         if not module.startswith("-") and not name.startswith("-"):
             sys.argv[1:] = ["serve", f"{module}:{name}", *_as_mistk_listens(rest)]

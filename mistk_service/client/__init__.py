@@ -12,11 +12,12 @@ The clients whose names begin with ``Async`` have the same methods for asyncio.
 """
 
 from mistk_service.client.container import AsyncContainerClient, ContainerClient
-from mistk_service.client.launch import Launch, launch
+from mistk_service.client.launch import CLIENTS, Launch, launch
 from mistk_service.client.model import AsyncModelClient, ModelClient
 from mistk_service.client.status import LastActivity, ModelStatus, Progress, WatchEvent
 
 __all__ = [
+    "CLIENTS",
     "AsyncContainerClient",
     "AsyncModelClient",
     "ContainerClient",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any, ClassVar, Self
 
@@ -56,7 +56,12 @@ class ContainerCalls:
         self._connections = self._connect(timeout=timeout, transport=transport, headers=headers)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {shown(self._root).rstrip('/')}>"
+        return f"<{type(self).__name__} of {self.address}>"
+
+    @property
+    def address(self) -> str:
+        """The URL of the service, without credentials."""
+        return shown(self._root).rstrip("/")
 
     def _connect(self, **options: Any) -> Connections:
         """Return the connections of the client; ``options`` are those of :class:`httpx.Client`."""
@@ -139,6 +144,7 @@ class ContainerCalls:
         *,
         timeout: float | None = None,  # noqa: ASYNC109 - it is the name of the argument for blocking clients too
         since: ModelStatus | None = None,
+        on_status: Callable[[ModelStatus], object] = lambda _: None,
     ) -> ModelStatus:
         """Wait until the model is in a state, or in one of several.
 
@@ -149,6 +155,7 @@ class ContainerCalls:
             states: a state, or several (``"ready"``, ``State.READY``, ``{"paused", "ready"}``).
             timeout: the maximum number of seconds to wait; None for no timeout.
             since: ignore this status and earlier ones. Without it, the wait begins with the current status.
+            on_status: called with each status until then, for example to show the progress.
 
         Returns:
             The status in which the state was reached.
@@ -166,6 +173,7 @@ class ContainerCalls:
             async with aclosing(self._events(status.resource_version, deadline)) as events:
                 while not wait.is_over(status):
                     status = (await anext(events)).status
+                    on_status(status)
         except TimeoutError:
             raise wait.timed_out(timeout) from None
         return status

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar, overload
 
@@ -27,6 +31,9 @@ CLIENTS: tuple[tuple[type[ContainerClient], type[AsyncContainerClient]], ...] = 
 #: Seconds until the service must accept calls, and seconds that it gets to end: more than its own ``--grace`` of 10.
 START_TIMEOUT, STOP_TIMEOUT = 120.0, 20.0
 
+#: Seconds between two looks at the file that a service prints to.
+_TAIL_INTERVAL = 0.05
+
 #: Lines of the service's output that an error shows.
 _KEPT_LINES = 100
 
@@ -42,13 +49,22 @@ class Launch(Generic[C]):
     url: str = ""
     exit_code: int | None = None
 
-    def __init__(self, command: Sequence[str], client: type[C] | None, on_output: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        client: type[C] | None,
+        on_output: Callable[[str], object],
+        *,
+        keep_running: bool,
+    ) -> None:
         self._command = command
+        self._keep_running = keep_running
         self._class = client
         self._on_output = on_output
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._address: SimpleQueue[str | None] = SimpleQueue()
         self._client: Any = None
+        self._log: str | None = None
 
     def __enter__(self) -> C:
         self._start()
@@ -58,7 +74,8 @@ class Launch(Generic[C]):
 
     def __exit__(self, *_: object) -> None:
         self._client.close()
-        self._stop()
+        if not self._keep_running:
+            self._stop()
 
     async def __aenter__(self) -> C:
         await asyncio.to_thread(self._start)
@@ -68,7 +85,8 @@ class Launch(Generic[C]):
 
     async def __aexit__(self, *_: object) -> None:
         await self._client.close()
-        await asyncio.to_thread(self._stop)
+        if not self._keep_running:
+            await asyncio.to_thread(self._stop)
 
     def wait(self) -> int:
         """Wait until the service has ended, for example after ``shutdown``, and return its exit code."""
@@ -83,15 +101,21 @@ class Launch(Generic[C]):
             LaunchFailed: it ended, or took too long.
         """
         # In a session of its own: Ctrl-C in the terminal is for this process, which then stops the service gracefully.
-        # If this process dies, the pipe to its standard input closes, and the service shuts down.
+        # If this process dies, the pipe to its standard input closes, and the service shuts down; one that is to go on running
+        # writes to a file, since a pipe would break.
+        log, self._log = (
+            tempfile.mkstemp(prefix="mistk-", suffix=".log") if self._keep_running else (subprocess.PIPE, None)
+        )
         self._process = subprocess.Popen(
             self._command,
-            stdin=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL if self._keep_running else subprocess.PIPE,
+            stderr=log,
             text=True,
             errors="replace",
             start_new_session=True,
         )
+        if self._log is not None:
+            os.close(log)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         found = None
@@ -122,21 +146,33 @@ class Launch(Generic[C]):
     def _end(self) -> int:
         self._process.kill()
         self.exit_code = self._process.wait()
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
         self._reader.join(STOP_TIMEOUT)
         return self.exit_code
 
     def _read(self) -> None:
         """Read what the service prints, and pass its address on; None at the end."""
-        assert self._process.stderr is not None
-        with self._process.stderr as stream:
-            for line in stream:
-                self._lines.append(line.rstrip())
-                self._on_output(line.rstrip())
-                if found := re.search(r"Serving .*? at (http://\S+)", line):
-                    self._address.put(found[1])
+        for line in self._printed():
+            self._lines.append(line.rstrip())
+            self._on_output(line.rstrip())
+            if found := re.search(r"Serving .*? at (http://\S+)", line):
+                self._address.put(found[1])
         self._address.put(None)
+
+    def _printed(self) -> Iterator[str]:
+        """Yield the lines that the service prints, until it has ended."""
+        if self._log is None:
+            assert self._process.stderr is not None
+            with self._process.stderr as stream:
+                yield from stream
+            return
+        with Path(self._log).open(errors="replace") as stream:
+            ended = False
+            while not ended:
+                ended = self._process.poll() is not None  # before the reading, so that nothing is missed
+                yield from stream
+                time.sleep(0 if ended else _TAIL_INTERVAL)
 
 
 @overload
@@ -146,6 +182,7 @@ def launch(
     *,
     port: int = 0,
     options: Sequence[str] = (),
+    keep_running: bool = False,
     on_output: Callable[[str], object] = ...,
 ) -> Launch[C]: ...
 @overload
@@ -155,6 +192,7 @@ def launch(
     *,
     port: int = 0,
     options: Sequence[str] = (),
+    keep_running: bool = False,
     on_output: Callable[[str], object] = ...,
 ) -> Launch[Any]: ...
 def launch(
@@ -163,6 +201,7 @@ def launch(
     *,
     port: int = 0,
     options: Sequence[str] = (),
+    keep_running: bool = False,
     on_output: Callable[[str], object] = lambda _: None,
 ) -> Launch[Any]:
     """Start a container, and give its client.
@@ -181,13 +220,15 @@ def launch(
             the container.
         port: the port to listen on; 0 for a free one.
         options: further options of ``mistk-service serve``, such as ``["--state-dir", "runs"]``.
+        keep_running: whether the container goes on running after the block, and after this process. It prints to a file then.
         on_output: called with each line that the service prints, in another thread.
 
     Raises:
         LaunchFailed: at the beginning of the block, if the container does not start.
     """
-    serve = [sys.executable, "-m", "mistk_service", "serve", component, "--port", str(port), "--stdin-lifeline"]
-    return Launch([*serve, *options], client, on_output)
+    serve = [sys.executable, "-m", "mistk_service", "serve", component, "--port", str(port)]
+    lifeline = [] if keep_running else ["--stdin-lifeline"]
+    return Launch([*serve, *lifeline, *options], client, on_output, keep_running=keep_running)
 
 
 def _client_class(url: str, *, asynchronous: bool) -> type[ContainerCalls]:

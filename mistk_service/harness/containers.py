@@ -1,0 +1,168 @@
+"""The containers that a run drives: started from a class or an image, or running already."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.machinery
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mistk_service.client import ContainerClient, launch
+from mistk_service.errors import InvalidRequest, LaunchFailed, RequestFailed, ServiceUnreachable
+
+#: What runs images, in the order of preference.
+_ENGINES = ("docker", "podman")
+
+#: The port that a container of an image listens on.
+_IMAGE_PORT = 8080
+
+#: Seconds until an image must answer, between two attempts, and until it must have stopped.
+_IMAGE_START, _IMAGE_RETRY, _IMAGE_STOP = 300.0, 0.2, 30
+
+
+@dataclass(frozen=True)
+class Start:
+    """How to start a container.
+
+    Attributes:
+        port: the port to listen on; 0 for a free one.
+        keep: whether it goes on running after the run.
+        on_output: is called with each line that it prints.
+        paths: the files and folders that an image has to see.
+    """
+
+    port: int
+    keep: bool
+    on_output: Callable[[str], object]
+    paths: Sequence[str] = ()
+
+
+def opened(
+    text: str, client: type[ContainerClient], start: Start
+) -> contextlib.AbstractContextManager[tuple[ContainerClient, str]]:
+    """Return the client for a component, and the address of its container, for a ``with`` block.
+
+    Args:
+        text: an import path, a file with a class, the URL of a running container, or an image.
+        client: the class of the client.
+        start: how to start a container that is not running.
+
+    Raises:
+        InvalidRequest: the text is none of these.
+    """
+    if text.startswith(("http://", "https://")):
+        return _running(text, client)
+    reference = _reference(text)
+    if reference is not None:
+        return _launched(reference, client, start)
+    engine = next((found for name in _ENGINES if (found := shutil.which(name))), None)
+    if engine is None:
+        raise InvalidRequest(
+            f"{text!r} is no module that can be found here, no file and no URL, and there is neither docker nor podman to run "
+            "an image; expected package.module:Class, path/to/file.py:Class, http://HOST:PORT, or an image.",
+            field=client.kind.name,
+        )
+    return _image(engine, text, client, start)
+
+
+def _reference(text: str) -> str | None:
+    """Return a component as ``mistk-service serve`` takes it; None if it is no file and no module.
+
+    Raises:
+        InvalidRequest: it names a file that does not exist.
+    """
+    if ":" not in text and "/" not in text:  # MISTK's form: package.module.Class
+        text = ":".join(text.rsplit(".", 1))
+    module = text.rpartition(":")[0]
+    if module.endswith(".py"):
+        if not Path(module).expanduser().is_file():
+            raise InvalidRequest(f"{module} is no file; expected path/to/file.py:Class.", field="component")
+        return text
+    top = module.partition(".")[0]
+    is_module = (
+        top.isidentifier() and importlib.machinery.PathFinder.find_spec(top, [os.getcwd(), *sys.path]) is not None
+    )
+    return text if is_module else None
+
+
+@contextlib.contextmanager
+def _running(url: str, client: type[ContainerClient]) -> Iterator[tuple[ContainerClient, str]]:
+    with client(url) as made:
+        yield made, made.address
+
+
+@contextlib.contextmanager
+def _launched(reference: str, client: type[ContainerClient], start: Start) -> Iterator[tuple[ContainerClient, str]]:
+    container = launch(reference, client, port=start.port, keep_running=start.keep, on_output=start.on_output)
+    with container as made:
+        yield made, container.url
+
+
+@contextlib.contextmanager
+def _image(
+    engine: str, image: str, client: type[ContainerClient], start: Start
+) -> Iterator[tuple[ContainerClient, str]]:
+    """Run an image whose container sees the same paths as this process."""
+    name, port = f"mistk-run-{uuid.uuid4().hex[:12]}", start.port or _free_port()
+    mounts = [
+        f"--volume={folder}:{folder}" for folder in sorted({_existing(path) for path in start.paths}) if folder != "/"
+    ]
+    user = f"--user={os.getuid()}:{os.getgid()}"
+    published = f"--publish=127.0.0.1:{port}:{_IMAGE_PORT}"
+    command = [engine, "run", "--detach", "--rm", f"--name={name}", user, published, *mounts, image]
+    begun = subprocess.run(command, check=False, capture_output=True, text=True)
+    if begun.returncode != 0:
+        raise LaunchFailed(f"{image} could not be run: {begun.stderr.strip()}", output=begun.stderr.splitlines())
+    url = f"http://127.0.0.1:{port}"
+    try:
+        with client(url) as made:
+            _wait_answering(made)
+            yield made, url
+    finally:
+        if not start.keep:
+            stopped = [engine, "stop", f"--time={_IMAGE_STOP}", name]
+            logs = subprocess.run([engine, "logs", name], check=False, capture_output=True, text=True)
+            for line in (logs.stdout + logs.stderr).splitlines():
+                start.on_output(line)
+            subprocess.run(stopped, check=False, capture_output=True)
+
+
+def _wait_answering(client: ContainerClient) -> None:
+    """Wait until a container answers.
+
+    Raises:
+        ServiceUnreachable: it took too long.
+    """
+    deadline = time.monotonic() + _IMAGE_START
+    while True:
+        try:
+            client.status()
+        except (ServiceUnreachable, RequestFailed):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_IMAGE_RETRY)
+        else:
+            return
+
+
+def _existing(path: str) -> str:
+    """Return the nearest folder that exists."""
+    folder = Path(path)
+    while not folder.is_dir():
+        folder = folder.parent
+    return str(folder)
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port

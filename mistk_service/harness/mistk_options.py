@@ -1,0 +1,143 @@
+"""The options of MISTK's test harness, and the steps that they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mistk_service.errors import InvalidRequest
+from mistk_service.harness.runner import read_object
+
+Steps = list[Any]
+
+
+class _JsonFile(click.ParamType[Any]):
+    """A file with a JSON object, as a dictionary."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return read_object(Path(value))
+        except InvalidRequest as error:
+            self.fail(str(error), param, ctx)
+
+
+def _path(flag: str, text: str) -> Callable[..., Any]:
+    return click.option(flag, metavar="PATH", help=text)
+
+
+def _file(flag: str, text: str) -> Callable[..., Any]:
+    return click.option(flag, type=_JsonFile(), metavar="FILE", help=text)
+
+
+def _switch(flag: str, text: str) -> Callable[..., Any]:
+    return click.option(flag, is_flag=True, help=text)
+
+
+#: Options of MISTK that concern the steps. FILEs are JSON objects.
+OPTIONS: tuple[Callable[..., Any], ...] = (
+    click.option("--model", metavar="MODEL", help="The model."),
+    _path("--train", "Train on this file or folder."),
+    _switch("--transfer-learning", "Announce transfer learning as an objective too."),
+    _path("--predict", "Predict for this file or folder."),
+    _switch("--generate", "Generate."),
+    _path("--model-path", "Load the model from this folder, where one was saved."),
+    _path("--model-save-path", "Save the model to this folder."),
+    _path("--predictions-path", "Save the predictions to this folder, and check them."),
+    _path("--generations-path", "Save the generations to this folder."),
+    _file("--model-props", "The model's properties."),
+    _file("--hyperparams", "The model's hyperparameters."),
+    _file("--stream-predict", "Predict for these records: identifier to base64."),
+    _file("--stream-properties", "Properties for the stream predictions."),
+    click.option("--transform", metavar="TRANSFORM", help="The transform."),
+    click.option("--transform-input-paths", multiple=True, metavar="PATH...", help="Transform these files or folders."),
+    _path("--transform-output-path", "The folder for the output of the transform."),
+    _file("--transform-properties", "The properties of the transform."),
+    click.option("--evaluation", metavar="EVALUATION", help="The evaluation."),
+    _path(
+        "--ground-truth-path", "The truth: ground_truth.csv, its folder, or a CSV file with the columns id and label."
+    ),
+)
+
+
+def steps_of(options: dict[str, Any]) -> Steps:
+    """Return the steps that options stand for.
+
+    Raises:
+        InvalidRequest: an option needs another one.
+    """
+    return [*_transform_steps(options), *_model_steps(options)]
+
+
+def _transform_steps(options: dict[str, Any]) -> Iterator[Any]:
+    if options["transform"] is None:
+        return
+    if not options["transform_input_paths"]:
+        raise InvalidRequest("--transform needs --transform-input-paths.", field="transform-input-paths")
+    parameters = {
+        "input_datasets": list(options["transform_input_paths"]),
+        "output_dataset": options["transform_output_path"],
+        "properties": options["transform_properties"],
+    }
+    yield {"transform": _given(parameters)}
+
+
+def _model_steps(options: dict[str, Any]) -> Iterator[Any]:
+    if options["model"] is None:
+        return
+    yield {"initialize": _initialization(options)}
+    # MISTK builds before it loads data.
+    yield {"build_model": _given({"model_path": options["model_path"]})}
+    data = _given({"train": options["train"], "test": options["predict"]})
+    if data:
+        yield {"load_data": data}
+    if options["train"]:
+        yield "train"
+    if options["model_save_path"]:
+        yield {"save_model": {"path": options["model_save_path"]}}
+    yield from _prediction_steps(options)
+    if options["generate"]:
+        yield "generate"
+    if options["generations_path"]:
+        yield {"save_generations": {"path": options["generations_path"]}}
+    if options["stream_properties"] is not None:
+        yield {"update_stream_properties": {"props": options["stream_properties"]}}
+    if options["stream_predict"] is not None:
+        yield {"stream_predict": {"records": options["stream_predict"]}}
+
+
+def _prediction_steps(options: dict[str, Any]) -> Iterator[Any]:
+    if options["predict"]:
+        yield "predict"
+    saved = options["predictions_path"]
+    if saved and options["predict"]:
+        yield {"save_predictions": {"path": saved}}
+    if saved:
+        yield {
+            "check_predictions": _given({"predictions_path": saved, "ground_truth_path": options["ground_truth_path"]})
+        }
+
+
+def _initialization(options: dict[str, Any]) -> dict[str, Any]:
+    wanted = {
+        "training": options["train"],
+        "transfer_learning": options["transfer_learning"],
+        "prediction": options["predict"],
+        "streaming_prediction": options["stream_predict"] is not None,
+        "generation": options["generate"],
+    }
+    return _given(
+        {
+            "objectives": [name for name, value in wanted.items() if value],
+            "model_properties": options["model_props"],
+            "hyperparameters": options["hyperparams"],
+        }
+    )
+
+
+def _given(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if value is not None}

@@ -1,0 +1,229 @@
+"""``mistk-service run`` drives containers, says what is true, and ends with a code that tells what happened."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from mistk_service.client import ModelClient, launch
+from mistk_service.harness.cli import run
+from tests.service.harness import run as run_process
+
+ROOT = Path(__file__).parents[2]
+DIGITS = f"{ROOT / 'plugins' / 'digits' / 'model.py'}:Digits"
+DATA = ROOT / "plugins" / "digits" / "data"
+RAISES = f"{ROOT / 'tests' / 'models' / 'raises.py'}:Raises"
+
+pytestmark = pytest.mark.timeout(150)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Iterator[ModelClient]:
+    with launch(DIGITS, ModelClient, options=["--no-tracking"]) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def raises() -> Iterator[ModelClient]:
+    """A model that raises what its properties say."""
+    with launch(RAISES, ModelClient, options=["--no-tracking"]) as client:
+        yield client
+
+
+@pytest.fixture
+def url(digits: ModelClient) -> str:
+    """The address of a digits model that nobody has initialized."""
+    if digits.status().state != "started":
+        digits.wait_for("started", since=digits.reset())
+    return digits.address
+
+
+def events_of(*arguments: str) -> tuple[int, list[dict[str, Any]]]:
+    """Run the command, and return its exit code and its events."""
+    result = CliRunner().invoke(run, [*arguments, "--json"])
+    return result.exit_code, [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def only(events: list[dict[str, Any]], event: str) -> list[dict[str, Any]]:
+    return [each for each in events if each["event"] == event]
+
+
+def json_file(folder: Path, name: str, value: Any) -> str:
+    file = folder / name
+    file.write_text(json.dumps(value))
+    return str(file)
+
+
+def test_the_options_of_mistk_drive_a_running_container_through_its_work(url: str, tmp_path: Path) -> None:
+    truth = str(DATA / "test.csv")
+    code, events = events_of(
+        *("--model", url, "--train", str(DATA / "train.csv"), "--predict", truth),
+        *("--hyperparams", json_file(tmp_path, "hparams.json", {"epochs": 5, "seed": 1})),
+        *("--model-save-path", str(tmp_path / "model"), "--predictions-path", str(tmp_path / "predictions")),
+        *("--ground-truth-path", truth),
+        *("--stream-predict", json_file(tmp_path, "records.json", {"a": base64.b64encode(bytes(256)).decode()})),
+        *("--stream-properties", json_file(tmp_path, "properties.json", {"any": 1})),
+    )
+    assert code == 0, events
+    assert [each["step"] for each in only(events, "done")] == [
+        "initialize", "build_model", "load_data", "train", "save_model", "predict", "save_predictions",
+        "check_predictions", "update_stream_properties", "stream_predict",
+    ]  # fmt: skip
+    progress = [each["progress"] for each in only(events, "status") if each["state"] == "training"]
+    assert {each["total"] for each in progress if each} == {5}
+    checked, streamed = only(events, "result")
+    assert checked["records"] == 355
+    assert checked["accuracy"] > 0.8
+    [predicted] = [each for each in only(events, "done") if each["step"] == "predict"]
+    assert checked["accuracy"] == pytest.approx(predicted["metrics"]["test_accuracy"])
+    assert sum(map(sum, checked["confusion"])) == 355
+    assert set(streamed["answers"]) == {"a"}
+    assert (tmp_path / "model" / "digits.npz").is_file()
+    assert events[-1]["message"] == "Validation completed"
+
+
+def test_a_container_that_was_running_goes_on_and_refuses_to_be_initialized_again(
+    url: str, digits: ModelClient
+) -> None:
+    assert events_of("--model", url)[0] == 0
+    code, events = events_of("--model", url)
+    assert code == 3
+    assert events[-1]["event"] == "failed"
+    assert events[-1]["step"] == "initialize"
+    assert "reset" in events[-1]["message"]
+    assert "Validation completed" not in str(events)
+    assert digits.status().state == "ready"
+
+
+def test_plain_lines_tell_what_happens(url: str, tmp_path: Path) -> None:
+    pipeline = tmp_path / "pipeline.yaml"
+    pipeline.write_text(
+        f"model: {url}\nsteps:\n- initialize:\n    hyperparameters: {{epochs: 4}}\n- build_model\n"
+        f"- load_data: {{train: {DATA / 'train.csv'}}}\n- train\n"
+    )
+    result = CliRunner().invoke(run, ["--pipeline", str(pipeline)])
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0] == f"The model is at {url}"
+    assert any(line.startswith("  training  ") and " of 4 epochs" in line for line in lines)
+    assert any(line.startswith("✓ train → ready  ") and "accuracy" in line for line in lines)
+    assert lines[-1] == "Validation completed"
+
+
+def test_wrong_predictions_are_the_failure_of_the_model(url: str, tmp_path: Path) -> None:
+    (tmp_path / "predictions.csv").write_text("id,label\nstranger,1\n")
+    code, events = events_of(
+        "--model", url, "--predictions-path", str(tmp_path), "--ground-truth-path", str(DATA / "test.csv")
+    )
+    assert code == 4
+    assert "without ground truth, such as 'stranger'" in events[-1]["message"]
+    assert "Validation completed" not in str(events)
+
+
+@pytest.mark.parametrize(
+    ("properties", "code", "said"),
+    [
+        ({"hook": "do_build_model", "error": "ValueError"}, 4, "build_model failed: ValueError: that went wrong"),
+        ({"hook": "do_build_model", "error": "RequestError"}, 3, "epochs must be at least 1"),
+        ({"hook": "do_build_model", "error": "SystemExit"}, 4, "build_model failed: WorkerDied"),
+    ],
+)
+def test_what_a_model_raises_decides_the_code(
+    raises: ModelClient, tmp_path: Path, properties: Any, code: int, said: str
+) -> None:
+    raises.wait_for("started", since=raises.reset())
+    file = json_file(tmp_path, "properties.json", properties)
+    found, events = events_of("--model", raises.address, "--model-props", file)
+    assert (found, events[-1]["step"]) == (code, "build_model"), events
+    assert said in events[-1]["message"]
+    assert "Validation completed" not in str(events)
+
+
+def test_a_class_that_cannot_be_loaded_is_a_failure_and_says_why() -> None:
+    code, events = events_of("--model", "json.NoSuchModel")
+    assert code == 4
+    assert "NoSuchModel" in events[-1]["message"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "There is nothing to run"),
+        (["--model", "no/such/file.py:X"], "no/such/file.py is no file"),
+        (["--model", "http://host:99999"], "expected the address"),
+        (["--transform", "a:B"], "--transform needs --transform-input-paths"),
+        (["--pipeline", "missing.yaml"], "missing.yaml cannot be read"),
+        (["--pipeline", "missing.yaml", "--train", "x"], "--train cannot be given with --pipeline"),
+    ],
+)
+def test_bad_input_ends_before_anything_starts(arguments: list[str], said: str) -> None:
+    code, events = events_of(*arguments)
+    assert code == 2
+    assert said in events[-1]["message"]
+    assert only(events, "container") == []
+
+
+def test_a_file_of_options_that_is_no_object_is_bad_input(tmp_path: Path) -> None:
+    result = CliRunner().invoke(run, ["--model", DIGITS, "--hyperparams", json_file(tmp_path, "h.json", [1])])
+    assert result.exit_code == 2
+    assert "expected a JSON object" in result.output
+
+
+def test_a_container_that_is_not_there_is_unreachable() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        code, events = events_of("--model", url)
+    assert code == 5
+    assert "Is the container running" in events[-1]["message"]
+
+
+def test_the_command_and_the_module_are_the_same_and_the_schema_is_printed(tmp_path: Path) -> None:
+    code, out, _ = run_process("run", "--print-schema", cwd=tmp_path)
+    assert code == 0
+    assert json.loads(out)["properties"]["steps"]
+    result = CliRunner().invoke(run, ["--print-schema"])
+    assert result.stdout == out
+
+
+#: Stands for docker: it starts the service on the published port, in the background, and stops it.
+ENGINE = """#!{python}
+import json, os, signal, subprocess, sys
+arguments = sys.argv[1:]
+with open("{log}", "a") as log:
+    log.write(json.dumps(arguments) + "\\n")
+if arguments[0] == "run":
+    (published,) = [each for each in arguments if each.startswith("--publish=")]
+    port = published.split(":")[1]
+    command = [sys.executable, "-m", "mistk_service", "serve", "{model}", "--port", port, "--no-tracking"]
+    silent = dict(stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, start_new_session=True, **silent)
+    open("{log}.pid", "w").write(str(process.pid))
+elif arguments[0] == "stop":
+    os.kill(int(open("{log}.pid").read()), signal.SIGTERM)
+"""
+
+
+def test_an_image_sees_the_paths_of_the_run_and_is_stopped(tmp_path: Path) -> None:
+    engine, log = tmp_path / "docker", tmp_path / "log"
+    engine.write_text(ENGINE.format(python=sys.executable, log=log, model=DIGITS))
+    engine.chmod(engine.stat().st_mode | stat.S_IXUSR)
+    code, out, err = run_process(
+        *("run", "--model", "registry.example/digits:2", "--predict", str(DATA / "test.csv"), "--json"),
+        cwd=tmp_path, env={"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}, limit=120,
+    )  # fmt: skip
+    assert code == 0, out + err
+    calls = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [call[0] for call in calls] == ["run", "logs", "stop"]
+    assert calls[0][-1] == "registry.example/digits:2"
+    assert f"--volume={DATA}:{DATA}" in calls[0]
