@@ -19,12 +19,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from tempfile import TemporaryFile
+from typing import IO, Any, Self
 
 import httpx
 import psutil
 
 from mistk_service.tracking.sql import SqlStore
+from tests.support.preloaded import Forked, clean_environment, starter
 
 API = "/v1/mistk"
 
@@ -55,15 +57,17 @@ class Service:
 
     Args:
         begun: what it prints, with its address, when it is to be used: when the model is there, unless given.
+        options: of :func:`start`.
     """
 
-    def __init__(
-        self, *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, begun: str = "Serving "
-    ) -> None:
+    def __init__(self, *arguments: str, cwd: Path, begun: str = "Serving ", **options: Any) -> None:
         self.lines: deque[str] = deque(maxlen=200)
         self._said = threading.Condition()
         self._silent = False
-        self.process = start(*arguments, cwd=cwd, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        reader, writer = os.pipe()
+        self._pipe = os.fdopen(reader, errors="replace")
+        with open(writer, "wb") as errors, open(os.devnull, "wb") as nothing:
+            self.process = start(*arguments, cwd=cwd, stdout=nothing, stderr=errors, **options)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         RUNNING.append(self)
@@ -199,9 +203,8 @@ class Service:
         self._reader.join(timeout=ANSWER_TIME)
 
     def _read(self) -> None:
-        assert self.process.stderr is not None
-        with self.process.stderr as pipe:
-            for line in pipe:
+        with self._pipe:
+            for line in self._pipe:
                 with self._said:
                     self.lines.append(line.rstrip("\n"))
                     self._said.notify_all()
@@ -214,26 +217,46 @@ class Service:
 RESTING = ("started", "initialized", "ready", "paused", "failed", "terminated")
 
 
-def start(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
-    """Start ``mistk-service`` with nothing of this environment's own settings."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MISTK_", "MLFLOW_"))}
+def start(
+    *arguments: str,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    stdout: IO[Any],
+    stderr: IO[Any],
+    new_interpreter: bool = False,
+) -> Forked | subprocess.Popen[bytes]:
+    """Start ``mistk-service`` with nothing of this environment's own settings.
+
+    Args:
+        arguments: the command line.
+        cwd: the working directory.
+        env: what the environment gets on top.
+        stdout: takes the standard output.
+        stderr: takes the error output.
+        new_interpreter: whether how the command loads is a part of the test. A process that has loaded it forks otherwise.
+    """
+    environment = {**clean_environment(), **(env or {})}
+    if not new_interpreter and not any(name.startswith("PYTHON") for name in env or ()):
+        return starter().start(*arguments, cwd=cwd, env=environment, stdout=stdout.fileno(), stderr=stderr.fileno())
     command = [sys.executable, "-m", "mistk_service", *arguments]
-    return subprocess.Popen(
-        command, cwd=cwd, env={**clean, **(env or {})}, stdin=subprocess.DEVNULL, text=True, errors="replace", **options
-    )
+    return subprocess.Popen(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
 
 
-def run(
-    *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, limit: float = ANSWER_TIME
-) -> tuple[int, str, str]:
-    """Run ``mistk-service`` to its end, which has to come within ``limit`` s; return exit code, output and error output."""
-    process = start(*arguments, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    try:
-        out, err = process.communicate(timeout=limit)
-    finally:
-        process.kill()
-        process.communicate()
-    return process.returncode, out, err
+def run(*arguments: str, cwd: Path, limit: float = ANSWER_TIME, **options: Any) -> tuple[int, str, str]:
+    """Run ``mistk-service`` to its end, which has to come within ``limit`` s; return exit code, output and error output.
+
+    The options are those of :func:`start`.
+    """
+    with TemporaryFile() as stdout, TemporaryFile() as stderr:
+        process = start(*arguments, cwd=cwd, stdout=stdout, stderr=stderr, **options)
+        try:
+            code = process.wait(limit)
+        finally:
+            process.kill()
+            process.wait()
+        for file in (stdout, stderr):
+            file.seek(0)
+        return code, stdout.read().decode(), stderr.read().decode()
 
 
 def version(status: Mapping[str, Any]) -> int:

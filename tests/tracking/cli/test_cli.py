@@ -355,7 +355,7 @@ def test_requests_that_wait_for_a_locked_store_do_not_hold_the_end(tmp_path, num
                 while True:
                     socket.create_connection(address, timeout=60).close()
         assert server.process.wait(60) == 0
-        output = server.process.stderr.read()
+        output = server.output.result(60)
     assert re.search("The service ends although these threads are still running: .*tracking_", output)
     assert "Traceback" not in output
 

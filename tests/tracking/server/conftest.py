@@ -3,16 +3,17 @@
 import contextlib
 import os
 import re
-import subprocess
-import sys
 import uuid
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import Popen
 
 import httpx
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[3]
+from tests.service.harness import start
+from tests.support.preloaded import Forked
 
 
 @dataclass
@@ -20,32 +21,32 @@ class Server:
     """A running server."""
 
     url: str
-    process: subprocess.Popen
+    process: Forked | Popen[bytes]
     folder: Path
+    output: Future[str]
 
 
 @contextlib.contextmanager
 def running_server(folder, *arguments):
     """Start ``mistk-service tracking serve`` on a free port, with its store and its artifacts in ``folder``."""
-    command = [sys.executable, "-m", "mistk_service", "tracking", "serve", "--port", "0"]
     options = {"--store": f"sqlite:///{folder}/tracking.db", "--artifacts": f"{folder}/artifacts"}
     options |= dict(zip(arguments[::2], arguments[1::2], strict=True))
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-    process = subprocess.Popen(
-        [*command, *(part for option in options.items() for part in option)],
-        cwd=folder, env=environment, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        found = re.search(r"at (http://\S+)", line)
-        assert found, line + process.stderr.read()
-        yield Server(found[1], process, folder)
-    finally:
-        process.terminate()
-        _, output = process.communicate(timeout=50)
-        # What the server did not expect is in its log, whatever the test looked at.
-        assert "Traceback" not in output, output
+    command = ["tracking", "serve", "--port", "0", *(part for option in options.items() for part in option)]
+    reader, writer = os.pipe()
+    with os.fdopen(reader) as output, ThreadPoolExecutor(1) as pool:
+        with open(writer, "wb") as errors:
+            process = start(*command, cwd=folder, stdout=errors, stderr=errors)
+        try:
+            line = output.readline()
+            rest = pool.submit(output.read)
+            found = re.search(r"at (http://\S+)", line)
+            assert found, line + rest.result()
+            yield Server(found[1], process, folder, rest)
+        finally:
+            process.terminate()
+            process.wait(50)
+            # What the server did not expect is in its log, whatever the test looked at.
+            assert "Traceback" not in rest.result(), rest.result()
 
 
 @pytest.fixture(scope="session")
