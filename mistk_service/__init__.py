@@ -1,21 +1,28 @@
-"""A model container service: one machine-learning model behind a truthful HTTP lifecycle API.
+"""A model container service: one machine-learning component behind a truthful HTTP lifecycle API.
 
-A model author needs only what stands here. Importing the package does nothing else, and it stays light, because the worker
-process imports it before the model.
+An author of a model or a plugin needs only what stands here. Importing the package does nothing else, and it stays light,
+because the worker process imports it before the model.
 """
 
 from mistk_service.errors import MistkError, RequestError
 from mistk_service.kinds.component import DetachedContext, StopActivity
+from mistk_service.kinds.evaluation.base import AbstractEvaluationPlugin
+from mistk_service.kinds.evaluation.values import Metric, MetricDataParameters
 from mistk_service.kinds.model.base import AbstractModel
 from mistk_service.kinds.model.values import Dataset, InitParams, MistkDataset, ObjectInfo, Objective
+from mistk_service.kinds.transform.base import AbstractTransformPlugin
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AbstractEvaluationPlugin",
     "AbstractModel",
+    "AbstractTransformPlugin",
     "Dataset",
     "DetachedContext",
     "InitParams",
+    "Metric",
+    "MetricDataParameters",
     "MistkDataset",
     "MistkError",
     "ObjectInfo",

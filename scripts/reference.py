@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from mistk_service.core.controller import Controller
 from mistk_service.doors.mistk.status import status_encoder
 from mistk_service.doors.ops.metrics import ServiceMetrics
 from mistk_service.doors.ops.remotes import OutboxCollector
+from mistk_service.kinds import Kind, all_kinds
 from mistk_service.kinds.model import MODEL
 from mistk_service.resources import contract_path
 from mistk_service.tracking.cli.commands import ServerSettings
@@ -119,15 +121,15 @@ def _paragraphs(text: str) -> str:
 # --- operations and states ------------------------------------------------------------------------------------------------
 
 
-def operations_page() -> str:
-    """Return the page of the operations and states, from the table of the model kind and its contract."""
-    contract = yaml.safe_load(contract_path(MODEL.contract).read_text(encoding="utf-8"))
+def operations_page(kind: Kind = MODEL) -> str:
+    """Return the page of the operations and states, from the table of a kind and its contract."""
+    contract = yaml.safe_load(contract_path(kind.contract).read_text(encoding="utf-8"))
     base = contract["basePath"]
     rows = []
-    for name, row in MODEL.operations.items():
-        allowed = "every state" if len(row.allowed) > len(MODEL.states) / 2 else code(_ordered(row.allowed))
-        if len(row.allowed) > len(MODEL.states) / 2:
-            missing = _ordered(set(MODEL.states) - set(row.allowed))
+    for name, row in kind.operations.items():
+        allowed = "every state" if len(row.allowed) > len(kind.states) / 2 else code(_ordered(kind, row.allowed))
+        if len(row.allowed) > len(kind.states) / 2:
+            missing = _ordered(kind, set(kind.states) - set(row.allowed))
             allowed = f"every state except {code(missing)}" if missing else allowed
         running = f"`{row.running}`" if row.running else "none; it takes effect immediately"
         then = f"`{row.then}`" if row.then else "the state before"
@@ -136,28 +138,28 @@ def operations_page() -> str:
     answers = [(f"`{name}`", " ".join(each["description"].split())) for name, each in contract["responses"].items()]
     details = "".join(_operation(base, path, methods, contract) for path, methods in contract["paths"].items())
     return (
-        "# Operations and states\n\nThe API is under `/v1/mistk`. A call that the state does not allow returns 400 "
-        "and the operations that are possible. `GET /v1/mistk/swagger.json` returns the contract.\n\n"
+        f"# Operations and states\n\nThe API is under `{base}`. A call that the state does not allow returns 400 "
+        f"and the operations that are possible. `GET {base}/swagger.json` returns the contract.\n\n"
         f"{table(head, rows)}\n"
         "A hook that raises an error leads to `failed`. So does a worker that dies. From there, only `reset` and `shutdown` "
         "are possible.\n\n"
-        f"## States\n\n{table(('State', 'Reached by', 'Operations allowed'), _states())}\n"
+        f"## States\n\n{table(('State', 'Reached by', 'Operations allowed'), _states(kind))}\n"
         f"## Answers\n\n{table(('Answer', 'Meaning'), answers)}\n"
         f"{details}"
     )
 
 
-def _ordered(states: Iterable[str]) -> list[str]:
+def _ordered(kind: Kind, states: Iterable[str]) -> list[str]:
     chosen = set(states)
-    return [str(state) for state in MODEL.states if state in chosen]
+    return [str(state) for state in kind.states if state in chosen]
 
 
-def _states() -> Iterator[tuple[str, str, str]]:
-    rows = MODEL.operations.values()
-    for state in MODEL.states:
+def _states(kind: Kind) -> Iterator[tuple[str, str, str]]:
+    rows = kind.operations.values()
+    for state in kind.states:
         reached = [f"during {row.name}" for row in rows if row.running == state]
         reached += [f"after {row.name}" for row in rows if row.then == state]
-        if state == MODEL.initial:
+        if state == kind.initial:
             reached.insert(0, "the start")
         if str(state) == "failed":
             reached = ["an error of a hook, or the death of the worker"]
@@ -203,28 +205,48 @@ def _resolved(value: Mapping[str, Any], contract: Any) -> Mapping[str, Any]:
 
 
 def hooks_page() -> str:
-    """Return the page of the base class: attributes, hooks and services."""
-    hooks = {name: row for row in MODEL.operations.values() for name in (row.hook, row.tensor_hook) if name}
-    members = {name: value for cls in reversed(BASE.__mro__) for name, value in vars(cls).items()}
-    callables = [(name, value) for name, value in members.items() if callable(value) and not name.startswith("_")]
-    written = sorted((name for name, _ in callables if name in hooks), key=list(hooks).index)
-    services = [name for name, _ in callables if not name.startswith("do_") and name != "attach"]
+    """Return the page of the base class of models: attributes, hooks and services."""
+    members = _members(MODEL)
+    callables = [name for name, value in members.items() if callable(value)]
+    services = [name for name in callables if not name.startswith("do_") and name != "attach"]
     return (
         f"# Hooks\n\nSubclass `mistk_service.{BASE.__name__}` and write the hooks for what your model does.\n\n"
         f"{_markdown(inspect.cleandoc(BASE.__doc__ or '').partition(chr(10))[2])}\n\n"
         f"## Class attributes\n\n{''.join(_attributes())}\n"
-        "## What the container calls\n"
-        f"{''.join(_method(name, members[name], _hook_note(name, hooks[name])) for name in written)}\n"
+        f"## What the container calls\n{_hooks(MODEL, 'operations.md')}\n"
         "## What a hook can call\n"
         f"{''.join(_method(name, members[name]) for name in services)}"
         f"\n## Exceptions\n\n{table(('Exception', 'Meaning'), _exceptions())}"
     )
 
 
-def _hook_note(name: str, row: Any) -> str:
+def kind_page(kind: Kind) -> str:
+    """Return the page of a kind other than the model: its operations, its states and its class."""
+    return (
+        operations_page(kind).replace("# Operations and states", f"# {kind.name.capitalize()} containers", 1)
+        + f"\n## Class\n\nSubclass `mistk_service.{kind.base.__name__}`. A hook can call the same methods as "
+        "[those of a model](hooks.md#what-a-hook-can-call).\n\n"
+        f"{_markdown(inspect.cleandoc(kind.base.__doc__ or ''))}\n{_hooks(kind, '')}"
+    )
+
+
+def _members(kind: Kind) -> dict[str, Any]:
+    members = {name: value for cls in reversed(kind.base.__mro__) for name, value in vars(cls).items()}
+    return {name: value for name, value in members.items() if not name.startswith("_")}
+
+
+def _hooks(kind: Kind, page: str) -> str:
+    """Return the hooks of a kind, whose operations are described on a page."""
+    hooks = {name: row for row in kind.operations.values() for name in (row.hook, row.tensor_hook) if name}
+    members = _members(kind)
+    written = sorted((name for name in members if name in hooks), key=list(hooks).index)
+    return "".join(_method(name, members[name], _hook_note(name, hooks[name], page)) for name in written)
+
+
+def _hook_note(name: str, row: Any, page: str) -> str:
     if name == row.tensor_hook:
         return "See [Predict with tensors](../howto/predict-with-tensors.md)."
-    notes = [f"Operation: [{row.name}](operations.md#{row.name.lower()})."]
+    notes = [f"Operation: [{row.name}]({page}#{row.name.lower()})."]
     notes.append("Optional." if row.has_default else "Without it, the operation is refused.")
     if row.may_decline:
         notes.append("If it raises `NotImplementedError`, the state before is restored.")
@@ -315,6 +337,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "operations.md": operations_page,
     "hooks.md": hooks_page,
     "metrics.md": metrics_page,
+    **{f"{kind.name}.md": partial(kind_page, kind) for kind in all_kinds() if kind is not MODEL},
 }
 
 

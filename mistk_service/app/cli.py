@@ -19,6 +19,7 @@ from mistk_service import __version__
 from mistk_service.app.settings import Settings
 from mistk_service.command_line import click_option, click_options
 from mistk_service.errors import MistkError, ModelLoadError, SettingsError, WorkerDied
+from mistk_service.kinds import Kind, all_kinds
 from mistk_service.logs import configure_logging, json_line
 
 #: Commands that are loaded on first use, since the service itself does not need them.
@@ -42,7 +43,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="mistk-service")
 def main() -> None:
-    """Serve one machine-learning model behind the MISTK lifecycle API.
+    """Serve one machine-learning model, evaluation or transform behind the MISTK lifecycle API.
 
     Each command's help names the environment variables that set its options.
     """
@@ -58,7 +59,7 @@ def main() -> None:
 def serve(model: tuple[str, ...], **options: Any) -> None:
     """Serve MODEL: 'package.module:Class', 'path/to/file.py:Class' or 'package.module Class'.
 
-    MODEL can also be given as the environment variable MISTK_MODEL.
+    The base class of Class decides which API is served. MODEL can also be given as the environment variable MISTK_MODEL.
     """
     # The imports take a moment. Until then, Python as process 1 of a container would ignore SIGTERM.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -77,7 +78,7 @@ def serve(model: tuple[str, ...], **options: Any) -> None:
         sock = bind(settings.host, settings.port)
         with asyncio.Runner(loop_factory=_event_loop_factory()) as runner:
             with _url_file(settings.url_file) as on_listening:
-                shutdown = runner.run(run(settings, sock, on_listening, lambda url: _announce(settings, url)))
+                shutdown = runner.run(run(settings, sock, on_listening, lambda *ready: _announce(settings, *ready)))
             shutdown.shut_down_executors()
             finish(shutdown.end, shutdown.threads, runner.get_loop())
     except MistkError as error:
@@ -132,8 +133,9 @@ def _exit_at_once(_number: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
-def _announce(settings: Settings, url: str) -> None:
-    text = f"Serving {settings.model} at {url} — the API is under {url}/v1/mistk, described at {url}/v1/mistk/ui/"
+def _announce(settings: Settings, url: str, kind: Kind) -> None:
+    api = f"{url}{kind.base_path}"
+    text = f"Serving {settings.model} at {url} — the API is under {api}, described at {api}/ui/"
     click.echo(json_line("info", "mistk_service", text) if settings.log_format == "json" else text, err=True)
 
 
@@ -190,11 +192,15 @@ def describe_model(model: str) -> None:
 
 
 @main.command()
-def spec() -> None:
-    """Print the API's contract (Swagger 2.0, YAML)."""
+@click.argument("kind", default="model")
+def spec(kind: str) -> None:
+    """Print the contract of the API of KIND (Swagger 2.0, YAML). KIND is 'model' by default."""
     from mistk_service.resources import contract_path
 
-    click.echo(contract_path().read_text(encoding="utf-8"), nl=False)
+    contracts = {each.name: each.contract for each in all_kinds()}
+    if kind not in contracts:
+        raise click.UsageError(f"There is no kind {kind!r}; expected one of {', '.join(contracts)}.")
+    click.echo(contract_path(contracts[kind]).read_text(encoding="utf-8"), nl=False)
 
 
 def run_as_module() -> None:

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service import __version__
 from mistk_service.app.embedded_tracking import EmbeddedTracking
+from mistk_service.app.kind_detection import detected_kind
 from mistk_service.app.prerequisites import require_prerequisites
 from mistk_service.app.settings import Settings, without_password
 from mistk_service.app.startup import LoadingApp
@@ -28,7 +29,6 @@ from mistk_service.doors.mistk.status import status_encoder
 from mistk_service.doors.ops.metrics import ServiceMetrics
 from mistk_service.errors import SettingsError
 from mistk_service.kinds import Kind
-from mistk_service.kinds.model import MODEL
 from mistk_service.process_exit import watch
 from mistk_service.web import memory
 from mistk_service.web.gate import exposure
@@ -61,8 +61,8 @@ async def serve(
     settings: Settings,
     sock: socket.socket,
     on_listening: Callable[[str], None],
-    on_ready: Callable[[str], None],
-    kind: Kind = MODEL,
+    on_ready: Callable[[str, Kind], None],
+    kind: Kind | None = None,
 ) -> Shutdown:
     """Serve until the instance is terminated by a call or by a signal.
 
@@ -73,8 +73,8 @@ async def serve(
         settings: the settings.
         sock: the socket to listen on; closed at the end.
         on_listening: called with the base URL when connections are accepted. Their requests are answered a moment later.
-        on_ready: called with the base URL once the model is loaded.
-        kind: the kind of container.
+        on_ready: called with the base URL and the kind once the model is loaded.
+        kind: the kind of container; by default, that of the class.
 
     Raises:
         ModelLoadError: the model cannot be loaded at the start.
@@ -84,6 +84,7 @@ async def serve(
     # What the service writes is for its own user; what the model writes is as it would be without the service.
     umask = os.umask(0o077)
     _check(settings, sock, on_listening)
+    kind = kind or detected_kind(settings.model, worker_environment(os.environ, settings.worker_env))
     metrics = ServiceMetrics()
     shutdown = _plan_shutdown(settings)
     controller, tracking = _put_together(kind, settings, metrics, umask, shutdown, local_url_of(sock))
@@ -117,7 +118,7 @@ async def serve(
         elif not serving.done():
             if not controller.terminating:
                 controller.started.set()
-                on_ready(url_of(sock))
+                on_ready(url_of(sock), kind)
             if tracking is not None:
                 tracking.start()
         await serving

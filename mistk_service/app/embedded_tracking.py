@@ -104,21 +104,21 @@ class EmbeddedTracking:
         self.spool = options.spool
         self.recorder = Recorder(self._local.open, options, show=show, hold=hold)
 
-    def run_of(self, operation: str) -> tuple[str, str] | None:
+    def run_of(self, operation: str, arguments: tuple[Any, ...]) -> tuple[str, str] | None:
         """Return the id of the current run, or of the run that an operation opens, and the URL of the store, if any."""
-        run_id = self.recorder.run_id(operation)
+        run_id = self.recorder.run_id(operation, arguments)
         return None if run_id is None else (run_id, self._address)
 
-    async def model_path(self, uri: str) -> str:
+    async def stored_path(self, uri: str, field: str) -> str:
         """Return the path of the files of ``models:/NAME/VERSION``, ``models:/NAME@ALIAS`` or ``runs:/ID/PATH``.
 
         Raises:
             InvalidRequest: this store does not have them.
             ServiceBusy: the store cannot be read now.
         """
-        return await on_thread(self._model_path, uri)
+        return await on_thread(self._stored_path, uri, field)
 
-    def _model_path(self, uri: str) -> str:
+    def _stored_path(self, uri: str, field: str) -> str:
         # Files that were saved a moment ago may still be on their way to the store.
         deadline = time.monotonic() + _FILES_WAIT
         while self.recorder.waiting and time.monotonic() < deadline:
@@ -126,12 +126,12 @@ class EmbeddedTracking:
         try:
             return str(self._local.model_path(uri))
         except StoreUnavailable as error:
-            raise ServiceBusy(f"modelPath: {error}") from error
+            raise ServiceBusy(f"{field}: {error}") from error
         except StoreError as error:
             raise InvalidRequest(
-                f"modelPath: {uri[:200]!r} cannot be used: {error} Expected models:/NAME/VERSION, models:/NAME@ALIAS or "
+                f"{field}: {uri[:200]!r} cannot be used: {error} Expected models:/NAME/VERSION, models:/NAME@ALIAS or "
                 "runs:/RUN_ID/PATH of this service's own store, or the path of a file or folder.",
-                field="modelPath",
+                field=field,
             ) from error
 
     def start(self) -> None:

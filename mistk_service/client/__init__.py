@@ -12,20 +12,26 @@ The clients whose names begin with ``Async`` have the same methods for asyncio.
 """
 
 from mistk_service.client.container import AsyncContainerClient, ContainerClient
+from mistk_service.client.evaluation import AsyncEvaluationClient, EvaluationClient
 from mistk_service.client.launch import CLIENTS, Launch, launch
 from mistk_service.client.model import AsyncModelClient, ModelClient
 from mistk_service.client.status import LastActivity, ModelStatus, Progress, WatchEvent
+from mistk_service.client.transform import AsyncTransformClient, TransformClient
 
 __all__ = [
     "CLIENTS",
     "AsyncContainerClient",
+    "AsyncEvaluationClient",
     "AsyncModelClient",
+    "AsyncTransformClient",
     "ContainerClient",
+    "EvaluationClient",
     "LastActivity",
     "Launch",
     "ModelClient",
     "ModelStatus",
     "Progress",
+    "TransformClient",
     "WatchEvent",
     "launch",
 ]

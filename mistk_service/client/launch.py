@@ -20,13 +20,19 @@ from typing import Any, Generic, TypeVar, overload
 import httpx
 
 from mistk_service.client.container import AsyncContainerClient, ContainerCalls, ContainerClient
+from mistk_service.client.evaluation import AsyncEvaluationClient, EvaluationClient
 from mistk_service.client.model import AsyncModelClient, ModelClient
+from mistk_service.client.transform import AsyncTransformClient, TransformClient
 from mistk_service.errors import LaunchFailed, ServiceUnreachable
 
 C = TypeVar("C", bound=ContainerCalls)
 
 #: The clients of all kinds, blocking and for asyncio.
-CLIENTS: tuple[tuple[type[ContainerClient], type[AsyncContainerClient]], ...] = ((ModelClient, AsyncModelClient),)
+CLIENTS: tuple[tuple[type[ContainerClient], type[AsyncContainerClient]], ...] = (
+    (ModelClient, AsyncModelClient),
+    (EvaluationClient, AsyncEvaluationClient),
+    (TransformClient, AsyncTransformClient),
+)
 
 #: Seconds until the service must accept calls, and seconds that it gets to end: more than its own ``--grace`` of 10.
 START_TIMEOUT, STOP_TIMEOUT = 120.0, 20.0

@@ -52,7 +52,7 @@ class ModelCalls(ContainerCalls):
 
         Paths are those that the container sees.
         """
-        body = {key: _dataset(value).to_wire() for key, value in datasets.items() if value is not None}
+        body = {key: as_dataset(value).to_wire() for key, value in datasets.items() if value is not None}
         return await self._call("loadData", body=body)
 
     @DualMethod
@@ -136,7 +136,7 @@ class AsyncModelClient(ModelCalls, AsyncContainerClient):
     """A client of one model for asyncio; :class:`AsyncContainerClient` describes it."""
 
 
-def _dataset(value: MistkDataset | str | os.PathLike[str]) -> MistkDataset:
+def as_dataset(value: MistkDataset | str | os.PathLike[str]) -> MistkDataset:
     """Return the dataset for a path. Return a dataset unchanged."""
     if isinstance(value, MistkDataset):
         return value

@@ -38,11 +38,11 @@ _ACCEPT_TIMEOUT = 0.5
 class Tracking(Protocol):
     """What the controller needs to know about the container's tracking store."""
 
-    def run_of(self, operation: str) -> tuple[str, str] | None:
+    def run_of(self, operation: str, arguments: tuple[Any, ...]) -> tuple[str, str] | None:
         """Return the id of the current run, or of the run that an operation opens, and the URL of the store, if any."""
 
-    async def model_path(self, uri: str) -> str:
-        """Return the path of the files of ``models:/...`` or ``runs:/...``.
+    async def stored_path(self, uri: str, field: str) -> str:
+        """Return the path of the files of ``models:/...`` or ``runs:/...``, which a field of a request names.
 
         Raises:
             InvalidRequest: this store does not have them.
@@ -122,8 +122,8 @@ class Controller:
 
     @property
     def can_take_work(self) -> bool:
-        """Whether the model is built and nothing but predictions is running."""
-        return self.view.base_state == self.kind.ready
+        """Whether the class is loaded and work can begin: for a model, it is built and nothing but predictions is running."""
+        return self.view.hooks is not None and self.view.base_state in self.kind.work_states
 
     @property
     def terminating(self) -> bool:
@@ -134,6 +134,11 @@ class Controller:
     def signature(self) -> Signature:
         """What the model declares; empty until it is loaded."""
         return self._supervisor.signature
+
+    @property
+    def documents(self) -> Mapping[str, Any]:
+        """What the class declares, by the path of the API that returns it; empty until it is loaded."""
+        return self._supervisor.documents
 
     # --- start, reset and shutdown --------------------------------------------------------------------------------
 
@@ -268,11 +273,11 @@ class Controller:
     async def _begin(self, row: Operation, call: Call) -> StatusEvent:
         """Begin an activity once its paths have been checked."""
         files = self._supervisor.worker.files
-        if row.configures_run:
+        if row.takes_hyperparameters:
             *others, hyperparameters = call.arguments
             declared = checked(self.signature.hyperparameters, hyperparameters)
             call = replace(call, arguments=(*others, declared))
-        call = await self._readable(call, files)
+        arguments = await self._readable(call, files)
         made: list[Path] = []
         # Only what the model writes from here on counts as saved by it.
         before: Mapping[str, FileStamp] | None = {}
@@ -283,22 +288,21 @@ class Controller:
             # Another call may have been accepted in the meantime.
             self._instance.require(row)
             number = next(self._instance.ids)
-            run = None if self._tracking is None else self._tracking.run_of(row.name)
-            self._supervisor.run(Run(number, row.hook, call.arguments, run), row.replicas)
+            run = None if self._tracking is None else self._tracking.run_of(row.name, call.arguments)
+            self._supervisor.run(Run(number, row.hook, arguments, run), row.replicas)
         except MistkError:
             await files.remove_folders(made)  # a refused call leaves no folders behind
             raise
         return self._instance.begin(number, row.name, call.arguments, before)
 
-    async def _readable(self, call: Call, files: Files) -> Call:
-        """Return the call with readable paths: URIs of models in the store are replaced by the paths of their files."""
+    async def _readable(self, call: Call, files: Files) -> tuple[Any, ...]:
+        """Return the arguments with readable paths: URIs of files in the store are replaced by their paths."""
         found: dict[str, str] = {}
         for field, path in call.reads.items():
             if path.startswith(("models:/", "runs:/")):
                 found[path] = await self._stored_path(path, field)
             await files.require_readable(found.get(path, path), field)
-        arguments = tuple(found.get(each, each) if isinstance(each, str) else each for each in call.arguments)
-        return replace(call, arguments=arguments)
+        return tuple(found.get(each, each) if isinstance(each, str) else each for each in call.arguments)
 
     async def _stored_path(self, uri: str, field: str) -> str:
         if self._tracking is None:
@@ -307,7 +311,7 @@ class Controller:
                 "expected the path of a file or folder.",
                 field=field,
             )
-        return await self._tracking.model_path(uri)
+        return await self._tracking.stored_path(uri, field)
 
     def predict(self, inputs: Inputs, details: bool = False) -> asyncio.Future[Answer | AnswerParts]:
         """Predict and return a future for the model's answer, or for its parts if the model gives it in parts.

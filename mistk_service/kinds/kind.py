@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from functools import cached_property
+from operator import itemgetter
 from typing import Any, Literal
 
 from mistk_service.kinds.call import Call
@@ -43,6 +44,27 @@ class Role(Enum):
     SHUTDOWN = "shutdown"
 
 
+#: The arguments of a hook, by position.
+Arguments = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What the arguments of an operation say about its run.
+
+    Attributes:
+        params: the params of the run.
+        tags: the tags of the run.
+        properties: options of the run by their names in MLflow (``mlflow.runName``); others become tags too.
+        made_from: what another run has saved (``predictions``) and the folder, if this run uses it; the two runs are linked.
+    """
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, Any] = field(default_factory=dict)
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    made_from: tuple[str, str] | None = None
+
+
 @dataclass(frozen=True)
 class Operation:
     """One operation of a kind.
@@ -61,10 +83,12 @@ class Operation:
         affects_predictions: whether predictions that wait for it fail with it.
         replicas: what it means for replicas; None for nothing.
         parameters: the types of the hook's arguments, by position, if they are more than plain data.
-        configures_run: whether its arguments (objectives, properties and hyperparameters) become tags and params of the run.
-        provides_inputs: whether its argument, datasets by name, becomes the inputs of the run.
+        configures_run: returns what the hook's arguments say about the run; the operation then begins a new run.
+        takes_hyperparameters: whether its last argument is the hyperparameters, which have to be as the class declares them.
+        inputs: returns the datasets, by role, that become the inputs of the run.
         is_work: whether it opens a run, is counted and is timed.
-        saves: the folder of the run's artifacts for the files that it wrote to the path in its argument.
+        saves: the folder of the run's artifacts for the files that it wrote to a folder.
+        saved_to: returns that folder; None if nothing was to be written.
     """
 
     name: str
@@ -80,10 +104,12 @@ class Operation:
     affects_predictions: bool = False
     replicas: ReplicaEffect | None = None
     parameters: tuple[Any, ...] = ()
-    configures_run: bool = False
-    provides_inputs: bool = False
+    configures_run: Callable[[Arguments], RunSettings] | None = None
+    takes_hyperparameters: bool = False
+    inputs: Callable[[Arguments], Mapping[str, Any]] | None = None
     is_work: bool = False
     saves: str | None = None
+    saved_to: Callable[[Arguments], str | None] = itemgetter(0)
 
     def for_tensors(self) -> Operation:
         """Return the operation as it is for named tensors: ``infer``, with the hook for them.
@@ -115,6 +141,7 @@ class Kind:
         ready: the state in which the instance can accept work.
         operations: the operations, by name, in the order in which they are listed.
         bodies: functions that convert request bodies, by operation, for operations with more than simple parameters.
+        documents: functions that read what a class declares, by the path of the API that returns it.
     """
 
     name: str
@@ -126,10 +153,24 @@ class Kind:
     ready: str
     operations: Mapping[str, Operation] = field(repr=False)
     bodies: Mapping[str, Callable[[Any], Call]] = field(default_factory=dict, repr=False)
+    documents: Mapping[str, Callable[[type[Any]], Any]] = field(default_factory=dict, repr=False)
 
     def of_role(self, role: Role) -> tuple[Operation, ...]:
         """Return the operations that have a role."""
         return tuple(row for row in self.operations.values() if row.role is role)
+
+    @property
+    def work_states(self) -> frozenset[str]:
+        """The states in which work can begin."""
+        return frozenset(state for row in self.operations.values() if row.is_work for state in row.allowed)
+
+    def documents_of(self, subclass: type[Any]) -> dict[str, Any]:
+        """Return what a subclass declares, by path.
+
+        Raises:
+            InvalidRequest: a declaration is not usable.
+        """
+        return {path: read(subclass) for path, read in self.documents.items()}
 
     @property
     def status_name(self) -> str:

@@ -1,9 +1,10 @@
 """The lifecycle as a run: the writes that follow from the events of the instance.
 
-``initialize`` provides params and tags, ``loadData`` provides inputs. The run is opened by the first training, prediction or
-generation, the first save, or the first report of the model. Params and tags that are reported during the preparation of the
-model wait for it. The run is RUNNING while an activity runs, and FINISHED, FAILED or KILLED afterwards. A later activity
-resumes it, and a reset ends it. Reports before ``initialize`` wait for it, since its properties choose the run.
+A model's ``initialize`` provides params and tags, ``loadData`` provides inputs. The run is opened by the first training,
+prediction or generation, the first save, or the first report of the model. Params and tags that are reported during the
+preparation of the model wait for it. The run is RUNNING while an activity runs, and FINISHED, FAILED or KILLED afterwards. A
+later activity resumes it, and a reset ends it. Reports before ``initialize`` wait for it, since its properties choose the
+run. An operation that configures the run and is work too, such as ``evaluate``, has a run of its own each time.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ from mistk_service.core.events import (
     TagsSet,
 )
 from mistk_service.errors import Failure
-from mistk_service.kinds.kind import Kind
+from mistk_service.kinds.kind import Kind, RunSettings
 from mistk_service.recording.activities import Activities
 from mistk_service.recording.artifact_uploads import Saved
 from mistk_service.recording.datasets import dataset_inputs
 from mistk_service.recording.open_run import OpenRun, RunGone
 from mistk_service.recording.orphaned_runs import FAILURE_TAG
 from mistk_service.recording.retry import RetryTimeout
-from mistk_service.recording.run_manager import RunManager
+from mistk_service.recording.run_manager import MADE_FROM_TAG, RunManager
 from mistk_service.recording.run_options import RunOptions
 from mistk_service.recording.run_preview import NextRun
 from mistk_service.recording.system_metrics import SystemSample
@@ -103,7 +104,7 @@ class Lifecycle:
         self._default = run_options
         self._show = show
         #: Whether there is an operation that says where the run goes, for which reports then have to wait.
-        self._is_configured = any(row.configures_run for row in kind.operations.values())
+        self._is_configured = any(row.configures_run is not None for row in kind.operations.values())
         self._memory = _Memory(run_options=run_options, initialized=not self._is_configured)
         self._run: OpenRun | None = None
         #: The next run, and the life that the present one belongs to.
@@ -145,8 +146,8 @@ class Lifecycle:
 
     def _began(self, event: ActivityBegan, now: int) -> None:
         row = self._operations[event.operation]
-        if row.configures_run:
-            self._initialize(event.arguments, now)
+        if row.configures_run is not None:
+            self._configure(row.configures_run(event.arguments), now)
         if not self._activities.running:
             self._memory.tags.pop(FAILURE_TAG, None)
         self._activities.begin(event)
@@ -156,16 +157,18 @@ class Lifecycle:
             self._opened(now)
         self._settle(now)
 
-    def _initialize(self, arguments: tuple[Any, ...], now: int) -> None:
-        objectives, properties, hparams = arguments
+    def _configure(self, settings: RunSettings, now: int) -> None:
         if self._run is not None:
-            # The hook of an earlier initialize reported something and was then unsupported: this one starts again.
             self._end_run(now)
-        run_options = self._default.overridden(properties)
+        tags = self._manager.instance_tags(settings.tags, RunOptions.other_properties(settings.properties))
+        properties = dict(settings.properties)
+        if settings.made_from is not None and (source := self._manager.run_that_saved(*settings.made_from)) is not None:
+            tags[MADE_FROM_TAG] = source
+            properties.setdefault("mlflow.parentRunId", source)
         self._memory = _Memory(
-            params=dict(hparams),
-            tags=self._manager.instance_tags(objectives, RunOptions.other_properties(properties)),
-            run_options=run_options,
+            params=dict(settings.params),
+            tags=tags,
+            run_options=self._default.overridden(properties),
             initialized=True,
         )
 
@@ -207,13 +210,12 @@ class Lifecycle:
         if event.outcome != "completed":
             return
         began, row = self._activities.running[event.operation], self._operations[event.operation]
-        if row.provides_inputs:
-            self._use(dataset_inputs(began.arguments[0], self._manager.note))
-        elif row.saves:
-            path = began.arguments[0]
-            if "://" not in path:  # the model has written to a remote location, and its files are not here
-                saved = Saved(path, began.before)
-                self._manager.keep_saved(self._opened(now), saved, row.saves, self._memory.run_options)
+        if row.inputs is not None:
+            self._use(dataset_inputs(row.inputs(began.arguments), self._manager.note))
+        path = None if row.saves is None else row.saved_to(began.arguments)
+        # Files at a remote location, to which the model has written itself, are not here.
+        if row.saves is not None and path is not None and "://" not in path:
+            self._manager.keep_saved(self._opened(now), Saved(path, began.before), row.saves, self._memory.run_options)
 
     def _tag_failure(self, _: ActivityEnded, __: int) -> None:
         if self._run is not None:

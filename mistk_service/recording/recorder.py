@@ -139,8 +139,10 @@ class Recorder:
         if self._sampling is not None:
             self._sampling.observe(event)
         with self._news:
-            if isinstance(event, ActivityBegan) and self._options.kind.operations[event.operation].configures_run:
-                self._put(self._preview.restart(event.arguments[1]))
+            if isinstance(event, ActivityBegan):
+                configure = self._options.kind.operations[event.operation].configures_run
+                if configure is not None:
+                    self._put(self._preview.restart(configure(event.arguments).properties))
             self._preview.observe(event)
             if isinstance(event, InstanceReset):
                 totals, self._totals = self._totals, StreamTotals()
@@ -154,9 +156,9 @@ class Recorder:
             self._held = True
             self._hold(True)
 
-    def run_id(self, operation: str) -> str | None:
+    def run_id(self, operation: str, arguments: tuple[Any, ...]) -> str | None:
         """Return the id of the open run, or of the run that an operation opens; None if there is neither."""
-        return self._preview.run_id(operation)
+        return self._preview.run_id(operation, arguments)
 
     async def run_written(self, seconds: float) -> None:
         """Wait until the store has the run that the status shows, for a limited time."""

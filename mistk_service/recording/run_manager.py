@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+import re
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +23,10 @@ from mistk_service.recording.spelling import Names, text_of
 from mistk_service.tracking.artifacts import AllowedLocations
 from mistk_service.tracking.embedded.local import OpenedTracking
 from mistk_service.tracking.errors import InvalidParameter, ResourceExists
+
+#: The tag with the id of the run whose results a run was made from, and the beginning of those with the folders that a run
+#: has saved to.
+MADE_FROM_TAG, _SAVED_TAG = "mistk.madeFromRunId", "mistk.savedTo."
 
 #: MLflow's tags that the container sets itself, and that model properties cannot override.
 _OWN_TAGS = frozenset({"mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit"})
@@ -64,15 +70,32 @@ class RunManager:
         )
         return opened
 
-    def instance_tags(self, objectives: Sequence[str], properties: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the tags for the arguments of ``initialize``. A property with a name of MLflow becomes MLflow's tag."""
-        tags: dict[str, Any] = {"mistk.objectives": ",".join(objectives)}
+    def instance_tags(self, tags: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
+        """Return tags with the properties of a request. A property with a name of MLflow becomes MLflow's tag."""
+        all_tags = dict(tags)
         for key, value in properties.items():
             if key.startswith("mlflow.") and key not in _OWN_TAGS:
-                tags[key] = value
+                all_tags[key] = value
             else:
-                tags[f"mistk.property.{key}"] = value
-        return tags
+                all_tags[f"mistk.property.{key}"] = value
+        return all_tags
+
+    def run_that_saved(self, what: str, place: str) -> str | None:
+        """Return the id of the latest run that saved something to a folder, or of ``runs:/ID/PATH``; None if it is unknown.
+
+        Args:
+            what: the folder of the run's artifacts (``predictions``).
+            place: the folder that it was saved to, or an artifact's URI.
+        """
+        if (named := re.match("runs:/+([^/]+)", place)) is not None:
+            return named[1]
+        path = text_of(os.path.realpath(place))
+        if "'" in path:  # it cannot be quoted in a filter
+            return None
+        experiments = self._retry.call(lambda: [each.experiment_id for each in self._store.search_experiments()])
+        where = f"tags.`{_SAVED_TAG}{what}` = '{path}'"
+        found = self._retry.call(lambda: self._store.search_runs(experiments, where, max_results=1))
+        return next((run.info.run_id for run in found), None)
 
     @cached_property
     def _origin_tags(self) -> dict[str, Any]:
@@ -101,6 +124,7 @@ class RunManager:
 
         A later save replaces the artifacts of an earlier one. A registered model keeps its own, since a version never changes.
         """
+        run.log_values(tags={_SAVED_TAG + target: os.path.realpath(saved.folder)})
         wanted = run_options.registered_model_name if target == "model" else None
         if wanted is None:
             self._uploads.remove(run.info, target)

@@ -52,6 +52,7 @@ class RunPreview:
         self._life = 0
         self._is_open = False
         self._written = asyncio.Event()
+        self._next_id = uuid4().hex
         #: What the run of the first life is to be.
         self.first_run = self.restart()
 
@@ -62,7 +63,7 @@ class RunPreview:
             self._default = replace(self._default, run_id=None)
             self._show(None)
         run_options = self._default if properties is None else self._default.overridden(properties)
-        following = NextRun(self._life + 1, uuid4().hex)
+        following, self._next_id = NextRun(self._life + 1, self._next_id), uuid4().hex
         self._life, self._is_open = following.life, False
         self._description: dict[str, Any] = {"id": run_options.run_id or following.run_id}
         if run_options.run_id is None and run_options.run_name is not None:
@@ -72,9 +73,12 @@ class RunPreview:
         self._written = asyncio.Event()
         return following
 
-    def run_id(self, operation: str) -> str | None:
+    def run_id(self, operation: str, arguments: tuple[Any, ...]) -> str | None:
         """Return the id of the open run, or of the run that an operation opens; None if there is neither."""
-        is_there = self._is_open or self._operations[operation].opens_run
+        row = self._operations[operation]
+        if row.configures_run is not None and row.opens_run:
+            return self._default.overridden(row.configures_run(arguments).properties).run_id or self._next_id
+        is_there = self._is_open or row.opens_run
         return str(self._description["id"]) if is_there else None
 
     def observe(self, event: Event) -> None:

@@ -116,6 +116,7 @@ class Loaded(_Message, frozen=True):
     hooks: tuple[str, ...]
     max_batch_size: int
     signature: Signature = Signature()
+    documents: dict[str, Any] = {}
 
 
 class LoadFailed(_Message, frozen=True):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import mistk_service.errors as tree
 from mistk_service.deadline import Deadline
@@ -72,6 +72,8 @@ class Supervisor:
         self.started = 0
         #: What the model declares about its predictions.
         self.signature = Signature()
+        #: What the class declares, by the path of the API that returns it.
+        self.documents: Mapping[str, Any] = {}
 
     @property
     def worker(self) -> Worker:
@@ -185,7 +187,7 @@ class Supervisor:
         if worker is not self._worker:
             return
         if isinstance(message, Loaded):
-            self.signature = message.signature
+            self.signature, self.documents = message.signature, message.documents
             self._set_loaded(None)
             self._listener.on_loaded(message.model, frozenset(message.hooks))
         elif isinstance(message, LoadFailed) and worker is not self._leaving:

@@ -11,9 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+import mistk_service
 from mistk_service.client import ContainerClient
 from mistk_service.errors import RequestRefused
-from mistk_service.kinds import Kind
+from mistk_service.kinds import KINDS, Kind, all_kinds, kind_of
 from mistk_service.kinds.kind import Role
 from mistk_service.kinds.model import MODEL
 from mistk_service.resources import load_contract
@@ -85,17 +86,46 @@ def test_its_figures_page_and_contract_are_served(url: str) -> None:
     assert httpx.get(f"{url}/readyz").json() == {"ready": True, "state": "idle"}
 
 
-@pytest.mark.parametrize("kind", [MODEL, TOY], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [*all_kinds(), TOY], ids=lambda kind: kind.name)
 def test_a_kind_agrees_with_its_contract_and_with_itself(kind: Kind) -> None:
     contract = load_contract(kind.contract)
     assert contract["basePath"] == kind.base_path
-    assert {path.strip("/") for path in contract["paths"]} == {*kind.operations, "status", "apiVersion"}
+    paths = {*kind.operations, *kind.documents, "status", "apiVersion"}
+    assert {path.strip("/") for path in contract["paths"]} == paths
     for row in kind.operations.values():
         assert callable(getattr(kind.base, row.hook)), row.hook
         assert {*row.allowed, row.running, row.then} <= {*kind.states, None}
         assert row.resumes is None or kind.operations[row.resumes].role is Role.ACTIVITY
     assert len(kind.of_role(Role.RESET)) == len(kind.of_role(Role.SHUTDOWN)) == 1
     assert {kind.initial, kind.ready} <= set(kind.states)
+
+
+@pytest.mark.parametrize("kind", all_kinds(), ids=lambda kind: kind.name)
+def test_the_base_class_of_a_kind_is_importable_from_the_package_and_leads_to_it(kind: Kind) -> None:
+    base = getattr(mistk_service, kind.base.__name__)
+    assert kind_of(base) is kind
+    assert KINDS[base.__name__] == base._mistk_kind
+
+
+@pytest.mark.parametrize("kind", all_kinds(), ids=lambda kind: kind.name)
+def test_the_table_of_a_kind_is_that_of_its_contract(kind: Kind) -> None:
+    contract = load_contract(kind.contract)
+    for row in kind.operations.values():
+        (operation,) = contract["paths"][f"/{row.name}"].values()
+        table = operation["x-mistk-states"]
+        assert set(table["allowed"]) == row.allowed
+        assert table["while"] == row.running
+        assert table["then"] == (row.then or "back")
+    states = contract["definitions"][kind.status_name]["properties"]["state"]["enum"]
+    assert states == [str(state) for state in kind.states]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in all_kinds() if kind is not MODEL], ids=lambda kind: kind.name)
+def test_what_the_contracts_share_is_the_same(kind: Kind) -> None:
+    model, contract = load_contract(MODEL.contract)["definitions"], load_contract(kind.contract)["definitions"]
+    shared = model.keys() & contract.keys() - {"MistkWatchEvent"}
+    assert shared > {"ServiceError", "StatusPayload", "ObjectInfo", "WatchEvent"}
+    assert {name: contract[name] for name in shared} == {name: model[name] for name in shared}
 
 
 def test_nothing_outside_its_folder_names_an_operation_of_a_model() -> None:

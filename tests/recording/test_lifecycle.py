@@ -198,7 +198,7 @@ def test_a_run_that_is_deleted_at_the_end_is_left_alone(story: Story) -> None:
 
 
 def test_a_mistake_of_ours_does_not_keep_a_run_from_its_end(story: Story) -> None:
-    story.initialize().began("train").did("saveModel", None)  # the path that the service forgot
+    story.initialize().began("train").did("saveModel", 5)  # no path, by a mistake of the service
     story.ended("train")
 
     assert story.statuses == ["FINISHED"]

@@ -80,6 +80,6 @@ def test_what_the_store_says_is_added_and_of_an_earlier_life_it_is_passed_over()
 def test_a_model_learns_its_run_with_the_operation_that_opens_it(operation: str, *, is_there: bool) -> None:
     board = Board()
 
-    assert (board.preview.run_id(operation) is not None) == is_there
-    run_id = board.began("train").preview.run_id("buildModel")
+    assert (board.preview.run_id(operation, ()) is not None) == is_there
+    run_id = board.began("train").preview.run_id("buildModel", ())
     assert run_id is not None

@@ -77,7 +77,11 @@ class Starter:
         self._requests, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__], stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env=dict(env), cwd=ROOT
+                [sys.executable, "-m", __name__],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                env=dict(env),
+                cwd=ROOT,
             )
 
     def start(self, *arguments: str, cwd: Path, env: Mapping[str, str], stdout: int, stderr: int) -> Forked:

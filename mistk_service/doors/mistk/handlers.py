@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
+import msgspec
 from connexion.context import receive, request, scope
 from connexion.decorators.parameter import pythonic
 from starlette.responses import JSONResponse, Response
@@ -61,6 +62,8 @@ class Handlers:
         fixed: dict[str, Handler] = {"status": self._get_status, "apiVersion": self._get_api_version}
         if name in fixed:
             return fixed[name]
+        if name in self._kind.documents:
+            return partial(self._get_document, name)
         row = self._kind.operations[name]
         if row.role is Role.PREDICTION:
             return self._stream_predict
@@ -105,6 +108,10 @@ class Handlers:
         known = last_event_id(headers.get("last-event-id"))
         after = resource_version if known is None else known
         return watch_response(self._controller.log, after, sse=sse, keepalive=self._keepalive, shown=self._relocation())
+
+    async def _get_document(self, name: str) -> Response:
+        await self._controller.wait_loaded()
+        return Response(msgspec.json.encode(self._controller.documents[name]) + b"\n", media_type="application/json")
 
     def _status(self, event: StatusEvent) -> Response:
         # The line feed is for terminals: without it, the prompt would follow on the same line.

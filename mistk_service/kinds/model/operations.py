@@ -5,9 +5,10 @@ The contract repeats the table in ``x-mistk-states``. A test compares the two.
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
-from mistk_service.kinds.kind import Operation, Role
+from mistk_service.kinds.kind import Operation, Role, RunSettings
 from mistk_service.kinds.model.states import State
 from mistk_service.kinds.model.values import MistkDataset
 
@@ -20,13 +21,18 @@ def _row(
     return Operation(name, hook, frozenset(allowed), running, then, **more)
 
 
+def _settings(arguments: tuple[Any, ...]) -> RunSettings:
+    objectives, properties, hyperparameters = arguments
+    return RunSettings(hyperparameters, {"mistk.objectives": ",".join(objectives)}, properties)
+
+
 OPERATIONS = {
     row.name: row
     for row in (
         _row("initialize", "do_initialize", {State.STARTED}, State.INITIALIZING, State.INITIALIZED, has_default=True,
-             configures_run=True, replicas="repeated"),
+             configures_run=_settings, takes_hyperparameters=True, replicas="repeated"),
         _row("loadData", "do_load_data", {State.INITIALIZED, State.READY}, State.LOADING_DATA, None,
-             parameters=(dict[str, MistkDataset],), provides_inputs=True, replicas="repeated"),
+             parameters=(dict[str, MistkDataset],), inputs=itemgetter(0), replicas="repeated"),
         _row("buildModel", "do_build_model", {State.INITIALIZED, State.READY}, State.BUILDING_MODEL, State.READY,
              has_default=True, replicas="repeated"),
         _row("train", "do_train", {State.READY}, State.TRAINING, State.READY, is_work=True, replicas="outdates"),

@@ -14,16 +14,20 @@ import msgspec
 
 from mistk_service.errors import (
     BadModelReference,
+    InvalidRequest,
     ModelClassNotFound,
     ModelConstructionFailed,
     ModelModuleFailed,
     ModelModuleNotFound,
     NotAModelClass,
 )
-from mistk_service.kinds import kind_of
+from mistk_service.kinds import KINDS, kind_of
 from mistk_service.kinds.component import Component
 from mistk_service.workers.child.declared import signature_of
 from mistk_service.workers.child.failures import message_of
+
+#: The base classes, for messages.
+_BASES = " or ".join(KINDS)
 
 _FORMS = "'package.module:Class', 'path/to/file.py:Class' or 'package.module Class'"
 
@@ -86,6 +90,7 @@ def construct_model(model_class: type[Component], reference: str) -> Component:
             traceback=traceback.format_exc(),
         ) from error
     _require_usable(model, reference)
+    _require_documents(model, reference)
     return model
 
 
@@ -113,6 +118,13 @@ def _require_usable(model: Component, reference: str) -> None:
             "dataclass of types that JSON can express.",
             reference=reference,
         ) from error
+
+
+def _require_documents(model: Component, reference: str) -> None:
+    try:
+        kind_of(type(model)).documents_of(type(model))
+    except InvalidRequest as error:
+        raise NotAModelClass(f"{reference!r}: {error}", reference=reference) from error
 
 
 def _locate_file(file: Path, reference: str) -> tuple[Path, str]:
@@ -171,14 +183,14 @@ def _find_class(module: ModuleType, name: str, reference: str) -> type[Component
         found = getattr(module, name)
     except AttributeError as error:
         models = [n for n, value in vars(module).items() if _is_model_class(value)]
-        hint = f" It has {', '.join(models)}." if models else " It has no subclass of AbstractModel at all."
+        hint = f" It has {', '.join(models)}." if models else f" It has no subclass of {_BASES} at all."
         raise ModelClassNotFound(
             f"{reference!r}: the module {module.__name__} has no {name!r}.{hint}", reference=reference
         ) from error
     if not _is_model_class(found):
         what = f"{found.__name__} itself" if _is_component(found) else f"{found!r}"
         raise NotAModelClass(
-            f"{reference!r} is {what}; expected a subclass of mistk_service.AbstractModel.", reference=reference
+            f"{reference!r} is {what}; expected a subclass of mistk_service.{_BASES}.", reference=reference
         )
     if inspect.isabstract(found):
         missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))

@@ -110,7 +110,8 @@ class Runner:
             self._tasks.max_batch_size = predictor.max_batch_size
         self._model = model
         hooks = kind.hooks_of(type(model))
-        self._send(Loaded(type(model).__name__, hooks, self._tasks.max_batch_size, signature_of(model)))
+        batch, documents = self._tasks.max_batch_size, kind.documents_of(type(model))
+        self._send(Loaded(type(model).__name__, hooks, batch, signature_of(model), documents))
         try:
             self._work(predictor)
         finally:
@@ -185,7 +186,7 @@ class Runner:
         """
         row = self._operations[task.hook]
         types = row.parameters
-        if row.configures_run and (declared := hyperparameters_of(self._model)) is not None:
+        if row.takes_hyperparameters and (declared := hyperparameters_of(self._model)) is not None:
             types = (Any, Any, declared)
         typed = (msgspec.convert(value, kind) for value, kind in zip(task.arguments, types, strict=False))
         return (*typed, *task.arguments[len(types) :])

@@ -12,5 +12,5 @@ from tests.kinds.toy import TOY
 
 settings = Settings("tests/models/greeter.py:Greeter", port=0, state_dir=sys.argv[1])
 asyncio.run(
-    serve(settings, bind(settings.host, settings.port), lambda _: None, lambda url: print(url, flush=True), kind=TOY)
+    serve(settings, bind(settings.host, settings.port), lambda _: None, lambda url, _: print(url, flush=True), kind=TOY)
 )

@@ -169,7 +169,7 @@ def test_a_missing_class_is_told_with_those_that_are_there():
 
 def test_a_module_without_any_model_is_told(tmp_path: Path):
     (tmp_path / "empty_module_of_mine.py").touch()
-    with pytest.raises(ModelClassNotFound, match="no subclass of AbstractModel at all"):
+    with pytest.raises(ModelClassNotFound, match="no subclass of AbstractModel or AbstractEvaluationPlugin"):
         load_model_class(f"{tmp_path}/empty_module_of_mine.py:Model")
 
 

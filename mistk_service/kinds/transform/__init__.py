@@ -1,0 +1,77 @@
+"""The kind ``transform``: a plugin that makes a dataset of others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mistk_service.errors import InvalidRequest
+from mistk_service.kinds.call import Call
+from mistk_service.kinds.kind import Arguments, Kind, Operation, Role, RunSettings
+from mistk_service.kinds.model.values import MistkDataset
+from mistk_service.kinds.transform.base import AbstractTransformPlugin
+from mistk_service.kinds.transform.states import State
+
+__all__ = ["TRANSFORM"]
+
+
+def _transform(body: Mapping[str, Any]) -> Call:
+    """Return the arguments of the hook. The inputs must be readable, and the folder of the output writable.
+
+    Raises:
+        InvalidRequest: a dataset is malformed.
+    """
+    inputs = [_dataset(f"inputDatasets[{index}]", wire) for index, wire in enumerate(body["inputDatasets"])]
+    output = None if body.get("outputDataset") is None else _dataset("outputDataset", body["outputDataset"])
+    paths = {f"inputDatasets[{index}].dataPath": each.data_path for index, each in enumerate(inputs)}
+    return Call(
+        (inputs, output, body.get("properties") or {}),
+        reads={field: path for field, path in paths.items() if path is not None},
+        writes={} if output is None or output.data_path is None else {"outputDataset.dataPath": output.data_path},
+    )
+
+
+def _dataset(field: str, wire: Mapping[str, Any]) -> MistkDataset:
+    try:
+        return MistkDataset.from_wire(wire)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{field}.{error}", field=f"{field}.{error.field}") from error
+
+
+def _settings(arguments: Arguments) -> RunSettings:
+    inputs, _, properties = arguments
+    source = inputs[0].data_path if inputs else None
+    return RunSettings(properties=properties, made_from=None if source is None else ("output", source))
+
+
+def _inputs(arguments: Arguments) -> dict[str, MistkDataset]:
+    return {f"input-{number}": each for number, each in enumerate(arguments[0], 1)}
+
+
+def _output_folder(arguments: Arguments) -> str | None:
+    return None if arguments[1] is None else arguments[1].data_path
+
+
+_ACTIVE = frozenset(State) - {State.TERMINATING, State.TERMINATED}
+
+TRANSFORM = Kind(
+    name="transform",
+    base=AbstractTransformPlugin,
+    contract="mistk-transform-api.yaml",
+    base_path="/v1/mistk/transform",
+    states=State,
+    initial=State.STARTED,
+    ready=State.READY,
+    operations={
+        row.name: row
+        for row in (
+            Operation("transform", "do_transform", frozenset({State.STARTED, State.READY}), State.TRANSFORMING, State.READY,
+                      parameters=(list[MistkDataset], MistkDataset | None), configures_run=_settings, inputs=_inputs,
+                      is_work=True, saves="output", saved_to=_output_folder),
+            Operation("reset", "do_reset", _ACTIVE, State.RESETTING, State.STARTED, role=Role.RESET, has_default=True),
+            Operation("shutdown", "do_terminate", _ACTIVE | {State.TERMINATING}, State.TERMINATING, State.TERMINATED,
+                      role=Role.SHUTDOWN, has_default=True),
+        )
+    },
+    bodies={"transform": _transform},
+)  # fmt: skip
