@@ -44,6 +44,11 @@ class AnswerParts:
         self._ended, self._error = True, error
         self._changed.set()
 
+    def require_begun(self) -> None:
+        """Raise the error with which the model ended, if it gave no part before."""
+        if self._error is not None and not self._parts:
+            raise self._error
+
     def close(self) -> None:
         """Stop the model's work on this answer, unless it has ended."""
         if not self._ended:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mistk_service.core.answer_parts import AnswerParts
-from mistk_service.core.events import Observer, WorkerStarted
+from mistk_service.core.events import CallAccepted, Observer, WorkerStarted
 from mistk_service.core.hyperparameters import checked
 from mistk_service.core.instance import Instance, StatusEncoder
 from mistk_service.core.shutdown import Shutdown
@@ -25,7 +25,7 @@ from mistk_service.errors import Failure, InvalidRequest, MistkError, ModelLoadE
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.kind import RESETTING, TERMINATED, TERMINATING, Kind, Operation, Role
 from mistk_service.kinds.predictions import Answer, Inputs, Signature, Tensors
-from mistk_service.workers.messages import FromWorker, Pause, Resume, Run
+from mistk_service.workers.messages import AllowParts, FromWorker, Pause, Resume, Run, Withdraw
 from mistk_service.workers.protocol import Files, FileStamp, Worker
 from mistk_service.workers.supervisor import Supervisor, WorkerFactory
 
@@ -250,7 +250,7 @@ class Controller:
             InvalidRequest: an argument is invalid. Nothing has changed.
         """
         row = self.kind.operations[operation]
-        if row.role is not Role.SHUTDOWN:
+        if row.role not in (Role.SHUTDOWN, Role.CANCEL):
             self._instance.require(row)
         if row.role is Role.ACTIVITY:
             return await self._begin(row, call)
@@ -258,9 +258,33 @@ class Controller:
             return self.reset()
         if row.role is Role.SHUTDOWN:
             return self.shutdown()
+        if row.role is Role.CANCEL:
+            return self._cancel(row)
         message = (Pause if row.role is Role.PAUSE else Resume)(self._instance.running.id, row.hook)
         self._supervisor.send(message)
         return self._instance.enter(operation)
+
+    def _cancel(self, row: Operation) -> StatusEvent:
+        """Ask an activity to end early, if it is running."""
+        if self.view.is_possible(row):
+            self._instance.emit(CallAccepted(row.name))
+            self._supervisor.send(Withdraw(self._instance.running.id))
+        return self.log.latest()
+
+    async def stream(self, operation: str, call: Call) -> AnswerParts:
+        """Begin an activity that streams, and return what its hook publishes. Close the parts to end the activity early.
+
+        Raises:
+            OperationRefused, OperationUnsupported, InvalidRequest: as :meth:`call`.
+        """
+        await self.call(operation, call)
+        number = self._instance.running.id
+        parts = AnswerParts(
+            allow=lambda count: self._supervisor.send(AllowParts(number, count)),
+            withdraw=lambda: self._supervisor.send(Withdraw(number)),
+        )
+        self._instance.parts = parts
+        return parts
 
     async def wait_accepted(self) -> None:
         """Wait until the model runs or has ended the latest activity, for at most half a second.

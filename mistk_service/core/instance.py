@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mistk_service.core.answer_parts import AnswerParts
 from mistk_service.core.events import (
     ActivityBegan,
     ActivityEnded,
@@ -37,8 +38,17 @@ from mistk_service.core.machine import StateMachine
 from mistk_service.core.predictions import Predictions, cut_off, refusal
 from mistk_service.core.status_log import CONFLATION, StatusEvent, StatusLog
 from mistk_service.core.view import InstanceView, Status
-from mistk_service.errors import Failure, HookFailed, InvalidRequest, OperationRefused, OperationUnsupported, WorkerDied
+from mistk_service.errors import (
+    Failure,
+    HookFailed,
+    InvalidRequest,
+    MistkError,
+    OperationRefused,
+    OperationUnsupported,
+    WorkerDied,
+)
 from mistk_service.kinds.kind import FAILED, PAUSED, PAUSING, RESETTING, TERMINATING, Kind, Operation, Role
+from mistk_service.kinds.predictions import Answer
 from mistk_service.workers import messages as m
 from mistk_service.workers.protocol import FileStamp, Worker
 
@@ -84,6 +94,8 @@ class Instance:
         self._origin = kind.initial
         #: How the latest activity began: None if it is running or has ended, an error if the model refuses it.
         self._verdict: asyncio.Future[InvalidRequest | None] | None = None
+        #: What the running activity publishes, for an activity that streams.
+        self.parts: AnswerParts | None = None
         self.predictions = Predictions(self.ids, max_queue, timeout, self.emit, self._unsupported)
         self.log = StatusLog(
             self.view.status, lambda status, version: encode(self.view.name, status, version), conflation=conflation
@@ -267,7 +279,11 @@ class Instance:
         self.log.touch()
 
     def _on_part(self, message: m.PartPredicted) -> None:
-        self.predictions.add_part(message)
+        if self.parts is not None and self.view.activity is not None and self.view.activity.id == message.id:
+            self._settle()
+            self.parts.add(Answer(message.part))
+        else:
+            self.predictions.add_part(message)
 
     def _on_ended(self, message: _Ended) -> None:
         for activity in (self.view.nested, self.view.activity):
@@ -276,7 +292,9 @@ class Instance:
 
     def _end(self, activity: ActivityBegan, message: _Ended) -> None:
         if isinstance(message, m.Refused):
-            self._settle(refusal(activity.operation, message.message, message.field))
+            error = refusal(activity.operation, message.message, message.field)
+            self._settle(error)
+            self._end_parts(error)
         nested = activity is self.view.nested
         if self._machine.state in (RESETTING, TERMINATING):
             self._finish(activity, "completed" if isinstance(message, m.Done) else "stopped")
@@ -314,10 +332,20 @@ class Instance:
 
     def _finish(self, activity: ActivityBegan, outcome: str, failure: Failure | None = None) -> None:
         self._settle()
+        if self.kind.operations[activity.operation].streams:
+            ended_by_service = self._machine.state in (RESETTING, TERMINATING)
+            self._end_parts(
+                HookFailed(activity.operation, failure) if failure else cut_off() if ended_by_service else None
+            )
         seconds = time.monotonic() - self._started.pop(activity.id)
         if failure is None:
             logger.info("%s has ended after %.1f s: %s.", activity.operation, seconds, outcome)
         self.emit(ActivityEnded(activity.operation, outcome, seconds, failure, activity.id, timestamp_now()))
+
+    def _end_parts(self, error: MistkError | None) -> None:
+        parts, self.parts = self.parts, None
+        if parts is not None:
+            parts.end(error)
 
     def _end_activities(self, outcome: str, failure: Failure | None = None) -> None:
         for activity in (self.view.nested, self.view.activity):

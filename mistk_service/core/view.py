@@ -186,7 +186,13 @@ class InstanceView:
             return False
         if self.in_flight and self.base_state == self.kind.ready:
             return row.role in _ALLOWED_DURING_PREDICTIONS
-        return row.role is not Role.RESUME or (self.activity is not None and row.resumes == self.activity.operation)
+        if row.role is Role.PAUSE:
+            return any(self._is_running(resume.resumes) for resume in self.kind.of_role(Role.RESUME))
+        named = row.resumes or row.cancels
+        return named is None or self._is_running(named)
+
+    def _is_running(self, operation: str | None) -> bool:
+        return self.activity is not None and self.activity.operation == operation
 
     def possible(self) -> tuple[str, ...]:
         """Return the operations that would be accepted, in the order of the kind."""

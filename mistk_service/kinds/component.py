@@ -48,6 +48,12 @@ class Context(Protocol):
     The attribute ``run``, if there is one, is the run that tracks the component.
     """
 
+    #: Whether a client wants more of what the activity publishes. Set it to False to drop what follows.
+    streaming: bool
+
+    def publish(self, value: Any) -> None:
+        """Send a value to the client of the activity; drop it if no client wants it."""
+
     def pause_point(self) -> None:
         """Block while a pause is wanted; raise StopActivity when the activity has to end."""
 
@@ -93,6 +99,8 @@ class DetachedContext:
         artifacts: every ``(path, artifact_path)`` logged.
         texts: the texts logged, by artifact file.
         figures: the figures logged, by artifact file.
+        published: the values published, in order.
+        streaming: what the component sees as the wish of a client; True until a test sets it.
         done: the last ``(done, total, unit)`` of ``progress``.
     """
 
@@ -104,7 +112,13 @@ class DetachedContext:
         self.artifacts: list[tuple[Path, str | None]] = []
         self.texts: dict[str, str] = {}
         self.figures: dict[str, Any] = {}
+        self.published: list[Any] = []
+        self.streaming = True
         self.done: tuple[int, int | None, str] | None = None
+
+    def publish(self, value: Any) -> None:
+        """Record the value."""
+        self.published.append(value)
 
     def pause_point(self) -> None:
         """Return at once."""

@@ -39,6 +39,8 @@ class Role(Enum):
     PREDICTION = "prediction"
     PAUSE = "pause"
     RESUME = "resume"
+    #: Ends an activity early. It is accepted in every state.
+    CANCEL = "cancel"
     #: The worker and the instance are replaced by new ones.
     RESET = "reset"
     SHUTDOWN = "shutdown"
@@ -72,12 +74,15 @@ class Operation:
     Attributes:
         name: the last part of its path, which errors and clients use as its name (``loadData``).
         hook: the method of the class that does the work.
+        followed_by: a method that is called after the hook, with the first argument of the hook, as a part of the activity.
         tensor_hook: the method that does it for named tensors, of an operation with the role PREDICTION.
         allowed: the states in which it is accepted.
         running: the state while it runs; None for an operation that takes effect at once.
         then: the state after it; None for the previous state.
         role: how it is carried out.
         resumes: the activity that a RESUME continues.
+        cancels: the activity that a CANCEL ends.
+        streams: whether its response is a stream of what its hook publishes. It ends when the client disconnects.
         has_default: whether it works for a class that does not override the hook.
         may_decline: whether a hook that raises NotImplementedError leads to the previous state instead of to ``failed``.
         affects_predictions: whether predictions that wait for it fail with it.
@@ -97,8 +102,11 @@ class Operation:
     running: str | None
     then: str | None
     role: Role = Role.ACTIVITY
+    followed_by: str | None = None
     tensor_hook: str | None = None
     resumes: str | None = None
+    cancels: str | None = None
+    streams: bool = False
     has_default: bool = False
     may_decline: bool = False
     affects_predictions: bool = False

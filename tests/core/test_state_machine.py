@@ -36,13 +36,15 @@ RUNNING = {
     "train": "training",
     "predict": "predicting",
     "updateStreamProperties": "updating_properties",
+    "streamPredict/source": "predicting",
     "generate": "generating",
     "saveModel": "saving_model",
     "savePredictions": "saving_predictions",
     "saveGenerations": "saving_generations",
 }
 RESUMED = {"resumeTraining": "train", "resumePredict": "predict"}
-CALLS = [*RUNNING, "streamPredict", "pause", *RESUMED, "reset", "shutdown"]
+SOURCE, CANCEL = "streamPredict/source", "streamPredict/source/cancel"
+CALLS = [*RUNNING, "streamPredict", CANCEL, "pause", *RESUMED, "reset", "shutdown"]
 
 
 def story_in(folder: Path) -> Story:
@@ -73,6 +75,7 @@ class Lifecycle(RuleBasedStateMachine):
         activity: what runs or is paused.
         has_failed: whether the status tells of a failure; only a reset takes that away.
         saving: whether a saving runs while that is paused.
+        cancelled: whether it has been asked to end at its next pause point.
         origin: where the activity began.
         answers: the stream predictions in flight, the oldest first.
     """
@@ -91,7 +94,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.runner.run(self.instance.start())
         self.state = "started"
         self.activity: str | None = None
-        self.saving = False
+        self.saving = self.cancelled = False
         self.origin = "started"
         self.answers: list[asyncio.Task[Any]] = []
         self.streamed = 0
@@ -133,7 +136,9 @@ class Lifecycle(RuleBasedStateMachine):
         if operation == "saveModel":
             return self.state in ("ready", "paused")
         if operation == "pause":
-            return self.state in ("training", "predicting")
+            return self.state in ("training", "predicting") and self.activity != SOURCE
+        if operation == CANCEL:
+            return self.state == "predicting" and self.activity == SOURCE
         if operation in RESUMED:
             return self.state == "paused" and self.activity == RESUMED[operation]
         return self.state == "ready"
@@ -159,10 +164,10 @@ class Lifecycle(RuleBasedStateMachine):
         """Call whatever there is, allowed or not."""
         if self.is_possible(operation):
             self.runner.run(self.accepted(operation))
-        elif operation == "shutdown":
-            # To ask for the end once more is no fault.
+        elif operation in ("shutdown", CANCEL):
+            # To ask for the end once more is no fault, nor for the end of what does not run.
             before = self.facts()
-            assert self.runner.run(self.send(operation))["state"] == "terminated"
+            assert self.runner.run(self.send(operation))["state"] == self.state
             assert self.facts() == before
         else:
             self.runner.run(self.refused(operation))
@@ -202,6 +207,7 @@ class Lifecycle(RuleBasedStateMachine):
         arguments: dict[str, Any] = {
             "initialize": {"gate": str(self.gate.path), "from_the_start": True},
             "updateStreamProperties": {},
+            SOURCE: "anywhere",
             **dict.fromkeys(("saveModel", "savePredictions", "saveGenerations"), self.folder.name),
         }
         return await self.instance.call(operation, *([arguments[operation]] if operation in arguments else []))
@@ -218,6 +224,11 @@ class Lifecycle(RuleBasedStateMachine):
             self.state = "predicting"
             return
         before = self.instance.version, self.instance.payload.get("steps", 0)
+        if operation == CANCEL:
+            await self.send(operation)
+            await self.instance.heard()
+            self.cancelled = True
+            return
         again = self.state == {"reset": "resetting", "shutdown": "terminating"}.get(operation)
         status = await self.send(operation)
         if again:
@@ -236,6 +247,7 @@ class Lifecycle(RuleBasedStateMachine):
             await self.ended()
 
     def begin(self, operation: str) -> None:
+        self.cancelled = False
         if self.state == "paused":
             self.saving = True
         else:
@@ -301,7 +313,12 @@ class Lifecycle(RuleBasedStateMachine):
         self.runner.run(self.stepped())
 
     async def stepped(self) -> None:
-        if self.state == "pausing":
+        if self.activity == SOURCE and self.cancelled and self.state == "predicting":
+            self.gate.tell("s")
+            self.state, self.activity = "ready", None
+            status = await self.instance.until("ready")
+            assert status["payload"]["lastActivity"]["outcome"] == "completed"
+        elif self.state == "pausing":
             await self.instance.step_until(self.gate, "paused")
             self.state = "paused"
         elif self.state in ("resetting", "terminating") and not self.answers:

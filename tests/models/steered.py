@@ -68,6 +68,9 @@ class Steered(AbstractModel):
         self.obey()
         return dict(data_map)
 
+    def do_stream_predict_source(self, source: str, format: str | None, props: dict[str, Any]) -> None:
+        self.obey()
+
     def do_update_stream_properties(self, props: dict[str, Any]) -> None:
         self.obey()
 

@@ -285,6 +285,8 @@ def _call(operation: str, arguments: tuple[Any, ...]) -> Call:
     if operation == "buildModel":
         (path,) = arguments or (None,)
         return Call((path,), reads={} if path is None else {"modelPath": path})
+    if operation == "streamPredict/source":
+        return Call((*arguments, None, {}))
     if operation in SAVES:
         return Call(arguments, writes={SAVES[operation]: arguments[0]})
     return Call(arguments)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from mistk_service.core.answer_parts import AnswerParts
 from mistk_service.core.controller import Controller
 from mistk_service.core.status_log import StatusEvent
-from mistk_service.doors.mistk.parts import parts_response
+from mistk_service.doors.mistk.parts import events_response, parts_response
 from mistk_service.doors.mistk.predictions import answer_body, records_of
 from mistk_service.doors.mistk.status import relocated
 from mistk_service.doors.mistk.watch import last_event_id, watch_response
@@ -74,12 +74,22 @@ class Handlers:
 
         async def handle(**given: Any) -> Response:
             call = read(*given.values()) if read is not None else _call(parameters, given)
+            if row.streams:
+                return await self._stream(row, call)
             event = await self._controller.call(row.name, call)
+            if row.role is Role.CANCEL:
+                return Response(status_code=204)
             if row.role is Role.ACTIVITY:
                 await self._controller.wait_accepted()  # its hook may refuse the request
             return self._status(event)
 
         return handle
+
+    async def _stream(self, row: Operation, call: Call) -> Response:
+        parts = await self._controller.stream(row.name, call)
+        await self._controller.wait_accepted()
+        parts.require_begun()
+        return events_response(parts, request.headers.get("accept", ""), self._keepalive)
 
     async def _stream_predict(self, data_map: dict[str, str], details: bool = False) -> Response:
         records = await records_of(data_map, self._controller.signature.record_encoding)
@@ -131,10 +141,18 @@ def _call(parameters: list[dict[str, Any]], given: Mapping[str, Any]) -> Call:
     values: dict[str, Any] = {each["name"]: given.get(pythonic(each["name"])) for each in parameters}
 
     def paths(use: str) -> dict[str, str]:
-        named = [each["name"] for each in parameters if each.get("x-mistk-path") == use]
-        return {name: values[name] for name in named if values[name] is not None}
+        named = (each["name"] for each in parameters if each.get("x-mistk-path") == use)
+        return {field: path for name in named for field, path in _paths(name, values[name])}
 
     return Call(tuple(values.values()), reads=paths("read"), writes=paths("write"))
+
+
+def _paths(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the path in a parameter, or each path in an object of them, with the name of its field."""
+    if isinstance(value, Mapping):
+        yield from ((f"{name}.{key}", path) for key, path in value.items())
+    elif value is not None:
+        yield name, value
 
 
 def _as_it_is(event: StatusEvent) -> StatusEvent:

@@ -12,8 +12,9 @@ from starlette.types import Receive, Scope, Send
 from mistk_service.core.answer_parts import AnswerParts
 from mistk_service.doors.mistk.predictions import answer_body
 from mistk_service.doors.mistk.problems import answer as problem
-from mistk_service.doors.mistk.watch import STREAM_HEADERS
+from mistk_service.doors.mistk.watch import ALIVE, ALIVE_SSE, STREAM_HEADERS
 from mistk_service.errors import InvalidRequest, MistkError
+from mistk_service.kinds.predictions import Answer
 from mistk_service.web.disconnect import while_present
 
 #: The maximum size of an array in bytes, since all of it is held in memory.
@@ -37,6 +38,18 @@ async def parts_response(parts: AnswerParts, accept: str, receive: Receive) -> R
         body = await while_present(receive, asyncio.ensure_future(_array(parts)))
         return Response(body, media_type=form)
     return _PartsResponse(parts, form)
+
+
+def events_response(parts: AnswerParts, accept: str, keepalive: float) -> Response:
+    """Return the parts as the events of a stream: lines of JSON, or Server-Sent Events for a client that accepts them.
+
+    Args:
+        parts: what a model publishes; closed when the client disconnects.
+        accept: the Accept header.
+        keepalive: seconds between two keep-alives.
+    """
+    form: _Form = "text/event-stream" if "text/event-stream" in accept else "application/x-ndjson"
+    return _PartsResponse(parts, form, b'{"eventType":"added","payload":%s}', keepalive)
 
 
 def _form(accept: str) -> _Form:
@@ -65,9 +78,9 @@ async def _array(parts: AnswerParts) -> bytes:
 class _PartsResponse(StreamingResponse):
     """Sends each part as soon as it is there. Closes the parts when the client has all of them or disconnects."""
 
-    def __init__(self, parts: AnswerParts, form: _Form) -> None:
+    def __init__(self, parts: AnswerParts, form: _Form, item: bytes = b"%s", keepalive: float | None = None) -> None:
         self._parts = parts
-        encoded = _encoded(parts, sse=form == "text/event-stream")
+        encoded = _encoded(parts, item, keepalive, sse=form == "text/event-stream")
         super().__init__(encoded, headers=STREAM_HEADERS, media_type=form)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,11 +90,35 @@ class _PartsResponse(StreamingResponse):
             self._parts.close()
 
 
-async def _encoded(parts: AnswerParts, *, sse: bool) -> AsyncIterator[bytes]:
-    """Yield the parts. An error in the middle is the last line: an object with the key ``error``, or an event of that name."""
+async def _encoded(parts: AnswerParts, item: bytes, keepalive: float | None, *, sse: bool) -> AsyncIterator[bytes]:
+    """Yield the parts. An error in the middle is the last line: an object with the key ``error``, or an event of that name.
+
+    Args:
+        parts: the parts.
+        item: what to put each part into.
+        keepalive: seconds without a part after which to yield a keep-alive; None for never.
+        sse: whether to yield Server-Sent Events.
+    """
     line, failure = (b"data: %s\n\n", b"event: error\ndata: %s\n\n") if sse else (b"%s\n", b'{"error":%s}\n')
+    alive = ALIVE_SSE if sse else ALIVE
+    if keepalive is not None:
+        yield alive  # sends the headers at once
     try:
-        async for part in parts:
-            yield line % (await answer_body(part)).rstrip()
+        async for part in _with_gaps(parts, keepalive):
+            yield alive if part is None else line % (item % (await answer_body(part)).rstrip())
     except MistkError as error:
         yield failure % bytes(problem(error, {}).body).rstrip()
+
+
+async def _with_gaps(parts: AnswerParts, seconds: float | None) -> AsyncIterator[Answer | None]:
+    """Yield the parts, and None after so many seconds without one."""
+    while True:
+        try:
+            async with asyncio.timeout(seconds):
+                part = await anext(parts)
+        except TimeoutError:
+            yield None
+        except StopAsyncIteration:
+            return
+        else:
+            yield part

@@ -20,6 +20,9 @@ _KEPT = 8
 #: Proxies must pass on each part of a stream as it comes.
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
+#: Keep-alives that readers ignore: a space before the next line of JSON, and a comment of Server-Sent Events.
+ALIVE, ALIVE_SSE = b" ", b": keepalive\n\n"
+
 _NDJSON, _SSE = "application/x-ndjson", "text/event-stream"
 
 
@@ -62,8 +65,7 @@ async def _stream(
     log: StatusLog, after: int | None, sse: bool, keepalive: float, shown: Callable[[StatusEvent], StatusEvent]
 ) -> AsyncIterator[bytes]:
     encode = _as_sse if sse else _as_line
-    # Readers ignore these keep-alives: a space before the next line of JSON, or a comment of Server-Sent Events.
-    alive = b": keepalive\n\n" if sse else b" "
+    alive = ALIVE_SSE if sse else ALIVE
     yield alive  # sends the headers at once
     async for item in log.watch(after, keepalive=keepalive):
         yield alive if item is None else encode(shown(item[0]), item[1])

@@ -115,6 +115,19 @@ class AbstractModel(Component):
         """
         raise NotImplementedError
 
+    def do_stream_predict_source(self, source: str, format: str | None, props: dict[str, Any]) -> None:
+        """Predict for the records of a source until it ends or the client cancels.
+
+        Pass the predictions to ``update_source_predictions`` as they come. A ``pause_point`` ends the hook when the client
+        cancels or disconnects. So do ``steps``, which show the progress.
+
+        Args:
+            source: where the records are, such as a URL or a path; the model defines it.
+            format: the format of the records; None for the model's own.
+            props: settings for these predictions; empty if the request had none.
+        """
+        raise NotImplementedError
+
     def do_update_stream_properties(self, props: dict[str, Any]) -> None:
         """Receive settings for later stream predictions. Requests that arrive meanwhile wait until this returns."""
 
@@ -151,3 +164,21 @@ class AbstractModel(Component):
         It is called when the activity has ended. If the activity does not end within 40 % of the grace period, this hook
         is called on another thread, where it may set a flag that ends the activity. The same holds for ``do_reset``.
         """
+
+    # --- services: what a hook can call ---------------------------------------------------------------------------
+
+    def update_source_predictions(self, predictions: dict[str, Any]) -> None:
+        """Send predictions to the client of ``do_stream_predict_source``: identifier → prediction, any JSON value.
+
+        It blocks while the client is slow. Predictions that no client wants are dropped.
+        """
+        self._mistk().publish(predictions)
+
+    @property
+    def _model_streaming(self) -> bool:
+        """Whether the client of ``do_stream_predict_source`` wants more, by MISTK's name."""
+        return self._mistk().streaming
+
+    @_model_streaming.setter
+    def _model_streaming(self, wanted: bool) -> None:
+        self._mistk().streaming = wanted

@@ -40,6 +40,10 @@ OPERATIONS = {
         # Predictions that arrive during an update of the properties wait in the worker's queue until the update ends.
         _row("streamPredict", "do_stream_predict", {State.READY, State.UPDATING_PROPERTIES}, State.PREDICTING, State.READY,
              role=Role.PREDICTION, tensor_hook="do_infer"),
+        _row("streamPredict/source", "do_stream_predict_source", {State.READY}, State.PREDICTING, State.READY, streams=True,
+             is_work=True),
+        _row("streamPredict/source/cancel", "do_stream_predict_source", {State.PREDICTING}, None, State.READY,
+             role=Role.CANCEL, cancels="streamPredict/source"),
         _row("updateStreamProperties", "do_update_stream_properties", {State.READY}, State.UPDATING_PROPERTIES, State.READY,
              has_default=True, affects_predictions=True, replicas="repeated"),
         _row("generate", "do_generate", {State.READY}, State.GENERATING, State.READY, is_work=True),

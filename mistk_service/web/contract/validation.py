@@ -175,12 +175,14 @@ class _BodyValidator(AbstractRequestBodyValidator):  # type: ignore[misc]
         """Do nothing: Connexion calls this on the event loop, and the body has been validated while it was parsed."""
 
     def _read(self, body: bytes) -> Any:
-        """Return the value of a body.
+        """Return the value of a body, None for a missing body that is not required.
 
         Raises:
             ProblemException: it is not JSON, or does not match the schema.
         """
         if not body.strip():
+            if not self._required:
+                return None
             raise BadRequestProblem(detail="The request has no body; expected a JSON object.")
         try:
             large = len(body) > INLINE_LIMIT and asks_for_strings(self._schema)

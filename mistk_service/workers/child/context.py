@@ -21,6 +21,7 @@ import msgspec
 
 from mistk_service.kinds.component import RunReference
 from mistk_service.workers.child.plain_values import Point, int64, json_ready, number, points, shown, text
+from mistk_service.workers.child.publisher import Publisher
 from mistk_service.workers.child.spool import Spool, artifact_folder, artifact_source, draw, split_artifact_file
 from mistk_service.workers.messages import FromWorker, Progressed, Reported, StatusUpdated, Unsendable
 
@@ -60,6 +61,7 @@ class WorkerContext:
         wake: makes the control thread check :meth:`flush_due` soon.
         spool: the folder for copies of artifacts; None to make no copies.
         clock: a monotonic clock, in seconds; the one by which activities say when they began.
+        publisher: streams what the hook of an activity publishes; by default, nobody listens.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class WorkerContext:
         wake: Callable[[], None],
         spool: str | None = None,
         clock: Callable[[], float] = time.monotonic,
+        publisher: Publisher | None = None,
     ) -> None:
         #: The run that tracks the model, if any.
         self.run: RunReference | None = None
@@ -78,6 +81,7 @@ class WorkerContext:
         self._set_pause = set_pause
         self._wake = wake
         self._clock = clock
+        self._publisher = publisher or Publisher(send)
         #: Whether a pause point has to check for a pause. It is read without the lock in every iteration of a training loop.
         self.interrupted = False
         self._spool = None if spool is None else Spool(Path(spool))
@@ -197,6 +201,20 @@ class WorkerContext:
     def log_figure(self, figure: Any, artifact_file: str, save_kwargs: Mapping[str, Any]) -> None:
         """Write a figure to the spool and report it."""
         self._write("log_figure", artifact_file, lambda target: draw(figure, target, dict(save_kwargs)))
+
+    @property
+    def streaming(self) -> bool:
+        """Whether a client wants more of what the activity publishes."""
+        return self._publisher.streaming
+
+    @streaming.setter
+    def streaming(self, wanted: bool) -> None:
+        if not wanted:
+            self._publisher.stop()
+
+    def publish(self, value: Any) -> None:
+        """Send a value to the client of the activity. Block while the client is slow."""
+        self._publisher.publish(value)
 
     def _write(self, caller: str, artifact_file: str, write: Callable[[Path], object]) -> None:
         try:

@@ -30,6 +30,19 @@ logger = logging.getLogger(__name__)
 _LARGEST = LARGEST_FROM_WORKER // PARTS_AHEAD - 64
 
 
+def part_of(value: Any) -> msgspec.Raw:
+    """Return a value as a part of an answer.
+
+    Raises:
+        TypeError: JSON cannot express the value.
+        ValueError: it is too large.
+    """
+    part = pack(value, json_ready)
+    if (size := memoryview(part).nbytes) > _LARGEST:
+        raise ValueError(f"A part of the answer has {size} bytes; the limit is {_LARGEST}.")
+    return part
+
+
 class _Stream(msgspec.Struct):
     parts: Generator[Any, Any, Any]
     #: The number of parts that may still be sent before the client has received some.
@@ -83,10 +96,7 @@ class PartStreams:
             self._end(number)
             return PredictionForgotten(number)
         try:
-            part = pack(next(stream.parts), json_ready)
-            if (size := memoryview(part).nbytes) > _LARGEST:
-                raise ValueError(f"A part of the answer has {size} bytes; the limit is {_LARGEST}.")
-            return PartPredicted(number, part)
+            return PartPredicted(number, part_of(next(stream.parts)))
         except StopIteration:
             message: FromWorker = PredictionEnded(number)
         except (Exception, StopActivity) as error:  # noqa: BLE001 - the caller receives the failure

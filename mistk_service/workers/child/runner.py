@@ -22,12 +22,13 @@ import msgspec
 from mistk_service.errors import RequestError
 from mistk_service.kinds import kind_of
 from mistk_service.kinds.component import Component, RunReference, StopActivity
-from mistk_service.kinds.kind import Operation
+from mistk_service.kinds.kind import Operation, Role
 from mistk_service.workers.child.batching import Parts, Predictor
 from mistk_service.workers.child.context import WorkerContext
 from mistk_service.workers.child.declared import hyperparameters_of, signature_of
 from mistk_service.workers.child.failures import failure_from, message_of
 from mistk_service.workers.child.part_streams import PartStreams
+from mistk_service.workers.child.publisher import Publisher
 from mistk_service.workers.child.task_queue import TaskQueue
 from mistk_service.workers.messages import (
     AllowParts,
@@ -79,9 +80,10 @@ class Runner:
     ) -> None:
         self._send = send
         self._send_all = send_all or functools.partial(_one_by_one, send)
-        self.context = WorkerContext(send, self._wait_at_gate, self._set_pause, wake, spool)
+        self._publisher = Publisher(send)
+        self.context = WorkerContext(send, self._wait_at_gate, self._set_pause, wake, spool, publisher=self._publisher)
         self._model: Component | None = None
-        #: The operations of the kind, by their hooks.
+        #: The activities of the kind, by their hooks.
         self._operations: dict[str, Operation] = {}
         self._changed = threading.Condition()
         self._tasks = TaskQueue()
@@ -91,6 +93,8 @@ class Runner:
         #: The number of pauses requested, which distinguishes one from the next.
         self._pauses = 0
         self._paused_in_own_way = False
+        #: The activity that is to end early.
+        self._cancelled: int | None = None
         #: The thread that runs a further task at the gate. Pause points within that task must not block.
         self._nested_on: int | None = None
         self._exit: Exit | None = None
@@ -104,7 +108,7 @@ class Runner:
         """Work until asked to exit."""
         model.attach(self.context)
         kind = kind_of(type(model))
-        self._operations = {row.hook: row for row in kind.operations.values()}
+        self._operations = {row.hook: row for row in kind.of_role(Role.ACTIVITY)}
         predictor = Predictor(model, kind.prediction.hook, kind.prediction.tensor_hook) if kind.prediction else None
         if predictor is not None:
             self._tasks.max_batch_size = predictor.max_batch_size
@@ -155,6 +159,7 @@ class Runner:
         with self._changed:
             self._activity = None
             self._pause_wanted = self._paused_in_own_way = False
+            self._cancelled = None
             self._update_interrupted()
         self._answer(answer)
 
@@ -162,6 +167,15 @@ class Runner:
         """Call the hook and return how it ended."""
         if task.run is not None:
             self.context.run = RunReference(*task.run)
+        if self._operations[task.hook].streams:
+            self._publisher.begin(task.id, wanted=task.id != self._cancelled)
+            try:
+                return self._call_hook(task)
+            finally:
+                self._publisher.stop()
+        return self._call_hook(task)
+
+    def _call_hook(self, task: Run) -> FromWorker:
         try:
             arguments = self._arguments(task)
         except msgspec.ValidationError as error:
@@ -169,7 +183,8 @@ class Runner:
         try:
             self._hook(task.hook)(*arguments)
         except StopActivity:
-            return Stopped(task.id)
+            # A client that cancels has what it wanted.
+            return Done(task.id) if task.id == self._cancelled else Stopped(task.id)
         except RequestError as error:
             return Refused(task.id, message_of(error), error.field)
         except Exception as error:  # noqa: BLE001 - the hook is the author's; what it raises is the answer
@@ -217,7 +232,7 @@ class Runner:
         announced: int | None = None
         while True:
             with self._changed:
-                if self._exit:
+                if self._exit or (self._activity is not None and self._activity.id == self._cancelled):
                     raise StopActivity("The container asked this activity to end.")
                 if not self._pause_wanted or self._activity is None or self._nested_on == threading.get_ident():
                     return announced is not None
@@ -303,6 +318,10 @@ class Runner:
             withdrawn = self._tasks.withdraw(message.id)
             if self._streams.withdraw(message.id):
                 self._changed.notify_all()
+            elif not withdrawn and self._is_under_way(message.id):
+                self._cancelled = message.id
+                self._update_interrupted()
+                self._publisher.stop()
         if withdrawn:
             self._send(PredictionForgotten(message.id))
 
@@ -310,6 +329,7 @@ class Runner:
         with self._changed:
             self._streams.allow(message.id, message.parts)
             self._changed.notify_all()
+        self._publisher.allow(message.id, message.parts)
 
     def _pause(self, message: Pause) -> None:
         if not self._is_under_way(message.id):
@@ -352,6 +372,7 @@ class Runner:
             self._exit = message
             self._update_interrupted()
             self._changed.notify_all()
+        self._publisher.close()
 
     def _hasten(self) -> None:
         """Call the last hook while an activity is still running: in many models it sets the flag that training checks."""
@@ -376,7 +397,7 @@ class Runner:
             return running or self._tasks.holds_run(activity_id)
 
     def _update_interrupted(self) -> None:
-        self.context.interrupt(pause=self._pause_wanted, end=self._exit is not None)
+        self.context.interrupt(pause=self._pause_wanted or self._cancelled is not None, end=self._exit is not None)
 
 
 def _one_by_one(send: Callable[[FromWorker], None], messages: Sequence[FromWorker]) -> None:
