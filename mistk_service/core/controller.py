@@ -326,7 +326,7 @@ class Controller:
             if path.startswith(("models:/", "runs:/")):
                 found[path] = await self._stored_path(path, field)
             await files.require_readable(found.get(path, path), field)
-        return tuple(found.get(each, each) if isinstance(each, str) else each for each in call.arguments)
+        return tuple(_replaced(each, found) for each in call.arguments)
 
     async def _stored_path(self, uri: str, field: str) -> str:
         if self._tracking is None:
@@ -384,6 +384,13 @@ class Controller:
     def on_replica_lost(self, worker: Worker, failure: Failure) -> None:
         """Handle the unexpected end of a replica, whose predictions are lost."""
         self._instance.on_replica_lost(worker, failure)
+
+
+def _replaced(value: Any, paths: Mapping[str, str]) -> Any:
+    """Return an argument, a path or an object of them, with other paths."""
+    if isinstance(value, dict):
+        return {key: _replaced(each, paths) for key, each in value.items()}
+    return paths.get(value, value) if isinstance(value, str) else value
 
 
 def _log_fault(task: asyncio.Task[None]) -> None:

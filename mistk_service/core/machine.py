@@ -32,8 +32,7 @@ class StateMachine:
             model=self, states=states, initial=str(kind.initial), auto_transitions=False, model_attribute="state"
         )
         for row in kind.operations.values():
-            if row.role is not Role.CANCEL:  # the activity itself ends
-                self._add_operation(row)
+            self._add_operation(row)
         for resume in kind.of_role(Role.RESUME):
             paused = kind.operations[resume.resumes or ""]
             self._add(f"cannot_pause_{paused.name}", [PAUSING], paused.running)

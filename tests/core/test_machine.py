@@ -15,7 +15,9 @@ READY_ONLY = {
     "train": "training",
     "predict": "predicting",
     "updateStreamProperties": "updating_properties",
+    "streamPredict/source": "predicting",
     "generate": "generating",
+    "miniaturize": "miniaturizing",
     "savePredictions": "saving_predictions",
     "saveGenerations": "saving_generations",
 }
@@ -23,6 +25,8 @@ TABLE: dict[str, tuple[set[str], str | None, str | None]] = {
     "initialize": ({"started"}, "initializing", "initialized"),
     "loadData": ({"initialized", "ready"}, "loading_data", None),
     "buildModel": ({"initialized", "ready"}, "building_model", "ready"),
+    "buildEnsemble": ({"initialized"}, "building_ensemble", "ready"),
+    "streamPredict/source/cancel": ({"predicting"}, None, "ready"),
     **{name: ({"ready"}, running, "ready") for name, running in READY_ONLY.items()},
     "streamPredict": ({"ready", "updating_properties"}, "predicting", "ready"),
     "saveModel": ({"ready", "paused"}, "saving_model", None),

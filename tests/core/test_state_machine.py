@@ -33,7 +33,9 @@ RUNNING = {
     "initialize": "initializing",
     "loadData": "loading_data",
     "buildModel": "building_model",
+    "buildEnsemble": "building_ensemble",
     "train": "training",
+    "miniaturize": "miniaturizing",
     "predict": "predicting",
     "updateStreamProperties": "updating_properties",
     "streamPredict/source": "predicting",
@@ -131,6 +133,8 @@ class Lifecycle(RuleBasedStateMachine):
             return operation == "streamPredict" and self.state == "predicting"
         if operation == "initialize":
             return self.state == "started"
+        if operation == "buildEnsemble":
+            return self.state == "initialized"
         if operation in ("loadData", "buildModel"):
             return self.state in ("initialized", "ready")
         if operation == "saveModel":
@@ -208,7 +212,7 @@ class Lifecycle(RuleBasedStateMachine):
             "initialize": {"gate": str(self.gate.path), "from_the_start": True},
             "updateStreamProperties": {},
             SOURCE: "anywhere",
-            **dict.fromkeys(("saveModel", "savePredictions", "saveGenerations"), self.folder.name),
+            **dict.fromkeys(("miniaturize", "saveModel", "savePredictions", "saveGenerations"), self.folder.name),
         }
         return await self.instance.call(operation, *([arguments[operation]] if operation in arguments else []))
 

@@ -13,8 +13,8 @@ class Sources(AbstractModel):
     def do_stream_predict_source(self, source: str, format: str | None, props: dict[str, Any]) -> None:
         getattr(self, f"_do_{source}")(format, props)
 
-    def do_stream_predict(self, data_map: dict[str, str]) -> dict[str, str]:
-        return data_map
+    def do_stream_predict(self, data_map: dict[str, str], details: bool = False) -> dict[str, Any]:
+        return dict(data_map)
 
     def _do_arguments(self, format: str | None, props: dict[str, Any]) -> None:
         self.update_source_predictions({"format": format, "props": props})

@@ -55,6 +55,12 @@ class Steered(AbstractModel):
     def do_train(self) -> None:
         self.obey()
 
+    def do_build_ensemble(self, ensemble_path: str | None = None, model_paths: dict[str, str] | None = None) -> None:
+        """Leave it to ``do_build_model``, which follows."""
+
+    def do_miniaturize(self, dataPath: str, includeHalfPrecision: bool) -> None:
+        self.obey()
+
     def do_save_model(self, path: str) -> None:
         self.obey()
 

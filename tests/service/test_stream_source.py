@@ -164,11 +164,12 @@ def test_props_that_are_no_object_are_refused(service: Service) -> None:
 def test_it_is_refused_in_other_states_and_while_another_stream_runs(service: Service) -> None:
     with streamed(service, "steps") as lines:
         next(lines)
-        for operation, request_ in (
-            ("streamPredict/source", {"params": {"source": "steps"}}),
-            ("streamPredict", {"json": {"a": "b"}}),
-            ("pause", {}),
-        ):
+        requests: dict[str, dict[str, Any]] = {
+            "streamPredict/source": {"params": {"source": "steps"}},
+            "streamPredict": {"json": {"a": "b"}},
+            "pause": {},
+        }
+        for operation, request_ in requests.items():
             error = refused(service.api.post(f"/{operation}", **request_))
             assert (error["operation"], error["activity"]) == (operation, "streamPredict/source")
     service.do("reset")

@@ -49,7 +49,7 @@ def main(url: str, data: str, folder: str) -> None:
     api.update_stream_properties({"any": 1})
     answer = api.stream_predict({"a": record}, details=True)
     assert "explanation" in answer["a"], answer
-    assert api.get_api_version() == "1.0.0"
+    assert api.get_api_version() == "1.4.0"
     print(api.terminate().state)
 
 

@@ -287,6 +287,8 @@ def _call(operation: str, arguments: tuple[Any, ...]) -> Call:
         return Call((path,), reads={} if path is None else {"modelPath": path})
     if operation == "streamPredict/source":
         return Call((*arguments, None, {}))
+    if operation == "miniaturize":
+        return Call((*arguments, True), writes={"dataPath": arguments[0]})
     if operation in SAVES:
         return Call(arguments, writes={SAVES[operation]: arguments[0]})
     return Call(arguments)

@@ -60,7 +60,8 @@ class AbstractModel(Component):
         """Receive the settings of this instance.
 
         Args:
-            objectives: some of ``training``, ``prediction``, ``streaming_prediction``, ``generation``, ``transfer_learning``.
+            objectives: some of ``training``, ``prediction``, ``streaming_prediction``, ``generation``, ``transfer_learning``,
+                ``miniaturization``.
             props: the model properties of the request: settings other than hyperparameters.
             hparams: the hyperparameters of the request, by name; an instance of ``hyperparameters`` if the class declares it.
         """
@@ -72,12 +73,30 @@ class AbstractModel(Component):
     def do_build_model(self, path: str | None = None) -> None:
         """Build the model, or load it from the folder ``path`` that ``do_save_model`` wrote."""
 
+    def do_build_ensemble(self, ensemble_path: str | None = None, model_paths: dict[str, str] | None = None) -> None:
+        """Build an ensemble of saved models. ``do_build_model(ensemble_path)`` is called right afterwards.
+
+        Args:
+            ensemble_path: the folder of the ensemble, as the request has it; it need not exist.
+            model_paths: the name of each model → a folder that ``do_save_model`` wrote.
+        """
+        raise NotImplementedError
+
     def do_train(self) -> None:
         """Train on the dataset ``train``."""
         raise NotImplementedError
 
     def do_save_model(self, path: str) -> None:
         """Write the model to the folder ``path``. While an activity is paused, it is called at the pause point."""
+        raise NotImplementedError
+
+    def do_miniaturize(self, dataPath: str, includeHalfPrecision: bool) -> None:  # noqa: N803 - MISTK's names
+        """Write a smaller model to the folder ``dataPath``.
+
+        Args:
+            dataPath: the folder.
+            includeHalfPrecision: whether to reduce the weights to half precision (float16).
+        """
         raise NotImplementedError
 
     def do_predict(self) -> None:

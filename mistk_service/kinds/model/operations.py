@@ -35,6 +35,8 @@ OPERATIONS = {
              parameters=(dict[str, MistkDataset],), inputs=itemgetter(0), replicas="repeated"),
         _row("buildModel", "do_build_model", {State.INITIALIZED, State.READY}, State.BUILDING_MODEL, State.READY,
              has_default=True, replicas="repeated"),
+        _row("buildEnsemble", "do_build_ensemble", {State.INITIALIZED}, State.BUILDING_ENSEMBLE, State.READY,
+             followed_by="do_build_model", replicas="repeated"),
         _row("train", "do_train", {State.READY}, State.TRAINING, State.READY, is_work=True, replicas="outdates"),
         _row("predict", "do_predict", {State.READY}, State.PREDICTING, State.READY, is_work=True),
         # Predictions that arrive during an update of the properties wait in the worker's queue until the update ends.
@@ -47,6 +49,8 @@ OPERATIONS = {
         _row("updateStreamProperties", "do_update_stream_properties", {State.READY}, State.UPDATING_PROPERTIES, State.READY,
              has_default=True, affects_predictions=True, replicas="repeated"),
         _row("generate", "do_generate", {State.READY}, State.GENERATING, State.READY, is_work=True),
+        _row("miniaturize", "do_miniaturize", {State.READY}, State.MINIATURIZING, State.READY, is_work=True,
+             saves="miniaturized"),
         _row("saveModel", "do_save_model", {State.READY, State.PAUSED}, State.SAVING_MODEL, None, may_decline=True,
              saves="model"),
         _row("savePredictions", "do_save_predictions", {State.READY}, State.SAVING_PREDICTIONS, State.READY, may_decline=True,

@@ -26,6 +26,7 @@ class Objective(StrEnum):
     STREAMING_PREDICTION = "streaming_prediction"
     GENERATION = "generation"
     TRANSFER_LEARNING = "transfer_learning"
+    MINIATURIZATION = "miniaturization"
 
     @classmethod
     def parse(cls, text: str) -> Objective:
@@ -48,6 +49,7 @@ _OBJECTIVE_SPELLINGS: dict[str, Objective] = {o.value: o for o in Objective} | {
     "predict": Objective.PREDICTION,
     "stream_predict": Objective.STREAMING_PREDICTION,
     "generate": Objective.GENERATION,
+    "miniaturize": Objective.MINIATURIZATION,
 }
 
 

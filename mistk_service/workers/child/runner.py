@@ -182,6 +182,8 @@ class Runner:
             return Refused(task.id, f"hyperparameters: {error}", "hyperparameters")
         try:
             self._hook(task.hook)(*arguments)
+            if following := self._operations[task.hook].followed_by:
+                self._hook(following)(*arguments[:1])
         except StopActivity:
             # A client that cancels has what it wanted.
             return Done(task.id) if task.id == self._cancelled else Stopped(task.id)

@@ -29,7 +29,17 @@ MISTK: dict[str, tuple[str, str, dict[str, tuple[str, str, bool]]]] = {
     "/initialize": ("post", "initializeModel", {"initializationParameters": ("body", "object", True)}),
     "/loadData": ("post", "loadData", {"datasets": ("body", "object", True)}),
     "/buildModel": ("post", "buildModel", {"modelPath": ("query", "string", False)}),
+    "/buildEnsemble": (
+        "post",
+        "build_ensemble",
+        {"ensemblePath": ("query", "string", False), "modelPaths": ("body", "object", False)},
+    ),
     "/train": ("post", "train", {}),
+    "/miniaturize": (
+        "post",
+        "miniaturize",
+        {"dataPath": ("query", "string", True), "includeHalfPrecision": ("query", "boolean", True)},
+    ),
     "/saveModel": ("post", "saveModel", {"modelPath": ("query", "string", True)}),
     "/predict": ("post", "predict", {}),
     "/streamPredict": (
@@ -125,7 +135,7 @@ def test_paths_operation_ids_and_parameters_are_those_of_mistk():
     }
     assert found == MISTK
     assert SPEC["basePath"] == "/v1/mistk"
-    assert SPEC["info"]["version"] == "1.0.0"
+    assert SPEC["info"]["version"] == "1.4.0"
 
 
 def test_defaults_have_the_type_that_they_are_the_default_of():

@@ -28,6 +28,8 @@ json_values = st.recursive(
         ("generate", Objective.GENERATION),
         ("generation", Objective.GENERATION),
         ("transfer_learning", Objective.TRANSFER_LEARNING),
+        ("miniaturize", Objective.MINIATURIZATION),
+        ("miniaturization", Objective.MINIATURIZATION),
     ],
 )
 def test_both_spellings_of_an_objective_are_understood(text: str, objective: Objective):
@@ -36,7 +38,9 @@ def test_both_spellings_of_an_objective_are_understood(text: str, objective: Obj
 
 @pytest.mark.parametrize("text", ["", "Train", "trainin", 3, None, ["train"], {}])
 def test_what_is_no_objective_is_refused_with_those_that_are(text: object):
-    with pytest.raises(InvalidRequest, match="expected one of generate, generation, predict") as caught:
+    with pytest.raises(
+        InvalidRequest, match="expected one of generate, generation, miniaturization, miniaturize, predict"
+    ) as caught:
         Objective.parse(text)  # type: ignore[arg-type]
     assert caught.value.field == "objectives"
 
