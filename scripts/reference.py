@@ -53,6 +53,11 @@ def literal(text: str) -> str:
     return text.replace("*", r"\*")
 
 
+def anchor(operation: str) -> str:
+    """Return the anchor of the heading of an operation."""
+    return operation.lower().replace("/", "")
+
+
 # --- options and commands -----------------------------------------------------------------------------------------------
 
 
@@ -133,7 +138,7 @@ def operations_page(kind: Kind = MODEL) -> str:
             allowed = f"every state except {code(missing)}" if missing else allowed
         running = f"`{row.running}`" if row.running else "none; it takes effect immediately"
         then = f"`{row.then}`" if row.then else "the state before"
-        rows.append((f"[{name}](#{name.lower()})", allowed, running, then, f"`{row.hook}`"))
+        rows.append((f"[{name}](#{anchor(name)})", allowed, running, then, f"`{row.hook}`"))
     head = ("Operation", "Allowed in", "State while it runs", "State afterwards", "Hook")
     answers = [(f"`{name}`", " ".join(each["description"].split())) for name, each in contract["responses"].items()]
     details = "".join(_operation(base, path, methods, contract) for path, methods in contract["paths"].items())
@@ -237,7 +242,10 @@ def _members(kind: Kind) -> dict[str, Any]:
 
 def _hooks(kind: Kind, page: str) -> str:
     """Return the hooks of a kind, whose operations are described on a page."""
-    hooks = {name: row for row in kind.operations.values() for name in (row.hook, row.tensor_hook) if name}
+    hooks: dict[str, Any] = {}
+    for row in kind.operations.values():
+        for name in filter(None, (row.hook, row.tensor_hook)):
+            hooks.setdefault(name, row)
     members = _members(kind)
     written = sorted((name for name in members if name in hooks), key=list(hooks).index)
     return "".join(_method(name, members[name], _hook_note(name, hooks[name], page)) for name in written)
@@ -246,7 +254,7 @@ def _hooks(kind: Kind, page: str) -> str:
 def _hook_note(name: str, row: Any, page: str) -> str:
     if name == row.tensor_hook:
         return "See [Predict with tensors](../howto/predict-with-tensors.md)."
-    notes = [f"Operation: [{row.name}]({page}#{row.name.lower()})."]
+    notes = [f"Operation: [{row.name}]({page}#{anchor(row.name)})."]
     notes.append("Optional." if row.has_default else "Without it, the operation is refused.")
     if row.may_decline:
         notes.append("If it raises `NotImplementedError`, the state before is restored.")
