@@ -81,7 +81,7 @@ def create_app(
     parts = _by_path(kind.base_path, api, doors, pages, SwaggerUI(f"{kind.base_path}/ui"), page)
     container: ASGIApp = BodyLimit(parts, settings.max_body, _answers(doors))
     if tracking is not None:
-        container = _beside(tracking, container)
+        container = _beside(tracking, container, doors)
     guarded = gate(
         container,
         host=settings.host,
@@ -116,11 +116,14 @@ def _published(contract: Any, prefix: str, signature: Signature) -> Response:
     return Response(body, media_type="application/json", headers={"Vary": "X-Forwarded-Prefix"})
 
 
-def _beside(tracking: EmbeddedTracking, container: ASGIApp) -> ASGIApp:
-    """Return both as one application. The tracking server has its own limits, since it transfers files of any size."""
+def _beside(tracking: EmbeddedTracking, container: ASGIApp, doors: Sequence[Door]) -> ASGIApp:
+    """Return both as one application. The tracking server has its own limits, since it transfers files of any size.
+
+    A path that Vertex AI was given is not the tracking server's.
+    """
 
     async def both(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and is_tracking_path(scope["path"]):
+        if scope["type"] == "http" and is_tracking_path(scope["path"]) and not door_of(scope["path"], doors):
             await tracking(scope, receive, send)
         else:
             await container(scope, receive, send)

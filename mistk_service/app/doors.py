@@ -12,8 +12,16 @@ from mistk_service.app.settings import Settings
 from mistk_service.core.controller import Controller
 from mistk_service.doors.inference.handlers import INFERENCE_PATH, inference_app, inference_error
 from mistk_service.doors.inference.statistics import Statistics
+from mistk_service.doors.invocations.handlers import PATHS as INVOCATIONS_PATHS
+from mistk_service.doors.invocations.handlers import error_body as invocations_error
+from mistk_service.doors.invocations.handlers import invocations_app
+from mistk_service.doors.kserve.handlers import error_body as kserve_error
+from mistk_service.doors.kserve.handlers import kserve_app, vertex_app
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.web.refusals import ErrorBody
+
+#: The number of requests that a batch transform of SageMaker sends at a time at most.
+_CONCURRENT = 64
 
 
 @dataclass(frozen=True)
@@ -45,16 +53,35 @@ def prediction_doors(controller: Controller, settings: Settings) -> list[Door]:
     if controller.kind.prediction is None:
         return []
     model = ServedModel(controller, settings.model_name, settings.model_version)
-    doors = [
-        Door(
-            "inference",
-            [INFERENCE_PATH],
-            ["infer", "ready", "live", "stats", "index"],
-            inference_error,
-            inference_app(model, settings.max_body, Statistics()),
-        )
-    ]
-    return [door for door in doors if not settings.doors or door.name in settings.doors]
+    doors = [make(model, settings) for name, make in _DOORS.items() if _is_chosen(name, settings)]
+    health, predict = settings.vertex_health_route, settings.vertex_predict_route
+    # A route may be another door's, such as /invocations, which takes what Vertex AI sends.
+    routes = [path for path in (health, predict) if path and door_of(path, doors) is None]
+    if routes and _is_chosen("vertex", settings):
+        doors.append(Door("vertex", routes, [], kserve_error, vertex_app(model, settings.max_body, health, predict)))
+    return doors
+
+
+def _is_chosen(name: str, settings: Settings) -> bool:
+    return not settings.doors or name in settings.doors
+
+
+def _inference(model: ServedModel, settings: Settings) -> Door:
+    operations = ["infer", "ready", "live", "stats", "index"]
+    app = inference_app(model, settings.max_body, Statistics())
+    return Door("inference", [INFERENCE_PATH], operations, inference_error, app)
+
+
+def _kserve(model: ServedModel, settings: Settings) -> Door:
+    return Door("kserve", ["/v1/models"], ["models", "predict"], kserve_error, kserve_app(model, settings.max_body))
+
+
+def _invocations(model: ServedModel, settings: Settings) -> Door:
+    app = invocations_app(model, settings.max_body, min(settings.max_queue, _CONCURRENT))
+    return Door("invocations", INVOCATIONS_PATHS, ["ping", "invocations"], invocations_error, app)
+
+
+_DOORS = {"inference": _inference, "kserve": _kserve, "invocations": _invocations}
 
 
 def door_of(path: str, doors: Sequence[Door]) -> Door | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
 import click
 
-from mistk_service.command_line import POSITIVE, SECONDS, ListenSettings, Rule, option, warn_of_password
+from mistk_service.command_line import PORT, POSITIVE, SECONDS, ListenSettings, Rule, option, warn_of_password
 from mistk_service.errors import SettingsError
 from mistk_service.logs import LogFormat
 
@@ -17,7 +17,9 @@ from mistk_service.logs import LogFormat
 _REMOTE, _LOCAL = ("http", "https"), ("sqlite", "postgresql", "postgres")
 
 #: The names of the prediction APIs, and of the lifecycle API.
-DOORS = ("mistk", "inference")
+DOORS = ("mistk", "inference", "kserve", "invocations", "vertex")
+
+_ROUTE = Rule(lambda path: re.fullmatch(r"(/[\w.~:-]+)+", path, re.ASCII) is not None, "a path such as /predict")
 
 #: A name that needs no escape in the path of a URL.
 _MODEL_NAME = re.compile(r"[\w.-]+", re.ASCII)
@@ -92,6 +94,13 @@ class Settings(ListenSettings):
     """
 
     model: str
+    _: KW_ONLY
+    port: int = option(
+        8080,
+        "Port to listen on; 0 picks a free one.",
+        PORT,
+        env=("AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT", "MISTK_PORT"),
+    )
     root_path: str = option(
         "",
         "Path under which a reverse proxy serves the container, such as /models/digits.",
@@ -179,6 +188,8 @@ class Settings(ListenSettings):
         "Serve this prediction API; mistk is the lifecycle API, which is always served. Repeatable. All by default.",
         Rule(DOORS.__contains__, f"one of {', '.join(DOORS)}"),
     )
+    vertex_health_route: str | None = option(None, "Path of Vertex AI's health checks.", _ROUTE, env="AIP_HEALTH_ROUTE")
+    vertex_predict_route: str | None = option(None, "Path of Vertex AI's predictions.", _ROUTE, env="AIP_PREDICT_ROUTE")
 
     def __post_init__(self) -> None:
         super().__post_init__()

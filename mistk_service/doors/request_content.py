@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from mistk_service.doors.inference.tensors import MOST_VALUES
 from mistk_service.errors import InvalidRequest
+from mistk_service.web.json_limits import JsonLimits, JsonTooLarge, check_json
 from mistk_service.web.request_body import BodyTooLarge, read_body
 
 #: The maximum size of what is decoded or encoded on the event loop, in bytes.
 INLINE_LIMIT = 64 * 1024
+
+_Value = TypeVar("_Value")
 
 #: The window sizes of zlib for the content codings of HTTP.
 _WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
@@ -27,6 +32,29 @@ def on_thread_if(large: bool) -> Callable[..., Awaitable[Any]]:
         return function(*arguments)
 
     return asyncio.to_thread if large else inline
+
+
+async def json_content(request: Request, limit: int, kind: type[_Value]) -> _Value:
+    """Return the body of a request, JSON of a type; see :func:`read_content` and :func:`decode_json`."""
+    body = await read_content(request, limit)
+    value: _Value = await on_thread_if(len(body) > INLINE_LIMIT)(decode_json, body, kind)
+    return value
+
+
+def decode_json(body: bytes | bytearray, kind: type[_Value]) -> _Value:
+    """Return JSON as a value of a type.
+
+    Raises:
+        InvalidRequest: it is not JSON, or of another type, or has too many values.
+    """
+    text = bytes(body)
+    try:
+        check_json(text, JsonLimits(size=len(text), values=MOST_VALUES, containers=MOST_VALUES))
+        return msgspec.json.decode(text, type=kind)
+    except JsonTooLarge as error:
+        raise InvalidRequest(f"The body: {error}.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"The body is not the JSON of a request: {error}.") from error
 
 
 async def read_content(request: Request, limit: int) -> bytes | bytearray:

@@ -53,3 +53,13 @@ class ServedModel:
         """Whether the class has the hook for tensors, as far as is known."""
         row = self.controller.kind.prediction
         return row is not None and self.controller.view.supports(row.for_tensors())
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the model can predict now."""
+        return self.controller.can_take_work
+
+    @property
+    def why_not_ready(self) -> str:
+        """Why it cannot."""
+        return f"The model cannot predict now; its state is {self.controller.state}."

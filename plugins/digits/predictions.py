@@ -41,13 +41,13 @@ class Predictions:
 
     @property
     def confidences(self) -> Floats:
-        """The probability of that digit."""
-        return np.asarray(self.probabilities.max(axis=1), dtype=np.float64)
+        """The probability of that digit, as it is shown."""
+        return np.asarray(self.probabilities.max(axis=1), dtype=np.float64).round(_DIGITS)
 
     def answers(self) -> dict[str, dict[str, Any]]:
         """Return ``{"label": digit, "confidence": probability}`` for each image."""
         return {
-            identifier: {"label": int(label), "confidence": round(float(confidence), _DIGITS)}
+            identifier: {"label": int(label), "confidence": float(confidence)}
             for identifier, label, confidence in zip(self.ids, self.labels, self.confidences, strict=True)
         }
 

@@ -51,13 +51,34 @@ def from_json(name: str, dtype: str, shape: tuple[int, ...], data: msgspec.Raw) 
     Raises:
         InvalidRequest: the elements do not have the type, or are not as many as the shape says.
     """
+    return from_values(name, dtype, shape, _elements(name, dtype, data))
+
+
+def from_values(name: str, dtype: str, shape: tuple[int, ...], values: Sequence[Any], *, strict: bool = True) -> Tensor:
+    """Return a tensor whose elements are plain values, in row-major order; byte strings may be text.
+
+    Args:
+        name: its name.
+        dtype: its data type.
+        shape: its shape.
+        values: the elements.
+        strict: whether numbers have to be numbers, and not text.
+
+    Raises:
+        InvalidRequest: the elements do not have the type, or are not as many as the shape says.
+    """
     _require_shape(name, dtype, shape)
-    values = _elements(name, dtype, data)
     _require_count(name, shape, len(values), "elements")
     if dtype == "bytes":
-        texts = [value.encode() for value in values]
+        if not all(isinstance(value, str | bytes) for value in values):
+            raise _invalid(name, "its data is no array of BYTES; expected text")
+        texts = [value.encode() if isinstance(value, str) else value for value in values]
         packed = b"".join(len(text).to_bytes(4, "little") + text for text in texts)
     else:
+        try:
+            values = msgspec.convert(values, list[_kind_of(dtype)], strict=strict)  # type: ignore[misc]
+        except msgspec.ValidationError as error:
+            raise _invalid(name, f"its data is no array of {_NAMES[dtype]} ({error})") from error
         try:
             packed = struct.pack(f"<{len(values)}{_FORMATS[dtype]}", *values)
         except (struct.error, OverflowError) as error:
@@ -96,15 +117,22 @@ def to_json(tensor: Tensor) -> list[Any]:
         InvalidRequest: a number is not finite or a byte string is not UTF-8, so that the client has to ask for binary data.
     """
     if tensor.dtype != "bytes":
-        count = tensor.data.nbytes // DTYPES[tensor.dtype]
-        numbers = list(struct.unpack(f"<{count}{_FORMATS[tensor.dtype]}", tensor.data))
+        numbers = elements_of(tensor)
         if tensor.dtype.startswith("float") and not all(map(math.isfinite, numbers)):
             raise _invalid(tensor.name, "it has numbers that are not finite; expected a request for binary data")
         return numbers
     try:
-        return [bytes(text).decode() for text in byte_strings(tensor.name, tensor.data)]
+        return [text.decode() for text in elements_of(tensor)]
     except UnicodeDecodeError as error:
         raise _invalid(tensor.name, "it is not UTF-8; expected a request for binary data") from error
+
+
+def elements_of(tensor: Tensor) -> list[Any]:
+    """Return the elements of a tensor as a flat list of numbers or byte strings."""
+    if tensor.dtype == "bytes":
+        return list(map(bytes, byte_strings(tensor.name, tensor.data)))
+    count = tensor.data.nbytes // DTYPES[tensor.dtype]
+    return list(struct.unpack(f"<{count}{_FORMATS[tensor.dtype]}", tensor.data))
 
 
 def byte_strings(name: str, data: memoryview) -> Iterable[memoryview]:
@@ -151,10 +179,16 @@ def require_declared(tensors: Sequence[Tensor], declared: Sequence[TensorSpec]) 
             )
 
 
+def _kind_of(dtype: str) -> Any:
+    if dtype == "bytes":
+        return str
+    return bool if dtype == "bool" else float if dtype.startswith("float") else int
+
+
 def _elements(name: str, dtype: str, data: msgspec.Raw) -> list[Any]:
-    kind = bool if dtype == "bool" else str if dtype == "bytes" else float if dtype.startswith("float") else int
+    """Return JSON as a flat list."""
     try:
-        elements: list[Any] = _ELEMENTS[kind].decode(data)
+        elements: list[Any] = _ELEMENTS[_kind_of(dtype)].decode(data)
         return elements
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass
@@ -166,10 +200,9 @@ def _elements(name: str, dtype: str, data: msgspec.Raw) -> list[Any]:
         if not all(isinstance(each, list) for each in nested):
             raise _invalid(name, "its data mixes elements and arrays")
         nested = list(itertools.chain.from_iterable(nested))
-    try:
-        return msgspec.convert(nested, list[kind])  # type: ignore[valid-type]
-    except msgspec.ValidationError as error:
-        raise _invalid(name, f"its data is no array of {_NAMES[dtype]} ({error})") from error
+    if not isinstance(nested, list):
+        raise _invalid(name, "its data is no array")
+    return nested
 
 
 def _require_shape(name: str, dtype: str, shape: tuple[int, ...]) -> None:

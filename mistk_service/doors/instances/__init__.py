@@ -1,0 +1,1 @@
+"""Rows and columns, as several APIs have them, and predictions for them."""

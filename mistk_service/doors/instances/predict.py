@@ -1,0 +1,89 @@
+"""One prediction for rows or columns: by the hook for tensors if the class has it, otherwise by the one for records."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+
+from mistk_service.core.answer_parts import AnswerParts
+from mistk_service.doors.instances.tables import Columns, Rows, predictions_of, rows_of, tensors_of
+from mistk_service.doors.mistk.predictions import records_of
+from mistk_service.doors.request_content import INLINE_LIMIT, on_thread_if
+from mistk_service.doors.served_model import ServedModel
+from mistk_service.errors import InvalidRequest
+from mistk_service.kinds.predictions import Answer, Inputs, Tensors
+from mistk_service.web.disconnect import while_present
+
+#: The number of rows or columns that are converted on the event loop at most.
+_MANY = 100
+
+
+async def predict(model: ServedModel, request: Request, data: Rows | Columns, *, text: bool = False) -> Any:
+    """Return the predictions for rows or columns, one for each record.
+
+    A record of a class without ``do_infer`` is a text, or the JSON of another value; in base64 if the class says so.
+
+    Args:
+        model: the model.
+        request: the request, whose body has been read; a client that leaves withdraws it.
+        data: the rows or columns.
+        text: whether numbers are given as text.
+
+    Raises:
+        MistkError: see :meth:`Controller.predict`; InvalidRequest if the data does not fit the model.
+    """
+    if not model.takes_tensors:
+        return await _predict_records(model, request, data)
+    declared = model.controller.signature.inputs
+    read = on_thread_if(len(data) > _MANY)
+    return await predict_tensors(model, request, await read(lambda: tensors_of(data, declared, text=text)))
+
+
+async def predict_tensors(model: ServedModel, request: Request, tensors: Tensors) -> Any:
+    """Return the predictions for tensors, one for each record.
+
+    Raises:
+        MistkError: see :meth:`Controller.predict`.
+    """
+    answer = await _answer_to(model, request, tensors)
+    return await on_thread_if(answer.size > INLINE_LIMIT)(lambda: predictions_of(answer.tensors()))
+
+
+async def _answer_to(model: ServedModel, request: Request, inputs: Inputs) -> Answer:
+    """Return the model's answer to a request.
+
+    Raises:
+        MistkError: see :meth:`Controller.predict`; InvalidRequest if the model answers in parts.
+    """
+    answer = await while_present(request.receive, model.controller.predict(inputs))
+    if isinstance(answer, AnswerParts):
+        answer.close()
+        raise InvalidRequest("The model answers in parts, which this API cannot express.")
+    return answer
+
+
+async def _predict_records(model: ServedModel, request: Request, data: Rows | Columns) -> Any:
+    encoding = model.controller.signature.record_encoding
+    rows = [dict(zip(data, row, strict=True)) for row in rows_of(data)] if isinstance(data, dict) else data
+    texts = {str(number): _text(row, encoding) for number, row in enumerate(rows)}
+    try:
+        records = await records_of(texts, encoding)
+    except InvalidRequest as error:
+        raise InvalidRequest(str(error).removeprefix("dataMap: ")) from error
+    answer = await _answer_to(model, request, records)
+    value = await on_thread_if(answer.size > INLINE_LIMIT)(answer.value)
+    if isinstance(value, dict) and value.keys() >= texts.keys():
+        return [value[name] for name in texts]
+    return value
+
+
+def _text(row: Any, encoding: str | None) -> str:
+    if isinstance(row, str):
+        return row
+    if isinstance(row, dict) and row.keys() == {"b64"} and isinstance(row["b64"], str):
+        return row["b64"]
+    text = msgspec.json.encode(row)
+    return base64.b64encode(text).decode() if encoding == "base64" else text.decode()

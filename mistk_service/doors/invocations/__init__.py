@@ -1,0 +1,1 @@
+"""The scoring protocols of MLflow and SageMaker, which share their paths."""

@@ -1,0 +1,146 @@
+"""``/ping`` and ``/invocations``, as MLflow's scoring server and SageMaker's containers have them.
+
+https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/ and
+https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from email.message import Message
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from mistk_service.doors.instances.predict import predict, predict_tensors
+from mistk_service.doors.instances.tables import arrays_as_tensors
+from mistk_service.doors.invocations import formats
+from mistk_service.doors.problem import answer_in
+from mistk_service.doors.request_content import INLINE_LIMIT, on_thread_if, read_content
+from mistk_service.doors.served_model import ServedModel
+from mistk_service.resources import load_contract
+from mistk_service.web.contract import contract_app
+
+#: The paths of both protocols.
+PATHS = ("/ping", "/invocations", "/execution-parameters")
+
+_TYPES = (formats.JSON, formats.CSV, formats.NPY, formats.NPZ, formats.PARQUET)
+
+#: The names of MLflow's error codes by status.
+_CODES = {
+    404: "ENDPOINT_NOT_FOUND",
+    500: "INTERNAL_ERROR",
+    503: "TEMPORARILY_UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+
+
+def invocations_app(model: ServedModel, max_body: int, concurrent: int) -> ASGIApp:
+    """Return the application that serves the paths.
+
+    Args:
+        model: the model.
+        max_body: the maximum size of a request in bytes.
+        concurrent: the number of requests that SageMaker may send at a time.
+    """
+    handlers = _Handlers(model, max_body, concurrent)
+    return contract_app(
+        load_contract("invocations-api.yaml"),
+        handlers.resolve,
+        limits=lambda _: None,  # the bodies are read by their handlers
+        answer=answer_in(error_body),
+        validate=False,
+    )
+
+
+class _Handlers:
+    def __init__(self, model: ServedModel, max_body: int, concurrent: int) -> None:
+        self._model = model
+        self._max_body = max_body
+        self._concurrent = concurrent
+
+    def resolve(self, operation_id: str) -> Callable[..., Awaitable[Response]]:
+        handler: Callable[..., Awaitable[Response]] = getattr(self, operation_id)
+        return handler
+
+    async def ping(self, request: Request) -> Response:  # noqa: ARG002 - every handler gets it
+        if self._model.is_ready:
+            return Response(b"\n", media_type=formats.JSON)
+        return Response(error_body(503, self._model.why_not_ready), 503, media_type=formats.JSON)
+
+    async def execution_parameters(self, request: Request) -> Response:  # noqa: ARG002
+        parameters = {
+            "MaxConcurrentTransforms": self._concurrent,
+            "BatchStrategy": "MULTI_RECORD",
+            "MaxPayloadInMB": max(1, self._max_body >> 20),
+        }
+        return Response(msgspec.json.encode(parameters), media_type=formats.JSON)
+
+    async def invocations(self, request: Request) -> Response:
+        accepted = _accepted(request.headers.get("accept") or "*/*")
+        kind, parameters = _content_type(request.headers.get("content-type") or formats.JSON)
+        body = await read_content(request, self._max_body)
+        read = on_thread_if(len(body) > INLINE_LIMIT)
+        declared = self._model.controller.signature.inputs
+        wrapped = True
+        if kind in (formats.NPY, formats.NPZ):
+            arrays = await read(formats.read_arrays, body, kind, self._max_body)
+            predictions = await predict_tensors(self._model, request, await read(arrays_as_tensors, arrays, declared))
+            wrapped = False
+        elif kind == formats.CSV:
+            data = await read(formats.read_csv, body, parameters.get("header", ""), declared)
+            predictions = await predict(self._model, request, data, text=True)
+        elif kind == formats.PARQUET:
+            predictions = await predict(self._model, request, await read(formats.read_parquet, body))
+        else:
+            data, wrapped = await read(formats.read_json, body)
+            predictions = await predict(self._model, request, data)
+        if accepted == formats.CSV:
+            return Response(formats.to_csv(predictions), media_type=formats.CSV)
+        if accepted == formats.NPY:
+            return Response(formats.to_npy(predictions), media_type=formats.NPY)
+        # SageMaker's own clients read the bare predictions, MLflow's an object.
+        value = {"predictions": predictions} if wrapped else predictions
+        return Response(msgspec.json.encode(value), media_type=formats.JSON)
+
+
+def _content_type(header: str) -> tuple[str, Mapping[str, str]]:
+    """Return the type of a body and its parameters.
+
+    Raises:
+        HTTPException: 415, the type or the character set is not supported.
+    """
+    message = Message()
+    message["content-type"] = header
+    kind = message.get_content_type()
+    parameters = {name.lower(): str(value).lower() for name, value in (message.get_params() or [])[1:]}
+    if kind not in _TYPES or parameters.get("charset", "utf-8") not in ("utf-8", "utf8"):
+        raise HTTPException(
+            415, f"The Content-Type {header[:80]!r} is not supported; expected {', '.join(_TYPES)}, in UTF-8."
+        )
+    return kind, parameters
+
+
+def _accepted(header: str) -> str:
+    """Return the first type that the client accepts and that can be had.
+
+    Raises:
+        HTTPException: 406, there is none.
+    """
+    for each in header.split(","):
+        kind = each.partition(";")[0].strip().lower()
+        if kind in ("*/*", "application/*"):
+            return formats.JSON
+        if kind in (formats.JSON, formats.CSV, formats.NPY):
+            return kind
+    raise HTTPException(
+        406, f"Accept {header[:80]!r} cannot be had; expected {formats.JSON}, {formats.CSV} or {formats.NPY}."
+    )
+
+
+def error_body(status: int, message: str) -> bytes:
+    """Return the body of an error in MLflow's form."""
+    return msgspec.json.encode({"error_code": _CODES.get(status, "BAD_REQUEST"), "message": message})

@@ -1,0 +1,96 @@
+"""``{"instances": [...]}`` → ``{"predictions": [...]}``: KServe's version 1 and Vertex AI.
+
+https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protocol and
+https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from mistk_service.doors.instances.predict import predict
+from mistk_service.doors.problem import answer_in
+from mistk_service.doors.request_content import json_content
+from mistk_service.doors.served_model import ServedModel
+from mistk_service.errors import InvalidRequest
+from mistk_service.resources import load_contract
+from mistk_service.web.contract import contract_app
+
+
+class _Body(msgspec.Struct):
+    instances: list[Any]
+    parameters: Any = None
+
+
+def kserve_app(model: ServedModel, max_body: int) -> ASGIApp:
+    """Return the application that serves KServe's paths. ``max_body`` limits a request in bytes."""
+    return _app(model, max_body, load_contract("kserve-v1-api.yaml"))
+
+
+def vertex_app(model: ServedModel, max_body: int, health: str | None, predict: str | None) -> ASGIApp:
+    """Return the application that serves the paths of Vertex AI, those of them that are given."""
+    paths = {
+        path: {method: {"operationId": operation, "responses": {"200": {"description": ""}}}}
+        for path, method, operation in ((health, "get", "vertex_health"), (predict, "post", "vertex_predict"))
+        if path
+    }
+    contract = {"openapi": "3.0.3", "info": {"title": "Vertex AI", "version": "1"}, "paths": paths}
+    return _app(model, max_body, contract)
+
+
+def _app(model: ServedModel, max_body: int, contract: Any) -> ASGIApp:
+    handlers = _Handlers(model, max_body)
+    return contract_app(
+        contract,
+        handlers.resolve,
+        limits=lambda _: None,  # the bodies are read by their handlers
+        answer=answer_in(error_body),
+        validate=False,
+    )
+
+
+class _Handlers:
+    def __init__(self, model: ServedModel, max_body: int) -> None:
+        self._model = model
+        self._max_body = max_body
+
+    def resolve(self, operation_id: str) -> Callable[..., Awaitable[Response]]:
+        handler: Callable[..., Awaitable[Response]] = getattr(self, operation_id)
+        return handler
+
+    async def models(self, request: Request) -> Response:  # noqa: ARG002 - every handler gets it
+        return _json({"models": [self._model.name]})
+
+    async def model(self, request: Request, model_name: str) -> Response:
+        self._model.require(model_name)
+        return await self.vertex_health(request)
+
+    async def vertex_health(self, request: Request) -> Response:  # noqa: ARG002
+        if not self._model.is_ready:
+            return Response(error_body(503, self._model.why_not_ready), 503, media_type="application/json")
+        return _json({"name": self._model.name, "ready": True})
+
+    async def predict(self, request: Request, model_name: str) -> Response:
+        self._model.require(model_name)
+        return await self.vertex_predict(request)
+
+    async def vertex_predict(self, request: Request) -> Response:
+        body = await json_content(request, self._max_body, _Body)
+        if body.parameters:
+            raise InvalidRequest("parameters: the model takes none.", field="parameters")
+        return _json({"predictions": await predict(self._model, request, body.instances)})
+
+
+def _json(value: Any) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")
+
+
+def error_body(status: int, message: str) -> bytes:  # noqa: ARG001 - the status is not repeated in the body
+    """Return the body of an error in KServe's form."""
+    return msgspec.json.encode({"error": message})

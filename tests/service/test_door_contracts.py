@@ -1,0 +1,61 @@
+"""The contracts of the prediction APIs against a running service: whatever a client sends, the answer is described."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from mistk_service.resources import load_contract
+from tests.service.harness import ANSWER_TIME, Service
+from tests.support.harness import reference
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+CONTRACTS = ("inference-api.yaml", "kserve-v1-api.yaml", "invocations-api.yaml")
+
+#: The operations, of which each path with a version repeats one without.
+OPERATIONS = [
+    (contract, path, method)
+    for contract in CONTRACTS
+    for path, item in load_contract(contract)["paths"].items()
+    for method in ("get", "post")
+    if method in item and "{model_version}" not in path
+]
+
+
+@pytest.fixture(scope="module")
+def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service whose model takes any tensors."""
+    with Service("serve", reference("tensors:Echo"), "--port", "0", cwd=tmp_path_factory.mktemp("echo")) as service:
+        service.make_ready()
+        yield service
+
+
+@pytest.mark.parametrize(("contract", "path", "method"), OPERATIONS)
+def test_an_api_answers_as_its_contract_says(echo: Service, contract: str, path: str, method: str) -> None:
+    schema: Any = schemathesis.openapi.from_dict(load_contract(contract))
+    schema.config.update(base_url=echo.url)
+    operation = schema[path][method]
+    modes = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]
+
+    @settings(max_examples=25 if method == "post" else 3, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(case=st.one_of([operation.as_strategy(generation_mode=mode) for mode in modes]), known=st.booleans())
+    def every_case(case: schemathesis.Case, known: bool) -> None:
+        if known and "model_name" in case.path_parameters:
+            case.path_parameters["model_name"] = "echo"
+        case.call_and_validate(checks=CHECKS, timeout=ANSWER_TIME)
+
+    every_case()
+    assert echo.status()["state"] == "ready"

@@ -1,0 +1,218 @@
+"""One digits container and all its prediction APIs, each with a client that others have written or with plain HTTP."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+import tritonclient.http as triton
+
+from mistk_service.client import ModelClient
+from tests.service.harness import Service
+
+DIGITS = str(Path(__file__).parents[2] / "plugins" / "digits" / "model.py") + ":Digits"
+
+PIXELS = np.random.default_rng(0).integers(0, 17, (5, 64)).astype(np.float32)
+ROWS: list[list[float]] = PIXELS.tolist()
+
+ROUTES = {"AIP_HEALTH_ROUTE": "/health", "AIP_PREDICT_ROUTE": "/v1/endpoints/1/deployedModels/2:predict"}
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service of the digits model, ready to predict; the tests leave it as it is."""
+    folder = tmp_path_factory.mktemp("digits")
+    with Service("serve", DIGITS, "--port", "0", "--max-body", "1000000", cwd=folder, env=ROUTES) as service:
+        for path in ("/ping", "/health", "/v1/models/digits"):
+            response = service.api.get(f"{service.url}{path}")
+            assert response.status_code == 503, path
+            assert "state is started" in response.text
+        service.make_ready(seed=1)
+        yield service
+
+
+@pytest.fixture(scope="module")
+def expected(digits: Service) -> list[dict[str, Any]]:
+    """What MISTK's own API answers for the images."""
+    records = {str(number): base64.b64encode(row.tobytes()).decode() for number, row in enumerate(PIXELS)}
+    with ModelClient(digits.url) as client:
+        answer = client.stream_predict(records)
+    return [answer[str(number)] for number in range(len(PIXELS))]
+
+
+def post(service: Service, path: str, body: Any, kind: str = "application/json", **headers: str) -> httpx.Response:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return service.api.post(f"{service.url}{path}", content=content, headers={"Content-Type": kind, **headers})
+
+
+def answered(response: httpx.Response) -> Any:
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def test_tritons_client_gets_the_same_predictions(digits: Service, expected: list[dict[str, Any]]) -> None:
+    client = triton.InferenceServerClient(digits.url.removeprefix("http://"))
+    pixels = triton.InferInput("pixels", PIXELS.shape, "FP32")
+    pixels.set_data_from_numpy(PIXELS)
+    result = client.infer("digits", [pixels])
+    client.close()
+    assert rows(result.as_numpy("label"), result.as_numpy("confidence")) == expected
+
+
+def rows(labels: Any, confidences: Any) -> list[dict[str, Any]]:
+    """Return outputs as the predictions of records."""
+    pairs = zip(labels.tolist(), confidences.tolist(), strict=True)
+    return [{"label": label, "confidence": confidence} for label, confidence in pairs]
+
+
+def test_curl_gets_the_same_predictions_from_kserves_first_version(
+    digits: Service, expected: list[dict[str, Any]]
+) -> None:
+    url = f"{digits.url}/v1/models/digits:predict"
+    body = json.dumps({"instances": ROWS})
+    answer = subprocess.run(["curl", "-fsS", url, "-d", body], capture_output=True, check=True, timeout=60).stdout
+    assert json.loads(answer) == {"predictions": expected}
+    by_name = {"instances": [{"pixels": row} for row in ROWS]}
+    assert answered(post(digits, "/v1/models/digits:predict", by_name)) == {"predictions": expected}
+    assert answered(digits.api.get(f"{digits.url}/v1/models"))["models"] == ["digits"]
+    assert answered(digits.api.get(f"{digits.url}/v1/models/digits")) == {"name": "digits", "ready": True}
+
+
+def test_mlflows_client_gets_the_same_predictions(digits: Service, expected: list[dict[str, Any]]) -> None:
+    # In a process of its own, since it warns of much that it does itself.
+    code = (
+        "import json, sys\n"
+        "import numpy as np, pandas as pd\n"
+        "from mlflow.pyfunc.scoring_server.client import ScoringServerClient\n"
+        "client = ScoringServerClient('127.0.0.1', int(sys.argv[1]))\n"
+        "client.wait_server_ready(timeout=30)\n"
+        "pixels = np.array(json.loads(sys.argv[2]), np.float32)\n"
+        "answers = [client.invoke(data).get_predictions().to_dict('records') for data in (pd.DataFrame(pixels), pixels)]\n"
+        "print(json.dumps(answers))\n"
+    )
+    command = [sys.executable, "-c", code, str(digits.port), json.dumps(ROWS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [expected, expected]
+
+
+def test_every_form_of_mlflows_json_is_taken(digits: Service, expected: list[dict[str, Any]]) -> None:
+    columns = [f"pixel{index}" for index in range(64)]
+    for body in (
+        {"dataframe_split": {"columns": columns, "index": list(range(5)), "data": ROWS}},
+        {"dataframe_split": {"data": ROWS}},
+        {"dataframe_records": [dict(zip(columns, row, strict=True)) for row in ROWS]},
+        {"instances": ROWS},
+        {"inputs": ROWS},
+        {"inputs": {"pixels": ROWS}, "params": {}},
+    ):
+        assert answered(post(digits, "/invocations", body)) == {"predictions": expected}
+
+
+def test_tables_and_arrays_are_taken_and_given_as_sagemaker_has_them(
+    digits: Service, expected: list[dict[str, Any]]
+) -> None:
+    frame = pd.DataFrame(PIXELS, columns=[f"pixel{index}" for index in range(64)])
+    plain = frame.to_csv(index=False, header=False).encode()
+    for body, kind in (
+        (frame.to_csv(index=False).encode(), "text/csv"),
+        (plain, "text/csv; charset=utf-8"),
+        (b",".join(b"%d" % index for index in range(64)) + b"\n" + plain, "text/csv;header=present"),
+        (frame.to_parquet(), "application/vnd.apache.parquet"),
+    ):
+        assert answered(post(digits, "/invocations", body, kind)) == {"predictions": expected}
+    assert answered(post(digits, "/invocations", ROWS)) == expected
+    for array in (PIXELS, PIXELS.astype(np.float64), np.asfortranarray(PIXELS)):
+        assert answered(post(digits, "/invocations", npy(array), "application/x-npy")) == expected
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, pixels=PIXELS)
+    assert answered(post(digits, "/invocations", buffer.getvalue(), "application/x-npz")) == expected
+    text = post(digits, "/invocations", plain, "text/csv", Accept="text/csv")
+    assert text.headers["content-type"].startswith("text/csv")
+    lines = [line.split(",") for line in text.text.splitlines()]
+    assert [{"label": int(label), "confidence": float(confidence)} for label, confidence in lines] == expected
+    limits = answered(digits.api.get(f"{digits.url}/execution-parameters"))
+    assert limits == {"MaxConcurrentTransforms": 64, "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 1}
+
+
+def npy(array: Any) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def test_vertex_finds_its_routes(digits: Service, expected: list[dict[str, Any]]) -> None:
+    assert answered(digits.api.get(f"{digits.url}/health"))["ready"]
+    body = {"instances": ROWS, "parameters": None}
+    assert answered(post(digits, ROUTES["AIP_PREDICT_ROUTE"], body)) == {"predictions": expected}
+    assert digits.metric("mistk_requests_total", door="vertex", status="200") >= 2
+
+
+#: Bodies that no door takes, with their types, and what the refusal says. For SageMaker and MLflow.
+WRONG = [
+    ({"instances": ROWS, "inputs": ROWS}, "application/json", 400, "exactly one"),
+    ({}, "application/json", 400, "0 of the keys"),
+    (b"{", "application/json", 400, "not the JSON"),
+    (b"\xff", "application/json", 400, "not the JSON"),
+    ({"instances": {"pixels": ROWS}}, "application/json", 400, "no list"),
+    ({"instances": ROWS, "params": {"a": 1}}, "application/json", 400, "params"),
+    ({"instances": [[1] * 64, [1] * 63]}, "application/json", 400, "ragged"),
+    ({"instances": [[1] * 63]}, "application/json", 400, "shape"),
+    ({"instances": [[None] * 64]}, "application/json", 400, "FP32"),
+    ({"instances": [["1"] * 64]}, "application/json", 400, "FP32"),
+    ({"instances": [{"pixels": [1] * 64}, {}]}, "application/json", 400, "same keys"),
+    ({"inputs": {"pixels": ROWS, "other": ROWS}}, "application/json", 400, "no such input"),
+    ({"inputs": {"pixels": 1}}, "application/json", 400, "no list"),
+    ({"dataframe_split": {"columns": ["a"], "data": [[1, 2]]}}, "application/json", 400, "as many"),
+    ({"dataframe_split": {"columns": ["a", "a"], "data": [[1, 2]]}}, "application/json", 400, "same name"),
+    ({"dataframe_split": []}, "application/json", 400, "dataframe_split"),
+    (b"1,2\n3\n", "text/csv", 400, "lengths"),
+    (b'"1', "text/csv", 400, "CSV"),
+    (b"\xff", "text/csv", 400, "CSV"),
+    (b"a,b\n" + b"x," * 63 + b"y\n", "text/csv", 400, "lengths"),
+    (npy(PIXELS)[:-1], "application/x-npy", 400, "x-npy"),
+    (npy(PIXELS) + b"x", "application/x-npy", 400, "x-npy"),
+    (npy(np.zeros((1, 64), "c8")), "application/x-npy", 400, "cannot be tensors"),
+    (npy(PIXELS[:, :63]), "application/x-npy", 400, "shape"),
+    (b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': (" + b"9" * 90, "application/x-npy", 400, ""),
+    (b"PK", "application/x-npz", 400, "x-npz"),
+    (b"PAR1", "application/vnd.apache.parquet", 400, "Parquet"),
+    (b"", "application/x-image", 415, "text/csv"),
+    ({"instances": ROWS}, "application/json; charset=latin-1", 415, "UTF-8"),
+    (b" " * 1_000_001, "application/json", 413, "1000000"),
+]  # fmt: skip
+
+
+def test_a_wrong_body_is_refused_in_mlflows_form(digits: Service) -> None:
+    for body, kind, status, message in WRONG:
+        response = post(digits, "/invocations", body, kind)
+        assert response.status_code == status, (body, response.text)
+        error = response.json()
+        assert error["error_code"] == "BAD_REQUEST"
+        assert message in error["message"], error
+    response = post(digits, "/invocations", {"instances": ROWS}, Accept="image/png")
+    assert response.status_code == 406
+    assert post(digits, "/invocations", {"instances": ROWS}, Accept="application/x-npy").status_code == 406
+    assert digits.status()["state"] == "ready"
+
+
+def test_a_wrong_request_is_refused_in_kserves_form(digits: Service) -> None:
+    for path, body, status, message in (
+        ("/v1/models/other:predict", {"instances": ROWS}, 404, "'other'"),
+        ("/v1/models/digits:predict", {"inputs": ROWS}, 400, "instances"),
+        ("/v1/models/digits:predict", {"instances": ROWS, "parameters": {"a": 1}}, 400, "parameters"),
+        ("/v1/models/digits:predict", {"instances": 1}, 400, "instances"),
+    ):
+        response = post(digits, path, body)
+        assert response.status_code == status, response.text
+        assert message in response.json()["error"]
