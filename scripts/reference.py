@@ -144,7 +144,8 @@ def operations_page(kind: Kind = MODEL) -> str:
     details = "".join(_operation(base, path, methods, contract) for path, methods in contract["paths"].items())
     return (
         f"# Operations and states\n\nThe API is under `{base}`. A call that the state does not allow returns 400 "
-        f"and the operations that are possible. `GET {base}/swagger.json` returns the contract.\n\n"
+        f"and the operations that are possible. `GET {base}/swagger.json` returns the contract in Swagger 2.0, "
+        "and `openapi3.json` in OpenAPI 3.0.\n\n"
         f"{table(head, rows)}\n"
         "A hook that raises an error leads to `failed`. So does a worker that dies. From there, only `reset` and `shutdown` "
         "are possible.\n\n"

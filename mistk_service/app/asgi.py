@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -31,6 +32,7 @@ from mistk_service.resources import load_contract
 from mistk_service.tracking.embedded.app import is_tracking_path
 from mistk_service.web.contract import contract_app
 from mistk_service.web.contract.omitted import OmittedParameters
+from mistk_service.web.contract.openapi3 import as_openapi3
 from mistk_service.web.gate import BodyLimit, gate
 from mistk_service.web.json_limits import FREE_JSON, JsonLimits
 from mistk_service.web.lifespan import run_lifespan
@@ -64,16 +66,19 @@ def create_app(
     dashboard = create_dashboard(DashboardInfo(model=settings.model, api_base=kind.base_path, version=version))
     # Connexion would serve the contract with every reference resolved: nine times the size, and without the names of types
     # that code generators and Swagger UI need.
-    published = functools.lru_cache(_PREFIXES)(lambda prefix, signature: _published(contract, prefix, signature))
+    published = functools.lru_cache(2 * _PREFIXES)(partial(_published, contract))
+
+    def document(scope: Scope, *, openapi3: bool) -> Response:
+        return published(prefix_of(scope, settings.root_path), controller.signature, openapi3=openapi3)
+
     pages: dict[str, Callable[[Scope], Response]] = {
         "/healthz": lambda _: liveness(),
         "/livez": lambda _: liveness(),
         "/startupz": lambda _: startup(controller.started.is_set()),
         "/readyz": lambda _: readiness(controller, tracking.recorder.lost if tracking else None),
         "/metrics": lambda _: figures(metrics),
-        f"{kind.base_path}/swagger.json": lambda scope: published(
-            prefix_of(scope, settings.root_path), controller.signature
-        ),
+        f"{kind.base_path}/swagger.json": partial(document, openapi3=False),
+        f"{kind.base_path}/openapi3.json": partial(document, openapi3=True),
     }
     page = WSGIMiddleware(dashboard.wsgi_app, workers=_PAGE_THREADS)  # type: ignore[arg-type]
     register(page.executor)
@@ -110,9 +115,10 @@ def _answers(doors: Sequence[Door]) -> ErrorAnswer:
     return answer_by_path
 
 
-def _published(contract: Any, prefix: str, signature: Signature) -> Response:
+def _published(contract: Any, prefix: str, signature: Signature, *, openapi3: bool) -> Response:
     """Return the contract, with the base path that the API has below a prefix, and with what the class declares."""
-    body = msgspec.json.encode({**with_signature(contract, signature), "basePath": prefix + contract["basePath"]})
+    document = {**with_signature(contract, signature), "basePath": prefix + contract["basePath"]}
+    body = msgspec.json.encode(as_openapi3(document) if openapi3 else document)
     return Response(body, media_type="application/json", headers={"Vary": "X-Forwarded-Prefix"})
 
 

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from mistk_service import __version__
 from mistk_service.app.cli import main
+from mistk_service.web.contract.openapi3 import as_openapi3
 from tests.service.conftest import Start
 from tests.service.harness import OBEDIENT, Service, connect, refused, run
 from tests.support.remotes import reserved_port
@@ -330,6 +331,7 @@ def test_the_contract_is_printed_as_it_is_served(tmp_path: Path, service: Servic
     contract = yaml.safe_load(out)
     assert contract["basePath"] == "/v1/mistk"
     assert service.api.get("/swagger.json").json() == contract
+    assert service.api.get("/openapi3.json").json() == as_openapi3(contract)
     assert service.api.get("/apiVersion").json() == contract["info"]["version"]
 
 
