@@ -58,9 +58,15 @@ OPTIONS: tuple[Callable[..., Any], ...] = (
     _path("--transform-output-path", "The folder for the output of the transform."),
     _file("--transform-properties", "The properties of the transform."),
     click.option("--evaluation", metavar="EVALUATION", help="The evaluation."),
-    _path(
-        "--ground-truth-path", "The truth: ground_truth.csv, its folder, or a CSV file with the columns id and label."
+    click.option("--evaluate", metavar="TYPE", help="Evaluate as this type, such as MulticlassClassification."),
+    _path("--evaluations-input-path", "Evaluate this file or folder; by default that of --predictions-path."),
+    click.option(
+        "--evaluations-input-format", type=click.Choice(["predictions", "generations"]), help="What it holds."
     ),
+    _path("--ground-truth-path", "The truth: ground_truth.csv, its folder, or any CSV file with columns id and label."),
+    _path("--evaluation-output-path", "The folder for the results of the evaluation."),
+    _file("--evaluation-properties", "The properties of the evaluation."),
+    click.option("--metrics", metavar="NAME,NAME", help="Compute these metrics; by default all for the type."),
 )
 
 
@@ -70,7 +76,7 @@ def steps_of(options: dict[str, Any]) -> Steps:
     Raises:
         InvalidRequest: an option needs another one.
     """
-    return [*_transform_steps(options), *_model_steps(options)]
+    return [*_transform_steps(options), *_model_steps(options), *_evaluation_steps(options)]
 
 
 def _transform_steps(options: dict[str, Any]) -> Iterator[Any]:
@@ -79,8 +85,8 @@ def _transform_steps(options: dict[str, Any]) -> Iterator[Any]:
     if not options["transform_input_paths"]:
         raise InvalidRequest("--transform needs --transform-input-paths.", field="transform-input-paths")
     parameters = {
-        "input_datasets": list(options["transform_input_paths"]),
-        "output_dataset": options["transform_output_path"],
+        "inputs": list(options["transform_input_paths"]),
+        "output": options["transform_output_path"],
         "properties": options["transform_properties"],
     }
     yield {"transform": _given(parameters)}
@@ -117,9 +123,29 @@ def _prediction_steps(options: dict[str, Any]) -> Iterator[Any]:
     if saved and options["predict"]:
         yield {"save_predictions": {"path": saved}}
     if saved:
-        yield {
-            "check_predictions": _given({"predictions_path": saved, "ground_truth_path": options["ground_truth_path"]})
-        }
+        yield {"check_predictions": _given({"predictions": saved, "ground_truth": options["ground_truth_path"]})}
+
+
+def _evaluation_steps(options: dict[str, Any]) -> Iterator[Any]:
+    if options["evaluation"] is None:
+        return
+    measured = options["evaluations_input_path"] or options["predictions_path"]
+    needed = {"evaluate": options["evaluate"], "ground-truth-path": options["ground_truth_path"]}
+    for name, value in {**needed, "evaluations-input-path": measured}.items():
+        if value is None:
+            raise InvalidRequest(f"--evaluation needs --{name}.", field=name)
+    parameters = {
+        "assessment_type": options["evaluate"],
+        "metrics": options["metrics"] and [name.strip() for name in options["metrics"].split(",")],
+        "predictions": measured,
+        "ground_truth": options["ground_truth_path"],
+        "output": options["evaluation_output_path"],
+        "input_format": options["evaluations_input_format"],
+        "properties": options["evaluation_properties"],
+    }
+    if options["evaluations_input_format"] != "generations" and not options["predictions_path"]:
+        yield {"check_predictions": {"predictions": measured, "ground_truth": options["ground_truth_path"]}}
+    yield {"evaluate": _given(parameters)}
 
 
 def _initialization(options: dict[str, Any]) -> dict[str, Any]:

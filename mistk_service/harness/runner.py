@@ -72,19 +72,19 @@ class Runner:
         client = self._client(step.component) if step.component else None
         begun = time.monotonic()
         self._show({"event": "step", "step": step.name, "component": step.component})
-        special = _SPECIAL.get(step.name)
-        if client is None or special is not None:
-            assert special is not None
-            result = special(client, step.parameters)
-        else:
-            result = getattr(client, step.name)(**_arguments(step))
+        try:
+            result = _call(client, step)
+        except ValidationFailed as error:
+            if "model" in self._pipeline.components:
+                raise
+            raise InvalidRequest(str(error)) from error  # the file is the user's own
         done: dict[str, Any] = {}
         if isinstance(result, ModelStatus):
             assert client is not None
             ended = _wait_done(client, result, step.name, self._show)
             metrics = {name: value for name, value in ended.metrics.items() if value != result.metrics.get(name)}
             done = {"state": str(ended.state), "metrics": metrics}
-        elif result is not None:
+        else:
             self._show({"event": "result", "step": step.name, **result})
         self._show({"event": "done", "step": step.name, **done, "seconds": _since(begun)})
 
@@ -106,9 +106,12 @@ class Runner:
             self._show({"event": "log", "component": component, "line": line})
 
 
-def _arguments(step: Step) -> dict[str, Any]:
-    """Return the parameters as the arguments of the client's method."""
-    return {"objectives": (), **step.parameters} if step.name == "initialize" else dict(step.parameters)
+def _call(client: ContainerClient | None, step: Step) -> Any:
+    """Return what a step returns: the status of an operation that has begun, or what it found."""
+    if step.name in _SPECIAL:
+        return _SPECIAL[step.name](client, step.parameters)
+    defaults = {"objectives": ()} if step.name == "initialize" else {}
+    return getattr(client, step.name)(**{**defaults, **step.parameters})
 
 
 def _wait_done(client: ContainerClient, begun: ModelStatus, step: str, show: Show) -> ModelStatus:
@@ -164,12 +167,32 @@ def _stream_predict(client: Any, parameters: Mapping[str, Any]) -> dict[str, Any
     return {"answers": answers}
 
 
+def _evaluate(client: Any, parameters: Mapping[str, Any]) -> ModelStatus:
+    """Choose the metrics by their names, or all for the type of assessment."""
+    known = {str(metric.object_info.name): metric for metric in client.metrics()}
+    kind = parameters["assessment_type"]
+    suited = [name for name, metric in known.items() if kind in (metric.assessment_types or ())]
+    chosen = parameters.get("metrics") or suited
+    unknown = [name for name in chosen if name not in known]
+    if unknown or not chosen:
+        types = sorted({each for metric in known.values() for each in metric.assessment_types or ()})
+        raise InvalidRequest(
+            f"There is no metric {unknown[0]!r}; expected of {', '.join(known) or 'none'}."
+            if unknown
+            else f"There are no metrics for the assessment type {kind!r}; expected one of {', '.join(types)}.",
+            field="metrics" if unknown else "assessment_type",
+        )
+    given = {name: value for name, value in parameters.items() if name != "metrics"}
+    status: ModelStatus = client.evaluate(metrics=[known[name] for name in chosen], **given)
+    return status
+
+
 def _check_predictions(_client: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Check predictions, and compare them with the truth."""
-    truth_path = parameters.get("ground_truth_path")
+    truth_path = parameters.get("ground_truth")
     truth = read_labels(Path(truth_path), "ground_truth", scores=False) if truth_path else None
     try:
-        predicted = read_labels(Path(parameters["predictions_path"]), "predictions", scores=True)
+        predicted = read_labels(Path(parameters["predictions"]), "predictions", scores=True)
         agreement = compare(predicted, truth) if truth else None
     except InvalidRequest as error:
         raise ValidationFailed(str(error)) from error
@@ -180,6 +203,7 @@ def _check_predictions(_client: Any, parameters: Mapping[str, Any]) -> dict[str,
 _SPECIAL: Mapping[str, Callable[[Any, Mapping[str, Any]], Any]] = {
     "stream_predict": _stream_predict,
     "check_predictions": _check_predictions,
+    "evaluate": _evaluate,
 }
 
 

@@ -84,7 +84,7 @@ def test_paths_are_found_and_uris_are_left_alone() -> None:
     steps = [
         {"build_model": {"model_path": "models:/digits/1"}},
         {"load_data": {"train": "data/train.csv", "test": "s3://bucket/test"}},
-        {"check_predictions": {"predictions_path": "out", "ground_truth_path": "truth.csv"}},
+        {"check_predictions": {"predictions": "out", "ground_truth": "truth.csv"}},
     ]
     pipeline = make_pipeline({"model": "m:M", "steps": steps})
     assert [path for step in pipeline.steps for path in step.paths()] == ["data/train.csv", "out", "truth.csv"]

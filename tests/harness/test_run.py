@@ -155,6 +155,51 @@ def test_a_class_that_cannot_be_loaded_is_a_failure_and_says_why() -> None:
     assert "NoSuchModel" in events[-1]["message"]
 
 
+#: An evaluation and a transform that count lines.
+COUNTS = """
+from pathlib import Path
+from mistk_service import AbstractEvaluationPlugin, AbstractTransformPlugin
+
+class Counts(AbstractEvaluationPlugin):
+    def do_evaluate(self, assessment_type, metrics, inputs, form, truth, output, properties):
+        lines = len(Path(inputs).read_text().splitlines())
+        self.report_metrics({metric.object_info.name: float(lines) for metric in metrics})
+
+class Copies(AbstractTransformPlugin):
+    def do_transform(self, inputDirs, outputDir, properties):
+        text = "".join(Path(each.data_path).read_text() for each in inputDirs)
+        Path(outputDir.data_path, "all.csv").write_text(text * properties["times"])
+"""
+
+
+def test_transform_and_evaluation_work_on_the_same_files(tmp_path: Path) -> None:
+    (tmp_path / "counts.py").write_text(COUNTS)
+    metrics = [{"objectInfo": {"name": name}, "assessmentTypes": ["Regression"]} for name in ("lines", "rows")]
+    json_file(tmp_path, "metrics.json", metrics)
+    inputs = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    for file in inputs:
+        file.write_text(f"{file.stem},0.5\n")
+    common = ("--evaluation", f"{tmp_path / 'counts.py'}:Counts", "--evaluate", "Regression")
+    code, events = events_of(
+        *("--transform", f"{tmp_path / 'counts.py'}:Copies", "--transform-input-paths", *map(str, inputs)),
+        *("--transform-output-path", str(tmp_path)),
+        *("--transform-properties", json_file(tmp_path, "properties.json", {"times": 1})),
+        *common,
+        *("--evaluations-input-path", str(tmp_path / "all.csv"), "--ground-truth-path", str(tmp_path / "all.csv")),
+        *("--metrics", "lines"),
+    )
+    assert code == 0, events
+    assert [each["step"] for each in only(events, "done")] == ["transform", "check_predictions", "evaluate"]
+    assert only(events, "done")[-1]["metrics"] == {"lines": 2.0}
+    pipeline = tmp_path / "pipeline.yaml"
+    step = {"assessment_type": "Regression", "predictions": str(inputs[0]), "ground_truth": str(inputs[0])}
+    steps = [{"evaluate": step}, {"evaluate": {**step, "metrics": ["width"]}}]
+    pipeline.write_text(json.dumps({"evaluation": f"{tmp_path / 'counts.py'}:Counts", "steps": steps}))
+    code, events = events_of("--pipeline", str(pipeline))
+    assert only(events, "done")[0]["metrics"] == {"lines": 1.0, "rows": 1.0}
+    assert (code, events[-1]["message"]) == (2, "There is no metric 'width'; expected of lines, rows.")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -162,6 +207,7 @@ def test_a_class_that_cannot_be_loaded_is_a_failure_and_says_why() -> None:
         (["--model", "no/such/file.py:X"], "no/such/file.py is no file"),
         (["--model", "http://host:99999"], "expected the address"),
         (["--transform", "a:B"], "--transform needs --transform-input-paths"),
+        (["--evaluation", "a:B", "--evaluate", "Regression"], "--evaluation needs --ground-truth-path"),
         (["--pipeline", "missing.yaml"], "missing.yaml cannot be read"),
         (["--pipeline", "missing.yaml", "--train", "x"], "--train cannot be given with --pipeline"),
     ],
