@@ -24,6 +24,7 @@ says what was wrong, what was expected, and what to do. The errors know nothing 
     │   ├── NotAModelClass          the attribute is not a usable subclass of AbstractModel
     │   └── ModelConstructionFailed the constructor of the class raised an exception
     ├── SettingsError               a setting has an invalid value
+    ├── StorageUnreachable          a storage of models or data cannot be reached now; it can be tried again
     ├── ContractNotFound            the API contract is missing from the installation
     ├── ClientError                 a client's call to a service failed
     │   ├── ServiceUnreachable      the service did not respond, or not in time
@@ -70,6 +71,7 @@ __all__ = [
     "ServiceBusy",
     "ServiceUnreachable",
     "SettingsError",
+    "StorageUnreachable",
     "TrackingError",
     "ValidationFailed",
     "WaitFailed",
@@ -268,6 +270,10 @@ class SettingsError(MistkError):
     def __init__(self, message: str, *, setting: str) -> None:
         super().__init__(message)
         self.setting = setting
+
+
+class StorageUnreachable(MistkError):
+    """A storage outside of the container, such as S3, cannot be read or written now."""
 
 
 class ContractNotFound(MistkError):

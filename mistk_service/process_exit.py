@@ -55,7 +55,7 @@ def watch(deadline: Deadline, exit_code: Callable[[], int] = lambda: 0) -> None:
     threading.Thread(target=wait, name="shutdown-deadline", daemon=True).start()
 
 
-def finish(end: Deadline, threads: Deadline, loop: asyncio.AbstractEventLoop) -> NoReturn:
+def finish(end: Deadline, threads: Deadline, loop: asyncio.AbstractEventLoop, exit_code: int = 0) -> NoReturn:
     """End the process when its threads have ended, or when they should have.
 
     Functions registered with :mod:`atexit` are called. The interpreter's own finalization is skipped: it waits for executors,
@@ -65,6 +65,7 @@ def finish(end: Deadline, threads: Deadline, loop: asyncio.AbstractEventLoop) ->
         end: the deadline of the process, around that of :func:`watch`.
         threads: when threads are abandoned.
         loop: the event loop, which has ended.
+        exit_code: the exit code of the process.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         # The loop would restore the default when it is closed: a traceback for SIGINT.
@@ -77,7 +78,7 @@ def finish(end: Deadline, threads: Deadline, loop: asyncio.AbstractEventLoop) ->
         _UNSET.wait()  # the thread of :func:`watch` ends the process
     atexit._run_exitfuncs()
     _flush()
-    os._exit(0)
+    os._exit(exit_code)
 
 
 def _leave(overdue: list[threading.Thread], exit_code: int) -> NoReturn:

@@ -25,7 +25,7 @@ LAYERS = (
     {"mistk_service", "web"},  # the author's door, and what both products share
     {"tracking"},
     {"workers"},
-    {"core"},
+    {"core", "pyfunc"},
     {"recording"},
     {"page", "doors"},
     {"client"},

@@ -8,14 +8,16 @@ import importlib
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mistk_service import __version__
+from mistk_service.app.exit_codes import ExitCode, exit_code_of
 from mistk_service.app.settings import Settings
 from mistk_service.command_line import click_option, click_options
 from mistk_service.errors import MistkError, ModelLoadError, SettingsError, WorkerDied
@@ -24,6 +26,9 @@ from mistk_service.logs import configure_logging, json_line
 
 #: Commands that are loaded on first use, since the service itself does not need them.
 _LATE = {"run": "mistk_service.harness.cli:run", "tracking": "mistk_service.tracking.cli.commands:tracking"}
+
+if TYPE_CHECKING:
+    from mistk_service.app.container import Script
 
 
 class _Commands(click.Group):
@@ -64,25 +69,40 @@ def serve(model: tuple[str, ...], **options: Any) -> None:
     # The imports take a moment. Until then, Python as process 1 of a container would ignore SIGTERM.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit_at_once)
-    from mistk_service.app.container import serve as run
-    from mistk_service.process_exit import finish
-    from mistk_service.web.listening import bind
-    from mistk_service.workers.child.loader import split_reference
+    from mistk_service.app.autostart import Autostart, is_wanted
+    from mistk_service.app.platforms import model_folder
 
     if not model:
         raise click.UsageError("Name the model to serve, as an argument or in MISTK_MODEL.")
     configure_logging(options["log_level"], options["log_format"], libraries=options["log_libraries"])
     try:
+        options["build_from"] = options["build_from"] or model_folder(os.environ)
         settings = Settings(" ".join(model), **options)
-        split_reference(settings.model)  # refuses a malformed reference before anything is started
-        sock = bind(settings.host, settings.port)
-        with asyncio.Runner(loop_factory=_event_loop_factory()) as runner:
-            with _url_file(settings.url_file) as on_listening:
-                shutdown = runner.run(run(settings, sock, on_listening, lambda *ready: _announce(settings, *ready)))
-            shutdown.shut_down_executors()
-            finish(shutdown.end, shutdown.threads, runner.get_loop())
+        with tempfile.TemporaryDirectory(prefix="mistk-") as scratch:
+            script = Autostart(settings, Path(scratch)) if is_wanted(settings) else None
+            _run(settings, script, lambda *ready: _announce(settings, *ready))
     except MistkError as error:
-        _fail(error)
+        _fail(error, ExitCode.FAILED if isinstance(error, SettingsError) else exit_code_of(error))
+
+
+def _run(settings: Settings, script: Script | None, on_ready: Callable[[str, Kind], None]) -> None:
+    """Run a container until it ends, and end this process.
+
+    Raises:
+        MistkError: the container could not be started.
+    """
+    from mistk_service.app.container import serve as run
+    from mistk_service.process_exit import finish
+    from mistk_service.web.listening import bind
+    from mistk_service.workers.child.loader import split_reference
+
+    split_reference(settings.model)  # refuses a malformed reference before anything is started
+    sock = bind(settings.host, settings.port)
+    with asyncio.Runner(loop_factory=_event_loop_factory()) as runner:
+        with _url_file(settings.url_file) as on_listening:
+            shutdown = runner.run(run(settings, sock, on_listening, on_ready, script=script))
+        shutdown.shut_down_executors()
+        finish(shutdown.end, shutdown.threads, runner.get_loop(), shutdown.exit_code)
 
 
 def _event_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -139,13 +159,14 @@ def _announce(settings: Settings, url: str, kind: Kind) -> None:
     click.echo(json_line("info", "mistk_service", text) if settings.log_format == "json" else text, err=True)
 
 
-def _fail(error: MistkError) -> None:
-    """Print the error, with the traceback of the model's code if there is one, and exit with code 1."""
+def _fail(error: MistkError, code: int = ExitCode.FAILED) -> None:
+    """Print the error, with the traceback of the model's code if there is one, and exit."""
     if isinstance(error, ModelLoadError) and error.traceback:
         click.echo(error.traceback, err=True)
     if isinstance(error, WorkerDied):
         click.echo("\n".join(error.failure.output), err=True)
-    raise click.ClickException(str(error)) from error
+    click.echo(f"Error: {error}", err=True)
+    raise SystemExit(code) from error
 
 
 @main.command()

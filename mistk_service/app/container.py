@@ -11,6 +11,8 @@ import socket
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Protocol
 
 import msgspec
 import uvicorn
@@ -18,16 +20,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service import __version__
 from mistk_service.app.embedded_tracking import EmbeddedTracking
+from mistk_service.app.exit_codes import ExitCode, exit_code_of
 from mistk_service.app.kind_detection import detected_kind
 from mistk_service.app.prerequisites import require_prerequisites
 from mistk_service.app.settings import Settings, without_password
 from mistk_service.app.startup import LoadingApp
 from mistk_service.core.controller import Controller
-from mistk_service.core.events import Observer
+from mistk_service.core.events import Event, Observer
 from mistk_service.core.shutdown import Shutdown
 from mistk_service.doors.mistk.status import status_encoder
 from mistk_service.doors.ops.metrics import ServiceMetrics
-from mistk_service.errors import SettingsError
+from mistk_service.errors import MistkError, SettingsError
 from mistk_service.kinds import Kind
 from mistk_service.process_exit import watch
 from mistk_service.web import memory
@@ -49,6 +52,19 @@ _PAUSES = 0.2
 _LEAST = 0.05
 
 
+class Script(Protocol):
+    """Operates the instance in place of an orchestrator."""
+
+    async def __call__(self, controller: Controller) -> None:
+        """Call operations. Called when the model is loaded."""
+
+    def observe(self, event: Event) -> None:
+        """Take an event of the controller."""
+
+    def on_signal(self, controller: Controller) -> None:
+        """Handle the first SIGTERM or SIGINT, which has to lead to the shutdown of the controller."""
+
+
 class _Server(uvicorn.Server):
     """Uvicorn without its own signal handlers, since a signal has to reach the controller first."""
 
@@ -63,8 +79,9 @@ async def serve(
     on_listening: Callable[[str], None],
     on_ready: Callable[[str, Kind], None],
     kind: Kind | None = None,
+    script: Script | None = None,
 ) -> Shutdown:
-    """Serve until the instance is terminated by a call or by a signal.
+    """Serve until the instance is terminated by a call, by a signal or by a script.
 
     Returns the schedule of the shutdown, by which the process has to end. Threads may still be running, for example in a
     request that waits for a locked database.
@@ -73,13 +90,15 @@ async def serve(
         settings: the settings.
         sock: the socket to listen on; closed at the end.
         on_listening: called with the base URL when connections are accepted. Their requests are answered a moment later.
-        on_ready: called with the base URL and the kind once the model is loaded.
+        on_ready: called with the base URL and the kind once the model is loaded, and the script has ended.
         kind: the kind of container; by default, that of the class.
+        script: runs when the model is loaded.
 
     Raises:
         ModelLoadError: the model cannot be loaded at the start.
         WorkerDied: the worker ended while it loaded the model at the start.
         SettingsError: a remote is this container, or would receive another's login; or a prerequisite is missing.
+        MistkError: raised by the script.
     """
     # What the service writes is for its own user; what the model writes is as it would be without the service.
     umask = os.umask(0o077)
@@ -87,7 +106,7 @@ async def serve(
     kind = kind or detected_kind(settings.model, worker_environment(os.environ, settings.worker_env))
     metrics = ServiceMetrics()
     shutdown = _plan_shutdown(settings)
-    controller, tracking = _put_together(kind, settings, metrics, umask, shutdown, local_url_of(sock))
+    controller, tracking = _put_together(kind, settings, metrics, umask, shutdown, local_url_of(sock), script)
     # First, so that its process loads the model while this one loads the rest.
     await controller.start()
 
@@ -101,29 +120,29 @@ async def serve(
 
     # Before the loading begins, which slows everything else down.
     server = _make_server(app, settings)
-    _on_signals(controller, server, shutdown)
+    _on_signals(
+        controller, server, shutdown, controller.shutdown if script is None else partial(script.on_signal, controller)
+    )
     app = LoadingApp(make)
     if settings.stdin_lifeline:
         _on_end_of_input(controller)
     serving = asyncio.create_task(server.serve(sockets=[sock]))
     closing = asyncio.create_task(_close_when_terminated(controller, server, shutdown))
-    loading = asyncio.create_task(_load(controller, app))
+    preparing = asyncio.create_task(_prepare(controller, app, tracking, script))
     try:
-        await asyncio.wait({loading, serving}, return_when=asyncio.FIRST_COMPLETED)
-        if not serving.done() and loading.exception() is not None and not controller.terminating:
-            shutdown.exit_code = 1
-            server.should_exit = True
+        await asyncio.wait({preparing, serving}, return_when=asyncio.FIRST_COMPLETED)
+        if not serving.done() and preparing.exception() is not None and not controller.terminating:
+            error = preparing.exception()
+            shutdown.exit_code = exit_code_of(error) if isinstance(error, MistkError) else ExitCode.FAILED
+            controller.shutdown()
             await serving
-            await loading  # raises
-        elif not serving.done():
-            if not controller.terminating:
-                controller.started.set()
-                on_ready(url_of(sock), kind)
-            if tracking is not None:
-                tracking.start()
+            await preparing  # raises
+        elif not serving.done() and not controller.terminating:
+            controller.started.set()
+            on_ready(url_of(sock), kind)
         await serving
     finally:
-        for task in (closing, loading):
+        for task in (closing, preparing):
             task.cancel()
         shutdown.begin()  # for a service whose model could not be loaded
         if tracking is not None:
@@ -179,12 +198,18 @@ def _refuse_shared_login(settings: Settings) -> None:
 
 
 def _put_together(
-    kind: Kind, settings: Settings, metrics: ServiceMetrics, umask: int, shutdown: Shutdown, address: str
+    kind: Kind,
+    settings: Settings,
+    metrics: ServiceMetrics,
+    umask: int,
+    shutdown: Shutdown,
+    address: str,
+    script: Script | None,
 ) -> tuple[Controller, EmbeddedTracking | None]:
     """Return the controller, and tracking that follows it unless it is switched off."""
     name, container_id = split_reference(settings.model)[1], str(uuid.uuid4())
     tracking: EmbeddedTracking | None = None
-    observers: list[Observer] = [metrics.observe]
+    observers: list[Observer] = [metrics.observe, *(() if script is None else (script.observe,))]
     spool: str | None = None
     if settings.tracking:
         # The controller that the callbacks use is made below, before any of them is called.
@@ -216,11 +241,21 @@ def _put_together(
     return controller, tracking
 
 
-async def _load(controller: Controller, app: LoadingApp) -> None:
-    """Wait for the application and for the model."""
+async def _prepare(
+    controller: Controller, app: LoadingApp, tracking: EmbeddedTracking | None, script: Script | None
+) -> None:
+    """Wait for the application and for the model, and run the script."""
     with memory.loading():
         await app.made()
     await controller.wait_loaded()
+    if tracking is not None:
+        tracking.start()
+    if script is not None:
+        try:
+            await script(controller)
+        except MistkError as error:
+            logger.error("The model does not get ready: %s", error)
+            raise
 
 
 def _make_server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
@@ -246,11 +281,15 @@ async def _close_when_terminated(controller: Controller, server: uvicorn.Server,
     server.should_exit = True
 
 
-def _on_signals(controller: Controller, server: uvicorn.Server, shutdown: Shutdown) -> None:
+def _on_signals(
+    controller: Controller, server: uvicorn.Server, shutdown: Shutdown, on_first: Callable[[], object]
+) -> None:
     """Let the first signal shut the instance down, and a further one end the service without waiting."""
+    received: list[signal.Signals] = []
 
     def handle(number: signal.Signals) -> None:
-        if controller.terminating:
+        received.append(number)
+        if controller.terminating or len(received) > 1:
             logger.warning("%s again: ending immediately.", number.name)
             shutdown.hasten()
             controller.kill()
@@ -259,7 +298,7 @@ def _on_signals(controller: Controller, server: uvicorn.Server, shutdown: Shutdo
             server.should_exit = server.force_exit = True
             return
         logger.info("%s: shutting down.", number.name)
-        controller.shutdown()
+        on_first()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

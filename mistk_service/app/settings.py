@@ -106,6 +106,24 @@ class Settings(ListenSettings):
         "Path under which a reverse proxy serves the container, such as /models/digits.",
         Rule(lambda path: _ROOT_PATH.fullmatch(path) is not None, "a path such as /models/digits"),
     )
+    build_from: str | None = option(
+        None,
+        "Get ready without a call: build the model from this folder or archive, from a URL (https://, s3://, gs:// ...), or "
+        "from models:/NAME@ALIAS or runs:/ID/PATH of the tracking store. The folders of SageMaker and KServe are found "
+        "without it.",
+        env=("MISTK_BUILD_FROM", "AIP_STORAGE_URI", "AZUREML_MODEL_DIR"),
+    )
+    hyperparameters: str | None = option(
+        None, "Get ready without a call, with the hyperparameters in this JSON or YAML file.", metavar="FILE"
+    )
+    properties: str | None = option(
+        None, "Get ready without a call, with the model properties in this JSON or YAML file.", metavar="FILE"
+    )
+    data: str | None = option(
+        None,
+        "Get ready without a call, with the datasets in this JSON or YAML file: paths, URLs or datasets of loadData, by name.",
+        metavar="FILE",
+    )
     worker: Literal["process", "thread"] = option(
         "process", "Run the model in a process of its own, or in a thread for debugging."
     )

@@ -367,7 +367,7 @@ class Controller:
 
     def on_loaded(self, model: str, hooks: frozenset[str]) -> None:
         """Handle the loaded model: the name of its class, and its hooks."""
-        self._instance.on_loaded(model, hooks)
+        self._instance.on_loaded(model, hooks, self.signature)
 
     def on_load_failed(self, failure: Failure) -> None:
         """Handle a failure to load the model."""

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mistk_service.errors import Failure
+from mistk_service.kinds.predictions import Signature
 from mistk_service.workers.protocol import FileStamp
 
 
@@ -39,10 +40,12 @@ class ModelLoaded:
     Attributes:
         name: the name of the class.
         hooks: the hooks that the class has.
+        signature: what the class declares.
     """
 
     name: str
     hooks: frozenset[str]
+    signature: Signature = field(default_factory=Signature)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ from mistk_service.errors import (
     WorkerDied,
 )
 from mistk_service.kinds.kind import FAILED, PAUSED, PAUSING, RESETTING, TERMINATING, Kind, Operation, Role
-from mistk_service.kinds.predictions import Answer
+from mistk_service.kinds.predictions import Answer, Signature
 from mistk_service.workers import messages as m
 from mistk_service.workers.protocol import FileStamp, Worker
 
@@ -242,10 +242,10 @@ class Instance:
 
     # --- messages of the worker -----------------------------------------------------------------------------------
 
-    def on_loaded(self, name: str, hooks: frozenset[str]) -> None:
-        """Handle the loaded model: the name of its class, and its hooks."""
+    def on_loaded(self, name: str, hooks: frozenset[str], signature: Signature) -> None:
+        """Handle the loaded model: the name of its class, its hooks, and what it declares."""
         logger.info("The model %s is loaded.", name)
-        self.emit(ModelLoaded(name, hooks))
+        self.emit(ModelLoaded(name, hooks, signature))
         self.log.touch()
 
     def on_load_failed(self, failure: Failure) -> None:

@@ -66,7 +66,7 @@ class Shutdown:
         self._on_begin = on_begin
         self._begun = False
         self._executors: list[Executor] = []
-        #: The exit code of a process that is forced to exit.
+        #: The exit code of the process.
         self.exit_code = 0
         exit_time = min(_LONGEST_EXIT, grace * _EXIT)
         #: The deadline of the process. Infinite until the shutdown begins, like the following ones.

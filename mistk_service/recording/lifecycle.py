@@ -10,9 +10,10 @@ run. An operation that configures the run and is work too, such as ``evaluate``,
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from mistk_service.core.events import (
@@ -22,15 +23,18 @@ from mistk_service.core.events import (
     Event,
     InstanceReset,
     MetricsReported,
+    ModelLoaded,
     ParamsReported,
     PredictionAnswered,
     TagsSet,
 )
 from mistk_service.errors import Failure
 from mistk_service.kinds.kind import Kind, RunSettings
+from mistk_service.kinds.predictions import Signature
 from mistk_service.recording.activities import Activities
 from mistk_service.recording.artifact_uploads import Saved
 from mistk_service.recording.datasets import dataset_inputs
+from mistk_service.recording.mlmodel import mlmodel
 from mistk_service.recording.open_run import OpenRun, RunGone
 from mistk_service.recording.orphaned_runs import FAILURE_TAG
 from mistk_service.recording.retry import RetryTimeout
@@ -84,6 +88,8 @@ class _Memory:
     inputs: list[DatasetInput] = field(default_factory=list)
     run_options: RunOptions = field(default_factory=RunOptions)
     initialized: bool = False
+    #: The model properties and the hyperparameters of ``initialize``.
+    settings: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {})
     #: Whether params or tags of the model wait for a run.
     reported: bool = False
 
@@ -116,6 +122,7 @@ class Lifecycle:
         self._counts: dict[str, int] = {}
         self._streams: tuple[StreamTotals, int] = (StreamTotals(), 0)
         self._samples = 0
+        self._signature = Signature()
 
     @property
     def run(self) -> OpenRun | None:
@@ -170,6 +177,7 @@ class Lifecycle:
             tags=tags,
             run_options=self._default.overridden(properties),
             initialized=True,
+            settings=(settings.properties, settings.params),
         )
 
     def _take_early(self) -> None:
@@ -177,6 +185,9 @@ class Lifecycle:
         early, self._early = self._early, []
         for event, happened in early:
             self.take(event, happened)
+
+    def _loaded(self, event: ModelLoaded, _: int) -> None:
+        self._signature = event.signature
 
     def _plan(self, following: NextRun, _: int) -> None:
         self._next = following
@@ -215,7 +226,9 @@ class Lifecycle:
         path = None if row.saves is None else row.saved_to(began.arguments)
         # Files at a remote location, to which the model has written itself, are not here.
         if row.saves is not None and path is not None and "://" not in path:
-            self._manager.keep_saved(self._opened(now), Saved(path, began.before), row.saves, self._memory.run_options)
+            flavor = partial(mlmodel, self._manager.reference, self._signature, *self._memory.settings)
+            saved = Saved(path, began.before)
+            self._manager.keep_saved(self._opened(now), saved, row.saves, self._memory.run_options, flavor)
 
     def _tag_failure(self, _: ActivityEnded, __: int) -> None:
         if self._run is not None:
@@ -361,6 +374,7 @@ def _described(failure: Failure) -> str:
 
 
 _HANDLERS: dict[type, Callable[[Lifecycle, Any, int], None]] = {
+    ModelLoaded: Lifecycle._loaded,
     ActivityBegan: Lifecycle._began,
     ActivityEnded: Lifecycle._ended,
     InstanceReset: Lifecycle._reset,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -13,6 +14,7 @@ from typing import Any
 from mistk_service.core.events import ArtifactLogged
 from mistk_service.recording.artifact_uploads import ArtifactUploads, Saved
 from mistk_service.recording.file_queue import FileQueue
+from mistk_service.recording.mlmodel import MLMODEL
 from mistk_service.recording.open_run import OpenRun
 from mistk_service.recording.orphaned_runs import CONTAINER_TAG
 from mistk_service.recording.retry import StoreRetry
@@ -119,24 +121,43 @@ class RunManager:
         target = f"{event.artifact_path}/{name}" if event.artifact_path else name
         self._uploads.upload(run.info, Path(event.kept or event.path), target, move=event.kept is not None)
 
-    def keep_saved(self, run: OpenRun, saved: Saved, target: str, run_options: RunOptions) -> None:
+    @property
+    def reference(self) -> str:
+        """What the model was loaded from."""
+        return self._options.reference
+
+    def keep_saved(
+        self, run: OpenRun, saved: Saved, target: str, run_options: RunOptions, flavor: Callable[[str, str], bytes]
+    ) -> None:
         """Store what was saved as artifacts of the run, and register it if it is a model and the options say so.
 
         A later save replaces the artifacts of an earlier one. A registered model keeps its own, since a version never changes.
+        ``flavor`` returns the file ``MLmodel`` for a model without one, given the run and the place.
         """
         run.log_values(tags={_SAVED_TAG + target: os.path.realpath(saved.folder)})
         wanted = run_options.registered_model_name if target == "model" else None
         if wanted is None:
             self._uploads.remove(run.info, target)
             self._uploads.upload_saved(run.info, saved, target)
+            self._keep_flavor(run, saved, target, flavor)
             return
         number = int(run.tags.get("mistk.savedModels", "0")) + 1
         place = target if number == 1 else f"{target}-{number}"
         run.log_values(tags={"mistk.savedModels": number})
         self._uploads.upload_saved(run.info, saved, place)
+        self._keep_flavor(run, saved, place, flavor)
         source = f"{run.info.artifact_uri.rstrip('/')}/{place}"
         about = f"The model was saved and not registered as {wanted!r}"
         self._uploads.then(run.info, about, lambda: self._register(run.id, source, wanted, saved))
+
+    def _keep_flavor(self, run: OpenRun, saved: Saved, place: str, flavor: Callable[[str, str], bytes]) -> None:
+        if not place.startswith("model") or Path(saved.folder, MLMODEL).exists():
+            return
+        spool = self._options.spool
+        spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = spool / uuid.uuid4().hex
+        file.write_bytes(flavor(run.id, place))
+        self._uploads.upload(run.info, file, f"{place}/{MLMODEL}", move=True)
 
     def _register(self, run_id: str, source: str, name: str, saved: Saved) -> None:
         if saved.lost:

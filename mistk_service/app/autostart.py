@@ -1,0 +1,108 @@
+"""Autostart: initializes and builds the model when the service starts, so that it gets ready without an orchestrator."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mistk_service.app.settings import Settings
+from mistk_service.app.steps import Steps
+from mistk_service.app.storage import fetched
+from mistk_service.core.controller import Controller
+from mistk_service.errors import InvalidRequest
+from mistk_service.kinds.call import Call
+from mistk_service.kinds.model.values import MistkDataset, ObjectInfo
+
+
+def is_wanted(settings: Settings) -> bool:
+    """Return whether the service has to build the model itself."""
+    return any((settings.build_from, settings.hyperparameters, settings.properties, settings.data))
+
+
+class Autostart:
+    """Takes the model from ``started`` to ``ready``.
+
+    Args:
+        settings: where the model and its settings are.
+        scratch: a folder for copies of what lies elsewhere.
+        objectives: the objectives for ``initialize``.
+    """
+
+    def __init__(self, settings: Settings, scratch: Path, objectives: Sequence[str] = ()) -> None:
+        self._settings = settings
+        self._scratch = scratch
+        self._objectives = list(objectives)
+        self.steps = Steps()
+        self.observe = self.steps.observe
+
+    def on_signal(self, controller: Controller) -> None:
+        """Shut down."""
+        controller.shutdown()
+
+    async def __call__(self, controller: Controller) -> None:
+        """Initialize the model, load its data and build it.
+
+        Raises:
+            InvalidRequest: a file cannot be read, or the model refuses what it contains.
+            StorageUnreachable: the model or the data cannot be fetched.
+            HookFailed: the model failed.
+            Interrupted: the service is shutting down.
+        """
+        await self.prepare(controller, self.datasets(), self._settings.build_from)
+
+    def datasets(self) -> dict[str, Any]:
+        """Return the datasets of ``--data``, by name: paths, or datasets as in ``loadData``."""
+        return read_values(self._settings.data, "--data")
+
+    async def prepare(self, controller: Controller, datasets: Mapping[str, Any], model: str | None) -> None:
+        """Initialize the model, load datasets, and build it from a path or URI if one is given."""
+        bodies = controller.kind.bodies
+        body = {
+            "objectives": self._objectives,
+            "modelProperties": read_values(self._settings.properties, "--properties"),
+            "hyperparameters": read_values(self._settings.hyperparameters, "--hyperparameters"),
+        }
+        # Everything is fetched before anything is done.
+        path = None if model is None else await self.fetch(model, "--build-from")
+        wires = {name: await self._dataset(name, value) for name, value in datasets.items()}
+        await self.steps.do(controller, "initialize", bodies["initialize"](body))
+        if wires:
+            await self.steps.do(controller, "loadData", bodies["loadData"](wires))
+        reads = {} if path is None else {"--build-from": path}
+        await self.steps.do(controller, "buildModel", Call((path,), reads=reads))
+
+    async def fetch(self, place: str, field: str) -> str:
+        """Return the path of what is at a place, see :func:`~mistk_service.app.storage.fetched`."""
+        return await asyncio.to_thread(fetched, place, self._scratch / field.strip("-"), field)
+
+    async def _dataset(self, name: str, value: Any) -> Mapping[str, Any]:
+        """Return a dataset as in ``loadData``, with its files on this machine."""
+        if isinstance(value, str):
+            info = ObjectInfo(name=name, kind="MistkDataset")
+            return MistkDataset(object_info=info, data_path=await self.fetch(value, f"--data-{name}")).to_wire()
+        if not isinstance(value, Mapping):
+            raise InvalidRequest(f"--data: {name} is {value!r:.80}; expected a path or a dataset.", field="--data")
+        return value
+
+
+def read_values(file: str | None, field: str) -> dict[str, Any]:
+    """Return the values by name in a JSON or YAML file; none without a file.
+
+    Raises:
+        InvalidRequest: the file cannot be read, or does not contain values by name.
+    """
+    if file is None:
+        return {}
+    import yaml  # late, since the service imports this module before it listens
+
+    try:
+        values = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InvalidRequest(
+            f"{field}: {file} cannot be read: {error}. Expected a JSON or YAML file.", field=field
+        ) from error
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise InvalidRequest(f'{field}: {file} does not contain values by name, such as {{"epochs": 10}}.', field=field)
+    return values

@@ -1,0 +1,136 @@
+"""Models and data that lie elsewhere: fetched to this machine before they are used, and stored afterwards.
+
+A place is a path, or a URL that fsspec or HTTP reaches. An archive (zip, tar) is unpacked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from mistk_service.errors import InvalidRequest, StorageUnreachable
+
+#: Models of the container's own store, which finds their files itself.
+_STORED = ("models:/", "runs:/")
+
+#: The suffixes of archives.
+_ARCHIVES = tuple(suffix for _, suffixes, _ in shutil.get_unpack_formats() for suffix in suffixes)
+
+
+def fetched(place: str, folder: Path, field: str) -> str:
+    """Return the path of what is at a place, which is copied to a folder if it is not on this machine or is an archive.
+
+    Args:
+        place: a path, a URL, or ``models:/...`` and ``runs:/...``, which are returned unchanged.
+        folder: where copies go; created if it does not exist.
+        field: the name of the option, for error messages.
+
+    Raises:
+        InvalidRequest: there is nothing at the place, or it cannot be understood.
+        StorageUnreachable: the storage cannot be reached.
+    """
+    if place.startswith(_STORED):
+        return place
+    path = Path(place).expanduser()
+    if "://" in place:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / (PurePosixPath(unquote(urlsplit(place).path)).name or "content")
+        with _translated(place, field):
+            (_download if place.startswith(("http://", "https://")) else _copy)(place, path)
+    if not path.exists():
+        raise _missing(place, field)
+    # The worker may have another working folder.
+    return str((_unpacked(path, folder, field) if path.is_file() else path).absolute())
+
+
+def store(folder: Path, place: str, field: str) -> None:
+    """Copy the contents of a folder to a URL that fsspec reaches.
+
+    Raises:
+        InvalidRequest: the URL cannot be understood.
+        StorageUnreachable: the storage cannot be reached.
+    """
+    with _translated(place, field):
+        filesystem, root = _filesystem(place)
+        for file in sorted(each for each in folder.rglob("*") if each.is_file()):
+            target = f"{root.rstrip('/')}/{file.relative_to(folder).as_posix()}"
+            filesystem.makedirs(target.rpartition("/")[0], exist_ok=True)
+            filesystem.put_file(str(file), target)
+
+
+def _copy(place: str, path: Path) -> None:
+    filesystem, root = _filesystem(place)
+    if filesystem.info(root)["type"] == "file":
+        filesystem.get_file(root, str(path))
+        return
+    for name in filesystem.find(root):
+        target = path / PurePosixPath(name).relative_to(root.rstrip("/"))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        filesystem.get_file(name, str(target))
+
+
+def _filesystem(place: str) -> tuple[Any, str]:
+    import fsspec  # an extra
+
+    found: tuple[Any, str] = fsspec.core.url_to_fs(place, use_listings_cache=False)
+    return found
+
+
+def _download(place: str, path: Path) -> None:
+    import httpx  # late, since it takes a moment to load
+
+    with httpx.stream("GET", place, follow_redirects=True) as response, path.open("wb") as file:
+        if response.status_code in (404, 410):
+            raise FileNotFoundError(place)
+        response.raise_for_status()
+        for piece in response.iter_bytes():
+            file.write(piece)
+
+
+@contextlib.contextmanager
+def _translated(place: str, field: str) -> Iterator[None]:
+    """Raise the errors of all storages, which have no base class in common, as those of the service."""
+    shown = urlsplit(place)._replace(netloc=urlsplit(place).netloc.rpartition("@")[2], query="").geturl()
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise _missing(shown, field) from error
+    except (ImportError, ValueError) as error:
+        raise InvalidRequest(
+            f"{field}: {shown!r} cannot be used: {error}. Expected a path, or a URL of a storage whose library is installed: "
+            "pip install 'mistk-service[artifacts]' and s3fs, gcsfs or adlfs.",
+            field=field,
+        ) from error
+    except Exception as error:
+        raise StorageUnreachable(
+            f"{field}: {shown!r} cannot be reached: {str(error) or type(error).__name__}"
+        ) from error
+
+
+def _missing(place: str, field: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"{field}: there is nothing at {place!r}; expected a file, a folder or an archive.", field=field
+    )
+
+
+def _unpacked(path: Path, folder: Path, field: str) -> Path:
+    """Return the folder with the contents of an archive, which is recognized by its suffix; any other file as it is."""
+    if not path.name.lower().endswith(_ARCHIVES):
+        return path
+    target = folder / f"{path.name}.contents"
+    target.mkdir(parents=True, exist_ok=True)
+    # The filter refuses members that would be written elsewhere; those of a zip never are.
+    safe = {} if path.suffix.lower() == ".zip" else {"filter": "data"}
+    try:
+        shutil.unpack_archive(path, target, **safe)  # type: ignore[arg-type]
+    except (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError) as error:
+        raise InvalidRequest(f"{field}: the archive {str(path)!r} cannot be unpacked: {error}.", field=field) from error
+    # An archive of one folder stands for that folder.
+    inside = list(target.iterdir())
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() else target
