@@ -30,6 +30,8 @@ class Autostart:
         objectives: the objectives for ``initialize``.
     """
 
+    exit_code = 0
+
     def __init__(self, settings: Settings, scratch: Path, objectives: Sequence[str] = ()) -> None:
         self._settings = settings
         self._scratch = scratch

@@ -18,6 +18,7 @@ import click
 
 from mistk_service import __version__
 from mistk_service.app.exit_codes import ExitCode, exit_code_of
+from mistk_service.app.job_settings import JobSettings
 from mistk_service.app.settings import Settings
 from mistk_service.command_line import click_option, click_options
 from mistk_service.errors import MistkError, ModelLoadError, SettingsError, WorkerDied
@@ -36,6 +37,12 @@ class _Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), *_LATE})
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take a model instead of a command for the model to serve, as the arguments of an image may be."""
+        if args and ":" in args[0] and not args[0].startswith("-"):
+            args = ["serve", *args]
+        return super().parse_args(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _LATE:
@@ -83,6 +90,54 @@ def serve(model: tuple[str, ...], **options: Any) -> None:
             _run(settings, script, lambda *ready: _announce(settings, *ready))
     except MistkError as error:
         _fail(error, ExitCode.FAILED if isinstance(error, SettingsError) else exit_code_of(error))
+
+
+@main.command()
+@click.argument("model", nargs=-1, envvar="MISTK_MODEL")
+@click_options(JobSettings)
+def job(model: tuple[str, ...], **options: Any) -> None:
+    """Train or predict with MODEL once, save the results, and exit.
+
+    The exit code is 0 if everything is done, 1 if the model failed, 2 if the input is wrong, 69 if a storage cannot be
+    reached, 75 if a signal interrupted the training and it is saved, and 143 if it is not.
+    """
+    _job(model, options)
+
+
+@main.command()
+@click.argument("model", nargs=-1, envvar="MISTK_MODEL")
+@click_options(JobSettings)
+def train(model: tuple[str, ...], **options: Any) -> None:
+    """Train MODEL as a training job of SageMaker, with the files in /opt/ml or SAGEMAKER_BASE_DIR."""
+    from mistk_service.app.platforms import sagemaker_folder
+
+    _job(model, options, sagemaker_folder(os.environ))
+
+
+def _job(model: tuple[str, ...], options: dict[str, Any], sagemaker: Path | None = None) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(ExitCode.INTERRUPTED))
+    from mistk_service.app.job import Job
+    from mistk_service.app.job_progress import JobProgress
+    from mistk_service.app.sagemaker import training_options, write_failure
+
+    if not model:
+        raise click.UsageError("Name the model, as an argument or in MISTK_MODEL.")
+    configure_logging(options["log_level"], options["log_format"], libraries=options["log_libraries"])
+
+    def on_failure(reason: str) -> None:
+        if sagemaker is not None:
+            write_failure(sagemaker, reason)
+
+    try:
+        with tempfile.TemporaryDirectory(prefix="mistk-") as folder:
+            if sagemaker is not None:
+                options |= training_options(sagemaker, Path(folder))
+            settings = JobSettings(model=" ".join(model), **options)
+            _run(settings, Job(settings, Path(folder), JobProgress(os.environ), on_failure), lambda *_: None)
+    except MistkError as error:
+        on_failure(str(error))
+        _fail(error, exit_code_of(error))
 
 
 def _run(settings: Settings, script: Script | None, on_ready: Callable[[str, Kind], None]) -> None:

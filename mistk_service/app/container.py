@@ -55,8 +55,18 @@ _LEAST = 0.05
 class Script(Protocol):
     """Operates the instance in place of an orchestrator."""
 
-    async def __call__(self, controller: Controller) -> None:
-        """Call operations. Called when the model is loaded."""
+    #: The exit code of the process, if the service ends before the script.
+    exit_code: int
+
+    async def __call__(self, controller: Controller) -> int | None:
+        """Call operations. Called when the model is loaded.
+
+        Returns:
+            The exit code with which the service is to end now; None if it is to serve.
+
+        Raises:
+            MistkError: an operation failed, and the service is to end.
+        """
 
     def observe(self, event: Event) -> None:
         """Take an event of the controller."""
@@ -123,12 +133,14 @@ async def serve(
     _on_signals(
         controller, server, shutdown, controller.shutdown if script is None else partial(script.on_signal, controller)
     )
+    if script is not None:
+        shutdown.exit_code = script.exit_code
     app = LoadingApp(make)
     if settings.stdin_lifeline:
         _on_end_of_input(controller)
     serving = asyncio.create_task(server.serve(sockets=[sock]))
     closing = asyncio.create_task(_close_when_terminated(controller, server, shutdown))
-    preparing = asyncio.create_task(_prepare(controller, app, tracking, script))
+    preparing = asyncio.create_task(_prepare(controller, app, tracking, script, shutdown))
     try:
         await asyncio.wait({preparing, serving}, return_when=asyncio.FIRST_COMPLETED)
         if not serving.done() and preparing.exception() is not None and not controller.terminating:
@@ -242,7 +254,11 @@ def _put_together(
 
 
 async def _prepare(
-    controller: Controller, app: LoadingApp, tracking: EmbeddedTracking | None, script: Script | None
+    controller: Controller,
+    app: LoadingApp,
+    tracking: EmbeddedTracking | None,
+    script: Script | None,
+    shutdown: Shutdown,
 ) -> None:
     """Wait for the application and for the model, and run the script."""
     with memory.loading():
@@ -252,10 +268,13 @@ async def _prepare(
         tracking.start()
     if script is not None:
         try:
-            await script(controller)
+            code = await script(controller)
         except MistkError as error:
-            logger.error("The model does not get ready: %s", error)
+            logger.error("%s", error)
             raise
+        if code is not None:
+            shutdown.exit_code = code
+            controller.shutdown()
 
 
 def _make_server(app: ASGIApp, settings: Settings) -> uvicorn.Server:

@@ -162,14 +162,14 @@ class Story:
         return [(point.value, point.step) for point in self.store.get_metric_history(run.info.run_id, key)]
 
     def files(self, run: Run, folder: str = "") -> dict[str, str]:
-        """The texts of the run's artifacts, by path."""
+        """The texts of the run's artifacts, by path, but for those of ``MLmodel``, which every saved model has."""
         root = run.info.artifact_uri.removeprefix("mlflow-artifacts:/")
         found: dict[str, str] = {}
         for info in self.artifacts.list_folder(f"{root}/{folder}" if folder else root):
             path = f"{folder}/{info.path}" if folder else info.path
             if info.is_dir:
                 found |= self.files(run, path)
-            else:
+            elif info.path != "MLmodel":
                 with self.artifacts.open(f"{root}/{path}") as stored:
                     found[path] = stored.stream.read().decode()
         return found

@@ -383,7 +383,7 @@ def test_the_real_client_reads_the_run_from_the_container(start: Start, tmp_path
         (1, 0.5),
         (2, 1 / 3),
     ]
-    assert [file.path for file in client.list_artifacts(run_id, "model")] == ["model/model.txt"]
+    assert [file.path for file in client.list_artifacts(run_id, "model")] == ["model/MLmodel", "model/model.txt"]
     downloaded = client.download_artifacts(run_id, "model/model.txt", str(tmp_path))
     assert Path(downloaded).read_text() == "saved"
 

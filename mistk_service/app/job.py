@@ -1,0 +1,173 @@
+"""A job: one run of a model from its data to its results, without an orchestrator."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from mistk_service.app.autostart import Autostart
+from mistk_service.app.exit_codes import ExitCode
+from mistk_service.app.job_progress import JobProgress
+from mistk_service.app.job_settings import JobSettings
+from mistk_service.app.platforms import has_files
+from mistk_service.app.steps import Interrupted
+from mistk_service.app.storage import store
+from mistk_service.core.controller import Controller
+from mistk_service.core.events import Event, StateChanged
+from mistk_service.errors import InvalidRequest, MistkError
+from mistk_service.harness.predictions import compare, read_labels
+from mistk_service.kinds.call import Call
+from mistk_service.kinds.kind import PAUSING
+
+logger = logging.getLogger(__name__)
+
+
+class Job:
+    """The script of a job.
+
+    Args:
+        settings: what to do.
+        scratch: a folder for copies.
+        progress: is told what the model reports.
+        on_failure: called with the reason if the job fails.
+    """
+
+    #: The exit code of a job that a signal ends before anything has begun.
+    exit_code: int = ExitCode.INTERRUPTED
+
+    def __init__(
+        self, settings: JobSettings, scratch: Path, progress: JobProgress, on_failure: Callable[[str], None]
+    ) -> None:
+        purposes = {"training": settings.train, "prediction": settings.predict}
+        self._settings = settings
+        self._scratch = scratch
+        self._start = Autostart(settings, scratch, [name for name, wanted in purposes.items() if wanted])
+        self._steps = self._start.steps
+        self._progress = progress
+        self._on_failure = on_failure
+        #: Saves the training that a signal has interrupted.
+        self._saving: asyncio.Task[None] | None = None
+        self._checkpointed = False
+
+    def observe(self, event: Event) -> None:
+        """Take an event of the controller."""
+        self._steps.observe(event)
+        self._progress.observe(event)
+
+    async def __call__(self, controller: Controller) -> ExitCode:
+        """Do everything, and return the exit code.
+
+        Raises:
+            MistkError: a step failed.
+        """
+        try:
+            async with self._progress.sent():
+                await self._run(controller)
+        except Interrupted:
+            if self._saving is not None:
+                await self._saving
+            return ExitCode.CHECKPOINTED if self._checkpointed else ExitCode.INTERRUPTED
+        except MistkError as error:
+            self._on_failure(str(error))
+            raise
+        return ExitCode.DONE
+
+    async def _run(self, controller: Controller) -> None:
+        settings = self._settings
+        given = {"train": settings.train, "test": settings.predict}
+        datasets = self._start.datasets() | {name: place for name, place in given.items() if place is not None}
+        await self._start.prepare(controller, datasets, await self._checkpoint() or settings.build_from)
+        if settings.train is not None:
+            await self._steps.do(controller, "train")
+            if self._saving is not None:
+                raise Interrupted
+            if settings.save_model is not None:
+                await self._save(controller, "saveModel", settings.save_model, "--save-model")
+        if settings.predict is not None:
+            await self._steps.do(controller, "predict")
+            await self._keep_predictions(controller)
+
+    async def _checkpoint(self) -> str | None:
+        """Return the path of the checkpoint to resume, if there is one."""
+        place = self._settings.checkpoint
+        if place is None or ("://" not in place and not has_files(Path(place))):
+            return None
+        try:
+            return await self._start.fetch(place, "--checkpoint")
+        except InvalidRequest:
+            return None  # nothing was saved there so far
+
+    async def _keep_predictions(self, controller: Controller) -> None:
+        settings = self._settings
+        if settings.save_predictions is None and settings.evaluate is None:
+            return
+        place = settings.save_predictions or str(self._scratch / "predictions")
+        folder = await self._save(controller, "savePredictions", place, "--save-predictions")
+        if settings.evaluate is not None:
+            truth = await self._start.fetch(settings.evaluate, "--evaluate")
+            await asyncio.to_thread(_evaluate, folder, Path(truth))
+            await self._store(folder, place, "--save-predictions")
+
+    async def _save(self, controller: Controller, operation: str, place: str, field: str) -> Path:
+        """Save to a folder or URL, and return the folder that the model has written to."""
+        folder = self._scratch / operation if "://" in place else Path(place)
+        await self._steps.do(
+            controller, operation, Call((str(folder.absolute()),), writes={field: str(folder.absolute())})
+        )
+        await self._store(folder, place, field)
+        return folder
+
+    @staticmethod
+    async def _store(folder: Path, place: str, field: str) -> None:
+        if "://" in place:
+            await asyncio.to_thread(store, folder, place, field)
+
+    # --- signals --------------------------------------------------------------------------------------------------
+
+    def on_signal(self, controller: Controller) -> None:
+        """Save a running training at its next pause point, and shut down."""
+        running = controller.view.running
+        if (
+            running is not None
+            and running.operation == "train"
+            and (self._settings.checkpoint or self._settings.save_model)
+        ):
+            self._saving = asyncio.get_running_loop().create_task(self._interrupt(controller))
+        else:
+            controller.shutdown()
+
+    async def _interrupt(self, controller: Controller) -> None:
+        settings = self._settings
+        place = settings.checkpoint or settings.save_model
+        assert place is not None
+        try:
+            async with asyncio.timeout(settings.grace):
+                # It pauses, has ended, or continues if it cannot pause. In the last case nothing can be saved.
+                left = self._steps.expect(lambda event: isinstance(event, StateChanged) and event.state != PAUSING)
+                await controller.call("pause")
+                await left
+                await self._save(controller, "saveModel", place, "--checkpoint")
+            self._checkpointed = True
+            logger.info("The interrupted training is saved at %s.", place)
+        except (TimeoutError, Interrupted, MistkError) as error:
+            reason = f"it did not pause within {settings.grace:g} s" if isinstance(error, TimeoutError) else error
+            logger.error("The interrupted training is not saved: %s", reason)
+        controller.shutdown()
+
+
+def _evaluate(folder: Path, truth: Path) -> None:
+    """Compare the predictions in a folder with the truth; log the accuracy, and write all figures to ``evaluation.json``.
+
+    Raises:
+        InvalidRequest: a file cannot be read, or the records are not the same.
+    """
+    predictions = read_labels(folder, "predictions", scores=True)
+    found = compare(predictions, read_labels(truth, "ground_truth", scores=False))
+    if found is None:
+        raise InvalidRequest("--evaluate: expected one class for each record.", field="--evaluate")
+    (folder / "evaluation.json").write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+    logger.info("accuracy=%g;", found.accuracy)
