@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sklearn.metrics import accuracy_score, classification_report, confusion_matrix  # type: ignore[import-untyped]
+from sklearn.metrics import accuracy_score, classification_report, confusion_matrix
 
 from mistk_service.errors import InvalidRequest
 from mistk_service.harness.predictions import compare, read_labels
