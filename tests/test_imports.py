@@ -22,7 +22,7 @@ LAYERS = (
     {"errors", "logs", "deadline"},
     {"command_line", "process_exit"},
     {"resources", "kinds"},
-    {"mistk_service", "web"},  # the author's door, and what both products share
+    {"mistk_service", "mistk_names", "web"},  # the author's door, and what both products share
     {"tracking"},
     {"workers"},
     {"core", "pyfunc"},
@@ -60,6 +60,7 @@ ONLY = {
     "harness": {"client", "errors", "process_exit", "resources"},  # a client of containers
     "web": {"deadline", "errors", "process_exit", "resources"},
     "kinds": {"errors"},
+    "mistk_names": {"kinds"},
     "workers": {"deadline", "errors", "kinds", "logs"},
     "core": {"deadline", "errors", "kinds", "workers"},
 }

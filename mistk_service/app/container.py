@@ -340,7 +340,7 @@ def _worker_factory(settings: Settings, spool: str | None, umask: int) -> Callab
     """Return what makes workers; they copy artifacts to the folder ``spool``, if one is given."""
     environment = worker_environment(os.environ, settings.worker_env)
     if settings.worker == "thread":
-        return lambda listener: ThreadWorker(settings.model, listener, spool=spool)
+        return lambda listener: ThreadWorker(settings.model, listener, spool=spool, mistk_names=settings.mistk_names)
     return lambda listener: ProcessWorker(
         settings.model,
         listener,
@@ -350,4 +350,5 @@ def _worker_factory(settings: Settings, spool: str | None, umask: int) -> Callab
         spool=spool,
         environment=environment,
         umask=umask,
+        mistk_names=settings.mistk_names,
     )

@@ -144,6 +144,9 @@ class Settings(ListenSettings):
         "Pass this environment variable to the model even if it holds a secret of MLflow, AWS or the service. Repeatable.",
         metavar="NAME",
     )
+    mistk_names: bool = option(
+        True, "Offer the names of MISTK's package (import mistk...) to the model if MISTK is not installed."
+    )
     url_file: str | None = option(
         None,
         "Write the service's address to this file once it listens, and remove the file at the end. For programs that start "

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar, overload
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -31,21 +31,24 @@ class RunReference:
     tracking_uri: str
 
 
-class _CurrentRun:
-    """Returns the run that tracks a component, unless the component sets an attribute with the same name."""
+class _FromContext(Generic[T]):
+    """Returns an attribute of the context, or None, unless the component sets an attribute with the same name."""
+
+    def __set_name__(self, owner: type[Any], name: str) -> None:
+        self._name = name
 
     @overload
-    def __get__(self, component: None, owner: type[Any]) -> _CurrentRun: ...
+    def __get__(self, component: None, owner: type[Any]) -> _FromContext[T]: ...
     @overload
-    def __get__(self, component: Component, owner: type[Any]) -> RunReference | None: ...
-    def __get__(self, component: Component | None, owner: type[Any]) -> _CurrentRun | RunReference | None:
-        return self if component is None else getattr(component._mistk(), "run", None)
+    def __get__(self, component: Component, owner: type[Any]) -> T | None: ...
+    def __get__(self, component: Component | None, owner: type[Any]) -> _FromContext[T] | T | None:
+        return self if component is None else getattr(component._mistk(), self._name, None)
 
 
 class Context(Protocol):
     """The container, as a component sees it. The worker provides a context, and so can a test.
 
-    The attribute ``run``, if there is one, is the run that tracks the component.
+    The attribute ``run``, if there is one, is the run that tracks the component, and ``state`` the state of the instance.
     """
 
     #: Whether a client wants more of what the activity publishes. Set it to False to drop what follows.
@@ -53,6 +56,9 @@ class Context(Protocol):
 
     def publish(self, value: Any) -> None:
         """Send a value to the client of the activity; drop it if no client wants it."""
+
+    def fail(self, reason: str) -> None:
+        """Let the activity fail when its hook returns."""
 
     def pause_point(self) -> None:
         """Block while a pause is wanted; raise StopActivity when the activity has to end."""
@@ -100,6 +106,7 @@ class DetachedContext:
         texts: the texts logged, by artifact file.
         figures: the figures logged, by artifact file.
         published: the values published, in order.
+        failed: the reasons of the failures that the component reported.
         streaming: what the component sees as the wish of a client; True until a test sets it.
         done: the last ``(done, total, unit)`` of ``progress``.
     """
@@ -113,12 +120,17 @@ class DetachedContext:
         self.texts: dict[str, str] = {}
         self.figures: dict[str, Any] = {}
         self.published: list[Any] = []
+        self.failed: list[str] = []
         self.streaming = True
         self.done: tuple[int, int | None, str] | None = None
 
     def publish(self, value: Any) -> None:
         """Record the value."""
         self.published.append(value)
+
+    def fail(self, reason: str) -> None:
+        """Record the reason."""
+        self.failed.append(reason)
 
     def pause_point(self) -> None:
         """Return at once."""
@@ -173,7 +185,13 @@ class Component:
 
     #: The run of this component, a :class:`RunReference` with ``id`` and ``tracking_uri``. It is None if nothing is tracked,
     #: and before the first operation that opens a run.
-    run = _CurrentRun()
+    run = _FromContext[RunReference]()
+
+    #: The state of the instance, such as ``training``. It is None outside a container.
+    state = _FromContext[str]()
+
+    #: An attribute that models of MISTK may read. This container has nothing behind it.
+    endpoint_service: Any = None
 
     _mistk_context: Context | None = None
 
@@ -266,6 +284,25 @@ class Component:
             save_kwargs: further arguments for ``savefig``, ``write_html`` or ``write_image``.
         """
         self._mistk().log_figure(figure, artifact_file, save_kwargs or {})
+
+    # --- names of MISTK ---------------------------------------------------------------------------------------------
+
+    def fail(self, reason: str) -> None:
+        """Let the activity fail when its hook returns. MISTK's models call it; an exception does the same at once."""
+        self._mistk().fail(str(reason))
+
+    def report_failure(self, reason: str) -> None:
+        """Do what ``fail`` does."""
+        self.fail(reason)
+
+    def ready(self) -> None:
+        """Do nothing. MISTK's models call it at the end of a hook; here the return of the hook says it."""
+
+    def initialized(self) -> None:
+        """Do nothing, as ``ready``."""
+
+    def paused(self) -> None:
+        """Do nothing, as ``ready``."""
 
     def _mistk(self) -> Context:
         """Return the context. Without one, create a detached one, since subclasses need not call ``__init__``."""

@@ -92,7 +92,7 @@ def _described(name: str, dataset: MistkDataset, note: Callable[[str], None], de
     if path is None:
         source = json.dumps(dataset.to_wire(), ensure_ascii=False, default=str)[:60_000]
         return Dataset(name, _short_hash(source.encode()), "mistk", source)
-    profile: dict[str, Any] = dict(dataset.statistics or {})
+    profile: dict[str, Any] = {} if dataset.statistics is None else dataset.statistics.to_wire()
     if (url := _URL.match(path)) is not None:
         return _elsewhere(name, path, url["scheme"].lower(), profile)
     place = Path(path).absolute()

@@ -1,4 +1,4 @@
-"""The values of the contract as typed, frozen objects with snake_case attributes.
+"""The values of the contract as typed objects with snake_case attributes.
 
 A model's hooks receive them, and a client returns them. The wire uses camelCase. ``from_wire`` accepts both, since MISTK's
 documents use both, and keeps unknown keys in ``extra``.
@@ -6,10 +6,11 @@ documents use both, and keeps unknown keys in ``extra``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Self
+from types import NoneType, UnionType
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from mistk_service.errors import InvalidRequest
 
@@ -62,14 +63,79 @@ def _camel(name: str) -> str:
     return head + "".join(part.capitalize() for part in tail)
 
 
-@dataclass(frozen=True)
-class ObjectInfo:
-    """The fields that every MISTK object has. All are optional on the wire.
+@dataclass
+class Value:
+    """The root of the contract's types. Its fields are their attributes in snake_case."""
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> Self:
+        """Build it from the JSON object of the wire. Unknown keys go to ``extra``, if it has that, and are ignored otherwise.
+
+        Raises:
+            InvalidRequest: what has to be an object is none.
+        """
+        kinds = _types_of(cls)
+        known: dict[str, Any] = {}
+        extra: dict[str, Any] = {}
+        for key, value in wire.items():
+            name = _snake(key)
+            if name in kinds and name != "extra":
+                known[name] = _converted(name, value, kinds[name])
+            else:
+                extra[key] = value
+        return cls(
+            **{name: value for name, value in known.items() if value is not None},
+            **{"extra": extra} if "extra" in kinds else {},
+        )
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the JSON object of the wire, without unset fields."""
+        present = {f.name: getattr(self, f.name) for f in fields(self)}
+        extra = present.pop("extra", {})
+        return {
+            **extra,
+            **{_camel(name): _plain(value, Value.to_wire) for name, value in present.items() if value is not None},
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by their names, those that are not set too, as MISTK's types do."""
+        return {f.name: _plain(getattr(self, f.name), Value.to_dict) for f in fields(self)}
+
+
+def _types_of(cls: type[Value]) -> dict[str, Any]:
+    """Return the type of each field, without the None of a field that need not be set."""
+    hints = get_type_hints(cls)
+    members = {f.name: [each for each in get_args(hints[f.name]) if each is not NoneType] for f in fields(cls)}
+    return {name: each[0] if isinstance(hints[name], UnionType) else hints[name] for name, each in members.items()}
+
+
+def _converted(name: str, value: Any, kind: Any) -> Any:
+    """Return a value of the wire as a field has it."""
+    if value is None:
+        return None
+    if isinstance(kind, type) and issubclass(kind, Value):
+        if not isinstance(value, Mapping):
+            raise InvalidRequest(f"{name}: {value!r:.80} is not an object.", field=name)
+        return kind.from_wire(value)
+    if get_origin(kind) in (list, tuple) and isinstance(value, list):
+        return get_origin(kind)(_converted(name, each, get_args(kind)[0]) for each in value)
+    return value
+
+
+def _plain(value: Any, convert: Callable[[Value], dict[str, Any]]) -> Any:
+    if isinstance(value, Value):
+        return convert(value)
+    return [_plain(each, convert) for each in value] if isinstance(value, list | tuple) else value
+
+
+@dataclass
+class ObjectInfo(Value):
+    """The fields that every MISTK object has, in MISTK's order. All are optional on the wire.
 
     Attributes:
-        name: the unique name of the object.
         kind: its type, such as ``MistkDataset``.
         id: a UUID.
+        name: the unique name of the object.
         display_name: the name to display.
         description: a text, possibly in Markdown.
         summary: one line.
@@ -85,9 +151,9 @@ class ObjectInfo:
         modification_time: when it was last modified, ISO 8601.
     """
 
-    name: str | None = None
     kind: str | None = None
     id: str | None = None
+    name: str | None = None
     display_name: str | None = None
     description: str | None = None
     summary: str | None = None
@@ -96,27 +162,51 @@ class ObjectInfo:
     project: str | None = None
     sharable: bool | None = None
     public: bool | None = None
-    labels: Mapping[str, Any] | None = None
+    labels: dict[str, Any] | None = None
     resources: tuple[str, ...] | None = None
     resource_version: int | None = None
     creation_time: str | None = None
     modification_time: str | None = None
 
-    @classmethod
-    def from_wire(cls, wire: Mapping[str, Any]) -> Self:
-        """Build it from the JSON object of the wire. Unknown keys are ignored."""
-        known, _ = _known_fields(cls, wire)
-        if known.get("resources") is not None:
-            known["resources"] = tuple(known["resources"])
-        return cls(**known)
 
-    def to_wire(self) -> dict[str, Any]:
-        """Return the JSON object of the wire, without unset fields."""
-        return _to_wire(self)
+@dataclass
+class ObjectReference(Value):
+    """A reference to another object, by its id or its name.
+
+    Attributes:
+        kind: the type of the object.
+        group: the group that owns it.
+        project: the name of ``group`` in later versions of MISTK.
+        id: its UUID.
+        name: its unique name.
+        instance: the object itself.
+        extra: further keys, by their names on the wire.
+    """
+
+    kind: str | None = None
+    group: str | None = None
+    project: str | None = None
+    id: str | None = None
+    name: str | None = None
+    instance: dict[str, Any] | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Dataset:
+@dataclass
+class DatasetStatistics(Value):
+    """Facts about a dataset.
+
+    Attributes:
+        size: the size in bytes.
+        extra: further facts, by their names on the wire.
+    """
+
+    size: int | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Dataset(Value):
     """A dataset in MISTK's vocabulary.
 
     Attributes:
@@ -125,7 +215,8 @@ class Dataset:
         datastash_sub_dir: the folder in that store.
         modality: ``image``, ``audio``, ``video``, ``text`` ...
         format: the name of the file format, by agreement between orchestrator and model (``csv``, ``npz`` ...).
-        statistics: facts about the data, such as ``{"size": bytes}``.
+        statistics: facts about the data, such as its size.
+        default_ground_truth_set_reference: the dataset with the truth.
         extra: further keys that the orchestrator sent, by their names on the wire.
     """
 
@@ -134,33 +225,12 @@ class Dataset:
     datastash_sub_dir: str | None = None
     modality: str | None = None
     format: str | None = None
-    statistics: Mapping[str, Any] | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def from_wire(cls, wire: Mapping[str, Any]) -> Self:
-        """Build it from the JSON object of the wire. Unknown keys go to ``extra``.
-
-        Raises:
-            InvalidRequest: the object info is not an object, or a path is not a string.
-        """
-        known, extra = _known_fields(cls, wire)
-        info = known.get("object_info") or {}
-        if not isinstance(info, Mapping):
-            raise InvalidRequest(f"object_info: {info!r:.80} is not an object.", field="object_info")
-        path = known.get("data_path")
-        if path is not None and not isinstance(path, str):
-            raise InvalidRequest(f"data_path: {path!r:.80} is not a string.", field="data_path")
-        known["object_info"] = ObjectInfo.from_wire(info)
-        return cls(**known, extra=extra)
-
-    def to_wire(self) -> dict[str, Any]:
-        """Return the JSON object of the wire, without unset fields."""
-        wire = _to_wire(self)
-        return {**wire.pop("extra", {}), **wire, "objectInfo": self.object_info.to_wire()}
+    statistics: DatasetStatistics | None = None
+    default_ground_truth_set_reference: ObjectReference | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass
 class MistkDataset(Dataset):
     """A dataset for a model to load.
 
@@ -169,6 +239,18 @@ class MistkDataset(Dataset):
     """
 
     data_path: str | None = None
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> Self:
+        """Build it from the JSON object of the wire. Unknown keys go to ``extra``.
+
+        Raises:
+            InvalidRequest: what has to be an object is none, or a path is not a string.
+        """
+        dataset = super().from_wire(wire)
+        if not isinstance(dataset.data_path, str | None):
+            raise InvalidRequest(f"data_path: {dataset.data_path!r:.80} is not a string.", field="data_path")
+        return dataset
 
 
 @dataclass(frozen=True)
@@ -202,22 +284,3 @@ class InitParams:
             "modelProperties": dict(self.model_properties),
             "hyperparameters": dict(self.hyperparameters),
         }
-
-
-def _known_fields(cls: type, wire: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split a wire object into the fields of ``cls`` (in snake_case) and the remaining keys (unchanged)."""
-    names = {f.name for f in fields(cls)} - {"extra"}
-    known: dict[str, Any] = {}
-    extra: dict[str, Any] = {}
-    for key, value in wire.items():
-        name = _snake(key)
-        if name in names:
-            known[name] = value
-        else:
-            extra[key] = value
-    return known, extra
-
-
-def _to_wire(value: Any) -> dict[str, Any]:
-    present = ((f.name, getattr(value, f.name)) for f in fields(value))
-    return {_camel(name): list(v) if isinstance(v, tuple) else v for name, v in present if v is not None}

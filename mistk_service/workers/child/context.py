@@ -76,6 +76,10 @@ class WorkerContext:
     ) -> None:
         #: The run that tracks the model, if any.
         self.run: RunReference | None = None
+        #: The state of the instance, as far as the worker moves it; None until the model is loaded.
+        self.state: str | None = None
+        #: Why the running activity is to fail when its hook returns.
+        self.failure: str | None = None
         self._send = send
         self._wait = wait
         self._set_pause = set_pause
@@ -201,6 +205,11 @@ class WorkerContext:
     def log_figure(self, figure: Any, artifact_file: str, save_kwargs: Mapping[str, Any]) -> None:
         """Write a figure to the spool and report it."""
         self._write("log_figure", artifact_file, lambda target: draw(figure, target, dict(save_kwargs)))
+
+    def fail(self, reason: str) -> None:
+        """Let the running activity fail when its hook returns."""
+        logger.error("The model reported a failure: %s", reason)
+        self.failure = reason
 
     @property
     def streaming(self) -> bool:

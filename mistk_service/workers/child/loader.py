@@ -25,6 +25,7 @@ from mistk_service.kinds import KINDS, kind_of
 from mistk_service.kinds.component import Component
 from mistk_service.workers.child.declared import signature_of
 from mistk_service.workers.child.failures import message_of
+from mistk_service.workers.child.mistk_names import install
 
 #: The base classes, for messages.
 _BASES = " or ".join(KINDS)
@@ -53,13 +54,19 @@ def split_reference(reference: str) -> tuple[str, str]:
     return module, name
 
 
-def load_model_class(reference: str) -> type[Component]:
+def load_model_class(reference: str, *, mistk_names: bool = True) -> type[Component]:
     """Import the module that ``reference`` names and return the model class.
+
+    Args:
+        reference: the reference.
+        mistk_names: whether to offer MISTK's names to the module if MISTK is not installed.
 
     Raises:
         ModelLoadError: a step failed; the subclass and the message say which one.
     """
     module_name, class_name = split_reference(reference)
+    if mistk_names:
+        install()
     search_path = Path.cwd()
     if module_name.endswith(".py"):
         file = Path(module_name).expanduser().resolve()

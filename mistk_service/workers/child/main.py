@@ -121,7 +121,14 @@ def _frame(message: FromWorker) -> bytearray:
         )
 
 
-def serve_model(sock: socket.socket, reference: str, on_orphaned: Callable[[], None], spool: str | None = None) -> None:
+def serve_model(
+    sock: socket.socket,
+    reference: str,
+    on_orphaned: Callable[[], None],
+    spool: str | None = None,
+    *,
+    mistk_names: bool = True,
+) -> None:
     """Load the model that ``reference`` names and follow the messages from ``sock`` until asked to exit.
 
     Args:
@@ -129,12 +136,13 @@ def serve_model(sock: socket.socket, reference: str, on_orphaned: Callable[[], N
         reference: the reference to the model, in a form that :mod:`mistk_service.workers.child.loader` accepts.
         on_orphaned: called on the control thread when the service is gone.
         spool: the folder for copies of artifacts; None to make no copies.
+        mistk_names: whether to offer MISTK's names to the model if MISTK is not installed.
     """
     channel = _Channel(sock)
     runner = Runner(channel.send, channel.wake, channel.send_all, spool=spool)
     threading.Thread(target=_listen, args=(channel, runner, on_orphaned), name="mistk-control", daemon=True).start()
     try:
-        model_class = load_model_class(reference)
+        model_class = load_model_class(reference, mistk_names=mistk_names)
         # Log records of the author's own code get the same level as those of the service.
         logging.getLogger(model_class.__module__.partition(".")[0]).setLevel(logging.getLogger("mistk_service").level)
         model = construct_model(model_class, reference)
@@ -195,6 +203,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--log-format", default="text")
     parser.add_argument("--log-libraries", action="store_true")
     parser.add_argument("--spool")
+    parser.add_argument("--no-mistk-names", dest="mistk_names", action="store_false")
     parser.add_argument("reference")
     options = parser.parse_args(argv)
     # The service handles Ctrl-C in the terminal and tells its worker what to do.
@@ -207,7 +216,7 @@ def main(argv: list[str] | None = None) -> None:
     # Programs that the model starts must not inherit the channel.
     os.set_inheritable(sock.fileno(), False)
     try:
-        serve_model(sock, options.reference, _end_group, options.spool)
+        serve_model(sock, options.reference, _end_group, options.spool, mistk_names=options.mistk_names)
     finally:
         # Exit in any case: threads that the model left behind would keep the process alive for ever. The service, which sees
         # the end of the channel, does not wait for them. A process that the model forked may come here too.

@@ -19,14 +19,14 @@ from typing import Any
 
 import msgspec
 
-from mistk_service.errors import RequestError
+from mistk_service.errors import Failure, RequestError
 from mistk_service.kinds import kind_of
 from mistk_service.kinds.component import Component, RunReference, StopActivity
-from mistk_service.kinds.kind import Operation, Role
+from mistk_service.kinds.kind import FAILED, Operation, Role
 from mistk_service.workers.child.batching import Parts, Predictor
 from mistk_service.workers.child.context import WorkerContext
 from mistk_service.workers.child.declared import hyperparameters_of, signature_of
-from mistk_service.workers.child.failures import failure_from, message_of
+from mistk_service.workers.child.failures import encodable, failure_from, message_of
 from mistk_service.workers.child.part_streams import PartStreams
 from mistk_service.workers.child.publisher import Publisher
 from mistk_service.workers.child.task_queue import TaskQueue
@@ -108,6 +108,7 @@ class Runner:
         """Work until asked to exit."""
         model.attach(self.context)
         kind = kind_of(type(model))
+        self.context.state = kind.initial
         self._operations = {row.hook: row for row in kind.of_role(Role.ACTIVITY)}
         predictor = Predictor(model, kind.prediction.hook, kind.prediction.tensor_hook) if kind.prediction else None
         if predictor is not None:
@@ -167,13 +168,17 @@ class Runner:
         """Call the hook and return how it ended."""
         if task.run is not None:
             self.context.run = RunReference(*task.run)
-        if self._operations[task.hook].streams:
+        row = self._operations[task.hook]
+        before, self.context.state, self.context.failure = self.context.state, row.running, None
+        if row.streams:
             self._publisher.begin(task.id, wanted=task.id != self._cancelled)
-            try:
-                return self._call_hook(task)
-            finally:
-                self._publisher.stop()
-        return self._call_hook(task)
+        try:
+            answer = self._call_hook(task)
+        finally:
+            self._publisher.stop()
+        after = row.then or before if isinstance(answer, Done) else before
+        self.context.state = FAILED if isinstance(answer, Failed) else after
+        return answer
 
     def _call_hook(self, task: Run) -> FromWorker:
         try:
@@ -193,7 +198,8 @@ class Runner:
             if isinstance(error, NotImplementedError) and self._operations[task.hook].may_decline:
                 return Unsupported(task.id, message_of(error))
             return Failed(task.id, failure_from(error))
-        return Done(task.id)
+        reason, self.context.failure = self.context.failure, None
+        return Done(task.id) if reason is None else Failed(task.id, Failure("ModelFailure", encodable(reason)))
 
     def _arguments(self, task: Run) -> tuple[Any, ...]:
         """Return the hook's arguments, with those that have a type of their own converted to that type.

@@ -49,8 +49,9 @@ class ProcessWorker(SocketWorker):
         environment: Mapping[str, str] | None = None,
         umask: int = -1,
         linger: float = LINGER,
+        mistk_names: bool = True,
     ) -> None:
-        super().__init__(reference, listener, spool=spool, linger=linger)
+        super().__init__(reference, listener, spool=spool, linger=linger, mistk_names=mistk_names)
         self._environment, self._umask = environment, umask
         self._log_format = log_format
         self._log_options = ["--log-level", log_level, "--log-format", log_format]
@@ -99,6 +100,7 @@ class ProcessWorker(SocketWorker):
                 *("--socket", str(theirs.fileno()), "--lifeline", str(lifeline)),
                 *self._log_options,
                 *(() if self._spool is None else ("--spool", self._spool)),
+                *(() if self._mistk_names else ("--no-mistk-names",)),
                 *("--", self.reference),
             ],
             stdin=subprocess.DEVNULL,

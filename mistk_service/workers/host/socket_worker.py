@@ -45,15 +45,23 @@ class SocketWorker(ABC):
         listener: receives the worker's messages and its end.
         linger: seconds that the worker gets to end after it has closed its end of the channel.
         spool: a folder for the worker's copies of artifacts; None to make no copies.
+        mistk_names: whether to offer MISTK's names to the model if MISTK is not installed.
     """
 
     def __init__(
-        self, reference: str, listener: WorkerListener, *, spool: str | None = None, linger: float = LINGER
+        self,
+        reference: str,
+        listener: WorkerListener,
+        *,
+        spool: str | None = None,
+        linger: float = LINGER,
+        mistk_names: bool = True,
     ) -> None:
         self.reference = reference
         self.files: Files = LocalFiles()
         self._listener = listener
         self._linger = linger
+        self._mistk_names = mistk_names
         # Absolute, since a model may change the working directory.
         self._spool = None if spool is None else os.path.abspath(spool)
         self._transport: asyncio.Transport | None = None

@@ -23,9 +23,15 @@ class ThreadWorker(SocketWorker):
     """
 
     def __init__(
-        self, reference: str, listener: WorkerListener, *, spool: str | None = None, linger: float = LINGER
+        self,
+        reference: str,
+        listener: WorkerListener,
+        *,
+        spool: str | None = None,
+        linger: float = LINGER,
+        mistk_names: bool = True,
     ) -> None:
-        super().__init__(reference, listener, spool=spool, linger=linger)
+        super().__init__(reference, listener, spool=spool, linger=linger, mistk_names=mistk_names)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def kill(self) -> None:
@@ -45,7 +51,7 @@ class ThreadWorker(SocketWorker):
 
         failure = Failure("WorkerDied", "The worker thread ended.")
         try:
-            serve_model(sock, self.reference, lambda: None, self._spool)
+            serve_model(sock, self.reference, lambda: None, self._spool, mistk_names=self._mistk_names)
         except BaseException as error:  # noqa: BLE001 - SystemExit too: a model that exits ends its worker
             raised = failure_from(error)
             failure = Failure(

@@ -117,6 +117,16 @@ def test_a_dataset_comes_back_as_it_was(known: dict[str, str], others: dict[str,
     assert Dataset.from_wire(dataset.to_wire()) == dataset
 
 
-def test_values_cannot_be_changed():
-    with pytest.raises(AttributeError):
-        MistkDataset().data_path = "elsewhere"  # type: ignore[misc]
+def test_values_can_be_changed_and_shown_as_those_of_mistk():
+    dataset = MistkDataset.from_wire(
+        {"statistics": {"size": 5, "rows": 2}, "defaultGroundTruthSetReference": {"id": "x"}}
+    )
+    assert dataset.statistics is not None
+    assert dataset.statistics.size == 5
+    dataset.data_path = "elsewhere"
+    dataset.object_info = ObjectInfo("MistkDataset", name="changed")
+    shown = dataset.to_dict()
+    assert (shown["data_path"], shown["modality"]) == ("elsewhere", None)
+    assert (shown["object_info"]["kind"], shown["object_info"]["name"]) == ("MistkDataset", "changed")
+    assert shown["default_ground_truth_set_reference"]["id"] == "x"
+    assert dataset.to_wire()["statistics"] == {"size": 5, "rows": 2}

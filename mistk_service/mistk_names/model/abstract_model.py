@@ -1,0 +1,5 @@
+"""``mistk.model.abstract_model``."""
+
+from mistk_service.kinds.model.base import AbstractModel
+
+__all__ = ["AbstractModel"]
