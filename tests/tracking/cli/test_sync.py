@@ -21,8 +21,7 @@ def world(tmp_path):
     world = World(tmp_path)
     world.local.journal.configure([])
     yield world
-    world.local.close()
-    world.remote.store.close()
+    world.close()
 
 
 def call(world, **options):

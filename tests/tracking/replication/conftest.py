@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.local = SqlStore.open("sqlite://")
+        self._stores = ExitStack()
+        self.local = self._stores.enter_context(SqlStore.open("sqlite://"))
         self.artifacts = open_artifacts(folder / "local")
         self.clock = Clock()
         self.remote = self.another_remote("remote")
@@ -50,7 +52,12 @@ class World:
         self.restart()
 
     def another_remote(self, name: str) -> StandIn:
-        return StandIn(SqlStore.open("sqlite://"), open_artifacts(self._folder / name))
+        store = self._stores.enter_context(SqlStore.open("sqlite://"))
+        return StandIn(store, open_artifacts(self._folder / name))
+
+    def close(self) -> None:
+        """Close the stores, those of former remotes too."""
+        self._stores.close()
 
     def restart(self) -> None:
         """Forget what only a process knows."""
@@ -94,5 +101,4 @@ class World:
 def world(tmp_path: Path) -> Iterator[World]:
     world = World(tmp_path)
     yield world
-    world.local.close()
-    world.remote.store.close()
+    world.close()

@@ -64,8 +64,7 @@ class Replay(RuleBasedStateMachine):
             self.world.deliver()
             self.compare()
         finally:
-            self.world.local.close()
-            self.world.remote.store.close()
+            self.world.close()
             shutil.rmtree(self.folder)
 
     def compare(self):

@@ -262,7 +262,6 @@ def test_a_failing_remote_holds_up_no_other(world):
     world.clock.now += 100
     world.deliver()
     world.assert_same(run_id)
-    far.store.close()
 
 
 def test_a_remote_that_is_added_later_gets_what_changes_from_then_on(world):
@@ -278,7 +277,6 @@ def test_a_remote_that_is_added_later_gets_what_changes_from_then_on(world):
     assert copies(far.store).keys() == {both, after}
     world.deliver()
     world.assert_same(before, both, after)
-    far.store.close()
 
 
 def test_a_remote_that_comes_back_gets_what_it_has_missed_of_runs_that_are_touched(world):
@@ -394,8 +392,8 @@ def test_a_remote_that_cannot_be_opened_is_tried_again(world):
 
 def test_what_another_process_has_sent_before_it_failed_is_not_sent_twice(tmp_path):
     uri = f"sqlite:///{tmp_path / 'store.db'}"
-    with SqlStore.open(uri) as one, SqlStore.open(uri) as other:
-        remote: Any = StandIn(SqlStore.open("sqlite://"), open_artifacts(tmp_path / "remote"))
+    with SqlStore.open(uri) as one, SqlStore.open(uri) as other, SqlStore.open("sqlite://") as far:
+        remote: Any = StandIn(far, open_artifacts(tmp_path / "remote"))
         remote.capabilities = Abilities(stores_repeats_once=False)
         one.journal.configure(["http://remote"])
         first, second = (Replicator(store, None, "http://remote", lambda: remote) for store in (one, other))
