@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,7 @@ from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.embedded.local import OpenedTracking
 from mistk_service.tracking.values import Run
 from mistk_service.workers.host.files import contents_of
-
-CONTAINER = "6f1c2a34-0000-4000-8000-000000000001"
+from tests.recording.harness import CONTAINER, RecorderHarness
 
 FAILURE = Failure("ValueError", "a number is missing", "Traceback ...\n  line 3\nValueError: a number is missing")
 
@@ -202,3 +202,21 @@ def tell(opened: OpenedTracking, tmp_path: Path) -> Callable[..., Story]:
 def story(tell: Callable[..., Story]) -> Story:
     """A story that nobody steers."""
     return tell()
+
+
+@pytest.fixture
+async def harness(tmp_path: Path, anyio_backend: str) -> AsyncIterator[RecorderHarness]:
+    harness = RecorderHarness(tmp_path)
+    yield harness
+    await harness.close(0.0)
+    await harness.ended()  # what it still has to say belongs to this test
+    harness.store.close()
+
+
+@pytest.fixture
+def locked(harness: RecorderHarness) -> Iterator[sqlite3.Connection]:
+    """Another process that has locked the database."""
+    connection = sqlite3.connect(harness.folder / "store.db", isolation_level=None)
+    connection.execute("BEGIN EXCLUSIVE")
+    yield connection
+    connection.close()

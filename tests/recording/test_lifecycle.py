@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from mistk_service.tracking.values import RunStatus
-from tests.recording.conftest import CONTAINER, FAILURE, Story, params_of, tags_of
+from tests.recording.conftest import FAILURE, Story, params_of, tags_of
+from tests.recording.harness import CONTAINER
 
 
 def test_training_is_a_run_with_all_that_was_said_before_it(story: Story) -> None:
