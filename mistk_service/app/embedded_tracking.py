@@ -77,6 +77,7 @@ class EmbeddedTracking:
         self._remotes = settings.remote_tracking_uris
         uri = settings.local_tracking_uri or f"sqlite:///{folder / 'tracking.db'}"
         self._local = LocalTracking(uri, folder, self._remotes)
+        self._mlflow_ui = settings.mlflow_ui
         self._allowed = AllowedLocations(settings.artifact_locations)
         self._max_body = settings.max_body
         self._shutdown = shutdown
@@ -201,7 +202,12 @@ class EmbeddedTracking:
         executor = ThreadPoolExecutor(THREADS, thread_name_prefix="tracking")
         self._shutdown.register(executor)
         app = create_tracking_app(
-            opened.store, opened.artifacts, max_body=self._max_body, allowed=self._allowed, executor=executor
+            opened.store,
+            opened.artifacts,
+            max_body=self._max_body,
+            allowed=self._allowed,
+            executor=executor,
+            mlflow_ui=self._mlflow_ui,
         )
         collect_less_often()
         return app

@@ -11,10 +11,10 @@ from mistk_service.errors import SettingsError
 
 
 def require_prerequisites(settings: Settings) -> None:
-    """Make the state directory, for this user alone, and look for the database's driver.
+    """Make the state directory, for this user alone, and look for the packages that the options need.
 
     Raises:
-        SettingsError: the directory cannot be made or written, or the driver is not installed.
+        SettingsError: the directory cannot be made or written, or what an option needs is not installed.
     """
     if not settings.tracking:
         return
@@ -23,6 +23,11 @@ def require_prerequisites(settings: Settings) -> None:
             "--tracking-uri: a PostgreSQL store needs psycopg, which is not installed; install it with: "
             "pip install 'mistk-service[postgres]'.",
             setting="tracking-uri",
+        )
+    if settings.mlflow_ui and not _is_installed("mlflow"):
+        raise SettingsError(
+            "--mlflow-ui: the pages are in the package mlflow, which is not installed; install it with: pip install mlflow.",
+            setting="mlflow-ui",
         )
     folder = Path(settings.state_dir).absolute()
     try:

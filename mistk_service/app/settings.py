@@ -167,6 +167,7 @@ class Settings(ListenSettings):
         secret=True,  # addresses may contain passwords
         callback=warn_of_password,
     )
+    mlflow_ui: bool = option(False, "Serve MLflow's own web pages at /mlflow/, out of an installed mlflow.")
     state_dir: str = option("mistk-state", "Folder for what outlives the process: tracking store and artifacts.")
     artifact_locations: tuple[str, ...] = option(
         (),

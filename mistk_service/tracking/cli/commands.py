@@ -56,6 +56,7 @@ class ServerSettings(ListenSettings):
         "Root of the artifacts: a folder, or a URL for fsspec such as s3://BUCKET/PREFIX.",
         env="MISTK_TRACKING_ARTIFACTS",
     )
+    mlflow_ui: bool = option(False, "Serve MLflow's own web pages at /mlflow/, out of an installed mlflow.")
 
 
 _store_option = click_option(ServerSettings, "store_uri")
@@ -111,6 +112,7 @@ def serve(**options: Any) -> None:
         settings.port,
         allowed_hosts=settings.allowed_hosts,
         max_body=settings.max_body,
+        mlflow_ui=settings.mlflow_ui,
         limits=HttpLimits(
             keep_alive=settings.keep_alive_timeout, connections=settings.max_connections, end_timeout=_END
         ),

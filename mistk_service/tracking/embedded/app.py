@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 #: Paths of the tracking server outside ``/api`` and ``/ajax-api``.
-_OTHERS = frozenset({"/health", "/version", "/get-artifact", "/model-versions/get-artifact"})
+_OTHERS = frozenset({"/health", "/version", "/get-artifact", "/model-versions/get-artifact", "/mlflow"})
 
 #: Seconds after a failure before a request makes another attempt to create the server.
 _RETRY = 5.0
@@ -30,7 +30,7 @@ _RETRY = 5.0
 def is_tracking_path(path: str) -> bool:
     """Return whether ``path`` belongs to the tracking server."""
     path = "/" + path.lstrip("/")
-    return path in _OTHERS or path.startswith(("/api/2.0/", "/api/3.0/", "/ajax-api/", "/api/v4/projects/"))
+    return path in _OTHERS or path.startswith(("/mlflow/", "/api/2.0/", "/api/3.0/", "/ajax-api/", "/api/v4/projects/"))
 
 
 class DeferredApp:

@@ -14,6 +14,7 @@ from mistk_service.tracking.artifacts import AllowedLocations, ArtifactRepositor
 from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.server.endpoints import Endpoints, Handler
 from mistk_service.tracking.server.gitlab import GitLabOperations, GitLabTransfers
+from mistk_service.tracking.server.mlflow_ui import MlflowUI
 from mistk_service.tracking.server.operations import OPERATIONS
 from mistk_service.tracking.server.paths import Spellings, answer, below
 from mistk_service.tracking.server.projects import Projects
@@ -37,6 +38,7 @@ def create_tracking_app(
     max_body: int = MAX_BODY,
     allowed: AllowedLocations = AllowedLocations(),  # noqa: B008
     executor: Executor | None = None,
+    mlflow_ui: bool = False,
 ) -> ASGIApp:
     """Return the application that serves a store with MLflow's REST API, and with GitLab's dialect of it for each project.
 
@@ -47,9 +49,11 @@ def create_tracking_app(
         allowed: artifact locations that clients may ask for.
         executor: runs blocking work. It is shut down when the application's lifespan ends; a caller that serves the
             application without a lifespan has to pass an executor, and to shut it down.
+        mlflow_ui: whether to serve MLflow's own web pages at ``/mlflow/``.
 
     Raises:
         ContractNotFound: the file with the contract is missing from the installation.
+        SettingsError: there are no pages of MLflow in this environment.
         ResolverError: when the application starts, if the contract has an operationId without a method.
     """
     executor = executor or ThreadPoolExecutor(THREADS, thread_name_prefix="tracking")
@@ -96,4 +100,5 @@ def create_tracking_app(
         executor=executor,
         lifespan=lifespan,
     )
-    return Spellings(app)
+    tracking = Spellings(app)
+    return MlflowUI(tracking, store, executor) if mlflow_ui else tracking

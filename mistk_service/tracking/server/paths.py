@@ -117,6 +117,8 @@ def _unknown_path(path: str) -> EndpointNotFound:
     feature = _UNSERVED.get(match[1]) if match else None
     if feature:
         return EndpointNotFound(f"{feature}: not served by this tracking server (asked for {path}).")
+    if f"{path}/".startswith("/mlflow/"):
+        return EndpointNotFound(f"{path}: MLflow's own pages are served with the option --mlflow-ui.")
     if path == "/graphql" or path.startswith(("/v1/traces", "/gateway/")):
         return EndpointNotFound(f"{path} is a part of MLflow that this tracking server does not have.")
     return EndpointNotFound(f"There is no operation at {path}. The contract is at /api/2.0/mlflow/openapi.json.")

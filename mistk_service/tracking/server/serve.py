@@ -36,6 +36,7 @@ def serve_tracking(
     *,
     allowed_hosts: Sequence[str] = (),
     max_body: int = MAX_BODY,
+    mlflow_ui: bool = False,
     limits: HttpLimits | None = None,
     on_listening: Callable[[str], None] | None = None,
 ) -> None:
@@ -48,16 +49,17 @@ def serve_tracking(
         port: the port; 0 takes any that is free.
         allowed_hosts: further names of the server; see :class:`~mistk_service.web.gate.origins.Origins`.
         max_body: the limit of a JSON body in bytes.
+        mlflow_ui: whether to serve MLflow's own web pages at ``/mlflow/``.
         limits: limits on clients; by default those of :class:`HttpLimits`.
         on_listening: called with the base URL when the server accepts connections.
 
     Raises:
-        SettingsError: the address cannot be used.
+        SettingsError: the address cannot be used, or there are no pages of MLflow.
         StoreError: the store or the artifact root cannot be opened.
     """
     artifacts = open_artifacts(artifacts_uri)
     with open_store(store_uri) as store, bind(host, port) as sock:
-        tracking = create_tracking_app(store, artifacts, max_body=max_body)
+        tracking = create_tracking_app(store, artifacts, max_body=max_body, mlflow_ui=mlflow_ui)
         app = gate(tracking, host=host, allowed_hosts=allowed_hosts, max_body=max_body, error_body=error_json)
         server = uvicorn.Server(
             server_config(app, limits or HttpLimits(), error_json, timeout_graceful_shutdown=_CLOSING)

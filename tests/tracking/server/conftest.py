@@ -27,11 +27,11 @@ class Server:
 
 
 @contextlib.contextmanager
-def running_server(folder, *arguments):
+def running_server(folder, *arguments, flags=()):
     """Start ``mistk-service tracking serve`` on a free port, with its store and its artifacts in ``folder``."""
     options = {"--store": f"sqlite:///{folder}/tracking.db", "--artifacts": f"{folder}/artifacts"}
     options |= dict(zip(arguments[::2], arguments[1::2], strict=True))
-    command = ["tracking", "serve", "--port", "0", *(part for option in options.items() for part in option)]
+    command = ["tracking", "serve", "--port", "0", *flags, *(part for option in options.items() for part in option)]
     reader, writer = os.pipe()
     with os.fdopen(reader) as output, ThreadPoolExecutor(1) as pool:
         with open(writer, "wb") as errors:
