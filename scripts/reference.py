@@ -245,7 +245,7 @@ def _hooks(kind: Kind, page: str) -> str:
     """Return the hooks of a kind, whose operations are described on a page."""
     hooks: dict[str, Any] = {}
     for row in kind.operations.values():
-        for name in filter(None, (row.hook, row.tensor_hook)):
+        for name in row.hooks:
             hooks.setdefault(name, row)
     members = _members(kind)
     written = sorted((name for name in members if name in hooks), key=list(hooks).index)
@@ -253,6 +253,8 @@ def _hooks(kind: Kind, page: str) -> str:
 
 
 def _hook_note(name: str, row: Any, page: str) -> str:
+    if name == row.prompt_hook:
+        return "See [Stream tokens](../howto/stream-tokens.md)."
     if name == row.tensor_hook:
         return "See [Predict with tensors](../howto/predict-with-tensors.md)."
     notes = [f"Operation: [{row.name}]({page}#{anchor(row.name)})."]

@@ -24,7 +24,7 @@ def describe(reference: str) -> str:
     model = construct_model(model_class, reference)
     kind, signature = kind_of(model_class), signature_of(model)
     hooks = kind.hooks_of(model_class)
-    operations = [row.name for row in kind.operations.values() if {row.hook, row.tensor_hook} & set(hooks)]
+    operations = [row.name for row in kind.operations.values() if {*row.hooks} & set(hooks)]
     lines = [
         f"{model_class.__name__}, a {kind.name}",
         *(f"  {line}" for line in (model_class.__doc__ or "").splitlines()[:1]),

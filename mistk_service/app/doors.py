@@ -17,6 +17,9 @@ from mistk_service.doors.invocations.handlers import error_body as invocations_e
 from mistk_service.doors.invocations.handlers import invocations_app
 from mistk_service.doors.kserve.handlers import error_body as kserve_error
 from mistk_service.doors.kserve.handlers import kserve_app, vertex_app
+from mistk_service.doors.openai.handlers import PATHS as OPENAI_PATHS
+from mistk_service.doors.openai.handlers import error_body as openai_error
+from mistk_service.doors.openai.handlers import openai_app
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.web.refusals import ErrorBody
 
@@ -49,8 +52,9 @@ class Door:
 
 
 def prediction_doors(controller: Controller, settings: Settings) -> list[Door]:
-    """Return the doors that are chosen, if the kind of container answers predictions."""
-    if controller.kind.prediction is None:
+    """Return the doors that are chosen, if the kind of container has the hooks for them."""
+    row = controller.kind.prediction
+    if row is None or row.tensor_hook is None or row.prompt_hook is None:
         return []
     model = ServedModel(controller, settings.model_name, settings.model_version)
     doors = [make(model, settings) for name, make in _DOORS.items() if _is_chosen(name, settings)]
@@ -67,7 +71,7 @@ def _is_chosen(name: str, settings: Settings) -> bool:
 
 
 def _inference(model: ServedModel, settings: Settings) -> Door:
-    operations = ["infer", "ready", "live", "stats", "index"]
+    operations = ["infer", "generate", "generate_stream", "ready", "live", "stats", "index"]
     app = inference_app(model, settings.max_body, Statistics())
     return Door("inference", [INFERENCE_PATH], operations, inference_error, app)
 
@@ -81,7 +85,13 @@ def _invocations(model: ServedModel, settings: Settings) -> Door:
     return Door("invocations", INVOCATIONS_PATHS, ["ping", "invocations"], invocations_error, app)
 
 
-_DOORS = {"inference": _inference, "kserve": _kserve, "invocations": _invocations}
+def _openai(model: ServedModel, settings: Settings) -> Door:
+    # The paths of the models are KServe's too, whose answers hold what OpenAI's clients read.
+    paths = OPENAI_PATHS if _is_chosen("kserve", settings) else [*OPENAI_PATHS, "/v1/models"]
+    return Door("openai", paths, ["completions", "models"], openai_error, openai_app(model, settings.max_body))
+
+
+_DOORS = {"inference": _inference, "kserve": _kserve, "invocations": _invocations, "openai": _openai}
 
 
 def door_of(path: str, doors: Sequence[Door]) -> Door | None:

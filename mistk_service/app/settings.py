@@ -17,7 +17,7 @@ from mistk_service.logs import LogFormat
 _REMOTE, _LOCAL = ("http", "https"), ("sqlite", "postgresql", "postgres")
 
 #: The names of the prediction APIs, and of the lifecycle API.
-DOORS = ("mistk", "inference", "kserve", "invocations", "vertex")
+DOORS = ("mistk", "inference", "kserve", "invocations", "vertex", "openai")
 
 _ROUTE = Rule(lambda path: re.fullmatch(r"(/[\w.~:-]+)+", path, re.ASCII) is not None, "a path such as /predict")
 

@@ -24,7 +24,7 @@ from mistk_service.core.view import InstanceView
 from mistk_service.errors import Failure, InvalidRequest, MistkError, ModelLoadError, WorkerDied
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.kind import RESETTING, TERMINATED, TERMINATING, Kind, Operation, Role
-from mistk_service.kinds.predictions import Answer, Inputs, Signature, Tensors
+from mistk_service.kinds.predictions import Answer, Inputs, Signature
 from mistk_service.workers.messages import AllowParts, FromWorker, Pause, Resume, Run, Withdraw
 from mistk_service.workers.protocol import Files, FileStamp, Worker
 from mistk_service.workers.supervisor import Supervisor, WorkerFactory
@@ -345,7 +345,7 @@ class Controller:
         shut down.
 
         Args:
-            inputs: records, or named tensors for a class with the hook for them.
+            inputs: records; or named tensors or a prompt, for a class with the hook for them.
             details: whether to add explanations of the predictions for records.
 
         Raises:
@@ -355,7 +355,7 @@ class Controller:
         """
         row = self.kind.prediction
         assert row is not None
-        row = row.for_tensors() if isinstance(inputs, Tensors) else row
+        row = row.taking(type(inputs))
         self._instance.require(row)
         predictions = self._instance.predictions
         worker = self._supervisor.for_prediction(predictions.in_flight_of)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
+from typing import Any
 
 from mistk_service.core.controller import Controller
 from mistk_service.errors import MistkError
+from mistk_service.kinds.predictions import Inputs, Prompt, Tensors
 
 
 class UnknownModel(MistkError):
@@ -25,6 +28,7 @@ class ServedModel:
         self.controller = controller
         self._name = name
         self._version = version
+        self._created = int(time.time())
 
     @property
     def name(self) -> str:
@@ -51,8 +55,20 @@ class ServedModel:
     @property
     def takes_tensors(self) -> bool:
         """Whether the class has the hook for tensors, as far as is known."""
+        return self._takes(Tensors)
+
+    @property
+    def generates(self) -> bool:
+        """Whether the class has the hook for prompts, as far as is known."""
+        return self._takes(Prompt)
+
+    def _takes(self, form: type[Inputs]) -> bool:
         row = self.controller.kind.prediction
-        return row is not None and self.controller.view.supports(row.for_tensors())
+        return row is not None and self.controller.view.supports(row.taking(form))
+
+    def card(self) -> dict[str, Any]:
+        """Return the model as OpenAI's API lists it."""
+        return {"id": self.name, "object": "model", "created": self._created, "owned_by": "mistk-service"}
 
     @property
     def is_ready(self) -> bool:

@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import Any, Literal
 
 from mistk_service.kinds.call import Call
+from mistk_service.kinds.predictions import Inputs, Records, Tensors
 
 #: The states that every kind has, by their names on the wire.
 PAUSING, PAUSED, RESETTING, TERMINATING, TERMINATED, FAILED = (
@@ -76,6 +77,7 @@ class Operation:
         hook: the method of the class that does the work.
         followed_by: a method that is called after the hook, with the first argument of the hook, as a part of the activity.
         tensor_hook: the method that does it for named tensors, of an operation with the role PREDICTION.
+        prompt_hook: the method that does it for a prompt, likewise.
         allowed: the states in which it is accepted.
         running: the state while it runs; None for an operation that takes effect at once.
         then: the state after it; None for the previous state.
@@ -104,6 +106,7 @@ class Operation:
     role: Role = Role.ACTIVITY
     followed_by: str | None = None
     tensor_hook: str | None = None
+    prompt_hook: str | None = None
     resumes: str | None = None
     cancels: str | None = None
     streams: bool = False
@@ -119,15 +122,23 @@ class Operation:
     saves: str | None = None
     saved_to: Callable[[Arguments], str | None] = itemgetter(0)
 
-    def for_tensors(self) -> Operation:
-        """Return the operation as it is for named tensors: ``infer``, with the hook for them.
+    @property
+    def hooks(self) -> tuple[str, ...]:
+        """All its hooks."""
+        return tuple(name for name in (self.hook, self.tensor_hook, self.prompt_hook) if name is not None)
+
+    def taking(self, form: type[Inputs]) -> Operation:
+        """Return the operation as it is for a form of inputs: ``infer`` for tensors, ``generate`` for a prompt.
 
         Raises:
-            ValueError: the operation has none.
+            ValueError: it has no hook for them.
         """
-        if self.tensor_hook is None:
-            raise ValueError(f"{self.name} takes no tensors.")
-        return replace(self, name="infer", hook=self.tensor_hook)
+        if form is Records:
+            return self
+        name, hook = ("infer", self.tensor_hook) if form is Tensors else ("generate", self.prompt_hook)
+        if hook is None:
+            raise ValueError(f"{self.name} takes no {form.__name__.lower()}.")
+        return replace(self, name=name, hook=hook)
 
     @property
     def opens_run(self) -> bool:
@@ -197,8 +208,7 @@ class Kind:
     def hooks_of(self, subclass: type[Any]) -> tuple[str, ...]:
         """Return the hooks that a subclass has: those that it overrides, and those that have a default."""
         defaults = {row.hook for row in self.operations.values() if row.has_default}
-        names = {row.hook for row in self.operations.values()}
-        names |= {row.tensor_hook for row in self.operations.values() if row.tensor_hook is not None}
+        names = {name for row in self.operations.values() for name in row.hooks}
         return tuple(
             name
             for name in sorted(names)

@@ -106,8 +106,28 @@ def _records(shape: tuple[int, ...]) -> int:
     return 0 if 0 in shape else shape[0] if shape else 1
 
 
+class Prompt(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """A text to continue.
+
+    Attributes:
+        text: the text.
+        parameters: parameters of the generation, by name; any JSON values.
+    """
+
+    text: str
+    parameters: dict[str, Any] = {}
+
+    def __len__(self) -> int:
+        return 1
+
+    @property
+    def size(self) -> int:
+        """The length of the text in characters."""
+        return len(self.text)
+
+
 #: What a prediction is made from.
-Inputs = Records | Tensors
+Inputs = Records | Tensors | Prompt
 
 
 class Answer:

@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import zlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -177,6 +178,22 @@ class TextGenerator(AbstractModel):
         write_atomically(dataPath, "generations.jsonl", lines.encode())
         write_atomically(dataPath, "generations.txt", pages.encode())
 
+    def do_generate_stream(self, prompt: str, parameters: dict[str, Any]) -> Iterator[str]:
+        """Go on after a prompt, a character at a time.
+
+        Args:
+            prompt: the text; an empty one stands for the prompt of the settings.
+            parameters: ``max_tokens``, ``temperature`` and ``seed`` stand above the settings; others are not used.
+
+        Raises:
+            BadSetting: one of them is out of bounds.
+            NotReady: the model has read nothing yet.
+        """
+        names = {"max_tokens": "length", "temperature": "temperature", "seed": "seed"}
+        given = {names[name]: value for name, value in parameters.items() if name in names}
+        settings = self._stream_writing.updated(given)
+        yield from itertools.islice(self._characters(prompt or settings.prompt, "0", settings), settings.length)
+
     def do_update_stream_properties(self, props: dict[str, Any]) -> None:
         """Take settings for the stream predictions that follow; those that are not named stay as they are.
 
@@ -239,16 +256,20 @@ class TextGenerator(AbstractModel):
 
     def _continue(self, prompt: str, name: str, settings: WriteSettings) -> str:
         """Return what the model writes after ``prompt``; ``name`` makes the choices others than for the next text."""
-        language = self._built()
-        if not language.counts.characters:
-            raise NotReady("The model has read nothing yet: call train, or build it from a checkpoint.")
-        rng = np.random.Generator(np.random.PCG64([settings.seed, zlib.crc32(name.encode("utf-8", "surrogatepass"))]))
-        written = language.write(prompt, discount=self._counting.discount, temperature=settings.temperature, rng=rng)
+        written = self._characters(prompt, name, settings)
         parts = []
         for start in range(0, settings.length, _CHUNK):
             self.pause_point()
             parts.append("".join(itertools.islice(written, min(_CHUNK, settings.length - start))))
         return "".join(parts)
+
+    def _characters(self, prompt: str, name: str, settings: WriteSettings) -> Iterator[str]:
+        """Return the characters that the model writes after ``prompt``, without end."""
+        language = self._built()
+        if not language.counts.characters:
+            raise NotReady("The model has read nothing yet: call train, or build it from a checkpoint.")
+        rng = np.random.Generator(np.random.PCG64([settings.seed, zlib.crc32(name.encode("utf-8", "surrogatepass"))]))
+        return language.write(prompt, discount=self._counting.discount, temperature=settings.temperature, rng=rng)
 
     def _explain(self, prompt: str) -> str:
         language = self._built()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -12,11 +13,12 @@ from starlette.types import ASGIApp
 
 from mistk_service import __version__
 from mistk_service.core.answer_parts import AnswerParts
+from mistk_service.doors.generation import EventStream, Generation, generate
 from mistk_service.doors.inference.messages import HEADER_LENGTH, encode_response, read_request
 from mistk_service.doors.inference.statistics import Statistics
 from mistk_service.doors.inference.tensors import datatype_of, require_declared
 from mistk_service.doors.problem import answer_in
-from mistk_service.doors.request_content import INLINE_LIMIT, on_thread_if, read_content
+from mistk_service.doors.request_content import INLINE_LIMIT, json_content, on_thread_if, read_content
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.predictions import TensorSpec
@@ -28,7 +30,7 @@ from mistk_service.web.disconnect import while_present
 INFERENCE_PATH = "/v2"
 
 #: The extensions of the protocol that are served.
-EXTENSIONS = ("binary_tensor_data", "statistics")
+EXTENSIONS = ("binary_tensor_data", "generate", "statistics")
 
 #: The maximum size of a request for the index in bytes.
 _SMALL = 64 * 1024
@@ -36,6 +38,12 @@ _SMALL = 64 * 1024
 
 class _IndexRequest(msgspec.Struct):
     ready: bool = False
+
+
+class _GenerateRequest(msgspec.Struct):
+    text_input: str
+    id: str = ""
+    parameters: dict[str, Any] = {}
 
 
 def inference_app(model: ServedModel, max_body: int, statistics: Statistics) -> ASGIApp:
@@ -69,7 +77,7 @@ class _Handlers:
 
     @property
     def _ready(self) -> bool:
-        return self._controller.can_take_work and self._model.takes_tensors
+        return self._controller.can_take_work and (self._model.takes_tensors or self._model.generates)
 
     async def server_metadata(self, request: Request) -> Response:  # noqa: ARG002 - every handler gets it
         return _json({"name": "mistk-service", "version": __version__, "extensions": EXTENSIONS})
@@ -145,6 +153,35 @@ class _Handlers:
         return Response(content, media_type="application/octet-stream", headers={HEADER_LENGTH: str(length)})
 
     infer = model_infer
+
+    async def model_generate(self, request: Request, model_name: str, model_version: str = "") -> Response:
+        generation, head = await self._generate(request, model_name, model_version)
+        text = await while_present(request.receive, asyncio.ensure_future(generation.text()))
+        return _json({**head, "text_output": text})
+
+    generate = model_generate
+
+    async def model_generate_stream(self, request: Request, model_name: str, model_version: str = "") -> Response:
+        generation, head = await self._generate(request, model_name, model_version)
+        events = ({**head, "text_output": piece} async for piece in generation)
+        return EventStream(generation, events, inference_error)
+
+    generate_stream = model_generate_stream
+
+    async def _generate(self, request: Request, name: str, version: str) -> tuple[Generation, dict[str, str]]:
+        """Begin to generate, and return what else is in each response."""
+        self._model.require(name, version)
+        asked = await json_content(request, self._max_body, _GenerateRequest)
+        limit = asked.parameters.get("max_tokens")
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise InvalidRequest("max_tokens is no number of at least 1.", field="parameters.max_tokens")
+        stop = asked.parameters.get("stop", ())
+        if not isinstance(stop, str | list | tuple) or not all(isinstance(each, str) for each in stop):
+            raise InvalidRequest("stop is no text or list of texts.", field="parameters.stop")
+        stops = [stop] if isinstance(stop, str) else stop
+        generation = await generate(self._model, request, asked.text_input, asked.parameters, limit=limit, stop=stops)
+        given = {"id": asked.id} if asked.id else {}
+        return generation, {**given, "model_name": name, "model_version": self._model.version}
 
     def _not_ready(self) -> Response:
         return Response(

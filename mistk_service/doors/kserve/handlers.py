@@ -65,7 +65,9 @@ class _Handlers:
         return handler
 
     async def models(self, request: Request) -> Response:  # noqa: ARG002 - every handler gets it
-        return _json({"models": [self._model.name]})
+        # OpenAI's clients ask at the same path.
+        listed = {"object": "list", "data": [self._model.card()]} if self._model.generates else {}
+        return _json({"models": [self._model.name], **listed})
 
     async def model(self, request: Request, model_name: str) -> Response:
         self._model.require(model_name)
@@ -74,7 +76,8 @@ class _Handlers:
     async def vertex_health(self, request: Request) -> Response:  # noqa: ARG002
         if not self._model.is_ready:
             return Response(error_body(503, self._model.why_not_ready), 503, media_type="application/json")
-        return _json({"name": self._model.name, "ready": True})
+        card = self._model.card() if self._model.generates else {}
+        return _json({"name": self._model.name, "ready": True, **card})
 
     async def predict(self, request: Request, model_name: str) -> Response:
         self._model.require(model_name)

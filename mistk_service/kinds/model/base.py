@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from mistk_service.kinds.component import Component
@@ -144,6 +144,21 @@ class AbstractModel(Component):
             source: where the records are, such as a URL or a path; the model defines it.
             format: the format of the records; None for the model's own.
             props: settings for these predictions; empty if the request had none.
+        """
+        raise NotImplementedError
+
+    def do_generate_stream(self, prompt: str, parameters: dict[str, Any]) -> Iterator[str]:
+        """Continue a text, piece by piece, for clients of OpenAI's API and of the Open Inference Protocol.
+
+        Args:
+            prompt: the text. Of a conversation, the texts of its messages, one in a line.
+            parameters: what else is in the request, such as ``max_tokens``, ``temperature``, ``seed`` and ``stop``. A
+                conversation is ``messages``, a list of ``{"role": ..., "content": ...}``.
+
+        Yields:
+            the pieces of the continuation, which count as its tokens. Each is sent at once. The generator is closed at its
+            next ``yield`` when the client has ``max_tokens`` pieces or a text of ``stop``, or disconnects. A hook that is no
+            generator returns the whole text.
         """
         raise NotImplementedError
 

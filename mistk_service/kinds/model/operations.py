@@ -41,7 +41,7 @@ OPERATIONS = {
         _row("predict", "do_predict", {State.READY}, State.PREDICTING, State.READY, is_work=True),
         # Predictions that arrive during an update of the properties wait in the worker's queue until the update ends.
         _row("streamPredict", "do_stream_predict", {State.READY, State.UPDATING_PROPERTIES}, State.PREDICTING, State.READY,
-             role=Role.PREDICTION, tensor_hook="do_infer"),
+             role=Role.PREDICTION, tensor_hook="do_infer", prompt_hook="do_generate_stream"),
         _row("streamPredict/source", "do_stream_predict_source", {State.READY}, State.PREDICTING, State.READY, streams=True,
              is_work=True),
         _row("streamPredict/source/cancel", "do_stream_predict_source", {State.PREDICTING}, None, State.READY,

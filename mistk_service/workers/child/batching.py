@@ -18,7 +18,7 @@ import msgspec
 
 from mistk_service.errors import RequestError
 from mistk_service.kinds.component import Component, StopActivity
-from mistk_service.kinds.predictions import Records, Tensors, pack
+from mistk_service.kinds.predictions import Prompt, Records, Tensors, pack
 from mistk_service.workers.child.failures import failure_from, message_of
 from mistk_service.workers.child.plain_values import json_ready
 from mistk_service.workers.messages import Predict, Predicted, PredictionFailed, PredictionRefused
@@ -55,14 +55,18 @@ class Predictor:
         model: the model.
         hook: the name of its hook, which takes a dict of identifier to record and returns one of identifier to prediction.
         tensor_hook: the name of the hook that takes and returns a dict of name to array, if the kind has one.
+        prompt_hook: the name of the hook that takes a text and its parameters, and yields text, if the kind has one.
     """
 
-    def __init__(self, model: Component, hook: str, tensor_hook: str | None = None) -> None:
+    def __init__(
+        self, model: Component, hook: str, tensor_hook: str | None = None, prompt_hook: str | None = None
+    ) -> None:
         function = getattr(model, hook)
         self._hook = _with_details(function)
         merged = 1 if inspect.isgeneratorfunction(function) else int(getattr(model, "max_batch_size", 1))
         self.max_batch_size = min(max(1, merged), sys.maxsize)
         self._tensor_hook = getattr(model, tensor_hook) if tensor_hook else None
+        self._prompt_hook = getattr(model, prompt_hook) if prompt_hook else None
 
     def predict(self, batch: Sequence[Predict]) -> list[_Answer]:
         """Answer every request of the batch, in order."""
@@ -97,6 +101,9 @@ class Predictor:
         try:
             if isinstance(request.inputs, Tensors):
                 return Predicted(request.id, self._infer(request.inputs))
+            if isinstance(request.inputs, Prompt):
+                assert self._prompt_hook is not None, "the controller has checked that the class has it"
+                return self._answer(request, self._prompt_hook(request.inputs.text, request.inputs.parameters))
             return self._answer(request, self._call(request.inputs, request.details))
         except (Exception, StopActivity) as error:  # noqa: BLE001 - the caller receives the failure
             return unanswered(request.id, error)

@@ -103,7 +103,7 @@ def construct_model(model_class: type[Component], reference: str) -> Component:
 
 def _require_usable(model: Component, reference: str) -> None:
     rows = kind_of(type(model)).operations.values()
-    for name in (hook for row in rows for hook in (row.hook, row.tensor_hook) if hook is not None):
+    for name in (hook for row in rows for hook in row.hooks):
         if not callable(getattr(model, name)):
             raise NotAModelClass(
                 f"{reference!r}: {name} is {getattr(model, name)!r}; expected a method.", reference=reference

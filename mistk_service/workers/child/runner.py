@@ -110,7 +110,7 @@ class Runner:
         kind = kind_of(type(model))
         self.context.state = kind.initial
         self._operations = {row.hook: row for row in kind.of_role(Role.ACTIVITY)}
-        predictor = Predictor(model, kind.prediction.hook, kind.prediction.tensor_hook) if kind.prediction else None
+        predictor = Predictor(model, row.hook, row.tensor_hook, row.prompt_hook) if (row := kind.prediction) else None
         if predictor is not None:
             self._tasks.max_batch_size = predictor.max_batch_size
         self._model = model

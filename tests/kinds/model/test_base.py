@@ -68,9 +68,10 @@ def model(context: DetachedContext) -> Model:
     return model
 
 
-def test_the_hooks_are_mistks_and_one_for_tensors():
+def test_the_hooks_are_mistks_and_those_for_tensors_and_prompts():
     hooks = {name: value for name, value in vars(AbstractModel).items() if name.startswith("do_")}
     assert hooks.pop("do_infer")
+    assert hooks.pop("do_generate_stream")
     assert {name: list(inspect.signature(hook).parameters)[1:] for name, hook in hooks.items()} == HOOKS
     assert {row.hook for row in OPERATIONS.values()} == set(HOOKS)
 

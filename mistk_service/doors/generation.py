@@ -1,0 +1,160 @@
+"""Generated text: the pieces that a model yields, up to a limit or a stop sequence, and their events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from mistk_service.core.answer_parts import AnswerParts
+from mistk_service.doors.mistk.watch import STREAM_HEADERS
+from mistk_service.doors.problem import problem_of
+from mistk_service.doors.served_model import ServedModel
+from mistk_service.errors import Failure, HookFailed, InvalidRequest, MistkError
+from mistk_service.kinds.predictions import Answer, Prompt
+from mistk_service.web.disconnect import while_present
+from mistk_service.web.refusals import ErrorBody
+
+#: The maximum length of a text that is not streamed, in characters.
+_LONGEST = 16 * 1024 * 1024
+
+
+async def generate(
+    model: ServedModel,
+    request: Request,
+    prompt: str,
+    parameters: Mapping[str, Any],
+    *,
+    limit: int | None = None,
+    stop: Sequence[str] = (),
+) -> Generation:
+    """Begin to generate text, and return it with its first piece.
+
+    Args:
+        model: the model.
+        request: the request, whose body has been read; a client that leaves before the first piece withdraws it.
+        prompt: the text to continue.
+        parameters: the parameters for the hook.
+        limit: the maximum number of pieces.
+        stop: texts before which the answer ends.
+
+    Raises:
+        MistkError: see :meth:`Controller.predict`.
+    """
+    answer = await while_present(request.receive, model.controller.predict(Prompt(prompt, dict(parameters))))
+    return Generation(answer, limit, [each for each in stop if each])
+
+
+class Generation:
+    """The pieces of a text, for one reader.
+
+    Iteration raises HookFailed if the model yields something else than text, and the errors of :class:`AnswerParts`.
+
+    Attributes:
+        tokens: the number of pieces that the model has yielded.
+        finish_reason: why the text ended: at the limit, or by itself.
+    """
+
+    def __init__(self, answer: Answer | AnswerParts, limit: int | None, stop: Sequence[str]) -> None:
+        self._answer = answer
+        self._limit = limit
+        self._stop = stop
+        self.tokens = 0
+        self.finish_reason: Literal["stop", "length"] = "stop"
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        """Yield the pieces. What may be the beginning of a stop sequence is held back."""
+        held = ""
+        async for piece in self._pieces():
+            self.tokens += 1
+            held += piece
+            if (end := min((at for stop in self._stop if (at := held.find(stop)) >= 0), default=-1)) >= 0:
+                held = held[:end]
+                break
+            kept = self._open(held)
+            if len(held) > kept:
+                yield held[: len(held) - kept]
+                held = held[len(held) - kept :]
+            if self.tokens == self._limit:
+                self.finish_reason = "length"
+                break
+        self.close()
+        if held:
+            yield held
+
+    async def text(self) -> str:
+        """Return the whole text.
+
+        Raises:
+            InvalidRequest: it is too long to be held in memory.
+        """
+        pieces, size = [], 0
+        try:
+            async for piece in self:
+                pieces.append(piece)
+                size += len(piece)
+                if size > _LONGEST:
+                    raise InvalidRequest(f"The text has more than {_LONGEST} characters; expected a stream or a limit.")
+        finally:
+            self.close()
+        return "".join(pieces)
+
+    def close(self) -> None:
+        """Stop the model's work on it, unless it has ended."""
+        if isinstance(self._answer, AnswerParts):
+            self._answer.close()
+
+    async def _pieces(self) -> AsyncIterator[str]:
+        if isinstance(self._answer, Answer):
+            yield _text(self._answer)
+            return
+        async for part in self._answer:
+            yield _text(part)
+
+    def _open(self, text: str) -> int:
+        """Return the length of the longest end of a text that a stop sequence begins with."""
+        lengths = (n for stop in self._stop for n in range(1, len(stop)) if text.endswith(stop[:n]))
+        return max(lengths, default=0)
+
+
+class EventStream(StreamingResponse):
+    """Sends values as Server-Sent Events, and an error in the middle as an event. Closes the generation at the end.
+
+    Args:
+        generation: what the values are made from.
+        values: the values for JSON; text is sent as it is.
+        error_body: makes the JSON of an error.
+    """
+
+    def __init__(self, generation: Generation, values: AsyncIterator[Any], error_body: ErrorBody) -> None:
+        self._generation = generation
+        super().__init__(
+            _events(values, error_body), headers=STREAM_HEADERS, media_type="text/event-stream; charset=utf-8"
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._generation.close()
+
+
+async def _events(values: AsyncIterator[Any], error_body: ErrorBody) -> AsyncIterator[bytes]:
+    try:
+        async for value in values:
+            yield b"data: %s\n\n" % (value.encode() if isinstance(value, str) else msgspec.json.encode(value))
+    except MistkError as error:
+        problem = problem_of(error, {})
+        yield b"data: %s\n\n" % error_body(problem.status, problem.message)
+
+
+def _text(part: Answer) -> str:
+    text = part.value()
+    if not isinstance(text, str):
+        raise HookFailed("generate", Failure("TypeError", f"expected text, got {type(text).__name__}"))
+    return text

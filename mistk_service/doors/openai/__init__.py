@@ -1,0 +1,1 @@
+"""OpenAI's API for text: chat completions, completions and models."""
