@@ -14,7 +14,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -178,8 +178,26 @@ _HOST = re.compile(r"\*|(\*\.)?[\w.-]+|\[[0-9a-fA-F:.]+\]")
 class ListenSettings:
     """What every server of the package has: where it listens, what it takes from clients, and how much it logs."""
 
-    host: str = option("127.0.0.1", "Address to listen on. There is no authentication: do not expose it to strangers.")
+    host: str = option(
+        "127.0.0.1", "Address to listen on. One beyond this machine needs access tokens, --auth or --insecure."
+    )
     port: int = option(8080, "Port to listen on; 0 picks a free one.", PORT)
+    auth: bool = option(
+        False,
+        "Require a log-in, with a token or as a user of the tracking store. On by itself if there are access tokens. "
+        "MLFLOW_AUTH_ADMIN_USERNAME and MLFLOW_AUTH_ADMIN_PASSWORD make the first user.",
+    )
+    token_file: str | None = option(
+        None,
+        "File of access tokens, written by 'mistk-service token new'; by default the file 'tokens' in the state directory.",
+        type=click.Path(dir_okay=False),
+    )
+    default_permission: Literal["READ", "EDIT", "MANAGE", "NO_PERMISSIONS"] = option(
+        "READ", "What a user may do with experiments and registered models that it has no other permission for."
+    )
+    insecure: bool = option(
+        False, "Let everybody who reaches the port do everything, beyond this machine too, if there is no log-in."
+    )
     allowed_hosts: tuple[str, ...] = option(
         (),
         "Accept this host name in requests too: a name, *.DOMAIN, or * for any. Repeatable. By default, addresses, the "

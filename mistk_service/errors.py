@@ -11,6 +11,9 @@ says what was wrong, what was expected, and what to do. The errors know nothing 
     │   └── RequestError            the same, raised by a hook of the model
     ├── OperationRefused            the state does not allow the operation; nothing has changed
     │   └── OperationUnsupported    the model class does not implement the operation
+    ├── NotAuthenticated            the request does not say who sends it, or not truly
+    │   └── TooManyAttempts         log-ins from there have failed too often
+    ├── NotAllowed                  who sends the request may not do that
     ├── ServiceBusy                 the service cannot accept or finish the request now; it can be sent again
     ├── PredictionTimedOut          a stream prediction exceeded its timeout
     ├── ClientGone                  the client has disconnected
@@ -62,6 +65,8 @@ __all__ = [
     "ModelModuleFailed",
     "ModelModuleNotFound",
     "NotAModelClass",
+    "NotAllowed",
+    "NotAuthenticated",
     "OperationRefused",
     "OperationUnsupported",
     "PredictionTimedOut",
@@ -72,6 +77,7 @@ __all__ = [
     "ServiceUnreachable",
     "SettingsError",
     "StorageUnreachable",
+    "TooManyAttempts",
     "TrackingError",
     "ValidationFailed",
     "WaitFailed",
@@ -130,6 +136,26 @@ class OperationRefused(MistkError):
 
 class OperationUnsupported(OperationRefused):
     """The model class does not implement the operation. Nothing has changed."""
+
+
+class NotAuthenticated(MistkError):
+    """The request has no credentials, or wrong ones."""
+
+
+class TooManyAttempts(NotAuthenticated):
+    """Too many log-ins with wrong credentials came from the same place.
+
+    Attributes:
+        retry_after: seconds to wait before a retry.
+    """
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class NotAllowed(MistkError):
+    """The role or the permissions of a client do not allow what it asks for. Nothing has changed."""
 
 
 class ServiceBusy(MistkError):

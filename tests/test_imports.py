@@ -76,6 +76,7 @@ OWNERS = {
     "a2wsgi": {"app"},
     "aiohttp": set(),
     "alembic": {"tracking"},
+    "argon2": {"web"},
     "click": {"app", "command_line", "harness", "tracking"},
     "connexion": {"app", "doors", "tracking", "web"},
     "flask": {"page"},

@@ -30,6 +30,8 @@ from mistk_service.kinds.predictions import Signature
 from mistk_service.page import DashboardInfo, create_dashboard
 from mistk_service.resources import load_contract
 from mistk_service.tracking.embedded.app import is_tracking_path
+from mistk_service.tracking.server.replies import error_response as tracking_answer
+from mistk_service.web.access import Authenticator
 from mistk_service.web.contract import contract_app
 from mistk_service.web.contract.omitted import OmittedParameters
 from mistk_service.web.contract.openapi3 import as_openapi3
@@ -53,10 +55,12 @@ def create_app(
     version: str,
     tracking: EmbeddedTracking | None = None,
     register: Callable[[Executor], None] = lambda _: None,
+    authenticator: Authenticator | None = None,
 ) -> ASGIApp:
     """Return the application.
 
     ``metrics`` has to observe the controller. ``register`` gets each executor, which has to be shut down at the end.
+    ``authenticator`` knows who sends a request, if that matters.
     """
     kind = controller.kind
     contract = load_contract(kind.contract)
@@ -93,6 +97,8 @@ def create_app(
         allowed_hosts=settings.allowed_hosts,
         max_body=settings.max_body,
         error_body=error_body,
+        authenticator=authenticator,
+        answer=_answers(doors),
     )
 
     def label(path: str) -> tuple[str, str] | None:
@@ -109,6 +115,8 @@ def _answers(doors: Sequence[Door]) -> ErrorAnswer:
     """Return a function that returns an error in the form of the API that a request is for."""
 
     def answer_by_path(error: Exception, scope: Scope) -> Response:
+        if is_tracking_path(scope["path"]):
+            return tracking_answer(error)
         door = door_of(scope["path"], doors)
         return (answer if door is None else answer_in(door.error_body))(error, scope)
 
@@ -183,5 +191,6 @@ def _create_api(controller: Controller, settings: Settings, contract: Mapping[st
         handlers.resolve,
         limits=lambda operation: records if operation in predictions else free,
         answer=answer,
+        role=handlers.role,
         middlewares=(OmittedParameters,),
     )

@@ -267,6 +267,32 @@ def describe_model(model: str) -> None:
         _fail(error)
 
 
+@main.group()
+def token() -> None:
+    """Make access tokens."""
+
+
+@token.command("new")
+@click.argument("name")
+@click.option("--role", required=True, type=click.Choice(["viewer", "predictor", "operator", "admin"]),
+              help="What the token allows: to look, to predict too, to control the model too, or everything.")  # fmt: skip
+@click.option("--days", type=click.IntRange(min=1), help="Days until it expires; never by default.")
+@click_option(Settings, "token_file")
+@click_option(Settings, "state_dir")
+def token_new(name: str, role: str, days: int | None, token_file: str | None, state_dir: str) -> None:
+    """Make a token called NAME, print it, and add its hash to the token file.
+
+    The token cannot be shown again. Running services know it at once. To revoke it, remove its line from the file.
+    """
+    from mistk_service.web.access import AccessRole, add_token
+
+    try:
+        path = Path(token_file or Path(state_dir) / "tokens")
+        click.echo(add_token(path, name, AccessRole[role.upper()], days))
+    except MistkError as error:
+        _fail(error)
+
+
 @main.command()
 @click.argument("kind", default="model")
 def spec(kind: str) -> None:
@@ -297,8 +323,8 @@ def _as_mistk_listens(arguments: list[str]) -> list[str]:
     if named or {"--help", "-h"} & set(arguments):
         return arguments
     click.echo(
-        "Warning: listening on all interfaces, as MISTK does in this form of the command. Anyone who reaches the port can use "
-        "the model. To serve this machine alone, add --host 127.0.0.1.",
+        "Warning: listening on all interfaces, as MISTK does in this form of the command. To serve this machine alone, add "
+        "--host 127.0.0.1.",
         err=True,
     )
-    return [*arguments, "--host", "0.0.0.0"]  # noqa: S104 - as the warning says
+    return [*arguments, "--host", "0.0.0.0"]  # noqa: S104 - refused without accounts

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -34,7 +35,7 @@ from mistk_service.errors import MistkError, SettingsError
 from mistk_service.kinds import Kind
 from mistk_service.process_exit import watch
 from mistk_service.web import memory
-from mistk_service.web.gate import exposure
+from mistk_service.web.access import AccessOptions, Authenticator, open_access
 from mistk_service.web.listening import leads_to, local_url_of, url_of
 from mistk_service.web.server import HttpLimits, server_config
 from mistk_service.workers.child.loader import split_reference
@@ -112,11 +113,13 @@ async def serve(
     """
     # What the service writes is for its own user; what the model writes is as it would be without the service.
     umask = os.umask(0o077)
-    _check(settings, sock, on_listening)
+    authenticator = _check(settings, sock, on_listening)
     kind = kind or detected_kind(settings.model, worker_environment(os.environ, settings.worker_env))
     metrics = ServiceMetrics()
     shutdown = _plan_shutdown(settings)
     controller, tracking = _put_together(kind, settings, metrics, umask, shutdown, local_url_of(sock), script)
+    if authenticator is not None and tracking is not None:
+        authenticator.open_users = tracking.users
     # First, so that its process loads the model while this one loads the rest.
     await controller.start()
 
@@ -126,7 +129,7 @@ async def serve(
     def make() -> ASGIApp:
         from mistk_service.app.asgi import create_app
 
-        return create_app(controller, settings, metrics, __version__, tracking, shutdown.register)
+        return create_app(controller, settings, metrics, __version__, tracking, shutdown.register, authenticator)
 
     # Before the loading begins, which slows everything else down.
     server = _make_server(app, settings)
@@ -162,15 +165,23 @@ async def serve(
     return shutdown
 
 
-def _check(settings: Settings, sock: socket.socket, on_listening: Callable[[str], None]) -> None:
-    """Check the prerequisites and the settings, and publish the address."""
+def _check(settings: Settings, sock: socket.socket, on_listening: Callable[[str], None]) -> Authenticator | None:
+    """Check the prerequisites and the settings, publish the address, and return what knows who sends a request."""
+    authenticator = open_access(
+        AccessOptions(
+            host=settings.host,
+            auth=settings.auth,
+            insecure=settings.insecure,
+            token_file=Path(settings.token_file or Path(settings.state_dir) / "tokens").absolute(),
+            has_users=settings.tracking,
+        )
+    )
     require_prerequisites(settings)
     on_listening(url_of(sock))
     logger.info("Listening at %s while the model is being loaded.", url_of(sock))
     _refuse_own_address(settings, sock)
     _refuse_shared_login(settings)
-    if (warning := exposure(settings.host)) is not None:
-        logger.warning(warning)
+    return authenticator
 
 
 def _plan_shutdown(settings: Settings) -> Shutdown:

@@ -9,19 +9,20 @@ import asyncio
 import contextlib
 import importlib.util
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service.app.settings import Settings
 from mistk_service.core.shutdown import Shutdown
 from mistk_service.doors.ops.remotes import OutboxCollector, OutboxView
-from mistk_service.errors import InvalidRequest, ServiceBusy
+from mistk_service.errors import InvalidRequest, MistkError, ServiceBusy
 from mistk_service.kinds.kind import Kind
 from mistk_service.recording import Recorder, RecorderOptions, RunOptions
 from mistk_service.resources import load_contract
@@ -29,8 +30,12 @@ from mistk_service.tracking.artifacts import AllowedLocations
 from mistk_service.tracking.embedded.app import DeferredApp
 from mistk_service.tracking.embedded.local import LocalTracking
 from mistk_service.tracking.errors import StoreError, StoreUnavailable
+from mistk_service.tracking.values import Permission
 from mistk_service.web.memory import collect_less_often
 from mistk_service.workers.host.files import on_thread
+
+if TYPE_CHECKING:
+    from mistk_service.tracking.server.users import Users
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +88,9 @@ class EmbeddedTracking:
         self._shutdown = shutdown
         self._ending = threading.Event()
         self._app: DeferredApp | None = None
+        self._default_permission = Permission(settings.default_permission)
+        self._users: Users | None = None
+        self._users_lock = threading.Lock()
         self._watcher = threading.Thread(target=self._watch_remotes, name="tracking-remotes", daemon=True)
         self._address = address
         options = RecorderOptions(
@@ -188,14 +196,30 @@ class EmbeddedTracking:
         await self.recorder.run_written(_RUN_WAIT)
         await self._app(scope, receive, send)
 
+    def users(self) -> Users:
+        """Return the users of the store, the first admin among them if the environment names one.
+
+        Raises:
+            StoreError: the store cannot be opened now.
+            SettingsError: the admin cannot be made.
+        """
+        from mistk_service.tracking.server.users import users_of
+
+        with self._users_lock:
+            if self._users is None:
+                users = users_of(lambda: self._local.open().store)
+                users.ensure_admin(os.environ)
+                self._users = users
+            return self._users
+
     def _make(self) -> ASGIApp:
         """Open the store and return the application that serves it. Runs on a thread."""
         # Imported here, since these take longest to load and a container without tracking does not need them.
         from mistk_service.tracking.server.app import THREADS, create_tracking_app
 
         try:
-            opened = self._local.open()
-        except StoreError as error:
+            opened, users = self._local.open(), self.users()
+        except MistkError as error:
             if not self._ending.is_set():
                 logger.error("Tracking is not available: %s", error)
             raise
@@ -208,6 +232,8 @@ class EmbeddedTracking:
             allowed=self._allowed,
             executor=executor,
             mlflow_ui=self._mlflow_ui,
+            users=users,
+            default_permission=self._default_permission,
         )
         collect_less_often()
         return app

@@ -287,7 +287,7 @@ def test_every_form_of_reference_serves_the_class(folder: Path, arguments: list[
 
 
 def test_mistks_own_form_listens_on_all_interfaces_and_says_so(folder: Path) -> None:
-    with Service("flat", "Good", "0", cwd=folder) as service:
+    with Service("flat", "Good", "0", cwd=folder, env={"MISTK_INSECURE": "1"}) as service:
         assert service.url == f"http://0.0.0.0:{service.port}"
         assert "all interfaces" in service.wait_for_line("Warning: listening on")
         assert service.make_ready()["state"] == "ready"
@@ -378,8 +378,10 @@ def test_a_name_a_prefix_or_a_limit_of_connections_that_cannot_be_used_is_refuse
 
 
 def test_the_names_that_are_allowed_come_from_options_or_from_the_environment(start: Start) -> None:
-    service = start("--host", "0.0.0.0", "--allowed-host", "a.example", env={"MISTK_ALLOWED_HOST": "b.example"})
-    service.wait_for_line("no authentication")
+    service = start(
+        "--host", "0.0.0.0", "--insecure", "--allowed-host", "a.example", env={"MISTK_ALLOWED_HOST": "b.example"}
+    )
+    service.wait_for_line("everybody who reaches the port")
     refused(service.api.get("/status", headers={"Host": "b.example"}), 403)
     assert service.api.get("/status", headers={"Host": "a.example:80"}).status_code == 200
     service = start(env={"MISTK_ALLOWED_HOST": "b.example *.c.example"})

@@ -21,10 +21,14 @@ from mistk_service.doors.mistk.watch import last_event_id, watch_response
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.kind import Kind, Operation, Role
+from mistk_service.web.access import AccessRole, role_for
 from mistk_service.web.disconnect import while_present
 from mistk_service.web.prefix import prefix_of
 
 Handler = Callable[..., Awaitable[Response]]
+
+#: The role of clients that an operation needs, by how it is carried out; an operator's for all others.
+_ROLES = {Role.PREDICTION: AccessRole.PREDICTOR, Role.SHUTDOWN: AccessRole.ADMIN}
 
 
 class Handlers:
@@ -68,6 +72,13 @@ class Handlers:
         if row.role is Role.PREDICTION:
             return self._stream_predict
         return self._operation(row, definition.get("parameters", ()))
+
+    def role(self, operation_id: str, method: str) -> AccessRole:
+        """Return the role that a client needs for an operationId."""
+        row = self._kind.operations.get(self._places[operation_id][0])
+        if row is None:
+            return role_for(operation_id, method)
+        return _ROLES.get(row.role, AccessRole.OPERATOR)
 
     def _operation(self, row: Operation, parameters: list[dict[str, Any]]) -> Handler:
         read = self._kind.bodies.get(row.name)

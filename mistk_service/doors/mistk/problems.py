@@ -18,9 +18,12 @@ from mistk_service.errors import (
     InvalidRequest,
     MistkError,
     ModelLoadError,
+    NotAllowed,
+    NotAuthenticated,
     OperationRefused,
     PredictionTimedOut,
     ServiceBusy,
+    TooManyAttempts,
     WorkerDied,
 )
 from mistk_service.web.json_limits import FREE_JSON
@@ -35,6 +38,9 @@ _CLIENT_GONE = 499
 _STATUS: tuple[tuple[type[MistkError], int], ...] = (
     (InvalidRequest, 400),
     (OperationRefused, 400),
+    (TooManyAttempts, 429),
+    (NotAuthenticated, 401),
+    (NotAllowed, 403),
     (ServiceBusy, 503),
     (PredictionTimedOut, 504),
     (ClientGone, _CLIENT_GONE),
@@ -95,7 +101,7 @@ def _answer_own(error: MistkError) -> Response:
         }
     elif isinstance(error, InvalidRequest):
         more = {"field": error.field}
-    elif isinstance(error, ServiceBusy) and error.retry_after is not None:
+    elif isinstance(error, ServiceBusy | TooManyAttempts) and error.retry_after is not None:
         headers = {"Retry-After": str(max(1, round(error.retry_after)))}
     return service_error(status, str(error), headers=headers, **more)
 

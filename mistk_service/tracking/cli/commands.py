@@ -32,6 +32,7 @@ P = ParamSpec("P")
 
 _DEFAULT_STORE = "sqlite:///mistk-state/tracking.db"
 _DEFAULT_ARTIFACTS = "mistk-state/artifacts"
+_DEFAULT_TOKENS = "mistk-state/tokens"
 #: Seconds that what still runs gets to end, once requests have been answered or cancelled.
 _END = 2.0
 #: Columns of a table that goes into a pipe or a file.
@@ -97,6 +98,8 @@ def serve(**options: Any) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit_in_order)
     from mistk_service.tracking.server import serve_tracking
+    from mistk_service.tracking.values import Permission
+    from mistk_service.web.access import AccessOptions, open_access
     from mistk_service.web.server import HttpLimits
 
     try:
@@ -104,6 +107,14 @@ def serve(**options: Any) -> None:
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
     configure_logging(settings.log_level)
+    authenticator = open_access(
+        AccessOptions(
+            host=settings.host,
+            auth=settings.auth,
+            insecure=settings.insecure,
+            token_file=Path(settings.token_file or _DEFAULT_TOKENS).absolute(),
+        )
+    )
     _make_parent(settings.store_uri)
     serve_tracking(
         settings.store_uri,
@@ -116,6 +127,8 @@ def serve(**options: Any) -> None:
         limits=HttpLimits(
             keep_alive=settings.keep_alive_timeout, connections=settings.max_connections, end_timeout=_END
         ),
+        authenticator=authenticator,
+        default_permission=Permission(settings.default_permission),
         on_listening=lambda url: click.echo(f"Tracking server at {url} — export MLFLOW_TRACKING_URI={url}", err=True),
     )
 

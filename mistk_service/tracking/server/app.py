@@ -16,11 +16,16 @@ from mistk_service.tracking.server.endpoints import Endpoints, Handler
 from mistk_service.tracking.server.gitlab import GitLabOperations, GitLabTransfers
 from mistk_service.tracking.server.mlflow_ui import MlflowUI
 from mistk_service.tracking.server.operations import OPERATIONS
+from mistk_service.tracking.server.operations.accounts import AccountOperations
 from mistk_service.tracking.server.paths import Spellings, answer, below
+from mistk_service.tracking.server.permissions import Permissions
 from mistk_service.tracking.server.projects import Projects
 from mistk_service.tracking.server.reading import fields_reader
 from mistk_service.tracking.server.transfers import Transfers
+from mistk_service.tracking.server.users import Users, users_of
 from mistk_service.tracking.store._store import Store
+from mistk_service.tracking.values import Permission
+from mistk_service.web.access import AccessRole
 from mistk_service.web.contract import contract_app
 from mistk_service.web.json_limits import JsonLimits
 
@@ -39,6 +44,8 @@ def create_tracking_app(
     allowed: AllowedLocations = AllowedLocations(),  # noqa: B008
     executor: Executor | None = None,
     mlflow_ui: bool = False,
+    users: Users | None = None,
+    default_permission: Permission = Permission.READ,
 ) -> ASGIApp:
     """Return the application that serves a store with MLflow's REST API, and with GitLab's dialect of it for each project.
 
@@ -50,6 +57,8 @@ def create_tracking_app(
         executor: runs blocking work. It is shut down when the application's lifespan ends; a caller that serves the
             application without a lifespan has to pass an executor, and to shut it down.
         mlflow_ui: whether to serve MLflow's own web pages at ``/mlflow/``.
+        users: the users of the store; by default those that are in it.
+        default_permission: what a user may do with what it has no permission for.
 
     Raises:
         ContractNotFound: the file with the contract is missing from the installation.
@@ -66,9 +75,11 @@ def create_tracking_app(
     locations = Locations(store, artifacts, allowed)
     document = load_contract("mlflow-api.yaml")
     transfers = Transfers(store, locations, executor, document)
-    operations = [kind(store, locations) for kind in OPERATIONS]
-    endpoints = Endpoints(operations, transfers, store, executor, max_body)
     projects = Projects(store)
+    users = users or users_of(lambda: store)
+    permissions = Permissions(store, locations, projects, users, default_permission)
+    operations = [*(kind(store, locations) for kind in OPERATIONS), AccountOperations(users, permissions)]
+    endpoints = Endpoints(operations, transfers, store, executor, max_body)
     dialect = Endpoints(
         [GitLabOperations(store, locations, projects)],
         GitLabTransfers(transfers, locations, projects, executor),
@@ -83,7 +94,7 @@ def create_tracking_app(
 
     def resolve(operation_id: str) -> Handler:
         owner, name = find(operation_id)
-        return owner.handler(name)
+        return owner.guarded(name, permissions, operation_id)
 
     def limits(operation_id: str) -> JsonLimits | None:
         owner, name = find(operation_id)
@@ -97,6 +108,7 @@ def create_tracking_app(
         answer=answer,
         reader=fields_reader,
         validate=False,  # the schemas cannot express how leniently MLflow reads fields
+        role=lambda *_: AccessRole.VIEWER,  # the permissions decide
         executor=executor,
         lifespan=lifespan,
     )

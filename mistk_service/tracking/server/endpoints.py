@@ -13,12 +13,14 @@ from starlette.responses import Response
 
 from mistk_service.tracking.errors import StoreUnavailable
 from mistk_service.tracking.server.operations import is_brief
+from mistk_service.tracking.server.permissions import DECISIONS, Permissions
 from mistk_service.tracking.server.pieces import piecewise
 from mistk_service.tracking.server.reading import limits_of
 from mistk_service.tracking.server.replies import encoded, json_response
 from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.wire import Fields
-from mistk_service.web.contract import current_receive
+from mistk_service.web.access import principal_of
+from mistk_service.web.contract import current_receive, current_scope
 from mistk_service.web.json_limits import JsonLimits
 
 Json = dict[str, Any]
@@ -51,6 +53,44 @@ class Endpoints:
     def limits(self, operation_id: str) -> JsonLimits | None:
         """Return what the body of an operation may hold; None for a transfer."""
         return None if hasattr(self._transfers, operation_id) else limits_of(operation_id, self._max_body)
+
+    def guarded(self, operation_id: str, permissions: Permissions, decided_as: str) -> Handler:
+        """Return the handler of an operation, which asks first whether the client may call it.
+
+        Args:
+            operation_id: the name of the method.
+            permissions: decides.
+            decided_as: the operationId in the contract.
+
+        Raises:
+            AttributeError: what :meth:`handler` raises.
+        """
+        handle = self.handler(operation_id)
+
+        async def check_and_handle(**given: Any) -> Response:
+            principal = principal_of(current_scope)
+            if principal is None:
+                return await handle(**given)
+            parameters = dict(given)
+            request = parameters.pop("fields", None) or parameters.pop("request")
+            check = partial(permissions.check, decided_as, principal, request, parameters)
+            try:
+                with self._store.non_blocking():
+                    check()
+            except StoreUnavailable:
+                await asyncio.get_running_loop().run_in_executor(self._executor, check)
+            if isinstance(request, Fields):
+                request.principal = principal
+                request.visible = permissions.visible(principal, decided_as)
+            response = await handle(**given)
+            if DECISIONS[decided_as].moves:
+                permissions.forget()
+            if DECISIONS[decided_as].creates and principal.user_id is not None:
+                note = partial(permissions.created, principal, decided_as, bytes(response.body))
+                await asyncio.get_running_loop().run_in_executor(self._executor, note)
+            return response
+
+        return check_and_handle
 
     def handler(self, operation_id: str) -> Handler:
         """Return the handler of an operation.

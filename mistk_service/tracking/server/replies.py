@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
+from mistk_service.errors import NotAllowed, NotAuthenticated, ServiceBusy, TooManyAttempts
 from mistk_service.tracking.errors import StoreError, StoreUnavailable
 from mistk_service.web.request_body import BodyTooLarge
 
@@ -35,6 +36,14 @@ _STATUS = {
     "UNAUTHENTICATED": 401,
 }
 
+#: Errors of authentication and authorization: HTTP status and error code; the first class that matches counts.
+_ACCESS = (
+    (TooManyAttempts, 429, "REQUEST_LIMIT_EXCEEDED"),
+    (NotAuthenticated, 401, "UNAUTHENTICATED"),
+    (NotAllowed, 403, "PERMISSION_DENIED"),
+    (ServiceBusy, 503, "TEMPORARILY_UNAVAILABLE"),
+)
+
 _UNEXPECTED = "The tracking server failed unexpectedly; its log has the details."
 
 
@@ -58,6 +67,9 @@ def error_status(error: Exception) -> int:
     """Return the HTTP status that MLflow has for an error."""
     if isinstance(error, Refused):
         return error.status
+    for kind, status, _ in _ACCESS:
+        if isinstance(error, kind):
+            return status
     return _STATUS.get(error.error_code, 500) if isinstance(error, StoreError) else 500
 
 
@@ -72,6 +84,10 @@ def error_response(error: Exception) -> Response:
     if isinstance(error, BodyTooLarge):
         # The rest of the body is not read, so the connection cannot be used again.
         return _error("BAD_REQUEST", str(error), 413, {"connection": "close"})
+    for kind, status, code in _ACCESS:
+        if isinstance(error, kind):
+            wait = getattr(error, "retry_after", None)
+            return _error(code, str(error), status, {} if wait is None else {"retry-after": str(math.ceil(wait))})
     if not isinstance(error, StoreError):
         _log.error("A request to the tracking server failed", exc_info=error)
         return _error("INTERNAL_ERROR", _UNEXPECTED, 500, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -16,13 +17,15 @@ from mistk_service.process_exit import signals_handled
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.opening import open_store
 from mistk_service.tracking.server.app import MAX_BODY, create_tracking_app
+from mistk_service.tracking.server.paths import answer
 from mistk_service.tracking.server.replies import error_json
-from mistk_service.web.gate import exposure, gate
+from mistk_service.tracking.server.users import users_of
+from mistk_service.tracking.values import Permission
+from mistk_service.web.access import Authenticator
+from mistk_service.web.gate import gate
 from mistk_service.web.listening import bind, url_of
 from mistk_service.web.memory import collect_less_often
 from mistk_service.web.server import HttpLimits, server_config
-
-_log = logging.getLogger(__name__)
 
 #: Seconds that requests get to end when the server shuts down.
 _CLOSING = 5
@@ -38,6 +41,8 @@ def serve_tracking(
     max_body: int = MAX_BODY,
     mlflow_ui: bool = False,
     limits: HttpLimits | None = None,
+    authenticator: Authenticator | None = None,
+    default_permission: Permission = Permission.READ,
     on_listening: Callable[[str], None] | None = None,
 ) -> None:
     """Serve a store until SIGINT or SIGTERM.
@@ -45,12 +50,14 @@ def serve_tracking(
     Args:
         store_uri: see :func:`mistk_service.tracking.open_store`.
         artifacts_uri: see :func:`mistk_service.tracking.artifacts.open_artifacts`.
-        host: the address to listen on. There is no authentication.
+        host: the address to listen on.
         port: the port; 0 takes any that is free.
         allowed_hosts: further names of the server; see :class:`~mistk_service.web.gate.origins.Origins`.
         max_body: the limit of a JSON body in bytes.
         mlflow_ui: whether to serve MLflow's own web pages at ``/mlflow/``.
         limits: limits on clients; by default those of :class:`HttpLimits`.
+        authenticator: knows who sends a request; None if nobody has to log in.
+        default_permission: what a user may do with what it has no permission for.
         on_listening: called with the base URL when the server accepts connections.
 
     Raises:
@@ -59,13 +66,30 @@ def serve_tracking(
     """
     artifacts = open_artifacts(artifacts_uri)
     with open_store(store_uri) as store, bind(host, port) as sock:
-        tracking = create_tracking_app(store, artifacts, max_body=max_body, mlflow_ui=mlflow_ui)
-        app = gate(tracking, host=host, allowed_hosts=allowed_hosts, max_body=max_body, error_body=error_json)
+        users = users_of(lambda: store)
+        if authenticator is not None:
+            users.ensure_admin(os.environ)
+            authenticator.open_users = lambda: users
+        tracking = create_tracking_app(
+            store,
+            artifacts,
+            max_body=max_body,
+            mlflow_ui=mlflow_ui,
+            users=users,
+            default_permission=default_permission,
+        )
+        app = gate(
+            tracking,
+            host=host,
+            allowed_hosts=allowed_hosts,
+            max_body=max_body,
+            error_body=error_json,
+            authenticator=authenticator,
+            answer=answer,
+        )
         server = uvicorn.Server(
             server_config(app, limits or HttpLimits(), error_json, timeout_graceful_shutdown=_CLOSING)
         )
-        if (warning := exposure(host)) is not None:
-            _log.warning(warning)
         collect_less_often()
         if on_listening is not None:
             on_listening(url_of(sock))

@@ -8,6 +8,7 @@ from typing import Self
 
 from sqlalchemy import text
 
+from mistk_service.tracking.sql.accounts import Accounts
 from mistk_service.tracking.sql.engine.database import Database
 from mistk_service.tracking.sql.outbox.journal import SqlJournal
 from mistk_service.tracking.sql.registry.logged_models import LoggedModels
@@ -32,12 +33,14 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, OutboxStore):
 
     Attributes:
         trash: what was deleted and can still be restored.
+        accounts: the users.
     """
 
     def __init__(self, database: Database, artifact_root: str) -> None:
         super().__init__(database, artifact_root)
         self._journal = SqlJournal(database)
         self.trash = Trash(database)
+        self.accounts = Accounts(database)
 
     @classmethod
     def open(

@@ -10,8 +10,9 @@ milliseconds. Ids are opaque strings. ``None`` means "not set".
 
 from __future__ import annotations
 
-from mistk_service.tracking.values import _models, _runs
+from mistk_service.tracking.values import _accounts, _models, _runs
+from mistk_service.tracking.values._accounts import *
 from mistk_service.tracking.values._models import *
 from mistk_service.tracking.values._runs import *
 
-__all__ = _models.__all__ + _runs.__all__
+__all__ = _accounts.__all__ + _models.__all__ + _runs.__all__

@@ -8,16 +8,19 @@ status, a step beyond 64 bits), the request is refused instead, which no conform
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.web.json_limits import JsonLimits, JsonTooLarge, check_json
+
+if TYPE_CHECKING:
+    from mistk_service.web.access import Principal
 
 __all__ = ["Fields"]
 
@@ -51,14 +54,21 @@ class Fields:
 
     Every reader takes the name as the protocol's definition spells it (``run_id``) and also finds its camelCase form.
     An absent field and null are the same; what is not asked for is ignored. All readers raise ``InvalidParameter``.
+
+    Attributes:
+        principal: who sends the request; None if nobody has to log in.
+        visible: returns whether the sender may see an experiment, by its id, or a registered model, by its name; None if the
+            sender may see all.
     """
 
-    __slots__ = ("_path", "_query", "_values")
+    __slots__ = ("_path", "_query", "_values", "principal", "visible")
 
     def __init__(self, values: Mapping[str, Any], path: str = "", *, query: bool = False) -> None:
         self._values = values
         self._path = path
         self._query = query
+        self.principal: Principal | None = None
+        self.visible: Callable[[str], bool] | None = None
 
     @classmethod
     def from_body(cls, body: bytes | bytearray, limits: JsonLimits | None = None) -> Fields:

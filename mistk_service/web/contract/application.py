@@ -20,6 +20,7 @@ from connexion.middleware.security import SecurityMiddleware
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
+from mistk_service.web.access import AccessRole, role_for
 from mistk_service.web.contract.compiled import CompiledOperations, MakeReader, OperationTable
 from mistk_service.web.contract.strict import strict_reader
 from mistk_service.web.contract.validation import VALIDATORS, MediaType
@@ -48,6 +49,7 @@ def contract_app(
     answer: ErrorAnswer,
     reader: MakeReader = strict_reader,
     validate: bool = True,
+    role: Callable[[str, str], AccessRole] = role_for,
     middlewares: Sequence[Callable[[ASGIApp], ASGIApp]] = (),
     executor: Executor | None = None,
     lifespan: Lifespan | None = None,
@@ -63,6 +65,7 @@ def contract_app(
         answer: turns any error into a response.
         reader: returns what reads the requests of an operation.
         validate: whether Connexion validates what the reader does not recognise, or only routes it.
+        role: returns the role that an operation needs where clients have to log in, by operationId and method.
         middlewares: ASGI middleware in front of the operations. What of it is a ``SpecMiddleware`` gets the contract.
         executor: runs the reading of large bodies; asyncio's default unless given.
         lifespan: what happens at the start and the end of the application.
@@ -70,7 +73,7 @@ def contract_app(
     Raises:
         ResolverError: when the application starts, if ``resolve`` raises AttributeError for an operationId.
     """
-    table = OperationTable(limits, reader, answer, executor)
+    table = OperationTable(limits, reader, answer, executor, role)
     operations = partial(CompiledOperations, table=table)
     app = AsyncApp(
         __name__,

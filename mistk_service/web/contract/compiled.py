@@ -29,6 +29,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mistk_service.errors import NotAllowed
+from mistk_service.web.access import PRINCIPAL, AccessRole
 from mistk_service.web.json_limits import JsonLimits
 from mistk_service.web.memory import LargeBlocks
 from mistk_service.web.refusals import ErrorAnswer, send_early
@@ -62,7 +64,9 @@ class OperationTable:
         reader: MakeReader,
         answer: ErrorAnswer,
         executor: Executor | None,
+        role: Callable[[str, str], AccessRole],
     ) -> None:
+        self._role = role
         self._limits = limits
         self._reader = reader
         self.answer = answer
@@ -86,7 +90,7 @@ class OperationTable:
             route = starlettify_path(f"{specification.base_path}{path}", types)
             routes[route] = {method: self._compiled(each) for method, each in operations.items()}
         for route in sort_routes(list(routes)):
-            methods = {method: each for method, each in routes[route].items() if each is not None}
+            methods = routes[route]
             if "GET" in methods:
                 methods.setdefault("HEAD", methods["GET"])
             pattern, _, convertors = compile_path(route)
@@ -113,14 +117,11 @@ class OperationTable:
                 return methods, {name: convertors[name].convert(text) for name, text in found.groupdict().items()}
         return {}, {}
 
-    def _compiled(self, operation: AbstractOperation) -> _Operation | None:
+    def _compiled(self, operation: AbstractOperation) -> _Operation:
         limits = self._limits(operation.operation_id)
-        read = None
-        if limits is not None:
-            read = self._reader(operation, limits)
-            if read is None:
-                return None
-        return _Operation(operation, read, limits.size if limits else 0, self)
+        read = None if limits is None else self._reader(operation, limits)
+        role = self._role(operation.operation_id, operation.method)
+        return _Operation(operation, read, limits, self, role)
 
 
 class CompiledOperations(SpecMiddleware):  # type: ignore[misc]
@@ -139,19 +140,44 @@ class CompiledOperations(SpecMiddleware):  # type: ignore[misc]
         operation, parameters = self._table.find(scope)
         if operation is None:
             await self._app(scope, receive, send)
+            return
+        principal = scope.get(PRINCIPAL)
+        if principal is not None and principal.role < operation.role:
+            refusal = NotAllowed(
+                f"{principal.name} has the role {principal.role.label}, and {operation.name} needs {operation.role.label}."
+            )
+            await send_early(self._table.answer(refusal, scope), scope, receive, send)
+        elif operation.left:
+            await self._app(scope, receive, send)
         else:
             await operation.serve(self._app, parameters, scope, receive, send)
 
 
 class _Operation:
-    """One operation, with what does not change from request to request."""
+    """One operation, with what does not change from request to request.
 
-    def __init__(self, operation: AbstractOperation, read: Reader | None, max_body: int, table: OperationTable) -> None:
+    Attributes:
+        name: its operationId.
+        role: the role that it needs.
+        left: whether Connexion serves it.
+    """
+
+    def __init__(
+        self,
+        operation: AbstractOperation,
+        read: Reader | None,
+        limits: JsonLimits | None,
+        table: OperationTable,
+        role: AccessRole,
+    ) -> None:
+        self.name: str = operation.operation_id
+        self.role = role
+        self.left = limits is not None and read is None
         self._handler: Callable[..., Awaitable[ASGIApp]] = operation.function
         #: Makes the request and the operation known to ``connexion.context``.
         self._enter = ContextOperation(_nothing, operation=operation)
         self._read = read
-        self._max_body = max_body
+        self._max_body = limits.size if limits else 0
         self._table = table
 
     async def serve(

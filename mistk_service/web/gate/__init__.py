@@ -6,19 +6,28 @@ from collections.abc import Sequence
 
 from starlette.types import ASGIApp
 
+from mistk_service.web.access import Authentication, Authenticator
 from mistk_service.web.gate.body_budget import BodyBudget
 from mistk_service.web.gate.body_limit import BodyLimit
-from mistk_service.web.gate.origins import exposure
 from mistk_service.web.gate.request_filter import RequestFilter
-from mistk_service.web.refusals import ErrorBody
+from mistk_service.web.refusals import ErrorAnswer, ErrorBody
 
-__all__ = ["BodyBudget", "BodyLimit", "RequestFilter", "exposure", "gate"]
+__all__ = ["BodyBudget", "BodyLimit", "RequestFilter", "gate"]
 
 #: Bytes that unfinished bodies may take in any case, and otherwise how many of the largest allowed size there may be.
 _MIN_BUDGET, _BODIES = 256 * 1024 * 1024, 4
 
 
-def gate(app: ASGIApp, *, host: str, allowed_hosts: Sequence[str], max_body: int, error_body: ErrorBody) -> ASGIApp:
+def gate(
+    app: ASGIApp,
+    *,
+    host: str,
+    allowed_hosts: Sequence[str],
+    max_body: int,
+    error_body: ErrorBody,
+    authenticator: Authenticator | None = None,
+    answer: ErrorAnswer,
+) -> ASGIApp:
     """Return an application behind the gate.
 
     Args:
@@ -27,6 +36,10 @@ def gate(app: ASGIApp, *, host: str, allowed_hosts: Sequence[str], max_body: int
         allowed_hosts: further names of the server; see :class:`~mistk_service.web.gate.origins.Origins`.
         max_body: bytes that one body may have; all unfinished bodies together may have four times as many, or 256 MiB.
         error_body: makes the JSON of an error.
+        authenticator: knows who sends a request; None if nobody has to log in.
+        answer: turns an error of authentication into a response.
     """
-    budget = BodyBudget(app, max(_MIN_BUDGET, _BODIES * max_body), error_body)
-    return RequestFilter(budget, host, allowed_hosts, error_body)
+    inner: ASGIApp = BodyBudget(app, max(_MIN_BUDGET, _BODIES * max_body), error_body)
+    if authenticator is not None:
+        inner = Authentication(inner, authenticator, answer)
+    return RequestFilter(inner, host, allowed_hosts, error_body)

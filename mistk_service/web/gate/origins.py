@@ -1,6 +1,6 @@
 """Protection against pages of other sites, which a user's browser lets reach the service (CSRF and DNS rebinding).
 
-There is no authentication, and a browser sends requests for every page that it shows. Two headers give such a page away:
+A browser sends requests for every page that it shows, with the user's log-in. Two headers give such a page away:
 
 * ``Sec-Fetch-Site`` or ``Origin`` says where a request comes from. It is checked for requests that can change something;
   a browser does not show the answers of other sites to a page anyway.
@@ -14,6 +14,8 @@ import ipaddress
 import re
 import socket
 from collections.abc import Mapping, Sequence
+
+from mistk_service.web.listening import is_loopback
 
 #: Methods that change nothing.
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
@@ -46,7 +48,7 @@ class Origins:
 
     def __init__(self, host: str, allowed: Sequence[str] = ()) -> None:
         self._host = host
-        self._everywhere = not _is_loopback(host)
+        self._everywhere = not is_loopback(host)
         own = {_bracketed(host)} | ({socket.gethostname().lower()} if self._everywhere else set())
         self._names = _LOOPBACK | own | {name.lower() for name in allowed if not name.startswith("*")}
         self._ends = tuple(name[1:].lower() for name in allowed if name.startswith("*"))
@@ -77,16 +79,6 @@ class Origins:
         return self._everywhere and ("." not in name or name.endswith(_LOCAL_ENDS) or _is_address(name))
 
 
-def exposure(host: str) -> str | None:
-    """Return a warning about listening on an address that others can reach, or None for loopback."""
-    if _is_loopback(host):
-        return None
-    return (
-        f"Listening on {host}, beyond this machine: there is no authentication, and everybody who can reach the port controls "
-        "the service. Let only those reach it who may, or listen on 127.0.0.1."
-    )
-
-
 def _is_own(headers: Mapping[bytes, bytes], host: str) -> bool:
     """Return whether a request comes from the service's own page, from the user's address bar, or not from a browser."""
     site = headers.get(b"sec-fetch-site")
@@ -98,13 +90,6 @@ def _is_own(headers: Mapping[bytes, bytes], host: str) -> bool:
     # "same-site" includes other ports of the same host, and browsers omit the header for plain http:// addresses.
     origin = headers.get(b"origin")
     return origin is None or origin.decode("latin-1").lower().partition("://")[2] == host
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _is_address(name: str) -> bool:

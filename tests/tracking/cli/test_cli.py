@@ -243,7 +243,8 @@ def test_a_server_that_could_take_no_request_is_not_started(uri):
 
 def test_an_address_that_is_taken_is_said(uri, tmp_path):
     result = CliRunner().invoke(
-        tracking, ["serve", "--store", uri, "--artifacts", str(tmp_path), "--host", "203.0.113.1", "--port", "0"]
+        tracking,
+        ["serve", "--store", uri, "--artifacts", str(tmp_path), "--host", "203.0.113.1", "--port", "0", "--insecure"],
     )
     assert result.exit_code == 1
     assert "Cannot listen on 203.0.113.1" in result.output

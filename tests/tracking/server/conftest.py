@@ -27,7 +27,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def running_server(folder, *arguments, flags=()):
+def running_server(folder, *arguments, flags=(), env=None):
     """Start ``mistk-service tracking serve`` on a free port, with its store and its artifacts in ``folder``."""
     options = {"--store": f"sqlite:///{folder}/tracking.db", "--artifacts": f"{folder}/artifacts"}
     options |= dict(zip(arguments[::2], arguments[1::2], strict=True))
@@ -35,9 +35,9 @@ def running_server(folder, *arguments, flags=()):
     reader, writer = os.pipe()
     with os.fdopen(reader) as output, ThreadPoolExecutor(1) as pool:
         with open(writer, "wb") as errors:
-            process = start(*command, cwd=folder, stdout=errors, stderr=errors)
+            process = start(*command, cwd=folder, env=env, stdout=errors, stderr=errors)
         try:
-            line = output.readline()
+            line = next((line for line in output if "Tracking server at" in line), "")
             rest = pool.submit(output.read)
             found = re.search(r"at (http://\S+)", line)
             assert found, line + rest.result()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.responses import JSONResponse
 
-from mistk_service.web.gate import RequestFilter, exposure
+from mistk_service.web.gate import RequestFilter
 from tests.support.http_server import refusal
 from tests.web.harness import API, application, client
 
@@ -135,13 +135,3 @@ async def test_on_loopback_a_name_can_be_allowed_for_a_proxy() -> None:
 
 async def test_the_address_that_it_is_told_to_listen_on_is_a_name_of_it() -> None:
     assert (await ask("GET", bound="models.example", Host="models.example:8080"))[0] == 200
-
-
-@pytest.mark.parametrize("host", EVERYWHERE)
-def test_listening_beyond_the_machine_is_warned_about(host: str) -> None:
-    assert "no authentication" in (exposure(host) or "")
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
-def test_listening_on_loopback_is_not(host: str) -> None:
-    assert exposure(host) is None

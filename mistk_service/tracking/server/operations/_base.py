@@ -43,6 +43,19 @@ def run_id_of(fields: Fields) -> str:
     return fields.text("run_id") or fields.text("run_uuid") or fields.required_text("run_id")
 
 
+def readable(fields: Fields, found: Page[T], owner: Callable[[T], str]) -> Page[T]:
+    """Return a page without what the client may not see; ``owner`` returns the experiment or the model of an item."""
+    if fields.visible is None:
+        return found
+    return Page(tuple(item for item in found if fields.visible(owner(item))), found.next_page_token)
+
+
+def readable_experiments(fields: Fields) -> list[str]:
+    """Return the experiments that a search names, without those that the client may not see."""
+    named = fields.texts("experiment_ids")
+    return named if fields.visible is None else [each for each in named if fields.visible(each)]
+
+
 def page(name: str, found: Page[T], wire: Callable[[T], Any]) -> Json:
     """Return a page of a search as JSON; an empty list and an absent token are left out."""
     answer: Json = {}

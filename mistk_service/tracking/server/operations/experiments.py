@@ -8,7 +8,7 @@ from typing import Any
 
 from mistk_service.tracking import wire
 from mistk_service.tracking.errors import InvalidParameter
-from mistk_service.tracking.server.operations._base import Json, OperationsBase, brief
+from mistk_service.tracking.server.operations._base import Json, OperationsBase, brief, readable, readable_experiments
 from mistk_service.tracking.server.pieces import in_pieces
 from mistk_service.tracking.values import Tag, ViewType
 from mistk_service.tracking.values.limits import MAX_PAGE
@@ -58,7 +58,11 @@ class ExperimentOperations(OperationsBase):
         view_type = fields.enum("view_type", ViewType) or ViewType.ACTIVE_ONLY
         return in_pieces(
             "experiments",
-            lambda count, token: self._store.search_experiments(view_type, count, page_token=token, **search),
+            lambda count, token: readable(
+                fields,
+                self._store.search_experiments(view_type, count, page_token=token, **search),
+                lambda experiment: experiment.experiment_id,
+            ),
             lambda found: [wire.experiment(experiment) for experiment in found],
             wanted,
             largest,
@@ -88,10 +92,9 @@ class ExperimentOperations(OperationsBase):
 
     def search_datasets(self, fields: Fields) -> Json:
         """Find the datasets that the runs of some experiments use."""
-        experiment_ids = fields.texts("experiment_ids")
-        if not experiment_ids:
+        if not fields.texts("experiment_ids"):
             raise InvalidParameter(
                 "SearchDatasets request must specify at least one experiment_id.", field="experiment_ids"
             )
-        found = self._store.search_datasets(experiment_ids)
+        found = self._store.search_datasets(readable_experiments(fields))
         return {"dataset_summaries": found} if found else {}

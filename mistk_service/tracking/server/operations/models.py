@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from mistk_service.tracking import wire
-from mistk_service.tracking.server.operations._base import Json, OperationsBase, page
+from mistk_service.tracking.server.operations._base import Json, OperationsBase, page, readable, readable_experiments
 from mistk_service.tracking.server.pieces import in_pieces
 from mistk_service.tracking.values import LoggedModel, LoggedModelStatus, ModelVersion, RegisteredModel, Tag
 from mistk_service.tracking.values.limits import MAX_VERSIONS_PAGE
@@ -56,7 +56,7 @@ class RegistryOperations(OperationsBase):
         if max_results == 0:
             # None is what was asked for, of a search that could be made.
             return {}
-        return page("registered_models", found, wire.registered_model)
+        return page("registered_models", readable(fields, found, lambda model: model.name), wire.registered_model)
 
     list_registered_models = search_registered_models
 
@@ -132,7 +132,9 @@ class RegistryOperations(OperationsBase):
         )
         yield from in_pieces(
             "model_versions",
-            lambda count, token: search(max_results=count, page_token=token),
+            lambda count, token: readable(
+                fields, search(max_results=count, page_token=token), lambda version: version.name
+            ),
             lambda found: [wire.listed_version(version) for version in found],
             MAX_VERSIONS_PAGE if max_results is None else max_results,
             MAX_VERSIONS_PAGE,
@@ -178,7 +180,7 @@ class LoggedModelOperations(OperationsBase):
 
     def search_logged_models(self, fields: Fields) -> Json:
         found = self._store.search_logged_models(
-            fields.texts("experiment_ids"),
+            readable_experiments(fields),
             filter=fields.text("filter") or "",
             datasets=wire.read_datasets(fields),
             max_results=fields.int64("max_results") or 50,

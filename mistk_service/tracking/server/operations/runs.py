@@ -8,7 +8,7 @@ from functools import partial
 
 from mistk_service.tracking import wire
 from mistk_service.tracking.errors import InvalidParameter
-from mistk_service.tracking.server.operations._base import Json, OperationsBase, brief, run_id_of
+from mistk_service.tracking.server.operations._base import Json, OperationsBase, brief, readable_experiments, run_id_of
 from mistk_service.tracking.server.pieces import in_pieces, joined
 from mistk_service.tracking.values import Param, RunStatus, Tag, ViewType
 from mistk_service.tracking.values.limits import INTERVAL_RUNS, MAX_PAGE, MAX_POINTS_PAGE, check_run_ids
@@ -77,7 +77,7 @@ class RunOperations(OperationsBase):
         max_results = fields.int64("max_results")
         search = partial(
             self._store.search_runs,
-            fields.texts("experiment_ids"),
+            readable_experiments(fields),
             filter=fields.text("filter") or "",
             view_type=fields.enum("run_view_type", ViewType) or ViewType.ACTIVE_ONLY,
             order_by=fields.texts("order_by"),

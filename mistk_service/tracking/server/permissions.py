@@ -1,0 +1,378 @@
+"""What a client may do with tracking: one decision for each operationId.
+
+A user of the store needs a permission for the experiment or the registered model that a request is about. A token has a role
+instead: a viewer's and a predictor's reads everything, an operator's also changes everything but the accounts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+
+from mistk_service.errors import NotAllowed
+from mistk_service.tracking.artifacts.locations import Locations
+from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
+from mistk_service.tracking.server.projects import Projects
+from mistk_service.tracking.server.reading import query_of
+from mistk_service.tracking.server.users import Users
+from mistk_service.tracking.sql.base import experiment_number
+from mistk_service.tracking.store._store import Store
+from mistk_service.tracking.values import Grant, Permission, ResourceType, User
+from mistk_service.tracking.wire import Fields
+from mistk_service.web.access import AccessRole, Principal
+
+READ, EDIT, MANAGE = Permission.READ, Permission.EDIT, Permission.MANAGE
+
+#: Seconds for which a user's permissions are remembered; what this process changes counts at once.
+_MEMORY = 5.0
+
+#: How many runs' experiments are remembered.
+_KEPT = 100_000
+
+_TYPES: dict[str, ResourceType] = {"experiment": "experiment", "registered_model": "registered_model"}
+
+#: Finds the experiments or the models that a request is about, by its fields and the parameters of its path.
+Find = Callable[["Permissions", Fields, Mapping[str, str]], list[str]]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What an operation needs.
+
+    Attributes:
+        permission: the permission that a user needs for everything that ``find`` returns; None for no particular one.
+        find: finds what the request is about; None for nothing in particular.
+        kind: what that is.
+        admin: whether only admins may call it.
+        filtered: whether the answer leaves out what the user may not read.
+        creates: whether the user gets MANAGE for what it makes.
+        accounts: whether it is about accounts, which only an admin's token may be used for.
+        moves: whether the permissions of all users for a model follow it, or go with it.
+    """
+
+    permission: Permission | None = None
+    find: Find | None = None
+    kind: ResourceType = "experiment"
+    admin: bool = False
+    filtered: bool = False
+    creates: bool = False
+    accounts: bool = False
+    moves: bool = False
+
+    @property
+    def role(self) -> AccessRole:
+        """The role that a token needs."""
+        if self.admin or self.accounts:
+            return AccessRole.ADMIN
+        return AccessRole.OPERATOR if self.permission in (EDIT, MANAGE) or self.creates else AccessRole.VIEWER
+
+
+class Permissions:
+    """Decides which requests of users are allowed.
+
+    Args:
+        store: knows which experiment a run or a logged model belongs to.
+        locations: know whose artifacts are at a path.
+        projects: know GitLab's projects.
+        users: the users.
+        default: the permission for what a user has no other for.
+    """
+
+    def __init__(
+        self, store: Store, locations: Locations, projects: Projects, users: Users, default: Permission
+    ) -> None:
+        self._store = store
+        self._locations = locations
+        self._projects = projects
+        self._users = users
+        self._default = default
+        self._experiments: dict[str, str] = {}
+        self._grants: dict[int, tuple[float, dict[tuple[ResourceType, str], Permission]]] = {}
+
+    def check(
+        self, operation_id: str, principal: Principal, given: Fields | Request, parameters: Mapping[str, str]
+    ) -> None:
+        """Return if a request is allowed. May block, unless :meth:`is_brief`.
+
+        Raises:
+            NotAllowed: it is not.
+            StoreError: what it is about cannot be found.
+        """
+        decision = DECISIONS[operation_id]
+        if principal.is_admin:
+            return
+        if principal.user_id is None:
+            if principal.role < decision.role:
+                raise NotAllowed(
+                    f"Permission denied: {principal.name} has the role {principal.role.label}, and {operation_id} needs "
+                    f"{decision.role.label}."
+                )
+            return
+        if decision.admin:
+            raise NotAllowed("Permission denied: only admins may do that.")
+        if decision.find is None or decision.permission is None:
+            return
+        fields = query_of(given.scope) if isinstance(given, Request) else given
+        kind = resource_type_of(fields) if decision.find is _of_resource else decision.kind
+        for resource in decision.find(self, fields, parameters):
+            self._require(principal, decision.permission, kind, resource)
+        if operation_id == "create_model_version":
+            for experiment_id in self._sources_of(fields):
+                self._require(principal, READ, "experiment", experiment_id)
+
+    def _require(self, principal: Principal, needed: Permission, kind: ResourceType, resource: str) -> None:
+        assert principal.user_id is not None
+        permission = self._permission(principal.user_id, kind, resource)
+        if not permission.allows(needed):
+            raise NotAllowed(
+                f"Permission denied: that needs the permission {needed} for the {kind.replace('_', ' ')} "
+                f"{resource[:200]!r}, and {principal.name} has {permission}."
+            )
+
+    def visible(self, principal: Principal, operation_id: str) -> Callable[[str], bool] | None:
+        """Return what says whether a user may see an experiment or a model in the answer of an operation; None for all."""
+        decision, user_id = DECISIONS[operation_id], principal.user_id
+        if not decision.filtered or principal.is_admin or user_id is None:
+            return None
+        return lambda resource: self._permission(user_id, decision.kind, resource).allows(READ)
+
+    def created(self, principal: Principal, operation_id: str, answer: bytes) -> None:
+        """Give the user who made an experiment or a model MANAGE for it.
+
+        Args:
+            principal: the user.
+            operation_id: the operation that made it.
+            answer: the JSON of its answer.
+        """
+        assert principal.user_id is not None
+        made, kind = msgspec.json.decode(answer), DECISIONS[operation_id].kind
+        resource = made["experiment_id"] if kind == "experiment" else made["registered_model"]["name"]
+        self._users.accounts.grant(Grant(principal.user_id, kind, resource, MANAGE))
+        self.forget(principal.user_id)
+
+    def effective(self, user: User, kind: ResourceType, resource: str) -> Permission:
+        """Return what a user may do with an experiment or a model."""
+        return MANAGE if user.is_admin else self._permission(user.id, kind, resource)
+
+    def forget(self, user_id: int | None = None) -> None:
+        """Read a user's permissions again, since they have changed; None for those of all."""
+        if user_id is None:
+            self._grants.clear()
+        else:
+            self._grants.pop(user_id, None)
+
+    def _permission(self, user_id: int, kind: ResourceType, resource: str) -> Permission:
+        known = self._grants.get(user_id)
+        if known is None or known[0] < time.monotonic():
+            found = {(g.resource_type, g.resource_id): g.permission for g in self._users.accounts.grants(user_id)}
+            known = self._grants[user_id] = time.monotonic() + _MEMORY, found
+        key = str(experiment_number(resource)) if kind == "experiment" else resource
+        return known[1].get((kind, key), self._default)
+
+    # --- what a request is about --------------------------------------------------------------------------------------
+
+    def experiment_of_run(self, run_id: str) -> str:
+        """Return the experiment of a run, which never changes."""
+        if run_id not in self._experiments:
+            if len(self._experiments) >= _KEPT:
+                self._experiments.clear()
+            self._experiments[run_id] = self._store.get_run(run_id).info.experiment_id
+        return self._experiments[run_id]
+
+    def experiment_of_model(self, model_id: str) -> str:
+        """Return the experiment of a logged model."""
+        return self._store.get_logged_model(model_id).experiment_id
+
+    def experiment_named(self, name: str) -> str:
+        """Return the id of an experiment by its name."""
+        return self._store.get_experiment_by_name(name).experiment_id
+
+    def experiment_of_project(self, project: str) -> str:
+        """Return the experiment that a project of GitLab's dialect is."""
+        return self._projects.project(project).experiment_id
+
+    def experiment_of_place(self, place: str) -> str:
+        """Return the experiment whose artifacts are at a path below the artifact root.
+
+        Raises:
+            NotAllowed: they belong to none, which only admins may reach.
+        """
+        first = place.strip("/").partition("/")[0]
+        if first.isdecimal():
+            return first
+        owner = self._locations.owner(place)
+        if owner is None:
+            raise NotAllowed("Permission denied: the path belongs to no experiment.")
+        return self.experiment_of_run(owner[0])
+
+    def _sources_of(self, fields: Fields) -> list[str]:
+        """Return the experiments whose files become a model version."""
+        found = [self.experiment_of_run(run_id)] if (run_id := fields.text("run_id")) else []
+        if model_id := fields.text("model_id"):
+            found.append(self.experiment_of_model(model_id))
+        with suppress(InvalidParameter, ResourceNotFound):  # nothing that this server keeps, or the store refuses it
+            found.append(self.experiment_of_place(self._locations.place(fields.required_text("source"), "")))
+        return found
+
+
+def resource_type_of(fields: Fields) -> ResourceType:
+    """Return for what a permission is.
+
+    Raises:
+        InvalidParameter: users have no permissions for that.
+    """
+    given = fields.required_text("resource_type")
+    if given not in _TYPES:
+        raise InvalidParameter(
+            f"Invalid resource type '{given[:80]}'. Valid resource types are: {tuple(_TYPES)}", field="resource_type"
+        )
+    return _TYPES[given]
+
+
+def _run_ids(fields: Fields) -> list[str]:
+    return fields.texts("run_ids") or fields.texts("run_id")
+
+
+def _of_run(permissions: Permissions, fields: Fields, _: Mapping[str, str]) -> list[str]:
+    run_id = fields.text("run_id") or fields.text("run_uuid")
+    return [permissions.experiment_of_run(run_id)] if run_id else []
+
+
+def _of_runs(permissions: Permissions, fields: Fields, _: Mapping[str, str]) -> list[str]:
+    return [permissions.experiment_of_run(run_id) for run_id in _run_ids(fields)]
+
+
+def _of_experiment(_: Permissions, fields: Fields, __: Mapping[str, str]) -> list[str]:
+    experiment_id = fields.identifier("experiment_id")
+    return [experiment_id] if experiment_id else []
+
+
+def _of_experiment_name(permissions: Permissions, fields: Fields, _: Mapping[str, str]) -> list[str]:
+    return [permissions.experiment_named(fields.required_text("experiment_name"))]
+
+
+def _of_logged_model(permissions: Permissions, _: Fields, parameters: Mapping[str, str]) -> list[str]:
+    return [permissions.experiment_of_model(parameters["model_id"])]
+
+
+def _of_name(_: Permissions, fields: Fields, __: Mapping[str, str]) -> list[str]:
+    return [fields.required_text("name")]
+
+
+def _of_place(permissions: Permissions, fields: Fields, parameters: Mapping[str, str]) -> list[str]:
+    place = parameters.get("artifact_path") or fields.text("path") or ""
+    return [permissions.experiment_of_place(place)]
+
+
+def _of_project(permissions: Permissions, _: Fields, parameters: Mapping[str, str]) -> list[str]:
+    return [permissions.experiment_of_project(parameters["project"])]
+
+
+def _of_resource(_: Permissions, fields: Fields, __: Mapping[str, str]) -> list[str]:
+    return [fields.required_text("resource_id")]
+
+
+def _all(names: str, *arguments: Any, **more: Any) -> dict[str, Decision]:
+    decision = Decision(*arguments, **more)
+    return dict.fromkeys(names.split(), decision)
+
+
+_IN_PROJECT = """log_metric log_batch log_param set_tag create_run get_run update_run delete_run search_runs get_metric_history
+    create_experiment get_experiment get_experiment_by_name list_experiments search_experiments delete_experiment
+    set_experiment_tag list_artifacts download_artifact upload_artifact"""
+
+
+def _project_permission(name: str) -> Permission:
+    if name.startswith(("get_", "list_", "search_", "download_")):
+        return READ
+    return MANAGE if name.startswith("delete_") else EDIT
+
+
+#: What each operation of the tracking API needs. Operations that are refused to everybody need nothing.
+DECISIONS: dict[str, Decision] = {
+    **_all("get_run get_metric_history list_artifacts get_run_artifact", READ, _of_run),
+    **_all("get_metric_history_bulk get_metric_history_bulk_interval", READ, _of_runs),
+    **_all(
+        "log_metric log_batch log_param set_tag delete_tag log_inputs log_outputs log_model update_run upload_run_artifact",
+        EDIT,
+        _of_run,
+    ),
+    **_all("delete_run restore_run", MANAGE, _of_run),
+    **_all("get_experiment", READ, _of_experiment),
+    **_all("get_experiment_by_name", READ, _of_experiment_name),
+    **_all(
+        "create_run update_experiment set_experiment_tag delete_experiment_tag create_logged_model",
+        EDIT,
+        _of_experiment,
+    ),
+    **_all("delete_experiment restore_experiment", MANAGE, _of_experiment),
+    **_all("create_experiment", creates=True),
+    **_all("search_experiments search_experiments_by_query list_experiments", filtered=True),
+    **_all("search_runs search_datasets search_logged_models", filtered=True),
+    **_all("get_logged_model list_logged_model_artifacts get_logged_model_artifact", READ, _of_logged_model),
+    **_all("finalize_logged_model set_logged_model_tags log_logged_model_params", EDIT, _of_logged_model),
+    **_all("delete_logged_model delete_logged_model_tag", MANAGE, _of_logged_model),
+    **_all("create_registered_model", kind="registered_model", creates=True),
+    **_all(
+        "search_registered_models list_registered_models search_model_versions", kind="registered_model", filtered=True
+    ),
+    **_all(
+        """get_registered_model get_latest_versions get_latest_versions_by_query get_model_version_by_alias get_model_version
+        get_model_version_download_uri get_model_version_artifact""",
+        READ,
+        _of_name,
+        kind="registered_model",
+    ),
+    **_all(
+        """update_registered_model set_registered_model_tag delete_registered_model_tag
+        set_registered_model_alias create_model_version update_model_version transition_model_version_stage
+        set_model_version_tag""",
+        EDIT,
+        _of_name,
+        kind="registered_model",
+    ),
+    **_all("rename_registered_model", EDIT, _of_name, kind="registered_model", moves=True),
+    **_all("delete_registered_model", MANAGE, _of_name, kind="registered_model", moves=True),
+    **_all(
+        "delete_registered_model_alias delete_model_version delete_model_version_tag",
+        MANAGE,
+        _of_name,
+        kind="registered_model",
+    ),
+    **_all("list_proxied_artifacts download_artifact", READ, _of_place),
+    **_all("upload_artifact", EDIT, _of_place),
+    **_all("delete_artifact", MANAGE, _of_place),
+    **_all("get_presigned_download_url", READ),
+    **_all(
+        """create_presigned_upload_url create_presigned_download_url create_multipart_upload complete_multipart_upload
+        abort_multipart_upload""",
+        EDIT,
+    ),
+    **_all("get_server_info get_contract get_health get_version list_users get_current_user"),
+    **_all("list_current_user_permissions"),
+    **_all("get_user list_user_permissions get_user_permission update_user_password", accounts=True),
+    **_all("create_user update_user_admin delete_user", admin=True),
+    **_all(
+        """create_experiment_permission get_experiment_permission update_experiment_permission
+        delete_experiment_permission""",
+        MANAGE,
+        _of_experiment,
+        accounts=True,
+    ),
+    **_all(
+        """create_registered_model_permission get_registered_model_permission update_registered_model_permission
+        delete_registered_model_permission""",
+        MANAGE,
+        _of_name,
+        kind="registered_model",
+        accounts=True,
+    ),
+    **_all("grant_user_permission revoke_user_permission", MANAGE, _of_resource, accounts=True),
+    **{f"project:{name}": Decision(_project_permission(name), _of_project) for name in _IN_PROJECT.split()},
+}

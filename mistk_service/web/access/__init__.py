@@ -1,0 +1,25 @@
+"""Accounts: who sends a request, and what a role allows."""
+
+from mistk_service.web.access.authentication import Authentication, Authenticator
+from mistk_service.web.access.opening import AccessOptions, open_access
+from mistk_service.web.access.passwords import VerifiedPasswords, hash_password, verify_password
+from mistk_service.web.access.roles import PRINCIPAL, AccessRole, Principal, principal_of, role_for, rule_for
+from mistk_service.web.access.tokens import TokenFile, add_token
+
+__all__ = [
+    "PRINCIPAL",
+    "AccessOptions",
+    "AccessRole",
+    "Authentication",
+    "Authenticator",
+    "Principal",
+    "TokenFile",
+    "VerifiedPasswords",
+    "add_token",
+    "hash_password",
+    "open_access",
+    "principal_of",
+    "role_for",
+    "rule_for",
+    "verify_password",
+]

@@ -1,0 +1,84 @@
+"""Passwords: hashing with argon2id, and a short memory of those that were verified, since verifying takes long on purpose."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import threading
+import time
+from functools import cache
+from typing import TYPE_CHECKING
+
+from mistk_service.web.access.roles import Principal
+
+if TYPE_CHECKING:
+    from argon2 import PasswordHasher
+
+#: Seconds for which a verified password is not verified again, and how many are kept.
+_MEMORY, _KEPT = 30.0, 10_000
+
+#: Verifying takes 64 MiB, so only two do at a time.
+_slots = threading.BoundedSemaphore(2)
+
+
+@cache
+def _hasher() -> PasswordHasher:
+    # Loaded by the first password, since most services have none.
+    from argon2 import PasswordHasher
+
+    return PasswordHasher()
+
+
+def hash_password(password: str) -> str:
+    """Return the hash of a password."""
+    with _slots:
+        return _hasher().hash(password)
+
+
+@cache
+def _nobodys_hash() -> str:
+    return hash_password(secrets.token_hex())
+
+
+def verify_password(password_hash: str | None, password: str) -> bool:
+    """Return whether a password has a hash. For an unknown user, None, it takes as long and is false."""
+    from argon2.exceptions import Argon2Error, InvalidHashError
+
+    compared = password_hash or _nobodys_hash()
+    with _slots:
+        try:
+            return _hasher().verify(compared, password) and password_hash is not None
+        except (Argon2Error, InvalidHashError):
+            return False
+
+
+class VerifiedPasswords:
+    """Remembers for some seconds whose credentials were right, under a keyed hash of them."""
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+        self._known: dict[bytes, tuple[float, Principal]] = {}
+        #: Changes when everything is forgotten.
+        self.generation = 0
+
+    def find(self, credentials: str) -> Principal | None:
+        """Return whose credentials these were a moment ago."""
+        found = self._known.get(self._digest(credentials))
+        return found[1] if found is not None and found[0] > time.monotonic() else None
+
+    def add(self, credentials: str, principal: Principal, generation: int) -> None:
+        """Remember credentials that were right in a generation; not if a user has changed since."""
+        if generation != self.generation:
+            return
+        if len(self._known) >= _KEPT:
+            self._known.clear()
+        self._known[self._digest(credentials)] = time.monotonic() + _MEMORY, principal
+
+    def forget(self) -> None:
+        """Forget everything, because a user has changed."""
+        self.generation += 1
+        self._known.clear()
+
+    def _digest(self, credentials: str) -> bytes:
+        return hmac.digest(self._key, credentials.encode("utf-8", "replace"), hashlib.sha256)

@@ -1,0 +1,210 @@
+"""Every operation of every door, asked for with every role."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from mistk_service.resources import load_contract
+from tests.service.harness import API, OBEDIENT, Service, run
+
+ROLES = ("viewer", "predictor", "operator", "admin")
+
+#: The lowest role that may do what only answers, by operationId, where it is not a viewer that reads with GET.
+PREDICTS = {"streamPredict", "infer", "model_infer", "version_infer"}
+ADMINISTERS = {
+    "terminate",
+    "create_user",
+    "get_user",
+    "list_user_permissions",
+    "get_user_permission",
+    "update_user_admin",
+    "update_user_password",
+    "delete_user",
+    "grant_user_permission",
+    "revoke_user_permission",
+}
+
+#: What MLflow's clients ask for with POST although it only reads.
+READS = re.compile(r"(get|search|list|download)_")  # without a body
+
+#: The contracts of all doors.
+DOORS = ("mistk-api.yaml", "inference-api.yaml", "mlflow-api.yaml", "gitlab-mlflow-api.yaml")
+
+
+def operations(contract: str) -> Iterator[tuple[str, str, str]]:
+    """Every operation of a contract: its method, path and operationId."""
+    document = load_contract(contract)
+    base = document.get("basePath") or (document["servers"][0]["url"] if "gitlab" in contract else "")
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if method in ("get", "post", "put", "patch", "delete"):
+                filled = re.sub(r"\{[^}]*\}", "x", base + path)
+                yield method.upper(), filled, operation["operationId"]
+
+
+def needed(contract: str, method: str, operation_id: str) -> str:
+    """The lowest role that may call an operation."""
+    if operation_id in PREDICTS:
+        return "predictor"
+    if operation_id in ADMINISTERS or operation_id.endswith(("experiment_permission", "model_permission")):
+        return "admin"
+    reads = READS.match(operation_id) if "mlflow" in contract else method == "GET" or operation_id == "index"
+    return "viewer" if reads else "operator"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("accounts")
+
+
+@pytest.fixture(scope="module")
+def tokens(folder: Path) -> dict[str, str]:
+    """A token for each role, made with the command."""
+    made = {}
+    for role in ROLES:
+        code, out, err = run("token", "new", f"a-{role}", "--role", role, cwd=folder)
+        assert (code, err) == (0, "")
+        made[role] = out.strip()
+    return made
+
+
+@pytest.fixture(scope="module")
+def service(folder: Path, tokens: dict[str, str]) -> Iterator[Service]:
+    with Service("serve", OBEDIENT, "--port", "0", "--host", "0.0.0.0", cwd=folder) as running:
+        yield running
+
+
+def ask(service: Service, method: str, path: str, token: str | None, **options: Any) -> httpx.Response:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    headers |= options.pop("headers", {})
+    return service.api.request(method, f"http://127.0.0.1:{service.port}{path}", headers=headers, **options)
+
+
+@pytest.mark.parametrize("contract", DOORS)
+@pytest.mark.parametrize("role", [None, *ROLES])
+def test_a_role_may_do_what_it_is_for_and_nothing_else(
+    service: Service, tokens: dict[str, str], contract: str, role: str | None
+) -> None:
+    wrong = []
+    for method, path, operation_id in operations(contract):
+        lowest = needed(contract, method, operation_id)
+        if role == "admin" and operation_id == "terminate":
+            continue  # it may, and the service would end
+        body: dict[str, Any] = {} if method == "GET" else {"json": {}}
+        answer = ask(service, method, path, tokens.get(role or ""), **body)
+        if role is None:
+            fits = answer.status_code == 401 or path == "/health"
+        elif ROLES.index(role) < ROLES.index(lowest):
+            fits = answer.status_code == 403 and lowest in answer.text
+        else:
+            fits = answer.status_code not in (401, 403, 500)
+        if not fits:
+            wrong.append(f"{method} {path} ({lowest}): {answer.status_code} {answer.text[:200]}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/static/dashboard.js", "/metrics", f"{API}/swagger.json", f"{API}/ui/", "/nowhere"]
+)
+def test_the_page_the_figures_and_the_contract_are_for_viewers(
+    service: Service, tokens: dict[str, str], path: str
+) -> None:
+    assert ask(service, "GET", path, None).status_code == 401
+    assert ask(service, "GET", path, tokens["viewer"]).status_code in (200, 404)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/health"])
+def test_probes_need_no_log_in(service: Service, path: str) -> None:
+    assert ask(service, "GET", path, None).status_code in (200, 503)
+    assert ask(service, "POST", path, None).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//healthz/../v1/mistk/status",
+        "/healthz/",
+        "/%68ealthz/../metrics",
+        "/metrics?/healthz",
+        "//metrics",
+        "/./metrics",
+    ],
+)
+def test_no_spelling_of_a_path_leads_around_the_log_in(service: Service, path: str) -> None:
+    with httpx.Client() as client:
+        request = client.build_request("GET", f"http://127.0.0.1:{service.port}/")
+        request.url = request.url.copy_with(raw_path=path.encode())
+        assert client.send(request).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Bearer",
+        "Bearer wrong",
+        "bearer \xff",
+        "Basic",
+        "Basic !!!",
+        "Basic YTpi",
+        "Negotiate x",
+        "x" * 50_000,
+    ],
+)
+def test_wrong_credentials_are_refused_in_one_way(service: Service, header: str) -> None:
+    answer = ask(service, "GET", f"{API}/status", None, headers={"Authorization": header.encode("latin-1")})
+    assert answer.status_code == 401
+    assert answer.json()["code"] == 401
+    assert "Bearer" in answer.headers["www-authenticate"]
+
+
+def test_errors_come_in_the_form_of_each_door(service: Service, tokens: dict[str, str]) -> None:
+    assert ask(service, "GET", "/api/2.0/mlflow/runs/get", None).json()["error_code"] == "UNAUTHENTICATED"
+    refused = ask(service, "POST", "/api/2.0/mlflow/runs/create", tokens["viewer"], json={})
+    assert refused.json()["error_code"] == "PERMISSION_DENIED"
+    assert "error" in ask(service, "GET", "/v2", None).json()
+
+
+def test_a_watch_ends_when_its_token_is_revoked(service: Service, tokens: dict[str, str], folder: Path) -> None:
+    _, out, _ = run("token", "new", "guest", "--role", "viewer", cwd=folder)
+    file = folder / "mistk-state" / "tokens"
+    headers = {"Authorization": f"Bearer {out.strip()}"}
+    url = f"http://127.0.0.1:{service.port}{API}/status?watch=true"
+    with service.api.stream("GET", url, headers=headers) as watch:
+        parts = watch.iter_bytes()
+        assert next(parts)
+        kept = [line for line in file.read_text().splitlines(keepends=True) if not line.startswith("guest ")]
+        file.write_text("".join(kept))
+        ask(service, "POST", f"{API}/initialize", tokens["operator"], json={})
+        assert b"initialized" not in b"".join(parts)  # and it ends
+    assert ask(service, "GET", f"{API}/status", out.strip()).status_code == 401
+    assert "guest" in service.wait_for_line("its account has changed")
+
+
+def test_without_a_token_a_service_does_not_listen_beyond_the_machine(tmp_path: Path) -> None:
+    for command in (
+        ["serve", OBEDIENT, "--port", "0", "--host", "0.0.0.0"],
+        [OBEDIENT.split(":")[0], "Obedient", "0"],
+        ["tracking", "serve", "--port", "0", "--host", "0.0.0.0"],
+    ):
+        code, _, err = run(*command, cwd=tmp_path)
+        assert code == 1, err
+        assert "mistk-service token new" in err
+
+
+def test_a_service_may_be_insecure_and_its_log_says_so(tmp_path: Path) -> None:
+    with Service(
+        "serve", OBEDIENT, "--port", "0", "--host", "0.0.0.0", cwd=tmp_path, env={"MISTK_INSECURE": "1"}
+    ) as open_one:
+        assert open_one.status()["state"] == "started"
+        assert "everybody who reaches the port" in open_one.wait_for_line("--insecure")
+
+
+def test_the_admin_may_end_the_service(service: Service, tokens: dict[str, str]) -> None:
+    assert ask(service, "POST", f"{API}/shutdown", tokens["admin"]).status_code == 200
+    assert service.wait_exit() == 0
