@@ -1,6 +1,7 @@
 """``mistk.evaluation.util.convert``: predictions and truth as tables of pandas and as records.
 
-The names are those of MISTK 1.0 and 1.4. The columns are ``rowid``, ``labels``, ``bounds``, and for predictions ``confidence``.
+The names are those of MISTK 1.0 and 1.4. The columns are ``rowid``, ``labels``, ``bounds``, and for predictions
+``confidence``.
 Several labels of a row are separated by spaces, and each has four numbers in ``bounds``.
 """
 
