@@ -4,20 +4,26 @@ An author of a model or a plugin needs only what stands here. Importing the pack
 because the worker process imports it before the model.
 """
 
-from mistk_service.errors import MistkError, RequestError
+from mistk_service.errors import AgentFailed, MistkError, RequestError
+from mistk_service.kinds.agent.base import AbstractAgent
 from mistk_service.kinds.component import DetachedContext, StopActivity
 from mistk_service.kinds.evaluation.base import AbstractEvaluationPlugin
 from mistk_service.kinds.evaluation.values import Metric, MetricDataParameters
 from mistk_service.kinds.model.base import AbstractModel
 from mistk_service.kinds.model.values import Dataset, InitParams, MistkDataset, ObjectInfo, Objective
+from mistk_service.kinds.orchestrator.base import AbstractOrchestrator, BaseEnv
 from mistk_service.kinds.transform.base import AbstractTransformPlugin
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AbstractAgent",
     "AbstractEvaluationPlugin",
     "AbstractModel",
+    "AbstractOrchestrator",
     "AbstractTransformPlugin",
+    "AgentFailed",
+    "BaseEnv",
     "Dataset",
     "DetachedContext",
     "InitParams",

@@ -37,8 +37,9 @@ says what was wrong, what was expected, and what to do. The errors know nothing 
     │   ├── ErrorAnswer             the service returned an error
     │   │   ├── RequestRefused      4xx: the service does not accept the request; nothing has changed
     │   │   └── RequestFailed       5xx: the service or the model failed to handle the request
-    │   └── WaitFailed              the expected state will not be reached
-    │       └── WaitTimedOut        the expected state was not reached in time; also a TimeoutError
+    │   ├── WaitFailed              the expected state will not be reached
+    │   │   └── WaitTimedOut        the expected state was not reached in time; also a TimeoutError
+    │   └── AgentFailed             an agent did not do what its orchestrator asked
     └── TrackingError               the root of the errors in mistk_service.tracking.errors
 """
 
@@ -48,6 +49,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 __all__ = [
+    "AgentFailed",
     "AnswerNotUnderstood",
     "BadModelReference",
     "ClientError",
@@ -406,6 +408,18 @@ class WaitFailed(ClientError):
 
 class WaitTimedOut(WaitFailed, TimeoutError):
     """The expected state was not reached in time."""
+
+
+class AgentFailed(ClientError):
+    """An agent did not answer its orchestrator, refused what it asked, or failed. The message names the agent.
+
+    Attributes:
+        agent: the name of the agent.
+    """
+
+    def __init__(self, message: str, *, agent: str) -> None:
+        super().__init__(message)
+        self.agent = agent
 
 
 class TrackingError(MistkError):

@@ -136,8 +136,10 @@ def operations_page(kind: Kind = MODEL) -> str:
         if len(row.allowed) > len(kind.states) / 2:
             missing = _ordered(kind, set(kind.states) - set(row.allowed))
             allowed = f"every state except {code(missing)}" if missing else allowed
-        running = f"`{row.running}`" if row.running else "none; it takes effect immediately"
-        then = f"`{row.then}`" if row.then else "the state before"
+        running = code(_ordered(kind, row.running_states)) or "none; it takes effect immediately"
+        then = " or ".join(
+            [f"`{row.then}`" if row.then else "the state before", *(f"`{each}`" for each in row.alternatives)]
+        )
         rows.append((f"[{name}](#{anchor(name)})", allowed, running, then, f"`{row.hook}`"))
     head = ("Operation", "Allowed in", "State while it runs", "State afterwards", "Hook")
     answers = [(f"`{name}`", " ".join(each["description"].split())) for name, each in contract["responses"].items()]
@@ -163,8 +165,8 @@ def _ordered(kind: Kind, states: Iterable[str]) -> list[str]:
 def _states(kind: Kind) -> Iterator[tuple[str, str, str]]:
     rows = kind.operations.values()
     for state in kind.states:
-        reached = [f"during {row.name}" for row in rows if row.running == state]
-        reached += [f"after {row.name}" for row in rows if row.then == state]
+        reached = [f"during {row.name}" for row in rows if state in row.running_states]
+        reached += [f"after {row.name}" for row in rows if state in {row.then, *row.alternatives}]
         if state == kind.initial:
             reached.insert(0, "the start")
         if str(state) == "failed":

@@ -229,12 +229,16 @@ def _fail(error: MistkError, code: int = ExitCode.FAILED) -> None:
 @click.option("--folder", default="mistk-demo", envvar="MISTK_DEMO_FOLDER", show_envvar=True, show_default=True,
               type=click.Path(path_type=Path, file_okay=False),
               help="Folder for the trained model and its predictions.")  # fmt: skip
-def demo(port: int, folder: Path) -> None:
-    """Run the digits model through its whole lifecycle."""
-    from mistk_service.app.demo import run_demo
+@click.argument("what", type=click.Choice(["model", "game"]), default="model")
+def demo(what: str, port: int, folder: Path) -> None:
+    """Run the digits model through its whole lifecycle, or a game in which two agents learn: 'model' or 'game'."""
+    from mistk_service.app.demo import run_demo, run_game_demo
 
     try:
-        run_demo(port, folder)
+        if what == "game":
+            run_game_demo(folder)
+        else:
+            run_demo(port, folder)
     except MistkError as error:
         _fail(error)
 

@@ -19,9 +19,11 @@ from typing import Any, Generic, TypeVar, overload
 
 import httpx
 
+from mistk_service.client.agent import AgentClient, AsyncAgentClient
 from mistk_service.client.container import AsyncContainerClient, ContainerCalls, ContainerClient
 from mistk_service.client.evaluation import AsyncEvaluationClient, EvaluationClient
 from mistk_service.client.model import AsyncModelClient, ModelClient
+from mistk_service.client.orchestrator import AsyncOrchestratorClient, OrchestratorClient
 from mistk_service.client.transform import AsyncTransformClient, TransformClient
 from mistk_service.errors import LaunchFailed, ServiceUnreachable
 
@@ -32,6 +34,8 @@ CLIENTS: tuple[tuple[type[ContainerClient], type[AsyncContainerClient]], ...] = 
     (ModelClient, AsyncModelClient),
     (EvaluationClient, AsyncEvaluationClient),
     (TransformClient, AsyncTransformClient),
+    (AgentClient, AsyncAgentClient),
+    (OrchestratorClient, AsyncOrchestratorClient),
 )
 
 #: Seconds until the service must accept calls, and seconds that it gets to end: more than its own ``--grace`` of 10.

@@ -181,9 +181,13 @@ class Controller:
             return self.log.latest()
         if again and self._ending is not None:
             self._ending.cancel()
-        self._supervisor.dismiss(row.hook)
+        self._dismiss_worker(row)
         self._ending = self._in_background(self._reset())
         return self.log.latest() if again else self._instance.enter(row.name)
+
+    def _dismiss_worker(self, row: Operation) -> None:
+        self._instance.is_leaving = True
+        self._supervisor.dismiss(row.hook)
 
     async def _reset(self) -> None:
         await self._wait_dismissed()
@@ -204,7 +208,7 @@ class Controller:
         self._shutdown_plan.begin()
         if self._ending is not None:
             self._ending.cancel()
-        self._supervisor.dismiss(row.hook)
+        self._dismiss_worker(row)
         self._ending = self._in_background(self._shutdown())
         return self._instance.enter(row.name)
 

@@ -47,7 +47,7 @@ from mistk_service.errors import (
     OperationUnsupported,
     WorkerDied,
 )
-from mistk_service.kinds.kind import FAILED, PAUSED, PAUSING, RESETTING, TERMINATING, Kind, Operation, Role
+from mistk_service.kinds.kind import FAILED, PAUSED, PAUSING, Kind, Operation, Role
 from mistk_service.kinds.predictions import Answer, Signature
 from mistk_service.workers import messages as m
 from mistk_service.workers.protocol import FileStamp, Worker
@@ -92,6 +92,8 @@ class Instance:
         self._started: dict[int, float] = {}
         #: The state in which the activity began.
         self._origin = kind.initial
+        #: Whether the worker has been told to end, for a reset or the shutdown.
+        self.is_leaving = False
         #: How the latest activity began: None if it is running or has ended, an error if the model refuses it.
         self._verdict: asyncio.Future[InvalidRequest | None] | None = None
         #: What the running activity publishes, for an activity that streams.
@@ -161,6 +163,7 @@ class Instance:
 
     def start_over(self) -> None:
         """Discard everything but the last notice: the worker has been replaced or is about to be."""
+        self.is_leaving = False
         self._end_activities("stopped")
         self.emit(InstanceReset())
 
@@ -296,7 +299,7 @@ class Instance:
             self._settle(error)
             self._end_parts(error)
         nested = activity is self.view.nested
-        if self._machine.state in (RESETTING, TERMINATING):
+        if self.is_leaving:
             self._finish(activity, "completed" if isinstance(message, m.Done) else "stopped")
         elif isinstance(message, m.Failed) and not nested:
             self.fail(activity.operation, message.failure)
@@ -304,7 +307,7 @@ class Instance:
             if notice := self._notice_of(activity, message):
                 self.emit(Noticed(notice))
             self._finish(activity, _OUTCOMES[type(message)], getattr(message, "failure", None))
-            self._leave(activity, completed=isinstance(message, m.Done))
+            self._leave(activity, message)
             self.log.publish()
 
     def _notice_of(self, activity: ActivityBegan, message: _Ended) -> str | None:
@@ -319,21 +322,22 @@ class Instance:
             return f"The model refused {activity.operation}{_reason(message.message)}; nothing was done."
         return None
 
-    def _leave(self, activity: ActivityBegan, *, completed: bool) -> None:
+    def _leave(self, activity: ActivityBegan, message: _Ended) -> None:
         """Move to the state that follows the activity."""
         row = self.kind.operations[activity.operation]
         if self._machine.state in (PAUSING, PAUSED):
             self._machine.move(f"overtake_pause_{row.name}")
             self.note(f"The pause had no effect: {activity.operation} ended before it reached a pause point.")
-        elif self._machine.state == row.running:
+        elif self._machine.state in row.running_states:
             # What ran during a pause leads back to the pause, unless the paused activity has ended in the meantime.
             origin = PAUSED if PAUSED in row.allowed and self.view.activity is not None else self._origin
-            self._machine.move(f"end_{row.name}_in_{(row.then or origin) if completed else origin}")
+            then = message.state or row.then or origin if isinstance(message, m.Done) else origin
+            self._machine.move(f"end_{row.name}_in_{then}")
 
     def _finish(self, activity: ActivityBegan, outcome: str, failure: Failure | None = None) -> None:
         self._settle()
         if self.kind.operations[activity.operation].streams:
-            ended_by_service = self._machine.state in (RESETTING, TERMINATING)
+            ended_by_service = self.is_leaving
             self._end_parts(
                 HookFailed(activity.operation, failure) if failure else cut_off() if ended_by_service else None
             )
@@ -386,7 +390,7 @@ class Instance:
 
     def _on_pause_or_resume_failed(self, message: m.PauseFailed | m.ResumeFailed) -> None:
         activity = self.view.activity
-        if activity is None or activity.id != message.id or self._machine.state in (RESETTING, TERMINATING):
+        if activity is None or activity.id != message.id or self.is_leaving:
             return
         (pause,) = self.kind.of_role(Role.PAUSE)
         row = pause if isinstance(message, m.PauseFailed) else self.kind.resume_of(activity.operation)

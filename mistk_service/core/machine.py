@@ -51,15 +51,16 @@ class StateMachine:
 
     def _add_operation(self, row: Operation) -> None:
         """Add the transitions into and out of an operation: ``begin_NAME`` and ``end_NAME_in_STATE``."""
-        self._add(f"begin_{row.name}", row.allowed - {row.running}, row.running or row.then)
+        for origin in row.allowed - {row.running}:
+            self._add(f"begin_{row.name}", [origin], row.running_in(origin) or row.then)
         if row.running is None:
             return
-        ends = {row.then} if row.then else set()
+        ends = {*row.alternatives, row.then} if row.then else set(row.alternatives)
         if row.role in (Role.ACTIVITY, Role.PREDICTION):
             # Back to the previous state, for operations that return to it and for those that were declined.
             ends |= row.allowed
         for end in ends:
-            self._add(f"end_{row.name}_in_{end}", [row.running], end)
+            self._add(f"end_{row.name}_in_{end}", row.running_states, end)
 
     def _add(self, name: str, sources: Iterable[str], target: str | None) -> None:
         self._machine.add_transition(name, [str(source) for source in sources], None if target is None else str(target))

@@ -167,7 +167,7 @@ class InstanceView:
     def state(self) -> str:
         """The state. A ready instance with predictions in flight is predicting."""
         prediction = self.kind.prediction
-        if self.in_flight and prediction is not None and self.base_state == self.kind.ready:
+        if self.in_flight and prediction is not None and self.base_state == prediction.then:
             return prediction.running or self.base_state
         return self.base_state
 
@@ -184,7 +184,8 @@ class InstanceView:
         """Return whether an operation would be accepted."""
         if self.base_state not in row.allowed or not self.supports(row):
             return False
-        if self.in_flight and self.base_state == self.kind.ready:
+        prediction = self.kind.prediction
+        if self.in_flight and prediction is not None and self.base_state == prediction.then:
             return row.role in _ALLOWED_DURING_PREDICTIONS
         if row.role is Role.PAUSE:
             return any(self._is_running(resume.resumes) for resume in self.kind.of_role(Role.RESUME))

@@ -14,6 +14,8 @@ KINDS = {
     "AbstractModel": "mistk_service.kinds.model:MODEL",
     "AbstractEvaluationPlugin": "mistk_service.kinds.evaluation:EVALUATION",
     "AbstractTransformPlugin": "mistk_service.kinds.transform:TRANSFORM",
+    "AbstractAgent": "mistk_service.kinds.agent:AGENT",
+    "AbstractOrchestrator": "mistk_service.kinds.orchestrator:ORCHESTRATOR",
 }
 
 

@@ -15,8 +15,10 @@ class Call:
         arguments: the arguments of the hook, by position.
         reads: the paths or URIs that must be readable, by the name of the field for error messages.
         writes: the folders that must be writable, by the name of the field for error messages.
+        operation: the operation that the request stands for, if it is not that of its path.
     """
 
     arguments: tuple[Any, ...] = ()
     reads: Mapping[str, str] = field(default_factory=dict)
     writes: Mapping[str, str] = field(default_factory=dict)
+    operation: str | None = None

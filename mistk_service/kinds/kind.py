@@ -81,6 +81,9 @@ class Operation:
         allowed: the states in which it is accepted.
         running: the state while it runs; None for an operation that takes effect at once.
         then: the state after it; None for the previous state.
+        running_from: the state while it runs, by the state in which it began, where that is not ``running``.
+        alternatives: other states after it, one of which its ``call`` may return.
+        call: calls the hook, given the component and the arguments; by default, the hook gets the arguments by position.
         role: how it is carried out.
         resumes: the activity that a RESUME continues.
         cancels: the activity that a CANCEL ends.
@@ -94,6 +97,7 @@ class Operation:
         takes_hyperparameters: whether its last argument is the hyperparameters, which have to be as the class declares them.
         inputs: returns the datasets, by role, that become the inputs of the run.
         is_work: whether it opens a run, is counted and is timed.
+        is_step: whether it is one of many short steps, of which the run only shows failures.
         saves: the folder of the run's artifacts for the files that it wrote to a folder.
         saved_to: returns that folder; None if nothing was to be written.
     """
@@ -105,6 +109,9 @@ class Operation:
     then: str | None
     role: Role = Role.ACTIVITY
     followed_by: str | None = None
+    running_from: Mapping[str, str] = field(default_factory=dict)
+    alternatives: frozenset[str] = frozenset()
+    call: Callable[..., Any] | None = None
     tensor_hook: str | None = None
     prompt_hook: str | None = None
     resumes: str | None = None
@@ -119,6 +126,7 @@ class Operation:
     takes_hyperparameters: bool = False
     inputs: Callable[[Arguments], Mapping[str, Any]] | None = None
     is_work: bool = False
+    is_step: bool = False
     saves: str | None = None
     saved_to: Callable[[Arguments], str | None] = itemgetter(0)
 
@@ -139,6 +147,15 @@ class Operation:
         if hook is None:
             raise ValueError(f"{self.name} takes no {form.__name__.lower()}.")
         return replace(self, name=name, hook=hook)
+
+    def running_in(self, origin: str) -> str | None:
+        """Return the state while it runs, for an operation that began in the state ``origin``."""
+        return self.running_from.get(origin, self.running)
+
+    @property
+    def running_states(self) -> frozenset[str]:
+        """The states in which it may be running."""
+        return frozenset({self.running, *self.running_from.values()} - {None})  # type: ignore[arg-type]
 
     @property
     def opens_run(self) -> bool:
@@ -181,7 +198,8 @@ class Kind:
     @property
     def work_states(self) -> frozenset[str]:
         """The states in which work can begin."""
-        return frozenset(state for row in self.operations.values() if row.is_work for state in row.allowed)
+        begins = {state for row in self.operations.values() if row.is_work for state in row.allowed}
+        return frozenset(begins | {row.then for row in self.of_role(Role.PREDICTION) if row.then is not None})
 
     def documents_of(self, subclass: type[Any]) -> dict[str, Any]:
         """Return what a subclass declares, by path.

@@ -57,18 +57,18 @@ class Records(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
     Attributes:
         ids: a unique identifier for each record.
-        values: the records, each as bytes, or as the text that a door received.
+        values: the records, each as bytes, as the text that a door received, or as a list for kinds that have lists.
     """
 
     ids: tuple[str, ...]
-    values: tuple[Any, ...]  # bytes or str; msgspec cannot decode a union of the two
+    values: tuple[Any, ...]  # bytes, str or list; msgspec cannot decode a union of bytes and str
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def size(self) -> int:
-        """The total size of the records, in bytes or characters."""
+        """The total size of the records, in bytes, characters or elements."""
         return sum(map(len, self.values))
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from mistk_service.core.events import (
     ActivityBegan,
+    ActivityEnded,
     Event,
     InstanceReset,
     MetricsReported,
@@ -136,6 +137,12 @@ class Recorder:
                 self._totals_due = self._clock() + _STREAM_INTERVAL
                 self._put(self._totals)
             return
+        if isinstance(event, ActivityBegan | ActivityEnded) and self._options.kind.operations[event.operation].is_step:
+            # There may be hundreds per second. Of a step that fails, the run gets the beginning and the end.
+            if isinstance(event, ActivityBegan) or event.failure is None:
+                return
+            self._preview.observe(began := ActivityBegan(event.operation, id=event.id))
+            self._put(began)
         if self._sampling is not None:
             self._sampling.observe(event)
         with self._news:

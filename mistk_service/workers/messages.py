@@ -127,9 +127,10 @@ class LoadFailed(_Message, frozen=True):
 
 
 class Done(_Message, frozen=True):
-    """The hook returned."""
+    """The hook returned. ``state`` is the state that follows, if the hook's call chose one."""
 
     id: int
+    state: str | None = None
 
 
 class Failed(_Message, frozen=True):

@@ -21,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from mistk_service.core.events import ActivityBegan, ActivityEnded, Event
 from mistk_service.core.view import InstanceView
 from mistk_service.errors import HookFailed, InvalidRequest, OperationRefused, OperationUnsupported, WorkerDied
+from mistk_service.kinds import Kind
 from mistk_service.kinds.model import MODEL
 from mistk_service.tracking import open_store
 from mistk_service.tracking.artifacts import open_artifacts
@@ -49,10 +50,10 @@ SOURCE, CANCEL = "streamPredict/source", "streamPredict/source/cancel"
 CALLS = [*RUNNING, "streamPredict", CANCEL, "pause", *RESUMED, "reset", "shutdown"]
 
 
-def story_in(folder: Path) -> Story:
+def story_in(folder: Path, kind: Kind = MODEL) -> Story:
     """Return a recorder of runs with a store of its own."""
     folder.mkdir()
-    return Story(OpenedTracking(open_store("sqlite://"), open_artifacts(folder / "artifacts")), folder)
+    return Story(OpenedTracking(open_store("sqlite://"), open_artifacts(folder / "artifacts")), folder, kind=kind)
 
 
 def outcome_of(story: Story) -> list[tuple[Any, ...]]:
@@ -83,6 +84,12 @@ class Lifecycle(RuleBasedStateMachine):
     """
 
     kind = "thread"
+    component = MODEL
+    model = "steered:Steered"
+    calls = CALLS
+    prediction: str | None = "streamPredict"
+    #: The states of a new instance, and of one in which predictions are made.
+    first, predicts_in, predicting = "started", "ready", "predicting"
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,16 +98,18 @@ class Lifecycle(RuleBasedStateMachine):
         self.runner.get_loop().set_exception_handler(lambda _, context: self.faults.append(context))
         self.folder = tempfile.TemporaryDirectory()
         self.gate = Gate(Path(self.folder.name) / "gate")
-        self.recorded = story_in(Path(self.folder.name) / "live")
-        self.instance = Instance("steered:Steered", self.kind, observers=[self.record])
+        self.recorded = story_in(Path(self.folder.name) / "live", self.component)
+        self.instance = Instance(self.model, self.kind, observers=[self.record], component=self.component)
         self.runner.run(self.instance.start())
-        self.state = "started"
+        self.state = self.first
         self.activity: str | None = None
         self.saving = self.cancelled = False
-        self.origin = "started"
+        self.origin = self.first
         self.answers: list[asyncio.Task[Any]] = []
         self.streamed = 0
         self.has_failed = False
+        #: Whether the worker has been told to end.
+        self.ending = False
 
     def record(self, event: Event) -> None:
         """Let the run follow from an event as it happens."""
@@ -112,7 +121,7 @@ class Lifecycle(RuleBasedStateMachine):
             answer.cancel()
         self.runner.run(self.instance.close())
         self.runner.close()
-        replayed = story_in(Path(self.folder.name) / "replayed").tell(*self.instance.events)
+        replayed = story_in(Path(self.folder.name) / "replayed", self.component).tell(*self.instance.events)
         assert outcome_of(replayed.close()) == outcome_of(self.recorded.close())
         replayed.store.close()
         self.recorded.store.close()
@@ -127,10 +136,14 @@ class Lifecycle(RuleBasedStateMachine):
             return self.state != "terminated"
         if operation == "reset":
             return self.state not in ("terminating", "terminated")
+        if self.answers:
+            return operation == self.prediction and self.state == self.predicting
+        return self.allows(operation)
+
+    def allows(self, operation: str) -> bool:
+        """Return whether the table allows an operation in the present state, but for reset and shutdown."""
         if operation == "streamPredict" and self.state == "updating_properties":
             return True
-        if self.answers:
-            return operation == "streamPredict" and self.state == "predicting"
         if operation == "initialize":
             return self.state == "started"
         if operation == "buildEnsemble":
@@ -147,9 +160,23 @@ class Lifecycle(RuleBasedStateMachine):
             return self.state == "paused" and self.activity == RESUMED[operation]
         return self.state == "ready"
 
+    def running(self, operation: str) -> str:
+        """Return the state while an operation runs that begins in the present state."""
+        return RUNNING[operation]
+
+    def then(self, operation: str) -> str:
+        """Return the state after an operation that was done."""
+        if operation == "initialize":
+            return "initialized"
+        return self.origin if operation in ("loadData", "saveModel") else "ready"
+
+    def takes_work(self) -> bool:
+        """Return whether work can begin."""
+        return self.is_possible("streamPredict") and self.state != "updating_properties"
+
     def onward(self) -> list[str]:
         """Return what is allowed and ends nothing."""
-        return [name for name in CALLS if self.is_possible(name) and name not in ("reset", "shutdown")]
+        return [name for name in self.calls if self.is_possible(name) and name not in ("reset", "shutdown")]
 
     @property
     def waits_at_gate(self) -> bool:
@@ -163,9 +190,10 @@ class Lifecycle(RuleBasedStateMachine):
 
     # --- calls ----------------------------------------------------------------------------------------------------
 
-    @rule(operation=st.sampled_from(CALLS))
-    def call(self, operation: str) -> None:
+    @rule(data=st.data())
+    def call(self, data: st.DataObject) -> None:
         """Call whatever there is, allowed or not."""
+        operation = data.draw(st.sampled_from(self.calls))
         if self.is_possible(operation):
             self.runner.run(self.accepted(operation))
         elif operation in ("shutdown", CANCEL):
@@ -189,7 +217,7 @@ class Lifecycle(RuleBasedStateMachine):
         assert not isinstance(caught.value, OperationUnsupported)
         assert (caught.value.operation, caught.value.state) == (operation, self.state)
         assert caught.value.activity == self.shown
-        assert set(caught.value.possible) == {name for name in CALLS if self.is_possible(name)}
+        assert set(caught.value.possible) == {name for name in self.calls if self.is_possible(name)}
         assert self.facts() == before
 
     @precondition(lambda self: self.is_possible("saveModel") or self.is_possible("buildModel"))
@@ -217,15 +245,15 @@ class Lifecycle(RuleBasedStateMachine):
         return await self.instance.call(operation, *([arguments[operation]] if operation in arguments else []))
 
     async def accepted(self, operation: str) -> None:
-        if operation == "streamPredict":
+        if operation == self.prediction:
             self.streamed += 1
             self.answers.append(asyncio.ensure_future(self.instance.stream({"a": str(self.streamed)})))
             await asyncio.sleep(0)
-            if self.state == "updating_properties":
-                self.gate.tell("d")  # it waits for this, and for nothing else
-                await self.instance.until("predicting")
+            if self.state not in (self.predicts_in, self.predicting):
+                self.gate.tell("d")  # it waits for the activity, and for nothing else
+                await self.instance.until(self.predicting)
                 self.activity = None
-            self.state = "predicting"
+            self.state = self.predicting
             return
         before = self.instance.version, self.instance.payload.get("steps", 0)
         if operation == CANCEL:
@@ -235,19 +263,20 @@ class Lifecycle(RuleBasedStateMachine):
             return
         again = self.state == {"reset": "resetting", "shutdown": "terminating"}.get(operation)
         status = await self.send(operation)
+        self.ending = self.ending or operation in ("reset", "shutdown")
         if again:
             assert version_of(status) == before[0]
             return
-        if operation in RUNNING:
-            self.begin(operation)
-        elif operation in RESUMED:
+        if operation in RESUMED:
             self.state = RUNNING[RESUMED[operation]]
             await self.instance.until(lambda status: status["payload"].get("steps", 0) > before[1])
-        else:
+        elif operation in ("pause", "reset", "shutdown"):
             self.state = {"pause": "pausing", "reset": "resetting", "shutdown": "terminating"}[operation]
+        else:
+            self.begin(operation)
         assert status["state"] == self.state
         assert version_of(status) > before[0]
-        if self.state in ("resetting", "terminating") and not self.waits_at_gate:
+        if self.ending and not self.waits_at_gate:
             await self.ended()
 
     def begin(self, operation: str) -> None:
@@ -256,7 +285,7 @@ class Lifecycle(RuleBasedStateMachine):
             self.saving = True
         else:
             self.activity, self.origin = operation, self.state
-        self.state = RUNNING[operation]
+        self.state = self.running(operation)
 
     # --- what the model does --------------------------------------------------------------------------------------
 
@@ -267,7 +296,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.gate.tell({"done": "d", "fails": "f", "unsupported": "u"}[how])
         if self.answers:
             self.runner.run(self.answer_ended(how))
-        elif self.state in ("resetting", "terminating"):
+        elif self.ending:
             # The nested one ends first, and then what was paused stops at its pause point.
             self.runner.run(self.ended())
         else:
@@ -281,8 +310,8 @@ class Lifecycle(RuleBasedStateMachine):
         else:
             with pytest.raises(HookFailed if how == "fails" else OperationUnsupported):
                 await answer
-        if not self.answers and self.state == "predicting":
-            self.state = "ready"
+        if not self.answers and self.state == self.predicting:
+            self.state = self.predicts_in
         elif not self.answers:
             await self.ended()
 
@@ -297,9 +326,7 @@ class Lifecycle(RuleBasedStateMachine):
         elif self.saving:
             self.state, self.saving = "paused", False
         else:
-            to_ready = how == "done" and operation not in ("loadData", "saveModel", "initialize")
-            to_initialized = how == "done" and operation == "initialize"
-            self.state = "ready" if to_ready else "initialized" if to_initialized else self.origin
+            self.state = self.then(operation) if how == "done" else self.origin
             self.activity = None
         status = await self.instance.until(self.state)
         if fails:
@@ -325,20 +352,21 @@ class Lifecycle(RuleBasedStateMachine):
         elif self.state == "pausing":
             await self.instance.step_until(self.gate, "paused")
             self.state = "paused"
-        elif self.state in ("resetting", "terminating") and not self.answers:
+        elif self.ending and not self.answers:
             await self.instance.step_until(self.gate, self.end_of_life())
             await self.ended()
-        elif self.state not in ("resetting", "terminating"):
+        elif not self.ending:
             steps = self.instance.payload.get("steps", 0)
             self.gate.tell("s")
             await self.instance.until(lambda status: status["payload"].get("steps", 0) > steps)
 
     def end_of_life(self) -> str:
-        return "started" if self.state == "resetting" else "terminated"
+        return "terminated" if self.state == "terminating" else self.first
 
     async def ended(self) -> None:
         """Wait for the end of a reset or a shutdown."""
         self.has_failed &= self.state == "terminating"
+        self.ending = False
         self.state = self.end_of_life()
         self.activity, self.saving = None, False
         await self.instance.until(self.state)
@@ -354,16 +382,15 @@ class Lifecycle(RuleBasedStateMachine):
     def the_instance_is_where_the_design_says(self) -> None:
         status = self.instance.payload
         assert self.instance.state == self.state
-        assert set(status["possible"]) == {name for name in CALLS if self.is_possible(name)}
+        assert set(status["possible"]) == {name for name in self.calls if self.is_possible(name)}
         assert status.get("activity", {}).get("operation") == self.shown
         assert ("error" in status) == self.has_failed
         assert self.instance.controller.view.in_flight == len(self.answers)
-        updating = self.state == "updating_properties"
-        assert self.instance.controller.can_take_work == (self.is_possible("streamPredict") and not updating)
+        assert self.instance.controller.can_take_work == self.takes_work()
 
     @invariant()
     def the_events_alone_rebuild_the_state_and_the_status(self) -> None:
-        view = InstanceView(MODEL, self.instance.controller.view.name)
+        view = InstanceView(self.component, self.instance.controller.view.name)
         for event in self.instance.events:
             view.apply(event)
         assert (view.state, view.status()) == (self.instance.state, self.instance.controller.view.status())

@@ -12,10 +12,18 @@ import signal
 import weakref
 from typing import Any
 
-from mistk_service import AbstractModel, StopActivity
+from mistk_service import (
+    AbstractAgent,
+    AbstractEvaluationPlugin,
+    AbstractModel,
+    AbstractOrchestrator,
+    AbstractTransformPlugin,
+    StopActivity,
+)
+from mistk_service.kinds.component import Component
 
 
-class Steered(AbstractModel):
+class Obeys(Component):
     def __init__(self) -> None:
         self._gate: int | None = None
         self.steps_done = 0
@@ -37,12 +45,18 @@ class Steered(AbstractModel):
             else:  # the test is over
                 raise StopActivity
 
-    def do_initialize(self, objectives: list[str], props: dict[str, Any], hparams: dict[str, Any]) -> None:
-        if "gate" in props:
+    def steer_by(self, gate: str) -> None:
+        if self._gate is None:
             # At once, also where the test is over and nobody holds the other end any more.
-            self._gate = os.open(props["gate"], os.O_RDONLY | os.O_NONBLOCK)
+            self._gate = os.open(gate, os.O_RDONLY | os.O_NONBLOCK)
             os.set_blocking(self._gate, True)
             weakref.finalize(self, os.close, self._gate)
+
+
+class Steered(Obeys, AbstractModel):
+    def do_initialize(self, objectives: list[str], props: dict[str, Any], hparams: dict[str, Any]) -> None:
+        if "gate" in props:
+            self.steer_by(props["gate"])
             if props.get("from_the_start"):
                 self.obey()
 
@@ -84,4 +98,79 @@ class Steered(AbstractModel):
         self.obey()
 
     def do_save_generations(self, dataPath: str) -> None:
+        self.obey()
+
+
+class SteeredAgent(Obeys, AbstractAgent):
+    def do_initialize(self, props: dict[str, Any], hparams: dict[str, Any]) -> None:
+        self.steer_by(props["gate"])
+        self.obey()
+
+    def do_build_model(self, path: str | None = None) -> None:
+        self.obey()
+
+    def do_save_model(self, path: str) -> None:
+        self.obey()
+
+    def do_agent_registered(self, agent_cfg: dict[str, Any]) -> None:
+        self.obey()
+
+    def do_episode_started(self, episode_cfg: dict[str, Any]) -> None:
+        self.obey()
+
+    def do_get_action(self, obs: dict[str, list[float]]) -> dict[str, Any]:
+        self.obey()
+        return obs
+
+    def do_replay_action(self, obs: dict[str, Any]) -> None:
+        self.obey()
+
+    def do_episode_stopped(self) -> None:
+        self.obey()
+
+    def do_reset(self, unload_model: bool = True) -> None:
+        if not unload_model:
+            self.obey()
+
+
+class QuietAgent:
+    def __init__(self, name: str, url: str) -> None:
+        pass
+
+    def agent_registered(self, agent_cfg: dict[str, Any]) -> None:
+        pass
+
+    def episode_stopped(self) -> None:
+        pass
+
+
+class SteeredOrchestrator(Obeys, AbstractOrchestrator):
+    _mistk_agent_class = "steered:QuietAgent"
+
+    def do_initialize(self, env: dict[str, Any], agents_needed: int) -> None:
+        self.steer_by(env["gate"])
+        self.obey()
+
+    def do_register_agent(self, agent_name: str, agent_url: Any) -> None:
+        self.obey()
+
+    def do_start_episode(self, episode_cfg: dict[str, Any]) -> None:
+        self.obey()
+
+    def do_stop_episode(self) -> None:
+        self.obey()
+
+    def do_save_episode(self, path: str) -> None:
+        self.obey()
+
+
+class SteeredEvaluation(Obeys, AbstractEvaluationPlugin):
+    def do_evaluate(self, *arguments: Any) -> None:
+        self.steer_by(arguments[-1]["gate"])
+        self.obey()
+
+
+class SteeredTransform(Obeys, AbstractTransformPlugin):
+    def do_transform(self, inputDirs: Any, outputDir: Any, properties: dict[str, Any]) -> None:
+        self.steer_by(properties["gate"])
         self.obey()

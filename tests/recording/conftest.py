@@ -19,6 +19,7 @@ from mistk_service.core.events import (
     TagsSet,
 )
 from mistk_service.errors import Failure
+from mistk_service.kinds import Kind
 from mistk_service.kinds.model import MODEL, load_data
 from mistk_service.recording import RecorderOptions, RunOptions
 from mistk_service.recording.file_queue import FileQueue
@@ -45,7 +46,13 @@ class Story:
         shown: how the run stood whenever it was shown.
     """
 
-    def __init__(self, opened: OpenedTracking, folder: Path, run_options: RunOptions = RunOptions()) -> None:  # noqa: B008
+    def __init__(
+        self,
+        opened: OpenedTracking,
+        folder: Path,
+        run_options: RunOptions = RunOptions(),  # noqa: B008
+        kind: Kind = MODEL,
+    ) -> None:
         self.store: Store = opened.store
         self.artifacts = opened.artifacts
         self.folder = folder
@@ -58,7 +65,7 @@ class Story:
         #: How often a call may be repeated while the store is not to be had.
         self.attempts = 100
         options = RecorderOptions(
-            MODEL,
+            kind,
             CONTAINER,
             "Digits",
             "digits.model:Digits",
@@ -71,7 +78,7 @@ class Story:
         #: Does its work whenever something has happened.
         self.queue = FileQueue(self.obstacles.append, delays=())
         manager = RunManager(opened, options, retry, self.queue, self.notes.append)
-        self.lifecycle = Lifecycle(MODEL, manager, run_options, self._show)
+        self.lifecycle = Lifecycle(kind, manager, run_options, self._show)
 
     def _wait(self, _: float) -> bool:
         self.attempts -= 1

@@ -22,6 +22,7 @@ from mistk_service.core.status_log import StatusEvent
 from mistk_service.doors.mistk.predictions import answer_body
 from mistk_service.doors.mistk.status import status_encoder
 from mistk_service.errors import Failure, OperationRefused
+from mistk_service.kinds import Kind
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.model import MODEL, load_data
 from mistk_service.kinds.predictions import Answer, Records
@@ -114,6 +115,7 @@ class Instance:
         spool: str | None = None,
         linger: float = LINGER,
         observers: Sequence[Observer] = (),
+        component: Kind = MODEL,
         **options: Any,
     ) -> None:
         self.events: list[Event] = []
@@ -122,6 +124,7 @@ class Instance:
         self.workers: list[Worker] = []
         self._reference = model if ".py" in model else reference(model)
         self._kind = kind
+        self._component = component
         self._options = {"shutdown": Shutdown(grace), **options}
         self.controller: Controller
         self._faults = Faults()
@@ -134,10 +137,10 @@ class Instance:
         """Start the first worker, and wait until it has its model unless ``loaded`` is false."""
         logging.getLogger().addHandler(self._faults)
         self.controller = Controller(
-            MODEL,
+            self._component,
             self._reference,
             self._make_worker,
-            status_encoder("ModelInstanceStatus", str(uuid.uuid4())),
+            status_encoder(self._component.status_name, str(uuid.uuid4())),
             observers=[self.events.append, *self._observers],
             **self._options,
         )
@@ -185,12 +188,13 @@ class Instance:
     # --- calls ----------------------------------------------------------------------------------------------------
 
     async def call(self, operation: str, *arguments: Any) -> dict[str, Any]:
-        """Call an operation and return the status that answers it.
+        """Call an operation and return the status that answers it. Other kinds than models take the hook's arguments.
 
         Arguments: of ``initialize`` the properties and hyperparameters, of the savings and ``buildModel`` the path, of
         ``loadData`` the datasets, of ``updateStreamProperties`` the properties. All but the path of a saving may be left out.
         """
-        event = await self.controller.call(operation, _call(operation, arguments))
+        call = _call(operation, arguments) if self._component is MODEL else Call(arguments)
+        event = await self.controller.call(operation, call)
         return decode(event)
 
     async def heard(self) -> None:

@@ -75,21 +75,17 @@ def run_demo(port: int, folder: Path) -> None:
     console = Console(stderr=False)
     digits = plugins_path() / "digits"
     reference = f"{digits / 'model.py'}:Digits"
-    folder = _writable(folder)
-    try:
-        options = ["--state-dir", str(folder / "state"), "--log-level", "warning"]
-        container = launch(reference, ModelClient, port=_free_port(port), options=options)
-        with _terminable(), container as client:
-            console.print(f"A container with the digits model is running at [b]{container.url}[/b]")
-            container_id = client.status().object_info.id or ""
-            accuracy = _Tour(console, client, digits / "data", folder).run()
-            console.print(f"   the process has ended with exit code {container.wait()}")
-    except KeyboardInterrupt:
-        console.print("Interrupted; the container has been shut down.")
-        raise SystemExit(130) from None
+    folder = writable(folder)
+    options = ["--state-dir", str(folder / "state"), "--log-level", "warning"]
+    container = launch(reference, ModelClient, port=_free_port(port), options=options)
+    with interruptible(console), container as client:
+        console.print(f"A container with the digits model is running at [b]{container.url}[/b]")
+        container_id = client.status().object_info.id or ""
+        accuracy = _Tour(console, client, digits / "data", folder).run()
+        console.print(f"   the process has ended with exit code {container.wait()}")
     if accuracy < _ACCURACY:
         raise MistkError(f"The test accuracy is {accuracy:.3f}; expected more than {_ACCURACY}.")
-    show_run(console, folder / "state", container_id, _program())
+    show_run(console, folder / "state", container_id, program())
     _say_how_to_go_on(console, reference, folder, accuracy)
 
 
@@ -202,7 +198,7 @@ def _images(path: Path, count: int) -> Iterator[_Image]:
             yield _Image(name, label, tuple(map(float, pixels)))
 
 
-def _writable(folder: Path) -> Path:
+def writable(folder: Path) -> Path:
     """Return the folder, made, or a temporary one where it cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -222,24 +218,32 @@ def _free_port(wanted: int) -> int:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM, and a terminal that is closed, end the demonstration as Ctrl-C does, with everything put in order."""
+def interruptible(console: Console) -> Iterator[None]:
+    """Let Ctrl-C, SIGTERM and a terminal that is closed end the demonstration, with everything put in order.
+
+    Raises:
+        SystemExit: it was interrupted, with the exit code that shells use for that.
+    """
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    with signals_handled((signal.SIGTERM, signal.SIGHUP), interrupt):
-        yield
+    try:
+        with signals_handled((signal.SIGTERM, signal.SIGHUP), interrupt):
+            yield
+    except KeyboardInterrupt:
+        console.print("Interrupted; everything has been shut down.")
+        raise SystemExit(130) from None
 
 
-def _program() -> list[str]:
+def program() -> list[str]:
     """Return how this program is called."""
     found = shutil.which("mistk-service")
     return [found] if found else [sys.executable, "-m", "mistk_service"]
 
 
 def _say_how_to_go_on(console: Console, reference: str, folder: Path, accuracy: float) -> None:
-    command = [*_program(), "serve", reference]
+    command = [*program(), "serve", reference]
     api = "http://127.0.0.1:8080/v1/mistk"
     build = shlex.quote(f"{api}/buildModel?modelPath={quote(str(folder / 'model'))}")
     for line in (

@@ -9,23 +9,26 @@ import msgspec
 
 from mistk_service.kinds.predictions import Signature, TensorSpec
 
-#: The definition with the hyperparameters, in contracts that have them.
-_PARAMETERS = "ModelInstanceInitParams"
-
 
 def with_signature(contract: Mapping[str, Any], signature: Signature) -> dict[str, Any]:
     """Return a contract (Swagger 2.0) that describes the hyperparameters and the tensors of one class."""
     tensors = _table("Inputs", signature.inputs) + _table("Outputs", signature.outputs)
     info = contract["info"]
     completed = {**contract, "info": {**info, "description": f"{info.get('description', '')}{tensors}"}}
-    if signature.hyperparameters is None or _PARAMETERS not in contract["definitions"]:
+    named = (
+        name
+        for name, each in contract.get("definitions", {}).items()
+        if "hyperparameters" in each.get("properties", ())
+    )
+    name = next(named, None)
+    if signature.hyperparameters is None or name is None:
         return completed
     hyperparameters = _as_swagger(msgspec.json.decode(signature.hyperparameters)) | {"x-nullable": True}
-    definition = contract["definitions"][_PARAMETERS]
+    definition = contract["definitions"][name]
     properties = definition["properties"] | {"hyperparameters": hyperparameters}
     # The example of the kind has hyperparameters that the class does not.
     definition = {key: value for key, value in definition.items() if key != "example"} | {"properties": properties}
-    return completed | {"definitions": contract["definitions"] | {_PARAMETERS: definition}}
+    return completed | {"definitions": contract["definitions"] | {name: definition}}
 
 
 def _table(title: str, specs: Sequence[TensorSpec]) -> str:

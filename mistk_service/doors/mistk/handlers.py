@@ -21,6 +21,7 @@ from mistk_service.doors.mistk.watch import last_event_id, watch_response
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.kind import Kind, Operation, Role
+from mistk_service.kinds.predictions import Answer, Records
 from mistk_service.web.access import AccessRole, role_for
 from mistk_service.web.disconnect import while_present
 from mistk_service.web.prefix import prefix_of
@@ -70,7 +71,7 @@ class Handlers:
             return partial(self._get_document, name)
         row = self._kind.operations[name]
         if row.role is Role.PREDICTION:
-            return self._stream_predict
+            return self._prediction(row) if row.name in self._kind.bodies else self._stream_predict
         return self._operation(row, definition.get("parameters", ()))
 
     def role(self, operation_id: str, method: str) -> AccessRole:
@@ -87,10 +88,11 @@ class Handlers:
             call = read(*given.values()) if read is not None else _call(parameters, given)
             if row.streams:
                 return await self._stream(row, call)
-            event = await self._controller.call(row.name, call)
-            if row.role is Role.CANCEL:
+            called = self._kind.operations[call.operation or row.name]
+            event = await self._controller.call(called.name, call)
+            if called.role is Role.CANCEL:
                 return Response(status_code=204)
-            if row.role is Role.ACTIVITY:
+            if called.role is Role.ACTIVITY:
                 await self._controller.wait_accepted()  # its hook may refuse the request
             return self._status(event)
 
@@ -101,6 +103,20 @@ class Handlers:
         await self._controller.wait_accepted()
         parts.require_begun()
         return events_response(parts, request.headers.get("accept", ""), self._keepalive)
+
+    def _prediction(self, row: Operation) -> Handler:
+        """Return the handler of an operation that predicts, for a kind whose records are not texts but other JSON values."""
+        read = self._kind.bodies[row.name]
+
+        async def handle(**given: Any) -> Response:
+            (values,) = read(*given.values()).arguments
+            answer = await while_present(
+                receive, self._controller.predict(Records(tuple(values), tuple(values.values())))
+            )
+            assert isinstance(answer, Answer), "only stream predictions are answered in parts"
+            return Response(await answer_body(answer), media_type="application/json")
+
+        return handle
 
     async def _stream_predict(self, data_map: dict[str, str], details: bool = False) -> Response:
         records = await records_of(data_map, self._controller.signature.record_encoding)

@@ -169,14 +169,15 @@ class Runner:
         if task.run is not None:
             self.context.run = RunReference(*task.run)
         row = self._operations[task.hook]
-        before, self.context.state, self.context.failure = self.context.state, row.running, None
+        before = self.context.state
+        self.context.state, self.context.failure = row.running_in(before or ""), None
         if row.streams:
             self._publisher.begin(task.id, wanted=task.id != self._cancelled)
         try:
             answer = self._call_hook(task)
         finally:
             self._publisher.stop()
-        after = row.then or before if isinstance(answer, Done) else before
+        after = answer.state or row.then or before if isinstance(answer, Done) else before
         self.context.state = FAILED if isinstance(answer, Failed) else after
         return answer
 
@@ -185,21 +186,24 @@ class Runner:
             arguments = self._arguments(task)
         except msgspec.ValidationError as error:
             return Refused(task.id, f"hyperparameters: {error}", "hyperparameters")
+        row = self._operations[task.hook]
         try:
-            self._hook(task.hook)(*arguments)
-            if following := self._operations[task.hook].followed_by:
-                self._hook(following)(*arguments[:1])
+            result = row.call(self._model, *arguments) if row.call else self._hook(task.hook)(*arguments)
+            if row.followed_by:
+                self._hook(row.followed_by)(*arguments[:1])
         except StopActivity:
             # A client that cancels has what it wanted.
             return Done(task.id) if task.id == self._cancelled else Stopped(task.id)
         except RequestError as error:
             return Refused(task.id, message_of(error), error.field)
         except Exception as error:  # noqa: BLE001 - the hook is the author's; what it raises is the answer
-            if isinstance(error, NotImplementedError) and self._operations[task.hook].may_decline:
+            if isinstance(error, NotImplementedError) and row.may_decline:
                 return Unsupported(task.id, message_of(error))
             return Failed(task.id, failure_from(error))
         reason, self.context.failure = self.context.failure, None
-        return Done(task.id) if reason is None else Failed(task.id, Failure("ModelFailure", encodable(reason)))
+        if reason is not None:
+            return Failed(task.id, Failure("ModelFailure", encodable(reason)))
+        return Done(task.id, result if row.alternatives else None)
 
     def _arguments(self, task: Run) -> tuple[Any, ...]:
         """Return the hook's arguments, with those that have a type of their own converted to that type.
@@ -210,7 +214,7 @@ class Runner:
         row = self._operations[task.hook]
         types = row.parameters
         if row.takes_hyperparameters and (declared := hyperparameters_of(self._model)) is not None:
-            types = (Any, Any, declared)
+            types = (*[Any] * (len(task.arguments) - 1), declared)
         typed = (msgspec.convert(value, kind) for value, kind in zip(task.arguments, types, strict=False))
         return (*typed, *task.arguments[len(types) :])
 

@@ -1,0 +1,105 @@
+"""The operations of an orchestrator: the states in which each is allowed, and the state that it leads to.
+
+The contract repeats the table in ``x-mistk-states``. A test compares the two. The functions do what is the container's part:
+they keep the agents, and tell them about registration and the end of an episode.
+"""
+
+from __future__ import annotations
+
+import importlib
+from contextlib import suppress
+from typing import Any
+
+from mistk_service.errors import MistkError, RequestError
+from mistk_service.kinds.kind import Operation, Role, RunSettings
+from mistk_service.kinds.orchestrator.base import AbstractOrchestrator, Agent
+from mistk_service.kinds.orchestrator.states import State
+
+_NOT_TERMINATING = frozenset(State) - {State.TERMINATING, State.TERMINATED}
+
+
+def _settings(arguments: tuple[Any, ...]) -> RunSettings:
+    env, agents_needed = arguments
+    return RunSettings({"agents_needed": agents_needed}, properties=env)
+
+
+def _initialize(orchestrator: AbstractOrchestrator, env: dict[str, Any], agents_needed: int) -> None:
+    orchestrator._agents, orchestrator._skip_train = {}, {}
+    orchestrator._agents_needed = agents_needed
+    orchestrator.obs, orchestrator.actions, orchestrator.rewards = {}, {}, {}
+    orchestrator.do_initialize(env=env, agents_needed=agents_needed)
+
+
+def _register(orchestrator: AbstractOrchestrator, name: str, url: str, skip_train: bool) -> State | None:
+    """Register an agent, and return READY if all agents are there."""
+    if name in orchestrator._agents:
+        raise RequestError(
+            f"agentName: an agent {name!r} is registered already; expected another name.", field="agentName"
+        )
+    module, _, client_class = orchestrator._mistk_agent_class.partition(":")
+    try:
+        agent = getattr(importlib.import_module(module), client_class)(name, url)
+        agent.agent_registered({"name": name, "url": url})
+    except MistkError as error:
+        raise RequestError(f"agentUrl: {error}", field="agentUrl") from error
+    orchestrator._agents[name], orchestrator._skip_train[name] = agent, bool(skip_train)
+    orchestrator.rewards[name] = []
+    orchestrator.do_register_agent(agent_name=name, agent_url=agent)
+    return State.READY if len(orchestrator._agents) >= orchestrator._agents_needed else None
+
+
+def _start_episode(orchestrator: AbstractOrchestrator, episode_cfg: dict[str, Any]) -> None:
+    try:
+        orchestrator.do_start_episode(episode_cfg=episode_cfg)
+    except BaseException:  # also where a reset ends the episode
+        # Otherwise the agents would wait for the rest of this episode, and refuse to be registered again.
+        for agent in orchestrator._agents.values():
+            with suppress(MistkError):
+                agent.episode_stopped()
+        raise
+
+
+def _stop_episode(orchestrator: AbstractOrchestrator) -> None:
+    orchestrator.do_stop_episode()
+    errors = [error for agent in orchestrator._agents.values() if (error := _stopped(agent)) is not None]
+    if errors:
+        raise errors[0]
+
+
+def _stopped(agent: Agent) -> MistkError | None:
+    """End the episode of an agent, and return what went wrong, so that the others are told too."""
+    try:
+        agent.episode_stopped()
+    except MistkError as error:
+        return error
+    return None
+
+
+def _save_episode(orchestrator: AbstractOrchestrator, path: str) -> None:
+    orchestrator.do_save_episode(path=path)
+
+
+def _row(
+    name: str, hook: str, allowed: set[State] | frozenset[State], running: State, then: State | None, **more: Any
+) -> Operation:
+    return Operation(name, hook, frozenset(allowed), running, then, **more)
+
+
+OPERATIONS = {
+    row.name: row
+    for row in (
+        _row("initialize", "do_initialize", {State.UNINITIALIZED}, State.INITIALIZING, State.WAITING_FOR_AGENTS,
+             has_default=True, call=_initialize, configures_run=_settings),
+        _row("registerAgent", "do_register_agent", {State.WAITING_FOR_AGENTS}, State.REGISTERING_AGENT,
+             State.WAITING_FOR_AGENTS, alternatives=frozenset({State.READY}), has_default=True, call=_register),
+        _row("startEpisode", "do_start_episode", {State.READY}, State.RUNNING, State.COMPLETED_EPISODE, call=_start_episode,
+             is_work=True),
+        _row("stopEpisode", "do_stop_episode", {State.COMPLETED_EPISODE}, State.STOPPING_EPISODE, State.READY,
+             has_default=True, call=_stop_episode),
+        _row("saveEpisode", "do_save_episode", {State.COMPLETED_EPISODE}, State.SAVING_EPISODE, None, call=_save_episode,
+             may_decline=True, saves="episode"),
+        _row("reset", "do_reset", _NOT_TERMINATING, State.RESETTING, State.UNINITIALIZED, role=Role.RESET, has_default=True),
+        _row("shutdown", "do_terminate", _NOT_TERMINATING | {State.TERMINATING}, State.TERMINATING, State.TERMINATED,
+             role=Role.SHUTDOWN, has_default=True),
+    )
+}  # fmt: skip
