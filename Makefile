@@ -16,6 +16,8 @@ VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(subst /,-,$(patsubst /%,%,$
 BIN := $(VENV)/bin
 # The peers that the benchmarks measure the service beside.
 PEERS := $(patsubst .venv%,.venv-bench%,$(VENV))
+# What the files under deploy/ are checked with.
+DEPLOY := $(patsubst .venv%,.venv-deploy%,$(VENV))
 # What the documentation is built with.
 DOCS := $(patsubst .venv%,.venv-docs%,$(VENV))
 
@@ -30,7 +32,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo demo-game serve test coverage test-long check fmt install browser bench bench-load bench-reporter bench-tracking docs lock image clean
+.PHONY: help demo demo-game serve test coverage test-long check fmt install browser bench bench-load bench-reporter bench-tracking docs check-deploy lock image clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -88,6 +90,9 @@ docs: $(VENV)/.runtime $(DOCS)/.docs ## Write the generated reference and build 
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --quiet --strict
 	@echo "Open build/docs/index.html."
 
+check-deploy: $(DEPLOY)/.deploy ## Check the chart and the manifests under deploy/ for Kubernetes 1.29 to 1.37.
+	$(DEPLOY)/bin/python scripts/check_deploy.py
+
 lock: $(VENV)/.dev ## Write the lock files of the image, requirements/*.txt (ARGS=--upgrade for new versions).
 	scripts/lock $(BIN)/python $(ARGS)
 
@@ -122,4 +127,9 @@ $(DOCS)/.docs: docs/requirements.txt
 $(PEERS)/.peers: benchmarks/requirements.txt
 	@scripts/make-venv $(PYTHON) $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --requirement benchmarks/requirements.txt
+	@touch $@
+
+$(DEPLOY)/.deploy: deploy/requirements.txt
+	@scripts/make-venv $(PYTHON) $(DEPLOY)
+	$(DEPLOY)/bin/python -m pip install --quiet --requirement deploy/requirements.txt
 	@touch $@

