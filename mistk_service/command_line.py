@@ -192,6 +192,23 @@ class ListenSettings:
         "File of access tokens, written by 'mistk-service token new'; by default the file 'tokens' in the state directory.",
         type=click.Path(dir_okay=False),
     )
+    proxy_secret_file: str | None = option(
+        None,
+        "File with the secret that a reverse proxy sends in X-Mistk-Proxy-Secret. Requests with it are of the user in "
+        "X-Forwarded-User, whose group mistk-ROLE in X-Forwarded-Groups gives the role.",
+        type=click.Path(dir_okay=False),
+    )
+    auth_function: str | None = option(
+        None,
+        "Python function, module:function, that returns a name and a role for the headers of a request, or None.",
+    )
+    audit_file: str | None = option(
+        None, "Append a line of JSON about every change that a client makes or tries to this file; - means the log."
+    )
+    tls_cert: str | None = option(
+        None, "Certificate chain (PEM) for HTTPS, read again when it changes.", type=click.Path(dir_okay=False)
+    )
+    tls_key: str | None = option(None, "Private key (PEM) of the certificate.", type=click.Path(dir_okay=False))
     default_permission: Literal["READ", "EDIT", "MANAGE", "NO_PERMISSIONS"] = option(
         "READ", "What a user may do with experiments and registered models that it has no other permission for."
     )
@@ -221,6 +238,8 @@ class ListenSettings:
 
     def __post_init__(self) -> None:
         check_options(self)
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise SettingsError("--tls-cert and --tls-key belong together; expected both or none.", setting="tls-cert")
 
 
 def warn_of_password(context: click.Context, option: click.Parameter, value: Value) -> Value:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextvars import ContextVar
 from typing import Literal
 
 import msgspec
@@ -11,7 +12,10 @@ import msgspec
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
-_TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s%(request)s"
+
+#: The id of the request that is being answered, which is in every line that is logged meanwhile.
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 #: Libraries that log their internal steps at level ``info``.
 _CHATTY = ("connexion", "httpx", "transitions")
@@ -27,7 +31,7 @@ def configure_logging(level: str, log_format: str = "text", *, libraries: bool =
     """
     number = logging.getLevelNamesMapping()[level.upper()]
     handler = logging.StreamHandler()
-    handler.setFormatter(_JsonFormatter() if log_format == "json" else logging.Formatter(_TEXT))
+    handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter(_TEXT))
     logging.basicConfig(handlers=[handler], level=number if libraries else max(number, logging.INFO))
     logging.getLogger("mistk_service").setLevel(number)
     if not libraries:
@@ -35,15 +39,32 @@ def configure_logging(level: str, log_format: str = "text", *, libraries: bool =
             logging.getLogger(chatty).setLevel(logging.ERROR)
 
 
+class _TextFormatter(logging.Formatter):
+    """Formats each record as a line of text, with the id of the request at its end."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.request = f" [{found}]" if (found := request_id.get()) else ""
+        return super().format(record)
+
+
 class _JsonFormatter(logging.Formatter):
     """Formats each record as one JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
         trace = self.formatException(record.exc_info) if record.exc_info else None
-        return json_line(record.levelname.lower(), record.name, record.getMessage(), record.created, trace)
+        return json_line(
+            record.levelname.lower(), record.name, record.getMessage(), record.created, trace, request_id.get()
+        )
 
 
-def json_line(level: str, logger: str, message: str, created: float | None = None, traceback: str | None = None) -> str:
+def json_line(
+    level: str,
+    logger: str,
+    message: str,
+    created: float | None = None,
+    traceback: str | None = None,
+    request: str | None = None,
+) -> str:
     """Return a JSON log line, without the line feed. ``created`` is in seconds since the epoch; None means now."""
     seconds = time.time() if created is None else created
     moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
@@ -53,6 +74,8 @@ def json_line(level: str, logger: str, message: str, created: float | None = Non
         "logger": logger,
         "message": message.encode("utf-8", "backslashreplace").decode(),
     }
+    if request is not None:
+        line["request"] = request
     if traceback is not None:
         line["traceback"] = traceback.encode("utf-8", "backslashreplace").decode()
     return msgspec.json.encode(line).decode()

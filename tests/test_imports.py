@@ -58,7 +58,7 @@ ONLY = {
     "tracking": {"command_line", "deadline", "errors", "logs", "process_exit", "resources", "web"},
     "client": {"errors", "kinds", "mistk_service"},
     "harness": {"client", "errors", "process_exit", "resources"},  # a client of containers
-    "web": {"deadline", "errors", "process_exit", "resources"},
+    "web": {"deadline", "errors", "logs", "process_exit", "resources"},
     "kinds": {"errors"},
     "mistk_names": {"kinds"},
     "workers": {"deadline", "errors", "kinds", "logs"},

@@ -18,6 +18,7 @@ from mistk_service.app.doors import Door, door_of, is_below, prediction_doors
 from mistk_service.app.embedded_tracking import EmbeddedTracking
 from mistk_service.app.settings import Settings
 from mistk_service.core.controller import Controller
+from mistk_service.doors.mistk.confinement import Roots
 from mistk_service.doors.mistk.declared import with_signature
 from mistk_service.doors.mistk.handlers import Handlers
 from mistk_service.doors.mistk.problems import answer, error_body, service_error
@@ -38,6 +39,7 @@ from mistk_service.web.contract.openapi3 import as_openapi3
 from mistk_service.web.gate import BodyLimit, gate
 from mistk_service.web.json_limits import FREE_JSON, JsonLimits
 from mistk_service.web.lifespan import run_lifespan
+from mistk_service.web.listening import is_loopback
 from mistk_service.web.prefix import Prefix, prefix_of
 from mistk_service.web.refusals import ErrorAnswer
 
@@ -99,6 +101,7 @@ def create_app(
         error_body=error_body,
         authenticator=authenticator,
         answer=_answers(doors),
+        audited=settings.audit_file is not None,
     )
 
     def label(path: str) -> tuple[str, str] | None:
@@ -178,13 +181,26 @@ def _by_path(
     return route
 
 
+def _roots(settings: Settings) -> Roots | None:
+    """Return where paths of requests may lead; None for anywhere."""
+    roots = Roots(settings.data_root, settings.model_root, settings.output_root)
+    free = is_loopback(settings.host) or settings.insecure
+    return None if free and roots == Roots() else roots
+
+
 def _create_api(controller: Controller, settings: Settings, contract: Mapping[str, Any]) -> ASGIApp:
     # Records are strings. Any other JSON becomes objects several times its size.
     free = dataclasses.replace(FREE_JSON, size=min(FREE_JSON.size, settings.max_body))
     records = JsonLimits(size=settings.max_body)
     predictions = {row.name for row in controller.kind.of_role(Role.PREDICTION)}
     handlers = Handlers(
-        controller, controller.kind, contract, keepalive=settings.keepalive, root_path=settings.root_path
+        controller,
+        controller.kind,
+        contract,
+        keepalive=settings.keepalive,
+        root_path=settings.root_path,
+        roots=_roots(settings),
+        max_watches=settings.max_watches,
     )
     return contract_app(
         contract,

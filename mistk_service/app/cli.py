@@ -249,12 +249,13 @@ def demo(what: str, port: int, folder: Path) -> None:
 @click_option(Settings, "port", help="Port that the service listens on.")
 @click.option("--timeout", default=2.0, show_default=True, type=click.FloatRange(min=0, min_open=True),
               help="Seconds to wait for the answer.")  # fmt: skip
-def health(ready: bool, host: str, port: int, timeout: float) -> None:
+@click_option(Settings, "tls_cert", help="Certificate of the service, if it speaks HTTPS.")
+def health(ready: bool, host: str, port: int, timeout: float, tls_cert: str | None) -> None:
     """Exit with 0 if a running service is healthy, else with 1. For probes and health checks."""
     from mistk_service.app.health_probe import probe
 
     try:
-        click.echo(probe(host, port, "/readyz" if ready else "/healthz", timeout))
+        click.echo(probe(host, port, "/readyz" if ready else "/healthz", timeout, tls=tls_cert is not None))
     except MistkError as error:
         _fail(error)
 

@@ -37,7 +37,7 @@ from mistk_service.process_exit import watch
 from mistk_service.web import memory
 from mistk_service.web.access import AccessOptions, Authenticator, open_access
 from mistk_service.web.listening import leads_to, local_url_of, url_of
-from mistk_service.web.server import HttpLimits, server_config
+from mistk_service.web.server import HttpLimits, server_config, tls_options
 from mistk_service.workers.child.loader import split_reference
 from mistk_service.workers.host.environment import worker_environment
 from mistk_service.workers.host.process import ProcessWorker
@@ -113,11 +113,12 @@ async def serve(
     """
     # What the service writes is for its own user; what the model writes is as it would be without the service.
     umask = os.umask(0o077)
+    tls = settings.tls_cert is not None
     authenticator = _check(settings, sock, on_listening)
     kind = kind or detected_kind(settings.model, worker_environment(os.environ, settings.worker_env))
     metrics = ServiceMetrics()
     shutdown = _plan_shutdown(settings)
-    controller, tracking = _put_together(kind, settings, metrics, umask, shutdown, local_url_of(sock), script)
+    controller, tracking = _put_together(kind, settings, metrics, umask, shutdown, local_url_of(sock, tls=tls), script)
     if authenticator is not None and tracking is not None:
         authenticator.open_users = tracking.users
     # First, so that its process loads the model while this one loads the rest.
@@ -154,7 +155,7 @@ async def serve(
             await preparing  # raises
         elif not serving.done() and not controller.terminating:
             controller.started.set()
-            on_ready(url_of(sock), kind)
+            on_ready(url_of(sock, tls=tls), kind)
         await serving
     finally:
         for task in (closing, preparing):
@@ -174,11 +175,16 @@ def _check(settings: Settings, sock: socket.socket, on_listening: Callable[[str]
             insecure=settings.insecure,
             token_file=Path(settings.token_file or Path(settings.state_dir) / "tokens").absolute(),
             has_users=settings.tracking,
+            proxy_secret_file=settings.proxy_secret_file,
+            auth_function=settings.auth_function,
+            audit_file=settings.audit_file,
+            root_path=settings.root_path,
         )
     )
     require_prerequisites(settings)
-    on_listening(url_of(sock))
-    logger.info("Listening at %s while the model is being loaded.", url_of(sock))
+    url = url_of(sock, tls=settings.tls_cert is not None)
+    on_listening(url)
+    logger.info("Listening at %s while the model is being loaded.", url)
     _refuse_own_address(settings, sock)
     _refuse_shared_login(settings)
     return authenticator
@@ -295,6 +301,7 @@ def _make_server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
             HttpLimits(keep_alive=settings.keep_alive_timeout, connections=settings.max_connections),
             _refusal,
             lifespan="off",
+            **tls_options(settings.tls_cert, settings.tls_key),
         )
     )
 

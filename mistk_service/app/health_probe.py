@@ -12,7 +12,7 @@ from mistk_service.web.listening import LOOPBACK, url_at
 _LARGEST = 64 * 1024
 
 
-def probe(host: str, port: int, path: str, timeout: float) -> str:
+def probe(host: str, port: int, path: str, timeout: float, *, tls: bool = False) -> str:
     """Ask a service and return what it says, if it answers with 200. No proxy is used.
 
     Args:
@@ -20,6 +20,7 @@ def probe(host: str, port: int, path: str, timeout: float) -> str:
         port: the port that it listens on.
         path: ``/healthz`` or ``/readyz``.
         timeout: seconds for the connection, and for each part of the answer.
+        tls: whether the service speaks HTTPS; its certificate, which is for another name than loopback, is not checked.
 
     Raises:
         SettingsError: the port is not one that can be asked.
@@ -33,8 +34,8 @@ def probe(host: str, port: int, path: str, timeout: float) -> str:
             setting="port",
         )
     host = LOOPBACK.get(host, host)
-    url = url_at(host, port) + path
-    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    url = url_at(host, port, tls=tls) + path
+    connection = _connection(host, port, timeout, tls)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -48,6 +49,15 @@ def probe(host: str, port: int, path: str, timeout: float) -> str:
     if response.status != 200:
         raise RequestFailed(f"{url} answered {response.status}: {_reason(text)}", code=response.status)
     return text
+
+
+def _connection(host: str, port: int, timeout: float, tls: bool) -> http.client.HTTPConnection:
+    if not tls:
+        return http.client.HTTPConnection(host, port, timeout=timeout)
+    import ssl  # takes a moment, and few probes need it
+
+    context = ssl._create_unverified_context()  # noqa: S323 - nothing but the health is read
+    return http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
 
 
 def _reason(text: str) -> str:

@@ -124,6 +124,14 @@ class Settings(ListenSettings):
         "Get ready without a call, with the datasets in this JSON or YAML file: paths, URLs or datasets of loadData, by name.",
         metavar="FILE",
     )
+    data_root: tuple[str, ...] = option(
+        (),
+        "Folder or URI below which requests may name data. Repeatable. By default, any on loopback, and none elsewhere if "
+        "clients have to log in.",
+    )
+    model_root: tuple[str, ...] = option((), "The same for models that requests load.")
+    output_root: tuple[str, ...] = option((), "The same for what requests have written.")
+    max_watches: int = option(4096, "Maximum number of open watches; more are answered with 503.", POSITIVE)
     worker: Literal["process", "thread"] = option(
         "process", "Run the model in a process of its own, or in a thread for debugging."
     )

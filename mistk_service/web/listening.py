@@ -77,20 +77,21 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def url_at(host: str, port: int) -> str:
+def url_at(host: str, port: int, *, tls: bool = False) -> str:
     """Return the URL of a server at an address."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if tls else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def url_of(sock: socket.socket) -> str:
+def url_of(sock: socket.socket, *, tls: bool = False) -> str:
     """Return the URL that a listening socket answers at."""
-    return url_at(*sock.getsockname()[:2])
+    return url_at(*sock.getsockname()[:2], tls=tls)
 
 
-def local_url_of(sock: socket.socket) -> str:
+def local_url_of(sock: socket.socket, *, tls: bool = False) -> str:
     """Return the URL at which this machine reaches a listening socket: loopback's, where it listens on all addresses."""
     host, port, *_ = sock.getsockname()
-    return url_at(LOOPBACK.get(host, host), port)
+    return url_at(LOOPBACK.get(host, host), port, tls=tls)
 
 
 def leads_to(sock: socket.socket, url: str) -> bool:

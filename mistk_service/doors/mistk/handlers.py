@@ -14,11 +14,12 @@ from starlette.responses import JSONResponse, Response
 from mistk_service.core.answer_parts import AnswerParts
 from mistk_service.core.controller import Controller
 from mistk_service.core.status_log import StatusEvent
+from mistk_service.doors.mistk.confinement import Roots
 from mistk_service.doors.mistk.parts import events_response, parts_response
 from mistk_service.doors.mistk.predictions import answer_body, records_of
 from mistk_service.doors.mistk.status import relocated
 from mistk_service.doors.mistk.watch import last_event_id, watch_response
-from mistk_service.errors import InvalidRequest
+from mistk_service.errors import InvalidRequest, ServiceBusy
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.kind import Kind, Operation, Role
 from mistk_service.kinds.predictions import Answer, Records
@@ -41,16 +42,28 @@ class Handlers:
         contract: the contract.
         keepalive: seconds between two keep-alives of a watch.
         root_path: the path below which a reverse proxy serves the container.
+        roots: where paths of requests may lead; None for anywhere.
+        max_watches: how many watches may be open.
     """
 
     def __init__(
-        self, controller: Controller, kind: Kind, contract: Mapping[str, Any], *, keepalive: float, root_path: str = ""
+        self,
+        controller: Controller,
+        kind: Kind,
+        contract: Mapping[str, Any],
+        *,
+        keepalive: float,
+        root_path: str = "",
+        roots: Roots | None = None,
+        max_watches: int = 4096,
     ) -> None:
         self._controller = controller
         self._kind = kind
         self._version: str = contract["info"]["version"]
         self._keepalive = keepalive
         self._root_path = root_path
+        self._roots = roots
+        self._max_watches = max_watches
         self._places = {
             definition["operationId"]: (path.strip("/"), definition)
             for path, methods in contract["paths"].items()
@@ -86,6 +99,8 @@ class Handlers:
 
         async def handle(**given: Any) -> Response:
             call = read(*given.values()) if read is not None else _call(parameters, given)
+            if self._roots is not None:
+                await self._roots.check(call)
             if row.streams:
                 return await self._stream(row, call)
             called = self._kind.operations[call.operation or row.name]
@@ -139,6 +154,8 @@ class Handlers:
             )
         if not watch:
             return self._status(self._controller.log.latest())
+        if self._controller.log.watchers >= self._max_watches:
+            raise ServiceBusy(f"There are {self._max_watches} open watches already (--max-watches).", retry_after=5)
         headers = request.headers
         sse = "text/event-stream" in headers.get("accept", "")
         # A browser that reconnects sends the id of the last event, together with the original query.

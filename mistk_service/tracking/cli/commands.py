@@ -100,7 +100,7 @@ def serve(**options: Any) -> None:
     from mistk_service.tracking.server import serve_tracking
     from mistk_service.tracking.values import Permission
     from mistk_service.web.access import AccessOptions, open_access
-    from mistk_service.web.server import HttpLimits
+    from mistk_service.web.server import HttpLimits, tls_options
 
     try:
         settings = ServerSettings(**options)
@@ -113,6 +113,9 @@ def serve(**options: Any) -> None:
             auth=settings.auth,
             insecure=settings.insecure,
             token_file=Path(settings.token_file or _DEFAULT_TOKENS).absolute(),
+            proxy_secret_file=settings.proxy_secret_file,
+            auth_function=settings.auth_function,
+            audit_file=settings.audit_file,
         )
     )
     _make_parent(settings.store_uri)
@@ -128,6 +131,8 @@ def serve(**options: Any) -> None:
             keep_alive=settings.keep_alive_timeout, connections=settings.max_connections, end_timeout=_END
         ),
         authenticator=authenticator,
+        audited=settings.audit_file is not None,
+        tls=tls_options(settings.tls_cert, settings.tls_key),
         default_permission=Permission(settings.default_permission),
         on_listening=lambda url: click.echo(f"Tracking server at {url} — export MLFLOW_TRACKING_URI={url}", err=True),
     )

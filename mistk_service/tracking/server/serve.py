@@ -6,10 +6,11 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
@@ -43,6 +44,8 @@ def serve_tracking(
     limits: HttpLimits | None = None,
     authenticator: Authenticator | None = None,
     default_permission: Permission = Permission.READ,
+    audited: bool = False,
+    tls: Mapping[str, Any] | None = None,
     on_listening: Callable[[str], None] | None = None,
 ) -> None:
     """Serve a store until SIGINT or SIGTERM.
@@ -57,6 +60,8 @@ def serve_tracking(
         mlflow_ui: whether to serve MLflow's own web pages at ``/mlflow/``.
         limits: limits on clients; by default those of :class:`HttpLimits`.
         authenticator: knows who sends a request; None if nobody has to log in.
+        audited: whether changes are written to the audit log.
+        tls: what :func:`mistk_service.web.server.tls_options` returns.
         default_permission: what a user may do with what it has no permission for.
         on_listening: called with the base URL when the server accepts connections.
 
@@ -86,13 +91,14 @@ def serve_tracking(
             error_body=error_json,
             authenticator=authenticator,
             answer=answer,
+            audited=audited,
         )
         server = uvicorn.Server(
-            server_config(app, limits or HttpLimits(), error_json, timeout_graceful_shutdown=_CLOSING)
+            server_config(app, limits or HttpLimits(), error_json, timeout_graceful_shutdown=_CLOSING, **(tls or {}))
         )
         collect_less_often()
         if on_listening is not None:
-            on_listening(url_of(sock))
+            on_listening(url_of(sock, tls=bool(tls)))
         with _postponed_signals(server):
             server.run(sockets=[sock])
 

@@ -1,5 +1,6 @@
 """Accounts: who sends a request, and what a role allows."""
 
+from mistk_service.web.access.audit import Audit
 from mistk_service.web.access.authentication import Authentication, Authenticator
 from mistk_service.web.access.opening import AccessOptions, open_access
 from mistk_service.web.access.passwords import VerifiedPasswords, hash_password, verify_password
@@ -10,6 +11,7 @@ __all__ = [
     "PRINCIPAL",
     "AccessOptions",
     "AccessRole",
+    "Audit",
     "Authentication",
     "Authenticator",
     "Principal",

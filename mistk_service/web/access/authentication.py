@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mistk_service.errors import MistkError, NotAuthenticated
 from mistk_service.web.access.passwords import VerifiedPasswords
+from mistk_service.web.access.proxies import AuthFunction, TrustedProxy, principal_from
 from mistk_service.web.access.roles import PRINCIPAL, Principal
+from mistk_service.web.access.sessions import Sessions, require_own_page
+from mistk_service.web.access.throttle import Throttle
 from mistk_service.web.access.tokens import TokenFile
 from mistk_service.web.refusals import ErrorAnswer, send_early
 
@@ -46,13 +50,27 @@ class Authenticator:
 
     Args:
         tokens: the access tokens.
+        proxy: a proxy that logs users in.
+        function: a function that knows further credentials; it runs on a thread.
+        root_path: the path below which a reverse proxy serves the application.
 
     Attributes:
         open_users: returns the users of the store; may block. None if there are none.
+        sessions: the sessions of browsers.
     """
 
-    def __init__(self, tokens: TokenFile) -> None:
+    def __init__(
+        self,
+        tokens: TokenFile,
+        proxy: TrustedProxy | None = None,
+        function: AuthFunction | None = None,
+        root_path: str = "",
+    ) -> None:
         self._tokens = tokens
+        self._proxy = proxy
+        self._function = function
+        self._throttle = Throttle()
+        self.sessions = Sessions(root_path)
         self.open_users: Callable[[], UserDirectory] | None = None
         self._users: UserDirectory | None = None
 
@@ -60,25 +78,63 @@ class Authenticator:
         """Return who sends a request.
 
         Raises:
-            NotAuthenticated: the request has no credentials, or wrong ones.
+            NotAuthenticated: the request has no credentials, or wrong ones; too many attempts have failed.
+            NotAllowed: a browser sends it for another page.
         """
-        authorization = _header(scope, b"authorization")
-        if authorization is None:
-            raise NotAuthenticated(
-                "Log in: send the header 'Authorization: Bearer TOKEN' with a token that 'mistk-service token new' made."
-            )
+        headers = dict(scope["headers"])
+        address = self._address(scope, headers)
+        if (given := headers.get(b"authorization")) is not None:
+            try:
+                return await self.identify(given.decode("latin-1"), address)
+            except NotAuthenticated:
+                if self._function is None:
+                    raise
+        elif (cookie := headers.get(b"cookie")) is not None:
+            authorization = self.sessions.authorization(cookie.decode("latin-1"))
+            if authorization is not None:
+                require_own_page(scope)
+                return await self.identify(authorization, address)
+        if self._proxy is not None and self._proxy.trusts(headers):
+            found = self._proxy.principal(headers)
+            if found is not None:
+                return found
+        if self._function is not None and (found := await self._ask(self._function, headers)) is not None:
+            return found
+        raise NotAuthenticated(
+            "Log in: send the header 'Authorization: Bearer TOKEN' with a token that 'mistk-service token new' made."
+        )
+
+    async def identify(self, authorization: str, address: str) -> Principal:
+        """Return whose credentials an Authorization header has.
+
+        Args:
+            authorization: the header.
+            address: where the request comes from.
+
+        Raises:
+            NotAuthenticated: nobody's; too many attempts have failed.
+        """
         scheme, _, credentials = authorization.partition(" ")
         scheme, credentials = scheme.lower(), credentials.strip()
         found = None
         if scheme == "bearer":
             found = self._tokens.find(credentials)
         elif scheme == "basic":
-            found = await self._basic(credentials)
+            found = await self._basic(credentials, address)
         if found is None:
+            self._throttle.check(address)
+            self._throttle.failed(address)
             raise NotAuthenticated("The credentials of the request are wrong or have expired.")
         return found
 
-    async def _basic(self, credentials: str) -> Principal | None:
+    async def still(self, scope: Scope, principal: Principal) -> bool:
+        """Return whether the sender of a request, which may have begun hours ago, still has the same name and role."""
+        try:
+            return await self.principal(scope) == principal
+        except MistkError:
+            return False
+
+    async def _basic(self, credentials: str, address: str) -> Principal | None:
         """Return whose name and password these are."""
         if self._users is None and self.open_users is not None:
             self._users = await asyncio.to_thread(self.open_users)
@@ -93,22 +149,34 @@ class Authenticator:
             return None
         if not mark:
             return None
+        name = f"user {username}"
+        self._throttle.check(address, name)
         generation = verified.generation
         found = await asyncio.to_thread(self._users.verify, username, password)
-        if found is not None:
+        if found is None:
+            self._throttle.failed(name)
+        else:
             verified.add(credentials, found, generation)
         return found
 
-    async def still(self, scope: Scope, principal: Principal) -> bool:
-        """Return whether the sender of a request, which may have begun hours ago, still has the same name and role."""
+    async def _ask(self, function: AuthFunction, headers: Mapping[bytes, bytes]) -> Principal | None:
+        plain = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
         try:
-            return await self.principal(scope) == principal
-        except MistkError:
-            return False
+            return principal_from(await asyncio.to_thread(function, plain))
+        except Exception:
+            logger.exception("The function of --auth-function failed; the request is refused.")
+            return None
+
+    def _address(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str:
+        if self._proxy is not None and self._proxy.trusts(headers):
+            forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1").rpartition(",")[2].strip()
+            if forwarded:
+                return forwarded[:100]
+        return str((scope.get("client") or ("",))[0])
 
 
 class Authentication:
-    """ASGI middleware: passes on requests whose sender is known, and those to open paths.
+    """ASGI middleware: passes on requests whose sender is known, and those to open paths; it also has the log-in form.
 
     An answer that takes long, such as a watch, ends when its client's account is removed or gets another role.
 
@@ -132,16 +200,16 @@ class Authentication:
         if scope["type"] != "http" or (scope["path"] in self._open and scope["method"] in ("GET", "HEAD")):
             await self._app(scope, receive, send)
             return
+        if scope["path"] in ("/login", "/logout"):
+            response = await self._session(scope, receive)
+            await response(scope, receive, send)
+            return
         try:
             principal = await self._authenticator.principal(scope)
         except MistkError as error:
-            response = self._answer(error, scope)
-            script = _header(scope, b"sec-fetch-mode") not in (None, "navigate")
-            if response.status_code == 401:
-                response.headers["WWW-Authenticate"] = _SCRIPT_CHALLENGE if script else _CHALLENGE
-            await send_early(response, scope, receive, send)
+            await send_early(self._refusal(error, scope), scope, receive, send)
             return
-
+        scope[PRINCIPAL] = principal
         ended = False
 
         async def checking_send(message: Message) -> None:
@@ -153,11 +221,39 @@ class Authentication:
             await send(message)
 
         try:
-            await self._app({**scope, PRINCIPAL: principal}, receive, checking_send)
+            await self._app(scope, receive, checking_send)
         except Exception:
             if not ended:
                 raise
             logger.info("The answer to %s ended, since its account has changed.", principal.name)
+
+    def _refusal(self, error: MistkError, scope: Scope) -> Response:
+        mode = _header(scope, b"sec-fetch-mode")
+        if isinstance(error, NotAuthenticated) and mode == "navigate" and scope["method"] == "GET":
+            return self._authenticator.sessions.to_form(scope)
+        response = self._answer(error, scope)
+        if response.status_code == 401:
+            response.headers["WWW-Authenticate"] = _SCRIPT_CHALLENGE if mode not in (None, "navigate") else _CHALLENGE
+        return response
+
+    async def _session(self, scope: Scope, receive: Receive) -> Response:
+        """Answer a request for the log-in form, for a log-in or for a log-out."""
+        sessions = self._authenticator.sessions
+        try:
+            if scope["method"] != "POST":
+                return sessions.form(scope)
+            if scope["path"] == "/logout":
+                require_own_page(scope)
+                return sessions.end(scope, _header(scope, b"cookie") or "")
+            authorization = await sessions.read_form(scope, receive)
+            principal = await self._authenticator.identify(authorization, str((scope.get("client") or ("",))[0]))
+        except NotAuthenticated as error:
+            status = self._answer(error, scope).status_code
+            return sessions.form(scope, status, "Wrong user name, password or token." if status == 401 else str(error))
+        except MistkError as error:
+            return self._answer(error, scope)
+        scope[PRINCIPAL] = principal
+        return sessions.begin(scope, authorization)
 
 
 def _header(scope: Scope, name: bytes) -> str | None:

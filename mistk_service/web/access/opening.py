@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mistk_service.errors import SettingsError
+from mistk_service.web.access.audit import audit_to
 from mistk_service.web.access.authentication import Authenticator
+from mistk_service.web.access.proxies import TrustedProxy, load_function
 from mistk_service.web.access.tokens import TokenFile
 from mistk_service.web.listening import is_loopback
 
@@ -24,6 +26,10 @@ class AccessOptions:
         insecure: whether everybody may do everything, from other machines too.
         token_file: the file of access tokens.
         has_users: whether there is a store, which may have users.
+        proxy_secret_file: the file with the secret of a proxy that logs users in.
+        auth_function: a function, as ``module:function``, that logs users in.
+        audit_file: where the audit log goes; ``-`` for the log, None for nowhere.
+        root_path: the path below which a reverse proxy serves the application.
     """
 
     host: str
@@ -31,6 +37,10 @@ class AccessOptions:
     insecure: bool
     token_file: Path
     has_users: bool = True
+    proxy_secret_file: str | None = None
+    auth_function: str | None = None
+    audit_file: str | None = None
+    root_path: str = ""
 
 
 def open_access(options: AccessOptions) -> Authenticator | None:
@@ -40,14 +50,19 @@ def open_access(options: AccessOptions) -> Authenticator | None:
         SettingsError: others reach the server and nobody has to log in, or the token file cannot be read.
     """
     tokens = TokenFile(options.token_file)
-    if options.auth and not len(tokens) and not options.has_users:
+    if options.audit_file is not None:
+        audit_to(options.audit_file)
+    proxy = None if options.proxy_secret_file is None else TrustedProxy.from_file(options.proxy_secret_file)
+    function = None if options.auth_function is None else load_function(options.auth_function)
+    others = proxy is not None or function is not None
+    if options.auth and not len(tokens) and not options.has_users and not others:
         raise SettingsError(
             "--auth: nobody could log in. Make a token: mistk-service token new NAME --role admin --token-file "
             f"{options.token_file}. Or serve a tracking store, which has users.",
             setting="auth",
         )
-    if options.auth or len(tokens):
-        return Authenticator(tokens)
+    if options.auth or len(tokens) or others:
+        return Authenticator(tokens, proxy, function, options.root_path)
     if is_loopback(options.host):
         return None
     if not options.insecure:

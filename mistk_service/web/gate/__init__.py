@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from starlette.types import ASGIApp
 
-from mistk_service.web.access import Authentication, Authenticator
+from mistk_service.web.access import Audit, Authentication, Authenticator
 from mistk_service.web.gate.body_budget import BodyBudget
 from mistk_service.web.gate.body_limit import BodyLimit
 from mistk_service.web.gate.request_filter import RequestFilter
@@ -27,6 +27,7 @@ def gate(
     error_body: ErrorBody,
     authenticator: Authenticator | None = None,
     answer: ErrorAnswer,
+    audited: bool = False,
 ) -> ASGIApp:
     """Return an application behind the gate.
 
@@ -38,8 +39,11 @@ def gate(
         error_body: makes the JSON of an error.
         authenticator: knows who sends a request; None if nobody has to log in.
         answer: turns an error of authentication into a response.
+        audited: whether changes are written to the audit log.
     """
     inner: ASGIApp = BodyBudget(app, max(_MIN_BUDGET, _BODIES * max_body), error_body)
     if authenticator is not None:
         inner = Authentication(inner, authenticator, answer)
+    if audited:
+        inner = Audit(inner)
     return RequestFilter(inner, host, allowed_hosts, error_body)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import re
+import secrets
 from collections.abc import Mapping, Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mistk_service.logs import request_id
 from mistk_service.web.gate.origins import Origins
 from mistk_service.web.refusals import ErrorBody, error_response
 from mistk_service.web.server.config import PROTECTION
@@ -16,6 +20,12 @@ _POLICY = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-ac
 
 #: The headers of every answer that does not have its own, whose names are in lower case as ASGI demands.
 _SECURITY_HEADERS = (*PROTECTION, (b"content-security-policy", _POLICY))
+
+#: What a client may choose as the id of its request.
+_REQUEST_ID = re.compile(rb"[\w.:+/=@-]{1,128}", re.ASCII)
+
+#: The ids of other requests: a part that each process has for itself, and a number.
+_RUN, _numbers = secrets.token_hex(4).encode(), itertools.count(1)
 
 #: "Policy violation", the code that refuses a WebSocket; before the handshake it becomes a 403.
 _POLICY_VIOLATION = 1008
@@ -48,15 +58,19 @@ class RequestFilter:
 
     async def _filter(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"")
+        number = given if _REQUEST_ID.fullmatch(given) else b"%s-%x" % (_RUN, next(_numbers))
+        scope["mistk.request_id"] = name = number.decode("ascii")
+        request_id.set(name)
 
         async def protecting_send(message: Message) -> None:
             nonlocal begun
             if not begun:
                 begun = True
-                message = {**message, "headers": _with_protection(message.get("headers", ()))}
+                message = {**message, "headers": _with_protection(message.get("headers", ()), number)}
             await send(message)
 
-        headers = dict(scope["headers"])
         if (reason := _ambiguity(scope, headers)) is not None:
             # The connection ends, since it is unclear where this request ends and the next one begins.
             app: ASGIApp = error_response(self._error_body, 400, reason, {"Connection": "close"})
@@ -85,6 +99,6 @@ def _ambiguity(scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:
     return None
 
 
-def _with_protection(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def _with_protection(headers: Sequence[tuple[bytes, bytes]], number: bytes) -> list[tuple[bytes, bytes]]:
     present = dict(headers)
-    return [*headers, *[header for header in _SECURITY_HEADERS if header[0] not in present]]
+    return [*headers, (b"x-request-id", number), *[header for header in _SECURITY_HEADERS if header[0] not in present]]

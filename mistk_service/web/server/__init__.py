@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Any
 
+from mistk_service.errors import SettingsError
 from mistk_service.web.refusals import ErrorBody
 from mistk_service.web.server.config import HttpLimits, ServerConfig
 
-__all__ = ["HttpLimits", "server_config"]
+__all__ = ["HttpLimits", "server_config", "tls_options"]
 
 
 def server_config(
@@ -24,6 +26,24 @@ def server_config(
         options: further options of uvicorn.
     """
     return ServerConfig(app, limits, error_body, _protocol(parser), **options)
+
+
+def tls_options(cert: str | None, key: str | None) -> dict[str, str]:
+    """Return the options of :func:`server_config` for HTTPS with a certificate and its key; none without them.
+
+    Raises:
+        SettingsError: they cannot be read, or do not belong together.
+    """
+    if cert is None or key is None:
+        return {}
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(
+            f"--tls-cert, --tls-key: {cert} and {key} cannot be used ({error}); expected a certificate and its key (PEM).",
+            setting="tls-cert",
+        ) from error
+    return {"ssl_certfile": cert, "ssl_keyfile": key}
 
 
 def _protocol(parser: str | None) -> type[asyncio.Protocol]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http
+import logging
 import math
+import os
 import resource
+import ssl
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +23,11 @@ from mistk_service.web.refusals import ErrorBody
 
 #: Headers of every response: browsers neither show it inside another page nor guess its type.
 PROTECTION = ((b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"))
+
+#: Seconds between two looks at the certificate's files.
+_RENEWAL = 2
+
+logger = logging.getLogger(__name__)
 
 #: Closed connections after which memory is returned to the system.
 _MANY = 1000
@@ -92,6 +101,9 @@ class ServerConfig(uvicorn.Config):
             timeout_keep_alive=limits.keep_alive,  # type: ignore[arg-type]  # asyncio takes fractions
             **options,
         )
+        if self.ssl_certfile:
+            self.callback_notify, self.timeout_notify = self._renew_certificate, _RENEWAL
+            self._certificate = self._certificate_stamp()
         self.limits = limits
         self.most_connections = limits.possible_connections
         #: The connections without a request, in the order in which they became idle.
@@ -105,6 +117,26 @@ class ServerConfig(uvicorn.Config):
         super().load()
         if self.limits.end_timeout < math.inf:
             self.lifespan_class = _Lifespan
+
+    async def _renew_certificate(self) -> None:
+        """Use a new certificate for new connections; uvicorn calls this every few seconds."""
+        stamp = self._certificate_stamp()
+        if stamp == self._certificate or self.ssl is None:
+            return
+        self._certificate = stamp
+        try:
+            self.ssl.load_cert_chain(str(self.ssl_certfile), str(self.ssl_keyfile))
+            logger.info("Read a new certificate from %s.", self.ssl_certfile)
+        except (OSError, ssl.SSLError) as error:
+            logger.error("The certificate stays as it was: %s cannot be used (%s).", self.ssl_certfile, error)
+
+    def _certificate_stamp(self) -> list[tuple[int, int]]:
+        found = []
+        for file in (self.ssl_certfile, self.ssl_keyfile):
+            with contextlib.suppress(OSError):
+                status = os.stat(str(file))
+                found.append((status.st_mtime_ns, status.st_ino))
+        return found
 
     def end_idle(self) -> bool:
         """Close the connection that has been idle for longest; return whether there is one."""

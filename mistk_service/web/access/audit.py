@@ -1,0 +1,82 @@
+"""The audit log: every change that clients make or try, as one line of JSON."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+import msgspec
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mistk_service.errors import SettingsError
+from mistk_service.web.access.roles import principal_of
+
+logger = logging.getLogger("mistk_service.audit")
+
+
+def audit_to(file: str) -> None:
+    """Append the audit log to a file, which only its owner can read; ``-`` leaves it in the log.
+
+    Raises:
+        SettingsError: the file cannot be written.
+    """
+    logger.setLevel(logging.INFO)
+    if file == "-":
+        return
+    try:
+        Path(file).touch(0o600)
+        handler = logging.FileHandler(file, encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(
+            f"--audit-file: {file} cannot be written ({error.strerror}); expected a file in a folder that exists, or - for "
+            "the log.",
+            setting="audit-file",
+        ) from error
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(handler)
+    logger.propagate = False
+
+
+class Audit:
+    """ASGI middleware: writes a line about every request that is not sent with GET.
+
+    A line has the path, but neither the query nor the body, which may hold secrets.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and write about it when its answer begins."""
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            await self._app(scope, receive, send)
+            return
+
+        async def noting_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                logger.info("%s", _line(scope, message["status"]))
+            await send(message)
+
+        await self._app(scope, receive, noting_send)
+
+
+def _line(scope: Scope, status: int) -> str:
+    principal = principal_of(scope)
+    moment = time.time()
+    line = {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + f".{int(moment % 1 * 1000):03d}Z",
+        "who": None if principal is None else principal.name,
+        "role": None if principal is None else principal.role.label,
+        "from": (scope.get("client") or ("",))[0],
+        "method": scope["method"],
+        "path": scope["path"][:500],
+        "status": status,
+        "result": "accepted" if status < 400 else "refused" if status < 500 else "failed",
+        "request": scope.get("mistk.request_id"),
+    }
+    return msgspec.json.encode({key: _plain(value) for key, value in line.items()}).decode()
+
+
+def _plain(value: object) -> object:
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value

@@ -1,0 +1,96 @@
+"""Log-ins that others have checked: a reverse proxy with a shared secret, or a function of the operator's."""
+
+from __future__ import annotations
+
+import hmac
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from mistk_service.errors import SettingsError
+from mistk_service.web.access.roles import AccessRole, Principal
+
+#: The header with the shared secret, and those that oauth2-proxy sends about the user.
+SECRET = b"x-mistk-proxy-secret"
+_USERS = (b"x-forwarded-preferred-username", b"x-forwarded-user", b"x-forwarded-email", b"x-auth-request-user")
+_GROUPS = (b"x-forwarded-groups", b"x-auth-request-groups")
+
+#: A group with this in front of a role's name gives the role.
+_GROUP = "mistk-"
+
+#: Returns a name and a role from the headers of a request, whose names are in lower case; None for somebody unknown.
+AuthFunction = Callable[[Mapping[str, str]], tuple[str, str] | None]
+
+
+class TrustedProxy:
+    """A proxy that logs users in and says who they are. Its secret shows that a request comes from it.
+
+    Args:
+        secret: the shared secret.
+    """
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret.encode()
+
+    @classmethod
+    def from_file(cls, file: str) -> TrustedProxy:
+        """Return the proxy whose secret is in a file.
+
+        Raises:
+            SettingsError: the file cannot be read, or holds less than 16 characters.
+        """
+        try:
+            secret = Path(file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(
+                f"--proxy-secret-file: {file} cannot be read ({error}).", setting="proxy-secret-file"
+            ) from error
+        if len(secret) < 16:
+            raise SettingsError(
+                f"--proxy-secret-file: the secret in {file} is too short; expected at least 16 characters.",
+                setting="proxy-secret-file",
+            )
+        return cls(secret)
+
+    def trusts(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Return whether a request comes from the proxy."""
+        return hmac.compare_digest(headers.get(SECRET, b""), self._secret)
+
+    def principal(self, headers: Mapping[bytes, bytes]) -> Principal | None:
+        """Return who sends a request of the proxy: a viewer, or what the user's groups say (mistk-operator)."""
+        name = next((headers[each].decode("utf-8", "replace") for each in _USERS if headers.get(each)), None)
+        if name is None or not name.isprintable():
+            return None
+        listed = next((headers[each].decode("latin-1") for each in _GROUPS if each in headers), "")
+        groups = {group.strip().removeprefix("role:") for group in listed.split(",")}
+        roles = [role for role in AccessRole if f"{_GROUP}{role.label}" in groups]
+        return Principal(name[:200], max(roles, default=AccessRole.VIEWER))
+
+
+def load_function(reference: str) -> AuthFunction:
+    """Return the function that ``module:function`` names.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    module, mark, name = reference.partition(":")
+    try:
+        if not mark:
+            raise ValueError("there is no colon")
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SettingsError(
+            f"--auth-function: {reference!r} cannot be used ({error}); expected module:function.",
+            setting="auth-function",
+        ) from error
+    function: AuthFunction = found
+    return function
+
+
+def principal_from(answer: tuple[str, str] | None) -> Principal | None:
+    """Return whom a function's answer means.
+
+    Raises:
+        KeyError: the role is unknown.
+    """
+    return None if answer is None else Principal(answer[0], AccessRole[answer[1].upper()])

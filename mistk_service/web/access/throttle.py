@@ -1,0 +1,51 @@
+"""A limit on failed log-ins."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+from mistk_service.errors import TooManyAttempts
+
+#: How many log-ins may fail within how many seconds, by address and by user name.
+FAILURES, WINDOW = 10, 60.0
+
+#: How many addresses and names are remembered.
+_KEPT = 10_000
+
+
+class Throttle:
+    """Counts failed log-ins. Whoever has failed too often is refused until the window has passed.
+
+    Correct tokens are accepted in any case: an attacker behind the same proxy must not lock others out.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failed: dict[str, tuple[int, float]] = {}
+
+    def check(self, *keys: str) -> None:
+        """Return if a log-in may be tried.
+
+        Raises:
+            TooManyAttempts: too many have failed for one of the keys.
+        """
+        now = self._clock()
+        for key in keys:
+            count, end = self._failed.get(key, (0, 0.0))
+            if count >= FAILURES and now < end:
+                raise TooManyAttempts(
+                    f"Too many log-ins have failed. Try again in {math.ceil(end - now)} s.", retry_after=end - now
+                )
+
+    def failed(self, *keys: str) -> None:
+        """Count a failed log-in."""
+        now = self._clock()
+        if len(self._failed) >= _KEPT:
+            self._failed = {key: entry for key, entry in self._failed.items() if entry[1] > now}
+            if len(self._failed) >= _KEPT:
+                self._failed.clear()
+        for key in keys:
+            count, end = self._failed.get(key, (0, 0.0))
+            self._failed[key] = (count + 1, end) if now < end else (1, now + WINDOW)
