@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import measures
+from benchmarks import auth, measures
 from benchmarks.servers import Server, allow_many_connections, ours, peer, running
 from benchmarks.table import Figures, Row, machine, render
 
@@ -99,7 +99,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="of each load (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="one short round, to see that it works")
     parser.add_argument("--only", nargs="*", metavar="PART", help="measure these parts alone")
+    parser.add_argument("--auth", action="store_true", help="measure what a log-in costs instead")
     options = parser.parse_args()
+    if options.auth:
+        auth.main()
     rounds, seconds = (1, 0.5) if options.quick else (options.rounds, options.seconds)
     allow_many_connections()
     figures = Figures()

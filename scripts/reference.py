@@ -22,13 +22,16 @@ from mistk_service.app.cli import main
 from mistk_service.app.settings import Settings
 from mistk_service.command_line import options_of
 from mistk_service.core.controller import Controller
+from mistk_service.doors.mistk.handlers import role_in
 from mistk_service.doors.mistk.status import status_encoder
 from mistk_service.doors.ops.metrics import ServiceMetrics
 from mistk_service.doors.ops.remotes import OutboxCollector
 from mistk_service.kinds import Kind, all_kinds
 from mistk_service.kinds.model import MODEL
-from mistk_service.resources import contract_path
+from mistk_service.resources import contract_path, load_contract
 from mistk_service.tracking.cli.commands import ServerSettings
+from mistk_service.tracking.server.permissions import DECISIONS
+from mistk_service.web.access import role_for
 from mistk_service.workers.protocol import Worker, WorkerListener
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
@@ -344,12 +347,46 @@ def _no_worker(_listener: WorkerListener) -> Worker:
     raise NotImplementedError
 
 
+# --- who may do what --------------------------------------------------------------------------------------------------
+
+
+def roles_page() -> str:
+    """Return the page of the role, and the permission, that each operation of each contract needs."""
+    parts = [
+        "# Doors and roles\n\nThe lowest role that an operation needs. A user of the tracking store needs the permission "
+        "instead, for the experiment or the model that the request is about. See "
+        "[control access](../howto/control-access.md).\n"
+    ]
+    kinds = {kind.contract: kind for kind in all_kinds()}
+    for file in sorted(contract_path().parent.glob("*-api.yaml")):
+        contract = load_contract(file.name)
+        rows = [
+            (f"`{method.upper()} {path}`", *_needed(file.name, kinds, path, method, operation["operationId"]))
+            for path, item in contract["paths"].items()
+            for method, operation in item.items()
+            if isinstance(operation, dict) and "operationId" in operation
+        ]
+        parts.append(f"\n## {file.stem}\n\n{table(('Operation', 'Role', 'Permission'), rows)}")
+    return "".join(parts)
+
+
+def _needed(file: str, kinds: Mapping[str, Any], path: str, method: str, operation_id: str) -> tuple[str, str]:
+    if "mlflow" in file:
+        decision = DECISIONS[f"project:{operation_id}" if "gitlab" in file else operation_id]
+        permission = "admin" if decision.admin else decision.permission or ""
+        return decision.role.label, "filtered" if decision.filtered else str(permission)
+    if file in kinds:
+        return role_in(kinds[file], path.strip("/"), operation_id, method).label, ""
+    return role_for(operation_id, method).label, ""
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "options.md": options_page,
     "commands.md": commands_page,
     "operations.md": operations_page,
     "hooks.md": hooks_page,
     "metrics.md": metrics_page,
+    "roles.md": roles_page,
     **{f"{kind.name}.md": partial(kind_page, kind) for kind in all_kinds() if kind is not MODEL},
 }
 

@@ -89,10 +89,7 @@ class Handlers:
 
     def role(self, operation_id: str, method: str) -> AccessRole:
         """Return the role that a client needs for an operationId."""
-        row = self._kind.operations.get(self._places[operation_id][0])
-        if row is None:
-            return role_for(operation_id, method)
-        return _ROLES.get(row.role, AccessRole.OPERATOR)
+        return role_in(self._kind, self._places[operation_id][0], operation_id, method)
 
     def _operation(self, row: Operation, parameters: list[dict[str, Any]]) -> Handler:
         read = self._kind.bodies.get(row.name)
@@ -178,6 +175,12 @@ class Handlers:
 
     async def _get_api_version(self) -> Response:
         return JSONResponse(self._version)
+
+
+def role_in(kind: Kind, name: str, operation_id: str, method: str) -> AccessRole:
+    """Return the role that a client needs for an operation of a kind's contract, whose path ends with ``name``."""
+    row = kind.operations.get(name)
+    return role_for(operation_id, method) if row is None else _ROLES.get(row.role, AccessRole.OPERATOR)
 
 
 def _call(parameters: list[dict[str, Any]], given: Mapping[str, Any]) -> Call:

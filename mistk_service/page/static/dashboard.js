@@ -492,4 +492,6 @@ function receive(source, event) {
   connection(ended ? "ended" : "live");
 }
 
+// The cookie of the session itself cannot be seen; this one says that there is somebody to log out.
+byId("log-out").hidden = !document.cookie.includes("mistk_session_open=1");
 follow();

@@ -1,0 +1,233 @@
+"""Log-ins of browsers and proxies, confined paths, limits and the audit log of a service with accounts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.service.harness import API, OBEDIENT, Service, run
+
+USER, PASSWORD, SECRET = "root", "correct horse battery", "a secret of the proxy"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data inside and outside of the root, a module with a function, and a token."""
+    folder = tmp_path_factory.mktemp("access")
+    (folder / "data").mkdir()
+    (folder / "data" / "a.json").write_text("1")
+    (folder / "outside.json").write_text("1")
+    (folder / "data" / "link").symlink_to(folder / "outside.json")
+    os.mkfifo(folder / "data" / "pipe")
+    (folder / "secret").write_text(SECRET)
+    code = "def who(headers):\n    return ('ann', 'operator') if headers.get('x-api-key') == 'the key' else None\n"
+    (folder / "my_login.py").write_text(code)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def token(folder: Path) -> str:
+    _, out, _ = run("token", "new", "me", "--role", "admin", cwd=folder)
+    return out.strip()
+
+
+@pytest.fixture(scope="module")
+def service(folder: Path, token: str) -> Iterator[Service]:
+    assert token
+    env = {"MLFLOW_AUTH_ADMIN_USERNAME": USER, "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD, "PYTHONPATH": str(folder)}
+    options = ["--proxy-secret-file", "secret", "--audit-file", "audit.log", "--data-root", "data", "--max-watches", "1",
+               "--log-format", "json"]  # fmt: skip
+    command = ["serve", OBEDIENT, "--port", "0", "--host", "0.0.0.0", *options]
+    with Service(*command, cwd=folder, env=env, begun="Serving ") as running:
+        yield running
+
+
+@pytest.fixture
+def client(service: Service) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"http://127.0.0.1:{service.port}", timeout=60) as client:
+        yield client
+
+
+def log_in(client: httpx.Client, **fields: str) -> httpx.Response:
+    return client.post("/login", data=fields)
+
+
+def bearer(token: str, **headers: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}", **headers}
+
+
+@pytest.mark.parametrize("way", ["password", "token"])
+def test_a_browser_logs_in_and_out(client: httpx.Client, token: str, way: str) -> None:
+    to_form = client.get("/", headers={"Sec-Fetch-Mode": "navigate"})
+    assert (to_form.status_code, to_form.headers["location"]) == (303, "/login")
+    assert "<form" in client.get("/login").text
+    given = {"username": USER, "password": PASSWORD} if way == "password" else {"username": "", "password": token}
+    entered = log_in(client, **given)
+    assert entered.status_code == 303
+    cookie = entered.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert client.get("/").status_code == 200
+    own = {"Origin": str(client.base_url).rstrip("/")}
+    assert client.post(f"{API}/reset", headers=own).status_code == 200
+    assert client.post("/logout", headers=own).status_code == 303
+    client.cookies.clear()
+    client.headers["Cookie"] = cookie.partition(";")[0]  # whoever has kept it
+    assert client.get("/").status_code == 401
+
+
+def test_a_wrong_log_in_shows_the_form_again_and_opens_no_session(client: httpx.Client) -> None:
+    wrong = log_in(client, username=USER, password="<script>")
+    assert wrong.status_code == 401
+    assert "Wrong user name" in wrong.text
+    assert "<script>" not in wrong.text
+    assert "set-cookie" not in wrong.headers
+
+
+@pytest.mark.parametrize("headers", [{}, {"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}])
+def test_a_page_of_another_site_cannot_use_the_cookie(client: httpx.Client, headers: dict[str, str]) -> None:
+    assert log_in(client, username=USER, password=PASSWORD).status_code == 303
+    assert client.post(f"{API}/reset", headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "change"),
+    [
+        ({"X-Mistk-Proxy-Secret": SECRET, "X-Forwarded-User": "bob"}, 200, 403),
+        (
+            {"X-Mistk-Proxy-Secret": SECRET, "X-Forwarded-User": "bob", "X-Forwarded-Groups": "a,mistk-operator"},
+            200,
+            200,
+        ),
+        ({"X-Mistk-Proxy-Secret": "wrong", "X-Forwarded-User": "bob", "X-Forwarded-Groups": "mistk-admin"}, 401, 401),
+        ({"X-Forwarded-User": "bob", "X-Forwarded-Groups": "mistk-admin"}, 401, 401),
+        ({"X-Mistk-Proxy-Secret": SECRET}, 401, 401),
+    ],
+)
+def test_a_proxy_is_believed_if_it_knows_the_secret(
+    client: httpx.Client, headers: dict[str, str], status: int, change: int
+) -> None:
+    assert client.get(f"{API}/status", headers=headers).status_code == status
+    assert client.post(f"{API}/reset", headers=headers).status_code == change
+
+
+@pytest.mark.parametrize(
+    ("path", "part"),
+    [
+        ("data/a.json", None),
+        ("data/../data/a.json", None),
+        ("outside.json", "--data-root"),
+        ("data/link", "--data-root"),
+        ("data/../outside.json", "--data-root"),
+        ("/etc/passwd", "--data-root"),
+        ("file:///etc/passwd", "--data-root"),
+        ("/proc/self/environ", "--data-root"),
+        ("http://169.254.169.254/latest", "--data-root"),
+        ("data/pipe", "special file"),
+        ("data/a\0.json", "--data-root"),
+    ],
+)
+def test_paths_of_requests_are_confined(client: httpx.Client, token: str, path: str, part: str | None) -> None:
+    client.headers.update(bearer(token))
+    client.post(f"{API}/reset")
+    client.post(f"{API}/initialize", json={})
+    answer: dict[str, Any] = client.post(f"{API}/loadData", json={"train": {"dataPath": path}}).json()
+    if part is None:
+        assert "not below" not in answer.get("message", "")
+    else:
+        assert answer["code"] == 400
+        assert part in answer["message"]
+
+
+def test_a_model_or_an_output_has_to_have_a_root(client: httpx.Client, token: str, folder: Path) -> None:
+    for path in (f"{API}/buildModel?modelPath=data/a.json", f"{API}/saveModel?modelPath={folder}/new"):
+        answer = client.post(path, headers=bearer(token))
+        assert answer.status_code == 400
+        assert "-root" in answer.json()["message"]
+    assert not (folder / "new").exists()
+
+
+def test_more_watches_than_allowed_are_refused(client: httpx.Client, token: str) -> None:
+    with client.stream("GET", f"{API}/status?watch=true", headers=bearer(token)) as watch:
+        parts = watch.iter_bytes()
+        assert any(b"{" in part for part in parts)
+        second = client.get(f"{API}/status?watch=true", headers=bearer(token))
+        assert second.status_code == 503
+        assert "--max-watches" in second.json()["message"]
+        assert int(second.headers["retry-after"]) > 0
+
+
+def test_a_request_has_an_id_that_the_audit_log_names(client: httpx.Client, token: str, folder: Path) -> None:
+    given = client.post(f"{API}/pause?secret=planted", headers=bearer(token, **{"X-Request-ID": "my-request.1"}))
+    assert given.headers["x-request-id"] == "my-request.1"
+    forged = client.get(f"{API}/status", headers=bearer(token, **{"X-Request-ID": "a b"}))
+    assert forged.headers["x-request-id"] not in ("a b", "")
+    lines = [json.loads(line) for line in (folder / "audit.log").read_text().splitlines()]
+    (line,) = [line for line in lines if line["request"] == "my-request.1"]
+    assert (line["who"], line["role"], line["path"], line["result"]) == ("me", "admin", f"{API}/pause", "refused")
+    assert (folder / "audit.log").stat().st_mode & 0o777 == 0o600
+
+
+def test_no_secret_is_in_a_log_or_in_what_the_worker_gets(service: Service, folder: Path, token: str) -> None:
+    environment = service.worker().environ()
+    texts = [(folder / "audit.log").read_text(), service.output(), json.dumps(environment), *service.worker().cmdline()]
+    for secret in (token, PASSWORD, SECRET):
+        assert not any(secret in text for text in texts)
+
+
+def test_failed_log_ins_are_slowed_down_but_not_those_that_are_right(client: httpx.Client, token: str) -> None:
+    found = [client.get(f"{API}/status", headers=bearer(f"wrong {n}")) for n in range(15)]
+    assert found[-1].status_code == 429
+    assert int(found[-1].headers["retry-after"]) > 0
+    assert client.get(f"{API}/status", headers=bearer(token)).status_code == 200
+
+
+def test_a_function_says_who_sends_a_request(folder: Path) -> None:
+    options = ["--no-tracking", "--auth-function", "my_login:who"]
+    with Service("serve", OBEDIENT, "--port", "0", *options, cwd=folder, begun="Listening at") as service:
+        asked = [service.api.get("/status", headers=headers).status_code for headers in ({}, {"X-API-Key": "the key"})]
+        assert asked == [401, 200]
+        assert service.api.post("/shutdown", headers={"X-API-Key": "the key"}).status_code == 403
+
+
+def test_https_uses_a_new_certificate_when_its_file_changes(folder: Path) -> None:
+    def certify() -> None:
+        command = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=localhost"
+        subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+
+    certify()
+    options = ["--tls-cert", "cert.pem", "--tls-key", "key.pem", "--url-file", "url"]
+    env = {"MISTK_PROXY_SECRET_FILE": "secret"}
+    process = None
+    try:
+        from tests.service.harness import start, wait_until
+
+        process = start("serve", OBEDIENT, "--port", "0", *options, cwd=folder, env=env, stdout=subprocess.DEVNULL,
+                        stderr=subprocess.DEVNULL)  # fmt: skip
+        wait_until((folder / "url").exists)
+        url = (folder / "url").read_text().strip()
+        assert url.startswith("https://127.0.0.1:")
+
+        def fingerprint() -> bytes:
+            import ssl
+
+            host, port = url.removeprefix("https://").split(":")
+            return ssl.get_server_certificate((host, int(port))).encode()
+
+        first = fingerprint()
+        assert httpx.get(f"{url}/healthz", verify=False).json() == {"status": "alive"}
+        certify()
+        wait_until(lambda: fingerprint() != first)
+        port = url.rpartition(":")[2]
+        assert run("health", "--port", port, "--tls-cert", "cert.pem", cwd=folder)[0] == 0
+    finally:
+        if process is not None:
+            process.kill()
+            process.wait()
