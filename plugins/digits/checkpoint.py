@@ -24,7 +24,7 @@ from .hyperparameters import Hyperparameters
 from .network import Parameters
 from .trainer import Trainer
 
-__all__ = ["FILE_NAME", "Checkpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = ["FILE_NAME", "Checkpoint", "load_checkpoint", "read_arrays", "save_checkpoint"]
 
 FILE_NAME = "digits.npz"
 _FORMAT = "digits-checkpoint"
@@ -85,7 +85,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     file = path / FILE_NAME if path.is_dir() else path
-    arrays = _read_arrays(file)
+    arrays = read_arrays(file)
     try:
         header = json.loads(str(arrays["header"][()]))
         if header["format"] != _FORMAT:
@@ -100,7 +100,12 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise BadCheckpoint(f"{str(file)!r} is no checkpoint of the digits model: {reason}.") from error
 
 
-def _read_arrays(file: Path) -> dict[str, npt.NDArray[Any]]:
+def read_arrays(file: Path) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of a file.
+
+    Raises:
+        BadCheckpoint: there is none, or it is damaged.
+    """
     try:
         with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}

@@ -10,7 +10,8 @@
         ├── TrainingDiverged     the loss is no finite number any more
         ├── BadCheckpoint        a checkpoint that is missing, damaged or of something else
         ├── CannotWrite          a folder that cannot be made or written to
-        └── BadRecord            a record of a stream prediction
+        ├── BadRecord            a record of a stream prediction
+        └── BadSource            a source that cannot be read
 
 Those that a caller can mend are a RequestError too: the call is refused, and the model goes on as it was.
 """
@@ -23,6 +24,7 @@ __all__ = [
     "BadCheckpoint",
     "BadHyperparameters",
     "BadRecord",
+    "BadSource",
     "CannotWrite",
     "DigitsError",
     "NotReady",
@@ -57,6 +59,10 @@ class BadCheckpoint(DigitsError, RequestError):
 
 class CannotWrite(DigitsError):
     """A result cannot be written where it was asked for."""
+
+
+class BadSource(DigitsError, RequestError):
+    """A source of images cannot be read, or is described wrongly."""
 
 
 class BadRecord(DigitsError, RequestError):

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from mistk_service import AbstractModel, MistkDataset, RequestError
 
-from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .checkpoint import Checkpoint, save_checkpoint
+from .compact import Precision, load_model, reduced, save_compact
+from .ensemble import Ensemble
 from .errors import BadCheckpoint, NotReady, UnreadableData
 from .hyperparameters import Hyperparameters
 from .images import CLASSES, Images
@@ -17,6 +19,7 @@ from .network import probabilities
 from .predictions import Predictions, explanation, save_predictions
 from .reader import read_images
 from .records import decode_records
+from .sources import read_source
 from .trainer import EpochResult, Trainer
 
 __all__ = ["Digits"]
@@ -41,6 +44,10 @@ class Digits(AbstractModel):
         self._settings = Hyperparameters()
         self._images: dict[str, Images] = {}
         self._trainer: Trainer | None = None
+        #: What predicts instead of the trainer's network.
+        self._ensemble: Ensemble | None = None
+        #: What ``buildEnsemble`` leaves to ``buildModel``, which follows.
+        self._assembled: Ensemble | None = None
         self._trained_on: str | None = None
         self._results: dict[str, float] = {}
         #: Of this network on this test set; None as soon as one of them is another.
@@ -76,20 +83,44 @@ class Digits(AbstractModel):
         self._show()
 
     def do_build_model(self, path: str | None = None) -> None:
-        """Make an untrained network, or take the one in the folder ``path`` with the state of its training.
+        """Make an untrained network, or take what the folder ``path`` holds.
+
+        That is a network with the state of its training, a smaller model, or an ensemble. An ensemble that ``buildEnsemble``
+        has just built stays.
 
         What ``initialize`` said stands above what the checkpoint says, but for the size of the network and the seed.
 
         Raises:
             BadCheckpoint: there is none at ``path``, or it does not fit what ``initialize`` said.
         """
-        if path:
-            self._take(load_checkpoint(path), path)
+        assembled, self._assembled = self._assembled, None
+        ensemble = assembled or (Ensemble.load(path) if path else None)
+        if ensemble is not None:
+            self._trainer, self._trained_on, self._results = None, None, {}
+        elif path:
+            self._take(load_model(path), path)
         else:
             self._trainer, self._trained_on, self._results = Trainer.new(self._settings), None, {}
+        self._ensemble = ensemble
         self._predictions, self._test_accuracy = None, None
         self.report_params(self._settings.to_dict())
         self._show()
+
+    def do_build_ensemble(self, ensemble_path: str | None = None, model_paths: dict[str, str] | None = None) -> None:
+        """Take saved models as one, whose probability of a digit is the mean of theirs.
+
+        Raises:
+            BadCheckpoint: a model cannot be read.
+            RequestError: there are no models, and no saved ensemble at ``ensemble_path``.
+        """
+        if model_paths:
+            self._assembled = Ensemble.of_models(model_paths)
+        elif not ensemble_path or Ensemble.load(ensemble_path) is None:
+            raise RequestError(
+                "There are no models to combine: give modelPaths, name → folder that saveModel wrote, or as ensemblePath the "
+                "folder of a saved ensemble.",
+                field="modelPaths",
+            )
 
     def do_train(self) -> None:
         """Train for ``epochs`` epochs, or finish the training that was interrupted.
@@ -119,7 +150,30 @@ class Digits(AbstractModel):
         Raises:
             CannotWrite: the folder cannot be made or written to.
         """
-        save_checkpoint(path, Checkpoint(self._built(), self._settings, self._trained_on, self._results))
+        if self._ensemble is not None:
+            self._ensemble.save(path)
+        else:
+            save_checkpoint(path, Checkpoint(self._built(), self._settings, self._trained_on, self._results))
+
+    def do_miniaturize(self, dataPath: str, includeHalfPrecision: bool) -> None:  # noqa: N803 - MISTK's names
+        """Write the network with weights of 8 bits, and with half precision too if that is wanted, and report the accuracies.
+
+        Raises:
+            CannotWrite: the folder cannot be made or written to.
+            NotReady: an ensemble has been built.
+        """
+        parameters, images = self._built().parameters, self._images.get("test")
+        precisions: list[Precision] = ["int8", "float16"] if includeHalfPrecision else ["int8"]
+        values: dict[str, float] = {}
+        for precision in self.steps(precisions, "files"):
+            file = save_compact(dataPath, parameters, self._settings, precision)
+            values[f"{precision}_bytes"] = file.stat().st_size
+            if images is not None and images.labels is not None:
+                found = Predictions(images.ids, probabilities(reduced(parameters, precision), images.pixels))
+                values[f"{precision}_accuracy"] = found.accuracy(images.labels)
+        self.report_metrics(values, step=self._built().epoch)
+        self._results |= values
+        self._show()
 
     def do_predict(self) -> None:
         """Classify the dataset ``test``; with labels, report the accuracy.
@@ -127,15 +181,17 @@ class Digits(AbstractModel):
         Raises:
             NotReady: there is no dataset ``test``.
         """
-        parameters, images = self._built().parameters, self._loaded("test")
+        images = self._loaded("test")
         found = np.empty((len(images), CLASSES))
         for start in self.steps(range(0, len(images), _CHUNK), "batches"):
             chunk = slice(start, start + _CHUNK)
-            found[chunk] = probabilities(parameters, images.pixels[chunk])
+            found[chunk] = self._probabilities(images.pixels[chunk])
         self._predictions = Predictions(images.ids, found)
         if images.labels is not None:
             self._test_accuracy = self._predictions.accuracy(images.labels)
-            self.report_metrics({"test_accuracy": self._test_accuracy}, step=self._built().epoch)
+            self.report_metrics(
+                {"test_accuracy": self._test_accuracy}, step=self._trainer.epoch if self._trainer else None
+            )
         self._show()
 
     def do_save_predictions(self, dataPath: str) -> None:  # noqa: N803 - MISTK's name
@@ -163,7 +219,7 @@ class Digits(AbstractModel):
             BadRecord: a record is no image.
         """
         pixels = decode_records(data_map)
-        found = probabilities(self._built().parameters, pixels)
+        found = self._probabilities(pixels)
         answers = Predictions(tuple(data_map), found).answers()
         if details:
             for answer, image, row in zip(answers.values(), pixels, found, strict=True):
@@ -171,13 +227,30 @@ class Digits(AbstractModel):
                 answer["explanation"] = explanation(image, row)
         return answers
 
+    def do_stream_predict_source(self, source: str, format: str | None, props: dict[str, Any]) -> None:
+        """Classify the images of a source as they come; see :func:`read_source`. A folder is watched until the client cancels.
+
+        Raises:
+            BadSource: it cannot be read, or the format or a property is unknown.
+            UnreadableData: it holds something else than digits; the message says where.
+        """
+        images = 0
+        for found in read_source(source, format, props):
+            self.pause_point()
+            if isinstance(found, Images):
+                images += len(found)
+                self.update_source_predictions(Predictions(found.ids, self._probabilities(found.pixels)).answers())
+            elif found:
+                self.update_source_predictions(found)
+        self.report_metrics({"source_images": images})
+
     def do_infer(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Classify images: ``pixels``, a row of 64 numbers from 0 to 16 for each.
 
         Returns:
             ``label``, a digit for each, and ``confidence``, its probability.
         """
-        found = Predictions((), probabilities(self._built().parameters, inputs["pixels"]))
+        found = Predictions((), self._probabilities(inputs["pixels"]))
         return {"label": found.labels, "confidence": found.confidences}
 
     # --- what they share --------------------------------------------------------------------------------------------
@@ -208,7 +281,16 @@ class Digits(AbstractModel):
         if "epochs" in self._given:
             self._trainer.extend(settings.epochs)
 
+    def _probabilities(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        if self._ensemble is not None:
+            return self._ensemble.probabilities(pixels)
+        return probabilities(self._built().parameters, pixels)
+
     def _built(self) -> Trainer:
+        if self._ensemble is not None:
+            raise NotReady(
+                "This is an ensemble, which only predicts and saves: build one of its models to go on with it."
+            )
         if self._trainer is None:
             raise NotReady("There is no network yet: call buildModel first.")
         return self._trainer
@@ -226,6 +308,8 @@ class Digits(AbstractModel):
 
     def _show(self) -> None:
         status: dict[str, Any] = {"images": {role: len(images) for role, images in self._images.items()}}
+        if self._ensemble is not None:
+            status["members"] = list(self._ensemble.members)
         if self._trainer is not None:
             status |= {
                 "weights": self._trainer.parameters.count,

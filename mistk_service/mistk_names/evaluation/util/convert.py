@@ -108,7 +108,7 @@ def _records(json_file: str) -> list[dict[str, str]]:
 
 
 def _frame(rows: list[dict[str, str]], columns: Sequence[str]) -> Any:
-    import pandas  # type: ignore[import-untyped]  # an evaluation plugin has it, and nothing else needs it
+    import pandas  # an evaluation plugin has it, and nothing else needs it
 
     return pandas.DataFrame(rows, columns=list(columns), dtype=object)
 

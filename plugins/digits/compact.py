@@ -1,0 +1,118 @@
+"""A trained network as one small file: weights of half precision, or of 8 bits with a scale for each unit.
+
+Only what predictions need is kept, so a training that goes on from such a file begins with new momentum.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from .checkpoint import FILE_NAME, Checkpoint, load_checkpoint, read_arrays
+from .errors import BadCheckpoint, BadHyperparameters
+from .files import write_atomically
+from .hyperparameters import Hyperparameters
+from .images import Floats
+from .network import Parameters
+from .trainer import Trainer
+
+__all__ = ["Precision", "load_model", "reduced", "save_compact"]
+
+Precision = Literal["float16", "int8"]
+
+_FORMAT = "digits-compact"
+_VERSION = 1
+_SCALE = "scale_"
+#: The largest weight of a unit becomes this.
+_LARGEST = 127
+#: In the order in which a folder is searched, the most precise first.
+_FILES: dict[Precision, str] = {"float16": "digits-float16.npz", "int8": "digits-int8.npz"}
+
+_Arrays = dict[str, npt.NDArray[Any]]
+
+
+def reduced(parameters: Parameters, precision: Precision) -> Parameters:
+    """Return a network with its weights rounded as a compact file has them."""
+    return _restored(_packed(parameters, precision), parameters.hidden)
+
+
+def save_compact(folder: str | Path, parameters: Parameters, settings: Hyperparameters, precision: Precision) -> Path:
+    """Write a network to the file ``digits-float16.npz`` or ``digits-int8.npz`` in a folder.
+
+    Raises:
+        CannotWrite: the folder cannot be made or written to.
+    """
+    header = {"format": _FORMAT, "version": _VERSION, "hyperparameters": settings.to_dict()}
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {"header": np.array(json.dumps(header)), **_packed(parameters, precision)}
+    np.savez_compressed(buffer, **arrays)
+    return write_atomically(folder, _FILES[precision], buffer.getvalue())
+
+
+def load_model(path: str | Path) -> Checkpoint:
+    """Read a checkpoint or a compact file.
+
+    Args:
+        path: the file, or a folder with one. A checkpoint comes before compact files, and float16 before int8.
+
+    Raises:
+        BadCheckpoint: there is none, or it is damaged or of something else.
+    """
+    folder = Path(path)
+    if folder.is_dir():
+        names = (FILE_NAME, *_FILES.values())
+        folder = next((folder / name for name in names if (folder / name).is_file()), folder / FILE_NAME)
+    arrays = read_arrays(folder)
+    if "header" not in arrays or json_header(arrays).get("format") != _FORMAT:
+        return load_checkpoint(folder)
+    try:
+        header = json_header(arrays)
+        if header["version"] > _VERSION:
+            raise ValueError(f"it is of version {header['version']}, and this model reads up to {_VERSION}")
+        settings = Hyperparameters().updated(header["hyperparameters"])
+        parameters = _restored(arrays, settings.hidden)
+    except (KeyError, TypeError, ValueError, BadHyperparameters) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
+        raise BadCheckpoint(f"{str(folder)!r} is no smaller model of digits: {reason}.") from error
+    rng = np.random.Generator(np.random.PCG64(settings.seed))
+    return Checkpoint(Trainer(parameters, Parameters.zeros(settings.hidden), rng), settings, None, {})
+
+
+def json_header(arrays: _Arrays) -> dict[str, Any]:
+    """Return the header of a file; empty if it is none."""
+    try:
+        header = json.loads(str(arrays["header"][()]))
+    except (ValueError, IndexError):
+        return {}
+    return header if isinstance(header, dict) else {}
+
+
+def _packed(parameters: Parameters, precision: Precision) -> _Arrays:
+    arrays: _Arrays = {}
+    for name, array in zip(Parameters.names(), parameters.arrays(), strict=True):
+        if precision == "float16" or array.ndim == 1:
+            arrays[name] = array.astype(np.float16)
+        else:
+            scale = np.maximum(np.abs(array).max(axis=0), np.finfo(np.float32).tiny) / _LARGEST
+            arrays[name] = np.rint(array / scale).astype(np.int8)
+            arrays[_SCALE + name] = scale.astype(np.float32)
+    return arrays
+
+
+def _restored(arrays: _Arrays, hidden: int) -> Parameters:
+    shapes = zip(Parameters.names(), Parameters.shapes(hidden), strict=True)
+    return Parameters(*(_array(arrays, name, shape) for name, shape in shapes))
+
+
+def _array(arrays: _Arrays, name: str, shape: tuple[int, ...]) -> Floats:
+    array = arrays[name].astype(np.float64, casting="safe")
+    if arrays[name].dtype == np.int8:
+        array = array * arrays[_SCALE + name]
+    if array.shape != shape or not np.isfinite(array).all():
+        raise ValueError(f"{name} is not made of finite numbers in the shape {shape}")
+    return array
