@@ -35,7 +35,7 @@ class Connections(Protocol):
         """Return the response to a request, read."""
 
     def stream(
-        self, url: httpx.URL, seconds: float | None, **options: Any
+        self, url: httpx.URL, seconds: float | None, *, method: str = "GET", **options: Any
     ) -> AbstractAsyncContextManager[tuple[httpx.Response, AsyncIterator[bytes]]]:
         """Open a response that is read in parts.
 
@@ -67,10 +67,10 @@ class BlockingConnections:
 
     @asynccontextmanager
     async def stream(
-        self, url: httpx.URL, seconds: float | None, **options: Any
+        self, url: httpx.URL, seconds: float | None, *, method: str = "GET", **options: Any
     ) -> AsyncIterator[tuple[httpx.Response, AsyncIterator[bytes]]]:
         """Open a response."""
-        with self._http.stream("GET", url, **options) as response:
+        with self._http.stream(method, url, **options) as response:
             if response.status_code != 200:
                 response.read()
             with _cut_off_after(response, seconds):
@@ -101,11 +101,11 @@ class AsyncConnections:
 
     @asynccontextmanager
     async def stream(
-        self, url: httpx.URL, seconds: float | None, **options: Any
+        self, url: httpx.URL, seconds: float | None, *, method: str = "GET", **options: Any
     ) -> AsyncIterator[tuple[httpx.Response, AsyncIterator[bytes]]]:
         """Open a response."""
         end = None if seconds is None else asyncio.get_running_loop().time() + seconds
-        async with self._http.stream("GET", url, **options) as response:
+        async with self._http.stream(method, url, **options) as response:
             if response.status_code != 200:
                 await response.aread()
             yield response, _parts_until(response, end)

@@ -15,7 +15,7 @@ from mistk_service.client.dual import Asyncio, Blocking, DualIterator, DualMetho
 from mistk_service.client.responses import decoded, error_answer, parse_base_url, shown, unreachable
 from mistk_service.client.status import ModelStatus, WatchEvent
 from mistk_service.client.waiting import Wait
-from mistk_service.client.watching import StatusStream
+from mistk_service.client.watching import READ_TIMEOUT, StatusStream
 from mistk_service.errors import InvalidRequest, ServiceUnreachable
 from mistk_service.kinds import Kind
 from mistk_service.kinds.model import MODEL
@@ -206,6 +206,31 @@ class ContainerCalls:
 
     async def _status(self, limit: float | None = None) -> ModelStatus:
         return decoded(await self._send("GET", self._path("status"), limit=limit), self._read_status)
+
+    async def _lines_of(
+        self, operation: str, query: Mapping[str, str], body: Mapping[str, Any] | None
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield the lines of the response to a POST, decoded.
+
+        Raises:
+            ErrorAnswer: the response, or its last line, is an error.
+        """
+        url = self._url(self._path(operation))
+        options: dict[str, Any] = {"params": dict(query), "timeout": httpx.Timeout(self._timeout, read=READ_TIMEOUT)}
+        if body is not None:
+            options |= {"content": _encoded(dict(body)), "headers": _JSON}
+        with unreachable("POST", url, self._timeout):
+            async with self._connections.stream(url, None, method="POST", **options) as (response, parts):
+                if response.status_code != 200:
+                    raise error_answer(response)
+                rest = b""
+                async for chunk in parts:
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in filter(bytes.strip, lines):
+                        decoded_line = json.loads(line)
+                        if error := decoded_line.get("error"):
+                            raise error_answer(httpx.Response(error["code"], json=error, request=response.request))
+                        yield decoded_line
 
     def _url(self, path: str) -> httpx.URL:
         return self._root.copy_with(path=self._root.path.rstrip("/") + "/" + path)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import aclosing
 from pathlib import PurePath
 from typing import Any
 
 from mistk_service.client.container import AsyncContainerClient, ContainerCalls, ContainerClient
-from mistk_service.client.dual import DualMethod
-from mistk_service.client.responses import decoded
+from mistk_service.client.dual import DualIterator, DualMethod
+from mistk_service.client.responses import decoded, error_answer
 from mistk_service.client.status import ModelStatus
 from mistk_service.kinds.model import MODEL
 from mistk_service.kinds.model.values import MistkDataset, ObjectInfo
@@ -61,6 +62,21 @@ class ModelCalls(ContainerCalls):
         return await self._call("buildModel", modelPath=model_path)
 
     @DualMethod
+    async def build_ensemble(
+        self,
+        model_paths: Mapping[str, str | os.PathLike[str]] | None = None,
+        ensemble_path: str | os.PathLike[str] | None = None,
+    ) -> ModelStatus:
+        """Build an ensemble of saved models.
+
+        Args:
+            model_paths: the name of each model → the folder that :meth:`save_model` wrote, as the container sees it.
+            ensemble_path: the folder of the ensemble, for a model that keeps one.
+        """
+        body = None if model_paths is None else {name: os.fspath(path) for name, path in model_paths.items()}
+        return await self._call("buildEnsemble", body=body, ensemblePath=ensemble_path)
+
+    @DualMethod
     async def train(self) -> ModelStatus:
         """Train on the dataset ``train``."""
         return await self._call("train")
@@ -69,6 +85,11 @@ class ModelCalls(ContainerCalls):
     async def save_model(self, path: str | os.PathLike[str]) -> ModelStatus:
         """Write the model to the folder ``path``, as the container sees it."""
         return await self._call("saveModel", modelPath=path)
+
+    @DualMethod
+    async def miniaturize(self, path: str | os.PathLike[str], *, half_precision: bool = False) -> ModelStatus:
+        """Write a smaller model to the folder ``path``, as the container sees it, on request also with half precision."""
+        return await self._call("miniaturize", dataPath=path, includeHalfPrecision=str(half_precision).lower())
 
     @DualMethod
     async def predict(self) -> ModelStatus:
@@ -91,6 +112,32 @@ class ModelCalls(ContainerCalls):
             "POST", self._path("streamPredict"), body=body, query={"details": "true" if details else None}
         )
         return decoded(response, _object)
+
+    @DualIterator
+    async def stream_predict_source(
+        self, source: str | os.PathLike[str], format: str | None = None, props: Mapping[str, Any] | None = None
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Predict for the records of a source. Close the generator to stop the model.
+
+        Args:
+            source: where the records are, as the model understands it.
+            format: the format of the records.
+            props: settings for these predictions.
+
+        Yields:
+            identifier → prediction, as the predictions come.
+        """
+        query = {"source": os.fspath(source)} | ({} if format is None else {"format": format})
+        async with aclosing(self._lines_of("streamPredict/source", query, props)) as lines:
+            async for line in lines:
+                yield line["payload"]
+
+    @DualMethod
+    async def cancel_stream_predict_source(self) -> None:
+        """End the predictions for a source, if there are any."""
+        response = await self._send("DELETE", self._path("streamPredict/source/cancel"))
+        if response.status_code != 204:
+            raise error_answer(response)
 
     @DualMethod
     async def update_stream_properties(self, props: Mapping[str, Any]) -> ModelStatus:

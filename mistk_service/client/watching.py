@@ -10,6 +10,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from enum import StrEnum
+from typing import Any
 
 import httpx
 
@@ -97,7 +98,7 @@ class StatusStream:
         left = self._time_left()
         read_timeout = READ_TIMEOUT if left is None else min(READ_TIMEOUT, left)
         timeout = httpx.Timeout(read_timeout, connect=min(CONNECT_TIMEOUT, read_timeout))
-        options = {"params": params, "headers": {"Accept": "application/x-ndjson"}, "timeout": timeout}
+        options: dict[str, Any] = {"params": params, "headers": {"Accept": "application/x-ndjson"}, "timeout": timeout}
         async with self._connections.stream(self._url, left, **options) as (response, parts):
             if response.status_code != 200:
                 raise error_answer(response)

@@ -64,7 +64,25 @@ CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any], str, dict[str, str], Any
     ("load_data", (), {}, "loadData", {}, {}),
     ("build_model", (), {}, "buildModel", {}, None),
     ("build_model", (PurePosixPath("/m/ö & co"),), {}, "buildModel", {"modelPath": "/m/ö & co"}, None),
+    ("build_ensemble", (), {}, "buildEnsemble", {}, None),
+    (
+        "build_ensemble",
+        ({"a": PurePosixPath("/m/a")}, "/e"),
+        {},
+        "buildEnsemble",
+        {"ensemblePath": "/e"},
+        {"a": "/m/a"},
+    ),
     ("train", (), {}, "train", {}, None),
+    ("miniaturize", ("/s",), {}, "miniaturize", {"dataPath": "/s", "includeHalfPrecision": "false"}, None),
+    (
+        "miniaturize",
+        ("/s",),
+        {"half_precision": True},
+        "miniaturize",
+        {"dataPath": "/s", "includeHalfPrecision": "true"},
+        None,
+    ),
     ("save_model", ("/m",), {}, "saveModel", {"modelPath": "/m"}, None),
     ("predict", (), {}, "predict", {}, None),
     ("update_stream_properties", ({"threshold": 0.5},), {}, "updateStreamProperties", {}, {"threshold": 0.5}),
@@ -78,6 +96,9 @@ CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any], str, dict[str, str], Any
     ("shutdown", (), {}, "shutdown", {}, None),
 ]
 
+
+#: The operations whose answer is not a status.
+STREAMS = {"streamPredict", "streamPredict/source", "streamPredict/source/cancel"}
 
 # --- operations ---------------------------------------------------------------------------------------------------
 
@@ -107,7 +128,7 @@ def test_an_operation_sends_what_the_contract_says(
 
 
 def test_there_is_a_method_for_every_operation_of_the_contract():
-    assert {call[3] for call in CALLS} | {"streamPredict"} == set(OPERATIONS)
+    assert {call[3] for call in CALLS} | STREAMS == set(OPERATIONS)
 
 
 def test_every_query_parameter_that_is_sent_is_one_of_the_contract():
@@ -115,6 +136,27 @@ def test_every_query_parameter_that_is_sent_is_one_of_the_contract():
     for _, _, _, path, query, _ in CALLS:
         declared = {p["name"] for p in paths[f"/{path}"]["post"].get("parameters", []) if p["in"] == "query"}
         assert set(query) <= declared, path
+
+
+def test_predictions_for_a_source_are_yielded_and_an_error_in_the_middle_is_raised(client: ModelClient, service: Any):
+    lines = b' {"eventType":"added","payload":{"a":1}}\n  {"eventType":"added","payload":{"b":2}}\n'
+    service.will(httpx.Response(200, content=lines + b'{"error":{"code":500,"message":"It broke."}}\n'))
+    predictions = client.stream_predict_source(PurePosixPath("/data"), "csv", {"rate": 1})
+    assert [next(predictions), next(predictions)] == [{"a": 1}, {"b": 2}]
+    with pytest.raises(RequestFailed, match="It broke"):
+        next(predictions)
+    [request] = service.requests
+    assert (request.method, dict(request.url.params)) == ("POST", {"source": "/data", "format": "csv"})
+    assert json.loads(request.content) == {"rate": 1}
+
+
+def test_a_refused_source_and_a_cancel(client: ModelClient, service: Any):
+    refusal = {"code": 400, "message": "There is no such source.", "field": "source"}
+    service.will(httpx.Response(400, json=refusal), httpx.Response(204))
+    with pytest.raises(RequestRefused, match="no such source"):
+        next(client.stream_predict_source("nowhere"))
+    assert client.cancel_stream_predict_source() is None
+    assert [request.method for request in service.requests] == ["POST", "DELETE"]
 
 
 def test_records_of_bytes_are_encoded_and_texts_are_taken_as_base64(client: ModelClient, service: Any):

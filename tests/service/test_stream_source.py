@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mistk_service.client import ModelClient
 from tests.service.harness import RESTING, Service, lines_of, refused
 
 MODEL = f"{Path(__file__).parents[1] / 'models' / 'sources.py'}:Sources"
@@ -102,6 +103,14 @@ def test_a_client_that_leaves_ends_the_stream(service: Service) -> None:
     with streamed(service, "steps") as lines:
         next(lines)
     assert ended(service)["lastActivity"]["outcome"] == "completed"
+
+
+def test_the_client_of_python_yields_predictions_and_ends_the_stream_when_it_is_closed(service: Service) -> None:
+    with ModelClient(service.url) as client:
+        predictions = client.stream_predict_source("steps")
+        assert next(predictions) == {"0": "first"}
+        predictions.close()
+        assert client.wait_for("ready").last_activity is not None
 
 
 def test_a_slow_client_slows_the_model_down(service: Service) -> None:
