@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from mistk_service.client import AgentClient, OrchestratorClient
 from tests.service.conftest import Start
 from tests.service.harness import refused, run
 from tests.service.test_mistk_sequence import Harness, datasets, replay
@@ -76,3 +77,18 @@ def test_without_the_names_the_model_cannot_be_loaded_and_the_service_says_why(t
     code, _, error = run("serve", model, "--port", "0", "--no-mistk-names", "--no-tracking", cwd=tmp_path)
     assert code == 1
     assert "No module named 'mistk'" in error
+
+
+def test_an_agent_and_an_orchestrator_for_mistk_1_4(start: Start) -> None:
+    file = MODELS / "agent_1_4.py"
+    player, leader = start(model=f"{file}:Mirror"), start(model=f"{file}:Echoes")
+    with AgentClient(player.url) as agent, OrchestratorClient(leader.url) as game:
+        agent.wait_for("initialized", since=agent.initialize(hyperparameters={"sign": -1}))
+        agent.wait_for("initialized", since=agent.build_model())
+        game.wait_for("waiting_for_agents", since=game.initialize({"game": "echoes"}, agents_needed=1))
+        ready = game.wait_for("ready", since=game.register_agent("m", player.url))
+        assert (ready.payload["registered"], ready.payload["same"]) == (["m"], True)
+        assert agent.status().payload["plays_as"] == "m"
+        game.wait_for("completed_episode", since=game.start_episode())
+        assert game.wait_for("ready", since=game.stop_episode()).payload["m"] == -10
+        assert agent.status().payload["gained"] == -10

@@ -1,0 +1,1 @@
+"""``mistk.orchestrator``."""
