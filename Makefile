@@ -32,13 +32,16 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo demo-game serve test coverage test-long check fmt install browser bench bench-load bench-reporter bench-tracking docs check-deploy lock image clean
+.PHONY: help demo demo-evaluation demo-game serve test coverage test-long check fmt install browser bench bench-load bench-reporter bench-tracking docs check-deploy lock image clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
 
 demo: $(VENV)/.runtime ## Drive a container through its whole lifecycle and watch it.
 	$(BIN)/python -m mistk_service demo $(ARGS)
+
+demo-evaluation: $(VENV)/.runtime ## Train, predict, and measure the predictions in a second container.
+	$(BIN)/python -m mistk_service demo evaluation $(ARGS)
 
 demo-game: $(VENV)/.runtime ## Watch two agents learn a game, each in its own container.
 	$(BIN)/python -m mistk_service demo game $(ARGS)

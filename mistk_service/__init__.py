@@ -10,9 +10,9 @@ from mistk_service.kinds.component import DetachedContext, StopActivity
 from mistk_service.kinds.evaluation.base import AbstractEvaluationPlugin
 from mistk_service.kinds.evaluation.values import Metric, MetricDataParameters
 from mistk_service.kinds.model.base import AbstractModel
-from mistk_service.kinds.model.values import Dataset, InitParams, MistkDataset, ObjectInfo, Objective
 from mistk_service.kinds.orchestrator.base import AbstractOrchestrator, BaseEnv
 from mistk_service.kinds.transform.base import AbstractTransformPlugin
+from mistk_service.kinds.values import Dataset, InitParams, MistkDataset, ObjectInfo, Objective
 
 __version__ = "0.1.0"
 

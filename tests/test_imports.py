@@ -21,7 +21,8 @@ PACKAGE = ROOT / "mistk_service"
 LAYERS = (
     {"errors", "logs", "deadline"},
     {"command_line", "process_exit"},
-    {"resources", "kinds"},
+    {"resources"},
+    {"kinds"},
     {"mistk_service", "mistk_names", "web"},  # the author's door, and what both products share
     {"tracking"},
     {"workers"},
@@ -59,7 +60,7 @@ ONLY = {
     "client": {"errors", "kinds", "mistk_service"},
     "harness": {"client", "errors", "process_exit", "resources"},  # a client of containers
     "web": {"deadline", "errors", "logs", "process_exit", "resources"},
-    "kinds": {"errors"},
+    "kinds": {"errors", "resources"},
     "mistk_names": {"kinds"},
     "workers": {"deadline", "errors", "kinds", "logs"},
     "core": {"deadline", "errors", "kinds", "workers"},

@@ -13,7 +13,7 @@ from mistk_service.app.storage import fetched
 from mistk_service.core.controller import Controller
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.call import Call
-from mistk_service.kinds.model.values import MistkDataset, ObjectInfo
+from mistk_service.kinds.values import MistkDataset, ObjectInfo
 
 
 def is_wanted(settings: Settings) -> bool:

@@ -229,14 +229,20 @@ def _fail(error: MistkError, code: int = ExitCode.FAILED) -> None:
 @click.option("--folder", default="mistk-demo", envvar="MISTK_DEMO_FOLDER", show_envvar=True, show_default=True,
               type=click.Path(path_type=Path, file_okay=False),
               help="Folder for the trained model and its predictions.")  # fmt: skip
-@click.argument("what", type=click.Choice(["model", "game"]), default="model")
+@click.argument("what", type=click.Choice(["model", "evaluation", "game"]), default="model")
 def demo(what: str, port: int, folder: Path) -> None:
-    """Run the digits model through its whole lifecycle, or a game in which two agents learn: 'model' or 'game'."""
-    from mistk_service.app.demo import run_demo, run_game_demo
+    """Run a demonstration.
+
+    'model' drives the digits model through its whole lifecycle, 'evaluation' measures its predictions in a second container,
+    and in 'game' two agents learn.
+    """
+    from mistk_service.app.demo import run_demo, run_evaluation_demo, run_game_demo
 
     try:
         if what == "game":
             run_game_demo(folder)
+        elif what == "evaluation":
+            run_evaluation_demo(folder)
         else:
             run_demo(port, folder)
     except MistkError as error:

@@ -11,7 +11,7 @@ from mistk_service.client.dual import DualMethod
 from mistk_service.client.responses import decoded
 from mistk_service.client.status import ModelStatus
 from mistk_service.kinds.evaluation import EVALUATION
-from mistk_service.kinds.evaluation.values import Metric
+from mistk_service.kinds.evaluation.values import Metric, metrics_of
 
 
 class EvaluationCalls(ContainerCalls):
@@ -22,7 +22,7 @@ class EvaluationCalls(ContainerCalls):
     @DualMethod
     async def metrics(self, assessment_type: str | None = None) -> list[Metric]:
         """Return the metrics that the plugin knows, or those for one type of assessment."""
-        metrics = decoded(await self._send("GET", self._path("metrics")), _metrics)
+        metrics = decoded(await self._send("GET", self._path("metrics")), metrics_of)
         return [each for each in metrics if assessment_type is None or assessment_type in (each.assessment_types or ())]
 
     @DualMethod
@@ -67,7 +67,3 @@ class EvaluationClient(EvaluationCalls, ContainerClient):
 
 class AsyncEvaluationClient(EvaluationCalls, AsyncContainerClient):
     """A client of one evaluation plugin for asyncio; :class:`AsyncContainerClient` describes it."""
-
-
-def _metrics(wire: Any) -> list[Metric]:
-    return [Metric.from_wire(each, f"metrics[{index}]") for index, each in enumerate(wire)]

@@ -13,8 +13,9 @@ from mistk_service.client.container import AsyncContainerClient, ContainerCalls,
 from mistk_service.client.dual import DualIterator, DualMethod
 from mistk_service.client.responses import decoded, error_answer
 from mistk_service.client.status import ModelStatus
+from mistk_service.kinds.evaluation.values import Metric
 from mistk_service.kinds.model import MODEL
-from mistk_service.kinds.model.values import MistkDataset, ObjectInfo
+from mistk_service.kinds.values import MistkDataset, ObjectInfo
 
 
 class ModelCalls(ContainerCalls):
@@ -138,6 +139,33 @@ class ModelCalls(ContainerCalls):
         response = await self._send("DELETE", self._path("streamPredict/source/cancel"))
         if response.status_code != 204:
             raise error_answer(response)
+
+    @DualMethod
+    async def evaluate(
+        self,
+        assessment_type: str,
+        ground_truth: str | os.PathLike[str],
+        metrics: Iterable[Metric] = (),
+        output: str | os.PathLike[str] | None = None,
+        properties: Mapping[str, Any] | None = None,
+    ) -> ModelStatus:
+        """Measure the last predictions against the truth. Paths are those that the container sees.
+
+        Args:
+            assessment_type: such as ``MulticlassClassification``.
+            ground_truth: the file or folder with the truth.
+            metrics: what to compute; by default, the metrics of the plugin that need labels alone.
+            output: the folder for the results; None if they are not wanted as a file.
+            properties: settings of the plugin.
+        """
+        body = {
+            "assessment_type": assessment_type,
+            "metrics": [metric.to_wire() for metric in metrics],
+            "ground_truth_path": os.fspath(ground_truth),
+            "evaluation_path": None if output is None else os.fspath(output),
+            "properties": dict(properties or {}),
+        }
+        return await self._call("evaluate", body=body)
 
     @DualMethod
     async def update_stream_properties(self, props: Mapping[str, Any]) -> ModelStatus:

@@ -10,7 +10,7 @@ from typing import Any, Self
 from mistk_service.errors import Failure
 from mistk_service.kinds.kind import FAILED
 from mistk_service.kinds.model.states import State
-from mistk_service.kinds.model.values import ObjectInfo
+from mistk_service.kinds.values import ObjectInfo
 
 
 @dataclass(frozen=True)

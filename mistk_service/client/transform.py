@@ -10,8 +10,8 @@ from mistk_service.client.container import AsyncContainerClient, ContainerCalls,
 from mistk_service.client.dual import DualMethod
 from mistk_service.client.model import as_dataset
 from mistk_service.client.status import ModelStatus
-from mistk_service.kinds.model.values import MistkDataset
 from mistk_service.kinds.transform import TRANSFORM
+from mistk_service.kinds.values import MistkDataset
 
 
 class TransformCalls(ContainerCalls):

@@ -89,6 +89,7 @@ class Operation:
         cancels: the activity that a CANCEL ends.
         streams: whether its response is a stream of what its hook publishes. It ends when the client disconnects.
         has_default: whether it works for a class that does not override the hook.
+        default_needs: the hook that the default of its hook calls; a class that has it can do without its own.
         may_decline: whether a hook that raises NotImplementedError leads to the previous state instead of to ``failed``.
         affects_predictions: whether predictions that wait for it fail with it.
         replicas: what it means for replicas; None for nothing.
@@ -118,6 +119,7 @@ class Operation:
     cancels: str | None = None
     streams: bool = False
     has_default: bool = False
+    default_needs: str | None = None
     may_decline: bool = False
     affects_predictions: bool = False
     replicas: ReplicaEffect | None = None
@@ -225,10 +227,7 @@ class Kind:
 
     def hooks_of(self, subclass: type[Any]) -> tuple[str, ...]:
         """Return the hooks that a subclass has: those that it overrides, and those that have a default."""
-        defaults = {row.hook for row in self.operations.values() if row.has_default}
-        names = {name for row in self.operations.values() for name in row.hooks}
-        return tuple(
-            name
-            for name in sorted(names)
-            if name in defaults or getattr(subclass, name, None) is not getattr(self.base, name, None)
-        )
+        rows = self.operations.values()
+        names = {name for row in rows for name in row.hooks}
+        own = {name for name in names if getattr(subclass, name, None) is not getattr(self.base, name, None)}
+        return tuple(sorted(own | {row.hook for row in rows if row.has_default or row.default_needs in own}))

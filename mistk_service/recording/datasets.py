@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
-from mistk_service.kinds.model.values import MistkDataset
+from mistk_service.kinds.values import MistkDataset
 from mistk_service.recording.spelling import text_of
 from mistk_service.tracking.values import Dataset, DatasetInput, Tag
 from mistk_service.tracking.values.limits import MAX_DATASET_NAME, MAX_DATASET_SCHEMA

@@ -45,7 +45,7 @@ FROM_READY = [
 
 IN_READY = [
     *("loadData", "buildModel", "train", "predict", "streamPredict", "updateStreamProperties", "generate"),
-    *("saveModel", "savePredictions", "saveGenerations", "reset", "shutdown"),
+    *("evaluate", "saveModel", "savePredictions", "saveGenerations", "reset", "shutdown"),
 ]
 
 

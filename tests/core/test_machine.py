@@ -17,6 +17,7 @@ READY_ONLY = {
     "updateStreamProperties": "updating_properties",
     "streamPredict/source": "predicting",
     "generate": "generating",
+    "evaluate": "evaluating",
     "miniaturize": "miniaturizing",
     "savePredictions": "saving_predictions",
     "saveGenerations": "saving_generations",

@@ -41,6 +41,7 @@ RUNNING = {
     "updateStreamProperties": "updating_properties",
     "streamPredict/source": "predicting",
     "generate": "generating",
+    "evaluate": "evaluating",
     "saveModel": "saving_model",
     "savePredictions": "saving_predictions",
     "saveGenerations": "saving_generations",
@@ -242,6 +243,8 @@ class Lifecycle(RuleBasedStateMachine):
             SOURCE: "anywhere",
             **dict.fromkeys(("miniaturize", "saveModel", "savePredictions", "saveGenerations"), self.folder.name),
         }
+        if operation == "evaluate":
+            return await self.instance.call(operation, "Regression", [], "anywhere", None, {})
         return await self.instance.call(operation, *([arguments[operation]] if operation in arguments else []))
 
     async def accepted(self, operation: str) -> None:
@@ -319,7 +322,9 @@ class Lifecycle(RuleBasedStateMachine):
         operation = self.shown
         assert operation is not None
         # A saving beside what is paused costs only itself.
-        fails = not self.saving and (how == "fails" or (how == "unsupported" and not operation.startswith("save")))
+        fails = not self.saving and (
+            how == "fails" or (how == "unsupported" and not operation.startswith(("save", "evaluate")))
+        )
         if fails:
             self.state, self.activity = "failed", None
             self.has_failed = True

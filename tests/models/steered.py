@@ -94,6 +94,9 @@ class Steered(Obeys, AbstractModel):
     def do_update_stream_properties(self, props: dict[str, Any]) -> None:
         self.obey()
 
+    def do_evaluate(self, *arguments: Any) -> None:
+        self.obey()
+
     def do_generate(self) -> None:
         self.obey()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mistk_service.core.events import ActivityBegan
-from mistk_service.kinds.model.values import MistkDataset
+from mistk_service.kinds.values import MistkDataset
 from mistk_service.recording.datasets import dataset_inputs
 from tests.recording.conftest import FAILURE, Story
 

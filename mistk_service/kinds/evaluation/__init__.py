@@ -8,9 +8,9 @@ from typing import Any
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.evaluation.base import AbstractEvaluationPlugin
 from mistk_service.kinds.evaluation.states import State
-from mistk_service.kinds.evaluation.values import Metric, declared_metrics
+from mistk_service.kinds.evaluation.values import Metric, declared_metrics, metrics_of
 from mistk_service.kinds.kind import Arguments, Kind, Operation, Role, RunSettings
-from mistk_service.kinds.model.values import MistkDataset
+from mistk_service.kinds.values import MistkDataset
 
 __all__ = ["EVALUATION"]
 
@@ -21,7 +21,7 @@ def _evaluate(body: Mapping[str, Any]) -> Call:
     Raises:
         InvalidRequest: a metric is malformed.
     """
-    metrics = [Metric.from_wire(each, f"metrics[{index}]") for index, each in enumerate(body["metrics"])]
+    metrics = metrics_of(body["metrics"])
     inputs, truth, output = body["input_data_path"], body["ground_truth_path"], body.get("evaluation_path")
     arguments = (body["assessment_type"], metrics, inputs, body["evaluation_input_format"], truth, output)
     return Call(

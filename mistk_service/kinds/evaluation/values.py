@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from mistk_service.errors import InvalidRequest
-from mistk_service.kinds.model.values import ObjectInfo
+from mistk_service.kinds.values import ObjectInfo
 
 
 class _Value(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
@@ -91,6 +91,15 @@ class Metric(_Value):
         return {**msgspec.to_builtins(self), "objectInfo": info}
 
 
+def metrics_of(wire: Iterable[Any]) -> list[Metric]:
+    """Return the metrics of a request or a file.
+
+    Raises:
+        InvalidRequest: one is malformed.
+    """
+    return [Metric.from_wire(each, f"metrics[{index}]") for index, each in enumerate(wire)]
+
+
 def declared_metrics(plugin: type[Any]) -> list[dict[str, Any]]:
     """Return the metrics in the file ``metrics.json`` beside the module of a class, or of the nearest base that has one.
 
@@ -111,6 +120,6 @@ def _metrics_in(file: Path) -> list[Metric]:
     if not isinstance(listed, list):
         raise InvalidRequest(f"{file} holds {listed!r:.80}; expected a JSON list of metrics.")
     try:
-        return [Metric.from_wire(each, f"metrics[{index}]") for index, each in enumerate(listed)]
+        return metrics_of(listed)
     except InvalidRequest as error:
         raise InvalidRequest(f"{file}: {error}") from error

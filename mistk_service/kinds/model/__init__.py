@@ -7,11 +7,12 @@ from typing import Any
 
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.call import Call
+from mistk_service.kinds.evaluation.values import metrics_of
 from mistk_service.kinds.kind import Kind
 from mistk_service.kinds.model.base import AbstractModel
 from mistk_service.kinds.model.operations import OPERATIONS
 from mistk_service.kinds.model.states import State
-from mistk_service.kinds.model.values import InitParams, MistkDataset
+from mistk_service.kinds.values import InitParams, MistkDataset
 
 __all__ = ["MODEL", "load_data"]
 
@@ -38,6 +39,20 @@ def load_data(body: Mapping[str, Any]) -> Call:
     return Call((datasets,), reads={field: path for field, path in paths.items() if path is not None})
 
 
+def _evaluate(body: Mapping[str, Any]) -> Call:
+    """Return the arguments of the hook. The truth must be readable, and the folder for the results writable.
+
+    Raises:
+        InvalidRequest: a metric is malformed.
+    """
+    truth, output = body["ground_truth_path"], body.get("evaluation_path")
+    return Call(
+        (body["assessment_type"], metrics_of(body.get("metrics") or ()), truth, output, body.get("properties") or {}),
+        reads={"ground_truth_path": truth},
+        writes={} if output is None else {"evaluation_path": output},
+    )
+
+
 def _dataset(key: str, wire: Mapping[str, Any]) -> MistkDataset:
     try:
         return MistkDataset.from_wire(wire)
@@ -54,5 +69,5 @@ MODEL = Kind(
     initial=State.STARTED,
     ready=State.READY,
     operations=OPERATIONS,
-    bodies={"initialize": _initialize, "loadData": load_data},
+    bodies={"initialize": _initialize, "loadData": load_data, "evaluate": _evaluate},
 )

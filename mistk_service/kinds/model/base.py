@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from mistk_service.kinds.component import Component
-from mistk_service.kinds.model.values import MistkDataset
+from mistk_service.kinds.evaluation.base import AbstractEvaluationPlugin
+from mistk_service.kinds.evaluation.bundled import bundled_evaluation, metrics_by_labels
+from mistk_service.kinds.evaluation.values import Metric
+from mistk_service.kinds.values import MistkDataset
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,6 +57,9 @@ class AbstractModel(Component):
 
     #: The tensors that ``do_infer`` returns, in the same form.
     outputs: ClassVar[Sequence[tuple[str, str, Sequence[int]]] | type[Any]] = ()
+
+    #: The class of the plugin that measures predictions for ``evaluate``; by default the ``SklearnEvaluation`` of the package.
+    evaluation_plugin: ClassVar[type[AbstractEvaluationPlugin] | None] = None
 
     # --- hooks: what the model does -------------------------------------------------------------------------------
 
@@ -172,6 +179,34 @@ class AbstractModel(Component):
     def do_save_generations(self, dataPath: str) -> None:  # noqa: N803 - MISTK's name
         """Write the last generations to the folder ``dataPath``."""
         raise NotImplementedError
+
+    def do_evaluate(
+        self,
+        assessment_type: str,
+        metrics: list[Metric],
+        ground_truth_path: str,
+        evaluation_path: str | None,
+        properties: dict[str, Any],
+    ) -> None:
+        """Measure the last predictions against the truth.
+
+        By default, ``do_save_predictions`` writes them to a temporary folder, which the ``evaluation_plugin`` measures.
+
+        Args:
+            assessment_type: such as ``MulticlassClassification``.
+            metrics: what to compute; if it is empty, the metrics of the plugin that need labels alone.
+            ground_truth_path: the file or folder with the truth.
+            evaluation_path: the folder for the results; None if they are not wanted as a file.
+            properties: the settings of the request.
+        """
+        plugin = (self.evaluation_plugin or bundled_evaluation())()
+        plugin.attach(self._mistk())
+        chosen = metrics or metrics_by_labels(type(plugin), assessment_type)
+        with tempfile.TemporaryDirectory(prefix="mistk-predictions-") as folder:
+            self.do_save_predictions(folder)
+            plugin.do_evaluate(
+                assessment_type, chosen, folder, "predictions", ground_truth_path, evaluation_path, properties
+            )
 
     def do_pause(self) -> None:
         """Begin to pause. It is called on another thread while the activity runs.

@@ -8,9 +8,10 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import Any
 
+from mistk_service.kinds.evaluation.values import Metric
 from mistk_service.kinds.kind import Operation, Role, RunSettings
 from mistk_service.kinds.model.states import State
-from mistk_service.kinds.model.values import MistkDataset
+from mistk_service.kinds.values import MistkDataset
 
 _NOT_TERMINATING = frozenset(State) - {State.TERMINATING, State.TERMINATED}
 
@@ -49,6 +50,8 @@ OPERATIONS = {
         _row("updateStreamProperties", "do_update_stream_properties", {State.READY}, State.UPDATING_PROPERTIES, State.READY,
              has_default=True, affects_predictions=True, replicas="repeated"),
         _row("generate", "do_generate", {State.READY}, State.GENERATING, State.READY, is_work=True),
+        _row("evaluate", "do_evaluate", {State.READY}, State.EVALUATING, State.READY, default_needs="do_save_predictions",
+             may_decline=True, parameters=(str, list[Metric]), is_work=True, saves="evaluation", saved_to=itemgetter(3)),
         _row("miniaturize", "do_miniaturize", {State.READY}, State.MINIATURIZING, State.READY, is_work=True,
              saves="miniaturized"),
         _row("saveModel", "do_save_model", {State.READY, State.PAUSED}, State.SAVING_MODEL, None, may_decline=True,

@@ -19,6 +19,7 @@ class State(StrEnum):
     PREDICTING = "predicting"
     GENERATING = "generating"
     MINIATURIZING = "miniaturizing"
+    EVALUATING = "evaluating"
     UPDATING_PROPERTIES = "updating_properties"
     SAVING_MODEL = "saving_model"
     SAVING_PREDICTIONS = "saving_predictions"

@@ -8,9 +8,9 @@ from typing import Any
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.kind import Arguments, Kind, Operation, Role, RunSettings
-from mistk_service.kinds.model.values import MistkDataset
 from mistk_service.kinds.transform.base import AbstractTransformPlugin
 from mistk_service.kinds.transform.states import State
+from mistk_service.kinds.values import MistkDataset
 
 __all__ = ["TRANSFORM"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mistk_service.kinds.component import Component
-from mistk_service.kinds.model.values import MistkDataset
+from mistk_service.kinds.values import MistkDataset
 
 
 class AbstractTransformPlugin(Component):

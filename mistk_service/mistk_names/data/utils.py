@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mistk_service.kinds.evaluation.values import Metric
-from mistk_service.kinds.model.values import Value
+from mistk_service.kinds.values import Value
 
 __all__ = ["PresumptiveJSONEncoder", "deserialize_model", "serialize_model"]
 

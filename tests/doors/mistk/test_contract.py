@@ -14,7 +14,7 @@ import yaml
 
 from mistk_service.kinds.model.operations import OPERATIONS
 from mistk_service.kinds.model.states import State
-from mistk_service.kinds.model.values import Dataset, MistkDataset, ObjectInfo, Objective
+from mistk_service.kinds.values import Dataset, MistkDataset, ObjectInfo, Objective
 from mistk_service.resources import contract_path
 
 with warnings.catch_warnings():
@@ -60,6 +60,7 @@ MISTK: dict[str, tuple[str, str, dict[str, tuple[str, str, bool]]]] = {
     "/updateStreamProperties": ("post", "updateStreamProperties", {"props": ("body", "object", True)}),
     "/savePredictions": ("post", "savePredictions", {"dataPath": ("query", "string", True)}),
     "/generate": ("post", "generate", {}),
+    "/evaluate": ("post", "evaluate", {"evaluationParameters": ("body", "object", True)}),
     "/saveGenerations": ("post", "saveGenerations", {"dataPath": ("query", "string", True)}),
     "/pause": ("post", "pause", {}),
     "/resumeTraining": ("post", "resumeTraining", {}),
