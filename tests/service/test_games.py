@@ -259,7 +259,7 @@ def state_of(service: Service, kind: str) -> tuple[str, Any]:
         ("episodeStarted", {}, "obs"),
         ("getAction", {"x": "up"}, "up"),
         ("getAction", {"x": ["up"]}, "up"),
-        ("getAction", [], "obs"),
+        ("getAction", [], "not an object"),
         ("replayAction", {"done": "yes"}, "done"),
         ("replayAction", {"rewards": 3}, "rewards"),
     ],
@@ -283,7 +283,7 @@ def test_wrong_fields_for_an_agent_are_named_and_change_nothing(
         ("registerAgent", None, "agentName"),
         ("registerAgent?agentName=x", None, "agentUrl"),
         ("registerAgent?agentName=x&agentUrl=http://h&skipTrain=perhaps", None, "skipTrain"),
-        ("startEpisode", [], "episodeCfg"),
+        ("startEpisode", [], "not an object"),
         ("saveEpisode", None, "path"),
     ],
 )
