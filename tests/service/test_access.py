@@ -209,8 +209,8 @@ def test_https_uses_a_new_certificate_when_its_file_changes(folder: Path) -> Non
     try:
         from tests.service.harness import start, wait_until
 
-        process = start("serve", OBEDIENT, "--port", "0", *options, cwd=folder, env=env, stdout=subprocess.DEVNULL,
-                        stderr=subprocess.DEVNULL)  # fmt: skip
+        with (folder / "https.log").open("wb") as log:
+            process = start("serve", OBEDIENT, "--port", "0", *options, cwd=folder, env=env, stdout=log, stderr=log)
         wait_until((folder / "url").exists)
         url = (folder / "url").read_text().strip()
         assert url.startswith("https://127.0.0.1:")
