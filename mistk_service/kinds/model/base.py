@@ -24,9 +24,10 @@ class AbstractModel(Component):
         do_initialize → do_load_data → do_build_model → do_train / do_predict / do_generate / do_stream_predict ...
                                                       → do_save_model / do_save_predictions / do_save_generations
 
-    A hook returns when its work is done, and raises an exception if it fails. States, HTTP and processes are the container's
-    job. The container refuses operations whose hook is missing. ``do_initialize``, ``do_build_model``,
-    ``do_update_stream_properties``, ``do_reset`` and ``do_terminate`` are optional and do nothing by default.
+    A hook returns when its work is done, and raises an exception if it fails. It may be a coroutine. States, HTTP and
+    processes are the container's job. The container refuses operations whose hook is missing. ``do_initialize``,
+    ``do_build_model``, ``do_update_stream_properties``, ``do_reset`` and ``do_terminate`` are optional and do nothing by
+    default.
 
     A hook that raises :class:`~mistk_service.RequestError` refuses the request, and the state before is restored. Any other
     exception makes the state ``failed``, except for these:

@@ -22,7 +22,8 @@ import msgspec
 from mistk_service.errors import Failure, RequestError
 from mistk_service.kinds import kind_of
 from mistk_service.kinds.component import Component, RunReference, StopActivity
-from mistk_service.kinds.kind import FAILED, Operation, Role
+from mistk_service.kinds.kind import FAILED, Kind, Operation, Role
+from mistk_service.workers.child.async_hooks import plain_hooks
 from mistk_service.workers.child.batching import Parts, Predictor
 from mistk_service.workers.child.context import WorkerContext
 from mistk_service.workers.child.declared import hyperparameters_of, signature_of
@@ -108,13 +109,17 @@ class Runner:
         """Work until asked to exit."""
         model.attach(self.context)
         kind = kind_of(type(model))
+        hooks = kind.hooks_of(type(model))
+        with plain_hooks(model, hooks):
+            self._run(model, kind, hooks)
+
+    def _run(self, model: Component, kind: Kind, hooks: tuple[str, ...]) -> None:
         self.context.state = kind.initial
         self._operations = {row.hook: row for row in kind.of_role(Role.ACTIVITY)}
         predictor = Predictor(model, row.hook, row.tensor_hook, row.prompt_hook) if (row := kind.prediction) else None
         if predictor is not None:
             self._tasks.max_batch_size = predictor.max_batch_size
         self._model = model
-        hooks = kind.hooks_of(type(model))
         batch, documents = self._tasks.max_batch_size, kind.documents_of(type(model))
         self._send(Loaded(type(model).__name__, hooks, batch, signature_of(model), documents))
         try:
