@@ -47,12 +47,18 @@ def anyio_backend() -> str:
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
     """A command that a test runs in this process sets the levels of loggers; the next test does not see them."""
-    before = {name: logging.getLogger(name).level for name in list(logging.root.manager.loggerDict)}
-    root = logging.root.level
+    before = {logger: logger.level for logger in _loggers()}
     yield
-    logging.root.setLevel(root)
-    for name in list(logging.root.manager.loggerDict):
-        logging.getLogger(name).setLevel(before.get(name, logging.NOTSET))
+    for logger in _loggers():
+        level = before.get(logger, logging.NOTSET)
+        if logger.level != level:  # to set a level costs a look at every logger there is
+            logger.setLevel(level)
+
+
+def _loggers() -> list[logging.Logger]:
+    """Return all loggers, the root too."""
+    made = logging.root.manager.loggerDict.values()
+    return [logging.root, *(each for each in made if isinstance(each, logging.Logger))]
 
 
 @pytest.fixture(params=["thread", "process"])
