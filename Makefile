@@ -5,8 +5,8 @@
 PYTHON ?= python3
 # What `make serve` serves: `make serve MODEL=my_model.py:MyModel`.
 MODEL ?= plugins/digits/model.py:Digits
-# Tests that run at a time.
-JOBS ?= 2
+# Tests that run at a time: one more than two processors, since a test waits for a third of its time.
+JOBS ?= 3
 # What builds the image: `make image ENGINE=podman`.
 ENGINE ?= docker
 # Further arguments for pytest, the benchmarks, `mistk-service demo` or `mistk-service serve`.
@@ -70,8 +70,8 @@ fmt: $(VENV)/.dev ## Mend what ruff can mend.
 install: $(VENV)/.dev ## Make the environment with everything a developer needs.
 	@echo "Ready: $(BIN)/python"
 
-# An installed package has its bytecode, so what is measured has it too.
-bench bench-load bench-reporter bench-tracking: export PYTHONDONTWRITEBYTECODE :=
+# An installed package has its bytecode, so what is measured has it too. Tests start hundreds of processes.
+test coverage test-long bench bench-load bench-reporter bench-tracking: export PYTHONDONTWRITEBYTECODE :=
 
 bench-reporter: $(VENV)/.dev $(VENV)/.runtime ## Measure what reporting costs a training, with remotes that fail too.
 	@$(BIN)/python -m benchmarks.reporter $(ARGS)
