@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -53,6 +54,9 @@ class ContainerCalls:
         self._root = parse_base_url(base_url, self.kind.base_path)
         self._timeout = timeout
         self._give_up_after = give_up_after
+        #: The last status that was asked for, and whether the service accepts operations without returning one.
+        self._last: ModelStatus | None = None
+        self._answers_nothing = False
         self._connections = self._connect(timeout=timeout, transport=transport, headers=headers)
 
     def __repr__(self) -> str:
@@ -202,10 +206,22 @@ class ContainerCalls:
     # --- HTTP -----------------------------------------------------------------------------------------------------
 
     async def _call(self, operation: str, *, body: Any = None, **query: str | os.PathLike[str] | None) -> ModelStatus:
-        return decoded(await self._send("POST", self._path(operation), body=body, query=query), self._read_status)
+        if self._answers_nothing:
+            await self._status()
+        response = await self._send("POST", self._path(operation), body=body, query=query)
+        if response.is_success and not response.content:
+            self._answers_nothing = True
+            return self._begun(operation, self._last or await self._status())
+        return decoded(response, self._read_status)
+
+    def _begun(self, operation: str, before: ModelStatus) -> ModelStatus:
+        """Return the status of an operation that a service has accepted without returning one, as MISTK's own does."""
+        running = self.kind.operations[operation].running
+        return dataclasses.replace(before, state=before.state if running is None else self.kind.states(running))
 
     async def _status(self, limit: float | None = None) -> ModelStatus:
-        return decoded(await self._send("GET", self._path("status"), limit=limit), self._read_status)
+        self._last = decoded(await self._send("GET", self._path("status"), limit=limit), self._read_status)
+        return self._last
 
     async def _lines_of(
         self, operation: str, query: Mapping[str, str], body: Mapping[str, Any] | None

@@ -82,6 +82,8 @@ class ModelStatus:
         if type(info.resource_version) is not int:
             raise ValueError(f"objectInfo.resourceVersion is {info.resource_version!r}; expected an integer")
         payload = wire.get("payload") or {}
+        if isinstance(payload, str):  # MISTK's own service
+            payload = {"error": {"type": "Failure", "message": payload}}
         if not isinstance(payload, Mapping):
             raise TypeError(f"payload is of type {type(payload).__name__}; expected an object")
         return cls(states(wire["state"]), info.resource_version, payload, info)

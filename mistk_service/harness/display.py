@@ -132,8 +132,11 @@ def _result(event: Event) -> Iterator[RenderableType]:
         yield f"  accuracy [b]{event['accuracy']:.4f}[/b]"
         yield _classes(event)
         yield _confusion(event)
-    for key, answer in list(event.get("answers", {}).items())[:_SHOWN]:
+    answers = event.get("answers", {})
+    for key, answer in list(answers.items())[:_SHOWN]:
         yield escape(f"  {key}: {json.dumps(answer)[:200]}")
+    if len(answers) > _SHOWN:
+        yield f"  and {len(answers) - _SHOWN} more"
 
 
 def _classes(event: Event) -> Table:

@@ -45,14 +45,21 @@ OPTIONS: tuple[Callable[..., Any], ...] = (
     _switch("--transfer-learning", "Announce transfer learning as an objective too."),
     _path("--predict", "Predict for this file or folder."),
     _switch("--generate", "Generate."),
+    _path("--miniaturize", "Write a smaller model to this folder."),
+    _switch("--include-half-precision", "Reduce the weights to half precision."),
     _path("--model-path", "Load the model from this folder, where one was saved."),
     _path("--model-save-path", "Save the model to this folder."),
     _path("--predictions-path", "Save the predictions to this folder, and check them."),
     _path("--generations-path", "Save the generations to this folder."),
     _file("--model-props", "The model's properties."),
     _file("--hyperparams", "The model's hyperparameters."),
+    _file("--ensemble-model-paths", "Build an ensemble of saved models: name to folder."),
     _file("--stream-predict", "Predict for these records: identifier to base64."),
     _file("--stream-properties", "Properties for the stream predictions."),
+    click.option(
+        "--stream-predict-source", metavar="SOURCE", help="Predict for the records of this source, as they come."
+    ),
+    _switch("--stream-predict-source-cancel", "Cancel the source after its first predictions."),
     click.option("--transform", metavar="TRANSFORM", help="The transform."),
     click.option("--transform-input-paths", multiple=True, metavar="PATH...", help="Transform these files or folders."),
     _path("--transform-output-path", "The folder for the output of the transform."),
@@ -95,25 +102,52 @@ def _transform_steps(options: dict[str, Any]) -> Iterator[Any]:
 def _model_steps(options: dict[str, Any]) -> Iterator[Any]:
     if options["model"] is None:
         return
-    yield {"initialize": _initialization(options)}
-    # MISTK builds before it loads data.
-    yield {"build_model": _given({"model_path": options["model_path"]})}
-    data = _given({"train": options["train"], "test": options["predict"]})
-    if data:
-        yield {"load_data": data}
+    setup, data = (
+        {"initialize": _initialization(options)},
+        _given({"train": options["train"], "test": options["predict"]}),
+    )
+    trains = options["train"] or options["model_path"]
+    ensemble = options["ensemble_model_paths"]
+    if trains or ensemble is None:
+        # MISTK builds before it loads data.
+        yield from (setup, {"build_model": _given({"model_path": options["model_path"]})})
+        yield from [{"load_data": data}] * bool(data)
+        yield from _training_steps(options)
+    if ensemble is not None:
+        # Its models may be the ones that were just saved.
+        yield from ["reset"] * bool(trains)
+        yield from (setup, {"build_ensemble": {"model_paths": ensemble}})
+        yield from [{"load_data": data}] * bool(data)
+    yield from _prediction_steps(options)
+    yield from _generation_steps(options)
+    yield from _stream_steps(options)
+
+
+def _training_steps(options: dict[str, Any]) -> Iterator[Any]:
     if options["train"]:
         yield "train"
     if options["model_save_path"]:
         yield {"save_model": {"path": options["model_save_path"]}}
-    yield from _prediction_steps(options)
+    if options["miniaturize"]:
+        half = options["include_half_precision"]
+        yield {"miniaturize": {"data_path": options["miniaturize"], "half_precision": half}}
+
+
+def _generation_steps(options: dict[str, Any]) -> Iterator[Any]:
     if options["generate"]:
         yield "generate"
     if options["generations_path"]:
         yield {"save_generations": {"path": options["generations_path"]}}
+
+
+def _stream_steps(options: dict[str, Any]) -> Iterator[Any]:
     if options["stream_properties"] is not None:
         yield {"update_stream_properties": {"props": options["stream_properties"]}}
     if options["stream_predict"] is not None:
         yield {"stream_predict": {"records": options["stream_predict"]}}
+    if options["stream_predict_source"]:
+        limit = 1 if options["stream_predict_source_cancel"] else None
+        yield {"stream_predict_source": _given({"source": options["stream_predict_source"], "cancel_after": limit})}
 
 
 def _prediction_steps(options: dict[str, Any]) -> Iterator[Any]:
@@ -153,8 +187,9 @@ def _initialization(options: dict[str, Any]) -> dict[str, Any]:
         "training": options["train"],
         "transfer_learning": options["transfer_learning"],
         "prediction": options["predict"],
-        "streaming_prediction": options["stream_predict"] is not None,
+        "streaming_prediction": options["stream_predict"] is not None or options["stream_predict_source"],
         "generation": options["generate"],
+        "miniaturization": options["miniaturize"],
     }
     return _given(
         {

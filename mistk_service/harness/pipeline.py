@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -127,7 +128,8 @@ def _as_object(step: Any) -> Any:
 
 def _change(value: Any, schema: Json, change: Callable[[str], str]) -> Any:
     if isinstance(value, str):
-        is_path = "path" in {each.get("format") for each in (schema, *schema.get("anyOf", ()))}
+        forms = {each.get("format") for each in (schema, *schema.get("anyOf", ()))}
+        is_path = "path" in forms or ("path-or-name" in forms and os.path.exists(value))
         return change(value) if is_path and not _is_uri(value) else value
     if isinstance(value, list):
         return [_change(each, schema.get("items", {}), change) for each in value]

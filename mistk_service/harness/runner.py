@@ -97,6 +97,7 @@ class Runner:
             )
             found = opened(self._pipeline.components[component], _CLIENTS[component], start)
             client, url = self._open.enter_context(found)
+            client.status()  # whether it can be reached, before anything is asked of it
             self._clients[component] = client
             self._show({"event": "container", "component": component, "url": url})
         return self._clients[component]
@@ -167,6 +168,21 @@ def _stream_predict(client: Any, parameters: Mapping[str, Any]) -> dict[str, Any
     return {"answers": answers}
 
 
+def _stream_predict_source(client: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the predictions until the source ends, or cancel it after some updates."""
+    given = {name: value for name, value in parameters.items() if name != "cancel_after"}
+    limit = parameters.get("cancel_after")
+    answers: dict[str, Any] = {}
+    updates = 0
+    for update in client.stream_predict_source(**given):
+        updates += 1
+        answers.update(update)
+        if updates == limit:
+            client.cancel_stream_predict_source()
+    client.wait_for(client.kind.ready)
+    return {"updates": updates, "answers": answers}
+
+
 def _evaluate(client: Any, parameters: Mapping[str, Any]) -> ModelStatus:
     """Choose the metrics by their names, or all for the type of assessment."""
     known = {str(metric.object_info.name): metric for metric in client.metrics()}
@@ -202,6 +218,7 @@ def _check_predictions(_client: Any, parameters: Mapping[str, Any]) -> dict[str,
 
 _SPECIAL: Mapping[str, Callable[[Any, Mapping[str, Any]], Any]] = {
     "stream_predict": _stream_predict,
+    "stream_predict_source": _stream_predict_source,
     "check_predictions": _check_predictions,
     "evaluate": _evaluate,
 }

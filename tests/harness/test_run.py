@@ -155,6 +155,28 @@ def test_a_class_that_cannot_be_loaded_is_a_failure_and_says_why() -> None:
     assert "NoSuchModel" in events[-1]["message"]
 
 
+def test_ensembles_smaller_models_and_sources_are_driven_too(tmp_path: Path) -> None:
+    models = ROOT / "tests" / "models"
+    paths = {name: str(tmp_path / name) for name in ("first", "second")}
+    (tmp_path / "second").mkdir()
+    code, events = events_of(
+        *("--model", f"{models / 'ensembles.py'}:Ensembles", "--model-path", str(tmp_path)),
+        *("--model-save-path", paths["first"], "--miniaturize", str(tmp_path / "small"), "--include-half-precision"),
+        *("--ensemble-model-paths", json_file(tmp_path, "paths.json", paths)),
+    )
+    assert code == 0, events
+    assert [each["step"] for each in only(events, "done")] == [
+        "initialize", "build_model", "save_model", "miniaturize", "reset", "initialize", "build_ensemble",
+    ]  # fmt: skip
+    assert (tmp_path / "small" / "small.txt").read_text() == "half precision: True"
+    source = ("--model", f"{models / 'sources.py'}:Sources", "--stream-predict-source", "polling")
+    code, events = events_of(*source, "--stream-predict-source-cancel")
+    assert code == 0, events
+    [result] = only(events, "result")
+    assert result["answers"]["0"] == 0
+    assert result["updates"] >= 1
+
+
 #: An evaluation and a transform that count lines.
 COUNTS = """
 from pathlib import Path
