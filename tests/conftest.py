@@ -26,9 +26,15 @@ EXAMPLES = 240
 LONG_EXAMPLES = 6 * 3600
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give what tries many examples the time for that, on a busy machine too."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--nightly", action="store_true", help="run the tests that take minutes too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give what tries many examples the time for that, on a busy machine too, and skip what takes minutes."""
     for item in items:
+        if item.get_closest_marker("nightly") and not config.getoption("--nightly"):
+            item.add_marker(pytest.mark.skip(reason="takes minutes: give --nightly"))
         property_ = item.get_closest_marker("hypothesis") or getattr(
             getattr(item, "obj", None), "is_hypothesis_test", False
         )

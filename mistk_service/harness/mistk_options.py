@@ -130,7 +130,7 @@ def _training_steps(options: dict[str, Any]) -> Iterator[Any]:
         yield {"save_model": {"path": options["model_save_path"]}}
     if options["miniaturize"]:
         half = options["include_half_precision"]
-        yield {"miniaturize": {"data_path": options["miniaturize"], "half_precision": half}}
+        yield {"miniaturize": {"path": options["miniaturize"], "half_precision": half}}
 
 
 def _generation_steps(options: dict[str, Any]) -> Iterator[Any]:

@@ -18,6 +18,9 @@ from mistk_service.harness.pipeline import COMPONENTS, make_pipeline, read_pipel
 ROOT = Path(__file__).parents[2]
 PIPELINES = sorted((ROOT / "plugins").glob("*/pipeline.yaml"))
 
+#: A game has an orchestrator and several agents, which a pipeline does not drive.
+GAME = ROOT / "plugins" / "tictactoe"
+
 #: Steps whose parameters are not those of one call.
 OWN = {"check_predictions", "evaluate", "stream_predict", "stream_predict_source"}
 
@@ -49,7 +52,9 @@ def test_every_plugin_has_a_pipeline_that_fits_the_schema(file: Path) -> None:
 
 
 def test_there_is_a_pipeline_for_every_plugin() -> None:
-    assert {file.parent for file in PIPELINES} == {file.parent for file in (ROOT / "plugins").glob("*/README.md")}
+    assert {file.parent for file in PIPELINES} == {file.parent for file in (ROOT / "plugins").glob("*/README.md")} - {
+        GAME
+    }
 
 
 @pytest.mark.parametrize(

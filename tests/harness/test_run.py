@@ -105,6 +105,28 @@ def test_a_container_that_was_running_goes_on_and_refuses_to_be_initialized_agai
     assert digits.status().state == "ready"
 
 
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    ("plugin", "metric"),
+    [
+        pytest.param("digits", "test_accuracy", marks=pytest.mark.nightly),
+        pytest.param("sklearn_evaluation", "accuracy_score", marks=pytest.mark.nightly),
+        pytest.param("tabular_transform", "test_accuracy", marks=pytest.mark.nightly),
+        pytest.param("text_generator", "bits_per_character", marks=pytest.mark.nightly),
+    ],
+)
+def test_the_pipeline_of_a_plugin_works(tmp_path: Path, plugin: str, metric: str) -> None:
+    (tmp_path / "plugins").symlink_to(ROOT / "plugins")
+    command = ("run", "--pipeline", f"plugins/{plugin}/pipeline.yaml", "--json")
+    code, out, err = run_process(*command, cwd=tmp_path, limit=300)
+    assert code == 0, out + err
+    metrics: dict[str, float] = {}
+    for event in map(json.loads, out.splitlines()):
+        metrics |= event.get("metrics", {})
+    assert metrics[metric] > 0.9
+    assert (tmp_path / "build" / plugin).is_dir()
+
+
 def test_plain_lines_tell_what_happens(url: str, tmp_path: Path) -> None:
     pipeline = tmp_path / "pipeline.yaml"
     pipeline.write_text(
