@@ -182,6 +182,29 @@ def test_records_of_bytes_are_encoded_and_texts_are_taken_as_base64(client: Mode
     assert json.loads(request.content) == {"ä/1": base64.b64encode(b"\x00\xff").decode(), "b": "AAE="}
 
 
+@pytest.mark.parametrize("answer", [httpx.Response(200), httpx.Response(204)], ids=["MISTK 1.0", "MISTK 1.4"])
+def test_a_service_that_answers_an_operation_with_nothing_is_followed_from_the_status_before(
+    client: ModelClient, service: Any, status: Callable[..., dict[str, Any]], line: Callable[..., bytes], answer: Any
+):
+    service.will(httpx.Response(200, json=status("ready", 3)), answer)
+    service.will(httpx.Response(200, content=line("training", 4) + line("ready", 5)))
+    client.status()
+    begun = client.train()
+    assert (begun.state, begun.resource_version) == ("training", 3)
+    assert client.wait_for("ready", since=begun).resource_version == 5
+    service.will(httpx.Response(200, json=status("ready", 6)), answer)
+    assert client.predict().resource_version == 6
+
+
+def test_a_failure_of_mistk_whose_payload_is_a_text_is_told(
+    client: ModelClient, service: Any, status: Callable[..., dict[str, Any]]
+):
+    service.will(httpx.Response(200, json=status("failed", 3) | {"payload": "no data"}))
+    error = client.status().error
+    assert error is not None
+    assert error.message == "no data"
+
+
 def test_details_are_asked_for_when_they_are_wanted(client: ModelClient, service: Any):
     service.will(httpx.Response(200, json={}))
     assert client.stream_predict({}, details=True) == {}
@@ -371,7 +394,7 @@ def test_an_error_that_is_no_service_error_is_quoted(
         httpx.Response(200, json={"state": "ready"}),
         httpx.Response(200, json={"objectInfo": {"resourceVersion": 1}, "state": "dancing"}),
         httpx.Response(200, json={"objectInfo": {"resourceVersion": "1"}, "state": "ready"}),
-        httpx.Response(200, json={"objectInfo": {"resourceVersion": 1}, "state": "ready", "payload": "x"}),
+        httpx.Response(200, json={"objectInfo": {"resourceVersion": 1}, "state": "ready", "payload": [1]}),
         httpx.Response(200, content=b"\xff\xfe"),
         httpx.Response(307, headers={"Location": "/login"}),
         httpx.Response(204),
