@@ -32,7 +32,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo demo-evaluation demo-game serve test coverage test-long check fmt install browser bench bench-load bench-reporter bench-tracking docs check-deploy lock image clean
+.PHONY: help demo demo-evaluation demo-game serve test coverage test-long check fmt install browser bench bench-load bench-reporter bench-tracking docs check-deploy grpc lock image clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -95,6 +95,10 @@ docs: $(VENV)/.runtime $(DOCS)/.docs ## Write the generated reference and build 
 
 check-deploy: $(DEPLOY)/.deploy ## Check the chart and the manifests under deploy/ for Kubernetes 1.29 to 1.37.
 	$(DEPLOY)/bin/python scripts/check_deploy.py
+
+grpc: $(VENV)/.dev ## Generate the code of the gRPC messages from api/open_inference.proto.
+	$(BIN)/python -m grpc_tools.protoc -I api --python_out=mistk_service/doors/grpc --pyi_out=mistk_service/doors/grpc \
+	    open_inference.proto
 
 lock: $(VENV)/.dev ## Write the lock files of the image, requirements/*.txt (ARGS=--upgrade for new versions).
 	scripts/lock $(BIN)/python $(ARGS)

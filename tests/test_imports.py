@@ -81,6 +81,8 @@ OWNERS = {
     "click": {"app", "command_line", "harness", "tracking"},
     "connexion": {"app", "doors", "tracking", "web"},
     "flask": {"page"},
+    "grpc": {"doors"},
+    "grpc_health": {"doors"},
     "h11": {"web"},
     "httptools": {"web"},
     "httpx": {"app", "client", "tracking"},

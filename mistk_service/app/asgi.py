@@ -26,6 +26,7 @@ from mistk_service.doors.mistk.swagger_ui import SwaggerUI
 from mistk_service.doors.ops.health import figures, liveness, readiness, startup
 from mistk_service.doors.ops.metrics import ServiceMetrics
 from mistk_service.doors.problem import answer_in
+from mistk_service.doors.served_model import ServedModel
 from mistk_service.kinds.kind import Role
 from mistk_service.kinds.predictions import Signature
 from mistk_service.page import DashboardInfo, create_dashboard
@@ -58,11 +59,13 @@ def create_app(
     tracking: EmbeddedTracking | None = None,
     register: Callable[[Executor], None] = lambda _: None,
     authenticator: Authenticator | None = None,
+    model: ServedModel | None = None,
 ) -> ASGIApp:
     """Return the application.
 
     ``metrics`` has to observe the controller. ``register`` gets each executor, which has to be shut down at the end.
     ``authenticator`` knows who sends a request, if that matters.
+    ``model`` is the controller's model, if it is known elsewhere too.
     """
     kind = controller.kind
     contract = load_contract(kind.contract)
@@ -88,7 +91,7 @@ def create_app(
     }
     page = WSGIMiddleware(dashboard.wsgi_app, workers=_PAGE_THREADS)  # type: ignore[arg-type]
     register(page.executor)
-    doors = prediction_doors(controller, settings)
+    doors = prediction_doors(model or ServedModel(controller, settings.model_name, settings.model_version), settings)
     parts = _by_path(kind.base_path, api, doors, pages, SwaggerUI(f"{kind.base_path}/ui"), page)
     container: ASGIApp = BodyLimit(parts, settings.max_body, _answers(doors))
     if tracking is not None:

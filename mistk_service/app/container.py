@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mistk_service import __version__
 from mistk_service.app.embedded_tracking import EmbeddedTracking
 from mistk_service.app.exit_codes import ExitCode, exit_code_of
+from mistk_service.app.grpc_port import GrpcPort
 from mistk_service.app.kind_detection import detected_kind
 from mistk_service.app.prerequisites import require_prerequisites
 from mistk_service.app.settings import Settings, without_password
@@ -31,6 +32,7 @@ from mistk_service.core.events import Event, Observer
 from mistk_service.core.shutdown import Shutdown
 from mistk_service.doors.mistk.status import status_encoder
 from mistk_service.doors.ops.metrics import ServiceMetrics
+from mistk_service.doors.served_model import ServedModel
 from mistk_service.errors import MistkError, SettingsError
 from mistk_service.kinds import Kind
 from mistk_service.process_exit import watch
@@ -121,6 +123,8 @@ async def serve(
     controller, tracking = _put_together(kind, settings, metrics, umask, shutdown, local_url_of(sock, tls=tls), script)
     if authenticator is not None and tracking is not None:
         authenticator.open_users = tracking.users
+    model = ServedModel(controller, settings.model_name, settings.model_version)
+    grpc_port = GrpcPort(settings, model, metrics)
     # First, so that its process loads the model while this one loads the rest.
     await controller.start()
 
@@ -130,7 +134,7 @@ async def serve(
     def make() -> ASGIApp:
         from mistk_service.app.asgi import create_app
 
-        return create_app(controller, settings, metrics, __version__, tracking, shutdown.register, authenticator)
+        return create_app(controller, settings, metrics, __version__, tracking, shutdown.register, authenticator, model)
 
     # Before the loading begins, which slows everything else down.
     server = _make_server(app, settings)
@@ -143,8 +147,8 @@ async def serve(
     if settings.stdin_lifeline:
         _on_end_of_input(controller)
     serving = asyncio.create_task(server.serve(sockets=[sock]))
-    closing = asyncio.create_task(_close_when_terminated(controller, server, shutdown))
-    preparing = asyncio.create_task(_prepare(controller, app, tracking, script, shutdown))
+    closing = asyncio.create_task(_close_when_terminated(controller, server, grpc_port, shutdown))
+    preparing = asyncio.create_task(_prepare(controller, app, grpc_port, tracking, script, shutdown))
     try:
         await asyncio.wait({preparing, serving}, return_when=asyncio.FIRST_COMPLETED)
         if not serving.done() and preparing.exception() is not None and not controller.terminating:
@@ -161,6 +165,7 @@ async def serve(
         for task in (closing, preparing):
             task.cancel()
         shutdown.begin()  # for a service whose model could not be loaded
+        await grpc_port.close(0)
         if tracking is not None:
             await tracking.close()
     return shutdown
@@ -273,6 +278,7 @@ def _put_together(
 async def _prepare(
     controller: Controller,
     app: LoadingApp,
+    grpc_port: GrpcPort,
     tracking: EmbeddedTracking | None,
     script: Script | None,
     shutdown: Shutdown,
@@ -280,6 +286,7 @@ async def _prepare(
     """Wait for the application and for the model, and run the script."""
     with memory.loading():
         await app.made()
+    await grpc_port.open()
     await controller.wait_loaded()
     if tracking is not None:
         tracking.start()
@@ -311,11 +318,14 @@ def _refusal(status: int, message: str) -> bytes:
     return msgspec.json.encode({"code": status, "message": message}) + b"\n"
 
 
-async def _close_when_terminated(controller: Controller, server: uvicorn.Server, shutdown: Shutdown) -> None:
+async def _close_when_terminated(
+    controller: Controller, server: uvicorn.Server, grpc_port: GrpcPort, shutdown: Shutdown
+) -> None:
     await controller.terminated.wait()
     # Uvicorn's annotation says int; asyncio, which is given it, takes fractions.
     server.config.timeout_graceful_shutdown = max(_LEAST, shutdown.requests().left() - _PAUSES)  # type: ignore[assignment]
     server.should_exit = True
+    await grpc_port.close(max(_LEAST, shutdown.requests().left() - _PAUSES))
 
 
 def _on_signals(

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp
 
 from mistk_service.app.settings import Settings
-from mistk_service.core.controller import Controller
 from mistk_service.doors.inference.handlers import INFERENCE_PATH, inference_app, inference_error
-from mistk_service.doors.inference.statistics import Statistics
 from mistk_service.doors.invocations.handlers import PATHS as INVOCATIONS_PATHS
 from mistk_service.doors.invocations.handlers import error_body as invocations_error
 from mistk_service.doors.invocations.handlers import invocations_app
@@ -51,12 +49,10 @@ class Door:
         return last if last in self.operations else "other"
 
 
-def prediction_doors(controller: Controller, settings: Settings) -> list[Door]:
+def prediction_doors(model: ServedModel, settings: Settings) -> list[Door]:
     """Return the doors that are chosen, if the kind of container has the hooks for them."""
-    row = controller.kind.prediction
-    if row is None or row.tensor_hook is None or row.prompt_hook is None:
+    if not model.has_prediction_apis:
         return []
-    model = ServedModel(controller, settings.model_name, settings.model_version)
     doors = [make(model, settings) for name, make in _DOORS.items() if _is_chosen(name, settings)]
     health, predict = settings.vertex_health_route, settings.vertex_predict_route
     # A route may be another door's, such as /invocations, which takes what Vertex AI sends.
@@ -72,7 +68,7 @@ def _is_chosen(name: str, settings: Settings) -> bool:
 
 def _inference(model: ServedModel, settings: Settings) -> Door:
     operations = ["infer", "generate", "generate_stream", "ready", "live", "stats", "index"]
-    app = inference_app(model, settings.max_body, Statistics())
+    app = inference_app(model, settings.max_body)
     return Door("inference", [INFERENCE_PATH], operations, inference_error, app)
 
 

@@ -16,6 +16,12 @@ def require_prerequisites(settings: Settings) -> None:
     Raises:
         SettingsError: the directory cannot be made or written, or what an option needs is not installed.
     """
+    if settings.grpc_port is not None and not (_is_installed("grpc") and _is_installed("grpc_health")):
+        raise SettingsError(
+            "--grpc-port: gRPC needs grpcio and grpcio-health-checking, which are not installed; install them with: "
+            "pip install 'mistk-service[grpc]'.",
+            setting="grpc-port",
+        )
     if not settings.tracking:
         return
     if (settings.local_tracking_uri or "").startswith("postgres") and not _is_installed("psycopg"):

@@ -218,6 +218,11 @@ class Settings(ListenSettings):
         "Serve this prediction API; mistk is the lifecycle API, which is always served. Repeatable. All by default.",
         Rule(DOORS.__contains__, f"one of {', '.join(DOORS)}"),
     )
+    grpc_port: int | None = option(
+        None,
+        "Port for the Open Inference Protocol over gRPC; 0 picks a free one. None by default. Needs the extra grpc.",
+        PORT,
+    )
     vertex_health_route: str | None = option(None, "Path of Vertex AI's health checks.", _ROUTE, env="AIP_HEALTH_ROUTE")
     vertex_predict_route: str | None = option(None, "Path of Vertex AI's predictions.", _ROUTE, env="AIP_PREDICT_ROUTE")
 

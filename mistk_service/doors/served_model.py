@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from mistk_service.core.controller import Controller
+from mistk_service.doors.inference.statistics import Statistics
 from mistk_service.errors import MistkError
 from mistk_service.kinds.predictions import Inputs, Prompt, Tensors
 
@@ -29,6 +30,8 @@ class ServedModel:
         self._name = name
         self._version = version
         self._created = int(time.time())
+        #: Those of the Open Inference Protocol, over REST and gRPC.
+        self.statistics = Statistics()
 
     @property
     def name(self) -> str:
@@ -61,6 +64,12 @@ class ServedModel:
     def generates(self) -> bool:
         """Whether the class has the hook for prompts, as far as is known."""
         return self._takes(Prompt)
+
+    @property
+    def has_prediction_apis(self) -> bool:
+        """Whether the kind of container has the hooks of the prediction APIs."""
+        row = self.controller.kind.prediction
+        return row is not None and row.tensor_hook is not None and row.prompt_hook is not None
 
     def _takes(self, form: type[Inputs]) -> bool:
         row = self.controller.kind.prediction

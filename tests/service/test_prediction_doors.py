@@ -15,10 +15,12 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
+import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
 
 from mistk_service.client import ModelClient
 from tests.service.harness import Service
+from tests.service.test_grpc import grpc_address
 
 DIGITS = str(Path(__file__).parents[2] / "plugins" / "digits" / "model.py") + ":Digits"
 
@@ -32,7 +34,9 @@ ROUTES = {"AIP_HEALTH_ROUTE": "/health", "AIP_PREDICT_ROUTE": "/v1/endpoints/1/d
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service of the digits model, ready to predict; the tests leave it as it is."""
     folder = tmp_path_factory.mktemp("digits")
-    with Service("serve", DIGITS, "--port", "0", "--max-body", "1000000", cwd=folder, env=ROUTES) as service:
+    with Service(
+        "serve", DIGITS, "--port", "0", "--max-body", "1000000", "--grpc-port", "0", cwd=folder, env=ROUTES
+    ) as service:
         for path in ("/ping", "/health", "/v1/models/digits"):
             response = service.api.get(f"{service.url}{path}")
             assert response.status_code == 503, path
@@ -67,6 +71,18 @@ def test_tritons_client_gets_the_same_predictions(digits: Service, expected: lis
     result = client.infer("digits", [pixels])
     client.close()
     assert rows(result.as_numpy("label"), result.as_numpy("confidence")) == expected
+
+
+def test_tritons_client_for_grpc_gets_the_same_predictions(digits: Service, expected: list[dict[str, Any]]) -> None:
+    client = triton_grpc.InferenceServerClient(grpc_address(digits))
+    pixels = triton_grpc.InferInput("pixels", PIXELS.shape, "FP32")
+    pixels.set_data_from_numpy(PIXELS)
+    result = client.infer("digits", [pixels])
+    assert client.is_server_ready()
+    assert client.get_model_metadata("digits").inputs[0].shape == [-1, 64]
+    client.close()
+    assert rows(result.as_numpy("label"), result.as_numpy("confidence")) == expected
+    assert digits.api.get(f"{digits.url}/v2/models/stats").json()["model_stats"][0]["inference_count"] >= 5
 
 
 def rows(labels: Any, confidences: Any) -> list[dict[str, Any]]:

@@ -15,7 +15,6 @@ from mistk_service import __version__
 from mistk_service.core.answer_parts import AnswerParts
 from mistk_service.doors.generation import EventStream, Generation, generate
 from mistk_service.doors.inference.messages import HEADER_LENGTH, encode_response, read_request
-from mistk_service.doors.inference.statistics import Statistics
 from mistk_service.doors.inference.tensors import datatype_of, require_declared
 from mistk_service.doors.problem import answer_in
 from mistk_service.doors.request_content import INLINE_LIMIT, json_content, on_thread_if, read_content
@@ -46,15 +45,14 @@ class _GenerateRequest(msgspec.Struct):
     parameters: dict[str, Any] = {}
 
 
-def inference_app(model: ServedModel, max_body: int, statistics: Statistics) -> ASGIApp:
+def inference_app(model: ServedModel, max_body: int) -> ASGIApp:
     """Return the application that serves the protocol.
 
     Args:
         model: the model.
         max_body: the maximum size of a request in bytes.
-        statistics: the statistics to keep.
     """
-    handlers = _Handlers(model, max_body, statistics)
+    handlers = _Handlers(model, max_body)
     return contract_app(
         load_contract("inference-api.yaml"),
         handlers.resolve,
@@ -65,11 +63,11 @@ def inference_app(model: ServedModel, max_body: int, statistics: Statistics) -> 
 
 
 class _Handlers:
-    def __init__(self, model: ServedModel, max_body: int, statistics: Statistics) -> None:
+    def __init__(self, model: ServedModel, max_body: int) -> None:
         self._model = model
         self._controller = model.controller
         self._max_body = max_body
-        self._statistics = statistics
+        self._statistics = model.statistics
 
     def resolve(self, operation_id: str) -> Callable[..., Awaitable[Response]]:
         handler: Callable[..., Awaitable[Response]] = getattr(self, operation_id.replace("version_", "model_"))

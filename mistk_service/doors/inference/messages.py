@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import msgspec
 
 from mistk_service.doors.inference.tensors import (
-    DATATYPES,
     MOST_VALUES,
     datatype_of,
+    dtype_of,
     from_bytes,
     from_json,
     require_few,
@@ -79,8 +79,8 @@ def read_request(
         raise InvalidRequest(f"The request's JSON: {error}; send the tensors as binary data.") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"The request's JSON is no inference request: {error}.") from error
-    _require_unique("inputs", request.inputs)
-    _require_unique("outputs", request.outputs)
+    require_unique("inputs", request.inputs)
+    require_unique("outputs", request.outputs)
     tensors, position = [], length
     for each in request.inputs:
         size = each.parameters.get("binary_data_size")
@@ -109,25 +109,19 @@ def encode_response(
     Raises:
         InvalidRequest: the model did not return an output that the client asks for, or one cannot be JSON.
     """
-    found = {tensor.name: tensor for tensor in tensors}
-    asked = [each.name for each in request.outputs] or list(found)
-    if missing := [name for name in asked if name not in found]:
-        raise InvalidRequest(
-            f"outputs: the model has no output {missing[0]!r}; expected {', '.join(found)}.", field="outputs"
-        )
-    binary = dict.fromkeys(asked, request.parameters.get("binary_data_output") is True)
+    chosen = select_outputs([each.name for each in request.outputs], tensors)
+    binary = dict.fromkeys((tensor.name for tensor in chosen), request.parameters.get("binary_data_output") is True)
     binary |= {
         each.name: each.parameters["binary_data"] is True
         for each in request.outputs
         if "binary_data" in each.parameters
     }
-    require_few([found[name] for name in asked if not binary[name]])
+    require_few([tensor for tensor in chosen if not binary[tensor.name]])
     outputs: list[Mapping[str, Any]] = []
     raw: list[memoryview] = []
-    for name in asked:
-        tensor = found[name]
-        output = {"name": name, "datatype": datatype_of(tensor.dtype), "shape": tensor.shape}
-        if binary[name]:
+    for tensor in chosen:
+        output = {"name": tensor.name, "datatype": datatype_of(tensor.dtype), "shape": tensor.shape}
+        if binary[tensor.name]:
             raw.append(tensor.data)
             outputs.append({**output, "parameters": {"binary_data_size": tensor.data.nbytes}})
         else:
@@ -138,7 +132,26 @@ def encode_response(
     return b"".join([text, *raw]), (len(text) if raw else None)
 
 
-def _require_unique(field: str, named: Sequence[_Input | _Output]) -> None:
+def select_outputs(names: Sequence[str], tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return the outputs that a client asks for, or all if it names none.
+
+    Raises:
+        InvalidRequest: the model did not return one of them.
+    """
+    found = {tensor.name: tensor for tensor in tensors}
+    if missing := [name for name in names if name not in found]:
+        raise InvalidRequest(
+            f"outputs: the model has no output {missing[0][:80]!r}; expected {', '.join(found)}.", field="outputs"
+        )
+    return [found[name] for name in names] or list(tensors)
+
+
+def require_unique(field: str, named: Sequence[Any]) -> None:
+    """Check that the names of tensors are unique.
+
+    Raises:
+        InvalidRequest: two have the same name.
+    """
     if len({each.name for each in named}) < len(named):
         raise InvalidRequest(f"{field}: two tensors have the same name.", field=field)
 
@@ -153,12 +166,7 @@ def _length(header: str, most: int) -> int:
 
 
 def _tensor(each: _Input, read: Callable[[str, str, tuple[int, ...], Any], Tensor], data: Any) -> Tensor:
-    dtype = DATATYPES.get(each.datatype)
-    if dtype is None:
-        raise InvalidRequest(
-            f"The tensor {each.name!r}: there is no datatype {each.datatype[:20]!r}; expected {', '.join(DATATYPES)}.",
-            field=each.name,
-        )
+    dtype = dtype_of(each.name, each.datatype)
     if read is from_json and not bytes(data):
         raise InvalidRequest(f"The tensor {each.name!r} has no data.", field=each.name)
     return read(each.name, dtype, each.shape, data)

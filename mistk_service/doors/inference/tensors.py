@@ -45,6 +45,17 @@ def datatype_of(dtype: str) -> str:
     return _NAMES[dtype]
 
 
+def dtype_of(name: str, datatype: str) -> str:
+    """Return the data type of a tensor by the protocol's name of it.
+
+    Raises:
+        InvalidRequest: there is none of that name.
+    """
+    if datatype not in DATATYPES:
+        raise _invalid(name, f"there is no datatype {datatype[:20]!r}; expected {', '.join(DATATYPES)}")
+    return DATATYPES[datatype]
+
+
 def from_json(name: str, dtype: str, shape: tuple[int, ...], data: msgspec.Raw) -> Tensor:
     """Return a tensor whose elements are a JSON array, flat or nested.
 

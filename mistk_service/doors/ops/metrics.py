@@ -55,6 +55,10 @@ class ServiceMetrics:
             buckets=_REQUEST_BUCKETS,
             registry=self.registry,
         )
+        # Looked up once each, since the library checks and locks in every call of ``labels``. Not looked up before the first
+        # request, since each operation has 16 lines.
+        self._latencies: dict[tuple[str, str], Histogram] = {}
+        self._counters: dict[tuple[str, str, int | str], Counter] = {}
         self._activities = Histogram(
             "mistk_activity_seconds",
             "Seconds that activities of the model took, by operation and outcome.",
@@ -117,10 +121,6 @@ class ServiceMetrics:
             label: returns the API and the operation of a path; None for paths that are not counted, such as probes, scrapes
                 and the page. Its answers have to be few, so that clients cannot fill the memory with paths.
         """
-        # Looked up once each, since the library checks and locks in every call of ``labels``. Not looked up before the first
-        # request, since each operation has 16 lines.
-        latencies: dict[tuple[str, str], Histogram] = {}
-        counters: dict[tuple[str, str, int], Counter] = {}
 
         async def counted(scope: Scope, receive: Receive, send: Send) -> None:
             operation = label(scope["path"]) if scope["type"] == "http" else None
@@ -131,18 +131,22 @@ class ServiceMetrics:
 
             async def noting_send(message: Message) -> None:
                 if message["type"] == "http.response.start":
-                    if operation not in latencies:
-                        latencies[operation] = self._latency.labels(*operation)
-                    latencies[operation].observe(time.perf_counter() - began)
-                    key = (*operation, message["status"])
-                    if key not in counters:
-                        counters[key] = self._requests.labels(*key)
-                    counters[key].inc()
+                    self.add_request(*operation, message["status"], time.perf_counter() - began)
                 await send(message)
 
             await app(scope, receive, noting_send)
 
         return counted
+
+    def add_request(self, door: str, operation: str, status: int | str, seconds: float) -> None:
+        """Count a request to an API: its HTTP status, or the name of its status in gRPC, and the seconds that it took."""
+        if (door, operation) not in self._latencies:
+            self._latencies[door, operation] = self._latency.labels(door, operation)
+        self._latencies[door, operation].observe(seconds)
+        key = door, operation, status
+        if key not in self._counters:
+            self._counters[key] = self._requests.labels(*key)
+        self._counters[key].inc()
 
 
 class _ProgressCollector(Collector):

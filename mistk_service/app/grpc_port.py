@@ -1,0 +1,55 @@
+"""The port for gRPC, which is open from the moment that the application is loaded until the instance is terminated."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import Any
+
+from mistk_service.app.settings import Settings
+from mistk_service.doors.ops.metrics import ServiceMetrics
+from mistk_service.doors.served_model import ServedModel
+
+logger = logging.getLogger(__name__)
+
+
+class GrpcPort:
+    """The port for gRPC, if the settings have one.
+
+    Args:
+        settings: the settings.
+        model: the model.
+        metrics: counts the calls.
+    """
+
+    def __init__(self, settings: Settings, model: ServedModel, metrics: ServiceMetrics) -> None:
+        self._settings = settings
+        self._model = model
+        self._metrics = metrics
+        self._server: Any = None
+
+    async def open(self) -> None:
+        """Begin to listen.
+
+        Raises:
+            SettingsError: the port cannot be used.
+        """
+        settings = self._settings
+        if settings.grpc_port is None or not self._model.has_prediction_apis:
+            return
+        # Imported here: the package is an extra.
+        from mistk_service.doors.grpc.server import start_server
+
+        self._server, port = await start_server(
+            self._model,
+            settings.host,
+            settings.grpc_port,
+            settings.max_body,
+            functools.partial(self._metrics.add_request, "grpc"),
+        )
+        logger.info("Listening for gRPC at %s:%d.", settings.host, port)
+
+    async def close(self, grace: float) -> None:
+        """Stop to listen, and give the calls in flight some seconds to end."""
+        if self._server is not None:
+            await self._server.stop(grace)

@@ -1,0 +1,126 @@
+"""The gRPC server: a port of its own on the service's event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health_pb2
+
+from mistk_service.doors.grpc import open_inference_pb2 as pb
+from mistk_service.doors.grpc.service import HEALTH_SERVICE, INFERENCE_SERVICE, InferenceService
+from mistk_service.doors.problem import problem_of
+from mistk_service.doors.served_model import ServedModel
+from mistk_service.errors import InvalidRequest, OperationUnsupported, SettingsError
+
+#: The codes of errors by their HTTP status.
+_CODES = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    404: grpc.StatusCode.NOT_FOUND,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+
+_METHODS = {
+    "ServerLive": pb.ServerLiveRequest,
+    "ServerReady": pb.ServerReadyRequest,
+    "ModelReady": pb.ModelReadyRequest,
+    "ServerMetadata": pb.ServerMetadataRequest,
+    "ModelMetadata": pb.ModelMetadataRequest,
+    "ModelInfer": pb.ModelInferRequest,
+}
+
+#: Counts a call: method, name of the status code, and seconds.
+Count = Callable[[str, str, float], None]
+
+
+async def start_server(model: ServedModel, host: str, port: int, max_body: int, count: Count) -> tuple[Any, int]:
+    """Start the server and return it, with the port that it listens on.
+
+    Args:
+        model: the model.
+        host: the address to listen on.
+        port: the port; 0 picks a free one.
+        max_body: the maximum size of a message from a client in bytes.
+        count: counts the calls.
+
+    Raises:
+        SettingsError: the port cannot be used.
+    """
+    options = (
+        ("grpc.max_receive_message_length", max_body),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.so_reuseport", 0),
+    )
+    server = grpc.aio.server(options=options)
+    service = InferenceService(model)
+    methods = {name: _unary(getattr(service, name), name, request, count) for name, request in _METHODS.items()}
+    health = {
+        "Check": _unary(service.Check, "Check", health_pb2.HealthCheckRequest, count),
+        "Watch": grpc.unary_stream_rpc_method_handler(
+            service.Watch, health_pb2.HealthCheckRequest.FromString, _serialized
+        ),
+    }
+    server.add_generic_rpc_handlers(
+        (
+            grpc.method_handlers_generic_handler(INFERENCE_SERVICE, methods),
+            grpc.method_handlers_generic_handler(HEALTH_SERVICE, health),
+        )
+    )
+    address = f"[{host}]" if ":" in host else host
+    try:
+        bound = server.add_insecure_port(f"{address}:{port}")
+    except RuntimeError as error:
+        raise SettingsError(f"--grpc-port: cannot listen at {address}:{port}.", setting="grpc-port") from error
+    await server.start()
+    return server, bound
+
+
+def _serialized(message: Any) -> bytes:
+    data: bytes = message.SerializeToString()
+    return data
+
+
+def _unary(method: Callable[[Any, Any], Awaitable[Any]], name: str, request: Any, count: Count) -> Any:
+    """Return a method whose errors become statuses, and whose calls are counted."""
+
+    async def call(body: bytes, context: Any) -> Any:
+        began, code = time.perf_counter(), grpc.StatusCode.OK
+        try:
+            return await method(_parsed(request, body), context)
+        except grpc.aio.AbortError:
+            code = context.code()
+            raise
+        except asyncio.CancelledError:
+            code = grpc.StatusCode.CANCELLED
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a status
+            code, text = _status(error)
+            await context.abort(code, text)
+        finally:
+            count(name, grpc.StatusCode(code).name, time.perf_counter() - began)
+
+    # Without a deserializer, since gRPC would take a body that is no message for an error of the server.
+    return grpc.unary_unary_rpc_method_handler(call, None, _serialized)
+
+
+def _parsed(request: Any, body: bytes) -> Any:
+    try:
+        return request.FromString(body)
+    except DecodeError as error:
+        raise InvalidRequest(f"The request is no {request.DESCRIPTOR.full_name}.") from error
+
+
+def _status(error: Exception) -> tuple[grpc.StatusCode, str]:
+    problem = problem_of(error, {})
+    if isinstance(error, OperationUnsupported):
+        return grpc.StatusCode.UNIMPLEMENTED, problem.message
+    return _CODES.get(problem.status, grpc.StatusCode.INTERNAL), problem.message

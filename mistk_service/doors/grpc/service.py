@@ -1,0 +1,105 @@
+"""The methods of the Open Inference Protocol over gRPC, and those of gRPC's own health protocol.
+
+https://github.com/grpc/grpc/blob/master/doc/health-checking.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2
+
+from mistk_service import __version__
+from mistk_service.core.answer_parts import AnswerParts
+from mistk_service.doors.grpc import open_inference_pb2 as pb
+from mistk_service.doors.grpc.messages import build_response, read_request
+from mistk_service.doors.inference.tensors import datatype_of, require_declared
+from mistk_service.doors.request_content import INLINE_LIMIT, on_thread_if
+from mistk_service.doors.served_model import ServedModel
+
+INFERENCE_SERVICE, HEALTH_SERVICE = "inference.GRPCInferenceService", "grpc.health.v1.Health"
+
+_Health = health_pb2.HealthCheckResponse
+
+
+class InferenceService:
+    """Answers the methods of the protocol; any error is left to the server."""
+
+    def __init__(self, model: ServedModel) -> None:
+        self._model = model
+        self._controller = model.controller
+
+    @property
+    def _ready(self) -> bool:
+        return self._controller.can_take_work and self._model.takes_tensors
+
+    async def ServerLive(self, request: pb.ServerLiveRequest, _: Any) -> pb.ServerLiveResponse:
+        """Return that the server runs."""
+        return pb.ServerLiveResponse(live=True)
+
+    async def ServerReady(self, request: pb.ServerReadyRequest, _: Any) -> pb.ServerReadyResponse:
+        """Return whether the model can infer."""
+        return pb.ServerReadyResponse(ready=self._ready)
+
+    async def ModelReady(self, request: pb.ModelReadyRequest, _: Any) -> pb.ModelReadyResponse:
+        """Return whether a model can infer."""
+        self._model.require(request.name, request.version)
+        return pb.ModelReadyResponse(ready=self._ready)
+
+    async def ServerMetadata(self, request: pb.ServerMetadataRequest, _: Any) -> pb.ServerMetadataResponse:
+        """Return the name and version of the server."""
+        return pb.ServerMetadataResponse(name="mistk-service", version=__version__)
+
+    async def ModelMetadata(self, request: pb.ModelMetadataRequest, _: Any) -> pb.ModelMetadataResponse:
+        """Return the inputs and outputs of a model."""
+        self._model.require(request.name, request.version)
+        signature = self._controller.signature
+        response = pb.ModelMetadataResponse(name=request.name, versions=[self._model.version], platform="mistk")
+        for field, specs in ((response.inputs, signature.inputs), (response.outputs, signature.outputs)):
+            for spec in specs:
+                field.add(name=spec.name, datatype=datatype_of(spec.dtype), shape=spec.shape)
+        return response
+
+    async def ModelInfer(self, request: pb.ModelInferRequest, _: Any) -> pb.ModelInferResponse:
+        """Infer."""
+        self._model.require(request.model_name, request.model_version)
+        with self._model.statistics.measure() as measured:
+            large = request.ByteSize() > INLINE_LIMIT
+            tensors = await on_thread_if(large)(read_request, request)
+            require_declared(tensors.tensors, self._controller.signature.inputs)
+            measured.records = len(tensors)
+            measured.end("compute_input")
+            answer = await self._controller.predict(tensors)
+            assert not isinstance(answer, AnswerParts), "the hook returns its answer at once"
+            measured.end("compute_infer")
+            build = on_thread_if(answer.size > INLINE_LIMIT)
+            response: pb.ModelInferResponse = await build(
+                lambda: build_response(request.model_name, self._model.version, request, answer.tensors())
+            )
+            measured.end("compute_output")
+        return response
+
+    async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> health_pb2.HealthCheckResponse:
+        """Return whether the model can infer."""
+        if request.service not in ("", INFERENCE_SERVICE):
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"There is no service {request.service[:80]!r}.")
+        return _Health(status=self._status(request.service))
+
+    async def Watch(
+        self, request: health_pb2.HealthCheckRequest, _: Any
+    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
+        """Yield whether the model can infer, and again whenever that changes."""
+        last = None
+        async with aclosing(self._controller.log.watch()) as events:
+            async for _event in events:
+                if (status := self._status(request.service)) != last:
+                    yield _Health(status=status)
+                    last = status
+
+    def _status(self, service: str) -> Any:
+        if service not in ("", INFERENCE_SERVICE):
+            return _Health.SERVICE_UNKNOWN
+        return _Health.SERVING if self._ready else _Health.NOT_SERVING
