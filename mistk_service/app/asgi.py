@@ -101,7 +101,7 @@ def create_app(
         host=settings.host,
         allowed_hosts=settings.allowed_hosts,
         max_body=settings.max_body,
-        error_body=error_body,
+        error_form=lambda scope: door.error_body if (door := door_of(scope["path"], doors)) else error_body,
         authenticator=authenticator,
         answer=_answers(doors),
         audited=settings.audit_file is not None,

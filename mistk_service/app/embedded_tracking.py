@@ -118,8 +118,10 @@ class EmbeddedTracking:
         run_id = self.recorder.run_id(operation, arguments)
         return None if run_id is None else (run_id, self._address)
 
-    async def stored_path(self, uri: str, field: str) -> str:
+    async def stored_path(self, uri: str, field: str) -> tuple[str, str]:
         """Return the path of the files of ``models:/NAME/VERSION``, ``models:/NAME@ALIAS`` or ``runs:/ID/PATH``.
+
+        Also returns the URI, with the version in place of an alias.
 
         Raises:
             InvalidRequest: this store does not have them.
@@ -127,13 +129,13 @@ class EmbeddedTracking:
         """
         return await on_thread(self._stored_path, uri, field)
 
-    def _stored_path(self, uri: str, field: str) -> str:
+    def _stored_path(self, uri: str, field: str) -> tuple[str, str]:
         # Files that were saved a moment ago may still be on their way to the store.
         deadline = time.monotonic() + _FILES_WAIT
         while self.recorder.waiting and time.monotonic() < deadline:
             self._ending.wait(0.02)
         try:
-            return str(self._local.model_path(uri))
+            path, resolved = self._local.model_path(uri)
         except StoreUnavailable as error:
             raise ServiceBusy(f"{field}: {error}") from error
         except StoreError as error:
@@ -142,6 +144,7 @@ class EmbeddedTracking:
                 "runs:/RUN_ID/PATH of this service's own store, or the path of a file or folder.",
                 field=field,
             ) from error
+        return str(path), resolved
 
     def start(self) -> None:
         """Begin to open the store and to write. Called on the event loop before the first request."""

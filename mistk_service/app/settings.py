@@ -205,12 +205,13 @@ class Settings(ListenSettings):
 
     model_name: str | None = option(
         None,
-        "Name of the model for the prediction APIs. By default, the class's name in snake case.",
+        "Name of the model for the prediction APIs. By default, its name in the registry if it is built from there, else the "
+        "class's name in snake case.",
         Rule(lambda name: _MODEL_NAME.fullmatch(name) is not None, "letters, digits, and any of . _ -"),
     )
     model_version: str | None = option(
         None,
-        "Version of the model for the prediction APIs; 1 by default.",
+        "Version of the model for the prediction APIs. By default, its version in the registry, else 1.",
         Rule(lambda version: _MODEL_NAME.fullmatch(version) is not None, "letters, digits, and any of . _ -"),
     )
     doors: tuple[str, ...] = option(

@@ -41,7 +41,7 @@ class Tracking(Protocol):
     def run_of(self, operation: str, arguments: tuple[Any, ...]) -> tuple[str, str] | None:
         """Return the id of the current run, or of the run that an operation opens, and the URL of the store, if any."""
 
-    async def stored_path(self, uri: str, field: str) -> str:
+    async def stored_path(self, uri: str, field: str) -> tuple[str, str]:
         """Return the path of the files of ``models:/...`` or ``runs:/...``, which a field of a request names.
 
         Raises:
@@ -98,6 +98,8 @@ class Controller:
         self._shutdown_plan = shutdown or Shutdown()
         self._supervisor = Supervisor(make_worker, self, replicas)
         self._ending: asyncio.Task[None] | None = None
+        #: The name and the version of the registered model that an operation has read last.
+        self.registered: tuple[str, str] | None = None
         #: Set when the instance is terminated and the service may end.
         self.terminated = asyncio.Event()
         #: Set by the service when the model is loaded, and built if the service builds it itself. It stays set.
@@ -192,6 +194,7 @@ class Controller:
     async def _reset(self) -> None:
         await self._wait_dismissed()
         self._instance.start_over()
+        self.registered = None
         try:
             await self._start_worker()
             await self.wait_loaded()
@@ -305,7 +308,7 @@ class Controller:
             *others, hyperparameters = call.arguments
             declared = checked(self.signature.hyperparameters, hyperparameters)
             call = replace(call, arguments=(*others, declared))
-        arguments = await self._readable(call, files)
+        arguments, registered = await self._readable(call, files)
         made: list[Path] = []
         # Only what the model writes from here on counts as saved by it.
         before: Mapping[str, FileStamp] | None = {}
@@ -318,21 +321,28 @@ class Controller:
             number = next(self._instance.ids)
             run = None if self._tracking is None else self._tracking.run_of(row.name, call.arguments)
             self._supervisor.run(Run(number, row.hook, arguments, run), row.replicas)
+            self.registered = registered or self.registered
         except MistkError:
             await files.remove_folders(made)  # a refused call leaves no folders behind
             raise
         return self._instance.begin(number, row.name, call.arguments, before)
 
-    async def _readable(self, call: Call, files: Files) -> tuple[Any, ...]:
-        """Return the arguments with readable paths: URIs of files in the store are replaced by their paths."""
+    async def _readable(self, call: Call, files: Files) -> tuple[tuple[Any, ...], tuple[str, str] | None]:
+        """Return the arguments with readable paths: URIs of files in the store are replaced by their paths.
+
+        Also returns the name and the version of the registered model that is read, if there is one.
+        """
         found: dict[str, str] = {}
+        registered: tuple[str, str] | None = None
         for field, path in call.reads.items():
             if path.startswith(("models:/", "runs:/")):
-                found[path] = await self._stored_path(path, field)
+                found[path], uri = await self._stored_path(path, field)
+                name, _, version = uri.removeprefix("models:/").partition("/")
+                registered = (name, version) if uri.startswith("models:/") and version else registered
             await files.require_readable(found.get(path, path), field)
-        return tuple(_replaced(each, found) for each in call.arguments)
+        return tuple(_replaced(each, found) for each in call.arguments), registered
 
-    async def _stored_path(self, uri: str, field: str) -> str:
+    async def _stored_path(self, uri: str, field: str) -> tuple[str, str]:
         if self._tracking is None:
             raise InvalidRequest(
                 f"{field}: {uri[:200]!r} is a model of a tracking store, but this service runs without one (--no-tracking); "

@@ -21,8 +21,8 @@ class ServedModel:
 
     Args:
         controller: does the work.
-        name: the name; by default that of the class, in snake case.
-        version: the version; by default ``1``.
+        name: the name; by default that in the registry if the model comes from there, else that of the class in snake case.
+        version: the version; by default that in the registry, else ``1``.
     """
 
     def __init__(self, controller: Controller, name: str | None = None, version: str | None = None) -> None:
@@ -38,12 +38,15 @@ class ServedModel:
         """The name."""
         if self._name is not None:
             return self._name
+        if self.controller.registered is not None:
+            return self.controller.registered[0]
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", self.controller.view.name).lower()
 
     @property
     def version(self) -> str:
         """The version."""
-        return self._version or "1"
+        registered = self.controller.registered
+        return self._version or (registered[1] if registered is not None else "1")
 
     def require(self, name: str, version: str = "") -> None:
         """Check that a request is for this model; it may leave the version out.

@@ -29,6 +29,8 @@ def test_a_model_is_built_from_a_version_an_alias_or_a_run_of_the_store(start: S
     for place in ("models:/kept/1", "models:/kept@best", "models:/kept/latest", f"runs:/{run_id}/model"):
         built = service.do("buildModel", modelPath=place)
         assert built["payload"]["text"] == "saved", place
+        name = "kept" if place.startswith("models:/") else "returning"
+        assert service.api.get(f"{service.url}/v2/models/{name}/versions/1").json()["versions"] == ["1"]
         service.wait_for_state("started", service.post("reset"))
         service.do("initialize", {})
 

@@ -96,9 +96,6 @@ def _unary(method: Callable[[Any, Any], Awaitable[Any]], name: str, request: Any
         began, code = time.perf_counter(), grpc.StatusCode.OK
         try:
             return await method(_parsed(request, body), context)
-        except grpc.aio.AbortError:
-            code = context.code()
-            raise
         except asyncio.CancelledError:
             code = grpc.StatusCode.CANCELLED
             raise
@@ -106,7 +103,7 @@ def _unary(method: Callable[[Any, Any], Awaitable[Any]], name: str, request: Any
             code, text = _status(error)
             await context.abort(code, text)
         finally:
-            count(name, grpc.StatusCode(code).name, time.perf_counter() - began)
+            count(name, code.name, time.perf_counter() - began)
 
     # Without a deserializer, since gRPC would take a body that is no message for an error of the server.
     return grpc.unary_unary_rpc_method_handler(call, None, _serialized)

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
-import grpc
 from grpc_health.v1 import health_pb2
 
 from mistk_service import __version__
@@ -18,7 +17,7 @@ from mistk_service.doors.grpc import open_inference_pb2 as pb
 from mistk_service.doors.grpc.messages import build_response, read_request
 from mistk_service.doors.inference.tensors import datatype_of, require_declared
 from mistk_service.doors.request_content import INLINE_LIMIT, on_thread_if
-from mistk_service.doors.served_model import ServedModel
+from mistk_service.doors.served_model import ServedModel, UnknownModel
 
 INFERENCE_SERVICE, HEALTH_SERVICE = "inference.GRPCInferenceService", "grpc.health.v1.Health"
 
@@ -82,11 +81,12 @@ class InferenceService:
             measured.end("compute_output")
         return response
 
-    async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> health_pb2.HealthCheckResponse:
+    async def Check(self, request: health_pb2.HealthCheckRequest, _: Any) -> health_pb2.HealthCheckResponse:
         """Return whether the model can infer."""
-        if request.service not in ("", INFERENCE_SERVICE):
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"There is no service {request.service[:80]!r}.")
-        return _Health(status=self._status(request.service))
+        status = self._status(request.service)
+        if status == _Health.SERVICE_UNKNOWN:
+            raise UnknownModel(f"There is no service {request.service[:80]!r}.")
+        return _Health(status=status)
 
     async def Watch(
         self, request: health_pb2.HealthCheckRequest, _: Any

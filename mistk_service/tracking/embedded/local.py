@@ -76,8 +76,8 @@ class LocalTracking:
             assert self._opened is not None
             return self._opened
 
-    def model_path(self, uri: str) -> Path:
-        """Return the path of the files of a model.
+    def model_path(self, uri: str) -> tuple[Path, str]:
+        """Return the path of the files of a model, and its URI with the version in place of an alias.
 
         Args:
             uri: ``models:/NAME/VERSION``, ``models:/NAME@ALIAS``, ``models:/m-ID``, or ``runs:/ID/PATH``.
@@ -99,7 +99,7 @@ class LocalTracking:
         path = self._folder / "artifacts" / place
         if not place or not path.exists():
             raise ResourceNotFound(f"No file or folder exists at {uri!r}.")
-        return path
+        return path, uri
 
     def states(self) -> list[RemoteState]:
         """Return the states of the remotes as of the last :meth:`refresh`; none before the first one. Never waits."""

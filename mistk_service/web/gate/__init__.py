@@ -10,7 +10,7 @@ from mistk_service.web.access import Audit, Authentication, Authenticator
 from mistk_service.web.gate.body_budget import BodyBudget
 from mistk_service.web.gate.body_limit import BodyLimit
 from mistk_service.web.gate.request_filter import RequestFilter
-from mistk_service.web.refusals import ErrorAnswer, ErrorBody
+from mistk_service.web.refusals import ErrorAnswer, ErrorForm
 
 __all__ = ["BodyBudget", "BodyLimit", "RequestFilter", "gate"]
 
@@ -24,7 +24,7 @@ def gate(
     host: str,
     allowed_hosts: Sequence[str],
     max_body: int,
-    error_body: ErrorBody,
+    error_form: ErrorForm,
     authenticator: Authenticator | None = None,
     answer: ErrorAnswer,
     audited: bool = False,
@@ -36,14 +36,14 @@ def gate(
         host: the address that the server listens on.
         allowed_hosts: further names of the server; see :class:`~mistk_service.web.gate.origins.Origins`.
         max_body: bytes that one body may have; all unfinished bodies together may have four times as many, or 256 MiB.
-        error_body: makes the JSON of an error.
+        error_form: returns what makes the JSON of an error, by the scope of a request.
         authenticator: knows who sends a request; None if nobody has to log in.
         answer: turns an error of authentication into a response.
         audited: whether changes are written to the audit log.
     """
-    inner: ASGIApp = BodyBudget(app, max(_MIN_BUDGET, _BODIES * max_body), error_body)
+    inner: ASGIApp = BodyBudget(app, max(_MIN_BUDGET, _BODIES * max_body), error_form)
     if authenticator is not None:
         inner = Authentication(inner, authenticator, answer)
     if audited:
         inner = Audit(inner)
-    return RequestFilter(inner, host, allowed_hosts, error_body)
+    return RequestFilter(inner, host, allowed_hosts, error_form)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mistk_service.web.refusals import ErrorBody, error_response, send_early
+from mistk_service.web.refusals import ErrorForm, error_response, send_early
 
 _MESSAGE = (
     "The requests that are being received take {limit} bytes, as many as they may together. Send this one again in a moment, "
@@ -26,10 +26,10 @@ class BodyBudget:
         limit: bytes of all unfinished bodies together.
     """
 
-    def __init__(self, app: ASGIApp, limit: int, error_body: ErrorBody) -> None:
+    def __init__(self, app: ASGIApp, limit: int, error_form: ErrorForm) -> None:
         self._app = app
         self._limit = limit
-        self._error_body = error_body
+        self._error_form = error_form
         self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,7 +64,7 @@ class BodyBudget:
             self._held -= held
         if exceeded and not begun:
             headers = {"Retry-After": "1", "Connection": "close"}
-            refusal = error_response(self._error_body, 503, _MESSAGE.format(limit=self._limit), headers)
+            refusal = error_response(self._error_form(scope), 503, _MESSAGE.format(limit=self._limit), headers)
             await send_early(refusal, scope, receive, send, sending=True)
 
 

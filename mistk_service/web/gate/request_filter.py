@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mistk_service.logs import request_id
 from mistk_service.web.gate.origins import Origins
-from mistk_service.web.refusals import ErrorBody, error_response
+from mistk_service.web.refusals import ErrorForm, error_response
 from mistk_service.web.server.config import PROTECTION
 
 #: An answer may do nothing in a browser, unless it is a page that brings its own policy.
@@ -42,10 +42,10 @@ class RequestFilter:
     It adds security headers to every answer, and answers with 503 a request that the server cancels when it shuts down.
     """
 
-    def __init__(self, app: ASGIApp, host: str, allowed_hosts: Sequence[str], error_body: ErrorBody) -> None:
+    def __init__(self, app: ASGIApp, host: str, allowed_hosts: Sequence[str], error_form: ErrorForm) -> None:
         self._app = app
         self._origins = Origins(host, allowed_hosts)
-        self._error_body = error_body
+        self._error_form = error_form
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -73,9 +73,9 @@ class RequestFilter:
 
         if (reason := _ambiguity(scope, headers)) is not None:
             # The connection ends, since it is unclear where this request ends and the next one begins.
-            app: ASGIApp = error_response(self._error_body, 400, reason, {"Connection": "close"})
+            app: ASGIApp = error_response(self._error_form(scope), 400, reason, {"Connection": "close"})
         elif (reason := self._origins.objection(scope["method"], headers)) is not None:
-            app = error_response(self._error_body, 403, reason)
+            app = error_response(self._error_form(scope), 403, reason)
         else:
             app = self._app
         try:
@@ -84,7 +84,7 @@ class RequestFilter:
             # Only the server cancels a request, when the time for requests in flight is over. Raised further, it would log a
             # traceback and answer in plain text. An answer that has begun can only be broken off.
             if not begun:
-                cut_off = error_response(self._error_body, 503, _SHUTTING_DOWN, {"Connection": "close"})
+                cut_off = error_response(self._error_form(scope), 503, _SHUTTING_DOWN, {"Connection": "close"})
                 await cut_off(scope, receive, protecting_send)
 
 

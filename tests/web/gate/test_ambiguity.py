@@ -28,7 +28,7 @@ async def test_a_request_that_can_be_read_in_two_ways_is_refused_and_the_connect
     if parser == "httptools":
         pytest.importorskip("httptools")
     app = App()
-    async with served(RequestFilter(app, "0.0.0.0", (), refusal), parser) as port, connected(port) as client:
+    async with served(RequestFilter(app, "0.0.0.0", (), lambda _: refusal), parser) as port, connected(port) as client:
         client.send(request_)
         status, error = await client.answer()
         assert (status, error["code"]) == (400, 400)

@@ -26,7 +26,7 @@ class Receiving:
     def __init__(self) -> None:
         self._read = self._ended = 0
         self._more = asyncio.Condition()
-        self._app = BodyBudget(self._counted, LIMIT, refusal)
+        self._app = BodyBudget(self._counted, LIMIT, lambda _: refusal)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)

@@ -22,7 +22,7 @@ async def ask(
     method: str, *, url: str = URL, bound: str = "127.0.0.1", allowed: tuple[str, ...] = (), **headers: str
 ) -> tuple[int, str]:
     """Return status and text of an answer; the headers' names are written with underscores."""
-    async with client(RequestFilter(JSONResponse("done"), bound, allowed, refusal), url) as http:
+    async with client(RequestFilter(JSONResponse("done"), bound, allowed, lambda _: refusal), url) as http:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         answer = await http.request(method, "/", headers=named)
         if answer.status_code == 403:

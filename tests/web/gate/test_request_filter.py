@@ -28,7 +28,7 @@ async def test_the_lifespan_is_passed_on() -> None:
 
 
 async def test_a_request_that_is_cut_off_is_answered_that_the_service_shuts_down() -> None:
-    sent = await cut_off(RequestFilter(wait_for_ever, "127.0.0.1", (), refusal))
+    sent = await cut_off(RequestFilter(wait_for_ever, "127.0.0.1", (), lambda _: refusal))
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
     assert sent[0]["status"] == 503
     assert dict(sent[0]["headers"])[b"content-type"] == b"application/json"
@@ -38,9 +38,8 @@ async def test_a_request_that_is_cut_off_is_answered_that_the_service_shuts_down
 
 
 async def test_an_answer_that_has_begun_is_broken_off_without_another() -> None:
-    assert [message["type"] for message in await cut_off(RequestFilter(begin_and_wait, "127.0.0.1", (), refusal))] == [
-        "http.response.start"
-    ]
+    sent = await cut_off(RequestFilter(begin_and_wait, "127.0.0.1", (), lambda _: refusal))
+    assert [message["type"] for message in sent] == ["http.response.start"]
 
 
 async def test_what_is_refused_at_the_door_is_counted() -> None:
