@@ -124,7 +124,7 @@ async def serve(
     if authenticator is not None and tracking is not None:
         authenticator.open_users = tracking.users
     model = ServedModel(controller, settings.model_name, settings.model_version)
-    grpc_port = GrpcPort(settings, model, metrics)
+    grpc_port = GrpcPort(settings, model, metrics, authenticator)
     # First, so that its process loads the model while this one loads the rest.
     await controller.start()
 

@@ -9,6 +9,7 @@ from typing import Any
 from mistk_service.app.settings import Settings
 from mistk_service.doors.ops.metrics import ServiceMetrics
 from mistk_service.doors.served_model import ServedModel
+from mistk_service.web.access import Authenticator
 
 logger = logging.getLogger(__name__)
 
@@ -20,12 +21,16 @@ class GrpcPort:
         settings: the settings.
         model: the model.
         metrics: counts the calls.
+        authenticator: knows who calls; None if nobody has to log in.
     """
 
-    def __init__(self, settings: Settings, model: ServedModel, metrics: ServiceMetrics) -> None:
+    def __init__(
+        self, settings: Settings, model: ServedModel, metrics: ServiceMetrics, authenticator: Authenticator | None
+    ) -> None:
         self._settings = settings
         self._model = model
         self._metrics = metrics
+        self._authenticator = authenticator
         self._server: Any = None
 
     async def open(self) -> None:
@@ -46,6 +51,7 @@ class GrpcPort:
             settings.grpc_port,
             settings.max_body,
             functools.partial(self._metrics.add_request, "grpc"),
+            self._authenticator,
         )
         logger.info("Listening for gRPC at %s:%d.", settings.host, port)
 

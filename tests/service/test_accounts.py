@@ -16,7 +16,18 @@ from tests.service.harness import API, OBEDIENT, Service, run
 ROLES = ("viewer", "predictor", "operator", "admin")
 
 #: The lowest role that may do what only answers, by operationId, where it is not a viewer that reads with GET.
-PREDICTS = {"streamPredict", "infer", "model_infer", "version_infer"}
+PREDICTS = {
+    "streamPredict",
+    "infer",
+    "version_infer",
+    "generate_stream",
+    "version_generate",
+    "version_generate_stream",
+    "predict",
+    "invocations",
+    "chat_completion",
+    "completion",
+}
 ADMINISTERS = {
     "terminate",
     "create_user",
@@ -34,7 +45,15 @@ ADMINISTERS = {
 READS = re.compile(r"(get|search|list|download)_")  # without a body
 
 #: The contracts of all doors.
-DOORS = ("mistk-api.yaml", "inference-api.yaml", "mlflow-api.yaml", "gitlab-mlflow-api.yaml")
+DOORS = (
+    "mistk-api.yaml",
+    "inference-api.yaml",
+    "kserve-v1-api.yaml",
+    "invocations-api.yaml",
+    "openai-api.yaml",
+    "mlflow-api.yaml",
+    "gitlab-mlflow-api.yaml",
+)
 
 
 def operations(contract: str) -> Iterator[tuple[str, str, str]]:
@@ -50,7 +69,7 @@ def operations(contract: str) -> Iterator[tuple[str, str, str]]:
 
 def needed(contract: str, method: str, operation_id: str) -> str:
     """The lowest role that may call an operation."""
-    if operation_id in PREDICTS:
+    if operation_id in PREDICTS or (contract == "inference-api.yaml" and operation_id == "generate"):
         return "predictor"
     if operation_id in ADMINISTERS or operation_id.endswith(("experiment_permission", "model_permission")):
         return "admin"
@@ -99,7 +118,7 @@ def test_a_role_may_do_what_it_is_for_and_nothing_else(
         body: dict[str, Any] = {} if method == "GET" else {"json": {}}
         answer = ask(service, method, path, tokens.get(role or ""), **body)
         if role is None:
-            fits = answer.status_code == 401 or path == "/health"
+            fits = answer.status_code == 401 or path in ("/health", "/ping")
         elif ROLES.index(role) < ROLES.index(lowest):
             fits = answer.status_code == 403 and lowest in answer.text
         else:

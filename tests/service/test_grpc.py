@@ -19,6 +19,7 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 from tritonclient.utils import triton_to_np_dtype
 
+from tests.service.conftest import Start
 from tests.service.harness import ANSWER_TIME, Service, run
 from tests.service.test_inference_protocol import VALUES
 from tests.support.harness import reference
@@ -171,6 +172,28 @@ def test_a_port_that_is_taken_ends_the_service_with_the_reason(echo: Service, tm
     code, _, output = run("serve", reference("tensors:Echo"), "--port", "0", "--grpc-port", port, cwd=tmp_path)
     assert code != 0
     assert f"--grpc-port: cannot listen at 127.0.0.1:{port}" in output
+
+
+def test_a_call_needs_a_log_in_where_requests_do(start: Start, tmp_path: Path) -> None:
+    tokens = {
+        role: run("token", "new", role, "--role", role, cwd=tmp_path)[1].strip() for role in ("viewer", "predictor")
+    }
+    service = start("--auth", "--grpc-port", "0", model=reference("tensors:Echo"))
+    ready, infer = pb.ModelReadyRequest(name="echo"), request(("a", "INT8", [1], b"\1"))
+    with grpc.insecure_channel(grpc_address(service)) as channel:
+        stub = GRPCInferenceServiceStub(channel)
+
+        def code(method: str, message: Any, token: str | None) -> grpc.StatusCode:
+            metadata = () if token is None else (("authorization", f"Bearer {token}"),)
+            return getattr(stub, method).future(message, metadata=metadata, timeout=ANSWER_TIME).code()
+
+        assert code("ModelReady", ready, None) is grpc.StatusCode.UNAUTHENTICATED
+        assert code("ModelInfer", infer, "wrong") is grpc.StatusCode.UNAUTHENTICATED
+        assert code("ModelReady", ready, tokens["viewer"]) is grpc.StatusCode.OK
+        assert code("ModelInfer", infer, tokens["viewer"]) is grpc.StatusCode.PERMISSION_DENIED
+        assert code("ModelInfer", infer, tokens["predictor"]) is grpc.StatusCode.UNAVAILABLE
+        health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        assert health.status == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 def test_the_generated_code_is_what_the_contract_says(tmp_path: Path) -> None:

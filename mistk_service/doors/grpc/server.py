@@ -15,7 +15,8 @@ from mistk_service.doors.grpc import open_inference_pb2 as pb
 from mistk_service.doors.grpc.service import HEALTH_SERVICE, INFERENCE_SERVICE, InferenceService
 from mistk_service.doors.problem import problem_of
 from mistk_service.doors.served_model import ServedModel
-from mistk_service.errors import InvalidRequest, OperationUnsupported, SettingsError
+from mistk_service.errors import InvalidRequest, NotAllowed, OperationUnsupported, SettingsError
+from mistk_service.web.access import AccessRole, Authenticator
 
 #: The codes of errors by their HTTP status.
 _CODES = {
@@ -38,11 +39,19 @@ _METHODS = {
     "ModelInfer": pb.ModelInferRequest,
 }
 
+#: A method of a service: takes a request and its context, and returns the response.
+Method = Callable[[Any, Any], Awaitable[Any]]
+
+#: The metadata that says who calls.
+_LOG_IN = ("authorization",)
+
 #: Counts a call: method, name of the status code, and seconds.
 Count = Callable[[str, str, float], None]
 
 
-async def start_server(model: ServedModel, host: str, port: int, max_body: int, count: Count) -> tuple[Any, int]:
+async def start_server(
+    model: ServedModel, host: str, port: int, max_body: int, count: Count, authenticator: Authenticator | None
+) -> tuple[Any, int]:
     """Start the server and return it, with the port that it listens on.
 
     Args:
@@ -51,6 +60,7 @@ async def start_server(model: ServedModel, host: str, port: int, max_body: int, 
         port: the port; 0 picks a free one.
         max_body: the maximum size of a message from a client in bytes.
         count: counts the calls.
+        authenticator: knows who calls; None if nobody has to log in. Anybody may ask for the health.
 
     Raises:
         SettingsError: the port cannot be used.
@@ -62,7 +72,10 @@ async def start_server(model: ServedModel, host: str, port: int, max_body: int, 
     )
     server = grpc.aio.server(options=options)
     service = InferenceService(model)
-    methods = {name: _unary(getattr(service, name), name, request, count) for name, request in _METHODS.items()}
+    methods = {
+        name: _unary(_guarded(getattr(service, name), name, authenticator), name, request, count)
+        for name, request in _METHODS.items()
+    }
     health = {
         "Check": _unary(service.Check, "Check", health_pb2.HealthCheckRequest, count),
         "Watch": grpc.unary_stream_rpc_method_handler(
@@ -89,7 +102,23 @@ def _serialized(message: Any) -> bytes:
     return data
 
 
-def _unary(method: Callable[[Any, Any], Awaitable[Any]], name: str, request: Any, count: Count) -> Any:
+def _guarded(method: Method, name: str, authenticator: Authenticator | None) -> Method:
+    """Return a method that only those may call who have the role for it."""
+    if authenticator is None:
+        return method
+
+    async def call(message: Any, context: Any) -> Any:
+        metadata = [(key.encode(), value.encode()) for key, value in context.invocation_metadata() if key in _LOG_IN]
+        principal = await authenticator.principal({"type": "http", "headers": metadata})
+        needed = AccessRole.PREDICTOR if name == "ModelInfer" else AccessRole.VIEWER
+        if principal.role < needed:
+            raise NotAllowed(f"{principal.name} has the role {principal.role.label}, and {name} needs {needed.label}.")
+        return await method(message, context)
+
+    return call
+
+
+def _unary(method: Method, name: str, request: Any, count: Count) -> Any:
     """Return a method whose errors become statuses, and whose calls are counted."""
 
     async def call(body: bytes, context: Any) -> Any:
