@@ -111,6 +111,7 @@ def test_a_container_that_was_running_goes_on_and_refuses_to_be_initialized_agai
     [
         pytest.param("digits", "test_accuracy", marks=pytest.mark.nightly),
         pytest.param("sklearn_evaluation", "accuracy_score", marks=pytest.mark.nightly),
+        pytest.param("sklearn_estimator", "test_score", marks=pytest.mark.nightly),
         pytest.param("tabular_transform", "test_accuracy", marks=pytest.mark.nightly),
         pytest.param("text_generator", "bits_per_character", marks=pytest.mark.nightly),
     ],
