@@ -1,3 +1,4 @@
+import java.net.http.HttpClient;
 import java.util.Base64;
 import java.util.List;
 import java.util.Map;
@@ -15,6 +16,8 @@ public class Drive {
   Drive(String url) {
     ApiClient client = new ApiClient();
     client.updateBaseUri(url);
+    // Otherwise Java offers an upgrade to HTTP/2 with every request, and the parser httptools does not read a body after that.
+    client.setHttpClientBuilder(HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1));
     api = new ModelInstanceEndpointApi(client);
   }
 
