@@ -73,6 +73,7 @@ class Authenticator:
         self.sessions = Sessions(root_path)
         self.open_users: Callable[[], UserDirectory] | None = None
         self._users: UserDirectory | None = None
+        self._verifying: dict[str, asyncio.Future[Principal | None]] = {}
 
     async def principal(self, scope: Scope) -> Principal:
         """Return who sends a request.
@@ -140,9 +141,17 @@ class Authenticator:
             self._users = await asyncio.to_thread(self.open_users)
         if self._users is None or len(credentials) > _LONGEST:
             return None
-        verified = self._users.verified
-        if (found := verified.find(credentials)) is not None:
+        if (found := self._users.verified.find(credentials)) is not None:
             return found
+        # The requests of a client that come together wait for one verification, which takes long on purpose.
+        running = self._verifying.get(credentials)
+        if running is None:
+            running = asyncio.ensure_future(self._verify(self._users, credentials, address))
+            self._verifying[credentials] = running
+            running.add_done_callback(lambda _: self._verifying.pop(credentials))
+        return await asyncio.shield(running)
+
+    async def _verify(self, users: UserDirectory, credentials: str, address: str) -> Principal | None:
         try:
             username, mark, password = base64.b64decode(credentials, validate=True).decode().partition(":")
         except ValueError:
@@ -151,12 +160,12 @@ class Authenticator:
             return None
         name = f"user {username}"
         self._throttle.check(address, name)
-        generation = verified.generation
-        found = await asyncio.to_thread(self._users.verify, username, password)
+        generation = users.verified.generation
+        found = await asyncio.to_thread(users.verify, username, password)
         if found is None:
             self._throttle.failed(name)
         else:
-            verified.add(credentials, found, generation)
+            users.verified.add(credentials, found, generation)
         return found
 
     async def _ask(self, function: AuthFunction, headers: Mapping[bytes, bytes]) -> Principal | None:
