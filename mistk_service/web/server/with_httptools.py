@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -11,6 +12,10 @@ from mistk_service.web.server.protocols import TOO_LARGE, TOO_MANY_AHEAD, Answer
 
 #: Bytes of a header other than its name and its value: a colon, a space and the end of the line.
 _SEPARATORS = 4
+
+
+#: The header with which a client offers another protocol.
+_UPGRADE = re.compile(rb"(?i)(?<=\r\n)(?=upgrade:)")
 
 
 class _TooMuch(Exception):
@@ -37,6 +42,8 @@ class LimitedHttpTools(LimitedProtocol, HttpToolsProtocol):
     def feed(self, data: bytes) -> None:
         """Pass data to the parser."""
         self._unreported += len(data)
+        if b"pgrade" in data and not self._in_body:
+            data = _without_upgrade(data)
         HttpToolsProtocol.data_received(self, data)
         if self._unreported > max(len(data), self.config.limits.head_bytes):
             self.refuse(TOO_LARGE)
@@ -90,3 +97,12 @@ class LimitedHttpTools(LimitedProtocol, HttpToolsProtocol):
     def _stop(self, answer: Answer) -> None:
         self.object(answer)
         raise _TooMuch(answer[1])
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """Return a head with its offer of another protocol renamed: the server declines it, but the parser would drop the body.
+
+    Java's HttpClient offers HTTP/2 with its first request.
+    """
+    head, end, body = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"declined-", head) + end + body

@@ -147,6 +147,16 @@ async def test_a_large_body_is_no_large_head(parser: str) -> None:
             assert (status, answer["read"]) == (200, 100_000)
 
 
+async def test_a_body_is_read_although_its_request_offers_another_protocol(parser: str) -> None:
+    # As Java's HttpClient does by default; the offer counts only in the head.
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAI\r\n\r\n"
+    body = b"\r\nUpgrade: h2c\r\n"
+    async with served(App(), parser, SMALL) as port, connected(port) as client:
+        for _ in range(2):
+            client.send(post(len(body))[:-2] + offer, body)
+            assert await client.answer() == (200, {"read": len(body), "headers": 5})
+
+
 async def test_requests_that_are_sent_ahead_are_answered_in_order_up_to_a_number(parser: str) -> None:
     async with served(App(), parser, dataclasses.replace(SMALL, pipelined=50)) as port:
         async with connected(port) as client:
