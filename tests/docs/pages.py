@@ -25,7 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LANGUAGES = ("sh", "python", "yaml")
+LANGUAGES = ("sh", "python", "yaml", "json")
+#: Those that are data, which is only parsed.
+DATA = ("yaml", "json")
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",

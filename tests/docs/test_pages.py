@@ -14,9 +14,9 @@ import yaml
 
 from mistk_service.app.settings import Settings
 from mistk_service.command_line import options_of
-from tests.docs.pages import LANGUAGES, PAGES, ROOT, blocks_of, page_run
+from tests.docs.pages import DATA, LANGUAGES, PAGES, ROOT, blocks_of, page_run
 
-RUN = [page for page in PAGES if any(block.is_run and block.language != "yaml" for block in blocks_of(page))]
+RUN = [page for page in PAGES if any(block.is_run and block.language not in DATA for block in blocks_of(page))]
 
 
 def title(page: Path) -> str:
@@ -29,7 +29,7 @@ def title(page: Path) -> str:
 def test_the_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path) -> None:
     with page_run(tmp_path) as run:
         for block in blocks_of(page):
-            if block.is_run and block.language != "yaml":
+            if block.is_run and block.language not in DATA:
                 run.run(block)
 
 
@@ -38,8 +38,8 @@ def test_every_block_is_parsed_and_names_its_language(page: Path) -> None:
     for block in blocks_of(page):
         if block.language == "python":
             compile(block.code, title(page), "exec")
-        elif block.language == "yaml":
-            yaml.safe_load(block.code)
+        elif block.language in DATA:
+            yaml.safe_load(block.code)  # JSON is YAML
     languages = re.findall(r"^```(\w*)", page.read_text(encoding="utf-8"), re.M)[::2]
     assert set(languages) <= {*LANGUAGES, "text"}
 
