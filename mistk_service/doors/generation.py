@@ -156,5 +156,5 @@ async def _events(values: AsyncIterator[Any], error_body: ErrorBody) -> AsyncIte
 def _text(part: Answer) -> str:
     text = part.value()
     if not isinstance(text, str):
-        raise HookFailed("generate", Failure("TypeError", f"expected text, got {type(text).__name__}"))
+        raise HookFailed("do_generate_stream", Failure("TypeError", f"expected text, got {type(text).__name__}"))
     return text

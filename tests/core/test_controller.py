@@ -44,8 +44,8 @@ FROM_READY = [
 ]
 
 IN_READY = [
-    *("loadData", "buildModel", "train", "predict", "streamPredict", "updateStreamProperties", "generate"),
-    *("evaluate", "saveModel", "savePredictions", "saveGenerations", "reset", "shutdown"),
+    *("loadData", "buildModel", "train", "predict", "streamPredict", "streamPredict/source", "updateStreamProperties"),
+    *("generate", "evaluate", "miniaturize", "saveModel", "savePredictions", "saveGenerations", "reset", "shutdown"),
 ]
 
 
@@ -68,6 +68,7 @@ async def test_initialize_leads_to_initialized(launch: Launch, gate: Gate, kind:
     assert (await instance.until("initialized"))["payload"]["possible"] == [
         "loadData",
         "buildModel",
+        "buildEnsemble",
         "reset",
         "shutdown",
     ]

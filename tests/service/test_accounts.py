@@ -69,6 +69,8 @@ def operations(contract: str) -> Iterator[tuple[str, str, str]]:
 
 def needed(contract: str, method: str, operation_id: str) -> str:
     """The lowest role that may call an operation."""
+    if contract == "mistk-api.yaml" and operation_id == "predict":
+        return "operator"  # an activity of the lifecycle, unlike KServe's operation of this name
     if operation_id in PREDICTS or (contract == "inference-api.yaml" and operation_id == "generate"):
         return "predictor"
     if operation_id in ADMINISTERS or operation_id.endswith(("experiment_permission", "model_permission")):
