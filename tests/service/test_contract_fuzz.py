@@ -69,7 +69,11 @@ def test_an_instance_answers_as_the_contract_says(
     def every_case(case: schemathesis.Case) -> None:
         bring_to(fuzzed, state)
         make_harmless(case, folder)
-        case.call_and_validate(checks=CHECKS, timeout=ANSWER_TIME)
+        answer = case.call(timeout=ANSWER_TIME)
+        # An answer without a body has no media type, though the check asks for one.
+        case.validate_response(
+            answer, checks=[c for c in CHECKS if answer.content or c is not content_type_conformance]
+        )
 
     every_case()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from typing import Any
 
 import pytest
@@ -36,17 +38,28 @@ OPERATIONS = [
 
 
 @pytest.fixture(scope="module")
-def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service whose model takes any tensors."""
-    with Service("serve", reference("tensors:Echo"), "--port", "0", cwd=tmp_path_factory.mktemp("echo")) as service:
-        service.make_ready()
-        yield service
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Service]]:
+    """Returns the service for a contract: its model takes any tensors, or it generates text."""
+    with ExitStack() as stack:
+
+        @cache
+        def start(model: str, *options: str) -> Service:
+            folder = tmp_path_factory.mktemp("model")
+            service = stack.enter_context(Service("serve", reference(model), "--port", "0", *options, cwd=folder))
+            service.make_ready()
+            return service
+
+        openai = ("generates:Generates", "--doors", "openai")
+        yield lambda contract: start(*openai if contract == "openai-api.yaml" else ("tensors:Echo",))
 
 
 @pytest.mark.parametrize(("contract", "path", "method"), OPERATIONS)
-def test_an_api_answers_as_its_contract_says(echo: Service, contract: str, path: str, method: str) -> None:
+def test_an_api_answers_as_its_contract_says(
+    services: Callable[[str], Service], contract: str, path: str, method: str
+) -> None:
+    service = services(contract)
     schema: Any = schemathesis.openapi.from_dict(load_contract(contract))
-    schema.config.update(base_url=echo.url)
+    schema.config.update(base_url=service.url)
     operation = schema[path][method]
     modes = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]
 
@@ -56,8 +69,8 @@ def test_an_api_answers_as_its_contract_says(echo: Service, contract: str, path:
         if known and isinstance(case.body, dict) and "model" in case.body:
             case.body["model"] = "generates"
         if known and "model_name" in case.path_parameters:
-            case.path_parameters["model_name"] = "echo"
+            case.path_parameters["model_name"] = "generates" if contract == "openai-api.yaml" else "echo"
         case.call_and_validate(checks=CHECKS, timeout=ANSWER_TIME)
 
     every_case()
-    assert echo.status()["state"] == "ready"
+    assert service.status()["state"] == "ready"

@@ -88,7 +88,7 @@ class TokenFile:
     def _read(self) -> dict[bytes, _Entry]:
         try:
             lines = self._path.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(
