@@ -30,7 +30,13 @@ _LADDER = list(Permission)
 
 
 class User(msgspec.Struct, frozen=True):
-    """A user of a store; its password is not part of it."""
+    """A user of a store; its password is not part of it.
+
+    Attributes:
+        id: identifies the user in the store.
+        username: the name, as the user logs in with it.
+        is_admin: whether everything is allowed.
+    """
 
     id: int
     username: str
@@ -38,7 +44,14 @@ class User(msgspec.Struct, frozen=True):
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """A permission of a user for one experiment, by its id, or for one registered model, by its name."""
+    """A permission of a user for one experiment or one registered model.
+
+    Attributes:
+        user_id: whose it is.
+        resource_type: what it is for.
+        resource_id: the id of the experiment, or the name of the registered model.
+        permission: what is allowed.
+    """
 
     user_id: int
     resource_type: ResourceType
