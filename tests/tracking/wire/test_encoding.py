@@ -51,7 +51,7 @@ INFO = RunInfo("r", "name", "1", "", RunStatus.RUNNING, 0, None, "s3://x", Lifec
 def test_every_value_is_a_frozen_documented_struct_or_an_enumeration():
     for name in entities.__all__:
         kind = getattr(entities, name)
-        if not isinstance(kind, type):  # a choice of names
+        if name == "ResourceType":  # a choice of names
             continue
         assert kind.__doc__, name
         if not issubclass(kind, enum.Enum):
