@@ -68,12 +68,13 @@ def model(context: DetachedContext) -> Model:
     return model
 
 
-def test_the_hooks_are_mistks_and_those_for_tensors_and_prompts():
+def test_the_hooks_are_mistks_and_those_for_tensors_prompts_and_evaluation():
     hooks = {name: value for name, value in vars(AbstractModel).items() if name.startswith("do_")}
     assert hooks.pop("do_infer")
     assert hooks.pop("do_generate_stream")
+    assert hooks.pop("do_evaluate")
     assert {name: list(inspect.signature(hook).parameters)[1:] for name, hook in hooks.items()} == HOOKS
-    assert {row.hook for row in OPERATIONS.values()} == set(HOOKS)
+    assert {row.hook for row in OPERATIONS.values()} == {*HOOKS, "do_evaluate"}
 
 
 @pytest.mark.parametrize("name", HOOKS)
