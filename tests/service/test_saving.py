@@ -29,7 +29,7 @@ def test_a_save_to_a_folder_with_other_files_hands_out_what_the_model_wrote(star
 
     service.do("saveModel", modelPath=str(folder))
 
-    assert saved(service) == ["model/model.txt"]
+    assert saved(service) == ["model/MLmodel", "model/model.txt"]
 
 
 def test_nothing_is_saved_into_the_state_directory(start: Start, tmp_path: Path) -> None:
