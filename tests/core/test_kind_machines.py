@@ -54,6 +54,9 @@ class KindLifecycle(Lifecycle):
     def takes_work(self) -> bool:
         return self.state in {state for name in self.works for state in self.table[name]["allowed"]}
 
+    def may_decline(self, operation: str) -> bool:
+        return operation.startswith("save")  # an evaluation is what its container is for
+
     def arguments(self, operation: str) -> tuple[Any, ...]:
         """Return proper arguments of an operation."""
         raise NotImplementedError
@@ -145,17 +148,7 @@ def test_every_kind_is_attacked() -> None:
 
 @pytest.mark.hypothesis
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(
-    "machine",
-    [
-        # It has been seen to wait for ever, with no process at work; until that is understood, the other kinds are attacked.
-        pytest.param(machine, marks=pytest.mark.xfail(run=False, reason="waits for ever now and then"))
-        if machine.component.name in ("evaluation", "transform")
-        else machine
-        for machine in MACHINES
-    ],
-    ids=lambda machine: machine.component.name,
-)
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.component.name)
 def test_any_call_is_refused_and_changes_nothing_or_does_what_was_asked(machine: type[KindLifecycle]) -> None:
     run_state_machine_as_test(
         machine,

@@ -175,6 +175,10 @@ class Lifecycle(RuleBasedStateMachine):
         """Return whether work can begin."""
         return self.is_possible("streamPredict") and self.state != "updating_properties"
 
+    def may_decline(self, operation: str) -> bool:
+        """Return whether a hook that says that it does not do this leads back to where it began."""
+        return operation.startswith(("save", "evaluate"))
+
     def onward(self) -> list[str]:
         """Return what is allowed and ends nothing."""
         return [name for name in self.calls if self.is_possible(name) and name not in ("reset", "shutdown")]
@@ -322,9 +326,7 @@ class Lifecycle(RuleBasedStateMachine):
         operation = self.shown
         assert operation is not None
         # A saving beside what is paused costs only itself.
-        fails = not self.saving and (
-            how == "fails" or (how == "unsupported" and not operation.startswith(("save", "evaluate")))
-        )
+        fails = not self.saving and (how == "fails" or (how == "unsupported" and not self.may_decline(operation)))
         if fails:
             self.state, self.activity = "failed", None
             self.has_failed = True
