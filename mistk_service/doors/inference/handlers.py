@@ -16,13 +16,12 @@ from mistk_service.core.answer_parts import AnswerParts
 from mistk_service.doors.generation import EventStream, Generation, generate
 from mistk_service.doors.inference.messages import HEADER_LENGTH, encode_response, read_request
 from mistk_service.doors.inference.tensors import datatype_of, require_declared
-from mistk_service.doors.problem import answer_in
+from mistk_service.doors.prediction_api import PredictionHandlers, json_response, prediction_app
 from mistk_service.doors.request_content import INLINE_LIMIT, json_content, on_thread_if, read_content
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.predictions import TensorSpec
 from mistk_service.resources import load_contract
-from mistk_service.web.contract import contract_app
 from mistk_service.web.disconnect import while_present
 
 #: The path of the protocol and its version.
@@ -52,49 +51,41 @@ def inference_app(model: ServedModel, max_body: int) -> ASGIApp:
         model: the model.
         max_body: the maximum size of a request in bytes.
     """
-    handlers = _Handlers(model, max_body)
-    return contract_app(
-        load_contract("inference-api.yaml"),
-        handlers.resolve,
-        limits=lambda _: None,  # the bodies are read by their handlers
-        answer=inference_answer,
-        validate=False,
-    )
+    return prediction_app(load_contract("inference-api.yaml"), _Handlers(model, max_body), inference_error)
 
 
-class _Handlers:
+class _Handlers(PredictionHandlers):
     def __init__(self, model: ServedModel, max_body: int) -> None:
-        self._model = model
+        super().__init__(model, max_body)
         self._controller = model.controller
-        self._max_body = max_body
         self._statistics = model.statistics
 
     def resolve(self, operation_id: str) -> Callable[..., Awaitable[Response]]:
-        handler: Callable[..., Awaitable[Response]] = getattr(self, operation_id.replace("version_", "model_"))
-        return handler
+        """Return the method for an operation; the same for a path with the version of the model."""
+        return super().resolve(operation_id.replace("version_", "model_"))
 
     @property
     def _ready(self) -> bool:
         return self._controller.can_take_work and (self._model.takes_tensors or self._model.generates)
 
     async def server_metadata(self, request: Request) -> Response:  # noqa: ARG002 - every handler gets it
-        return _json({"name": "mistk-service", "version": __version__, "extensions": EXTENSIONS})
+        return json_response({"name": "mistk-service", "version": __version__, "extensions": EXTENSIONS})
 
     root_metadata = server_metadata
 
     async def server_live(self, request: Request) -> Response:  # noqa: ARG002
-        return _json({"live": True})
+        return json_response({"live": True})
 
     async def server_ready(self, request: Request) -> Response:  # noqa: ARG002
-        return _json({"ready": True}) if self._ready else self._not_ready()
+        return json_response({"ready": True}) if self._ready else self._not_ready()
 
     async def models(self, request: Request) -> Response:  # noqa: ARG002
-        return _json({"models": [self._model.name]})
+        return json_response({"models": [self._model.name]})
 
     async def model_metadata(self, request: Request, model_name: str, model_version: str = "") -> Response:  # noqa: ARG002
         self._model.require(model_name, model_version)
         signature = self._controller.signature
-        return _json(
+        return json_response(
             {
                 "name": model_name,
                 "versions": [self._model.version],
@@ -106,14 +97,14 @@ class _Handlers:
 
     async def model_ready(self, request: Request, model_name: str, model_version: str = "") -> Response:  # noqa: ARG002
         self._model.require(model_name, model_version)
-        return _json({"name": model_name, "ready": True}) if self._ready else self._not_ready()
+        return json_response({"name": model_name, "ready": True}) if self._ready else self._not_ready()
 
     async def model_stats(self, request: Request, model_name: str, model_version: str = "") -> Response:
         self._model.require(model_name, model_version)
         return await self.all_stats(request)
 
     async def all_stats(self, request: Request) -> Response:  # noqa: ARG002
-        return _json({"model_stats": [self._statistics.to_wire(self._model.name, self._model.version)]})
+        return json_response({"model_stats": [self._statistics.to_wire(self._model.name, self._model.version)]})
 
     async def index(self, request: Request) -> Response:
         body = await read_content(request, _SMALL)
@@ -124,7 +115,7 @@ class _Handlers:
         entry = {"name": self._model.name, "version": self._model.version, "state": "READY", "reason": ""}
         if not self._ready:
             entry |= {"state": "UNAVAILABLE", "reason": f"The state is {self._controller.state}."}
-        return _json([entry] if self._ready or not asked.ready else [])
+        return json_response([entry] if self._ready or not asked.ready else [])
 
     async def model_infer(self, request: Request, model_name: str, model_version: str = "") -> Response:
         self._model.require(model_name, model_version)
@@ -155,7 +146,7 @@ class _Handlers:
     async def model_generate(self, request: Request, model_name: str, model_version: str = "") -> Response:
         generation, head = await self._generate(request, model_name, model_version)
         text = await while_present(request.receive, asyncio.ensure_future(generation.text()))
-        return _json({**head, "text_output": text})
+        return json_response({**head, "text_output": text})
 
     generate = model_generate
 
@@ -193,13 +184,6 @@ def _metadata(specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:
     return [{"name": spec.name, "datatype": datatype_of(spec.dtype), "shape": spec.shape} for spec in specs]
 
 
-def _json(value: Any) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")
-
-
 def inference_error(status: int, message: str) -> bytes:  # noqa: ARG001 - the status is not repeated in the body
     """Return the body of an error in the protocol's form."""
     return msgspec.json.encode({"error": message})
-
-
-inference_answer = answer_in(inference_error)

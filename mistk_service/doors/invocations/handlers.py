@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.h
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from email.message import Message
 
 import msgspec
@@ -18,11 +18,10 @@ from starlette.types import ASGIApp
 from mistk_service.doors.instances.predict import predict, predict_tensors
 from mistk_service.doors.instances.tables import arrays_as_tensors
 from mistk_service.doors.invocations import formats
-from mistk_service.doors.problem import answer_in
+from mistk_service.doors.prediction_api import PredictionHandlers, json_response, prediction_app
 from mistk_service.doors.request_content import INLINE_LIMIT, on_thread_if, read_content
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.resources import load_contract
-from mistk_service.web.contract import contract_app
 
 #: The paths of both protocols.
 PATHS = ("/ping", "/invocations", "/execution-parameters")
@@ -46,25 +45,13 @@ def invocations_app(model: ServedModel, max_body: int, concurrent: int) -> ASGIA
         max_body: the maximum size of a request in bytes.
         concurrent: the number of requests that SageMaker may send at a time.
     """
-    handlers = _Handlers(model, max_body, concurrent)
-    return contract_app(
-        load_contract("invocations-api.yaml"),
-        handlers.resolve,
-        limits=lambda _: None,  # the bodies are read by their handlers
-        answer=answer_in(error_body),
-        validate=False,
-    )
+    return prediction_app(load_contract("invocations-api.yaml"), _Handlers(model, max_body, concurrent), error_body)
 
 
-class _Handlers:
+class _Handlers(PredictionHandlers):
     def __init__(self, model: ServedModel, max_body: int, concurrent: int) -> None:
-        self._model = model
-        self._max_body = max_body
+        super().__init__(model, max_body)
         self._concurrent = concurrent
-
-    def resolve(self, operation_id: str) -> Callable[..., Awaitable[Response]]:
-        handler: Callable[..., Awaitable[Response]] = getattr(self, operation_id)
-        return handler
 
     async def ping(self, request: Request) -> Response:  # noqa: ARG002 - every handler gets it
         if self._model.is_ready:
@@ -72,12 +59,13 @@ class _Handlers:
         return Response(error_body(503, self._model.why_not_ready), 503, media_type=formats.JSON)
 
     async def execution_parameters(self, request: Request) -> Response:  # noqa: ARG002
-        parameters = {
-            "MaxConcurrentTransforms": self._concurrent,
-            "BatchStrategy": "MULTI_RECORD",
-            "MaxPayloadInMB": max(1, self._max_body >> 20),
-        }
-        return Response(msgspec.json.encode(parameters), media_type=formats.JSON)
+        return json_response(
+            {
+                "MaxConcurrentTransforms": self._concurrent,
+                "BatchStrategy": "MULTI_RECORD",
+                "MaxPayloadInMB": max(1, self._max_body >> 20),
+            }
+        )
 
     async def invocations(self, request: Request) -> Response:
         accepted = _accepted(request.headers.get("accept") or "*/*")
@@ -103,8 +91,7 @@ class _Handlers:
         if accepted == formats.NPY:
             return Response(formats.to_npy(predictions), media_type=formats.NPY)
         # SageMaker's own clients read the bare predictions, MLflow's an object.
-        value = {"predictions": predictions} if wrapped else predictions
-        return Response(msgspec.json.encode(value), media_type=formats.JSON)
+        return json_response({"predictions": predictions} if wrapped else predictions)
 
 
 def _content_type(header: str) -> tuple[str, Mapping[str, str]]:

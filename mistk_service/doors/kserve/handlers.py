@@ -6,7 +6,6 @@ https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirement
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -15,12 +14,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from mistk_service.doors.instances.predict import predict
-from mistk_service.doors.problem import answer_in
+from mistk_service.doors.prediction_api import PredictionHandlers, json_response, prediction_app
 from mistk_service.doors.request_content import json_content
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.errors import InvalidRequest
 from mistk_service.resources import load_contract
-from mistk_service.web.contract import contract_app
 
 
 class _Body(msgspec.Struct):
@@ -30,7 +28,7 @@ class _Body(msgspec.Struct):
 
 def kserve_app(model: ServedModel, max_body: int) -> ASGIApp:
     """Return the application that serves KServe's paths. ``max_body`` limits a request in bytes."""
-    return _app(model, max_body, load_contract("kserve-v1-api.yaml"))
+    return prediction_app(load_contract("kserve-v1-api.yaml"), _Handlers(model, max_body), error_body)
 
 
 def vertex_app(model: ServedModel, max_body: int, health: str | None, predict: str | None) -> ASGIApp:
@@ -41,33 +39,14 @@ def vertex_app(model: ServedModel, max_body: int, health: str | None, predict: s
         if path
     }
     contract = {"openapi": "3.0.3", "info": {"title": "Vertex AI", "version": "1"}, "paths": paths}
-    return _app(model, max_body, contract)
+    return prediction_app(contract, _Handlers(model, max_body), error_body)
 
 
-def _app(model: ServedModel, max_body: int, contract: Any) -> ASGIApp:
-    handlers = _Handlers(model, max_body)
-    return contract_app(
-        contract,
-        handlers.resolve,
-        limits=lambda _: None,  # the bodies are read by their handlers
-        answer=answer_in(error_body),
-        validate=False,
-    )
-
-
-class _Handlers:
-    def __init__(self, model: ServedModel, max_body: int) -> None:
-        self._model = model
-        self._max_body = max_body
-
-    def resolve(self, operation_id: str) -> Callable[..., Awaitable[Response]]:
-        handler: Callable[..., Awaitable[Response]] = getattr(self, operation_id)
-        return handler
-
+class _Handlers(PredictionHandlers):
     async def models(self, request: Request) -> Response:  # noqa: ARG002 - every handler gets it
         # OpenAI's clients ask at the same path.
         listed = {"object": "list", "data": [self._model.card()]} if self._model.generates else {}
-        return _json({"models": [self._model.name], **listed})
+        return json_response({"models": [self._model.name], **listed})
 
     async def model(self, request: Request, model_name: str) -> Response:
         self._model.require(model_name)
@@ -77,7 +56,7 @@ class _Handlers:
         if not self._model.is_ready:
             return Response(error_body(503, self._model.why_not_ready), 503, media_type="application/json")
         card = self._model.card() if self._model.generates else {}
-        return _json({"name": self._model.name, "ready": True, **card})
+        return json_response({"name": self._model.name, "ready": True, **card})
 
     async def predict(self, request: Request, model_name: str) -> Response:
         self._model.require(model_name)
@@ -87,11 +66,7 @@ class _Handlers:
         body = await json_content(request, self._max_body, _Body)
         if body.parameters:
             raise InvalidRequest("parameters: the model takes none.", field="parameters")
-        return _json({"predictions": await predict(self._model, request, body.instances)})
-
-
-def _json(value: Any) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")
+        return json_response({"predictions": await predict(self._model, request, body.instances)})
 
 
 def error_body(status: int, message: str) -> bytes:  # noqa: ARG001 - the status is not repeated in the body

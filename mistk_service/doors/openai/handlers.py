@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -17,12 +17,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from mistk_service.doors.generation import EventStream, Generation, generate
-from mistk_service.doors.problem import answer_in
+from mistk_service.doors.prediction_api import PredictionHandlers, json_response, prediction_app
 from mistk_service.doors.request_content import json_content
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.errors import InvalidRequest
 from mistk_service.resources import load_contract
-from mistk_service.web.contract import contract_app
 from mistk_service.web.disconnect import while_present
 
 #: The paths that belong to the API alone; the models are at a path that KServe has too.
@@ -84,31 +83,16 @@ _AnyRequest = TypeVar("_AnyRequest", _Chat, _Completion)
 
 def openai_app(model: ServedModel, max_body: int) -> ASGIApp:
     """Return the application that serves the API. ``max_body`` limits a request in bytes."""
-    handlers = _Handlers(model, max_body)
-    return contract_app(
-        load_contract("openai-api.yaml"),
-        handlers.resolve,
-        limits=lambda _: None,  # the bodies are read by their handlers
-        answer=answer_in(error_body),
-        validate=False,
-    )
+    return prediction_app(load_contract("openai-api.yaml"), _Handlers(model, max_body), error_body)
 
 
-class _Handlers:
-    def __init__(self, model: ServedModel, max_body: int) -> None:
-        self._model = model
-        self._max_body = max_body
-
-    def resolve(self, operation_id: str) -> Callable[..., Awaitable[Response]]:
-        handler: Callable[..., Awaitable[Response]] = getattr(self, operation_id)
-        return handler
-
+class _Handlers(PredictionHandlers):
     async def models(self, request: Request) -> Response:  # noqa: ARG002 - every handler gets it
-        return _json({"object": "list", "data": [self._model.card()] if self._model.generates else []})
+        return json_response({"object": "list", "data": [self._model.card()] if self._model.generates else []})
 
     async def model(self, request: Request, model_name: str) -> Response:  # noqa: ARG002
         self._model.require(model_name)
-        return _json(self._model.card())
+        return json_response(self._model.card())
 
     async def chat_completion(self, request: Request) -> Response:
         body, parameters = await self._read(request, _Chat)
@@ -150,7 +134,7 @@ class _Handlers:
         text = await while_present(request.receive, asyncio.ensure_future(generation.text()))
         said = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
         choice = {"index": 0, **said, "finish_reason": generation.finish_reason, "logprobs": None}
-        return _json({**head, "choices": [choice], "usage": _usage(generation)})
+        return json_response({**head, "choices": [choice], "usage": _usage(generation)})
 
 
 async def _chunks(generation: Generation, head: dict[str, Any], *, chat: bool, usage: bool) -> AsyncIterator[Any]:
@@ -175,10 +159,6 @@ async def _chunks(generation: Generation, head: dict[str, Any], *, chat: bool, u
 def _usage(generation: Generation) -> dict[str, int]:
     """Return the usage. How many tokens the prompt has is not known."""
     return {"prompt_tokens": 0, "completion_tokens": generation.tokens, "total_tokens": generation.tokens}
-
-
-def _json(value: Any) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")
 
 
 def error_body(status: int, message: str) -> bytes:

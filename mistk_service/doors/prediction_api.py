@@ -1,0 +1,49 @@
+"""What the prediction APIs are built from: an application made from a contract, its handlers, and responses in JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from mistk_service.doors.problem import answer_in
+from mistk_service.doors.served_model import ServedModel
+from mistk_service.web.contract import contract_app
+from mistk_service.web.refusals import ErrorBody
+
+
+class PredictionHandlers:
+    """The operations of an API: methods named like their operationId, which get the request and the parameters of its path.
+
+    Args:
+        model: the model.
+        max_body: the maximum size of a request in bytes.
+    """
+
+    def __init__(self, model: ServedModel, max_body: int) -> None:
+        self._model = model
+        self._max_body = max_body
+
+    def resolve(self, operation_id: str) -> Callable[..., Awaitable[Response]]:
+        """Return the method for an operation."""
+        handler: Callable[..., Awaitable[Response]] = getattr(self, operation_id)
+        return handler
+
+
+def prediction_app(contract: Mapping[str, Any], handlers: PredictionHandlers, error_body: ErrorBody) -> ASGIApp:
+    """Return the application that serves an API.
+
+    Args:
+        contract: in OpenAPI 3.
+        handlers: the operations, which read the bodies of their requests.
+        error_body: makes the JSON of an error.
+    """
+    return contract_app(contract, handlers.resolve, limits=lambda _: None, answer=answer_in(error_body), validate=False)
+
+
+def json_response(value: Any) -> Response:
+    """Return a value as JSON."""
+    return Response(msgspec.json.encode(value), media_type="application/json")
