@@ -6,7 +6,7 @@ the name of an operation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from functools import cached_property
@@ -163,6 +163,29 @@ class Operation:
     def opens_run(self) -> bool:
         """Whether it belongs to a run. It opens one if there is none yet."""
         return self.is_work or self.saves is not None
+
+
+def row(name: str, hook: str, allowed: Set[str], running: str | None, then: str | None, **more: Any) -> Operation:
+    """Return an operation as a row of a table of states."""
+    return Operation(name, hook, frozenset(allowed), running, then, **more)
+
+
+def reset_and_shutdown(states: type[StrEnum], initial: str) -> tuple[Operation, Operation]:
+    """Return the two operations of every kind that end an instance. A reset makes a new one in the state ``initial``."""
+    resetting, terminating, terminated = (states(name) for name in (RESETTING, TERMINATING, TERMINATED))
+    active = frozenset(states) - {terminating, terminated}
+    return (
+        row("reset", "do_reset", active, resetting, initial, role=Role.RESET, has_default=True),
+        row(
+            "shutdown",
+            "do_terminate",
+            active | {terminating},
+            terminating,
+            terminated,
+            role=Role.SHUTDOWN,
+            has_default=True,
+        ),
+    )
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from mistk_service.kinds.call import Call
 from mistk_service.kinds.evaluation.base import AbstractEvaluationPlugin
 from mistk_service.kinds.evaluation.states import State
 from mistk_service.kinds.evaluation.values import Metric, declared_metrics, metrics_of
-from mistk_service.kinds.kind import Arguments, Kind, Operation, Role, RunSettings
+from mistk_service.kinds.kind import Arguments, Kind, RunSettings, reset_and_shutdown, row
 from mistk_service.kinds.values import MistkDataset
 
 __all__ = ["EVALUATION"]
@@ -48,8 +48,6 @@ def _inputs(arguments: Arguments) -> dict[str, MistkDataset]:
     return {form: MistkDataset(data_path=inputs), "ground_truth": MistkDataset(data_path=truth)}
 
 
-_ACTIVE = frozenset(State) - {State.TERMINATING, State.TERMINATED}
-
 EVALUATION = Kind(
     name="evaluation",
     base=AbstractEvaluationPlugin,
@@ -59,14 +57,12 @@ EVALUATION = Kind(
     initial=State.STARTED,
     ready=State.READY,
     operations={
-        row.name: row
-        for row in (
-            Operation("evaluate", "do_evaluate", frozenset({State.STARTED, State.READY}), State.EVALUATING, State.READY,
-                      parameters=(str, list[Metric]), configures_run=_settings, inputs=_inputs, is_work=True,
-                      saves="evaluation", saved_to=lambda arguments: arguments[5]),
-            Operation("reset", "do_reset", _ACTIVE, State.RESETTING, State.STARTED, role=Role.RESET, has_default=True),
-            Operation("shutdown", "do_terminate", _ACTIVE | {State.TERMINATING}, State.TERMINATING, State.TERMINATED,
-                      role=Role.SHUTDOWN, has_default=True),
+        each.name: each
+        for each in (
+            row("evaluate", "do_evaluate", {State.STARTED, State.READY}, State.EVALUATING, State.READY,
+                parameters=(str, list[Metric]), configures_run=_settings, inputs=_inputs, is_work=True,
+                saves="evaluation", saved_to=lambda arguments: arguments[5]),
+            *reset_and_shutdown(State, State.STARTED),
         )
     },
     bodies={"evaluate": _evaluate},

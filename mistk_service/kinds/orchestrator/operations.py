@@ -11,11 +11,11 @@ from contextlib import suppress
 from typing import Any
 
 from mistk_service.errors import MistkError, RequestError
-from mistk_service.kinds.kind import Operation, Role, RunSettings
+from mistk_service.kinds.kind import RunSettings, reset_and_shutdown, row
 from mistk_service.kinds.orchestrator.base import AbstractOrchestrator, Agent
 from mistk_service.kinds.orchestrator.states import State
 
-_NOT_TERMINATING = frozenset(State) - {State.TERMINATING, State.TERMINATED}
+_RESET, _SHUTDOWN = reset_and_shutdown(State, State.UNINITIALIZED)
 
 
 def _settings(arguments: tuple[Any, ...]) -> RunSettings:
@@ -79,27 +79,20 @@ def _save_episode(orchestrator: AbstractOrchestrator, path: str) -> None:
     orchestrator.do_save_episode(path=path)
 
 
-def _row(
-    name: str, hook: str, allowed: set[State] | frozenset[State], running: State, then: State | None, **more: Any
-) -> Operation:
-    return Operation(name, hook, frozenset(allowed), running, then, **more)
-
-
 OPERATIONS = {
-    row.name: row
-    for row in (
-        _row("initialize", "do_initialize", {State.UNINITIALIZED}, State.INITIALIZING, State.WAITING_FOR_AGENTS,
-             has_default=True, call=_initialize, configures_run=_settings),
-        _row("registerAgent", "do_register_agent", {State.WAITING_FOR_AGENTS}, State.REGISTERING_AGENT,
-             State.WAITING_FOR_AGENTS, alternatives=frozenset({State.READY}), has_default=True, call=_register),
-        _row("startEpisode", "do_start_episode", {State.READY}, State.RUNNING, State.COMPLETED_EPISODE, call=_start_episode,
-             is_work=True),
-        _row("stopEpisode", "do_stop_episode", {State.COMPLETED_EPISODE}, State.STOPPING_EPISODE, State.READY,
-             has_default=True, call=_stop_episode),
-        _row("saveEpisode", "do_save_episode", {State.COMPLETED_EPISODE}, State.SAVING_EPISODE, None, call=_save_episode,
-             may_decline=True, saves="episode"),
-        _row("reset", "do_reset", _NOT_TERMINATING, State.RESETTING, State.UNINITIALIZED, role=Role.RESET, has_default=True),
-        _row("shutdown", "do_terminate", _NOT_TERMINATING | {State.TERMINATING}, State.TERMINATING, State.TERMINATED,
-             role=Role.SHUTDOWN, has_default=True),
+    each.name: each
+    for each in (
+        row("initialize", "do_initialize", {State.UNINITIALIZED}, State.INITIALIZING, State.WAITING_FOR_AGENTS,
+            has_default=True, call=_initialize, configures_run=_settings),
+        row("registerAgent", "do_register_agent", {State.WAITING_FOR_AGENTS}, State.REGISTERING_AGENT,
+            State.WAITING_FOR_AGENTS, alternatives=frozenset({State.READY}), has_default=True, call=_register),
+        row("startEpisode", "do_start_episode", {State.READY}, State.RUNNING, State.COMPLETED_EPISODE, call=_start_episode,
+            is_work=True),
+        row("stopEpisode", "do_stop_episode", {State.COMPLETED_EPISODE}, State.STOPPING_EPISODE, State.READY,
+            has_default=True, call=_stop_episode),
+        row("saveEpisode", "do_save_episode", {State.COMPLETED_EPISODE}, State.SAVING_EPISODE, None, call=_save_episode,
+            may_decline=True, saves="episode"),
+        _RESET,
+        _SHUTDOWN,
     )
 }  # fmt: skip

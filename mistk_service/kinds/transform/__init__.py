@@ -7,7 +7,7 @@ from typing import Any
 
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.call import Call
-from mistk_service.kinds.kind import Arguments, Kind, Operation, Role, RunSettings
+from mistk_service.kinds.kind import Arguments, Kind, RunSettings, reset_and_shutdown, row
 from mistk_service.kinds.transform.base import AbstractTransformPlugin
 from mistk_service.kinds.transform.states import State
 from mistk_service.kinds.values import MistkDataset
@@ -52,8 +52,6 @@ def _output_folder(arguments: Arguments) -> str | None:
     return None if arguments[1] is None else arguments[1].data_path
 
 
-_ACTIVE = frozenset(State) - {State.TERMINATING, State.TERMINATED}
-
 TRANSFORM = Kind(
     name="transform",
     base=AbstractTransformPlugin,
@@ -63,14 +61,12 @@ TRANSFORM = Kind(
     initial=State.STARTED,
     ready=State.READY,
     operations={
-        row.name: row
-        for row in (
-            Operation("transform", "do_transform", frozenset({State.STARTED, State.READY}), State.TRANSFORMING, State.READY,
-                      parameters=(list[MistkDataset], MistkDataset | None), configures_run=_settings, inputs=_inputs,
-                      is_work=True, saves="output", saved_to=_output_folder),
-            Operation("reset", "do_reset", _ACTIVE, State.RESETTING, State.STARTED, role=Role.RESET, has_default=True),
-            Operation("shutdown", "do_terminate", _ACTIVE | {State.TERMINATING}, State.TERMINATING, State.TERMINATED,
-                      role=Role.SHUTDOWN, has_default=True),
+        each.name: each
+        for each in (
+            row("transform", "do_transform", {State.STARTED, State.READY}, State.TRANSFORMING, State.READY,
+                parameters=(list[MistkDataset], MistkDataset | None), configures_run=_settings, inputs=_inputs,
+                is_work=True, saves="output", saved_to=_output_folder),
+            *reset_and_shutdown(State, State.STARTED),
         )
     },
     bodies={"transform": _transform},
