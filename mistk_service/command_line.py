@@ -21,7 +21,7 @@ import click
 from click.core import ParameterSource
 
 from mistk_service.errors import SettingsError
-from mistk_service.logs import LogLevel
+from mistk_service.logs import LogFormat, LogLevel
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Value = TypeVar("Value", str, tuple[str, ...], str | None)
@@ -205,6 +205,9 @@ class ListenSettings:
     audit_file: str | None = option(
         None, "Append a line of JSON about every change that a client makes or tries to this file; - means the log."
     )
+    access_log: bool = option(
+        False, "Log a line about every request: who, from where, what, the status, the duration, and the request's id."
+    )
     tls_cert: str | None = option(
         None, "Certificate chain (PEM) for HTTPS, read again when it changes.", type=click.Path(dir_okay=False)
     )
@@ -235,6 +238,7 @@ class ListenSettings:
         4096, "Maximum number of open connections; a new one replaces the one that was idle longest.", POSITIVE
     )
     log_level: LogLevel = option("info", "How much to log.")
+    log_format: LogFormat = option("text", "Log lines of text, or one JSON object per line.")
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
@@ -52,9 +54,9 @@ class _JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         trace = self.formatException(record.exc_info) if record.exc_info else None
-        return json_line(
-            record.levelname.lower(), record.name, record.getMessage(), record.created, trace, request_id.get()
-        )
+        fields = getattr(record, "fields", {})
+        level, message = record.levelname.lower(), record.getMessage()
+        return json_line(level, record.name, message, record.created, trace, request_id.get(), fields)
 
 
 def json_line(
@@ -64,8 +66,12 @@ def json_line(
     created: float | None = None,
     traceback: str | None = None,
     request: str | None = None,
+    fields: Mapping[str, object] = MappingProxyType({}),
 ) -> str:
-    """Return a JSON log line, without the line feed. ``created`` is in seconds since the epoch; None means now."""
+    """Return a JSON log line, without the line feed. ``created`` is in seconds since the epoch; None means now.
+
+    ``fields`` are further ones, which a record has as its attribute ``fields``.
+    """
     seconds = time.time() if created is None else created
     moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     line = {
@@ -73,6 +79,7 @@ def json_line(
         "level": level,
         "logger": logger,
         "message": message.encode("utf-8", "backslashreplace").decode(),
+        **fields,
     }
     if request is not None:
         line["request"] = request

@@ -105,6 +105,7 @@ def create_app(
         authenticator=authenticator,
         answer=_answers(doors),
         audited=settings.audit_file is not None,
+        access_log=settings.access_log,
     )
 
     def label(path: str) -> tuple[str, str] | None:

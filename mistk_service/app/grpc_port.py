@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import logging
+from pathlib import Path
 from typing import Any
 
 from mistk_service.app.settings import Settings
 from mistk_service.doors.ops.metrics import ServiceMetrics
 from mistk_service.doors.served_model import ServedModel
-from mistk_service.web.access import Authenticator
+from mistk_service.web.access import Answered, Authenticator, Principal, log_request, write_audit
 
 logger = logging.getLogger(__name__)
+
+#: The codes of calls that the service itself could not answer.
+_FAILED = ("INTERNAL", "UNKNOWN")
 
 
 class GrpcPort:
@@ -45,15 +48,27 @@ class GrpcPort:
         # Imported here: the package is an extra.
         from mistk_service.doors.grpc.server import start_server
 
+        cert, key = settings.tls_cert, settings.tls_key
         self._server, port = await start_server(
             self._model,
             settings.host,
             settings.grpc_port,
             settings.max_body,
-            functools.partial(self._metrics.add_request, "grpc"),
+            self._note,
             self._authenticator,
+            None if cert is None or key is None else (Path(cert), Path(key)),
         )
         logger.info("Listening for gRPC at %s:%d.", settings.host, port)
+
+    def _note(self, method: str, code: str, seconds: float, principal: Principal | None, address: str) -> None:
+        """Count an answered call, and log it."""
+        self._metrics.add_request("grpc", method, code, seconds)
+        result = "accepted" if code == "OK" else "failed" if code in _FAILED else "refused"
+        call = Answered(principal, address, "RPC", f"/{method}", code, result, seconds, None)
+        if self._settings.access_log:
+            log_request(call)
+        if self._settings.audit_file is not None and method == "ModelInfer":
+            write_audit(call)
 
     async def close(self, grace: float) -> None:
         """Stop to listen, and give the calls in flight some seconds to end."""

@@ -11,7 +11,6 @@ import click
 
 from mistk_service.command_line import PORT, POSITIVE, SECONDS, ListenSettings, Rule, option, warn_of_password
 from mistk_service.errors import SettingsError
-from mistk_service.logs import LogFormat
 
 #: The schemes of tracking servers, and of stores of the container's own.
 _REMOTE, _LOCAL = ("http", "https"), ("sqlite", "postgresql", "postgres")
@@ -145,7 +144,6 @@ class Settings(ListenSettings):
         None, "Seconds until a stream prediction is answered with 504, waiting included. No limit by default.", SECONDS
     )
     keepalive: float = option(5.0, "Seconds between keep-alive spaces on a watch without events.", SECONDS)
-    log_format: LogFormat = option("text", "Log lines of text, or one JSON object per line.")
     log_libraries: bool = option(False, "Apply --log-level to libraries too.")
     worker_env: tuple[str, ...] = option(
         (),

@@ -325,7 +325,7 @@ class Controller:
         except MistkError:
             await files.remove_folders(made)  # a refused call leaves no folders behind
             raise
-        return self._instance.begin(number, row.name, call.arguments, before)
+        return self._instance.begin(number, row.name, call.arguments, before, call.caller)
 
     async def _readable(self, call: Call, files: Files) -> tuple[tuple[Any, ...], tuple[str, str] | None]:
         """Return the arguments with readable paths: URIs of files in the store are replaced by their paths.

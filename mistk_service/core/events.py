@@ -72,6 +72,7 @@ class ActivityBegan:
         id: the number of the activity.
         started_at: when it began, ISO 8601.
         before: for an operation that saves, the previous contents of its folder; None if there were too many files.
+        caller: the name of the account that called the operation, if clients have to log in.
     """
 
     operation: str
@@ -79,6 +80,7 @@ class ActivityBegan:
     id: int = 0
     started_at: str = ""
     before: Mapping[str, FileStamp] | None = field(default_factory=dict)
+    caller: str | None = None
 
 
 @dataclass(frozen=True)

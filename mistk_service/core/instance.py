@@ -119,7 +119,12 @@ class Instance:
     # --- transitions made by calls --------------------------------------------------------------------------------
 
     def begin(
-        self, number: int, operation: str, arguments: tuple[Any, ...], before: Mapping[str, FileStamp] | None
+        self,
+        number: int,
+        operation: str,
+        arguments: tuple[Any, ...],
+        before: Mapping[str, FileStamp] | None,
+        caller: str | None = None,
     ) -> StatusEvent:
         """Enter an activity that has been sent to the worker. The caller has checked that the state allows it.
 
@@ -128,12 +133,13 @@ class Instance:
             operation: its operation.
             arguments: the arguments of its hook.
             before: the previous contents of the folder to save to, see :class:`~mistk_service.core.events.ActivityBegan`.
+            caller: the name of the account that called the operation.
         """
         if self._machine.state != PAUSED:
             self._origin = self._machine.state
         self._started[number] = time.monotonic()
         self._verdict = asyncio.get_running_loop().create_future()
-        self.emit(ActivityBegan(operation, arguments, number, timestamp_now(), before))
+        self.emit(ActivityBegan(operation, arguments, number, timestamp_now(), before, caller))
         self._machine.move(f"begin_{operation}")
         logger.info("%s has begun.", operation)
         return self.log.publish()

@@ -16,9 +16,11 @@ class Call:
         reads: the paths or URIs that must be readable, by the name of the field for error messages.
         writes: the folders that must be writable, by the name of the field for error messages.
         operation: the operation that the request stands for, if it is not that of its path.
+        caller: the name of the account that calls; None if nobody has to log in.
     """
 
     arguments: tuple[Any, ...] = ()
     reads: Mapping[str, str] = field(default_factory=dict)
     writes: Mapping[str, str] = field(default_factory=dict)
     operation: str | None = None
+    caller: str | None = None

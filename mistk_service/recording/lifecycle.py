@@ -46,6 +46,9 @@ from mistk_service.tracking.values import DatasetInput, RunStatus
 
 logger = logging.getLogger(__name__)
 
+#: The tag with the name of the account whose call opened the run.
+STARTED_BY_TAG = "mistk.startedBy"
+
 #: Points that may wait for ``initialize``; a model that reports more than that gets its run at once.
 _EARLY = 10_000
 
@@ -157,6 +160,8 @@ class Lifecycle:
             self._configure(row.configures_run(event.arguments), now)
         if not self._activities.running:
             self._memory.tags.pop(FAILURE_TAG, None)
+        if self._run is None and event.caller is not None:
+            self._memory.tags[STARTED_BY_TAG] = event.caller
         self._activities.begin(event)
         if self._memory.initialized:
             self._take_early()

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from mistk_service.client import ModelClient
 from tests.service.harness import API, OBEDIENT, Service, run
 
 USER, PASSWORD, SECRET = "root", "correct horse battery", "a secret of the proxy"
@@ -43,7 +47,7 @@ def service(folder: Path, token: str) -> Iterator[Service]:
     assert token
     env = {"MLFLOW_AUTH_ADMIN_USERNAME": USER, "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD, "PYTHONPATH": str(folder)}
     options = ["--proxy-secret-file", "secret", "--audit-file", "audit.log", "--data-root", "data", "--max-watches", "1",
-               "--log-format", "json"]  # fmt: skip
+               "--log-format", "json", "--access-log"]  # fmt: skip
     command = ["serve", OBEDIENT, "--port", "0", "--host", "0.0.0.0", *options]
     with Service(*command, cwd=folder, env=env, begun="Serving ") as running:
         yield running
@@ -175,6 +179,50 @@ def test_a_request_has_an_id_that_the_audit_log_names(client: httpx.Client, toke
     assert (folder / "audit.log").stat().st_mode & 0o777 == 0o600
 
 
+def test_the_access_log_has_a_line_for_each_request(service: Service, client: httpx.Client, token: str) -> None:
+    forged = "/nowhere%0a%7B%22who%22%3A%22root%22%7D?secret=planted"
+    for number, (path, headers) in enumerate(
+        (("/healthz", {}), (forged, bearer(token)), (f"{API}/status", bearer("?")))
+    ):
+        client.get(path, headers={**headers, "X-Request-ID": f"access-{number}"})
+    service.wait_for_line("access-2")
+    lines = {
+        each["request"]: each for each in map(json.loads, service.lines) if each["logger"] == "mistk_service.access"
+    }
+    open_one, found, unknown = (lines[f"access-{number}"] for number in range(3))
+    assert [each["who"] for each in (open_one, found, unknown)] == [None, "me", None]
+    assert [each["status"] for each in (open_one, found, unknown)] == [200, 404, 401]
+    assert (found["from"], found["method"], found["path"]) == ("127.0.0.1", "GET", '/nowhere\n{"who":"root"}')
+    assert found["duration"] > 0
+    assert "planted" not in service.output()
+
+
+def test_the_run_names_the_account_that_started_it(service: Service, client: httpx.Client, token: str) -> None:
+    with ModelClient(str(client.base_url), headers=bearer(token)) as model:
+        model.wait_for("started", since=model.reset())
+        assert client.post(f"{API}/initialize", json={}, auth=(USER, PASSWORD)).status_code == 200
+        model.wait_for("initialized")
+        model.wait_for("ready", since=model.build_model())
+        model.wait_for("ready", since=model.train())
+        run_id = model.status().payload["run"]["id"]
+    found = client.get("/api/2.0/mlflow/runs/get", params={"run_id": run_id}, headers=bearer(token)).json()
+    tags = {tag["key"]: tag["value"] for tag in found["run"]["data"]["tags"]}
+    assert tags["mistk.startedBy"] == "me"
+
+
+def test_a_watch_ends_when_its_user_is_deleted(client: httpx.Client) -> None:
+    client.auth = (USER, PASSWORD)
+    guest = {"username": "guest", "password": "a long password"}
+    users = "/api/2.0/mlflow/users"
+    assert client.post(f"{users}/create", json=guest).status_code == 200
+    with client.stream("GET", f"{API}/status?watch=true", auth=("guest", guest["password"])) as watch:
+        parts = watch.iter_bytes()
+        assert next(parts)
+        assert client.request("DELETE", f"{users}/delete", json={"username": "guest"}).status_code == 200
+        client.post(f"{API}/reset")
+        assert b"resetting" not in b"".join(parts)  # and it ends
+
+
 def test_no_secret_is_in_a_log_or_in_what_the_worker_gets(service: Service, folder: Path, token: str) -> None:
     environment = service.worker().environ()
     texts = [(folder / "audit.log").read_text(), service.output(), json.dumps(environment), *service.worker().cmdline()]
@@ -200,10 +248,11 @@ def test_a_function_says_who_sends_a_request(folder: Path) -> None:
 def test_https_uses_a_new_certificate_when_its_file_changes(folder: Path) -> None:
     def certify() -> None:
         command = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=localhost"
+        command += " -addext subjectAltName=DNS:localhost"
         subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
 
     certify()
-    options = ["--tls-cert", "cert.pem", "--tls-key", "key.pem", "--url-file", "url"]
+    options = ["--tls-cert", "cert.pem", "--tls-key", "key.pem", "--url-file", "url", "--grpc-port", "0"]
     env = {"MISTK_PROXY_SECRET_FILE": "secret"}
     process = None
     try:
@@ -227,6 +276,14 @@ def test_https_uses_a_new_certificate_when_its_file_changes(folder: Path) -> Non
         wait_until(lambda: fingerprint() != first)
         port = url.rpartition(":")[2]
         assert run("health", "--port", port, "--tls-cert", "cert.pem", cwd=folder)[0] == 0
+        wait_until(lambda: "Listening for gRPC" in (folder / "https.log").read_text())
+        address = re.search(r"gRPC at 127.0.0.1(:\d+)", (folder / "https.log").read_text())
+        assert address is not None
+        trusted = grpc.ssl_channel_credentials((folder / "cert.pem").read_bytes())
+        with grpc.secure_channel(f"localhost{address[1]}", trusted) as channel:
+            request = health_pb2.HealthCheckRequest()
+            answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=30, metadata=[("x-api-key", "none")])
+            assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
     finally:
         if process is not None:
             process.kill()

@@ -10,8 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from mistk_service.resources import load_contract
-from tests.service.harness import API, OBEDIENT, Service, run
+from mistk_service.client import ModelClient
+from mistk_service.resources import load_contract, plugins_path
+from tests.service.harness import API, OBEDIENT, Service, run, wait_until
+from tests.support.harness import reference
 
 ROLES = ("viewer", "predictor", "operator", "admin")
 
@@ -54,6 +56,15 @@ DOORS = (
     "mlflow-api.yaml",
     "gitlab-mlflow-api.yaml",
 )
+
+
+#: A class of each further kind of container.
+KINDS = {
+    "evaluation": reference("steered:SteeredEvaluation"),
+    "transform": f"{plugins_path() / 'tabular_transform' / 'transform.py'}:TabularTransform",
+    "agent": reference("steered:SteeredAgent"),
+    "orchestrator": reference("steered:SteeredOrchestrator"),
+}
 
 
 def operations(contract: str) -> Iterator[tuple[str, str, str]]:
@@ -130,6 +141,26 @@ def test_a_role_may_do_what_it_is_for_and_nothing_else(
     assert wrong == []
 
 
+@pytest.mark.parametrize("kind", ["evaluation", "transform", "agent", "orchestrator"])
+def test_a_role_may_do_the_same_with_every_kind_of_container(folder: Path, tokens: dict[str, str], kind: str) -> None:
+    contract = f"mistk-{kind}-api.yaml"
+    base = load_contract(contract)["basePath"]
+    wrong = []
+    command = ["serve", KINDS[kind], "--port", "0", "--auth", "--no-tracking"]
+    with Service(*command, cwd=folder, begun="Listening at") as service:
+        for method, path, operation_id in operations(contract):
+            name = path.removeprefix(f"{base}/")
+            lowest = (
+                "viewer" if method == "GET" else {"getAction": "predictor", "shutdown": "admin"}.get(name, "operator")
+            )
+            answers = [ask(service, method, path, tokens.get(role or "")) for role in (None, *ROLES[:3])]
+            codes = [answer.status_code for answer in answers]
+            refused = ROLES.index(lowest)
+            if codes[0] != 401 or {401, 403, 500} & set(codes[1:][refused:]) or set(codes[1:][:refused]) - {403}:
+                wrong.append(f"{method} {path} {operation_id} ({lowest}): {codes}")
+    assert wrong == []
+
+
 @pytest.mark.parametrize(
     "path", ["/", "/static/dashboard.js", "/metrics", f"{API}/swagger.json", f"{API}/ui/", "/nowhere"]
 )
@@ -191,20 +222,52 @@ def test_errors_come_in_the_form_of_each_door(service: Service, tokens: dict[str
     assert "error" in ask(service, "GET", "/v2", None).json()
 
 
-def test_a_watch_ends_when_its_token_is_revoked(service: Service, tokens: dict[str, str], folder: Path) -> None:
-    _, out, _ = run("token", "new", "guest", "--role", "viewer", cwd=folder)
+@pytest.mark.parametrize("change", ["the token is removed", "the role is taken away"])
+def test_a_watch_ends_when_its_account_changes(
+    service: Service, tokens: dict[str, str], folder: Path, change: str
+) -> None:
+    ask(service, "POST", f"{API}/reset", tokens["operator"], json={})
+    wait_until(lambda: '"started"' in ask(service, "GET", f"{API}/status", tokens["viewer"]).text)
+    _, out, _ = run("token", "new", "guest", "--role", "operator", cwd=folder)
     file = folder / "mistk-state" / "tokens"
     headers = {"Authorization": f"Bearer {out.strip()}"}
     url = f"http://127.0.0.1:{service.port}{API}/status?watch=true"
     with service.api.stream("GET", url, headers=headers) as watch:
         parts = watch.iter_bytes()
         assert next(parts)
-        kept = [line for line in file.read_text().splitlines(keepends=True) if not line.startswith("guest ")]
-        file.write_text("".join(kept))
+        _change(file, change)
         ask(service, "POST", f"{API}/initialize", tokens["operator"], json={})
         assert b"initialized" not in b"".join(parts)  # and it ends
-    assert ask(service, "GET", f"{API}/status", out.strip()).status_code == 401
+    answer = ask(service, "POST", f"{API}/reset", out.strip(), json={})
+    assert answer.status_code == (401 if change == "the token is removed" else 403)
     assert "guest" in service.wait_for_line("its account has changed")
+    _change(file, "the token is removed")
+
+
+def _change(file: Path, what: str) -> None:
+    """Change the guest's token."""
+    lines = file.read_text().splitlines(keepends=True)
+    if what == "the token is removed":
+        file.write_text("".join(line for line in lines if not line.startswith("guest ")))
+    else:
+        file.write_text("".join(lines).replace("guest operator", "guest viewer"))
+
+
+def test_an_answer_in_parts_ends_when_its_account_changes(tmp_path: Path) -> None:
+    tokens = [run("token", "new", name, "--role", "admin", cwd=tmp_path)[1].strip() for name in ("guest", "admin")]
+    guest, admin = ({"Authorization": f"Bearer {token}"} for token in tokens)
+    model = reference("in_parts:InParts")
+    with Service("serve", model, "--port", "0", "--auth", cwd=tmp_path, begun="Listening at") as service:
+        with ModelClient(service.url, headers=admin) as client:
+            client.wait_for("initialized", since=client.initialize(["streaming_prediction"]))
+            client.wait_for("ready", since=client.build_model())
+            with service.api.stream("POST", "/streamPredict", json={"n": "-1"}, headers=guest) as response:
+                parts = response.iter_bytes()
+                assert b"part" in next(parts)
+                _change(tmp_path / "mistk-state" / "tokens", "the token is removed")
+                for _ in parts:  # they would never end by themselves
+                    pass
+            wait_until(lambda: "closed" in client.status().payload)
 
 
 def test_without_a_token_a_service_does_not_listen_beyond_the_machine(tmp_path: Path) -> None:

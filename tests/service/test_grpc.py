@@ -178,7 +178,7 @@ def test_a_call_needs_a_log_in_where_requests_do(start: Start, tmp_path: Path) -
     tokens = {
         role: run("token", "new", role, "--role", role, cwd=tmp_path)[1].strip() for role in ("viewer", "predictor")
     }
-    service = start("--auth", "--grpc-port", "0", model=reference("tensors:Echo"))
+    service = start("--auth", "--access-log", "--grpc-port", "0", model=reference("tensors:Echo"))
     ready, infer = pb.ModelReadyRequest(name="echo"), request(("a", "INT8", [1], b"\1"))
     with grpc.insecure_channel(grpc_address(service)) as channel:
         stub = GRPCInferenceServiceStub(channel)
@@ -194,6 +194,7 @@ def test_a_call_needs_a_log_in_where_requests_do(start: Start, tmp_path: Path) -
         assert code("ModelInfer", infer, tokens["predictor"]) is grpc.StatusCode.UNAVAILABLE
         health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
         assert health.status == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert "127.0.0.1 viewer RPC '/ModelInfer' PERMISSION_DENIED" in service.wait_for_line("PERMISSION_DENIED")
 
 
 def test_the_generated_code_is_what_the_contract_says(tmp_path: Path) -> None:

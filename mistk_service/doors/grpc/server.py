@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
+from starlette.types import Scope
 
 from mistk_service.doors.grpc import open_inference_pb2 as pb
 from mistk_service.doors.grpc.service import HEALTH_SERVICE, INFERENCE_SERVICE, InferenceService
 from mistk_service.doors.problem import problem_of
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.errors import InvalidRequest, NotAllowed, OperationUnsupported, SettingsError
-from mistk_service.web.access import AccessRole, Authenticator
+from mistk_service.web.access import AccessRole, Authenticator, Principal
 
 #: The codes of errors by their HTTP status.
 _CODES = {
@@ -30,27 +35,37 @@ _CODES = {
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 
-_METHODS = {
-    "ServerLive": pb.ServerLiveRequest,
-    "ServerReady": pb.ServerReadyRequest,
-    "ModelReady": pb.ModelReadyRequest,
-    "ServerMetadata": pb.ServerMetadataRequest,
-    "ModelMetadata": pb.ModelMetadataRequest,
-    "ModelInfer": pb.ModelInferRequest,
+#: The methods: the type of the request, and the role that a client needs.
+METHODS = {
+    "ServerLive": (pb.ServerLiveRequest, AccessRole.VIEWER),
+    "ServerReady": (pb.ServerReadyRequest, AccessRole.VIEWER),
+    "ModelReady": (pb.ModelReadyRequest, AccessRole.VIEWER),
+    "ServerMetadata": (pb.ServerMetadataRequest, AccessRole.VIEWER),
+    "ModelMetadata": (pb.ModelMetadataRequest, AccessRole.VIEWER),
+    "ModelInfer": (pb.ModelInferRequest, AccessRole.PREDICTOR),
 }
+
+#: Who sends the call that is being answered.
+caller: ContextVar[Principal | None] = ContextVar("caller", default=None)
 
 #: A method of a service: takes a request and its context, and returns the response.
 Method = Callable[[Any, Any], Awaitable[Any]]
 
-#: The metadata that says who calls.
-_LOG_IN = ("authorization",)
+#: Metadata that says nothing about who calls: a browser's session is for its own pages.
+_NO_LOG_IN = "cookie"
 
-#: Counts a call: method, name of the status code, and seconds.
-Count = Callable[[str, str, float], None]
+#: Takes note of an answered call: method, name of the status code, seconds, who called, and from where.
+Note = Callable[[str, str, float, Principal | None, str], None]
 
 
 async def start_server(
-    model: ServedModel, host: str, port: int, max_body: int, count: Count, authenticator: Authenticator | None
+    model: ServedModel,
+    host: str,
+    port: int,
+    max_body: int,
+    note: Note,
+    authenticator: Authenticator | None,
+    certificate: tuple[Path, Path] | None = None,
 ) -> tuple[Any, int]:
     """Start the server and return it, with the port that it listens on.
 
@@ -59,8 +74,9 @@ async def start_server(
         host: the address to listen on.
         port: the port; 0 picks a free one.
         max_body: the maximum size of a message from a client in bytes.
-        count: counts the calls.
+        note: takes note of the calls.
         authenticator: knows who calls; None if nobody has to log in. Anybody may ask for the health.
+        certificate: the files of the certificate and its key, for TLS; they are read at each new connection.
 
     Raises:
         SettingsError: the port cannot be used.
@@ -73,11 +89,11 @@ async def start_server(
     server = grpc.aio.server(options=options)
     service = InferenceService(model)
     methods = {
-        name: _unary(_guarded(getattr(service, name), name, authenticator), name, request, count)
-        for name, request in _METHODS.items()
+        name: _unary(_guarded(getattr(service, name), name, role, authenticator), name, request, note)
+        for name, (request, role) in METHODS.items()
     }
     health = {
-        "Check": _unary(service.Check, "Check", health_pb2.HealthCheckRequest, count),
+        "Check": _unary(service.Check, "Check", health_pb2.HealthCheckRequest, note),
         "Watch": grpc.unary_stream_rpc_method_handler(
             service.Watch, health_pb2.HealthCheckRequest.FromString, _serialized
         ),
@@ -90,11 +106,25 @@ async def start_server(
     )
     address = f"[{host}]" if ":" in host else host
     try:
-        bound = server.add_insecure_port(f"{address}:{port}")
+        if certificate is None:
+            bound = server.add_insecure_port(f"{address}:{port}")
+        else:
+            bound = server.add_secure_port(f"{address}:{port}", _credentials(*certificate))
     except RuntimeError as error:
         raise SettingsError(f"--grpc-port: cannot listen at {address}:{port}.", setting="grpc-port") from error
     await server.start()
     return server, bound
+
+
+def _credentials(certificate: Path, key: Path) -> Any:
+    """Return the credentials of a server; a certificate that cannot be read any more leaves the last one in use."""
+
+    def read() -> Any:
+        with contextlib.suppress(OSError):
+            return grpc.ssl_server_certificate_configuration([(key.read_bytes(), certificate.read_bytes())])
+        return None
+
+    return grpc.dynamic_ssl_server_credentials(read(), read)
 
 
 def _serialized(message: Any) -> bytes:
@@ -102,15 +132,14 @@ def _serialized(message: Any) -> bytes:
     return data
 
 
-def _guarded(method: Method, name: str, authenticator: Authenticator | None) -> Method:
+def _guarded(method: Method, name: str, needed: AccessRole, authenticator: Authenticator | None) -> Method:
     """Return a method that only those may call who have the role for it."""
     if authenticator is None:
         return method
 
     async def call(message: Any, context: Any) -> Any:
-        metadata = [(key.encode(), value.encode()) for key, value in context.invocation_metadata() if key in _LOG_IN]
-        principal = await authenticator.principal({"type": "http", "headers": metadata})
-        needed = AccessRole.PREDICTOR if name == "ModelInfer" else AccessRole.VIEWER
+        principal = await authenticator.principal(_scope(context))
+        caller.set(principal)
         if principal.role < needed:
             raise NotAllowed(f"{principal.name} has the role {principal.role.label}, and {name} needs {needed.label}.")
         return await method(message, context)
@@ -118,11 +147,28 @@ def _guarded(method: Method, name: str, authenticator: Authenticator | None) -> 
     return call
 
 
-def _unary(method: Method, name: str, request: Any, count: Count) -> Any:
-    """Return a method whose errors become statuses, and whose calls are counted."""
+def _scope(context: Any) -> Scope:
+    """Return the scope of a request of HTTP with the metadata of a call."""
+    metadata = [
+        (key.encode(), value.encode())
+        for key, value in context.invocation_metadata()
+        if isinstance(value, str) and key != _NO_LOG_IN
+    ]
+    return {"type": "http", "headers": metadata, "client": (_address(context), 0)}
+
+
+def _address(context: Any) -> str:
+    """Return the address of a client, from ``ipv4:127.0.0.1:5000`` or ``ipv6:%5B::1%5D:5000``."""
+    address: str = unquote(context.peer()).partition(":")[2].rpartition(":")[0]
+    return address.strip("[]")
+
+
+def _unary(method: Method, name: str, request: Any, note: Note) -> Any:
+    """Return a method whose errors become statuses, and whose calls are noted."""
 
     async def call(body: bytes, context: Any) -> Any:
         began, code = time.perf_counter(), grpc.StatusCode.OK
+        caller.set(None)
         try:
             return await method(_parsed(request, body), context)
         except asyncio.CancelledError:
@@ -132,7 +178,7 @@ def _unary(method: Method, name: str, request: Any, count: Count) -> Any:
             code, text = _status(error)
             await context.abort(code, text)
         finally:
-            count(name, code.name, time.perf_counter() - began)
+            note(name, code.name, time.perf_counter() - began, caller.get(), _address(context))
 
     # Without a deserializer, since gRPC would take a body that is no message for an error of the server.
     return grpc.unary_unary_rpc_method_handler(call, None, _serialized)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,14 +24,22 @@ from mistk_service.errors import InvalidRequest, ServiceBusy
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.kind import Kind, Operation, Role
 from mistk_service.kinds.predictions import Answer, Records
-from mistk_service.web.access import AccessRole, role_for
+from mistk_service.web.access import AccessRole, principal_of, role_for
 from mistk_service.web.disconnect import while_present
 from mistk_service.web.prefix import prefix_of
 
 Handler = Callable[..., Awaitable[Response]]
 
-#: The role of clients that an operation needs, by how it is carried out; an operator's for all others.
-_ROLES = {Role.PREDICTION: AccessRole.PREDICTOR, Role.SHUTDOWN: AccessRole.ADMIN}
+#: The role of clients that an operation needs, by how it is carried out.
+_ROLES = {
+    Role.ACTIVITY: AccessRole.OPERATOR,
+    Role.PREDICTION: AccessRole.PREDICTOR,
+    Role.PAUSE: AccessRole.OPERATOR,
+    Role.RESUME: AccessRole.OPERATOR,
+    Role.CANCEL: AccessRole.OPERATOR,
+    Role.RESET: AccessRole.OPERATOR,
+    Role.SHUTDOWN: AccessRole.ADMIN,
+}
 
 
 class Handlers:
@@ -98,6 +107,8 @@ class Handlers:
             call = read(*given.values()) if read is not None else _call(parameters, given)
             if self._roots is not None:
                 await self._roots.check(call)
+            if (principal := principal_of(scope)) is not None:
+                call = replace(call, caller=principal.name)
             if row.streams:
                 return await self._stream(row, call)
             called = self._kind.operations[call.operation or row.name]
@@ -180,7 +191,7 @@ class Handlers:
 def role_in(kind: Kind, name: str, operation_id: str, method: str) -> AccessRole:
     """Return the role that a client needs for an operation of a kind's contract, whose path ends with ``name``."""
     row = kind.operations.get(name)
-    return role_for(operation_id, method) if row is None else _ROLES.get(row.role, AccessRole.OPERATOR)
+    return role_for(operation_id, method) if row is None else _ROLES[row.role]
 
 
 def _call(parameters: list[dict[str, Any]], given: Mapping[str, Any]) -> Call:

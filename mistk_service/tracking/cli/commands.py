@@ -106,7 +106,7 @@ def serve(**options: Any) -> None:
         settings = ServerSettings(**options)
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     authenticator = open_access(
         AccessOptions(
             host=settings.host,
@@ -132,6 +132,7 @@ def serve(**options: Any) -> None:
         ),
         authenticator=authenticator,
         audited=settings.audit_file is not None,
+        access_log=settings.access_log,
         tls=tls_options(settings.tls_cert, settings.tls_key),
         default_permission=Permission(settings.default_permission),
         on_listening=lambda url: click.echo(f"Tracking server at {url} — export MLFLOW_TRACKING_URI={url}", err=True),

@@ -45,6 +45,7 @@ def serve_tracking(
     authenticator: Authenticator | None = None,
     default_permission: Permission = Permission.READ,
     audited: bool = False,
+    access_log: bool = False,
     tls: Mapping[str, Any] | None = None,
     on_listening: Callable[[str], None] | None = None,
 ) -> None:
@@ -61,6 +62,7 @@ def serve_tracking(
         limits: limits on clients; by default those of :class:`HttpLimits`.
         authenticator: knows who sends a request; None if nobody has to log in.
         audited: whether changes are written to the audit log.
+        access_log: whether each request is written to the log.
         tls: what :func:`mistk_service.web.server.tls_options` returns.
         default_permission: what a user may do with what it has no permission for.
         on_listening: called with the base URL when the server accepts connections.
@@ -92,6 +94,7 @@ def serve_tracking(
             authenticator=authenticator,
             answer=answer,
             audited=audited,
+            access_log=access_log,
         )
         server = uvicorn.Server(
             server_config(app, limits or HttpLimits(), error_json, timeout_graceful_shutdown=_CLOSING, **(tls or {}))

@@ -1,16 +1,19 @@
 """Accounts: who sends a request, and what a role allows."""
 
-from mistk_service.web.access.audit import Audit
+from mistk_service.web.access.audit import Audit, write_audit
 from mistk_service.web.access.authentication import Authentication, Authenticator
 from mistk_service.web.access.opening import AccessOptions, open_access
 from mistk_service.web.access.passwords import VerifiedPasswords, hash_password, verify_password
+from mistk_service.web.access.request_log import AccessLog, Answered, log_request
 from mistk_service.web.access.roles import PRINCIPAL, AccessRole, Principal, principal_of, role_for, rule_for
 from mistk_service.web.access.tokens import TokenFile, add_token
 
 __all__ = [
     "PRINCIPAL",
+    "AccessLog",
     "AccessOptions",
     "AccessRole",
+    "Answered",
     "Audit",
     "Authentication",
     "Authenticator",
@@ -19,9 +22,11 @@ __all__ = [
     "VerifiedPasswords",
     "add_token",
     "hash_password",
+    "log_request",
     "open_access",
     "principal_of",
     "role_for",
     "rule_for",
     "verify_password",
+    "write_audit",
 ]

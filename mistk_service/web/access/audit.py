@@ -10,7 +10,7 @@ import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mistk_service.errors import SettingsError
-from mistk_service.web.access.roles import principal_of
+from mistk_service.web.access.request_log import Answered, answered, plain
 
 logger = logging.getLogger("mistk_service.audit")
 
@@ -55,28 +55,24 @@ class Audit:
 
         async def noting_send(message: Message) -> None:
             if message["type"] == "http.response.start":
-                logger.info("%s", _line(scope, message["status"]))
+                write_audit(answered(scope, message["status"], 0.0))
             await send(message)
 
         await self._app(scope, receive, noting_send)
 
 
-def _line(scope: Scope, status: int) -> str:
-    principal = principal_of(scope)
+def write_audit(call: Answered) -> None:
+    """Write a line about an answered request that may have changed something."""
     moment = time.time()
     line = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + f".{int(moment % 1 * 1000):03d}Z",
-        "who": None if principal is None else principal.name,
-        "role": None if principal is None else principal.role.label,
-        "from": (scope.get("client") or ("",))[0],
-        "method": scope["method"],
-        "path": scope["path"][:500],
-        "status": status,
-        "result": "accepted" if status < 400 else "refused" if status < 500 else "failed",
-        "request": scope.get("mistk.request_id"),
+        "who": None if call.principal is None else plain(call.principal.name),
+        "role": None if call.principal is None else call.principal.role.label,
+        "from": call.address,
+        "method": call.method,
+        "path": plain(call.path),
+        "status": call.status,
+        "result": call.result,
+        "request": call.request,
     }
-    return msgspec.json.encode({key: _plain(value) for key, value in line.items()}).decode()
-
-
-def _plain(value: object) -> object:
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+    logger.info("%s", msgspec.json.encode(line).decode())

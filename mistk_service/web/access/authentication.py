@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mistk_service.errors import MistkError, NotAuthenticated
 from mistk_service.web.access.passwords import VerifiedPasswords
 from mistk_service.web.access.proxies import AuthFunction, TrustedProxy, principal_from
+from mistk_service.web.access.request_log import ADDRESS
 from mistk_service.web.access.roles import PRINCIPAL, Principal
 from mistk_service.web.access.sessions import Sessions, require_own_page
 from mistk_service.web.access.throttle import Throttle
@@ -83,7 +84,7 @@ class Authenticator:
             NotAllowed: a browser sends it for another page.
         """
         headers = dict(scope["headers"])
-        address = self._address(scope, headers)
+        address = scope[ADDRESS] = self._address(scope, headers)
         if (given := headers.get(b"authorization")) is not None:
             try:
                 return await self.identify(given.decode("latin-1"), address)

@@ -92,5 +92,11 @@ def principal_from(answer: tuple[str, str] | None) -> Principal | None:
 
     Raises:
         KeyError: the role is unknown.
+        ValueError: the name has control characters, which could forge lines of a log.
     """
-    return None if answer is None else Principal(answer[0], AccessRole[answer[1].upper()])
+    if answer is None:
+        return None
+    name, role = answer
+    if not name.isprintable():
+        raise ValueError(f"{name[:200]!r} cannot be a name; expected printable characters.")
+    return Principal(name, AccessRole[role.upper()])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from starlette.types import ASGIApp
 
-from mistk_service.web.access import Audit, Authentication, Authenticator
+from mistk_service.web.access import AccessLog, Audit, Authentication, Authenticator
 from mistk_service.web.gate.body_budget import BodyBudget
 from mistk_service.web.gate.body_limit import BodyLimit
 from mistk_service.web.gate.request_filter import RequestFilter
@@ -28,6 +28,7 @@ def gate(
     authenticator: Authenticator | None = None,
     answer: ErrorAnswer,
     audited: bool = False,
+    access_log: bool = False,
 ) -> ASGIApp:
     """Return an application behind the gate.
 
@@ -40,10 +41,12 @@ def gate(
         authenticator: knows who sends a request; None if nobody has to log in.
         answer: turns an error of authentication into a response.
         audited: whether changes are written to the audit log.
+        access_log: whether each request is written to the log.
     """
     inner: ASGIApp = BodyBudget(app, max(_MIN_BUDGET, _BODIES * max_body), error_form)
     if authenticator is not None:
         inner = Authentication(inner, authenticator, answer)
     if audited:
         inner = Audit(inner)
-    return RequestFilter(inner, host, allowed_hosts, error_form)
+    filtered = RequestFilter(inner, host, allowed_hosts, error_form)
+    return AccessLog(filtered) if access_log else filtered

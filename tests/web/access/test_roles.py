@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 
 import mistk_service
+from mistk_service.doors.grpc import open_inference_pb2
+from mistk_service.doors.grpc.server import METHODS
+from mistk_service.doors.mistk.handlers import role_in
+from mistk_service.kinds import all_kinds
 from mistk_service.resources import load_contract
 from mistk_service.tracking.server.permissions import DECISIONS
-from mistk_service.web.access import rule_for
+from mistk_service.web.access import AccessRole, rule_for
 
 #: Contracts whose operations have rules of their own: those of kinds, by how an operation is carried out, and of tracking.
 CONTRACTS = sorted(file.name for file in (Path(mistk_service.__file__).parent.parent / "api").glob("*.yaml"))
@@ -25,6 +29,17 @@ def test_every_operation_of_tracking_has_a_decision() -> None:
         if isinstance(operation, dict)
     }
     assert names == DECISIONS.keys()
+
+
+def test_every_method_of_grpc_has_a_role() -> None:
+    (service,) = open_inference_pb2.DESCRIPTOR.services_by_name.values()
+    assert METHODS.keys() == set(service.methods_by_name)
+
+
+def test_every_way_to_carry_out_an_operation_has_a_role() -> None:
+    assert {
+        role_in(kind, row.name, row.name, "POST") for kind in all_kinds() for row in kind.operations.values()
+    } == set(AccessRole) - {AccessRole.VIEWER}
 
 
 @pytest.mark.parametrize("name", DOORS)
