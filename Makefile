@@ -32,7 +32,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo demo-evaluation demo-game serve test coverage test-long check fmt install browser bench bench-load bench-reporter bench-tracking docs check-deploy grpc lock image clean
+.PHONY: help demo demo-evaluation demo-game serve test coverage test-long check fmt install programs bench bench-load bench-reporter bench-tracking docs check-deploy grpc lock image clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -49,10 +49,10 @@ demo-game: $(VENV)/.runtime ## Watch two agents learn a game, each in its own co
 serve: $(VENV)/.runtime ## Serve MODEL (the digits model unless told otherwise) until Ctrl-C.
 	$(BIN)/python -m mistk_service serve $(MODEL) $(ARGS)
 
-test: $(VENV)/.dev browser ## Run all tests: those that share the machine, then those marked serial.
+test: $(VENV)/.dev programs ## Run all tests: those that share the machine, then those marked serial.
 	@scripts/test $(BIN)/python $(JOBS) $(ARGS)
 
-coverage: $(VENV)/.dev browser ## Run all tests and print which lines of the package none of them runs; a third slower.
+coverage: $(VENV)/.dev programs ## Run all tests and print which lines of the package none of them runs; a third slower.
 	@scripts/coverage $(BIN)/python $(JOBS) $(ARGS)
 
 test-long: $(VENV)/.dev ## Try every property with thousands of examples, which takes hours.
@@ -79,8 +79,8 @@ bench-reporter: $(VENV)/.dev $(VENV)/.runtime ## Measure what reporting costs a 
 bench-tracking: $(VENV)/.dev $(VENV)/.runtime ## Measure the tracking server beside MLflow's, which takes some minutes.
 	$(BIN)/python -m benchmarks.tracking $(ARGS)
 
-browser:
-	@scripts/ensure-browser
+programs:
+	@scripts/ensure-programs
 
 bench: $(VENV)/.runtime $(PEERS)/.peers ## Measure the service beside its peers (ARGS=--quick to try it).
 	@$(BIN)/python -m benchmarks --peers $(PEERS)/bin/python $(ARGS)
