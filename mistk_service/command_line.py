@@ -233,6 +233,9 @@ class ListenSettings:
         "Largest request body in bytes. Artifact uploads have no limit.",
         Rule(lambda size: size > 0, "a positive number of bytes"),
     )
+    max_uploads: int = option(
+        256, "Maximum number of files that are received at a time as artifacts; more are answered with 503.", POSITIVE
+    )
     keep_alive_timeout: float = option(75.0, "Seconds to keep an idle connection open for another request.", SECONDS)
     max_connections: int = option(
         4096, "Maximum number of open connections; a new one replaces the one that was idle longest.", POSITIVE

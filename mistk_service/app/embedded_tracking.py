@@ -89,6 +89,7 @@ class EmbeddedTracking:
         self._ending = threading.Event()
         self._app: DeferredApp | None = None
         self._default_permission = Permission(settings.default_permission)
+        self._max_uploads = settings.max_uploads
         self._users: Users | None = None
         self._users_lock = threading.Lock()
         self._watcher = threading.Thread(target=self._watch_remotes, name="tracking-remotes", daemon=True)
@@ -237,6 +238,7 @@ class EmbeddedTracking:
             mlflow_ui=self._mlflow_ui,
             users=users,
             default_permission=self._default_permission,
+            max_uploads=self._max_uploads,
         )
         collect_less_often()
         return app

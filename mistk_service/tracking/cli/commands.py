@@ -133,6 +133,7 @@ def serve(**options: Any) -> None:
         authenticator=authenticator,
         audited=settings.audit_file is not None,
         access_log=settings.access_log,
+        max_uploads=settings.max_uploads,
         tls=tls_options(settings.tls_cert, settings.tls_key),
         default_permission=Permission(settings.default_permission),
         on_listening=lambda url: click.echo(f"Tracking server at {url} — export MLFLOW_TRACKING_URI={url}", err=True),

@@ -32,6 +32,9 @@ from mistk_service.web.json_limits import JsonLimits
 #: The default limit of a JSON body in bytes; an operation may have a smaller one.
 MAX_BODY = 64 << 20
 
+#: Files that may be received at a time.
+MAX_UPLOADS = 256
+
 #: Threads for blocking work: database reads and files.
 THREADS = 16
 
@@ -46,6 +49,7 @@ def create_tracking_app(
     mlflow_ui: bool = False,
     users: Users | None = None,
     default_permission: Permission = Permission.READ,
+    max_uploads: int = MAX_UPLOADS,
 ) -> ASGIApp:
     """Return the application that serves a store with MLflow's REST API, and with GitLab's dialect of it for each project.
 
@@ -59,6 +63,7 @@ def create_tracking_app(
         mlflow_ui: whether to serve MLflow's own web pages at ``/mlflow/``.
         users: the users of the store; by default those that are in it.
         default_permission: what a user may do with what it has no permission for.
+        max_uploads: how many files may be received at a time.
 
     Raises:
         ContractNotFound: the file with the contract is missing from the installation.
@@ -74,7 +79,7 @@ def create_tracking_app(
 
     locations = Locations(store, artifacts, allowed)
     document = load_contract("mlflow-api.yaml")
-    transfers = Transfers(store, locations, executor, document)
+    transfers = Transfers(store, locations, executor, document, max_uploads)
     projects = Projects(store)
     users = users or users_of(lambda: store)
     permissions = Permissions(store, locations, projects, users, default_permission)

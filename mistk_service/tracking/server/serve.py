@@ -17,7 +17,7 @@ import uvicorn
 from mistk_service.process_exit import signals_handled
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.opening import open_store
-from mistk_service.tracking.server.app import MAX_BODY, create_tracking_app
+from mistk_service.tracking.server.app import MAX_BODY, MAX_UPLOADS, create_tracking_app
 from mistk_service.tracking.server.paths import answer
 from mistk_service.tracking.server.replies import error_json
 from mistk_service.tracking.server.users import users_of
@@ -46,6 +46,7 @@ def serve_tracking(
     default_permission: Permission = Permission.READ,
     audited: bool = False,
     access_log: bool = False,
+    max_uploads: int = MAX_UPLOADS,
     tls: Mapping[str, Any] | None = None,
     on_listening: Callable[[str], None] | None = None,
 ) -> None:
@@ -63,6 +64,7 @@ def serve_tracking(
         authenticator: knows who sends a request; None if nobody has to log in.
         audited: whether changes are written to the audit log.
         access_log: whether each request is written to the log.
+        max_uploads: how many files may be received at a time.
         tls: what :func:`mistk_service.web.server.tls_options` returns.
         default_permission: what a user may do with what it has no permission for.
         on_listening: called with the base URL when the server accepts connections.
@@ -84,6 +86,7 @@ def serve_tracking(
             mlflow_ui=mlflow_ui,
             users=users,
             default_permission=default_permission,
+            max_uploads=max_uploads,
         )
         app = gate(
             tracking,

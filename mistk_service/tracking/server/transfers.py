@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from mistk_service.errors import ServiceBusy
 from mistk_service.tracking.artifacts import ArtifactRepository, Upload
 from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.errors import InvalidParameter, StoreUnavailable
@@ -34,8 +35,12 @@ T = TypeVar("T")
 class Transfers:
     """Transfers files between clients and the artifact repository, in pieces."""
 
-    def __init__(self, store: Store, locations: Locations, executor: Executor, contract: Mapping[str, Any]) -> None:
+    def __init__(
+        self, store: Store, locations: Locations, executor: Executor, contract: Mapping[str, Any], max_uploads: int
+    ) -> None:
         self._contract = contract
+        self._max_uploads = max_uploads
+        self._uploads = 0
         self._store = store
         self._locations = locations
         self._executor = executor
@@ -119,7 +124,19 @@ class Transfers:
             Refused: it is longer than ``limit`` bytes.
             ClientDisconnect: the client disconnected before the end; nothing is kept.
             StoreUnavailable: the server shuts down; nothing is kept.
+            ServiceBusy: there are as many uploads as there may be.
         """
+        if self._uploads >= self._max_uploads:
+            raise ServiceBusy(f"There are {self._uploads} uploads already (--max-uploads).", retry_after=5)
+        self._uploads += 1
+        try:
+            await self._store_upload(request, place, limit, empty=empty)
+        finally:
+            self._uploads -= 1
+
+    async def _store_upload(
+        self, request: Request, place: Callable[[], str], limit: int | None, *, empty: bool
+    ) -> None:
         path = await self._in_thread(place)
         upload = await self._in_thread(self._artifacts.create, path)
         try:

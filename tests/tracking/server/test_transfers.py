@@ -322,6 +322,22 @@ def test_concurrent_uploads_of_one_file_leave_one_of_them_whole(server, folder):
     assert httpx.get(f"{server.url}{FILES}/{folder}/f", timeout=30).content in contents
 
 
+def test_more_uploads_than_allowed_are_refused(start_server, tmp_path):
+    scratch = tmp_path / "artifacts" / ".incomplete-uploads"
+    with start_server(tmp_path, "--max-uploads", "1") as running, httpx.Client(base_url=running.url) as http:
+        host, port = running.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as connection:
+            head = f"PUT {FILES}/0/f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000\r\n\r\n"
+            connection.sendall(head.encode() + bytes(2_000_000))
+            wait_for(lambda: any(scratch.iterdir()))
+            refused = http.put(f"{FILES}/0/g", content=bytes(5_000_000))
+            assert (refused.status_code, refused.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+            assert "--max-uploads" in refused.json()["message"]
+            assert int(refused.headers["retry-after"]) > 0
+        wait_for(lambda: not any(scratch.iterdir()))
+        put(http, "0/g", b"now")
+
+
 @pytest.fixture
 def peak_memory(start_server, tmp_path):
     """A server of its own, a client of it, and a function that tells the most memory that it has had since a transfer."""
