@@ -117,7 +117,9 @@ def test_no_planted_secret_is_anywhere_but_where_it_was_planted(start: Start, mo
             http.post("/api/2.0/mlflow/users/create", json=guest, auth=admin),  # taken
             http.get("/v1/mistk/status?token=planted-in-a-query", headers={"Authorization": "Bearer planted-wrong"}),
             http.get("/v1/mistk/status", auth=("guest", "planted-wrong-password")),
-            http.get("/nowhere", headers={"X-Mistk-Proxy-Secret": "planted-wrong-secret"}, auth=tuple(guest.values())),
+            http.get(
+                "/nowhere", headers={"X-Mistk-Proxy-Secret": "planted-wrong-secret"}, auth=("guest", guest["password"])
+            ),
             http.post("/login", data={"username": "guest", "password": "planted-wrong-password"}),
             http.post("/login", data=guest),
         ]
