@@ -18,6 +18,7 @@ from mistk_service.tracking.rest.substitutes import input_tags, output_tags, res
 from mistk_service.tracking.rest.transport import Transport
 from mistk_service.tracking.store._runs import RunStore
 from mistk_service.tracking.values import (
+    Curve,
     DatasetInput,
     Metric,
     ModelInput,
@@ -297,6 +298,18 @@ class RestRuns(Session, RunStore):
         }
         answer = self._http.get("metrics/get-history-bulk-interval", fields)
         return list(wire.page_from_answer(wire.read_measured, answer, "metrics"))
+
+    def get_metric_columns(
+        self,
+        run_ids: Sequence[str],
+        key: str,
+        x: str = "step",
+        start: int | None = None,
+        end: int | None = None,
+        columns: int = 1000,
+    ) -> list[Curve]:
+        fields = {"run_ids": list(run_ids), "metric_key": key, "x": x, "start": start, "end": end, "columns": columns}
+        return wire.from_answer(wire.read_curves, self._http.get("metrics/get-columns", fields))
 
 
 def all_runs(http: Transport, experiment_id: str) -> Iterator[Run]:

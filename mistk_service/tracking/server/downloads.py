@@ -96,7 +96,7 @@ def _headers(stored: StoredFile) -> dict[str, str]:
     headers = {
         "content-type": content_type(stored.name),
         # A page among the artifacts must not run as a page of this server.
-        "content-disposition": f"attachment; {_filename(stored.name)}",
+        "content-disposition": f"attachment; {filename(stored.name)}",
         "x-content-type-options": "nosniff",
         "accept-ranges": "bytes",
         "etag": f'"{stored.etag}"',
@@ -106,7 +106,8 @@ def _headers(stored: StoredFile) -> dict[str, str]:
     return headers
 
 
-def _filename(name: str) -> str:
+def filename(name: str) -> str:
+    """Return the parameter of the header Content-Disposition for a file's name."""
     if _TOKEN.fullmatch(name):
         return f"filename={name}"
     plain = name.isascii() and not set(name) & set('"\\%')

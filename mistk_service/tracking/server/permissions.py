@@ -296,8 +296,8 @@ def _project_permission(name: str) -> Permission:
 
 #: What each operation of the tracking API needs. Operations that are refused to everybody need nothing.
 DECISIONS: dict[str, Decision] = {
-    **_all("get_run get_metric_history list_artifacts get_run_artifact", READ, _of_run),
-    **_all("get_metric_history_bulk get_metric_history_bulk_interval", READ, _of_runs),
+    **_all("get_run get_metric_history list_artifacts get_run_artifact get_run_archive", READ, _of_run),
+    **_all("get_metric_history_bulk get_metric_history_bulk_interval get_metric_columns", READ, _of_runs),
     **_all(
         "log_metric log_batch log_param set_tag delete_tag log_inputs log_outputs log_model update_run upload_run_artifact",
         EDIT,

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from mistk_service.errors import ServiceBusy
 from mistk_service.tracking.artifacts import ArtifactRepository, Upload
 from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.errors import InvalidParameter, StoreUnavailable
-from mistk_service.tracking.server.downloads import file_response
+from mistk_service.tracking.server.archives import zip_pieces
+from mistk_service.tracking.server.downloads import file_response, filename
 from mistk_service.tracking.server.operations._base import run_id_of
 from mistk_service.tracking.server.reading import query_of
 from mistk_service.tracking.server.replies import Refused
@@ -68,6 +69,25 @@ class Transfers:
             request, lambda: self._locations.place(self._store.get_run(run_id).info.artifact_uri, path)
         )
 
+    async def get_run_archive(self, request: Request) -> Response:
+        fields = query_of(request.scope)
+        run_id, folder = run_id_of(fields), fields.text("path") or ""
+        files = await self._in_thread(lambda: list(self._files(self._store.get_run(run_id).info.artifact_uri, folder)))
+        name = f"{run_id}{'-' if folder else ''}{folder.replace('/', '-')}.zip"
+        return StreamingResponse(
+            self._iterated(zip_pieces(self._artifacts, files)),
+            headers={"content-disposition": f"attachment; {filename(name)}", "x-content-type-options": "nosniff"},
+            media_type="application/zip",
+        )
+
+    def _files(self, root: str, folder: str) -> Iterator[tuple[str, str]]:
+        """Yield for each file in a folder its path relative to ``root`` and its place below the artifact root."""
+        for info in self._locations.list_folder(root, folder):
+            if info.is_dir:
+                yield from self._files(root, info.path)
+            else:
+                yield info.path, self._locations.place(root, info.path)
+
     async def get_model_version_artifact(self, request: Request) -> Response:
         fields = query_of(request.scope)
         name, version, path = (fields.required_text(key) for key in ("name", "version", "path"))
@@ -103,6 +123,11 @@ class Transfers:
     async def delete_artifact(self, request: Request, artifact_path: str) -> Response:  # noqa: ARG002
         await self._in_thread(self._artifacts.delete, artifact_path)
         return JSONResponse({})
+
+    async def _iterated(self, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+        """Yield the pieces, each made on a thread."""
+        while (piece := await self._in_thread(next, pieces, None)) is not None:
+            yield piece
 
     async def _download(self, request: Request, place: Callable[[], str]) -> Response:
         stored = await self._in_thread(lambda: self._artifacts.open(place()))

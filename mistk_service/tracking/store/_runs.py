@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 
 from mistk_service.tracking.values import (
+    Curve,
     DatasetInput,
     DatasetSummary,
     Experiment,
@@ -313,4 +314,26 @@ class RunStore(ABC):
             start_step: the first step; given with ``end_step`` or not at all.
             end_step: the last step, not smaller.
             max_results: 1 to 2500 for each run.
+        """
+
+    @abstractmethod
+    def get_metric_columns(
+        self,
+        run_ids: Sequence[str],
+        key: str,
+        x: str = "step",
+        start: int | None = None,
+        end: int | None = None,
+        columns: int = 1000,
+    ) -> list[Curve]:
+        """Return a metric of several runs as a chart of a width draws it, the runs in the order that they are named in.
+
+        Args:
+            run_ids: 1 to 100 runs; unknown ones have no curve.
+            key: the metric.
+            x: what is drawn to the right: ``step`` or ``timestamp``.
+            start: the first x; None for that of the first point.
+            end: the last x; None for that of the last point.
+            columns: 1 to 10000 columns of pixels for each run, of the same width. Of four points for each column or fewer, all
+                are returned.
         """

@@ -8,6 +8,8 @@ from typing import Annotated
 import msgspec
 
 __all__ = [
+    "Curve",
+    "CurveColumn",
     "Dataset",
     "DatasetInput",
     "DatasetSummary",
@@ -105,6 +107,47 @@ class Metric(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, forbid_u
     dataset_name: _Name | None = None
     dataset_digest: _Name | None = None
     run_id: _Name | None = None
+
+
+class CurveColumn(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What the points of a metric in one column of pixels of a chart add up to, without those that are not finite.
+
+    Attributes:
+        start: the smallest x.
+        end: the largest x.
+        count: how many points.
+        first: the value at ``start``, the earliest if there are several.
+        minimum: the smallest value.
+        maximum: the largest value.
+        last: the value at ``end``, the latest if there are several.
+    """
+
+    start: int
+    end: int
+    count: int
+    first: float
+    minimum: float
+    maximum: float
+    last: float
+
+
+class Curve(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The history of a metric of a run as a chart draws it: all points if they are few, and else columns.
+
+    Attributes:
+        run_id: the run.
+        count: how many points are in the range.
+        points: (x, value) by x and time, or none.
+        columns: the columns that have points, from left to right, or none.
+        not_finite: beside columns, what none of them contains: (x of the first, value, how many) for NaN and each infinity in
+            a column of pixels.
+    """
+
+    run_id: str
+    count: int
+    points: tuple[tuple[int, float], ...] = ()
+    columns: tuple[CurveColumn, ...] = ()
+    not_finite: tuple[tuple[int, float, int], ...] = ()
 
 
 class Experiment(msgspec.Struct, frozen=True):

@@ -26,6 +26,8 @@ MAX_PAGE = 50_000
 MAX_MODELS_PAGE = 1000
 MAX_VERSIONS_PAGE = 200_000
 MAX_POINTS_PAGE = 2**31 - 1
+#: Columns of pixels that a history is divided into.
+MAX_COLUMNS = 10_000
 #: Experiments whose datasets are searched together.
 MAX_DATASET_EXPERIMENTS = 20
 
@@ -281,12 +283,12 @@ def check_dataset_inputs(inputs: Sequence[DatasetInput]) -> None:
             check_text(tag.value, f"datasets[{i}].tags[{j}].value", MAX_INPUT_TAG_VALUE)
 
 
-def check_max_results(value: int, limit: int) -> int:
+def check_max_results(value: int, limit: int, field: str = "max_results") -> int:
     """Check how many results are asked for."""
     if not 1 <= value <= limit:
         raise InvalidParameter(
-            f"Invalid value {value} for parameter 'max_results' supplied. It must be a positive integer, at most {limit}.",
-            field="max_results",
+            f"Invalid value {value} for parameter '{field}' supplied. It must be a positive integer, at most {limit}.",
+            field=field,
         )
     return value
 

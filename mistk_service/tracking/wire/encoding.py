@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from mistk_service.tracking.values import (
+    Curve,
     Experiment,
     LoggedModel,
     LoggedModelOrder,
@@ -27,6 +28,7 @@ from mistk_service.tracking.values import (
 )
 
 __all__ = [
+    "curve",
     "experiment",
     "listed_version",
     "logged_model",
@@ -43,6 +45,9 @@ __all__ = [
 Json = dict[str, Any]
 
 _LARGEST = sys.float_info.max
+
+#: What JSON says for the doubles that it does not have.
+_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
 def _present(item: msgspec.Struct, **instead: Any) -> Json:
@@ -68,10 +73,19 @@ def requested_metrics(points: Iterable[Metric]) -> list[Metric | Json]:
     return [point if isfinite(point.value) and point.run_id is None else _requested_metric(point) for point in points]
 
 
+def curve(item: Curve) -> Curve | Json:
+    """Return a curve. It is no operation of MLflow's, and says what the infinities are."""
+    if not item.not_finite and all(isfinite(value) for _, value in item.points):
+        return item
+    return _present(
+        item,
+        points=[(x, value if isfinite(value) else _NOT_FINITE[str(value)]) for x, value in item.points],
+        not_finite=[(x, _NOT_FINITE[str(value)], count) for x, value, count in item.not_finite],
+    )
+
+
 def _requested_metric(point: Metric) -> Json:
-    value: float | str = point.value
-    if not isfinite(point.value):
-        value = "NaN" if math.isnan(point.value) else "Infinity" if point.value > 0 else "-Infinity"
+    value = point.value if isfinite(point.value) else _NOT_FINITE[str(point.value)]
     return _present(point, value=value, run_id=None)
 
 

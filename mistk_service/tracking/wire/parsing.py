@@ -15,6 +15,7 @@ import msgspec
 
 from mistk_service.tracking.errors import AnswerLost, InvalidParameter
 from mistk_service.tracking.values import (
+    Curve,
     Dataset,
     DatasetInput,
     DatasetSummary,
@@ -47,6 +48,7 @@ from mistk_service.tracking.wire.fields import Fields
 __all__ = [
     "from_answer",
     "page_from_answer",
+    "read_curves",
     "read_dataset_inputs",
     "read_dataset_summary",
     "read_datasets",
@@ -154,6 +156,12 @@ def _with_infinity(point: Metric) -> Metric:
 
 def _read_all_measured(fields: Fields, name: str = "metrics") -> list[Metric]:
     return list(map(_with_infinity, read_metrics(fields, name)))
+
+
+def read_curves(fields: Fields) -> list[Curve]:
+    """Read the curves of an answer."""
+    # Not strict: what is not finite comes as text.
+    return msgspec.convert(fields.raw_list("curves"), list[Curve], strict=False)
 
 
 def read_params(fields: Fields) -> list[Param]:

@@ -1,6 +1,7 @@
 """Files up and down: streamed, whole or not at all, and never outside the root."""
 
 import concurrent.futures
+import io
 import os
 import re
 import shutil
@@ -8,6 +9,7 @@ import socket
 import tempfile
 import threading
 import time
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -45,6 +47,29 @@ def test_a_file_comes_back_as_an_attachment_that_is_never_shown_in_place(http, f
     assert response.headers["accept-ranges"] == "bytes"
     assert response.headers["etag"]
     assert "last-modified" in response.headers
+
+
+def test_the_artifacts_of_a_run_come_as_one_archive(http, run_id):
+    names = ["a b.txt", "model/数据.bin", "model/deep/empty"]
+    root = http.get("/api/2.0/mlflow/runs/get", params={"run_id": run_id}).json()["run"]["info"]["artifact_uri"]
+    for name in names:
+        put(
+            http,
+            f"{root.removeprefix('mlflow-artifacts:/')}/{name}",
+            b"" if "empty" in name else name.encode() * 500_000,
+        )
+    for folder, expected in [("", names), ("model", names[1:]), ("nothing", [])]:
+        response = http.get("/api/2.0/mlflow/artifacts/archive", params={"run_id": run_id, "path": folder})
+        assert response.headers["content-type"] == "application/zip"
+        archive = zipfile.ZipFile(io.BytesIO(response.content))
+        assert sorted(archive.namelist()) == sorted(expected)
+        assert archive.testzip() is None
+        assert all(archive.read(name) == name.encode() * 500_000 for name in expected if "empty" not in name)
+
+
+def test_an_archive_of_an_unknown_run_or_of_a_path_that_leads_out_is_refused(http, run_id):
+    for query, status in [({"run_id": "0" * 32}, 404), ({"run_id": run_id, "path": "../x"}, 400), ({}, 400)]:
+        assert http.get("/api/2.0/mlflow/artifacts/archive", params=query).status_code == status
 
 
 @pytest.mark.parametrize(

@@ -154,3 +154,19 @@ class RunOperations(OperationsBase):
             max_results=2500 if max_results is None else max_results,
         )
         yield from joined("metrics", (wire.metrics(sample([run_id])) for run_id in run_ids))
+
+    def get_metric_columns(self, fields: Fields) -> Iterator[bytes]:
+        """Get a metric of several runs as a chart of a width draws it."""
+        columns = fields.int64("columns")
+        run_ids = fields.texts("run_ids")
+        if not run_ids:
+            raise fields.missing("run_ids")
+        draw = partial(
+            self._store.get_metric_columns,
+            key=fields.required_text("metric_key"),
+            x=fields.text("x") or "step",
+            start=fields.int64("start"),
+            end=fields.int64("end"),
+            columns=1000 if columns is None else columns,
+        )
+        yield from joined("curves", (list(map(wire.curve, draw([each]))) for each in check_run_ids(run_ids)))

@@ -15,6 +15,7 @@ from mistk_service.tracking.sql.base import below, experiment_number, now
 from mistk_service.tracking.sql.engine.database import Database
 from mistk_service.tracking.sql.random_names import random_name
 from mistk_service.tracking.sql.runs.batches import RUN_NAME, Batches, run_not_found
+from mistk_service.tracking.sql.runs.columns import Columns
 from mistk_service.tracking.sql.runs.experiments import EXPERIMENT_COLUMNS, require_active
 from mistk_service.tracking.sql.runs.metrics import Histories
 from mistk_service.tracking.sql.runs.reader import INPUT, OUTPUT, RUN_COLUMNS, RunReader, run_info
@@ -69,7 +70,7 @@ _MODEL_HISTORY = "mlflow.log-model.history"
 _MODEL_FIELDS = ("artifact_path", "flavors", "utc_time_created", "run_id")
 
 
-class Runs(Histories, RunStore):
+class Runs(Histories, Columns, RunStore):
     """The runs of a store."""
 
     def __init__(self, database: Database, artifact_root: str) -> None:
