@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -95,6 +95,30 @@ class Tensors(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
     def __len__(self) -> int:
         return max((_records(tensor.shape) for tensor in self.tensors), default=0)
+
+    @property
+    def layout(self) -> tuple[Any, ...] | None:
+        """What tensors must have in common to be joined record by record; None if they cannot be."""
+        if not self.tensors or not all(tensor.shape and tensor.shape[0] == len(self) for tensor in self.tensors):
+            return None
+        return tuple((tensor.name, tensor.dtype, tensor.shape[1:]) for tensor in self.tensors)
+
+    @staticmethod
+    def joined(several: Sequence[Tensors]) -> Tensors:
+        """Return the records of tensors that have the same layout, one after the other."""
+        records = sum(map(len, several))
+        columns = zip(*(each.tensors for each in several), strict=True)
+        return Tensors(
+            tuple(
+                Tensor(
+                    column[0].name,
+                    column[0].dtype,
+                    (records, *column[0].shape[1:]),
+                    memoryview(b"".join(tensor.data for tensor in column)),
+                )
+                for column in columns
+            )
+        )
 
     @property
     def size(self) -> int:

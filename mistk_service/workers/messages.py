@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from mistk_service.errors import Failure
-from mistk_service.kinds.predictions import Inputs, Records, Signature
+from mistk_service.kinds.predictions import Inputs, Records, Signature, Tensors
 
 
 class _Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -52,9 +52,11 @@ class Predict(_Message, frozen=True):
     details: bool = False
 
     @property
-    def may_be_merged(self) -> bool:
-        """Whether the model may answer it together with others."""
-        return isinstance(self.inputs, Records) and not self.details
+    def merged_with(self) -> Any:
+        """What requests must have in common for the model to answer them together; None if it may not."""
+        if isinstance(self.inputs, Tensors):
+            return self.inputs.layout
+        return Records if isinstance(self.inputs, Records) and not self.details else None
 
 
 class Withdraw(_Message, frozen=True):

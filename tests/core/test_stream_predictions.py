@@ -17,6 +17,8 @@ from mistk_service.errors import (
     PredictionTimedOut,
     ServiceBusy,
 )
+from mistk_service.kinds.predictions import Tensor, Tensors
+from mistk_service.workers.child.tensors import arrays_of
 from tests.support.harness import PATIENCE, Gate, Instance, of_type
 
 pytestmark = pytest.mark.anyio
@@ -101,6 +103,55 @@ async def test_a_request_beyond_the_limit_goes_alone_and_undivided(launch: Launc
     assert one["a"]["together"] == 1
     assert {value["together"] for value in many.values()} == {20}
     assert three["a"]["together"] == 1
+    await first
+
+
+def infer(instance: Instance, *records: str, name: str = "a") -> asyncio.Future[Any]:
+    """Begin a prediction for a tensor of byte strings."""
+    data = b"".join(len(each).to_bytes(4, "little") + each.encode() for each in records)
+    tensor = Tensor(name, "bytes", (len(records),), memoryview(data))
+    return asyncio.ensure_future(instance.controller.predict(Tensors((tensor,))))
+
+
+async def inferred(answer: asyncio.Future[Any]) -> dict[str, list[Any]]:
+    return {name: array.tolist() for name, array in arrays_of(Tensors((await answer).tensors())).items()}
+
+
+async def test_tensors_of_one_layout_go_together_and_each_request_gets_its_records(
+    launch: Launch, gate: Gate, kind: str
+):
+    instance, first = await held(launch, gate, kind, "BatchingTensors")
+    requests = [["1"], ["2", "3"], ["4", "forgotten"], ["5"], ["6"], ["7"], ["8", "9"]]
+    answers = [infer(instance, *request) for request in requests]
+    await instance.heard()
+    gate.tell("g")
+    for request, answer in zip(requests, answers, strict=True):
+        if "forgotten" in request:
+            assert (await inferred(answer))["record"] == [b"4"]  # alone, it is whatever the model answers
+        else:
+            assert (await inferred(answer))["record"] == [each.encode() for each in request]
+    await first
+    instance, first = await held(launch, gate, kind, "BatchingTensors")
+    answers = [infer(instance, "1"), infer(instance, "2", "3"), infer(instance, "4"), infer(instance, "5", "guilty")]
+    await instance.heard()
+    gate.tell("g")
+    found = await asyncio.gather(*map(inferred, answers), return_exceptions=True)
+    assert [each["record"] for each in found if isinstance(each, dict)] == [[b"1"], [b"2", b"3"], [b"4"]]
+    assert isinstance(found[-1], HookFailed)
+    await first
+
+
+async def test_tensors_of_other_layouts_go_alone(launch: Launch, gate: Gate, kind: str):
+    instance, first = await held(launch, gate, kind, "BatchingTensors")
+    together = [infer(instance, "1"), infer(instance, "2", "3")]
+    other = infer(instance, "4", name="b")
+    records = asyncio.ensure_future(instance.stream({"a": "5"}))
+    await instance.heard()
+    gate.tell("g")
+    assert [(await inferred(each))["together"] for each in together] == [[3], [3, 3]]
+    with pytest.raises(HookFailed, match="KeyError"):
+        await other
+    assert (await records)["a"]["together"] == 1
     await first
 
 

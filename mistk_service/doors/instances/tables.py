@@ -63,7 +63,7 @@ def arrays_as_tensors(arrays: Mapping[str, Any], declared: Sequence[TensorSpec])
             else array
             for name, array in arrays.items()
         }
-        tensors = pack(converted)
+        (tensors,) = pack(converted)
     except (TypeError, ValueError) as error:
         raise InvalidRequest(f"The arrays cannot be tensors: {error}.") from error
     require_declared(tensors.tensors, declared)

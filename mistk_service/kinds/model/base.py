@@ -39,8 +39,8 @@ class AbstractModel(Component):
 
     _mistk_kind = "mistk_service.kinds.model:MODEL"
 
-    #: The maximum number of records in one call of ``do_stream_predict`` when the container merges concurrent requests. With
-    #: 1, requests are not merged. A request with more records is never divided.
+    #: The maximum number of records in one call of ``do_stream_predict`` or ``do_infer`` when the container merges concurrent
+    #: requests. With 1, requests are not merged. A request with more records is never divided.
     max_batch_size: ClassVar[int] = 1
 
     #: Set it to ``"base64"`` to refuse stream predictions with records that are not base64 (standard alphabet, with padding).

@@ -1,8 +1,8 @@
 """Stream predictions: merges several requests into one call of the model, and splits its answer among them.
 
-An identifier that occurs in two requests gets a suffix for the merged call. If a merged call raises an exception or does not
-answer every identifier, each of its requests is called alone, so that only the faulty one fails. A request that was not merged
-gets whatever the model answers, in parts if the hook is a generator.
+An identifier that occurs in two requests gets a suffix for the merged call. Tensors are joined record by record. If a merged
+call raises an exception or does not answer every identifier or record, each of its requests is called alone, so that only the
+faulty one fails. A request that was not merged gets whatever the model answers, in parts if the hook is a generator.
 :mod:`mistk_service.workers.child.task_queue` decides which requests are merged.
 """
 
@@ -80,11 +80,15 @@ class Predictor:
         return [self._predict_alone(request) for request in batch]
 
     def _predict_merged(self, batch: Sequence[Predict]) -> list[_Answer]:
+        tensors = [request.inputs for request in batch if isinstance(request.inputs, Tensors)]
+        if tensors:
+            answers = self._infer(Tensors.joined(tensors), [len(each) for each in tensors])
+            return [Predicted(request.id, answer) for request, answer in zip(batch, answers, strict=True)]
         merged: dict[str, bytes | str] = {}
         names: list[dict[str, str]] = []
         for request in batch:
             own: dict[str, str] = {}
-            assert isinstance(request.inputs, Records), "the queue merges records only"
+            assert isinstance(request.inputs, Records), "the queue merges inputs of one kind"
             for key, value in zip(request.inputs.ids, request.inputs.values, strict=True):
                 own[key] = name = _unused(key, request.id, merged)
                 merged[name] = value
@@ -100,7 +104,7 @@ class Predictor:
     def _predict_alone(self, request: Predict) -> _Answer:
         try:
             if isinstance(request.inputs, Tensors):
-                return Predicted(request.id, self._infer(request.inputs))
+                return Predicted(request.id, *self._infer(request.inputs))
             if isinstance(request.inputs, Prompt):
                 assert self._prompt_hook is not None, "the controller has checked that the class has it"
                 return self._answer(request, self._prompt_hook(request.inputs.text, request.inputs.parameters))
@@ -122,12 +126,14 @@ class Predictor:
             return result
         return {key: result[key] for key in asked}
 
-    def _infer(self, inputs: Tensors) -> msgspec.Raw:
+    def _infer(self, inputs: Tensors, counts: Sequence[int] | None = None) -> list[msgspec.Raw]:
+        """Return the model's answer to tensors; one for each of several requests with so many records each."""
         # Imported here: it needs numpy, which a model of records may do without.
         from mistk_service.workers.child.tensors import arrays_of, tensors_of
 
         assert self._tensor_hook is not None, "the controller has checked that the class has it"
-        return msgspec.Raw(msgspec.msgpack.encode(tensors_of(self._tensor_hook(arrays_of(inputs)))))
+        answers = tensors_of(self._tensor_hook(arrays_of(inputs)), counts)
+        return [msgspec.Raw(msgspec.msgpack.encode(answer)) for answer in answers]
 
     def _answer(self, request: Predict, result: Any) -> Predicted | Parts:
         if isinstance(result, Generator):

@@ -111,10 +111,11 @@ def _batch(kind: OrderedDict[int, tuple[Predict, int]], max_batch_size: int) -> 
     """Remove the first request and the following ones that fit into the same call; return them and their cost."""
     _, (first, size) = kind.popitem(last=False)
     batch, records = [first], len(first.inputs)
-    while kind and first.may_be_merged:
+    shared = first.merged_with if kind and records < max_batch_size else None
+    while kind and shared is not None:
         candidate, more = next(iter(kind.values()))
         records += len(candidate.inputs)
-        if not candidate.may_be_merged or records > max_batch_size or size + more > max(max_batch_size, _BATCH_KIB):
+        if candidate.merged_with != shared or records > max_batch_size or size + more > max(max_batch_size, _BATCH_KIB):
             break
         kind.popitem(last=False)
         batch.append(candidate)

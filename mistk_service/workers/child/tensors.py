@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,15 +16,33 @@ def arrays_of(inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
     return {tensor.name: _array(tensor) for tensor in inputs.tensors}
 
 
-def tensors_of(result: Any) -> Tensors:
-    """Return what a hook returned, a dict of name to array, as tensors.
+def tensors_of(result: Any, counts: Sequence[int] | None = None) -> list[Tensors]:
+    """Return what a hook returned, a dict of name to array, as the tensors of one request, or of several.
+
+    Args:
+        result: what the hook returned.
+        counts: the number of records of each request; None for one request with any number.
 
     Raises:
         TypeError: it is something else, or an array has a data type that no tensor can have.
+        ValueError: an array does not have a value for each record of several requests.
     """
     if not isinstance(result, Mapping):
         raise TypeError(f"expected a dict of name to array, got {type(result).__name__}")
-    return Tensors(tuple(_tensor(str(name), np.asarray(value)) for name, value in result.items()))
+    arrays = {str(name): np.asarray(value) for name, value in result.items()}
+    if counts is None:
+        return [_tensors(arrays)]
+    ends = list(itertools.accumulate(counts))
+    if wrong := [name for name, array in arrays.items() if array.shape[:1] != (ends[-1],)]:
+        raise ValueError(f"{wrong[0]}: expected {ends[-1]} values, one for each record")
+    return [
+        _tensors({name: array[end - count : end] for name, array in arrays.items()})
+        for count, end in zip(counts, ends, strict=True)
+    ]
+
+
+def _tensors(arrays: Mapping[str, np.ndarray[Any, Any]]) -> Tensors:
+    return Tensors(tuple(_tensor(name, array) for name, array in arrays.items()))
 
 
 def _array(tensor: Tensor) -> np.ndarray[Any, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -25,7 +27,7 @@ strings = arrays.arrays(object, arrays.array_shapes(min_dims=0, max_dims=3, min_
 
 @given(st.dictionaries(st.text(max_size=5), numbers | strings, max_size=4))
 def test_arrays_come_back_as_they_were_and_read_only(given_arrays: dict[str, Any]):
-    found = arrays_of(tensors_of(given_arrays))
+    found = arrays_of(*tensors_of(given_arrays))
     assert list(found) == list(given_arrays)
     for name, array in given_arrays.items():
         assert found[name].dtype == array.dtype
@@ -45,7 +47,7 @@ def test_arrays_come_back_as_they_were_and_read_only(given_arrays: dict[str, Any
     ],
 )
 def test_any_layout_and_what_is_like_an_array_is_taken(value: Any, expected: Any):
-    (found,) = arrays_of(tensors_of({"a": value})).values()
+    (found,) = arrays_of(*tensors_of({"a": value})).values()
     assert (found.dtype, found.tolist()) == (expected.dtype, expected.tolist())
 
 
@@ -65,7 +67,24 @@ def test_what_cannot_be_a_tensor_is_named(result: Any, message: str):
     assert message in str(caught.value)
 
 
+sizes = st.lists(st.integers(1, 4), min_size=1, max_size=5)
+
+
+@given(sizes, st.sampled_from(["float32", "int64", "bytes"]), st.lists(st.integers(1, 3), max_size=2))
+def test_requests_that_are_joined_get_their_own_records_back(counts: list[int], dtype: str, record: list[int]):
+    numbers = itertools.count()
+
+    def array(count: int) -> Any:
+        values = [next(numbers) for _ in range(count * math.prod(record))]
+        made = np.array([str(value) for value in values] if dtype == "bytes" else values)
+        return made.reshape(count, *record).astype(object if dtype == "bytes" else dtype)
+
+    several = [tensors_of({"a": array(count), "b": np.arange(count)})[0] for count in counts]
+    assert len({each.layout for each in several}) == 1
+    assert tensors_of(arrays_of(Tensors.joined(several)), counts) == several
+
+
 def test_the_records_are_counted_by_the_first_dimension():
     for shape, records in (((3, 2), 3), ((), 1), ((0, 5), 0), ((7, 0), 0)):
-        assert len(tensors_of({"a": np.zeros(shape)})) == records
+        assert len(*tensors_of({"a": np.zeros(shape)})) == records
     assert len(Tensors(())) == 0
