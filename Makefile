@@ -88,7 +88,7 @@ bench: $(VENV)/.runtime $(PEERS)/.peers ## Measure the service beside its peers 
 bench-load: $(VENV)/.runtime ## Hold a mixed load on one container for ten minutes.
 	@$(BIN)/python -m benchmarks.mixed $(ARGS)
 
-docs: $(VENV)/.dev $(DOCS)/.docs ## Write the generated reference and build the documentation in build/docs.
+docs: $(VENV)/.runtime $(DOCS)/.docs ## Write the generated reference and build the documentation in build/docs.
 	$(BIN)/python scripts/reference.py
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --quiet --strict
 	@echo "Open build/docs/index.html."

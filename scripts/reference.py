@@ -22,7 +22,7 @@ from mistk_service.app.cli import main
 from mistk_service.app.settings import Settings
 from mistk_service.command_line import options_of
 from mistk_service.core.controller import Controller
-from mistk_service.doors.grpc.server import METHODS
+from mistk_service.doors.grpc.roles import ROLES
 from mistk_service.doors.mistk.handlers import role_in
 from mistk_service.doors.mistk.status import status_encoder
 from mistk_service.doors.ops.metrics import ServiceMetrics
@@ -368,7 +368,7 @@ def roles_page() -> str:
             if isinstance(operation, dict) and "operationId" in operation
         ]
         parts.append(f"\n## {file.stem}\n\n{table(('Operation', 'Role', 'Permission'), rows)}")
-    methods = [(f"`{name}`", role.label) for name, (_, role) in METHODS.items()]
+    methods = [(f"`{name}`", role.label) for name, role in ROLES.items()]
     parts.append(f"\n## open_inference.proto\n\n{table(('Method', 'Role'), methods)}")
     return "".join(parts)
 

@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2
 from starlette.types import Scope
 
 from mistk_service.doors.grpc import open_inference_pb2 as pb
+from mistk_service.doors.grpc.roles import ROLES
 from mistk_service.doors.grpc.service import HEALTH_SERVICE, INFERENCE_SERVICE, InferenceService
 from mistk_service.doors.problem import problem_of
 from mistk_service.doors.served_model import ServedModel
@@ -33,16 +34,6 @@ _CODES = {
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
-}
-
-#: The methods: the type of the request, and the role that a client needs.
-METHODS = {
-    "ServerLive": (pb.ServerLiveRequest, AccessRole.VIEWER),
-    "ServerReady": (pb.ServerReadyRequest, AccessRole.VIEWER),
-    "ModelReady": (pb.ModelReadyRequest, AccessRole.VIEWER),
-    "ServerMetadata": (pb.ServerMetadataRequest, AccessRole.VIEWER),
-    "ModelMetadata": (pb.ModelMetadataRequest, AccessRole.VIEWER),
-    "ModelInfer": (pb.ModelInferRequest, AccessRole.PREDICTOR),
 }
 
 #: Who sends the call that is being answered.
@@ -89,8 +80,10 @@ async def start_server(
     server = grpc.aio.server(options=options)
     service = InferenceService(model)
     methods = {
-        name: _unary(_guarded(getattr(service, name), name, role, authenticator), name, request, note)
-        for name, (request, role) in METHODS.items()
+        name: _unary(
+            _guarded(getattr(service, name), name, role, authenticator), name, getattr(pb, f"{name}Request"), note
+        )
+        for name, role in ROLES.items()
     }
     health = {
         "Check": _unary(service.Check, "Check", health_pb2.HealthCheckRequest, note),

@@ -1,0 +1,15 @@
+"""The methods of the Open Inference Protocol over gRPC, and who may call them. It needs no gRPC."""
+
+from __future__ import annotations
+
+from mistk_service.web.access import AccessRole
+
+#: The role that a client needs for each method.
+ROLES = {
+    "ServerLive": AccessRole.VIEWER,
+    "ServerReady": AccessRole.VIEWER,
+    "ModelReady": AccessRole.VIEWER,
+    "ServerMetadata": AccessRole.VIEWER,
+    "ModelMetadata": AccessRole.VIEWER,
+    "ModelInfer": AccessRole.PREDICTOR,
+}
