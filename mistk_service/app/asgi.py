@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
 from functools import partial
 from typing import Any
 
 import msgspec
-from a2wsgi import WSGIMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -29,7 +27,7 @@ from mistk_service.doors.problem import answer_in
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.kinds.kind import Role
 from mistk_service.kinds.predictions import Signature
-from mistk_service.page import DashboardInfo, create_dashboard
+from mistk_service.page import Page
 from mistk_service.resources import load_contract
 from mistk_service.tracking.embedded.app import is_tracking_path
 from mistk_service.tracking.server.replies import error_response as tracking_answer
@@ -47,9 +45,6 @@ from mistk_service.web.refusals import ErrorAnswer
 #: How many prefixes the published contract is cached for.
 _PREFIXES = 8
 
-#: Threads that serve the web page; its live part is a stream of the API.
-_PAGE_THREADS = 2
-
 
 def create_app(
     controller: Controller,
@@ -57,13 +52,12 @@ def create_app(
     metrics: ServiceMetrics,
     version: str,
     tracking: EmbeddedTracking | None = None,
-    register: Callable[[Executor], None] = lambda _: None,
     authenticator: Authenticator | None = None,
     model: ServedModel | None = None,
 ) -> ASGIApp:
     """Return the application.
 
-    ``metrics`` has to observe the controller. ``register`` gets each executor, which has to be shut down at the end.
+    ``metrics`` has to observe the controller.
     ``authenticator`` knows who sends a request, if that matters.
     ``model`` is the controller's model, if it is known elsewhere too.
     """
@@ -72,7 +66,6 @@ def create_app(
     operations = {f"{kind.base_path}{path}": path[1:] for path in contract["paths"]}
     api = _create_api(controller, settings, contract)
     metrics.watch(controller, build={"version": version, "model": settings.model})
-    dashboard = create_dashboard(DashboardInfo(model=settings.model, api_base=kind.base_path, version=version))
     # Connexion would serve the contract with every reference resolved: nine times the size, and without the names of types
     # that code generators and Swagger UI need.
     published = functools.lru_cache(2 * _PREFIXES)(partial(_published, contract))
@@ -89,10 +82,9 @@ def create_app(
         f"{kind.base_path}/swagger.json": partial(document, openapi3=False),
         f"{kind.base_path}/openapi3.json": partial(document, openapi3=True),
     }
-    page = WSGIMiddleware(dashboard.wsgi_app, workers=_PAGE_THREADS)  # type: ignore[arg-type]
-    register(page.executor)
+    page = Page(lambda _: _about(controller, settings, tracked=tracking is not None), _answers(()))
     doors = prediction_doors(model or ServedModel(controller, settings.model_name, settings.model_version), settings)
-    parts = _by_path(kind.base_path, api, doors, pages, SwaggerUI(f"{kind.base_path}/ui"), page)
+    parts = _by_path(kind.base_path, api, doors, pages, [SwaggerUI(f"{kind.base_path}/ui"), page])
     container: ASGIApp = BodyLimit(parts, settings.max_body, _answers(doors))
     if tracking is not None:
         container = _beside(tracking, container, doors)
@@ -116,6 +108,20 @@ def create_app(
 
     counted = metrics.count(guarded, label)
     return Prefix(counted, settings.root_path) if settings.root_path else counted
+
+
+def _about(controller: Controller, settings: Settings, *, tracked: bool) -> dict[str, Any]:
+    """Return what the page has to know about the container, with paths relative to the page's."""
+    api = controller.kind.base_path.lstrip("/")
+    paths = {"Swagger UI": f"{api}/ui/", "Contract": f"{api}/swagger.json", "Status": f"{api}/status"}
+    probes = {"Health": "healthz", "Readiness": "readyz", "Prometheus metrics": "metrics"}
+    return {
+        "name": controller.view.name,
+        "reference": settings.model,
+        "api": api,
+        "tracking": "api/2.0/mlflow" if tracked else None,
+        "links": list((paths | probes).items()),
+    }
 
 
 def _answers(doors: Sequence[Door]) -> ErrorAnswer:
@@ -157,10 +163,9 @@ def _by_path(
     api: ASGIApp,
     doors: Sequence[Door],
     pages: Mapping[str, Callable[[Scope], Response]],
-    ui: SwaggerUI,
-    rest: Any,
+    uis: Sequence[SwaggerUI | Page],
 ) -> ASGIApp:
-    """Return an application of APIs, which get the lifespan too, single pages, Swagger UI, and the rest."""
+    """Return an application of APIs, which get the lifespan too, single pages, and user interfaces."""
 
     async def route(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -173,13 +178,14 @@ def _by_path(
             part: ASGIApp = service_error(405, f"{path} takes GET only.", headers={"Allow": "GET, HEAD"})
         elif path in pages:
             part = pages[path](scope)
-        elif ui.serves(path):
+        elif (ui := next((ui for ui in uis if ui.serves(path)), None)) is not None:
             part = ui
         elif is_below(path, base):
             part = api
+        elif (found := door_of(path, doors)) is not None:
+            part = found.app
         else:
-            found = door_of(path, doors)
-            part = rest if found is None else found.app
+            part = service_error(404, f"There is nothing at {path[:200]}. The page is at /, the API below {base}.")
         await part(scope, receive, send)
 
     return route

@@ -134,7 +134,7 @@ async def serve(
     def make() -> ASGIApp:
         from mistk_service.app.asgi import create_app
 
-        return create_app(controller, settings, metrics, __version__, tracking, shutdown.register, authenticator, model)
+        return create_app(controller, settings, metrics, __version__, tracking, authenticator, model)
 
     # Before the loading begins, which slows everything else down.
     server = _make_server(app, settings)

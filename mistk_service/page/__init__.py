@@ -1,9 +1,8 @@
-"""The web page: shows live in a browser what the model is, what it does, and its progress.
+"""The web page: shows in a browser what a container does, and the runs of a tracking store.
 
-The page is an ordinary client of the public API. The server delivers one HTML page and two static files, and the page follows
-the status stream.
+The page is a client of the public APIs. The server delivers static files and one document that names the APIs.
 """
 
-from mistk_service.page.app import DashboardInfo, create_dashboard
+from mistk_service.page.app import Page
 
-__all__ = ["DashboardInfo", "create_dashboard"]
+__all__ = ["Page"]

@@ -1,20 +1,27 @@
-"""The Flask application that serves the page."""
+"""The application that serves the page."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from flask import Flask, Response, jsonify, render_template, request
-from werkzeug.exceptions import HTTPException
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
+
+from mistk_service import __version__
+from mistk_service.web.access import AccessRole, principal_of
+from mistk_service.web.refusals import ErrorAnswer
 
 #: The page loads its own files and connects only to its own origin. It has no inline script or style.
-_CONTENT_SECURITY_POLICY = "; ".join(
+_POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
-        "img-src 'self'",
+        "img-src 'self' data: blob:",
         "connect-src 'self'",
         "base-uri 'none'",
         "form-action 'self'",
@@ -22,65 +29,58 @@ _CONTENT_SECURITY_POLICY = "; ".join(
     )
 )
 
-#: The maximum length of a path in a message.
-_SHOWN = 200
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    # Revalidated by ETag, so that no browser keeps using an old page after an upgrade of the service.
+    "Cache-Control": "no-cache",
+}
+
+_FOLDER = Path(__file__).parent / "static"
 
 
-@dataclass(frozen=True)
-class DashboardInfo:
-    """What the page shows before the first event.
+class Page:
+    """ASGI application: the page at ``/``, its files below ``/static``, and what it stands on at ``/page/about``.
 
-    Attributes:
-        model: the reference that the model was loaded by (``plugins/digits/model.py:Digits``).
-        api_base: the base path of the API, with a leading and without a trailing slash.
-        version: the version of the service.
+    Args:
+        about: returns what the page has to know about the service, for the visitor who sends a request.
+        answer: turns an error into a response.
     """
 
-    model: str
-    api_base: str
-    version: str
+    def __init__(self, about: Callable[[Scope], dict[str, Any]], answer: ErrorAnswer) -> None:
+        self._about = about
+        self._answer = answer
+        self._files = StaticFiles(directory=_FOLDER)
 
-    @property
-    def name(self) -> str:
-        """The name of the class in the reference, or the whole reference if it contains none."""
-        return re.split(r"[:\s]", self.model.strip())[-1] or self.model
+    @staticmethod
+    def serves(path: str) -> bool:
+        """Return whether a path belongs to the page."""
+        return path == "/" or path.startswith(("/static/", "/page/"))
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        try:
+            response = await self._respond(scope)
+        except HTTPException as error:
+            response = self._answer(error, scope)
+        response.headers.update(_HEADERS)
+        await response(scope, receive, send)
 
-def create_dashboard(info: DashboardInfo) -> Flask:
-    """Build the application: the page at ``/``, its files below ``/static``, and a ServiceError for all other paths."""
-    app = Flask(__name__)
-
-    @app.get("/")
-    def index() -> str:
-        # Relative, so that the page also works behind a proxy that serves it below a prefix and strips the prefix.
-        return render_template("index.html", info=info, api=info.api_base.lstrip("/"))
-
-    @app.errorhandler(HTTPException)
-    def answer_error(error: HTTPException) -> Response:
-        return _service_error(error, info)
-
-    @app.after_request
-    def protect(response: Response) -> Response:
-        response.headers["Content-Security-Policy"] = _CONTENT_SECURITY_POLICY
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "no-referrer"
-        # Revalidated by ETag, so that no browser keeps using an old page after an upgrade of the service.
-        response.headers["Cache-Control"] = "no-cache"
-        return response
-
-    return app
+    async def _respond(self, scope: Scope) -> Response:
+        path: str = scope["path"]
+        if scope["method"] not in ("GET", "HEAD"):
+            raise HTTPException(405, f"{path} does not take {scope['method']}.", {"Allow": "GET, HEAD"})
+        if path == "/page/about":
+            return JSONResponse({"version": __version__} | visitor(scope) | self._about(scope))
+        if path == "/":
+            return await self._files.get_response("index.html", scope)
+        return await self._files.get_response(path.removeprefix("/static/"), scope)
 
 
-def _service_error(error: HTTPException, info: DashboardInfo) -> Response:
-    """Return an error of Flask in the same format as errors of the rest of the service."""
-    code = error.code or 500
-    path = request.path if len(request.path) <= _SHOWN else f"{request.path[:_SHOWN]}…"
-    message = {
-        404: f"There is nothing at {path}. The page is at /, the API below {info.api_base}.",
-        405: f"{path} does not take {request.method}. The operations are below {info.api_base}.",
-    }.get(code, error.description or error.name)
-    response = jsonify(code=code, message=message)
-    response.status_code = code
-    # A 405 response must have an Allow header, which Werkzeug provides.
-    response.headers.extend((k, v) for k, v in error.get_headers() if k != "Content-Type")
-    return response
+def visitor(scope: Scope) -> dict[str, str | None]:
+    """Return the name and the role of who sends a request. Without a log-in, everything is allowed."""
+    principal = principal_of(scope)
+    if principal is None:
+        return {"user": None, "role": AccessRole.ADMIN.label}
+    return {"user": principal.name, "role": principal.role.label}

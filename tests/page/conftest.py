@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
-from werkzeug.exceptions import NotFound
-from werkzeug.middleware.dispatcher import DispatcherMiddleware
-from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
-from werkzeug.wrappers import Request, Response
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mistk_service.page import DashboardInfo, create_dashboard
+from mistk_service.doors.mistk import problems
+from mistk_service.page import Page
+from tests.support.serving import served
 
 API = "/v1/mistk"
 HISTORY = "/api/2.0/mlflow/metrics/get-history-bulk-interval"
+
+ABOUT = {
+    "name": "Digits",
+    "reference": "shop/digits.py:Digits",
+    "api": API[1:],
+    "tracking": "api/2.0/mlflow",
+    "links": [["Swagger UI", "v1/mistk/ui/"], ["Health", "healthz"]],
+}
 
 #: Runs before the page does, and keeps its streams for a test to look at.
 RECORD_STREAMS = """
@@ -50,6 +60,7 @@ class FakeService:
     """The page at ``/`` and a status stream that sends what a test puts into it.
 
     Attributes:
+        url: where the page is.
         asked: for each connection to the stream, in order, its ``(Last-Event-ID, query)``.
         history: what the store answers for a metric of a run, by ``(run id, key)``; 404 for any other.
     """
@@ -59,23 +70,11 @@ class FakeService:
         self.history: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self._lines: deque[bytes | None] = deque()
         self._changed = threading.Condition()
-        self._open = threading.Event()
-        self._open.set()
+        self._open = True
         self._refusal: int | None = None
-        page = create_dashboard(DashboardInfo("shop/digits.py:Digits", API, "1.2.3"))
-        app = DispatcherMiddleware(
-            page.wsgi_app,
-            {f"{API}/status": self._stream, f"{API}/swagger.json": self._contract, HISTORY: self._history},
-        )
-        self._server = ThreadedWSGIServer("127.0.0.1", 0, app, _QuietHandler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        """Where the page is."""
-        return f"http://127.0.0.1:{self._server.server_port}/"
+        self._served = served(self._app, interface="asgi3")
+        self._page = Page(lambda _: ABOUT, problems.answer)
+        self.url = f"{self._served.__enter__()}/"
 
     def send(self, version: int, state: str, *, instance: str = INSTANCE, **payload: Any) -> None:
         """Put a status into the stream; ``missed`` goes beside it, every other keyword into its payload."""
@@ -91,12 +90,11 @@ class FakeService:
         event = {"eventType": "modified", "payload": {"objectInfo": info, "state": state, "payload": payload}}
         if missed:
             event["missed"] = missed
-        self._put(f"id: {version}\nevent: status\ndata: {json.dumps(event)}\n\n".encode())
+        self._change(lines=[f"id: {version}\nevent: status\ndata: {json.dumps(event)}\n\n".encode()])
 
     def break_off(self) -> None:
         """End the stream, and leave the next connection unanswered until :meth:`let_in`."""
-        self._open.clear()
-        self._put(None)
+        self._change(is_open=False, lines=[None])
 
     def refuse_once(self, code: int) -> None:
         """Answer the next connection with an error, as a proxy does whose service is away, and then leave one unanswered."""
@@ -104,63 +102,68 @@ class FakeService:
 
     def let_in(self) -> None:
         """Answer connections again."""
-        self._open.set()
+        self._change(is_open=True)
 
     def close(self) -> None:
         """Stop the server."""
-        self._open.set()
-        self._put(None)
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._change(is_open=True, lines=[None])
+        self._served.__exit__(None, None, None)
 
-    def _contract(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        definitions = {"ModelInstanceInitParams": {"properties": {"hyperparameters": HYPERPARAMETERS}}}
-        return Response(json.dumps({"definitions": definitions}), mimetype="application/json")(environ, start_response)
-
-    def _stream(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        request = Request(environ)
-        if request.args.get("watch") != "true" or "text/event-stream" not in request.headers.get("Accept", ""):
-            return NotFound()(environ, start_response)
+    def _change(self, *, is_open: bool | None = None, lines: Sequence[bytes | None] = ()) -> None:
         with self._changed:
-            self.asked.append((request.headers.get("Last-Event-ID"), request.args.to_dict()))
-            number = len(self.asked)
+            self._open = self._open if is_open is None else is_open
+            self._lines.extend(lines)
             self._changed.notify_all()
-        self._open.wait()
+
+    async def _until(self, condition: Callable[[], object]) -> None:
+        """Wait for what a test does on its thread."""
+
+        def wait() -> None:
+            with self._changed:
+                self._changed.wait_for(condition)
+
+        await asyncio.to_thread(wait)
+
+    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        request = Request(scope)
+        path = request.url.path
+        if path == f"{API}/status":
+            app: ASGIApp = await self._stream(request)
+        elif path == f"{API}/swagger.json":
+            properties = {"hyperparameters": HYPERPARAMETERS}
+            app = JSONResponse({"definitions": {"ModelInstanceInitParams": {"properties": properties}}})
+        elif path == HISTORY:
+            query = request.query_params
+            points = self.history.get((query["run_ids"], query["metric_key"]))
+            app = JSONResponse({"metrics": points} if points is not None else {}, 404 if points is None else 200)
+        else:
+            app = self._page
+        await app(scope, receive, send)
+
+    async def _stream(self, request: Request) -> Response:
+        if request.query_params.get("watch") != "true" or "text/event-stream" not in request.headers.get("accept", ""):
+            return Response(status_code=404)
+        self.asked.append((request.headers.get("last-event-id"), dict(request.query_params)))
+        number = len(self.asked)
+        self._change()
+        await self._until(lambda: self._open)
         if self._refusal:
             code, self._refusal = self._refusal, None
-            self._open.clear()
-            return Response("away", status=code)(environ, start_response)
-        return Response(self._events(number), mimetype="text/event-stream")(environ, start_response)
+            self._open = False
+            return Response("away", status_code=code)
+        return StreamingResponse(self._events(number), media_type="text/event-stream")
 
-    def _history(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        query = Request(environ).args
-        points = self.history.get((query["run_ids"], query["metric_key"]))
-        if points is None:
-            return NotFound()(environ, start_response)
-        return Response(json.dumps({"metrics": points}), mimetype="application/json")(environ, start_response)
-
-    def _put(self, line: bytes | None) -> None:
-        with self._changed:
-            self._lines.append(line)
-            self._changed.notify_all()
-
-    def _events(self, number: int) -> Iterator[bytes]:
+    async def _events(self, number: int) -> AsyncIterator[bytes]:
         # The browser's own delay would be seconds.
         yield b"retry: 20\n\n"
-        while (line := self._next(number)) is not None:
+        while True:
+            await self._until(lambda: self._lines or len(self.asked) != number)
+            # A connection that has been followed by another gets nothing more.
+            if len(self.asked) != number or (line := self._lines.popleft()) is None:
+                return
             yield line
-
-    def _next(self, number: int) -> bytes | None:
-        """Wait for the next line; None, the end, too for a connection that has been followed by another."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._lines or len(self.asked) != number)
-            return self._lines.popleft() if len(self.asked) == number else None
-
-
-class _QuietHandler(WSGIRequestHandler):
-    def log(self, type: str, message: str, *args: Any) -> None:
-        """A request is nothing to report in a test."""
 
 
 @pytest.fixture

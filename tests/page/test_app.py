@@ -1,126 +1,79 @@
-"""The Flask side: the page, its files, and what every other path is answered with."""
+"""The page's files, what it stands on, and what every other path is answered with."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
-from flask.testing import FlaskClient
+from starlette.testclient import TestClient
 
-from mistk_service.page import DashboardInfo, create_dashboard
+import mistk_service.page
+from mistk_service import __version__
+from mistk_service.doors.mistk.problems import answer
+from mistk_service.page import Page
 
-
-@pytest.fixture
-def client() -> FlaskClient:
-    return create_dashboard(DashboardInfo("plugins/digits/model.py:Digits", "/v1/mistk", "1.2.3")).test_client()
-
-
-def test_the_page_names_the_model_its_reference_and_the_version(client: FlaskClient) -> None:
-    page = client.get("/")
-    assert page.status_code == 200
-    assert page.mimetype == "text/html"
-    assert '<h1 id="name">Digits</h1>' in page.text
-    assert "plugins/digits/model.py:Digits" in page.text
-    assert "mistk-service 1.2.3" in page.text
+STATIC = Path(mistk_service.page.__file__).parent / "static"
+FILES = sorted(file.relative_to(STATIC).as_posix() for file in STATIC.rglob("*") if file.is_file())
 
 
-@pytest.mark.parametrize(
-    ("reference", "name"),
-    [
-        ("package.module:Class", "Class"),
-        ("path/to/file.py:Class", "Class"),
-        ("package.module Class", "Class"),
-        ("Class", "Class"),
-        ("module:", "module:"),
-    ],
-)
-def test_the_name_is_the_class_in_every_form_of_reference(reference: str, name: str) -> None:
-    assert DashboardInfo(reference, "/v1/mistk", "1").name == name
+@pytest.fixture(scope="module")
+def client() -> TestClient:
+    return TestClient(Page(lambda _: {"name": "Digits"}, answer))
 
 
-def test_a_reference_is_text_and_never_markup() -> None:
-    info = DashboardInfo("<script>alert(1)</script>:A\"'><b>", "/v1/mistk", "1")
-    page = create_dashboard(info).test_client().get("/").text
-    assert "<script>alert" not in page
-    assert "'><b>" not in page
-
-
-def test_the_page_links_to_the_api_and_to_the_health_of_the_service(client: FlaskClient) -> None:
-    links = set(re.findall(r'<a href="([^"]+)"', client.get("/").text))
-    assert links == {
-        "v1/mistk/ui/",
-        "v1/mistk/swagger.json",
-        "v1/mistk/status",
-        "healthz",
-        "readyz",
-        "metrics",
+def test_the_page_names_what_it_stands_on_and_what_the_visitor_may_do(client: TestClient) -> None:
+    assert client.get("/page/about").json() == {
+        "version": __version__,
+        "user": None,
+        "role": "admin",
+        "name": "Digits",
     }
 
 
-def test_everything_that_the_page_loads_is_there(client: FlaskClient) -> None:
-    page = client.get("/").text
-    files = re.findall(r'(?:src|href)="(static/[^"]+)"', page)
-    assert {file.rpartition(".")[2] for file in files} == {"css", "js", "svg"}
-    for file in files:
-        with client.get(f"/{file}") as answer:
-            assert answer.status_code == 200, file
+@pytest.mark.parametrize("file", FILES)
+def test_every_file_that_another_one_names_is_there(client: TestClient, file: str) -> None:
+    assert client.get(f"/static/{file}").status_code == 200
+    text = (STATIC / file).read_text(encoding="utf-8")
+    named = re.findall(r'(?:from|import\() ?"(\.[^"]+)"', text) + re.findall(r'(?:src|href)="(static/[^"]+)"', text)
+    folder = (STATIC / file).parent
+    missing = [name for name in named if not (folder / name).is_file() and not (STATIC.parent / name).is_file()]
+    assert missing == []
 
 
-def test_the_page_works_offline_and_holds_no_inline_script_or_style(client: FlaskClient) -> None:
-    page = client.get("/").text
-    assert re.findall(r"<script(?![^>]*\bsrc=)", page) == []
-    assert re.findall(r"\son\w+=|\sstyle=|<style", page) == []
-    assert re.findall(r"(?:src|href)=\"(?:\w+:)?//", page) == []
+@pytest.mark.parametrize("file", [file for file in FILES if file.endswith((".html", ".js", ".css"))])
+def test_the_page_works_offline_below_a_prefix_and_without_inline_script_or_style(file: str) -> None:
+    text = (STATIC / file).read_text(encoding="utf-8")
+    assert re.findall(r"<script(?![^>]*\bsrc=)", text) == []
+    assert re.findall(r"<[^>]*\s(?:on\w+|style)=|<style", text) == []
+    # Only relative addresses.
+    assert re.findall(r"(?:src|href)=\"(?:\w+:|/)|url\(|@import|(?:from|import\() ?\"[^.]", text) == []
+    # No text becomes markup.
+    assert re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", text) == []
 
 
-def test_every_address_is_relative_so_that_a_proxy_can_serve_the_page_below_a_prefix(client: FlaskClient) -> None:
-    addresses = re.findall(r'(?:src|href|data-api)="([^"]*)"', client.get("/").text)
-    assert len(addresses) > 6
-    assert [address for address in addresses if address.startswith("/")] == []
+@pytest.mark.parametrize("path", ["/", "/static/shell.js", "/page/about", "/page/nowhere"])
+def test_the_security_headers_stand_on_every_answer(client: TestClient, path: str) -> None:
+    headers = client.get(path).headers
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cache-Control"] == "no-cache"
 
 
-@pytest.mark.parametrize("path", ["/", "/static/dashboard.js", "/nowhere"])
-def test_the_security_headers_stand_on_every_answer(client: FlaskClient, path: str) -> None:
-    with client.get(path) as answer:
-        policy = answer.headers["Content-Security-Policy"]
-        assert "default-src 'none'" in policy
-        assert "unsafe" not in policy
-        assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert answer.headers["Cache-Control"] == "no-cache"
+def test_a_file_that_the_browser_has_is_not_sent_again(client: TestClient) -> None:
+    etag = client.get("/static/base.css").headers["ETag"]
+    assert client.get("/static/base.css", headers={"If-None-Match": etag}).status_code == 304
 
 
-def test_a_file_that_the_browser_has_is_not_sent_again(client: FlaskClient) -> None:
-    with client.get("/static/dashboard.css") as first:
-        etag = first.headers["ETag"]
-    with client.get("/static/dashboard.css", headers={"If-None-Match": etag}) as second:
-        assert second.status_code == 304
-
-
-@pytest.mark.parametrize("path", ["/nowhere", "/static/nowhere.js", "/static/../app.py", "/v2/mistk/status"])
-def test_an_unknown_path_is_a_service_error(client: FlaskClient, path: str) -> None:
-    answer = client.get(path)
-    assert answer.status_code == 404
-    assert answer.mimetype == "application/json"
-    assert answer.get_json()["code"] == 404
-    assert "/v1/mistk" in answer.get_json()["message"]
+@pytest.mark.parametrize("path", ["/page/nowhere", "/static/nowhere.js", "/static/../app.py", "/static/%2e%2e/app.py"])
+def test_an_unknown_path_is_a_service_error(client: TestClient, path: str) -> None:
+    assert client.get(path).json()["code"] == 404
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-def test_a_method_that_the_page_does_not_take_is_a_service_error(client: FlaskClient, method: str) -> None:
-    answer = client.open("/", method=method)
-    assert answer.status_code == 405
-    assert answer.json == {
-        "code": 405,
-        "message": f"/ does not take {method}. The operations are below /v1/mistk.",
-    }
-    assert "GET" in answer.headers["Allow"]
-
-
-def test_a_fault_of_the_page_is_a_service_error_without_its_innards(client: FlaskClient) -> None:
-    app = client.application
-    app.config["PROPAGATE_EXCEPTIONS"] = False
-    app.view_functions["index"] = lambda: str(1 / 0)
-    answer = client.get("/")
-    assert answer.status_code == 500
-    assert answer.get_json()["code"] == 500
-    assert "ZeroDivisionError" not in answer.text
+def test_a_method_that_the_page_does_not_take_is_a_service_error(client: TestClient, method: str) -> None:
+    response = client.request(method, "/")
+    assert (response.status_code, response.json()["message"]) == (405, f"/ does not take {method}.")
+    assert response.headers["Allow"] == "GET, HEAD"

@@ -28,7 +28,7 @@ def test_the_first_status_fills_the_page(page, service) -> None:
 
 
 def test_before_the_first_status_the_page_says_nothing_of_the_model(page, service) -> None:
-    await_true(page, lambda: page.execute_script("return streams[0].readyState === EventSource.OPEN"))
+    await_true(page, lambda: page.execute_script("return streams[0]?.readyState === EventSource.OPEN"))
     assert text(page, "connection") == "Connecting …"
     for part in ("state", "activity", "last", "nothing-possible"):
         assert text(page, part) == "…"
@@ -442,6 +442,7 @@ return [...document.body.querySelectorAll("*")]
 def test_the_declared_hyperparameters_are_listed(page, service) -> None:
     service.send(1, "started")
     await_true(page, lambda: seen(page, "declared-card"))
-    declared = text(page, "declared")
-    assert "rate\nnumber, from 0, default 0.1, The size of a step." in declared
-    assert "optimizer\nadam or sgd" in declared
+    assert rows(page, "declared") == [
+        *("rate", "number, from 0, default 0.1, The size of a step."),
+        *("optimizer", "adam or sgd"),
+    ]

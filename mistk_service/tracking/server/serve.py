@@ -13,7 +13,9 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mistk_service.page import Page
 from mistk_service.process_exit import signals_handled
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.opening import open_store
@@ -89,7 +91,7 @@ def serve_tracking(
             max_uploads=max_uploads,
         )
         app = gate(
-            tracking,
+            _with_page(tracking),
             host=host,
             allowed_hosts=allowed_hosts,
             max_body=max_body,
@@ -107,6 +109,19 @@ def serve_tracking(
             on_listening(url_of(sock, tls=bool(tls)))
         with _postponed_signals(server):
             server.run(sockets=[sock])
+
+
+def _with_page(tracking: ASGIApp) -> ASGIApp:
+    """Return the application with the web page at ``/``."""
+    links = [["Contract", "api/2.0/mlflow/openapi.json"], ["Health", "health"]]
+    about = {"name": "Tracking server", "reference": None, "api": None, "tracking": "api/2.0/mlflow", "links": links}
+    page = Page(lambda _: about, answer)
+
+    async def both(scope: Scope, receive: Receive, send: Send) -> None:
+        app = page if scope["type"] == "http" and page.serves(scope["path"]) else tracking
+        await app(scope, receive, send)
+
+    return both
 
 
 @contextmanager

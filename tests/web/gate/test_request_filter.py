@@ -57,7 +57,7 @@ async def test_what_is_refused_at_the_door_is_counted() -> None:
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", path) for path in ("/", "/static/dashboard.js", "/healthz", "/readyz", "/metrics", "/nothing")]
+    [("GET", path) for path in ("/", "/static/shell.js", "/healthz", "/readyz", "/metrics", "/nothing")]
     + [
         ("GET", f"{API}/{path}")
         for path in ("status", "swagger.json", "ui", "ui/", "ui/swagger-ui-bundle.js", "ui/x", "x")

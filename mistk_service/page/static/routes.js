@@ -1,0 +1,9 @@
+// The views of the page. Each is a module with `mount(container, params)`, which may return a function that ends it.
+//
+// `params` holds the named parts of the path and the query of the hash as texts: "#/runs/7?tab=files" → {run: "7", tab: "files"}.
+// A part that begins with "*" takes the rest of the path. A view that keeps its state in the URL uses history.replaceState.
+
+/** [pattern, loader, title, label in the navigation or null, what the service needs to have ("api" or "tracking")]. */
+export const routes = [
+  ["/", () => import("./now/view.js"), "", "Now", "api"],
+];

@@ -1,0 +1,30 @@
+// Values as people read them.
+
+export const words = (name) => String(name).replaceAll("_", " ");
+
+/** A number with four significant digits. The texts NaN, Infinity and -Infinity are unchanged. */
+export function number(value) {
+  const n = Number(value);
+  if (!Number.isFinite(n)) return String(value);
+  if (Number.isInteger(n) && Math.abs(n) < 1e15) return n.toLocaleString("en");
+  return Math.abs(n) >= 1e6 ? n.toExponential(3) : String(Number(n.toPrecision(4)));
+}
+
+/** A duration in seconds. */
+export function duration(seconds) {
+  if (seconds < 0.95) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  const s = Math.round(seconds);
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
+  return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+}
+
+/** The time of day of an ISO 8601 text. */
+export function clock(iso) {
+  const time = new Date(iso);
+  return Number.isNaN(time.getTime()) ? String(iso) : time.toLocaleTimeString();
+}
+
+/** Text as it is, and any other value as JSON. */
+export const plain = (value) => (typeof value === "string" ? value : JSON.stringify(value));
