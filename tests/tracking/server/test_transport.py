@@ -209,7 +209,7 @@ def test_a_body_that_is_no_json_object_is_refused_in_words(http, body, said):
 
 
 @pytest.mark.parametrize(
-    "path", ["/nothing", f"{BASE}/nothing", "/api/2.0/mlflow", "/", f"{BASE}/runs", "/api/9.0/mlflow/runs/get"]
+    "path", ["/nothing", f"{BASE}/nothing", "/api/2.0/mlflow", f"{BASE}/runs", "/api/9.0/mlflow/runs/get"]
 )
 def test_an_unknown_path_is_answered_in_mlflows_form(http, path):
     assert path.split("/")[-1] in refusal(http.get(path), 404, "ENDPOINT_NOT_FOUND")
