@@ -6,6 +6,7 @@ import http.server
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ from packaging.version import Version
 
 from mistk_service import __version__
 from mistk_service.app import cli
+from tests.service.harness import Service, run
 
 ROOT = Path(__file__).parent.parent
 
@@ -226,6 +228,58 @@ def test_nothing_comes_into_the_build_but_what_it_asks_for() -> None:
     for source in wanted:
         assert (ROOT / source).exists(), source
     assert {rule[1:] for rule in rules if rule.startswith("!")} == {source.partition("/")[0] for source in wanted}
+
+
+# --- the entry point is run with the image's environment, as an engine would run it ---------------------------------
+
+
+def in_image(folder: Path) -> dict[str, str]:
+    """The environment of the image, with /app in the checkout and /data in a folder."""
+    (model,) = (rest.partition("=")[2] for rest in arguments("ARG") if rest.startswith("MISTK_MODEL="))
+    places = {"${MISTK_MODEL}": model, "/app": str(ROOT), "/data": str(folder)}
+    found = {name: value for name, value in environment().items() if name.startswith("MISTK_")}
+    for place, here in places.items():
+        found = {name: value.replace(place, here) for name, value in found.items()}
+    return {**found, "MISTK_PORT": "0"}
+
+
+def sagemakers_folder(folder: Path) -> Path:
+    """What SageMaker shares with a container that trains the digits."""
+    ml = folder / "ml"
+    for channel, file in (("training", "train.csv"), ("test", "test.csv")):
+        (ml / "input" / "data" / channel).mkdir(parents=True)
+        shutil.copy(ROOT / "plugins" / "digits" / "data" / file, ml / "input" / "data" / channel)
+    (ml / "input" / "config").mkdir()
+    (ml / "input" / "config" / "hyperparameters.json").write_text('{"epochs": "2", "sagemaker_region": "eu-west-1"}')
+    return ml
+
+
+@pytest.mark.timeout(120)
+def test_the_image_trains_as_sagemaker_asks_it_to(tmp_path: Path) -> None:
+    ml = sagemakers_folder(tmp_path)
+    code, _, err = run("train", cwd=tmp_path, env={**in_image(tmp_path), "SAGEMAKER_BASE_DIR": str(ml)})
+    assert code == 0, err
+    assert (ml / "model" / "digits.npz").is_file()
+    assert (ml / "output" / "data" / "predictions.csv").is_file()
+    assert not (ml / "output" / "failure").exists()
+    # What it has trained, it serves.
+    env = {**in_image(tmp_path), "SAGEMAKER_BASE_DIR": str(ml), "MISTK_INSECURE": "1"}
+    with Service("serve", cwd=tmp_path, env=env) as service:
+        assert service.api.get(f"{service.url}/ping").status_code == 200
+
+
+@pytest.mark.timeout(120)
+def test_the_image_runs_a_job_and_serves_a_model_that_takes_the_place_of_the_command(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "plugins" / "digits" / "data", tmp_path / "data")
+    train = f"--train={tmp_path / 'data' / 'train.csv'}"
+    code, _, err = run("job", train, f"--save-model={tmp_path / 'model'}", cwd=tmp_path, env=in_image(tmp_path))
+    assert code == 0, err
+    assert (tmp_path / "model" / "digits.npz").is_file()
+    generator = f"{ROOT / 'plugins' / 'text_generator' / 'model.py'}:TextGenerator"
+    code, _, err = run(generator, cwd=tmp_path, env=in_image(tmp_path))
+    assert (code, "mistk-service token new" in err) == (1, True)  # no token, so it does not begin to listen
+    with Service(generator, cwd=tmp_path, env={**in_image(tmp_path), "MISTK_INSECURE": "1"}) as service:
+        assert service.status()["objectInfo"]["name"] == "TextGenerator"
 
 
 # --- the health check is run, as an engine would run it -----------------------------------------------------------

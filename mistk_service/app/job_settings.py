@@ -14,6 +14,11 @@ from mistk_service.logs import LogFormat
 class JobSettings(Settings):
     """What a job does. It has the options of ``serve``, too."""
 
+    host: str = option(
+        "127.0.0.1",
+        "Address of the API while the job runs. MISTK_HOST does not count, since a job needs no clients.",
+        env="MISTK_JOB_HOST",
+    )
     port: int = option(0, "Port of the API while the job runs; 0 picks a free one.", PORT)
     log_format: LogFormat = option("json", "Log lines of text, or one JSON object per line.")
     train: str | None = option(None, "Train with this dataset: a file, a folder or a URL.", metavar="DATA")

@@ -66,7 +66,7 @@ class PageRun:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._ports = {port: str(free_port()) for port in ("8080", "5000", "5001")}
+        self._ports = {port: str(free_port()) for port in ("8080", "8081", "5000", "5001")}
         self._prelude: list[str] = []
         self._servers: list[subprocess.Popen[bytes]] = []
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -75,7 +75,7 @@ class PageRun:
 
     def run(self, block: Block) -> None:
         """Do with a block what the comment above it says."""
-        code = re.sub(r"\b(8080|5000|5001)\b", lambda found: self._ports[found[1]], block.code)
+        code = re.sub(r"\b(8080|8081|5000|5001)\b", lambda found: self._ports[found[1]], block.code)
         code = re.sub(r"^\. \.venv/bin/activate\n", "", code, flags=re.M)
         kind, _, argument = block.how.partition(": ")
         if kind == "file":
