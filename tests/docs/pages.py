@@ -26,7 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 LANGUAGES = ("sh", "python", "yaml", "json")
-#: Those that are data, which is only parsed.
+#: Those that are data, which is only parsed, or written to a file.
 DATA = ("yaml", "json")
 PAGES = [
     ROOT / "README.md",
@@ -53,6 +53,11 @@ class Block:
     def is_run(self) -> bool:
         """Whether the block is executed."""
         return not self.how.startswith("not run: ")
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the block is written to a file."""
+        return self.how.startswith("file: ")
 
 
 def blocks_of(page: Path) -> list[Block]:

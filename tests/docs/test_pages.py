@@ -29,7 +29,7 @@ def title(page: Path) -> str:
 def test_the_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path) -> None:
     with page_run(tmp_path) as run:
         for block in blocks_of(page):
-            if block.is_run and block.language not in DATA:
+            if block.is_run and (block.language not in DATA or block.is_file):
                 run.run(block)
 
 
@@ -74,11 +74,14 @@ def test_every_setting_but_the_model_is_an_option() -> None:
     assert {field.name for field in dataclasses.fields(Settings)} - named == {"model"}
 
 
-def test_every_page_is_in_the_navigation() -> None:
+def test_every_page_is_in_the_navigation_and_on_the_first_page() -> None:
     config = yaml.load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"), yaml.BaseLoader)
     listed = re.findall(r"[\w/-]+\.md", str(config["nav"]))
     docs = ROOT / "docs"
-    assert sorted(listed) == sorted(str(page.relative_to(docs)) for page in docs.rglob("*.md"))
+    pages = {str(page.relative_to(docs)) for page in docs.rglob("*.md")}
+    assert sorted(listed) == sorted(pages)
+    linked = set(re.findall(r"\]\(([^)#]+\.md)\)", (docs / "index.md").read_text(encoding="utf-8")))
+    assert linked == pages - {"index.md"}, "docs/index.md lists every page"
 
 
 def test_the_readme_is_short_and_names_every_extra() -> None:

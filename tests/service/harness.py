@@ -165,7 +165,7 @@ class Service:
     def worker(self) -> psutil.Process:
         """Return the worker process."""
         children = psutil.Process(self.process.pid).children()
-        (worker,) = [child for child in children if "mistk_service.workers.child.main" in child.cmdline()]
+        (worker,) = [child for child in children if "mistk_service.workers.child.main" in _command_line(child)]
         return worker
 
     def signal(self, number: signal.Signals) -> None:
@@ -263,6 +263,14 @@ def version(status: Mapping[str, Any]) -> int:
     """Return the resourceVersion of a status."""
     number: int = status["objectInfo"]["resourceVersion"]
     return number
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    """Return the command line; none for a process that has ended, such as the worker before a reset."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:  # or one that nobody has buried yet
+        return []
 
 
 def gone(process: psutil.Process) -> bool:
