@@ -109,6 +109,7 @@ class EmbeddedTracking:
             ),
             root_path=settings.root_path,
             artifact_locations=settings.artifact_locations,
+            run_lease=settings.run_lease,
             system_interval=settings.system_metrics_interval if _wants_system_metrics(settings) else None,
         )
         self.spool = options.spool

@@ -175,6 +175,12 @@ class Settings(ListenSettings):
     )
     mlflow_ui: bool = option(False, "Serve MLflow's own web pages at /mlflow/, out of an installed mlflow.")
     state_dir: str = option("mistk-state", "Folder for what outlives the process: tracking store and artifacts.")
+    run_lease: float = option(
+        30.0,
+        "Seconds after which other containers that share a PostgreSQL store may end the runs of this one, if it was killed or "
+        "cannot reach the store.",
+        SECONDS,
+    )
     artifact_locations: tuple[str, ...] = option(
         (),
         "Allow artifacts below this URI, such as s3://BUCKET/PREFIX, for experiments created with such a location. "

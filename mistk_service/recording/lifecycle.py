@@ -143,9 +143,9 @@ class Lifecycle:
             return
         try:
             handler(self, event, now)
-        except RunGone:
+        except RunGone as gone:
             # The write goes to a new run, which starts with everything in memory.
-            self._replace(now)
+            self._replace(gone, now)
             handler(self, event, now)
 
     def close(self, now: int) -> None:
@@ -363,11 +363,11 @@ class Lifecycle:
             run.set_status(self._activities.status, now)
         self._show(run, self._life)
 
-    def _replace(self, now: int) -> None:
-        gone, self._run = self._run, None
-        if gone is not None:
-            self._manager.note(f"The run {gone.id} was deleted; recording continues in a new one.")
-            self._memory.tags["mistk.replacesRunId"] = gone.id
+    def _replace(self, gone: RunGone, now: int) -> None:
+        run, self._run = self._run, None
+        if run is not None:
+            self._manager.note(f"The run {run.id} {gone}; recording continues in a new one.")
+            self._memory.tags["mistk.replacesRunId"] = run.id
         self._opened(now)
 
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from mistk_service.recording.retry import StoreRetry
+from mistk_service.recording.run_lease import LeaseExpired, RunLease
 from mistk_service.recording.spelling import Names, same_value, text_of
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
 from mistk_service.tracking.store._store import Store
@@ -26,20 +27,24 @@ T = TypeVar("T")
 
 
 class RunGone(Exception):
-    """The run was deleted by someone else."""
+    """The run was deleted, or ended, by someone else. The message says which."""
 
 
 class OpenRun:
     """Writes to one run. Used by one thread.
 
     What the store refuses is left out with a note; everything else is written. Every write raises :class:`RunGone` if the run
-    was deleted.
+    was deleted, or if the container has lost its lease on it.
     """
 
-    def __init__(self, store: Store, run: Run, retry: StoreRetry, note: Callable[[str], None]) -> None:
+    def __init__(
+        self, store: Store, run: Run, retry: StoreRetry, note: Callable[[str], None], lease: RunLease | None = None
+    ) -> None:
         self._store = store
         self._retry = retry
         self._note = note
+        self._lease = lease
+        self._term = 0 if lease is None else lease.term
         self._names = Names()
         self._params = {param.key: param.value for param in run.data.params}
         self._latest = {metric.key: metric for metric in run.data.metrics}
@@ -134,11 +139,18 @@ class OpenRun:
             self._leaving_out(items[middle:], write)
 
     def _call(self, call: Callable[[], T]) -> T:
+        def leased() -> T:
+            if self._lease is not None:
+                self._lease.require(self._term)
+            return call()
+
         try:
-            return self._retry.call(call)
+            return self._retry.call(leased)
+        except LeaseExpired as error:
+            raise RunGone("was ended by another container, since the lease of this one had expired") from error
         except (InvalidParameter, ResourceNotFound) as error:
             if self._is_gone():
-                raise RunGone(self.id) from error
+                raise RunGone("was deleted") from error
             raise
 
     def _is_gone(self) -> bool:

@@ -33,8 +33,8 @@ def end_runs_of(container_id: str, store: Store, retry: StoreRetry, last_seen: i
     """
     reason = Tag(
         FAILURE_TAG,
-        f"ContainerKilled: The container {container_id} ended without finishing this run: it was killed, or the machine went "
-        "down. What had been reported until then is here.",
+        f"ContainerKilled: The container {container_id} has not finished this run. It was killed, its machine "
+        "went down, or it could not reach the store. What had been reported until then is here.",
     )
     for run in retry.call(lambda: list(_running(container_id, store))):
         try:

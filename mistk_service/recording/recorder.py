@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mistk_service.core.events import (
     ActivityBegan,
@@ -36,6 +36,7 @@ from mistk_service.recording.liveness import ContainerLock, dead_containers
 from mistk_service.recording.open_run import OpenRun
 from mistk_service.recording.orphaned_runs import end_runs_of
 from mistk_service.recording.retry import RetryTimeout, StoreRetry
+from mistk_service.recording.run_lease import RunLease
 from mistk_service.recording.run_manager import RunManager
 from mistk_service.recording.run_options import RecorderOptions
 from mistk_service.recording.run_preview import NextRun, RunPreview
@@ -44,6 +45,10 @@ from mistk_service.recording.system_metrics import Sampling, SystemSample
 from mistk_service.recording.tracking_status import TrackingStatus
 from mistk_service.tracking.embedded.local import OpenedTracking
 from mistk_service.tracking.errors import StoreLost
+
+if TYPE_CHECKING:
+    from mistk_service.tracking.sql.writer_leases import WriterLeases
+    from mistk_service.tracking.store._store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -226,6 +231,7 @@ class Recorder:
 
     def _run(self) -> None:
         lock = ContainerLock(self._options.locks, self._options.container_id)
+        lease: RunLease | None = None
         try:
             # Before the store is opened, so that the next container finds the spool of this one even if it is killed now.
             lock.hold()
@@ -235,7 +241,10 @@ class Recorder:
             self._opened = True
             self._status.opened(opened.store.uri)
             self._guarded(lambda: self._end_orphaned_runs(opened))
-            manager = RunManager(opened, self._options, self._retry, self._files, self._status.note)
+            if opened.leases is not None:
+                lease = self._lease(opened.leases, opened.store)
+                self._retry.call(lease.start)
+            manager = RunManager(opened, self._options, self._retry, self._files, self._status.note, lease)
             self._follow(Lifecycle(self._options.kind, manager, self._options.run_options, self._confirm), opened)
             self._done = True
             assert self._deadline is not None, "it follows until it is closed"
@@ -249,10 +258,21 @@ class Recorder:
             logger.exception("Recording has failed unexpectedly.")
             self._status.store_error("Recording has failed unexpectedly; see the service's log.")
         finally:
+            soon = (self._deadline or Deadline()).within(0.0)
             if not self._done:
-                self._files.close((self._deadline or Deadline()).within(0.0))
+                self._files.close(soon)
+            if lease is not None:
+                lease.close(self._deadline or soon, done=self._done)
             # Unless everything is written, the file stays, so that another container cleans up.
             lock.abandon()
+
+    def _lease(self, leases: WriterLeases, store: Store) -> RunLease:
+        once = StoreRetry(lambda _: False, lambda _: None)  # the next claim is the next attempt
+
+        def end_runs(container_id: str, last_seen: int) -> None:
+            end_runs_of(container_id, store, once, last_seen, _now())
+
+        return RunLease(leases, self._options.container_id, self._options.run_lease, end_runs)
 
     def _confirm(self, run: OpenRun, life: int) -> None:
         info = run.info

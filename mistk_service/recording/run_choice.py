@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from mistk_service.recording.orphaned_runs import CONTAINER_TAG
 from mistk_service.recording.retry import StoreRetry
+from mistk_service.recording.run_lease import RunLease
 from mistk_service.recording.run_options import RunOptions
 from mistk_service.recording.spelling import text_of
 from mistk_service.tracking.errors import InvalidParameter, ResourceExists, ResourceNotFound
 from mistk_service.tracking.store._store import Store
-from mistk_service.tracking.values import Experiment, LifecycleStage, Run, Tag
+from mistk_service.tracking.values import Experiment, LifecycleStage, Run, RunStatus, Tag
 from mistk_service.tracking.values.limits import MAX_EXPERIMENT_NAME
 
 _PARENT = "mlflow.parentRunId"
@@ -23,11 +25,14 @@ _REFUSALS = (InvalidParameter, ResourceNotFound)
 class RunFinder:
     """Finds or creates runs. If an option cannot be fulfilled, the run is created elsewhere, and a note says so."""
 
-    def __init__(self, store: Store, default: str, retry: StoreRetry, note: Callable[[str], None]) -> None:
+    def __init__(
+        self, store: Store, default: str, retry: StoreRetry, note: Callable[[str], None], lease: RunLease | None = None
+    ) -> None:
         self._store = store
         self._default = default
         self._call = retry.call
         self._note = note
+        self._lease = lease
 
     def find(
         self, run_options: RunOptions, user: str, start_time: int, tags: Mapping[str, Any], run_id: str | None = None
@@ -43,7 +48,16 @@ class RunFinder:
         elif run.info.lifecycle_stage is not LifecycleStage.ACTIVE:
             self._note(f"The run {run_id} is deleted, so a new one was started.")
             run = None
+        elif run.info.status is RunStatus.RUNNING and self._is_written(run):
+            self._note(f"Another container is writing to the run {run_id}, so a new one was started.")
+            run = None
         return run
+
+    def _is_written(self, run: Run) -> bool:
+        """Return whether a run is that of another container, which is alive."""
+        lease = self._lease
+        writer = next((tag.value for tag in run.data.tags if tag.key == CONTAINER_TAG), None)
+        return lease is not None and writer is not None and self._call(lambda: lease.is_held_by_another(writer))
 
     def _create(
         self, run_options: RunOptions, user: str, start_time: int, tags: Mapping[str, Any], run_id: str | None

@@ -19,6 +19,7 @@ from mistk_service.recording.open_run import OpenRun
 from mistk_service.recording.orphaned_runs import CONTAINER_TAG
 from mistk_service.recording.retry import StoreRetry
 from mistk_service.recording.run_choice import RunFinder
+from mistk_service.recording.run_lease import RunLease
 from mistk_service.recording.run_options import RecorderOptions, RunOptions
 from mistk_service.recording.source import git_commit, user_name
 from mistk_service.recording.spelling import Names, text_of
@@ -44,12 +45,14 @@ class RunManager:
         retry: StoreRetry,
         queue: FileQueue,
         note: Callable[[str], None],
+        lease: RunLease | None = None,
     ) -> None:
         self.note = note
+        self._lease = lease
         self._store = opened.store
         self._options = options
         self._retry = retry
-        self._finder = RunFinder(opened.store, options.model, retry, note)
+        self._finder = RunFinder(opened.store, options.model, retry, note, lease)
         allowed = AllowedLocations(options.artifact_locations)
         self._uploads = ArtifactUploads(opened, queue, note, excluded=options.state_dir, allowed=allowed)
 
@@ -66,7 +69,7 @@ class RunManager:
         names = Names()
         all_tags = {names.spelled(key): value for key, value in {**tags, **self._origin_tags}.items()}
         run = self._finder.find(run_options, self._origin_tags["mlflow.user"], now, all_tags, run_id)
-        opened = OpenRun(self._store, run, self._retry, self.note)
+        opened = OpenRun(self._store, run, self._retry, self.note, self._lease)
         opened.log_values(
             tags={key: value for key, value in all_tags.items() if opened.tags.get(key) != text_of(value)}
         )

@@ -73,6 +73,7 @@ class RecorderOptions:
         system_interval: seconds between two samples of the system metrics; None for none.
         root_path: the path prefix under which a reverse proxy serves the container; links start with it.
         artifact_locations: further URIs below which artifacts may be stored.
+        run_lease: seconds after which another container may end the runs of this one, in a store that they share.
     """
 
     kind: Kind
@@ -85,6 +86,7 @@ class RecorderOptions:
     system_interval: float | None = None
     root_path: str = ""
     artifact_locations: tuple[str, ...] = ()
+    run_lease: float = 30.0
 
     @property
     def spool(self) -> Path:

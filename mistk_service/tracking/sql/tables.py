@@ -326,3 +326,13 @@ registered_model_permissions = Table(
     column("permission"),
     PrimaryKeyConstraint("name", "user_id"),
 )
+writer_leases = Table(
+    "writer_leases",
+    metadata,
+    column("writer"),
+    # In ms since 1970: when it was renewed last, and when it, or the claim, expires.
+    *longs("seen_at", "expires_at"),
+    # Who ends the writer's runs, once it has expired.
+    column("claimed_by", nullable=True),
+    PrimaryKeyConstraint("writer"),
+)

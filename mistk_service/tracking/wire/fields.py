@@ -269,11 +269,9 @@ def _decode(body: bytes | bytearray, limits: JsonLimits | None) -> Any:
         return msgspec.json.decode(body)
     except JsonTooLarge as error:
         raise InvalidParameter(f"The body of the request is invalid: {error}.") from error
-    except UnicodeDecodeError as error:
-        raise InvalidParameter(f"The body of the request is not valid UTF-8: {error}.") from error
     except RecursionError as error:
         raise InvalidParameter("The body of the request is nested too deeply.") from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:  # what it raises for bad UTF-8 depends on its version
         raise InvalidParameter(f"The body of the request is not valid JSON: {error}.") from error
 
 

@@ -325,9 +325,9 @@ def _lower(text: str | None) -> str | None:
 
 
 def _postgres_engine(url: URL, lock_timeout: float) -> Engine:
-    milliseconds = int(lock_timeout * 1000)
+    settings = f"SET lock_timeout = {int(lock_timeout * 1000)}; SET timezone = 'UTC'"
     try:
-        return create_engine(
+        engine = create_engine(
             url,
             isolation_level="AUTOCOMMIT",
             hide_parameters=True,
@@ -338,7 +338,6 @@ def _postgres_engine(url: URL, lock_timeout: float) -> Engine:
             pool_pre_ping=True,
             connect_args={
                 "connect_timeout": max(2, int(lock_timeout)),
-                "options": f"-c lock_timeout={milliseconds} -c timezone=UTC",
                 "application_name": "mistk-service",
             },
         )
@@ -346,3 +345,11 @@ def _postgres_engine(url: URL, lock_timeout: float) -> Engine:
         raise UnsupportedStore(
             "A PostgreSQL store needs psycopg; install it with: pip install 'mistk-service[postgres]'."
         ) from error
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, _: object) -> None:
+        # Not as options of the connection, which PgBouncer refuses. Without a transaction, which would undo it.
+        connection.autocommit = True
+        connection.execute(settings)
+
+    return engine

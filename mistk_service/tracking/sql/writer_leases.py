@@ -1,0 +1,59 @@
+"""Leases of those who write to runs: of many processes on many machines, which are alive is known by what they renew.
+
+All times are the database's, so the clocks of the machines may differ.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, and_, delete, exists, func, literal_column, select, update
+
+from mistk_service.tracking.sql.base import SqlPart
+from mistk_service.tracking.sql.tables import writer_leases as table
+
+
+class WriterLeases(SqlPart):
+    """The leases in a store. The thread safety and the errors are those of the store."""
+
+    def acquire(self, writer: str, seconds: float) -> None:
+        """Take a lease. ``writer`` names the process, and no other has the name."""
+        now = self._now()
+        values = {"writer": writer, "seen_at": now, "expires_at": now + _ms(seconds)}
+        self._db.write(lambda connection: connection.execute(self._insert(table).values(values)))
+
+    def renew(self, writer: str, seconds: float) -> bool:
+        """Renew a lease, which may have expired in the meantime. Return False if another has claimed it."""
+        now = self._now()
+        held = update(table).where(table.c.writer == writer, table.c.claimed_by.is_(None))
+        statement = held.values(seen_at=now, expires_at=now + _ms(seconds))
+        return bool(self._db.write(lambda connection: connection.execute(statement).rowcount))
+
+    def exists(self, writer: str) -> bool:
+        """Return whether a lease exists, claimed or not."""
+        with self._db.read() as connection:
+            return bool(connection.execute(select(exists().where(table.c.writer == writer))).scalar())
+
+    def claim_expired(self, claimer: str, seconds: float) -> dict[str, int]:
+        """Claim the leases that have expired, and return their writers and when each was last seen, in ms since 1970.
+
+        Nobody else gets the same ones, unless the claimer does not :meth:`release` them in time, in ``seconds``.
+        """
+        now = self._now()
+        expired = and_(table.c.expires_at < now, table.c.writer != claimer)
+        claimed = update(table).where(expired).values(claimed_by=claimer, expires_at=now + _ms(seconds))
+        statement = claimed.returning(table.c.writer, table.c.seen_at)
+        rows = self._db.write(lambda connection: connection.execute(statement).fetchall())
+        return {row.writer: row.seen_at for row in rows}
+
+    def release(self, writer: str, claimer: str | None = None) -> None:
+        """Remove a lease: one's own at the end, or one that was claimed once the writer's runs are ended."""
+        statement = delete(table).where(table.c.writer == writer, table.c.claimed_by.is_not_distinct_from(claimer))
+        self._db.write(lambda connection: connection.execute(statement))
+
+    def _now(self) -> ColumnElement[int]:
+        if self._db.is_sqlite:
+            return literal_column("CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)")
+        return func.floor(func.extract("epoch", func.clock_timestamp()) * 1000).cast(table.c.expires_at.type)
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

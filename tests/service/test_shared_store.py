@@ -1,0 +1,143 @@
+"""Containers that share a PostgreSQL store: each run has one writer, whatever happens to the containers."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from mistk_service.tracking import open_store
+from mistk_service.tracking.sql import SqlStore
+from mistk_service.tracking.values import Run
+from tests.service.harness import OBEDIENT, Service, wait_until
+from tests.support import postgres
+
+pytestmark = pytest.mark.timeout(120)
+
+postgres_url, postgres_database = postgres.postgres_url, postgres.postgres_database
+
+
+@pytest.fixture
+def store(postgres_database: str) -> Iterator[SqlStore]:
+    """The store."""
+    with open_store(postgres_database) as store:
+        assert isinstance(store, SqlStore)
+        yield store
+
+
+@pytest.fixture
+def container(postgres_database: str, tmp_path: Path) -> Iterator[Callable[[str], Service]]:
+    """Start containers by name, each with a state directory of its own, as on machines of their own."""
+    with ExitStack() as stack:
+
+        def start(name: str) -> Service:
+            options = ("--port", "0", "--state-dir", name, "--tracking-uri", postgres_database, "--run-lease", "1.5")
+            return stack.enter_context(Service("serve", OBEDIENT, *options, cwd=tmp_path))
+
+        yield start
+
+
+def runs(store: SqlStore) -> dict[str, Run]:
+    """Return all runs by their id."""
+    experiments = [each.experiment_id for each in store.search_experiments()]
+    return {run.info.run_id: run for run in store.search_runs(experiments)}
+
+
+def begin(service: Service) -> str:
+    """Begin a training without end, and return the id of its run."""
+    service.make_ready(train="steps_for_ever")
+    status = service.wait(lambda s: "run" in s["payload"], service.post("train"))
+    return str(status["payload"]["run"]["id"])
+
+
+def tags(run: Run) -> dict[str, str]:
+    return {tag.key: tag.value for tag in run.data.tags}
+
+
+def test_the_runs_of_killed_containers_are_ended_by_those_that_live(
+    container: Callable[[str], Service], store: SqlStore
+) -> None:
+    survivor, *others = [container(name) for name in ("a", "b", "c")]
+    kept, *killed = [begin(each) for each in (survivor, *others)]
+    wait_until(lambda: set(runs(store)) == {kept, *killed})
+    for each in others:
+        each.signal(signal.SIGKILL)
+    wait_until(lambda: all(runs(store)[run].info.status.name == "FAILED" for run in killed))
+    assert all("ContainerKilled" in tags(runs(store)[run])["mistk.failure"] for run in killed)
+    assert runs(store)[kept].info.status.name == "RUNNING"
+
+
+def test_a_container_that_loses_its_lease_says_so_and_goes_on_in_a_new_run(
+    container: Callable[[str], Service], store: SqlStore
+) -> None:
+    stopped, other = container("a"), container("b")
+    first = begin(stopped)
+    begin(other)
+    wait_until(lambda: len(runs(store)) == 2)
+    stopped.signal(signal.SIGSTOP)
+    wait_until(lambda: runs(store)[first].info.status.name == "FAILED")
+    ended = runs(store)[first]
+    stopped.signal(signal.SIGCONT)
+    status = stopped.wait(lambda s: s["payload"].get("run", {}).get("id") not in (None, first), stopped.status())
+    second = status["payload"]["run"]["id"]
+    wait_until(lambda: runs(store)[second].info.status.name == "RUNNING")
+    assert tags(runs(store)[second])["mistk.replacesRunId"] == first
+    assert runs(store)[first] == ended, "nothing was written to it afterwards"
+    stopped.wait_for_line("Another container has ended the runs of this one")
+
+
+def test_a_run_that_another_container_writes_to_is_not_resumed(
+    container: Callable[[str], Service], store: SqlStore
+) -> None:
+    writer, other = container("a"), container("b")
+    run = begin(writer)
+    wait_until(lambda: run in runs(store))
+    other.do("initialize", {"modelProperties": {"mlflow.runId": run}, "hyperparameters": {"train": "three_steps"}})
+    other.do("buildModel")
+    other.do("train")
+    payload = other.settled()["payload"]
+    assert payload["run"]["id"] != run
+    assert f"Another container is writing to the run {run}" in str(payload)
+    assert runs(store)[run].info.status.name == "RUNNING"
+
+
+def test_the_lease_of_a_container_that_ends_in_order_is_given_back(
+    container: Callable[[str], Service], store: SqlStore
+) -> None:
+    service = container("a")
+    run = begin(service)
+    wait_until(lambda: run in runs(store))
+    service.signal(signal.SIGTERM)
+    assert service.wait_exit() == 0
+    assert store.writer_leases.claim_expired("nobody", 0.0) == {}
+    assert runs(store)[run].info.status.name == "KILLED"
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1200)
+def test_thirty_containers_that_are_killed_at_random_leave_no_run_unended_and_no_value_twice(
+    container: Callable[[str], Service], store: SqlStore
+) -> None:
+    chance = random.Random(15)
+    containers = [container(str(number)) for number in range(30)]
+    owned = {}
+    for each in containers:
+        each.make_ready(train="report_for_ever")
+        owned[each] = str(each.wait(lambda s: "run" in s["payload"], each.post("train"))["payload"]["run"]["id"])
+    wait_until(lambda: set(runs(store)) == set(owned.values()))
+    killed = chance.sample(containers, 20)
+    for each in killed:
+        each.signal(signal.SIGKILL)
+    wait_until(lambda: all(runs(store)[owned[each]].info.status.name == "FAILED" for each in killed))
+    for each in containers:
+        if each not in killed:
+            assert runs(store)[owned[each]].info.status.name == "RUNNING"
+            each.signal(signal.SIGTERM)
+    for each in containers:
+        assert each in killed or each.wait_exit() == 0
+        history = [point.step for point in store.get_metric_history(owned[each], "loss")]
+        assert history == list(range(len(history))), "from the first on, each once"

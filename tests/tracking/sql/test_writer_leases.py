@@ -1,0 +1,46 @@
+"""Leases of writers: who does not renew in time loses its lease to exactly one other."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from mistk_service.tracking.sql import SqlStore
+
+EXPIRED, LONG = -1.0, 3600.0
+
+
+def test_a_lease_is_renewed_until_another_claims_it_and_gone_once_that_is_done(store_uri: str) -> None:
+    with SqlStore.open(store_uri) as store:
+        leases = store.writer_leases
+        leases.acquire("writer", LONG)
+        assert leases.claim_expired("other", LONG) == {}
+        assert leases.renew("writer", EXPIRED)
+        assert leases.renew("writer", EXPIRED), "nobody has claimed it"
+        assert leases.claim_expired("writer", LONG) == {}, "nobody claims its own"
+        (last_seen,) = leases.claim_expired("other", LONG).values()
+        assert last_seen > 1_700_000_000_000
+        assert not leases.renew("writer", LONG)
+        leases.release("writer")
+        assert leases.exists("writer"), "it is the claimer's now"
+        leases.release("writer", "other")
+        assert not leases.exists("writer")
+
+
+def test_a_claim_that_is_not_finished_passes_on(store_uri: str) -> None:
+    with SqlStore.open(store_uri) as store:
+        leases = store.writer_leases
+        leases.acquire("writer", EXPIRED)
+        assert set(leases.claim_expired("dies", EXPIRED)) == {"writer"}
+        assert set(leases.claim_expired("other", LONG)) == {"writer"}
+        leases.release("writer", "dies")
+        assert leases.exists("writer")
+
+
+def test_of_many_that_claim_at_once_one_gets_each_lease(store_uri: str) -> None:
+    with SqlStore.open(store_uri) as store, ThreadPoolExecutor(8) as threads:
+        leases = store.writer_leases
+        for number in range(20):
+            leases.acquire(f"writer {number}", EXPIRED)
+        claims = list(threads.map(lambda claimer: leases.claim_expired(f"claimer {claimer}", LONG), range(8)))
+        claimed = [writer for claim in claims for writer in claim]
+        assert sorted(claimed) == sorted(f"writer {number}" for number in range(20))
