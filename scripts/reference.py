@@ -344,7 +344,7 @@ async def _registry() -> CollectorRegistry:
     return metrics.registry
 
 
-def _no_worker(_listener: WorkerListener) -> Worker:
+def _no_worker(_listener: WorkerListener, _slot: int | None) -> Worker:
     raise NotImplementedError
 
 

@@ -27,6 +27,7 @@ from mistk_service.app.kind_detection import detected_kind
 from mistk_service.app.prerequisites import require_prerequisites
 from mistk_service.app.settings import Settings, without_password
 from mistk_service.app.startup import LoadingApp
+from mistk_service.app.workers import replica_count, worker_factory
 from mistk_service.core.controller import Controller
 from mistk_service.core.events import Event, Observer
 from mistk_service.core.shutdown import Shutdown
@@ -42,9 +43,6 @@ from mistk_service.web.listening import leads_to, local_url_of, url_of
 from mistk_service.web.server import HttpLimits, server_config, tls_options
 from mistk_service.workers.child.loader import split_reference
 from mistk_service.workers.host.environment import worker_environment
-from mistk_service.workers.host.process import ProcessWorker
-from mistk_service.workers.host.thread import ThreadWorker
-from mistk_service.workers.protocol import Worker, WorkerListener
 
 logger = logging.getLogger(__name__)
 
@@ -242,6 +240,7 @@ def _put_together(
 ) -> tuple[Controller, EmbeddedTracking | None]:
     """Return the controller, and tracking that follows it unless it is switched off."""
     name, container_id = split_reference(settings.model)[1], str(uuid.uuid4())
+    replicas = replica_count(settings, kind)
     tracking: EmbeddedTracking | None = None
     observers: list[Observer] = [metrics.observe, *(() if script is None else (script.observe,))]
     spool: str | None = None
@@ -263,7 +262,7 @@ def _put_together(
     controller = Controller(
         kind,
         name,
-        _worker_factory(settings, spool, umask),
+        worker_factory(settings, replicas, spool, umask),
         status_encoder(kind.status_name, container_id),
         shutdown=shutdown,
         max_queue=settings.max_queue,
@@ -271,6 +270,7 @@ def _put_together(
         observers=observers,
         state_dir=settings.state_dir if settings.tracking else None,
         tracking=tracking,
+        replicas=replicas,
     )
     return controller, tracking
 
@@ -362,21 +362,3 @@ def _on_end_of_input(controller: Controller) -> None:
             controller.shutdown()
 
     loop.add_reader(0, read)
-
-
-def _worker_factory(settings: Settings, spool: str | None, umask: int) -> Callable[[WorkerListener], Worker]:
-    """Return what makes workers; they copy artifacts to the folder ``spool``, if one is given."""
-    environment = worker_environment(os.environ, settings.worker_env)
-    if settings.worker == "thread":
-        return lambda listener: ThreadWorker(settings.model, listener, spool=spool, mistk_names=settings.mistk_names)
-    return lambda listener: ProcessWorker(
-        settings.model,
-        listener,
-        log_level=settings.log_level,
-        log_format=settings.log_format,
-        log_libraries=settings.log_libraries,
-        spool=spool,
-        environment=environment,
-        umask=umask,
-        mistk_names=settings.mistk_names,
-    )

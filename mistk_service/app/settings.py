@@ -18,6 +18,11 @@ _REMOTE, _LOCAL = ("http", "https"), ("sqlite", "postgresql", "postgres")
 #: The names of the prediction APIs, and of the lifecycle API.
 DOORS = ("mistk", "inference", "kserve", "invocations", "vertex", "openai")
 
+_REPLICAS = Rule(
+    lambda count: count == "auto" or (count.isascii() and count.isdigit() and int(count) > 0),
+    "a positive number, or auto",
+)
+
 _ROUTE = Rule(lambda path: re.fullmatch(r"(/[\w.~:-]+)+", path, re.ASCII) is not None, "a path such as /predict")
 
 #: A name that needs no escape in the path of a URL.
@@ -133,6 +138,13 @@ class Settings(ListenSettings):
     max_watches: int = option(4096, "Maximum number of open watches; more are answered with 503.", POSITIVE)
     worker: Literal["process", "thread"] = option(
         "process", "Run the model in a process of its own, or in a thread for debugging."
+    )
+    replicas: str = option(
+        "1",
+        "Processes that answer predictions. With more than one, each is a further process with the model. auto: one for each "
+        "GPU, which it has for itself, or for each processor if there are no GPUs.",
+        _REPLICAS,
+        metavar="N|auto",
     )
     grace: float = option(
         10.0, "Seconds that a running activity has to stop at reset, shutdown and SIGTERM (graceful shutdown).", SECONDS

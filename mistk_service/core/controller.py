@@ -26,8 +26,8 @@ from mistk_service.kinds.call import Call
 from mistk_service.kinds.kind import RESETTING, TERMINATED, TERMINATING, Kind, Operation, Role
 from mistk_service.kinds.predictions import Answer, Inputs, Signature
 from mistk_service.workers.messages import AllowParts, FromWorker, Pause, Resume, Run, Withdraw
-from mistk_service.workers.protocol import Files, FileStamp, Worker
-from mistk_service.workers.supervisor import Supervisor, WorkerFactory
+from mistk_service.workers.protocol import Files, FileStamp, Worker, WorkerFactory
+from mistk_service.workers.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Controller:
         state_dir: the service's own folder, to which no model may save.
         tracking: answers questions about runs and models; None if nothing is tracked.
         conflation: minimum seconds between two versions of the status that differ only in the payload.
-        replicas: the number of further workers that only predict.
+        replicas: the number of workers that predict. One is the worker itself; more are workers of their own.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Controller:
         state_dir: str | None = None,
         tracking: Tracking | None = None,
         conflation: float = CONFLATION,
-        replicas: int = 0,
+        replicas: int = 1,
     ) -> None:
         self.kind = kind
         self._tracking = tracking
@@ -96,7 +96,8 @@ class Controller:
             conflation=conflation,
         )
         self._shutdown_plan = shutdown or Shutdown()
-        self._supervisor = Supervisor(make_worker, self, replicas)
+        self._supervisor = Supervisor(make_worker, self)
+        self._replicas = replicas
         self._ending: asyncio.Task[None] | None = None
         #: The name and the version of the registered model that an operation has read last.
         self.registered: tuple[str, str] | None = None
@@ -124,8 +125,9 @@ class Controller:
 
     @property
     def can_take_work(self) -> bool:
-        """Whether the class is loaded and work can begin: for a model, it is built and nothing but predictions is running."""
-        return self.view.hooks is not None and self.view.base_state in self.kind.work_states
+        """Whether the class is loaded and work can begin. A model is built, and predicts beside what is running."""
+        view = self.view
+        return view.hooks is not None and (view.base_state in self.kind.work_states or view.takes_predictions)
 
     @property
     def terminating(self) -> bool:
@@ -320,7 +322,7 @@ class Controller:
             self._instance.require(row)
             number = next(self._instance.ids)
             run = None if self._tracking is None else self._tracking.run_of(row.name, call.arguments)
-            self._supervisor.run(Run(number, row.hook, arguments, run), row.replicas)
+            self._supervisor.run(Run(number, row.hook, arguments, run), row)
             self.registered = registered or self.registered
         except MistkError:
             await files.remove_folders(made)  # a refused call leaves no folders behind
@@ -373,7 +375,8 @@ class Controller:
         self._instance.require(row)
         predictions = self._instance.predictions
         worker = self._supervisor.for_prediction(predictions.in_flight_of)
-        future = predictions.begin(row.name, worker, inputs, details)
+        repeatable = self.signature.idempotent_predictions and worker is not self._supervisor.worker
+        future = predictions.begin(row.name, worker, inputs, details, repeatable=repeatable)
         self.log.touch()
         return future
 
@@ -382,6 +385,11 @@ class Controller:
     def on_loaded(self, model: str, hooks: frozenset[str]) -> None:
         """Handle the loaded model: the name of its class, and its hooks."""
         self._instance.on_loaded(model, hooks, self.signature)
+        prediction = self.kind.prediction
+        count = 0
+        if prediction is not None and self.kind.has_replicas and hooks.intersection(prediction.hooks):
+            count = self._replicas if self._replicas > 1 else int(self.signature.serve_while_training)
+        self._supervisor.start_replicas(count)
 
     def on_load_failed(self, failure: Failure) -> None:
         """Handle a failure to load the model."""
@@ -397,7 +405,16 @@ class Controller:
 
     def on_replica_lost(self, worker: Worker, failure: Failure) -> None:
         """Handle the unexpected end of a replica, whose predictions are lost."""
-        self._instance.on_replica_lost(worker, failure)
+        self._instance.on_replica_lost(worker, failure, self._other_worker)
+
+    def _other_worker(self) -> Worker | None:
+        if not self.view.takes_predictions:
+            return None
+        return self._supervisor.for_prediction(self._instance.predictions.in_flight_of)
+
+    def on_replicas(self, usable: int, count: int) -> None:
+        """Handle the number of replicas that can predict."""
+        self._instance.on_replicas(usable, count)
 
 
 def _replaced(value: Any, paths: Mapping[str, str]) -> Any:

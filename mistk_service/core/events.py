@@ -34,6 +34,19 @@ class WorkerStarted:
 
 
 @dataclass(frozen=True)
+class ReplicasChanged:
+    """The number of replicas that can predict has changed.
+
+    Attributes:
+        usable: how many can predict now, whatever the worker itself does.
+        count: how many there are to be.
+    """
+
+    usable: int
+    count: int
+
+
+@dataclass(frozen=True)
 class ModelLoaded:
     """The worker has loaded the class.
 
@@ -220,6 +233,7 @@ class InstanceReset:
 
 Event = (
     WorkerStarted
+    | ReplicasChanged
     | ModelLoaded
     | CallAccepted
     | StateChanged

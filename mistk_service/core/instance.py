@@ -28,6 +28,7 @@ from mistk_service.core.events import (
     Observer,
     ParamsReported,
     ProgressReported,
+    ReplicasChanged,
     StateChanged,
     StatusUpdated,
     TagsSet,
@@ -274,10 +275,22 @@ class Instance:
         """Fail the predictions that no worker will answer, since all have ended."""
         self.predictions.abandon(cut_off())
 
-    def on_replica_lost(self, worker: Worker, failure: Failure) -> None:
-        """Fail the predictions that a replica had to answer when it ended."""
+    def on_replica_lost(self, worker: Worker, failure: Failure, choose: Callable[[], Worker | None]) -> None:
+        """Repeat or fail the predictions that a replica had to answer when it ended.
+
+        Args:
+            worker: the replica.
+            failure: how it ended.
+            choose: returns the worker that is to repeat a prediction, if there is one.
+        """
+        self.predictions.repeat(worker, choose)
         self.predictions.abandon(WorkerDied(failure), worker)
         self.log.touch()
+
+    def on_replicas(self, usable: int, count: int) -> None:
+        """Handle the number of replicas that can predict."""
+        self.emit(ReplicasChanged(usable, count))
+        self.log.publish()
 
     def on_message(self, message: m.FromWorker) -> None:
         """Handle any other message of the worker."""

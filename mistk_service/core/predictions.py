@@ -11,6 +11,7 @@ import asyncio
 import functools
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -53,6 +54,8 @@ class _Waiting:
     records: int
     future: asyncio.Future[Answer | AnswerParts]
     deadline: asyncio.TimerHandle | None
+    #: The request, if it may be sent to another worker.
+    request: Predict | None = None
     parts: AnswerParts | None = None
     began: float = field(default_factory=time.perf_counter)
 
@@ -83,16 +86,17 @@ class Predictions:
         self._emit = emit
         self._unsupported = unsupported
         self._waiting: dict[int, _Waiting] = {}
+        self._of_worker: Counter[Worker] = Counter()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def begin(
-        self, operation: str, worker: Worker, inputs: Inputs, details: bool
+        self, operation: str, worker: Worker, inputs: Inputs, details: bool, *, repeatable: bool = False
     ) -> asyncio.Future[Answer | AnswerParts]:
         """Send a request to the worker and return a future for its answer. Cancel the future to withdraw the request.
 
-        Errors name the operation.
+        Errors name the operation. A ``repeatable`` request is kept for :meth:`repeat`.
 
         The future raises PredictionTimedOut on a timeout, or the error that the worker's end leads to. An answer in parts is
         there with its first part; from then on there is no timeout.
@@ -107,28 +111,31 @@ class Predictions:
                 retry_after=_RETRY_AFTER,
             )
         number = next(self._ids)
+        request = Predict(number, inputs, details)
         try:
-            worker.send(Predict(number, inputs, details))
+            worker.send(request)
         except Unsendable as error:
             raise InvalidRequest(
                 f"A record contains {error}; expected identifiers and records without lone surrogates."
             ) from error
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer | AnswerParts] = loop.create_future()
-        future.add_done_callback(functools.partial(self._withdraw_if_cancelled, worker, number))
-        deadline = loop.call_later(self._timeout, self._time_out, worker, number) if self._timeout else None
-        self._waiting[number] = _Waiting(worker, operation, len(inputs), future, deadline)
+        future.add_done_callback(functools.partial(self._withdraw_if_cancelled, number))
+        deadline = loop.call_later(self._timeout, self._time_out, number) if self._timeout else None
+        kept = request if repeatable else None
+        self._waiting[number] = _Waiting(worker, operation, len(inputs), future, deadline, kept)
+        self._of_worker[worker] += 1
         self._emit(PredictionBegan(len(inputs)))
         return future
 
-    def _withdraw_if_cancelled(self, worker: Worker, number: int, future: asyncio.Future[Answer | AnswerParts]) -> None:
+    def _withdraw_if_cancelled(self, number: int, future: asyncio.Future[Answer | AnswerParts]) -> None:
         if future.cancelled() and number in self._waiting:
-            worker.send(Withdraw(number))
+            self._waiting[number].worker.send(Withdraw(number))
 
-    def _time_out(self, worker: Worker, number: int) -> None:
+    def _time_out(self, number: int) -> None:
         future = self._waiting[number].future
         if not future.done():
-            worker.send(Withdraw(number))
+            self._waiting[number].worker.send(Withdraw(number))
             future.set_exception(
                 PredictionTimedOut(
                     f"The prediction took longer than {self._timeout:g} s (--stream-timeout), including time in the queue, "
@@ -161,10 +168,9 @@ class Predictions:
         self, message: Predicted | PredictionEnded | PredictionFailed | PredictionRefused | PredictionForgotten
     ) -> None:
         """Set the result of the future that waits for it."""
-        waiting = self._waiting.pop(message.id, None)
+        waiting = self._take(message.id)
         if waiting is None:
             return
-        _stop(waiting.deadline)
         if isinstance(message, PredictionForgotten):
             self._emit(PredictionWithdrawn(waiting.records))
             return
@@ -195,16 +201,44 @@ class Predictions:
 
     def in_flight_of(self, worker: Worker) -> int:
         """Return the number of predictions that a worker has to answer."""
-        return sum(waiting.worker is worker for waiting in self._waiting.values())
+        return self._of_worker[worker]
+
+    def _take(self, number: int) -> _Waiting | None:
+        waiting = self._waiting.pop(number, None)
+        if waiting is not None:
+            _stop(waiting.deadline)
+            self._of_worker[waiting.worker] -= 1
+            if not self._of_worker[waiting.worker]:
+                del self._of_worker[waiting.worker]  # it may have ended
+        return waiting
+
+    def repeat(self, worker: Worker, choose: Callable[[], Worker | None]) -> None:
+        """Send the repeatable requests that a worker has not begun to answer to another worker, once.
+
+        Args:
+            worker: the worker, which has ended.
+            choose: returns the other worker for a request; None if there is none.
+        """
+        for number, waiting in list(self._waiting.items()):
+            if waiting.worker is worker and waiting.request is not None and not waiting.future.done():
+                other = choose()
+                if other is None:
+                    return
+                self._of_worker[worker] -= 1
+                self._of_worker[other] += 1
+                waiting.worker, request, waiting.request = other, waiting.request, None
+                logger.warning("The prediction %d is repeated, since its replica has ended.", number)
+                other.send(request)
 
     def abandon(self, error: MistkError, worker: Worker | None = None) -> None:
         """Fail the predictions in flight with an error: those of one worker, or all."""
         for number, request in list(self._waiting.items()):
             if worker is None or request.worker is worker:
-                del self._waiting[number]
-                _stop(request.deadline)
+                self._take(number)
                 _reject(request, error)
                 self._emit(PredictionWithdrawn(request.records))
+        if worker is not None:
+            del self._of_worker[worker]
 
 
 def refusal(operation: str, message: str, field: str | None) -> InvalidRequest:

@@ -29,6 +29,7 @@ from mistk_service.core.events import (
     PredictionBegan,
     PredictionWithdrawn,
     ProgressReported,
+    ReplicasChanged,
     StateChanged,
     StatusUpdated,
     TagsSet,
@@ -134,6 +135,9 @@ class InstanceView:
         self.nested: ActivityBegan | None = None
         #: The number of predictions in flight.
         self.in_flight = 0
+        #: How many replicas can predict, whatever the worker itself does.
+        self.replicas = ReplicasChanged(0, 0)
+        self._serves_while_training = False
         self._shown: dict[str, Any] = {}
         self._clear()
 
@@ -182,15 +186,36 @@ class InstanceView:
 
     def is_possible(self, row: Operation) -> bool:
         """Return whether an operation would be accepted."""
-        if self.base_state not in row.allowed or not self.supports(row):
+        return self.supports(row) and self._is_allowed(row)
+
+    @property
+    def takes_predictions(self) -> bool:
+        """Whether predictions would be accepted, of a class that has a hook for them."""
+        return self.kind.prediction is not None and self._is_allowed(self.kind.prediction)
+
+    def _is_allowed(self, row: Operation) -> bool:
+        if (
+            row.role is Role.PREDICTION
+            and self.activity is not None
+            and self._is_served_beside(self.activity.operation)
+        ):
+            return True
+        if self.base_state not in row.allowed:
             return False
         prediction = self.kind.prediction
         if self.in_flight and prediction is not None and self.base_state == prediction.then:
-            return row.role in _ALLOWED_DURING_PREDICTIONS
+            return row.role in _ALLOWED_DURING_PREDICTIONS or (
+                row.role is Role.ACTIVITY and self._is_served_beside(row.name)
+            )
         if row.role is Role.PAUSE:
             return any(self._is_running(resume.resumes) for resume in self.kind.of_role(Role.RESUME))
         named = row.resumes or row.cancels
         return named is None or self._is_running(named)
+
+    def _is_served_beside(self, activity: str) -> bool:
+        """Return whether replicas answer predictions during an activity."""
+        changes = self.kind.operations[activity].replicas == "changes"
+        return self.replicas.usable > 0 and (self._serves_while_training or not changes)
 
     def _is_running(self, operation: str | None) -> bool:
         return self.activity is not None and self.activity.operation == operation
@@ -216,13 +241,20 @@ class InstanceView:
             notice=self._notice,
             failure=self._failure,
             reported=self._reported,
-            shown=dict(self._shown),
+            shown=self._shown | self._shown_replicas(),
         )
+
+    def _shown_replicas(self) -> dict[str, Any]:
+        return {"replicas": {"usable": self.replicas.usable, "of": self.replicas.count}} if self.replicas.count else {}
 
     # --- events ---------------------------------------------------------------------------------------------------
 
     def _on_loaded(self, event: ModelLoaded) -> None:
         self.name, self.hooks = event.name, event.hooks
+        self._serves_while_training = event.signature.serve_while_training
+
+    def _on_replicas(self, event: ReplicasChanged) -> None:
+        self.replicas = event
 
     def _on_call(self, _: CallAccepted) -> None:
         self._notice = None
@@ -300,6 +332,7 @@ _NO_POINTS = MetricSummary(math.nan, None, 0)
 
 _HANDLERS: dict[type, Callable[[InstanceView, Any], None]] = {
     ModelLoaded: InstanceView._on_loaded,
+    ReplicasChanged: InstanceView._on_replicas,
     CallAccepted: InstanceView._on_call,
     StateChanged: InstanceView._on_state,
     ActivityBegan: InstanceView._on_began,

@@ -27,8 +27,9 @@ PAUSING, PAUSED, RESETTING, TERMINATING, TERMINATED, FAILED = (
 )
 
 
-#: What an operation means for replicas, workers that only predict: they repeat it, or it makes them outdated.
-ReplicaEffect = Literal["repeated", "outdates"]
+#: What an operation means for replicas, workers that only predict: they repeat it, they repeat it and have the model then, or
+#: it changes the model in a way that they cannot repeat.
+ReplicaEffect = Literal["repeated", "builds", "changes"]
 
 
 class Role(Enum):
@@ -93,6 +94,7 @@ class Operation:
         may_decline: whether a hook that raises NotImplementedError leads to the previous state instead of to ``failed``.
         affects_predictions: whether predictions that wait for it fail with it.
         replicas: what it means for replicas; None for nothing.
+        copied_by: for an operation that changes the model, the hook that saves a copy to a folder and the one that builds it.
         parameters: the types of the hook's arguments, by position, if they are more than plain data.
         configures_run: returns what the hook's arguments say about the run; the operation then begins a new run.
         takes_hyperparameters: whether its last argument is the hyperparameters, which have to be as the class declares them.
@@ -123,6 +125,7 @@ class Operation:
     may_decline: bool = False
     affects_predictions: bool = False
     replicas: ReplicaEffect | None = None
+    copied_by: tuple[str, str] | None = None
     parameters: tuple[Any, ...] = ()
     configures_run: Callable[[Arguments], RunSettings] | None = None
     takes_hyperparameters: bool = False
@@ -248,9 +251,18 @@ class Kind:
         """Return the operation that resumes an activity."""
         return next(row for row in self.of_role(Role.RESUME) if row.resumes == activity)
 
+    def overrides(self, subclass: type[Any], hook: str) -> bool:
+        """Return whether a subclass has a hook of its own, instead of the one of the base class."""
+        return getattr(subclass, hook, None) is not getattr(self.base, hook, None)
+
+    @property
+    def has_replicas(self) -> bool:
+        """Whether further workers can answer its predictions."""
+        return any(row.replicas == "builds" for row in self.operations.values())
+
     def hooks_of(self, subclass: type[Any]) -> tuple[str, ...]:
         """Return the hooks that a subclass has: those that it overrides, and those that have a default."""
         rows = self.operations.values()
         names = {name for row in rows for name in row.hooks}
-        own = {name for name in names if getattr(subclass, name, None) is not getattr(self.base, name, None)}
+        own = {name for name in names if self.overrides(subclass, name)}
         return tuple(sorted(own | {row.hook for row in rows if row.has_default or row.default_needs in own}))

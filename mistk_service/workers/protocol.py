@@ -24,6 +24,13 @@ class WorkerListener(Protocol):
         """
 
 
+class WorkerFactory(Protocol):
+    """Makes workers."""
+
+    def __call__(self, listener: WorkerListener, slot: int | None, /) -> Worker:
+        """Return a worker that reports to a listener. ``slot`` is the number of a replica; None for the worker itself."""
+
+
 class Worker(Protocol):
     """A worker and the channel to it. It lives on one event loop and may only be used there.
 

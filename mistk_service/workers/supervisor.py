@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -10,7 +11,7 @@ from typing import Any, Protocol
 import mistk_service.errors as tree
 from mistk_service.deadline import Deadline
 from mistk_service.errors import Failure, InvalidRequest, ModelLoadError, WorkerDied
-from mistk_service.kinds.kind import ReplicaEffect
+from mistk_service.kinds.kind import Operation
 from mistk_service.kinds.predictions import Signature
 from mistk_service.workers.messages import (
     Exit,
@@ -23,10 +24,8 @@ from mistk_service.workers.messages import (
     ToWorker,
     Unsendable,
 )
-from mistk_service.workers.protocol import Worker, WorkerListener
+from mistk_service.workers.protocol import Worker, WorkerFactory
 from mistk_service.workers.replicas import Replicas
-
-WorkerFactory = Callable[[WorkerListener], Worker]
 
 
 class SupervisorListener(Protocol):
@@ -47,6 +46,9 @@ class SupervisorListener(Protocol):
     def on_replica_lost(self, worker: Worker, failure: Failure) -> None:
         """Handle the unexpected end of a replica, whose predictions are lost."""
 
+    def on_replicas(self, usable: int, count: int) -> None:
+        """Handle the number of workers, of ``count`` replicas, that can predict whatever the worker itself does."""
+
 
 class Supervisor:
     """Owns a pool of workers: one for activities, and replicas of it that only predict. Without replicas, it predicts too.
@@ -56,18 +58,18 @@ class Supervisor:
     Args:
         make_worker: makes a worker that reports to the given listener.
         listener: receives what happens to the workers.
-        replicas: the number of replicas.
     """
 
-    def __init__(self, make_worker: WorkerFactory, listener: SupervisorListener, replicas: int = 0) -> None:
+    def __init__(self, make_worker: WorkerFactory, listener: SupervisorListener) -> None:
         self._make_worker = make_worker
         self._listener = listener
-        self._replicas = Replicas(make_worker, replicas, listener.on_message, listener.on_replica_lost)
+        self._replicas = Replicas(make_worker, listener.on_message, listener.on_replica_lost, listener.on_replicas)
         self._worker: Worker | None = None
         #: The worker that has been asked to end.
         self._leaving: Worker | None = None
         self._loaded = _future()
         self._reports_held = False
+        self._turns = itertools.count()
         #: The number of workers started.
         self.started = 0
         #: What the model declares about its predictions.
@@ -96,12 +98,12 @@ class Supervisor:
         # Callers may still be waiting for the model of a worker that had to end while loading. They get this worker's model.
         if self._loaded.done():
             self._loaded = _future()
-        self._worker = self._make_worker(self)
+        self._worker = self._make_worker(self, None)
+        self._replicas.expect()
         if self._reports_held:
             self._worker.send(HoldReports(True))
         await self._worker.start()
         self.started += 1
-        self._replicas.start()
 
     async def wait_loaded(self) -> None:
         """Wait until the worker has loaded its model.
@@ -112,25 +114,31 @@ class Supervisor:
         """
         await asyncio.shield(self._loaded)
 
+    def start_replicas(self, count: int) -> None:
+        """Start the replicas, once the worker has loaded its model."""
+        self._replicas.start(count, copied=self.signature.copied_after_training)
+
     def for_prediction(self, in_flight: Callable[[Worker], int]) -> Worker:
         """Return the worker for the next prediction: the replica with the fewest in flight, or the worker if there is none.
+
+        Replicas with equally many take turns.
 
         Args:
             in_flight: returns the number of predictions that a worker has to answer.
         """
-        return min(self._replicas.usable(), key=in_flight, default=self.worker)
+        if not (usable := self._replicas.usable):
+            return self.worker
+        first = next(self._turns) % len(usable)
+        return min(usable[first:] + usable[:first], key=in_flight)
 
-    def run(self, call: Run, effect: ReplicaEffect | None) -> None:
-        """Send an activity to the worker, and to its replicas if they have to repeat it.
+    def run(self, call: Run, row: Operation) -> None:
+        """Send an activity to the worker. Its replicas follow, if the operation concerns them.
 
         Raises:
             InvalidRequest: an argument cannot be encoded.
         """
         self.send(call)
-        if effect == "repeated":
-            self._replicas.repeat(call)
-        elif effect == "outdates":
-            self._replicas.outdate()
+        self._replicas.follow(call, row)
 
     def send(self, message: ToWorker) -> None:
         """Send a message to the worker.
@@ -174,7 +182,9 @@ class Supervisor:
             kill: when it is killed.
         """
         leaving = [worker for worker in (self._leaving, *self._replicas.leaving) if worker is not None]
-        return all(await asyncio.gather(*(_wait_dismissed(worker, last_hook, kill) for worker in leaving)))
+        ended = all(await asyncio.gather(*(_wait_dismissed(worker, last_hook, kill) for worker in leaving)))
+        self._replicas.clean()
+        return ended
 
     def kill(self) -> None:
         """Kill the workers at once."""
@@ -195,7 +205,7 @@ class Supervisor:
             kind: type[ModelLoadError] = getattr(tree, message.error)
             self._set_loaded(kind(failure.message, reference=worker.reference, traceback=failure.traceback))
             self._listener.on_load_failed(failure)
-        elif not isinstance(message, LoadFailed):
+        elif not isinstance(message, LoadFailed) and not self._replicas.holds(worker, message):
             self._listener.on_message(message)
 
     def on_exit(self, worker: Worker, failure: Failure) -> None:

@@ -129,7 +129,7 @@ class Instance:
         self.controller: Controller
         self._faults = Faults()
 
-    def _make_worker(self, listener: WorkerListener) -> Worker:
+    def _make_worker(self, listener: WorkerListener, slot: int | None) -> Worker:
         self.workers.append(make_worker(self._kind, self._reference, listener, self._spool, self._linger))
         return self.workers[-1]
 

@@ -34,5 +34,5 @@ def _controller() -> Controller:
     return Controller(MODEL, "Model", _no_worker, status_encoder("ModelInstanceStatus", "an-id"))
 
 
-def _no_worker(listener: WorkerListener) -> Worker:
+def _no_worker(listener: WorkerListener, slot: int | None) -> Worker:
     raise NotImplementedError

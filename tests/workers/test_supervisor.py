@@ -64,7 +64,7 @@ class Bench:
         self.told: list[tuple[Any, ...]] = []
         self.supervisor = Supervisor(self._make_worker, self)
 
-    def _make_worker(self, listener: WorkerListener) -> Worker:
+    def _make_worker(self, listener: WorkerListener, slot: int | None) -> Worker:
         self.workers.append(FakeWorker(listener))
         return self.workers[-1]
 
@@ -82,6 +82,9 @@ class Bench:
 
     def on_replica_lost(self, worker: Worker, failure: Failure) -> None:
         self.told.append(("replica lost", worker, failure.message))
+
+    def on_replicas(self, usable: int, count: int) -> None:
+        self.told.append(("replicas", usable, count))
 
 
 async def test_a_loaded_model_is_told_with_its_hooks():

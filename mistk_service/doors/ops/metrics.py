@@ -91,6 +91,8 @@ class ServiceMetrics:
             self._state.labels(state.value).set_function(functools.partial(_is, view, state))
         queue = Gauge("mistk_stream_queue", "Stream predictions in flight.", registry=self.registry)
         queue.set_function(lambda: view.in_flight)
+        usable = Gauge("mistk_replicas_usable", "Replicas that can answer predictions now.", registry=self.registry)
+        usable.set_function(lambda: view.replicas.usable)
         watchers = Gauge("mistk_watchers", "Open watches of the status.", registry=self.registry)
         watchers.set_function(lambda: controller.log.watchers)
 

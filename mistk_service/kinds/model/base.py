@@ -59,6 +59,15 @@ class AbstractModel(Component):
     #: The tensors that ``do_infer`` returns, in the same form.
     outputs: ClassVar[Sequence[tuple[str, str, Sequence[int]]] | type[Any]] = ()
 
+    #: Whether a prediction may be made twice. If it is True and the container has ``--replicas``, a prediction whose process
+    #: has died is made once more by another one. Otherwise the client gets the error.
+    idempotent_predictions: ClassVar[bool] = False
+
+    #: Whether predictions go on while the model trains. A process of its own then answers them, or all of ``--replicas``, with
+    #: the model as it was before the training. After the training they get the new one from ``do_save_model`` and
+    #: ``do_build_model(path)``.
+    serve_while_training: ClassVar[bool] = False
+
     #: The class of the plugin that measures predictions for ``evaluate``; by default the ``SklearnEvaluation`` of the package.
     evaluation_plugin: ClassVar[type[AbstractEvaluationPlugin] | None] = None
 

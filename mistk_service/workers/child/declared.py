@@ -39,7 +39,20 @@ def signature_of(model: Component) -> Signature:
         tensors = {name: _specs(getattr(type(model), name, ())) for name in tensors}
     encoding = msgspec.convert(getattr(model, "record_encoding", None), str | None)
     declared = hyperparameters_of(model)
-    return Signature(encoding, **tensors, hyperparameters=None if declared is None else _schema(declared))
+    serves = _flag(model, "serve_while_training")
+    copying = (hook for row in kind.operations.values() for hook in row.copied_by or ())
+    return Signature(
+        encoding,
+        **tensors,
+        hyperparameters=None if declared is None else _schema(declared),
+        idempotent_predictions=_flag(model, "idempotent_predictions"),
+        serve_while_training=serves,
+        copied_after_training=serves and all(kind.overrides(type(model), hook) for hook in copying),
+    )
+
+
+def _flag(model: Component, name: str) -> bool:
+    return msgspec.convert(getattr(type(model), name, False), bool)
 
 
 def hyperparameters_of(model: Component | None) -> type[Any] | None:

@@ -1,0 +1,53 @@
+"""The workers that the settings ask for."""
+
+from __future__ import annotations
+
+import os
+
+from mistk_service.app.settings import Settings
+from mistk_service.errors import SettingsError
+from mistk_service.kinds import Kind
+from mistk_service.workers.host.environment import worker_environment
+from mistk_service.workers.host.machine import gpus, processors, replica_environment
+from mistk_service.workers.host.process import ProcessWorker
+from mistk_service.workers.host.thread import ThreadWorker
+from mistk_service.workers.protocol import Worker, WorkerFactory, WorkerListener
+
+
+def replica_count(settings: Settings, kind: Kind) -> int:
+    """Return the number of processes that answer predictions.
+
+    Raises:
+        SettingsError: the kind of container has no replicas.
+    """
+    count = int(settings.replicas) if settings.replicas != "auto" else len(gpus(os.environ)) or processors()
+    if settings.replicas != "1" and not kind.has_replicas:
+        raise SettingsError(
+            f"--replicas: only models have replicas, and {settings.model} is of the kind {kind.name}. Leave the option out.",
+            setting="replicas",
+        )
+    return count
+
+
+def worker_factory(settings: Settings, replicas: int, spool: str | None, umask: int) -> WorkerFactory:
+    """Return what makes workers; the worker copies artifacts to the folder ``spool``, if one is given."""
+    environment = worker_environment(os.environ, settings.worker_env)
+
+    def make_thread(listener: WorkerListener, slot: int | None) -> Worker:
+        own_spool = spool if slot is None else None
+        return ThreadWorker(settings.model, listener, spool=own_spool, mistk_names=settings.mistk_names)
+
+    def make_process(listener: WorkerListener, slot: int | None) -> Worker:
+        return ProcessWorker(
+            settings.model,
+            listener,
+            log_level=settings.log_level,
+            log_format=settings.log_format,
+            log_libraries=settings.log_libraries,
+            spool=spool if slot is None else None,  # what replicas report is dropped
+            environment=environment if slot is None else replica_environment(environment, slot, replicas),
+            umask=umask,
+            mistk_names=settings.mistk_names,
+        )
+
+    return make_thread if settings.worker == "thread" else make_process
