@@ -120,6 +120,7 @@ class CurveColumn(msgspec.Struct, frozen=True, gc=False, array_like=True):
         minimum: the smallest value.
         maximum: the largest value.
         last: the value at ``end``, the latest if there are several.
+        mean: the mean of the values.
     """
 
     start: int
@@ -129,6 +130,7 @@ class CurveColumn(msgspec.Struct, frozen=True, gc=False, array_like=True):
     minimum: float
     maximum: float
     last: float
+    mean: float
 
 
 class Curve(msgspec.Struct, frozen=True, omit_defaults=True):

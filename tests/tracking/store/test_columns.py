@@ -2,6 +2,7 @@
 
 import math
 import random
+import sys
 
 import pytest
 
@@ -32,6 +33,7 @@ def expected_columns(points, x, low, high, columns):
             min(value for _, value in inside),
             max(value for _, value in inside),
             inside[-1][1],
+            pytest.approx(sum(value for _, value in inside) / len(inside)),
         )
         for _, inside in sorted(found.items())
     )
@@ -74,7 +76,7 @@ def test_what_is_not_finite_stands_beside_the_columns(store, run_id):
     store.log_batch(run_id, points + others)
     (curve,) = store.get_metric_columns([run_id], "m", columns=2)
     assert curve.count == 24
-    assert curve.columns == (CurveColumn(0, 9, 10, 0, 0, 9, 9), CurveColumn(10, 19, 10, 10, 10, 19, 19))
+    assert curve.columns == (CurveColumn(0, 9, 10, 0, 0, 9, 9, 4.5), CurveColumn(10, 19, 10, 10, 10, 19, 19, 14.5))
     assert sorted(map(repr, curve.not_finite)) == ["(15, -inf, 1)", "(3, nan, 2)", "(4, inf, 1)"]
 
 
@@ -91,6 +93,13 @@ def test_any_steps_have_a_column(store, run_id, steps):
     (curve,) = store.get_metric_columns([run_id], "m", columns=2)
     assert sum(column.count for column in curve.columns) == 9
     assert (curve.columns[0].first, curve.columns[-1].last) == (0.0, 8.0)
+
+
+def test_the_largest_numbers_have_a_mean(store, run_id):
+    largest = sys.float_info.max
+    store.log_batch(run_id, [Metric("m", largest, 1, step) for step in range(5)])
+    (curve,) = store.get_metric_columns([run_id], "m", columns=1)
+    assert curve.columns == (CurveColumn(0, 4, 5, largest, largest, largest, largest, largest),)
 
 
 def test_runs_come_in_their_order_and_unknown_ones_are_left_out(store, experiment):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from typing import Any
 
 from sqlalchemy import CTE, ColumnElement, CompoundSelect, Connection, Select, and_, func, not_, select
@@ -24,6 +25,9 @@ from mistk_service.tracking.values.limits import MAX_COLUMNS, check_max_results,
 _DRAWN = 4
 
 _INT64 = 2**63
+
+#: What values are multiplied by before they are added up: databases refuse a sum that is no double.
+_SMALL = 2.0**-60
 _X = {"step": metrics.c.step, "timestamp": metrics.c.timestamp}
 _PLACE = (metrics.c.timestamp, metrics.c.step, metrics.c.value, metrics.c.is_nan)
 
@@ -92,7 +96,7 @@ class _Points:
         return Curve(
             self.run_id,
             count,
-            columns=tuple(CurveColumn(*row) for row in found),
+            columns=tuple(starmap(_column, found)),
             not_finite=tuple((x, _value(value, nan), number_of) for x, value, nan, number_of in beside),
         )
 
@@ -121,6 +125,7 @@ class _Points:
                     func.count().label("count"),
                     func.min(metrics.c.value).label("minimum"),
                     func.max(metrics.c.value).label("maximum"),
+                    func.avg(metrics.c.value * _SMALL).label("mean"),
                 ),
                 _FINITE,
             )
@@ -143,7 +148,7 @@ class _Points:
         at_last = self._value_at(column.end, last_time).order_by(*(each.desc() for each in order))
         ends = [each.limit(1).correlate_except(metrics).scalar_subquery() for each in (at_first, at_last)]
         return joined.add_columns(
-            column.start, column.end, column.count, ends[0], column.minimum, column.maximum, ends[1]
+            column.start, column.end, column.count, ends[0], column.minimum, column.maximum, ends[1], column.mean
         ).order_by(column.number)
 
     def _times(self, steps: CompoundSelect[Any]) -> CTE:
@@ -172,6 +177,12 @@ class _Points:
             .group_by(number, metrics.c.value, metrics.c.is_nan)
             .order_by(func.min(self.axis), metrics.c.value)
         )
+
+
+def _column(
+    start: int, end: int, count: int, first: float, minimum: float, maximum: float, last: float, mean: float
+) -> CurveColumn:
+    return CurveColumn(start, end, count, first, minimum, maximum, last, min(max(mean / _SMALL, minimum), maximum))
 
 
 def _value(value: float, is_nan: int) -> float:
