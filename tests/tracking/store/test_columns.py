@@ -33,7 +33,7 @@ def expected_columns(points, x, low, high, columns):
             min(value for _, value in inside),
             max(value for _, value in inside),
             inside[-1][1],
-            pytest.approx(sum(value for _, value in inside) / len(inside)),
+            pytest.approx(sum(value for _, value in inside) / len(inside)),  # type: ignore[arg-type]
         )
         for _, inside in sorted(found.items())
     )
