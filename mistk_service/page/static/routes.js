@@ -6,4 +6,10 @@
 /** [pattern, loader, title, label in the navigation or null, what the service needs to have ("api" or "tracking")]. */
 export const routes = [
   ["/", () => import("./now/view.js"), "", "Now", "api"],
+  ["/experiments", () => import("./runs/experiments.js"), "Experiments", "Runs", "tracking"],
+  ["/experiments/:id", () => import("./runs/table.js"), "Runs", null, "tracking"],
+  ["/experiments/:id/runs", () => import("./runs/table.js"), "Runs", null, "tracking"],
+  ["/experiments/:id/runs/:run", () => import("./runs/run.js"), "Run", null, "tracking"],
+  ["/experiments/:id/runs/:run/*tab", () => import("./runs/run.js"), "Run", null, "tracking"],
+  ["/runs/:run", () => import("./runs/run.js"), "Run", null, "tracking"],
 ];
