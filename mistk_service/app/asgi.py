@@ -12,6 +12,7 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mistk_service.app.about import about_container
 from mistk_service.app.doors import Door, door_of, is_below, prediction_doors
 from mistk_service.app.embedded_tracking import EmbeddedTracking
 from mistk_service.app.settings import Settings
@@ -22,6 +23,7 @@ from mistk_service.doors.mistk.handlers import Handlers
 from mistk_service.doors.mistk.problems import answer, error_body, service_error
 from mistk_service.doors.mistk.swagger_ui import SwaggerUI
 from mistk_service.doors.ops.health import figures, liveness, readiness, startup
+from mistk_service.doors.ops.live import Live
 from mistk_service.doors.ops.metrics import ServiceMetrics
 from mistk_service.doors.problem import answer_in
 from mistk_service.doors.served_model import ServedModel
@@ -54,10 +56,11 @@ def create_app(
     tracking: EmbeddedTracking | None = None,
     authenticator: Authenticator | None = None,
     model: ServedModel | None = None,
+    live: Live = Live(),  # noqa: B008 - it stays empty
 ) -> ASGIApp:
     """Return the application.
 
-    ``metrics`` has to observe the controller.
+    ``metrics`` and ``live`` have to observe the controller.
     ``authenticator`` knows who sends a request, if that matters.
     ``model`` is the controller's model, if it is known elsewhere too.
     """
@@ -79,11 +82,14 @@ def create_app(
         "/startupz": lambda _: startup(controller.started.is_set()),
         "/readyz": lambda _: readiness(controller, tracking.recorder.lost if tracking else None),
         "/metrics": lambda _: figures(metrics),
+        "/page/live": lambda _: live.response(controller),
         f"{kind.base_path}/swagger.json": partial(document, openapi3=False),
         f"{kind.base_path}/openapi3.json": partial(document, openapi3=True),
     }
-    page = Page(lambda _: _about(controller, settings, tracked=tracking is not None), _answers(()))
-    doors = prediction_doors(model or ServedModel(controller, settings.model_name, settings.model_version), settings)
+    model = model or ServedModel(controller, settings.model_name, settings.model_version)
+    doors = prediction_doors(model, settings)
+    about = partial(about_container, model=model, settings=settings, doors=doors, tracked=tracking is not None)
+    page = Page(about, _answers(()))
     parts = _by_path(kind.base_path, api, doors, pages, [SwaggerUI(f"{kind.base_path}/ui"), page])
     container: ASGIApp = BodyLimit(parts, settings.max_body, _answers(doors))
     if tracking is not None:
@@ -108,20 +114,6 @@ def create_app(
 
     counted = metrics.count(guarded, label)
     return Prefix(counted, settings.root_path) if settings.root_path else counted
-
-
-def _about(controller: Controller, settings: Settings, *, tracked: bool) -> dict[str, Any]:
-    """Return what the page has to know about the container, with paths relative to the page's."""
-    api = controller.kind.base_path.lstrip("/")
-    paths = {"Swagger UI": f"{api}/ui/", "Contract": f"{api}/swagger.json", "Status": f"{api}/status"}
-    probes = {"Health": "healthz", "Readiness": "readyz", "Prometheus metrics": "metrics"}
-    return {
-        "name": controller.view.name,
-        "reference": settings.model,
-        "api": api,
-        "tracking": "api/2.0/mlflow" if tracked else None,
-        "links": list((paths | probes).items()),
-    }
 
 
 def _answers(doors: Sequence[Door]) -> ErrorAnswer:

@@ -32,6 +32,7 @@ from mistk_service.core.controller import Controller
 from mistk_service.core.events import Event, Observer
 from mistk_service.core.shutdown import Shutdown
 from mistk_service.doors.mistk.status import status_encoder
+from mistk_service.doors.ops.live import Live
 from mistk_service.doors.ops.metrics import ServiceMetrics
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.errors import MistkError, SettingsError
@@ -116,9 +117,10 @@ async def serve(
     tls = settings.tls_cert is not None
     authenticator = _check(settings, sock, on_listening)
     kind = kind or detected_kind(settings.model, worker_environment(os.environ, settings.worker_env))
-    metrics = ServiceMetrics()
+    metrics, live = ServiceMetrics(), Live()
     shutdown = _plan_shutdown(settings)
-    controller, tracking = _put_together(kind, settings, metrics, umask, shutdown, local_url_of(sock, tls=tls), script)
+    address = local_url_of(sock, tls=tls)
+    controller, tracking = _put_together(kind, settings, metrics, live, umask, shutdown, address, script)
     if authenticator is not None and tracking is not None:
         authenticator.open_users = tracking.users
     model = ServedModel(controller, settings.model_name, settings.model_version)
@@ -132,7 +134,7 @@ async def serve(
     def make() -> ASGIApp:
         from mistk_service.app.asgi import create_app
 
-        return create_app(controller, settings, metrics, __version__, tracking, authenticator, model)
+        return create_app(controller, settings, metrics, __version__, tracking, authenticator, model, live)
 
     # Before the loading begins, which slows everything else down.
     server = _make_server(app, settings)
@@ -233,6 +235,7 @@ def _put_together(
     kind: Kind,
     settings: Settings,
     metrics: ServiceMetrics,
+    live: Live,
     umask: int,
     shutdown: Shutdown,
     address: str,
@@ -242,7 +245,7 @@ def _put_together(
     name, container_id = split_reference(settings.model)[1], str(uuid.uuid4())
     replicas = replica_count(settings, kind)
     tracking: EmbeddedTracking | None = None
-    observers: list[Observer] = [metrics.observe, *(() if script is None else (script.observe,))]
+    observers: list[Observer] = [metrics.observe, live.observe, *(() if script is None else (script.observe,))]
     spool: str | None = None
     if settings.tracking:
         # The controller that the callbacks use is made below, before any of them is called.
@@ -262,7 +265,7 @@ def _put_together(
     controller = Controller(
         kind,
         name,
-        worker_factory(settings, replicas, spool, umask),
+        worker_factory(settings, replicas, spool, umask, live.add_line),
         status_encoder(kind.status_name, container_id),
         shutdown=shutdown,
         max_queue=settings.max_queue,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from mistk_service.app.settings import Settings
 from mistk_service.errors import SettingsError
@@ -29,8 +30,13 @@ def replica_count(settings: Settings, kind: Kind) -> int:
     return count
 
 
-def worker_factory(settings: Settings, replicas: int, spool: str | None, umask: int) -> WorkerFactory:
-    """Return what makes workers; the worker copies artifacts to the folder ``spool``, if one is given."""
+def worker_factory(
+    settings: Settings, replicas: int, spool: str | None, umask: int, on_output: Callable[[str], None]
+) -> WorkerFactory:
+    """Return what makes workers; the worker copies artifacts to the folder ``spool``, if one is given.
+
+    ``on_output`` receives each line that a worker process prints, on another thread.
+    """
     environment = worker_environment(os.environ, settings.worker_env)
 
     def make_thread(listener: WorkerListener, slot: int | None) -> Worker:
@@ -47,6 +53,7 @@ def worker_factory(settings: Settings, replicas: int, spool: str | None, umask: 
             spool=spool if slot is None else None,  # what replicas report is dropped
             environment=environment if slot is None else replica_environment(environment, slot, replicas),
             umask=umask,
+            on_output=on_output,
             mistk_names=settings.mistk_names,
         )
 

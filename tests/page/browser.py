@@ -44,7 +44,7 @@ def await_version(page: Chrome, version: int) -> None:
 def rows(page: Chrome, identifier: str) -> list[str]:
     """The texts of an element's children."""
     return page.execute_script(
-        "return [...document.getElementById(arguments[0]).children].map(e => e.textContent)", identifier
+        "return [...(document.getElementById(arguments[0])?.children ?? [])].map(e => e.textContent)", identifier
     )
 
 

@@ -20,7 +20,11 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service.doors.mistk import problems
+from mistk_service.doors.mistk.declared import with_signature
+from mistk_service.kinds.model import MODEL
+from mistk_service.kinds.predictions import Signature
 from mistk_service.page import Page
+from mistk_service.resources import load_contract
 from tests.support.serving import served
 
 API = "/v1/mistk"
@@ -32,15 +36,21 @@ ABOUT = {
     "api": API[1:],
     "tracking": "api/2.0/mlflow",
     "links": [["Swagger UI", "v1/mistk/ui/"], ["Health", "healthz"]],
+    "initial": MODEL.initial,
+    "states": list(MODEL.states),
+    "operations": {
+        name: {"role": row.role.value, "streams": row.streams, "permitted": True}
+        for name, row in MODEL.operations.items()
+    },
 }
 
-#: Runs before the page does, and keeps its streams for a test to look at.
+#: Runs before the page does, and keeps its streams of the status for a test to look at.
 RECORD_STREAMS = """
 window.streams = [];
 window.EventSource = class extends EventSource {
   constructor(...args) {
     super(...args);
-    window.streams.push(this);
+    if (this.url.includes("/status")) window.streams.push(this);
   }
 };
 """
@@ -53,6 +63,10 @@ HYPERPARAMETERS = {
     }
 }
 
+CONTRACT = with_signature(
+    load_contract(MODEL.contract), Signature(hyperparameters=json.dumps(HYPERPARAMETERS | {"type": "object"}))
+)
+
 INSTANCE = "6f1f4f0e-6b0f-4d7e-9a53-1f3a5b7c9d11"
 
 
@@ -62,6 +76,8 @@ class FakeService:
     Attributes:
         url: where the page is.
         asked: for each connection to the stream, in order, its ``(Last-Event-ID, query)``.
+        about: what the page stands on.
+        live: the events of the stream with the output and the figures, as ``(name, value)``.
         history: what the store answers for a metric of a run, by ``(run id, key)``; 404 for any other.
     """
 
@@ -73,7 +89,10 @@ class FakeService:
         self._open = True
         self._refusal: int | None = None
         self._served = served(self._app, interface="asgi3")
-        self._page = Page(lambda _: ABOUT, problems.answer)
+        self._closed = False
+        self.about: dict[str, Any] = dict(ABOUT)
+        self.live: list[tuple[str, Any]] = []
+        self._page = Page(lambda _: self.about, problems.answer)
         self.url = f"{self._served.__enter__()}/"
 
     def send(self, version: int, state: str, *, instance: str = INSTANCE, **payload: Any) -> None:
@@ -106,6 +125,7 @@ class FakeService:
 
     def close(self) -> None:
         """Stop the server."""
+        self._closed = True
         self._change(is_open=True, lines=[None])
         self._served.__exit__(None, None, None)
 
@@ -132,8 +152,9 @@ class FakeService:
         if path == f"{API}/status":
             app: ASGIApp = await self._stream(request)
         elif path == f"{API}/swagger.json":
-            properties = {"hyperparameters": HYPERPARAMETERS}
-            app = JSONResponse({"definitions": {"ModelInstanceInitParams": {"properties": properties}}})
+            app = JSONResponse(CONTRACT)
+        elif path == "/page/live":
+            app = StreamingResponse(self._live(), media_type="text/event-stream")
         elif path == HISTORY:
             query = request.query_params
             points = self.history.get((query["run_ids"], query["metric_key"]))
@@ -154,6 +175,11 @@ class FakeService:
             self._open = False
             return Response("away", status_code=code)
         return StreamingResponse(self._events(number), media_type="text/event-stream")
+
+    async def _live(self) -> AsyncIterator[bytes]:
+        for name, value in self.live:
+            yield f"event: {name}\ndata: {json.dumps(value)}\n\n".encode()
+        await self._until(lambda: self._closed)
 
     async def _events(self, number: int) -> AsyncIterator[bytes]:
         # The browser's own delay would be seconds.

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
+from mistk_service.kinds.model import MODEL
 from tests.page.browser import await_text, await_true, await_version, curve, points, rows, seen, text
 
 pytestmark = [pytest.mark.browser, pytest.mark.serial, pytest.mark.timeout(180)]  # the first one waits for the browser
@@ -19,7 +21,7 @@ def test_the_first_status_fills_the_page(page, service) -> None:
     assert text(page, "name") == "Digits"
     assert text(page, "reference") == "shop/digits.py:Digits"
     assert page.title == "started · Digits"
-    assert rows(page, "possible") == ["initialize", "reset", "shutdown"]
+    assert rows(page, "possible") == ["Initialize", "Reset", "Shutdown"]
     assert text(page, "activity") == "Nothing runs."
     assert not seen(page, "progress")
     assert not seen(page, "error")
@@ -286,13 +288,49 @@ def test_a_value_of_the_models_own_named_run_is_shown_as_it_is(page, service) ->
     assert rows(page, "further") == ["run", '{"distance":5}', "tracking", "on foot"]
 
 
-def test_what_cannot_be_pressed_does_not_look_like_a_button(page, service) -> None:
-    service.send(1, "started", possible=["initialize", "reset"])
-    await_text(page, "state", "started")
-    looks = page.execute_script("""
-        return [...document.querySelectorAll("#possible li")].map(e => getComputedStyle(e))
-            .map(s => [s.borderTopWidth, s.backgroundColor, s.cursor])""")
-    assert looks == [["0px", "rgba(0, 0, 0, 0)", "auto"]] * 2
+def test_what_a_visitor_may_not_do_is_named_and_is_no_button(page, service) -> None:
+    operations = {name: each | {"permitted": name == "train"} for name, each in service.about["operations"].items()}
+    service.about |= {"role": "operator", "operations": operations}
+    page.refresh()
+    service.send(1, "ready", possible=["train", "shutdown"])
+    await_text(page, "nothing-possible", "The role operator may not call some of them.")
+    assert rows(page, "possible") == ["Train", "Shutdown"]
+    assert [button.text for button in page.find_elements(By.CSS_SELECTOR, "#possible button")] == ["Train"]
+
+
+def lit(page: Chrome) -> list[str]:
+    """The states of the diagram that are lit."""
+    return [state.text for state in page.find_elements(By.CSS_SELECTOR, ".machine .lit, .others .lit")]
+
+
+def test_the_diagram_has_every_state_and_lights_the_current_one(page, service) -> None:
+    service.send(1, "started")
+    await_true(page, lambda: lit(page) == ["started"])
+    states = [state.text.replace(" ", "_") for state in page.find_elements(By.CSS_SELECTOR, "#machine-card .state")]
+    assert sorted(states) == sorted(MODEL.states)
+    stations = [state.text for state in page.find_elements(By.CSS_SELECTOR, ".machine .station")]
+    assert stations == ["started", "initialized", "ready"]
+    service.send(2, "failed")
+    await_true(page, lambda: lit(page) == ["failed"])
+
+
+def test_the_output_and_the_figures_are_shown(page, service) -> None:
+    service.live += [
+        ("log", {"first": 1, "lines": ["one", HOSTILE]}),
+        ("log", {"first": 2, "lines": [HOSTILE, "three"]}),
+        (
+            "figures",
+            {
+                **{"inFlight": 3, "failed": 1, "recordsPerSecond": 12.5, "median": 0.0123, "p95": 1.5},
+                "system": {"system/cpu_utilization_percentage": 41.5, "system/system_memory_usage_percentage": 3},
+            },
+        ),
+    ]
+    page.refresh()
+    await_true(page, lambda: "12.5 records/s" in rows(page, "predictions"))
+    assert text(page, "log-text").splitlines() == ["one", HOSTILE, "three"]
+    assert rows(page, "predictions")[1::2] == ["3", "12.5 records/s", "12 ms", "1.5 s", "1"]
+    assert rows(page, "usage") == ["Processor41.5 %", "Memory3 %"]
 
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"

@@ -28,3 +28,9 @@ export function clock(iso) {
 
 /** Text as it is, and any other value as JSON. */
 export const plain = (value) => (typeof value === "string" ? value : JSON.stringify(value));
+
+/** The name of an operation: "loadData" → "Load data". */
+export function readable(name) {
+  const spaced = String(name).replace(/([a-z0-9])([A-Z])/g, "$1 $2").replace(/[/_]/g, " ").toLowerCase();
+  return spaced.charAt(0).toUpperCase() + spaced.slice(1);
+}

@@ -7,6 +7,7 @@ import os
 import select
 import sys
 from collections import deque
+from collections.abc import Callable
 from typing import IO
 
 from mistk_service.logs import json_line
@@ -30,12 +31,16 @@ class Output:
         pipe: the worker's output; closed at the end.
         ended: a file descriptor, also closed at the end.
         as_json: whether to convert lines that are not JSON log lines to JSON.
+        on_line: also receives each line, on the thread that copies.
     """
 
-    def __init__(self, pipe: IO[bytes], ended: int, *, as_json: bool = False) -> None:
+    def __init__(
+        self, pipe: IO[bytes], ended: int, *, as_json: bool = False, on_line: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._pipe = pipe
         self._ended = ended
         self._as_json = as_json
+        self._on_line = on_line
         self._part = b""
         self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
 
@@ -80,6 +85,7 @@ class Output:
             return
         text = line.decode("utf-8", "replace").rstrip("\r\n")
         self._lines.append(text[:_LINE_LENGTH])
+        self._on_line(text)
         if self._as_json and not line.startswith(_JSON_LINE):
             line = json_line("info", "model", text).encode() + b"\n"
         with contextlib.suppress(OSError, ValueError):

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from mistk_service.errors import Failure
 from mistk_service.workers.host.output import Output
@@ -35,6 +35,7 @@ class ProcessWorker(SocketWorker):
         log_libraries: whether the level also applies to third-party libraries.
         environment: its environment variables; by default those of the service.
         umask: its umask; by default that of the service.
+        on_output: receives each line of its output, on another thread.
     """
 
     def __init__(
@@ -48,11 +49,13 @@ class ProcessWorker(SocketWorker):
         spool: str | None = None,
         environment: Mapping[str, str] | None = None,
         umask: int = -1,
+        on_output: Callable[[str], None] = lambda _: None,
         linger: float = LINGER,
         mistk_names: bool = True,
     ) -> None:
         super().__init__(reference, listener, spool=spool, linger=linger, mistk_names=mistk_names)
         self._environment, self._umask = environment, umask
+        self._on_output = on_output
         self._log_format = log_format
         self._log_options = ["--log-level", log_level, "--log-format", log_format]
         if log_libraries:
@@ -84,7 +87,8 @@ class ProcessWorker(SocketWorker):
                 undo.callback(_end_at_once, process)
                 undo_reader.pop_all()
             assert process.stdout is not None
-            output = self._output = Output(process.stdout, lifeline_reader, as_json=self._log_format == "json")
+            as_json = self._log_format == "json"
+            output = self._output = Output(process.stdout, lifeline_reader, as_json=as_json, on_line=self._on_output)
             with contextlib.ExitStack() as undo_output:
                 undo_output.callback(output.close)
                 start_thread(f"mistk-output-{process.pid}", self._copy_output, output, loop)

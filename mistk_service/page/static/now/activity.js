@@ -11,7 +11,7 @@ export function activity() {
   const bar = el("progress", { id: "bar", "aria-labelledby": "activity-title", "aria-describedby": "progress-text" });
   const figures = el("p", { class: "quiet", id: "progress-text" });
   const box = el("div", { id: "progress", hidden: true }, bar, figures);
-  const node = card("activity", "Activity", { class: "card wide" }, text, box);
+  const node = card("activity", "Activity", {}, text, box);
 
   function draw({ state, payload }) {
     const { activity: running, progress } = payload;
@@ -41,7 +41,7 @@ export function activity() {
 export function lastActivity() {
   const text = el("p", { class: "lead", id: "last" }, "…");
   const times = el("p", { class: "quiet", id: "last-times" });
-  const node = card("last", "Last activity", { class: "card" }, text, times);
+  const node = card("last", "Last activity", {}, text, times);
 
   function draw({ payload: { lastActivity: last } }) {
     rebuild(text, last ?? null, () => {
