@@ -82,7 +82,7 @@ def test_a_reset_leads_to_its_initial_state(toy: ToyClient) -> None:
 def test_its_figures_page_and_contract_are_served(url: str) -> None:
     figures = httpx.get(f"{url}/metrics").text
     assert 'mistk_state{state="idle"} 1.0' in figures
-    assert "v1/toy/status" in httpx.get(url).text
+    assert httpx.get(f"{url}/page/about").json()["api"] == "v1/toy"
     assert httpx.get(f"{url}/v1/toy/swagger.json").json()["info"]["title"] == "Toy"
     assert httpx.get(f"{url}/readyz").json() == {"ready": True, "state": "idle"}
 
