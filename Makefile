@@ -18,6 +18,8 @@ BIN := $(VENV)/bin
 PEERS := $(patsubst .venv%,.venv-bench%,$(VENV))
 # What the files under deploy/ are checked with.
 DEPLOY := $(patsubst .venv%,.venv-deploy%,$(VENV))
+# The training toolkit of SageMaker, which a test runs beside the service.
+SAGEMAKER := $(patsubst .venv%,.venv-sagemaker%,$(VENV))
 # What the documentation is built with.
 DOCS := $(patsubst .venv%,.venv-docs%,$(VENV))
 
@@ -32,7 +34,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo demo-evaluation demo-game serve test coverage test-long check fmt install programs bench bench-load bench-reporter bench-tracking docs check-deploy grpc lock image clean
+.PHONY: help demo demo-evaluation demo-game serve test coverage test-long check fmt install programs bench bench-load bench-reporter bench-tracking docs check-deploy sagemaker grpc lock image clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -96,6 +98,9 @@ docs: $(VENV)/.runtime $(DOCS)/.docs ## Write the generated reference and build 
 check-deploy: $(DEPLOY)/.deploy ## Check the chart and the manifests under deploy/ for Kubernetes 1.29 to 1.37.
 	$(DEPLOY)/bin/python scripts/check_deploy.py
 
+sagemaker: $(VENV)/.dev $(SAGEMAKER)/.toolkit ## Run a training job with SageMaker's own toolkit (nightly; it needs a C compiler).
+	SAGEMAKER_TOOLKIT=$(abspath $(SAGEMAKER))/bin/train $(BIN)/python -m pytest --nightly tests/sagemaker $(ARGS)
+
 grpc: $(VENV)/.dev ## Generate the code of the gRPC messages from api/open_inference.proto.
 	$(BIN)/python -m grpc_tools.protoc -I api --python_out=mistk_service/doors/grpc --pyi_out=mistk_service/doors/grpc \
 	    open_inference.proto
@@ -129,6 +134,11 @@ $(VENV)/.dev: $(VENV)/.made pyproject.toml
 $(DOCS)/.docs: docs/requirements.txt
 	@scripts/make-venv $(PYTHON) $(DOCS)
 	$(DOCS)/bin/python -m pip install --quiet --requirement docs/requirements.txt
+	@touch $@
+
+$(SAGEMAKER)/.toolkit: tests/sagemaker/requirements.txt
+	@scripts/make-venv $(PYTHON) $(SAGEMAKER)
+	$(SAGEMAKER)/bin/python -m pip install --quiet --requirement tests/sagemaker/requirements.txt
 	@touch $@
 
 $(PEERS)/.peers: benchmarks/requirements.txt
