@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.distribution import BySharing
 from tests.support.examples import LONG, LONG_FACTOR
 from tests.support.harness import Gate, Instance
 
@@ -24,6 +25,12 @@ settings.load_profile("any machine")
 EXAMPLES = 240
 #: The same in the profile that tries thousands.
 LONG_EXAMPLES = 6 * 3600
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySharing:
+    """Let tests that share something expensive run in one process."""
+    return BySharing(config, log)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -109,8 +110,13 @@ MODULES = {dotted_name(file): file for file in sorted(PACKAGE.rglob("*.py"))}
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 
 
-def imports(file: Path) -> Iterator[tuple[str, str]]:
+@cache
+def imports(file: Path) -> tuple[tuple[str, str], ...]:
     """Everything that a file imports, also within functions: the dotted name of the module, and where."""
+    return tuple(_imports(file))
+
+
+def _imports(file: Path) -> Iterator[tuple[str, str]]:
     package = dotted_name(file).split(".")
     if file.name != "__init__.py":
         package.pop()

@@ -55,7 +55,6 @@ def test_every_operation_says_what_an_error_looks_like():
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.serial
 @schema.parametrize()
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_answer_has_the_form_that_the_contract_says(case, server):

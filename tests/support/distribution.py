@@ -1,0 +1,32 @@
+"""Which tests run in the same process of pytest-xdist: those that share something which is expensive to start."""
+
+from __future__ import annotations
+
+import re
+from zlib import crc32
+
+from xdist.scheduler import LoadScopeScheduling
+
+#: Files whose tests share nothing expensive, and the number of parts that they are divided into.
+DIVIDED = {
+    "tests/docs/test_pages.py": 12,
+    "tests/core/test_state_machine.py": 2,
+    "tests/service/test_contract_fuzz.py": 3,
+    "tests/tracking/replication/test_large_files.py": 3,
+    "tests/tracking/server/test_contract.py": 6,
+    "tests/tracking/sql/test_durability.py": 3,
+}
+
+#: Tests on a real MLflow server, which takes half a minute of processor time to start.
+ON_MLFLOW = re.compile(r"\[(.*-)?mlflow(-.*)?\]|/test_mlflow_server\.py")
+
+
+class BySharing(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """Gives whole files to a process, so that what is shared in a file is started once, and all tests on MLflow to one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        if ON_MLFLOW.search(nodeid):
+            return "mlflow"
+        file = nodeid.partition("::")[0]
+        parts = DIVIDED.get(file)
+        return file if parts is None else f"{file} {crc32(nodeid.encode()) % parts}"
