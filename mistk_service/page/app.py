@@ -70,7 +70,7 @@ class Page:
     async def _respond(self, scope: Scope) -> Response:
         path: str = scope["path"]
         if scope["method"] not in ("GET", "HEAD"):
-            raise HTTPException(405, f"{path} does not take {scope['method']}.", {"Allow": "GET, HEAD"})
+            raise HTTPException(405, f"{path} takes GET only.", {"Allow": "GET, HEAD"})
         if path == "/page/about":
             return JSONResponse({"version": __version__} | visitor(scope) | self._about(scope))
         if path == "/":

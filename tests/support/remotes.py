@@ -21,6 +21,8 @@ import httpx
 CALM = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
+    # Its jobs are four more processes.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "GIT_PYTHON_REFRESH": "quiet",
     "TQDM_DISABLE": "1",
 }
