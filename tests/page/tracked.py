@@ -117,6 +117,8 @@ class Tracked:
 @contextmanager
 def tracked(url: str, chrome: Chrome) -> Iterator[Tracked]:
     """A browser for a test; what its console has to complain about is an error of the test."""
+    chrome.get(f"{url}/health")
+    chrome.execute_script("localStorage.clear()")
     chrome.get_log("browser")
     with httpx.Client(base_url=url, timeout=30) as http:
         yield Tracked(http, chrome)

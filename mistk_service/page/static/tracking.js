@@ -84,8 +84,8 @@ export function keepInUrl(values) {
   const [path, given] = location.hash.split(/\?(.*)/s);
   const now = new URLSearchParams(given);
   for (const [name, value] of Object.entries(values)) {
-    if (value === undefined || value === null || value === "") now.delete(name);
-    else now.set(name, value);
+    if (value) now.set(name, value);
+    else now.delete(name);
   }
   history.replaceState(history.state, "", `${path || "#/"}${now.size ? `?${now}` : ""}`);
 }

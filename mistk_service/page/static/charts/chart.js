@@ -106,7 +106,8 @@ export function chart(uPlot, key, runs, settings, on) {
       tables.push([x, ...columns.map(([values]) => (settings.logY ? values.map((value) => (value > 0 ? value : null)) : values))]);
       for (const [, options] of columns) list.push(options);
     };
-    const line = (stroke, width, of) => ({ stroke, width, of, points: { show: false } });
+    // A point between two gaps has no line.
+    const line = (stroke, width, of) => ({ stroke, width, of, points: { show: true, filter: alone, size: 5, fill: stroke } });
     const banded = (x, low, high, stroke, of) => {
       const first = list.length + 1;
       add(x, [[high, { ...line("transparent", 0, null), of }], [low, { ...line("transparent", 0, null), of }]].map(([values, options]) => [values, { ...options, quiet: true }]));
@@ -130,7 +131,6 @@ export function chart(uPlot, key, runs, settings, on) {
         if (band && divided) banded(at, low, high, run.color, run);
         const raw = { ...line(smooth || (band && divided) ? faint(run.color, 0.5) : run.color, 1.25, run), quiet: Boolean(smooth) };
         if (!(band && divided && smooth)) add(x, [[y, raw]]);
-        if (x.length === 1) raw.points = { show: true, size: 6, fill: run.color };
         if (smooth) add(at, [[smoothed(mean, smooth), line(run.color, 2, run)]]);
       }
     }
@@ -196,6 +196,20 @@ export function chart(uPlot, key, runs, settings, on) {
       if (values[hovered + step] !== undefined && values[hovered + step] !== null) return hovered + step;
     }
     return hovered;
+  }
+
+  /** The places of the points of a series that have no neighbour. */
+  function alone(u, series) {
+    const found = [];
+    let [before, here, at] = [null, null, -1];
+    const values = u.data[series];
+    for (let i = 0; i <= values.length; i += 1) {
+      const value = i < values.length ? values[i] : null;
+      if (value === undefined) continue;
+      if (here !== null && before === null && value === null) found.push(at);
+      [before, here, at] = [here, value, i];
+    }
+    return found;
   }
 
   function choose(u) {

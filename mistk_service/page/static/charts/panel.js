@@ -25,7 +25,8 @@ const few = (runs) => runs.length === 1;
 export async function mount(container, runs, params, { keys = (key) => !key.startsWith("system/") } = {}) {
   const [uPlot] = await Promise.all([loadUPlot(), style("./charts/charts.css")]);
   const before = kept(MEMORY);
-  const given = (name) => params[name] ?? before[name];
+  // An address with settings has all those that somebody wanted to show.
+  const given = (name) => (["x", "smooth", "logx", "logy", "band"].some((each) => params[each]) ? params : before)[name];
   const range = (params.range ?? "").split(",").map(Number);
   const settings = {
     x: given("x") ?? "step",
@@ -50,7 +51,7 @@ export async function mount(container, runs, params, { keys = (key) => !key.star
 
   function remember() {
     const values = {
-      x: settings.x !== "step" && settings.x,
+      x: settings.x,
       smooth: settings.smooth || null,
       logx: settings.logX && "1",
       logy: settings.logY && "1",
@@ -64,7 +65,8 @@ export async function mount(container, runs, params, { keys = (key) => !key.star
       big: [...big].join("|"),
       hidden: runs.filter((run) => run.hidden).map((run) => run.run_id).join(","),
     });
-    keep(MEMORY, { ...Object.fromEntries(Object.entries(values).filter(([, value]) => value)), folded: [...folded] });
+    const x = settings.x in AXES ? settings.x : "step";
+    keep(MEMORY, { ...Object.fromEntries(Object.entries(values).filter(([, value]) => value)), x, folded: [...folded] });
   }
   function change(changed, how) {
     Object.assign(settings, changed);
@@ -214,6 +216,7 @@ export async function mount(container, runs, params, { keys = (key) => !key.star
     place,
   );
   build();
+  remember();
   const endTheme = onTheme(() => { for (const each of charts.values()) each.redraw(); });
   if (runs.some((run) => run.status === "RUNNING")) timer = setTimeout(look, LIVE);
   return () => {

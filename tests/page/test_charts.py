@@ -1,0 +1,190 @@
+"""Charts of metrics: no point is lost, whatever is chosen."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium.webdriver import ActionChains, Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from tests.page.tracked import Tracked, tracked
+from tests.tracking.server.conftest import running_server
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]  # the first one waits for the browser
+
+MILLION = 1_000_000
+#: The step of the one point among a million that is high; the others are between 0 and 1.
+SPIKE = 654_321
+
+#: Where a chart has pixels of its first curve in its uppermost fifth, from 0 (left) to 1 (right); null for nowhere.
+TOP = """
+const chart = document.querySelector(`.chart[data-key="${arguments[0]}"]`);
+const [canvas, over] = [chart.querySelector('canvas'), chart.querySelector('.u-over')];
+const ratio = canvas.width / canvas.clientWidth;
+const [width, height] = [over.clientWidth * ratio, over.clientHeight * ratio];
+const {data} = canvas.getContext('2d').getImageData(over.offsetLeft * ratio, over.offsetTop * ratio, width, height / 5);
+const found = [];
+for (let i = 0; i < data.length; i += 4) {
+  const [r, g, b, a] = data.slice(i, i + 4);
+  if (a > 40 && b > r + 60 && b > g + 30) found.push((i / 4) % Math.floor(width) / width);
+}
+return found.length ? [Math.min(...found), Math.max(...found)] : null;
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("server")
+
+
+@pytest.fixture(scope="module")
+def url(folder: Path) -> Iterator[str]:
+    with running_server(folder) as server:
+        yield server.url
+
+
+@pytest.fixture
+def site(url: str, chrome: Chrome) -> Iterator[Tracked]:
+    with tracked(url, chrome) as site:
+        yield site
+
+
+@pytest.fixture
+def million(folder: Path, site: Tracked) -> str:
+    """A run with a metric of a million points."""
+    run = site.run(site.experiment("million"), "million", metrics={"loss": 0.5})
+    points = f"""
+        WITH RECURSIVE step(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM step WHERE n < {MILLION - 1})
+        INSERT INTO metrics SELECT id, 'loss', 1700000000000 + 10 * n, n,
+            CASE n WHEN {SPIKE} THEN 100.0 ELSE (n * 7919 % 1000) / 1000.0 END, 0 FROM step, runs WHERE run_id = ?
+    """
+    with closing(sqlite3.connect(folder / "tracking.db", timeout=60)) as database, database:
+        database.execute(points, (run,))
+    return run
+
+
+def chart(site: Tracked, key: str, **expected: Any) -> None:
+    """Wait until a chart is drawn, with what its dataset has to say."""
+
+    def drawn() -> bool:
+        data = site.chrome.execute_script(
+            "return {...document.querySelector(`.chart[data-key='${arguments[0]}']`)?.dataset}", key
+        )
+        return "drawn" in data and all(data.get(name) == str(value) for name, value in expected.items())
+
+    site.until(drawn)
+
+
+def test_one_spike_among_a_million_points_is_seen_at_every_zoom(site: Tracked, million: str) -> None:
+    for half in (None, 100_000, 10_000, 1_000, 100):
+        low, high = (0, MILLION) if half is None else (SPIKE - half, SPIKE + 2 * half)
+        query = "" if half is None else f"&range={low},{high}"
+        site.open(f"/runs/{million}?tab=charts{query}")
+        chart(site, "loss", range="all" if half is None else f"{low} {high}", points=MILLION)
+        found = site.chrome.execute_script(TOP, "loss")
+        assert found is not None, f"nothing is seen of the spike in {low} to {high}"
+        place = (SPIKE - low) / (high - low)
+        assert found[0] - 0.02 < place < found[1] + 0.02
+        assert found[1] - found[0] < 0.05
+
+
+def test_a_part_is_chosen_with_the_mouse_and_moved_with_the_keys(site: Tracked) -> None:
+    run = site.run(site.experiment("zoom"), "zoom")
+    for key in ("a/one", "a/two"):
+        points = [{"key": key, "value": math.sin(step / 20), "step": step, "timestamp": step} for step in range(400)]
+        site.post("runs/log-batch", run_id=run, metrics=points)
+    site.open(f"/runs/{run}?tab=charts")
+    chart(site, "a/one", points=400)
+    over = site.all(".chart .u-over")[0]
+    width = over.size["width"]
+    ActionChains(site.chrome).move_to_element_with_offset(over, -width // 4, 0).click_and_hold().move_by_offset(
+        width // 2, 0
+    ).release().perform()
+    site.until(lambda: "range=" in site.chrome.current_url)
+    low, high = map(float, site.chrome.current_url.split("range=")[1].split("&")[0].replace("%2C", ",").split(","))
+    assert (low, high) == (pytest.approx(100, abs=5), pytest.approx(300, abs=5))
+    # All charts show the same part.
+    site.until(
+        lambda: (
+            site.chrome.execute_script(
+                "return new Set([...document.querySelectorAll('.chart')].map(c => c.dataset.range)).size"
+            )
+            == 1
+        )
+    )
+    site.all(".chart")[0].send_keys(Keys.ARROW_RIGHT)
+    moved = f"range={low + (high - low) / 5:.0f}"[:8]
+    site.until(lambda: moved in site.chrome.current_url)
+    site.click("button", "Show all")
+    site.until(lambda: "range=" not in site.chrome.current_url)
+
+
+def test_a_run_that_goes_on_is_drawn_as_it_goes_on(site: Tracked) -> None:
+    run = site.run(site.experiment("live"), "live", metrics={"loss": 1.0})
+    site.open(f"/runs/{run}?tab=charts")
+    chart(site, "loss", points=1)
+    for count in (50, 90):
+        points = [{"key": "loss", "value": 1 / step, "step": step, "timestamp": 1} for step in range(1, count)]
+        site.post("runs/log-batch", run_id=run, metrics=points)
+        chart(site, "loss", points=count)
+    site.post("runs/log-metric", run_id=run, key="late", value=1.0, timestamp=1)
+    chart(site, "late", points=1)
+
+
+def test_settings_of_the_charts_are_in_the_address(site: Tracked) -> None:
+    experiment = site.experiment("settings")
+    runs = []
+    for n in range(4):
+        run = site.run(experiment, f"run {n}", params={"model": "tree" if n % 2 else "net"})
+        points = [
+            {"key": key, "value": 1.5 + math.cos(step + n), "step": step, "timestamp": 1_700_000_000_000 + step * 1000}
+            for key in ("loss", "speed")
+            for step in range(30)
+        ]
+        site.post("runs/log-batch", run_id=run, metrics=points)
+        runs.append(run)
+    for setting in (
+        "smooth=0.9&x=step",
+        "x=relative&smooth=0.5",
+        "x=time&logy=1&band=1",
+        "x=speed",
+        "logx=1&average=params.model",
+        f"hidden={runs[0]}&big=loss",
+    ):
+        site.open(f"/experiments/{experiment}?tab=charts&{setting}")
+        chart(site, "loss", points=(90 if "hidden" in setting else 120))
+        for part in setting.split("&"):
+            assert part in site.chrome.current_url.replace("%2C", ",")
+    assert "big" in str(site.all(".chart")[0].get_attribute("class"))
+    site.until(lambda: site.texts(".legend [aria-pressed=false]") == ["run 0"])
+
+
+def test_nan_and_infinities_are_marked_and_break_the_line(site: Tracked) -> None:
+    run = site.run(site.experiment("nan"), "nan")
+    values: list[float | str] = [1.0, 2.0, "NaN", 2.0, "Infinity", 3.0]
+    points = [{"key": "m", "value": value, "step": n, "timestamp": n} for n, value in enumerate(values)]
+    site.post("runs/log-batch", run_id=run, metrics=points)
+    site.open(f"/runs/{run}?tab=charts")
+    chart(site, "m", points=6)
+    assert site.chrome.execute_script(TOP, "m") is not None
+
+
+@pytest.mark.parametrize(("kind", "start"), [("PNG", b"\x89PNG"), ("SVG", b"<svg"), ("CSV", b"run_id,run_name,step")])
+def test_a_chart_is_saved_as_a_file(site: Tracked, tmp_path: Path, kind: str, start: bytes) -> None:
+    run = site.run(site.experiment(f"saved {kind}"), "saved", metrics={"loss": 0.5})
+    site.chrome.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    site.open(f"/runs/{run}?tab=charts")
+    chart(site, "loss", points=1)
+    site.chrome.execute_script("arguments[0].click()", site.chrome.find_element(By.CSS_SELECTOR, f"[title*='{kind}']"))
+    file = tmp_path / f"loss.{kind.lower()}"
+    site.until(file.exists)
+    assert file.read_bytes().startswith(start)
+    if kind == "CSV":
+        assert f"{run},saved,0,1,0.5" in file.read_text()
