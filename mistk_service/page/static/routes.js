@@ -12,4 +12,8 @@ export const routes = [
   ["/experiments/:id/runs/:run", () => import("./runs/run.js"), "Run", null, "tracking"],
   ["/experiments/:id/runs/:run/*tab", () => import("./runs/run.js"), "Run", null, "tracking"],
   ["/runs/:run", () => import("./runs/run.js"), "Run", null, "tracking"],
+  ["/models", () => import("./models/list.js"), "Models", "Models", "tracking"],
+  ["/models/:name", () => import("./models/model.js"), "Model", null, "tracking"],
+  ["/models/:name/versions/:version", () => import("./models/model.js"), "Model", null, "tracking"],
+  ["/compare", () => import("./compare/view.js"), "Compare", null, "tracking"],
 ];

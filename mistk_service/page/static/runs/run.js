@@ -3,7 +3,7 @@
 import { ask, attempt } from "../ask.js";
 import { card, el, link, show } from "../dom.js";
 import { entitle } from "../title.js";
-import { ago, all, flat, keepInUrl, mayEdit, moment, post, read, statusBadge, style } from "../tracking.js";
+import { ago, flat, keepInUrl, mayEdit, moment, post, read, statusBadge, style } from "../tracking.js";
 import { duration, number } from "../words.js";
 import { artifacts, list } from "./artifacts.js";
 import { markdown, table } from "./markdown.js";

@@ -203,6 +203,7 @@ export async function mount(container, params) {
     chartsPart.replaceChildren();
     draw();
     if (name === "table") return;
+    if (name === "sweep") await load({ more: true });
     const chosen = selected.size ? [...selected.values()] : runs;
     const { mount: mountCharts } = await import(name === "charts" ? "../charts/panel.js" : "../charts/sweep.js");
     endCharts = await mountCharts(chartsPart, name === "charts" && !selected.size ? chosen.slice(0, DRAWN) : chosen, params);

@@ -1,0 +1,125 @@
+"""Runs beside each other, sweeps, and registered models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from selenium.webdriver import ActionChains, Chrome
+
+from tests.page.test_runs import PICTURE
+from tests.page.tracked import Tracked, tracked
+from tests.tracking.server.conftest import running_server
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]  # the first one waits for the browser
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_server(tmp_path_factory.mktemp("server")) as server:
+        yield server.url
+
+
+@pytest.fixture
+def site(url: str, chrome: Chrome) -> Iterator[Tracked]:
+    with tracked(url, chrome) as site:
+        yield site
+
+
+def test_compared_runs_show_what_differs_in_an_address_to_share(site: Tracked) -> None:
+    experiment = site.experiment("compared")
+    for name, rate in (("one", "0.1"), ("two", "0.2")):
+        site.run(
+            experiment, name, params={"rate": rate, "same": "x"}, metrics={"loss": float(rate)}, tags={"team": "red"}
+        )
+    site.open(f"/experiments/{experiment}")
+    site.click(".grid-head input")
+    site.click("a.button", "Compare 2")
+    site.reads("one", "two", "rate", "0.1", "0.2", "loss")
+    assert "same" not in site.texts(".compared th")
+    site.click("label", "Only what differs")
+    site.until(lambda: "same" in site.texts(".compared th"))
+    address = site.chrome.current_url
+    site.chrome.get("about:blank")
+    site.chrome.get(address)
+    site.until(lambda: "same" in site.texts(".compared th"))
+
+
+def test_compared_files_are_a_diff_or_pictures_with_a_slider(site: Tracked) -> None:
+    experiment = site.experiment("compared files")
+    runs = [site.run(experiment, name) for name in ("one", "two")]
+    lines = [f"line {n}" for n in range(40)]
+    site.upload(runs[0], "log.txt", "\n".join([*lines, "old", "end"]).encode())
+    site.upload(runs[1], "log.txt", "\n".join([*lines, "new", "newer", "end"]).encode())
+    site.upload(runs[0], "only.txt", b"alone")
+    for run in runs:
+        site.upload(run, "a.png", PICTURE)
+    site.open(f"/compare?runs={','.join(runs)}&tab=files&path=log.txt")
+    site.until(lambda: site.texts(".diff .gone") == ["- old"])
+    assert site.texts(".diff .come") == ["+ new", "+ newer"]
+    assert "line 10" not in site.texts(".diff")[0]
+    site.open(f"/compare?runs={','.join(runs)}&tab=files&path=only.txt")
+    site.reads("alone", "The run does not have this file.")
+    site.open(f"/compare?runs={','.join(runs)}&tab=files&path=a.png")
+    slider = site.until(lambda: site.all(".pictures input"))[0]
+    site.chrome.execute_script("arguments[0].value = 80; arguments[0].dispatchEvent(new Event('input'))", slider)
+    clip = "return getComputedStyle(document.querySelector('.above')).clipPath"
+    assert site.chrome.execute_script(clip) == "inset(0px 0px 0px 80%)"
+
+
+def test_a_comparison_of_one_run_says_how_to_compare(site: Tracked) -> None:
+    site.open("/compare?runs=x")
+    site.reads("The address names fewer than two runs.")
+
+
+def test_a_sweep_is_drawn_over_its_params_and_narrowed_on_an_axis(site: Tracked) -> None:
+    experiment = site.experiment("sweep")
+    for n in range(12):
+        params = {"rate": str(10 ** -(n % 6)), "model": "tree" if n % 2 else "net", "same": "1"}
+        site.run(experiment, f"run {n}", params=params, metrics={"loss": float(n)})
+    site.open(f"/experiments/{experiment}?tab=sweep")
+    site.reads("12 of 12 runs")
+    assert (
+        len(site.all("[aria-label='Parallel coordinates'] > path, svg[aria-label='Parallel coordinates'] > path")) == 12
+    )
+    assert len(site.all("circle")) == 12
+    axis = site.all("svg[aria-label='Parallel coordinates'] g rect:last-child")[0]
+    ActionChains(site.chrome).move_to_element(axis).click_and_hold().move_by_offset(0, 100).release().perform()
+    site.until(lambda: " of 12 runs" in site.text and "12 of 12 runs" not in site.text)
+
+
+def test_a_model_shows_its_versions_and_what_they_were_made_of(site: Tracked) -> None:
+    experiment = site.experiment("models")
+    run = site.run(experiment, "trained", metrics={"accuracy": 0.75})
+    dataset = {"name": "images", "digest": "1a2b", "source_type": "local", "source": "train.csv"}
+    site.post("runs/log-inputs", run_id=run, datasets=[{"dataset": dataset, "tags": []}])
+    site.run(experiment, "evaluated", metrics={"f1": 0.5}, tags={"mistk.madeFromRunId": run})
+    site.post("registered-models/create", name="its digits", description="Reads *digits*.")
+    for _ in range(2):
+        site.post("model-versions/create", name="its digits", source=f"runs:/{run}/model", run_id=run)
+    site.open("/models")
+    site.click(".list a", "its digits")
+    site.reads("2 versions", "Reads digits.")
+    site.click("#version-1-card button", "Alias")
+    site.answer("champion")
+    site.reads("@champion")
+    assert site.get("registered-models/alias", name="its digits", alias="champion")["model_version"]["version"] == "1"
+    site.chrome.execute_script(
+        "const s = document.querySelector('#version-2-card select'); s.value = 'Production';"
+        "s.dispatchEvent(new Event('change'))"
+    )
+    site.until(
+        lambda: (
+            site.get("model-versions/get", name="its digits", version="2")["model_version"]["current_stage"]
+            == "Production"
+        )
+    )
+    site.open("/models/its%20digits/versions/1")
+    site.reads("trained", "images", "1a2b", "accuracy 0.75", "evaluated", "f1 0.5")
+    site.click("[aria-label='Remove the alias champion']")
+    site.until(lambda: "@champion" not in site.text)
+    site.click("#version-2-card button", "Delete")
+    site.answer()
+    site.reads("1 version")
+    site.open("/models")
+    site.reads("its digits", "latest version 1")
