@@ -61,6 +61,7 @@ def _prediction(model: ServedModel, doors: Sequence[Door]) -> dict[str, Any] | N
     return {
         "operation": operation.name,
         "model": model.name,
+        "records": model.controller.view.supports(operation),
         "tensors": has_tensors and model.takes_tensors,
         "generates": has_tensors and model.generates,
         "encoding": signature.record_encoding,
