@@ -17,7 +17,7 @@ RUN python -m venv /opt/tools \
 # --- dependencies: an environment without the project, so that a change of its code does not touch this layer --------
 FROM tools AS dependencies
 
-# The extras of pyproject.toml that the image has: artifacts, fast, plugins, postgres, system.
+# The extras of pyproject.toml that the image has: artifacts, fast, grpc, images, plugins, postgres, system.
 ARG EXTRAS="fast plugins system"
 # With true, packages of the base image can be imported, such as the torch of a GPU base.
 ARG SYSTEM_SITE_PACKAGES=false

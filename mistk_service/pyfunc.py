@@ -55,7 +55,10 @@ class SavedModel:
         for each row, and the result is a list.
         """
         if _has(self._model, "do_infer"):
-            outputs = self._model.do_infer(_arrays(data, signature_of(self._model).inputs))
+            from mistk_service.workers.child.codecs import decode
+
+            declared = signature_of(self._model).inputs
+            outputs = self._model.do_infer(decode(_arrays(data, declared), declared))
             flat = all(getattr(each, "ndim", 0) == 1 for each in outputs.values())
             return type(data)(outputs, index=data.index) if _is_table(data) and flat else outputs
         records = (data.iloc[:, 0] if _is_table(data) else data).tolist()

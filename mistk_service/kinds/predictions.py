@@ -16,6 +16,13 @@ DTYPES = {
 }
 
 
+#: The codecs of records that are byte strings on the wire.
+CODECS = ("text", "json", "csv", "image")
+
+#: The channels of images, as dimensions.
+IMAGE_CHANNELS = ((), (3,), (4,))
+
+
 class TensorSpec(msgspec.Struct, frozen=True, array_like=True):
     """What a class declares about a tensor.
 
@@ -23,16 +30,30 @@ class TensorSpec(msgspec.Struct, frozen=True, array_like=True):
         name: its name.
         dtype: one of :data:`DTYPES`.
         shape: its dimensions; -1 for any.
+        codec: one of :data:`CODECS`, by which the records of a tensor of byte strings are encoded; None for none.
+        decoded: the dimensions of decoded images; empty for any.
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
+    codec: str | None = None
+    decoded: tuple[int, ...] = ()
+
+    @property
+    def type_name(self) -> str:
+        """What the class has named as the type: the codec, or else the data type."""
+        return self.codec or self.dtype
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES or not all(-1 <= dimension < 2**63 for dimension in self.shape):
             raise ValueError(
-                f"{self.name}: expected a data type among {', '.join(DTYPES)}, and dimensions of -1 or more"
+                f"{self.name}: expected a data type among {', '.join(DTYPES)} with dimensions of -1 or more, or a codec among "
+                f"{', '.join(CODECS)}"
+            )
+        if self.decoded and (self.codec != "image" or self.decoded[3:] not in IMAGE_CHANNELS):
+            raise ValueError(
+                f"{self.name}: only images have a shape: [-1, HEIGHT, WIDTH] if they are grey, or [-1, HEIGHT, WIDTH, 3] or 4"
             )
 
 

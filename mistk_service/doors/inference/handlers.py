@@ -181,7 +181,15 @@ class _Handlers(PredictionHandlers):
 
 
 def _metadata(specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:
-    return [{"name": spec.name, "datatype": datatype_of(spec.dtype), "shape": spec.shape} for spec in specs]
+    return [
+        {
+            "name": spec.name,
+            "datatype": datatype_of(spec.dtype),
+            "shape": spec.shape,
+            **({"parameters": {"content_type": spec.codec}} if spec.codec else {}),
+        }
+        for spec in specs
+    ]
 
 
 def inference_error(status: int, message: str) -> bytes:  # noqa: ARG001 - the status is not repeated in the body

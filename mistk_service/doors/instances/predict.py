@@ -49,7 +49,8 @@ async def predict_tensors(model: ServedModel, request: Request, tensors: Tensors
         MistkError: see :meth:`Controller.predict`.
     """
     answer = await _answer_to(model, request, tensors)
-    return await on_thread_if(answer.size > INLINE_LIMIT)(lambda: predictions_of(answer.tensors()))
+    declared = model.controller.signature.outputs
+    return await on_thread_if(answer.size > INLINE_LIMIT)(lambda: predictions_of(answer.tensors(), declared))
 
 
 async def _answer_to(model: ServedModel, request: Request, inputs: Inputs) -> Answer:

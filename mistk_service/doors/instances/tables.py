@@ -35,7 +35,7 @@ def tensors_of(data: Rows | Columns, declared: Sequence[TensorSpec], *, text: bo
         InvalidRequest: the data does not match the declared inputs, or is ragged.
     """
     specs = {spec.name: spec for spec in declared}
-    columns = _columns(columns_of(data), list(specs))
+    columns = _only_json(data, declared) or _columns(columns_of(data), list(specs))
     tensors = tuple(_tensor(name, values, specs.get(name), text) for name, values in columns.items())
     require_declared(tensors, declared)
     return Tensors(tensors)
@@ -97,14 +97,43 @@ def rows_of(columns: Columns) -> Iterator[tuple[Any, ...]]:
     return zip(*columns.values(), strict=True)
 
 
-def predictions_of(tensors: Sequence[Tensor]) -> Any:
-    """Return a model's outputs as one value a record: a dict of several outputs, or the value of the only one."""
-    values = {tensor.name: _nested(elements_of(tensor), tensor.shape) for tensor in tensors}
+def predictions_of(tensors: Sequence[Tensor], declared: Sequence[TensorSpec] = ()) -> Any:
+    """Return a model's outputs as one value a record: a dict of several outputs, or the value of the only one.
+
+    Args:
+        tensors: the outputs.
+        declared: the outputs that the model declares, of which those in JSON are decoded.
+    """
+    in_json = {spec.name for spec in declared if spec.codec == "json"}
+    values = {
+        tensor.name: _nested([_plain(each, tensor.name in in_json) for each in elements_of(tensor)], tensor.shape)
+        for tensor in tensors
+    }
     if len(values) == 1:
         return next(iter(values.values()))
     if len({tensor.shape[:1] for tensor in tensors}) == 1 and all(tensor.shape for tensor in tensors):
         return [dict(zip(values, row, strict=True)) for row in rows_of(values)]
     return values
+
+
+def _plain(element: Any, in_json: bool) -> Any:
+    """Return a byte string as text, or in TensorFlow Serving's form if it is none."""
+    if not isinstance(element, bytes):
+        return element
+    if in_json:
+        return msgspec.Raw(element)
+    try:
+        return element.decode()
+    except UnicodeDecodeError:
+        return {"b64": base64.b64encode(element).decode()}
+
+
+def _only_json(data: Rows | Columns, declared: Sequence[TensorSpec]) -> Columns | None:
+    """Return rows as the only input of a model that takes any JSON; None for others, and for rows that name the input."""
+    if len(declared) != 1 or declared[0].codec != "json" or not isinstance(data, list):
+        return None
+    name = declared[0].name
+    return None if data and all(isinstance(row, dict) and row.keys() == {name} for row in data) else {name: data}
 
 
 def _columns(data: Rows | Columns, names: list[str]) -> Columns:
@@ -122,6 +151,8 @@ def _columns(data: Rows | Columns, names: list[str]) -> Columns:
 def _tensor(name: str, values: Any, spec: TensorSpec | None, text: bool) -> Tensor:
     if not isinstance(values, list):
         raise InvalidRequest(f"The input {name[:80]!r} is no list of values, one for each record.", field=name)
+    if spec is not None and spec.codec is not None:
+        return from_values(name, "bytes", (len(values),), [_record(name, value, spec.codec, text) for value in values])
     shape, flat = _flattened(name, values)
     if spec is not None and not values:
         shape = (0, *(max(0, dimension) for dimension in spec.shape[1:]))
@@ -156,6 +187,15 @@ def _dtype_of(name: str, flat: list[Any], text: bool) -> str:
     if all(isinstance(value, dict | bytes) for value in flat):
         return "bytes"
     raise InvalidRequest(f"The input {name[:80]!r} has elements of several types, or none of a tensor.", field=name)
+
+
+def _record(name: str, value: Any, codec: str, text: bool) -> Any:
+    """Return a value as the byte string that its codec decodes: any value for JSON, base64 for an image."""
+    if isinstance(value, dict) and value.keys() == {"b64"}:
+        return _byte_string(name, value)
+    if codec == "json":
+        return value if text else msgspec.json.encode(value)
+    return _byte_string(name, {"b64": value}) if codec == "image" else value
 
 
 def _byte_string(name: str, value: Any) -> Any:

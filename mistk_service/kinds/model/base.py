@@ -53,11 +53,12 @@ class AbstractModel(Component):
     hyperparameters: Any = None
 
     #: The tensors that ``do_infer`` takes: (name, data type of numpy or ``bytes``, shape with -1 for any dimension). Or a
-    #: msgspec struct or a dataclass whose fields are columns, one value for each record.
-    inputs: ClassVar[Sequence[tuple[str, str, Sequence[int]]] | type[Any]] = ()
+    #: msgspec struct or a dataclass whose fields are columns, one value for each record. A codec may stand in place of the
+    #: data type: ``text``, ``json``, ``csv``, or ``image``, whose shape is [-1, height, width, channels] if it is given.
+    inputs: ClassVar[Sequence[tuple[Any, ...]] | type[Any]] = ()
 
     #: The tensors that ``do_infer`` returns, in the same form.
-    outputs: ClassVar[Sequence[tuple[str, str, Sequence[int]]] | type[Any]] = ()
+    outputs: ClassVar[Sequence[tuple[Any, ...]] | type[Any]] = ()
 
     #: Whether a prediction may be made twice. If it is True and the container has ``--replicas``, a prediction whose process
     #: has died is made once more by another one. Otherwise the client gets the error.
@@ -144,10 +145,11 @@ class AbstractModel(Component):
         """Predict for named tensors, such as those of the Open Inference Protocol. It needs numpy.
 
         Args:
-            inputs: name → array, read-only. An array of byte strings has the data type ``object``.
+            inputs: name → array, read-only. An array of byte strings, or of records that a codec has decoded, has the data
+                type ``object``.
 
         Returns:
-            name → array.
+            name → array, or a list of records for an output with a codec.
         """
         raise NotImplementedError
 

@@ -18,7 +18,7 @@ import msgspec
 
 from mistk_service.errors import RequestError
 from mistk_service.kinds.component import Component, StopActivity
-from mistk_service.kinds.predictions import Prompt, Records, Tensors, pack
+from mistk_service.kinds.predictions import Prompt, Records, Signature, Tensors, pack
 from mistk_service.workers.child.failures import failure_from, message_of
 from mistk_service.workers.child.plain_values import json_ready
 from mistk_service.workers.messages import Predict, Predicted, PredictionFailed, PredictionRefused
@@ -56,15 +56,22 @@ class Predictor:
         hook: the name of its hook, which takes a dict of identifier to record and returns one of identifier to prediction.
         tensor_hook: the name of the hook that takes and returns a dict of name to array, if the kind has one.
         prompt_hook: the name of the hook that takes a text and its parameters, and yields text, if the kind has one.
+        signature: what the model declares.
     """
 
     def __init__(
-        self, model: Component, hook: str, tensor_hook: str | None = None, prompt_hook: str | None = None
+        self,
+        model: Component,
+        hook: str,
+        tensor_hook: str | None = None,
+        prompt_hook: str | None = None,
+        signature: Signature = Signature(),  # noqa: B008 - it is frozen
     ) -> None:
         function = getattr(model, hook)
         self._hook = _with_details(function)
         merged = 1 if inspect.isgeneratorfunction(function) else int(getattr(model, "max_batch_size", 1))
         self.max_batch_size = min(max(1, merged), sys.maxsize)
+        self._signature = signature
         self._tensor_hook = getattr(model, tensor_hook) if tensor_hook else None
         self._prompt_hook = getattr(model, prompt_hook) if prompt_hook else None
 
@@ -129,10 +136,12 @@ class Predictor:
     def _infer(self, inputs: Tensors, counts: Sequence[int] | None = None) -> list[msgspec.Raw]:
         """Return the model's answer to tensors; one for each of several requests with so many records each."""
         # Imported here: it needs numpy, which a model of records may do without.
+        from mistk_service.workers.child.codecs import decode, encode
         from mistk_service.workers.child.tensors import arrays_of, tensors_of
 
         assert self._tensor_hook is not None, "the controller has checked that the class has it"
-        answers = tensors_of(self._tensor_hook(arrays_of(inputs)), counts)
+        result = self._tensor_hook(decode(arrays_of(inputs), self._signature.inputs))
+        answers = tensors_of(encode(result, self._signature.outputs), counts)
         return [msgspec.Raw(msgspec.msgpack.encode(answer)) for answer in answers]
 
     def _answer(self, request: Predict, result: Any) -> Predicted | Parts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,9 +12,7 @@ import msgspec.inspect
 
 from mistk_service.kinds import kind_of
 from mistk_service.kinds.component import Component
-from mistk_service.kinds.predictions import Signature, TensorSpec
-
-_Specs = tuple[TensorSpec, ...]
+from mistk_service.kinds.predictions import CODECS, Signature, TensorSpec
 
 #: The data types of the fields of a struct that stands for ``inputs`` or ``outputs``.
 _DTYPES: dict[type, str] = {
@@ -66,14 +65,23 @@ def _is_record_type(value: Any) -> bool:
 
 
 def _specs(declared: Any) -> tuple[TensorSpec, ...]:
-    """Return the tensors of a list of (name, data type, shape), or of a struct with a column for each field."""
+    """Return the tensors of a list of (name, data type or codec, shape), or of a struct with a column for each field."""
     if not _is_record_type(declared):
-        return msgspec.convert(declared, _Specs)
+        return tuple(_spec(each) for each in msgspec.convert(declared, tuple[Any, ...]))
     fields = msgspec.inspect.type_info(declared).fields  # type: ignore[attr-defined]  # it is a struct or a dataclass
     unknown = [field.name for field in fields if type(field.type) not in _DTYPES]
     if unknown:
         raise TypeError(f"{', '.join(unknown)}: a column is of the type bool, int, float, str or bytes")
     return tuple(TensorSpec(field.encode_name, _DTYPES[type(field.type)], (-1,)) for field in fields)
+
+
+def _spec(declared: Any) -> TensorSpec:
+    match declared:
+        case (name, codec, *shape) if codec in CODECS:
+            if codec == "image" and importlib.util.find_spec("PIL") is None:
+                raise TypeError(f"{name}: images need Pillow; install the extra: pip install 'mistk-service[images]'")
+            declared = (name, "bytes", (-1,), codec, *shape)
+    return msgspec.convert(declared, TensorSpec)
 
 
 def _schema(declared: type[Any]) -> str:

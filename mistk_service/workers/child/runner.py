@@ -116,12 +116,14 @@ class Runner:
     def _run(self, model: Component, kind: Kind, hooks: tuple[str, ...]) -> None:
         self.context.state = kind.initial
         self._operations = {row.hook: row for row in kind.of_role(Role.ACTIVITY)}
-        predictor = Predictor(model, row.hook, row.tensor_hook, row.prompt_hook) if (row := kind.prediction) else None
+        predictor, signature = None, signature_of(model)
+        if (row := kind.prediction) is not None:
+            predictor = Predictor(model, row.hook, row.tensor_hook, row.prompt_hook, signature)
         if predictor is not None:
             self._tasks.max_batch_size = predictor.max_batch_size
         self._model = model
         batch, documents = self._tasks.max_batch_size, kind.documents_of(type(model))
-        self._send(Loaded(type(model).__name__, hooks, batch, signature_of(model), documents))
+        self._send(Loaded(type(model).__name__, hooks, batch, signature, documents))
         try:
             self._work(predictor)
         finally:

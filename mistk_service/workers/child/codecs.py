@@ -1,0 +1,128 @@
+"""Codecs of declared inputs and outputs, whose records are byte strings on the wire: texts, JSON, CSV and images."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from mistk_service.errors import RequestError
+from mistk_service.kinds.predictions import TensorSpec
+
+_Array = np.ndarray[Any, Any]
+
+#: The largest image in pixels; a small file may claim to be a huge one.
+_PIXELS = 2**26
+
+#: The modes of images by their number of channels; one without channels is grey.
+_MODES = {(): "L", (3,): "RGB", (4,): "RGBA"}
+
+
+def decode(arrays: Mapping[str, _Array], declared: Sequence[TensorSpec]) -> dict[str, _Array]:
+    """Return arrays with the records of inputs that have a codec as Python values.
+
+    Images of a declared size are one array of ``uint8``. Other records are in an array of objects: a text, a value from JSON,
+    the rows of CSV as lists of text, or an image as an array of its own.
+
+    Raises:
+        RequestError: a record cannot be decoded, or an image has another size.
+    """
+    specs = {spec.name: spec for spec in declared if spec.codec is not None}
+    return {name: _decoded(specs[name], array) if name in specs else array for name, array in arrays.items()}
+
+
+def encode(result: Any, declared: Sequence[TensorSpec]) -> Any:
+    """Return what a hook returned, with the records of outputs that have a codec as byte strings.
+
+    Raises:
+        TypeError: a record cannot be encoded.
+    """
+    specs = {spec.name: _ENCODERS[spec.codec] for spec in declared if spec.codec is not None}
+    if not specs or not isinstance(result, Mapping):
+        return result
+    return {
+        name: _objects([specs[name](value) for value in values]) if name in specs else values
+        for name, values in result.items()
+    }
+
+
+def _decoded(spec: TensorSpec, array: _Array) -> _Array:
+    assert spec.codec is not None
+    decoder, values = _DECODERS[spec.codec], []
+    for number, data in enumerate(array.tolist()):
+        try:
+            values.append(decoder(data, spec.decoded[1:]))
+        except Exception as error:  # whatever a decoder raises, the record is wrong
+            raise RequestError(
+                f"{spec.name}: record {number} cannot be decoded as {spec.codec}: {error}", field=spec.name
+            ) from error
+    if spec.codec == "image" and spec.decoded and -1 not in spec.decoded[1:]:
+        return np.stack(values) if values else np.empty((0, *spec.decoded[1:]), np.uint8)
+    return _objects(values)
+
+
+def _objects(values: Sequence[Any]) -> _Array:
+    """Return values as an array of objects, whatever their lengths are."""
+    array = np.empty(len(values), object)
+    for index, value in enumerate(values):
+        array[index] = value
+    return array
+
+
+def _text(data: bytes, _: tuple[int, ...]) -> str:
+    return data.decode()
+
+
+def _json(data: bytes, _: tuple[int, ...]) -> Any:
+    return msgspec.json.decode(data)
+
+
+def _csv(data: bytes, _: tuple[int, ...]) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True))
+
+
+def _image(data: bytes, shape: tuple[int, ...]) -> _Array:
+    from PIL import Image  # an extra
+
+    with Image.open(io.BytesIO(data)) as image:
+        if math.prod(image.size) > _PIXELS:
+            raise ValueError(f"it has {image.width} x {image.height} pixels; expected at most {_PIXELS}")
+        array = np.asarray(image.convert(_MODES[shape[2:]] if shape else "RGB"))
+    if any(want not in (-1, have) for want, have in zip(shape, array.shape, strict=False)):
+        raise ValueError(
+            f"its height and width are {list(array.shape[:2])}; expected {list(shape[:2])}, where -1 is any"
+        )
+    return array
+
+
+def _encoded_csv(rows: Any) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def _encoded_image(pixels: Any) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(buffer, "png")
+    return buffer.getvalue()
+
+
+_DECODERS: dict[str, Callable[[bytes, tuple[int, ...]], Any]] = {
+    "text": _text,
+    "json": _json,
+    "csv": _csv,
+    "image": _image,
+}
+_ENCODERS: dict[str, Callable[[Any], bytes]] = {
+    "text": str.encode,
+    "json": msgspec.json.encode,
+    "csv": _encoded_csv,
+    "image": _encoded_image,
+}
