@@ -28,6 +28,8 @@ from mistk_service.resources import load_contract
 from tests.support.serving import served
 
 API = "/v1/mistk"
+#: A path below which the page is too, as behind a reverse proxy.
+PREFIX = "/models/digits"
 HISTORY = "/api/2.0/mlflow/metrics/get-history-bulk-interval"
 
 ABOUT = {
@@ -78,6 +80,7 @@ class FakeService:
         asked: for each connection to the stream, in order, its ``(Last-Event-ID, query)``.
         about: what the page stands on.
         live: the events of the stream with the output and the figures, as ``(name, value)``.
+        paths: what was asked for.
         history: what the store answers for a metric of a run, by ``(run id, key)``; 404 for any other.
     """
 
@@ -88,8 +91,9 @@ class FakeService:
         self._changed = threading.Condition()
         self._open = True
         self._refusal: int | None = None
-        self._served = served(self._app, interface="asgi3")
+        self._served = served(self.app, interface="asgi3")
         self._closed = False
+        self.paths: list[str] = []
         self.about: dict[str, Any] = dict(ABOUT)
         self.live: list[tuple[str, Any]] = []
         self._page = Page(lambda _: self.about, problems.answer)
@@ -144,11 +148,15 @@ class FakeService:
 
         await asyncio.to_thread(wait)
 
-    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        self.paths.append(scope["path"])
+        if scope["path"].startswith(f"{PREFIX}/"):
+            path = scope["path"].removeprefix(PREFIX)
+            scope = {**scope, "path": path, "raw_path": path.encode()}
         request = Request(scope)
-        path = request.url.path
+        path = scope["path"]
         if path == f"{API}/status":
             app: ASGIApp = await self._stream(request)
         elif path == f"{API}/swagger.json":

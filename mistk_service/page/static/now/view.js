@@ -20,6 +20,7 @@ export function mount(view) {
   const stack = (style, ...nodes) => el("div", { class: `stack ${style}` }, nodes);
   view.classList.add("cards");
   view.append(
+    el("h1", { class: "unseen" }, "Now"),
     ...above.map(({ node }) => node),
     stack("most", first.node, curves.node, log, tracking.node),
     stack("", last.node, figures, declared.node),

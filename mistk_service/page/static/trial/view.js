@@ -32,7 +32,7 @@ export async function mount(view) {
   const form = el("form", {}, place, problem, el("div", { class: "row" }, ask, stop, state));
   const inputCard = card("trial", "Try the model", { class: "card" }, choice("API", ways, choose), form);
   view.classList.add("trial");
-  view.append(inputCard, card("answer", "Answer", { class: "card" }, output, latency), codeCard);
+  view.append(el("h1", { class: "unseen" }, "Try it"), inputCard, card("answer", "Answer", { class: "card" }, output, latency), codeCard);
   choose(way);
 
   function choose(chosen) {
