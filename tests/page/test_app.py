@@ -75,5 +75,5 @@ def test_an_unknown_path_is_a_service_error(client: TestClient, path: str) -> No
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_a_method_that_the_page_does_not_take_is_a_service_error(client: TestClient, method: str) -> None:
     response = client.request(method, "/")
-    assert (response.status_code, response.json()["message"]) == (405, f"/ does not take {method}.")
+    assert (response.status_code, response.json()["message"]) == (405, "/ takes GET only.")
     assert response.headers["Allow"] == "GET, HEAD"
