@@ -16,6 +16,7 @@ VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(subst /,-,$(patsubst /%,%,$
 BIN := $(VENV)/bin
 # The peers that the benchmarks measure the service beside.
 PEERS := $(patsubst .venv%,.venv-bench%,$(VENV))
+MLSERVER := $(patsubst .venv%,.venv-mlserver%,$(VENV))
 # What the files under deploy/ are checked with.
 DEPLOY := $(patsubst .venv%,.venv-deploy%,$(VENV))
 # The training toolkit of SageMaker, which a test runs beside the service.
@@ -84,8 +85,8 @@ bench-tracking: $(VENV)/.dev $(VENV)/.runtime ## Measure the tracking server bes
 programs:
 	@scripts/ensure-programs
 
-bench: $(VENV)/.runtime $(PEERS)/.peers ## Measure the service beside its peers (ARGS=--quick to try it).
-	@$(BIN)/python -m benchmarks --peers $(PEERS)/bin/python $(ARGS)
+bench: $(VENV)/.runtime $(PEERS)/.peers $(MLSERVER)/.peers ## Measure the service beside its peers (ARGS=--quick to try it).
+	@$(BIN)/python -m benchmarks --peers $(PEERS)/bin/python --mlserver $(MLSERVER)/bin/python $(ARGS)
 
 bench-load: $(VENV)/.runtime ## Hold a mixed load on one container for ten minutes.
 	@$(BIN)/python -m benchmarks.mixed $(ARGS)
@@ -124,7 +125,7 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.runtime: $(VENV)/.made pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[plugins,fast]'
+	$(BIN)/python -m pip install --quiet --editable '.[plugins,fast,grpc]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml
@@ -144,6 +145,11 @@ $(SAGEMAKER)/.toolkit: tests/sagemaker/requirements.txt
 $(PEERS)/.peers: benchmarks/requirements.txt
 	@scripts/make-venv $(PYTHON) $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --requirement benchmarks/requirements.txt
+	@touch $@
+
+$(MLSERVER)/.peers: benchmarks/requirements-mlserver.txt
+	@scripts/make-venv $(PYTHON) $(MLSERVER)
+	$(MLSERVER)/bin/python -m pip install --quiet --requirement benchmarks/requirements-mlserver.txt
 	@touch $@
 
 $(DEPLOY)/.deploy: deploy/requirements.txt

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import auth, measures
+from benchmarks import auth, doors, measures
 from benchmarks.servers import Server, allow_many_connections, ours, peer, running
 from benchmarks.table import Figures, Row, machine, render
 
@@ -76,7 +76,8 @@ def _watched(server: Server, seconds: float) -> dict[str, float]:
     return measures.watched(server, _WATCHES, max(2.0, seconds * 2), _WATCHED_RATE)
 
 
-def _parts(python: Path) -> list[_Part]:
+def _parts(python: Path, mlserver: Path) -> list[_Part]:
+    inferring = (doors.INFER, "/v2/models/undeclared/ready")
     return [
         _Part("ours", ours("Logistic"), _small_and_status),
         _Part("starlette", peer("starlette", python, "logistic"), _small_and_status),
@@ -88,13 +89,42 @@ def _parts(python: Path) -> list[_Part]:
         _Part("busy", ours("Logistic", interval=0.05), _watched),
         _Part("large", ours("Sizes"), measures.large),
         _Part("large starlette", peer("starlette", python, "sizes"), measures.large),
+        _Part("tensors", _inferring("Undeclared", grpc=True), _tensors),
+        _Part("declared", _inferring("Declared"), doors.in_json),
+        _Part("mlserver", peer("mlserver", mlserver, "undeclared", *inferring), _json_and_grpc),
+        _Part("mlserver large", peer("mlserver", mlserver, "undeclared", *inferring), doors.large_json),
+        _Part("starlette large", peer("starlette", python, "sizes"), doors.large_numpy),
+        _Part(doors.GRPC_PEER, peer("grpc", python, "undeclared"), doors.over_grpc),
+        _Part("parts", ours("Parts"), doors.in_parts),
+        _Part("litserve streams", peer("litserve_streams", python, "parts"), doors.streams),
     ]
+
+
+def _inferring(model: str, **options: bool) -> Callable[[], Server]:
+    """Return what starts this service with a model for tensors."""
+    start = ours(model, "--model-name", "undeclared", "--max-body", str(1 << 27), **options)
+
+    def started() -> Server:
+        server = start()
+        server.predict = doors.INFER
+        return server
+
+    return started
+
+
+def _json_and_grpc(server: Server, seconds: float) -> dict[str, float]:
+    return {**doors.in_json(server, seconds), **doors.over_grpc(server, seconds)}
+
+
+def _tensors(server: Server, seconds: float) -> dict[str, float]:
+    return {**_json_and_grpc(server, seconds), **doors.large_raw(server, seconds)}
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="benchmarks", description="Measure the service beside its peers.")
     parser.add_argument("--peers", type=Path, required=True, help="the interpreter that has the peers")
+    parser.add_argument("--mlserver", type=Path, required=True, help="the interpreter that has MLServer")
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each load (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="one short round, to see that it works")
@@ -107,12 +137,12 @@ def main() -> None:
     allow_many_connections()
     figures = Figures()
     for number in range(rounds):
-        for part in _parts(options.peers.absolute()):
+        for part in _parts(options.peers.absolute(), options.mlserver.absolute()):
             if not options.only or part.name in options.only:
                 print(f"round {number + 1} of {rounds}: {part.name}", file=sys.stderr, flush=True)
                 with running(part.start) as server:
                     figures.add(part.name, **part.measure(server, seconds))
-    print(f"{machine()}; median of {figures.rounds()}\n\n{render(_ROWS, figures)}")
+    print(f"{machine()}; median of {figures.rounds()}\n\n{render([*_ROWS, *doors.ROWS], figures)}")
 
 
 if __name__ == "__main__":

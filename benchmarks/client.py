@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass, field
 from math import ceil
+from pathlib import Path
 
 __all__ = ["Load", "Result", "http_request", "percentile", "put"]
 
@@ -27,6 +28,8 @@ class Load:
         port: of the server, on the loopback interface.
         path: what is asked for.
         body: of a POST; None for a GET.
+        file: a file with the body, in place of ``body``.
+        headers: further headers.
         connections: how many, each with one request under way.
         seconds: how long.
         rate: requests a second over all connections; None for as many as there can be. Latencies then count from the moment
@@ -41,6 +44,18 @@ class Load:
     seconds: float = 1.0
     rate: float | None = None
     limit: int | None = None
+    file: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def request(self) -> bytes:
+        """The request as it goes over the wire."""
+        if self.file is None:
+            return http_request(self.path, self.body)
+        body = Path(self.file).read_bytes()
+        given = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
+        head = f"POST {self.path} HTTP/1.1\r\nHost: localhost\r\n{given}Content-Length: {len(body)}\r\n\r\n"
+        return head.encode() + body
 
 
 @dataclass(frozen=True)
@@ -115,7 +130,7 @@ class _Run:
 
     def __init__(self, load: Load) -> None:
         self._load = load
-        self._request = http_request(load.path, load.body)
+        self._request = load.request
         self._selector = selectors.DefaultSelector()
         self._idle: list[_Connection] = []
         self.latencies: list[float] = []

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import time
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar
 
+import msgspec
 import numpy as np
 
-from benchmarks.models import MODELS, Predictor, train_step
+from benchmarks.models import MODELS, Predictor, parts, tensor_model, train_step
 from mistk_service import AbstractModel
 
-__all__ = ["Logistic", "Mlp", "MlpUnmerged", "Reporting", "Sizes"]
+__all__ = ["Declared", "Logistic", "Mlp", "MlpUnmerged", "Parts", "Reporting", "Sizes", "Undeclared"]
+
+
+class Settings(msgspec.Struct):
+    """Hyperparameters that nothing uses."""
+
+    rate: Annotated[float, msgspec.Meta(gt=0)] = 0.1
 
 
 class _Benchmarked(AbstractModel):
@@ -65,6 +73,35 @@ class Sizes(_Benchmarked):
     """Sizes of the records."""
 
     kind = "sizes"
+
+
+class Undeclared(AbstractModel):
+    """The logistic regression for arrays, and the means of images; concurrent requests are merged."""
+
+    max_batch_size = 64
+
+    def __init__(self) -> None:
+        self._infer = tensor_model()
+
+    def do_infer(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Predict."""
+        return self._infer(inputs)
+
+
+class Declared(Undeclared):
+    """The same, with everything declared."""
+
+    hyperparameters = Settings
+    inputs = (("pixels", "float32", (-1, 64)),)
+    outputs = (("label", "int64", (-1,)), ("score", "float32", (-1,)))
+
+
+class Parts(AbstractModel):
+    """Answers in as many parts as the record ``n`` says."""
+
+    def do_stream_predict(self, data_map: dict[str, str], details: bool = False) -> Iterator[dict[str, int]]:  # type: ignore[override]  # noqa: ARG002
+        """Predict."""
+        yield from parts(int(data_map["n"]))
 
 
 class Reporting(AbstractModel):

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["API", "Server", "allow_many_connections", "ours", "peer", "running"]
+__all__ = ["API", "Server", "allow_many_connections", "free_port", "ours", "peer", "running"]
 
 API = "/v1/mistk"
 
@@ -38,6 +38,7 @@ class Server:
     Attributes:
         process: its first process.
         port: where it listens.
+        grpc_port: where it listens for gRPC, if it does.
         predict: the path of a prediction.
         status: the path of the cheapest GET that is more than a constant.
         started: seconds from the start of the process to the first answer.
@@ -48,6 +49,7 @@ class Server:
     port: int
     predict: str
     status: str
+    grpc_port: int = 0
     began: float = field(default_factory=time.perf_counter)
     started: float = 0.0
     ready: float = 0.0
@@ -109,20 +111,24 @@ class Server:
         self.await_state("ready")
 
 
-def ours(model: str, *options: str, **hyperparameters: Any) -> Callable[[], Server]:
+def ours(model: str, *options: str, grpc: bool = False, **hyperparameters: Any) -> Callable[[], Server]:
     """Return what starts this service with a class of benchmarks/served.py and brings it to ready.
 
     Args:
         model: the class.
         options: further arguments of ``mistk-service serve``.
+        grpc: whether to serve gRPC too.
         hyperparameters: for the model.
     """
 
     def start() -> Server:
-        port = _free_port()
+        port = free_port()
         reference = f"{_ROOT / 'benchmarks' / 'served.py'}:{model}"
         command = [sys.executable, "-m", "mistk_service", "serve", reference, "--port", str(port), *options]
-        server = Server(_launch(command), port, f"{API}/streamPredict", f"{API}/status")
+        grpc_port = free_port()
+        if grpc:
+            command += ["--grpc-port", str(grpc_port)]
+        server = Server(_launch(command), port, f"{API}/streamPredict", f"{API}/status", grpc_port)
         server.started = _first_answer(server, "/healthz")
         server.call("POST", f"{API}/initialize", {"hyperparameters": hyperparameters})
         server.await_state("initialized")
@@ -133,14 +139,18 @@ def ours(model: str, *options: str, **hyperparameters: Any) -> Callable[[], Serv
     return start
 
 
-def peer(name: str, python: Path, model: str) -> Callable[[], Server]:
+def peer(
+    name: str, python: Path, model: str, predict: str = "/predict", health: str = "/health"
+) -> Callable[[], Server]:
     """Return what starts a server of benchmarks/peers with one of the models, by the interpreter of the peers."""
 
     def start() -> Server:
-        port = _free_port()
-        command = [str(python), str(_ROOT / "benchmarks" / "peers" / f"{name}_app.py"), str(port), model]
-        server = Server(_launch(command), port, "/predict", "/status")
-        server.started = server.ready = _first_answer(server, "/health")
+        port = free_port()
+        grpc_port = free_port()
+        app = _ROOT / "benchmarks" / "peers" / f"{name}_app.py"
+        command = [str(python), str(app), str(port), model, str(grpc_port)]
+        server = Server(_launch(command), port, predict, "/status", grpc_port)
+        server.started = server.ready = _first_answer(server, health)
         return server
 
     return start
@@ -203,7 +213,8 @@ def _end(pids: list[int]) -> None:
             continue
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of the loopback that nobody listens on."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]

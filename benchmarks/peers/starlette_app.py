@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
+import numpy as np
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -31,11 +32,20 @@ def create_app(model: str) -> Starlette:
     async def stream_predict(request: Request) -> Response:
         return JSONResponse(predict(json.loads(await request.body())))
 
+    async def means(request: Request) -> Response:
+        images = np.frombuffer(await request.body(), np.float32).reshape(64, -1)
+        return Response(images.mean(axis=1).tobytes(), media_type="application/octet-stream")
+
     async def status(_: Request) -> Response:
         return JSONResponse(_STATUS)
 
     return Starlette(
-        routes=[Route("/predict", stream_predict, methods=["POST"]), Route("/status", status), Route("/health", status)]
+        routes=[
+            Route("/predict", stream_predict, methods=["POST"]),
+            Route("/means", means, methods=["POST"]),
+            Route("/status", status),
+            Route("/health", status),
+        ]
     )
 
 

@@ -66,7 +66,9 @@ class InferenceService:
         """Infer."""
         self._model.require(request.model_name, request.model_version)
         with self._model.statistics.measure() as measured:
-            large = request.ByteSize() > INLINE_LIMIT
+            # Raw numbers are taken as they are, whatever their size; a thread would take longer.
+            converted = not request.raw_input_contents or any(each.datatype == "BYTES" for each in request.inputs)
+            large = converted and request.ByteSize() > INLINE_LIMIT
             tensors = await on_thread_if(large)(read_request, request)
             require_declared(tensors.tensors, self._controller.signature.inputs)
             measured.records = len(tensors)
