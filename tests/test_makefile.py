@@ -16,4 +16,4 @@ ROOT = Path(__file__).parent.parent
 def test_what_serves_a_model_has_the_faster_event_loop_and_parser(target: str) -> None:
     command = ["make", "--dry-run", "--always-make", target]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
-    assert "pip install --quiet --editable '.[plugins,fast]'" in done.stdout
+    assert "pip install --quiet --editable '.[plugins,fast,grpc]'" in done.stdout
