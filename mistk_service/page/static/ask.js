@@ -24,7 +24,7 @@ export function ask(title, { text, value, action = "OK", danger = false } = {}) 
         "div",
         { class: "row end" },
         el("button", { value: "", formnovalidate: true }, "Cancel"),
-        el("button", { value: "yes", class: danger ? "danger" : "primary", autofocus: !field }, action),
+        el("button", { value: "yes", class: danger ? "danger solid" : "solid", autofocus: !field }, action),
       ),
     ),
   );

@@ -11,12 +11,18 @@ const WAIT = 120; // ms until a range that is still being changed is asked for
 /** A colour that lets through what is behind it. */
 const faint = (color, share) => `color-mix(in srgb, ${color} ${Math.round(share * 100)}%, transparent)`;
 
+/** The distances of the ticks of a time in seconds. */
+const SPANS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 432000, 864000, 2592000, 8640000];
+
 /** A time in seconds since the start. */
 function elapsed(seconds) {
   const s = Math.abs(seconds);
-  if (s < 120) return `${number(seconds)} s`;
-  if (s < 7200) return `${number(seconds / 60)} min`;
-  return `${number(seconds / 3600)} h`;
+  const two = (n) => String(Math.floor(n)).padStart(2, "0");
+  if (s < 60) return `${number(seconds)} s`;
+  const sign = seconds < 0 ? "−" : "";
+  if (s < 3600) return `${sign}${Math.floor(s / 60)}:${two(s % 60)}`;
+  if (s < 86400) return `${sign}${Math.floor(s / 3600)}:${two((s % 3600) / 60)} h`;
+  return `${sign}${number(s / 86400)} d`;
 }
 
 /**
@@ -167,7 +173,7 @@ export function chart(uPlot, key, runs, settings, on) {
         y: { distr: settings.logY ? 3 : 1 },
       },
       axes: [
-        { ...axis, size: 34, values: settings.x === "relative" ? (_, ticks) => ticks.map((tick) => (tick === null ? "" : elapsed(tick))) : isTime ? undefined : (_, ticks) => ticks.map((tick) => (tick === null ? "" : number(tick))) },
+        { ...axis, size: 34, ...(settings.x === "relative" ? { incrs: SPANS } : {}), values: settings.x === "relative" ? (_, ticks) => ticks.map((tick) => (tick === null ? "" : elapsed(tick))) : isTime ? undefined : (_, ticks) => ticks.map((tick) => (tick === null ? "" : number(tick))) },
         { ...axis, size: 58, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : number(tick))) },
       ],
       series: [{}, ...list.map(({ of: _, quiet: __, ...each }) => ({ spanGaps: false, ...each }))],

@@ -178,9 +178,8 @@ export async function mount(container, runs, params) {
   function draw() {
     scales = new Map([...new Set([...state.axes, state.across, state.up, state.colored])].map((id) => [id, scale(runs.map((run) => valueOf(run, id)))]));
     keepInUrl({ colored: state.colored, across: state.across, up: state.up, axes: state.axes.map(encodeURIComponent).join(",") });
-    const width = Math.max(300, parallelBox.clientWidth);
-    parallelBox.replaceChildren(parallel(width));
-    scatterBox.replaceChildren(scatter(width));
+    parallelBox.replaceChildren(parallel(Math.max(110 * state.axes.length, parallelBox.clientWidth)));
+    scatterBox.replaceChildren(scatter(Math.max(300, scatterBox.clientWidth)));
     note.textContent = `${runs.filter(within).length} of ${runs.length} runs. Drag along an axis to choose among them.`;
   }
   container.append(

@@ -8,6 +8,7 @@ import { number } from "../words.js";
 import { available, chooser, column, usual, valueOf } from "./columns.js";
 import { filterField } from "./filter.js";
 import { grid } from "./grid.js";
+import { markdown } from "./markdown.js";
 
 const FIRST = 100; // runs that are shown at once
 const PAGE = 1000; // runs in a later answer
@@ -96,15 +97,25 @@ export async function mount(container, params) {
   function select(run, on) {
     if (on) selected.set(run.run_id, run);
     else selected.delete(run.run_id);
-    draw();
   }
-  const everyRun = () => el("input", { type: "checkbox", "aria-label": "Select all runs that are loaded", checked: runs.length > 0 && runs.every((run) => selected.has(run.run_id)), onchange: (event) => { for (const run of runs) select(run, event.target.checked); } });
+  const selectAll = ({ target }) => {
+    for (const run of runs) select(run, target.checked);
+    draw();
+  };
+  // The row stays as it is, since it has the focus.
+  const selectOne = (run) => ({ target }) => {
+    select(run, target.checked);
+    run.selected = target.checked;
+    target.closest("[role=row]").setAttribute("aria-selected", String(target.checked));
+    drawCount();
+  };
+  const everyRun = () => el("input", { type: "checkbox", "aria-label": "Select all runs that are loaded", checked: runs.length > 0 && runs.every((run) => selected.has(run.run_id)), onchange: selectAll });
   const tick = {
     id: "select",
     label: "Select",
     width: 40,
     pinned: true,
-    cell: (run) => el("input", { type: "checkbox", "aria-label": `Select ${run.name}`, checked: selected.has(run.run_id), onchange: (event) => select(run, event.target.checked) }),
+    cell: (run) => el("input", { type: "checkbox", "aria-label": `Select ${run.name}`, checked: selected.has(run.run_id), onchange: selectOne(run) }),
   };
 
   function grouped() {
@@ -135,10 +146,9 @@ export async function mount(container, params) {
     table.sorted(state.order, state.ascending);
     for (const run of runs) run.selected = selected.has(run.run_id);
     table.rows(state.group ? grouped() : runs);
-    count.textContent = `${runs.length}${token ? "+" : ""} ${runs.length === 1 ? "run" : "runs"}${selected.size ? `, ${selected.size} selected` : ""}`;
     show(empty, !runs.length && !loading && problem.hidden);
     empty.textContent = state.filter ? "No run matches the filter." : state.deleted ? "No run is deleted." : "There is no run yet.";
-    drawActions();
+    drawCount();
     keepInUrl({
       filter: state.filter,
       order: state.order !== "start_time" && state.order,
@@ -157,9 +167,10 @@ export async function mount(container, params) {
     group.replaceChildren(...groups.map(([value, label]) => el("option", { value, selected: value === state.group }, label)));
   }
 
-  function drawActions() {
+  function drawCount() {
+    count.textContent = `${runs.length}${token ? "+" : ""} ${runs.length === 1 ? "run" : "runs"}${selected.size ? `, ${selected.size} selected` : ""}`;
     const chosen = [...selected.values()];
-    const compare = el("a", { class: "button primary", href: `#/compare?runs=${chosen.map((run) => run.run_id).join(",")}` }, `Compare ${chosen.length}`);
+    const compare = el("a", { class: "button solid", href: `#/compare?runs=${chosen.map((run) => run.run_id).join(",")}` }, `Compare ${chosen.length}`);
     actions.replaceChildren(
       ...[
         chosen.length > 1 && compare,
@@ -213,7 +224,7 @@ export async function mount(container, params) {
 
   const problem = el("p", { class: "card notice", role: "alert", hidden: true });
   const title = el("h1", {}, "…");
-  const note = el("p", { class: "quiet" });
+  const note = el("div", { class: "quiet" });
   const empty = el("p", { class: "quiet empty", hidden: true });
   const count = el("span", { class: "quiet", role: "status" });
   const actions = el("span", { class: "row" });
@@ -248,7 +259,7 @@ export async function mount(container, params) {
   const named = attempt(problem, async () => {
     const { experiment } = await read("experiments/get", { experiment_id: id });
     title.textContent = experiment.name;
-    note.textContent = pairs(experiment.tags)["mlflow.note.content"] ?? "";
+    note.replaceChildren(...markdown(pairs(experiment.tags)["mlflow.note.content"] ?? ""));
     entitle({ view: experiment.name });
   });
   drawTools();
