@@ -35,7 +35,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo demo-evaluation demo-game serve test coverage test-long check fmt install programs bench bench-load bench-reporter bench-tracking docs check-deploy sagemaker grpc lock image clean
+.PHONY: help demo demo-evaluation demo-game serve test coverage test-long check fmt install programs bench bench-load bench-page bench-reporter bench-tracking docs check-deploy sagemaker grpc lock image clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -74,10 +74,13 @@ install: $(VENV)/.dev ## Make the environment with everything a developer needs.
 	@echo "Ready: $(BIN)/python"
 
 # An installed package has its bytecode, so what is measured has it too. Tests start hundreds of processes.
-test coverage test-long bench bench-load bench-reporter bench-tracking: export PYTHONDONTWRITEBYTECODE :=
+test coverage test-long bench bench-load bench-page bench-reporter bench-tracking: export PYTHONDONTWRITEBYTECODE :=
 
 bench-reporter: $(VENV)/.dev $(VENV)/.runtime ## Measure what reporting costs a training, with remotes that fail too.
 	@$(BIN)/python -m benchmarks.reporter $(ARGS)
+
+bench-page: $(VENV)/.dev $(VENV)/.runtime ## Measure how fast the page shows 10,000 runs and a chart of 1,000,000 points.
+	@$(BIN)/python -m benchmarks.page $(ARGS)
 
 bench-tracking: $(VENV)/.dev $(VENV)/.runtime ## Measure the tracking server beside MLflow's, which takes some minutes.
 	$(BIN)/python -m benchmarks.tracking $(ARGS)

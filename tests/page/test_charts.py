@@ -95,35 +95,43 @@ def test_one_spike_among_a_million_points_is_seen_at_every_zoom(site: Tracked, m
         assert found[1] - found[0] < 0.05
 
 
-def test_a_part_is_chosen_with_the_mouse_and_moved_with_the_keys(site: Tracked) -> None:
+def shown_range(site: Tracked) -> list[float]:
+    """The part of the horizontal axis that is in the address; nothing for all of it."""
+    _, _, part = site.chrome.current_url.replace("%2C", ",").partition("range=")
+    return list(map(float, part.partition("&")[0].split(","))) if part else []
+
+
+def drag(site: Tracked, *keys: str, share: int) -> None:
+    """Drag over the first chart, from its left quarter over a part of its width."""
+    over = site.all(".chart .u-over")[0]
+    width = over.size["width"]
+    actions = ActionChains(site.chrome).move_to_element_with_offset(over, -width // 4, 0)
+    for key in keys:
+        actions = actions.key_down(key)
+    actions = actions.click_and_hold().move_by_offset(width // share, 0).release()
+    for key in keys:
+        actions = actions.key_up(key)
+    actions.perform()
+
+
+def test_a_part_is_chosen_and_moved_with_mouse_and_keys_in_all_charts(site: Tracked) -> None:
     run = site.run(site.experiment("zoom"), "zoom")
     for key in ("a/one", "a/two"):
         points = [{"key": key, "value": math.sin(step / 20), "step": step, "timestamp": step} for step in range(400)]
         site.post("runs/log-batch", run_id=run, metrics=points)
     site.open(f"/runs/{run}?tab=charts")
     chart(site, "a/one", points=400)
-    over = site.all(".chart .u-over")[0]
-    width = over.size["width"]
-    ActionChains(site.chrome).move_to_element_with_offset(over, -width // 4, 0).click_and_hold().move_by_offset(
-        width // 2, 0
-    ).release().perform()
-    site.until(lambda: "range=" in site.chrome.current_url)
-    low, high = map(float, site.chrome.current_url.split("range=")[1].split("&")[0].replace("%2C", ",").split(","))
-    assert [low, high] == pytest.approx([100, 300], abs=5)
-    # All charts show the same part.
-    site.until(
-        lambda: (
-            site.chrome.execute_script(
-                "return new Set([...document.querySelectorAll('.chart')].map(c => c.dataset.range)).size"
-            )
-            == 1
-        )
-    )
+    chart(site, "a/two", points=400)
+    drag(site, share=2)
+    site.until(lambda: shown_range(site) == pytest.approx([100, 300], abs=5))
+    ranges = "return new Set([...document.querySelectorAll('.chart')].map(chart => chart.dataset.range)).size"
+    site.until(lambda: site.chrome.execute_script(ranges) == 1)
+    drag(site, Keys.SHIFT, share=4)
+    site.until(lambda: shown_range(site) == pytest.approx([50, 250], abs=8))
     site.all(".chart")[0].send_keys(Keys.ARROW_RIGHT)
-    moved = f"range={low + (high - low) / 5:.0f}"[:8]
-    site.until(lambda: moved in site.chrome.current_url)
+    site.until(lambda: shown_range(site) == pytest.approx([90, 290], abs=8))
     site.click("button", "Show all")
-    site.until(lambda: "range=" not in site.chrome.current_url)
+    site.until(lambda: not shown_range(site))
 
 
 def test_a_run_that_goes_on_is_drawn_as_it_goes_on(site: Tracked) -> None:

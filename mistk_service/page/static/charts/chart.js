@@ -58,6 +58,7 @@ export function chart(uPlot, key, runs, settings, on) {
   let asking = null;
   let timer;
   let detailOf = null;
+  let pulled = false; // what is shown is being moved
 
   // --- data -----------------------------------------------------------------------------------------------------
 
@@ -169,7 +170,7 @@ export function chart(uPlot, key, runs, settings, on) {
       padding: [10, 12, 0, 0],
       legend: { show: false },
       scales: {
-        x: { time: isTime, distr: settings.logX && !isTime ? 3 : 1, ...(settings.range ? { auto: false, range: () => settings.range } : {}) },
+        x: { time: isTime, distr: settings.logX && !isTime ? 3 : 1, ...(settings.range ? { auto: false, range: (_, low, high) => (pulled ? [low, high] : settings.range) } : {}) },
         y: { distr: settings.logY ? 3 : 1 },
       },
       axes: [
@@ -183,9 +184,13 @@ export function chart(uPlot, key, runs, settings, on) {
         drag: { x: true, y: false, setScale: false },
         dataIdx: nearest,
         points: { size: 5 },
-        bind: { dblclick: () => () => on.range(null) },
+        bind: {
+          dblclick: () => () => on.range(null),
+          mousedown: (u, _, select) => (event) => { if (event.shiftKey) pull(u, event); else select(event); },
+        },
       },
       hooks: {
+        ready: [(u) => u.over.addEventListener("pointerdown", (event) => { if (event.pointerType === "touch") touch(u, event); })],
         setSelect: [(u) => choose(u)],
         setCursor: [(u) => point(u)],
         draw: [(u) => others(u)],
@@ -223,6 +228,43 @@ export function chart(uPlot, key, runs, settings, on) {
     if (width < 4) return;
     u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
     on.range([u.posToVal(left, "x"), u.posToVal(left + width, "x")]);
+  }
+
+  /** Move what is shown with the mouse. */
+  function pull(u, from) {
+    const { min, max } = u.scales.x;
+    pulled = true;
+    const moved = (event) => {
+      const by = ((from.clientX - event.clientX) / u.over.clientWidth) * (max - min);
+      u.setScale("x", { min: min + by, max: max + by });
+    };
+    const done = (event) => {
+      removeEventListener("mousemove", moved);
+      pulled = false;
+      const by = ((from.clientX - event.clientX) / u.over.clientWidth) * (max - min);
+      if (by) on.range([min + by, max + by]);
+    };
+    addEventListener("mousemove", moved);
+    addEventListener("mouseup", done, { once: true });
+  }
+
+  /** Choose a part with a finger that moves sideways; one that moves up or down scrolls the page. */
+  function touch(u, from) {
+    const { left } = u.over.getBoundingClientRect();
+    const part = (event) => [from.clientX - left, event.clientX - left].sort((a, b) => a - b);
+    const moved = (event) => {
+      const [low, high] = part(event);
+      u.setSelect({ left: low, width: high - low, top: 0, height: u.over.clientHeight }, false);
+    };
+    const done = (event) => {
+      for (const name of ["pointermove", "pointerup", "pointercancel"]) u.over.removeEventListener(name, name === "pointermove" ? moved : done);
+      const [low, high] = part(event);
+      u.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+      if (event.type === "pointerup" && high - low > 12) on.range([u.posToVal(low, "x"), u.posToVal(high, "x")]);
+    };
+    u.over.addEventListener("pointermove", moved);
+    u.over.addEventListener("pointerup", done);
+    u.over.addEventListener("pointercancel", done);
   }
 
   /** Say what is at the cursor. */

@@ -10,7 +10,7 @@ function matrix(rows, labels) {
   const most = Math.max(1, ...rows.flat());
   const name = (i) => String(labels?.[i] ?? i);
   const cell = (value, i, j) => {
-    const td = el("td", { class: value / most > 0.5 ? "strong" : "", title: `${name(i)} taken for ${name(j)}: ${value}` }, number(value));
+    const td = el("td", { title: `${name(i)} taken for ${name(j)}: ${value}` }, number(value));
     td.style.setProperty("--share", value / most);
     return td;
   };

@@ -45,12 +45,12 @@ export async function artifacts(container, run, chosen, onchoose) {
       }
       const place = el("div");
       const unfold = async () => { if (folder.open && !place.childElementCount) await attempt(problem, async () => place.replaceChildren(await level(file.path))); };
-      const folder = el("details", { ontoggle: unfold }, el("summary", {}, `${base}/ `, el("a", { href: archiveUrl(run, file.path), download: "", title: `Download ${file.path} as a ZIP archive` }, "zip")), place);
+      const folder = el("details", { ontoggle: unfold }, el("summary", {}, `${base}/`), place);
       if (chosen?.startsWith(`${file.path}/`)) {
         folder.open = true;
         place.replaceChildren(await level(file.path));
       }
-      return el("li", {}, folder);
+      return el("li", { class: "folder" }, folder, el("a", { href: archiveUrl(run, file.path), download: "", title: `Download ${file.path} as a ZIP archive` }, "zip"));
     }));
     return el("ul", { class: "tree" }, items);
   }

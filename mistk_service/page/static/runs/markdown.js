@@ -67,11 +67,11 @@ export function markdown(text) {
   return found;
 }
 
-/** A table of a head and rows, whose cells are texts or nodes. */
-export function table(head, rows) {
+/** A table of a head and rows, whose cells are texts or nodes, and its name for screen readers. */
+export function table(head, rows, label = "Table") {
   return el(
     "div",
-    { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table" },
+    { class: "scroll", tabindex: 0, role: "region", "aria-label": label },
     el("table", {}, el("thead", {}, el("tr", {}, head.map((each) => el("th", { scope: "col" }, each)))), el("tbody", {}, rows.map((row) => el("tr", {}, row.map((each) => el("td", {}, each)))))),
   );
 }

@@ -20,12 +20,12 @@ const definitions = (pairs) => el("dl", {}, pairs.filter(([, value]) => value).m
 /** Params and the like: a table that can be searched. */
 function pairsCard(id, title, entries) {
   const rows = entries.map(([key, value]) => [el("code", {}, key), value]);
-  return card(id, `${title} (${entries.length})`, {}, entries.length ? table(["Name", "Value"], rows) : el("p", { class: "quiet" }, "None."));
+  return card(id, `${title} (${entries.length})`, {}, entries.length ? table(["Name", "Value"], rows, title) : el("p", { class: "quiet" }, "None."));
 }
 
 function metricsCard(run) {
   const rows = run.measured.map(({ key, value, step }) => [el("code", {}, key), el("span", { title: String(value) }, number(value)), number(step)]);
-  return card("metrics", `Metrics (${rows.length})`, {}, rows.length ? table(["Name", "Last value", "Step"], rows) : el("p", { class: "quiet" }, "None."));
+  return card("metrics", `Metrics (${rows.length})`, {}, rows.length ? table(["Name", "Last value", "Step"], rows, "Metrics") : el("p", { class: "quiet" }, "None."));
 }
 
 const runLink = (id, text = id) => el("a", { href: `#/runs/${id}` }, text);
@@ -123,7 +123,7 @@ export async function mount(container, params) {
   function tagsCard() {
     const own = Object.entries(run.tags).filter(([key]) => !key.startsWith("mlflow."));
     const rows = own.map(([key, value]) => [el("code", {}, key), value, mayEdit && el("button", { class: "plain", "aria-label": `Remove the tag ${key}`, onclick: () => change("delete-tag", { key }) }, "Remove")]);
-    return card("tags", `Tags (${own.length})`, {}, own.length > 0 && table(["Name", "Value", ""], rows), mayEdit && el("button", { class: "plain add", onclick: tag }, "Add a tag"));
+    return card("tags", `Tags (${own.length})`, {}, own.length > 0 && table(["Name", "Value", el("span", { class: "unseen" }, "Actions")], rows, "Tags"), mayEdit && el("button", { class: "plain add", onclick: tag }, "Add a tag"));
   }
   function originCard() {
     const tags = run.tags;

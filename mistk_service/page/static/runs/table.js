@@ -21,7 +21,7 @@ const joined = (list) => list.map(encodeURIComponent).join(",");
 
 export async function mount(container, params) {
   container.classList.add("wide-view");
-  await style("./runs/runs.css");
+  const styled = style("./runs/runs.css");
   const id = params.id;
   const memory = `mistk-runs-${id}`;
   const before = kept(memory);
@@ -58,7 +58,7 @@ export async function mount(container, params) {
       page_token: more ? token : undefined,
     };
     await attempt(problem, async () => {
-      const answer = await post("runs/search", fields);
+      const [answer] = await Promise.all([post("runs/search", fields), styled]);
       if (mine !== turn) return;
       token = answer.next_page_token;
       runs = [...(more ? runs : []), ...(answer.runs ?? []).map(flat)];
