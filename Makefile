@@ -21,6 +21,8 @@ MLSERVER := $(patsubst .venv%,.venv-mlserver%,$(VENV))
 DEPLOY := $(patsubst .venv%,.venv-deploy%,$(VENV))
 # The training toolkit of SageMaker, which a test runs beside the service.
 SAGEMAKER := $(patsubst .venv%,.venv-sagemaker%,$(VENV))
+# Ray, with what the tests of workers need.
+RAY := $(patsubst .venv%,.venv-ray%,$(VENV))
 # What the documentation is built with.
 DOCS := $(patsubst .venv%,.venv-docs%,$(VENV))
 
@@ -35,7 +37,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo demo-evaluation demo-game serve test coverage test-long check fmt install programs bench bench-load bench-page bench-reporter bench-tracking docs check-deploy sagemaker grpc lock image clean
+.PHONY: help demo demo-evaluation demo-game serve test test-ray coverage test-long check fmt install programs bench bench-load bench-page bench-reporter bench-scale bench-tracking docs check-deploy sagemaker grpc lock image clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -54,6 +56,9 @@ serve: $(VENV)/.runtime ## Serve MODEL (the digits model unless told otherwise) 
 
 test: $(VENV)/.dev programs ## Run all tests: those that share the machine, then those marked serial.
 	@scripts/test $(BIN)/python $(JOBS) $(ARGS)
+
+test-ray: $(RAY)/.ray ## Run the tests of workers on Ray, which takes about half an hour.
+	$(RAY)/bin/python -m pytest --ray --timeout 180 $(or $(ARGS),tests/workers tests/core tests/integrations)
 
 coverage: $(VENV)/.dev programs ## Run all tests and print which lines of the package none of them runs; a third slower.
 	@scripts/coverage $(BIN)/python $(JOBS) $(ARGS)
@@ -74,13 +79,16 @@ install: $(VENV)/.dev ## Make the environment with everything a developer needs.
 	@echo "Ready: $(BIN)/python"
 
 # An installed package has its bytecode, so what is measured has it too. Tests start hundreds of processes.
-test coverage test-long bench bench-load bench-page bench-reporter bench-tracking: export PYTHONDONTWRITEBYTECODE :=
+test test-ray coverage test-long bench bench-load bench-page bench-reporter bench-scale bench-tracking: export PYTHONDONTWRITEBYTECODE :=
 
 bench-reporter: $(VENV)/.dev $(VENV)/.runtime ## Measure what reporting costs a training, with remotes that fail too.
 	@$(BIN)/python -m benchmarks.reporter $(ARGS)
 
 bench-page: $(VENV)/.dev $(VENV)/.runtime ## Measure how fast the page shows 10,000 runs and a chart of 1,000,000 points.
 	@$(BIN)/python -m benchmarks.page $(ARGS)
+
+bench-scale: $(VENV)/.runtime ## Measure what replicas gain, and what reloads and deaths cost under load.
+	@$(BIN)/python -m benchmarks.scale $(ARGS)
 
 bench-tracking: $(VENV)/.dev $(VENV)/.runtime ## Measure the tracking server beside MLflow's, which takes some minutes.
 	$(BIN)/python -m benchmarks.tracking $(ARGS)
@@ -153,6 +161,12 @@ $(PEERS)/.peers: benchmarks/requirements.txt
 $(MLSERVER)/.peers: benchmarks/requirements-mlserver.txt
 	@scripts/make-venv $(PYTHON) $(MLSERVER)
 	$(MLSERVER)/bin/python -m pip install --quiet --requirement benchmarks/requirements-mlserver.txt
+	@touch $@
+
+$(RAY)/.ray: pyproject.toml
+	@scripts/make-venv $(PYTHON) $(RAY)
+	$(RAY)/bin/python -m pip install --quiet --editable '.[plugins,fast,ray]' \
+	    'hypothesis>=6.100,<7' 'psutil>=5.9,<8' 'pytest>=8.2,<10' 'pytest-timeout>=2.3,<3' 'pytest-xdist>=3.6,<4'
 	@touch $@
 
 $(DEPLOY)/.deploy: deploy/requirements.txt

@@ -35,6 +35,7 @@ class Load:
         rate: requests a second over all connections; None for as many as there can be. Latencies then count from the moment
             that a request was due, so that a server that stands still cannot hide it.
         limit: answers after which to stop, whatever the time.
+        expected: a part that every answer has to contain; others count as errors.
     """
 
     port: int
@@ -46,6 +47,7 @@ class Load:
     limit: int | None = None
     file: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    expected: str = ""
 
     @property
     def request(self) -> bytes:
@@ -131,6 +133,7 @@ class _Run:
     def __init__(self, load: Load) -> None:
         self._load = load
         self._request = load.request
+        self._expected = load.expected.encode()
         self._selector = selectors.DefaultSelector()
         self._idle: list[_Connection] = []
         self.latencies: list[float] = []
@@ -175,7 +178,7 @@ class _Run:
             return
         if answer is None:
             return
-        if answer.startswith(b"HTTP/1.1 200"):
+        if answer.startswith(b"HTTP/1.1 200") and self._expected in answer:
             self.latencies.append((time.perf_counter() - connection.began) * 1000)
         else:
             self.problems.append(answer[:300].decode("latin-1"))

@@ -16,7 +16,19 @@ from dataclasses import asdict
 from benchmarks.client import Load, Result
 from benchmarks.servers import API, Server
 
-__all__ = ["LARGE", "RECORD", "ask", "large", "large_body", "predictions", "put_load", "startup", "watched", "watches"]
+__all__ = [
+    "LARGE",
+    "RECORD",
+    "ask",
+    "large",
+    "large_body",
+    "predictions",
+    "put_any_load",
+    "put_load",
+    "startup",
+    "watched",
+    "watches",
+]
 
 #: One record of 64 float32 as base64: 358 bytes of JSON.
 RECORD = json.dumps({"record": base64.b64encode(struct.pack("<64f", *(n / 64 for n in range(64)))).decode()})
@@ -28,15 +40,20 @@ LARGE = 16 * 1024 * 1024
 _LOOK = 0.001
 
 
+def put_any_load(load: Load) -> Result:
+    """Put a load on a server from a process of its own, and count the errors."""
+    command = [sys.executable, "-m", "benchmarks.client"]
+    done = subprocess.run(command, input=json.dumps(asdict(load)), text=True, stdout=subprocess.PIPE, check=True)
+    return Result(**json.loads(done.stdout))
+
+
 def put_load(load: Load) -> Result:
     """Put a load on a server from a process of its own.
 
     Raises:
         RuntimeError: an answer was not what it should be.
     """
-    command = [sys.executable, "-m", "benchmarks.client"]
-    done = subprocess.run(command, input=json.dumps(asdict(load)), text=True, stdout=subprocess.PIPE, check=True)
-    result = Result(**json.loads(done.stdout))
+    result = put_any_load(load)
     if result.errors or not result.answers:
         raise RuntimeError(f"{result.errors} errors and {result.answers} answers under {load.path}: {result.problems}")
     return result

@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.models import MODELS, Predictor, parts, tensor_model, train_step
 from mistk_service import AbstractModel
 
-__all__ = ["Declared", "Logistic", "Mlp", "MlpUnmerged", "Parts", "Reporting", "Sizes", "Undeclared"]
+__all__ = ["Declared", "Heavy", "Logistic", "Mlp", "MlpUnmerged", "Parts", "Reporting", "Sizes", "Undeclared"]
 
 
 class Settings(msgspec.Struct):
@@ -67,6 +67,14 @@ class MlpUnmerged(_Benchmarked):
     """The perceptron; each request is a call of its own."""
 
     kind = "mlp"
+
+
+class Heavy(_Benchmarked):
+    """The large perceptron; concurrent requests are merged, and repeated if their process dies."""
+
+    kind = "heavy"
+    max_batch_size = 64
+    idempotent_predictions = True
 
 
 class Sizes(_Benchmarked):

@@ -105,6 +105,22 @@ class Server:
                 raise RuntimeError(f"The service is {status['state']} and not {wanted}: {status['payload']}")
             time.sleep(0.002)
 
+    def await_payload(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
+        """Wait until the payload of the status is wanted."""
+        deadline = time.perf_counter() + _PATIENCE
+        while not wanted(payload := self.call("GET", f"{API}/status")["payload"]):
+            if time.perf_counter() > deadline:
+                raise RuntimeError(f"The payload of the status stayed {payload}")
+            time.sleep(0.002)
+
+    def workers(self) -> list[int]:
+        """Return the children of the server, the one that was started first at the beginning."""
+        return sorted(
+            int(pid)
+            for thread in _listed(f"/proc/{self.process.pid}/task")
+            for pid in Path(f"/proc/{self.process.pid}/task/{thread}/children").read_text().split()
+        )
+
     def prepare(self) -> None:
         """Bring the service from initialized to ready."""
         self.call("POST", f"{API}/buildModel")

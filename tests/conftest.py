@@ -35,10 +35,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySharing:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--nightly", action="store_true", help="run the tests that take minutes too")
+    parser.addoption("--ray", action="store_true", help="run the tests of workers on Ray")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test of workers with each kind."""
+    marks = metafunc.definition.iter_markers("parametrize")
+    if "kind" in metafunc.fixturenames and not any("kind" in mark.args[0] for mark in marks):
+        kinds = ["ray"] if metafunc.config.getoption("--ray") else ["thread", "process"]
+        metafunc.parametrize("kind", kinds, indirect=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give what tries many examples the time for that, on a busy machine too, and skip what takes minutes."""
+    if config.getoption("--ray"):
+        items[:] = [item for item in items if _is_of_workers(item)]
     for item in items:
         if item.get_closest_marker("nightly") and not config.getoption("--nightly"):
             item.add_marker(pytest.mark.skip(reason="takes minutes: give --nightly"))
@@ -49,6 +60,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(LONG_EXAMPLES), append=False)
         elif property_ and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(EXAMPLES))
+
+
+def _is_of_workers(item: pytest.Item) -> bool:
+    """Return whether a test starts a worker that may be an actor of Ray, or uses Ray itself."""
+    fixtures = set(getattr(item, "fixturenames", ()))
+    if "integrations" in item.path.parts:
+        return True
+    return bool({"hire", "launch", "kind"} & fixtures) and item.get_closest_marker("local") is None
+
+
+@pytest.fixture
+def isolated(request: pytest.FixtureRequest) -> str:
+    """The kind of worker that tests mean by a process."""
+    return "ray" if request.config.getoption("--ray") else "process"
 
 
 @pytest.fixture
@@ -74,7 +99,7 @@ def _loggers() -> list[logging.Logger]:
     return [logging.root, *(each for each in made if isinstance(each, logging.Logger))]
 
 
-@pytest.fixture(params=["thread", "process"])
+@pytest.fixture
 def kind(request: pytest.FixtureRequest) -> str:
     """Each kind of worker."""
     return request.param
@@ -88,12 +113,12 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
 
 
 @pytest.fixture
-async def launch(gate: Gate) -> AsyncIterator[Callable[..., Any]]:
+async def launch(gate: Gate, isolated: str) -> AsyncIterator[Callable[..., Any]]:
     """Returns ``await launch(model, kind, ...)``: an instance that has its model, and is cleared away after the test."""
     async with AsyncExitStack() as stack:
 
         async def launch(model: str, kind: str = "process", *, loaded: bool = True, **options: Any) -> Instance:
-            instance = Instance(model, kind, **options)
+            instance = Instance(model, isolated if kind == "process" else kind, **options)
             stack.push_async_callback(instance.close)
             # Before the instance is closed, so that a thread that waits at the gate gets an end of the file.
             stack.callback(gate.close)

@@ -34,6 +34,7 @@ LAYERS = (
     {"client"},
     {"harness"},
     {"app"},
+    {"integrations"},
     {"__main__"},
 )
 
@@ -90,10 +91,11 @@ OWNERS = {
     "prometheus_client": {"doors", "tracking"},
     "psutil": {"recording"},
     "pynvml": {"recording"},
+    "ray": {"integrations", "workers"},
     "requests": set(),
     "rich": {"app", "harness", "tracking"},
     "sqlalchemy": {"tracking"},
-    "starlette": {"app", "doors", "page", "tracking", "web"},
+    "starlette": {"app", "doors", "integrations", "page", "tracking", "web"},
     "transitions": {"core"},
     "urllib3": set(),
     "uvicorn": {"app", "tracking", "web"},

@@ -116,11 +116,15 @@ async def serve(
     umask = os.umask(0o077)
     tls = settings.tls_cert is not None
     authenticator = _check(settings, sock, on_listening)
+    if settings.worker == "ray":
+        from mistk_service.workers.host.ray_worker import connect
+
+        connect(settings.ray_address)
     kind = kind or detected_kind(settings.model, worker_environment(os.environ, settings.worker_env))
     metrics, live = ServiceMetrics(), Live()
     shutdown = _plan_shutdown(settings)
     address = local_url_of(sock, tls=tls)
-    controller, tracking = _put_together(kind, settings, metrics, live, umask, shutdown, address, script)
+    controller, tracking = put_together(kind, settings, metrics, live, umask, shutdown, address, script)
     if authenticator is not None and tracking is not None:
         authenticator.open_users = tracking.users
     model = ServedModel(controller, settings.model_name, settings.model_version)
@@ -231,7 +235,7 @@ def _refuse_shared_login(settings: Settings) -> None:
         )
 
 
-def _put_together(
+def put_together(
     kind: Kind,
     settings: Settings,
     metrics: ServiceMetrics,

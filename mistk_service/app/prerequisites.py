@@ -22,6 +22,10 @@ def require_prerequisites(settings: Settings) -> None:
             "pip install 'mistk-service[grpc]'.",
             setting="grpc-port",
         )
+    if settings.worker == "ray" and not _is_installed("ray"):
+        raise SettingsError(
+            "--worker ray: Ray is not installed; install it with: pip install 'mistk-service[ray]'.", setting="worker"
+        )
     if not settings.tracking:
         return
     if (settings.local_tracking_uri or "").startswith("postgres") and not _is_installed("psycopg"):

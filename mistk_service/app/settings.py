@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal
@@ -22,6 +23,8 @@ _REPLICAS = Rule(
     lambda count: count == "auto" or (count.isascii() and count.isdigit() and int(count) > 0),
     "a positive number, or auto",
 )
+
+_AMOUNT = Rule(lambda amount: 0 <= amount < math.inf, "0 or a positive number")
 
 _ROUTE = Rule(lambda path: re.fullmatch(r"(/[\w.~:-]+)+", path, re.ASCII) is not None, "a path such as /predict")
 
@@ -136,9 +139,23 @@ class Settings(ListenSettings):
     model_root: tuple[str, ...] = option((), "The same for models that requests load.")
     output_root: tuple[str, ...] = option((), "The same for what requests have written.")
     max_watches: int = option(4096, "Maximum number of open watches; more are answered with 503.", POSITIVE)
-    worker: Literal["process", "thread"] = option(
-        "process", "Run the model in a process of its own, or in a thread for debugging."
+    worker: Literal["process", "thread", "ray"] = option(
+        "process",
+        "Run the model in a process of its own, in a thread for debugging, or in an actor of Ray. ray needs the extra ray.",
     )
+    ray_address: str | None = option(
+        None,
+        "Ray cluster of the workers: HOST:PORT, or auto for the one that this machine is part of. By default, a Ray of the "
+        "service's own.",
+        env=("MISTK_RAY_ADDRESS", "RAY_ADDRESS"),
+        metavar="ADDRESS",
+    )
+    worker_cpus: float | None = option(
+        None,
+        "Processors that Ray reserves for each worker; by default as many as Ray reserves for an actor.",
+        _AMOUNT,
+    )
+    worker_gpus: float = option(0.0, "GPUs that Ray reserves for each worker, which sees no others.", _AMOUNT)
     replicas: str = option(
         "1",
         "Processes that answer predictions. With more than one, each is a further process with the model. auto: one for each "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 from mistk_service.app.settings import Settings
 from mistk_service.errors import SettingsError
@@ -38,23 +39,38 @@ def worker_factory(
     ``on_output`` receives each line that a worker process prints, on another thread.
     """
     environment = worker_environment(os.environ, settings.worker_env)
+    of_process: dict[str, Any] = {
+        "log_level": settings.log_level,
+        "log_format": settings.log_format,
+        "log_libraries": settings.log_libraries,
+        "umask": umask,
+    }
+
+    def options(slot: int | None) -> dict[str, Any]:
+        # What replicas report is dropped, so they copy no artifacts.
+        return {"spool": spool if slot is None else None, "mistk_names": settings.mistk_names}
 
     def make_thread(listener: WorkerListener, slot: int | None) -> Worker:
-        own_spool = spool if slot is None else None
-        return ThreadWorker(settings.model, listener, spool=own_spool, mistk_names=settings.mistk_names)
+        return ThreadWorker(settings.model, listener, **options(slot))
 
     def make_process(listener: WorkerListener, slot: int | None) -> Worker:
+        own = environment if slot is None else replica_environment(environment, slot, replicas)
         return ProcessWorker(
-            settings.model,
-            listener,
-            log_level=settings.log_level,
-            log_format=settings.log_format,
-            log_libraries=settings.log_libraries,
-            spool=spool if slot is None else None,  # what replicas report is dropped
-            environment=environment if slot is None else replica_environment(environment, slot, replicas),
-            umask=umask,
-            on_output=on_output,
-            mistk_names=settings.mistk_names,
+            settings.model, listener, environment=own, on_output=on_output, **of_process, **options(slot)
         )
 
-    return make_thread if settings.worker == "thread" else make_process
+    def make_actor(listener: WorkerListener, slot: int | None) -> Worker:
+        from mistk_service.workers.host.ray_worker import RayWorker  # it needs an extra, and takes a second to load
+
+        return RayWorker(
+            settings.model,
+            listener,
+            cpus=settings.worker_cpus,
+            gpus=settings.worker_gpus,
+            listed=settings.worker_env,
+            on_output=on_output,
+            **of_process,
+            **options(slot),
+        )
+
+    return {"thread": make_thread, "process": make_process, "ray": make_actor}[settings.worker]

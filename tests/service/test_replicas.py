@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import signal
@@ -105,3 +106,11 @@ def test_the_number_of_replicas_is_positive_or_auto(tmp_path: Path, value: str) 
     code, _, errors = run("serve", SPREAD, "--port", "0", "--replicas", value, cwd=tmp_path)
     assert code == 1
     assert f"--replicas: {value!r} cannot be used; expected a positive number, or auto." in errors
+
+
+def test_a_worker_on_ray_needs_ray(tmp_path: Path) -> None:
+    if importlib.util.find_spec("ray") is not None:
+        pytest.skip("Ray is installed.")
+    code, _, errors = run("serve", SPREAD, "--port", "0", "--worker", "ray", cwd=tmp_path)
+    assert code == 1
+    assert "pip install 'mistk-service[ray]'" in errors

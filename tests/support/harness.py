@@ -27,7 +27,7 @@ from mistk_service.kinds.call import Call
 from mistk_service.kinds.model import MODEL, load_data
 from mistk_service.kinds.predictions import Answer, Records
 from mistk_service.workers.host.process import ProcessWorker
-from mistk_service.workers.host.socket_worker import LINGER, SocketWorker
+from mistk_service.workers.host.socket_worker import LINGER
 from mistk_service.workers.host.thread import ThreadWorker
 from mistk_service.workers.messages import FromWorker, Pause, PauseOvertaken, Predicted, ToWorker
 from mistk_service.workers.protocol import Worker, WorkerListener
@@ -48,8 +48,13 @@ def reference(model: str) -> str:
 
 def make_worker(
     kind: str, model: str, listener: WorkerListener, spool: str | None = None, linger: float = LINGER
-) -> SocketWorker:
-    """Return a worker of the kind ``thread`` or ``process``."""
+) -> Worker:
+    """Return a worker of the kind ``thread``, ``process`` or ``ray``."""
+    if kind == "ray":
+        from mistk_service.workers.host.ray_worker import RayWorker, connect
+
+        connect(None)
+        return RayWorker(model, listener, cpus=0, spool=spool, linger=linger)
     return (ThreadWorker if kind == "thread" else ProcessWorker)(model, listener, spool=spool, linger=linger)
 
 

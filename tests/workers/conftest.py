@@ -14,7 +14,7 @@ from tests.support.harness import PATIENCE, Gate, WorkerUnderTest
 
 
 @pytest.fixture
-async def hire(gate: Gate) -> AsyncIterator[Callable[..., Any]]:
+async def hire(gate: Gate, isolated: str) -> AsyncIterator[Callable[..., Any]]:
     """Returns ``await hire(model, kind, properties)``: a worker that has its model, and is cleared away after the test."""
     workers: list[WorkerUnderTest] = []
 
@@ -26,7 +26,7 @@ async def hire(gate: Gate) -> AsyncIterator[Callable[..., Any]]:
         loaded: bool = True,
         linger: float = LINGER,
     ) -> WorkerUnderTest:
-        worker = WorkerUnderTest(model, kind, linger)
+        worker = WorkerUnderTest(model, isolated if kind == "process" else kind, linger)
         workers.append(worker)
         await worker.worker.start()
         if loaded:

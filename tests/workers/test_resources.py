@@ -125,6 +125,7 @@ def open_files() -> set[object]:
     return files
 
 
+@pytest.mark.local
 async def test_a_program_that_has_left_the_workers_group_holds_no_thread_and_no_file(hire: Hire, tmp_path: Path):
     source = tmp_path / "starts_a_daemon.py"
     source.write_text(

@@ -16,6 +16,7 @@ import pytest
 from mistk_service import errors
 from mistk_service.kinds.predictions import Answer
 from mistk_service.workers import messages as m
+from mistk_service.workers.host.socket_worker import SocketWorker
 from tests.support.harness import PATIENCE, WorkerUnderTest, records_of
 
 pytestmark = pytest.mark.anyio
@@ -112,11 +113,13 @@ async def test_large_messages_cross_in_both_directions(hire: Hire, kind: str):
 async def until_full(worker: WorkerUnderTest) -> None:
     """Let the event loop turn until the channel takes nothing more."""
     for _ in itertools.count():
+        assert isinstance(worker.worker, SocketWorker)
         if worker.worker.congested:
             return
         await asyncio.sleep(0)
 
 
+@pytest.mark.local
 async def test_a_small_request_overtakes_a_large_one_that_is_on_its_way(hire: Hire):
     worker = await hire("batching:Batching", "process", {})
     process = psutil.Process(worker.worker.pid)
@@ -130,6 +133,7 @@ async def test_a_small_request_overtakes_a_large_one_that_is_on_its_way(hire: Hi
     assert [(await worker.until(m.Predicted)).id for _ in range(2)] == [8, 7]
 
 
+@pytest.mark.local
 async def test_a_large_request_that_never_went_is_withdrawn_without_the_worker(hire: Hire):
     worker = await hire("batching:Batching", "process", {})
     process = psutil.Process(worker.worker.pid)

@@ -1,0 +1,132 @@
+"""``make bench-scale``: what replicas gain, and what a reload and the death of a replica cost under load."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from benchmarks.client import Load
+from benchmarks.measures import RECORD, predictions, put_any_load
+from benchmarks.servers import API, Server, allow_many_connections, ours, running
+from benchmarks.table import Figures, Row, machine, render
+
+__all__: list[str] = []
+
+_REPLICAS, _CONNECTIONS = 2, 64
+
+#: Seconds between two disturbances of a load.
+_EVERY = 1.0
+
+_ROWS = [
+    Row("heavy MLP, 64 connections, 2 replicas / 1", ("two", "rate"), ("one", "rate"), "/s", 1.7),
+    Row("its p99", ("two", "p99"), ("one", "p99"), "ms", None),
+    Row("p99 with a rolling reload a second / without", ("reload", "p99"), ("two", "p99"), "ms", 3, at_least=False),
+    Row("reloads", ("reload", "times"), None, "", None),
+    Row("errors and wrong answers", ("reload", "errors"), None, "", 0, at_least=False),
+    Row("p99 with a replica killed a second / without", ("kill", "p99"), ("two", "p99"), "ms", None),
+    Row("replicas killed", ("kill", "times"), None, "", None),
+    Row("errors and wrong answers", ("kill", "errors"), None, "", 0, at_least=False),
+    Row("logistic, 64 connections, 2 replicas / 1", ("small two", "rate"), ("small one", "rate"), "/s", None),
+]
+
+
+def _usable(payload: dict[str, Any]) -> int:
+    count: int = payload["replicas"]["usable"]
+    return count
+
+
+def _complete(server: Server) -> None:
+    """Wait until all replicas have the model."""
+    server.await_payload(lambda payload: _usable(payload) == _REPLICAS)
+
+
+def _reload(server: Server) -> None:
+    server.call("POST", f"{API}/buildModel")
+    server.await_payload(lambda payload: "activity" not in payload)
+
+
+def _kill(server: Server) -> None:
+    """Kill a replica, and wait until it is replaced."""
+    _worker, replica, *_ = server.workers()
+    os.kill(replica, signal.SIGKILL)
+    server.await_payload(lambda payload: _usable(payload) < _REPLICAS)
+    _complete(server)
+
+
+def _plain(server: Server, seconds: float) -> dict[str, float]:
+    predictions(server, _CONNECTIONS, min(1.0, seconds))  # it is warm
+    result = predictions(server, _CONNECTIONS, seconds)
+    return {"rate": result.rate, "p99": result.p99}
+
+
+def _disturbed(disturb: Callable[[Server], None]) -> Callable[[Server, float], dict[str, float]]:
+    """Return what measures a server that is disturbed again and again."""
+
+    def measure(server: Server, seconds: float) -> dict[str, float]:
+        label = server.call("POST", server.predict, json.loads(RECORD))["record"]["label"]
+        load = Load(server.port, server.predict, RECORD, _CONNECTIONS, seconds, expected=f'"label":"{label}"')
+        with _again_and_again(lambda: disturb(server)) as times:
+            result = put_any_load(load)
+        return {"p99": result.p99, "errors": float(result.errors), "times": float(len(times))}
+
+    return measure
+
+
+@contextmanager
+def _again_and_again(work: Callable[[], None]) -> Iterator[list[None]]:
+    """Do something once a second, or as soon as it is done; yield a list with an item for each time."""
+    ended = threading.Event()
+    times: list[None] = []
+
+    def repeat() -> None:
+        while not ended.wait(_EVERY):
+            work()
+            times.append(None)
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    try:
+        yield times
+    finally:
+        ended.set()
+        thread.join()
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="benchmarks.scale", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each load (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="one short round, to see that it works")
+    options = parser.parse_args()
+    rounds, seconds = (1, 3.0) if options.quick else (options.rounds, options.seconds)
+    allow_many_connections()
+    figures = Figures()
+    two = ("--replicas", str(_REPLICAS))
+    for number in range(rounds):
+        print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+        for name, model, arguments in (
+            ("one", "Heavy", ()),
+            ("two", "Heavy", two),
+            ("small one", "Logistic", ()),
+            ("small two", "Logistic", two),
+        ):
+            with running(ours(model, *arguments)) as server:
+                if arguments:
+                    _complete(server)
+                figures.add(name, **_plain(server, seconds))
+                if name == "two":
+                    figures.add("reload", **_disturbed(_reload)(server, seconds))
+                    figures.add("kill", **_disturbed(_kill)(server, seconds))
+    print(f"{machine()}; median of {figures.rounds()}\n\n{render(_ROWS, figures)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""A model container as a deployment of Ray Serve, with the same APIs. It needs ``ray[serve]``."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ray import serve
+from starlette.types import ASGIApp
+
+from mistk_service import __version__
+from mistk_service.app.asgi import create_app
+from mistk_service.app.autostart import Autostart
+from mistk_service.app.container import put_together
+from mistk_service.app.kind_detection import detected_kind
+from mistk_service.app.settings import Settings
+from mistk_service.core.shutdown import Shutdown
+from mistk_service.doors.ops.live import Live
+from mistk_service.doors.ops.metrics import ServiceMetrics
+from mistk_service.kinds.kind import FAILED
+from mistk_service.workers.host.environment import worker_environment
+
+#: The application of this process, which is a replica of one deployment.
+_apps: list[ASGIApp] = []
+
+
+def deployment(model: str, **settings: Any) -> serve.Deployment:
+    """Return a deployment, each replica of which is a container that has built the model by itself.
+
+    Use it as any other: ``serve.run(deployment("shop.py:Shop", build_from="models/shop").options(num_replicas=2).bind())``.
+    The APIs are those of ``mistk-service serve``. Each replica has a lifecycle of its own, so use the prediction APIs. Nothing
+    is tracked unless ``tracking=True``. Nobody has to log in: whoever reaches Ray Serve reaches the model.
+
+    Args:
+        model: the reference of the class, as for ``mistk-service serve``.
+        settings: the options of ``mistk-service serve``, by name (``build_from``, ``max_queue`` ...).
+
+    Raises:
+        SettingsError: an option is not valid.
+    """
+    given = Settings(model, **{"tracking": False, "allowed_hosts": ("*",), **settings})
+
+    class ModelContainer(_Container):
+        async def __init__(self) -> None:  # type: ignore[misc]  # Ray Serve awaits it
+            await self.start(given)
+
+    return serve.deployment(serve.ingress(_app)(ModelContainer))
+
+
+def _app() -> ASGIApp:
+    """Return the application of this process. Ray Serve calls it when the replica has been made."""
+    return _apps[-1]
+
+
+class _Container:
+    """A container in a replica of a deployment."""
+
+    async def start(self, settings: Settings) -> None:
+        """Load the model and build it.
+
+        Raises:
+            MistkError: the model could not be built.
+        """
+        kind = detected_kind(settings.model, worker_environment(os.environ, settings.worker_env))
+        metrics, live, shutdown = ServiceMetrics(), Live(), Shutdown(settings.grace)
+        with tempfile.TemporaryDirectory(prefix="mistk-") as scratch:
+            script = Autostart(settings, Path(scratch))
+            self._controller, tracking = put_together(kind, settings, metrics, live, -1, shutdown, "", script)
+            await self._controller.start()
+            await self._controller.wait_loaded()
+            await script(self._controller)
+        self._controller.started.set()
+        _apps.append(create_app(self._controller, settings, metrics, __version__, tracking, live=live))
+
+    def check_health(self) -> None:
+        """Raise an error if the model has failed, so that Ray Serve replaces the replica."""
+        if self._controller.state == FAILED:
+            raise RuntimeError("The model has failed; see the log of the replica.")
+
+    async def __del__(self) -> None:
+        """End the worker."""
+        self._controller.shutdown()
+        await self._controller.terminated.wait()
