@@ -57,13 +57,17 @@ def _prediction(model: ServedModel, doors: Sequence[Door]) -> dict[str, Any] | N
     operation, signature = model.controller.kind.prediction, model.controller.signature
     if operation is None:
         return None
-    has_tensors = any(door.name == "inference" for door in doors)
+    names = {door.name for door in doors}
     return {
         "operation": operation.name,
         "model": model.name,
         "records": model.controller.view.supports(operation),
-        "tensors": has_tensors and model.takes_tensors,
-        "generates": has_tensors and model.generates,
+        "tensors": "inference" in names and model.takes_tensors,
+        "rows": "kserve" in names and model.takes_tensors,
+        "generates": "inference" in names and model.generates,
         "encoding": signature.record_encoding,
-        "inputs": [{"name": each.name, "dtype": each.dtype, "shape": each.shape} for each in signature.inputs],
+        "inputs": [
+            {"name": each.name, "dtype": each.dtype, "shape": each.shape, "codec": each.codec}
+            for each in signature.inputs
+        ],
     }

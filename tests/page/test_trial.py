@@ -21,7 +21,7 @@ from tests.page.browser import await_text, await_true, rows, text
 pytestmark = [pytest.mark.browser, pytest.mark.serial, pytest.mark.timeout(180)]
 
 DIGITS = plugins_path() / "digits"
-HOSTILE = Path(__file__).parents[1] / "models" / "hostile.py"
+MODELS = Path(__file__).parents[1] / "models"
 
 #: A three, as strokes from the middle of the field.
 THREE = [(-60, -95), (0, -110), (50, -85), (55, -45), (10, -10), (55, 20), (60, 70), (0, 100), (-60, 85)]
@@ -41,7 +41,9 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ModelClient]]:
-    container = launch(f"{HOSTILE}:Hostile", options=["--state-dir", str(tmp_path_factory.mktemp("hostile"))])
+    container = launch(
+        f"{MODELS / 'hostile.py'}:Hostile", options=["--state-dir", str(tmp_path_factory.mktemp("hostile"))]
+    )
     with container as client:
         client.wait_for("initialized", since=client.initialize(["training"]))
         client.wait_for("ready", since=client.build_model())
@@ -154,3 +156,25 @@ def test_nothing_that_a_model_answers_prints_or_fails_with_becomes_markup(
     assert MARKUP in text(chrome, "log-text")
     assert chrome.find_elements(By.CSS_SELECTOR, "main img, main script") == []
     assert "owned" not in chrome.title
+
+
+def test_texts_json_and_images_go_to_inputs_with_codecs_and_an_image_comes_back(chrome: Chrome, tmp_path: Path) -> None:
+    imsave(tmp_path / "black.png", np.zeros((2, 3, 3), np.uint8))
+    container = launch(f"{MODELS / 'encoded.py'}:Described", options=["--no-tracking"])
+    with container as client:
+        client.wait_for("initialized", since=client.initialize([]))
+        client.wait_for("ready", since=client.build_model())
+        open_page(chrome, container.url)
+        caption, about, table = chrome.find_elements(By.CSS_SELECTOR, "#trial-card textarea")
+        caption.send_keys("a cat")
+        about.send_keys('{"n": ')
+        table.send_keys("1,2")
+        chrome.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(tmp_path / "black.png"))
+        assert predict(chrome).startswith("The text is not JSON: ")
+        about.send_keys("7}")
+        answer = predict(chrome)
+        assert "upperA CAT" in answer
+        assert '"n": 7' in answer
+        image = chrome.find_element(By.CSS_SELECTOR, "#answer img")
+        await_true(chrome, lambda: image.get_property("naturalWidth") == 3)
+        chrome.get("about:blank")

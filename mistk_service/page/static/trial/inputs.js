@@ -31,6 +31,8 @@ export function imageOf(input) {
 /** The sources for a declared input: [label, function that makes it]. */
 export function sources(input) {
   if (!input) return [["Text", textSource], ["File", fileSource]];
+  if (input.codec === "image") return [["Image", fileSource]];
+  if (input.codec) return [["Text", textSource], ["File", textFileSource]];
   if (input.dtype === "bytes") return [["Text", textSource], ["CSV", () => tableSource(input)]];
   const image = imageOf(input);
   const size = sizeOf(input);
@@ -55,6 +57,11 @@ export function fileSource() {
     node: file,
     read: async () => ({ bytes: new Uint8Array(await chosen(file).arrayBuffer()) }),
   };
+}
+
+function textFileSource() {
+  const file = chooseFile("A file with the text");
+  return { node: file, read: async () => ({ texts: [await chosen(file).text()] }) };
 }
 
 const chooseFile = (label, accept) => el("input", { type: "file", accept, "aria-label": label });
@@ -123,7 +130,9 @@ function tableSource(input) {
     const left = Number(skip.value);
     const lines = (await chosen(file).text()).split(/\r?\n/).filter((line) => line.trim());
     const cells = lines.map((line) => line.split(/[,;\t]/).slice(left, size === null ? undefined : left + size));
-    if (input.dtype === "bytes") return { texts: cells.map((row) => row.join(",")) };
+    if (input.codec === "image") return [["Image", fileSource]];
+  if (input.codec) return [["Text", textSource], ["File", textFileSource]];
+  if (input.dtype === "bytes") return { texts: cells.map((row) => row.join(",")) };
     const rows = cells.map((row) => row.map((cell) => (cell.trim() === "" ? NaN : Number(cell))));
     return { rows: checked(rows[0]?.some(Number.isNaN) ? rows.slice(1) : rows, size) };
   }

@@ -13,6 +13,8 @@ const isShare = (value) => typeof value === "number" && value >= 0 && value <= 1
 const areShares = (values, key = "") =>
   values.length > 1 && values.length <= BARS && values.every(isShare) && (SHARE.test(key) || Math.abs(values.reduce((a, b) => a + b) - 1) < 0.02);
 const SHARE = /conf|prob|score|certain/i;
+/** How every PNG begins in base64. */
+const PNG = "iVBORw0KGgo";
 const DETAILS = /detail|expla/i;
 
 /**
@@ -60,6 +62,9 @@ function whole(value) {
 
 function part(key, value) {
   const title = key && el("h3", {}, words(key));
+  if (typeof value?.b64 === "string" && value.b64.startsWith(PNG)) {
+    return el("div", {}, title, el("img", { src: `data:image/png;base64,${value.b64}`, alt: `${words(key)}, an image` }));
+  }
   if (isShare(value) && SHARE.test(key)) return bars([[words(key), value]]);
   if (Array.isArray(value) && areShares(value, key)) {
     return el("div", {}, title, bars(value.map((each, i) => [String(i), each])));

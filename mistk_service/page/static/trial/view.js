@@ -1,6 +1,7 @@
 // Try the model: a form made from what it declares, its answer, and the same request as code.
 
 import { about, address, get, request } from "../api.js";
+import { contract } from "../contract.js";
 import { card, el, say, show } from "../dom.js";
 import { watch } from "../status.js";
 import { style } from "../tracking.js";
@@ -11,12 +12,15 @@ import { snippets } from "./snippets.js";
 
 export async function mount(view) {
   // The model may have been loaded after the page.
-  const [{ prediction }] = await Promise.all([get("page/about"), style("./trial/trial.css")]);
+  const [{ prediction }, { paths }] = await Promise.all([get("page/about"), contract(), style("./trial/trial.css")]);
   if (!prediction) {
     view.append(el("p", { class: "card" }, "This container does not answer predictions."));
     return undefined;
   }
   const ways = waysOf(prediction);
+  // Many predictions may run at the same time. The status lists them as possible only for classes that take records.
+  const { allowed, while: running } = paths[`/${prediction.operation}`].post["x-mistk-states"];
+  const states = [...allowed, running];
   const problem = el("p", { class: "message bad", role: "alert" });
   const state = el("p", { class: "quiet", id: "trial-state" });
   const ask = el("button", { class: "solid", disabled: true }, "Predict");
@@ -81,9 +85,9 @@ export async function mount(view) {
 
   let possible = false;
   const leave = watch({
-    draw({ state: current, payload }) {
+    draw({ state: current }) {
       const permitted = about.operations[prediction.operation]?.permitted;
-      possible = permitted && (payload.possible ?? []).includes(prediction.operation);
+      possible = permitted && states.includes(current);
       if (possible || !ended) ask.disabled = !possible;
       const reason = permitted ? `The model cannot predict now; its state is ${words(current)}.` : `The role ${about.role} may not predict.`;
       say(state, possible ? "" : reason);
@@ -112,10 +116,12 @@ function choice(name, options, onchoose) {
 // --- the ways to ask ---------------------------------------------------------------------------------------------
 
 /** The ways to ask the model: `label`, the `node` of the form, `request()`, and `show(response, output)`. */
-function waysOf({ operation, model, records, tensors, generates, encoding, inputs }) {
+function waysOf({ operation, model, records, tensors, rows, generates, encoding, inputs }) {
   const found = [];
+  const encoded = inputs.some(({ codec }) => codec);
   if (generates) found.push(promptWay(model));
-  if (tensors && inputs.length > 0) found.push(tensorWay(model, inputs));
+  if (tensors && inputs.length > 0 && !encoded) found.push(tensorWay(model, inputs));
+  if (rows && encoded) found.push(rowWay(model, inputs));
   if (records || found.length === 0) found.push(recordWay(operation, encoding, inputs));
   return found;
 }
@@ -130,7 +136,7 @@ function pickSource(input) {
     place.replaceChildren(source.node);
   };
   choose(made[0]);
-  const title = input && el("p", { class: "quiet" }, `${input.name}: ${input.dtype}, ${input.shape.slice(1).map((n) => (n < 0 ? "any" : n)).join(" × ") || "one value"}`);
+  const title = input && el("p", { class: "quiet" }, `${input.name}: ${input.codec ?? input.dtype}, ${input.shape.slice(1).map((n) => (n < 0 ? "any" : n)).join(" × ") || "one value"}`);
   return { node: el("div", { class: "fields" }, title, choice("Source", made, choose), place), read: () => source.read() };
 }
 
@@ -172,6 +178,35 @@ function tensorWay(model, inputs) {
   };
 }
 
+/** A row with texts, JSON, CSV and images, through KServe's API. */
+function rowWay(model, inputs) {
+  const picked = inputs.map((input) => ({ ...input, ...pickSource(input) }));
+
+  async function value({ codec, read }) {
+    const { rows, texts, bytes } = await read();
+    if (bytes) return { b64: base64(bytes) };
+    if (rows) return rows[0].length === 1 ? rows[0][0] : rows[0];
+    if (codec !== "json") return texts[0];
+    try {
+      return JSON.parse(texts[0]);
+    } catch (error) {
+      throw new Error(`The text is not JSON: ${error.message}`);
+    }
+  }
+  return {
+    label: "Rows",
+    node: el("div", { class: "fields" }, picked.map(({ node }) => node)),
+    request: async () => {
+      const values = await Promise.all(picked.map(async (each) => [each.name, await value(each)]));
+      return { path: `v1/models/${encodeURIComponent(model)}:predict`, json: { instances: [Object.fromEntries(values)] } };
+    },
+    show: async (response, output) => {
+      const { predictions } = await response.json();
+      output.replaceChildren(answer(Object.fromEntries(predictions.map((each, i) => [String(i + 1), each]))));
+    },
+  };
+}
+
 /** A prompt, whose answer comes piece by piece. */
 function promptWay(model) {
   const prompt = el("textarea", { rows: 4, id: "prompt" });
@@ -192,7 +227,7 @@ function promptWay(model) {
 
 /** Records, through the lifecycle API. */
 function recordWay(operation, encoding, inputs) {
-  const input = inputs.length === 1 ? inputs[0] : null;
+  const input = inputs.length === 1 && !inputs[0].codec ? inputs[0] : null;
   const source = input ? pickSource(input) : pickSource(null);
   const free = input ? textSource() : null;
   const asText = el("input", { type: "checkbox" });
