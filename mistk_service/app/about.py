@@ -39,7 +39,9 @@ def about_container(
         "tracking": "api/2.0/mlflow" if tracked else None,
         "links": list(links.items()),
         "initial": kind.initial,
+        "ready": kind.ready,
         "states": list(kind.states),
+        "running": sorted({state for row in kind.operations.values() for state in row.running_states}),
         "operations": {
             name: {
                 "role": row.role.value,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
@@ -54,6 +55,7 @@ class Page:
         self._about = about
         self._answer = answer
         self._files = StaticFiles(directory=_FOLDER)
+        self._compressed = GZipMiddleware(self._serve, compresslevel=5)
 
     @staticmethod
     def serves(path: str) -> bool:
@@ -62,6 +64,9 @@ class Page:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
+        await self._compressed(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             response = await self._respond(scope)
         except HTTPException as error:

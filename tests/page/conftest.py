@@ -25,6 +25,7 @@ from mistk_service.kinds.model import MODEL
 from mistk_service.kinds.predictions import Signature
 from mistk_service.page import Page
 from mistk_service.resources import load_contract
+from tests.page.browser import await_true
 from tests.support.serving import served
 
 API = "/v1/mistk"
@@ -38,8 +39,18 @@ ABOUT = {
     "api": API[1:],
     "tracking": "api/2.0/mlflow",
     "links": [["Swagger UI", "v1/mistk/ui/"], ["Health", "healthz"]],
+    "prediction": {
+        **{"operation": "streamPredict", "model": "digits", "records": True, "tensors": True, "generates": True},
+        "encoding": "base64",
+        "inputs": [
+            {"name": "pixels", "dtype": "float32", "shape": [-1, 64]},
+            {"name": "age", "dtype": "float64", "shape": [-1, 2]},
+        ],
+    },
     "initial": MODEL.initial,
+    "ready": MODEL.ready,
     "states": list(MODEL.states),
+    "running": sorted({state for row in MODEL.operations.values() for state in row.running_states}),
     "operations": {
         name: {"role": row.role.value, "streams": row.streams, "permitted": True}
         for name, row in MODEL.operations.items()
@@ -198,6 +209,14 @@ class FakeService:
             if len(self.asked) != number or (line := self._lines.popleft()) is None:
                 return
             yield line
+
+
+def reopen(page: webdriver.Chrome, service: FakeService, path: str = "") -> None:
+    """Open the page again, and wait until it follows the stream: what is sent then is not for the page before."""
+    page.get("about:blank")
+    before = len(service.asked)
+    page.get(f"{service.url}{path}")
+    await_true(page, lambda: len(service.asked) > before)
 
 
 @pytest.fixture

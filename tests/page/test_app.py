@@ -77,3 +77,11 @@ def test_a_method_that_the_page_does_not_take_is_a_service_error(client: TestCli
     response = client.request(method, "/")
     assert (response.status_code, response.json()["message"]) == (405, "/ takes GET only.")
     assert response.headers["Allow"] == "GET, HEAD"
+
+
+def test_the_whole_page_takes_less_than_200_kilobytes_on_its_way(client: TestClient) -> None:
+    sizes = {}
+    for file in FILES:
+        with client.stream("GET", f"/static/{file}", headers={"Accept-Encoding": "gzip"}) as response:
+            sizes[file] = sum(len(part) for part in response.iter_raw())
+    assert sum(sizes.values()) < 200_000, sizes

@@ -11,19 +11,10 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from tests.page.browser import await_text, await_true, text
-from tests.page.conftest import PREFIX, FakeService
+from tests.page.conftest import PREFIX, FakeService, reopen
 from tests.tracking.server.conftest import running_server
 
 pytestmark = [pytest.mark.browser, pytest.mark.serial, pytest.mark.timeout(180)]
-
-PREDICTION = {
-    **{"operation": "streamPredict", "model": "digits", "records": True, "tensors": True, "generates": True},
-    "encoding": "base64",
-    "inputs": [
-        {"name": "pixels", "dtype": "float32", "shape": [-1, 64]},
-        {"name": "age", "dtype": "float64", "shape": [-1, 2]},
-    ],
-}
 
 
 def complaints(page: Chrome) -> list[str]:
@@ -48,9 +39,8 @@ def themed(request: pytest.FixtureRequest, page: Chrome) -> Iterator[Chrome]:
 def test_axe_finds_nothing_in_what_happens_now_in_its_forms_and_in_the_trial(
     themed: Chrome, service: FakeService
 ) -> None:
-    service.about["prediction"] = PREDICTION
     service.live += [("log", {"first": 1, "lines": ["one"]})]
-    themed.refresh()
+    reopen(themed, service)
     error = {"type": "E", "message": "m", "traceback": "t", "output": ["o"]}
     metrics = {"loss": {"value": 1, "step": 1, "timestamp": 1}}
     possible = ["initialize", "loadData", "train", "reset"]
@@ -102,10 +92,12 @@ def test_a_chosen_theme_is_kept(page: Chrome, service: FakeService) -> None:
 
 
 def test_the_page_asks_for_nothing_outside_of_the_prefix_that_it_is_below(page: Chrome, service: FakeService) -> None:
+    service.send(1, "started")
+    await_true(page, lambda: page.find_elements(By.CSS_SELECTOR, ".machine .lit"))
     page.get("about:blank")
     service.paths.clear()
-    page.get(f"{service.url}{PREFIX[1:]}/")
-    service.send(1, "ready", possible=["reset"])
+    reopen(page, service, f"{PREFIX[1:]}/")
+    service.send(2, "ready", possible=["reset"])
     await_text(page, "state", "ready")
     await_true(page, lambda: page.find_elements(By.CSS_SELECTOR, ".machine .lit"))
     assert [path for path in service.paths if not path.startswith(f"{PREFIX}/")] == []

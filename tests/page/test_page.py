@@ -10,6 +10,7 @@ from selenium.webdriver.common.by import By
 
 from mistk_service.kinds.model import MODEL
 from tests.page.browser import await_text, await_true, await_version, curve, points, rows, seen, text
+from tests.page.conftest import reopen
 
 pytestmark = [pytest.mark.browser, pytest.mark.serial, pytest.mark.timeout(180)]  # the first one waits for the browser
 
@@ -291,7 +292,7 @@ def test_a_value_of_the_models_own_named_run_is_shown_as_it_is(page, service) ->
 def test_what_a_visitor_may_not_do_is_named_and_is_no_button(page, service) -> None:
     operations = {name: each | {"permitted": name == "train"} for name, each in service.about["operations"].items()}
     service.about |= {"role": "operator", "operations": operations}
-    page.refresh()
+    reopen(page, service)
     service.send(1, "ready", possible=["train", "shutdown"])
     await_text(page, "nothing-possible", "The role operator may not call some of them.")
     assert rows(page, "possible") == ["Train", "Shutdown"]
@@ -326,7 +327,7 @@ def test_the_output_and_the_figures_are_shown(page, service) -> None:
             },
         ),
     ]
-    page.refresh()
+    reopen(page, service)
     await_true(page, lambda: "12.5 records/s" in rows(page, "predictions"))
     assert text(page, "log-text").splitlines() == ["one", HOSTILE, "three"]
     assert rows(page, "predictions")[1::2] == ["3", "12.5 records/s", "12 ms", "1.5 s", "1"]

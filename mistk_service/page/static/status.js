@@ -5,14 +5,13 @@ import { byId, say, show } from "./dom.js";
 import { entitle } from "./title.js";
 import { clock, words } from "./words.js";
 
-const TONES = {
-  started: "idle", initialized: "idle", terminated: "idle",
-  ready: "good",
-  pausing: "wait", paused: "wait", resetting: "wait", terminating: "wait",
-  failed: "bad",
-};
+const TONES = { pausing: "wait", paused: "wait", resetting: "wait", terminating: "wait", failed: "bad" };
 
-export const tone = (state) => TONES[state] ?? "busy";
+/** The colour of a state. */
+export function tone(state) {
+  if (state === about.ready) return "good";
+  return TONES[state] ?? (about.running?.includes(state) ? "busy" : "idle");
+}
 
 const CONNECTIONS = {
   connecting: "Connecting …",

@@ -1,6 +1,6 @@
 // The worker's output, predictions and the usage of the machine, from a stream that is open while the page is in sight.
 
-import { address } from "../api.js";
+import { about, address } from "../api.js";
 import { card, el, rebuild, say, show } from "../dom.js";
 import { duration, number } from "../words.js";
 
@@ -14,7 +14,10 @@ export function live() {
   const log = card("log", "Output of the model", {}, empty, pre);
   const predictions = el("dl", { id: "predictions" });
   const machine = el("ul", { class: "meters", id: "usage" });
-  const figures = [card("predictions", "Predictions", {}, predictions), card("usage", "Machine", { hidden: true }, machine)];
+  const figures = [
+    card("predictions", "Predictions", { hidden: !about.prediction }, predictions),
+    card("usage", "Machine", { hidden: true }, machine),
+  ];
   let known = 0;
   let source = null;
 
