@@ -177,6 +177,10 @@ def test_a_request_has_an_id_that_the_audit_log_names(client: httpx.Client, toke
     (line,) = [line for line in lines if line["request"] == "my-request.1"]
     assert (line["who"], line["role"], line["path"], line["result"]) == ("me", "admin", f"{API}/pause", "refused")
     assert (folder / "audit.log").stat().st_mode & 0o777 == 0o600
+    assert log_in(client, username=USER, password=PASSWORD).status_code == 303
+    assert log_in(client, username=USER, password="wrong").status_code == 401
+    lines = [json.loads(line) for line in (folder / "audit.log").read_text().splitlines()]
+    assert [(line["who"], line["result"]) for line in lines[-2:]] == [(USER, "accepted"), (None, "refused")]
 
 
 def test_the_access_log_has_a_line_for_each_request(service: Service, client: httpx.Client, token: str) -> None:

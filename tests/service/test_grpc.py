@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 from tritonclient.utils import triton_to_np_dtype
@@ -153,18 +151,6 @@ def test_a_request_that_is_wrong_is_refused_with_the_reason(echo: Service, stub:
     refused(stub, too_large, grpc.StatusCode.RESOURCE_EXHAUSTED)
     assert echo.status()["state"] == "ready"
     assert echo.metric("mistk_requests_total", door="grpc", operation="ModelInfer", status="INVALID_ARGUMENT") >= 13
-
-
-@settings(suppress_health_check=list(HealthCheck), max_examples=60, deadline=None)
-@given(cut=st.integers(0, 200), junk=st.binary(max_size=40), raw=st.binary(max_size=20), size=st.integers(-2, 30))
-def test_no_bytes_are_an_error_of_the_server(
-    stub: Any, channel: grpc.Channel, cut: int, junk: bytes, raw: bytes, size: int
-) -> None:
-    call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
-    whole = request(("a", "BYTES", [size], raw)).SerializeToString()
-    for message in (whole, whole[:cut] + junk, junk):
-        code = call.future(message, timeout=ANSWER_TIME).code()
-        assert code in (grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND)
 
 
 def test_a_port_that_is_taken_ends_the_service_with_the_reason(echo: Service, tmp_path: Path) -> None:

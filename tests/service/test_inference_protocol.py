@@ -14,8 +14,6 @@ import httpx
 import numpy as np
 import pytest
 import tritonclient.http as triton
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
 from tests.service.conftest import Start
@@ -241,15 +239,6 @@ def test_an_error_of_the_model_fails_its_request_alone(echo: Service) -> None:
         body = {"inputs": [tensor("then", "BYTES", [1], data=[then])]}
         assert message in refused(infer(echo, body), status)
     assert echo.status()["state"] == "ready"
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
-@given(st.binary(max_size=60), st.integers(0, 70))
-def test_no_body_is_an_error_of_the_service(echo: Service, body: bytes, length: int) -> None:
-    text = b'{"inputs":[{"name":"a","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":%d}}]}' % len(body)
-    for content, header in ((text + body, len(text)), (body, length)):
-        response = infer(echo, content, **{"Inference-Header-Content-Length": str(header)})
-        assert response.status_code in (200, 400)
 
 
 def test_the_model_has_the_name_and_the_version_that_the_operator_gives_it(start: Start) -> None:

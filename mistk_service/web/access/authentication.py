@@ -84,7 +84,7 @@ class Authenticator:
             NotAllowed: a browser sends it for another page.
         """
         headers = dict(scope["headers"])
-        address = scope[ADDRESS] = self._address(scope, headers)
+        address = self.address(scope)
         if (given := headers.get(b"authorization")) is not None:
             try:
                 return await self.identify(given.decode("latin-1"), address)
@@ -177,12 +177,14 @@ class Authenticator:
             logger.exception("The function of --auth-function failed; the request is refused.")
             return None
 
-    def _address(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str:
-        if self._proxy is not None and self._proxy.trusts(headers):
+    def address(self, scope: Scope) -> str:
+        """Return where a request comes from, by a trusted proxy if it comes through one; the logs say the same."""
+        found = str((scope.get("client") or ("",))[0])
+        if self._proxy is not None and self._proxy.trusts(headers := dict(scope["headers"])):
             forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1").rpartition(",")[2].strip()
-            if forwarded:
-                return forwarded[:100]
-        return str((scope.get("client") or ("",))[0])
+            found = forwarded[:100] or found
+        scope[ADDRESS] = found
+        return found
 
 
 class Authentication:
@@ -256,7 +258,7 @@ class Authentication:
                 require_own_page(scope)
                 return sessions.end(scope, _header(scope, b"cookie") or "")
             authorization = await sessions.read_form(scope, receive)
-            principal = await self._authenticator.identify(authorization, str((scope.get("client") or ("",))[0]))
+            principal = await self._authenticator.identify(authorization, self._authenticator.address(scope))
         except NotAuthenticated as error:
             status = self._answer(error, scope).status_code
             return sessions.form(scope, status, "Wrong user name, password or token." if status == 401 else str(error))
