@@ -224,6 +224,7 @@ def start(
     stdout: IO[Any],
     stderr: IO[Any],
     new_interpreter: bool = False,
+    measured: bool = True,
 ) -> Forked | subprocess.Popen[bytes]:
     """Start ``mistk-service`` with nothing of this environment's own settings.
 
@@ -234,10 +235,12 @@ def start(
         stdout: takes the standard output.
         stderr: takes the error output.
         new_interpreter: whether how the command loads is a part of the test. A process that has loaded it forks otherwise.
+        measured: whether coverage may be measured; see :func:`~tests.support.preloaded.clean_environment`.
     """
-    environment = {**clean_environment(), **(env or {})}
+    environment = {**clean_environment(measured=measured), **(env or {})}
     if not new_interpreter and not any(name.startswith("PYTHON") for name in env or ()):
-        return starter().start(*arguments, cwd=cwd, env=environment, stdout=stdout.fileno(), stderr=stderr.fileno())
+        prepared = starter(measured=measured)
+        return prepared.start(*arguments, cwd=cwd, env=environment, stdout=stdout.fileno(), stderr=stderr.fileno())
     command = [sys.executable, "-m", "mistk_service", *arguments]
     return subprocess.Popen(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
 

@@ -7,7 +7,6 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import psutil
 import pytest
 
 from tests.service.harness import ANSWER_TIME, API, OBEDIENT, all_gone, wait_until
-from tests.support.preloaded import Forked, Starter, clean_environment
+from tests.support.preloaded import Forked, clean_environment, starter
 
 ENDINGS = 100
 
@@ -37,16 +36,7 @@ FAULTS = ("Exception ignored", "Fatal Python", "never retrieved", "Task was dest
 OPTIONS = ((), ("--worker", "thread"), ("--no-tracking",), ("--tracking-uri", "SILENT"))
 
 
-#: Not measured: coverage.py saves its data while other threads still run, which crashes a process now and then.
-ENVIRONMENT = {name: value for name, value in clean_environment().items() if not name.startswith("COVERAGE_")}
-
-
-@pytest.fixture
-def services() -> Iterator[Starter]:
-    """What starts services."""
-    starter = Starter(ENVIRONMENT)
-    yield starter
-    starter.close()
+ENVIRONMENT = clean_environment(measured=False)
 
 
 def prepare(api: httpx.Client, doing: str) -> None:
@@ -83,7 +73,7 @@ def ways(how: str) -> list[str]:
     return [first] * times + [word for word in rest[1:] if rest[0] == "and"]
 
 
-def one_ending(services: Starter, folder: Path, number: int, silent: str) -> str:
+def one_ending(folder: Path, number: int, silent: str) -> str:
     """Start a service and end it; return what is wrong with that, if anything is."""
     chance = random.Random(number)
     doing, how = DOINGS[number % len(DOINGS)], ENDS[number % len(ENDS)]
@@ -92,6 +82,7 @@ def one_ending(services: Starter, folder: Path, number: int, silent: str) -> str
     log, address = folder / "log", folder / "url"
     arguments = ("serve", OBEDIENT, "--port", "0", "--grace", str(GRACE), "--url-file", str(address), *options)
     with log.open("wb") as file:
+        services = starter(measured=False)
         process = services.start(*arguments, cwd=folder, env=ENVIRONMENT, stdout=file.fileno(), stderr=file.fileno())
     children: list[psutil.Process] = []
     with httpx.Client(timeout=ANSWER_TIME) as api:
@@ -122,9 +113,9 @@ def one_ending(services: Starter, folder: Path, number: int, silent: str) -> str
 
 
 @pytest.mark.timeout(300)
-def test_a_hundred_endings_show_no_traceback(services: Starter, tmp_path: Path) -> None:
+def test_a_hundred_endings_show_no_traceback(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(AT_A_TIME) as pool:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        found = pool.map(lambda n: one_ending(services, tmp_path / str(n), n, url), range(ENDINGS))
+        found = pool.map(lambda n: one_ending(tmp_path / str(n), n, url), range(ENDINGS))
         wrong = [text for text in found if text]
     assert not wrong, "\n\n".join(wrong)

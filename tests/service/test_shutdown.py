@@ -93,7 +93,7 @@ def test_a_model_that_ignores_everything_is_killed_after_the_grace_period(start:
 
 
 def test_a_second_signal_ends_the_service_without_waiting(start: Start) -> None:
-    service = start("--grace", "1000")
+    service = start("--grace", "1000", measured=False)
     service.make_ready(train="ignore_everything")
     status = service.post("train")
     worker = service.worker()
@@ -112,7 +112,7 @@ def test_a_second_signal_ends_the_service_without_waiting(start: Start) -> None:
 def test_a_request_that_waits_for_a_locked_store_does_not_hold_the_end(
     start: Start, tmp_path: Path, grace: str, signals: int
 ) -> None:
-    service = start("--grace", grace)
+    service = start("--grace", grace, measured=False)
     service.wait_for_metric("mistk_reporter_waiting", 0)
     body = b'{"name": "an experiment"}'
     head = (
@@ -148,6 +148,7 @@ def everything_hangs(start: Start, folder: Path, grace: str) -> Iterator[Service
         service = start(
             *("--grace", grace, "--tracking-uri", url_of(remote), "--artifact-location", "s3://bucket"),
             env={**CREDENTIALS, "AWS_ENDPOINT_URL": url_of(storage)},
+            measured=False,
         )
         mlflow = f"{service.url}/api/2.0/mlflow"
         experiment = {"name": "Obedient", "artifact_location": "s3://bucket/runs"}
