@@ -18,6 +18,9 @@ from tests.support import postgres
 
 pytestmark = pytest.mark.timeout(120)
 
+#: Seconds: more than a busy machine keeps a container from renewing it.
+LEASE = 5.0
+
 postgres_url, postgres_database = postgres.postgres_url, postgres.postgres_database
 
 
@@ -30,12 +33,21 @@ def store(postgres_database: str) -> Iterator[SqlStore]:
 
 
 @pytest.fixture
-def container(postgres_database: str, tmp_path: Path) -> Iterator[Callable[[str], Service]]:
+def container(postgres_database: str, tmp_path: Path) -> Iterator[Callable[..., Service]]:
     """Start containers by name, each with a state directory of its own, as on machines of their own."""
     with ExitStack() as stack:
 
-        def start(name: str) -> Service:
-            options = ("--port", "0", "--state-dir", name, "--tracking-uri", postgres_database, "--run-lease", "1.5")
+        def start(name: str, lease: float = 60) -> Service:
+            options = (
+                "--port",
+                "0",
+                "--state-dir",
+                name,
+                "--tracking-uri",
+                postgres_database,
+                "--run-lease",
+                str(lease),
+            )
             return stack.enter_context(Service("serve", OBEDIENT, *options, cwd=tmp_path))
 
         yield start
@@ -59,9 +71,9 @@ def tags(run: Run) -> dict[str, str]:
 
 
 def test_the_runs_of_killed_containers_are_ended_by_those_that_live(
-    container: Callable[[str], Service], store: SqlStore
+    container: Callable[..., Service], store: SqlStore
 ) -> None:
-    survivor, *others = [container(name) for name in ("a", "b", "c")]
+    survivor, *others = [container(name, LEASE) for name in ("a", "b", "c")]
     kept, *killed = [begin(each) for each in (survivor, *others)]
     wait_until(lambda: set(runs(store)) == {kept, *killed})
     for each in others:
@@ -72,9 +84,9 @@ def test_the_runs_of_killed_containers_are_ended_by_those_that_live(
 
 
 def test_a_container_that_loses_its_lease_says_so_and_goes_on_in_a_new_run(
-    container: Callable[[str], Service], store: SqlStore
+    container: Callable[..., Service], store: SqlStore
 ) -> None:
-    stopped, other = container("a"), container("b")
+    stopped, other = container("a", LEASE), container("b", LEASE)
     first = begin(stopped)
     begin(other)
     wait_until(lambda: len(runs(store)) == 2)
@@ -91,7 +103,7 @@ def test_a_container_that_loses_its_lease_says_so_and_goes_on_in_a_new_run(
 
 
 def test_a_run_that_another_container_writes_to_is_not_resumed(
-    container: Callable[[str], Service], store: SqlStore
+    container: Callable[..., Service], store: SqlStore
 ) -> None:
     writer, other = container("a"), container("b")
     run = begin(writer)
@@ -106,7 +118,7 @@ def test_a_run_that_another_container_writes_to_is_not_resumed(
 
 
 def test_the_lease_of_a_container_that_ends_in_order_is_given_back(
-    container: Callable[[str], Service], store: SqlStore
+    container: Callable[..., Service], store: SqlStore
 ) -> None:
     service = container("a")
     run = begin(service)
@@ -120,10 +132,10 @@ def test_the_lease_of_a_container_that_ends_in_order_is_given_back(
 @pytest.mark.nightly
 @pytest.mark.timeout(1200)
 def test_thirty_containers_that_are_killed_at_random_leave_no_run_unended_and_no_value_twice(
-    container: Callable[[str], Service], store: SqlStore
+    container: Callable[..., Service], store: SqlStore
 ) -> None:
     chance = random.Random(15)
-    containers = [container(str(number)) for number in range(30)]
+    containers = [container(str(number), 10) for number in range(30)]
     owned = {}
     for each in containers:
         each.make_ready(train="report_for_ever")
