@@ -106,21 +106,19 @@ export function keep(name, values) {
   }
 }
 
+// It takes long to make one of these.
+const MOMENT = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const RELATIVE = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
+
 /** A time in ms since 1970 as people read it. */
-export function moment(ms) {
-  if (!ms) return "";
-  const time = new Date(ms);
-  const day = time.toLocaleDateString(undefined, { day: "numeric", month: "short", year: "numeric" });
-  return `${day}, ${time.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" })}`;
-}
+export const moment = (ms) => (ms ? MOMENT.format(ms) : "");
 
 /** How long ago a time is. */
 export function ago(ms) {
   if (!ms) return "";
   const seconds = (Date.now() - ms) / 1000;
-  const format = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
   for (const [unit, size] of [["year", 31557600], ["month", 2629800], ["day", 86400], ["hour", 3600], ["minute", 60]]) {
-    if (Math.abs(seconds) >= size) return format.format(-Math.round(seconds / size), unit);
+    if (Math.abs(seconds) >= size) return RELATIVE.format(-Math.round(seconds / size), unit);
   }
   return "just now";
 }

@@ -2,11 +2,14 @@
 
 export const words = (name) => String(name).replaceAll("_", " ");
 
+// It takes long to make one of these.
+const WHOLE = new Intl.NumberFormat("en");
+
 /** A number with four significant digits. The texts NaN, Infinity and -Infinity are unchanged. */
 export function number(value) {
   const n = Number(value);
   if (!Number.isFinite(n)) return String(value);
-  if (Number.isInteger(n) && Math.abs(n) < 1e15) return n.toLocaleString("en");
+  if (Number.isInteger(n) && Math.abs(n) < 1e15) return WHOLE.format(n);
   return Math.abs(n) >= 1e6 ? n.toExponential(3) : String(Number(n.toPrecision(4)));
 }
 

@@ -149,6 +149,10 @@ export async function mount(container, params) {
     show(empty, !runs.length && !loading && problem.hidden);
     empty.textContent = state.filter ? "No run matches the filter." : state.deleted ? "No run is deleted." : "There is no run yet.";
     drawCount();
+    remember();
+  }
+
+  function remember() {
     keepInUrl({
       filter: state.filter,
       order: state.order !== "start_time" && state.order,
@@ -212,7 +216,7 @@ export async function mount(container, params) {
     endCharts?.();
     endCharts = undefined;
     chartsPart.replaceChildren();
-    draw();
+    remember();
     if (name === "table") return;
     if (name === "sweep") await load({ more: true });
     const chosen = selected.size ? [...selected.values()] : runs;
