@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from selenium.webdriver import ActionChains, Chrome
 
+from tests.page.test_manners import complaints
 from tests.page.test_runs import PICTURE
 from tests.page.tracked import Tracked, tracked
 from tests.tracking.server.conftest import running_server
@@ -123,3 +124,45 @@ def test_a_model_shows_its_versions_and_what_they_were_made_of(site: Tracked) ->
     site.reads("1 version")
     site.open("/models")
     site.reads("its digits", "latest version 1")
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 390)])
+def test_axe_finds_nothing_in_any_view_and_none_is_wider_than_a_phone(site: Tracked, scheme: str, width: int) -> None:
+    experiment = site.experiment(f"manners {scheme}")
+    runs = [site.run(experiment, f"run {n}", params={"rate": str(n)}, metrics={"a/loss": float(n)}) for n in range(3)]
+    for n, run in enumerate(runs):
+        site.upload(run, "figures/note.md", f"# Note {n}".encode())
+        site.upload(run, "results.json", b'{"confusion_matrix": [[9, 1], [2, 7]], "roc_curve": [[0, 1], [0, 1]]}')
+    model = f"model {scheme}"
+    site.post("registered-models/create", name=model, description="# Of *digits*", tags=[{"key": "a", "value": "b"}])
+    site.post("model-versions/create", name=model, source=f"runs:/{runs[0]}/model", run_id=runs[0])
+    pair = ",".join(runs[:2])
+    views = [
+        ("/experiments", ".item"),
+        (f"/experiments/{experiment}", ".grid-row"),
+        (f"/experiments/{experiment}?group=params.rate", ".group"),
+        (f"/experiments/{experiment}?tab=charts", ".chart[data-drawn]"),
+        (f"/experiments/{experiment}?tab=sweep", "circle"),
+        (f"/runs/{runs[0]}", "#tags-card"),
+        (f"/runs/{runs[0]}?tab=files&path=results.json", ".matrix"),
+        (f"/compare?runs={pair}", ".compared"),
+        (f"/compare?runs={pair}&tab=files&path=figures%2Fnote.md", ".diff"),
+        ("/models", ".item"),
+        (f"/models/{model}/versions/1", "details dl"),
+    ]
+    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    features = [
+        {"name": "prefers-color-scheme", "value": scheme},
+        {"name": "prefers-reduced-motion", "value": "reduce"},
+    ]
+    site.chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    site.chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    try:
+        for view, selector in views:
+            site.open(view)
+            site.until(lambda selector=selector: site.all(selector))  # type: ignore[misc]
+            assert complaints(site.chrome) == [], view
+            assert site.chrome.execute_script("return document.documentElement.scrollWidth") <= width, view
+    finally:
+        site.chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        site.chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})

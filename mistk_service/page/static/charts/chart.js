@@ -36,7 +36,7 @@ function elapsed(seconds) {
  * @param on `range(range)`, a part was chosen; `big()`, the chart is to be larger or smaller.
  */
 export function chart(uPlot, key, runs, settings, on) {
-  const title = el("h3", {}, key);
+  const title = el("h2", { class: "name-of" }, key);
   const values = el("span", { class: "quiet now" });
   const problem = el("p", { class: "quiet", role: "alert", hidden: true });
   const space = el("div", { class: "plot" });

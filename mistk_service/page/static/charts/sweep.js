@@ -158,7 +158,7 @@ export async function mount(container, runs, params) {
     const tool = (text, onclick) => el("button", { class: "plain", "aria-label": `Save as ${text}: ${title}`, onclick }, text);
     const rows = () => [["run_id", "run_name", ...some()], ...runs.map((run) => [run.run_id, run.name, ...some().map((id) => valueOf(run, id) ?? "")])];
     const tools = el("span", { class: "chart-tools" }, tool("PNG", () => png(box, `${name}.png`)), tool("SVG", () => save(`${name}.svg`, source(box), "image/svg+xml")), tool("CSV", () => save(`${name}.csv`, csv(rows()), "text/csv")));
-    return [box, el("figure", { class: "chart big", "aria-label": title }, el("figcaption", { class: "row" }, el("h3", {}, title), tools), box)];
+    return [box, el("figure", { class: "chart big", "aria-label": title }, el("figcaption", { class: "row" }, el("h2", { class: "name-of" }, title), tools), box)];
   }
 
   // --- the view -------------------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ export function difference(before, after) {
 }
 
 async function side(run, path, size) {
-  return el("div", { class: "card" }, el("h3", {}, run.name), size === undefined ? el("p", { class: "quiet" }, "The run does not have this file.") : await preview(run.run_id, path, size));
+  return el("div", { class: "card" }, el("h2", { class: "name-of" }, run.name), size === undefined ? el("p", { class: "quiet" }, "The run does not have this file.") : await preview(run.run_id, path, size));
 }
 
 /** Compare the files of runs; `chosen` is the path of one, and `onchoose` is told of another. */
