@@ -33,6 +33,9 @@ _CALLS = 1000
 #: The size of the object store of a Ray that the service starts. Messages are small, and large ones go to the disk.
 _OBJECT_STORE = 256 * 1024 * 1024
 
+#: Seconds that an actor gets to say how its worker has ended. One that waits for room in the cluster cannot say anything.
+_UNTIL_ENDED = 2.0
+
 _KILLED = "The worker's actor was killed by the service."
 
 
@@ -122,14 +125,15 @@ class RayWorker:
         self._schedule()
 
     def kill(self) -> None:
-        """Kill the actor at once. Its worker process sees that and ends too."""
+        """Kill the worker at once, and its actor if it does not say in time that the worker has ended."""
         if self.exited:
             return
         self._ended_by_service = self._ended_by_service or _KILLED
         if self._actor is None:
             self._has_exited(Failure("WorkerDied", self._ended_by_service))
         else:
-            ray.kill(self._actor)
+            self._actor.kill.remote()
+            asyncio.get_running_loop().call_later(_UNTIL_ENDED, ray.kill, self._actor)
 
     async def wait_exited(self) -> None:
         """Wait for the worker to end. The listener has been notified when this returns."""

@@ -67,6 +67,10 @@ class Relay:
             for body in self._reader.feed(data):
                 self._worker.send(decode_to_worker(body))
 
+    async def kill(self) -> None:
+        """Kill the worker."""
+        self._worker.kill()
+
     async def check(self, method: str, *arguments: Any) -> Any:
         """Call a method of this machine's :class:`Files`. Return its result, or the message and the field of its refusal."""
         try:
