@@ -87,8 +87,8 @@ bench-reporter: $(VENV)/.dev $(VENV)/.runtime ## Measure what reporting costs a 
 bench-page: $(VENV)/.dev $(VENV)/.runtime ## Measure how fast the page shows 10,000 runs and a chart of 1,000,000 points.
 	@$(BIN)/python -m benchmarks.page $(ARGS)
 
-bench-scale: $(VENV)/.runtime ## Measure what replicas gain, and what reloads and deaths cost under load.
-	@$(BIN)/python -m benchmarks.scale $(ARGS)
+bench-scale: $(RAY)/.ray ## Measure what replicas gain, what reloads and deaths cost under load, and Ray.
+	@$(RAY)/bin/python -m benchmarks.scale $(ARGS)
 
 bench-tracking: $(VENV)/.dev $(VENV)/.runtime ## Measure the tracking server beside MLflow's, which takes some minutes.
 	$(BIN)/python -m benchmarks.tracking $(ARGS)

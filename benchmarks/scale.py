@@ -1,4 +1,4 @@
-"""``make bench-scale``: what replicas gain, and what a reload and the death of a replica cost under load."""
+"""``make bench-scale``: what replicas gain, what reloads and deaths cost under load, and Ray beside processes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from benchmarks.client import Load
 from benchmarks.measures import RECORD, predictions, put_any_load
-from benchmarks.servers import API, Server, allow_many_connections, ours, running
+from benchmarks.servers import API, Server, allow_many_connections, ours, peer, running
 from benchmarks.table import Figures, Row, machine, render
 
 __all__: list[str] = []
@@ -34,6 +35,11 @@ _ROWS = [
     Row("replicas killed", ("kill", "times"), None, "", None),
     Row("errors and wrong answers", ("kill", "errors"), None, "", 0, at_least=False),
     Row("logistic, 64 connections, 2 replicas / 1", ("small two", "rate"), ("small one", "rate"), "/s", None),
+    Row("p50, 1 connection, worker on Ray / process", ("ray", "single"), ("small one", "single"), "ms", None),
+    Row("overhead of Ray for a prediction", ("ray", "overhead"), None, "ms", 1.5, at_least=False),
+    Row("logistic, 64 connections, worker on Ray / process", ("ray", "rate"), ("small one", "rate"), "/s", None),
+    Row("logistic, 64 connections, Ray Serve", ("small one", "rate"), ("ray serve", "rate"), "/s", 2),
+    Row("its p99", ("small one", "p99"), ("ray serve", "p99"), "ms", None),
 ]
 
 
@@ -62,8 +68,9 @@ def _kill(server: Server) -> None:
 
 def _plain(server: Server, seconds: float) -> dict[str, float]:
     predictions(server, _CONNECTIONS, min(1.0, seconds))  # it is warm
+    single = predictions(server, 1, min(2.0, seconds))
     result = predictions(server, _CONNECTIONS, seconds)
-    return {"rate": result.rate, "p99": result.p99}
+    return {"rate": result.rate, "p99": result.p99, "single": single.p50}
 
 
 def _disturbed(disturb: Callable[[Server], None]) -> Callable[[Server, float], dict[str, float]]:
@@ -112,19 +119,22 @@ def main() -> None:
     two = ("--replicas", str(_REPLICAS))
     for number in range(rounds):
         print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
-        for name, model, arguments in (
-            ("one", "Heavy", ()),
-            ("two", "Heavy", two),
-            ("small one", "Logistic", ()),
-            ("small two", "Logistic", two),
+        for name, start in (
+            ("one", ours("Heavy")),
+            ("two", ours("Heavy", *two)),
+            ("small one", ours("Logistic")),
+            ("small two", ours("Logistic", *two)),
+            ("ray", ours("Logistic", "--worker", "ray")),
+            ("ray serve", peer("ray_serve", Path(sys.executable), "logistic")),
         ):
-            with running(ours(model, *arguments)) as server:
-                if arguments:
+            with running(start) as server:
+                if name.endswith("two"):
                     _complete(server)
                 figures.add(name, **_plain(server, seconds))
                 if name == "two":
                     figures.add("reload", **_disturbed(_reload)(server, seconds))
                     figures.add("kill", **_disturbed(_kill)(server, seconds))
+        figures.add("ray", overhead=figures.last("ray", "single") - figures.last("small one", "single"))
     print(f"{machine()}; median of {figures.rounds()}\n\n{render(_ROWS, figures)}")
 
 

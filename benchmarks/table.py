@@ -29,6 +29,10 @@ class Figures:
         values = self._values.get((server, name))
         return statistics.median(values) if values else float("nan")
 
+    def last(self, server: str, name: str) -> float:
+        """Return the figure of the latest round."""
+        return self._values[server, name][-1]
+
     def known(self, server: str, name: str) -> bool:
         """Return whether it was measured."""
         return (server, name) in self._values

@@ -67,7 +67,7 @@ def _is_of_workers(item: pytest.Item) -> bool:
     fixtures = set(getattr(item, "fixturenames", ()))
     if "integrations" in item.path.parts:
         return True
-    return bool({"hire", "launch", "kind"} & fixtures) and item.get_closest_marker("local") is None
+    return bool({"hire", "launch", "kind", "isolated"} & fixtures) and item.get_closest_marker("local") is None
 
 
 @pytest.fixture
