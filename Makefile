@@ -37,7 +37,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo demo-evaluation demo-game serve test test-ray coverage test-long check fmt install programs bench bench-load bench-page bench-reporter bench-scale bench-tracking docs check-deploy sagemaker grpc lock image clean
+.PHONY: help demo demo-evaluation demo-game serve test test-ray coverage test-long check fmt install programs bench bench-load bench-page bench-reporter bench-scale bench-tracking docs screenshots check-deploy sagemaker grpc lock image clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -106,6 +106,9 @@ docs: $(VENV)/.runtime $(DOCS)/.docs ## Write the generated reference and build 
 	$(BIN)/python scripts/reference.py
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --quiet --strict
 	@echo "Open build/docs/index.html."
+
+screenshots: $(VENV)/.dev programs ## Take the screenshots of the documentation, docs/screenshots/*.png.
+	$(BIN)/python scripts/screenshots.py
 
 check-deploy: $(DEPLOY)/.deploy ## Check the chart and the manifests under deploy/ for Kubernetes 1.29 to 1.37.
 	$(DEPLOY)/bin/python scripts/check_deploy.py

@@ -25,6 +25,7 @@ def test_the_demonstration_ends_with_its_run_and_the_command_that_lists_it(tmp_p
     assert shown_last == tuple(found and found[1] for found in last)
     for shown in ("learning_rate", "test_accuracy", "model/digits.npz", "predictions/predictions.csv"):
         assert shown in tracked
+    assert re.search(r"open http://127.0.0.1:5000/#/runs/\w{32}", tracked)
     command = shlex.split(next(line for line in tracked.splitlines() if " tracking show " in line))
     listed = run(*command[command.index("tracking") :], cwd=tmp_path, env={"COLUMNS": "200"})
     assert listed[0] == 0, listed

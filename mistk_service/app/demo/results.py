@@ -29,6 +29,7 @@ def show_run(console: Console, state_dir: Path, container_id: str, command: Sequ
             console.print("The environment names another tracking store, where the run is now.")
             return
         experiment = store.get_experiment(run.info.experiment_id).name
+        latest = [each.info.run_id for each in store.search_runs([run.info.experiment_id], max_results=2)]
         locations = Locations(store, open_artifacts(state_dir / "artifacts"))
         files = sorted(locations.files(run.info.artifact_uri), key=lambda info: info.path)
     console.print(
@@ -39,6 +40,14 @@ def show_run(console: Console, state_dir: Path, container_id: str, command: Sequ
     console.print("List it:")
     listing = [*command, "tracking", "show", run.info.run_id, "--store", uri]
     console.print(f"  {shlex.join(listing)}", soft_wrap=True, highlight=False)
+    before = f"compare?runs={','.join(latest)}" if len(latest) > 1 else f"runs/{run.info.run_id}"
+    serving = [*command, "tracking", "serve", "--store", uri, "--artifacts", str(state_dir / "artifacts")]
+    for line in (
+        f"See it on the page{', beside the run before' if len(latest) > 1 else ''}:",
+        f"  {shlex.join(serving)}",
+        f"and open http://127.0.0.1:5000/#/{before}",
+    ):
+        console.print(line, soft_wrap=True, highlight=False)
 
 
 def _tables(run: Run, files: Iterable[FileInfo]) -> Iterator[Table]:
