@@ -41,6 +41,12 @@ ADMINISTERS = {
     "delete_user",
     "grant_user_permission",
     "revoke_user_permission",
+    "list_roles",
+    "get_role",
+    "list_role_permissions",
+    "list_role_users",
+    "list_user_roles",
+    "add_role_permission",
 }
 
 #: What MLflow's clients ask for with POST although it only reads.

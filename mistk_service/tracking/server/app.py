@@ -17,6 +17,7 @@ from mistk_service.tracking.server.gitlab import GitLabOperations, GitLabTransfe
 from mistk_service.tracking.server.mlflow_ui import MlflowUI
 from mistk_service.tracking.server.operations import OPERATIONS
 from mistk_service.tracking.server.operations.accounts import AccountOperations
+from mistk_service.tracking.server.operations.roles import RoleOperations
 from mistk_service.tracking.server.paths import Spellings, answer, below
 from mistk_service.tracking.server.permissions import Permissions
 from mistk_service.tracking.server.projects import Projects
@@ -83,7 +84,8 @@ def create_tracking_app(
     projects = Projects(store)
     users = users or users_of(lambda: store)
     permissions = Permissions(store, locations, projects, users, default_permission)
-    operations = [*(kind(store, locations) for kind in OPERATIONS), AccountOperations(users, permissions)]
+    accounts = (AccountOperations(users, permissions), RoleOperations(users, permissions))
+    operations = [*(kind(store, locations) for kind in OPERATIONS), *accounts]
     endpoints = Endpoints(operations, transfers, store, executor, max_body)
     dialect = Endpoints(
         [GitLabOperations(store, locations, projects)],

@@ -235,6 +235,21 @@ def resource_type_of(fields: Fields) -> ResourceType:
     return _TYPES[given]
 
 
+def permission_of(fields: Fields) -> Permission:
+    """Return the permission that a request names.
+
+    Raises:
+        InvalidParameter: there is none of that name.
+    """
+    given = fields.required_text("permission")
+    if given not in list(Permission):
+        raise InvalidParameter(
+            f"Invalid permission '{given[:80]}'. Valid permissions are: {tuple(map(str, Permission))}",
+            field="permission",
+        )
+    return Permission(given)
+
+
 def _run_ids(fields: Fields) -> list[str]:
     return fields.texts("run_ids") or fields.texts("run_id")
 
@@ -357,7 +372,8 @@ DECISIONS: dict[str, Decision] = {
     **_all("get_server_info get_contract get_health get_version list_users get_current_user"),
     **_all("list_current_user_permissions"),
     **_all("get_user list_user_permissions get_user_permission update_user_password", accounts=True),
-    **_all("create_user update_user_admin delete_user", admin=True),
+    **_all("get_role list_role_permissions list_role_users list_user_roles", accounts=True),
+    **_all("create_user update_user_admin delete_user list_roles add_role_permission", admin=True),
     **_all(
         """create_experiment_permission get_experiment_permission update_experiment_permission
         delete_experiment_permission""",

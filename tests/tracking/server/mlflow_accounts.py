@@ -24,6 +24,18 @@ found = client.get_user_permission(name, "experiment", experiment)
 assert (found.allowed, found.permission) == (True, "EDIT"), found
 client.revoke_user_permission(name, "experiment", experiment)
 assert client.get_user_permission(name, "experiment", experiment).permission == "READ"
+role = client.list_user_roles(name)[0]
+assert (role.name, role.workspace, role.permissions) == (f"__user_{made.id}__", "default", [])
+assert client.add_role_permission(role.id, "experiment", experiment, "MANAGE").resource_pattern == experiment
+assert [each.permission for each in client.list_role_permissions(role.id)] == ["MANAGE"]
+assert client.get_role(role.id).permissions[0].resource_type == "experiment"
+assert [each.user_id for each in client.list_role_users(role.id)] == [made.id]
+assert role.id in [each.id for each in client.list_all_roles()] == [each.id for each in client.list_roles("default")]
+assert client.list_roles("other") == []
+with pytest.raises(RestException, match="Invalid permission"):
+    client.add_role_permission(role.id, "experiment", experiment, "DENY")
+with pytest.raises(RestException, match="not found"):
+    client.get_role(10**6)
 client.delete_user(name)
 with pytest.raises(RestException, match="not found"):
     client.get_user(name)

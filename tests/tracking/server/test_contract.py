@@ -11,6 +11,7 @@ from schemathesis import checks
 from mistk_service.resources import load_contract
 from mistk_service.tracking.server.operations import OPERATIONS as ALWAYS
 from mistk_service.tracking.server.operations.accounts import AccountOperations
+from mistk_service.tracking.server.operations.roles import RoleOperations
 from mistk_service.tracking.server.transfers import Transfers
 
 CONTRACT = load_contract("mlflow-api.yaml")
@@ -20,7 +21,7 @@ OPERATIONS = [
 ]
 
 #: The operations on accounts are answered where clients have to log in.
-PARTS = (*ALWAYS, AccountOperations)
+PARTS = (*ALWAYS, AccountOperations, RoleOperations)
 
 schema = schemathesis.openapi.from_dict(CONTRACT)
 

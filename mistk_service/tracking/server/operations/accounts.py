@@ -5,7 +5,8 @@ from __future__ import annotations
 from mistk_service.errors import NotAllowed
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.server.operations._base import Json
-from mistk_service.tracking.server.permissions import Permissions, resource_type_of
+from mistk_service.tracking.server.operations.roles import WORKSPACE, role_name
+from mistk_service.tracking.server.permissions import Permissions, permission_of, resource_type_of
 from mistk_service.tracking.server.users import Users
 from mistk_service.tracking.sql.accounts import Accounts
 from mistk_service.tracking.values import Grant, Permission, ResourceType, User
@@ -149,8 +150,8 @@ class AccountOperations:
         rows = [
             {
                 "role_id": user.id,
-                "role_name": f"__user_{user.id}__",
-                "workspace": "default",
+                "role_name": role_name(user),
+                "workspace": WORKSPACE,
                 "resource_type": grant.resource_type,
                 "resource_pattern": grant.resource_id,
                 "permission": grant.permission,
@@ -172,14 +173,9 @@ class AccountOperations:
         raise NotAllowed("Permission denied: only the user and admins may do that.")
 
     def _named(self, fields: Fields, kind: ResourceType, key: str) -> Grant:
-        permission = fields.required_text("permission")
-        if permission not in list(Permission):
-            raise InvalidParameter(
-                f"Invalid permission '{permission[:80]}'. Valid permissions are: {tuple(map(str, Permission))}",
-                field="permission",
-            )
+        permission = permission_of(fields)
         user = self._accounts.get_user(fields.required_text("username"))
-        return Grant(user.id, kind, fields.required_text(key), Permission(permission))
+        return Grant(user.id, kind, fields.required_text(key), permission)
 
     def _create(self, grant: Grant) -> Json:
         self._accounts.grant(grant)
