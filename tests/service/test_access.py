@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from mistk_service.client import ModelClient
 from tests.service.harness import API, OBEDIENT, Service, run
+from tests.support.harness import reference
 
 USER, PASSWORD, SECRET = "root", "correct horse battery", "a secret of the proxy"
 
@@ -247,6 +248,19 @@ def test_a_function_says_who_sends_a_request(folder: Path) -> None:
         asked = [service.api.get("/status", headers=headers).status_code for headers in ({}, {"X-API-Key": "the key"})]
         assert asked == [401, 200]
         assert service.api.post("/shutdown", headers={"X-API-Key": "the key"}).status_code == 403
+
+
+def test_a_function_is_not_asked_for_every_part_of_an_answer(tmp_path: Path) -> None:
+    code = "def who(headers):\n    open('asked', 'a').write('x')\n    return ('ann', 'operator')\n"
+    (tmp_path / "counting_login.py").write_text(code)
+    options = ["--port", "0", "--no-tracking", "--auth-function", "counting_login:who"]
+    env = {"PYTHONPATH": str(tmp_path)}
+    with Service("serve", reference("in_parts:InParts"), *options, cwd=tmp_path, env=env) as service:
+        service.make_ready()
+        before = len((tmp_path / "asked").read_text())
+        response = service.api.post("/streamPredict", json={"n": "400"})
+        assert len(response.text.splitlines()) == 400
+        assert len((tmp_path / "asked").read_text()) - before < 100
 
 
 def test_https_uses_a_new_certificate_when_its_file_changes(folder: Path) -> None:

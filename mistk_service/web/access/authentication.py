@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
@@ -25,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 #: The paths that probes ask, which say nothing but whether the service works.
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/startupz", "/ping", "/health"})
+
+#: Seconds between two questions to a function about the client of a long answer; files and users are looked at for each part.
+_FUNCTION_INTERVAL = 5.0
 
 #: The longest credentials of a user, in characters.
 _LONGEST = 4096
@@ -57,6 +61,7 @@ class Authenticator:
 
     Attributes:
         open_users: returns the users of the store; may block. None if there are none.
+        interval: seconds between two checks of the client of a long answer.
         sessions: the sessions of browsers.
     """
 
@@ -71,6 +76,7 @@ class Authenticator:
         self._proxy = proxy
         self._function = function
         self._throttle = Throttle()
+        self.interval = 0.0 if function is None else _FUNCTION_INTERVAL
         self.sessions = Sessions(root_path)
         self.open_users: Callable[[], UserDirectory] | None = None
         self._users: UserDirectory | None = None
@@ -222,14 +228,16 @@ class Authentication:
             await send_early(self._refusal(error, scope), scope, receive, send)
             return
         scope[PRINCIPAL] = principal
-        ended = False
+        ended, checked = False, time.monotonic()
 
         async def checking_send(message: Message) -> None:
-            nonlocal ended
-            if message.get("more_body") and not await self._authenticator.still(scope, principal):
+            nonlocal ended, checked
+            is_due = message.get("more_body") and time.monotonic() >= checked + self._authenticator.interval
+            if is_due and not await self._authenticator.still(scope, principal):
                 ended = True
                 await send({"type": "http.response.body", "body": b""})
                 raise ConnectionError("The client's account has changed, which ends its answer.")
+            checked = time.monotonic() if is_due else checked
             await send(message)
 
         try:
