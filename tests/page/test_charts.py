@@ -196,3 +196,19 @@ def test_a_chart_is_saved_as_a_file(site: Tracked, tmp_path: Path, kind: str, st
     assert file.read_bytes().startswith(start)
     if kind == "CSV":
         assert f"{run},saved,0,1,0.5" in file.read_text()
+
+
+def test_settings_stay_when_another_tab_is_looked_at(site: Tracked) -> None:
+    experiment = site.experiment("tabs")
+    run = site.run(experiment, "tabs", metrics={"loss": 0.5})
+    for view in (f"/runs/{run}?tab=charts", f"/experiments/{experiment}?tab=charts"):
+        site.open(view)
+        chart(site, "loss", points=1)
+        site.click(".chart-settings label", "log y")
+        site.click("[role=tab]", "Table" if "experiments" in view else "Overview")
+        site.until(lambda: not site.all(".chart"))
+        site.click("[role=tab]", "Charts")
+        chart(site, "loss", points=1)
+        assert "logy=1" in site.chrome.current_url
+        assert site.all(".chart-settings label input:checked")
+        site.click(".chart-settings label", "log y")

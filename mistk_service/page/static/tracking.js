@@ -79,6 +79,9 @@ export function style(path) {
   });
 }
 
+/** The query of the hash as it is now. */
+export const nowInUrl = () => Object.fromEntries(new URLSearchParams(location.hash.split(/\?(.*)/s)[1]));
+
 /** Change the query of the hash without a new entry in the history; empty values are left out. */
 export function keepInUrl(values) {
   const [path, given] = location.hash.split(/\?(.*)/s);

@@ -39,6 +39,7 @@ export function chart(uPlot, key, runs, settings, on) {
   const title = el("h2", { class: "name-of" }, key);
   const values = el("span", { class: "quiet now" });
   const problem = el("p", { class: "quiet", role: "alert", hidden: true });
+  const note = el("p", { class: "quiet", hidden: true });
   const space = el("div", { class: "plot" });
   const tip = el("div", { class: "tip", hidden: true });
   const tool = (label, text, onclick) => el("button", { class: "plain", title: label, "aria-label": `${label}: ${key}`, onclick }, text);
@@ -50,7 +51,7 @@ export function chart(uPlot, key, runs, settings, on) {
     tool("Save all points as CSV", "CSV", () => saveCsv(runs, key)),
     tool("Larger or smaller", "⤢", () => on.big()),
   );
-  const node = el("figure", { class: "chart", tabindex: 0, "aria-label": `Chart of ${key}`, dataset: { key } }, el("figcaption", { class: "row" }, title, values, tools), problem, space, tip);
+  const node = el("figure", { class: "chart", tabindex: 0, "aria-label": `Chart of ${key}`, dataset: { key } }, el("figcaption", { class: "row" }, title, values, tools), problem, note, space, tip);
   let whole = null; // the curves of everything
   let shown = []; // what is drawn
   let drawn = []; // the series of the plot
@@ -152,6 +153,9 @@ export function chart(uPlot, key, runs, settings, on) {
     drawn = list;
     plot?.destroy();
     plot = new uPlot(options(list, bands, width), data, space);
+    const lost = settings.logY ? shown.reduce((sum, { y }) => sum + y.filter((value) => value !== null && value <= 0).length, 0) : 0;
+    say(note, lost ? "A logarithm has no place for values of 0 and less; they are not shown." : "");
+    show(note, lost > 0);
     const ends = shown.map(({ run, y }) => [run, y.findLast((value) => value !== null)]);
     say(values, ends.length === 1 && ends[0][1] !== undefined ? number(ends[0][1]) : "");
     node.dataset.points = shown.reduce((sum, curve) => sum + curve.count, 0);

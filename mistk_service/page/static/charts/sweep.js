@@ -53,7 +53,10 @@ export async function mount(container, runs, params) {
     up: has(params.up) ?? metrics[0] ?? varied.at(-1),
     axes: split(params.axes)?.filter(has) ?? [...variedParams.slice(0, AXES - 1), metrics[0]].filter(Boolean),
   };
-  const brushes = new Map();
+  const brushes = new Map((params.within ?? "").split(",").filter(Boolean).flatMap((each) => {
+    const [id, low, high] = each.split("~").map(decodeURIComponent);
+    return has(id) && Number(low) <= Number(high) ? [[id, [Number(low), Number(high)]]] : [];
+  }));
   const label = (id) => column(id).label;
 
   const within = (run) => [...brushes].every(([id, [low, high]]) => {
@@ -176,8 +179,8 @@ export async function mount(container, runs, params) {
   const note = el("p", { class: "quiet", role: "status" });
 
   function draw() {
-    scales = new Map([...new Set([...state.axes, state.across, state.up, state.colored])].map((id) => [id, scale(runs.map((run) => valueOf(run, id)))]));
-    keepInUrl({ colored: state.colored, across: state.across, up: state.up, axes: state.axes.map(encodeURIComponent).join(",") });
+    scales = new Map([...new Set([...state.axes, ...brushes.keys(), state.across, state.up, state.colored])].map((id) => [id, scale(runs.map((run) => valueOf(run, id)))]));
+    keepInUrl({ colored: state.colored, across: state.across, up: state.up, axes: state.axes.map(encodeURIComponent).join(","), within: [...brushes].map(([id, part]) => [encodeURIComponent(id), ...part.map((at) => at.toFixed(3))].join("~")).join(",") });
     parallelBox.replaceChildren(parallel(Math.max(110 * state.axes.length, parallelBox.clientWidth)));
     scatterBox.replaceChildren(scatter(Math.max(300, scatterBox.clientWidth)));
     note.textContent = `${runs.filter(within).length} of ${runs.length} runs. Drag along an axis to choose among them.`;

@@ -3,7 +3,7 @@
 import { attempt } from "../ask.js";
 import { el } from "../dom.js";
 import { entitle } from "../title.js";
-import { flat, keepInUrl, moment, read, statusBadge, style } from "../tracking.js";
+import { flat, keepInUrl, moment, nowInUrl, read, statusBadge, style } from "../tracking.js";
 import { duration, number } from "../words.js";
 import { color } from "../charts/colors.js";
 import { files } from "./files.js";
@@ -89,7 +89,7 @@ export async function mount(container, params) {
         const { mount: charts } = await import(name === "charts" ? "../charts/panel.js" : "../charts/sweep.js");
         const here = el("div");
         place.append(here);
-        const finished = await charts(here, runs, params);
+        const finished = await charts(here, runs, nowInUrl());
         if (mine === turn) end = finished;
         else finished?.();
       }

@@ -3,7 +3,7 @@
 import { ask, attempt } from "../ask.js";
 import { card, el, link, show } from "../dom.js";
 import { entitle } from "../title.js";
-import { ago, flat, keepInUrl, mayEdit, moment, post, read, statusBadge, style } from "../tracking.js";
+import { ago, flat, keepInUrl, mayEdit, moment, nowInUrl, post, read, statusBadge, style } from "../tracking.js";
 import { duration, number } from "../words.js";
 import { artifacts, list } from "./artifacts.js";
 import { markdown, table } from "./markdown.js";
@@ -17,7 +17,7 @@ const LARGEST = 1 << 20; // bytes of the results of an evaluation
 
 const definitions = (pairs) => el("dl", {}, pairs.filter(([, value]) => value).map(([key, value]) => [el("dt", {}, key), el("dd", {}, value)]));
 
-/** Params and the like: a table that can be searched. */
+/** Params and the like as a table. */
 function pairsCard(id, title, entries) {
   const rows = entries.map(([key, value]) => [el("code", {}, key), value]);
   return card(id, `${title} (${entries.length})`, {}, entries.length ? table(["Name", "Value"], rows, title) : el("p", { class: "quiet" }, "None."));
@@ -174,7 +174,7 @@ export async function mount(container, params) {
         const isSystem = (key) => key.startsWith("system/");
         const here = el("div");
         place.append(here);
-        const finished = await charts(here, [run], params, { keys: (key) => isSystem(key) === (name === "system") });
+        const finished = await charts(here, [run], nowInUrl(), { keys: (key) => isSystem(key) === (name === "system") });
         if (mine !== turn) return finished();
         end = finished;
         if (name === "charts") {

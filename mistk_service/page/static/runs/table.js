@@ -3,7 +3,7 @@
 import { ask, attempt } from "../ask.js";
 import { el, show } from "../dom.js";
 import { entitle } from "../title.js";
-import { flat, keep, keepInUrl, kept, mayEdit, pairs, post, read, style } from "../tracking.js";
+import { flat, keep, keepInUrl, kept, mayEdit, nowInUrl, pairs, post, read, style } from "../tracking.js";
 import { number } from "../words.js";
 import { available, chooser, column, usual, valueOf } from "./columns.js";
 import { filterField } from "./filter.js";
@@ -39,6 +39,7 @@ export async function mount(container, params) {
   let token;
   let turn = 0;
   let loading = false;
+  let opened = false; // the first tab is
   let closed = new Set();
   let endCharts;
   const selected = new Map();
@@ -70,6 +71,7 @@ export async function mount(container, params) {
       drawTools();
     }
     draw();
+    if (!more && opened && state.tab !== "table") await openTab(state.tab);
     if (state.group && token && runs.length < GROUPED && problem.hidden) await load({ more: true });
   }
 
@@ -220,8 +222,15 @@ export async function mount(container, params) {
     if (name === "table") return;
     if (name === "sweep") await load({ more: true });
     const chosen = selected.size ? [...selected.values()] : runs;
+    const few = name === "charts" && !selected.size && chosen.length > DRAWN;
+    if (few) chartsPart.append(el("p", { class: "quiet tools" }, `The first ${DRAWN} runs of the table. Select others there.`));
+    const here = el("div");
+    chartsPart.append(here);
     const { mount: mountCharts } = await import(name === "charts" ? "../charts/panel.js" : "../charts/sweep.js");
-    endCharts = await mountCharts(chartsPart, name === "charts" && !selected.size ? chosen.slice(0, DRAWN) : chosen, params);
+    const finished = await mountCharts(here, few ? chosen.slice(0, DRAWN) : chosen, nowInUrl());
+    // Another tab may have been opened in the meantime.
+    if (here.isConnected) endCharts = finished;
+    else finished?.();
   }
 
   // --- the view -------------------------------------------------------------------------------------------------
@@ -270,6 +279,7 @@ export async function mount(container, params) {
   await load();
   await named;
   await openTab(["charts", "sweep"].includes(state.tab) ? state.tab : "table");
+  opened = true;
   return () => {
     turn += 1;
     table.end();
