@@ -116,9 +116,11 @@ export function chart(uPlot, key, runs, settings, on) {
     };
     // A point between two gaps has no line.
     const line = (stroke, width, of) => ({ stroke, width, of, points: { show: true, filter: alone, size: 5, fill: stroke } });
+    // The edges are lines, or else a peak as wide as a pixel would hardly be seen.
     const banded = (x, low, high, stroke, of) => {
       const first = list.length + 1;
-      add(x, [[high, { ...line("transparent", 0, null), of }], [low, { ...line("transparent", 0, null), of }]].map(([values, options]) => [values, { ...options, quiet: true }]));
+      const edge = { ...line(faint(stroke, 0.55), 1, of), quiet: true };
+      add(x, [[high, edge], [low, edge]]);
       bands.push({ series: [first, first + 1], fill: faint(stroke, 0.18) });
     };
     if (groups) {
