@@ -53,8 +53,8 @@ def connect(address: str | None) -> None:
         ray.init(address or "local", log_to_driver=True, logging_level="WARNING", **({} if address else started))
     except (RayError, OSError, RuntimeError, ValueError) as error:
         raise SettingsError(
-            f"--ray-address: {address or 'a Ray of its own'} cannot be used ({error}); expected HOST:PORT, "
-            "ray://HOST:PORT or auto, with the token of the cluster in RAY_AUTH_TOKEN.",
+            f"--ray-address: {address or 'a Ray of its own'} cannot be used ({error}); expected HOST:PORT or auto. If the "
+            "cluster asks for a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN unless it is in ~/.ray/auth_token.",
             setting="ray-address",
         ) from error
     finally:
