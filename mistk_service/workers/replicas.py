@@ -192,7 +192,10 @@ class Replicas:
         self._remember(call, builds)
         self._outdated = self._outdated and not builds
         for replica in self._replicas.values():
-            (self._turns.append if replica.worker in self.usable else lambda each: each.give(call))(replica)
+            if replica.worker in self.usable:
+                self._turns.append(replica)
+            else:
+                replica.give(call)
         if not self._turns:
             return False
         self._helper, self._held = worker, end
