@@ -121,9 +121,8 @@ class Replicas:
         self._pending: tuple[Run, Operation] | None = None
         #: Whether the replicas do not have the model that predictions are to be made with.
         self._outdated = True
-        #: The worker's present call that saves a copy, the hook that builds the model from it, and the calls to follow after.
+        #: The worker's present call that saves a copy, and the hook that builds the model from it.
         self._copy: tuple[Run, str] | None = None
-        self._later: list[tuple[Run, bool]] = []
         #: The replicas that have yet to follow, the one whose turn it is, and the worker, which helps out meanwhile.
         self._turns: deque[_Replica] = deque()
         self._turn: _Replica | None = None
@@ -186,9 +185,6 @@ class Replicas:
 
     def _let_follow(self, worker: Worker, call: Run, builds: bool, end: FromWorker | None) -> bool:
         """Give a call to the replicas: to one after the other if they predict. Return whether they do."""
-        if self._copy is not None:
-            self._later.append((call, builds))
-            return False
         self._remember(call, builds)
         self._outdated = self._outdated and not builds
         for replica in self._replicas.values():
@@ -241,13 +237,10 @@ class Replicas:
     def _on_copied(self, worker: Worker, message: FromWorker) -> None:
         assert self._copy is not None
         (call, build), self._copy = self._copy, None
-        later, self._later = self._later, []
-        if not isinstance(message, Done):
-            logger.error("The model was not saved for the replicas, so the worker predicts alone: %s", message)
+        if isinstance(message, Done):
+            self._let_follow(worker, Run(next(self._ids), build, call.arguments), True, None)
         else:
-            later.insert(0, (Run(next(self._ids), build, call.arguments), True))
-        for each, builds in later:
-            self._let_follow(worker, each, builds, None)
+            logger.error("The model was not saved for the replicas, so the worker predicts alone: %s", message)
         self._update()
 
     def _remove_old_copies(self) -> None:
