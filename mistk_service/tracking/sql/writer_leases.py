@@ -15,10 +15,15 @@ class WriterLeases(SqlPart):
     """The leases in a store. The thread safety and the errors are those of the store."""
 
     def acquire(self, writer: str, seconds: float) -> None:
-        """Take a lease. ``writer`` names the process, and no other has the name."""
+        """Take a lease. ``writer`` names the process, and no other has the name.
+
+        It may be repeated, if it is not known whether it has reached the database.
+        """
         now = self._now()
-        values = {"writer": writer, "seen_at": now, "expires_at": now + _ms(seconds)}
-        self._db.write(lambda connection: connection.execute(self._insert(table).values(values)))
+        times = {"seen_at": now, "expires_at": now + _ms(seconds)}
+        taken = self._insert(table).values(writer=writer, **times)
+        statement = taken.on_conflict_do_update(index_elements=["writer"], set_=times)
+        self._db.write(lambda connection: connection.execute(statement))
 
     def renew(self, writer: str, seconds: float) -> bool:
         """Renew a lease, which may have expired in the meantime. Return False if another has claimed it."""

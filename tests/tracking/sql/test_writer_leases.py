@@ -12,7 +12,8 @@ EXPIRED, LONG = -1.0, 3600.0
 def test_a_lease_is_renewed_until_another_claims_it_and_gone_once_that_is_done(store_uri: str) -> None:
     with SqlStore.open(store_uri) as store:
         leases = store.writer_leases
-        leases.acquire("writer", LONG)
+        for _ in range(2):  # the answer to the first attempt may be lost
+            leases.acquire("writer", LONG)
         assert leases.claim_expired("other", LONG) == {}
         assert leases.renew("writer", EXPIRED)
         assert leases.renew("writer", EXPIRED), "nobody has claimed it"
