@@ -82,7 +82,7 @@ def create_app(
         "/startupz": lambda _: startup(controller.started.is_set()),
         "/readyz": lambda _: readiness(controller, tracking.recorder.lost if tracking else None),
         "/metrics": lambda _: figures(metrics),
-        "/page/live": lambda _: live.response(controller),
+        "/page/live": lambda scope: live.response(controller, scope),
         f"{kind.base_path}/swagger.json": partial(document, openapi3=False),
         f"{kind.base_path}/openapi3.json": partial(document, openapi3=True),
     }

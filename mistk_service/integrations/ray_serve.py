@@ -19,7 +19,7 @@ from mistk_service.app.settings import Settings
 from mistk_service.core.shutdown import Shutdown
 from mistk_service.doors.ops.live import Live
 from mistk_service.doors.ops.metrics import ServiceMetrics
-from mistk_service.kinds.kind import FAILED
+from mistk_service.kinds.kind import FAILED, TERMINATED
 from mistk_service.workers.host.environment import worker_environment
 
 #: The application of this process, which is a replica of one deployment.
@@ -31,7 +31,8 @@ def deployment(model: str, **settings: Any) -> serve.Deployment:
 
     Use it as any other: ``serve.run(deployment("shop.py:Shop", build_from="models/shop").options(num_replicas=2).bind())``.
     The APIs are those of ``mistk-service serve``. Each replica has a lifecycle of its own, so use the prediction APIs. Nothing
-    is tracked unless ``tracking=True``. Nobody has to log in: whoever reaches Ray Serve reaches the model.
+    is tracked unless ``tracking=True``. Nobody has to log in: whoever reaches Ray Serve reaches the model. Requests with paths
+    are refused, except below ``data_root``, ``model_root`` and ``output_root``.
 
     Args:
         model: the reference of the class, as for ``mistk-service serve``.
@@ -40,7 +41,9 @@ def deployment(model: str, **settings: Any) -> serve.Deployment:
     Raises:
         SettingsError: an option is not valid.
     """
-    given = Settings(model, **{"tracking": False, "allowed_hosts": ("*",), **settings})
+    # Everybody who reaches Ray Serve reaches it, so requests name no paths unless there are roots for them.
+    open_to_all = {"tracking": False, "host": "0.0.0.0", "allowed_hosts": ("*",)}  # noqa: S104  # it does not listen itself
+    given = Settings(model, **{**open_to_all, **settings})
 
     class ModelContainer(_Container):
         async def __init__(self) -> None:  # type: ignore[misc]  # Ray Serve awaits it
@@ -65,21 +68,27 @@ class _Container:
         """
         kind = detected_kind(settings.model, worker_environment(os.environ, settings.worker_env))
         metrics, live, shutdown = ServiceMetrics(), Live(), Shutdown(settings.grace)
-        with tempfile.TemporaryDirectory(prefix="mistk-") as scratch:
-            script = Autostart(settings, Path(scratch))
-            self._controller, tracking = put_together(kind, settings, metrics, live, -1, shutdown, "", script)
-            await self._controller.start()
-            await self._controller.wait_loaded()
-            await script(self._controller)
+        # Further workers build the model from it too.
+        self._scratch = tempfile.TemporaryDirectory(prefix="mistk-")
+        script = Autostart(settings, Path(self._scratch.name))
+        self._controller, self._tracking = put_together(kind, settings, metrics, live, -1, shutdown, "", script)
+        await self._controller.start()
+        await self._controller.wait_loaded()
+        if self._tracking is not None:
+            self._tracking.start()
+        await script(self._controller)
         self._controller.started.set()
-        _apps.append(create_app(self._controller, settings, metrics, __version__, tracking, live=live))
+        _apps.append(create_app(self._controller, settings, metrics, __version__, self._tracking, live=live))
 
     def check_health(self) -> None:
-        """Raise an error if the model has failed, so that Ray Serve replaces the replica."""
-        if self._controller.state == FAILED:
-            raise RuntimeError("The model has failed; see the log of the replica.")
+        """Raise an error if the model has failed or was shut down, so that Ray Serve replaces the replica."""
+        if self._controller.state in (FAILED, TERMINATED):
+            raise RuntimeError(f"The model is {self._controller.state}; see the log of the replica.")
 
     async def __del__(self) -> None:
-        """End the worker."""
+        """End the worker, and write what is to be tracked."""
         self._controller.shutdown()
         await self._controller.terminated.wait()
+        if self._tracking is not None:
+            await self._tracking.close()
+        self._scratch.cleanup()

@@ -60,6 +60,7 @@ class RunLease:
         self._end_runs = end_runs
         self._clock = clock
         self.term = 0
+        self._held = True
         self._trusted_until = 0.0
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tracking-lease", daemon=True)
@@ -117,12 +118,16 @@ class RunLease:
 
     def _renew(self) -> None:
         begun = self._clock()
-        if self._leases.renew(self._writer, self._seconds):
+        if self._held and self._leases.renew(self._writer, self._seconds):
             self._trusted_until = begun + self._seconds * _TRUSTED
-        elif not self._leases.exists(self._writer):  # it was claimed, and the runs are ended
-            logger.warning("Another container has ended the runs of this one, since its lease had expired.")
+        elif not self._held or not self._leases.exists(self._writer):  # it was claimed, and the runs are ended
+            if self._held:
+                logger.warning("Another container has ended the runs of this one, since its lease had expired.")
+                # Before the new lease is taken, which would allow writes to the runs of the old one.
+                self.term += 1
+                self._held = False
             self._acquire()
-            self.term += 1
+            self._held = True
 
     def _acquire(self) -> None:
         begun = self._clock()
@@ -130,6 +135,8 @@ class RunLease:
         self._trusted_until = begun + self._seconds * _TRUSTED
 
     def _claim(self) -> None:
-        for writer, last_seen in self._leases.claim_expired(self._writer, self._seconds).items():
+        while (claimed := self._leases.claim_expired(self._writer, self._seconds)) is not None:
+            writer, last_seen = claimed
             self._end_runs(writer, last_seen)
             self._leases.release(writer, self._writer)
+            self._renew()  # there may be many, after a machine has gone

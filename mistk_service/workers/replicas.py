@@ -14,7 +14,7 @@ import logging
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,6 +72,16 @@ class _Replica:
     def give(self, call: Run) -> None:
         self.unfinished.add(call.id)
         self.worker.send(call)
+
+
+def _says_all_of(call: Run, earlier: Run) -> bool:
+    """Return whether a call sets everything that an earlier one of the same hook has set."""
+    if call.hook != earlier.hook or len(call.arguments) != len(earlier.arguments):
+        return False
+    return all(
+        before.keys() <= now.keys() if isinstance(now, Mapping) and isinstance(before, Mapping) else before == now
+        for now, before in zip(call.arguments, earlier.arguments, strict=True)
+    )
 
 
 class Replicas:
@@ -199,7 +209,10 @@ class Replicas:
         return True
 
     def _remember(self, call: Run, builds: bool) -> None:
-        """Add a call to those that make a replica. A build takes the place of earlier ones, and the first keeps its place."""
+        """Add a call to those that make a replica. A build takes the place of earlier ones, and the first keeps its place.
+
+        A later call takes the place of one that says less about the same, such as earlier properties.
+        """
         if builds:
             earlier = [each.id for each in self._calls if each.id in self._builds]
             self._calls = [
@@ -210,7 +223,9 @@ class Replicas:
             if self._calls and self._calls[-1].id in self._builds:
                 del self._calls[-1]
             self._builds = {*earlier[:1], call.id}
-        self._calls.append(call)
+        built = max((place for place, each in enumerate(self._calls) if each.id in self._builds), default=-1) + 1
+        later = [each for each in self._calls[built:] if not _says_all_of(call, each)]
+        self._calls = [*self._calls[:built], *later, call]
 
     def _next_turn(self) -> None:
         self._turn = None
@@ -249,7 +264,8 @@ class Replicas:
         if self._folder is not None and self._copy is None and not any(r.unfinished for r in self._replicas.values()):
             for path in Path(self._folder.name).iterdir():
                 if str(path) not in needed:
-                    shutil.rmtree(path, ignore_errors=True)
+                    # A model may have many files, and predictions go on meanwhile.
+                    asyncio.get_running_loop().run_in_executor(None, shutil.rmtree, path, True)
 
     # --- their end ------------------------------------------------------------------------------------------------
 
@@ -271,11 +287,11 @@ class Replicas:
         for worker in (*replicas, *self.leaving):
             worker.kill()
 
-    def clean(self) -> None:
+    async def clean(self) -> None:
         """Remove the copies of the model, when the replicas have ended."""
         folder, self._folder = self._folder, None
         if folder is not None:
-            folder.cleanup()
+            await asyncio.to_thread(folder.cleanup)
 
     # --- messages of the replicas ---------------------------------------------------------------------------------
 

@@ -115,7 +115,9 @@ class Supervisor:
         await asyncio.shield(self._loaded)
 
     def start_replicas(self, count: int) -> None:
-        """Start the replicas, once the worker has loaded its model."""
+        """Start the replicas, once the worker has loaded its model, unless it has been asked to end."""
+        if self.is_leaving:
+            return
         self._replicas.start(count, copied=self.signature.copied_after_training)
 
     def for_prediction(self, in_flight: Callable[[Worker], int]) -> Worker:
@@ -183,7 +185,7 @@ class Supervisor:
         """
         leaving = [worker for worker in (self._leaving, *self._replicas.leaving) if worker is not None]
         ended = all(await asyncio.gather(*(_wait_dismissed(worker, last_hook, kill) for worker in leaving)))
-        self._replicas.clean()
+        await self._replicas.clean()
         return ended
 
     def kill(self) -> None:

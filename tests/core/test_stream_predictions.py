@@ -155,6 +155,15 @@ async def test_tensors_of_other_layouts_go_alone(launch: Launch, gate: Gate, kin
     await first
 
 
+async def test_tensors_whose_first_dimension_counts_no_records_are_not_joined(launch: Launch, gate: Gate, kind: str):
+    instance, first = await held(launch, gate, kind, "WholeVectors")
+    answers = [infer(instance, *records) for records in ("1234", "5678")]
+    await instance.heard()
+    gate.tell("g")
+    assert [(await inferred(each))["together"] for each in answers] == [[4] * 4] * 2
+    await first
+
+
 async def test_a_model_that_wants_one_at_a_time_gets_one_at_a_time(launch: Launch, gate: Gate, kind: str):
     instance, first = await held(launch, gate, kind, "OneAtATime")
     answers = begin(instance, *({"a": str(n)} for n in range(5)))

@@ -49,6 +49,13 @@ class BatchingTensors(Batching):
         return {name: np.array([each[name] for each in answers.values()]) for name in ("record", "together", "call")}
 
 
+class WholeVectors(BatchingTensors):
+    """Takes one vector of four records, so that its first dimension counts no requests."""
+
+    inputs = [("a", "bytes", [4])]
+    outputs = [("record", "bytes", [4]), ("together", "int64", [4]), ("call", "int64", [4])]
+
+
 class OneAtATime(Batching):
     max_batch_size = 1
 

@@ -84,6 +84,7 @@ def test_tritons_client_sends_the_records_as_byte_strings(service: Service) -> N
         ("table", 'a,"b', "csv"),
         ("photo", b64(b"no image"), "image"),
         ("photo", "%%", "b64"),
+        ("photo", b64(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 3 2\n%%EndComments\n"), "image"),
         ("photo", b64(png(PHOTO[:1])), "[1, 3]; expected [2, 3]"),
         ("photo", b64(png(PHOTO))[:-40], "image"),
         ("caption", {"b64": b64(b"\xff")}, "text"),
@@ -99,6 +100,15 @@ def test_a_record_that_cannot_be_decoded_is_refused_and_named(
     assert field in answer.json()["error"]
     assert message in answer.json()["error"]
     assert service.status()["state"] == "ready"
+
+
+def test_small_files_of_huge_images_are_refused_before_they_are_decoded(start: Start) -> None:
+    service = start(model=reference("encoded:Grey"))
+    service.make_ready()
+    huge = b64(png(np.zeros((7000, 7000), np.uint8)))
+    answer = predict(service, "grey", huge, huge)
+    assert answer.status_code == 400
+    assert "expected at most 67108864 in all images" in answer.json()["error"]
 
 
 def test_any_json_is_a_row_of_the_only_input(start: Start) -> None:

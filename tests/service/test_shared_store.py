@@ -125,7 +125,7 @@ def test_the_lease_of_a_container_that_ends_in_order_is_given_back(
     wait_until(lambda: run in runs(store))
     service.signal(signal.SIGTERM)
     assert service.wait_exit() == 0
-    assert store.writer_leases.claim_expired("nobody", 0.0) == {}
+    assert store.writer_leases.claim_expired("nobody", 0.0) is None
     assert runs(store)[run].info.status.name == "KILLED"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Scope
 
 from mistk_service.core.controller import Controller
 from mistk_service.core.events import Event, PredictionAnswered, WorkerStarted
@@ -65,12 +66,14 @@ class Live:
         elif isinstance(event, WorkerStarted):
             self._pid, self._sampler = event.pid, None
 
-    def response(self, controller: Controller) -> Response:
+    def response(self, controller: Controller, scope: Scope) -> Response:
         """Return the stream: ``log`` events with new lines, and ``figures`` events every two seconds."""
         # Imported here, since it takes long to load and the service listens before.
         from mistk_service.doors.mistk.problems import answer
         from mistk_service.doors.mistk.watch import STREAM_HEADERS
 
+        if scope["method"] == "HEAD":
+            return Response(media_type="text/event-stream", headers=STREAM_HEADERS)
         if self._streams >= _STREAMS:
             return answer(ServiceBusy(f"{_STREAMS} pages follow the service already.", retry_after=5), {})
         return StreamingResponse(self._events(controller), media_type="text/event-stream", headers=STREAM_HEADERS)

@@ -45,9 +45,12 @@ class Locations:
         found = self.artifacts.list_folder(self.place(root, below))
         return [replace(info, path=f"{below}/{info.path}") for info in found] if below else found
 
-    def files(self, root: str) -> Iterator[FileInfo]:
-        """Yield all files below a root, with paths relative to it; none where they are kept elsewhere, or are gone."""
-        folders = [""]
+    def files(self, root: str, folder: str = "") -> Iterator[FileInfo]:
+        """Yield all files in a folder below a root, with paths relative to the root.
+
+        There are none where they are kept elsewhere, or are gone.
+        """
+        folders = [folder]
         with suppress(InvalidParameter, ResourceNotFound):
             while folders:
                 for info in self.list_folder(root, folders.pop()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Executor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -13,7 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from mistk_service.errors import ServiceBusy
 from mistk_service.tracking.artifacts import ArtifactRepository, Upload
 from mistk_service.tracking.artifacts.locations import Locations
-from mistk_service.tracking.errors import InvalidParameter, StoreUnavailable
+from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound, StoreUnavailable
 from mistk_service.tracking.server.archives import zip_pieces
 from mistk_service.tracking.server.downloads import file_response, filename
 from mistk_service.tracking.server.operations._base import run_id_of
@@ -73,6 +74,8 @@ class Transfers:
         fields = query_of(request.scope)
         run_id, folder = run_id_of(fields), fields.text("path") or ""
         files = await self._in_thread(lambda: list(self._files(self._store.get_run(run_id).info.artifact_uri, folder)))
+        if folder and not files:
+            raise ResourceNotFound(f"The run {run_id} has no artifacts in the folder {folder[:200]!r}.")
         name = f"{run_id}{'-' if folder else ''}{folder.replace('/', '-')}.zip"
         return StreamingResponse(
             self._iterated(zip_pieces(self._artifacts, files)),
@@ -82,10 +85,8 @@ class Transfers:
 
     def _files(self, root: str, folder: str) -> Iterator[tuple[str, str]]:
         """Yield for each file in a folder its path relative to ``root`` and its place below the artifact root."""
-        for info in self._locations.list_folder(root, folder):
-            if info.is_dir:
-                yield from self._files(root, info.path)
-            else:
+        for info in self._locations.files(root, folder):
+            with suppress(InvalidParameter):  # a model may have written names that no request can have
                 yield info.path, self._locations.place(root, info.path)
 
     async def get_model_version_artifact(self, request: Request) -> Response:

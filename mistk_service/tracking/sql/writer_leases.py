@@ -37,17 +37,20 @@ class WriterLeases(SqlPart):
         with self._db.read() as connection:
             return bool(connection.execute(select(exists().where(table.c.writer == writer))).scalar())
 
-    def claim_expired(self, claimer: str, seconds: float) -> dict[str, int]:
-        """Claim the leases that have expired, and return their writers and when each was last seen, in ms since 1970.
+    def claim_expired(self, claimer: str, seconds: float) -> tuple[str, int] | None:
+        """Claim a lease that has expired, and return its writer and when it was last seen, in ms since 1970; None without one.
 
-        Nobody else gets the same ones, unless the claimer does not :meth:`release` them in time, in ``seconds``.
+        Nobody else gets the same one, unless the claimer does not :meth:`release` it in time, in ``seconds``.
         """
         now = self._now()
         expired = and_(table.c.expires_at < now, table.c.writer != claimer)
-        claimed = update(table).where(expired).values(claimed_by=claimer, expires_at=now + _ms(seconds))
-        statement = claimed.returning(table.c.writer, table.c.seen_at)
-        rows = self._db.write(lambda connection: connection.execute(statement).fetchall())
-        return {row.writer: row.seen_at for row in rows}
+        # Of several that choose the same one at once, the second finds that it has not expired any more, and gets none.
+        first = select(table.c.writer).where(expired).order_by(table.c.expires_at, table.c.writer).limit(1)
+        claimed = update(table).where(expired, table.c.writer == first.scalar_subquery())
+        statement = claimed.values(claimed_by=claimer, expires_at=now + _ms(seconds))
+        returning = statement.returning(table.c.writer, table.c.seen_at)
+        row = self._db.write(lambda connection: connection.execute(returning).first())
+        return None if row is None else (row.writer, row.seen_at)
 
     def release(self, writer: str, claimer: str | None = None) -> None:
         """Remove a lease: one's own at the end, or one that was claimed once the writer's runs are ended."""

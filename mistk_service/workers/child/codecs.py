@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,8 +15,11 @@ from mistk_service.kinds.predictions import TensorSpec
 
 _Array = np.ndarray[Any, Any]
 
-#: The largest image in pixels; a small file may claim to be a huge one.
+#: The pixels of all images of a call; a small file may claim to be a huge image.
 _PIXELS = 2**26
+
+#: The formats that images are read in. Pillow knows more, and gives some of them to other programs.
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
 #: The modes of images by their number of channels; one without channels is grey.
 _MODES = {(): "L", (3,): "RGB", (4,): "RGBA"}
@@ -33,7 +35,8 @@ def decode(arrays: Mapping[str, _Array], declared: Sequence[TensorSpec]) -> dict
         RequestError: a record cannot be decoded, or an image has another size.
     """
     specs = {spec.name: spec for spec in declared if spec.codec is not None}
-    return {name: _decoded(specs[name], array) if name in specs else array for name, array in arrays.items()}
+    pixels = _Pixels()
+    return {name: _decoded(specs[name], array, pixels) if name in specs else array for name, array in arrays.items()}
 
 
 def encode(result: Any, declared: Sequence[TensorSpec]) -> Any:
@@ -51,12 +54,25 @@ def encode(result: Any, declared: Sequence[TensorSpec]) -> Any:
     }
 
 
-def _decoded(spec: TensorSpec, array: _Array) -> _Array:
+class _Pixels:
+    """Counts the pixels of a call, before they are decoded."""
+
+    def __init__(self) -> None:
+        self._left = _PIXELS
+
+    def take(self, width: int, height: int) -> None:
+        """Count an image; raise ValueError if there is no room for it."""
+        self._left -= width * height
+        if self._left < 0:
+            raise ValueError(f"it has {width} x {height} pixels; expected at most {_PIXELS} in all images of a request")
+
+
+def _decoded(spec: TensorSpec, array: _Array, pixels: _Pixels) -> _Array:
     assert spec.codec is not None
     decoder, values = _DECODERS[spec.codec], []
     for number, data in enumerate(array.tolist()):
         try:
-            values.append(decoder(data, spec.decoded[1:]))
+            values.append(decoder(data, spec.decoded[1:], pixels))
         except Exception as error:  # whatever a decoder raises, the record is wrong
             raise RequestError(
                 f"{spec.name}: record {number} cannot be decoded as {spec.codec}: {error}", field=spec.name
@@ -74,24 +90,23 @@ def _objects(values: Sequence[Any]) -> _Array:
     return array
 
 
-def _text(data: bytes, _: tuple[int, ...]) -> str:
+def _text(data: bytes, _: tuple[int, ...], __: _Pixels) -> str:
     return data.decode()
 
 
-def _json(data: bytes, _: tuple[int, ...]) -> Any:
+def _json(data: bytes, _: tuple[int, ...], __: _Pixels) -> Any:
     return msgspec.json.decode(data)
 
 
-def _csv(data: bytes, _: tuple[int, ...]) -> list[list[str]]:
+def _csv(data: bytes, _: tuple[int, ...], __: _Pixels) -> list[list[str]]:
     return list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True))
 
 
-def _image(data: bytes, shape: tuple[int, ...]) -> _Array:
+def _image(data: bytes, shape: tuple[int, ...], pixels: _Pixels) -> _Array:
     from PIL import Image  # an extra
 
-    with Image.open(io.BytesIO(data)) as image:
-        if math.prod(image.size) > _PIXELS:
-            raise ValueError(f"it has {image.width} x {image.height} pixels; expected at most {_PIXELS}")
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        pixels.take(*image.size)
         array = np.asarray(image.convert(_MODES[shape[2:]] if shape else "RGB"))
     if any(want not in (-1, have) for want, have in zip(shape, array.shape, strict=False)):
         raise ValueError(
@@ -114,7 +129,7 @@ def _encoded_image(pixels: Any) -> bytes:
     return buffer.getvalue()
 
 
-_DECODERS: dict[str, Callable[[bytes, tuple[int, ...]], Any]] = {
+_DECODERS: dict[str, Callable[[bytes, tuple[int, ...], _Pixels], Any]] = {
     "text": _text,
     "json": _json,
     "csv": _csv,

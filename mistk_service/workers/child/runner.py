@@ -121,6 +121,7 @@ class Runner:
             predictor = Predictor(model, row.hook, row.tensor_hook, row.prompt_hook, signature)
         if predictor is not None:
             self._tasks.max_batch_size = predictor.max_batch_size
+            self._tasks.joins_tensors = predictor.joins_tensors
         self._model = model
         batch, documents = self._tasks.max_batch_size, kind.documents_of(type(model))
         self._send(Loaded(type(model).__name__, hooks, batch, signature, documents))

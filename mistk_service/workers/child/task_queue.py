@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 
-from mistk_service.kinds.predictions import Inputs
+from mistk_service.kinds.predictions import Inputs, Tensors
 from mistk_service.workers.messages import Predict, Run
 
 #: A request is large if its cost, in records or KiB, exceeds this.
@@ -30,6 +30,8 @@ class TaskQueue:
 
     def __init__(self, max_batch_size: int = 1) -> None:
         self.max_batch_size = max_batch_size
+        #: Whether tensors are merged too.
+        self.joins_tensors = True
         self._waiting: deque[Run | _Streams] = deque()
 
     def __bool__(self) -> bool:
@@ -53,7 +55,7 @@ class TaskQueue:
         if isinstance(first, Run):
             self._waiting.popleft()
             return first
-        batch = first.take(self.max_batch_size)
+        batch = first.take(self.max_batch_size, self.joins_tensors)
         if not first:
             self._waiting.popleft()
         return batch
@@ -98,20 +100,23 @@ class _Streams:
     def withdraw(self, number: int) -> bool:
         return any(kind.pop(number, None) is not None for kind in (self._small, self._large))
 
-    def take(self, max_batch_size: int) -> list[Predict]:
+    def take(self, max_batch_size: int, joins_tensors: bool) -> list[Predict]:
         if self._large and not (self._small and self._owed > 0):
-            batch, self._owed = _batch(self._large, max_batch_size)
+            batch, self._owed = _batch(self._large, max_batch_size, joins_tensors)
         else:
-            batch, size = _batch(self._small, max_batch_size)
+            batch, size = _batch(self._small, max_batch_size, joins_tensors)
             self._owed -= size
         return batch
 
 
-def _batch(kind: OrderedDict[int, tuple[Predict, int]], max_batch_size: int) -> tuple[list[Predict], int]:
+def _batch(
+    kind: OrderedDict[int, tuple[Predict, int]], max_batch_size: int, joins_tensors: bool
+) -> tuple[list[Predict], int]:
     """Remove the first request and the following ones that fit into the same call; return them and their cost."""
     _, (first, size) = kind.popitem(last=False)
     batch, records = [first], len(first.inputs)
-    shared = first.merged_with if kind and records < max_batch_size else None
+    may_merge = records < max_batch_size and (joins_tensors or not isinstance(first.inputs, Tensors))
+    shared = first.merged_with if kind and may_merge else None
     while kind and shared is not None:
         candidate, more = next(iter(kind.values()))
         records += len(candidate.inputs)

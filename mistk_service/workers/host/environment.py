@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
 #: Prefixes of the variables with which the service, or a library in it, authenticates.
-_OWNERS = ("MLFLOW_", "AWS_", "MISTK_")
+_OWNERS = ("MLFLOW_", "AWS_", "MISTK_", "RAY_")
 
 #: Parts of the names of those variables that are secret.
 _SECRET = ("TOKEN", "PASSWORD", "SECRET", "KEY", "CREDENTIAL")

@@ -187,8 +187,10 @@ class RayWorker:
         except Exception as error:  # a bug of the service, which ends the worker
             logger.critical("The messages of a worker cannot be handled.", exc_info=True)
             failure = Failure("WorkerDied", f"The channel to the worker broke ({error!r}), and the worker was killed.")
-        ray.kill(self._actor)  # its resources are free again
-        self._has_exited(failure)
+        try:
+            ray.kill(self._actor)  # its resources are free again
+        finally:  # also where Ray itself has ended
+            self._has_exited(failure)
 
     def _has_exited(self, failure: Failure) -> None:
         self._exited.set()

@@ -102,6 +102,15 @@ def test_the_largest_numbers_have_a_mean(store, run_id):
     assert curve.columns == (CurveColumn(0, 4, 5, largest, largest, largest, largest, largest),)
 
 
+@pytest.mark.parametrize("value", [1e200, -1e172, 1e-310, 5e-324])
+def test_a_value_of_any_size_has_a_column_with_others(store, run_id, value):
+    store.log_batch(run_id, [Metric("m", value if step == 2 else 0.5, 1, step) for step in range(5)])
+    (curve,) = store.get_metric_columns([run_id], "m", columns=1)
+    (column,) = curve.columns
+    assert (column.minimum, column.maximum) == (min(value, 0.5), max(value, 0.5))
+    assert column.mean == pytest.approx((value + 2.0) / 5)
+
+
 def test_runs_come_in_their_order_and_unknown_ones_are_left_out(store, experiment):
     one, other = (store.create_run(experiment).info.run_id for _ in range(2))
     store.log_metric(one, Metric("m", 1.0, 1))

@@ -130,9 +130,7 @@ function tableSource(input) {
     const left = Number(skip.value);
     const lines = (await chosen(file).text()).split(/\r?\n/).filter((line) => line.trim());
     const cells = lines.map((line) => line.split(/[,;\t]/).slice(left, size === null ? undefined : left + size));
-    if (input.codec === "image") return [["Image", fileSource]];
-  if (input.codec) return [["Text", textSource], ["File", textFileSource]];
-  if (input.dtype === "bytes") return { texts: cells.map((row) => row.join(",")) };
+    if (input.dtype === "bytes") return { texts: cells.map((row) => row.join(",")) };
     const rows = cells.map((row) => row.map((cell) => (cell.trim() === "" ? NaN : Number(cell))));
     return { rows: checked(rows[0]?.some(Number.isNaN) ? rows.slice(1) : rows, size) };
   }
@@ -260,7 +258,7 @@ const grey = ([r, g, b]) => 0.299 * r + 0.587 * g + 0.114 * b;
 
 /** Paint with 16 times the pixels in each direction, and return the mean of each pixel: {ink, rgb}, from 0 to 1. */
 function sampled({ width, height }, paint) {
-  const times = 16;
+  const times = Math.max(1, Math.min(16, Math.floor(4096 / Math.max(width, height)))); // a canvas has a largest size
   const fine = el("canvas", { width: width * times, height: height * times }).getContext("2d");
   paint(fine, times);
   const { data } = fine.getImageData(0, 0, width * times, height * times);

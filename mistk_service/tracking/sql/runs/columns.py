@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import starmap
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, CompoundSelect, Connection, Select, and_, func, not_, select
+from sqlalchemy import CTE, ColumnElement, CompoundSelect, Connection, Select, and_, case, func, not_, select
 from sqlalchemy import Column as SqlColumn
 
 from mistk_service.tracking.errors import InvalidParameter
@@ -26,8 +26,11 @@ _DRAWN = 4
 
 _INT64 = 2**63
 
-#: What values are multiplied by before they are added up: databases refuse a sum that is no double.
+#: What values are multiplied by before they are added up: databases refuse a sum that is no double. PostgreSQL also refuses a
+#: product that is none, and squares what it averages. Values that are too small count as 0.
 _SMALL = 2.0**-60
+_SCALED = case((metrics.c.value.between(-1e-280, 1e-280), 0.0), else_=metrics.c.value * _SMALL)
+
 _X = {"step": metrics.c.step, "timestamp": metrics.c.timestamp}
 _PLACE = (metrics.c.timestamp, metrics.c.step, metrics.c.value, metrics.c.is_nan)
 
@@ -125,7 +128,7 @@ class _Points:
                     func.count().label("count"),
                     func.min(metrics.c.value).label("minimum"),
                     func.max(metrics.c.value).label("maximum"),
-                    func.avg(metrics.c.value * _SMALL).label("mean"),
+                    func.sum(_SCALED).label("total"),
                 ),
                 _FINITE,
             )
@@ -148,7 +151,7 @@ class _Points:
         at_last = self._value_at(column.end, last_time).order_by(*(each.desc() for each in order))
         ends = [each.limit(1).correlate_except(metrics).scalar_subquery() for each in (at_first, at_last)]
         return joined.add_columns(
-            column.start, column.end, column.count, ends[0], column.minimum, column.maximum, ends[1], column.mean
+            column.start, column.end, column.count, ends[0], column.minimum, column.maximum, ends[1], column.total
         ).order_by(column.number)
 
     def _times(self, steps: CompoundSelect[Any]) -> CTE:
@@ -180,9 +183,10 @@ class _Points:
 
 
 def _column(
-    start: int, end: int, count: int, first: float, minimum: float, maximum: float, last: float, mean: float
+    start: int, end: int, count: int, first: float, minimum: float, maximum: float, last: float, total: float
 ) -> CurveColumn:
-    return CurveColumn(start, end, count, first, minimum, maximum, last, min(max(mean / _SMALL, minimum), maximum))
+    mean = total / count / _SMALL
+    return CurveColumn(start, end, count, first, minimum, maximum, last, min(max(mean, minimum), maximum))
 
 
 def _value(value: float, is_nan: int) -> float:
