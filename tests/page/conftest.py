@@ -214,9 +214,8 @@ class FakeService:
 def reopen(page: webdriver.Chrome, service: FakeService, path: str = "") -> None:
     """Open the page again, and wait until it follows the stream: what is sent then is not for the page before."""
     page.get("about:blank")
-    before = len(service.asked)
     page.get(f"{service.url}{path}")
-    await_true(page, lambda: len(service.asked) > before)
+    await_true(page, lambda: page.execute_script("return streams.at(-1)?.readyState === EventSource.OPEN"))
 
 
 @pytest.fixture

@@ -129,6 +129,21 @@ def test_an_image_numbers_and_a_table_are_taken(chrome: Chrome, digits: str, tmp
     assert "The first 200 of 355 records." in text(chrome, "answer")
 
 
+def test_predictions_for_a_source_are_shown_until_the_dialog_is_closed(chrome: Chrome, digits: str) -> None:
+    chrome.get("about:blank")
+    chrome.get(f"{digits}/#/")
+    button = '[data-operation="streamPredict/source"]'
+    await_true(chrome, lambda: chrome.find_elements(By.CSS_SELECTOR, button))
+    chrome.find_element(By.CSS_SELECTOR, button).click()
+    source = chrome.find_element(By.CSS_SELECTOR, "dialog [data-path=source]")
+    source.send_keys(str(DIGITS / "data" / "test.csv"))
+    chrome.find_element(By.CSS_SELECTOR, "dialog button.solid").click()
+    output = chrome.find_element(By.CSS_SELECTOR, "dialog pre")
+    await_true(chrome, lambda: '"eventType":"added"' in str(output.get_property("textContent")))
+    chrome.find_element(By.CSS_SELECTOR, "dialog button:not(.solid)").click()
+    await_text(chrome, "state", "ready")
+
+
 def test_a_text_is_continued_as_it_comes(chrome: Chrome, hostile: tuple[str, ModelClient]) -> None:
     open_page(chrome, hostile[0])
     chrome.find_element(By.ID, "prompt").send_keys("Say")

@@ -167,7 +167,9 @@ def test_a_role_may_do_the_same_with_every_kind_of_container(folder: Path, token
     assert wrong == []
 
 
-@pytest.mark.parametrize("path", ["/", "/static/shell.js", "/metrics", f"{API}/swagger.json", f"{API}/ui/", "/nowhere"])
+@pytest.mark.parametrize(
+    "path", ["/", "/static/shell.js", "/page/about", "/metrics", f"{API}/swagger.json", f"{API}/ui/", "/nowhere"]
+)
 def test_the_page_the_figures_and_the_contract_are_for_viewers(
     service: Service, tokens: dict[str, str], path: str
 ) -> None:

@@ -54,4 +54,7 @@ export async function send(path, json, { method = "POST", ...options } = {}) {
  * `tracking` (the base path of MLflow's API; null if there is none), `name`, `reference`, `version`, and the visitor's `user` and
  * `role`.
  */
-export const about = await get("page/about");
+export const about = await get("page/about").catch((error) => {
+  document.getElementById("view").textContent = error.message;
+  throw error;
+});
