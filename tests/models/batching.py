@@ -52,8 +52,8 @@ class BatchingTensors(Batching):
 class WholeVectors(BatchingTensors):
     """Takes one vector of four records, so that its first dimension counts no requests."""
 
-    inputs = [("a", "bytes", [4])]
-    outputs = [("record", "bytes", [4]), ("together", "int64", [4]), ("call", "int64", [4])]
+    inputs = (("a", "bytes", [4]),)
+    outputs = (("record", "bytes", [4]), ("together", "int64", [4]), ("call", "int64", [4]))
 
 
 class OneAtATime(Batching):
