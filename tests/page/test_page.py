@@ -485,3 +485,18 @@ def test_the_declared_hyperparameters_are_listed(page, service) -> None:
         *("rate", "number, from 0, default 0.1, The size of a step."),
         *("optimizer", "adam or sgd"),
     ]
+
+
+def test_a_declared_hyperparameter_is_a_field_with_its_default_and_bounds(page, service) -> None:
+    service.send(1, "started", possible=["initialize"])
+    await_true(page, lambda: page.find_elements(By.CSS_SELECTOR, "[data-operation=initialize]"))
+    page.find_element(By.CSS_SELECTOR, "[data-operation=initialize]").click()
+    await_true(page, lambda: page.find_elements(By.CSS_SELECTOR, "dialog[open]"))
+    rate = page.find_element(By.CSS_SELECTOR, '[data-path="hyperparameters.rate"]')
+    assert [rate.get_attribute(name) for name in ("type", "value", "min")] == ["number", "0.1", "0"]
+    optimizer = page.find_element(By.CSS_SELECTOR, '[data-path="hyperparameters.optimizer"]')
+    assert [option.text for option in optimizer.find_elements(By.TAG_NAME, "option")] == ["not set", "adam", "sgd"]
+    # Each objective once, though the contract has two spellings.
+    boxes = page.find_elements(By.CSS_SELECTOR, "dialog input[type=checkbox]")
+    assert {box.get_property("value") for box in boxes} >= {"training", "streaming_prediction"}
+    assert "train" not in {box.get_property("value") for box in boxes}
