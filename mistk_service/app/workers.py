@@ -67,7 +67,7 @@ def worker_factory(
             listener,
             cpus=settings.worker_cpus,
             gpus=settings.worker_gpus,
-            listed=settings.worker_env,
+            variables={name: os.environ[name] for name in settings.worker_env if name in os.environ},
             on_output=on_output,
             **of_process,
             **options(slot),

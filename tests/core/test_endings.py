@@ -241,6 +241,7 @@ async def test_a_model_whose_training_ends_by_its_last_hook_alone_is_not_killed(
     assert ended["payload"]["lastActivity"]["outcome"] == "completed"
 
 
+@pytest.mark.local
 async def test_a_reset_whose_fresh_worker_cannot_be_started_has_failed_and_can_be_tried_again(
     launch: Launch, monkeypatch: pytest.MonkeyPatch
 ):
@@ -260,6 +261,7 @@ async def test_a_reset_whose_fresh_worker_cannot_be_started_has_failed_and_can_b
     await instance.until("started")
 
 
+@pytest.mark.local
 async def test_a_shutdown_after_a_reset_that_could_start_no_worker_leads_to_the_end(
     launch: Launch, kind: str, monkeypatch: pytest.MonkeyPatch
 ):

@@ -61,6 +61,7 @@ async def test_a_worker_that_dies_over_the_import_fails_the_instance(launch: Lau
     assert instance.state == "failed"
 
 
+@pytest.mark.local
 async def test_a_call_while_the_model_is_imported_waits_for_it(launch: Launch, import_gate: Gate):
     instance = await launch("broken/waits_on_import:Model", "process", loaded=False)
     assert (await instance.call("initialize"))["state"] == "initializing"
@@ -78,6 +79,7 @@ async def test_an_import_that_fails_fails_the_call_that_waits_for_it(launch: Lau
 
 
 @pytest.mark.parametrize("told", ["g", "f"])
+@pytest.mark.local
 async def test_a_reset_during_the_import_gives_a_fresh_worker_and_who_waits_gets_that(
     launch: Launch, import_gate: Gate, told: str
 ):
@@ -99,6 +101,7 @@ async def test_a_shutdown_during_the_import_leads_to_the_end(launch: Launch, imp
     await instance.until("terminated")
 
 
+@pytest.mark.local
 async def test_a_reset_whose_fresh_worker_cannot_load_has_failed_and_can_be_tried_again(
     launch: Launch, import_gate: Gate
 ):

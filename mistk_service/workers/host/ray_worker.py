@@ -69,7 +69,7 @@ class RayWorker:
         listener: receives the worker's messages and its end.
         cpus: the processors that Ray reserves for it; None for Ray's default.
         gpus: the GPUs, which it has for itself.
-        listed: the names of secret variables that the worker gets nevertheless.
+        variables: environment variables that it gets on top of those of its machine.
         on_output: receives each line of its output.
         options: further arguments of :class:`ProcessWorker`, which runs on the machine of the actor.
     """
@@ -81,7 +81,7 @@ class RayWorker:
         *,
         cpus: float | None = None,
         gpus: float = 0,
-        listed: tuple[str, ...] = (),
+        variables: Mapping[str, str] | None = None,
         on_output: Callable[[str], None] = lambda _: None,
         **options: Any,
     ) -> None:
@@ -91,7 +91,7 @@ class RayWorker:
         self.files: Files = _ActorFiles(self)
         self._listener, self._on_output = listener, on_output
         self._resources = {"num_cpus": cpus, "num_gpus": gpus}
-        self._arguments = reference, os.getcwd(), listed, options
+        self._arguments = reference, os.getcwd(), variables or {}, options
         self._actor: Any = None
         self._waiting: list[bytearray] = []
         self._scheduled = False

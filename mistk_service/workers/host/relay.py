@@ -30,14 +30,14 @@ class Relay:
     Args:
         reference: the reference to the model.
         folder: the working directory of the service, which the worker gets if this machine has it.
-        listed: the names of secret variables that the worker gets nevertheless.
+        variables: what the environment of the worker gets on top of this machine's.
         options: further arguments of :class:`ProcessWorker`.
     """
 
-    def __init__(self, reference: str, folder: str, listed: tuple[str, ...], options: Mapping[str, Any]) -> None:
+    def __init__(self, reference: str, folder: str, variables: Mapping[str, str], options: Mapping[str, Any]) -> None:
         with contextlib.suppress(OSError):
             os.chdir(folder)
-        environment = worker_environment(os.environ, listed)
+        environment = worker_environment(os.environ) | dict(variables)
         self._worker = ProcessWorker(reference, self, environment=environment, on_output=self._on_output, **options)
         self._files = LocalFiles()
         self._reader = FrameReader()
