@@ -13,7 +13,7 @@ __all__ = ["MODELS", "Predictor", "parts", "sizes", "tensor_model", "train_step"
 
 Predictor = Callable[[Mapping[str, str]], dict[str, Any]]
 
-_INPUTS, _HIDDEN, _WIDE, _CLASSES = 64, 2048, 4096, 10
+_INPUTS, _HIDDEN, _CLASSES = 64, 2048, 10
 
 
 def _logistic() -> Predictor:
@@ -46,8 +46,9 @@ def parts(count: int) -> Iterator[dict[str, int]]:
 
 
 def _heavy() -> Predictor:
-    """A perceptron, 64-4096-4096-4096-10: so heavy that the server's own work hardly counts."""
-    return _classifier(_weights([_INPUTS, _WIDE, _WIDE, _WIDE, _CLASSES]))
+    """A perceptron with the same layer of 2048 fifty times: so heavy that the server's own work hardly counts."""
+    first, hidden, last = _weights([_INPUTS, _HIDDEN, _HIDDEN, _CLASSES])
+    return _classifier([first, *[hidden] * 50, last])
 
 
 def sizes() -> Predictor:

@@ -28,13 +28,17 @@ _EVERY = 1.0
 _ROWS = [
     Row("heavy MLP, 64 connections, 2 replicas / 1", ("two", "rate"), ("one", "rate"), "/s", 1.7),
     Row("its p99", ("two", "p99"), ("one", "p99"), "ms", None),
+    Row("its processor time for an answer, workers", ("two", "workers"), ("one", "workers"), "ms", None),
+    Row("its processor time for an answer, service", ("two", "service"), ("one", "service"), "ms", None),
     Row("p99 with a rolling reload a second / without", ("reload", "p99"), ("two", "p99"), "ms", 3, at_least=False),
     Row("reloads", ("reload", "times"), None, "", None),
     Row("errors and wrong answers", ("reload", "errors"), None, "", 0, at_least=False),
     Row("p99 with a replica killed a second / without", ("kill", "p99"), ("two", "p99"), "ms", None),
     Row("replicas killed", ("kill", "times"), None, "", None),
     Row("errors and wrong answers", ("kill", "errors"), None, "", 0, at_least=False),
-    Row("logistic, 64 connections, 2 replicas / 1", ("small two", "rate"), ("small one", "rate"), "/s", None),
+    Row("MLP, 64 connections, 2 replicas / 1", ("mlp two", "rate"), ("mlp one", "rate"), "/s", None),
+    Row("its processor time for an answer, workers", ("mlp two", "workers"), ("mlp one", "workers"), "ms", None),
+    Row("its processor time for an answer, service", ("mlp two", "service"), ("mlp one", "service"), "ms", None),
     Row("p50, 1 connection, worker on Ray / process", ("ray", "single"), ("small one", "single"), "ms", None),
     Row("overhead of Ray for a prediction", ("ray", "overhead"), None, "ms", 1.5, at_least=False),
     Row("logistic, 64 connections, worker on Ray / process", ("ray", "rate"), ("small one", "rate"), "/s", None),
@@ -69,8 +73,12 @@ def _kill(server: Server) -> None:
 def _plain(server: Server, seconds: float) -> dict[str, float]:
     predictions(server, _CONNECTIONS, min(1.0, seconds))  # it is warm
     single = predictions(server, 1, min(2.0, seconds))
+    before = server.processor_time()
     result = predictions(server, _CONNECTIONS, seconds)
-    return {"rate": result.rate, "p99": result.p99, "single": single.p50}
+    service, workers = (
+        (now - then) / result.answers * 1000 for now, then in zip(server.processor_time(), before, strict=True)
+    )
+    return {"rate": result.rate, "p99": result.p99, "single": single.p50, "service": service, "workers": workers}
 
 
 def _disturbed(disturb: Callable[[Server], None]) -> Callable[[Server, float], dict[str, float]]:
@@ -122,8 +130,9 @@ def main() -> None:
         for name, start in (
             ("one", ours("Heavy")),
             ("two", ours("Heavy", *two)),
+            ("mlp one", ours("Mlp")),
+            ("mlp two", ours("Mlp", *two)),
             ("small one", ours("Logistic")),
-            ("small two", ours("Logistic", *two)),
             ("ray", ours("Logistic", "--worker", "ray")),
             ("ray serve", peer("ray_serve", Path(sys.executable), "logistic")),
         ):

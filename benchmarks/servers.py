@@ -113,6 +113,10 @@ class Server:
                 raise RuntimeError(f"The payload of the status stayed {payload}")
             time.sleep(0.002)
 
+    def processor_time(self) -> tuple[float, float]:
+        """Return the seconds of processors that the service has used, and those that its workers have."""
+        return _seconds(self.process.pid), sum(map(_seconds, self.workers()))
+
     def workers(self) -> list[int]:
         """Return the children of the server, the one that was started first at the beginning."""
         return sorted(
@@ -254,6 +258,11 @@ def _listed(folder: str) -> list[str]:
         return os.listdir(folder)
     except OSError:
         return []
+
+
+def _seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _pss(pid: int) -> int:
