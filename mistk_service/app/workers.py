@@ -22,7 +22,14 @@ def replica_count(settings: Settings, kind: Kind) -> int:
     Raises:
         SettingsError: the kind of container has no replicas.
     """
-    count = int(settings.replicas) if settings.replicas != "auto" else len(gpus(os.environ)) or processors()
+    if settings.replicas != "auto":
+        count = int(settings.replicas)
+    elif settings.worker == "ray":
+        from mistk_service.workers.host.ray_worker import room  # it needs an extra, and takes a second to load
+
+        count = room(settings.worker_cpus, settings.worker_gpus)
+    else:
+        count = len(gpus(os.environ)) or processors()
     if settings.replicas != "1" and not kind.has_replicas:
         raise SettingsError(
             f"--replicas: only models have replicas, and {settings.model} is of the kind {kind.name}. Leave the option out.",

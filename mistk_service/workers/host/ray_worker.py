@@ -61,6 +61,17 @@ def connect(address: str | None) -> None:
         signal.signal(signal.SIGTERM, handler)  # the service's own; Ray has set one that ends the process
 
 
+def room(cpus: float | None, gpus: float) -> int:
+    """Return how many replicas the cluster has room for, besides the worker, at least one.
+
+    Args:
+        cpus: the processors of each; None for one.
+        gpus: the GPUs of each. If it is 0, the processors count.
+    """
+    kind, each = ("GPU", gpus) if gpus else ("CPU", cpus or 1.0)
+    return max(1, int(ray.cluster_resources().get(kind, 0) / each) - 1)
+
+
 class RayWorker:
     """A worker in an actor.
 
