@@ -71,8 +71,8 @@ def _kill(server: Server) -> None:
 
 
 def _plain(server: Server, seconds: float) -> dict[str, float]:
-    predictions(server, _CONNECTIONS, min(1.0, seconds))  # it is warm
-    single = predictions(server, 1, min(2.0, seconds))
+    predictions(server, 1, min(1.0, seconds))  # it is warm
+    single = predictions(server, 1, seconds)
     before = server.processor_time()
     result = predictions(server, _CONNECTIONS, seconds)
     service, workers = (
