@@ -158,13 +158,11 @@ export async function mount(container, params) {
         place.append(
           el(
             "div",
-            { class: "cards" },
+            { class: "cards two" },
             failure && card("failure", "Failure", { class: "card wide error" }, el("pre", {}, failure)),
             note && card("note", "Description", {}, el("div", { class: "prose" }, markdown(note))),
-            el("div", { class: "half" }, pairsCard("params", "Params", Object.entries(run.params))),
-            el("div", { class: "half" }, metricsCard(run)),
-            el("div", { class: "half" }, originCard()),
-            el("div", { class: "half" }, await lineageCard(run), tagsCard()),
+            el("div", { class: "half" }, pairsCard("params", "Params", Object.entries(run.params)), originCard()),
+            el("div", { class: "half" }, metricsCard(run), await lineageCard(run), tagsCard()),
           ),
         );
       } else if (name === "files") {
