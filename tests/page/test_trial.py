@@ -135,6 +135,7 @@ def test_predictions_for_a_source_are_shown_until_the_dialog_is_closed(chrome: C
     button = '[data-operation="streamPredict/source"]'
     await_true(chrome, lambda: chrome.find_elements(By.CSS_SELECTOR, button))
     chrome.find_element(By.CSS_SELECTOR, button).click()
+    await_true(chrome, lambda: chrome.find_elements(By.CSS_SELECTOR, "dialog[open] [data-path=source]"))
     source = chrome.find_element(By.CSS_SELECTOR, "dialog [data-path=source]")
     source.send_keys(str(DIGITS / "data" / "test.csv"))
     chrome.find_element(By.CSS_SELECTOR, "dialog button.solid").click()
