@@ -50,6 +50,7 @@ export async function mount(container, runs, params, { keys = (key) => !key.star
   // --- settings -------------------------------------------------------------------------------------------------
 
   function remember() {
+    if (ended) return; // the address is that of another view
     const values = {
       x: settings.x,
       smooth: settings.smooth || null,
