@@ -111,5 +111,5 @@ class RunPreview:
         if not self._is_open:
             return
         run_id = self._description["id"]
-        link = f"{self._root}/api/2.0/mlflow/runs/get?run_id={run_id}"
+        link = f"{self._root}/#/runs/{run_id}"
         self._show({**self._description, "status": self._activities.status.name, "link": link})

@@ -141,7 +141,7 @@ RUN = {
     "name": "calm-owl",
     "experimentId": "1",
     "status": "RUNNING",
-    "link": "/api/2.0/mlflow/runs/get?run_id=5f3c",
+    "link": "/#/runs/5f3c",
 }
 
 
@@ -271,7 +271,7 @@ def test_the_run_and_the_tracking_are_shown_in_words_with_links(page, service) -
         *("Problem", "disk full", "Note", "A note."),
     ]
     links = [link.get_property("href") for link in page.find_elements(By.CSS_SELECTOR, "#tracking a")]
-    assert links == [f"{service.url}api/2.0/mlflow/runs/get?run_id=5f3c", "https://mlflow.example.org/"]
+    assert links == [f"{service.url}#/runs/5f3c", "https://mlflow.example.org/"]
     assert not seen(page, "facts-card")
 
 

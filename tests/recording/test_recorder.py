@@ -36,7 +36,7 @@ async def test_what_was_observed_before_the_start_is_written_after_it(harness: R
         "name": run.info.run_name,
         "experimentId": run.info.experiment_id,
         "status": "FINISHED",
-        "link": f"/api/2.0/mlflow/runs/get?run_id={run.info.run_id}",
+        "link": f"/#/runs/{run.info.run_id}",
     }
     assert harness.shown["tracking"] == {"store": harness.store.uri}
     assert harness.steps() == [0, 1, 2]

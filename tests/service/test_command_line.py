@@ -191,7 +191,7 @@ def test_a_port_is_free_again_at_once(start: Start) -> None:
         ("port", "70000", ["port", "70000", "65535"]),
         ("port", "-1", ["port", "-1"]),
         ("port", "http", ["--port", "'http'", "integer"]),
-        ("worker", "ray", ["--worker", "'ray'", "process", "thread"]),
+        ("worker", "actor", ["--worker", "'actor'", "process", "thread"]),
         ("grace", "0", ["grace", "0", "positive"]),
         ("grace", "-5", ["grace", "-5"]),
         ("grace", "soon", ["--grace", "'soon'", "float"]),

@@ -109,8 +109,10 @@ def test_the_contract_and_the_links_lead_back_through_the_proxy(base: str) -> No
         page = client.send(redirect.next_request)
         assert page.status_code == 200
         assert client.get(page.url.join("swagger-ui-bundle.js")).status_code == 200
-        link = client.get(f"{api}/status").json()["payload"]["run"]["link"]
-        assert client.get(httpx.URL(base).join(link)).json()["run"]["info"]["run_id"] in link
+        shown = client.get(f"{api}/status").json()["payload"]["run"]
+        link = shown["link"]
+        assert link == f"{PREFIX}/#/runs/{shown['id']}"
+        assert "<title>" in client.get(httpx.URL(base).join(link)).text
         with client.stream("GET", f"{api}/status?watch=true") as watch:
             events = (json.loads(line) for line in watch.iter_lines() if line.strip())
             assert next(events)["payload"]["payload"]["run"]["link"] == link

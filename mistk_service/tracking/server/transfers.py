@@ -85,6 +85,8 @@ class Transfers:
 
     def _files(self, root: str, folder: str) -> Iterator[tuple[str, str]]:
         """Yield for each file in a folder its path relative to ``root`` and its place below the artifact root."""
+        if folder:
+            self._locations.place(root, folder)  # or it is refused
         for info in self._locations.files(root, folder):
             with suppress(InvalidParameter):  # a model may have written names that no request can have
                 yield info.path, self._locations.place(root, info.path)

@@ -223,7 +223,7 @@ def test_an_unknown_path_is_answered_in_mlflows_form(http, path):
         ("POST", "/api/3.0/mlflow/gateway/endpoints/create", "gateway"),
         ("GET", "/ajax-api/3.0/mlflow/jobs/1", "Jobs"),
         ("GET", "/api/2.0/mlflow/webhooks", "Webhooks"),
-        ("GET", "/api/3.0/mlflow/roles/get", "Roles"),
+        ("POST", "/api/3.0/mlflow/roles/create", "Roles"),
         ("POST", "/graphql", "MLflow"),
     ],
 )
