@@ -68,7 +68,7 @@ def test_the_options_of_mistk_drive_a_running_container_through_its_work(url: st
     truth = str(DATA / "test.csv")
     code, events = events_of(
         *("--model", url, "--train", str(DATA / "train.csv"), "--predict", truth),
-        *("--hyperparams", json_file(tmp_path, "hparams.json", {"epochs": 5, "seed": 1})),
+        *("--hyperparams", json_file(tmp_path, "hparams.json", {"epochs": 60, "seed": 1})),
         *("--model-save-path", str(tmp_path / "model"), "--predictions-path", str(tmp_path / "predictions")),
         *("--ground-truth-path", truth),
         *("--stream-predict", json_file(tmp_path, "records.json", {"a": base64.b64encode(bytes(256)).decode()})),
@@ -80,7 +80,7 @@ def test_the_options_of_mistk_drive_a_running_container_through_its_work(url: st
         "check_predictions", "update_stream_properties", "stream_predict",
     ]  # fmt: skip
     progress = [each["progress"] for each in only(events, "status") if each["state"] == "training"]
-    assert {each["total"] for each in progress if each} == {5}
+    assert {each["total"] for each in progress if each} == {60}
     checked, streamed = only(events, "result")
     assert checked["records"] == 355
     assert checked["accuracy"] > 0.8
