@@ -43,12 +43,6 @@ export async function request(path, { query, json, headers, ...options } = {}) {
 /** Read JSON. */
 export const get = async (path, query, options) => (await request(path, { query, ...options })).json();
 
-/** Send JSON, and return the JSON of the response; null if it is empty. */
-export async function send(path, json, { method = "POST", ...options } = {}) {
-  const text = await (await request(path, { method, json, ...options })).text();
-  return text ? JSON.parse(text) : null;
-}
-
 /**
  * What the page stands on: `standsOn` ("container" or "tracking"), `api` (the base path of the lifecycle API),
  * `tracking` (the base path of MLflow's API; null if there is none), `name`, `reference`, `version`, and the visitor's `user` and

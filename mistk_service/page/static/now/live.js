@@ -1,7 +1,7 @@
 // The worker's output, predictions and the usage of the machine, from a stream that is open while the page is in sight.
 
 import { about, address } from "../api.js";
-import { card, el, rebuild, say, show } from "../dom.js";
+import { card, el, rebuild, show } from "../dom.js";
 import { duration, number } from "../words.js";
 
 /** The maximum number of lines that are shown. */
