@@ -20,6 +20,7 @@ from mistk_service.kinds.kind import Role
 from mistk_service.kinds.model import MODEL
 from mistk_service.resources import load_contract
 from tests.kinds.toy import TOY
+from tests.service.harness import wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,10 +61,12 @@ def test_its_operations_are_accepted_watched_and_tracked(toy: ToyClient, url: st
     assert status.payload["greeted"] == "Ada"
     assert status.metrics == {"loudness": 1.0}
     run = toy.wait_for("idle").payload["run"]
-    answer = httpx.get(f"{url}/api/2.0/mlflow/runs/get", params={"run_id": run["id"]}, timeout=60).json()
-    assert "run" in answer, answer
-    answer = answer["run"]
-    assert {metric["key"] for metric in answer["data"]["metrics"]} >= {"loudness", "mistk/greet_count"}
+
+    def metrics() -> set[str]:
+        answer = httpx.get(f"{url}/api/2.0/mlflow/runs/get", params={"run_id": run["id"]}, timeout=60).json()
+        return {metric["key"] for metric in answer["run"]["data"].get("metrics", ())}
+
+    wait_until(lambda: metrics() >= {"loudness", "mistk/greet_count"})  # they are written a moment later
 
 
 def test_what_the_class_lacks_or_the_contract_forbids_is_refused(toy: ToyClient) -> None:
