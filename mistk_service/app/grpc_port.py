@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +61,15 @@ class GrpcPort:
         )
         logger.info("Listening for gRPC at %s:%d.", settings.host, port)
 
-    def _note(self, method: str, code: str, seconds: float, principal: Principal | None, address: str) -> None:
+    def _note(
+        self, method: str, code: str, seconds: float, principal: Principal | None, address: Callable[[], str]
+    ) -> None:
         """Count an answered call, and log it."""
         self._metrics.add_request("grpc", method, code, seconds)
+        if not self._settings.access_log and self._settings.audit_file is None:
+            return
         result = "accepted" if code == "OK" else "failed" if code in _FAILED else "refused"
-        call = Answered(principal, address, "RPC", f"/{method}", code, result, seconds, None)
+        call = Answered(principal, address(), "RPC", f"/{method}", code, result, seconds, None)
         if self._settings.access_log:
             log_request(call)
         if self._settings.audit_file is not None and method == "ModelInfer":

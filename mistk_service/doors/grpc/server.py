@@ -45,8 +45,8 @@ Method = Callable[[Any, Any], Awaitable[Any]]
 #: Metadata that says nothing about who calls: a browser's session is for its own pages.
 _NO_LOG_IN = "cookie"
 
-#: Takes note of an answered call: method, name of the status code, seconds, who called, and from where.
-Note = Callable[[str, str, float, Principal | None, str], None]
+#: Takes note of an answered call: method, name of the status code, seconds, who called, and what returns from where.
+Note = Callable[[str, str, float, Principal | None, Callable[[], str]], None]
 
 
 async def start_server(
@@ -171,7 +171,7 @@ def _unary(method: Method, name: str, request: Any, note: Note) -> Any:
             code, text = _status(error)
             await context.abort(code, text)
         finally:
-            note(name, code.name, time.perf_counter() - began, caller.get(), _address(context))
+            note(name, code.name, time.perf_counter() - began, caller.get(), lambda: _address(context))
 
     # Without a deserializer, since gRPC would take a body that is no message for an error of the server.
     return grpc.unary_unary_rpc_method_handler(call, None, _serialized)
