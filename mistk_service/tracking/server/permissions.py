@@ -250,6 +250,18 @@ def permission_of(fields: Fields) -> Permission:
     return Permission(given)
 
 
+def require_self(fields: Fields, username: str) -> None:
+    """Refuse a request about another user than the one who sends it, unless that is an admin.
+
+    Raises:
+        NotAllowed: it is about another user.
+    """
+    principal = fields.principal
+    if principal is None or principal.is_admin or (principal.user_id is not None and principal.name == username):
+        return
+    raise NotAllowed("Permission denied: only the user and admins may do that.")
+
+
 def _run_ids(fields: Fields) -> list[str]:
     return fields.texts("run_ids") or fields.texts("run_id")
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from mistk_service.errors import NotAllowed
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.server.operations._base import Json
 from mistk_service.tracking.server.operations.roles import WORKSPACE, role_name
-from mistk_service.tracking.server.permissions import Permissions, permission_of, resource_type_of
+from mistk_service.tracking.server.permissions import Permissions, permission_of, require_self, resource_type_of
 from mistk_service.tracking.server.users import Users
 from mistk_service.tracking.sql.accounts import Accounts
 from mistk_service.tracking.values import Grant, Permission, ResourceType, User
 from mistk_service.tracking.wire import Fields
-from mistk_service.web.access import Principal, verify_password
+from mistk_service.web.access import verify_password
 
 
 class AccountOperations:
@@ -39,7 +38,7 @@ class AccountOperations:
     def get_user(self, fields: Fields) -> Json:
         """Get a user: oneself, unless an admin asks."""
         username = fields.required_text("username")
-        self._require_self(fields.principal, username)
+        require_self(fields, username)
         return {"user": self._with_grants(self._accounts.get_user(username))}
 
     def list_users(self, fields: Fields) -> Json:  # noqa: ARG002 - all operations have the fields
@@ -58,7 +57,7 @@ class AccountOperations:
     def update_user_password(self, fields: Fields) -> Json:
         """Replace a password; for one's own, the current one has to be given."""
         username, password = fields.required_text("username"), fields.required_text("password")
-        self._require_self(fields.principal, username)
+        require_self(fields, username)
         if fields.principal is not None and fields.principal.name == username and fields.principal.user_id is not None:
             self._check_current(username, fields.text("current_password"), password)
         self._users.set_password(username, password)
@@ -130,14 +129,14 @@ class AccountOperations:
     def get_user_permission(self, fields: Fields) -> Json:
         """Get what a user may do with an experiment or a model, defaults included."""
         username = fields.required_text("username")
-        self._require_self(fields.principal, username)
+        require_self(fields, username)
         user = self._accounts.get_user(username)
         permission = self._permissions.effective(user, resource_type_of(fields), fields.required_text("resource_id"))
         return {"allowed": permission.allows(Permission.EDIT), "permission": permission}
 
     def list_user_permissions(self, fields: Fields) -> Json:
         username = fields.required_text("username")
-        self._require_self(fields.principal, username)
+        require_self(fields, username)
         return self._listing(self._accounts.get_user(username))
 
     def list_current_user_permissions(self, fields: Fields) -> Json:
@@ -161,16 +160,6 @@ class AccountOperations:
         return {"is_admin": user.is_admin, "permissions": rows}
 
     # --- what they share --------------------------------------------------------------------------------------------
-
-    def _require_self(self, principal: Principal | None, username: str) -> None:
-        """Refuse to tell about another user than the one who asks, unless that is an admin.
-
-        Raises:
-            NotAllowed: it is another user.
-        """
-        if principal is None or principal.is_admin or (principal.user_id is not None and principal.name == username):
-            return
-        raise NotAllowed("Permission denied: only the user and admins may do that.")
 
     def _named(self, fields: Fields, kind: ResourceType, key: str) -> Grant:
         permission = permission_of(fields)

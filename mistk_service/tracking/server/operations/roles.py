@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from mistk_service.errors import NotAllowed
 from mistk_service.tracking.errors import ResourceNotFound
 from mistk_service.tracking.server.operations._base import Json
-from mistk_service.tracking.server.permissions import Permissions, permission_of, resource_type_of
+from mistk_service.tracking.server.permissions import Permissions, permission_of, require_self, resource_type_of
 from mistk_service.tracking.server.users import Users
 from mistk_service.tracking.values import Grant, User
 from mistk_service.tracking.wire import Fields
@@ -48,7 +47,7 @@ class RoleOperations:
 
     def list_user_roles(self, fields: Fields) -> Json:
         user = self._users.accounts.get_user(fields.required_text("username"))
-        self._require_self(fields, user)
+        require_self(fields, user.username)
         return {"roles": [self._role(user)]}
 
     def add_role_permission(self, fields: Fields) -> Json:
@@ -58,7 +57,8 @@ class RoleOperations:
         self._users.accounts.grant(Grant(user.id, kind, resource, permission))
         self._permissions.forget(user.id)
         made = self._role(user)["permissions"]
-        return {"role_permission": next(each for each in made if each["resource_pattern"] == resource)}
+        wanted = {"resource_type": kind, "resource_pattern": resource}
+        return {"role_permission": next(each for each in made if wanted.items() <= each.items())}
 
     def _user(self, fields: Fields) -> User:
         """Return the user whose role a request is about.
@@ -71,14 +71,8 @@ class RoleOperations:
         user = next((each for each in self._users.accounts.list_users() if each.id == number), None)
         if user is None:
             raise ResourceNotFound(f"Role with id={number} not found")
-        self._require_self(fields, user)
+        require_self(fields, user.username)
         return user
-
-    @staticmethod
-    def _require_self(fields: Fields, user: User) -> None:
-        principal = fields.principal
-        if principal is not None and not principal.is_admin and principal.user_id != user.id:
-            raise NotAllowed("Permission denied: only the user and admins may do that.")
 
     def _role(self, user: User) -> Json:
         permissions = [
