@@ -26,7 +26,9 @@ from mistk_service.kinds.predictions import Signature
 from mistk_service.page import Page
 from mistk_service.resources import load_contract
 from tests.page.browser import await_true
+from tests.page.tracked import Tracked, tracked
 from tests.support.serving import served
+from tests.tracking.server.conftest import running_server
 
 API = "/v1/mistk"
 #: A path below which the page is too, as behind a reverse proxy.
@@ -250,6 +252,26 @@ def page(chrome: webdriver.Chrome, service: FakeService) -> Iterator[webdriver.C
     # Leave before the server goes, or the next test finds a page that tries to reconnect.
     chrome.get("about:blank")
     assert [c["message"] for c in complaints if "/status" not in c["message"] and HISTORY not in c["message"]] == []
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tracking server of a module."""
+    return tmp_path_factory.mktemp("server")
+
+
+@pytest.fixture(scope="module")
+def url(folder: Path) -> Iterator[str]:
+    """A tracking server; a module that looks at a container has a fixture of its own."""
+    with running_server(folder) as server:
+        yield server.url
+
+
+@pytest.fixture
+def site(url: str, chrome: webdriver.Chrome) -> Iterator[Tracked]:
+    """The tracking server in the browser."""
+    with tracked(url, chrome) as site:
+        yield site
 
 
 def _options(browser: str, profile: Path) -> webdriver.ChromeOptions:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from selenium.webdriver import ActionChains, Chrome
+from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.page.tracked import Tracked, tracked
-from tests.tracking.server.conftest import running_server
+from tests.page.tracked import Tracked
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]  # the first one waits for the browser
 
@@ -37,23 +35,6 @@ for (let i = 0; i < data.length; i += 4) {
 }
 return found.length ? [Math.min(...found), Math.max(...found)] : null;
 """
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("server")
-
-
-@pytest.fixture(scope="module")
-def url(folder: Path) -> Iterator[str]:
-    with running_server(folder) as server:
-        yield server.url
-
-
-@pytest.fixture
-def site(url: str, chrome: Chrome) -> Iterator[Tracked]:
-    with tracked(url, chrome) as site:
-        yield site
 
 
 @pytest.fixture

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from selenium.webdriver import ActionChains, Chrome
+from selenium.webdriver import ActionChains
 
 from tests.page.test_manners import complaints
 from tests.page.test_runs import PICTURE
-from tests.page.tracked import Tracked, tracked
-from tests.tracking.server.conftest import running_server
+from tests.page.tracked import Tracked
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]  # the first one waits for the browser
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_server(tmp_path_factory.mktemp("server")) as server:
-        yield server.url
-
-
-@pytest.fixture
-def site(url: str, chrome: Chrome) -> Iterator[Tracked]:
-    with tracked(url, chrome) as site:
-        yield site
 
 
 def test_compared_runs_show_what_differs_in_an_address_to_share(site: Tracked) -> None:

@@ -5,33 +5,18 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterator
 from urllib.parse import quote
 
 import httpx
 import pytest
-from selenium.webdriver import Chrome
 from selenium.webdriver.common.keys import Keys
 
-from tests.page.tracked import Tracked, tracked
-from tests.tracking.server.conftest import running_server
+from tests.page.tracked import Tracked
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]  # the first one waits for the browser
 
 #: One that would run as a script wherever it is taken for markup.
 HOSTILE = "\"'><img src=x onerror=window.attacked=1><script>window.attacked=1</script>"
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_server(tmp_path_factory.mktemp("server")) as server:
-        yield server.url
-
-
-@pytest.fixture
-def site(url: str, chrome: Chrome) -> Iterator[Tracked]:
-    with tracked(url, chrome) as site:
-        yield site
 
 
 def names(site: Tracked) -> list[str]:
