@@ -2,6 +2,7 @@
 
 import { attempt } from "../ask.js";
 import { el } from "../dom.js";
+import { tabbed } from "../tabs.js";
 import { entitle } from "../title.js";
 import { flat, keepInUrl, moment, nowInUrl, read, statusBadge, style } from "../tracking.js";
 import { duration, number } from "../words.js";
@@ -15,15 +16,12 @@ export async function mount(container, params) {
   await Promise.all([style("./runs/runs.css"), style("./compare/compare.css")]);
   container.classList.add("wide-view");
   const ids = [...new Set((params.runs ?? "").split(",").filter(Boolean))].slice(0, MOST);
-  let tab = TABS.some(([name]) => name === params.tab) ? params.tab : "values";
+  const first = TABS.some(([name]) => name === params.tab) ? params.tab : "values";
   let onlyDifferent = params.all !== "1";
   let runs = [];
-  let end;
-  let turn = 0;
 
   const problem = el("p", { class: "card notice", role: "alert", hidden: true });
-  const place = el("div", { role: "tabpanel" });
-  const tabs = el("div", { class: "tabs tools", role: "tablist" }, TABS.map(([name, label]) => el("button", { role: "tab", dataset: { tab: name }, onclick: () => open(name) }, label)));
+  const tabs = tabbed(TABS, problem, fill);
 
   /** A table with a row for each key and a column for each run; the best value of a metric is not known, only what differs. */
   function section(title, kind, show) {
@@ -45,15 +43,15 @@ export async function mount(container, params) {
     return [el("tr", { class: "part" }, el("th", { scope: "rowgroup", colspan: runs.length + 1 }, title)), ...body];
   }
 
-  function values() {
-    const box = el("input", { type: "checkbox", checked: onlyDifferent, onchange: () => { onlyDifferent = box.checked; open("values"); } });
+  function values(part) {
+    const box = el("input", { type: "checkbox", checked: onlyDifferent, onchange: () => { onlyDifferent = box.checked; tabs.open("values"); } });
     const heads = runs.map((run, n) => {
       const swatch = el("i", { class: "swatch" });
       swatch.style.background = color(n);
       return el("th", { scope: "col" }, swatch, el("a", { href: `#/experiments/${run.experiment_id}/runs/${run.run_id}` }, run.name));
     });
     const fact = (label, show) => el("tr", {}, el("th", { scope: "row" }, label), runs.map((run) => el("td", {}, show(run))));
-    place.replaceChildren(
+    part.append(
       el("label", { class: "row tools" }, box, " Only what differs"),
       el("div", { class: "card scroll-x", tabindex: 0, role: "region", "aria-label": "Values" }, el(
         "table",
@@ -74,37 +72,23 @@ export async function mount(container, params) {
     );
   }
 
-  async function open(name) {
-    const mine = (turn += 1);
-    tab = name;
-    for (const each of tabs.children) each.setAttribute("aria-selected", String(each.dataset.tab === name));
-    end?.();
-    end = undefined;
-    place.replaceChildren();
+  async function fill(name, part, isOpen) {
     keepInUrl({ tab: name !== "values" && name, all: !onlyDifferent && "1" });
-    await attempt(problem, async () => {
-      if (name === "values") values();
-      else if (name === "files") await files(place, runs, params.path, (path) => { if (mine === turn) keepInUrl({ path }); });
-      else {
-        const { mount: charts } = await import(name === "charts" ? "../charts/panel.js" : "../charts/sweep.js");
-        const here = el("div");
-        place.append(here);
-        const finished = await charts(here, runs, nowInUrl());
-        if (mine === turn) end = finished;
-        else finished?.();
-      }
-    });
+    if (name === "values") values(part);
+    else if (name === "files") await files(part, runs, params.path, (path) => { if (isOpen()) keepInUrl({ path }); });
+    else {
+      const { mount: charts } = await import(name === "charts" ? "../charts/panel.js" : "../charts/sweep.js");
+      return charts(part, runs, nowInUrl());
+    }
+    return undefined;
   }
 
-  container.append(el("div", { class: "row tools" }, el("h1", {}, `Compare ${ids.length} runs`)), problem, tabs, place);
+  container.append(el("div", { class: "row tools" }, el("h1", {}, `Compare ${ids.length} runs`)), problem, tabs.list, tabs.panel);
   const loaded = await attempt(problem, async () => {
     if (ids.length < 2) throw new Error("The address names fewer than two runs. Select runs in the table of an experiment, and compare them.");
     runs = (await Promise.all(ids.map((id) => read("runs/get", { run_id: id })))).map((answer) => flat(answer.run));
   });
   entitle({ view: `Compare ${ids.length} runs` });
-  if (loaded) await open(tab);
-  return () => {
-    turn += 1;
-    end?.();
-  };
+  if (loaded) await tabs.open(first);
+  return tabs.close;
 }

@@ -2,6 +2,7 @@
 
 import { ask, attempt } from "../ask.js";
 import { card, el, link, show } from "../dom.js";
+import { tabbed } from "../tabs.js";
 import { entitle } from "../title.js";
 import { ago, flat, keepInUrl, mayEdit, moment, nowInUrl, post, read, statusBadge, style } from "../tracking.js";
 import { duration, number } from "../words.js";
@@ -72,13 +73,10 @@ export async function mount(container, params) {
   const [given, ...rest] = (params.tab ?? "").split("/");
   let tab = MLFLOW[given] ?? (TABS.some(([name]) => name === given) ? given : "overview");
   let run;
-  let end;
-  let turn = 0;
 
   const problem = el("p", { class: "card notice", role: "alert", hidden: true });
   const head = el("div", { class: "row tools" });
-  const place = el("div", { role: "tabpanel" });
-  const tabs = el("div", { class: "tabs tools", role: "tablist" }, TABS.map(([name, label]) => el("button", { role: "tab", dataset: { tab: name }, onclick: () => open(name) }, label)));
+  const tabs = tabbed(TABS, problem, fill);
 
   async function load() {
     run = flat((await read("runs/get", { run_id: params.run })).run);
@@ -99,7 +97,7 @@ export async function mount(container, params) {
   const change = async (operation, fields) => {
     if (await attempt(problem, () => post(`runs/${operation}`, { run_id: run.run_id, ...fields }))) {
       await load();
-      await open(tab);
+      await tabs.open(tab);
     }
   };
   async function rename() {
@@ -143,52 +141,43 @@ export async function mount(container, params) {
     ]));
   }
 
-  const open = async (name) => {
-    const mine = (turn += 1);
+  async function fill(name, part, isOpen) {
     tab = name;
-    for (const each of tabs.children) each.setAttribute("aria-selected", String(each.dataset.tab === name));
-    end?.();
-    end = undefined;
-    place.replaceChildren();
     if (!given || !(given in MLFLOW)) keepInUrl({ tab: name !== "overview" && name, path: name === "files" ? params.path : null });
-    await attempt(problem, async () => {
-      if (name === "overview") {
-        const note = run.tags["mlflow.note.content"];
-        const failure = run.tags["mistk.failure"];
-        place.append(
-          el(
-            "div",
-            { class: "cards two" },
-            failure && card("failure", "Failure", { class: "card wide error" }, el("pre", {}, failure)),
-            note && card("note", "Description", {}, el("div", { class: "prose" }, markdown(note))),
-            el("div", { class: "half" }, pairsCard("params", "Params", Object.entries(run.params)), originCard()),
-            el("div", { class: "half" }, metricsCard(run), await lineageCard(run), tagsCard()),
-          ),
-        );
-      } else if (name === "files") {
-        await artifacts(place, run.run_id, params.path ?? rest.join("/"), (path) => { if (mine === turn) keepInUrl({ path }); });
-      } else {
-        const { mount: charts } = await import("../charts/panel.js");
-        const isSystem = (key) => key.startsWith("system/");
-        const here = el("div");
-        place.append(here);
-        const finished = await charts(here, [run], nowInUrl(), { keys: (key) => isSystem(key) === (name === "system") });
-        if (mine !== turn) return finished();
-        end = finished;
-        if (name === "charts") {
+    if (name === "overview") {
+      const note = run.tags["mlflow.note.content"];
+      const failure = run.tags["mistk.failure"];
+      part.append(
+        el(
+          "div",
+          { class: "cards two" },
+          failure && card("failure", "Failure", { class: "card wide error" }, el("pre", {}, failure)),
+          note && card("note", "Description", {}, el("div", { class: "prose" }, markdown(note))),
+          el("div", { class: "half" }, pairsCard("params", "Params", Object.entries(run.params)), originCard()),
+          el("div", { class: "half" }, metricsCard(run), await lineageCard(run), tagsCard()),
+        ),
+      );
+    } else if (name === "files") {
+      await artifacts(part, run.run_id, params.path ?? rest.join("/"), (path) => { if (isOpen()) keepInUrl({ path }); });
+    } else {
+      const { mount: charts } = await import("../charts/panel.js");
+      const isSystem = (key) => key.startsWith("system/");
+      const drawn = el("div");
+      part.append(drawn);
+      const finished = await charts(drawn, [run], nowInUrl(), { keys: (key) => isSystem(key) === (name === "system") });
+      if (name === "charts") {
+        await attempt(problem, async () => {
           const found = await figures(run);
-          if (mine === turn && found.length) place.append(el("h2", { class: "gap" }, "Evaluation"), el("div", { class: "figures" }, found));
-        }
+          if (found.length) part.append(el("h2", { class: "gap" }, "Evaluation"), el("div", { class: "figures" }, found));
+        });
       }
-      return undefined;
-    });
-  };
+      return finished;
+    }
+    return undefined;
+  }
 
-  container.append(problem, head, tabs, place);
-  if (await attempt(problem, load)) await open(tab);
-  else show(tabs, false);
-  return () => {
-    turn += 1;
-    end?.();
-  };
+  container.append(problem, head, tabs.list, tabs.panel);
+  if (await attempt(problem, load)) await tabs.open(tab);
+  else show(tabs.list, false);
+  return tabs.close;
 }
