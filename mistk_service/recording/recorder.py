@@ -26,6 +26,8 @@ from mistk_service.core.events import (
     MetricsReported,
     ParamsReported,
     PredictionAnswered,
+    PredictionBegan,
+    PredictionWithdrawn,
     TagsSet,
     WorkerStarted,
 )
@@ -142,6 +144,8 @@ class Recorder:
                 self._totals_due = self._clock() + _STREAM_INTERVAL
                 self._put(self._totals)
             return
+        if isinstance(event, PredictionBegan | PredictionWithdrawn):
+            return  # a run does not have them, and to wake the thread costs as much as the prediction
         if isinstance(event, ActivityBegan | ActivityEnded) and self._options.kind.operations[event.operation].is_step:
             # There may be hundreds per second. Of a step that fails, the run gets the beginning and the end.
             if isinstance(event, ActivityBegan) or event.failure is None:

@@ -12,6 +12,8 @@ from mistk_service.core.events import (
     ArtifactLogged,
     InstanceReset,
     PredictionAnswered,
+    PredictionBegan,
+    PredictionWithdrawn,
     WorkerStarted,
 )
 from mistk_service.recording.liveness import ContainerLock
@@ -114,7 +116,7 @@ async def test_stream_predictions_are_totalled_also_where_something_else_never_r
     harness.observe(*TRAINING)
     waiting = harness.recorder.waiting
 
-    harness.observe(answered, answered)
+    harness.observe(PredictionBegan(2), answered, PredictionBegan(2), answered, PredictionBegan(2), PredictionWithdrawn(2))
     assert harness.recorder.waiting == waiting
     now += 3600.0
     harness.observe(answered, answered)
