@@ -8,10 +8,12 @@ contain data.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import secrets
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from mistk_service.errors import Failure
 from mistk_service.kinds.predictions import Inputs, Records, Signature, Tensors
@@ -315,8 +317,11 @@ LARGEST_FROM_WORKER = 256 * 1024 * 1024
 #: The number of parts of an answer that a model may be ahead of the client.
 PARTS_AHEAD = 16
 
-#: Follows the last piece of a message.
-END_OF_PIECES = _PIECE.to_bytes(_HEADER, "big")
+#: Bytes above which the data of a tensor is sent from where it lies.
+_APART = 64 * 1024
+
+#: The first byte of binary data in MessagePack, with a length of 8 and of 32 bits.
+_BIN_8, _BIN_32 = b"\xc4", b"\xc6"
 
 
 class Unsendable(ValueError):
@@ -352,10 +357,45 @@ def frame(message: ToWorker | FromWorker, largest: int = _PIECE - 1) -> bytearra
     return buffer
 
 
-def piece(whole: bytearray, begin: int, size: int) -> list[bytes | bytearray | memoryview]:
-    """Return a piece of a message without copying it: ``size`` bytes of its frame from ``begin`` on, or fewer at its end."""
-    part = memoryview(whole)[max(begin, _HEADER) : begin + size]
-    return [(_PIECE | len(part)).to_bytes(_HEADER, "big"), part]
+def frame_parts(message: ToWorker) -> list[bytearray | memoryview]:
+    """Return the message as a frame in parts. The data of large tensors is a part of its own, which is not copied.
+
+    Raises:
+        Unsendable: the message contains a value that cannot be encoded, or is too large.
+    """
+    tensors = message.inputs.tensors if isinstance(message, Predict) and isinstance(message.inputs, Tensors) else ()
+    apart = [tensor.data for tensor in tensors if tensor.data.nbytes > _APART]
+    if not apart:
+        return [frame(message)]
+    assert isinstance(message, Predict)
+    # The message is encoded with a mark in place of the data, and the mark gives way to the data.
+    mark = secrets.token_bytes(16)
+    marked = [replace(tensor, data=memoryview(mark)) if tensor.data.nbytes > _APART else tensor for tensor in tensors]
+    texts = frame(replace(message, inputs=Tensors(tuple(marked)))).split(_BIN_8 + bytes([len(mark)]) + mark)
+    parts: list[bytearray | memoryview] = [texts[0]]
+    for before, data, after in zip(texts, apart, texts[1:], strict=False):
+        before.extend(_BIN_32 + data.nbytes.to_bytes(4, "big"))
+        parts += [data, after]
+    size = sum(map(len, parts)) - _HEADER
+    if size >= _PIECE:
+        raise Unsendable(f"{size} bytes at once; the limit is {_PIECE - 1}")
+    texts[0][:_HEADER] = size.to_bytes(_HEADER, "big")
+    return parts
+
+
+def pieces(parts: Sequence[bytearray | memoryview], size: int) -> Iterator[tuple[bytes | memoryview, ...]]:
+    """Yield the pieces of a frame without copying them: each after its header, the last one with the end of the message.
+
+    Args:
+        parts: the frame; see :func:`frame_parts`.
+        size: the maximum size of a piece in bytes.
+    """
+    payload = [memoryview(part)[0 if number else _HEADER :] for number, part in enumerate(parts)]
+    cut = [part[begin : begin + size] for part in payload for begin in range(0, len(part), size)]
+    end = _PIECE.to_bytes(_HEADER, "big")
+    for number, data in enumerate(cut, 1):
+        header = (_PIECE | len(data)).to_bytes(_HEADER, "big")
+        yield (header, data) if number < len(cut) else (header, data, end)
 
 
 def decode_to_worker(body: bytes | memoryview) -> ToWorker:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mistk_service.errors import Failure
+from mistk_service.kinds.predictions import Tensor, Tensors
 from mistk_service.workers import messages as m
 from tests.support.harness import records_of
 
@@ -133,11 +134,11 @@ def test_messages_in_pieces_arrive_whole_and_let_others_between(
             stream.extend(m.frame(in_order[-1]))
 
     for message in large:
-        whole = m.frame(message)
-        for begin in range(0, len(whole), size):
-            write(b"".join(m.piece(whole, begin, size)))
+        *some, last = m.pieces(m.frame_parts(message), size)
+        for piece in some:
+            write(b"".join(piece))
         in_order.append(message)
-        write(m.END_OF_PIECES)
+        write(b"".join(last))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=12)))
     reader = m.FrameReader()
     arrived = []
@@ -152,6 +153,19 @@ def test_a_frame_that_is_longer_than_a_chunk_arrives():
     reader = m.FrameReader()
     arrived = [body for at in range(0, len(stream), 65536) for body in reader.feed(stream[at : at + 65536])]
     assert [m.decode_to_worker(body) for body in arrived] == [message]
+
+
+@given(st.lists(st.sampled_from([0, 8, 65_536, 65_537, 300_000]), max_size=4), st.integers(1_000, 400_000))
+def test_the_data_of_large_tensors_arrives_without_having_been_copied(sizes: list[int], size: int):
+    tensors = [Tensor(str(n), "uint8", (length,), memoryview(bytes([n]) * length)) for n, length in enumerate(sizes)]
+    message = m.Predict(1, Tensors(tuple(tensors)))
+    parts = m.frame_parts(message)
+    assert [part.obj for part in parts if isinstance(part, memoryview)] == [
+        tensor.data.obj for tensor in tensors if tensor.data.nbytes > 65_536
+    ]
+    for stream in (parts, (part for piece in m.pieces(parts, size) for part in piece)):
+        (body,) = m.FrameReader().feed(b"".join(stream))
+        assert m.decode_to_worker(body) == message
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
-from mistk_service.workers.messages import END_OF_PIECES, AllowParts, Predict, ToWorker, Withdraw, frame, piece
+from mistk_service.workers.messages import AllowParts, Predict, ToWorker, Withdraw, frame_parts, pieces
 
 #: Bytes of a message that are sent at once; a larger message is sent in pieces.
 PIECE = 256 * 1024
@@ -22,14 +22,14 @@ class _Transfer:
     """A message in the queue.
 
     Attributes:
-        frame: the message.
+        pieces: what is still to be sent.
         stream: its id, if it is a stream prediction.
-        sent: the number of bytes of the frame that have been sent.
+        begun: whether a part of it has been sent.
     """
 
-    frame: bytearray
+    pieces: deque[tuple[bytes | bytearray | memoryview, ...]]
     stream: int | None
-    sent: int = 0
+    begun: bool = False
 
 
 class Sender:
@@ -38,7 +38,7 @@ class Sender:
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
         #: The messages to send at the end of this iteration of the event loop.
-        self._small: list[bytearray] = []
+        self._small: list[bytearray | memoryview] = []
         #: The messages to send in pieces, and those that must not overtake them.
         self._large: deque[_Transfer] = deque()
         self._paused = False
@@ -55,17 +55,19 @@ class Sender:
         Raises:
             Unsendable: the message contains a value that cannot be encoded.
         """
-        data = frame(message)
-        if len(data) > PIECE or (self._large and not self._may_overtake(message)):
-            self._large.append(_Transfer(data, message.id if isinstance(message, Predict) else None))
+        parts = frame_parts(message)
+        is_large = sum(map(len, parts)) > PIECE
+        if is_large or (self._large and not self._may_overtake(message)):
+            several = deque(pieces(parts, PIECE) if is_large else [tuple(parts)])
+            self._large.append(_Transfer(several, message.id if isinstance(message, Predict) else None))
         else:
-            self._small.append(data)
+            self._small += parts
         self._schedule()
 
     def take_back(self, number: int) -> bool:
         """Remove a queued stream prediction; return False if it is not queued or a part of it has been sent."""
         for transfer in self._large:
-            if transfer.stream == number and not transfer.sent:
+            if transfer.stream == number and not transfer.begun:
                 self._large.remove(transfer)
                 return True
         return False
@@ -109,19 +111,15 @@ class Sender:
         if data:
             transport.write(b"".join(data))
         if self._large and not self._paused:
-            transport.write(b"".join(self._next_piece()))
+            self._send_piece(transport)
             if self._large and not self._paused:
                 self._schedule()
 
-    def _next_piece(self) -> list[bytes | bytearray | memoryview]:
-        """Return the next piece of the first message, and remove the message if that was its last piece."""
+    def _send_piece(self, transport: asyncio.Transport) -> None:
+        """Send the next piece of the first message, and remove the message if that was its last piece."""
         transfer = self._large[0]
-        if len(transfer.frame) <= PIECE:
+        for part in transfer.pieces.popleft():
+            transport.write(part)
+        transfer.begun = True
+        if not transfer.pieces:
             self._large.popleft()
-            return [transfer.frame]
-        part = piece(transfer.frame, transfer.sent, PIECE)
-        transfer.sent += PIECE
-        if transfer.sent < len(transfer.frame):
-            return part
-        self._large.popleft()
-        return [*part, END_OF_PIECES]

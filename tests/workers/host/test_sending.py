@@ -15,9 +15,12 @@ pytestmark = pytest.mark.anyio
 
 PIECES = 4
 
+#: The size of what precedes a piece, in bytes.
+HEADER = 4
+
 
 class Channel:
-    """Stands for a transport: has room for so many writes, and then tells the sender to pause, as a transport does."""
+    """Stands for a transport: has room for so many messages or pieces, and then tells the sender to pause."""
 
     def __init__(self, sender: Sender, room: int) -> None:
         self.arrived: list[ToWorker] = []
@@ -28,7 +31,8 @@ class Channel:
     def write(self, data: bytes) -> None:
         assert len(data) <= PIECE + 1024
         self.arrived += map(decode_to_worker, self._reader.feed(data))
-        self.room -= 1
+        if len(data) > HEADER:
+            self.room -= 1
         if self.room <= 0:
             self._sender.pause()
 
