@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -21,6 +24,8 @@ settings.register_profile(LONG, settings.get_profile("any machine"), max_example
 settings.load_profile("any machine")
 
 
+_END = "-----END CERTIFICATE-----\n"
+
 #: Seconds for all examples of a property, unless the test itself says how many.
 EXAMPLES = 240
 #: The same in the profile that tries thousands.
@@ -31,6 +36,15 @@ LONG_EXAMPLES = 6 * 3600
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySharing:
     """Let tests that share something expensive run in one process."""
     return BySharing(config, log)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let clients of HTTP trust one authority only, since each of them reads all certificates, which takes 50 ms."""
+    file = tempfile.NamedTemporaryFile("w", suffix=".pem")  # noqa: SIM115 - it is needed until the end
+    file.write(certifi.contents().partition(_END)[0] + _END)
+    file.flush()
+    os.environ.setdefault("SSL_CERT_FILE", file.name)
+    config.add_cleanup(file.close)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,9 +11,11 @@ from __future__ import annotations
 import shlex
 import sqlite3
 import time
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
-from sqlalchemy import Connection, exc, inspect
+from sqlalchemy import URL, Connection, create_mock_engine, exc, inspect
 
 from mistk_service.tracking.errors import ResourceNotFound, SchemaMismatch, StoreUnavailable
 from mistk_service.tracking.sql.engine.database import Database
@@ -135,13 +137,24 @@ def _bring_up_to_date(connection: Connection, artifact_root: str) -> None:
 def _create(connection: Connection, artifact_root: str) -> None:
     from mistk_service.tracking.sql.runs.experiments import insert_default_experiment
 
-    metadata.create_all(connection, checkfirst=False)
+    for definition in _definitions(URL.create(connection.engine.url.drivername)):
+        connection.exec_driver_sql(definition)
     connection.exec_driver_sql(
         "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
         "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
     )
     connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{REVISIONS[-1]}')")  # noqa: S608  # a constant
     insert_default_experiment(connection, artifact_root)
+
+
+@cache
+def _definitions(url: URL) -> Sequence[str]:
+    """Return the statements that create the tables. To compile them takes longer than to execute them."""
+    found: list[str] = []
+    dialect = url.get_dialect()()
+    engine = create_mock_engine(url, lambda ddl, *_, **__: found.append(str(ddl.compile(dialect=dialect))))
+    metadata.create_all(engine, checkfirst=False)
+    return found
 
 
 def _upgrade(connection: Connection) -> None:

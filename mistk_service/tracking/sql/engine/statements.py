@@ -12,6 +12,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -32,20 +33,33 @@ _TOGETHER = 50
 
 
 class Prepared:
-    """A statement in the text of one database's driver.
+    """A statement in the text of one database's driver, compiled when it is first used.
 
     Values are bound and fetched as the driver has them, so only columns whose type needs no conversion may be used:
     whole numbers, doubles and text.
     """
 
-    __slots__ = ("_many", "_names", "sql")
-
     def __init__(self, statement: Executable, dialect: Dialect) -> None:
-        compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]  # every Executable of ours compiles
-        self.sql = str(compiled)
+        self._statement = statement
+        self._dialect = dialect
+
+    @cached_property
+    def _compiled(self) -> Any:
+        return self._statement.compile(dialect=self._dialect)  # type: ignore[attr-defined]  # every one of ours compiles
+
+    @cached_property
+    def sql(self) -> str:
+        """The text."""
+        return str(self._compiled)
+
+    @cached_property
+    def _names(self) -> Sequence[str] | None:
         # Constants of the statement have to be bound like everything else, so there must not be any.
-        self._names: Sequence[str] | None = compiled.positiontup if compiled.positional else None
-        self._many: str | None = None
+        return self._compiled.positiontup if self._compiled.positional else None
+
+    @cached_property
+    def _many(self) -> str:
+        return _VALUES.sub(lambda values: f"VALUES {', '.join([values[1]] * _TOGETHER)}", self.sql)
 
     def execute(self, connection: Connection, **values: Any) -> None:
         """Execute it once."""
@@ -73,8 +87,6 @@ class Prepared:
         """
         whole = len(rows) // _TOGETHER * _TOGETHER if _driver(connection) is not None else 0
         if whole:
-            if self._many is None:
-                self._many = _VALUES.sub(lambda values: f"VALUES {', '.join([values[1]] * _TOGETHER)}", self.sql)
             bound = self._bound_rows(names, rows[:whole])
             for first in range(0, whole, _TOGETHER):
                 _run(connection, self._many, tuple(chain.from_iterable(bound[first : first + _TOGETHER])))
