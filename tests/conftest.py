@@ -14,7 +14,7 @@ import certifi
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.distribution import BySharing
+from tests.support.distribution import BySharing, is_short
 from tests.support.examples import LONG, LONG_FACTOR
 from tests.support.harness import Gate, Instance
 
@@ -34,7 +34,8 @@ LONG_EXAMPLES = 6 * 3600
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySharing:
-    """Let tests that share something expensive run in one process."""
+    """Let tests that share something expensive run in one process, in the order in which they are collected."""
+    config.option.loadscopereorder = False
     return BySharing(config, log)
 
 
@@ -62,6 +63,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give what tries many examples the time for that, on a busy machine too, and skip what takes minutes."""
+    items.sort(key=is_short)
     if config.getoption("--ray"):
         items[:] = [item for item in items if _is_of_workers(item)]
     for item in items:

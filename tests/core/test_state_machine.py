@@ -173,7 +173,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     def takes_work(self) -> bool:
         """Return whether work can begin."""
-        return self.is_possible("streamPredict") and self.state != "updating_properties"
+        return self.is_possible("streamPredict")
 
     def may_decline(self, operation: str) -> bool:
         """Return whether a hook that says that it does not do this leads back to where it began."""

@@ -184,7 +184,6 @@ def test_a_remote_that_is_down_from_the_start_gets_everything_when_it_comes(
     assert "notes/result.txt" in run["artifacts"]
 
 
-@pytest.mark.serial
 @pytest.mark.timeout(400)
 def test_mlflows_server_killed_amid_100_000_points_has_every_one_of_them_once(
     container: Container, mlflow: MlflowServer, gate: Gate, tmp_path: Path
@@ -206,7 +205,6 @@ def test_mlflows_server_killed_amid_100_000_points_has_every_one_of_them_once(
     assert_points(assert_equal(service, mlflow.url), 100_000)
 
 
-@pytest.mark.serial
 @pytest.mark.timeout(400)
 def test_the_digits_are_the_same_run_at_mlflow_though_its_server_was_away(
     start: Start, mlflow: MlflowServer, tmp_path: Path
@@ -260,7 +258,6 @@ def test_a_remote_that_never_answers_stops_neither_the_training_nor_the_end(
     assert run["status"] == "FINISHED"
 
 
-@pytest.mark.serial
 def test_a_service_killed_amid_a_training_goes_on_delivering_after_its_restart(
     container: Container, far: Proxy, gate: Gate, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from zlib import crc32
 
+import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 #: Files whose tests share nothing expensive, and the number of parts that they are divided into.
@@ -17,8 +18,28 @@ DIVIDED = {
     "tests/tracking/sql/test_durability.py": 3,
 }
 
+#: The files that take longest. They are begun first, so that no process is left alone with one of them at the end.
+LONGEST = (
+    "tests/core/test_state_machine.py",
+    "tests/core/test_kind_machines.py",
+    "tests/docs/test_pages.py",
+    "tests/service/test_many_endings.py",
+    "tests/service/test_outages.py",
+    "tests/page/test_charts.py",
+    "tests/page/test_compare.py",
+    "tests/page/test_runs.py",
+    "tests/tracking/server/test_mlflow_client.py",
+    "tests/tracking/server/test_accounts.py",
+    "tests/tracking/replication/test_large_files.py",
+)
+
 #: Tests on a real MLflow server, which takes half a minute of processor time to start.
-ON_MLFLOW = re.compile(r"\[(.*-)?mlflow(-.*)?\]|/test_mlflow_server\.py")
+ON_MLFLOW = re.compile(r"\[(.*-)?mlflow(-.*)?\]|/test_mlflow_server\.py|_from_an_mlflow_server_")
+
+
+def is_short(item: pytest.Item) -> bool:
+    """Return whether a test is in none of the files that take longest."""
+    return item.nodeid.partition("::")[0] not in LONGEST
 
 
 class BySharing(LoadScopeScheduling):  # type: ignore[misc]  # it has no types

@@ -181,7 +181,6 @@ def mlflow_client(uri, script, name):
     return done.stdout.split("\n")
 
 
-@pytest.mark.serial
 @pytest.mark.timeout(300)
 def test_what_mlflow_logs_and_registers_here_is_loaded_from_an_mlflow_server_that_it_was_sent_to(
     tmp_path, mlflow_store_uri

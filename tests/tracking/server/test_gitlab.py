@@ -265,7 +265,6 @@ def test_our_own_client_takes_it_for_gitlab(project):
         assert Tag("a", "1") in store.get_run(run.info.run_id).data.tags
 
 
-@pytest.mark.serial
 @pytest.mark.timeout(180)
 def test_the_mlflow_client_works_as_it_does_with_gitlab(project, tmp_path):
     environment = {**os.environ, **CALM, "MLFLOW_TRACKING_URI": project.uri}

@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.remotes import CALM, MlflowServer
 
-#: One server and one client for each of the two; alone, because MLflow's server fills the machine.
-pytestmark = [pytest.mark.serial, pytest.mark.timeout(600)]
+#: One server and one client for each of the two.
+pytestmark = pytest.mark.timeout(600)
 
 SESSION = Path(__file__).with_name("mlflow_session")
 
