@@ -3,9 +3,10 @@
 import { el, show } from "../dom.js";
 import { flat, keep, keepInUrl, kept, read, style } from "../tracking.js";
 import { available, column, valueOf } from "../runs/columns.js";
-import { chart, moves } from "./chart.js";
+import { chart } from "./chart.js";
 import { color, onTheme } from "./colors.js";
 import { AXES } from "./data.js";
+import { moves } from "./gestures.js";
 import { loadUPlot } from "./uplot.js";
 
 const LIVE = 2000; // ms between two looks at runs that are still running
