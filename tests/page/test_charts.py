@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
+from matplotlib.image import imread
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -181,6 +185,28 @@ def test_a_chart_is_saved_as_a_file(site: Tracked, tmp_path: Path, kind: str, st
     assert file.read_bytes().startswith(start)
     if kind == "CSV":
         assert f"{run},saved,0,1,0.5" in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("title", "table"), [("Confusion matrix", ",cat,dog\ncat,9,1\ndog,2,7"), ("ROC", "0,0\n0.5,1\n1,1")]
+)
+def test_what_an_evaluation_has_drawn_is_saved_as_a_file(site: Tracked, tmp_path: Path, title: str, table: str) -> None:
+    run = site.run(site.experiment(f"drawn {title}"), "drawn")
+    results = {"confusion_matrix": [[9, 1], [2, 7]], "labels": ["cat", "dog"], "roc_curve": [[0, 0.5, 1], [0, 1, 1]]}
+    site.upload(run, "results.json", json.dumps(results).encode())
+    site.chrome.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    site.open(f"/runs/{run}?tab=files&path=results.json")
+    name = {"Confusion matrix": "confusion_matrix", "ROC": "roc_curve"}[title]
+    for kind in ("PNG", "SVG", "CSV"):
+        button = site.until(lambda kind=kind: site.all(f"[aria-label='Save as {kind}: {title}']"))[0]  # type: ignore[misc]
+        site.chrome.execute_script("arguments[0].click()", button)
+        site.until((tmp_path / f"{name}.{kind.lower()}").exists)
+    assert (tmp_path / f"{name}.csv").read_text().endswith(table)
+    drawing = ET.parse(tmp_path / f"{name}.svg")
+    texts = {element.text for element in drawing.iter("{http://www.w3.org/2000/svg}text")}
+    assert texts >= ({"cat", "dog", "9", "7"} if title == "Confusion matrix" else {"0.5", "false positives"})
+    pixels = imread(tmp_path / f"{name}.png")[:, :, :3]
+    assert np.ptp(pixels, axis=2).max() > 0.2, "nothing has a colour"
 
 
 def test_settings_stay_when_another_tab_is_looked_at(site: Tracked) -> None:

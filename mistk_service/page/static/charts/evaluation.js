@@ -2,13 +2,32 @@
 
 import { el } from "../dom.js";
 import { number } from "../words.js";
+import { inkOf } from "./colors.js";
+import { drawingTools } from "./files.js";
 
 const svg = (tag, attributes, ...children) => el(`svg:${tag}`, attributes, ...children);
+
+/** A confusion matrix as a drawing, for files. */
+function matrixDrawing(rows, name, most) {
+  const [ink, accent] = [inkOf("--ink"), inkOf("--accent")];
+  const [side, wide, high] = [110, 70, 30];
+  const text = (column, row, value) => svg("text", { x: column < 0 ? side / 2 : side + (column + 0.5) * wide, y: (row + 1.65) * high, fill: ink, "font-size": 12, "font-family": "sans-serif", "text-anchor": "middle" }, value);
+  return svg(
+    "svg",
+    { viewBox: `0 0 ${side + rows.length * wide} ${(rows.length + 1) * high}` },
+    rows.map((_, i) => [text(i, -1, name(i)), text(-1, i, name(i))]),
+    rows.map((row, i) => row.map((value, j) => [
+      svg("rect", { x: side + j * wide, y: (i + 1) * high, width: wide, height: high, fill: accent, "fill-opacity": (0.45 * value) / most }),
+      text(j, i, number(value)),
+    ])),
+  );
+}
 
 /** A confusion matrix: a row for each true class, a column for each predicted one. */
 function matrix(rows, labels) {
   const most = Math.max(1, ...rows.flat());
   const name = (i) => String(labels?.[i] ?? i);
+  const table = () => [["", ...rows.map((_, j) => name(j))], ...rows.map((row, i) => [name(i), ...row])];
   const cell = (value, i, j) => {
     const td = el("td", { title: `${name(i)} taken for ${name(j)}: ${value}` }, number(value));
     td.style.setProperty("--share", value / most);
@@ -17,7 +36,7 @@ function matrix(rows, labels) {
   return el(
     "figure",
     { class: "card matrix" },
-    el("figcaption", {}, "Confusion matrix ", el("span", { class: "quiet" }, "rows: truth, columns: prediction")),
+    el("figcaption", { class: "row" }, "Confusion matrix ", el("span", { class: "quiet" }, "rows: truth, columns: prediction"), drawingTools("Confusion matrix", "confusion_matrix", () => matrixDrawing(rows, name, most), table)),
     el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Confusion matrix" }, el(
       "table",
       {},
@@ -33,19 +52,21 @@ function roc(falses, trues, area) {
   const place = (x, y) => `${(40 + x * size).toFixed(1)} ${(10 + (1 - y) * size).toFixed(1)}`;
   const text = (x, y, value, anchor = "middle") => svg("text", { x, y, "text-anchor": anchor, class: "tick" }, value);
   const given = area ?? falses.slice(1).reduce((sum, x, i) => sum + ((x - falses[i]) * (trues[i] + trues[i + 1])) / 2, 0);
+  const drawing = svg(
+    "svg",
+    { viewBox: `0 0 ${size + 60} ${size + 48}`, role: "img", "aria-label": `ROC curve, area ${number(given)}` },
+    svg("rect", { x: 40, y: 10, width: size, height: size, class: "frame" }),
+    svg("path", { d: `M${place(0, 0)}L${place(1, 1)}`, class: "chance" }),
+    svg("path", { d: `M${falses.map((x, i) => place(x, trues[i])).join("L")}`, class: "curve" }),
+    [0, 0.5, 1].map((at) => [text(40 + at * size, size + 26, at), text(34, 14 + (1 - at) * size, at, "end")]),
+    text(40 + size / 2, size + 44, "false positives"),
+  );
+  const table = () => [["false_positive_rate", "true_positive_rate"], ...falses.map((x, i) => [x, trues[i]])];
   return el(
     "figure",
     { class: "card roc" },
-    el("figcaption", {}, "ROC ", el("span", { class: "quiet" }, `area under the curve ${number(given)}`)),
-    svg(
-      "svg",
-      { viewBox: `0 0 ${size + 60} ${size + 48}`, role: "img", "aria-label": `ROC curve, area ${number(given)}` },
-      svg("rect", { x: 40, y: 10, width: size, height: size, class: "frame" }),
-      svg("path", { d: `M${place(0, 0)}L${place(1, 1)}`, class: "chance" }),
-      svg("path", { d: `M${falses.map((x, i) => place(x, trues[i])).join("L")}`, class: "curve" }),
-      [0, 0.5, 1].map((at) => [text(40 + at * size, size + 26, at), text(34, 14 + (1 - at) * size, at, "end")]),
-      text(40 + size / 2, size + 44, "false positives"),
-    ),
+    el("figcaption", { class: "row" }, "ROC ", el("span", { class: "quiet" }, `area under the curve ${number(given)}`), drawingTools("ROC", "roc_curve", () => drawing, table)),
+    drawing,
   );
 }
 

@@ -12,6 +12,48 @@ export const cell = (value) => (/[",\n\r]/.test(String(value)) ? `"${String(valu
 
 export const csv = (rows) => rows.map((row) => row.map(cell).join(",")).join("\n");
 
+// --- drawings -------------------------------------------------------------------------------------------------------
+
+const STYLES = ["fill", "stroke", "stroke-width", "stroke-dasharray", "font-size", "font-family"];
+
+/** A drawing as a text that needs no style sheet. */
+function source(drawing) {
+  const copy = drawing.cloneNode(true);
+  const copies = copy.querySelectorAll("[class]");
+  drawing.querySelectorAll("[class]").forEach((each, i) => {
+    const style = getComputedStyle(each);
+    for (const name of STYLES) copies[i].setAttribute(name, style.getPropertyValue(name));
+  });
+  const { width, height } = drawing.viewBox.baseVal;
+  for (const [name, value] of Object.entries({ xmlns: "http://www.w3.org/2000/svg", width, height })) copy.setAttribute(name, value);
+  copy.prepend(el("svg:rect", { width: "100%", height: "100%", fill: inkOf("--card") }));
+  return new XMLSerializer().serializeToString(copy);
+}
+
+async function saveDrawingPng(drawing, key) {
+  const url = URL.createObjectURL(new Blob([source(drawing)], { type: "image/svg+xml" }));
+  const image = el("img", { src: url });
+  await image.decode();
+  const canvas = el("canvas", { width: image.width * 2, height: image.height * 2 });
+  canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+  URL.revokeObjectURL(url);
+  canvas.toBlob((blob) => save(fileName(key, "png"), blob));
+}
+
+/** Buttons that save a drawing: `drawing()` is an element svg with a viewBox, and `rows()` are those of the CSV file. */
+export function drawingTools(title, key, drawing, rows) {
+  const tool = (text, onclick) => el("button", { class: "plain", title: `Save as ${text}`, "aria-label": `Save as ${text}: ${title}`, onclick }, text);
+  return el(
+    "span",
+    { class: "chart-tools" },
+    tool("PNG", () => saveDrawingPng(drawing(), key)),
+    tool("SVG", () => save(fileName(key, "svg"), source(drawing()), "image/svg+xml")),
+    tool("CSV", () => save(fileName(key, "csv"), csv(rows()), "text/csv")),
+  );
+}
+
+// --- plots ----------------------------------------------------------------------------------------------------------
+
 /** Save what a plot shows as pixels. */
 export function savePng(plot, key) {
   const from = plot.ctx.canvas;

@@ -1,11 +1,11 @@
 // Many runs at once: one param or metric over another, and all of them as parallel coordinates.
 
 import { el } from "../dom.js";
-import { keepInUrl, save, style } from "../tracking.js";
+import { keepInUrl, style } from "../tracking.js";
 import { number } from "../words.js";
 import { available, column, valueOf } from "../runs/columns.js";
 import { inkOf, onTheme } from "./colors.js";
-import { csv } from "./files.js";
+import { drawingTools } from "./files.js";
 
 const svg = (tag, attributes, ...children) => el(`svg:${tag}`, attributes, ...children);
 const AXES = 7; // axes that are shown at first
@@ -141,26 +141,10 @@ export async function mount(container, runs, params) {
 
   // --- files ----------------------------------------------------------------------------------------------------
 
-  const source = (box) => {
-    const drawing = box.querySelector("svg").cloneNode(true);
-    drawing.setAttribute("xmlns", "http://www.w3.org/2000/svg");
-    drawing.prepend(svg("rect", { width: "100%", height: "100%", fill: inkOf("--card") }));
-    return new XMLSerializer().serializeToString(drawing);
-  };
-  async function png(box, name) {
-    const url = URL.createObjectURL(new Blob([source(box)], { type: "image/svg+xml" }));
-    const image = el("img", { src: url });
-    await image.decode();
-    const canvas = el("canvas", { width: image.width * 2, height: image.height * 2 });
-    canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
-    URL.revokeObjectURL(url);
-    canvas.toBlob((blob) => save(name, blob));
-  }
   function framed(title, name, some) {
     const box = el("div", { class: "plot" });
-    const tool = (text, onclick) => el("button", { class: "plain", "aria-label": `Save as ${text}: ${title}`, onclick }, text);
     const rows = () => [["run_id", "run_name", ...some()], ...runs.map((run) => [run.run_id, run.name, ...some().map((id) => valueOf(run, id) ?? "")])];
-    const tools = el("span", { class: "chart-tools" }, tool("PNG", () => png(box, `${name}.png`)), tool("SVG", () => save(`${name}.svg`, source(box), "image/svg+xml")), tool("CSV", () => save(`${name}.csv`, csv(rows()), "text/csv")));
+    const tools = drawingTools(title, name, () => box.querySelector("svg"), rows);
     return [box, el("figure", { class: "chart big", "aria-label": title }, el("figcaption", { class: "row" }, el("h2", { class: "name-of" }, title), tools), box)];
   }
 
