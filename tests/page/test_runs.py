@@ -185,6 +185,73 @@ def test_files_are_shown_by_their_kind_and_come_as_one_archive(site: Tracked) ->
     assert sorted(archive.namelist()) == sorted([*FILES, "figures/a.png"])
 
 
+#: Runs before the page does, and keeps back what the experiment is called until ``letGo()``.
+HOLD_THE_NAME = """
+const usual = window.fetch;
+window.fetch = async (url, options) => {
+  if (String(url).includes("experiments/get?")) await new Promise((done) => { window.letGo = done; });
+  return usual(url, options);
+};
+"""
+
+
+def test_a_wrong_filter_is_explained_however_late_the_name_of_the_experiment_comes(site: Tracked) -> None:
+    experiment = site.experiment("named late")
+    added = site.chrome.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": HOLD_THE_NAME})
+    try:
+        site.open(f"/experiments/{experiment}?filter=nonsense")
+        alert = site.until(lambda: [each for each in site.all("[role=alert]") if each.text])[0]
+        site.chrome.execute_script("letGo()")
+        site.shows("h1", "named late")
+        assert alert.is_displayed()
+    finally:
+        site.chrome.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
+#: Keeps the addresses of files in memory that have not been given up.
+KEEP_ADDRESSES = """
+window.addresses = new Set();
+const [make, revoke] = [URL.createObjectURL, URL.revokeObjectURL];
+URL.createObjectURL = (blob) => {
+  const address = make.call(URL, blob);
+  addresses.add(address);
+  return address;
+};
+URL.revokeObjectURL = (address) => {
+  addresses.delete(address);
+  revoke.call(URL, address);
+};
+"""
+
+
+def test_a_pdf_file_leaves_the_memory_when_something_else_is_looked_at(site: Tracked) -> None:
+    experiment = site.experiment("papers")
+    runs = [site.run(experiment, name) for name in ("one", "two")]
+    for run in runs:
+        site.upload(run, "paper.pdf", b"%PDF-1.4\n")
+        site.upload(run, "text.txt", b"a line")
+
+    def kept() -> int:
+        return int(site.chrome.execute_script("return addresses.size"))
+
+    site.open(f"/runs/{runs[0]}?tab=files&path=text.txt")
+    site.reads("a line")
+    site.chrome.execute_script(KEEP_ADDRESSES)
+    for other in (".tree button", "text.txt"), ("[role=tab]", "Overview"):
+        site.click(".tree button", "paper.pdf")
+        site.until(lambda: site.all("iframe.pdf") and kept() == 1)
+        site.click(*other)
+        site.until(lambda: not site.all("iframe.pdf") and kept() == 0)
+
+    site.open(f"/compare?runs={','.join(runs)}&tab=values")
+    site.reads("Only what differs")
+    site.chrome.execute_script(KEEP_ADDRESSES)
+    site.click("[role=tab]", "Files")
+    site.until(lambda: len(site.all("iframe.pdf")) == kept() == 2)
+    site.click("option", "text.txt")
+    site.until(lambda: not site.all("iframe.pdf") and kept() == 0)
+
+
 def test_what_people_write_is_never_markup(site: Tracked) -> None:
     experiment = site.experiment(HOSTILE)
     key = "x/onerror"

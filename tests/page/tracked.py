@@ -125,4 +125,5 @@ def tracked(url: str, chrome: Chrome) -> Iterator[Tracked]:
     messages = [entry["message"] for entry in chrome.get_log("browser") if entry["level"] == "SEVERE"]
     chrome.get("about:blank")
     # A request that the server refuses is for the page to show.
-    assert [message for message in messages if "the server responded with a status of 4" not in message] == []
+    complaints = [message for message in messages if "the server responded with a status of 4" not in message]
+    assert complaints == [], complaints

@@ -46,11 +46,15 @@ export function ask(title, { text, value, action = "OK", danger = false } = {}) 
   });
 }
 
-/** Do something, and show in `place` what went wrong. Returns whether it succeeded. */
+/**
+ * Do something, and show in `place` what went wrong. Returns whether it succeeded.
+ *
+ * What went wrong before is hidden at the beginning, not at the end: something else may have failed meanwhile.
+ */
 export async function attempt(place, action) {
+  place.hidden = true;
   try {
     await action();
-    place.hidden = true;
     return true;
   } catch (error) {
     place.textContent = error.message;

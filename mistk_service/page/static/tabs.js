@@ -15,7 +15,7 @@ export function tabbed(names, problem, fill) {
   let part;
   let end;
   const panel = el("div", { role: "tabpanel" });
-  const list = el("div", { class: "tabs tools", role: "tablist" }, names.map(([name, label]) => el("button", { role: "tab", dataset: { tab: name }, onclick: () => open(name) }, label)));
+  const list = el("div", { class: "tabs", role: "tablist" }, names.map(([name, label]) => el("button", { role: "tab", dataset: { tab: name }, onclick: () => open(name) }, label)));
 
   function close() {
     end?.();

@@ -51,14 +51,15 @@ export function difference(before, after) {
   return lines.some(([sign]) => sign !== " ") ? el("pre", { class: "diff", tabindex: 0 }, shown) : el("p", { class: "quiet empty" }, "Both are the same.");
 }
 
-async function side(run, path, size) {
-  return el("div", { class: "card" }, el("h2", { class: "name-of" }, run.name), size === undefined ? el("p", { class: "quiet" }, "The run does not have this file.") : await preview(run.run_id, path, size));
+async function side(run, path, size, signal) {
+  return el("div", { class: "card" }, el("h2", { class: "name-of" }, run.name), size === undefined ? el("p", { class: "quiet" }, "The run does not have this file.") : await preview(run.run_id, path, size, signal));
 }
 
-/** Compare the files of runs; `chosen` is the path of one, and `onchoose` is told of another. */
+/** Compare the files of runs, and return what ends that; `chosen` is the path of one, and `onchoose` is told of another. */
 export async function files(container, runs, chosen, onchoose) {
   const problem = el("p", { class: "card notice", role: "alert", hidden: true });
   const shown = el("div");
+  let looking = new AbortController(); // at a file
   container.append(problem);
   await attempt(problem, async () => {
     const found = await Promise.all(runs.map((run) => everyFile(run.run_id)));
@@ -69,6 +70,8 @@ export async function files(container, runs, chosen, onchoose) {
       return;
     }
     async function open(path) {
+      looking.abort();
+      const { signal } = (looking = new AbortController());
       onchoose(path);
       await attempt(problem, async () => {
         const having = runs.filter((_, i) => found[i].has(path));
@@ -78,12 +81,13 @@ export async function files(container, runs, chosen, onchoose) {
           const [before, after] = await Promise.all(having.map((run) => textOf(run.run_id, path, found[runs.indexOf(run)].get(path))));
           nodes.push(el("div", { class: "card" }, el("div", { class: "row quiet" }, `− ${having[0].name}`, el("span", {}, `+ ${having[1].name}`)), difference(before[0], after[0])));
         }
-        nodes.push(el("div", { class: "sides" }, await Promise.all(runs.map((run, i) => side(run, path, found[i].get(path))))));
-        shown.replaceChildren(...nodes);
+        nodes.push(el("div", { class: "sides" }, await Promise.all(runs.map((run, i) => side(run, path, found[i].get(path), signal)))));
+        if (!signal.aborted) shown.replaceChildren(...nodes);
       });
     }
     const choice = el("select", { "aria-label": "File", onchange: () => open(choice.value) }, paths.map((path) => el("option", { value: path, selected: path === chosen }, count(path) === runs.length ? path : `${path} (${count(path)} of ${runs.length})`)));
     container.append(el("div", { class: "row tools" }, choice), shown);
     await open(choice.value);
   });
+  return () => looking.abort();
 }

@@ -74,16 +74,13 @@ export async function mount(container, params) {
 
   async function fill(name, part, isOpen) {
     keepInUrl({ tab: name !== "values" && name, all: !onlyDifferent && "1" });
-    if (name === "values") values(part);
-    else if (name === "files") await files(part, runs, params.path, (path) => { if (isOpen()) keepInUrl({ path }); });
-    else {
-      const { mount: charts } = await import(name === "charts" ? "../charts/panel.js" : "../charts/sweep.js");
-      return charts(part, runs, nowInUrl());
-    }
-    return undefined;
+    if (name === "values") return values(part);
+    if (name === "files") return files(part, runs, params.path, (path) => { if (isOpen()) keepInUrl({ path }); });
+    const { mount: charts } = await import(name === "charts" ? "../charts/panel.js" : "../charts/sweep.js");
+    return charts(part, runs, nowInUrl());
   }
 
-  container.append(el("div", { class: "row tools" }, el("h1", {}, `Compare ${ids.length} runs`)), problem, tabs.list, tabs.panel);
+  container.append(el("div", { class: "row tools" }, el("h1", {}, `Compare ${ids.length} runs`)), problem, el("div", { class: "tools" }, tabs.list), tabs.panel);
   const loaded = await attempt(problem, async () => {
     if (ids.length < 2) throw new Error("The address names fewer than two runs. Select runs in the table of an experiment, and compare them.");
     runs = (await Promise.all(ids.map((id) => read("runs/get", { run_id: id })))).map((answer) => flat(answer.run));

@@ -11,17 +11,18 @@ export async function list(run, path) {
   return files.sort((a, b) => Number(b.is_dir ?? false) - Number(a.is_dir ?? false) || a.path.localeCompare(b.path, undefined, { numeric: true }));
 }
 
-/** Show the files of a run; `chosen` is the path of one, and `onchoose` is told of another. */
+/** Show the files of a run, and return what ends that; `chosen` is the path of one, and `onchoose` is told of another. */
 export async function artifacts(container, run, chosen, onchoose) {
   const problem = el("p", { class: "card notice", role: "alert", hidden: true });
   const name = el("h3", {});
   const download = el("a", { class: "button", download: "" }, "Download");
   const head = el("div", { class: "row tools", hidden: true }, name, el("span", { class: "end" }, download));
   const shown = el("div", { class: "preview" }, el("p", { class: "quiet empty" }, "Choose a file."));
-  let turn = 0;
+  let looking = new AbortController(); // at a file
 
   async function open(file, button) {
-    const mine = (turn += 1);
+    looking.abort();
+    const { signal } = (looking = new AbortController());
     for (const each of tree.querySelectorAll("[aria-current]")) each.removeAttribute("aria-current");
     button?.setAttribute("aria-current", "true");
     name.textContent = file.path;
@@ -29,8 +30,8 @@ export async function artifacts(container, run, chosen, onchoose) {
     show(head, true);
     onchoose(file.path);
     await attempt(problem, async () => {
-      const nodes = await preview(run, file.path, Number(file.file_size ?? 0));
-      if (mine === turn) shown.replaceChildren(...nodes);
+      const nodes = await preview(run, file.path, Number(file.file_size ?? 0), signal);
+      if (!signal.aborted) shown.replaceChildren(...nodes);
     });
   }
 
@@ -64,4 +65,5 @@ export async function artifacts(container, run, chosen, onchoose) {
       top.childElementCount ? top : el("p", { class: "quiet" }, "The run has no files."),
     );
   });
+  return () => looking.abort();
 }

@@ -78,17 +78,19 @@ function notebook(text) {
   });
 }
 
-async function pdf(run, path) {
+async function pdf(run, path, signal) {
   const blob = new Blob([await (await artifact(run, path)).arrayBuffer()], { type: "application/pdf" });
+  if (signal.aborted) return [];
   const url = URL.createObjectURL(blob);
+  signal.addEventListener("abort", () => URL.revokeObjectURL(url));
   return [el("iframe", { src: url, title: path, class: "pdf" })];
 }
 
-/** The nodes that show a file. */
-export async function preview(run, path, size) {
+/** The nodes that show a file, until the signal says that they are no longer shown. */
+export async function preview(run, path, size, signal) {
   const kind = kindOf(path);
   if (kind === "image") return [el("img", { src: artifactUrl(run, path), alt: path, class: "picture" })];
-  if (kind === "pdf") return pdf(run, path);
+  if (kind === "pdf") return pdf(run, path, signal);
   if (kind === null) return [el("p", { class: "quiet empty" }, `A file of this kind is not shown here (${bytes(size)}).`)];
   const [text, cut] = await textOf(run, path, size);
   const note = cut ? [el("p", { class: "quiet" }, `The first ${bytes(MOST)} of ${bytes(size)}.`)] : [];

@@ -158,7 +158,7 @@ export async function mount(container, params) {
         ),
       );
     } else if (name === "files") {
-      await artifacts(part, run.run_id, params.path ?? rest.join("/"), (path) => { if (isOpen()) keepInUrl({ path }); });
+      return artifacts(part, run.run_id, params.path ?? rest.join("/"), (path) => { if (isOpen()) keepInUrl({ path }); });
     } else {
       const { mount: charts } = await import("../charts/panel.js");
       const isSystem = (key) => key.startsWith("system/");
@@ -176,7 +176,7 @@ export async function mount(container, params) {
     return undefined;
   }
 
-  container.append(problem, head, tabs.list, tabs.panel);
+  container.append(problem, head, el("div", { class: "tools" }, tabs.list), tabs.panel);
   if (await attempt(problem, load)) await tabs.open(tab);
   else show(tabs.list, false);
   return tabs.close;

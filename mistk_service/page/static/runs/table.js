@@ -2,6 +2,7 @@
 
 import { ask, attempt } from "../ask.js";
 import { el, show } from "../dom.js";
+import { tabbed } from "../tabs.js";
 import { entitle } from "../title.js";
 import { flat, keep, keepInUrl, kept, mayEdit, nowInUrl, pairs, post, read, style } from "../tracking.js";
 import { number } from "../words.js";
@@ -14,6 +15,7 @@ const FIRST = 100; // runs that are shown at once
 const PAGE = 1000; // runs in a later answer
 const GROUPED = 10_000; // runs that are loaded to be grouped
 const DRAWN = 10; // runs in charts, unless some are selected
+const TABS = [["table", "Table"], ["charts", "Charts"], ["sweep", "Sweep"]];
 
 const PARENT = "tags.mlflow.parentRunId";
 const split = (text) => (text ? text.split(",").map(decodeURIComponent) : []);
@@ -33,7 +35,7 @@ export async function mount(container, params) {
     group: params.group ?? "",
     shown: params.columns ? split(params.columns) : (before.shown ?? null),
     pinned: params.pinned ? split(params.pinned) : (before.pinned ?? []),
-    tab: params.tab ?? "table",
+    tab: TABS.some(([name]) => name === params.tab) ? params.tab : "table",
   };
   let runs = [];
   let token;
@@ -41,7 +43,6 @@ export async function mount(container, params) {
   let loading = false;
   let opened = false; // the first tab is
   let closed = new Set();
-  let endCharts;
   const selected = new Map();
 
   // --- what is loaded -------------------------------------------------------------------------------------------
@@ -58,7 +59,7 @@ export async function mount(container, params) {
       max_results: more ? PAGE : FIRST,
       page_token: more ? token : undefined,
     };
-    await attempt(problem, async () => {
+    const loaded = await attempt(problem, async () => {
       const [answer] = await Promise.all([post("runs/search", fields), styled]);
       if (mine !== turn) return;
       token = answer.next_page_token;
@@ -71,8 +72,8 @@ export async function mount(container, params) {
       drawTools();
     }
     draw();
-    if (!more && opened && state.tab !== "table") await openTab(state.tab);
-    if (state.group && token && runs.length < GROUPED && problem.hidden) await load({ more: true });
+    if (!more && opened && state.tab !== "table") await tabs.open(state.tab);
+    if (state.group && token && runs.length < GROUPED && loaded) await load({ more: true });
   }
 
   // --- what is shown --------------------------------------------------------------------------------------------
@@ -190,13 +191,13 @@ export async function mount(container, params) {
   // --- what is done ---------------------------------------------------------------------------------------------
 
   async function change(chosen, operation) {
-    await attempt(problem, async () => {
+    const changed = await attempt(problem, async () => {
       for (const run of chosen) {
         await post(`runs/${operation}`, { run_id: run.run_id });
         selected.delete(run.run_id);
       }
     });
-    if (problem.hidden) await load();
+    if (changed) await load();
   }
   async function remove(chosen) {
     const title = chosen.length === 1 ? `Delete the run ${chosen[0].name}?` : `Delete ${chosen.length} runs?`;
@@ -210,27 +211,19 @@ export async function mount(container, params) {
     }
   }
 
-  async function openTab(name) {
+  async function fill(name, part) {
     state.tab = name;
-    for (const tab of tabs.children) tab.setAttribute("aria-selected", String(tab.dataset.tab === name));
     show(tablePart, name === "table");
-    show(chartsPart, name !== "table");
-    endCharts?.();
-    endCharts = undefined;
-    chartsPart.replaceChildren();
     remember();
-    if (name === "table") return;
+    if (name === "table") return undefined;
     if (name === "sweep") await load({ more: true });
     const chosen = selected.size ? [...selected.values()] : runs;
     const few = name === "charts" && !selected.size && chosen.length > DRAWN;
-    if (few) chartsPart.append(el("p", { class: "quiet tools" }, `The first ${DRAWN} runs of the table. Select others there.`));
+    if (few) part.append(el("p", { class: "quiet tools" }, `The first ${DRAWN} runs of the table. Select others there.`));
     const here = el("div");
-    chartsPart.append(here);
+    part.append(here);
     const { mount: mountCharts } = await import(name === "charts" ? "../charts/panel.js" : "../charts/sweep.js");
-    const finished = await mountCharts(here, few ? chosen.slice(0, DRAWN) : chosen, nowInUrl());
-    // Another tab may have been opened in the meantime.
-    if (here.isConnected) endCharts = finished;
-    else finished?.();
+    return mountCharts(here, few ? chosen.slice(0, DRAWN) : chosen, nowInUrl());
   }
 
   // --- the view -------------------------------------------------------------------------------------------------
@@ -254,20 +247,17 @@ export async function mount(container, params) {
     state.filter = text;
     load();
   });
-  const tabs = el(
-    "div",
-    { class: "tabs", role: "tablist" },
-    [["table", "Table"], ["charts", "Charts"], ["sweep", "Sweep"]].map(([name, label]) => el("button", { role: "tab", "aria-selected": "false", dataset: { tab: name }, onclick: () => openTab(name) }, label)),
-  );
+  const tabProblem = el("p", { class: "card notice", role: "alert", hidden: true });
+  const tabs = tabbed(TABS, tabProblem, fill);
   const tablePart = el("div", { role: "tabpanel" }, table.node, empty);
-  const chartsPart = el("div", { role: "tabpanel", hidden: true });
   container.append(
     el("div", { class: "row tools" }, el("div", {}, el("p", { class: "quiet crumbs" }, el("a", { href: "#/experiments" }, "Experiments"), " /"), title, note), el("span", { class: "row end" }, count)),
     el("div", { class: "row tools" }, filter, group, stage, choose, refresh),
     problem,
-    el("div", { class: "row tools" }, tabs, actions),
+    el("div", { class: "row tools" }, tabs.list, actions),
+    tabProblem,
     tablePart,
-    chartsPart,
+    tabs.panel,
   );
   const named = attempt(problem, async () => {
     const { experiment } = await read("experiments/get", { experiment_id: id });
@@ -278,11 +268,11 @@ export async function mount(container, params) {
   drawTools();
   await load();
   await named;
-  await openTab(["charts", "sweep"].includes(state.tab) ? state.tab : "table");
+  await tabs.open(state.tab);
   opened = true;
   return () => {
     turn += 1;
     table.end();
-    endCharts?.();
+    tabs.close();
   };
 }
