@@ -70,6 +70,7 @@ def predict(page: Chrome) -> str:
 
 def draw(page: Chrome) -> None:
     field = page.find_element(By.CSS_SELECTOR, "canvas.drawing")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", field)
     actions = ActionChains(page, duration=10)
     actions.move_to_element_with_offset(field, *THREE[0]).click_and_hold()
     for point in THREE[1:]:
@@ -193,4 +194,10 @@ def test_texts_json_and_images_go_to_inputs_with_codecs_and_an_image_comes_back(
         assert '"n": 7' in answer
         image = chrome.find_element(By.CSS_SELECTOR, "#answer img")
         await_true(chrome, lambda: image.get_property("naturalWidth") == 3)
+
+        choose(chrome, "Draw")
+        draw(chrome)
+        drawn = predict(chrome)
+        assert "upperA CAT" in drawn
+        assert drawn != answer, "the drawing is as black as the file"
         chrome.get("about:blank")

@@ -31,7 +31,7 @@ export function imageOf(input) {
 /** The sources for a declared input: [label, function that makes it]. */
 export function sources(input) {
   if (!input) return [["Text", textSource], ["File", fileSource]];
-  if (input.codec === "image") return [["Image", fileSource]];
+  if (input.codec === "image") return [["Image", fileSource], ["Draw", () => paintedSource(input)]];
   if (input.codec) return [["Text", textSource], ["File", textFileSource]];
   if (input.dtype === "bytes") return [["Text", textSource], ["CSV", () => tableSource(input)]];
   const image = imageOf(input);
@@ -151,18 +151,37 @@ function largestField(input, image) {
 }
 
 const STROKE = 256;
+const SIDE = 128; // pixels of a drawing for a model that takes images of any size
 
-/** A field to draw on with mouse, pen or finger. The drawing is fitted to the height of the image. */
+/** A drawing as the numbers of a tensor. */
 function drawingSource(input, image) {
+  const [largest, field] = largestField(input, image);
+  const { node, pixels } = sketch(image, "numbers", field);
+  return { node, read: () => ({ rows: [arranged(pixels().map((ink) => [ink, ink, ink]), image, Number(largest.value))] }) };
+}
+
+/** A drawing as an image file. */
+function paintedSource({ shape }) {
+  const [height, width] = [shape[1], shape[2]].map((each) => (each > 0 ? each : SIDE));
+  const { node, pixels, small } = sketch({ width, height }, "a file");
+  async function read() {
+    small.show(pixels());
+    const file = await new Promise((done) => { small.node.toBlob(done); });
+    return { bytes: new Uint8Array(await file.arrayBuffer()) };
+  }
+  return { node, read };
+}
+
+/** A field to draw on with mouse, pen or finger, in light ink on a dark ground. The drawing is fitted to the height of the image. */
+function sketch(image, other, ...fields) {
   const canvas = el("canvas", {
     class: "drawing",
     width: STROKE,
     height: Math.round((STROKE * image.height) / image.width),
     role: "img",
-    "aria-label": `Field to draw on with mouse, pen or finger; ${image.width} by ${image.height} pixels. The same can be given as numbers.`,
+    "aria-label": `Field to draw on with mouse, pen or finger; ${image.width} by ${image.height} pixels. The same can be given as ${other}.`,
   });
   const small = preview(image);
-  const [largest, field] = largestField(input, image);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.lineCap = context.lineJoin = "round";
   context.strokeStyle = "#fff";
@@ -214,9 +233,9 @@ function drawingSource(input, image) {
     "div",
     { class: "sketch" },
     el("div", {}, canvas, el("button", { type: "button", class: "small", onclick: clear }, "Clear")),
-    el("div", { class: "fields" }, small.node, field),
+    el("div", { class: "fields" }, small.node, fields),
   );
-  return { node, read: () => ({ rows: [arranged(pixels().map((ink) => [ink, ink, ink]), image, Number(largest.value))] }) };
+  return { node, pixels, small };
 }
 
 /** An image file, reduced to the size that the model takes. */
