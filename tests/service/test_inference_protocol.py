@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import gzip
 import json
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 import tritonclient.http as triton
-from tritonclient.utils import InferenceServerException, triton_to_np_dtype
+from tritonclient.utils import triton_to_np_dtype
 
 from tests.service.conftest import Start
 from tests.service.harness import Service
 from tests.support.harness import reference
-
-DIGITS = str(Path(__file__).parents[2] / "plugins" / "digits" / "model.py") + ":Digits"
 
 #: The data types of the protocol, with values at their limits.
 VALUES: dict[str, list[Any]] = {
@@ -59,46 +55,6 @@ def refused(response: httpx.Response, status: int) -> str:
 
 def tensor(name: str, datatype: str, shape: list[int], **more: Any) -> dict[str, Any]:
     return {"name": name, "datatype": datatype, "shape": shape, **more}
-
-
-def test_tritons_client_predicts_with_digits(start: Start, tmp_path: Path) -> None:
-    service = start(model=DIGITS)
-    client = triton.InferenceServerClient(service.url.removeprefix("http://"))
-    assert client.is_server_live()
-    assert not client.is_server_ready()
-    assert not client.is_model_ready("digits")
-    service.make_ready(seed=1)
-    assert client.is_server_ready()
-    assert client.is_model_ready("digits", "1")
-    metadata = client.get_model_metadata("digits")
-    assert metadata["inputs"] == [{"name": "pixels", "datatype": "FP32", "shape": [-1, 64]}]
-    pixels = np.random.default_rng(0).integers(0, 17, (5, 64)).astype(np.float32)
-    answers = []
-    for binary in (True, False):
-        given_pixels = triton.InferInput("pixels", pixels.shape, "FP32")
-        given_pixels.set_data_from_numpy(pixels, binary_data=binary)
-        outputs = [triton.InferRequestedOutput(name, binary_data=binary) for name in ("label", "confidence")]
-        result = client.infer("digits", [given_pixels], outputs=outputs, request_id="mine")
-        assert result.get_response()["id"] == "mine"
-        answers.append((result.as_numpy("label").tolist(), result.as_numpy("confidence").tolist()))
-    records = service.post("streamPredict", {str(n): base64_of(row) for n, row in enumerate(pixels)})
-    assert answers[0] == answers[1]
-    assert answers[0][0] == [records[str(n)]["label"] for n in range(5)]
-    with pytest.raises(InferenceServerException, match="unknown"):
-        client.infer("unknown", [given_pixels])
-    wrong = triton.InferInput("pixels", (1, 63), "FP32")
-    wrong.set_data_from_numpy(pixels[:1, :63])
-    with pytest.raises(InferenceServerException, match=r"shape is \[1, 63\]; expected \[-1, 64\]"):
-        client.infer("digits", [wrong])
-    # A raw body, whose tensor is the only input.
-    response = infer(service, pixels[0].tobytes(), "digits", **{"Inference-Header-Content-Length": "0"})
-    assert response.headers["content-type"] == "application/octet-stream"
-    assert response.status_code == 200
-    client.close()
-
-
-def base64_of(row: Any) -> str:
-    return base64.b64encode(row.astype("<f4").tobytes()).decode()
 
 
 def test_every_datatype_crosses_in_json_and_as_bytes(echo: Service) -> None:

@@ -1,4 +1,7 @@
-"""One digits container and all its prediction APIs, each with a client that others have written or with plain HTTP."""
+"""One digits container and all its prediction APIs, each with a client that others have written or with plain HTTP.
+
+OpenAI's client asks for text, which digits do not generate: see test_generation.py.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ import pandas as pd
 import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
+from tritonclient.utils import InferenceServerException
 
 from mistk_service.client import ModelClient
 from tests.service.harness import Service
@@ -41,8 +45,16 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             response = service.api.get(f"{service.url}{path}")
             assert response.status_code == 503, path
             assert "state is started" in response.text
+        with triton.InferenceServerClient(http_address(service)) as client:
+            assert client.is_server_live()
+            assert not client.is_server_ready()
+            assert not client.is_model_ready("digits")
         service.make_ready(seed=1)
         yield service
+
+
+def http_address(service: Service) -> str:
+    return service.url.removeprefix("http://")
 
 
 @pytest.fixture(scope="module")
@@ -64,48 +76,34 @@ def answered(response: httpx.Response) -> Any:
     return response.json()
 
 
-def test_tritons_client_gets_the_same_predictions(digits: Service, expected: list[dict[str, Any]]) -> None:
-    client = triton.InferenceServerClient(digits.url.removeprefix("http://"))
-    pixels = triton.InferInput("pixels", PIXELS.shape, "FP32")
-    pixels.set_data_from_numpy(PIXELS)
-    result = client.infer("digits", [pixels])
-    client.close()
-    assert rows(result.as_numpy("label"), result.as_numpy("confidence")) == expected
+def test_every_client_gets_the_same_predictions(digits: Service, expected: list[dict[str, Any]]) -> None:
+    found = {
+        "curl": with_curl(digits),
+        "tritonclient.http": with_triton(triton, http_address(digits)),
+        "tritonclient.grpc": with_triton(triton_grpc, grpc_address(digits)),
+        **with_mlflow(digits),
+    }
+    assert found == dict.fromkeys(found, expected)
 
 
-def test_tritons_client_for_grpc_gets_the_same_predictions(digits: Service, expected: list[dict[str, Any]]) -> None:
-    client = triton_grpc.InferenceServerClient(grpc_address(digits))
-    pixels = triton_grpc.InferInput("pixels", PIXELS.shape, "FP32")
-    pixels.set_data_from_numpy(PIXELS)
-    result = client.infer("digits", [pixels])
-    assert client.is_server_ready()
-    assert client.get_model_metadata("digits").inputs[0].shape == [-1, 64]
-    client.close()
-    assert rows(result.as_numpy("label"), result.as_numpy("confidence")) == expected
-    assert digits.api.get(f"{digits.url}/v2/models/stats").json()["model_stats"][0]["inference_count"] >= 5
+def with_curl(service: Service) -> Any:
+    url, body = f"{service.url}/v1/models/digits:predict", json.dumps({"instances": ROWS})
+    answer = subprocess.run(["curl", "-fsS", url, "-d", body], capture_output=True, check=True, timeout=60).stdout
+    return json.loads(answer)["predictions"]
 
 
-def rows(labels: Any, confidences: Any) -> list[dict[str, Any]]:
-    """Return outputs as the predictions of records."""
-    pairs = zip(labels.tolist(), confidences.tolist(), strict=True)
+def with_triton(module: Any, address: str) -> list[dict[str, Any]]:
+    """Ask with one of Triton's clients, which sends and wants binary tensors by default."""
+    with module.InferenceServerClient(address) as client:
+        pixels = module.InferInput("pixels", PIXELS.shape, "FP32")
+        pixels.set_data_from_numpy(PIXELS)
+        result = client.infer("digits", [pixels])
+    pairs = zip(*(result.as_numpy(name).tolist() for name in ("label", "confidence")), strict=True)
     return [{"label": label, "confidence": confidence} for label, confidence in pairs]
 
 
-def test_curl_gets_the_same_predictions_from_kserves_first_version(
-    digits: Service, expected: list[dict[str, Any]]
-) -> None:
-    url = f"{digits.url}/v1/models/digits:predict"
-    body = json.dumps({"instances": ROWS})
-    answer = subprocess.run(["curl", "-fsS", url, "-d", body], capture_output=True, check=True, timeout=60).stdout
-    assert json.loads(answer) == {"predictions": expected}
-    by_name = {"instances": [{"pixels": row} for row in ROWS]}
-    assert answered(post(digits, "/v1/models/digits:predict", by_name)) == {"predictions": expected}
-    assert answered(digits.api.get(f"{digits.url}/v1/models"))["models"] == ["digits"]
-    assert answered(digits.api.get(f"{digits.url}/v1/models/digits")) == {"name": "digits", "ready": True}
-
-
-def test_mlflows_client_gets_the_same_predictions(digits: Service, expected: list[dict[str, Any]]) -> None:
-    # In a process of its own, since it warns of much that it does itself.
+def with_mlflow(service: Service) -> dict[str, Any]:
+    """Ask with MLflow's client in a process of its own, since it warns of much that it does itself."""
     code = (
         "import json, sys\n"
         "import numpy as np, pandas as pd\n"
@@ -113,13 +111,51 @@ def test_mlflows_client_gets_the_same_predictions(digits: Service, expected: lis
         "client = ScoringServerClient('127.0.0.1', int(sys.argv[1]))\n"
         "client.wait_server_ready(timeout=30)\n"
         "pixels = np.array(json.loads(sys.argv[2]), np.float32)\n"
-        "answers = [client.invoke(data).get_predictions().to_dict('records') for data in (pd.DataFrame(pixels), pixels)]\n"
-        "print(json.dumps(answers))\n"
+        "answers = {type(data).__name__: client.invoke(data).get_predictions() for data in (pd.DataFrame(pixels), pixels)}\n"
+        "print(json.dumps({name: answer.to_dict('records') for name, answer in answers.items()}))\n"
     )
-    command = [sys.executable, "-c", code, str(digits.port), json.dumps(ROWS)]
+    command = [sys.executable, "-c", code, str(service.port), json.dumps(ROWS)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == [expected, expected]
+    answers: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answers
+
+
+def test_tritons_clients_ask_what_the_model_is_and_choose_its_form(
+    digits: Service, expected: list[dict[str, Any]]
+) -> None:
+    with triton_grpc.InferenceServerClient(grpc_address(digits)) as client:
+        assert client.is_server_ready()
+        assert client.get_model_metadata("digits").inputs[0].shape == [-1, 64]
+    with triton.InferenceServerClient(http_address(digits)) as client:
+        assert client.is_server_ready()
+        assert client.is_model_ready("digits", "1")
+        described = client.get_model_metadata("digits")
+        assert described["inputs"] == [{"name": "pixels", "datatype": "FP32", "shape": [-1, 64]}]
+        pixels = triton.InferInput("pixels", PIXELS.shape, "FP32")
+        pixels.set_data_from_numpy(PIXELS, binary_data=False)
+        label = triton.InferRequestedOutput("label", binary_data=False)
+        result = client.infer("digits", [pixels], outputs=[label], request_id="mine")
+        assert result.get_response()["id"] == "mine"
+        assert result.as_numpy("label").tolist() == [each["label"] for each in expected]
+        with pytest.raises(InferenceServerException, match="unknown"):
+            client.infer("unknown", [pixels])
+        wrong = triton.InferInput("pixels", (1, 63), "FP32")
+        wrong.set_data_from_numpy(PIXELS[:1, :63])
+        with pytest.raises(InferenceServerException, match=r"shape is \[1, 63\]; expected \[-1, 64\]"):
+            client.infer("digits", [wrong])
+    # A raw body, whose tensor is the only input.
+    raw = {"Inference-Header-Content-Length": "0"}
+    response = post(digits, "/v2/models/digits/infer", PIXELS[0].tobytes(), "application/octet-stream", **raw)
+    assert response.headers["content-type"] == "application/octet-stream"
+    assert response.status_code == 200
+
+
+def test_models_and_their_inputs_have_names(digits: Service, expected: list[dict[str, Any]]) -> None:
+    by_name = {"instances": [{"pixels": row} for row in ROWS]}
+    assert answered(post(digits, "/v1/models/digits:predict", by_name)) == {"predictions": expected}
+    assert answered(digits.api.get(f"{digits.url}/v1/models"))["models"] == ["digits"]
+    assert answered(digits.api.get(f"{digits.url}/v1/models/digits")) == {"name": "digits", "ready": True}
 
 
 def test_every_form_of_mlflows_json_is_taken(digits: Service, expected: list[dict[str, Any]]) -> None:
