@@ -269,7 +269,7 @@ def put_together(
     controller = Controller(
         kind,
         name,
-        worker_factory(settings, replicas, spool, umask, live.add_line),
+        worker_factory(kind, settings, replicas, spool, umask, live.add_line),
         status_encoder(kind.status_name, container_id),
         shutdown=shutdown,
         max_queue=settings.max_queue,

@@ -39,13 +39,14 @@ def replica_count(settings: Settings, kind: Kind) -> int:
 
 
 def worker_factory(
-    settings: Settings, replicas: int, spool: str | None, umask: int, on_output: Callable[[str], None]
+    kind: Kind, settings: Settings, replicas: int, spool: str | None, umask: int, on_output: Callable[[str], None]
 ) -> WorkerFactory:
     """Return what makes workers; the worker copies artifacts to the folder ``spool``, if one is given.
 
     ``on_output`` receives each line that a worker process prints, on another thread.
     """
-    environment = worker_environment(os.environ, settings.worker_env)
+    passed = kind.secrets.union(settings.worker_env)
+    environment = worker_environment(os.environ, passed)
     of_process: dict[str, Any] = {
         "log_level": settings.log_level,
         "log_format": settings.log_format,
@@ -74,7 +75,7 @@ def worker_factory(
             listener,
             cpus=settings.worker_cpus,
             gpus=settings.worker_gpus,
-            variables={name: os.environ[name] for name in settings.worker_env if name in os.environ},
+            variables={name: os.environ[name] for name in passed if name in os.environ},
             on_output=on_output,
             **of_process,
             **options(slot),

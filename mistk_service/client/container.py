@@ -13,7 +13,7 @@ import httpx
 
 from mistk_service.client.connections import AsyncConnections, BlockingConnections, Connections
 from mistk_service.client.dual import Asyncio, Blocking, DualIterator, DualMethod
-from mistk_service.client.responses import decoded, error_answer, parse_base_url, shown, unreachable
+from mistk_service.client.responses import authorization, decoded, error_answer, parse_base_url, shown, unreachable
 from mistk_service.client.status import ModelStatus, WatchEvent
 from mistk_service.client.waiting import Wait
 from mistk_service.client.watching import READ_TIMEOUT, StatusStream
@@ -51,13 +51,17 @@ class ContainerCalls:
         headers: Mapping[str, str] | None = None,
         give_up_after: float = GIVE_UP_AFTER,
     ) -> None:
-        self._root = parse_base_url(base_url, self.kind.base_path)
+        root = parse_base_url(base_url, self.kind.base_path)
+        sent = httpx.Headers(headers)
+        if (login := authorization(root)) is not None:
+            sent.setdefault("Authorization", login)
+        self._root = root.copy_with(userinfo=b"")
         self._timeout = timeout
         self._give_up_after = give_up_after
         #: The last status that was asked for, and whether the service accepts operations without returning one.
         self._last: ModelStatus | None = None
         self._answers_nothing = False
-        self._connections = self._connect(timeout=timeout, transport=transport, headers=headers)
+        self._connections = self._connect(timeout=timeout, transport=transport, headers=sent)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.address}>"
@@ -298,10 +302,13 @@ class ContainerClient(ContainerCalls, Blocking):
     * :class:`~mistk_service.errors.InvalidRequest` if an argument cannot be sent.
 
     Args:
-        base_url: the URL of the service, such as ``http://localhost:8080``, with or without the base path of the API.
+        base_url: the URL of the service, such as ``http://localhost:8080``, with or without the base path of the API. It may
+            have credentials: ``http://:TOKEN@localhost:8080``, or ``http://NAME:PASSWORD@localhost:8080``. By default, the
+            client sends the token in the environment variable ``MISTK_CLIENT_TOKEN``, if there is one.
         timeout: the timeout of a call in seconds; None for no timeout.
         transport: the httpx transport, for tests and special networks.
-        headers: headers for every request, such as an authorization that a proxy requires.
+        headers: headers for every request, such as an authorization that a proxy requires. ``Authorization``
+            replaces the token.
         give_up_after: seconds without contact after which a watch gives up.
 
     Raises:

@@ -17,15 +17,13 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar, overload
 
-import httpx
-
 from mistk_service.client.agent import AgentClient, AsyncAgentClient
 from mistk_service.client.container import AsyncContainerClient, ContainerCalls, ContainerClient
 from mistk_service.client.evaluation import AsyncEvaluationClient, EvaluationClient
 from mistk_service.client.model import AsyncModelClient, ModelClient
 from mistk_service.client.orchestrator import AsyncOrchestratorClient, OrchestratorClient
 from mistk_service.client.transform import AsyncTransformClient, TransformClient
-from mistk_service.errors import LaunchFailed, ServiceUnreachable
+from mistk_service.errors import LaunchFailed, RequestRefused, ServiceUnreachable
 
 C = TypeVar("C", bound=ContainerCalls)
 
@@ -244,7 +242,12 @@ def launch(
 def _client_class(url: str, *, asynchronous: bool) -> type[ContainerCalls]:
     """Return the class of the client for the container at an address."""
     for blocking, with_asyncio in CLIENTS:
-        with contextlib.suppress(httpx.RequestError):
-            if httpx.get(f"{url}{blocking.kind.base_path}/status").status_code == 200:
+        with blocking(url) as client:
+            try:
+                client.status()
+            except RequestRefused as error:
+                if error.code != 404:
+                    raise
+            else:
                 return with_asyncio if asynchronous else blocking
     raise ServiceUnreachable(f"The container at {url} is of no kind that this version knows.", url=url)

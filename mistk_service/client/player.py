@@ -20,7 +20,7 @@ class Player:
 
     Args:
         name: the name of the agent.
-        url: the address of its container.
+        url: the address of its container; it may have credentials.
 
     Attributes:
         client: the client of the container.
@@ -32,8 +32,8 @@ class Player:
             self.client = AgentClient(url)
 
     def agent_registered(self, agent_cfg: Mapping[str, Any]) -> ModelStatus:
-        """Tell the agent its ``name`` in the game."""
-        return self._completed(lambda: self.client.agent_registered(agent_cfg))
+        """Tell the agent its ``name`` in the game, and its ``url`` without credentials."""
+        return self._completed(lambda: self.client.agent_registered({"url": self.client.address, **agent_cfg}))
 
     def episode_started(self, episode_cfg: Mapping[str, Any]) -> ModelStatus:
         """Begin an episode, with the first observations by agent under ``obs``."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -16,8 +19,11 @@ from mistk_service.errors import (
     RequestRefused,
     ServiceUnreachable,
 )
+from mistk_service.kinds.kind import LOGIN_VARIABLE
 
 T = TypeVar("T")
+
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 
 #: Characters that are quoted of a response that is not understood.
 _QUOTED = 200
@@ -41,6 +47,24 @@ def parse_base_url(text: str, base_path: str) -> httpx.URL:
             field="base_url",
         )
     return url.copy_with(path=url.path.rstrip("/").removesuffix(base_path) or "/")
+
+
+def authorization(url: httpx.URL) -> str | None:
+    """Return the header with the credentials in a URL, or else with the token in the environment.
+
+    Raises:
+        InvalidRequest: the token cannot be sent.
+    """
+    if url.username:
+        return "Basic " + base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
+    token = url.password or os.environ.get(LOGIN_VARIABLE, "").strip()
+    if token and not _TOKEN.fullmatch(token):
+        # HTTP libraries would quote it.
+        raise InvalidRequest(
+            f"The token in the URL or in {LOGIN_VARIABLE} has characters that HTTP does not allow; expected ASCII.",
+            field="base_url",
+        )
+    return f"Bearer {token}" if token else None
 
 
 def shown(url: httpx.URL | str) -> str:
@@ -103,6 +127,10 @@ def error_answer(response: httpx.Response) -> ErrorAnswer | AnswerNotUnderstood:
     except (ValueError, KeyError, TypeError):
         where = f"{response.request.method} {shown(response.url)}"
         return kind(f"{where} returned {code}: {_quote(response)}", code=code)
+    if code == 401:
+        message = (
+            f"{message} This client takes the token from {LOGIN_VARIABLE}, or from the URL: http://:TOKEN@HOST:PORT."
+        )
     optional = {key: body[key] for key in ("operation", "state", "activity", "field") if isinstance(body.get(key), str)}
     possible = body.get("possible")
     return kind(str(message), code=code, possible=possible if isinstance(possible, list) else (), **optional)

@@ -27,6 +27,9 @@ PAUSING, PAUSED, RESETTING, TERMINATING, TERMINATED, FAILED = (
 )
 
 
+#: The environment variable with the token that clients of containers send.
+LOGIN_VARIABLE = "MISTK_CLIENT_TOKEN"
+
 #: What an operation means for replicas, workers that only predict: they repeat it, they repeat it and have the model then, or
 #: it changes the model in a way that they cannot repeat.
 ReplicaEffect = Literal["repeated", "builds", "changes"]
@@ -206,6 +209,7 @@ class Kind:
         operations: the operations, by name, in the order in which they are listed.
         bodies: functions that convert request bodies, by operation, for operations with more than simple parameters.
         documents: functions that read what a class declares, by the path of the API that returns it.
+        secrets: the environment variables with secrets of the service that its components need.
     """
 
     name: str
@@ -218,6 +222,7 @@ class Kind:
     operations: Mapping[str, Operation] = field(repr=False)
     bodies: Mapping[str, Callable[[Any], Call]] = field(default_factory=dict, repr=False)
     documents: Mapping[str, Callable[[type[Any]], Any]] = field(default_factory=dict, repr=False)
+    secrets: frozenset[str] = frozenset()
 
     def of_role(self, role: Role) -> tuple[Operation, ...]:
         """Return the operations that have a role."""

@@ -330,6 +330,32 @@ def test_credentials_are_sent_and_never_shown(
         assert request.headers["x-token"] == "hunter3"
 
 
+@pytest.mark.parametrize(
+    ("url", "headers", "sent"),
+    [
+        ("http://host", {}, "Bearer of-the-environment"),
+        ("http://:of-the-url@host/v1/mistk", {}, "Bearer of-the-url"),
+        ("http://me:pass%3Aword@host", {}, "Basic bWU6cGFzczp3b3Jk"),
+        ("http://:of-the-url@host", {"authorization": "Bearer of-the-caller"}, "Bearer of-the-caller"),
+    ],
+)
+def test_a_token_comes_from_the_headers_the_url_or_the_environment(
+    service: Any, monkeypatch: pytest.MonkeyPatch, url: str, headers: dict[str, str], sent: str
+) -> None:
+    monkeypatch.setenv("MISTK_CLIENT_TOKEN", "of-the-environment\n")
+    service.will(httpx.Response(200, json="1.4.0"))
+    with ModelClient(url, transport=httpx.MockTransport(service), headers=headers) as client:
+        client.api_version()
+    assert service.requests[0].headers["authorization"] == sent
+
+
+def test_a_token_that_cannot_be_sent_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MISTK_CLIENT_TOKEN", "hunter2\r\nX-Evil: 1")
+    with pytest.raises(InvalidRequest, match="MISTK_CLIENT_TOKEN has characters") as caught:
+        ModelClient("http://host")
+    assert "hunter2" not in repr(caught.value)
+
+
 # --- errors -------------------------------------------------------------------------------------------------------
 
 

@@ -16,12 +16,14 @@ import pytest
 from click.testing import CliRunner
 
 from mistk_service.client import ModelClient, launch
+from mistk_service.errors import RequestRefused
 from mistk_service.harness.cli import run
 from tests.service.harness import run as run_process
 
 ROOT = Path(__file__).parents[2]
 DIGITS = f"{ROOT / 'plugins' / 'digits' / 'model.py'}:Digits"
 DATA = ROOT / "plugins" / "digits" / "data"
+NOTHING = f"{ROOT / 'tests' / 'models' / 'nothing.py'}:Nothing"
 RAISES = f"{ROOT / 'tests' / 'models' / 'raises.py'}:Raises"
 
 pytestmark = pytest.mark.timeout(150)
@@ -277,6 +279,27 @@ def test_a_container_that_is_not_there_is_unreachable() -> None:
         code, events = events_of("--model", url)
     assert code == 5
     assert "Is the container running" in events[-1]["message"]
+
+
+def test_a_container_that_asks_for_a_token_gets_that_of_the_environment_or_of_its_url(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = ["--token-file", str(tmp_path / "tokens")]
+    token = run_process("token", "new", "me", "--role", "operator", *tokens, cwd=tmp_path)[1].strip()
+    with pytest.raises(RequestRefused, match="MISTK_CLIENT_TOKEN"), launch(NOTHING, options=["--no-tracking", *tokens]):
+        pytest.fail("the kind of the container cannot be asked for without a token")
+    monkeypatch.setenv("MISTK_CLIENT_TOKEN", token)
+    with launch(NOTHING, options=["--no-tracking", *tokens]) as client:
+        (tmp_path / "pipeline.yaml").write_text(f"model: {client.address}\nsteps: [initialize, build_model]\n")
+        assert events_of("--pipeline", str(tmp_path / "pipeline.yaml"))[0] == 0
+        client.wait_for("started", since=client.reset())
+        monkeypatch.delenv("MISTK_CLIENT_TOKEN")
+        code, events = events_of("--model", client.address)
+        assert code == 3
+        assert "MISTK_CLIENT_TOKEN" in events[-1]["message"]
+        code, events = events_of("--model", client.address.replace("//", f"//:{token}@"))
+        assert code == 0
+        assert token not in str(events)
 
 
 def test_the_command_and_the_module_are_the_same_and_the_schema_is_printed(tmp_path: Path) -> None:

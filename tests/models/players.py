@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from mistk_service import AbstractAgent
@@ -23,6 +24,9 @@ class Nameless(AbstractAgent):
 
 
 class Illegal(AbstractAgent):
+    def do_agent_registered(self, agent_cfg: dict[str, Any]) -> None:
+        self.update_status({"registered": agent_cfg, "environment": dict(os.environ)})
+
     def do_get_action(self, obs: dict[str, list[float]]) -> dict[str, Any]:
         return {self.agent_name: [17]}
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+from collections import deque
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from mistk_service.errors import RequestFailed, RequestRefused, WaitFailed
 from mistk_service.tracking import open_store
 from mistk_service.tracking.values import Run
 from tests.service.conftest import Start
-from tests.service.harness import Service
+from tests.service.harness import Service, run
 
 PLUGIN = Path(__file__).parents[2] / "plugins" / "tictactoe"
 BAD = Path(__file__).parents[1] / "models" / "players.py"
@@ -344,3 +347,69 @@ def test_an_error_of_get_action_fails_its_request_alone(start: Start) -> None:
         with pytest.raises(RequestFailed, match="no idea"):
             agent.get_action({"o": [0]})
         assert agent.status().state == "in_episode"
+
+
+# --- agents that ask for tokens ---------------------------------------------------------------------------------------
+
+
+def test_the_tokens_of_agents_are_sent_to_them_and_shown_nowhere(tmp_path: Path) -> None:
+    learner, other = (
+        run("token", "new", "game", "--role", "operator", "--token-file", name, cwd=tmp_path)[1].strip()
+        for name in "xo"
+    )
+    env = {"MISTK_CLIENT_TOKEN": learner}
+    options = ("--port", "0", "--log-level", "debug", "--log-libraries", "--access-log", "--audit-file", "-")
+    commands = {
+        "x": (LEARNER, "--state-dir", "states/x", "--token-file", "x"),
+        "o": (f"{BAD}:Illegal", "--state-dir", "states/o", "--token-file", "o"),
+        "game": (GAME, "--state-dir", "states/game"),
+    }
+    with ExitStack() as stack:
+        services = {
+            name: stack.enter_context(Service("serve", *command, *options, cwd=tmp_path, env=env))
+            for name, command in commands.items()
+        }
+        for each in services.values():
+            each.lines = deque(each.lines)  # all of them
+        own = {name: services[name].url.replace("//", f"//:{token}@") for name, token in (("x", learner), ("o", other))}
+        agents = {name: stack.enter_context(AgentClient(url)) for name, url in own.items()}
+        game = stack.enter_context(OrchestratorClient(services["game"].url))
+        for agent in agents.values():
+            agent.wait_for("initialized", since=agent.initialize())
+        game.wait_for("waiting_for_agents", since=game.initialize(agents_needed=2))
+        refusals = [
+            refusal_of(game, "o", services["o"].url),  # gets the token of the other one
+            refusal_of(game, "o", f"http://:{other}@127.0.0.1:1"),
+            refusal_of(game, "o", f"nonsense://:{other}@127.0.0.1:1"),
+        ]
+        assert "The credentials of the request are wrong" in refusals[0]
+        game.wait_for("waiting_for_agents", since=game.register_agent("x", services["x"].url))
+        game.wait_for("ready", since=game.register_agent("o", own["o"]))
+        shown = agents["o"].status().payload
+        assert shown["registered"] == {"name": "o", "url": services["o"].url}
+        assert "MISTK_CLIENT_TOKEN" not in shown["environment"]
+        game.wait_for("completed_episode", since=game.start_episode({"games": 2}))
+        game.wait_for("ready", since=game.stop_episode())
+        services["o"].signal(signal.SIGKILL)
+        services["o"].wait_exit()
+        refusals.append(failure_of_game(game))
+        texts = {
+            "the messages": "\n".join(refusals),
+            **{f"the status of {client.address}": str(client.status().payload) for client in (agents["x"], game)},
+            "the status of o": str(shown),
+            **{f"the log of {name}": each.output() for name, each in services.items()},
+            **{
+                str(file): file.read_bytes().decode("latin-1")
+                for file in (tmp_path / "states").rglob("*")
+                if file.is_file()
+            },
+        }
+    assert "127.0.0.1" in texts["the log of game"]
+    assert [(place, secret) for place, text in texts.items() for secret in (learner, other) if secret in text] == []
+
+
+def failure_of_game(game: OrchestratorClient) -> str:
+    """Play an episode that fails, and return why."""
+    with pytest.raises(WaitFailed, match="The agent 'o' failed") as caught:
+        game.wait_for("completed_episode", since=game.start_episode())
+    return str(caught.value)

@@ -36,6 +36,7 @@ class Model(AbstractModel):
 SECRETS = {
     "MLFLOW_TRACKING_TOKEN": "a token",
     "MLFLOW_TRACKING_PASSWORD": "a password",
+    "MISTK_CLIENT_TOKEN": "a token",
     "AWS_ACCESS_KEY_ID": "a key",
     "AWS_SECRET_ACCESS_KEY": "a secret",
     "AWS_SESSION_TOKEN": "a token",
@@ -98,6 +99,7 @@ PLANTED = {
     "MISTK_TRACKING_URI": "http://ann:planted-password-of-the-remote@127.0.0.1:9",
     "MLFLOW_TRACKING_TOKEN": "planted-token-of-the-remote",
     "AWS_SECRET_ACCESS_KEY": "planted-key-of-the-storage",
+    "MISTK_CLIENT_TOKEN": "planted-token-for-agents",
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mistk_service.kinds.call import Call
-from mistk_service.kinds.kind import Kind
+from mistk_service.kinds.kind import LOGIN_VARIABLE, Kind
 from mistk_service.kinds.orchestrator.base import AbstractOrchestrator
 from mistk_service.kinds.orchestrator.operations import OPERATIONS
 from mistk_service.kinds.orchestrator.states import State
@@ -28,4 +28,5 @@ ORCHESTRATOR = Kind(
     ready=State.READY,
     operations=OPERATIONS,
     bodies={"initialize": _initialize},
+    secrets=frozenset({LOGIN_VARIABLE}),  # for its agents
 )

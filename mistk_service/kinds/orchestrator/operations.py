@@ -39,7 +39,7 @@ def _register(orchestrator: AbstractOrchestrator, name: str, url: str, skip_trai
     module, _, client_class = orchestrator._mistk_agent_class.partition(":")
     try:
         agent = getattr(importlib.import_module(module), client_class)(name, url)
-        agent.agent_registered({"name": name, "url": url})
+        agent.agent_registered({"name": name})
     except MistkError as error:
         raise RequestError(f"agentUrl: {error}", field="agentUrl") from error
     orchestrator._agents[name], orchestrator._skip_train[name] = agent, bool(skip_train)
