@@ -22,6 +22,7 @@ from mistk_service.errors import InvalidRequest, MistkError
 from mistk_service.harness.predictions import compare, read_labels
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.kind import PAUSING
+from mistk_service.workers.host.files import on_thread, remove_folders, require_writable_folder
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ class Job:
     async def _run(self, controller: Controller) -> None:
         settings = self._settings
         given = {"train": settings.train, "test": settings.predict}
+        await self._require_writable()
         datasets = self._start.datasets() | {name: place for name, place in given.items() if place is not None}
         await self._start.prepare(controller, datasets, await self._checkpoint() or settings.build_from)
         if settings.train is not None:
@@ -90,6 +92,21 @@ class Job:
         if settings.predict is not None:
             await self._steps.do(controller, "predict")
             await self._keep_predictions(controller)
+
+    async def _require_writable(self) -> None:
+        """Refuse folders for results that cannot be written, before the work and not after it.
+
+        Raises:
+            InvalidRequest: one cannot be written.
+        """
+        settings = self._settings
+        for field, place in (
+            ("--save-model", settings.save_model),
+            ("--checkpoint", settings.checkpoint),
+            ("--save-predictions", settings.save_predictions),
+        ):
+            if place is not None:
+                remove_folders(await on_thread(require_writable_folder, place, field))
 
     async def _checkpoint(self) -> str | None:
         """Return the path of the checkpoint to resume, if there is one."""
