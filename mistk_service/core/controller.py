@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Coroutine, Mapping, Sequence
+from contextvars import Context
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -224,8 +225,11 @@ class Controller:
 
     @staticmethod
     def _in_background(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start a task and log its exception, which would be a bug of the service."""
-        task = asyncio.get_running_loop().create_task(work)
+        """Start a task and log its exception, which would be a bug of the service.
+
+        It does not take over the context of the request: a worker that a reset starts outlives it.
+        """
+        task = asyncio.get_running_loop().create_task(work, context=Context())
         task.add_done_callback(_log_fault)
         return task
 

@@ -90,6 +90,17 @@ def test_a_log_in_json_has_an_object_in_every_line(start: Start, model: str) -> 
     ).items()
 
 
+def test_the_end_of_an_operation_is_not_logged_as_part_of_the_request_that_reset_the_model(start: Start, model: str) -> None:
+    service = start("--log-format", "json", model=model)
+    service.do("reset")
+    service.make_ready()
+    service.post("shutdown")
+    assert service.wait_exit() == 0
+    lines = [json.loads(line) for line in service.lines]
+    assert {"request" in line for line in lines if "has begun" in line["message"]} == {True}
+    assert {"request" in line for line in lines if "has ended" in line["message"]} == {False}
+
+
 @pytest.mark.parametrize("asked", [False, True])
 def test_at_debug_the_service_and_the_model_tell_details_and_libraries_only_when_asked(
     start: Start, model: str, asked: bool
