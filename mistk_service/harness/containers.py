@@ -117,9 +117,11 @@ def _image(
     ]
     user = f"--user={os.getuid()}:{os.getgid()}"
     published = f"--publish=127.0.0.1:{port}:{_IMAGE_PORT}"
-    # An image of this service wants a log-in where others reach it; this one is published to this machine alone.
-    open_ = "--env=MISTK_INSECURE=1"
-    command = [engine, "run", "--detach", "--rm", f"--name={name}", user, published, open_, *mounts, image]
+    # An image of this service wants a log-in, and paths below /data; this container is published to this machine alone, and
+    # sees nothing of it but the mounts.
+    roots = (f"MISTK_{each}_ROOT=/" for each in ("DATA", "MODEL", "OUTPUT"))
+    open_ = [f"--env={each}" for each in ("MISTK_INSECURE=1", *roots)]
+    command = [engine, "run", "--detach", "--rm", f"--name={name}", user, published, *open_, *mounts, image]
     begun = subprocess.run(command, check=False, capture_output=True, text=True)
     if begun.returncode != 0:
         raise LaunchFailed(f"{image} could not be run: {begun.stderr.strip()}", output=begun.stderr.splitlines())

@@ -321,7 +321,9 @@ if arguments[0] == "run":
     port = published.split(":")[1]
     command = [sys.executable, "-m", "mistk_service", "serve", "{model}", "--port", port, "--no-tracking"]
     silent = dict(stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    process = subprocess.Popen(command, start_new_session=True, **silent)
+    image = dict(each.split("=", 2)[1:] for each in arguments if each.startswith("--env="))
+    image = dict(MISTK_DATA_ROOT="/data", MISTK_MODEL_ROOT="/data", MISTK_OUTPUT_ROOT="/data") | image
+    process = subprocess.Popen(command, start_new_session=True, env=os.environ | image, **silent)
     open("{log}.pid", "w").write(str(process.pid))
 elif arguments[0] == "stop":
     os.kill(int(open("{log}.pid").read()), signal.SIGTERM)
