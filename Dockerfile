@@ -1,7 +1,8 @@
 # The image of one model container. docs/howto/run-the-image.md says how to use it and what was tested.
 #
 #   docker build -t mistk-service .
-#   docker run --rm -p 127.0.0.1:8080:8080 mistk-service
+#   docker run --rm -v models:/data mistk-service token new me --role admin
+#   docker run --rm -v models:/data -p 127.0.0.1:8080:8080 mistk-service
 
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
@@ -52,6 +53,9 @@ FROM ${PYTHON_IMAGE}
 
 # Writable by whatever user the container runs as, like /tmp: models, predictions and the state of the service go there.
 RUN mkdir -m 1777 /data
+
+# Python's official images leave out the bytecode of the standard library. Each process, and each health check, would compile it.
+RUN python -c "import compileall, re, sysconfig; compileall.compile_dir(sysconfig.get_path('stdlib'), quiet=2, rx=re.compile('/(site-packages|tests?)/'))"
 
 COPY --from=dependencies /opt/mistk /opt/mistk
 COPY --from=code /code /opt/mistk

@@ -7,7 +7,7 @@ PYTHON ?= python3
 MODEL ?= plugins/digits/model.py:Digits
 # Tests that run at a time: one more than two processors, since a test waits for a third of its time.
 JOBS ?= 3
-# What builds the image: `make image ENGINE=podman`.
+# What builds and runs the image: `make image ENGINE=podman`.
 ENGINE ?= docker
 # Further arguments for pytest, the benchmarks, `mistk-service demo` or `mistk-service serve`.
 ARGS ?=
@@ -37,7 +37,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo demo-evaluation demo-game serve test test-ray coverage test-long check fmt install programs bench bench-load bench-page bench-reporter bench-scale bench-tracking docs screenshots check-deploy sagemaker grpc lock image clean
+.PHONY: help demo demo-evaluation demo-game serve test test-ray test-image coverage test-long check fmt install programs bench bench-load bench-page bench-reporter bench-scale bench-tracking docs screenshots check-deploy sagemaker grpc lock image clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -59,6 +59,9 @@ test: $(VENV)/.dev programs ## Run all tests: those that share the machine, then
 
 test-ray: $(RAY)/.ray ## Run the tests of workers on Ray, which takes about half an hour.
 	$(RAY)/bin/python -m pytest --ray --timeout 180 $(or $(ARGS),tests/workers tests/core tests/integrations)
+
+test-image: $(VENV)/.dev ## Run the image that `make image` has built, with ENGINE, as the guides say (nightly).
+	ENGINE=$(ENGINE) IMAGE=mistk-service $(BIN)/python -m pytest --nightly tests/image $(ARGS)
 
 coverage: $(VENV)/.dev programs ## Run all tests and print which lines of the package none of them runs; a third slower.
 	@scripts/coverage $(BIN)/python $(JOBS) $(ARGS)
