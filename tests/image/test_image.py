@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from mistk_service.client import ModelClient
-from tests.harness.test_run import DATA, run_process
-from tests.test_docker import sagemakers_folder
+from tests.service.harness import run as run_process
+from tests.test_docker import ROOT, sagemakers_folder
 
 ENGINE, IMAGE = os.environ.get("ENGINE", "docker"), os.environ.get("IMAGE", "")
 
@@ -27,6 +27,8 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(not IMAGE, reason="needs an image and a container engine: make test-image"),
 ]
+
+DATA = ROOT / "plugins" / "digits" / "data"
 
 #: What an operator can take from the container: its user, a root that can be written, and all capabilities.
 RESTRICTED = ("--user=123456:7890", "--read-only", "--cap-drop=all", "--security-opt=no-new-privileges")

@@ -90,7 +90,9 @@ def test_a_log_in_json_has_an_object_in_every_line(start: Start, model: str) -> 
     ).items()
 
 
-def test_the_end_of_an_operation_is_not_logged_as_part_of_the_request_that_reset_the_model(start: Start, model: str) -> None:
+def test_the_end_of_an_operation_is_not_logged_as_part_of_the_request_that_reset_the_model(
+    start: Start, model: str
+) -> None:
     service = start("--log-format", "json", model=model)
     service.do("reset")
     service.make_ready()
