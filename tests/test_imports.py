@@ -283,3 +283,5 @@ def test_the_service_listens_before_it_loads_what_takes_long() -> None:
     loaded = loaded_by("import mistk_service.app.cli, mistk_service.app.container")
     late = {"connexion", "flask", "httpx", "jsonschema", "requests", "rich", "sqlalchemy", "werkzeug", "yaml"}
     assert {name.split(".")[0] for name in loaded} & late == set()
+    # The tracking server is made on a thread of its own, which nobody waits for.
+    assert "sqlalchemy" not in loaded_by("import mistk_service.app.asgi")

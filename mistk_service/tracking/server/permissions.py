@@ -21,9 +21,9 @@ from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
 from mistk_service.tracking.server.projects import Projects
 from mistk_service.tracking.server.reading import query_of
 from mistk_service.tracking.server.users import Users
-from mistk_service.tracking.sql.base import experiment_number
 from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.values import Grant, Permission, ResourceType, User
+from mistk_service.tracking.values.limits import experiment_number
 from mistk_service.tracking.wire import Fields
 from mistk_service.web.access import AccessRole, Principal
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from mistk_service.errors import ServiceBusy, SettingsError
 from mistk_service.tracking.errors import InvalidParameter, NotSupported, ResourceExists, ResourceNotFound, StoreError
-from mistk_service.tracking.sql import SqlStore
-from mistk_service.tracking.sql.accounts import Accounts
 from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.values import User
 from mistk_service.web.access import AccessRole, Principal, VerifiedPasswords, hash_password, verify_password
+
+if TYPE_CHECKING:
+    from mistk_service.tracking.sql.accounts import Accounts
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +106,9 @@ def users_of(open_store: Callable[[], Store]) -> Users:
     """Return the users of a store in an SQL database; others have none of their own, and refuse the question."""
 
     def accounts() -> Accounts:
+        # Loaded late, since SQLAlchemy takes long, and a container listens before it opens its store.
+        from mistk_service.tracking.sql import SqlStore
+
         store = open_store()
         if not isinstance(store, SqlStore):
             raise NotSupported("This store has no users: it is another server's, which has its own.")

@@ -7,9 +7,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, select, update
 
 from mistk_service.tracking.errors import ResourceExists, ResourceNotFound
-from mistk_service.tracking.sql.base import SqlPart, experiment_number
+from mistk_service.tracking.sql.base import SqlPart
 from mistk_service.tracking.sql.tables import experiment_permissions, registered_model_permissions, users
 from mistk_service.tracking.values import Grant, Permission, ResourceType, User
+from mistk_service.tracking.values.limits import experiment_number
 
 _TABLES: dict[ResourceType, tuple[Table, Any]] = {
     "experiment": (experiment_permissions, experiment_permissions.c.experiment_id),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -11,7 +10,6 @@ from urllib.parse import urlsplit, urlunsplit
 from sqlalchemy import ColumnElement, Connection, Executable, Row, Table, bindparam
 from sqlalchemy.dialects import sqlite
 
-from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.sql.engine.database import Database
 from mistk_service.tracking.sql.engine.statements import Prepared, fetched
 from mistk_service.tracking.sql.search.queries import Query
@@ -20,9 +18,6 @@ from mistk_service.tracking.values.page import Page
 
 Pair = TypeVar("Pair", Tag, Param)
 T = TypeVar("T")
-
-_WHOLE = re.compile(r"-?\d{1,19}", re.ASCII)
-_INT64_MAX = 2**63 - 1
 
 
 class SqlPart:
@@ -85,19 +80,6 @@ class SqlPart:
 def now() -> int:
     """Return the time in ms since 1970."""
     return time.time_ns() // 1_000_000
-
-
-def experiment_number(experiment_id: str, field: str = "experiment_id") -> int:
-    """Return an experiment's id as the number that it is.
-
-    Raises:
-        InvalidParameter: it is none.
-    """
-    if _WHOLE.fullmatch(experiment_id) and abs(int(experiment_id)) <= _INT64_MAX:
-        return int(experiment_id)
-    raise InvalidParameter(
-        f"Invalid experiment ID {experiment_id[:100]!r}. Experiment ID must be a valid integer.", field=field
-    )
 
 
 def below(location: str, path: str) -> str:

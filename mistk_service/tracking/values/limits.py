@@ -59,6 +59,7 @@ MAX_INPUT_TAG_VALUE = 500
 INTERVAL_RUNS = "GetMetricHistoryBulkInterval request must specify at most"
 
 _INT64_MAX = 2**63 - 1
+_WHOLE = re.compile(r"-?\d{1,19}", re.ASCII)
 _KEY = re.compile(r"[/\w.\- :]+")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,255}")
 _ALIAS = re.compile(r"[A-Za-z0-9_\-]+")
@@ -127,6 +128,19 @@ def check_run_id(run_id: str) -> str:
             field="run_id",
         )
     return run_id
+
+
+def experiment_number(experiment_id: str, field: str = "experiment_id") -> int:
+    """Return an experiment's id as the number that it is.
+
+    Raises:
+        InvalidParameter: it is none.
+    """
+    if _WHOLE.fullmatch(experiment_id) and abs(int(experiment_id)) <= _INT64_MAX:
+        return int(experiment_id)
+    raise InvalidParameter(
+        f"Invalid experiment ID {experiment_id[:100]!r}. Experiment ID must be a valid integer.", field=field
+    )
 
 
 def check_metrics(metrics: Sequence[Metric], *, single: bool = False) -> None:

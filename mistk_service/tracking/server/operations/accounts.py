@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.server.operations._base import Json
 from mistk_service.tracking.server.operations.roles import WORKSPACE, role_name
 from mistk_service.tracking.server.permissions import Permissions, permission_of, require_self, resource_type_of
 from mistk_service.tracking.server.users import Users
-from mistk_service.tracking.sql.accounts import Accounts
 from mistk_service.tracking.values import Grant, Permission, ResourceType, User
 from mistk_service.tracking.wire import Fields
 from mistk_service.web.access import verify_password
+
+if TYPE_CHECKING:
+    from mistk_service.tracking.sql.accounts import Accounts
 
 
 class AccountOperations:

@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
 from mistk_service.tracking.filters import LOGGED_MODELS, Comparison, Entity, Order, parse_filter, parse_order
-from mistk_service.tracking.sql.base import SqlPart, below, experiment_number, now
+from mistk_service.tracking.sql.base import SqlPart, below, now
 from mistk_service.tracking.sql.random_names import random_name
 from mistk_service.tracking.sql.registry.logged_model_reader import STATUS_WORDS, read_models
 from mistk_service.tracking.sql.runs.experiments import active_experiment
@@ -55,6 +55,7 @@ from mistk_service.tracking.values.limits import (
     check_params,
     check_registry_tags,
     check_text,
+    experiment_number,
 )
 from mistk_service.tracking.values.page import Page
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, Text, cast, delete, func, insert, select
 
 from mistk_service.tracking.errors import InvalidParameter, InvalidState, ResourceExists, ResourceNotFound
 from mistk_service.tracking.filters import EXPERIMENTS, Entity, parse_filter, parse_order
-from mistk_service.tracking.sql.base import SqlPart, experiment_number, grouped, now, pairs
+from mistk_service.tracking.sql.base import SqlPart, grouped, now, pairs
 from mistk_service.tracking.sql.engine.statements import ids_parameter, members
 from mistk_service.tracking.sql.search.queries import Keyed, Query, Searchable
 from mistk_service.tracking.sql.tables import (
@@ -32,6 +32,7 @@ from mistk_service.tracking.values.limits import (
     check_experiment_tags,
     check_max_results,
     check_text,
+    experiment_number,
 )
 from mistk_service.tracking.values.page import Page
 

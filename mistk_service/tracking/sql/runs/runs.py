@@ -11,7 +11,7 @@ from uuid import uuid4
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from mistk_service.tracking.errors import InvalidParameter, ResourceExists, ResourceNotFound
-from mistk_service.tracking.sql.base import below, experiment_number, now
+from mistk_service.tracking.sql.base import below, now
 from mistk_service.tracking.sql.engine.database import Database
 from mistk_service.tracking.sql.random_names import random_name
 from mistk_service.tracking.sql.runs.batches import RUN_NAME, Batches, run_not_found
@@ -60,6 +60,7 @@ from mistk_service.tracking.values.limits import (
     check_run_id,
     check_run_tags,
     check_text,
+    experiment_number,
     last_of_each_key,
 )
 from mistk_service.tracking.values.page import Page

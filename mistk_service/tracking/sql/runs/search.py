@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Dialect, select
 
 from mistk_service.tracking.filters import RUNS, Entity, parse_filter, parse_order
-from mistk_service.tracking.sql.base import experiment_number
 from mistk_service.tracking.sql.runs.experiments import stages
 from mistk_service.tracking.sql.search.queries import Keyed, Query, Searchable
 from mistk_service.tracking.sql.tables import datasets, input_tags, latest_metrics, params, run_datasets, run_tags, runs
 from mistk_service.tracking.values import ViewType
+from mistk_service.tracking.values.limits import experiment_number
 
 _CONTEXT = "mlflow.data.context"
 

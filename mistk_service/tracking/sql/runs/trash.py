@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, and_, delete, exists, func, or_, select
 
-from mistk_service.tracking.sql.base import SqlPart, experiment_number
+from mistk_service.tracking.sql.base import SqlPart
 from mistk_service.tracking.sql.outbox.tables import (
     journal,
     journal_files,
@@ -38,6 +38,7 @@ from mistk_service.tracking.sql.tables import (
     runs,
 )
 from mistk_service.tracking.values import LifecycleStage
+from mistk_service.tracking.values.limits import experiment_number
 
 _DELETED = LifecycleStage.DELETED.value
 
