@@ -57,6 +57,33 @@ def test_a_training_is_seen_from_its_begin_to_the_end_of_the_service(page: Chrom
         assert text(page, "connection").startswith("Terminated.")
 
 
+#: Runs before the page does, and lets no timer of a second or more end.
+NO_LATER = """
+const usual = window.setTimeout;
+window.setTimeout = (call, time = 0, ...rest) => (time < 1000 ? usual(call, time, ...rest) : 0);
+"""
+
+
+def test_the_charts_of_a_training_follow_the_stream_without_asking_from_time_to_time(page: Chrome, url: str) -> None:
+    added = page.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": NO_LATER})
+    try:
+        with ModelClient(url) as client:
+            client.wait_for("initialized", since=client.initialize(["training"], hyperparameters={"epochs": 1_000_000}))
+            client.wait_for("initialized", since=client.load_data(train=DIGITS / "data" / "train.csv"))
+            client.wait_for("ready", since=client.build_model())
+            client.train()
+            await_true(page, lambda: client.status().payload.get("run"))
+            run = client.status().payload["run"]["id"]
+        page.get("about:blank")
+        page.get(f"{url}/#/runs/{run}?tab=charts")
+        points_drawn = "return Number(document.querySelector('.chart')?.dataset.points ?? 0)"
+        await_true(page, lambda: page.execute_script(points_drawn) > 0)
+        before = page.execute_script(points_drawn)
+        await_true(page, lambda: page.execute_script(points_drawn) > before)
+    finally:
+        page.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
 def test_a_page_that_is_loaded_after_a_training_shows_every_point_of_it(page: Chrome, url: str) -> None:
     with ModelClient(url) as client:
         client.wait_for("initialized", since=client.initialize(["training"], hyperparameters={"epochs": 150}))

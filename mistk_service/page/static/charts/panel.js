@@ -1,6 +1,7 @@
 // The charts of all metrics of one or several runs.
 
 import { el, show } from "../dom.js";
+import { status, watch } from "../status.js";
 import { flat, keep, keepInUrl, kept, read, style } from "../tracking.js";
 import { available, column, valueOf } from "../runs/columns.js";
 import { chart } from "./chart.js";
@@ -9,7 +10,8 @@ import { AXES } from "./data.js";
 import { moves } from "./gestures.js";
 import { loadUPlot } from "./uplot.js";
 
-const LIVE = 2000; // ms between two looks at runs that are still running
+const LIVE = 2000; // ms between two looks at runs that no stream tells of
+const PAUSE = 200; // ms between two looks at a run that changes all the time
 const MEMORY = "mistk-charts";
 
 const prefix = (key) => (key.includes("/") ? key.slice(0, key.lastIndexOf("/")) : "");
@@ -126,7 +128,7 @@ export async function mount(container, runs, params, { keys = (key) => !key.star
     for (const each of charts.values()) each.end();
     inSight.disconnect();
     charts = new Map();
-    const all = [...new Set(runs.flatMap((run) => Object.keys(run.metrics)))].filter(keys).sort();
+    const all = metricKeys();
     const wanted = all.filter((key) => key.toLowerCase().includes(find.toLowerCase()));
     for (const key of wanted) charts.set(key, make(key));
     const sections = Map.groupBy ? Map.groupBy(wanted, prefix) : wanted.reduce((found, key) => found.set(prefix(key), [...(found.get(prefix(key)) ?? []), key]), new Map());
@@ -147,29 +149,51 @@ export async function mount(container, runs, params, { keys = (key) => !key.star
 
   // --- runs that go on ------------------------------------------------------------------------------------------
 
-  async function look() {
-    let next = LIVE;
-    if (!document.hidden) {
-      const started = performance.now();
-      try {
-        await Promise.all(runs.map(async (run, n) => {
-          if (run.status !== "RUNNING") return;
-          const now = flat((await read("runs/get", { run_id: run.run_id })).run);
-          if (JSON.stringify(now.measured) === JSON.stringify(run.measured) && now.status === run.status) return;
-          Object.assign(runs[n], { metrics: now.metrics, measured: now.measured, status: now.status });
-          run.changed = true;
-        }));
-        if (ended) return;
-        const changed = runs.some((run) => run.changed);
-        for (const run of runs) run.changed = false;
-        if (changed && [...new Set(runs.flatMap((run) => Object.keys(run.metrics)))].filter(keys).sort().join("\n") !== built) build();
-        else if (changed) await Promise.all([...charts.values()].filter((each) => each.seen).map((each) => each.load()));
-      } catch {
-        // The server is away; the next look may find it again.
-      }
-      next = Math.max(LIVE, 4 * (performance.now() - started));
+  const metricKeys = () => [...new Set(runs.flatMap((run) => Object.keys(run.metrics)))].filter(keys).sort();
+
+  /** Read what has changed of runs, and draw it. Returns the time that this took, in ms. */
+  async function look(some) {
+    const started = performance.now();
+    try {
+      const changed = await Promise.all(some.map(async (run) => {
+        const now = flat((await read("runs/get", { run_id: run.run_id })).run);
+        if (JSON.stringify(now.measured) === JSON.stringify(run.measured) && now.status === run.status) return false;
+        Object.assign(run, { metrics: now.metrics, measured: now.measured, status: now.status });
+        return true;
+      }));
+      if (ended || !changed.includes(true)) return 0;
+      if (metricKeys().join("\n") !== built) build();
+      else await Promise.all([...charts.values()].filter((each) => each.seen).map((each) => each.load()));
+    } catch {
+      // The server is away; the next look may find it again.
     }
-    if (!ended && runs.some((run) => run.status === "RUNNING")) timer = setTimeout(look, next);
+    return performance.now() - started;
+  }
+
+  // The stream of the container tells of its own run; other runs are looked at from time to time.
+  const isOwn = (run) => run.run_id === status?.payload.run?.id;
+  const running = (own) => runs.filter((run) => run.status === "RUNNING" && isOwn(run) === own);
+  async function lookAtOthers() {
+    const took = document.hidden ? 0 : await look(running(false));
+    if (!ended && runs.some((run) => run.status === "RUNNING")) timer = setTimeout(lookAtOthers, Math.max(LIVE, 4 * took));
+  }
+  let turn = Promise.resolve();
+  let queued = false;
+  function lookAtOwn() {
+    if (queued || !running(true).length) return;
+    queued = true;
+    turn = turn.then(async () => {
+      queued = false;
+      await look(running(true));
+      await new Promise((done) => { setTimeout(done, PAUSE); });
+    });
+  }
+  let late;
+  function told() {
+    lookAtOwn();
+    // What was told last may not be in the store yet.
+    clearTimeout(late);
+    late = setTimeout(lookAtOwn, LIVE);
   }
 
   // --- the view -------------------------------------------------------------------------------------------------
@@ -220,10 +244,13 @@ export async function mount(container, runs, params, { keys = (key) => !key.star
   build();
   remember();
   const endTheme = onTheme(() => { for (const each of charts.values()) each.redraw(); });
-  if (runs.some((run) => run.status === "RUNNING")) timer = setTimeout(look, LIVE);
+  timer = setTimeout(lookAtOthers, LIVE);
+  const endWatch = watch({ draw: told });
   return () => {
     ended = true;
     clearTimeout(timer);
+    clearTimeout(late);
+    endWatch();
     endTheme();
     inSight.disconnect();
     for (const each of charts.values()) each.end();
