@@ -209,6 +209,38 @@ def test_what_an_evaluation_has_drawn_is_saved_as_a_file(site: Tracked, tmp_path
     assert np.ptp(pixels, axis=2).max() > 0.2, "nothing has a colour"
 
 
+def long_metric(site: Tracked, run: str, key: str, values: dict[int, float]) -> None:
+    """Log a value for each step."""
+    points = [{"key": key, "value": value, "step": step, "timestamp": 1} for step, value in values.items()]
+    for start in range(0, len(points), 1000):
+        site.post("runs/log-batch", run_id=run, metrics=points[start : start + 1000])
+
+
+def test_the_average_of_a_part_is_that_of_its_points(site: Tracked) -> None:
+    experiment = site.experiment("averages")
+    for first in (0, 1):
+        run = site.run(experiment, f"from {first}", params={"model": "tree"})
+        long_metric(site, run, "loss", {step: float(step == 10_000) for step in range(first, 20_000, 2)})
+    site.open(f"/experiments/{experiment}?tab=charts&x=step&average=params.model&range=9990,10010")
+    chart(site, "loss", points=20_000, range="9990 10010")
+    found = site.chrome.execute_script(TOP, "loss")
+    assert found is not None, "the only value that is not 0 has no effect on the average"
+    assert 0.45 < found[0] <= found[1] < 0.55
+
+
+def test_a_part_of_a_metric_over_another_shows_all_of_its_points(site: Tracked) -> None:
+    run = site.run(site.experiment("over a metric"), "one")
+    peak, plateau = 10_000, range(9600, 9700)
+    long_metric(site, run, "seen", {step: 2.0 * step for step in range(20_000)})
+    long_metric(site, run, "loss", {step: 2.0 if step == peak else float(step in plateau) for step in range(20_000)})
+    site.open(f"/runs/{run}?tab=charts&x=seen&range=19000,21000")
+    chart(site, "loss", range="19000 21000")
+    found = site.chrome.execute_script(TOP, "loss")
+    place = (2 * peak - 19_000) / 2_000
+    assert found is not None
+    assert place - 0.02 < found[0] <= found[1] < place + 0.02, "the plateau is the highest that is drawn"
+
+
 def test_settings_stay_when_another_tab_is_looked_at(site: Tracked) -> None:
     experiment = site.experiment("tabs")
     run = site.run(experiment, "tabs", metrics={"loss": 0.5})

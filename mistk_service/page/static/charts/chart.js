@@ -2,7 +2,7 @@
 
 import { el, say, show } from "../dom.js";
 import { number } from "../words.js";
-import { curves, merged } from "./data.js";
+import { curves, isCoarse, merged } from "./data.js";
 import { saveCsv, savePng, saveSvg } from "./files.js";
 import { moves } from "./gestures.js";
 import { drawingOf } from "./lines.js";
@@ -37,12 +37,12 @@ function parts(key, save, big) {
 function reader(runs, key, settings, space) {
   let asking = null;
   return {
-    async read(range) {
+    async read(range, whole) {
       asking?.abort();
       asking = new AbortController();
       const { signal } = asking;
       const columns = Math.max(50, Math.min(10_000, Math.ceil((space.clientWidth || 600) * devicePixelRatio)));
-      const found = await curves(runs.filter((run) => !run.hidden), key, { x: settings.x, range, columns, signal });
+      const found = await curves(runs.filter((run) => !run.hidden), key, { x: settings.x, range, columns, signal, whole });
       return signal.aborted ? null : found;
     },
     end: () => asking?.abort(),
@@ -111,8 +111,8 @@ export function chart(uPlot, key, runs, settings, on) {
   }
   async function detail() {
     const { range } = settings;
-    if (range && whole.some((curve) => curve.divided)) {
-      const found = await read(range);
+    if (range && whole.some(isCoarse)) {
+      const found = await read(range, whole);
       if (!found) return;
       detailOf = range;
       shown = merged(whole, found);
@@ -157,7 +157,7 @@ export function chart(uPlot, key, runs, settings, on) {
       if (axis || !whole) return load();
       const { range } = settings;
       if (range && detailOf && range.join() === detailOf.join()) return draw();
-      if (!range || !whole.some((curve) => curve.divided)) return detail();
+      if (!range || !whole.some(isCoarse)) return detail();
       // What is there at once, and what is exact as soon as the server has divided the range.
       draw();
       timer = setTimeout(() => detail().catch((error) => { if (error.name !== "AbortError") throw error; }), WAIT);

@@ -3,6 +3,7 @@
 import { read } from "../tracking.js";
 
 const RUNS = 100; // runs that the server draws at once
+const GRID = 10_000; // places at which several curves are averaged
 
 /** The axes that a curve can be drawn over, beside other metrics. */
 export const AXES = { step: "Step", relative: "Time since the start", time: "Time of day" };
@@ -14,9 +15,11 @@ const number = (value) => (typeof value === "number" ? value : Number(value));
  *
  * @param runs the runs.
  * @param key the metric.
- * @param options `x`, one of AXES or a metric; `range`, [low, high] of x or null; `columns`, the width in pixels; `signal`.
+ * @param options `x`, one of AXES or a metric; `range`, [low, high] of x or null; `columns`, the width in pixels; `signal`;
+ *   with a range `whole`, the curves of everything.
  * @returns for each run that has points: `run`, `x` and `y` (the line; null where it has a gap), `at`, `mean`, `low` and `high` (a
- *   value for each column of pixels), `others` ([x, what is not finite]) and `count`.
+ *   value for each column of pixels), `others` ([x, what is not finite]), `count`, and over a metric
+ *   `steps`, the curve of that one if there are fewer pairs than points.
  */
 export async function curves(runs, key, options) {
   return options.x in AXES ? plain(runs, key, options) : overMetric(runs, key, options);
@@ -88,10 +91,24 @@ export function merged(whole, detail) {
   });
 }
 
+/** Whether a curve has less than all points, so that more can be read of a range. */
+export const isCoarse = ({ divided, steps }) => divided || Boolean(steps);
+
+/** The steps between which another metric is in a range, by its columns. */
+function stepsWithin({ at, low, high }, [first, last]) {
+  const inside = [...at.keys()].filter((i) => high[i] >= first && low[i] <= last);
+  return inside.length ? [at[inside[0] - 1] ?? at[0], at[inside.at(-1) + 1] ?? at.at(-1)] : [at[0], at[0]];
+}
+
 /** A metric over another one: the values of both at each step. */
-async function overMetric(runs, key, { x, range, columns, signal }) {
-  const options = { x: "step", range: null, columns, signal };
-  const [ys, xs] = await Promise.all([plain(runs, key, options), plain(runs, x, options)]);
+async function overMetric(runs, key, { x, range, columns, signal, whole }) {
+  const both = (some, steps) => Promise.all([key, x].map((each) => plain(some, each, { x: "step", range: steps, columns, signal })));
+  if (!range) return paired(...(await both(runs, null)));
+  const parts = await Promise.all(whole.filter(isCoarse).map(({ run, steps }) => both([run], stepsWithin(steps, range))));
+  return parts.flatMap(([ys, xs]) => paired(ys, xs, range));
+}
+
+function paired(ys, xs, range = [-Infinity, Infinity]) {
   return ys.flatMap((curve) => {
     const other = xs.find((each) => each.run === curve.run);
     if (!other) return [];
@@ -102,8 +119,9 @@ async function overMetric(runs, key, { x, range, columns, signal }) {
       if (other.at[i] <= step && other.mean[i] !== null && curve.mean[n] !== null) pairs.push([other.mean[i], curve.mean[n]]);
     });
     pairs.sort((a, b) => a[0] - b[0]);
-    const kept = range ? pairs.filter(([at]) => at >= range[0] && at <= range[1]) : pairs;
-    return [{ run: curve.run, divided: false, ...expand({ count: kept.length, points: kept }, (at) => at) }];
+    const kept = pairs.filter(([at]) => at >= range[0] && at <= range[1]);
+    const steps = curve.divided || other.divided ? other : null;
+    return [{ run: curve.run, steps, ...expand({ count: kept.length, points: kept }, (at) => at) }];
   });
 }
 
@@ -119,11 +137,14 @@ export function smoothed(values, weight) {
   });
 }
 
-/** The mean of several curves with its spread (one standard deviation), on a common grid. */
-export function averaged(list) {
+const thinned = (xs) => (xs.length <= GRID ? xs : Array.from({ length: GRID }, (_, i) => xs[0] + ((xs.at(-1) - xs[0]) * i) / (GRID - 1)));
+
+/** The mean of several curves with its spread (one standard deviation), on a common grid, which is finer in the range. */
+export function averaged(list, range) {
+  const [first, last] = range ?? [-Infinity, Infinity];
   const every = [...new Set(list.flatMap((curve) => curve.at))].sort((a, b) => a - b);
-  const most = 2000;
-  const grid = every.length <= most ? every : Array.from({ length: most }, (_, i) => every[0] + ((every.at(-1) - every[0]) * i) / (most - 1));
+  const parts = [(x) => x < first, (x) => x >= first && x <= last, (x) => x > last];
+  const grid = parts.flatMap((part) => thinned(every.filter(part)));
   const places = list.map(() => 0);
   const found = { at: [], mean: [], low: [], high: [] };
   for (const x of grid) {

@@ -67,7 +67,7 @@ function members(curves, groups) {
 export function drawingOf(curves, settings) {
   const { drawing, group, run } = collector(settings);
   if (settings.groups) {
-    for (const [label, { color, list }] of members(curves, settings.groups)) group(averaged(list), { name: `${label} (${list.length})`, color });
+    for (const [label, { color, list }] of members(curves, settings.groups)) group(averaged(list, settings.range), { name: `${label} (${list.length})`, color });
   } else curves.forEach(run);
   return drawing;
 }
