@@ -17,8 +17,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-#: Connections at a time, seconds of a measurement, and rounds, of which the median counts.
-_CONNECTIONS, _SECONDS, _ROUNDS = 8, 3.0, 5
+#: Connections at a time, seconds of a measurement, and rounds. In each round the kinds of log-in take turns, and are compared.
+_CONNECTIONS, _SECONDS, _ROUNDS = 8, 1.5, 9
 
 #: The speed that has to remain, as a share of that without a log-in.
 _WANTED = {"token": 0.9, "password": 0.8}
@@ -111,7 +111,8 @@ def main() -> None:
         basic = base64.b64encode(f"{_USER}:{_PASSWORD}".encode()).decode()
         with _service(Path(first)) as free, _service(Path(second)) as guarded:
             logins = {
-                "none": (free, {}),
+                # The same header, which this service ignores: what it costs the client is not the service's.
+                "none": (free, {"Authorization": f"Bearer {token}"}),
                 "token": (guarded, {"Authorization": f"Bearer {token}"}),
                 "password": (guarded, {"Authorization": f"Basic {basic}"}),
             }
@@ -125,18 +126,17 @@ def main() -> None:
                         ("log-metric", "/api/2.0/mlflow/runs/log-metric", point),
                     ):
                         rates.setdefault((what, name), []).append(_rate(port, path, body, headers))
-    _report({key: statistics.median(found) for key, found in rates.items()})
+    _report(rates)
 
 
-def _report(medians: dict[tuple[str, str], float]) -> None:
+def _report(rates: dict[tuple[str, str], list[float]]) -> None:
     missed = False
-    for (what, name), rate in medians.items():
-        share = rate / medians[what, "none"]
+    for (what, name), found in rates.items():
+        share = statistics.median(rate / free for rate, free in zip(found, rates[what, "none"], strict=True))
         wanted = _WANTED.get(name, 0.0)
         missed |= share < wanted
-        print(
-            f"{what:14} {name:9} {rate:8.0f}/s  {share:5.2f}  (at least {wanted})  {'no' if share < wanted else 'yes'}"
-        )
+        answer = "no" if share < wanted else "yes"
+        print(f"{what:14} {name:9} {statistics.median(found):8.0f}/s  {share:5.2f}  (at least {wanted})  {answer}")
     raise SystemExit(int(missed))
 
 
