@@ -127,7 +127,7 @@ lock: $(VENV)/.dev ## Write the lock files of the image, requirements/*.txt (ARG
 	scripts/lock $(BIN)/python $(ARGS)
 
 image: ## Build the container image with ENGINE (docker unless told otherwise), labelled with revision and time.
-	$(ENGINE) build -t mistk-service \
+	$(ENGINE) build -t mistk-service $(if $(findstring podman,$(ENGINE)),--format docker) \
 	    --build-arg REVISION="$$(git describe --always --dirty --abbrev=40 --exclude='*')" \
 	    --build-arg SOURCE="$$(git remote get-url origin | sed 's#//[^/@]*@#//#')" \
 	    --build-arg CREATED="$$(date -u +%Y-%m-%dT%H:%M:%SZ)" $(ARGS) .

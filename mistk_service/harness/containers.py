@@ -115,46 +115,72 @@ def _image(
     mounts = [
         f"--volume={folder}:{folder}" for folder in sorted({_existing(path) for path in start.paths}) if folder != "/"
     ]
-    user = f"--user={os.getuid()}:{os.getgid()}"
     published = f"--publish=127.0.0.1:{port}:{_IMAGE_PORT}"
     # An image of this service wants a log-in, and paths below /data; this container is published to this machine alone, and
     # sees nothing of it but the mounts.
     roots = (f"MISTK_{each}_ROOT=/" for each in ("DATA", "MODEL", "OUTPUT"))
     open_ = [f"--env={each}" for each in ("MISTK_INSECURE=1", *roots)]
-    command = [engine, "run", "--detach", "--rm", f"--name={name}", user, published, *open_, *mounts, image]
-    begun = subprocess.run(command, check=False, capture_output=True, text=True)
-    if begun.returncode != 0:
-        raise LaunchFailed(f"{image} could not be run: {begun.stderr.strip()}", output=begun.stderr.splitlines())
+    user = as_user(engine, os.getuid(), os.getgid())
+    options = ["--detach", f"--name={name}", *user, published, *open_, *mounts, *(["--rm"] if start.keep else [])]
     url = f"http://127.0.0.1:{port}"
     try:
+        begun = _run(engine, "run", *options, image)
+        if begun.returncode != 0:
+            raise LaunchFailed(f"{image} could not be run: {begun.stderr.strip()}", output=begun.stderr.splitlines())
         with client(url) as made:
-            _wait_answering(made)
+            _wait_answering(made, engine, name)
             yield made, url
     finally:
         if not start.keep:
-            stopped = [engine, "stop", f"--time={_IMAGE_STOP}", name]
-            logs = subprocess.run([engine, "logs", name], check=False, capture_output=True, text=True)
-            for line in (logs.stdout + logs.stderr).splitlines():
+            _run(engine, "stop", f"--time={_IMAGE_STOP}", name)
+            for line in _printed(engine, name):
                 start.on_output(line)
-            subprocess.run(stopped, check=False, capture_output=True)
+            _run(engine, "rm", "--force", "--volumes", name)
 
 
-def _wait_answering(client: ContainerClient) -> None:
+def as_user(engine: str, uid: int, gid: int) -> list[str]:
+    """Return the options with which a container writes files as a user of this machine."""
+    user = [f"--user={uid}:{gid}"]
+    # Without root, podman gives the container other users, to whom the folders do not belong.
+    return [*user, "--userns=keep-id"] if uid and Path(engine).name == "podman" else user
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, check=False, capture_output=True, text=True)
+
+
+def _printed(engine: str, name: str) -> list[str]:
+    """Return the lines that a container has printed."""
+    logs = _run(engine, "logs", name)
+    return (logs.stdout + logs.stderr).splitlines()
+
+
+def _wait_answering(client: ContainerClient, engine: str, name: str) -> None:
     """Wait until a container answers.
 
     Raises:
-        ServiceUnreachable: it took too long.
+        LaunchFailed: it has ended, or took too long.
     """
     deadline = time.monotonic() + _IMAGE_START
-    while True:
+    silent = subprocess.DEVNULL
+    with subprocess.Popen([engine, "wait", name], stdin=silent, stdout=silent, stderr=silent) as end:
         try:
-            client.status()
-        except (ServiceUnreachable, RequestFailed):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_IMAGE_RETRY)
-        else:
-            return
+            while not _answers(client):
+                if end.poll() is not None or time.monotonic() > deadline:
+                    lines = _printed(engine, name)
+                    printed = "\n".join(lines)
+                    raise LaunchFailed(f"The container did not start. It printed:\n{printed}", output=lines)
+                time.sleep(_IMAGE_RETRY)
+        finally:
+            end.kill()
+
+
+def _answers(client: ContainerClient) -> bool:
+    try:
+        client.status()
+    except (ServiceUnreachable, RequestFailed):
+        return False
+    return True
 
 
 def _existing(path: str) -> str:

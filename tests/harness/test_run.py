@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from mistk_service.client import ModelClient, launch
 from mistk_service.errors import RequestRefused
 from mistk_service.harness.cli import run
+from mistk_service.harness.containers import as_user
 from tests.service.harness import run as run_process
 
 ROOT = Path(__file__).parents[2]
@@ -310,13 +311,13 @@ def test_the_command_and_the_module_are_the_same_and_the_schema_is_printed(tmp_p
     assert result.stdout == out
 
 
-#: Stands for docker: it starts the service on the published port, in the background, and stops it.
+#: Stands for docker: it starts the service on the published port, in the background, and stops it. The image "broken" ends.
 ENGINE = """#!{python}
 import json, os, signal, subprocess, sys
 arguments = sys.argv[1:]
 with open("{log}", "a") as log:
     log.write(json.dumps(arguments) + "\\n")
-if arguments[0] == "run":
+if arguments[0] == "run" and arguments[-1] != "broken":
     (published,) = [each for each in arguments if each.startswith("--publish=")]
     port = published.split(":")[1]
     command = [sys.executable, "-m", "mistk_service", "serve", "{model}", "--port", port, "--no-tracking"]
@@ -325,21 +326,45 @@ if arguments[0] == "run":
     image = dict(MISTK_DATA_ROOT="/data", MISTK_MODEL_ROOT="/data", MISTK_OUTPUT_ROOT="/data") | image
     process = subprocess.Popen(command, start_new_session=True, env=os.environ | image, **silent)
     open("{log}.pid", "w").write(str(process.pid))
-elif arguments[0] == "stop":
+elif arguments[0] == "wait" and os.path.exists("{log}.pid"):
+    signal.pause()
+elif arguments[0] == "logs":
+    print("what the container printed")
+elif arguments[0] == "stop" and os.path.exists("{log}.pid"):
     os.kill(int(open("{log}.pid").read()), signal.SIGTERM)
 """
 
 
-def test_an_image_sees_the_paths_of_the_run_and_is_stopped(tmp_path: Path) -> None:
-    engine, log = tmp_path / "docker", tmp_path / "log"
+def run_image(folder: Path, image: str) -> tuple[int, str, list[list[str]]]:
+    """Run an image with the engine that stands for docker; return the exit code, the output and the calls of the engine."""
+    engine, log = folder / "docker", folder / "log"
     engine.write_text(ENGINE.format(python=sys.executable, log=log, model=DIGITS))
     engine.chmod(engine.stat().st_mode | stat.S_IXUSR)
     code, out, err = run_process(
-        *("run", "--model", "registry.example/digits:2", "--predict", str(DATA / "test.csv"), "--json"),
-        cwd=tmp_path, env={"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}, limit=120,
+        *("run", "--model", image, "--predict", str(DATA / "test.csv"), "--json"),
+        cwd=folder, env={"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}, limit=120,
     )  # fmt: skip
-    assert code == 0, out + err
-    calls = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [call[0] for call in calls] == ["run", "logs", "stop"]
+    return code, out + err, [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def test_an_image_sees_the_paths_of_the_run_and_is_stopped(tmp_path: Path) -> None:
+    code, printed, calls = run_image(tmp_path, "registry.example/digits:2")
+    assert code == 0, printed
+    assert [call[0] for call in calls if call[0] != "wait"] == ["run", "stop", "logs", "rm"]
     assert calls[0][-1] == "registry.example/digits:2"
     assert f"--volume={DATA}:{DATA}" in calls[0]
+
+
+def test_an_image_that_ends_at_once_says_what_it_printed(tmp_path: Path) -> None:
+    code, printed, calls = run_image(tmp_path, "broken")
+    assert (code, "The container did not start. It printed:\\nwhat the container" in printed) == (4, True), printed
+    assert calls[-1][0] == "rm"
+
+
+@pytest.mark.parametrize(
+    ("engine", "uid", "kept"), [("podman", 1000, True), ("podman", 0, False), ("docker", 1000, False)]
+)
+def test_an_image_writes_as_the_user_who_runs_it(engine: str, uid: int, kept: bool) -> None:
+    options = as_user(f"/usr/bin/{engine}", uid, 7)
+    assert f"--user={uid}:7" in options
+    assert ("--userns=keep-id" in options) is kept

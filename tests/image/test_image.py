@@ -77,7 +77,7 @@ class Container:
 
     def __exit__(self, *exc_info: object) -> None:
         with self._process:
-            subprocess.run([ENGINE, "rm", "--force", self.name], capture_output=True, check=False)
+            subprocess.run([ENGINE, "rm", "--force", "--volumes", self.name], capture_output=True, check=False)
 
     def stop(self) -> int:
         """Stop it as the guide says, and return its exit code."""
