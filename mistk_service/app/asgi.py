@@ -44,6 +44,14 @@ from mistk_service.web.listening import is_loopback
 from mistk_service.web.prefix import Prefix, prefix_of
 from mistk_service.web.refusals import ErrorAnswer
 
+#: What the contract says where clients have to log in. Generated clients then take a token.
+_LOG_IN = {
+    "securityDefinitions": {
+        "Authorization": {"type": "apiKey", "in": "header", "name": "Authorization", "description": "`Bearer TOKEN`"}
+    },
+    "security": [{"Authorization": []}],
+}
+
 #: How many prefixes the published contract is cached for.
 _PREFIXES = 8
 
@@ -71,6 +79,8 @@ def create_app(
     metrics.watch(controller, build={"version": version, "model": settings.model})
     # Connexion would serve the contract with every reference resolved: nine times the size, and without the names of types
     # that code generators and Swagger UI need.
+    if authenticator is not None:
+        contract = {**contract, **_LOG_IN}
     published = functools.lru_cache(2 * _PREFIXES)(partial(_published, contract))
 
     def document(scope: Scope, *, openapi3: bool) -> Response:

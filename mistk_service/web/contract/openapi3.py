@@ -24,7 +24,9 @@ _OF_PARAMETERS = frozenset({"name", "in", "description", "required", "deprecated
 
 def as_openapi3(contract: Mapping[str, Any]) -> Json:
     """Return a contract in Swagger 2.0 as OpenAPI 3.0.3. The contract is not changed."""
-    document = {key: value for key, value in contract.items() if key in ("info", "tags") or key.startswith("x-")}
+    document = {
+        key: value for key, value in contract.items() if key in ("info", "tags", "security") or key.startswith("x-")
+    }
     media = contract["produces"]
     return {
         "openapi": "3.0.3",
@@ -34,6 +36,10 @@ def as_openapi3(contract: Mapping[str, Any]) -> Json:
         "components": {
             "schemas": _schema(contract.get("definitions", {})),
             "responses": {name: _response(each, media) for name, each in contract.get("responses", {}).items()},
+            # Swagger 2.0 can only describe a token as a header.
+            "securitySchemes": {
+                name: {"type": "http", "scheme": "bearer"} for name in contract.get("securityDefinitions", ())
+            },
         },
     }
 

@@ -1,29 +1,24 @@
-import java.net.http.HttpClient;
 import java.util.Base64;
 import java.util.List;
 import java.util.Map;
-import org.openapitools.client.ApiClient;
-import org.openapitools.client.api.ModelInstanceEndpointApi;
-import org.openapitools.client.model.MistkDataset;
-import org.openapitools.client.model.ModelInstanceInitParams;
-import org.openapitools.client.model.ModelInstanceStatus;
-import org.openapitools.client.model.ObjectInfo;
 
-/** Drives a container of the digits model through its life with the client of openapi-generator's Java library "native". */
+import generated.MistkDataset;
+import generated.ModelInstanceEndpointApi;
+import generated.ModelInstanceInitParams;
+import generated.ModelInstanceStatus;
+import generated.ObjectInfo;
+
+/** Drives a container of the digits model through its life with a generated client. Each library has its own Connection. */
 public class Drive {
   private final ModelInstanceEndpointApi api;
 
-  Drive(String url) {
-    ApiClient client = new ApiClient();
-    client.updateBaseUri(url);
-    // Otherwise Java offers an upgrade to HTTP/2 with every request, and the parser httptools does not read a body after that.
-    client.setHttpClientBuilder(HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1));
-    api = new ModelInstanceEndpointApi(client);
+  Drive(ModelInstanceEndpointApi api) {
+    this.api = api;
   }
 
-  /** Arguments: the API's base URL, a file of digits, and a folder to write to. */
+  /** Arguments: the API's base URL, a file of digits, and a folder to write to; with a token in TOKEN. */
   public static void main(String[] arguments) throws Exception {
-    new Drive(arguments[0]).run(arguments[1], arguments[2]);
+    new Drive(new ModelInstanceEndpointApi(Connection.to(arguments[0], System.getenv("TOKEN")))).run(arguments[1], arguments[2]);
   }
 
   void run(String data, String folder) throws Exception {

@@ -1,12 +1,13 @@
 """Drives a container of the digits model through its life with a client that a generator made of the contract.
 
-To be run, in the folder of the package ``generated``, with the API's base URL, a file of digits and a folder to write to. The
-generators name classes, methods and arguments alike.
+To be run, in the folder of the package ``generated``, with the API's base URL, a file of digits and a folder to write to, and
+with a token in ``TOKEN``. The generators name classes, methods and arguments alike.
 """
 
 from __future__ import annotations
 
 import base64
+import os
 import struct
 import sys
 import threading
@@ -19,6 +20,9 @@ def main(url: str, data: str, folder: str) -> None:
     """Call every operation of a usual life, and look at what comes back as typed objects."""
     configuration = generated.Configuration()
     configuration.host = url
+    # OpenAPI 3 calls it a token, and Swagger 2 can only describe the header.
+    configuration.access_token = configuration.api_key["Authorization"] = os.environ["TOKEN"]
+    configuration.api_key_prefix["Authorization"] = "Bearer"
     api = generated.ModelInstanceEndpointApi(generated.ApiClient(configuration))
     info = generated.ObjectInfo(name="digits", kind="MistkDataset", project="tests", sharable=True)
     dataset = generated.MistkDataset(object_info=info, data_path=data, modality="image", format="csv")

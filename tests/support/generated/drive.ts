@@ -1,11 +1,12 @@
 // Drives a container of the digits model through its life with the client of openapi-generator's typescript-fetch.
-// Arguments: the API's base URL, a file of digits, and a folder to write to.
+// Arguments: the API's base URL, a file of digits, and a folder to write to; with a token in TOKEN.
 import { Configuration, ModelInstanceEndpointApi, ModelInstanceStatus, ModelInstanceInitParamsObjectivesEnum as Objective } from "./client";
 
-declare const process: { argv: string[] };
+declare const process: { argv: string[]; env: { TOKEN: string } };
 
 async function main(basePath: string, data: string, folder: string): Promise<void> {
-  const api = new ModelInstanceEndpointApi(new Configuration({ basePath }));
+  const token = process.env.TOKEN; // OpenAPI 3 calls it a token, and Swagger 2 can only describe the header.
+  const api = new ModelInstanceEndpointApi(new Configuration({ basePath, accessToken: token, apiKey: `Bearer ${token}` }));
   const reached = async (state: string): Promise<ModelInstanceStatus> => {
     for (;;) {
       const status = await api.getStatus();
