@@ -121,14 +121,28 @@ class Client:
             received += self._more()
         head = bytes(received[:end]).lower()
         length = re.search(rb"content-length: *(\d+)", head)
-        if length is None:
-            raise RuntimeError(f"an answer without a length: {head!r}")
         del received[: end + 4]
-        while len(received) < int(length[1]):
+        if length is None:
+            received = self._chunks(received)
+        while length is not None and len(received) < int(length[1]):
             received += self._more()
         if b" 200 " not in head[:16]:
             raise RuntimeError(f"{message[:200]!r}: {head[:16]!r} {received[:300]!r}")
         return received
+
+    def _chunks(self, received: bytearray) -> bytearray:
+        """Return the body of an answer in chunks (RFC 9112, 7.1), of which the beginning has been received."""
+        body = bytearray()
+        while True:
+            while (end := received.find(b"\r\n")) < 0:
+                received += self._more()
+            size = int(received[:end], 16)
+            while len(received) < end + 2 + size + 2:
+                received += self._more()
+            body += received[end + 2 : end + 2 + size]
+            del received[: end + 2 + size + 2]
+            if size == 0:
+                return body
 
     def _more(self) -> bytes:
         data = self._socket.recv(1 << 20)
