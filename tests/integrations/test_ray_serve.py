@@ -26,6 +26,7 @@ def api() -> Iterator[httpx.Client]:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
+    ray.shutdown()  # the one that tests of workers have used
     ray.init(num_cpus=4, include_dashboard=False, object_store_memory=80_000_000)
     serve.start(http_options={"port": port})
     serve.run(deployment(SPREAD).options(num_replicas=2).bind())

@@ -131,17 +131,17 @@ def test_the_lease_of_a_container_that_ends_in_order_is_given_back(
 
 @pytest.mark.nightly
 @pytest.mark.timeout(1200)
-def test_thirty_containers_that_are_killed_at_random_leave_no_run_unended_and_no_value_twice(
+def test_a_hundred_containers_that_are_killed_at_random_leave_no_run_unended_and_no_value_twice(
     container: Callable[..., Service], store: SqlStore
 ) -> None:
     chance = random.Random(15)
-    containers = [container(str(number), 10) for number in range(30)]
+    containers = [container(str(number), 30) for number in range(100)]
     owned = {}
     for each in containers:
-        each.make_ready(train="report_for_ever")
+        each.make_ready(train="report_calmly")
         owned[each] = str(each.wait(lambda s: "run" in s["payload"], each.post("train"))["payload"]["run"]["id"])
     wait_until(lambda: set(runs(store)) == set(owned.values()))
-    killed = chance.sample(containers, 20)
+    killed = chance.sample(containers, 60)
     for each in killed:
         each.signal(signal.SIGKILL)
     wait_until(lambda: all(runs(store)[owned[each]].info.status.name == "FAILED" for each in killed))

@@ -30,7 +30,9 @@ def postgres_url() -> Iterator[str]:
     try:
         server = pgserver.get_server(folder, cleanup_mode="stop")
         try:
-            _forgo_durability(server.get_uri())
+            _configure(server.get_uri())
+            server.stop()
+            server.ensure_postgres_running()
             yield server.get_uri()
         finally:
             server.cleanup()
@@ -38,14 +40,14 @@ def postgres_url() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _forgo_durability(url: str) -> None:
-    """Let the server of the tests skip waiting for the disk; it is never killed itself, only its clients are."""
+def _configure(url: str) -> None:
+    """Let the server of the tests take many clients, and not wait for the disk; it is never killed, only its clients are."""
     import psycopg
 
+    settings = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_connections": "1000"}
     with psycopg.connect(url, autocommit=True) as connection:
-        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-            connection.execute(f"ALTER SYSTEM SET {setting} = off")
-        connection.execute("SELECT pg_reload_conf()")
+        for setting, value in settings.items():
+            connection.execute(f"ALTER SYSTEM SET {setting} = {value}")
 
 
 @contextmanager

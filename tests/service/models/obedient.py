@@ -88,6 +88,13 @@ class Obedient(AbstractModel):
                 self.report_metrics({"loss": point}, step=10 * step + point)
             turn.wait(0.005)
 
+    def _do_report_calmly(self) -> None:
+        """Report a point four times a second until told to stop."""
+        turn = threading.Event()
+        for step in self.steps(itertools.count(), "turns"):
+            self.report_metrics({"loss": step}, step=step)
+            turn.wait(0.25)
+
     def _do_burn(self) -> None:
         """Keep the interpreter busy until told to stop."""
         number = 1
