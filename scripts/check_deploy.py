@@ -1,7 +1,7 @@
 """Checks what lies under deploy/ with the tools of those who will read it.
 
 The manifests and the rendered chart are held against the strict schemas of Kubernetes 1.29 to 1.37, the chart is linted by
-Helm, and the unit is verified by systemd.
+Helm, the unit is verified by systemd, and checkov looks for settings that are not safe.
 
 ``make check-deploy`` runs it. Helm comes out of an npm package; without npm, and for the unit without systemd, that part is
 left out with a line that says so.
@@ -35,7 +35,7 @@ CUSTOM = ("keda.sh/", "kustomize.config.k8s.io/", "serving.kserve.io/", "trainer
 def main() -> int:
     """Check everything, and return the exit code."""
     problems = [problem for file in sorted((DEPLOY / "kubernetes").glob("*.yaml")) for problem in invalid(file)]
-    problems += [*chart_problems(), *unit_problems()]
+    problems += [*unsafe(DEPLOY / "kubernetes", DEPLOY.parent / "Dockerfile"), *chart_problems(), *unit_problems()]
     print("\n".join(problems) or "deploy: all valid")
     return 1 if problems else 0
 
@@ -73,6 +73,16 @@ def chart_problems() -> Iterator[str]:
             manifests = Path(folder, "rendered.yaml")
             manifests.write_text(rendered.stdout)
             yield from invalid(manifests)
+            yield from unsafe(manifests)
+
+
+def unsafe(*places: Path) -> Iterator[str]:
+    """Yield what checkov finds in files and folders, apart from what its configuration leaves out."""
+    checkov = [sys.executable, "-m", "checkov.main", "--config-file", str(DEPLOY.parent / ".checkov.yaml")]
+    for place in places:
+        done = run(*checkov, "--directory" if place.is_dir() else "--file", str(place))
+        if done.returncode:
+            yield done.stdout + done.stderr
 
 
 def fetch_helm(folder: Path) -> Path | None:
