@@ -86,7 +86,7 @@ install: $(VENV)/.dev ## Make the environment with everything a developer needs.
 	@echo "Ready: $(BIN)/python"
 
 # An installed package has its bytecode, so what is measured has it too. Tests start hundreds of processes.
-test test-ray test-clients coverage test-long bench bench-load bench-page bench-reporter bench-scale bench-tracking: export PYTHONDONTWRITEBYTECODE :=
+test test-ray test-clients test-image coverage test-long bench bench-load bench-page bench-reporter bench-scale bench-tracking: export PYTHONDONTWRITEBYTECODE :=
 
 bench-reporter: $(VENV)/.dev $(VENV)/.runtime ## Measure what reporting costs a training, with remotes that fail too.
 	@$(BIN)/python -m benchmarks.reporter $(ARGS)

@@ -24,8 +24,6 @@ settings.register_profile(LONG, settings.get_profile("any machine"), max_example
 settings.load_profile("any machine")
 
 
-_END = "-----END CERTIFICATE-----\n"
-
 #: Seconds for all examples of a property, unless the test itself says how many.
 EXAMPLES = 240
 #: The same in the profile that tries thousands.
@@ -40,11 +38,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySharing:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let clients of HTTP trust one authority only, since each of them reads all certificates, which takes 50 ms."""
+    """Let clients of HTTP trust one authority only, since each of them reads all certificates, which takes 50 ms.
+
+    The processes that tests start inherit this; none of them needs the internet.
+    """
+    if "SSL_CERT_FILE" in os.environ:
+        return
     file = tempfile.NamedTemporaryFile("w", suffix=".pem")  # noqa: SIM115 - it is needed until the end
-    file.write(certifi.contents().partition(_END)[0] + _END)
+    end = "-----END CERTIFICATE-----\n"
+    file.write(certifi.contents().partition(end)[0] + end)
     file.flush()
-    os.environ.setdefault("SSL_CERT_FILE", file.name)
+    os.environ["SSL_CERT_FILE"] = file.name
     config.add_cleanup(file.close)
 
 

@@ -69,7 +69,7 @@ def _prediction(model: ServedModel, doors: Sequence[Door]) -> dict[str, Any] | N
         "generates": "inference" in names and model.generates,
         "encoding": signature.record_encoding,
         "inputs": [
-            {"name": each.name, "dtype": each.dtype, "shape": each.decoded or each.shape, "codec": each.codec}
+            {"name": each.name, "dtype": each.dtype, "shape": each.hook_shape, "codec": each.codec}
             for each in signature.inputs
         ],
     }

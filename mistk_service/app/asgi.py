@@ -77,10 +77,10 @@ def create_app(
     operations = {f"{kind.base_path}{path}": path[1:] for path in contract["paths"]}
     api = _create_api(controller, settings, contract)
     metrics.watch(controller, build={"version": version, "model": settings.model})
-    # Connexion would serve the contract with every reference resolved: nine times the size, and without the names of types
-    # that code generators and Swagger UI need.
     if authenticator is not None:
         contract = {**contract, **_LOG_IN}
+    # Connexion would serve the contract with every reference resolved: nine times the size, and without the names of types
+    # that code generators and Swagger UI need.
     published = functools.lru_cache(2 * _PREFIXES)(partial(_published, contract))
 
     def document(scope: Scope, *, openapi3: bool) -> Response:

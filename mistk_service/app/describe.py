@@ -45,7 +45,7 @@ def _hyperparameters(schema: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
 
 
 def _tensors(specs: Sequence[TensorSpec]) -> Iterator[tuple[str, ...]]:
-    return ((spec.name, spec.type_name, str(list(spec.decoded or spec.shape))) for spec in specs)
+    return ((spec.name, spec.type_name, str(list(spec.hook_shape))) for spec in specs)
 
 
 def _columns(rows: Iterable[tuple[str, ...]]) -> list[str]:

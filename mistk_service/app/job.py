@@ -100,13 +100,12 @@ class Job:
             InvalidRequest: one cannot be written.
         """
         settings = self._settings
-        for field, place in (
-            ("--save-model", settings.save_model),
-            ("--checkpoint", settings.checkpoint),
-            ("--save-predictions", settings.save_predictions),
-        ):
+        places = {"--save-predictions": settings.save_predictions}
+        if settings.train is not None:
+            places |= {"--save-model": settings.save_model, "--checkpoint": settings.checkpoint}
+        for field, place in places.items():
             if place is not None:
-                remove_folders(await on_thread(require_writable_folder, place, field))
+                await on_thread(remove_folders, await on_thread(require_writable_folder, place, field))
 
     async def _checkpoint(self) -> str | None:
         """Return the path of the checkpoint to resume, if there is one."""

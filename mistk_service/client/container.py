@@ -53,8 +53,8 @@ class ContainerCalls:
     ) -> None:
         root = parse_base_url(base_url, self.kind.base_path)
         sent = httpx.Headers(headers)
-        if (login := authorization(root)) is not None:
-            sent.setdefault("Authorization", login)
+        if "Authorization" not in sent and (login := authorization(root)) is not None:
+            sent["Authorization"] = login
         self._root = root.copy_with(userinfo=b"")
         self._timeout = timeout
         self._give_up_after = give_up_after

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mistk_service.client.agent import AgentClient
+from mistk_service.client.responses import shown
 from mistk_service.client.status import ModelStatus
 from mistk_service.errors import AgentFailed, MistkError, RequestRefused
 from mistk_service.kinds.agent.states import State
@@ -30,10 +31,11 @@ class Player:
         self.name = name
         with self._named():
             self.client = AgentClient(url)
+        self._url = shown(url)
 
     def agent_registered(self, agent_cfg: Mapping[str, Any]) -> ModelStatus:
         """Tell the agent its ``name`` in the game, and its ``url`` without credentials."""
-        return self._completed(lambda: self.client.agent_registered({"url": self.client.address, **agent_cfg}))
+        return self._completed(lambda: self.client.agent_registered({"url": self._url, **agent_cfg}))
 
     def episode_started(self, episode_cfg: Mapping[str, Any]) -> ModelStatus:
         """Begin an episode, with the first observations by agent under ``obs``."""

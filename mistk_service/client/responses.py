@@ -68,8 +68,8 @@ def authorization(url: httpx.URL) -> str | None:
 
 
 def shown(url: httpx.URL | str) -> str:
-    """Return ``url`` without credentials, for messages."""
-    return str(httpx.URL(url).copy_with(userinfo=b""))
+    """Return ``url`` for messages: without credentials and without the query, which may hold some too."""
+    return str(httpx.URL(url).copy_with(userinfo=b"", query=None))
 
 
 @contextmanager
@@ -127,7 +127,7 @@ def error_answer(response: httpx.Response) -> ErrorAnswer | AnswerNotUnderstood:
     except (ValueError, KeyError, TypeError):
         where = f"{response.request.method} {shown(response.url)}"
         return kind(f"{where} returned {code}: {_quote(response)}", code=code)
-    if code == 401:
+    if code == 401 and not response.request.headers.get("Authorization"):
         message = (
             f"{message} This client takes the token from {LOGIN_VARIABLE}, or from the URL: http://:TOKEN@HOST:PORT."
         )

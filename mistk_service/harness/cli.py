@@ -63,8 +63,8 @@ def run(pipeline: Path | None, port: int, disable_container_shutdown: bool, logs
     """Drive a model, an evaluation and a transform through their work, and check the results.
 
     MODEL, EVALUATION and TRANSFORM are each package.module:Class, path/to/file.py:Class, the URL of a running container, or an
-    image. A container that is not running is started, and shut down at the end. One that asks for a token gets that in the
-    environment variable MISTK_CLIENT_TOKEN.
+    image. A container that is not running is started, and shut down at the end. If one that
+    is running asks for a token, set MISTK_CLIENT_TOKEN.
 
     Exit codes: 0 completed, 2 bad input, 3 a call was refused, 4 a component failed, 5 a container cannot be reached, 1
     anything else.

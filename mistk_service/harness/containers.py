@@ -27,6 +27,9 @@ _IMAGE_PORT = 8080
 #: Seconds until an image must answer, between two attempts, and until it must have stopped.
 _IMAGE_START, _IMAGE_RETRY, _IMAGE_STOP = 300.0, 0.2, 30
 
+#: How many lines an error repeats of what a container has printed.
+_LINES = 100
+
 
 @dataclass(frozen=True)
 class Start:
@@ -121,21 +124,29 @@ def _image(
     roots = (f"MISTK_{each}_ROOT=/" for each in ("DATA", "MODEL", "OUTPUT"))
     open_ = [f"--env={each}" for each in ("MISTK_INSECURE=1", *roots)]
     user = as_user(engine, os.getuid(), os.getgid())
-    options = ["--detach", f"--name={name}", *user, published, *open_, *mounts, *(["--rm"] if start.keep else [])]
-    url = f"http://127.0.0.1:{port}"
+    url, kept = f"http://127.0.0.1:{port}", False
     try:
-        begun = _run(engine, "run", *options, image)
+        begun = _run(engine, "run", "--detach", f"--name={name}", *user, published, *open_, *mounts, image)
         if begun.returncode != 0:
             raise LaunchFailed(f"{image} could not be run: {begun.stderr.strip()}", output=begun.stderr.splitlines())
-        with client(url) as made:
+        # It wants no log-in, so it does not get the token for others.
+        with client(url, headers={"Authorization": ""}) as made:
             _wait_answering(made, engine, name)
+            kept = start.keep
             yield made, url
     finally:
-        if not start.keep:
-            _run(engine, "stop", f"--time={_IMAGE_STOP}", name)
-            for line in _printed(engine, name):
-                start.on_output(line)
-            _run(engine, "rm", "--force", "--volumes", name)
+        if not kept:
+            _end(engine, name, start.on_output)
+
+
+def _end(engine: str, name: str, on_output: Callable[[str], object]) -> None:
+    """Stop a container, pass on what it has printed, and remove it."""
+    try:
+        _run(engine, "stop", f"--time={_IMAGE_STOP}", name)
+        for line in _printed(engine, name):
+            on_output(line)
+    finally:
+        _run(engine, "rm", "--force", "--volumes", name)
 
 
 def as_user(engine: str, uid: int, gid: int) -> list[str]:
@@ -146,13 +157,13 @@ def as_user(engine: str, uid: int, gid: int) -> list[str]:
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, check=False, capture_output=True, text=True)
+    return subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
 
 
 def _printed(engine: str, name: str) -> list[str]:
-    """Return the lines that a container has printed."""
+    """Return the lines that a container has printed; none if there is no such container."""
     logs = _run(engine, "logs", name)
-    return (logs.stdout + logs.stderr).splitlines()
+    return [] if logs.returncode else (logs.stdout + logs.stderr).splitlines()
 
 
 def _wait_answering(client: ContainerClient, engine: str, name: str) -> None:
@@ -167,7 +178,7 @@ def _wait_answering(client: ContainerClient, engine: str, name: str) -> None:
         try:
             while not _answers(client):
                 if end.poll() is not None or time.monotonic() > deadline:
-                    lines = _printed(engine, name)
+                    lines = _printed(engine, name)[-_LINES:]
                     printed = "\n".join(lines)
                     raise LaunchFailed(f"The container did not start. It printed:\n{printed}", output=lines)
                 time.sleep(_IMAGE_RETRY)

@@ -45,6 +45,11 @@ class TensorSpec(msgspec.Struct, frozen=True, array_like=True):
         """What the class has named as the type: the codec, or else the data type."""
         return self.codec or self.dtype
 
+    @property
+    def hook_shape(self) -> tuple[int, ...]:
+        """The dimensions of the array that the hook gets or returns."""
+        return self.decoded or self.shape
+
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES or not all(-1 <= dimension < 2**63 for dimension in self.shape):
             raise ValueError(

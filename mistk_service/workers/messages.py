@@ -372,13 +372,14 @@ def frame_parts(message: ToWorker) -> list[bytearray | memoryview]:
     mark = secrets.token_bytes(16)
     marked = [replace(tensor, data=memoryview(mark)) if tensor.data.nbytes > _APART else tensor for tensor in tensors]
     texts = frame(replace(message, inputs=Tensors(tuple(marked)))).split(_BIN_8 + bytes([len(mark)]) + mark)
+    # Before the data come five bytes: its type and its length.
+    size = sum(map(len, texts)) - _HEADER + sum(5 + data.nbytes for data in apart)
+    if size >= _PIECE:
+        raise Unsendable(f"{size} bytes at once; the limit is {_PIECE - 1}")
     parts: list[bytearray | memoryview] = [texts[0]]
     for before, data, after in zip(texts, apart, texts[1:], strict=False):
         before.extend(_BIN_32 + data.nbytes.to_bytes(4, "big"))
         parts += [data, after]
-    size = sum(map(len, parts)) - _HEADER
-    if size >= _PIECE:
-        raise Unsendable(f"{size} bytes at once; the limit is {_PIECE - 1}")
     texts[0][:_HEADER] = size.to_bytes(_HEADER, "big")
     return parts
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from mistk_service import MistkDataset, ObjectInfo, Objective
-from mistk_service.client import ModelClient
+from mistk_service.client import ModelClient, OrchestratorClient
 from mistk_service.errors import (
     AnswerNotUnderstood,
     ClientError,
@@ -354,6 +354,25 @@ def test_a_token_that_cannot_be_sent_is_not_shown(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(InvalidRequest, match="MISTK_CLIENT_TOKEN has characters") as caught:
         ModelClient("http://host")
     assert "hunter2" not in repr(caught.value)
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(502, text="bad gateway"), httpx.Response(302)])
+def test_credentials_in_the_url_of_an_agent_are_in_no_error(service: Any, answer: httpx.Response) -> None:
+    service.will(answer)
+    client = OrchestratorClient("http://host", transport=httpx.MockTransport(service))
+    with client, pytest.raises(MistkError) as caught:
+        client.register_agent("x", "http://:hunter2@agent")
+    assert "hunter2" not in f"{caught.value!r} {caught.value}"
+
+
+def test_a_service_that_refuses_a_token_is_not_told_to_be_given_one(service: Any) -> None:
+    refusal = {"code": 401, "message": "The credentials of the request are wrong."}
+    service.will(httpx.Response(401, json=refusal), httpx.Response(401, json=refusal))
+    for url, hint in (("http://:wrong@host", False), ("http://host", True)):
+        with ModelClient(url, transport=httpx.MockTransport(service)) as client:
+            with pytest.raises(RequestRefused) as caught:
+                client.api_version()
+            assert ("MISTK_CLIENT_TOKEN" in str(caught.value)) is hint
 
 
 # --- errors -------------------------------------------------------------------------------------------------------

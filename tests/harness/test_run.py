@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
 import socket
 import stat
 import sys
@@ -329,34 +330,44 @@ if arguments[0] == "run" and arguments[-1] != "broken":
 elif arguments[0] == "wait" and os.path.exists("{log}.pid"):
     signal.pause()
 elif arguments[0] == "logs":
-    print("what the container printed")
+    sys.stdout.buffer.write(b"what the container printed \\xff\\n")
 elif arguments[0] == "stop" and os.path.exists("{log}.pid"):
     os.kill(int(open("{log}.pid").read()), signal.SIGTERM)
 """
 
 
-def run_image(folder: Path, image: str) -> tuple[int, str, list[list[str]]]:
+def run_image(folder: Path, image: str, *options: str) -> tuple[int, str, list[list[str]]]:
     """Run an image with the engine that stands for docker; return the exit code, the output and the calls of the engine."""
     engine, log = folder / "docker", folder / "log"
     engine.write_text(ENGINE.format(python=sys.executable, log=log, model=DIGITS))
     engine.chmod(engine.stat().st_mode | stat.S_IXUSR)
     code, out, err = run_process(
-        *("run", "--model", image, "--predict", str(DATA / "test.csv"), "--json"),
+        *("run", "--model", image, "--predict", str(DATA / "test.csv"), "--json", *options),
         cwd=folder, env={"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}, limit=120,
     )  # fmt: skip
     return code, out + err, [json.loads(line) for line in log.read_text().splitlines()]
 
 
 def test_an_image_sees_the_paths_of_the_run_and_is_stopped(tmp_path: Path) -> None:
-    code, printed, calls = run_image(tmp_path, "registry.example/digits:2")
+    code, printed, calls = run_image(tmp_path, "registry.example/digits:2", "--logs")
     assert code == 0, printed
     assert [call[0] for call in calls if call[0] != "wait"] == ["run", "stop", "logs", "rm"]
     assert calls[0][-1] == "registry.example/digits:2"
     assert f"--volume={DATA}:{DATA}" in calls[0]
+    assert "what the container printed" in printed
 
 
-def test_an_image_that_ends_at_once_says_what_it_printed(tmp_path: Path) -> None:
-    code, printed, calls = run_image(tmp_path, "broken")
+def test_an_image_goes_on_running_if_it_is_to(tmp_path: Path) -> None:
+    code, printed, calls = run_image(tmp_path, "digits", "--disable-container-shutdown")
+    os.kill(int((tmp_path / "log.pid").read_text()), signal.SIGTERM)
+    assert code == 0, printed
+    assert [call[0] for call in calls if call[0] != "wait"] == ["run"]
+    assert "--rm" not in calls[0]
+
+
+@pytest.mark.parametrize("options", [(), ("--disable-container-shutdown",)])
+def test_an_image_that_ends_at_once_says_what_it_printed(tmp_path: Path, options: tuple[str, ...]) -> None:
+    code, printed, calls = run_image(tmp_path, "broken", *options)
     assert (code, "The container did not start. It printed:\\nwhat the container" in printed) == (4, True), printed
     assert calls[-1][0] == "rm"
 

@@ -35,7 +35,7 @@ def _table(title: str, specs: Sequence[TensorSpec]) -> str:
     """Return a table of tensors in Markdown."""
     if not specs:
         return ""
-    rows = "".join(f"| {spec.name} | {spec.type_name} | {list(spec.decoded or spec.shape)} |\n" for spec in specs)
+    rows = "".join(f"| {spec.name} | {spec.type_name} | {list(spec.hook_shape)} |\n" for spec in specs)
     return f"\n\n**{title} of the model**\n\n| Name | Data type | Shape |\n|---|---|---|\n{rows}"
 
 

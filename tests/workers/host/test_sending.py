@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mistk_service.kinds.predictions import Tensor, Tensors
 from mistk_service.workers.host.sending import PIECE, Sender
 from mistk_service.workers.messages import Exit, FrameReader, Predict, Run, ToWorker, Withdraw, decode_to_worker
 from tests.support.harness import records_of
@@ -68,6 +69,16 @@ async def turns(count: int = 50) -> None:
 
 def order(channel: Channel) -> list[Any]:
     return [getattr(message, "id", type(message)) for message in channel.arrived]
+
+
+async def test_a_large_tensor_arrives_in_pieces_as_it_was():
+    sender, channel = connected()
+    data = memoryview(bytes(range(256)) * (3 * PIECE // 256))
+    message = Predict(1, Tensors((Tensor("a", "uint8", (len(data),), data), Tensor("b", "uint8", (3,), data[:3]))))
+    sender.send(message)
+    sender.send(small(2))
+    await turns()
+    assert channel.arrived == [small(2), message]
 
 
 async def test_a_small_message_does_not_wait_for_a_large_one_before_it():

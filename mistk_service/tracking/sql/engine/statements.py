@@ -44,18 +44,20 @@ class Prepared:
         self._dialect = dialect
 
     @cached_property
-    def _compiled(self) -> Any:
-        return self._statement.compile(dialect=self._dialect)  # type: ignore[attr-defined]  # every one of ours compiles
+    def _compiled(self) -> tuple[str, Sequence[str] | None]:
+        """The text, and the names of the values by their position, if they have one."""
+        compiled = self._statement.compile(dialect=self._dialect)  # type: ignore[attr-defined]  # every one of ours compiles
+        # Constants of the statement have to be bound like everything else, so there must not be any.
+        return str(compiled), compiled.positiontup if compiled.positional else None
 
-    @cached_property
+    @property
     def sql(self) -> str:
         """The text."""
-        return str(self._compiled)
+        return self._compiled[0]
 
-    @cached_property
+    @property
     def _names(self) -> Sequence[str] | None:
-        # Constants of the statement have to be bound like everything else, so there must not be any.
-        return self._compiled.positiontup if self._compiled.positional else None
+        return self._compiled[1]
 
     @cached_property
     def _many(self) -> str:
