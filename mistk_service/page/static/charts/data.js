@@ -3,7 +3,8 @@
 import { read } from "../tracking.js";
 
 const RUNS = 100; // runs that the server draws at once
-const GRID = 10_000; // places at which several curves are averaged
+const GRID = 10_000; // places within the range at which several curves are averaged
+const COARSE = 2_000; // the same before and after it
 
 /** The axes that a curve can be drawn over, beside other metrics. */
 export const AXES = { step: "Step", relative: "Time since the start", time: "Time of day" };
@@ -137,14 +138,17 @@ export function smoothed(values, weight) {
   });
 }
 
-const thinned = (xs) => (xs.length <= GRID ? xs : Array.from({ length: GRID }, (_, i) => xs[0] + ((xs.at(-1) - xs[0]) * i) / (GRID - 1)));
+const thinned = (xs, most) => (xs.length <= most ? xs : Array.from({ length: most }, (_, i) => xs[0] + ((xs.at(-1) - xs[0]) * i) / (most - 1)));
 
 /** The mean of several curves with its spread (one standard deviation), on a common grid, which is finer in the range. */
 export function averaged(list, range) {
   const [first, last] = range ?? [-Infinity, Infinity];
   const every = [...new Set(list.flatMap((curve) => curve.at))].sort((a, b) => a - b);
-  const parts = [(x) => x < first, (x) => x >= first && x <= last, (x) => x > last];
-  const grid = parts.flatMap((part) => thinned(every.filter(part)));
+  const grid = [
+    ...thinned(every.filter((x) => x < first), COARSE),
+    ...thinned(every.filter((x) => x >= first && x <= last), range ? GRID : COARSE),
+    ...thinned(every.filter((x) => x > last), COARSE),
+  ];
   const places = list.map(() => 0);
   const found = { at: [], mean: [], low: [], high: [] };
   for (const x of grid) {

@@ -170,30 +170,23 @@ export async function mount(container, runs, params, { keys = (key) => !key.star
     return performance.now() - started;
   }
 
-  // The stream of the container tells of its own run; other runs are looked at from time to time.
-  const isOwn = (run) => run.run_id === status?.payload.run?.id;
-  const running = (own) => runs.filter((run) => run.status === "RUNNING" && isOwn(run) === own);
-  async function lookAtOthers() {
-    const took = document.hidden ? 0 : await look(running(false));
-    if (!ended && runs.some((run) => run.status === "RUNNING")) timer = setTimeout(lookAtOthers, Math.max(LIVE, 4 * took));
+  // All runs that go on are looked at from time to time, and the container's own at each event of its stream.
+  const running = () => runs.filter((run) => run.status === "RUNNING");
+  const own = () => running().filter((run) => run.run_id === status?.payload.run?.id);
+  async function lookAtAll() {
+    const took = document.hidden ? 0 : await look(running());
+    if (!ended && running().length) timer = setTimeout(lookAtAll, Math.max(LIVE, 4 * took));
   }
   let turn = Promise.resolve();
   let queued = false;
   function lookAtOwn() {
-    if (queued || !running(true).length) return;
+    if (queued || !own().length) return;
     queued = true;
     turn = turn.then(async () => {
       queued = false;
-      await look(running(true));
+      await look(own());
       await new Promise((done) => { setTimeout(done, PAUSE); });
     });
-  }
-  let late;
-  function told() {
-    lookAtOwn();
-    // What was told last may not be in the store yet.
-    clearTimeout(late);
-    late = setTimeout(lookAtOwn, LIVE);
   }
 
   // --- the view -------------------------------------------------------------------------------------------------
@@ -244,12 +237,11 @@ export async function mount(container, runs, params, { keys = (key) => !key.star
   build();
   remember();
   const endTheme = onTheme(() => { for (const each of charts.values()) each.redraw(); });
-  timer = setTimeout(lookAtOthers, LIVE);
-  const endWatch = watch({ draw: told });
+  timer = setTimeout(lookAtAll, LIVE);
+  const endWatch = watch({ draw: lookAtOwn });
   return () => {
     ended = true;
     clearTimeout(timer);
-    clearTimeout(late);
     endWatch();
     endTheme();
     inSight.disconnect();
