@@ -68,6 +68,7 @@ class Container:
         self.printed = ""
         self._command = [ENGINE, "run", f"--name={self.name}", "--publish=127.0.0.1::8080", *arguments]
         self._begun = begun
+        self._reader: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -79,7 +80,8 @@ class Container:
                     break
             assert self._begun in self.printed, self.printed
             # Read on, so that a full pipe does not hold it up.
-            threading.Thread(target=self._process.stdout.read, daemon=True).start()
+            self._reader = threading.Thread(target=self._process.stdout.read, daemon=True)
+            self._reader.start()
             self.url = f"http://{engine('port', self.name, '8080/tcp')}"
         except BaseException:
             self.__exit__()
@@ -89,6 +91,8 @@ class Container:
     def __exit__(self, *exc_info: object) -> None:
         with self._process:
             subprocess.run([ENGINE, "rm", "--force", "--volumes", self.name], capture_output=True, check=False)
+            if self._reader is not None:
+                self._reader.join()
 
     def stop(self) -> int:
         """Stop it as the guide says, and return its exit code."""
