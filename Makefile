@@ -17,6 +17,8 @@ BIN := $(VENV)/bin
 # The peers that the benchmarks measure the service beside.
 PEERS := $(patsubst .venv%,.venv-bench%,$(VENV))
 MLSERVER := $(patsubst .venv%,.venv-mlserver%,$(VENV))
+# The trackers whose pages are measured beside ours.
+TRACKERS := $(patsubst .venv%,.venv-trackers%,$(VENV))
 # What the files under deploy/ are checked with.
 DEPLOY := $(patsubst .venv%,.venv-deploy%,$(VENV))
 # The training toolkit of SageMaker, which a test runs beside the service.
@@ -37,10 +39,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo demo-evaluation demo-game serve test test-ray test-clients test-image coverage test-long check fmt install programs bench bench-load bench-page bench-reporter bench-scale bench-tracking docs screenshots check-deploy sagemaker grpc lock image clean
+.PHONY: help demo demo-evaluation demo-game serve test test-ray test-clients test-image coverage test-long check fmt install programs bench bench-load bench-page bench-page-peers bench-reporter bench-scale bench-tracking docs screenshots check-deploy sagemaker grpc lock image clean
 
 help: ## Show this list.
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
 
 demo: $(VENV)/.runtime ## Drive a container through its whole lifecycle and watch it.
 	$(BIN)/python -m mistk_service demo $(ARGS)
@@ -86,13 +88,16 @@ install: $(VENV)/.dev ## Make the environment with everything a developer needs.
 	@echo "Ready: $(BIN)/python"
 
 # An installed package has its bytecode, so what is measured has it too. Tests start hundreds of processes.
-test test-ray test-clients test-image coverage test-long bench bench-load bench-page bench-reporter bench-scale bench-tracking: export PYTHONDONTWRITEBYTECODE :=
+test test-ray test-clients test-image coverage test-long bench bench-load bench-page bench-page-peers bench-reporter bench-scale bench-tracking: export PYTHONDONTWRITEBYTECODE :=
 
 bench-reporter: $(VENV)/.dev $(VENV)/.runtime ## Measure what reporting costs a training, with remotes that fail too.
 	@$(BIN)/python -m benchmarks.reporter $(ARGS)
 
 bench-page: $(VENV)/.dev $(VENV)/.runtime ## Measure how fast the page shows 10,000 runs and a chart of 1,000,000 points.
 	@$(BIN)/python -m benchmarks.page $(ARGS)
+
+bench-page-peers: $(VENV)/.dev $(VENV)/.runtime $(TRACKERS)/.trackers ## Measure a chart of 1,000,000 points on our page and on those of other trackers.
+	@$(BIN)/python -m benchmarks.peers_page --python $(TRACKERS)/bin/python $(ARGS)
 
 bench-scale: $(RAY)/.ray ## Measure what replicas gain, what reloads and deaths cost under load, and Ray.
 	@$(RAY)/bin/python -m benchmarks.scale $(ARGS)
@@ -171,6 +176,11 @@ $(PEERS)/.peers: benchmarks/requirements.txt
 $(MLSERVER)/.peers: benchmarks/requirements-mlserver.txt
 	@scripts/make-venv $(PYTHON) $(MLSERVER)
 	$(MLSERVER)/bin/python -m pip install --quiet --requirement benchmarks/requirements-mlserver.txt
+	@touch $@
+
+$(TRACKERS)/.trackers: benchmarks/requirements-trackers.txt
+	@scripts/make-venv $(PYTHON) $(TRACKERS)
+	$(TRACKERS)/bin/python -m pip install --quiet --requirement benchmarks/requirements-trackers.txt
 	@touch $@
 
 $(RAY)/.ray: pyproject.toml

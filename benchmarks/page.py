@@ -81,13 +81,14 @@ def tracking_server(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def browser() -> Iterator[webdriver.Chrome]:
-    """Start Chromium."""
+def browser(**logs: str) -> Iterator[webdriver.Chrome]:
+    """Start Chromium, which keeps the logs that are named with a level."""
     binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if binary is None or driver is None:
         raise SystemExit("This benchmark needs chromium and chromedriver.")
     options = webdriver.ChromeOptions()
     options.binary_location = binary
+    options.set_capability("goog:loggingPrefs", logs)
     for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--no-proxy-server"):
         options.add_argument(flag)
     options.add_argument("--window-size=1600,1000")
