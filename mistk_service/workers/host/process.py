@@ -64,6 +64,8 @@ class ProcessWorker(SocketWorker):
         self._lifeline: int | None = None
         self._output: Output | None = None
         self._output_ended = asyncio.Event()
+        #: Handles the end of the process.
+        self._after: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int | None:
@@ -93,7 +95,10 @@ class ProcessWorker(SocketWorker):
                 undo_output.callback(output.close)
                 start_thread(f"mistk-output-{process.pid}", self._copy_output, output, loop)
                 undo_output.pop_all()
-            start_thread(f"mistk-wait-{process.pid}", self._wait_for_end, process, loop)
+            ended = loop.create_future()
+            start_thread(f"mistk-wait-{process.pid}", self._wait_for_end, process, ended)
+            # It exists from the beginning, so that an event loop that is being closed cancels it.
+            self._after = loop.create_task(self._after_end(ended))
             undo.pop_all()
         theirs.close()
 
@@ -121,13 +126,19 @@ class ProcessWorker(SocketWorker):
         output.copy()
         call_on(loop, self._output_ended.set)
 
-    def _wait_for_end(self, process: subprocess.Popen[bytes], loop: asyncio.AbstractEventLoop) -> None:
+    def _wait_for_end(self, process: subprocess.Popen[bytes], ended: asyncio.Future[int]) -> None:
         """Wait for the process. Runs on a thread, since the channel does not end while a grandchild holds it open."""
         code = process.wait()
-        call_on(loop, lambda: loop.create_task(self._after_end(code)))
+
+        def end() -> None:
+            if not ended.done():
+                ended.set_result(code)
+
+        call_on(ended.get_loop(), end)
         _reap_group(process.pid)
 
-    async def _after_end(self, code: int) -> None:
+    async def _after_end(self, ended: asyncio.Future[int]) -> None:
+        code = await ended
         started_well = not self.exited  # it has a channel and an output
         if started_well:
             await set_within(DRAIN, self._eof, self._output_ended)
