@@ -110,10 +110,11 @@ def main() -> None:
         token = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
         basic = base64.b64encode(f"{_USER}:{_PASSWORD}".encode()).decode()
         with _service(Path(first)) as free, _service(Path(second)) as guarded:
+            bearer = {"Authorization": f"Bearer {token}"}
             logins = {
                 # The same header, which this service ignores: what it costs the client is not the service's.
-                "none": (free, {"Authorization": f"Bearer {token}"}),
-                "token": (guarded, {"Authorization": f"Bearer {token}"}),
+                "none": (free, bearer),
+                "token": (guarded, bearer),
                 "password": (guarded, {"Authorization": f"Basic {basic}"}),
             }
             runs = {free: _prepare(free, {}), guarded: _prepare(guarded, logins["token"][1])}

@@ -17,7 +17,6 @@ import io
 import json
 import os
 import re
-import socket
 import statistics
 import subprocess
 import sys
@@ -37,7 +36,8 @@ from selenium.common import TimeoutException
 from selenium.webdriver.common.by import By
 
 from benchmarks.page import DRAWN, PATIENCE, WHEN, browser, tracking_server
-from benchmarks.peers.trackers import SPIKE
+from benchmarks.peers.trackers import PLACE, SPIKE
+from benchmarks.servers import free_port
 from benchmarks.table import machine
 
 #: Whether a canvas has been painted on.
@@ -164,13 +164,6 @@ class Look:
     seen: bool
 
 
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextlib.contextmanager
 def serving(tracker: Tracker, python: Path, folder: Path, complete: str = "") -> Iterator[str]:
     """Serve what a tracker has in a folder, and give the URL."""
@@ -273,7 +266,7 @@ def is_seen(chrome: webdriver.Chrome, tracker: Tracker) -> bool:
     left, right = columns.min(), columns.max()
     high = columns[rows < (rows.min() + rows.max()) / 2]
     low_share, high_share = np.array([high.min() - left, high.max() - left]) / (right - left)
-    return bool(high_share - low_share < 0.05 and low_share - 0.02 < 0.654 < high_share + 0.02)
+    return bool(high_share - low_share < 0.05 and low_share - 0.02 < PLACE < high_share + 0.02)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import { AXES } from "./data.js";
 import { moves } from "./gestures.js";
 import { loadUPlot } from "./uplot.js";
 
-const LIVE = 2000; // ms between two looks at runs that no stream tells of
+const LIVE = 2000; // ms between two looks at runs that go on
 const PAUSE = 200; // ms between two looks at a run that changes all the time
 const MEMORY = "mistk-charts";
 
