@@ -27,6 +27,7 @@ from mistk_service.errors import (
 )
 from mistk_service.kinds.component import StopActivity
 from mistk_service.kinds.predictions import Answer, Inputs
+from mistk_service.workers.framing import Unsendable
 from mistk_service.workers.messages import (
     AllowParts,
     PartPredicted,
@@ -36,7 +37,6 @@ from mistk_service.workers.messages import (
     PredictionFailed,
     PredictionForgotten,
     PredictionRefused,
-    Unsendable,
     Withdraw,
 )
 from mistk_service.workers.protocol import Worker

@@ -1,22 +1,16 @@
-"""The messages between the service and the worker: one frozen type per message, one terminal message per command.
-
-Messages travel as frames: four bytes of length (big-endian), then MessagePack. A large message may travel in pieces, with
-other frames between them. The highest bit of the length marks a piece, and a piece of length zero ends the message. Each side
-only decodes the messages that it may receive, so anything else is an error at once. Pickle is not used, so messages can only
-contain data.
-"""
+"""The messages between the service and the worker: one frozen type per message, one terminal message per command."""
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
 from mistk_service.errors import Failure
 from mistk_service.kinds.predictions import Inputs, Records, Signature, Tensors
+
+#: The number of parts of an answer that a model may be ahead of the client.
+PARTS_AHEAD = 16
 
 
 class _Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -300,168 +294,3 @@ FromWorker = (
     | Progressed
     | Reported
 )
-
-_encoder = msgspec.msgpack.Encoder()
-_from_worker = msgspec.msgpack.Decoder(FromWorker)
-_to_worker = msgspec.msgpack.Decoder(ToWorker)
-
-#: The size of the length that precedes every message, in bytes.
-_HEADER = 4
-
-#: The bit of the length that marks a piece.
-_PIECE = 1 << 31
-
-#: The maximum size of a message from a worker in bytes, since the service holds it in memory as a whole.
-LARGEST_FROM_WORKER = 256 * 1024 * 1024
-
-#: The number of parts of an answer that a model may be ahead of the client.
-PARTS_AHEAD = 16
-
-#: Bytes above which the data of a tensor is sent from where it lies.
-_APART = 64 * 1024
-
-#: The first byte of binary data in MessagePack, with a length of 8 and of 32 bits.
-_BIN_8, _BIN_32 = b"\xc4", b"\xc6"
-
-
-class Unsendable(ValueError):
-    """A message cannot be encoded: it contains invalid Unicode, an integer beyond 64 bits or deep nesting, or is too large."""
-
-
-class Undecodable(ValueError):
-    """A frame is too large, or does not contain a message that this side may receive."""
-
-
-def frame(message: ToWorker | FromWorker, largest: int = _PIECE - 1) -> bytearray:
-    """Return the message as a frame. The buffer is not copied, since it may be large.
-
-    Args:
-        message: the message.
-        largest: the maximum size that the other side accepts, in bytes.
-
-    Raises:
-        Unsendable: the message contains a value that cannot be encoded, or is too large.
-    """
-    buffer = bytearray(_HEADER)
-    try:
-        _encoder.encode_into(message, buffer, _HEADER)
-        if len(buffer) - _HEADER > largest:
-            raise Unsendable(f"{len(buffer) - _HEADER} bytes at once; the limit is {largest}")
-        buffer[:_HEADER] = (len(buffer) - _HEADER).to_bytes(_HEADER, "big")
-    except UnicodeEncodeError as error:
-        raise Unsendable(f"text that is not valid Unicode ({error.reason})") from error
-    except RecursionError as error:
-        raise Unsendable("values that are nested too deeply") from error
-    except (TypeError, OverflowError) as error:
-        raise Unsendable(str(error)) from error
-    return buffer
-
-
-def frame_parts(message: ToWorker) -> list[bytearray | memoryview]:
-    """Return the message as a frame in parts. The data of large tensors is a part of its own, which is not copied.
-
-    Raises:
-        Unsendable: the message contains a value that cannot be encoded, or is too large.
-    """
-    tensors = message.inputs.tensors if isinstance(message, Predict) and isinstance(message.inputs, Tensors) else ()
-    apart = [tensor.data for tensor in tensors if tensor.data.nbytes > _APART]
-    if not apart:
-        return [frame(message)]
-    assert isinstance(message, Predict)
-    # The message is encoded with a mark in place of the data, and the mark gives way to the data.
-    mark = secrets.token_bytes(16)
-    marked = [replace(tensor, data=memoryview(mark)) if tensor.data.nbytes > _APART else tensor for tensor in tensors]
-    texts = frame(replace(message, inputs=Tensors(tuple(marked)))).split(_BIN_8 + bytes([len(mark)]) + mark)
-    # Before the data come five bytes: its type and its length.
-    size = sum(map(len, texts)) - _HEADER + sum(5 + data.nbytes for data in apart)
-    if size >= _PIECE:
-        raise Unsendable(f"{size} bytes at once; the limit is {_PIECE - 1}")
-    parts: list[bytearray | memoryview] = [texts[0]]
-    for before, data, after in zip(texts, apart, texts[1:], strict=False):
-        before.extend(_BIN_32 + data.nbytes.to_bytes(4, "big"))
-        parts += [data, after]
-    texts[0][:_HEADER] = size.to_bytes(_HEADER, "big")
-    return parts
-
-
-def pieces(parts: Sequence[bytearray | memoryview], size: int) -> Iterator[tuple[bytes | memoryview, ...]]:
-    """Yield the pieces of a frame without copying them: each after its header, the last one with the end of the message.
-
-    Args:
-        parts: the frame; see :func:`frame_parts`.
-        size: the maximum size of a piece in bytes.
-    """
-    payload = [memoryview(part)[0 if number else _HEADER :] for number, part in enumerate(parts)]
-    cut = [part[begin : begin + size] for part in payload for begin in range(0, len(part), size)]
-    end = _PIECE.to_bytes(_HEADER, "big")
-    for number, data in enumerate(cut, 1):
-        header = (_PIECE | len(data)).to_bytes(_HEADER, "big")
-        yield (header, data) if number < len(cut) else (header, data, end)
-
-
-def decode_to_worker(body: bytes | memoryview) -> ToWorker:
-    """Decode a message from the service."""
-    message: ToWorker = _to_worker.decode(body)
-    return message
-
-
-def decode_from_worker(body: bytes | memoryview) -> FromWorker:
-    """Decode a message from the worker.
-
-    Raises:
-        Undecodable: it is not a valid message.
-    """
-    try:
-        message: FromWorker = _from_worker.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Undecodable(str(error)) from error
-    return message
-
-
-class FrameReader:
-    """Splits a stream of bytes into the payloads of its frames.
-
-    Args:
-        largest: the maximum size of a payload in bytes.
-    """
-
-    def __init__(self, largest: int = _PIECE - 1) -> None:
-        self._largest = largest
-        self._buffer = bytearray()
-        #: The pieces of a message that is not complete yet.
-        self._pieces = bytearray()
-
-    def feed(self, data: bytes) -> Iterator[bytes | memoryview]:
-        """Take the bytes that arrived and yield every complete payload.
-
-        A payload that came in pieces, or is alone in the buffer like most large ones, is passed on without being copied.
-
-        Raises:
-            Undecodable: a payload is too large; this is raised as soon as its length is known.
-        """
-        self._buffer += data
-        position = 0
-        try:
-            while len(self._buffer) - position >= _HEADER:
-                start = position + _HEADER
-                length = int.from_bytes(self._buffer[position:start], "big")
-                end = start + (length & ~_PIECE)
-                size = end - start + (len(self._pieces) if length & _PIECE else 0)
-                if size > self._largest:
-                    raise Undecodable(f"{size} bytes were announced; the limit is {self._largest}")
-                if len(self._buffer) < end:
-                    break
-                if length == end - start and position == 0 and end == len(self._buffer):
-                    whole, self._buffer = self._buffer, bytearray()
-                    yield memoryview(whole)[_HEADER:]
-                    break
-                position = end
-                if length == end - start:
-                    yield bytes(memoryview(self._buffer)[start:end])
-                elif start < end:
-                    self._pieces += memoryview(self._buffer)[start:end]
-                else:
-                    whole, self._pieces = self._pieces, bytearray()
-                    yield memoryview(whole)
-        finally:
-            del self._buffer[:position]

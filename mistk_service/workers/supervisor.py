@@ -13,17 +13,8 @@ from mistk_service.deadline import Deadline
 from mistk_service.errors import Failure, InvalidRequest, ModelLoadError, WorkerDied
 from mistk_service.kinds.kind import Operation
 from mistk_service.kinds.predictions import Signature
-from mistk_service.workers.messages import (
-    Exit,
-    FromWorker,
-    Hasten,
-    HoldReports,
-    Loaded,
-    LoadFailed,
-    Run,
-    ToWorker,
-    Unsendable,
-)
+from mistk_service.workers.framing import Unsendable
+from mistk_service.workers.messages import Exit, FromWorker, Hasten, HoldReports, Loaded, LoadFailed, Run, ToWorker
 from mistk_service.workers.protocol import Worker, WorkerFactory
 from mistk_service.workers.replicas import Replicas
 

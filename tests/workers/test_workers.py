@@ -15,6 +15,7 @@ import pytest
 
 from mistk_service import errors
 from mistk_service.kinds.predictions import Answer
+from mistk_service.workers import framing
 from mistk_service.workers import messages as m
 from mistk_service.workers.host.socket_worker import SocketWorker
 from tests.support.harness import PATIENCE, WorkerUnderTest, records_of
@@ -95,7 +96,7 @@ async def test_what_is_sent_to_a_worker_that_has_ended_is_lost_without_a_word(hi
 
 async def test_what_cannot_be_sent_is_told_to_the_sender_and_the_channel_is_as_it_was(hire: Hire, kind: str):
     worker = await hire("steered:Steered", kind)
-    with pytest.raises(m.Unsendable):
+    with pytest.raises(framing.Unsendable):
         worker.send(m.Run(1, "do_initialize", ([], {"a": "\ud800"}, {})))
     worker.send(m.Run(2, "do_initialize", ([], {}, {})))
     assert (await worker.until(m.Done)).id == 2

@@ -23,7 +23,8 @@ from mistk_service.kinds.component import RunReference
 from mistk_service.workers.child.plain_values import Point, int64, json_ready, number, points, shown, text
 from mistk_service.workers.child.publisher import Publisher
 from mistk_service.workers.child.spool import Spool, artifact_folder, artifact_source, draw, split_artifact_file
-from mistk_service.workers.messages import FromWorker, Progressed, Reported, StatusUpdated, Unsendable
+from mistk_service.workers.framing import Unsendable
+from mistk_service.workers.messages import FromWorker, Progressed, Reported, StatusUpdated
 
 logger = logging.getLogger(__name__)
 

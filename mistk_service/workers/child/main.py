@@ -24,18 +24,8 @@ from mistk_service.logs import configure_logging
 from mistk_service.workers.child.failures import encodable
 from mistk_service.workers.child.loader import construct_model, load_model_class
 from mistk_service.workers.child.runner import Runner
-from mistk_service.workers.messages import (
-    LARGEST_FROM_WORKER,
-    Exit,
-    FrameReader,
-    FromWorker,
-    LoadFailed,
-    Predicted,
-    PredictionFailed,
-    Unsendable,
-    decode_to_worker,
-    frame,
-)
+from mistk_service.workers.framing import LARGEST_FROM_WORKER, FrameReader, Unsendable, decode_to_worker, frame
+from mistk_service.workers.messages import Exit, FromWorker, LoadFailed, Predicted, PredictionFailed
 
 logger = logging.getLogger(__name__)
 

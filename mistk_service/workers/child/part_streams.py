@@ -15,14 +15,8 @@ from mistk_service.kinds.component import StopActivity
 from mistk_service.kinds.predictions import pack
 from mistk_service.workers.child.batching import unanswered
 from mistk_service.workers.child.plain_values import json_ready
-from mistk_service.workers.messages import (
-    LARGEST_FROM_WORKER,
-    PARTS_AHEAD,
-    FromWorker,
-    PartPredicted,
-    PredictionEnded,
-    PredictionForgotten,
-)
+from mistk_service.workers.framing import LARGEST_FROM_WORKER
+from mistk_service.workers.messages import PARTS_AHEAD, FromWorker, PartPredicted, PredictionEnded, PredictionForgotten
 
 logger = logging.getLogger(__name__)
 

@@ -15,14 +15,9 @@ import ray
 from ray.exceptions import RayError
 
 from mistk_service.errors import Failure, InvalidRequest, SettingsError
+from mistk_service.workers.framing import LARGEST_FROM_WORKER, FrameReader, decode_from_worker, frame
 from mistk_service.workers.host.relay import Relay
-from mistk_service.workers.messages import (
-    LARGEST_FROM_WORKER,
-    FrameReader,
-    ToWorker,
-    decode_from_worker,
-    frame,
-)
+from mistk_service.workers.messages import ToWorker
 from mistk_service.workers.protocol import Files, FileStamp, WorkerListener
 
 logger = logging.getLogger(__name__)

@@ -13,11 +13,12 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from mistk_service.errors import Failure, InvalidRequest, WorkerDied
+from mistk_service.workers.framing import FrameReader, decode_to_worker, frame
 from mistk_service.workers.host.environment import worker_environment
 from mistk_service.workers.host.files import LocalFiles
 from mistk_service.workers.host.process import ProcessWorker
 from mistk_service.workers.host.socket_worker import call_on
-from mistk_service.workers.messages import FrameReader, FromWorker, decode_to_worker, frame
+from mistk_service.workers.messages import FromWorker
 from mistk_service.workers.protocol import Worker
 
 #: Of a worker: its machine and process id, a frame of a message, a line of its output, and at last how it has ended.

@@ -11,7 +11,8 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
-from mistk_service.workers.messages import AllowParts, Predict, ToWorker, Withdraw, frame_parts, pieces
+from mistk_service.workers.framing import frame_parts, pieces
+from mistk_service.workers.messages import AllowParts, Predict, ToWorker, Withdraw
 
 #: Bytes of a message that are sent at once; a larger message is sent in pieces.
 PIECE = 256 * 1024

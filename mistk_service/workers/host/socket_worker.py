@@ -11,17 +11,10 @@ import threading
 from abc import ABC, abstractmethod
 
 from mistk_service.errors import Failure, WorkerDied
+from mistk_service.workers.framing import LARGEST_FROM_WORKER, FrameReader, Undecodable, decode_from_worker
 from mistk_service.workers.host.files import LocalFiles
 from mistk_service.workers.host.sending import Sender
-from mistk_service.workers.messages import (
-    LARGEST_FROM_WORKER,
-    FrameReader,
-    PredictionForgotten,
-    ToWorker,
-    Undecodable,
-    Withdraw,
-    decode_from_worker,
-)
+from mistk_service.workers.messages import PredictionForgotten, ToWorker, Withdraw
 from mistk_service.workers.protocol import Files, WorkerListener
 
 logger = logging.getLogger(__name__)

@@ -11,14 +11,8 @@ import numpy as np
 import pytest
 
 from mistk_service.workers.child.context import FLUSH_INTERVAL, METRICS_HELD, REPORT_LIMIT, WorkerContext
-from mistk_service.workers.messages import (
-    FromWorker,
-    Progressed,
-    Reported,
-    StatusUpdated,
-    decode_from_worker,
-    frame,
-)
+from mistk_service.workers.framing import decode_from_worker, frame
+from mistk_service.workers.messages import FromWorker, Progressed, Reported, StatusUpdated
 
 
 class Sender:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from mistk_service.kinds.predictions import Tensor, Tensors
+from mistk_service.workers.framing import FrameReader, decode_to_worker
 from mistk_service.workers.host.sending import PIECE, Sender
-from mistk_service.workers.messages import Exit, FrameReader, Predict, Run, ToWorker, Withdraw, decode_to_worker
+from mistk_service.workers.messages import Exit, Predict, Run, ToWorker, Withdraw
 from tests.support.harness import records_of
 
 pytestmark = pytest.mark.anyio
