@@ -44,7 +44,10 @@ class FakeWorker(SocketWorker):
         self.killed = True
         self.end("killed")
 
-    def _launch(self, theirs: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+    def _launch(self, theirs: socket.socket, ended: asyncio.Future[Any]) -> None:
+        raise AssertionError("it needs no other side")
+
+    async def _after_end(self, ended: asyncio.Future[Any]) -> None:
         raise AssertionError("it needs no other side")
 
     def say(self, message: FromWorker) -> None:

@@ -14,7 +14,15 @@ from collections.abc import Callable, Mapping
 
 from mistk_service.errors import Failure
 from mistk_service.workers.host.output import Output
-from mistk_service.workers.host.socket_worker import DRAIN, LINGER, SocketWorker, call_on, set_within, start_thread
+from mistk_service.workers.host.socket_worker import (
+    DRAIN,
+    LINGER,
+    SocketWorker,
+    call_on,
+    resolve,
+    set_within,
+    start_thread,
+)
 from mistk_service.workers.protocol import WorkerListener
 
 logger = logging.getLogger(__name__)
@@ -64,8 +72,6 @@ class ProcessWorker(SocketWorker):
         self._lifeline: int | None = None
         self._output: Output | None = None
         self._output_ended = asyncio.Event()
-        #: Handles the end of the process.
-        self._after: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int | None:
@@ -79,7 +85,7 @@ class ProcessWorker(SocketWorker):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
-    def _launch(self, theirs: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+    def _launch(self, theirs: socket.socket, ended: asyncio.Future[int]) -> None:
         with contextlib.ExitStack() as undo:
             lifeline_reader, self._lifeline = os.pipe()
             undo.callback(self._cut_lifeline)
@@ -93,12 +99,9 @@ class ProcessWorker(SocketWorker):
             output = self._output = Output(process.stdout, lifeline_reader, as_json=as_json, on_line=self._on_output)
             with contextlib.ExitStack() as undo_output:
                 undo_output.callback(output.close)
-                start_thread(f"mistk-output-{process.pid}", self._copy_output, output, loop)
+                start_thread(f"mistk-output-{process.pid}", self._copy_output, output, ended.get_loop())
                 undo_output.pop_all()
-            ended = loop.create_future()
             start_thread(f"mistk-wait-{process.pid}", self._wait_for_end, process, ended)
-            # It exists from the beginning, so that an event loop that is being closed cancels it.
-            self._after = loop.create_task(self._after_end(ended))
             undo.pop_all()
         theirs.close()
 
@@ -128,13 +131,7 @@ class ProcessWorker(SocketWorker):
 
     def _wait_for_end(self, process: subprocess.Popen[bytes], ended: asyncio.Future[int]) -> None:
         """Wait for the process. Runs on a thread, since the channel does not end while a grandchild holds it open."""
-        code = process.wait()
-
-        def end() -> None:
-            if not ended.done():
-                ended.set_result(code)
-
-        call_on(ended.get_loop(), end)
+        resolve(ended, process.wait())
         _reap_group(process.pid)
 
     async def _after_end(self, ended: asyncio.Future[int]) -> None:

@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 from abc import ABC, abstractmethod
+from typing import Any, TypeVar
 
 from mistk_service.errors import Failure, WorkerDied
 from mistk_service.workers.framing import LARGEST_FROM_WORKER, FrameReader, Undecodable, decode_from_worker
@@ -18,6 +19,8 @@ from mistk_service.workers.messages import PredictionForgotten, ToWorker, Withdr
 from mistk_service.workers.protocol import Files, WorkerListener
 
 logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 #: Seconds to wait, after the process has ended, for its last messages and output. A process that the model left behind may
 #: hold both open for ever.
@@ -63,6 +66,7 @@ class SocketWorker(ABC):
         #: Why the service killed the worker, if it did.
         self._ended_by_service: str | None = None
         self._exited = asyncio.Event()
+        self._after: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start the worker. A later message says whether the model could be loaded.
@@ -86,8 +90,11 @@ class SocketWorker(ABC):
             with contextlib.ExitStack() as undo_theirs:
                 undo_theirs.callback(theirs.close)
                 # First, so that it is possible to wait for a worker whose start is cancelled half-way.
-                self._launch(theirs, loop)
+                ended = loop.create_future()
+                self._launch(theirs, ended)
                 undo_theirs.pop_all()
+            # The task exists from the start, so that an event loop that is being closed cancels it.
+            self._after = loop.create_task(self._after_end(ended))
             ours.setblocking(False)
             try:
                 self._transport, _ = await loop.create_connection(lambda: _Channel(self), sock=ours)
@@ -134,8 +141,17 @@ class SocketWorker(ABC):
         """Kill the worker at once, whatever it is doing."""
 
     @abstractmethod
-    def _launch(self, theirs: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
-        """Start the other side and give it its end of the socket. Undo everything if that fails."""
+    def _launch(self, theirs: socket.socket, ended: asyncio.Future[Any]) -> None:
+        """Start the other side and give it its end of the socket. Undo everything if that fails.
+
+        Args:
+            theirs: the other side's end of the socket.
+            ended: is resolved when the other side ends, with how it ended.
+        """
+
+    @abstractmethod
+    async def _after_end(self, ended: asyncio.Future[Any]) -> None:
+        """Wait for the other side to end, and for its last messages; then call :meth:`_has_exited`."""
 
     def _channel_ended(self, error: Exception | None = None) -> None:
         """Record that the worker's channel has ended. The worker ends now, or is killed after ``linger`` seconds.
@@ -220,6 +236,16 @@ def call_on(loop: asyncio.AbstractEventLoop, callback: object) -> None:
     """Call a function on an event loop, unless the loop is closed."""
     with contextlib.suppress(RuntimeError):  # the loop is closed: there is no caller any more
         loop.call_soon_threadsafe(callback)  # type: ignore[arg-type]
+
+
+def resolve(future: asyncio.Future[_T], result: _T) -> None:
+    """Set the result of a future from a thread, unless the future is cancelled or its event loop is closed."""
+
+    def set_result() -> None:
+        if not future.done():
+            future.set_result(result)
+
+    call_on(future.get_loop(), set_result)
 
 
 def _not_started(error: BaseException) -> str:

@@ -8,8 +8,7 @@ import logging
 import socket
 
 from mistk_service.errors import Failure
-from mistk_service.workers.host.socket_worker import DRAIN, LINGER, SocketWorker, call_on, set_within, start_thread
-from mistk_service.workers.protocol import WorkerListener
+from mistk_service.workers.host.socket_worker import DRAIN, SocketWorker, resolve, set_within, start_thread
 
 logger = logging.getLogger(__name__)
 
@@ -22,29 +21,16 @@ class ThreadWorker(SocketWorker):
     A thread cannot be killed. :meth:`kill` abandons it, and it runs until its next pause point.
     """
 
-    def __init__(
-        self,
-        reference: str,
-        listener: WorkerListener,
-        *,
-        spool: str | None = None,
-        linger: float = LINGER,
-        mistk_names: bool = True,
-    ) -> None:
-        super().__init__(reference, listener, spool=spool, linger=linger, mistk_names=mistk_names)
-        self._loop: asyncio.AbstractEventLoop | None = None
-
     def kill(self) -> None:
         """Abandon the thread."""
         if not self.exited:
             logger.warning("A worker thread cannot be killed; it was abandoned.")
             self._has_exited(Failure("WorkerDied", self._ended_by_service or _ABANDONED))
 
-    def _launch(self, theirs: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        start_thread("mistk-worker", self._serve, theirs, loop)
+    def _launch(self, theirs: socket.socket, ended: asyncio.Future[Failure]) -> None:
+        start_thread("mistk-worker", self._serve, theirs, ended)
 
-    def _serve(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+    def _serve(self, sock: socket.socket, ended: asyncio.Future[Failure]) -> None:
         # Imported here, since only this kind of worker needs the loader and the base class of models in the service.
         from mistk_service.workers.child.failures import failure_from
         from mistk_service.workers.child.main import serve_model
@@ -60,8 +46,9 @@ class ThreadWorker(SocketWorker):
         finally:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_WR)
-        call_on(loop, lambda: self.exited or loop.create_task(self._after_end(failure)))
+        resolve(ended, failure)
 
-    async def _after_end(self, failure: Failure) -> None:
+    async def _after_end(self, ended: asyncio.Future[Failure]) -> None:
+        failure = await ended
         await set_within(DRAIN, self._eof)
         self._has_exited(failure)
