@@ -21,6 +21,9 @@ from mistk_service.errors import InvalidRequest, LaunchFailed, RequestFailed, Se
 #: What runs images, in the order of preference.
 _ENGINES = ("docker", "podman")
 
+#: Seconds that an engine has to answer whether it is there.
+_ENGINE_TIMEOUT = 10.0
+
 #: The port that a container of an image listens on.
 _IMAGE_PORT = 8080
 
@@ -66,14 +69,40 @@ def opened(
     reference = _reference(text)
     if reference is not None:
         return _launched(reference, client, start)
-    engine = next((found for name in _ENGINES if (found := shutil.which(name))), None)
-    if engine is None:
-        raise InvalidRequest(
-            f"{text!r} is no module that can be found here, no file and no URL, and there is neither docker nor podman to run "
-            "an image; expected package.module:Class, path/to/file.py:Class, http://HOST:PORT, or an image.",
-            field=client.kind.name,
+    failures: list[str] = []
+    for name in _ENGINES:
+        try:
+            engine = _working_engine(name)
+        except OSError as error:
+            failures.append(f"{name}: {error}")
+        else:
+            return _image(engine, text, client, start)
+    raise InvalidRequest(
+        f"{text!r} is not a file, a URL or a module that can be found here, and no container engine can run it as an image "
+        f"({'; '.join(failures)}). Expected package.module:Class, path/to/file.py:Class, http://HOST:PORT, or an image.",
+        field=client.kind.name,
+    )
+
+
+def _working_engine(name: str) -> str:
+    """Return the path of a container engine.
+
+    Raises:
+        OSError: its command is not installed, or cannot reach the engine.
+    """
+    command = shutil.which(name)
+    if command is None:
+        raise OSError("not installed")
+    try:
+        # It asks the engine too: a client alone does not help.
+        asked = subprocess.run(
+            [command, "version"], check=False, capture_output=True, text=True, errors="replace", timeout=_ENGINE_TIMEOUT
         )
-    return _image(engine, text, client, start)
+    except subprocess.TimeoutExpired as error:
+        raise OSError(f"no answer within {_ENGINE_TIMEOUT:g} s") from error
+    if asked.returncode != 0:
+        raise OSError(asked.stderr.strip() or f"exit code {asked.returncode}")
+    return command
 
 
 def _reference(text: str) -> str | None:

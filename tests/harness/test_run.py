@@ -316,6 +316,8 @@ def test_the_command_and_the_module_are_the_same_and_the_schema_is_printed(tmp_p
 ENGINE = """#!{python}
 import json, os, signal, subprocess, sys
 arguments = sys.argv[1:]
+if arguments == ["version"]:
+    sys.exit()
 with open("{log}", "a") as log:
     log.write(json.dumps(arguments) + "\\n")
 if arguments[0] == "run" and arguments[-1] != "broken":
@@ -336,14 +338,20 @@ elif arguments[0] == "stop" and os.path.exists("{log}.pid"):
 """
 
 
-def run_image(folder: Path, image: str, *options: str) -> tuple[int, str, list[list[str]]]:
-    """Run an image with the engine that stands for docker; return the exit code, the output and the calls of the engine."""
-    engine, log = folder / "docker", folder / "log"
-    engine.write_text(ENGINE.format(python=sys.executable, log=log, model=DIGITS))
-    engine.chmod(engine.stat().st_mode | stat.S_IXUSR)
+def run_image(
+    folder: Path, image: str, *options: str, engine: str = "docker", before: Path | None = None
+) -> tuple[int, str, list[list[str]]]:
+    """Run an image with a fake engine; return the exit code, the output and the calls of the engine.
+
+    ``before`` is a folder of commands that come first in the path.
+    """
+    command, log = folder / engine, folder / "log"
+    command.write_text(ENGINE.format(python=sys.executable, log=log, model=DIGITS))
+    command.chmod(command.stat().st_mode | stat.S_IXUSR)
+    path = os.pathsep.join(map(str, filter(None, [before, folder, os.environ["PATH"]])))
     code, out, err = run_process(
         *("run", "--model", image, "--predict", str(DATA / "test.csv"), "--json", *options),
-        cwd=folder, env={"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}, limit=120,
+        cwd=folder, env={"PATH": path}, limit=120,
     )  # fmt: skip
     return code, out + err, [json.loads(line) for line in log.read_text().splitlines()]
 
@@ -370,6 +378,25 @@ def test_an_image_that_ends_at_once_says_what_it_printed(tmp_path: Path, options
     code, printed, calls = run_image(tmp_path, "broken", *options)
     assert (code, "The container did not start. It printed:\\nwhat the container" in printed) == (4, True), printed
     assert calls[-1][0] == "rm"
+
+
+def test_an_image_is_run_by_the_first_engine_that_answers(tmp_path: Path) -> None:
+    """A client of Docker without a daemon is passed over."""
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text("#!/bin/sh\necho Cannot connect to the Docker daemon. >&2; exit 1\n")
+    docker.chmod(0o755)
+    code, printed, calls = run_image(tmp_path, "digits", engine="podman", before=docker.parent)
+    assert (code, calls[0][0]) == (0, "run"), printed
+
+
+def test_without_an_engine_the_error_says_what_was_tried(tmp_path: Path) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\necho Cannot connect to the Docker daemon. >&2; exit 1\n")
+    docker.chmod(0o755)
+    code, out, err = run_process("run", "--model", "digits", "--json", cwd=tmp_path, env={"PATH": str(tmp_path)})
+    assert code == 2
+    assert "(docker: Cannot connect to the Docker daemon.; podman: not installed)" in out + err
 
 
 @pytest.mark.parametrize(
