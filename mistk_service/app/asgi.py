@@ -55,6 +55,11 @@ _LOG_IN = {
 #: How many prefixes the published contract is cached for.
 _PREFIXES = 8
 
+#: How many paths it is cached for what serves them. Clients repeat the same few.
+_PATHS = 128
+
+FindDoor = Callable[[str], Door | None]
+
 
 def create_app(
     controller: Controller,
@@ -98,41 +103,43 @@ def create_app(
     }
     model = model or ServedModel(controller, settings.model_name, settings.model_version)
     doors = prediction_doors(model, settings)
+    find_door = functools.lru_cache(_PATHS)(partial(door_of, doors=doors))
     about = partial(about_container, model=model, settings=settings, doors=doors, tracked=tracking is not None)
-    page = Page(about, _answers(()))
+    page = Page(about, _answers(lambda _: None))
     parts = _by_path(kind.base_path, api, doors, pages, [SwaggerUI(f"{kind.base_path}/ui"), page])
-    container: ASGIApp = BodyLimit(parts, settings.max_body, _answers(doors))
+    container: ASGIApp = BodyLimit(parts, settings.max_body, _answers(find_door))
     if tracking is not None:
-        container = _beside(tracking, container, doors)
+        container = _beside(tracking, container, find_door)
     guarded = gate(
         container,
         host=settings.host,
         allowed_hosts=settings.allowed_hosts,
         max_body=settings.max_body,
-        error_form=lambda scope: door.error_body if (door := door_of(scope["path"], doors)) else error_body,
+        error_form=lambda scope: door.error_body if (door := find_door(scope["path"])) else error_body,
         authenticator=authenticator,
-        answer=_answers(doors),
+        answer=_answers(find_door),
         audited=settings.audit_file is not None,
         access_log=settings.access_log,
     )
 
+    @functools.lru_cache(_PATHS)
     def label(path: str) -> tuple[str, str] | None:
         if is_below(path, kind.base_path):
             return "mistk", operations.get(path, "other")
-        door = door_of(path, doors)
+        door = find_door(path)
         return None if door is None else (door.name, door.operation(path))
 
     counted = metrics.count(guarded, label)
     return Prefix(counted, settings.root_path) if settings.root_path else counted
 
 
-def _answers(doors: Sequence[Door]) -> ErrorAnswer:
+def _answers(find_door: FindDoor) -> ErrorAnswer:
     """Return a function that returns an error in the form of the API that a request is for."""
 
     def answer_by_path(error: Exception, scope: Scope) -> Response:
         if is_tracking_path(scope["path"]):
             return tracking_answer(error)
-        door = door_of(scope["path"], doors)
+        door = find_door(scope["path"])
         return (answer if door is None else answer_in(door.error_body))(error, scope)
 
     return answer_by_path
@@ -145,14 +152,14 @@ def _published(contract: Any, prefix: str, signature: Signature, *, openapi3: bo
     return Response(body, media_type="application/json", headers={"Vary": "X-Forwarded-Prefix"})
 
 
-def _beside(tracking: EmbeddedTracking, container: ASGIApp, doors: Sequence[Door]) -> ASGIApp:
+def _beside(tracking: EmbeddedTracking, container: ASGIApp, find_door: FindDoor) -> ASGIApp:
     """Return both as one application. The tracking server has its own limits, since it transfers files of any size.
 
     A path that Vertex AI was given is not the tracking server's.
     """
 
     async def both(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and is_tracking_path(scope["path"]) and not door_of(scope["path"], doors):
+        if scope["type"] == "http" and is_tracking_path(scope["path"]) and not find_door(scope["path"]):
             await tracking(scope, receive, send)
         else:
             await container(scope, receive, send)
@@ -169,6 +176,16 @@ def _by_path(
 ) -> ASGIApp:
     """Return an application of APIs, which get the lifespan too, single pages, and user interfaces."""
 
+    @functools.lru_cache(_PATHS)
+    def find_app(path: str) -> ASGIApp | None:
+        for ui in uis:
+            if ui.serves(path):
+                return ui
+        if is_below(path, base):
+            return api
+        door = door_of(path, doors)
+        return None if door is None else door.app
+
     async def route(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             for door in doors:
@@ -177,16 +194,12 @@ def _by_path(
             return
         path: str = scope["path"]
         if path in pages and scope["method"] not in ("GET", "HEAD"):
-            part: ASGIApp = service_error(405, f"{path} takes GET only.", headers={"Allow": "GET, HEAD"})
+            part: ASGIApp | None = service_error(405, f"{path} takes GET only.", headers={"Allow": "GET, HEAD"})
         elif path in pages:
             part = pages[path](scope)
-        elif (ui := next((ui for ui in uis if ui.serves(path)), None)) is not None:
-            part = ui
-        elif is_below(path, base):
-            part = api
-        elif (found := door_of(path, doors)) is not None:
-            part = found.app
         else:
+            part = find_app(path)
+        if part is None:
             part = service_error(404, f"There is nothing at {path[:200]}. The page is at /, the API below {base}.")
         await part(scope, receive, send)
 

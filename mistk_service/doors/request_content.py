@@ -27,11 +27,11 @@ _WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 def on_thread_if(large: bool) -> Callable[..., Awaitable[Any]]:
     """Return a function that calls another with its arguments: on a thread if there is much to do, otherwise at once."""
+    return asyncio.to_thread if large else _inline
 
-    async def inline(function: Callable[..., Any], *arguments: Any) -> Any:
-        return function(*arguments)
 
-    return asyncio.to_thread if large else inline
+async def _inline(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
 
 
 async def json_content(request: Request, limit: int, kind: type[_Value]) -> _Value:
@@ -66,7 +66,10 @@ async def read_content(request: Request, limit: int) -> bytes | bytearray:
         HTTPException: 415, its coding is neither gzip nor deflate.
     """
     body = await read_body(request.scope, request.receive, limit)
-    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    given = dict(request.scope["headers"]).get(b"content-encoding")  # Starlette's would search all headers
+    if given is None:
+        return body
+    coding = given.decode("latin-1").strip().lower()
     if coding == "identity":
         return body
     if coding not in _WINDOWS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from typing import Any
@@ -14,6 +15,11 @@ from mistk_service.kinds.predictions import Inputs, Prompt, Tensors
 
 class UnknownModel(MistkError):
     """The container has another model, or another version."""
+
+
+@functools.lru_cache(maxsize=1)
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 class ServedModel:
@@ -40,7 +46,7 @@ class ServedModel:
             return self._name
         if self.controller.registered is not None:
             return self.controller.registered[0]
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", self.controller.view.name).lower()
+        return _snake_case(self.controller.view.name)
 
     @property
     def version(self) -> str:

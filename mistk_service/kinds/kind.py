@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import Any, Literal
 
 from mistk_service.kinds.call import Call
-from mistk_service.kinds.predictions import Inputs, Records, Tensors
+from mistk_service.kinds.predictions import Inputs, Prompt, Records, Tensors
 
 #: The states that every kind has, by their names on the wire.
 PAUSING, PAUSED, RESETTING, TERMINATING, TERMINATED, FAILED = (
@@ -149,12 +149,19 @@ class Operation:
         Raises:
             ValueError: it has no hook for them.
         """
-        if form is Records:
-            return self
-        name, hook = ("infer", self.tensor_hook) if form is Tensors else ("generate", self.prompt_hook)
-        if hook is None:
+        taking = self._by_form.get(form)
+        if taking is None:
             raise ValueError(f"{self.name} takes no {form.__name__.lower()}.")
-        return replace(self, name=name, hook=hook)
+        return taking
+
+    @cached_property
+    def _by_form(self) -> Mapping[type[Inputs], Operation]:
+        found: dict[type[Inputs], Operation] = {Records: self}
+        if self.tensor_hook is not None:
+            found[Tensors] = replace(self, name="infer", hook=self.tensor_hook)
+        if self.prompt_hook is not None:
+            found[Prompt] = replace(self, name="generate", hook=self.prompt_hook)
+        return found
 
     def running_in(self, origin: str) -> str | None:
         """Return the state while it runs, for an operation that began in the state ``origin``."""

@@ -75,9 +75,10 @@ def test_every_datatype_crosses_in_json_and_as_bytes(echo: Service) -> None:
 
 def test_outputs_are_chosen_by_name_and_form(echo: Service) -> None:
     inputs = [tensor("a", "INT8", [2], data=[1, 2]), tensor("b", "FP32", [1], data=[3])]
-    only = infer(echo, {"inputs": inputs, "outputs": [{"name": "b"}]}).json()
+    answer = infer(echo, {"inputs": inputs, "outputs": [{"name": "b"}]})
+    only = answer.json()
     assert [output["name"] for output in only["outputs"]] == ["b"]
-    assert only["id"]
+    assert only["id"] == answer.headers["x-request-id"], "a request without an id has that of the log"
     mixed = infer(
         echo,
         {

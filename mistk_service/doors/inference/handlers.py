@@ -135,7 +135,10 @@ class _Handlers(PredictionHandlers):
             measured.end("compute_infer")
             encode = on_thread_if(answer.size > INLINE_LIMIT)
             version = self._model.version
-            content, length = await encode(lambda: encode_response(model_name, version, asked, answer.tensors()))
+            default_id = request.scope["mistk.request_id"]
+            content, length = await encode(
+                lambda: encode_response(model_name, version, asked, answer.tensors(), default_id)
+            )
             measured.end("compute_output")
         if length is None:
             return Response(content, media_type="application/json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -71,7 +70,7 @@ def read_request(
     if header == "0":
         return _raw_request(whole, declared)
     length = len(whole) if header is None else _length(header, len(whole))
-    text = bytes(whole[:length])
+    text = bytes(body if length == len(whole) else whole[:length])
     try:
         check_json(text, JsonLimits(size=len(text), values=MOST_VALUES, containers=MOST_VALUES))
         request = _request.decode(text)
@@ -102,32 +101,34 @@ def read_request(
 
 
 def encode_response(
-    model: str, version: str, request: InferRequest, tensors: Sequence[Tensor]
+    model: str, version: str, request: InferRequest, tensors: Sequence[Tensor], default_id: str
 ) -> tuple[bytes, int | None]:
     """Return the body of a response, and the length of its JSON if raw tensors follow it; otherwise None.
+
+    A request without an ``id`` gets ``default_id``.
 
     Raises:
         InvalidRequest: the model did not return an output that the client asks for, or one cannot be JSON.
     """
     chosen = select_outputs([each.name for each in request.outputs], tensors)
-    binary = dict.fromkeys((tensor.name for tensor in chosen), request.parameters.get("binary_data_output") is True)
-    binary |= {
+    all_binary = request.parameters.get("binary_data_output") is True
+    binary = {
         each.name: each.parameters["binary_data"] is True
         for each in request.outputs
         if "binary_data" in each.parameters
     }
-    require_few([tensor for tensor in chosen if not binary[tensor.name]])
     outputs: list[Mapping[str, Any]] = []
     raw: list[memoryview] = []
+    require_few([tensor for tensor in chosen if not binary.get(tensor.name, all_binary)])
     for tensor in chosen:
         output = {"name": tensor.name, "datatype": datatype_of(tensor.dtype), "shape": tensor.shape}
-        if binary[tensor.name]:
+        if binary.get(tensor.name, all_binary):
             raw.append(tensor.data)
             outputs.append({**output, "parameters": {"binary_data_size": tensor.data.nbytes}})
         else:
             outputs.append({**output, "data": to_json(tensor)})
     text = msgspec.json.encode(
-        {"model_name": model, "model_version": version, "id": request.id or str(uuid.uuid4()), "outputs": outputs}
+        {"model_name": model, "model_version": version, "id": request.id or default_id, "outputs": outputs}
     )
     return b"".join([text, *raw]), (len(text) if raw else None)
 
@@ -138,12 +139,14 @@ def select_outputs(names: Sequence[str], tensors: Sequence[Tensor]) -> list[Tens
     Raises:
         InvalidRequest: the model did not return one of them.
     """
+    if not names:
+        return list(tensors)
     found = {tensor.name: tensor for tensor in tensors}
     if missing := [name for name in names if name not in found]:
         raise InvalidRequest(
             f"outputs: the model has no output {missing[0][:80]!r}; expected {', '.join(found)}.", field="outputs"
         )
-    return [found[name] for name in names] or list(tensors)
+    return [found[name] for name in names]
 
 
 def require_unique(field: str, named: Sequence[Any]) -> None:

@@ -40,8 +40,9 @@ class Statistics:
 
     def add(self, durations: dict[str, int], records: int) -> None:
         """Add a request: nanoseconds by statistic, and the number of records answered."""
-        self._counts.update(durations.keys())
-        self._nanoseconds.update(durations)
+        for statistic, nanoseconds in durations.items():
+            self._counts[statistic] += 1
+            self._nanoseconds[statistic] += nanoseconds
         self._inferences += records
         self._last = time.time_ns() // 1_000_000
 

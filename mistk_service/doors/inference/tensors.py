@@ -32,11 +32,17 @@ MOST_VALUES = 1_000_000
 #: The maximum size of a tensor in bytes that a shape may announce, even if a dimension is 0.
 _LARGEST = 2**40
 
-_ELEMENTS: dict[type, msgspec.json.Decoder[Any]] = {
-    bool: msgspec.json.Decoder(list[bool]),
-    int: msgspec.json.Decoder(list[int]),
-    float: msgspec.json.Decoder(list[float]),
-    str: msgspec.json.Decoder(list[str]),
+
+def _kind_of(dtype: str) -> Any:
+    if dtype == "bytes":
+        return str
+    return bool if dtype == "bool" else float if dtype.startswith("float") else int
+
+
+#: The decoders of flat arrays, by data type.
+_FLAT: dict[str, msgspec.json.Decoder[Any]] = {
+    dtype: msgspec.json.Decoder(list[_kind_of(dtype)])  # type: ignore[misc]
+    for dtype in DTYPES
 }
 
 
@@ -62,7 +68,11 @@ def from_json(name: str, dtype: str, shape: tuple[int, ...], data: msgspec.Raw) 
     Raises:
         InvalidRequest: the elements do not have the type, or are not as many as the shape says.
     """
-    return from_values(name, dtype, shape, _elements(name, dtype, data))
+    try:
+        values = _FLAT[dtype].decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return from_values(name, dtype, shape, _flattened(name, data))
+    return _tensor(name, dtype, shape, values)
 
 
 def from_values(name: str, dtype: str, shape: tuple[int, ...], values: Sequence[Any], *, strict: bool = True) -> Tensor:
@@ -78,18 +88,25 @@ def from_values(name: str, dtype: str, shape: tuple[int, ...], values: Sequence[
     Raises:
         InvalidRequest: the elements do not have the type, or are not as many as the shape says.
     """
-    _require_shape(name, dtype, shape)
-    _require_count(name, shape, len(values), "elements")
     if dtype == "bytes":
         if not all(isinstance(value, str | bytes) for value in values):
             raise _invalid(name, "its data is no array of BYTES; expected text")
-        texts = [value.encode() if isinstance(value, str) else value for value in values]
-        packed = b"".join(len(text).to_bytes(4, "little") + text for text in texts)
     else:
         try:
             values = msgspec.convert(values, list[_kind_of(dtype)], strict=strict)  # type: ignore[misc]
         except msgspec.ValidationError as error:
             raise _invalid(name, f"its data is no array of {_NAMES[dtype]} ({error})") from error
+    return _tensor(name, dtype, shape, values)
+
+
+def _tensor(name: str, dtype: str, shape: tuple[int, ...], values: Sequence[Any]) -> Tensor:
+    """Return a tensor whose elements have the right type."""
+    _require_shape(name, dtype, shape)
+    _require_count(name, shape, len(values), "elements")
+    if dtype == "bytes":
+        texts = [value.encode() if isinstance(value, str) else value for value in values]
+        packed = b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+    else:
         try:
             packed = struct.pack(f"<{len(values)}{_FORMATS[dtype]}", *values)
         except (struct.error, OverflowError) as error:
@@ -190,19 +207,8 @@ def require_declared(tensors: Sequence[Tensor], declared: Sequence[TensorSpec]) 
             )
 
 
-def _kind_of(dtype: str) -> Any:
-    if dtype == "bytes":
-        return str
-    return bool if dtype == "bool" else float if dtype.startswith("float") else int
-
-
-def _elements(name: str, dtype: str, data: msgspec.Raw) -> list[Any]:
-    """Return JSON as a flat list."""
-    try:
-        elements: list[Any] = _ELEMENTS[_kind_of(dtype)].decode(data)
-        return elements
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass
+def _flattened(name: str, data: msgspec.Raw) -> list[Any]:
+    """Return a nested array as a flat list."""
     try:
         nested = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
