@@ -81,7 +81,7 @@ OWNERS = {
     "alembic": {"tracking"},
     "argon2": {"web"},
     "click": {"app", "command_line", "harness", "tracking"},
-    "connexion": {"app", "doors", "tracking", "web"},
+    "connexion": {"web"},
     "flask": set(),
     "grpc": {"doors"},
     "grpc_health": {"doors"},

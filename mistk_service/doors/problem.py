@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
-from connexion.exceptions import ProblemException
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
@@ -14,6 +13,7 @@ from starlette.types import Scope
 from mistk_service.doors.mistk.problems import answer as mistk_answer
 from mistk_service.doors.served_model import UnknownModel
 from mistk_service.errors import OperationRefused, OperationUnsupported
+from mistk_service.web.contract import ProblemException
 from mistk_service.web.refusals import ErrorAnswer, ErrorBody
 from mistk_service.web.request_body import BodyTooLarge
 

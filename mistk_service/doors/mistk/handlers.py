@@ -8,8 +8,6 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from connexion.context import receive, request, scope
-from connexion.decorators.parameter import pythonic
 from starlette.responses import JSONResponse, Response
 
 from mistk_service.core.answer_parts import AnswerParts
@@ -25,6 +23,7 @@ from mistk_service.kinds.call import Call
 from mistk_service.kinds.kind import Kind, Operation, Role
 from mistk_service.kinds.predictions import Answer, Records
 from mistk_service.web.access import AccessRole, principal_of, role_for
+from mistk_service.web.contract import current_receive, current_request, current_scope, pythonic
 from mistk_service.web.disconnect import while_present
 from mistk_service.web.prefix import prefix_of
 
@@ -107,7 +106,7 @@ class Handlers:
             call = read(*given.values()) if read is not None else _call(parameters, given)
             if self._roots is not None:
                 await self._roots.check(call)
-            if (principal := principal_of(scope)) is not None:
+            if (principal := principal_of(current_scope)) is not None:
                 call = replace(call, caller=principal.name)
             if row.streams:
                 return await self._stream(row, call)
@@ -125,7 +124,7 @@ class Handlers:
         parts = await self._controller.stream(row.name, call)
         await self._controller.wait_accepted()
         parts.require_begun()
-        return events_response(parts, request.headers.get("accept", ""), self._keepalive)
+        return events_response(parts, current_request.headers.get("accept", ""), self._keepalive)
 
     def _prediction(self, row: Operation) -> Handler:
         """Return the handler of an operation that predicts, for a kind whose records are not texts but other JSON values."""
@@ -134,7 +133,7 @@ class Handlers:
         async def handle(**given: Any) -> Response:
             (values,) = read(*given.values()).arguments
             answer = await while_present(
-                receive, self._controller.predict(Records(tuple(values), tuple(values.values())))
+                current_receive, self._controller.predict(Records(tuple(values), tuple(values.values())))
             )
             assert isinstance(answer, Answer), "only stream predictions are answered in parts"
             return Response(await answer_body(answer), media_type="application/json")
@@ -149,9 +148,9 @@ class Handlers:
             raise InvalidRequest(f"dataMap: {error}", field="dataMap") from error
         del records
         del data_map  # it may be large, and is not needed while this waits
-        answer = await while_present(receive, prediction)
+        answer = await while_present(current_receive, prediction)
         if isinstance(answer, AnswerParts):
-            return await parts_response(answer, request.headers.get("accept", ""), receive)
+            return await parts_response(answer, current_request.headers.get("accept", ""), current_receive)
         return Response(await answer_body(answer), media_type="application/json")
 
     async def _get_status(self, watch: bool = False, resource_version: int | None = None) -> Response:
@@ -164,7 +163,7 @@ class Handlers:
             return self._status(self._controller.log.latest())
         if self._controller.log.watchers >= self._max_watches:
             raise ServiceBusy(f"There are {self._max_watches} open watches already (--max-watches).", retry_after=5)
-        headers = request.headers
+        headers = current_request.headers
         sse = "text/event-stream" in headers.get("accept", "")
         # A browser that reconnects sends the id of the last event, together with the original query.
         known = last_event_id(headers.get("last-event-id"))
@@ -181,7 +180,7 @@ class Handlers:
 
     def _relocation(self) -> Callable[[StatusEvent], StatusEvent]:
         """Return a function that adapts the links of a status to the proxy that the request came through."""
-        prefix = prefix_of(scope, self._root_path)
+        prefix = prefix_of(current_scope, self._root_path)
         return _as_it_is if prefix == self._root_path else partial(relocated, prefix=prefix, root_path=self._root_path)
 
     async def _get_api_version(self) -> Response:

@@ -7,7 +7,6 @@ import logging
 from typing import Any
 
 import msgspec
-from connexion.exceptions import ProblemException
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
@@ -26,6 +25,7 @@ from mistk_service.errors import (
     TooManyAttempts,
     WorkerDied,
 )
+from mistk_service.web.contract import ProblemException
 from mistk_service.web.json_limits import FREE_JSON
 from mistk_service.web.request_body import BodyTooLarge
 
