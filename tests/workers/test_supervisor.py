@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from typing import Any, cast
 
 import pytest
@@ -44,10 +43,7 @@ class FakeWorker(SocketWorker):
         self.killed = True
         self.end("killed")
 
-    def _launch(self, theirs: socket.socket, ended: asyncio.Future[Any]) -> None:
-        raise AssertionError("it needs no other side")
-
-    async def _after_end(self, ended: asyncio.Future[Any]) -> None:
+    async def _open(self) -> None:
         raise AssertionError("it needs no other side")
 
     def say(self, message: FromWorker) -> None:

@@ -17,7 +17,7 @@ from mistk_service.workers.host.output import Output
 from mistk_service.workers.host.socket_worker import (
     DRAIN,
     LINGER,
-    SocketWorker,
+    LocalWorker,
     call_on,
     resolve,
     set_within,
@@ -34,7 +34,7 @@ _EMPTY = 2.0
 _KILLED = "The worker process was killed by the service (SIGKILL)."
 
 
-class ProcessWorker(SocketWorker):
+class ProcessWorker(LocalWorker):
     """A worker in its own process and session, which ends together with the service.
 
     Args:

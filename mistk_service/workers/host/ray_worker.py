@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
 import os
+import secrets
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ray
 from ray.exceptions import RayError
 
 from mistk_service.errors import Failure, InvalidRequest, SettingsError
-from mistk_service.workers.framing import LARGEST_FROM_WORKER, FrameReader, decode_from_worker, frame
 from mistk_service.workers.host.relay import Relay
-from mistk_service.workers.messages import ToWorker
+from mistk_service.workers.host.socket_worker import DID_NOT_END, DRAIN, LINGER, SocketWorker, set_within
 from mistk_service.workers.protocol import Files, FileStamp, WorkerListener
 
 logger = logging.getLogger(__name__)
 
-#: Calls that an actor takes at a time: messages, checks of paths, and the stream of what it answers.
-_CALLS = 1000
-
-#: The size of the object store of a Ray that the service starts. Messages are small, and large ones go to the disk.
+#: The size of the object store of a Ray that the service starts. Little goes through it.
 _OBJECT_STORE = 256 * 1024 * 1024
+
+#: The size in bytes of the secret with which a worker's connection begins.
+_SECRET = 32
+
+#: Seconds that a connection gets to show the secret.
+_KNOCKING = 10.0
 
 #: Seconds that an actor gets to say how its worker has ended. One that waits for room in the cluster cannot say anything.
 _UNTIL_ENDED = 2.0
@@ -38,8 +42,14 @@ def connect(address: str | None) -> None:
     """Connect to a cluster, or start a Ray of this machine's own that ends with the service. Call it on the main thread.
 
     Raises:
-        SettingsError: the cluster cannot be reached.
+        SettingsError: the cluster cannot be reached, or is to encrypt what it sends.
     """
+    if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+        raise SettingsError(
+            "--worker ray: RAY_USE_TLS is set, but the messages between the service and its workers are not encrypted. "
+            "Unset it, and keep the cluster in a network that nobody else reads.",
+            setting="worker",
+        )
     if ray.is_initialized():
         return
     started: dict[str, Any] = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE}
@@ -67,8 +77,8 @@ def room(cpus: float | None, gpus: float) -> int:
     return max(1, int(ray.cluster_resources().get(kind, 0) / each) - 1)
 
 
-class RayWorker:
-    """A worker in an actor.
+class RayWorker(SocketWorker):
+    """A worker in an actor, which connects to the service. Ray only starts it, ends it, and passes on what it prints.
 
     Args:
         reference: the reference to the model.
@@ -77,6 +87,7 @@ class RayWorker:
         gpus: the GPUs, which it has for itself.
         variables: environment variables that it gets on top of those of its machine.
         on_output: receives each line of its output.
+        linger: seconds that it gets to end after it has closed its end of the channel.
         options: further arguments of :class:`ProcessWorker`, which runs on the machine of the actor.
     """
 
@@ -89,61 +100,39 @@ class RayWorker:
         gpus: float = 0,
         variables: Mapping[str, str] | None = None,
         on_output: Callable[[str], None] = lambda _: None,
+        linger: float = LINGER,
         **options: Any,
     ) -> None:
-        self.reference = reference
-        #: Its process id, once it has one on this machine.
-        self.pid: int | None = None
+        super().__init__(reference, listener, linger=linger)
         self.files: Files = _ActorFiles(self)
-        self._listener, self._on_output = listener, on_output
+        self._on_output = on_output
         self._resources = {"num_cpus": cpus, "num_gpus": gpus}
         self._arguments = reference, os.getcwd(), variables or {}, options
+        self._pid: int | None = None
         self._actor: Any = None
-        self._waiting: list[bytearray] = []
-        self._scheduled = False
-        self._sent = 0
-        self._ended_by_service: str | None = None
-        self._exited = asyncio.Event()
+        self._actor_killed = False
+        self._server: asyncio.Server | None = None
         self._reading: asyncio.Task[None] | None = None
 
     @property
-    def exited(self) -> bool:
-        """Whether the worker has ended."""
-        return self._exited.is_set()
-
-    async def start(self) -> None:
-        """Start the actor, as soon as the cluster has room for it."""
-        if self.exited:  # killed before
-            return
-        resources = {name: value for name, value in self._resources.items() if value is not None}
-        self._actor = ray.remote(Relay).options(max_concurrency=_CALLS, **resources).remote(*self._arguments)
-        messages = self._actor.run.options(num_returns="streaming").remote()
-        self._reading = asyncio.get_running_loop().create_task(self._read(messages))
-        self._schedule()
-
-    def send(self, message: ToWorker) -> None:
-        """Send a message without blocking. A message to a worker that has ended is lost.
-
-        Raises:
-            Unsendable: the message contains a value that cannot be encoded.
-        """
-        self._waiting.append(frame(message))
-        self._schedule()
+    def pid(self) -> int | None:
+        """The process id, once it has one on this machine."""
+        return self._pid
 
     def kill(self) -> None:
         """Kill the worker at once, and its actor if it does not say in time that the worker has ended."""
         if self.exited:
             return
-        self._ended_by_service = self._ended_by_service or _KILLED
         if self._actor is None:
-            self._has_exited(Failure("WorkerDied", self._ended_by_service))
+            self._has_exited(Failure("WorkerDied", _KILLED))
         else:
             self._actor.kill.remote()
-            asyncio.get_running_loop().call_later(_UNTIL_ENDED, ray.kill, self._actor)
+            asyncio.get_running_loop().call_later(_UNTIL_ENDED, self._kill_actor)
 
-    async def wait_exited(self) -> None:
-        """Wait for the worker to end. The listener has been notified when this returns."""
-        await self._exited.wait()
+    def _kill_actor(self) -> None:
+        if not self.exited:
+            self._actor_killed = True
+            ray.kill(self._actor)
 
     async def check(self, method: str, *arguments: Any) -> Any:
         """Return the result of a method of :class:`Files` on the machine of the actor.
@@ -160,47 +149,95 @@ class RayWorker:
             raise InvalidRequest(message, field=field)
         return result
 
-    def _schedule(self) -> None:
-        # Requests come in bursts, and a call for each would cost more than everything else done here.
-        if not self._scheduled and self._waiting and self._actor is not None:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._flush)
+    async def _open(self) -> None:
+        """Wait for a connection, and let Ray start the actor as soon as the cluster has room for it."""
+        loop = asyncio.get_running_loop()
+        secret = secrets.token_bytes(_SECRET)
+        host = ray.util.get_node_ip_address()
+        self._server = await loop.create_server(lambda: _Door(secret, self._enter), host, 0)
+        if self.exited:  # killed before
+            self._server.close()
+            return
+        address = host, self._server.sockets[0].getsockname()[1]
+        resources = {name: value for name, value in self._resources.items() if value is not None}
+        self._actor = ray.remote(Relay).options(**resources).remote(*self._arguments, address, secret)
+        self._reading = loop.create_task(self._read())
 
-    def _flush(self) -> None:
-        self._scheduled = False
-        data, self._waiting = b"".join(self._waiting), []
-        if not self.exited:
-            self._actor.send.remote(self._sent, data)
-            self._sent += 1
+    def _enter(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Take the connection of the worker, which has sent this data so far."""
+        if self.exited:
+            transport.abort()
+            return
+        assert self._server is not None
+        self._server.close()
+        channel = self._channel()
+        transport.set_protocol(channel)
+        self._connect(transport)
+        channel.data_received(data)
 
-    async def _read(self, messages: Any) -> None:
-        reader = FrameReader(LARGEST_FROM_WORKER)
-        failure = Failure("WorkerDied", "The worker's actor ended.")
+    async def _read(self) -> None:
         try:
-            async for batch in messages:
-                for news in await batch:
-                    if isinstance(news, Failure):
-                        failure = news
-                    elif isinstance(news, bytes):
-                        for body in reader.feed(news):
-                            self._listener.on_message(self, decode_from_worker(body))
-                    elif isinstance(news, str):
-                        self._on_output(news)
-                    else:
-                        self.pid = news[1] if news[0] == socket.gethostname() else None
+            failure = await self._follow()
         except RayError as error:
-            failure = Failure("WorkerDied", self._ended_by_service or _told(error))
+            failure = Failure("WorkerDied", _KILLED if self._actor_killed else _told(error))
         except Exception as error:  # a bug of the service, which ends the worker
-            logger.critical("The messages of a worker cannot be handled.", exc_info=True)
-            failure = Failure("WorkerDied", f"The channel to the worker broke ({error!r}), and the worker was killed.")
+            logger.critical("What a worker prints cannot be handled.", exc_info=True)
+            failure = Failure("WorkerDied", f"The news of the worker broke ({error!r}), and the worker was killed.")
         try:
             ray.kill(self._actor)  # its resources are free again
         finally:  # also where Ray itself has ended
             self._has_exited(failure)
 
+    async def _follow(self) -> Failure:
+        """Follow the worker until it has ended, and return how."""
+        host, pid = await self._actor.start.remote()
+        self._pid = pid if host == socket.gethostname() else None
+        while True:
+            for news in await self._actor.news.remote():
+                if isinstance(news, Failure):
+                    if self._transport is not None:
+                        await set_within(DRAIN, self._eof)
+                    return Failure("WorkerDied", self._ended_by_service or news.message, None, news.output)
+                self._on_output(news)
+
+    def _give_up(self) -> None:
+        # The actor is left to itself: if it has died too, Ray tells how.
+        if not self.exited:
+            self._ended_by_service = self._ended_by_service or DID_NOT_END
+            self._actor.kill.remote()
+
     def _has_exited(self, failure: Failure) -> None:
-        self._exited.set()
-        self._listener.on_exit(self, failure)
+        if self._server is not None:
+            self._server.close()
+        super()._has_exited(failure)
+
+
+class _Door(asyncio.Protocol):
+    """Waits for the secret at the beginning of a connection.
+
+    Args:
+        secret: the secret.
+        enter: called with a connection that begins with it, and the data after it.
+    """
+
+    def __init__(self, secret: bytes, enter: Callable[[asyncio.Transport, bytes], None]) -> None:
+        self._secret, self._enter = secret, enter
+        self._data = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._end = asyncio.get_running_loop().call_later(_KNOCKING, self._transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        self._data += data
+        if len(self._data) < len(self._secret):
+            return
+        self._end.cancel()
+        given, rest = self._data[: len(self._secret)], self._data[len(self._secret) :]
+        if hmac.compare_digest(given, self._secret):
+            self._enter(self._transport, rest)
+        else:
+            self._transport.abort()
 
 
 class _ActorFiles:

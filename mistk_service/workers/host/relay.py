@@ -1,4 +1,4 @@
-"""What runs in a Ray actor: a worker process beside it, whose messages it passes on.
+"""What runs in a Ray actor: a worker process beside it, which is connected to the service, and what it prints.
 
 The model so has what it has without Ray: a main thread, a process of its own, and an explanation of its death.
 """
@@ -9,11 +9,11 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+import threading
+from collections.abc import Mapping
 from typing import Any
 
 from mistk_service.errors import Failure, InvalidRequest, WorkerDied
-from mistk_service.workers.framing import FrameReader, decode_to_worker, frame
 from mistk_service.workers.host.environment import worker_environment
 from mistk_service.workers.host.files import LocalFiles
 from mistk_service.workers.host.process import ProcessWorker
@@ -21,8 +21,17 @@ from mistk_service.workers.host.socket_worker import call_on
 from mistk_service.workers.messages import FromWorker
 from mistk_service.workers.protocol import Worker
 
-#: Of a worker: its machine and process id, a frame of a message, a line of its output, and at last how it has ended.
-News = tuple[str, int | None] | bytes | str | Failure
+#: A line of the worker's output, or how it has ended.
+News = str | Failure
+
+#: The number of lines that wait for the service. After that, a model that prints more is blocked.
+_LINES = 10_000
+
+#: Seconds to try to connect to the service.
+_CONNECTING = 10.0
+
+#: Seconds without a message after which the network is shown that the connection is still used.
+_IDLE = 60
 
 
 class Relay:
@@ -33,40 +42,43 @@ class Relay:
         folder: the working directory of the service, which the worker gets if this machine has it.
         variables: what the environment of the worker gets on top of this machine's.
         options: further arguments of :class:`ProcessWorker`.
+        address: where the service waits for the worker.
+        secret: the first bytes of the connection.
     """
 
-    def __init__(self, reference: str, folder: str, variables: Mapping[str, str], options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        reference: str,
+        folder: str,
+        variables: Mapping[str, str],
+        options: Mapping[str, Any],
+        address: tuple[str, int],
+        secret: bytes,
+    ) -> None:
         with contextlib.suppress(OSError):
             os.chdir(folder)
         environment = worker_environment(os.environ) | dict(variables)
-        self._worker = ProcessWorker(reference, self, environment=environment, on_output=self._on_output, **options)
+        self._worker = _ConnectedProcess(
+            address, secret, reference, self, environment=environment, on_output=self._on_output, **options
+        )
         self._files = LocalFiles()
-        self._reader = FrameReader()
-        #: What has come before its turn, by its number, and the number whose turn it is: Ray may reorder calls.
-        self._early: dict[int, bytes] = {}
-        self._next = 0
         self._news: asyncio.Queue[News] = asyncio.Queue()
+        self._room = threading.Semaphore(_LINES)
 
-    async def run(self) -> AsyncIterator[list[News]]:
-        """Run the worker. Yield what there is of it until it has ended."""
+    async def start(self) -> tuple[str, int | None]:
+        """Start the worker; return the name of the machine and the process id. The news say so if it could not be started."""
         self._loop = asyncio.get_running_loop()
-        with contextlib.suppress(WorkerDied):  # it has ended, and the listener has been notified
+        with contextlib.suppress(WorkerDied):
             await self._worker.start()
-        batch: list[News] = [(socket.gethostname(), self._worker.pid)]
-        while not isinstance(batch[-1], Failure):
-            yield batch
-            batch = [await self._news.get()]
-            while not self._news.empty():
-                batch.append(self._news.get_nowait())
-        yield batch
+        return socket.gethostname(), self._worker.pid
 
-    async def send(self, number: int, frames: bytes) -> None:
-        """Pass frames on to the worker, in the order of their numbers."""
-        self._early[number] = frames
-        while (data := self._early.pop(self._next, None)) is not None:
-            self._next += 1
-            for body in self._reader.feed(data):
-                self._worker.send(decode_to_worker(body))
+    async def news(self) -> list[News]:
+        """Wait for news of the worker and return all there are. Nothing follows a Failure."""
+        news = [await self._news.get()]
+        while not self._news.empty():
+            news.append(self._news.get_nowait())
+        self._room.release(len(news))
+        return news
 
     async def kill(self) -> None:
         """Kill the worker."""
@@ -79,13 +91,47 @@ class Relay:
         except InvalidRequest as error:
             return None, (str(error), error.field)
 
-    def on_message(self, _worker: Worker, message: FromWorker) -> None:
-        """Handle a message of the worker."""
-        self._news.put_nowait(bytes(frame(message)))
+    def on_message(self, _worker: Worker, _message: FromWorker) -> None:
+        """Handle a message. There are none, since the worker sends them to the service."""
 
     def _on_output(self, line: str) -> None:
+        self._room.acquire()
         call_on(self._loop, lambda: self._news.put_nowait(line))
 
     def on_exit(self, _worker: Worker, failure: Failure) -> None:
         """Handle the end of the worker."""
         self._news.put_nowait(failure)
+
+
+class _ConnectedProcess(ProcessWorker):
+    """A worker process on this machine that has a connection to the service for its channel."""
+
+    def __init__(self, address: tuple[str, int], secret: bytes, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._address, self._secret = address, secret
+
+    async def _open(self) -> None:
+        self._eof.set()  # there is no channel that ends here
+        with contextlib.ExitStack() as undo:
+            sock = undo.enter_context(await asyncio.to_thread(_connection, self._address, self._secret))
+            self._begin(sock)
+            undo.pop_all()
+
+
+def _connection(address: tuple[str, int], secret: bytes) -> socket.socket:
+    try:
+        sock = socket.create_connection(address, _CONNECTING)
+    except OSError as error:
+        host, port = address
+        raise OSError(
+            f"{socket.gethostname()} cannot connect to the service at {host}, port {port} ({error}); expected a network in "
+            "which the machines of the cluster reach each other on every port"
+        ) from error
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # A firewall on the way may forget a connection that nobody uses.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_KEEPIDLE"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _IDLE)
+    sock.sendall(secret)
+    sock.settimeout(None)
+    return sock

@@ -30,11 +30,11 @@ DRAIN = 0.3
 #: the model left behind may keep it alive for ever.
 LINGER = 1.0
 
-_DID_NOT_END = "The worker process closed its side of the channel, did not end itself, and was killed."
+DID_NOT_END = "The worker process closed its side of the channel, did not end itself, and was killed."
 
 
 class SocketWorker(ABC):
-    """A worker on this machine, connected by a socket pair. Subclasses start a process or a thread.
+    """A worker at the other end of a socket.
 
     Args:
         reference: the reference to the model, in a form that :mod:`mistk_service.workers.child.loader` accepts.
@@ -66,7 +66,6 @@ class SocketWorker(ABC):
         #: Why the service killed the worker, if it did.
         self._ended_by_service: str | None = None
         self._exited = asyncio.Event()
-        self._after: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start the worker. A later message says whether the model could be loaded.
@@ -82,28 +81,18 @@ class SocketWorker(ABC):
             self._has_exited(failure)
             raise WorkerDied(failure) from error
 
+    @abstractmethod
     async def _open(self) -> None:
-        ours, theirs = socket.socketpair()
-        loop = asyncio.get_running_loop()
-        with contextlib.ExitStack() as undo:
-            undo.callback(ours.close)
-            with contextlib.ExitStack() as undo_theirs:
-                undo_theirs.callback(theirs.close)
-                # First, so that it is possible to wait for a worker whose start is cancelled half-way.
-                ended = loop.create_future()
-                self._launch(theirs, ended)
-                undo_theirs.pop_all()
-            # The task exists from the start, so that an event loop that is being closed cancels it.
-            self._after = loop.create_task(self._after_end(ended))
-            ours.setblocking(False)
-            try:
-                self._transport, _ = await loop.create_connection(lambda: _Channel(self), sock=ours)
-            except BaseException as error:  # also if the start is cancelled
-                self._ended_by_service = _not_started(error)
-                self.kill()
-                raise
-            undo.pop_all()
-            self._sender.connect(self._transport)
+        """Start the other side, and connect to it now or later. Undo everything if that fails."""
+
+    def _channel(self) -> asyncio.Protocol:
+        """Return the protocol of the transport to the worker."""
+        return _Channel(self)
+
+    def _connect(self, transport: asyncio.Transport) -> None:
+        """Use the transport to the worker."""
+        self._transport = transport
+        self._sender.connect(transport)
 
     def send(self, message: ToWorker) -> None:
         """Send a message without blocking. A message to a worker that has ended is lost.
@@ -140,19 +129,6 @@ class SocketWorker(ABC):
     def kill(self) -> None:
         """Kill the worker at once, whatever it is doing."""
 
-    @abstractmethod
-    def _launch(self, theirs: socket.socket, ended: asyncio.Future[Any]) -> None:
-        """Start the other side and give it its end of the socket. Undo everything if that fails.
-
-        Args:
-            theirs: the other side's end of the socket.
-            ended: is resolved when the other side ends, with how it ended.
-        """
-
-    @abstractmethod
-    async def _after_end(self, ended: asyncio.Future[Any]) -> None:
-        """Wait for the other side to end, and for its last messages; then call :meth:`_has_exited`."""
-
     def _channel_ended(self, error: Exception | None = None) -> None:
         """Record that the worker's channel has ended. The worker ends now, or is killed after ``linger`` seconds.
 
@@ -170,7 +146,7 @@ class SocketWorker(ABC):
 
     def _give_up(self) -> None:
         if not self.exited:
-            self._ended_by_service = self._ended_by_service or _DID_NOT_END
+            self._ended_by_service = self._ended_by_service or DID_NOT_END
             self.kill()
 
     def _has_exited(self, failure: Failure) -> None:
@@ -181,6 +157,54 @@ class SocketWorker(ABC):
             self._transport.abort()
         self._exited.set()
         self._listener.on_exit(self, failure)
+
+
+class LocalWorker(SocketWorker):
+    """A worker on this machine, connected by a socket pair. Subclasses start a process or a thread."""
+
+    #: Handles its end.
+    _after: asyncio.Task[None]
+
+    async def _open(self) -> None:
+        ours, theirs = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        with contextlib.ExitStack() as undo:
+            undo.callback(ours.close)
+            with contextlib.ExitStack() as undo_theirs:
+                undo_theirs.callback(theirs.close)
+                # First, so that it is possible to wait for a worker whose start is cancelled half-way.
+                self._begin(theirs)
+                undo_theirs.pop_all()
+            ours.setblocking(False)
+            try:
+                transport, _ = await loop.create_connection(self._channel, sock=ours)
+            except BaseException as error:  # also if the start is cancelled
+                self._ended_by_service = _not_started(error)
+                self.kill()
+                raise
+            undo.pop_all()
+            self._connect(transport)
+
+    def _begin(self, theirs: socket.socket) -> None:
+        """Start the other side, give it its end of the socket, and handle its end."""
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
+        self._launch(theirs, ended)
+        # The task exists from the start, so that an event loop that is being closed cancels it.
+        self._after = loop.create_task(self._after_end(ended))
+
+    @abstractmethod
+    def _launch(self, theirs: socket.socket, ended: asyncio.Future[Any]) -> None:
+        """Start the other side and give it its end of the socket. Undo everything if that fails.
+
+        Args:
+            theirs: the other side's end of the socket.
+            ended: is resolved when the other side ends, with how it ended.
+        """
+
+    @abstractmethod
+    async def _after_end(self, ended: asyncio.Future[Any]) -> None:
+        """Wait for the other side to end, and for its last messages; then call :meth:`_has_exited`."""
 
 
 class _Channel(asyncio.Protocol):

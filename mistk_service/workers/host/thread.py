@@ -8,14 +8,14 @@ import logging
 import socket
 
 from mistk_service.errors import Failure
-from mistk_service.workers.host.socket_worker import DRAIN, SocketWorker, resolve, set_within, start_thread
+from mistk_service.workers.host.socket_worker import DRAIN, LocalWorker, resolve, set_within, start_thread
 
 logger = logging.getLogger(__name__)
 
 _ABANDONED = "The worker thread did not end in time and was abandoned."
 
 
-class ThreadWorker(SocketWorker):
+class ThreadWorker(LocalWorker):
     """A worker in a thread of the service, for debugging: breakpoints work, but the service is not protected from the model.
 
     A thread cannot be killed. :meth:`kill` abandons it, and it runs until its next pause point.

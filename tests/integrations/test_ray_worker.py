@@ -1,0 +1,49 @@
+"""Workers on Ray: what concerns only them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import psutil
+import pytest
+
+pytest.importorskip("ray")
+
+from mistk_service.errors import SettingsError
+from mistk_service.workers.host.ray_worker import RayWorker, connect
+from tests.support.harness import PATIENCE, Listener, reference
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180), pytest.mark.filterwarnings("default")]
+
+
+def listening() -> set[tuple[str, int]]:
+    """Return the addresses where this process waits for connections."""
+    connections = psutil.Process().net_connections("tcp")
+    return {tuple(each.laddr) for each in connections if each.status == psutil.CONN_LISTEN}
+
+
+async def test_a_connection_without_the_secret_is_closed_and_the_worker_is_still_awaited():
+    connect(None)
+    before, listener = listening(), Listener()
+    worker = RayWorker(reference("nothing:Nothing"), listener, cpus=10_000)  # no cluster has room for it
+    await worker.start()
+    (address,) = listening() - before
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(bytes(32))
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+            await reader.readexactly(1)
+    writer.close()
+    socket.create_connection(address).close()  # the door is still open
+    assert not worker.exited
+    worker.kill()
+    await worker.wait_exited()
+    assert listening() == before
+    assert listener.failure is not None
+
+
+def test_a_cluster_that_encrypts_is_refused_since_the_messages_would_not_be(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RAY_USE_TLS", "1")
+    with pytest.raises(SettingsError, match="RAY_USE_TLS"):
+        connect(None)
