@@ -43,6 +43,9 @@ class Autostart:
         """Shut down."""
         controller.shutdown()
 
+    def on_drain(self, controller: Controller) -> None:
+        """Do nothing: clients decide what becomes of their training, and replicas may be elsewhere."""
+
     async def __call__(self, controller: Controller) -> None:
         """Initialize the model, load its data and build it.
 

@@ -76,6 +76,9 @@ class Script(Protocol):
     def on_signal(self, controller: Controller) -> None:
         """Handle the first SIGTERM or SIGINT, which has to lead to the shutdown of the controller."""
 
+    def on_drain(self, controller: Controller) -> None:
+        """Handle the announcement that the machine of the worker, which is another one, goes away."""
+
 
 class _Server(uvicorn.Server):
     """Uvicorn without its own signal handlers, since a signal has to reach the controller first."""
@@ -266,10 +269,15 @@ def put_together(
         observers.append(tracking.recorder.observe)
         metrics.add(tracking.collector())
         spool = str(tracking.spool)
+
+    def on_drain() -> None:
+        if script is not None:
+            script.on_drain(controller)
+
     controller = Controller(
         kind,
         name,
-        worker_factory(kind, settings, replicas, spool, umask, live.add_line),
+        worker_factory(kind, settings, replicas, spool, umask, live.add_line, on_drain),
         status_encoder(kind.status_name, container_id),
         shutdown=shutdown,
         max_queue=settings.max_queue,

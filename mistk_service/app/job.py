@@ -146,6 +146,8 @@ class Job:
 
     def on_signal(self, controller: Controller) -> None:
         """Save a running training at its next pause point, and shut down."""
+        if self._saving is not None:  # at the announcement of this
+            return
         running = controller.view.running
         if (
             running is not None
@@ -155,6 +157,10 @@ class Job:
             self._saving = asyncio.get_running_loop().create_task(self._interrupt(controller))
         else:
             controller.shutdown()
+
+    def on_drain(self, controller: Controller) -> None:
+        """Do the same, since the job cannot end on that machine."""
+        self.on_signal(controller)
 
     async def _interrupt(self, controller: Controller) -> None:
         settings = self._settings

@@ -39,11 +39,18 @@ def replica_count(settings: Settings, kind: Kind) -> int:
 
 
 def worker_factory(
-    kind: Kind, settings: Settings, replicas: int, spool: str | None, umask: int, on_output: Callable[[str], None]
+    kind: Kind,
+    settings: Settings,
+    replicas: int,
+    spool: str | None,
+    umask: int,
+    on_output: Callable[[str], None],
+    on_drain: Callable[[], None],
 ) -> WorkerFactory:
     """Return what makes workers; the worker copies artifacts to the folder ``spool``, if one is given.
 
-    ``on_output`` receives each line that a worker process prints, on another thread.
+    ``on_output`` receives each line that a worker process prints, on another thread. ``on_drain`` is called if the machine of
+    the worker, not of a replica, is about to leave Ray's cluster.
     """
     passed = kind.secrets.union(settings.worker_env)
     environment = worker_environment(os.environ, passed)
@@ -77,6 +84,8 @@ def worker_factory(
             gpus=settings.worker_gpus,
             variables={name: os.environ[name] for name in passed if name in os.environ},
             on_output=on_output,
+            on_drain=on_drain if slot is None else None,
+            spread=slot is not None,
             **of_process,
             **options(slot),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import logging
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import ray
+from ray._private.state import state  # there is no public way to ask for machines that are being drained
 from ray.exceptions import RayError
 
 from mistk_service.errors import Failure, InvalidRequest, SettingsError
@@ -34,6 +36,9 @@ _KNOCKING = 10.0
 
 #: Seconds that an actor gets to say how its worker has ended. One that waits for room in the cluster cannot say anything.
 _UNTIL_ENDED = 2.0
+
+#: Seconds between two looks at the machines that are being drained.
+_LOOK = 1.0
 
 _KILLED = "The worker's actor was killed by the service."
 
@@ -87,6 +92,8 @@ class RayWorker(SocketWorker):
         gpus: the GPUs, which it has for itself.
         variables: environment variables that it gets on top of those of its machine.
         on_output: receives each line of its output.
+        on_drain: called once if the machine is about to leave the cluster, while the worker still runs.
+        spread: whether to prefer machines with few actors, whose end would take few of them away.
         linger: seconds that it gets to end after it has closed its end of the channel.
         options: further arguments of :class:`ProcessWorker`, which runs on the machine of the actor.
     """
@@ -100,19 +107,22 @@ class RayWorker(SocketWorker):
         gpus: float = 0,
         variables: Mapping[str, str] | None = None,
         on_output: Callable[[str], None] = lambda _: None,
+        on_drain: Callable[[], None] | None = None,
+        spread: bool = False,
         linger: float = LINGER,
         **options: Any,
     ) -> None:
         super().__init__(reference, listener, linger=linger)
         self.files: Files = _ActorFiles(self)
-        self._on_output = on_output
-        self._resources = {"num_cpus": cpus, "num_gpus": gpus}
+        self._on_output, self._on_drain = on_output, on_drain
+        self._resources = {"num_cpus": cpus, "num_gpus": gpus, "scheduling_strategy": "SPREAD" if spread else None}
         self._arguments = reference, os.getcwd(), variables or {}, options
         self._pid: int | None = None
         self._actor: Any = None
         self._actor_killed = False
         self._server: asyncio.Server | None = None
         self._reading: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int | None:
@@ -162,6 +172,8 @@ class RayWorker(SocketWorker):
         resources = {name: value for name, value in self._resources.items() if value is not None}
         self._actor = ray.remote(Relay).options(**resources).remote(*self._arguments, address, secret)
         self._reading = loop.create_task(self._read())
+        if self._on_drain is not None:
+            self._watching = loop.create_task(self._watch(self._on_drain))
 
     def _enter(self, transport: asyncio.Transport, data: bytes) -> None:
         """Take the connection of the worker, which has sent this data so far."""
@@ -200,6 +212,15 @@ class RayWorker(SocketWorker):
                     return Failure("WorkerDied", self._ended_by_service or news.message, None, news.output)
                 self._on_output(news)
 
+    async def _watch(self, on_drain: Callable[[], None]) -> None:
+        """Look again and again whether the machine of the actor is about to leave the cluster."""
+        with contextlib.suppress(RayError):  # the actor has died
+            node = await self._actor.node.remote()
+            while node not in await asyncio.to_thread(state.get_draining_nodes):  # noqa: ASYNC110 - no event says so
+                await asyncio.sleep(_LOOK)
+            logger.warning("The machine of the worker is about to leave the cluster.")
+            on_drain()
+
     def _give_up(self) -> None:
         # The actor is left to itself: if it has died too, Ray tells how.
         if not self.exited:
@@ -209,6 +230,8 @@ class RayWorker(SocketWorker):
     def _has_exited(self, failure: Failure) -> None:
         if self._server is not None:
             self._server.close()
+        if self._watching is not None:
+            self._watching.cancel()
         super()._has_exited(failure)
 
 

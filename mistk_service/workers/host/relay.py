@@ -80,6 +80,13 @@ class Relay:
         self._room.release(len(news))
         return news
 
+    async def node(self) -> str:
+        """Return Ray's id of this machine."""
+        import ray  # here, since nothing else of a relay needs it
+
+        node_id: str = ray.get_runtime_context().get_node_id()
+        return node_id
+
     async def kill(self) -> None:
         """Kill the worker."""
         self._worker.kill()
