@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any, Self
@@ -225,6 +225,7 @@ def start(
     stderr: IO[Any],
     new_interpreter: bool = False,
     measured: bool = True,
+    prefix: Sequence[str] = (),
 ) -> Forked | subprocess.Popen[bytes]:
     """Start ``mistk-service`` with nothing of this environment's own settings.
 
@@ -236,12 +237,13 @@ def start(
         stderr: takes the error output.
         new_interpreter: whether how the command loads is a part of the test. A process that has loaded it forks otherwise.
         measured: whether coverage may be measured; see :func:`~tests.support.preloaded.clean_environment`.
+        prefix: a command that starts the one that follows.
     """
     environment = {**clean_environment(measured=measured), **(env or {})}
-    if not new_interpreter and not any(name.startswith("PYTHON") for name in env or ()):
+    if not (new_interpreter or prefix) and not any(name.startswith("PYTHON") for name in env or ()):
         prepared = starter(measured=measured)
         return prepared.start(*arguments, cwd=cwd, env=environment, stdout=stdout.fileno(), stderr=stderr.fileno())
-    command = [sys.executable, "-m", "mistk_service", *arguments]
+    command = [*prefix, sys.executable, "-m", "mistk_service", *arguments]
     return subprocess.Popen(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
 
 

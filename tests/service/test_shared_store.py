@@ -7,14 +7,17 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
 from mistk_service.tracking import open_store
 from mistk_service.tracking.sql import SqlStore
 from mistk_service.tracking.values import Run
 from tests.service.harness import OBEDIENT, Service, wait_until
 from tests.support import postgres
+from tests.support.namespaces import forwarded, namespaces
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -37,18 +40,9 @@ def container(postgres_database: str, tmp_path: Path) -> Iterator[Callable[..., 
     """Start containers by name, each with a state directory of its own, as on machines of their own."""
     with ExitStack() as stack:
 
-        def start(name: str, lease: float = 60) -> Service:
-            options = (
-                "--port",
-                "0",
-                "--state-dir",
-                name,
-                "--tracking-uri",
-                postgres_database,
-                "--run-lease",
-                str(lease),
-            )
-            return stack.enter_context(Service("serve", OBEDIENT, *options, cwd=tmp_path))
+        def start(name: str, lease: float = 60, *more: str, url: str = postgres_database, **how: Any) -> Service:
+            options = ("--port", "0", "--state-dir", name, "--tracking-uri", url, "--run-lease", str(lease), *more)
+            return stack.enter_context(Service("serve", OBEDIENT, *options, cwd=tmp_path, **how))
 
         yield start
 
@@ -127,6 +121,35 @@ def test_the_lease_of_a_container_that_ends_in_order_is_given_back(
     assert service.wait_exit() == 0
     assert store.writer_leases.claim_expired("nobody", 0.0) is None
     assert runs(store)[run].info.status.name == "KILLED"
+
+
+def test_a_container_that_is_cut_off_from_the_database_for_too_long_goes_on_in_a_new_run(
+    container: Callable[..., Service], store: SqlStore, postgres_database: str
+) -> None:
+    database = make_url(postgres_database)
+    with namespaces(2) as machines, ExitStack() as ports, ExitStack() as ends:
+        services = []
+        for number, machine in enumerate(machines):
+            port = ports.enter_context(forwarded(machine.host, f"{database.query['host']}/.s.PGSQL.5432"))
+            url = database.set(host=machine.host, port=port, query={}).render_as_string(hide_password=False)
+            beyond = ("--host", machine.address, "--insecure")
+            services.append(container(str(number), LEASE, *beyond, url=url, prefix=machine.prefix))
+            ends.callback(services[-1].end)
+        cut_off, other = services
+        first, kept = begin(cut_off), begin(other)
+        wait_until(lambda: {first, kept} == set(runs(store)))
+        machines[0].cut()
+        wait_until(lambda: runs(store)[first].info.status.name == "FAILED")
+        ended = runs(store)[first]
+        machines[0].mend()
+        cut_off.wait_for_line("Another container has ended the runs of this one")
+        status = cut_off.wait(lambda s: s["payload"].get("run", {}).get("id") not in (None, first), cut_off.status())
+        second = status["payload"]["run"]["id"]
+        wait_until(lambda: runs(store)[second].info.status.name == "RUNNING")
+        assert tags(runs(store)[second])["mistk.replacesRunId"] == first
+        assert runs(store)[first] == ended, "nothing was written to it afterwards"
+        assert runs(store)[kept].info.status.name == "RUNNING"
+        assert set(runs(store)) == {first, second, kept}
 
 
 @pytest.mark.nightly
