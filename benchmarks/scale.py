@@ -30,6 +30,7 @@ _ROWS = [
     Row("its p99", ("two", "p99"), ("one", "p99"), "ms", None),
     Row("its processor time for an answer, workers", ("two", "workers"), ("one", "workers"), "ms", None),
     Row("its processor time for an answer, service", ("two", "service"), ("one", "service"), "ms", None),
+    Row("its processor time for an answer, client", ("two", "client"), ("one", "client"), "ms", None),
     Row("p99 with a rolling reload a second / without", ("reload", "p99"), ("two", "p99"), "ms", 3, at_least=False),
     Row("reloads", ("reload", "times"), None, "", None),
     Row("errors and wrong answers", ("reload", "errors"), None, "", 0, at_least=False),
@@ -39,6 +40,7 @@ _ROWS = [
     Row("MLP, 64 connections, 2 replicas / 1", ("mlp two", "rate"), ("mlp one", "rate"), "/s", None),
     Row("its processor time for an answer, workers", ("mlp two", "workers"), ("mlp one", "workers"), "ms", None),
     Row("its processor time for an answer, service", ("mlp two", "service"), ("mlp one", "service"), "ms", None),
+    Row("its processor time for an answer, client", ("mlp two", "client"), ("mlp one", "client"), "ms", None),
     Row("p50, 1 connection, worker on Ray / process", ("ray", "single"), ("small one", "single"), "ms", None),
     Row("overhead of Ray for a prediction", ("ray", "overhead"), None, "ms", 1.5, at_least=False),
     Row("logistic, 64 connections, worker on Ray / process", ("ray", "rate"), ("small one", "rate"), "/s", None),
@@ -73,12 +75,20 @@ def _kill(server: Server) -> None:
 def _plain(server: Server, seconds: float) -> dict[str, float]:
     predictions(server, 1, min(1.0, seconds))  # it is warm
     single = predictions(server, 1, seconds)
-    before = server.processor_time()
+    before = (*server.processor_time(), _children())
     result = predictions(server, _CONNECTIONS, seconds)
-    service, workers = (
-        (now - then) / result.answers * 1000 for now, then in zip(server.processor_time(), before, strict=True)
+    service, workers, client = (
+        (now - then) / result.answers * 1000
+        for now, then in zip((*server.processor_time(), _children()), before, strict=True)
     )
-    return {"rate": result.rate, "p99": result.p99, "single": single.p50, "service": service, "workers": workers}
+    times = {"service": service, "workers": workers, "client": client}
+    return {"rate": result.rate, "p99": result.p99, "single": single.p50, **times}
+
+
+def _children() -> float:
+    """Return the processor time of the children that have ended, which are clients, in seconds."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def _disturbed(disturb: Callable[[Server], None]) -> Callable[[Server, float], dict[str, float]]:
