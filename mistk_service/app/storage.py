@@ -107,7 +107,7 @@ def _translated(place: str, field: str) -> Iterator[None]:
             "pip install 'mistk-service[artifacts]' and s3fs, gcsfs or adlfs.",
             field=field,
         ) from error
-    except Exception as error:
+    except Exception as error:  # the libraries of the storages have no common base class for errors
         raise StorageUnreachable(
             f"{field}: {shown!r} cannot be reached: {str(error) or type(error).__name__}"
         ) from error

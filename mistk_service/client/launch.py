@@ -142,7 +142,7 @@ class Launch(Generic[C]):
         try:
             made = self._class or _client_class(self.url, asynchronous=asynchronous)
             return made(self.url)
-        except BaseException:
+        except BaseException:  # also for Ctrl-C
             self._stop()
             raise
 

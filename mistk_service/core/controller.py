@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Coroutine, Mapping, Sequence
 from contextvars import Context
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Protocol
 
 from mistk_service.core.answer_parts import AnswerParts
+from mistk_service.core.call_paths import CallPaths
 from mistk_service.core.events import CallAccepted, Observer, WorkerStarted
 from mistk_service.core.hyperparameters import checked
 from mistk_service.core.instance import Instance, StatusEncoder
+from mistk_service.core.refusals import require
 from mistk_service.core.shutdown import Shutdown
 from mistk_service.core.status_log import CONFLATION, StatusEvent, StatusLog
 from mistk_service.core.view import InstanceView
-from mistk_service.errors import Failure, InvalidRequest, MistkError, ModelLoadError, WorkerDied
+from mistk_service.errors import Failure, MistkError, ModelLoadError, WorkerDied
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.kind import RESETTING, TERMINATED, TERMINATING, Kind, Operation, Role
 from mistk_service.kinds.predictions import Answer, Inputs, Signature
 from mistk_service.workers.messages import AllowParts, FromWorker, Pause, Resume, Run, Withdraw
-from mistk_service.workers.protocol import Files, FileStamp, Worker, WorkerFactory
+from mistk_service.workers.protocol import Worker, WorkerFactory
 from mistk_service.workers.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Controller:
     ) -> None:
         self.kind = kind
         self._tracking = tracking
-        self._state_dir = None if state_dir is None else Path(os.path.realpath(state_dir))
+        self._paths = CallPaths(None if tracking is None else tracking.stored_path, state_dir)
         self._instance = Instance(
             kind,
             name,
@@ -264,7 +264,7 @@ class Controller:
         """
         row = self.kind.operations[operation]
         if row.role not in (Role.SHUTDOWN, Role.CANCEL):
-            self._instance.require(row)
+            require(self.view, row)
         if row.role is Role.ACTIVITY:
             return await self._begin(row, call)
         if row.role is Role.RESET:
@@ -314,16 +314,12 @@ class Controller:
             *others, hyperparameters = call.arguments
             declared = checked(self.signature.hyperparameters, hyperparameters)
             call = replace(call, arguments=(*others, declared))
-        arguments, registered = await self._readable(call, files)
-        made: list[Path] = []
+        arguments, registered = await self._paths.readable(call, files)
         # Only what the model writes from here on counts as saved by it.
-        before: Mapping[str, FileStamp] | None = {}
-        for field, path in call.writes.items():
-            folders, before = await files.prepare_folder(path, field, self._state_dir)
-            made += folders
+        made, before = await self._paths.writable(call, files)
         try:
             # Another call may have been accepted in the meantime.
-            self._instance.require(row)
+            require(self.view, row)
             number = next(self._instance.ids)
             run = None if self._tracking is None else self._tracking.run_of(row.name, call.arguments)
             self._supervisor.run(Run(number, row.hook, arguments, run), row)
@@ -332,30 +328,6 @@ class Controller:
             await files.remove_folders(made)  # a refused call leaves no folders behind
             raise
         return self._instance.begin(number, row.name, call.arguments, before, call.caller)
-
-    async def _readable(self, call: Call, files: Files) -> tuple[tuple[Any, ...], tuple[str, str] | None]:
-        """Return the arguments with readable paths: URIs of files in the store are replaced by their paths.
-
-        Also returns the name and the version of the registered model that is read, if there is one.
-        """
-        found: dict[str, str] = {}
-        registered: tuple[str, str] | None = None
-        for field, path in call.reads.items():
-            if path.startswith(("models:/", "runs:/")):
-                found[path], uri = await self._stored_path(path, field)
-                name, _, version = uri.removeprefix("models:/").partition("/")
-                registered = (name, version) if uri.startswith("models:/") and version else registered
-            await files.require_readable(found.get(path, path), field)
-        return tuple(_replaced(each, found) for each in call.arguments), registered
-
-    async def _stored_path(self, uri: str, field: str) -> tuple[str, str]:
-        if self._tracking is None:
-            raise InvalidRequest(
-                f"{field}: {uri[:200]!r} is a model of a tracking store, but this service runs without one (--no-tracking); "
-                "expected the path of a file or folder.",
-                field=field,
-            )
-        return await self._tracking.stored_path(uri, field)
 
     def predict(self, inputs: Inputs, details: bool = False) -> asyncio.Future[Answer | AnswerParts]:
         """Predict and return a future for the model's answer, or for its parts if the model gives it in parts.
@@ -376,7 +348,7 @@ class Controller:
         row = self.kind.prediction
         assert row is not None
         row = row.taking(type(inputs))
-        self._instance.require(row)
+        require(self.view, row)
         predictions = self._instance.predictions
         worker = self._supervisor.for_prediction(predictions.in_flight_of)
         repeatable = self.signature.idempotent_predictions and worker is not self._supervisor.worker
@@ -419,13 +391,6 @@ class Controller:
     def on_replicas(self, usable: int, count: int) -> None:
         """Handle the number of replicas that can predict."""
         self._instance.on_replicas(usable, count)
-
-
-def _replaced(value: Any, paths: Mapping[str, str]) -> Any:
-    """Return an argument, a path or an object of them, with other paths."""
-    if isinstance(value, dict):
-        return {key: _replaced(each, paths) for key, each in value.items()}
-    return paths.get(value, value) if isinstance(value, str) else value
 
 
 def _log_fault(task: asyncio.Task[None]) -> None:

@@ -11,6 +11,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from mistk_service.core.answer_parts import AnswerParts
@@ -37,6 +38,7 @@ from mistk_service.core.events import (
 )
 from mistk_service.core.machine import StateMachine
 from mistk_service.core.predictions import Predictions, cut_off, refusal
+from mistk_service.core.refusals import unsupported
 from mistk_service.core.status_log import CONFLATION, StatusEvent, StatusLog
 from mistk_service.core.view import InstanceView, Status
 from mistk_service.errors import (
@@ -44,11 +46,9 @@ from mistk_service.errors import (
     HookFailed,
     InvalidRequest,
     MistkError,
-    OperationRefused,
-    OperationUnsupported,
     WorkerDied,
 )
-from mistk_service.kinds.kind import FAILED, PAUSED, PAUSING, Kind, Operation, Role
+from mistk_service.kinds.kind import FAILED, PAUSED, PAUSING, Kind, Role
 from mistk_service.kinds.predictions import Answer, Signature
 from mistk_service.workers import messages as m
 from mistk_service.workers.protocol import FileStamp, Worker
@@ -99,7 +99,7 @@ class Instance:
         self._verdict: asyncio.Future[InvalidRequest | None] | None = None
         #: What the running activity publishes, for an activity that streams.
         self.parts: AnswerParts | None = None
-        self.predictions = Predictions(self.ids, max_queue, timeout, self.emit, self._unsupported)
+        self.predictions = Predictions(self.ids, max_queue, timeout, self.emit, partial(unsupported, self.view))
         self.log = StatusLog(
             self.view.status, lambda status, version: encode(self.view.name, status, version), conflation=conflation
         )
@@ -214,41 +214,6 @@ class Instance:
 
     def _on_move(self, state: str) -> None:
         self.emit(StateChanged(state))
-
-    # --- refusals -------------------------------------------------------------------------------------------------
-
-    def require(self, row: Operation) -> None:
-        """Raise an error if the class does not implement an operation or the state does not allow it.
-
-        Raises:
-            OperationUnsupported: the class does not have the hook.
-            OperationRefused: the state does not allow the operation.
-        """
-        view, operation = self.view, row.name
-        if view.is_possible(row):
-            return
-        facts = self._facts(operation)
-        can = f"Possible now: {', '.join(facts['possible']) or 'nothing'}."
-        if not view.supports(row):
-            raise OperationUnsupported(
-                f"The model {view.name} does not implement {operation}: its class has no {row.hook}. The state is "
-                f"{view.state}. {can}",
-                **facts,
-            )
-        runs = f"{view.running.operation} is under way" if view.running else "nothing is running"
-        if view.running is None and view.in_flight and self.kind.prediction:
-            runs = f"{view.in_flight} {self.kind.prediction.name} are in flight"
-        raise OperationRefused(f"{operation} is not possible in the state {view.state}: {runs}. {can}", **facts)
-
-    def _facts(self, operation: str) -> dict[str, Any]:
-        """Return the attributes that all refusals of an operation share."""
-        view = self.view
-        activity = view.running.operation if view.running else None
-        return {"operation": operation, "state": view.state, "activity": activity, "possible": view.possible()}
-
-    def _unsupported(self, operation: str, reason: str) -> OperationUnsupported:
-        message = f"The model does not support {operation}" + (f": {reason}" if reason else ".")
-        return OperationUnsupported(message, **self._facts(operation))
 
     # --- messages of the worker -----------------------------------------------------------------------------------
 

@@ -113,7 +113,7 @@ class RunLease:
                 self._claim()
             except (StoreError, RetryTimeout) as error:
                 logger.warning("The lease on the runs cannot be renewed now: %s", error)
-            except Exception:
+            except Exception:  # the thread has to survive: without a renewal the runs are taken to be orphaned
                 logger.exception("The lease on the runs cannot be renewed now.")
 
     def _renew(self) -> None:

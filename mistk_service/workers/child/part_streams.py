@@ -108,5 +108,5 @@ class PartStreams:
     def _end(self, number: int) -> None:
         try:
             self._streams.pop(number).parts.close()
-        except BaseException:
+        except BaseException:  # the generator is the author's, and may even exit
             logger.exception("A generator raised an exception when it was closed.")

@@ -3,7 +3,7 @@
 import { el, say, show } from "../dom.js";
 import { number } from "../words.js";
 import { curves, isCoarse, merged } from "./data.js";
-import { saveCsv, savePng, saveSvg } from "./files.js";
+import { saveCsv, savePng, saveSvg, toolButton } from "./files.js";
 import { moves } from "./gestures.js";
 import { drawingOf } from "./lines.js";
 import { plotOptions } from "./plot.js";
@@ -13,7 +13,7 @@ const WAIT = 120; // ms until a range that is still being changed is asked for
 
 /** The elements of a chart; `save` has what its buttons do, and `big` is called by the last of them. */
 function parts(key, save, big) {
-  const tool = (label, text, onclick) => el("button", { class: "plain", title: label, "aria-label": `${label}: ${key}`, onclick }, text);
+  const tool = (...button) => toolButton(key, ...button);
   const tools = el(
     "span",
     { class: "chart-tools" },

@@ -40,9 +40,12 @@ async function saveDrawingPng(drawing, key) {
   canvas.toBlob((blob) => save(fileName(key, "png"), blob));
 }
 
+/** A button of the chart with this title. */
+export const toolButton = (title, label, text, onclick) => el("button", { class: "plain", title: label, "aria-label": `${label}: ${title}`, onclick }, text);
+
 /** Buttons that save a drawing: `drawing()` is an element svg with a viewBox, and `rows()` are those of the CSV file. */
 export function drawingTools(title, key, drawing, rows) {
-  const tool = (text, onclick) => el("button", { class: "plain", title: `Save as ${text}`, "aria-label": `Save as ${text}: ${title}`, onclick }, text);
+  const tool = (text, onclick) => toolButton(title, `Save as ${text}`, text, onclick);
   return el(
     "span",
     { class: "chart-tools" },

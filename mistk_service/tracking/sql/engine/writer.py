@@ -50,7 +50,7 @@ class _Write(Generic[T]):
         try:
             self.result = self._work(connection)
             self._error = None
-        except Exception as error:
+        except Exception as error:  # the work is the caller's and may raise anything
             self._error = error
             raise
 
@@ -216,7 +216,7 @@ class Writer:
         run_text(connection, "SAVEPOINT one")
         try:
             write.run(connection)
-        except Exception as error:
+        except Exception as error:  # likewise; it only undoes this write
             if ends_the_transaction(error) or is_conflict(error):
                 raise
             run_text(connection, "ROLLBACK TO SAVEPOINT one")
