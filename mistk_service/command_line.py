@@ -170,21 +170,22 @@ def check_options(settings: Any) -> None:
                     )
 
 
-#: A name or an address as a Host header has it, or a pattern of names.
+#: A name or an address as in a Host header, or a pattern of names.
 _HOST = re.compile(r"\*|(\*\.)?[\w.-]+|\[[0-9a-fA-F:.]+\]")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListenSettings:
-    """What every server of the package has: where it listens, what it takes from clients, and how much it logs."""
+    """The settings of every server of the package: address, limits for clients, and logging."""
 
     host: str = option(
-        "127.0.0.1", "Address to listen on. One beyond this machine needs access tokens, --auth or --insecure."
+        "127.0.0.1",
+        "Address to listen on. An address that other machines can reach needs access tokens, --auth or --insecure.",
     )
     port: int = option(8080, "Port to listen on; 0 picks a free one.", PORT)
     auth: bool = option(
         False,
-        "Require a log-in, with a token or as a user of the tracking store. On by itself if there are access tokens. "
+        "Require a log-in, with a token or as a user of the tracking store. On by default if there are access tokens. "
         "MLFLOW_AUTH_ADMIN_USERNAME and MLFLOW_AUTH_ADMIN_PASSWORD make the first user.",
     )
     token_file: str | None = option(
@@ -216,7 +217,7 @@ class ListenSettings:
         "READ", "What a user may do with experiments and registered models that it has no other permission for."
     )
     insecure: bool = option(
-        False, "Let everybody who reaches the port do everything, beyond this machine too, if there is no log-in."
+        False, "Allow full access without a log-in to everyone who can reach the port, also from other machines."
     )
     allowed_hosts: tuple[str, ...] = option(
         (),

@@ -11,9 +11,9 @@ says what was wrong, what was expected, and what to do. The errors know nothing 
     │   └── RequestError            the same, raised by a hook of the model
     ├── OperationRefused            the state does not allow the operation; nothing has changed
     │   └── OperationUnsupported    the model class does not implement the operation
-    ├── NotAuthenticated            the request does not say who sends it, or not truly
+    ├── NotAuthenticated            the request has no valid credentials
     │   └── TooManyAttempts         log-ins from there have failed too often
-    ├── NotAllowed                  who sends the request may not do that
+    ├── NotAllowed                  the sender of the request may not do that
     ├── ServiceBusy                 the service cannot accept or finish the request now; it can be sent again
     ├── PredictionTimedOut          a stream prediction exceeded its timeout
     ├── ClientGone                  the client has disconnected
@@ -33,13 +33,13 @@ says what was wrong, what was expected, and what to do. The errors know nothing 
     │   ├── ServiceUnreachable      the service did not respond, or not in time
     │   ├── AnswerNotUnderstood     the response does not follow the contract
     │   ├── LaunchFailed            a container that was to be started did not start
-    │   ├── ValidationFailed        what a container wrote is not what it should have written
+    │   ├── ValidationFailed        what a container wrote is not valid
     │   ├── ErrorAnswer             the service returned an error
     │   │   ├── RequestRefused      4xx: the service does not accept the request; nothing has changed
     │   │   └── RequestFailed       5xx: the service or the model failed to handle the request
     │   ├── WaitFailed              the expected state will not be reached
     │   │   └── WaitTimedOut        the expected state was not reached in time; also a TimeoutError
-    │   └── AgentFailed             an agent did not do what its orchestrator asked
+    │   └── AgentFailed             an agent did not answer, refused or failed
     └── TrackingError               the root of the errors in mistk_service.tracking.errors
 """
 
@@ -157,7 +157,7 @@ class TooManyAttempts(NotAuthenticated):
 
 
 class NotAllowed(MistkError):
-    """The role or the permissions of a client do not allow what it asks for. Nothing has changed."""
+    """The role or the permissions of a client do not allow the request. Nothing has changed."""
 
 
 class ServiceBusy(MistkError):
@@ -211,7 +211,7 @@ class Failure:
     def __str__(self) -> str:
         return f"{self.type}: {self.message}" if self.message else self.type
 
-    def told(self, operation: str | None) -> str:
+    def log_text(self, operation: str | None) -> str:
         """Return the text for the log: the operation that failed, if any, the reason, and the traceback."""
         over = f"{operation} failed" if operation else "The model failed"
         return f"{over}: {self}" + (f"\n{self.traceback.rstrip()}" if self.traceback else "")
@@ -349,7 +349,7 @@ class LaunchFailed(ClientError):
 
 
 class ValidationFailed(ClientError):
-    """What a container wrote, such as its predictions, is not what it should have written."""
+    """What a container wrote, such as its predictions, is not valid."""
 
 
 class ErrorAnswer(ClientError):
@@ -411,7 +411,7 @@ class WaitTimedOut(WaitFailed, TimeoutError):
 
 
 class AgentFailed(ClientError):
-    """An agent did not answer its orchestrator, refused what it asked, or failed. The message names the agent.
+    """An agent did not answer its orchestrator, refused a call, or failed. The message names the agent.
 
     Attributes:
         agent: the name of the agent.

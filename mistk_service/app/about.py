@@ -1,4 +1,4 @@
-"""What the web page has to know about a container."""
+"""Facts about a container for the web page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mistk_service.web.access import principal_of
 def about_container(
     scope: Scope, model: ServedModel, settings: Settings, doors: Sequence[Door], *, tracked: bool
 ) -> dict[str, Any]:
-    """Return it for the visitor who sends a request, with paths relative to the page's.
+    """Return the facts for the visitor who sends a request, with paths relative to the page's.
 
     The parameters and the states of the operations are in the contract.
     """
@@ -55,7 +55,7 @@ def about_container(
 
 
 def _prediction(model: ServedModel, doors: Sequence[Door]) -> dict[str, Any] | None:
-    """Return what the model takes for a prediction, as far as it is loaded; None for a kind that has no predictions."""
+    """Return the inputs of the model, once it is loaded; None for a kind that has no predictions."""
     operation, signature = model.controller.kind.prediction, model.controller.signature
     if operation is None:
         return None

@@ -44,7 +44,7 @@ from mistk_service.web.listening import is_loopback
 from mistk_service.web.prefix import Prefix, prefix_of
 from mistk_service.web.refusals import ErrorAnswer
 
-#: What the contract says where clients have to log in. Generated clients then take a token.
+#: Added to the contract if clients have to log in, so that generated clients accept a token.
 _LOG_IN = {
     "securityDefinitions": {
         "Authorization": {"type": "apiKey", "in": "header", "name": "Authorization", "description": "`Bearer TOKEN`"}
@@ -74,7 +74,7 @@ def create_app(
     """Return the application.
 
     ``metrics`` and ``live`` have to observe the controller.
-    ``authenticator`` knows who sends a request, if that matters.
+    ``authenticator`` identifies the sender of a request, if clients have to log in.
     ``model`` is the controller's model, if it is known elsewhere too.
     """
     kind = controller.kind

@@ -26,7 +26,7 @@ class Autostart:
 
     Args:
         settings: where the model and its settings are.
-        scratch: a folder for copies of what lies elsewhere.
+        scratch: a folder for copies of files that are stored elsewhere.
         objectives: the objectives for ``initialize``.
     """
 
@@ -62,7 +62,7 @@ class Autostart:
         return read_values(self._settings.data, "--data")
 
     async def prepare(self, controller: Controller, datasets: Mapping[str, Any], model: str | None) -> None:
-        """Initialize the model, load datasets, and build it from a path or URI if one is given."""
+        """Initialize the model, load datasets, and build it from a path or URI, if any."""
         bodies = controller.kind.bodies
         body = {
             "objectives": self._objectives,

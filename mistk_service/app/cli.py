@@ -327,7 +327,7 @@ def run_as_module() -> None:
 
 
 def _as_mistk_listens(arguments: list[str]) -> list[str]:
-    """Return the options for MISTK's form: the port becomes ``--port``, and the host is all interfaces unless it is given."""
+    """Return the options for MISTK's form: the port becomes ``--port``, and the host is all interfaces by default."""
     if arguments and not arguments[0].startswith("-"):
         arguments = ["--port", *arguments]
     named = "MISTK_HOST" in os.environ or any(each.partition("=")[0] == "--host" for each in arguments)

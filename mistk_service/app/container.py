@@ -179,7 +179,7 @@ async def serve(
 
 
 def _check(settings: Settings, sock: socket.socket, on_listening: Callable[[str], None]) -> Authenticator | None:
-    """Check the prerequisites and the settings, publish the address, and return what knows who sends a request."""
+    """Check the prerequisites and the settings, publish the address, and return the authenticator."""
     authenticator = open_access(
         AccessOptions(
             host=settings.host,
@@ -329,7 +329,7 @@ def _make_server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
 
 
 def _refusal(status: int, message: str) -> bytes:
-    """Return a ServiceError, which the web layer is loaded too late for."""
+    """Return a ServiceError, before the web layer is loaded."""
     return msgspec.json.encode({"code": status, "message": message}) + b"\n"
 
 
@@ -337,7 +337,7 @@ async def _close_when_terminated(
     controller: Controller, server: uvicorn.Server, grpc_port: GrpcPort, shutdown: Shutdown
 ) -> None:
     await controller.terminated.wait()
-    # Uvicorn's annotation says int; asyncio, which is given it, takes fractions.
+    # Uvicorn's annotation is int; asyncio, which gets the value, accepts fractions.
     server.config.timeout_graceful_shutdown = max(_LEAST, shutdown.requests().left() - _PAUSES)  # type: ignore[assignment]
     server.should_exit = True
     await grpc_port.close(max(_LEAST, shutdown.requests().left() - _PAUSES))

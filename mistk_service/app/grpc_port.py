@@ -25,7 +25,7 @@ class GrpcPort:
         settings: the settings.
         model: the model.
         metrics: counts the calls.
-        authenticator: knows who calls; None if nobody has to log in.
+        authenticator: identifies callers; None if no log-in is required.
     """
 
     def __init__(
@@ -76,6 +76,6 @@ class GrpcPort:
             write_audit(call)
 
     async def close(self, grace: float) -> None:
-        """Stop to listen, and give the calls in flight some seconds to end."""
+        """Stop listening, and give the calls in flight some seconds to end."""
         if self._server is not None:
             await self._server.stop(grace)

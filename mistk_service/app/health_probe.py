@@ -13,17 +13,17 @@ _LARGEST = 64 * 1024
 
 
 def probe(host: str, port: int, path: str, timeout: float, *, tls: bool = False) -> str:
-    """Ask a service and return what it says, if it answers with 200. No proxy is used.
+    """Send a probe and return the response, if its status is 200. No proxy is used.
 
     Args:
-        host: the address that the service listens on; for all addresses, loopback is asked.
+        host: the address that the service listens on; for all addresses, loopback is probed.
         port: the port that it listens on.
         path: ``/healthz`` or ``/readyz``.
         timeout: seconds for the connection, and for each part of the answer.
         tls: whether the service speaks HTTPS; its certificate, which is for another name than loopback, is not checked.
 
     Raises:
-        SettingsError: the port is not one that can be asked.
+        SettingsError: the port cannot be probed.
         ServiceUnreachable: nothing answered, or not in time.
         RequestFailed: the answer has another status; the message says why.
         AnswerNotUnderstood: what answered does not speak HTTP.

@@ -33,11 +33,11 @@ class Job:
     Args:
         settings: what to do.
         scratch: a folder for copies.
-        progress: is told what the model reports.
+        progress: receives what the model reports.
         on_failure: called with the reason if the job fails.
     """
 
-    #: The exit code of a job that a signal ends before anything has begun.
+    #: The exit code of a job that a signal ends before any work has started.
     exit_code: int = ExitCode.INTERRUPTED
 
     def __init__(

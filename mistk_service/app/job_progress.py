@@ -1,4 +1,4 @@
-"""What a job tells while it runs: metrics as lines of the log, and progress to Kubeflow's trainer.
+"""Progress of a running job: metrics as log lines, and progress for Kubeflow's trainer.
 
 SageMaker finds metrics in the log: https://docs.aws.amazon.com/sagemaker/latest/dg/define-train-metrics.html
 Kubeflow Trainer takes progress as JSON (``TrainJob``, runtime status server, alpha).
@@ -27,7 +27,7 @@ _TIMEOUT = 5.0
 
 
 class JobProgress:
-    """Takes events, logs the latest metrics, and sends the progress where the environment asks for it."""
+    """Takes events, logs the latest metrics, and sends the progress if the environment asks for it."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ

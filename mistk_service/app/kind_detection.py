@@ -1,7 +1,7 @@
-"""Tells the kind of container from the class, before the class is loaded.
+"""Detects the kind of container from the class, before the class is loaded.
 
 The API has to be there while a large class is still being imported, and only the worker imports it. So the class's base is
-read from the source. Where the source does not tell it, such as for a class that a function makes, a process of its own
+read from the source. Where the source does not show it, such as for a class that a function makes, a separate process
 imports the class.
 """
 
@@ -27,7 +27,7 @@ _ASK = (
 def detected_kind(reference: str, environment: Mapping[str, str]) -> Kind:
     """Return the kind of the class that a reference names.
 
-    A class that cannot be loaded counts as a model; its worker says what is wrong with it.
+    A class that cannot be loaded counts as a model; its worker reports what is wrong with it.
 
     Args:
         reference: the reference to the class.

@@ -1,4 +1,4 @@
-"""What has to be there for a service to start; where it is missing, waiting for it would not help."""
+"""Prerequisites of a service, whose absence waiting would not fix."""
 
 from __future__ import annotations
 
@@ -55,5 +55,5 @@ def require_prerequisites(settings: Settings) -> None:
 def _is_installed(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except ValueError:  # there is something in its place that is not a module
+    except ValueError:  # something that is not a module has this name
         return False

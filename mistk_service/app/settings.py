@@ -141,12 +141,12 @@ class Settings(ListenSettings):
     max_watches: int = option(4096, "Maximum number of open watches; more are answered with 503.", POSITIVE)
     worker: Literal["process", "thread", "ray"] = option(
         "process",
-        "Run the model in a process of its own, in a thread for debugging, or in an actor of Ray. ray needs the extra ray.",
+        "Run the model in a separate process, in a thread for debugging, or in an actor of Ray. ray needs the extra ray.",
     )
     ray_address: str | None = option(
         None,
-        "Ray cluster of the workers: HOST:PORT, or auto for the one that this machine is part of. By default, a Ray of the "
-        "service's own.",
+        "Ray cluster of the workers: HOST:PORT, or auto for the one that this machine is part of. By default, the "
+        "service starts its own.",
         env=("MISTK_RAY_ADDRESS", "RAY_ADDRESS"),
         metavar="ADDRESS",
     )
@@ -202,7 +202,7 @@ class Settings(ListenSettings):
         secret=True,  # addresses may contain passwords
         callback=warn_of_password,
     )
-    mlflow_ui: bool = option(False, "Serve MLflow's own web pages at /mlflow/, out of an installed mlflow.")
+    mlflow_ui: bool = option(False, "Serve MLflow's own web pages at /mlflow/, from an installed mlflow.")
     state_dir: str = option("mistk-state", "Folder for what outlives the process: tracking store and artifacts.")
     run_lease: float = option(
         30.0,

@@ -1,4 +1,4 @@
-"""Models and data that lie elsewhere: fetched to this machine before they are used, and stored afterwards.
+"""Models and data that are stored elsewhere: fetched to this machine before they are used, and stored afterwards.
 
 A place is a path, or a URL that fsspec or HTTP reaches. An archive (zip, tar) is unpacked.
 """

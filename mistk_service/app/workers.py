@@ -47,7 +47,7 @@ def worker_factory(
     on_output: Callable[[str], None],
     on_drain: Callable[[], None],
 ) -> WorkerFactory:
-    """Return what makes workers; the worker copies artifacts to the folder ``spool``, if one is given.
+    """Return the factory of the workers, which copy artifacts to the folder ``spool``, if any.
 
     ``on_output`` receives each line that a worker process prints, on another thread. ``on_drain`` is called if the machine of
     the worker, not of a replica, is about to leave Ray's cluster.

@@ -23,7 +23,7 @@ class Clock:
 
 
 class Connections(Protocol):
-    """What the clients need of HTTP. ``options`` are those of :meth:`httpx.Client.request`."""
+    """The HTTP functions that the clients need. ``options`` are those of :meth:`httpx.Client.request`."""
 
     def now(self) -> float:
         """Return the time in seconds, from any point."""

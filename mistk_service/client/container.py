@@ -58,7 +58,7 @@ class ContainerCalls:
         self._root = root.copy_with(userinfo=b"")
         self._timeout = timeout
         self._give_up_after = give_up_after
-        #: The last status that was asked for, and whether the service accepts operations without returning one.
+        #: The last status that was requested, and whether the service accepts operations without returning one.
         self._last: ModelStatus | None = None
         self._answers_nothing = False
         self._connections = self._connect(timeout=timeout, transport=transport, headers=sent)
@@ -215,10 +215,10 @@ class ContainerCalls:
         response = await self._send("POST", self._path(operation), body=body, query=query)
         if response.is_success and not response.content:
             self._answers_nothing = True
-            return self._begun(operation, self._last or await self._status())
+            return self._accepted_status(operation, self._last or await self._status())
         return decoded(response, self._read_status)
 
-    def _begun(self, operation: str, before: ModelStatus) -> ModelStatus:
+    def _accepted_status(self, operation: str, before: ModelStatus) -> ModelStatus:
         """Return the status of an operation that a service has accepted without returning one, as MISTK's own does."""
         running = self.kind.operations[operation].running
         return dataclasses.replace(before, state=before.state if running is None else self.kind.states(running))

@@ -1,4 +1,4 @@
-"""Starts a container for as long as a ``with`` block lasts, and gives its client."""
+"""Starts a container for the duration of a ``with`` block, and returns its client."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CLIENTS: tuple[tuple[type[ContainerClient], type[AsyncContainerClient]], ...] = 
 #: Seconds until the service must accept calls, and seconds that it gets to end: more than its own ``--grace`` of 10.
 START_TIMEOUT, STOP_TIMEOUT = 120.0, 20.0
 
-#: Seconds between two looks at the file that a service prints to.
+#: Seconds between two reads of the file that a service prints to.
 _TAIL_INTERVAL = 0.05
 
 #: Lines of the service's output that an error shows.
@@ -47,7 +47,7 @@ _KEPT_LINES = 100
 
 
 class Launch(Generic[C]):
-    """A container in a process of its own; see :func:`launch`.
+    """A container in a separate process; see :func:`launch`.
 
     Attributes:
         url: the address of the service, once it is running.
@@ -108,8 +108,8 @@ class Launch(Generic[C]):
         Raises:
             LaunchFailed: it ended, or took too long.
         """
-        # In a session of its own: Ctrl-C in the terminal is for this process, which then stops the service gracefully.
-        # If this process dies, the pipe to its standard input closes, and the service shuts down; one that is to go on running
+        # In a separate session: Ctrl-C in the terminal is for this process, which then stops the service gracefully.
+        # If this process dies, the pipe to its standard input closes, and the service shuts down; one that keeps running
         # writes to a file, since a pipe would break.
         log, self._log = (
             tempfile.mkstemp(prefix="mistk-", suffix=".log") if self._keep_running else (subprocess.PIPE, None)
@@ -212,7 +212,7 @@ def launch(
     keep_running: bool = False,
     on_output: Callable[[str], object] = lambda _: None,
 ) -> Launch[Any]:
-    """Start a container, and give its client.
+    """Start a container, and return its client.
 
     ::
 
@@ -228,7 +228,7 @@ def launch(
             the container.
         port: the port to listen on; 0 for a free one.
         options: further options of ``mistk-service serve``, such as ``["--state-dir", "runs"]``.
-        keep_running: whether the container goes on running after the block, and after this process. It prints to a file then.
+        keep_running: whether the container keeps running after the block and after this process. It then prints to a file.
         on_output: called with each line that the service prints, in another thread.
 
     Raises:

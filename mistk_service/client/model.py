@@ -59,7 +59,7 @@ class ModelCalls(ContainerCalls):
 
     @DualMethod
     async def build_model(self, model_path: str | os.PathLike[str] | None = None) -> ModelStatus:
-        """Build the model, or load the one that :meth:`save_model` wrote to the folder ``model_path``."""
+        """Build the model, or load it from the folder ``model_path`` that :meth:`save_model` wrote."""
         return await self._call("buildModel", modelPath=model_path)
 
     @DualMethod

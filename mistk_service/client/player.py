@@ -76,7 +76,7 @@ class Player:
             status = self.client.wait_for(_SETTLED, since=call())
             ended = status.last_activity
             if ended is None or ended.outcome != "completed":
-                raise self._failed(status.notice or f"is {status.state}, and has not done what was asked")
+                raise self._failed(status.notice or f"is {status.state} and did not complete the call")
             return status
 
     @contextmanager

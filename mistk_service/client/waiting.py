@@ -15,7 +15,7 @@ class Wait:
     """A wait for one of several states, which takes one status after the other.
 
     Raises:
-        InvalidRequest: no state is given, or an unknown one.
+        InvalidRequest: there are no states, or an unknown one.
     """
 
     def __init__(self, states: str | Iterable[str], known: type[StrEnum] = State) -> None:
@@ -44,7 +44,7 @@ class Wait:
 
     def timed_out(self, timeout: float | None) -> WaitTimedOut:
         """Return the error for a wait that has timed out."""
-        last = "the service did not tell its state" if self._last is None else f"it is {self._last}"
+        last = "the service did not report its state" if self._last is None else f"it is {self._last}"
         return WaitTimedOut(f"The model did not reach {self._names()} within {timeout:g} s; {last}.", status=self._last)
 
     def _pause_is_off(self, previous: ModelStatus | None, status: ModelStatus) -> bool:

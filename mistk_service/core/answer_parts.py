@@ -10,7 +10,7 @@ from mistk_service.errors import MistkError
 from mistk_service.kinds.predictions import Answer
 from mistk_service.workers.messages import PARTS_AHEAD
 
-#: The number of parts that are received before the model is told that it may produce more.
+#: The number of parts that are received before the model is allowed to produce more.
 _TOGETHER = PARTS_AHEAD // 2
 
 
@@ -44,7 +44,7 @@ class AnswerParts:
         self._ended, self._error = True, error
         self._changed.set()
 
-    def require_begun(self) -> None:
+    def raise_early_error(self) -> None:
         """Raise the error with which the model ended, if it gave no part before."""
         if self._error is not None and not self._parts:
             raise self._error

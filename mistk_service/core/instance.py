@@ -93,7 +93,7 @@ class Instance:
         self._started: dict[int, float] = {}
         #: The state in which the activity began.
         self._origin = kind.initial
-        #: Whether the worker has been told to end, for a reset or the shutdown.
+        #: Whether the worker has been asked to end, for a reset or the shutdown.
         self.is_leaving = False
         #: How the latest activity began: None if it is running or has ended, an error if the model refuses it.
         self._verdict: asyncio.Future[InvalidRequest | None] | None = None
@@ -201,7 +201,7 @@ class Instance:
 
     def fail(self, operation: str | None, failure: Failure) -> None:
         """Enter the state ``failed``. A later failure does not replace the first."""
-        logger.error("%s", failure.told(operation))
+        logger.error("%s", failure.log_text(operation))
         self._end_activities("failed", failure)
         if operation is not None and self.kind.operations[operation].affects_predictions:
             # Predictions that waited for this operation must not run as if it had succeeded.
@@ -297,7 +297,7 @@ class Instance:
     def _notice_of(self, activity: ActivityBegan, message: _Ended) -> str | None:
         """Return the notice for an activity that had no effect, if any."""
         if isinstance(message, m.Failed):
-            logger.error("%s", message.failure.told(activity.operation))
+            logger.error("%s", message.failure.log_text(activity.operation))
             paused = f"; {self.view.activity.operation} stays paused" if self.view.activity else ""
             return f"{activity.operation} failed ({message.failure}){paused}."
         if isinstance(message, m.Unsupported):

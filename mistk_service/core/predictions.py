@@ -187,7 +187,7 @@ class Predictions:
         else:
             error = self._error(waiting.operation, message)
             if isinstance(error, HookFailed):
-                logger.error("%s", error.failure.told(waiting.operation))
+                logger.error("%s", error.failure.log_text(waiting.operation))
             _reject(waiting, error)
 
     def _error(self, operation: str, message: PredictionFailed | PredictionRefused) -> MistkError:

@@ -36,7 +36,7 @@ async def generate(
 
     Args:
         model: the model.
-        request: the request, whose body has been read; a client that leaves before the first piece withdraws it.
+        request: the request, whose body has been read; it is withdrawn if the client disconnects before the first piece.
         prompt: the text to continue.
         parameters: the parameters for the hook.
         limit: the maximum number of pieces.
@@ -56,7 +56,7 @@ class Generation:
 
     Attributes:
         tokens: the number of pieces that the model has yielded.
-        finish_reason: why the text ended: at the limit, or by itself.
+        finish_reason: why the text ended: at the limit, or because the model stopped.
     """
 
     def __init__(self, answer: Answer | AnswerParts, limit: int | None, stop: Sequence[str]) -> None:
@@ -116,16 +116,16 @@ class Generation:
             yield _text(part)
 
     def _open(self, text: str) -> int:
-        """Return the length of the longest end of a text that a stop sequence begins with."""
+        """Return the length of the longest suffix of a text that is a prefix of a stop sequence."""
         lengths = (n for stop in self._stop for n in range(1, len(stop)) if text.endswith(stop[:n]))
         return max(lengths, default=0)
 
 
 class EventStream(StreamingResponse):
-    """Sends values as Server-Sent Events, and an error in the middle as an event. Closes the generation at the end.
+    """Sends values as Server-Sent Events, and a later error as an event. Closes the generation at the end.
 
     Args:
-        generation: what the values are made from.
+        generation: the source of the values.
         values: the values for JSON; text is sent as it is.
         error_body: makes the JSON of an error.
     """

@@ -1,4 +1,4 @@
-"""What the prediction APIs are built from: an application made from a contract, its handlers, and responses in JSON."""
+"""The base of the prediction APIs: an application for a contract, its handlers, and responses in JSON."""
 
 from __future__ import annotations
 

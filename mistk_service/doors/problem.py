@@ -1,4 +1,4 @@
-"""Errors as the prediction APIs report them: a status and a message, which each API puts into a form of its own."""
+"""Errors as the prediction APIs report them: a status and a message, which each API puts into its own form."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Problem:
 
 
 def problem_of(error: Exception, scope: Scope) -> Problem:
-    """Return any error as a problem. A state in which the model cannot predict is 503, another model 404."""
+    """Return any error as a problem. 503 if the model cannot predict in the current state, 404 for another model."""
     if isinstance(error, UnknownModel):
         return Problem(404, str(error))
     if isinstance(error, BodyTooLarge):
@@ -56,7 +56,7 @@ def problem_of(error: Exception, scope: Scope) -> Problem:
 
 
 def answer_in(error_body: ErrorBody) -> ErrorAnswer:
-    """Return a function that turns any error into a response with a body of this form."""
+    """Return a function that converts any error to a response with a body of this form."""
 
     def answer(error: Exception, scope: Scope) -> Response:
         problem = problem_of(error, scope)

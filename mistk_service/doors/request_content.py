@@ -16,7 +16,7 @@ from mistk_service.errors import InvalidRequest
 from mistk_service.web.json_limits import JsonLimits, JsonTooLarge, check_json
 from mistk_service.web.request_body import BodyTooLarge, read_body
 
-#: The maximum size of what is decoded or encoded on the event loop, in bytes.
+#: The maximum size of content that is decoded or encoded on the event loop, in bytes.
 INLINE_LIMIT = 64 * 1024
 
 _Value = TypeVar("_Value")
@@ -35,7 +35,7 @@ async def _inline(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 async def json_content(request: Request, limit: int, kind: type[_Value]) -> _Value:
-    """Return the body of a request, JSON of a type; see :func:`read_content` and :func:`decode_json`."""
+    """Return the body of a request as a value of a type; see :func:`read_content` and :func:`decode_json`."""
     body = await read_content(request, limit)
     value: _Value = await on_thread_if(len(body) > INLINE_LIMIT)(decode_json, body, kind)
     return value

@@ -26,9 +26,9 @@ class ServedModel:
     """The only model of a container, by its name.
 
     Args:
-        controller: does the work.
-        name: the name; by default that in the registry if the model comes from there, else that of the class in snake case.
-        version: the version; by default that in the registry, else ``1``.
+        controller: the controller.
+        name: the name; by default the one in the registry if the model comes from there, else the class's name in snake case.
+        version: the version; by default the one in the registry, else ``1``.
     """
 
     def __init__(self, controller: Controller, name: str | None = None, version: str | None = None) -> None:
@@ -36,7 +36,7 @@ class ServedModel:
         self._name = name
         self._version = version
         self._created = int(time.time())
-        #: Those of the Open Inference Protocol, over REST and gRPC.
+        #: The statistics of the Open Inference Protocol, over REST and gRPC.
         self.statistics = Statistics()
 
     @property

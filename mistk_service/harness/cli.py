@@ -102,7 +102,7 @@ def _run(make: Callable[[], Pipeline], containers: Options, show: Show) -> int:
 
 
 def _pipeline(file: Path | None, options: dict[str, Any]) -> Pipeline:
-    """Return the pipeline in the file, or the one that MISTK's options describe.
+    """Return the pipeline in the file, or that of MISTK's options.
 
     Raises:
         InvalidRequest: there is nothing to do, or something is wrong with it.

@@ -21,7 +21,7 @@ from mistk_service.errors import InvalidRequest, LaunchFailed, RequestFailed, Se
 #: What runs images, in the order of preference.
 _ENGINES = ("docker", "podman")
 
-#: Seconds that an engine has to answer whether it is there.
+#: Seconds that an engine has to answer.
 _ENGINE_TIMEOUT = 10.0
 
 #: The port that a container of an image listens on.
@@ -40,7 +40,7 @@ class Start:
 
     Attributes:
         port: the port to listen on; 0 for a free one.
-        keep: whether it goes on running after the run.
+        keep: whether it keeps running after the run.
         on_output: is called with each line that it prints.
         paths: the files and folders that an image has to see.
     """
@@ -94,19 +94,19 @@ def _working_engine(name: str) -> str:
     if command is None:
         raise OSError("not installed")
     try:
-        # It asks the engine too: a client alone does not help.
-        asked = subprocess.run(
+        # The command contacts the engine too: a client alone is not enough.
+        answer = subprocess.run(
             [command, "version"], check=False, capture_output=True, text=True, errors="replace", timeout=_ENGINE_TIMEOUT
         )
     except subprocess.TimeoutExpired as error:
         raise OSError(f"no answer within {_ENGINE_TIMEOUT:g} s") from error
-    if asked.returncode != 0:
-        raise OSError(asked.stderr.strip() or f"exit code {asked.returncode}")
+    if answer.returncode != 0:
+        raise OSError(answer.stderr.strip() or f"exit code {answer.returncode}")
     return command
 
 
 def _reference(text: str) -> str | None:
-    """Return a component as ``mistk-service serve`` takes it; None if it is no file and no module.
+    """Return a component as ``mistk-service serve`` takes it; None if it is neither a file nor a module.
 
     Raises:
         InvalidRequest: it names a file that does not exist.
@@ -116,7 +116,7 @@ def _reference(text: str) -> str | None:
     module = text.rpartition(":")[0]
     if module.endswith(".py"):
         if not Path(module).expanduser().is_file():
-            raise InvalidRequest(f"{module} is no file; expected path/to/file.py:Class.", field="component")
+            raise InvalidRequest(f"{module} is not a file; expected path/to/file.py:Class.", field="component")
         return text
     top = module.partition(".")[0]
     is_module = (
@@ -148,17 +148,19 @@ def _image(
         f"--volume={folder}:{folder}" for folder in sorted({_existing(path) for path in start.paths}) if folder != "/"
     ]
     published = f"--publish=127.0.0.1:{port}:{_IMAGE_PORT}"
-    # An image of this service wants a log-in, and paths below /data; this container is published to this machine alone, and
+    # An image of this service requires a log-in, and paths below /data; this container is published to this machine alone, and
     # sees nothing of it but the mounts.
     roots = (f"MISTK_{each}_ROOT=/" for each in ("DATA", "MODEL", "OUTPUT"))
     open_ = [f"--env={each}" for each in ("MISTK_INSECURE=1", *roots)]
     user = as_user(engine, os.getuid(), os.getgid())
     url, kept = f"http://127.0.0.1:{port}", False
     try:
-        begun = _run(engine, "run", "--detach", f"--name={name}", *user, published, *open_, *mounts, image)
-        if begun.returncode != 0:
-            raise LaunchFailed(f"{image} could not be run: {begun.stderr.strip()}", output=begun.stderr.splitlines())
-        # It wants no log-in, so it does not get the token for others.
+        started = _run(engine, "run", "--detach", f"--name={name}", *user, published, *open_, *mounts, image)
+        if started.returncode != 0:
+            raise LaunchFailed(
+                f"{image} could not be run: {started.stderr.strip()}", output=started.stderr.splitlines()
+            )
+        # It requires no log-in, so it does not get the token for others.
         with client(url, headers={"Authorization": ""}) as made:
             _wait_answering(made, engine, name)
             kept = start.keep

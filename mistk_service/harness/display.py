@@ -110,7 +110,7 @@ def print_event(console: Console, event: Event) -> None:
 
 
 def _rendered(event: Event) -> Iterator[RenderableType]:
-    """Yield what people see of an event."""
+    """Yield an event as text and tables."""
     if event["event"] == "container":
         yield f"The {event['component']} is at [b]{escape(event['url'])}[/b]"
     elif event["event"] == "done":

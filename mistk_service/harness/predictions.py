@@ -175,7 +175,7 @@ def _json_records(file: Path, text: str) -> Iterator[tuple[str, str, tuple[str, 
             yield f"items[{index}]", str(item["recordId"]), labels
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidRequest(
-            f"{file} is no list of records ({error!r}); expected "
+            f"{file} is not a list of records ({error!r}); expected "
             '{"items": [{"recordId": "a", "values": [{"label": "7"}]}]}.'
         ) from error
 

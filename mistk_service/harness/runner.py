@@ -30,7 +30,7 @@ class Options:
 
     Attributes:
         port: the port of the first one; 0 for a free one.
-        keep: whether they go on running after the run.
+        keep: whether they keep running after the run.
         logs: whether to show what they print.
     """
 
@@ -61,16 +61,16 @@ class Runner:
         """Run all steps.
 
         Raises:
-            MistkError: a step did not work. The steps after it are not run.
+            MistkError: a step failed. The steps after it are not run.
         """
-        begun = time.monotonic()
+        started = time.monotonic()
         for step in self._pipeline.steps:
             self._run(step)
-        self._show({"event": "completed", "message": "Validation completed", "seconds": _since(begun)})
+        self._show({"event": "completed", "message": "Validation completed", "seconds": _since(started)})
 
     def _run(self, step: Step) -> None:
         client = self._client(step.component) if step.component else None
-        begun = time.monotonic()
+        started = time.monotonic()
         self._show({"event": "step", "step": step.name, "component": step.component})
         try:
             result = _call(client, step)
@@ -86,7 +86,7 @@ class Runner:
             done = {"state": str(ended.state), "metrics": metrics}
         else:
             self._show({"event": "result", "step": step.name, **result})
-        self._show({"event": "done", "step": step.name, **done, "seconds": _since(begun)})
+        self._show({"event": "done", "step": step.name, **done, "seconds": _since(started)})
 
     def _client(self, component: str) -> ContainerClient:
         """Return the client of a component, whose container is started when the first step needs it."""
@@ -97,7 +97,7 @@ class Runner:
             )
             found = opened(self._pipeline.components[component], _CLIENTS[component], start)
             client, url = self._open.enter_context(found)
-            client.status()  # whether it can be reached, before anything is asked of it
+            client.status()  # fails early if it cannot be reached
             self._clients[component] = client
             self._show({"event": "container", "component": component, "url": url})
         return self._clients[component]
@@ -108,14 +108,14 @@ class Runner:
 
 
 def _call(client: ContainerClient | None, step: Step) -> Any:
-    """Return what a step returns: the status of an operation that has begun, or what it found."""
+    """Return what a step returns: the status of an operation that was accepted, or its result."""
     if step.name in _SPECIAL:
         return _SPECIAL[step.name](client, step.parameters)
     defaults = {"objectives": ()} if step.name == "initialize" else {}
     return getattr(client, step.name)(**{**defaults, **step.parameters})
 
 
-def _wait_done(client: ContainerClient, begun: ModelStatus, step: str, show: Show) -> ModelStatus:
+def _wait_done(client: ContainerClient, accepted: ModelStatus, step: str, show: Show) -> ModelStatus:
     """Wait until an operation has ended, and return the status then.
 
     Raises:
@@ -127,7 +127,7 @@ def _wait_done(client: ContainerClient, begun: ModelStatus, step: str, show: Sho
     settled = {client.kind.initial, *(row.then for row in rows if row.then)} - running
     try:
         status = client.wait_for(
-            settled, since=begun, on_status=lambda each: show({"event": "status", **_described(each)})
+            settled, since=accepted, on_status=lambda each: show({"event": "status", **_described(each)})
         )
     except WaitFailed as error:
         if error.failure is None:
@@ -152,8 +152,8 @@ def _described(status: ModelStatus) -> dict[str, Any]:
     }
 
 
-def _since(begun: float) -> float:
-    return round(time.monotonic() - begun, 3)
+def _since(started: float) -> float:
+    return round(time.monotonic() - started, 3)
 
 
 # --- steps that are more than one call ----------------------------------------------------------------------------------

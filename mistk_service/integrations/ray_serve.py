@@ -27,12 +27,12 @@ _apps: list[ASGIApp] = []
 
 
 def deployment(model: str, **settings: Any) -> serve.Deployment:
-    """Return a deployment, each replica of which is a container that has built the model by itself.
+    """Return a deployment, each replica of which is a container that has built the model.
 
     Use it as any other: ``serve.run(deployment("shop.py:Shop", build_from="models/shop").options(num_replicas=2).bind())``.
-    The APIs are those of ``mistk-service serve``. Each replica has a lifecycle of its own, so use the prediction APIs. Nothing
-    is tracked unless ``tracking=True``. Nobody has to log in: whoever reaches Ray Serve reaches the model. Requests with paths
-    are refused, except below ``data_root``, ``model_root`` and ``output_root``.
+    The APIs are those of ``mistk-service serve``. Each replica has its own lifecycle, so use the prediction APIs. Nothing
+    is tracked unless ``tracking=True``. No log-in is required: everyone who can reach Ray Serve can use the model. Requests
+    with paths are refused, except below ``data_root``, ``model_root`` and ``output_root``.
 
     Args:
         model: the reference of the class, as for ``mistk-service serve``.
@@ -41,7 +41,7 @@ def deployment(model: str, **settings: Any) -> serve.Deployment:
     Raises:
         SettingsError: an option is not valid.
     """
-    # Everybody who reaches Ray Serve reaches it, so requests name no paths unless there are roots for them.
+    # Everyone who can reach Ray Serve can use it, so requests may not name paths unless there are roots for them.
     open_to_all = {"tracking": False, "host": "0.0.0.0", "allowed_hosts": ("*",)}  # noqa: S104  # it does not listen itself
     given = Settings(model, **{**open_to_all, **settings})
 

@@ -107,7 +107,7 @@ class DetachedContext:
         figures: the figures logged, by artifact file.
         published: the values published, in order.
         failed: the reasons of the failures that the component reported.
-        streaming: what the component sees as the wish of a client; True until a test sets it.
+        streaming: whether a client wants more, as the component sees it; True until a test changes it.
         done: the last ``(done, total, unit)`` of ``progress``.
     """
 
@@ -296,7 +296,7 @@ class Component:
         self.fail(reason)
 
     def ready(self) -> None:
-        """Do nothing. MISTK's models call it at the end of a hook; here the return of the hook says it."""
+        """Do nothing. MISTK's models call it at the end of a hook; here, the return of the hook has that meaning."""
 
     def initialized(self) -> None:
         """Do nothing, as ``ready``."""

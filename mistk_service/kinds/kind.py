@@ -97,7 +97,7 @@ class Operation:
         may_decline: whether a hook that raises NotImplementedError leads to the previous state instead of to ``failed``.
         affects_predictions: whether predictions that wait for it fail with it.
         replicas: what it means for replicas; None for nothing.
-        copied_by: for an operation that changes the model, the hook that saves a copy to a folder and the one that builds it.
+        copied_by: for an operation that changes the model, the hooks that save a copy to a folder and load it from there.
         parameters: the types of the hook's arguments, by position, if they are more than plain data.
         configures_run: returns what the hook's arguments say about the run; the operation then begins a new run.
         takes_hyperparameters: whether its last argument is the hyperparameters, which have to be as the class declares them.
@@ -264,7 +264,7 @@ class Kind:
         return next(row for row in self.of_role(Role.RESUME) if row.resumes == activity)
 
     def overrides(self, subclass: type[Any], hook: str) -> bool:
-        """Return whether a subclass has a hook of its own, instead of the one of the base class."""
+        """Return whether a subclass overrides a hook of the base class."""
         return getattr(subclass, hook, None) is not getattr(self.base, hook, None)
 
     @property

@@ -72,7 +72,7 @@ class Value:
         """Build it from the JSON object of the wire. Unknown keys go to ``extra``, if it has that, and are ignored otherwise.
 
         Raises:
-            InvalidRequest: what has to be an object is none.
+            InvalidRequest: a value that has to be an object is not one.
         """
         kinds = _types_of(cls)
         known: dict[str, Any] = {}
@@ -110,7 +110,7 @@ def _types_of(cls: type[Value]) -> dict[str, Any]:
 
 
 def _converted(name: str, value: Any, kind: Any) -> Any:
-    """Return a value of the wire as a field has it."""
+    """Convert a value of the wire for a field."""
     if value is None:
         return None
     if isinstance(kind, type) and issubclass(kind, Value):
@@ -245,7 +245,7 @@ class MistkDataset(Dataset):
         """Build it from the JSON object of the wire. Unknown keys go to ``extra``.
 
         Raises:
-            InvalidRequest: what has to be an object is none, or a path is not a string.
+            InvalidRequest: a value that has to be an object is not one, or a path is not a string.
         """
         dataset = super().from_wire(wire)
         if not isinstance(dataset.data_path, str | None):

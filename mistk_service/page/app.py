@@ -44,11 +44,11 @@ _FOLDER = Path(__file__).parent / "static"
 
 
 class Page:
-    """ASGI application: the page at ``/``, its files below ``/static``, and what it stands on at ``/page/about``.
+    """ASGI application: the page at ``/``, its files below ``/static``, and the facts about the service at ``/page/about``.
 
     Args:
-        about: returns what the page has to know about the service, for the visitor who sends a request.
-        answer: turns an error into a response.
+        about: returns facts about the service, for the visitor who sends a request.
+        answer: converts an error to a response.
     """
 
     def __init__(self, about: Callable[[Scope], dict[str, Any]], answer: ErrorAnswer) -> None:
@@ -86,7 +86,7 @@ class Page:
 
 
 def visitor(scope: Scope) -> dict[str, str | None]:
-    """Return the name and the role of who sends a request. Without a log-in, everything is allowed."""
+    """Return the name and the role of the sender of a request. Without a log-in, everything is allowed."""
     principal = principal_of(scope)
     if principal is None:
         return {"user": None, "role": AccessRole.ADMIN.label}

@@ -27,29 +27,29 @@ class Activities:
 
     @property
     def status(self) -> RunStatus:
-        """RUNNING, or the most severe status of the activities since there was last none."""
+        """RUNNING, or the most severe status of the activities since the last idle time."""
         return RunStatus.RUNNING if self.running else self._worst
 
     def begin(self, event: ActivityBegan) -> None:
-        """Take the beginning of an activity."""
+        """Record the beginning of an activity."""
         if not self.running:
             self._worst = RunStatus.FINISHED
         self.running[event.operation] = event
 
     def end(self, event: ActivityEnded) -> None:
-        """Take the end of an activity that runs."""
+        """Record the end of an activity."""
         if not self.is_aside(event):
             self._worsen(_OUTCOMES.get(event.outcome, RunStatus.FINISHED))
         del self.running[event.operation]
 
     def kill(self) -> None:
-        """Take all that run as killed."""
+        """Record that all running activities were killed."""
         if self.running:
             self._worsen(RunStatus.KILLED)
             self.running.clear()
 
     def is_aside(self, event: ActivityEnded) -> bool:
-        """Return whether what failed saves something while an activity is paused, which costs the run nothing."""
+        """Return whether the failed activity only saved something during a pause, which does not make the run fail."""
         saves = self._operations[event.operation].saves is not None
         return saves and event.outcome == "failed" and len(self.running) > 1
 

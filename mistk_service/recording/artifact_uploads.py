@@ -135,7 +135,7 @@ class ArtifactUploads:
         def tell() -> None:
             self._opened.store.artifact_logged(run.run_id, checked_path(target))
 
-        # A job of its own, since the file may not exist any more for a second attempt.
+        # A separate job, since the file may not exist any more for a second attempt.
         return (Job(str(file), tell, partial(self._leave_out, file)),)
 
     def _leave_out(self, source: Path, error: Exception) -> None:

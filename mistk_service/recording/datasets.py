@@ -52,7 +52,7 @@ _PIECE = 1 << 20
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://")
 _USERINFO = re.compile(r"//[^/?#]*@")
 
-#: The roles of loadData in MLflow's words.
+#: MLflow's names for the roles of loadData.
 _CONTEXTS = {"train": "training", "test": "testing", "generate": "generation"}
 
 
@@ -108,7 +108,7 @@ def _described(name: str, dataset: MistkDataset, note: Callable[[str], None], de
 def _look(place: Path, file_format: Any, deadline: float) -> _Seen | None:
     """Examine a file or a folder; return None if that takes too long.
 
-    A file system that does not respond blocks a thread of its own, and not the caller.
+    A file system that does not respond blocks a separate thread, and not the caller.
     """
     found: Future[_Seen] = Future()
 

@@ -1,6 +1,6 @@
-"""A queue for files on their way to the artifact storage, with a thread of its own, so that nothing else waits for them.
+"""A queue for files on their way to the artifact storage, on its own thread, so that nothing else waits for them.
 
-Each destination has a queue of its own. If a destination is unavailable, its next file is retried, while other destinations
+Each destination has its own queue. If a destination is unavailable, its next file is retried, while other destinations
 proceed. After about an hour of retries the file is dropped with a message, and the next one is tried.
 """
 
@@ -69,27 +69,27 @@ class FileQueue:
         self._errors: dict[str, str] = {}
         self._delays = delays
         self._destinations: dict[str, _Destination] = {}
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._ending = False
         self._thread: threading.Thread | None = None
 
     @property
     def waiting(self) -> int:
         """The number of waiting jobs."""
-        with self._news:
+        with self._changed:
             return sum(len(destination.jobs) for destination in self._destinations.values())
 
     def claims(self) -> frozenset[Path]:
         """Return the copies in the spool that waiting jobs need."""
-        with self._news:
+        with self._changed:
             jobs = [job for destination in self._destinations.values() for job in destination.jobs]
         return frozenset(job.claims for job in jobs if job.claims is not None)
 
     def put(self, destination: str, job: Job) -> None:
         """Append a job to the queue of a destination."""
-        with self._news:
+        with self._changed:
             self._destinations.setdefault(destination, _Destination()).jobs.append(job)
-            self._news.notify_all()
+            self._changed.notify_all()
 
     def start(self) -> None:
         """Start the thread."""
@@ -98,18 +98,18 @@ class FileQueue:
 
     def close(self, deadline: Deadline) -> None:
         """Finish the waiting jobs by the deadline, with only a few attempts for a destination that is unavailable."""
-        with self._news:
+        with self._changed:
             self._ending = True
             self._delays = _LAST_DELAYS
             for destination in self._destinations.values():
                 destination.due, destination.failures = 0.0, min(destination.failures, 1)
-            self._news.notify_all()
+            self._changed.notify_all()
         if self._thread is not None:
             deadline.join(self._thread)
 
     def log_rest(self) -> None:
         """Log the jobs that are lost because the service ends."""
-        with self._news:
+        with self._changed:
             rest = [job.about for destination in self._destinations.values() for job in destination.jobs]
         if rest:
             more = f" and {len(rest) - _NAMED} more" if len(rest) > _NAMED else ""
@@ -125,17 +125,17 @@ class FileQueue:
     def _run(self) -> None:
         while True:
             self.work()
-            with self._news:
+            with self._changed:
                 waiting = [destination.due for destination in self._destinations.values() if destination.jobs]
                 if not waiting and self._ending:
                     return
                 delay = min(waiting) - time.monotonic() if waiting else None
                 if delay is None or delay > 0:
-                    self._news.wait(delay)
+                    self._changed.wait(delay)
 
     def _due(self) -> tuple[str, _Destination] | None:
         now = time.monotonic()
-        with self._news:
+        with self._changed:
             due = [
                 (destination.due, name)
                 for name, destination in self._destinations.items()
@@ -160,13 +160,13 @@ class FileQueue:
         else:
             destination.failures = 0
             self._show(name, None)
-            with self._news:
+            with self._changed:
                 destination.jobs.popleft()
                 destination.jobs.extendleft(reversed(following))
                 # Take turns with the other destinations, so that none waits for a large folder of another.
                 destination.due = time.monotonic()
             return
-        with self._news:
+        with self._changed:
             destination.jobs.popleft()
             if not destination.jobs:
                 self._show(name, None)
@@ -175,7 +175,7 @@ class FileQueue:
         """Count a failure, and return whether there will be another attempt for the same file."""
         if destination.failures >= len(self._delays):
             return False
-        with self._news:
+        with self._changed:
             destination.due = time.monotonic() + self._delays[destination.failures]
             destination.failures += 1
         return True

@@ -4,7 +4,7 @@ A model's ``initialize`` provides params and tags, ``loadData`` provides inputs.
 prediction or generation, the first save, or the first report of the model. Params and tags that are reported during the
 preparation of the model wait for it. The run is RUNNING while an activity runs, and FINISHED, FAILED or KILLED afterwards. A
 later activity resumes it, and a reset ends it. Reports before ``initialize`` wait for it, since its properties choose the
-run. An operation that configures the run and is work too, such as ``evaluate``, has a run of its own each time.
+run. An operation that configures the run and is work too, such as ``evaluate``, gets its own run each time.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Lifecycle:
         self._manager = manager
         self._default = run_options
         self._show = show
-        #: Whether there is an operation that says where the run goes, for which reports then have to wait.
+        #: Whether there is an operation that configures the run, for which reports then have to wait.
         self._is_configured = any(row.configures_run is not None for row in kind.operations.values())
         self._memory = _Memory(run_options=run_options, initialized=not self._is_configured)
         self._run: OpenRun | None = None
@@ -143,9 +143,9 @@ class Lifecycle:
             return
         try:
             handler(self, event, now)
-        except RunGone as gone:
+        except RunGone as error:
             # The write goes to a new run, which starts with everything in memory.
-            self._replace(gone, now)
+            self._replace(error, now)
             handler(self, event, now)
 
     def close(self, now: int) -> None:
@@ -363,10 +363,10 @@ class Lifecycle:
             run.set_status(self._activities.status, now)
         self._show(run, self._life)
 
-    def _replace(self, gone: RunGone, now: int) -> None:
+    def _replace(self, error: RunGone, now: int) -> None:
         run, self._run = self._run, None
         if run is not None:
-            self._manager.note(f"The run {run.id} {gone}; recording continues in a new one.")
+            self._manager.note(f"The run {run.id} {error}; recording continues in a new one.")
             self._memory.tags["mistk.replacesRunId"] = run.id
         self._opened(now)
 

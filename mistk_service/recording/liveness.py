@@ -1,7 +1,7 @@
-"""Liveness of containers: each holds a lock on a file of its own as long as its process lives.
+"""Liveness of containers: each holds a lock on its own file as long as its process lives.
 
 The operating system releases the locks of a process however it ends, ``kill -9`` included. So a file that can be locked
-belonged to a container that ended without cleaning up, and another container can clean up for it. Nothing is known of
+belonged to a container that ended without cleaning up, and another container can clean up for it. Nothing is known about
 containers whose files are not visible, such as those on another machine.
 """
 

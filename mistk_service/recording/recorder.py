@@ -1,4 +1,4 @@
-"""The recorder takes events on the event loop, and writes the run on a thread of its own.
+"""The recorder takes events on the event loop, and writes the run on its own thread.
 
 Events are only put into a queue, so that a slow store does not slow down the model. If many points wait, the worker is asked
 to hold back its metrics, so that memory stays bounded and nothing is lost. While the store is unavailable, the thread retries
@@ -106,7 +106,7 @@ class Recorder:
         self._status = TrackingStatus(lambda key, value: self._on_loop(show, key, value))
         self._retry = StoreRetry(self._wait, self._status.store_error)
         self._files = FileQueue(self._status.artifact_error)
-        self._news = threading.Condition(threading.RLock())
+        self._changed = threading.Condition(threading.RLock())
         self._queue: deque[tuple[_Item, int]] = deque([(self._preview.first_run, _now())])
         self._waiting = 0
         self._totals = StreamTotals()
@@ -145,7 +145,7 @@ class Recorder:
                 self._put(self._totals)
             return
         if isinstance(event, PredictionBegan | PredictionWithdrawn):
-            return  # a run does not have them, and to wake the thread costs as much as the prediction
+            return  # a run does not have them, and waking the thread costs as much as the prediction
         if isinstance(event, ActivityBegan | ActivityEnded) and self._options.kind.operations[event.operation].is_step:
             # There may be hundreds per second. Of a step that fails, the run gets the beginning and the end.
             if isinstance(event, ActivityBegan) or event.failure is None:
@@ -154,7 +154,7 @@ class Recorder:
             self._put(began)
         if self._sampling is not None:
             self._sampling.observe(event)
-        with self._news:
+        with self._changed:
             if isinstance(event, ActivityBegan):
                 configure = self._options.kind.operations[event.operation].configures_run
                 if configure is not None:
@@ -185,10 +185,10 @@ class Recorder:
         self._status.remotes(remotes)
 
     def _put(self, item: _Item) -> None:
-        with self._news:
+        with self._changed:
             self._queue.append((item, _now()))
             self._waiting += _weight(item)
-            self._news.notify()
+            self._changed.notify()
 
     def start(self) -> None:
         """Start writing. Earlier events have waited in the queue."""
@@ -217,10 +217,10 @@ class Recorder:
             return  # it was never started, because there was no model
         if self._sampling is not None:
             self._sampling.close(deadline)
-        with self._news:
+        with self._changed:
             self._deadline = deadline
             self._ending.set()
-            self._news.notify()
+            self._changed.notify()
         deadline.join(self._thread)
         self._files.log_rest()
         if not self._done and self._has_something():
@@ -321,9 +321,9 @@ class Recorder:
 
         Consecutive points are merged.
         """
-        with self._news:
+        with self._changed:
             if not self._queue and not self._ending.is_set():
-                self._news.wait(_CHECK_INTERVAL)
+                self._changed.wait(_CHECK_INTERVAL)
             if not self._queue:
                 return None
             first, now = self._queue.popleft()
@@ -336,7 +336,7 @@ class Recorder:
         return MetricsReported(tuple(points)), now, len(points)
 
     def _written(self, weight: int) -> None:
-        with self._news:
+        with self._changed:
             self._waiting -= weight
         if self._held and self._waiting <= self._low:
             self._on_loop(self._release)
@@ -353,7 +353,7 @@ class Recorder:
 
     def _has_something(self) -> bool:
         """Return whether there is, or may be, something to write to a run."""
-        with self._news:
+        with self._changed:
             nothing = self._totals == StreamTotals() and all(
                 isinstance(item, WorkerStarted | InstanceReset | SpoolCleanup | NextRun) or item == StreamTotals()
                 for item, _ in self._queue

@@ -98,7 +98,7 @@ class RunLease:
         return writer != self._writer and self._leases.exists(writer)
 
     def close(self, deadline: Deadline, *, done: bool) -> None:
-        """End the thread. The lease is given back if the runs are ended (``done``); otherwise it expires."""
+        """End the thread. The lease is released if the runs are ended (``done``); otherwise it expires."""
         self._ending.set()
         if self._thread.ident is not None:
             deadline.join(self._thread)
@@ -117,9 +117,9 @@ class RunLease:
                 logger.exception("The lease on the runs cannot be renewed now.")
 
     def _renew(self) -> None:
-        begun = self._clock()
+        started = self._clock()
         if self._held and self._leases.renew(self._writer, self._seconds):
-            self._trusted_until = begun + self._seconds * _TRUSTED
+            self._trusted_until = started + self._seconds * _TRUSTED
         elif not self._held or not self._leases.exists(self._writer):  # it was claimed, and the runs are ended
             if self._held:
                 logger.warning("Another container has ended the runs of this one, since its lease had expired.")
@@ -130,13 +130,13 @@ class RunLease:
             self._held = True
 
     def _acquire(self) -> None:
-        begun = self._clock()
+        started = self._clock()
         self._leases.acquire(self._writer, self._seconds)
-        self._trusted_until = begun + self._seconds * _TRUSTED
+        self._trusted_until = started + self._seconds * _TRUSTED
 
     def _claim(self) -> None:
         while (claimed := self._leases.claim_expired(self._writer, self._seconds)) is not None:
             writer, last_seen = claimed
             self._end_runs(writer, last_seen)
             self._leases.release(writer, self._writer)
-            self._renew()  # there may be many, after a machine has gone
+            self._renew()  # there may be many, after a machine has failed

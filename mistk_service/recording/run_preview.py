@@ -53,7 +53,7 @@ class RunPreview:
         self._is_open = False
         self._written = asyncio.Event()
         self._next_id = uuid4().hex
-        #: What the run of the first life is to be.
+        #: The run of the first life.
         self.first_run = self.restart()
 
     def restart(self, properties: Mapping[str, Any] | None = None) -> NextRun:

@@ -182,7 +182,7 @@ class _Gpus:
             logger.debug("No metrics of GPUs: %s", error)
 
     def sample(self) -> dict[str, float]:
-        """Return what each GPU tells."""
+        """Return the values of each GPU."""
         sample: dict[str, float] = {}
         for number, handle in enumerate(self._handles):
             for measure in (self._memory, self._utilization, self._power):

@@ -1,6 +1,6 @@
 """The errors of tracking, each with the name that MLflow's protocol has for it.
 
-None of them knows HTTP: the table that turns an ``error_code`` into a status stands with the server. Every error that a
+None of them knows HTTP: the server maps each ``error_code`` to a status. Every error that a
 :class:`~mistk_service.tracking.store.Store` raises on purpose is one of these.
 
 ::
@@ -17,13 +17,13 @@ None of them knows HTTP: the table that turns an ``error_code`` into a status st
         │   ├── AnswerLost          TEMPORARILY_UNAVAILABLE   a remote may have done it, and its answer did not arrive
         │   └── StoreLost           TEMPORARILY_UNAVAILABLE   the database's file was deleted or replaced while it was open
         ├── SchemaMismatch          INVALID_STATE             the database was written by another version
-        ├── UnsupportedStore        INVALID_PARAMETER_VALUE   the URI is of no kind that is known or installed
+        ├── UnsupportedStore        INVALID_PARAMETER_VALUE   the kind of URI is unknown or not installed
         ├── NotSupported            NOT_IMPLEMENTED           a feature that this server does not have
         ├── EndpointNotFound        ENDPOINT_NOT_FOUND        there is no such path
-        ├── Unauthenticated         UNAUTHENTICATED           the caller did not say who it is, or nobody believes it
-        └── PermissionDenied        PERMISSION_DENIED         the caller may not do that
+        ├── Unauthenticated         UNAUTHENTICATED           the caller has no valid credentials
+        └── PermissionDenied        PERMISSION_DENIED         the caller lacks the permission
 
-    SystemMetricsUnavailable, a TrackingError too, is no store's: the library that measures the machine is missing.
+    SystemMetricsUnavailable, also a TrackingError, is not a store's: the library that measures the machine is missing.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class InvalidParameter(StoreError):
     """An argument of the call is wrong; nothing was changed.
 
     Attributes:
-        field: the argument or the place inside it, such as ``metrics[3].name``; None where the whole is wrong.
+        field: the argument or the place inside it, such as ``metrics[3].name``; None if the whole is wrong.
     """
 
     error_code = "INVALID_PARAMETER_VALUE"
@@ -81,7 +81,7 @@ class FilterError(InvalidParameter):
     """A filter or an order_by clause cannot be understood.
 
     Attributes:
-        position: the offset in the expression where the trouble starts, in characters from 0.
+        position: the offset of the problem in the expression, in characters from 0.
     """
 
     def __init__(self, message: str, *, position: int, field: str) -> None:
@@ -94,7 +94,7 @@ class InvalidPageToken(InvalidParameter):
 
 
 class ResourceNotFound(StoreError):
-    """There is no such run, experiment, tag or whatever else the message names."""
+    """The run, experiment, tag or other resource that the message names does not exist."""
 
     error_code = "RESOURCE_DOES_NOT_EXIST"
 
@@ -114,12 +114,11 @@ class InvalidState(StoreError):
 class StoreUnavailable(StoreError):
     """The database cannot do it now: the disk is full, the file is locked, the server cannot be reached.
 
-    Nothing of the call was applied (unless the connection to a database server broke in the very moment of the commit,
-    which nobody can tell from outside), nothing that was acknowledged before is lost, and the same call can be sent
-    again.
+    The call was not applied, unless the connection to a database server broke during the commit. Nothing that was
+    acknowledged before is lost, and the same call can be sent again.
 
     Attributes:
-        retry_after: seconds after which a new attempt makes sense, or None where that depends on a person.
+        retry_after: seconds after which a new attempt makes sense, or None if somebody has to fix the cause first.
     """
 
     error_code = "TEMPORARILY_UNAVAILABLE"
@@ -130,19 +129,19 @@ class StoreUnavailable(StoreError):
 
 
 class AnswerLost(StoreUnavailable):
-    """A request reached a remote, or may have, and no usable answer came back: nobody knows whether it was applied.
+    """A request may have reached a remote, and there was no usable response, so it is unknown whether it was applied.
 
-    A time-out while waiting, half an answer, an error of a gateway in between. Whoever sends again what must not be there
-    twice has to look first.
+    Causes are a timeout, a truncated response, or an error of a gateway. Before sending something again that must not be
+    there twice, check whether it is there.
     """
 
 
 class StoreLost(StoreUnavailable):
-    """The file of the database was deleted, or replaced by another, while it was open: what was written would be lost."""
+    """The file of the database was deleted or replaced while it was open, so new data would be lost."""
 
 
 class SchemaMismatch(StoreError):
-    """The database was written by another version of the package, or is none of ours; it was left untouched."""
+    """The database was written by another version of the package or by another program; it was not changed."""
 
     error_code = "INVALID_STATE"
 
@@ -166,7 +165,7 @@ class EndpointNotFound(StoreError):
 
 
 class Unauthenticated(StoreError):
-    """The caller did not say who it is, or is not believed: a token has expired, a password is wrong."""
+    """The caller has no credentials or invalid ones: a token has expired, a password is wrong."""
 
     error_code = "UNAUTHENTICATED"
 

@@ -1,4 +1,4 @@
-"""Removing for good what was deleted, with its files."""
+"""Permanent removal of deleted items, with their files."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from mistk_service.tracking.values import LifecycleStage
 
 
 class Garbage:
-    """What was deleted in a store, long enough ago.
+    """The items of a store that were deleted long enough ago.
 
     Args:
         store: the store.
-        artifacts: where its files are; None where there are none.
-        before: ms since 1970; what was deleted later stays.
-        experiment_ids: the experiments to look into; None means all.
+        artifacts: where its files are; None if there are none.
+        before: ms since 1970; items that were deleted later are kept.
+        experiment_ids: the experiments to search; None means all.
     """
 
     def __init__(
@@ -35,24 +35,24 @@ class Garbage:
         self._store = store
         self._artifacts = artifacts
         self._locations = None if artifacts is None else Locations(store, artifacts)
-        found = [self._looked_at(item) for item in store.trash.items(before, experiment_ids)]
-        #: What can go, in an order in which it can, and what cannot go yet.
+        found = [self._checked(item) for item in store.trash.items(before, experiment_ids)]
+        #: The items that can be removed, in a valid order, and those that cannot be removed yet.
         self.items = [item for item in found if not item.needed]
         self.kept = [item for item in found if item.needed]
 
     def remove(self, tell: Callable[[str], None]) -> int:
-        """Remove everything that can go, and return how many things that were.
+        """Remove everything that can be removed, and return the number of items.
 
         Args:
-            tell: called with a line about each.
+            tell: called with a line about each item.
 
         Raises:
-            StoreUnavailable: the store or the artifacts cannot be written now. What was removed stays so; the rest is still
-                there, to be removed by the next call.
+            StoreUnavailable: the store or the artifacts cannot be written now. What was removed stays removed; the next
+                call removes the rest.
         """
         removed = 0
         for item in self.items:
-            # The files first: what is interrupted in between is found, and finished, the next time.
+            # The files first: after an interruption, the next call finds the item and finishes the removal.
             if (
                 self._store.trash.still_deleted(item)
                 and self._remove_files(item, tell)
@@ -64,8 +64,8 @@ class Garbage:
                 tell(f"Kept the {item}: it is in use again.")
         return removed
 
-    def _looked_at(self, item: TrashItem) -> TrashItem:
-        """Return an item, kept where a project counts on it: the numbers of its other experiments depend on it."""
+    def _checked(self, item: TrashItem) -> TrashItem:
+        """Return an item, kept if it belongs to a project, since the numbers of its other experiments depend on it."""
         if item.kind != EXPERIMENT or item.needed:
             return item
         project = project_of(self._store.get_experiment(item.id))

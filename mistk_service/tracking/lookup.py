@@ -1,4 +1,4 @@
-"""Finding what somebody at a terminal means: an experiment, a run, the artifacts beside a store."""
+"""Finds what a user names at a terminal: an experiment, a run, the artifacts next to a store."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.values import Experiment, Run, ViewType
 from mistk_service.tracking.values.page import pages
 
-#: What may be the beginning of a run's id; nothing that means something in a filter is in it.
+#: What may be the beginning of a run's id. It has no characters with a meaning in filters.
 _PREFIX = re.compile(r"[0-9A-Za-z-]{4,}")
-#: Candidates that are named where a beginning is that of several runs.
+#: The number of candidates to list if several runs match.
 _CANDIDATES = 10
-#: Experiments that are asked for at once.
+#: The number of experiments per request.
 _PAGE = 1000
 
 
@@ -28,7 +28,7 @@ def every_experiment(store: Store, view: ViewType = ViewType.ACTIVE_ONLY, filter
 
 
 def find_experiment(store: Store, name: str) -> Experiment:
-    """Return the experiment of a name, else the one of that id.
+    """Return the experiment with a name, or else with that id.
 
     Raises:
         ResourceNotFound: there is neither.
@@ -46,7 +46,7 @@ def find_run(store: Store, text: str) -> Run:
     """Return the run with an id, or the only one whose id begins so; four characters are enough.
 
     Raises:
-        InvalidParameter: several runs' ids begin so; it names them.
+        InvalidParameter: the ids of several runs begin so; the message lists them.
         ResourceNotFound: none does.
     """
     try:
@@ -62,7 +62,7 @@ def find_run(store: Store, text: str) -> Run:
             f"The ids of several runs begin with {text!r}; give more characters of the one you mean:\n{named}{more}",
             field="run_id",
         )
-    # A search need not give all that belongs to a run.
+    # The result of a search may not have everything that belongs to a run.
     return store.get_run(found[0].info.run_id)
 
 
@@ -74,14 +74,14 @@ def _beginning(store: Store, text: str) -> list[Run]:
 
 
 def artifacts_beside(file: Path | None, given: str | None) -> ArtifactRepository | None:
-    """Return the artifacts of a local store, which are not made where there are none.
+    """Return the artifacts of a local store; their folder is not created.
 
     Args:
-        file: the store's file, or None where it is in none.
-        given: the root, if somebody has named it; else it is the folder ``artifacts`` beside the file, if there is one.
+        file: the store's file; None if it is not in a file.
+        given: the root, if the user named one; by default, the folder ``artifacts`` next to the file, if it exists.
 
     Raises:
-        ResourceNotFound: the folder that was named is not there.
+        ResourceNotFound: the named folder does not exist.
         StoreError: the root cannot be opened.
     """
     if given is None:

@@ -1,4 +1,4 @@
-"""Stores elsewhere, to which runs are copied."""
+"""Remote stores, to which runs are copied."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mistk_service.tracking.values import LoggedModel, Run
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a remote can do. The defaults are those of MLflow's own server; each attribute says what GitLab lacks.
+    """What a remote supports. The defaults are those of MLflow's own server; each attribute notes what GitLab lacks.
 
     Attributes:
         search_filters: searches take filters, orders of several keys, view types and several experiments. GitLab ignores or
@@ -43,16 +43,16 @@ class Capabilities:
 
 
 class Remote(Store):
-    """A store elsewhere, with access to its artifacts.
+    """A remote store, with access to its artifacts.
 
-    What holds for every :class:`~mistk_service.tracking.store.Store` holds here, except that ``StoreUnavailable`` may also
+    The contract is that of :class:`~mistk_service.tracking.store.Store`, except that ``StoreUnavailable`` may also
     mean that a call was applied and its response was lost.
     """
 
     @property
     @abstractmethod
     def capabilities(self) -> Capabilities:
-        """What it can do."""
+        """What it supports."""
 
     @abstractmethod
     def run_artifacts(self, run: Run) -> ArtifactRepository:

@@ -3,7 +3,7 @@
 A replica repeats what the instance's own worker has done to prepare the model: it is not forked, since threads, GPUs and
 OpenMP do not survive that. A call that the worker has done goes to one replica after the other, while the others predict; its
 end is reported when all have followed. After a training, the replicas no longer have the model. They follow from a copy that
-the worker saves, if the class says so, or with the next model that is built. Until then, the worker predicts.
+the worker saves, if the class declares that, or with the next model that is built. Until then, the worker predicts.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Replicas:
     Args:
         make_worker: makes a worker that reports to the given listener.
         pass_on: receives every message about a prediction, and each message that :meth:`holds` has held back.
-        on_lost: receives a replica that has ended by itself, and how.
+        on_lost: receives a replica that has ended unexpectedly, and how.
         on_change: receives the number of workers that could answer predictions now, and the number of replicas,
             when one of them has changed.
     """
@@ -133,7 +133,7 @@ class Replicas:
         self._outdated = True
         #: The worker's present call that saves a copy, and the hook that builds the model from it.
         self._copy: tuple[Run, str] | None = None
-        #: The replicas that have yet to follow, the one whose turn it is, and the worker, which helps out meanwhile.
+        #: The replicas that are out of date, the one that is being updated, and the worker, which answers meanwhile.
         self._turns: deque[_Replica] = deque()
         self._turn: _Replica | None = None
         self._helper: Worker | None = None

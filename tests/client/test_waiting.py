@@ -186,7 +186,7 @@ def test_a_service_that_says_nothing_in_the_time_of_the_wait_ends_it(
     client: ModelClient, service: Any, error: Exception
 ):
     service.will(error)
-    with pytest.raises(WaitTimedOut, match="within 1 s; the service did not tell its state") as caught:
+    with pytest.raises(WaitTimedOut, match="within 1 s; the service did not report its state") as caught:
         client.wait_for("ready", timeout=1)
     assert caught.value.status is None
 

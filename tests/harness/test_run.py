@@ -253,7 +253,7 @@ def test_transform_and_evaluation_work_on_the_same_files(tmp_path: Path) -> None
     ("arguments", "said"),
     [
         ([], "There is nothing to run"),
-        (["--model", "no/such/file.py:X"], "no/such/file.py is no file"),
+        (["--model", "no/such/file.py:X"], "no/such/file.py is not a file"),
         (["--model", "http://host:99999"], "expected the address"),
         (["--transform", "a:B"], "--transform needs --transform-input-paths"),
         (["--evaluation", "a:B", "--evaluate", "Regression"], "--evaluation needs --ground-truth-path"),

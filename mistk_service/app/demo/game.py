@@ -18,7 +18,7 @@ from mistk_service.resources import plugins_path
 #: The episodes of the training, and the games of each.
 _EPISODES, _GAMES = 6, 40
 
-#: The games against an agent that plays at random, and the mean reward to reach: 1 for a win, -1 for a loss. Chance has 0.
+#: The games against an agent that plays at random, and the mean reward to reach. A win is 1, a loss -1; random play has 0.
 _TEST_GAMES, _REWARD = 50, 0.2
 
 #: Maximum duration of a single step in seconds.
@@ -32,7 +32,7 @@ def run_game_demo(folder: Path) -> None:
         folder: the folder for what the containers keep; a temporary folder if it cannot be written.
 
     Raises:
-        MistkError: a step did not work, or the trained agent is no better than chance.
+        MistkError: a step failed, or the trained agent is not better than chance.
         SystemExit: it was interrupted, with the exit code that shells use for that.
     """
     console, folder = Console(stderr=False), writable(folder)
@@ -66,7 +66,7 @@ def _containers(folder: Path) -> list[Launch[AgentClient] | Launch[OrchestratorC
 
 
 class _Match:
-    """The steps, in order. The orchestrator's container drives those of the agents; this class only tells it what to do."""
+    """The steps, in order. The orchestrator's container drives those of the agents; this class only calls the orchestrator."""
 
     def __init__(
         self, console: Console, x: AgentClient, o: AgentClient, game: OrchestratorClient, urls: tuple[str, str]

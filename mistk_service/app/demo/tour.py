@@ -29,7 +29,7 @@ from mistk_service.process_exit import signals_handled
 from mistk_service.resources import plugins_path
 from mistk_service.web.listening import bind
 
-#: Enough epochs that one sees the training, and few enough that nobody has to wait.
+#: Enough epochs to see the training, and few enough not to make the user wait.
 _EPOCHS = 200
 _HYPERPARAMETERS = {"epochs": _EPOCHS, "learning_rate": 0.05, "seed": 1}
 
@@ -68,7 +68,7 @@ def run_demo(port: int, folder: Path) -> None:
 
     Raises:
         MistkError: a step did not work.
-        SystemExit: it was interrupted, with the code that shells give to that.
+        SystemExit: it was interrupted, with the exit code that shells use for that.
     """
     if importlib.util.find_spec("numpy") is None:
         raise MistkError("The digits model needs numpy; install it with: pip install 'mistk-service[plugins]'")
@@ -86,7 +86,7 @@ def run_demo(port: int, folder: Path) -> None:
     if accuracy < _ACCURACY:
         raise MistkError(f"The test accuracy is {accuracy:.3f}; expected more than {_ACCURACY}.")
     show_run(console, folder / "state", container_id, program())
-    _say_how_to_go_on(console, reference, folder, accuracy)
+    _print_next_steps(console, reference, folder, accuracy)
 
 
 class _Tour:
@@ -125,7 +125,7 @@ class _Tour:
         return status
 
     def _train(self) -> None:
-        """Train, watching; pause on the way, and go on."""
+        """Train, watch, pause half-way, and resume."""
         client = self._client
         paused = False
         with _progress(self._console) as progress:
@@ -199,7 +199,7 @@ def _images(path: Path, count: int) -> Iterator[_Image]:
 
 
 def writable(folder: Path) -> Path:
-    """Return the folder, made, or a temporary one where it cannot be."""
+    """Create the folder and return it, or a temporary one if that is not possible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
@@ -209,7 +209,7 @@ def writable(folder: Path) -> Path:
 
 
 def _free_port(wanted: int) -> int:
-    """Return the port that is wanted, or where it is taken 0, which stands for any that is free."""
+    """Return the wanted port, or 0 for any free port if it is taken."""
     try:
         bind("127.0.0.1", wanted).close()
     except SettingsError:
@@ -219,7 +219,7 @@ def _free_port(wanted: int) -> int:
 
 @contextmanager
 def interruptible(console: Console) -> Iterator[None]:
-    """Let Ctrl-C, SIGTERM and a terminal that is closed end the demonstration, with everything put in order.
+    """Let Ctrl-C, SIGTERM and a closed terminal end the demonstration with a clean-up.
 
     Raises:
         SystemExit: it was interrupted, with the exit code that shells use for that.
@@ -242,7 +242,7 @@ def program() -> list[str]:
     return [found] if found else [sys.executable, "-m", "mistk_service"]
 
 
-def _say_how_to_go_on(console: Console, reference: str, folder: Path, accuracy: float) -> None:
+def _print_next_steps(console: Console, reference: str, folder: Path, accuracy: float) -> None:
     command = [*program(), "serve", reference]
     api = "http://127.0.0.1:8080/v1/mistk"
     build = shlex.quote(f"{api}/buildModel?modelPath={quote(str(folder / 'model'))}")
@@ -252,7 +252,7 @@ def _say_how_to_go_on(console: Console, reference: str, folder: Path, accuracy: 
         f"model        {folder / 'model'}",
         f"predictions  {folder / 'predictions' / 'predictions.csv'}",
         "",
-        "To go on by hand, serve the model again:",
+        "To continue by hand, serve the model again:",
         f"  {shlex.join(command)}",
         "and in another terminal bring the trained one back:",
         f"  curl -X POST {api}/initialize -H 'Content-Type: application/json' -d '{{\"objectives\": [\"prediction\"]}}'",

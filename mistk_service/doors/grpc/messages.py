@@ -17,7 +17,7 @@ from mistk_service.doors.inference.tensors import (
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.predictions import Tensor, Tensors
 
-#: The field of typed contents by data type. FP16 has none, so that it has to be raw.
+#: The field of typed contents by data type. FP16 has none, so it has to be raw.
 _FIELDS = {
     "bool": "bool_contents",
     **dict.fromkeys(("int8", "int16", "int32"), "int_contents"),

@@ -1,4 +1,4 @@
-"""The gRPC server: a port of its own on the service's event loop."""
+"""The gRPC server: a separate port on the service's event loop."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ _CODES = {
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 
-#: Who sends the call that is being answered.
+#: The sender of the current call.
 caller: ContextVar[Principal | None] = ContextVar("caller", default=None)
 
 #: A method of a service: takes a request and its context, and returns the response.
 Method = Callable[[Any, Any], Awaitable[Any]]
 
-#: Metadata that says nothing about who calls: a browser's session is for its own pages.
+#: Metadata that does not authenticate a caller: a browser's session is for its own pages.
 _NO_LOG_IN = "cookie"
 
-#: Takes note of an answered call: method, name of the status code, seconds, who called, and what returns from where.
+#: Receives an answered call: method, name of the status code, seconds, caller, and a function that returns its address.
 Note = Callable[[str, str, float, Principal | None, Callable[[], str]], None]
 
 
@@ -65,8 +65,8 @@ async def start_server(
         host: the address to listen on.
         port: the port; 0 picks a free one.
         max_body: the maximum size of a message from a client in bytes.
-        note: takes note of the calls.
-        authenticator: knows who calls; None if nobody has to log in. Anybody may ask for the health.
+        note: receives the calls.
+        authenticator: identifies callers; None if no log-in is required. The health needs none.
         certificate: the files of the certificate and its key, for TLS; they are read at each new connection.
 
     Raises:
@@ -110,7 +110,7 @@ async def start_server(
 
 
 def _credentials(certificate: Path, key: Path) -> Any:
-    """Return the credentials of a server; a certificate that cannot be read any more leaves the last one in use."""
+    """Return the credentials of a server. If a certificate cannot be read any more, the last one stays in use."""
 
     def read() -> Any:
         with contextlib.suppress(OSError):
@@ -126,7 +126,7 @@ def _serialized(message: Any) -> bytes:
 
 
 def _guarded(method: Method, name: str, needed: AccessRole, authenticator: Authenticator | None) -> Method:
-    """Return a method that only those may call who have the role for it."""
+    """Return a method that requires a role."""
     if authenticator is None:
         return method
 
@@ -157,7 +157,7 @@ def _address(context: Any) -> str:
 
 
 def _unary(method: Method, name: str, request: Any, note: Note) -> Any:
-    """Return a method whose errors become statuses, and whose calls are noted."""
+    """Return a method whose errors become statuses, and whose calls are reported."""
 
     async def call(body: bytes, context: Any) -> Any:
         began, code = time.perf_counter(), grpc.StatusCode.OK
@@ -173,7 +173,7 @@ def _unary(method: Method, name: str, request: Any, note: Note) -> Any:
         finally:
             note(name, code.name, time.perf_counter() - began, caller.get(), lambda: _address(context))
 
-    # Without a deserializer, since gRPC would take a body that is no message for an error of the server.
+    # Without a deserializer, since gRPC would treat an invalid message as an error of the server.
     return grpc.unary_unary_rpc_method_handler(call, None, _serialized)
 
 

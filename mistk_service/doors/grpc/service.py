@@ -66,7 +66,7 @@ class InferenceService:
         """Infer."""
         self._model.require(request.model_name, request.model_version)
         with self._model.statistics.measure() as measured:
-            # Raw numbers are taken as they are, whatever their size; a thread would take longer.
+            # Raw numbers are not converted, so a thread would take longer.
             converted = not request.raw_input_contents or any(each.datatype == "BYTES" for each in request.inputs)
             large = converted and request.ByteSize() > INLINE_LIMIT
             tensors = await on_thread_if(large)(read_request, request)

@@ -1,1 +1,1 @@
-"""Rows and columns, as several APIs have them, and predictions for them."""
+"""Rows and columns, in the formats of several APIs, and predictions for them."""

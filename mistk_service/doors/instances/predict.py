@@ -17,18 +17,18 @@ from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.predictions import Answer, Inputs, Tensors
 from mistk_service.web.disconnect import while_present
 
-#: The number of rows or columns that are converted on the event loop at most.
+#: The maximum number of rows or columns to convert on the event loop.
 _MANY = 100
 
 
 async def predict(model: ServedModel, request: Request, data: Rows | Columns, *, text: bool = False) -> Any:
     """Return the predictions for rows or columns, one for each record.
 
-    A record of a class without ``do_infer`` is a text, or the JSON of another value; in base64 if the class says so.
+    A record of a class without ``do_infer`` is a text, or the JSON of another value; in base64 if the class declares that.
 
     Args:
         model: the model.
-        request: the request, whose body has been read; a client that leaves withdraws it.
+        request: the request, whose body has been read; it is withdrawn if the client disconnects.
         data: the rows or columns.
         text: whether numbers are given as text.
 

@@ -17,7 +17,7 @@ from mistk_service.kinds.predictions import Tensor, Tensors, TensorSpec
 Rows = list[Any]
 Columns = dict[str, list[Any]]
 
-#: The name of the tensor where neither the request nor the model has one.
+#: The name of a tensor that neither the request nor the model names.
 _UNNAMED = "input0"
 
 
@@ -71,7 +71,7 @@ def arrays_as_tensors(arrays: Mapping[str, Any], declared: Sequence[TensorSpec])
 
 
 def columns_of(data: Rows | Columns) -> Rows | Columns:
-    """Return rows that are dicts as columns, and anything else as it is.
+    """Return rows that are dicts as columns, and anything else unchanged.
 
     Raises:
         InvalidRequest: two rows have different keys.
@@ -98,7 +98,7 @@ def rows_of(columns: Columns) -> Iterator[tuple[Any, ...]]:
 
 
 def predictions_of(tensors: Sequence[Tensor], declared: Sequence[TensorSpec] = ()) -> Any:
-    """Return a model's outputs as one value a record: a dict of several outputs, or the value of the only one.
+    """Return a model's outputs as one value for each record: a dict of several outputs, or the value of the only one.
 
     Args:
         tensors: the outputs.
@@ -117,7 +117,7 @@ def predictions_of(tensors: Sequence[Tensor], declared: Sequence[TensorSpec] = (
 
 
 def _plain(element: Any, in_json: bool) -> Any:
-    """Return a byte string as text, or in TensorFlow Serving's form if it is none."""
+    """Return a byte string as text, or in TensorFlow Serving's form if it is not UTF-8."""
     if not isinstance(element, bytes):
         return element
     if in_json:
@@ -199,7 +199,7 @@ def _record(name: str, value: Any, codec: str, text: bool) -> Any:
 
 
 def _byte_string(name: str, value: Any) -> Any:
-    """Return what TensorFlow Serving's form of a byte string, a dict with the key ``b64``, stands for."""
+    """Return the byte string in TensorFlow Serving's form, a dict with the key ``b64``."""
     if not isinstance(value, dict):
         return value
     try:

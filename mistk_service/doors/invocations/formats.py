@@ -1,4 +1,4 @@
-"""What a client sends to ``/invocations`` and gets from it, by content type."""
+"""The formats of ``/invocations``, by content type."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ JSON, CSV, NPY, NPZ, PARQUET = (
     "application/vnd.apache.parquet",
 )
 
-#: The forms in which MLflow's clients send data as JSON. Exactly one of them is in a request.
+#: The forms in which MLflow's clients send data as JSON. A request has exactly one of them.
 _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
@@ -62,8 +62,8 @@ def read_csv(body: bytes | bytearray, header: str, declared: Sequence[TensorSpec
 
     Args:
         body: the body.
-        header: ``present`` or ``absent``, as the content type may say (RFC 4180). Otherwise the first row is a header if it
-            names declared inputs or has a cell that is no number.
+        header: ``present`` or ``absent``, from the content type (RFC 4180). Otherwise the first row is a header if it
+            names declared inputs or has a cell that is not a number.
         declared: the inputs that the model declares, if any.
 
     Raises:
@@ -109,7 +109,7 @@ def read_arrays(body: bytes | bytearray, content_type: str, limit: int) -> dict[
 
     Args:
         body: the body.
-        content_type: which of the two it is.
+        content_type: the type of the two.
         limit: the maximum size of the arrays in bytes.
 
     Raises:

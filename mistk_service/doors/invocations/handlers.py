@@ -1,4 +1,4 @@
-"""``/ping`` and ``/invocations``, as MLflow's scoring server and SageMaker's containers have them.
+"""``/ping`` and ``/invocations``, as in MLflow's scoring server and SageMaker's containers.
 
 https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/ and
 https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
@@ -112,10 +112,10 @@ def _content_type(header: str) -> tuple[str, Mapping[str, str]]:
 
 
 def _accepted(header: str) -> str:
-    """Return the first type that the client accepts and that can be had.
+    """Return the first available type that the client accepts.
 
     Raises:
-        HTTPException: 406, there is none.
+        HTTPException: 406, no accepted type is available.
     """
     for each in header.split(","):
         kind = each.partition(";")[0].strip().lower()

@@ -32,7 +32,7 @@ def kserve_app(model: ServedModel, max_body: int) -> ASGIApp:
 
 
 def vertex_app(model: ServedModel, max_body: int, health: str | None, predict: str | None) -> ASGIApp:
-    """Return the application that serves the paths of Vertex AI, those of them that are given."""
+    """Return the application that serves the paths of Vertex AI that are set."""
     paths = {
         path: {method: {"operationId": operation, "responses": {"200": {"description": ""}}}}
         for path, method, operation in ((health, "get", "vertex_health"), (predict, "post", "vertex_predict"))
@@ -44,7 +44,7 @@ def vertex_app(model: ServedModel, max_body: int, health: str | None, predict: s
 
 class _Handlers(PredictionHandlers):
     async def models(self, request: Request) -> Response:  # noqa: ARG002 - every handler gets it
-        # OpenAI's clients ask at the same path.
+        # OpenAI's clients use the same path.
         listed = {"object": "list", "data": [self._model.card()]} if self._model.generates else {}
         return json_response({"models": [self._model.name], **listed})
 

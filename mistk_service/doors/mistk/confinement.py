@@ -16,13 +16,13 @@ from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.call import Call
 from mistk_service.workers.host.files import on_thread
 
-#: What the service itself finds, in its own store.
+#: URIs that the service resolves in its own store.
 _OWN = ("models:/", "runs:/")
 
 #: File systems that show the machine, not data.
 _SYSTEM = (Path("/proc"), Path("/sys"), Path("/dev"))
 
-#: The ports that schemes mean.
+#: The default ports of schemes.
 _PORTS = {"http": 80, "https": 443, "ftp": 21}
 
 _SHOWN = 200
@@ -117,7 +117,7 @@ def _require_public_host(text: str, field: str) -> None:
     try:
         found = socket.getaddrinfo(parts.hostname, None, type=socket.SOCK_STREAM)
     except OSError:
-        return  # the model will say that there is no such host
+        return  # the model will report the unknown host
     for *_, address in found:
         number = ipaddress.ip_address(str(address[0]).partition("%")[0])
         if number.is_loopback or number.is_link_local or number.is_unspecified:

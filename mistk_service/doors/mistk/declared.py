@@ -40,7 +40,7 @@ def _table(title: str, specs: Sequence[TensorSpec]) -> str:
 
 
 def _as_swagger(schema: Any) -> Any:
-    """Return a JSON Schema in the dialect of Swagger 2.0, which has no unions and bounds of another form."""
+    """Return a JSON Schema in the dialect of Swagger 2.0, which has no unions and another form of bounds."""
     if isinstance(schema, list):
         return [_as_swagger(each) for each in schema]
     if not isinstance(schema, dict):

@@ -123,7 +123,7 @@ class Handlers:
     async def _stream(self, row: Operation, call: Call) -> Response:
         parts = await self._controller.stream(row.name, call)
         await self._controller.wait_accepted()
-        parts.require_begun()
+        parts.raise_early_error()
         return events_response(parts, current_request.headers.get("accept", ""), self._keepalive)
 
     def _prediction(self, row: Operation) -> Handler:

@@ -76,7 +76,7 @@ async def _array(parts: AnswerParts) -> bytes:
 
 
 class _PartsResponse(StreamingResponse):
-    """Sends each part as soon as it is there. Closes the parts when the client has all of them or disconnects."""
+    """Sends each part at once. Closes the parts when the client has all of them or disconnects."""
 
     def __init__(self, parts: AnswerParts, form: _Form, item: bytes = b"%s", keepalive: float | None = None) -> None:
         self._parts = parts
@@ -95,7 +95,7 @@ async def _encoded(parts: AnswerParts, item: bytes, keepalive: float | None, *, 
 
     Args:
         parts: the parts.
-        item: what to put each part into.
+        item: converts each part.
         keepalive: seconds without a part after which to yield a keep-alive; None for never.
         sse: whether to yield Server-Sent Events.
     """
@@ -111,7 +111,7 @@ async def _encoded(parts: AnswerParts, item: bytes, keepalive: float | None, *, 
 
 
 async def _with_gaps(parts: AnswerParts, seconds: float | None) -> AsyncIterator[Answer | None]:
-    """Yield the parts, and None after so many seconds without one."""
+    """Yield the parts, and None after a number of seconds without one."""
     while True:
         try:
             async with asyncio.timeout(seconds):

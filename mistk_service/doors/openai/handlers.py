@@ -24,10 +24,10 @@ from mistk_service.errors import InvalidRequest
 from mistk_service.resources import load_contract
 from mistk_service.web.disconnect import while_present
 
-#: The paths that belong to the API alone; the models are at a path that KServe has too.
+#: The paths that belong to the API alone; KServe uses the path of the models too.
 PATHS = ("/v1/chat", "/v1/completions")
 
-#: What the API describes and this service does not do, unless it is switched off.
+#: Parameters that this service does not support, with the values that switch them off.
 _UNSUPPORTED = ("tools", "functions", "logprobs", "echo", "suffix", "audio", "modalities", "prediction")
 
 #: The types of errors by status; any other is the caller's.
@@ -105,7 +105,7 @@ class _Handlers(PredictionHandlers):
         return await self._answer(request, body, prompt, parameters, chat=False)
 
     async def _read(self, request: Request, kind: type[_AnyRequest]) -> tuple[_AnyRequest, dict[str, Any]]:
-        """Return a request, and the parameters for the hook: all that the request has, but for what this API decides."""
+        """Return a request, and the parameters for the hook: those of the request that this API does not handle itself."""
         given = await json_content(request, self._max_body, dict[str, Any])
         if wrong := [name for name in _UNSUPPORTED if given.get(name)]:
             raise InvalidRequest(f"{wrong[0]} is not supported; leave it out.", field=wrong[0])
@@ -132,8 +132,8 @@ class _Handlers(PredictionHandlers):
             usage = body.stream_options is not None and body.stream_options.include_usage
             return EventStream(generation, _chunks(generation, head, chat=chat, usage=usage), error_body)
         text = await while_present(request.receive, asyncio.ensure_future(generation.text()))
-        said = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
-        choice = {"index": 0, **said, "finish_reason": generation.finish_reason, "logprobs": None}
+        content = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
+        choice = {"index": 0, **content, "finish_reason": generation.finish_reason, "logprobs": None}
         return json_response({**head, "choices": [choice], "usage": _usage(generation)})
 
 

@@ -1,4 +1,4 @@
-"""What the web page follows beside the status: the worker's output, predictions, and the usage of the machine."""
+"""Live data for the web page besides the status: the worker's output, predictions, and the usage of the machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mistk_service.tracking.errors import SystemMetricsUnavailable
 #: The number of lines kept, and the maximum length of each in characters.
 _LINES, _LENGTH = 1000, 2000
 
-#: Seconds between two looks for new lines, and the number of those after which there are new figures.
+#: Seconds between two checks for new lines, and the number of checks between two sets of figures.
 _TICK, _TICKS = 0.25, 8
 
 #: The number of predictions whose durations are summed up, and the seconds over which their rate is measured.
@@ -36,7 +36,7 @@ _STREAMS = 256
 
 
 class Live:
-    """Collects what the page follows, and serves it as a stream of Server-Sent Events.
+    """Collects live data for the page, and serves it as a stream of Server-Sent Events.
 
     :meth:`observe` is an observer of the controller, :meth:`add_line` receives the worker's output.
     """
@@ -54,7 +54,7 @@ class Live:
         self._streams = 0
 
     def add_line(self, text: str) -> None:
-        """Take a line of the worker's output. May be called on any thread."""
+        """Add a line of the worker's output. May be called on any thread."""
         with self._adding:  # several workers may print at the same time
             self._lines.append((next(self._numbers), text[:_LENGTH]))
 
@@ -95,7 +95,7 @@ class Live:
             self._streams -= 1
 
     def _predictions(self, controller: Controller) -> dict[str, Any]:
-        """Return the number of predictions in flight, and what is known about the latest ones; durations in seconds."""
+        """Return the number of predictions in flight, and statistics of the latest ones; durations in seconds."""
         seconds = sorted(event.seconds for _, event in self._answered)
         since = time.monotonic() - _RATE
         recent = sum(event.records for at, event in self._answered if at > since)

@@ -35,7 +35,7 @@ _OUTCOMES = {True: "completed", False: "failed"}
 
 
 class ServiceMetrics:
-    """The metrics of one service, in a registry of their own.
+    """The metrics of one service, in a separate registry.
 
     :meth:`observe` is an observer of the controller, :meth:`count` the middleware around the application.
     """
@@ -121,7 +121,7 @@ class ServiceMetrics:
         Args:
             app: the whole application, so that requests refused before they reach an API are counted too.
             label: returns the API and the operation of a path; None for paths that are not counted, such as probes, scrapes
-                and the page. Its answers have to be few, so that clients cannot fill the memory with paths.
+                and the page. It returns few different values, so that clients cannot fill the memory with paths.
         """
 
         async def counted(scope: Scope, receive: Receive, send: Send) -> None:

@@ -17,7 +17,7 @@ _JITTER = 1500
 
 
 class OutboxView:
-    """The remotes as the status shows them. Durations become points in time, so that the passing of time changes nothing."""
+    """The remotes for the status. Durations become points in time, so that the passing of time changes nothing."""
 
     def __init__(self) -> None:
         self._since: dict[str, int] = {}
@@ -78,7 +78,7 @@ class OutboxCollector(Collector):
 _FIGURES: tuple[tuple[str, str, Callable[[Any], float]], ...] = (
     ("items", "Changes that wait to be sent to the remote.", lambda state: state.depth),
     ("oldest_seconds", "Seconds that the oldest of them has been waiting.", lambda state: state.oldest_seconds or 0.0),
-    ("refused", "Items that the remote refused for good.", lambda state: state.refused),
+    ("refused", "Items that the remote refused permanently.", lambda state: state.refused),
     (
         "connected",
         "1 if the last delivery to the remote succeeded, else 0.",

@@ -49,7 +49,7 @@ OPERATIONS = {
             has_default=True, call=_register),
         row("episodeStarted", "do_episode_started", {State.READY}, State.EPISODE_STARTING, State.IN_EPISODE,
             has_default=True, is_work=True),
-        # An action that is asked for while the agent still learns from the last one waits in the worker's queue.
+        # An action that is requested while the agent still learns from the last one waits in the worker's queue.
         row("getAction", "do_get_action", {State.IN_EPISODE, State.REPLAYING_ACTION}, State.GETTING_ACTION, State.IN_EPISODE,
             role=Role.PREDICTION),
         row("replayAction", "do_replay_action", {State.IN_EPISODE}, State.REPLAYING_ACTION, State.IN_EPISODE,

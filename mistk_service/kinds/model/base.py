@@ -64,8 +64,8 @@ class AbstractModel(Component):
     #: has died is made once more by another one. Otherwise the client gets the error.
     idempotent_predictions: ClassVar[bool] = False
 
-    #: Whether predictions go on while the model trains. A process of its own then answers them, or all of ``--replicas``, with
-    #: the model as it was before the training. After the training they get the new one from ``do_save_model`` and
+    #: Whether predictions continue while the model trains. A separate process then answers them, or all of ``--replicas``,
+    #: with the model as it was before the training. After the training they get the new one from ``do_save_model`` and
     #: ``do_build_model(path)``.
     serve_while_training: ClassVar[bool] = False
 
@@ -95,7 +95,7 @@ class AbstractModel(Component):
         """Build an ensemble of saved models. ``do_build_model(ensemble_path)`` is called right afterwards.
 
         Args:
-            ensemble_path: the folder of the ensemble, as the request has it; it need not exist.
+            ensemble_path: the folder of the ensemble, from the request; it need not exist.
             model_paths: the name of each model → a folder that ``do_save_model`` wrote.
         """
         raise NotImplementedError
@@ -176,8 +176,8 @@ class AbstractModel(Component):
 
         Yields:
             the pieces of the continuation, which count as its tokens. Each is sent at once. The generator is closed at its
-            next ``yield`` when the client has ``max_tokens`` pieces or a text of ``stop``, or disconnects. A hook that is no
-            generator returns the whole text.
+            next ``yield`` when the client has ``max_tokens`` pieces or a text of ``stop``, or disconnects. A hook that is not
+            a generator returns the whole text.
         """
         raise NotImplementedError
 

@@ -1,7 +1,7 @@
 """The operations of an orchestrator: the states in which each is allowed, and the state that it leads to.
 
 The contract repeats the table in ``x-mistk-states``. A test compares the two. The functions do what is the container's part:
-they keep the agents, and tell them about registration and the end of an episode.
+they keep the agents, and notify them of registration and the end of an episode.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _initialize(orchestrator: AbstractOrchestrator, env: dict[str, Any], agents_
 
 
 def _register(orchestrator: AbstractOrchestrator, name: str, url: str, skip_train: bool) -> State | None:
-    """Register an agent, and return READY if all agents are there."""
+    """Register an agent, and return READY if all agents are registered."""
     if name in orchestrator._agents:
         raise RequestError(
             f"agentName: an agent {name!r} is registered already; expected another name.", field="agentName"
@@ -67,7 +67,7 @@ def _stop_episode(orchestrator: AbstractOrchestrator) -> None:
 
 
 def _stopped(agent: Agent) -> MistkError | None:
-    """End the episode of an agent, and return what went wrong, so that the others are told too."""
+    """End the episode of an agent, and return what went wrong, so that the episodes of the others end too."""
     try:
         agent.episode_stopped()
     except MistkError as error:

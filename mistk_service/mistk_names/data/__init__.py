@@ -144,7 +144,7 @@ class TransformSpecificationInitParams(Value):
 
 @dataclass
 class WatchEvent(Value):
-    """The news of an object; ``event_type`` is ``added``, ``modified`` or ``deleted``."""
+    """A change of an object; ``event_type`` is ``added``, ``modified`` or ``deleted``."""
 
     event_type: str | None = None
     payload: Any = None
@@ -152,7 +152,7 @@ class WatchEvent(Value):
 
 @dataclass
 class MistkWatchEvent(WatchEvent):
-    """The news of an object of MISTK."""
+    """A change of an object of MISTK."""
 
 
 @dataclass

@@ -24,7 +24,7 @@ def deserialize_model(data: Any, cls: type[Any]) -> Any:
     """Return the object of a type that plain values are on the wire. An object info without a kind gets that of the type.
 
     Raises:
-        InvalidRequest: what has to be an object is none.
+        InvalidRequest: a value that has to be an object is not one.
     """
     if not isinstance(data, Mapping):
         return data

@@ -1,4 +1,4 @@
-"""Where the artifacts of runs may be kept outside the server's own folder."""
+"""Locations outside the server's own folder where the artifacts of runs may be kept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CLIENTS = frozenset(
 class AllowedLocations:
     """The locations below which artifacts may be written, in addition to the server's own.
 
-    Clients name the location of an experiment. A service that wrote wherever they say would write to any folder of its
+    Clients name the location of an experiment. A service that wrote to any location would write to any folder of its
     machine, call any host that it can reach, and sign with its own credentials.
 
     Attributes:
@@ -30,7 +30,7 @@ class AllowedLocations:
     roots: Sequence[str] = ()
 
     def require_known(self, uri: str) -> None:
-        """Refuse a location that no client of MLflow writes to by itself, unless it is below one of the roots.
+        """Refuse a location that no client of MLflow can write to itself, unless it is below one of the roots.
 
         Raises:
             InvalidParameter: its scheme is not known.

@@ -88,13 +88,13 @@ class RemoteArtifacts(ArtifactRepository):
 
 
 class _RemoteUpload(Upload):
-    """A file that grows among the unfinished uploads and is moved to its place.
+    """A file that is written among the unfinished uploads and then moved to its final path.
 
     Args:
         path: the artifact's path, for messages.
         filesystem: the storage.
-        partial: the file that grows.
-        place: where it belongs.
+        partial: the unfinished file.
+        place: its final path.
     """
 
     def __init__(self, path: str, filesystem: fsspec.AbstractFileSystem, partial: str, place: str) -> None:

@@ -18,11 +18,11 @@ from mistk_service.tracking.artifacts.repository import ArtifactRepository, Stor
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.values import FileInfo
 
-#: Seconds after which an upload that no process has locked is taken for the remains of one that died; and where the file
+#: Seconds after which an upload that no process has locked counts as abandoned; and where the file
 #: system has no locks, any upload that was not written to.
 _ABANDONED_AFTER, _ABANDONED_AFTER_WITHOUT_LOCKS = 60, 24 * 3600
 
-#: How often a folder that vanishes between its making and its use is made again.
+#: How often a folder that disappears before it is used is created again.
 _RACES = 5
 
 
@@ -32,10 +32,10 @@ class LocalArtifacts(ArtifactRepository):
     Symbolic links inside the folder are followed as long as they stay inside it.
 
     Args:
-        root: the folder; it is made where it is missing.
+        root: the folder, which is created if it does not exist.
 
     Raises:
-        StoreUnavailable: it cannot be made.
+        StoreUnavailable: it cannot be created.
     """
 
     def __init__(self, root: Path) -> None:
@@ -62,14 +62,14 @@ class LocalArtifacts(ArtifactRepository):
             except (FileNotFoundError, NotADirectoryError):
                 return []
             for entry in entries:
-                # What vanished meanwhile, dangles, or leads out is not there for anybody.
+                # Entries that have disappeared, dangling links, and links out of the root do not exist for clients.
                 with suppress(OSError, InvalidParameter):
                     if entry.path != str(self._scratch):
                         found.append(self._info(entry))
         return sorted(found, key=lambda info: info.path)
 
     def _info(self, entry: os.DirEntry[str]) -> FileInfo:
-        """Return what ``entry`` is; a link out of the root raises InvalidParameter, a dangling one an OSError."""
+        """Describe ``entry``. A link out of the root raises InvalidParameter, a dangling one an OSError."""
         if entry.is_symlink():
             self._refuse_outside(os.path.realpath(entry.path), entry.name)
         status = entry.stat()
@@ -124,7 +124,7 @@ class LocalArtifacts(ArtifactRepository):
                 place.unlink()
 
     def _remove_tree(self, folder: Path) -> None:
-        """Remove a folder, however deep: each folder in it is moved up first, so no path is long and nothing calls itself."""
+        """Remove a folder of any depth: each folder in it is moved up first, which avoids long paths and recursion."""
         self._scratch.mkdir(exist_ok=True)
         folders = [self._moved_aside(folder)]
         while folders:
@@ -141,7 +141,7 @@ class LocalArtifacts(ArtifactRepository):
         return folder.rename(self._scratch / uuid.uuid4().hex)
 
     def _inside(self, relative: str) -> Path:
-        """Return where ``relative`` really is, every link followed.
+        """Return the real path of ``relative``, with all links resolved.
 
         Raises:
             InvalidParameter: that is outside the root, or among the unfinished uploads.
@@ -152,7 +152,7 @@ class LocalArtifacts(ArtifactRepository):
         return Path(real)
 
     def _target(self, path: str) -> Path:
-        """Return the place to write or remove: its folder with every link followed, its own name as it is."""
+        """Return the path to write or remove: links in its folder are resolved, and a link of its own name is not."""
         folder, _, name = checked_file(path).rpartition("/")
         return self._inside(folder) / name
 
@@ -189,12 +189,12 @@ def _lock(file: IO[bytes]) -> bool | None:
 
 
 class _LocalUpload(Upload):
-    """A file that grows among the unfinished uploads and is renamed to its place, which no reader sees half of.
+    """A file that is written among the unfinished uploads and then renamed, so that readers never see a part of it.
 
     Args:
         path: the artifact's path, for messages.
-        partial: the file that grows, on the file system of ``place``.
-        place: where it belongs.
+        partial: the unfinished file, on the file system of ``place``.
+        place: its final path.
     """
 
     def __init__(self, path: str, partial: Path, place: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which artifacts of this server an artifact URI means."""
+"""Resolves artifact URIs to artifacts of this server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Locations:
     Args:
         store: knows where the artifacts of runs and logged models are.
         artifacts: the root.
-        allowed: where clients may want artifacts to be kept.
+        allowed: the locations that clients may choose for artifacts.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Locations:
     def files(self, root: str, folder: str = "") -> Iterator[FileInfo]:
         """Yield all files in a folder below a root, with paths relative to the root.
 
-        There are none where they are kept elsewhere, or are gone.
+        Yields nothing if they are stored elsewhere or were deleted.
         """
         folders = [folder]
         with suppress(InvalidParameter, ResourceNotFound):

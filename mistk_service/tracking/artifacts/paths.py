@@ -1,7 +1,6 @@
 """The paths of artifacts, as clients send them, checked before anything is opened.
 
-What passes names a place below the root by its text alone. Whether a symbolic link on the way leads elsewhere only the
-repository can know, and it looks.
+A checked path lies below the root, except for symbolic links, which the repository checks.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ from urllib.parse import unquote
 
 from mistk_service.tracking.errors import InvalidParameter
 
-#: The folder below the root where uploads grow until they are complete. Clients can neither read nor write it.
+#: The folder below the root for unfinished uploads. Clients can neither read nor write it.
 SCRATCH = ".incomplete-uploads"
 
-#: How often a path may be percent-encoded over and over; anything deeper is taken for an attack.
+#: How many times a path may be percent-encoded; more is rejected as an attack.
 _MAX_ENCODINGS = 5
 
-#: Folders in one another, and bytes, that a path may have: what a file system takes, with room for the root.
+#: The maximum depth of a path, and its maximum length in bytes: limits of file systems, with room for the root.
 _MAX_LEVELS, _MAX_BYTES = 100, 3000
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -28,7 +27,7 @@ def checked_path(path: str) -> str:
     """Return ``path`` in its normal form: relative, ``/``-separated, without empty parts and ``.``; "" is the root.
 
     Args:
-        path: a path as it stands after the one decoding that HTTP asks for.
+        path: a path after the single decoding that HTTP requires.
 
     Raises:
         InvalidParameter: the path, or what a further percent-decoding would make of it, is absolute or goes up, or has

@@ -29,7 +29,7 @@ def open_artifacts(uri: str | Path) -> ArtifactRepository:
         return LocalArtifacts(Path(unquote(parts.path)))
     if "://" not in uri:
         return LocalArtifacts(Path(uri))
-    # fsspec is an extra: only those who keep artifacts elsewhere need it.
+    # fsspec is an extra: it is only needed for artifacts that are stored elsewhere.
     from mistk_service.tracking.artifacts.fsspec_storage import RemoteArtifacts
 
     return RemoteArtifacts.at(uri)

@@ -18,7 +18,7 @@ from mistk_service.tracking.values.uploads import UploadNotes
 #: Bytes that are copied at once.
 _PIECE = 1 << 20
 
-#: What the operating system says where the name itself is at fault.
+#: The error numbers of the operating system for an invalid name.
 _NAME_ERRORS = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ELOOP})
 
 
@@ -30,7 +30,7 @@ class StoredFile:
         name: the last part of its path.
         size: bytes.
         etag: changes whenever the content does; without quotes.
-        modified: seconds since 1970, or None where the storage does not say.
+        modified: seconds since 1970, or None if the storage does not report it.
         stream: the content, seekable. It stays what it was when the file was opened, even if another upload replaces the file,
             as far as the storage supports that.
     """
@@ -63,7 +63,7 @@ class Upload(ABC):
 
     @abstractmethod
     def commit(self) -> None:
-        """Put the file in its place, instead of one that is there.
+        """Move the file to its final path, and replace an existing one.
 
         Raises:
             InvalidParameter: there is a folder at that place, or a file where a folder would have to be. Object stores
@@ -110,7 +110,7 @@ class ArtifactRepository(ABC):
         """
 
     def put(self, path: str, stream: BinaryIO) -> None:
-        """Store the whole of a seekable stream as a file, instead of one that is there.
+        """Store a seekable stream as a file, and replace an existing one.
 
         Raises:
             InvalidParameter: as for :meth:`create` and :meth:`Upload.commit`.
@@ -126,12 +126,12 @@ class ArtifactRepository(ABC):
             raise
 
     def put_file(self, path: str, source: Path, *, move: bool = False) -> None:
-        """Store a file of this machine, instead of one that is there.
+        """Store a file of this machine, and replace an existing one.
 
         Args:
-            path: where it belongs.
+            path: the path of the artifact.
             source: the file.
-            move: whether the source is not needed any more; it is gone afterwards.
+            move: whether to remove the source.
 
         Raises:
             OSError: the source cannot be read.
@@ -143,24 +143,24 @@ class ArtifactRepository(ABC):
             source.unlink(missing_ok=True)
 
     def resume(self, path: str, stored: StoredFile, notes: UploadNotes, is_unchanged: Callable[[], bool]) -> None:
-        """Store an open file, going on where an earlier try was interrupted, as far as the storage can.
+        """Store an open file, and resume an interrupted upload of it if the storage can.
 
         Args:
-            path: where it belongs.
+            path: the path of the artifact.
             stored: the file.
-            notes: what the storage has of it. They may stay when this returns, until the caller has noted that the file is
-                there.
-            is_unchanged: tells whether the file still has the etag that it was opened with.
+            notes: the state of unfinished uploads. It may remain when this returns, until the caller has recorded that the
+                file is stored.
+            is_unchanged: returns whether the file still has the etag that it was opened with.
 
         Raises:
             StoreUnavailable: it was interrupted, or the file was changed; call it again with the file opened anew.
             InvalidParameter: as for :meth:`put`.
         """
-        del notes, is_unchanged  # nothing of it can be kept here
+        del notes, is_unchanged  # these repositories cannot resume
         self.put(path, stored.stream)
 
     def give_up(self, notes: UploadNotes) -> None:
-        """Let the storage forget what it has of a file that will not be stored, and forget the notes."""
+        """Discard an unfinished upload in the storage, and its notes."""
         notes.forget()
 
     @abstractmethod
@@ -174,7 +174,7 @@ class ArtifactRepository(ABC):
 
 @contextmanager
 def translated(path: str) -> Iterator[None]:
-    """Turn what the operating system or fsspec raises into the errors of tracking.
+    """Translate the errors of the operating system and of fsspec to those of tracking.
 
     Args:
         path: the artifact that it is about.

@@ -1,4 +1,4 @@
-"""The commands ``mistk-service tracking ...``: serve a store alone, and look into one from a terminal."""
+"""The commands ``mistk-service tracking ...``: serve a store alone, and inspect one from a terminal."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ P = ParamSpec("P")
 _DEFAULT_STORE = "sqlite:///mistk-state/tracking.db"
 _DEFAULT_ARTIFACTS = "mistk-state/artifacts"
 _DEFAULT_TOKENS = "mistk-state/tokens"
-#: Seconds that what still runs gets to end, once requests have been answered or cancelled.
+#: Seconds that running work gets to end, once requests have been answered or cancelled.
 _END = 2.0
 #: Columns of a table that goes into a pipe or a file.
 _PIPED = 200
@@ -57,7 +57,7 @@ class ServerSettings(ListenSettings):
         "Root of the artifacts: a folder, or a URL for fsspec such as s3://BUCKET/PREFIX.",
         env="MISTK_TRACKING_ARTIFACTS",
     )
-    mlflow_ui: bool = option(False, "Serve MLflow's own web pages at /mlflow/, out of an installed mlflow.")
+    mlflow_ui: bool = option(False, "Serve MLflow's own web pages at /mlflow/, from an installed mlflow.")
 
 
 _store_option = click_option(ServerSettings, "store_uri")
@@ -154,7 +154,7 @@ def _make_parent(store_uri: str) -> None:
 
 @contextmanager
 def _opened(store_uri: str) -> Iterator[Store]:
-    # SQLAlchemy is loaded only by those who look into a store.
+    # SQLAlchemy is only loaded when a store is opened.
     from mistk_service.tracking.opening import open_store
 
     with open_store(store_uri, create=False) as store:
@@ -262,7 +262,7 @@ def outbox(store_uri: str, as_json: bool) -> None:
 def sync(
     store_uri: str, remote: str, artifacts: str | None, names: tuple[str, ...], since: str | None, watch: bool
 ) -> None:
-    """Copy the runs of a local store to a tracking server. Only what is missing there is sent.
+    """Copy the runs of a local store to a tracking server. Only missing data is sent.
 
     The exit code is 1 if the server refused anything.
     """
@@ -304,7 +304,7 @@ def _move(run_ids: tuple[str, ...], store_uri: str, names: tuple[str, ...], *, r
         raise click.UsageError("Name runs, or experiments with --experiment.")
     word = "Restored" if restore else "Deleted"
     with _opened(store_uri) as store:
-        # All are found before one of them is touched.
+        # All are looked up before any of them is changed.
         runs = [find_run(store, run_id).info for run_id in run_ids]
         chosen = [find_experiment(store, name) for name in names]
         for run in runs:
@@ -324,7 +324,7 @@ def _move(run_ids: tuple[str, ...], store_uri: str, names: tuple[str, ...], *, r
 @click.option("--yes", is_flag=True, help="Remove. Without it, only show what would be removed.")
 @_with_plain_errors
 def gc(store_uri: str, artifacts: str | None, names: tuple[str, ...], older_than: str, yes: bool) -> None:
-    """Remove deleted runs, models and experiments for good, with their files. Needs --yes."""
+    """Remove deleted runs, models and experiments permanently, with their files. Needs --yes."""
     from mistk_service.tracking.garbage import Garbage
     from mistk_service.tracking.lookup import artifacts_beside, find_experiment
 
@@ -339,7 +339,7 @@ def gc(store_uri: str, artifacts: str | None, names: tuple[str, ...], older_than
             return
         for item in garbage.items:
             click.echo(f"Would remove the {item}.")
-        click.echo(f"{len(garbage.items)} to remove; --yes removes them for good.")
+        click.echo(f"{len(garbage.items)} to remove; --yes removes them permanently.")
 
 
 @tracking.command("export")
@@ -424,7 +424,7 @@ def _print_json(value: Any) -> None:
 
 
 def _console() -> Console:
-    """Return the console; what is not read at a terminal has no width, and gets enough of it."""
+    """Return the console. Output that does not go to a terminal gets a large width."""
     from rich.console import Console
 
     console = Console()

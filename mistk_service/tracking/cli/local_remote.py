@@ -28,7 +28,7 @@ class LocalRemote(SqlStore, Remote):
             artifacts: their root; None for the folder ``artifacts`` next to the store's file.
 
         Raises:
-            InvalidParameter: the store is not in a file, and no root is given.
+            InvalidParameter: the store is not in a file, and there is no root.
             StoreError: either cannot be opened.
         """
         store = cls.open(uri)

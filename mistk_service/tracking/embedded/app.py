@@ -1,7 +1,7 @@
 """The tracking server inside another application, which does not wait for it.
 
 Loading a database library takes longer than everything else that an application does before it listens. So the tracking server
-is created on a thread of its own. Only requests to it wait until it is ready.
+is created on a separate thread. Only requests to it wait until it is ready.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class DeferredApp:
             await application(scope, receive, send)
 
     def close(self, deadline: Deadline) -> None:
-        """Wait for the thread that makes the application."""
+        """Wait for the thread that creates the application."""
         deadline.join(self._thread)
 
     def _begin(self) -> Future[ASGIApp]:
@@ -83,7 +83,7 @@ class DeferredApp:
     def _attempt(self, made: Future[ASGIApp]) -> None:
         try:
             application = self._make()
-        except BaseException as error:  # noqa: BLE001 - it is kept, and raised for each request
+        except BaseException as error:  # noqa: BLE001 - it is stored, and raised for each request
             self._ended = self._clock()
             made.set_exception(error)
         else:

@@ -29,7 +29,7 @@ class OpenedTracking:
 
     Attributes:
         store: the store.
-        artifacts: where files go whose location is the server's.
+        artifacts: the repository of files whose location is the server's.
         leases: the leases on runs, if the store may be used from several machines.
     """
 
@@ -58,7 +58,7 @@ class LocalTracking:
         self._closed = False
 
     def open(self) -> OpenedTracking:
-        """Return the store and the artifacts, which are opened if they are not yet.
+        """Return the store and the artifacts, which are opened on the first call.
 
         Raises:
             StoreError: they cannot be opened now; try again later.
@@ -121,7 +121,7 @@ class LocalTracking:
     def close(self, deadline: Deadline) -> None:
         """Deliver to the remotes until the deadline, and close the store. What remains is delivered after the next start.
 
-        A store that is still being opened at the deadline is left to itself.
+        A store that is still being opened at the deadline is abandoned.
         """
         self._closed = True
         if not self._lock.acquire(timeout=min(deadline.left(), threading.TIMEOUT_MAX)):
@@ -148,7 +148,7 @@ class LocalTracking:
             # Before anything is written, or the remotes would not receive it.
             replication = ReplicationService(store, artifacts, self._remotes)
             replication.start()
-        except BaseException:  # whatever it is, the caller may try again
+        except BaseException:  # the caller may try again after any error
             store.close()
             raise
         leases = None if store.database.is_sqlite else store.writer_leases

@@ -1,4 +1,4 @@
-"""What may be asked about each kind of thing: the tables of keys and comparators."""
+"""The keys and comparators of each kind of search."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _PARAM_PREFIXES = dict.fromkeys(("param", "params", "parameter", "parameters"), 
 
 @dataclass(frozen=True)
 class Grammar:
-    """The keys that one kind of search knows.
+    """The keys of one kind of search.
 
     Attributes:
-        thing: what is searched for, in the plural, for messages.
+        thing: the items that are searched for, in the plural, for messages.
         prefixes: the prefixes before a dot, and what they stand for.
         attributes: the comparators that each attribute allows, by canonical name.
         numbers: the attributes that are numbers; the others are text.

@@ -42,7 +42,7 @@ def parse_filter(text: str, grammar: Grammar) -> tuple[Comparison, ...]:
     """Return the conditions of a filter, which must all hold; an empty filter has none.
 
     Raises:
-        FilterError: the filter is not in the language, or asks for something that this search does not know.
+        FilterError: the filter is not in the language, or contains something that this search does not support.
     """
     parser = _Parser(text, grammar, "filter")
     conditions = parser.filter()
@@ -54,7 +54,7 @@ def parse_filter(text: str, grammar: Grammar) -> tuple[Comparison, ...]:
 
 
 def parse_order(clauses: Sequence[str], grammar: Grammar) -> tuple[Order, ...]:
-    """Return what a list of order_by clauses means.
+    """Parse a list of order_by clauses.
 
     Raises:
         FilterError: a clause is not in the language, or names something that results cannot be ordered by.
@@ -103,7 +103,7 @@ class _Parser:
             elif not self._word("ASC"):
                 raise self._unexpected("expected ASC, DESC or the end")
         if not self._at(Kind.END):
-            raise self._unexpected("expected the end; each key is a clause of its own")
+            raise self._unexpected("expected the end; each key is a separate clause")
         return Order(entity, key, ascending)
 
     def _comparison(self) -> Comparison:
@@ -250,7 +250,7 @@ class _Parser:
         return False
 
     def _name(self, expected: str) -> Token:
-        """Take a name; as in SQL, double quotes may stand around it."""
+        """Take a name. As in SQL, it may be in double quotes."""
         token = self._peek()
         if token.kind is Kind.STRING and token.text.startswith('"'):
             self._next += 1

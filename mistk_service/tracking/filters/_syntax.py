@@ -1,11 +1,11 @@
-"""What a filter and an order mean, after parsing."""
+"""Parsed filters and orders."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-#: What a key is compared with: a string, a number, several strings, or nothing.
+#: The operand of a comparison: a string, a number, several strings, or nothing.
 Value = str | int | float | tuple[str, ...] | tuple[int, ...] | None
 
 
@@ -51,7 +51,7 @@ class Comparison:
         entity: the kind of the key.
         key: the key; for attributes its canonical name.
         comparator: how it is compared.
-        value: with what; None for IS NULL and IS NOT NULL.
+        value: the operand; None for IS NULL and IS NOT NULL.
     """
 
     entity: Entity
@@ -67,7 +67,7 @@ class Order:
     Attributes:
         entity: the kind of the key.
         key: the key; for attributes its canonical name.
-        ascending: smallest first; what lacks the key comes last either way.
+        ascending: smallest first; items without the key come last either way.
     """
 
     entity: Entity

@@ -1,4 +1,4 @@
-"""Cutting a filter into tokens that know where they stand."""
+"""Splits a filter into tokens with positions."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from enum import Enum
 
 from mistk_service.tracking.errors import FilterError
 
-#: Characters; a longer filter is refused before anything looks at it.
+#: Characters; a longer filter is refused at once.
 MAX_FILTER = 100_000
-#: How much of a filter a message shows on each side of the trouble, in characters.
+#: How much of a filter a message shows on each side of the problem, in characters.
 _WINDOW = 40
 
 
@@ -63,7 +63,7 @@ def tokenize(text: str, field: str) -> list[Token]:
     """Return the tokens of a filter, the last of which is the end.
 
     Raises:
-        FilterError: a quote is not closed, a character belongs nowhere, or the filter is too long.
+        FilterError: a quote is not closed, a character is invalid, or the filter is too long.
     """
     if len(text) > MAX_FILTER:
         raise error_at(text, MAX_FILTER, f"it is longer than {MAX_FILTER} characters", field)
@@ -110,7 +110,7 @@ def _lexical_error(text: str, position: int, field: str) -> FilterError:
 
 
 def error_at(text: str, position: int, problem: str, field: str) -> FilterError:
-    """Return the error for a problem at a place; the message shows the place."""
+    """Return the error for a problem at a position, which the message shows."""
     start, end = max(0, position - _WINDOW), position + _WINDOW
     line = re.sub(r"[\r\n\t]", " ", text[start:end])
     lead = "..." if start else ""

@@ -1,7 +1,7 @@
-"""Projects, experiments, datasets and iterations: a small way of tracking, kept in any store of MLflow's vocabulary.
+"""Projects, experiments, datasets and iterations: a small tracking API on top of any store in MLflow's vocabulary.
 
 The functions work on one store for the process, chosen by :func:`use`; :class:`Workspace` has the same functions for a
-store of one's own. What they write is plain to every client of MLflow:
+store of your choice. What they write is plain to every client of MLflow:
 
 ==========  ===========================================================================================================
 here        in the store
@@ -14,7 +14,7 @@ iteration   a run of its experiment; datasets are dataset inputs, the path to th
 
 Descriptions are the tag ``mlflow.note.content``, which MLflow's pages show. Ids are those of the experiment or the run.
 
-An id of nothing raises ``ResourceNotFound``, one of something deleted ``InvalidState``, and an argument that is not valid
+An unknown id raises ``ResourceNotFound``, that of a deleted item ``InvalidState``, and an invalid argument
 ``InvalidParameter``.
 """
 

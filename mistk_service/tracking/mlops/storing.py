@@ -103,7 +103,7 @@ def experiment_json(item: Experiment) -> Json:
 def dataset_tags(
     path: str, description: str | None, labels: dict[str, str] | list[str] | str | None, version: str | None
 ) -> list[Tag]:
-    """Return the tags of the run that represents a dataset. Labels in a dictionary become tags of their own as well."""
+    """Return the tags of the run that represents a dataset. Labels in a dictionary also become separate tags."""
     own = labels if isinstance(labels, Mapping) else {}
     written = None if labels is None else json.dumps(labels, ensure_ascii=False)
     return _tags(

@@ -35,7 +35,7 @@ class ArtifactFolder:
 
 
 class ArtifactSender:
-    """Sends the files of runs and of logged models, a piece at a time.
+    """Sends the files of runs and of logged models, one part at a time.
 
     Args:
         store: the local store.

@@ -80,7 +80,7 @@ class Delivery:
             for run_id, rows in by_run.items():
                 self._deliver_run(run_id, [row for row in rows if row.seq > self._done.get(run_id, 0)])
                 self._done[run_id] = rows[-1].seq
-        except BaseException:  # whatever it is, a part may have arrived
+        except BaseException:  # after any error, a part may have arrived
             self._doubtful = True
             raise
         self._journal.acknowledge(self._ledger.number, entries[-1].seq)
@@ -121,7 +121,7 @@ class Delivery:
             changes = [row.change for row in later]
             if doubtful and known.deleted and RunMoved(LifecycleStage.DELETED) in changes and not self._revive(sender):
                 # Everything before the deletion has been sent. If the run was restored here, it is created again.
-                self._ledger.lapse(run_id)
+                self._ledger.mark_incomplete(run_id)
                 self._transfer.copy(run_id)
                 return
             for part in merged(changes):
@@ -139,7 +139,7 @@ class Delivery:
         refused = isinstance(error, RunRefused) or (isinstance(error, StoreError) and is_refusal(error))
         if not refused and not self._is_stuck(run_id, error):
             raise error
-        self._ledger.lapse(run_id)
+        self._ledger.mark_incomplete(run_id)
         self._ledger.refuse(run_id, WHOLE_RUN, str(error) or type(error).__name__, items)
 
     def _is_stuck(self, run_id: str, error: Exception) -> bool:

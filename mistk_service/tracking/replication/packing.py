@@ -12,7 +12,7 @@ from mistk_service.tracking.values.limits import MAX_ENTITIES, MAX_METRICS, MAX_
 
 #: Bytes of JSON that a batch may have, about; MLflow's documentation allows 1 MB.
 _MAX_BYTES = 900_000
-#: Bytes around the texts of a metric, and of a param or a tag.
+#: Bytes of JSON besides the texts of a metric, and of a param or a tag.
 _METRIC_BYTES, _PAIR_BYTES = 90, 24
 
 
@@ -63,7 +63,7 @@ class Batch:
         return len(self) >= MAX_ENTITIES or len(alike) >= most
 
     def _alike(self, item: Metric | Param | Tag) -> tuple[list[Any], int]:
-        """Return the items of the kind of one, and how many of them a request may have."""
+        """Return the list for items of this kind, and how many of them a request may have."""
         if isinstance(item, Metric):
             return self.metrics, MAX_METRICS
         return (self.params, MAX_PARAMS) if isinstance(item, Param) else (self.tags, MAX_TAGS)

@@ -13,7 +13,7 @@ from mistk_service.tracking.replication.run_mapping import RunRefused
 from mistk_service.tracking.store.outbox import Ledger
 from mistk_service.tracking.values import LifecycleStage, Metric, Param, Tag
 
-#: The name of a refusal of everything.
+#: The name of the refusal of a whole run.
 WHOLE_RUN = "the whole run"
 
 #: How often a single item has to fail, while the remote accepts something else, before it counts as refused.

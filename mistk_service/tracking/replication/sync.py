@@ -66,10 +66,10 @@ def sync(
         artifacts: the local artifacts; None leaves them out.
         experiments: names or ids; none means all.
         since: ms since 1970; runs that ended earlier are left out.
-        wait: waits for so many seconds.
+        wait: waits for a number of seconds.
 
     Raises:
-        ResourceNotFound: there is no such experiment in the local store.
+        ResourceNotFound: the local store does not have the experiment.
         StoreError: the remote or the local store is unavailable. What was copied stays, and the next call continues with the
             rest.
     """

@@ -1,7 +1,7 @@
-"""Artifacts behind HTTP: in the keeping of the tracking server itself, or in a package registry as GitLab has it.
+"""Artifacts over HTTP: in the tracking server's own storage, or in a package registry such as GitLab's.
 
-Files pass in pieces in both directions. What comes is kept in a temporary file, so that it can be read anywhere; what is
-written piece by piece goes through one, too, since a server wants to know how long a file is before it comes.
+Files are streamed in both directions. A download is stored in a temporary file, so that it is seekable. So is an upload that
+is written piece by piece, since a server requires the length of a file in advance.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._\-]")
 
 
 class _HttpArtifacts(ArtifactRepository):
-    """Files below a URL, each of which is got and put by a URL of its own.
+    """Files below a URL, each with its own URL.
 
     Args:
         transport: sends the requests.
         root: the URL of the root, without a slash at the end.
-        uri: what clients call the root.
+        uri: the root's URI for clients.
     """
 
     def __init__(self, transport: Transport, root: str, uri: str) -> None:
@@ -68,7 +68,7 @@ class _HttpArtifacts(ArtifactRepository):
         stream = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - it is the caller's from here on
         try:
             digest, size = hashlib.blake2b(digest_size=16), 0
-            # A file that is compressed itself is not to be unpacked on the way.
+            # A compressed file must not be decompressed on the way.
             headers = {"Accept-Encoding": "identity"}
             with self._http.exchange("GET", self._url(path), about, headers=headers) as response, translated(path):
                 for piece in response.iter_bytes(_PIECE):
@@ -95,14 +95,14 @@ class _HttpArtifacts(ArtifactRepository):
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         about = About("artifact", path)
         with self._http.exchange("PUT", self._url(name), about, content=pieces(stream, 0, size), headers=headers):
-            """The answer says nothing more."""
+            """The answer has no further content."""
 
     def delete(self, path: str) -> None:
         try:
             with self._http.exchange("DELETE", self._url(checked_file(path)), About("artifact", path)):
-                """The answer says nothing more."""
+                """The answer has no further content."""
         except ResourceNotFound:
-            """It is gone, which is all that was asked for."""
+            """It is deleted already."""
 
     def _url(self, path: str) -> str:
         return f"{self._root}/{quoted(self._name(checked_path(path)))}"
@@ -112,14 +112,14 @@ class _HttpArtifacts(ArtifactRepository):
 
 
 class ProxiedArtifacts(_HttpArtifacts):
-    """Files in the keeping of the tracking server, by MLflow's proxy protocol.
+    """Files in the tracking server's own storage, by MLflow's proxy protocol.
 
     Args:
         transport: sends the requests.
         listing: the URL of the server's listing.
         folder: the root's path below the server's own.
-        uri: what clients call the root.
-        part_size: bytes of a file that goes in one piece, and of the parts of a larger one.
+        uri: the root's URI for clients.
+        part_size: maximum bytes of a file that is sent as a whole, and the bytes of the parts of a larger one.
     """
 
     def __init__(self, transport: Transport, listing: str, folder: str, uri: str, part_size: int = PART_SIZE) -> None:
@@ -136,12 +136,12 @@ class ProxiedArtifacts(_HttpArtifacts):
         size = stream.seek(0, os.SEEK_END)
         try:
             self._put(path, Source(stream, size, "", lambda: True, lambda: None), notes)
-        except BaseException:  # also for Ctrl-C: the storage keeps parts until they are given up
+        except BaseException:  # also for Ctrl-C: the storage keeps parts until the upload is aborted
             self._multipart.give_up(notes)
             raise
 
     def resume(self, path: str, stored: StoredFile, notes: UploadNotes, is_unchanged: Callable[[], bool]) -> None:
-        """Resume an upload in parts; a file that goes in one piece is sent again as a whole."""
+        """Resume an upload in parts; a file without parts is sent again as a whole."""
         size = stored.size
         self._put(path, Source(stored.stream, size, stored.etag, is_unchanged, lambda: self._has(path, size)), notes)
 
@@ -160,7 +160,7 @@ class ProxiedArtifacts(_HttpArtifacts):
         super().put(path, source.stream)
 
     def _has(self, path: str, size: int) -> bool | None:
-        """Return whether there is a file of a size, or None where the server does not let that be seen."""
+        """Return whether there is a file of this size, or None if the server does not show that."""
         folder, name = posixpath.split(checked_path(path))
         try:
             return any((info.path, info.file_size) == (name, size) for info in self.list_folder(folder))
@@ -184,13 +184,13 @@ class ProxiedArtifacts(_HttpArtifacts):
 class PackageArtifacts(_HttpArtifacts):
     """Files of a package in a registry that has no folders and no listing: ``/`` in a path becomes ``__`` in a name.
 
-    A file that is there with the same size is not sent again, since a registry would keep both.
+    A file that exists with the same size is not sent again, since a registry would keep both.
     """
 
     def list_folder(self, path: str = "") -> list[FileInfo]:
-        """Raise ``NotSupported``: a package registry is asked for files by their names."""
+        """Raise ``NotSupported``: a package registry cannot list files."""
         raise NotSupported(
-            f"The artifacts at {self._uri} cannot be listed (folder {path!r}); a package registry gives files by their names."
+            f"The artifacts at {self._uri} cannot be listed (folder {path!r}); a package registry has no listing."
         )
 
     def put(self, path: str, stream: BinaryIO) -> None:
@@ -211,7 +211,7 @@ class PackageArtifacts(_HttpArtifacts):
 
 
 class _HttpUpload(Upload):
-    """A file that grows in a temporary one and is sent when it is complete."""
+    """A file that is written to a temporary one and sent when it is complete."""
 
     def __init__(self, target: _HttpArtifacts, path: str) -> None:
         self._target = target
@@ -235,7 +235,7 @@ class _HttpUpload(Upload):
 
 
 def flattened(path: str) -> str:
-    """Return a path as one name: what a registry does not allow in one is written as ``_`` and its number.
+    """Return a path as one name: a character that a registry does not allow is written as ``_`` and its number.
 
     ``/`` becomes ``__``, ``_`` stays; two paths get the same name only if they differ in nothing but these two.
     """

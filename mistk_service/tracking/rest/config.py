@@ -1,4 +1,4 @@
-"""Where a remote tracking server is, and what it wants to see before it talks."""
+"""The address of a remote tracking server, and the credentials for it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ VARIABLES = {
     "timeout": "MLFLOW_HTTP_REQUEST_TIMEOUT",
     "part_size": "MLFLOW_MULTIPART_UPLOAD_CHUNK_SIZE",
 }
-#: Bytes of a part of a large file. Storages want at least ``_SMALLEST_PART`` of each but the last.
+#: Bytes of a part of a large file. Storages require at least ``_SMALLEST_PART`` of each but the last.
 PART_SIZE = 64 << 20
 _SMALLEST_PART = 5 << 20
 #: The fields with credentials; those of an address are not mixed with those of the environment.
@@ -38,7 +38,7 @@ _IDENTITY = ("username", "password", "token", "token_file")
 
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off", ""})
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-#: What a header's value may consist of; a line end in a token would otherwise be quoted, token and all, by HTTP libraries.
+#: The characters of a header's value. Otherwise HTTP libraries would quote a token with a line end in an error.
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
 _API_VERSION = re.compile(r"\d+\.\d+(-\w+)?")
 _DEFAULT_TIMEOUT = 30.0
@@ -46,24 +46,24 @@ _DEFAULT_TIMEOUT = 30.0
 
 @dataclass(frozen=True)
 class RestConfig:
-    """Where a remote tracking server is, and how to identify oneself to it.
+    """The address of a remote tracking server, and the credentials for it.
 
-    Its ``repr`` shows that there are secrets, not what they are.
+    Its ``repr`` hides secrets.
 
     Attributes:
-        uri: the server's address, with or without ``/api`` at its end. Credentials may stand in front of the host, and are
-            taken out of it: ``NAME:PASSWORD@``, ``:TOKEN@``, or ``@`` for none. They replace the other arguments.
+        uri: the server's address, with or without ``/api`` at its end. Credentials may stand before the host, and are
+            removed from it: ``NAME:PASSWORD@``, ``:TOKEN@``, or ``@`` for none. They replace the other arguments.
         username: for HTTP Basic, together with ``password``.
         password: for HTTP Basic.
-        token: for ``Authorization: Bearer``; a username and password go before it.
-        token_file: a file with the token, read again whenever it changes; it goes before ``token``.
-        insecure_tls: whether a server is trusted whose certificate cannot be verified.
+        token: for ``Authorization: Bearer``; a username and password take precedence.
+        token_file: a file with the token, read again whenever it changes; it takes precedence over ``token``.
+        insecure_tls: whether to trust a server whose certificate cannot be verified.
         ca_cert: a file, or a folder, with the certificates of the authorities to trust instead of the usual ones.
         client_cert: a PEM file with a certificate and its key, shown to the server.
         headers: sent with every request.
         api_version: the number in the paths of MLflow's API.
-        timeout: seconds to wait for a connection, and for each sign of life after that.
-        part_size: bytes of a file that is sent in one piece, and of the parts of a larger one where the server takes parts.
+        timeout: seconds to wait for a connection, and for each response after that.
+        part_size: maximum bytes of a file that is sent as a whole, and bytes of the parts of a larger one.
 
     Raises:
         InvalidParameter: values exclude each other, or one is of the wrong form. The message names no secret.
@@ -104,12 +104,12 @@ class RestConfig:
     def from_environment(
         cls, uri: str | None = None, *, environment: Mapping[str, str] | None = None, **arguments: Any
     ) -> Self:
-        """Return the configuration that arguments and environment make together.
+        """Return the configuration from arguments and environment.
 
-        A variable of the environment goes before the argument, which is logged as a warning.
+        A variable of the environment takes precedence over the argument, which is logged as a warning.
 
         Args:
-            uri: the address, where ``MLFLOW_TRACKING_URI`` is not set.
+            uri: the address, if ``MLFLOW_TRACKING_URI`` is not set.
             environment: instead of this process's.
             arguments: other fields by name.
 
@@ -123,26 +123,25 @@ class RestConfig:
                 _log.warning("The argument %r is ignored, since the variable %s is set.", name, VARIABLES[name])
         if not (given | found).get("uri"):
             raise InvalidParameter(
-                "No tracking server is given: pass its URI, or set MLFLOW_TRACKING_URI.", field="uri"
+                "There is no tracking server: pass its URI, or set MLFLOW_TRACKING_URI.", field="uri"
             )
         return cls(**(given | found))
 
     @classmethod
     def at(cls, uri: str, environment: Mapping[str, str] | None = None) -> Self:
-        """Return the configuration for this very address, with everything else from the environment.
+        """Return the configuration for exactly this address, with everything else from the environment.
 
-        Where the address has credentials, those of the environment are not sent to it: they are meant for another
-        server.
+        If the address has credentials, those of the environment are not sent to it: they are for another server.
         """
         found = _found(os.environ if environment is None else environment)
         found.pop("uri", None)
-        if _says_who(uri):
+        if _has_identity(uri):
             found = {name: value for name, value in found.items() if name not in _IDENTITY}
         return cls(uri, **found)
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Everything that must not be seen: passwords, tokens, the values of headers."""
+        """All secrets: passwords, tokens, the values of headers."""
         found = [self.password, self.token]
         for value in self.headers.values():
             found += [value, value.rpartition(" ")[2]]
@@ -214,9 +213,9 @@ def basic(username: str, password: str) -> str:
 
 
 def sharing_identity(uris: Sequence[str], environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """Return the addresses that would get the environment's identity although only one can be meant.
+    """Return the addresses that would all get the environment's credentials, which are for one server only.
 
-    They are of more than one server, and none of them has credentials itself.
+    They belong to more than one server, and none of them has credentials itself.
 
     Args:
         uris: of tracking servers.
@@ -228,11 +227,11 @@ def sharing_identity(uris: Sequence[str], environment: Mapping[str, str] | None 
     environment = os.environ if environment is None else environment
     if not any(environment.get(VARIABLES[name]) for name in _IDENTITY):
         return ()
-    sharing = tuple(uri for uri in uris if not _says_who(uri))
+    sharing = tuple(uri for uri in uris if not _has_identity(uri))
     return sharing if len({origin(uri) for uri in sharing}) > 1 else ()
 
 
-def _says_who(uri: str) -> bool:
+def _has_identity(uri: str) -> bool:
     return split_userinfo(uri)[1] is not None
 
 

@@ -26,14 +26,14 @@ from mistk_service.tracking.values.limits import (
 )
 from mistk_service.tracking.values.page import Page, pages
 
-#: How a database says that a name is taken, which MLflow's own server passes on as it is.
+#: A database's error for a duplicate name, which MLflow's own server passes on unchanged.
 _TAKEN = re.compile(r"UNIQUE constraint|duplicate key|Duplicate entry", re.IGNORECASE)
-#: Experiments that are asked for at once where all of them are needed.
+#: Experiments per request when all of them are needed.
 _PAGE = 1000
 
 
 class RestExperiments(Session, ExperimentStore):
-    """The part of the REST store that is about experiments."""
+    """The REST store's methods for experiments."""
 
     def create_experiment(self, name: str, artifact_location: str | None = None, tags: Sequence[Tag] = ()) -> str:
         check_experiment_name(name)

@@ -1,4 +1,4 @@
-"""Credentials: the headers that a server wants to see, fresh for every request and hidden from logs and errors."""
+"""Credentials: the headers for a server, made anew for every request and hidden from logs and errors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Identity:
         return bool(self._fixed) or self._file is not None or self._certified
 
     def headers(self) -> dict[str, str]:
-        """Return the headers of a request that is sent now.
+        """Return the headers for a request.
 
         Raises:
             StoreUnavailable: the file with the token cannot be read, and never could.
@@ -47,11 +47,11 @@ class Identity:
         return {**self._fixed, "Authorization": f"Bearer {self._file.token()}"}
 
     def renew(self) -> bool:
-        """Look for another token after one was refused, and return whether there is one."""
+        """Look for a new token after one was refused, and return whether there is one."""
         return self._file is not None and self._file.renew()
 
     def hide(self, text: str) -> str:
-        """Return a text from elsewhere without the secrets that it may repeat."""
+        """Return a server's text without the secrets that it may repeat."""
         secrets = self._secrets if self._file is None else (*self._file.seen, *self._secrets)
         for secret in secrets:
             text = text.replace(secret, _HIDDEN)
@@ -67,7 +67,7 @@ class _TokenFile:
         self._stamp: tuple[int, int, int] | None = None
         self._token = ""
         self._complained = False
-        #: The present token and the one before it, which an answer that is on its way may still repeat.
+        #: The current token and the previous one, which an answer in transit may still repeat.
         self.seen: tuple[str, ...] = ()
 
     def token(self) -> str:

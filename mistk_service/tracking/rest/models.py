@@ -33,7 +33,7 @@ from mistk_service.tracking.values.page import Page
 
 
 class RestRegistry(Session, RegistryStore):
-    """The part of the REST store that is about registered models."""
+    """The REST store's methods for registered models."""
 
     def create_registered_model(
         self,
@@ -170,7 +170,7 @@ class RestRegistry(Session, RegistryStore):
 
 
 class RestLoggedModels(Session, LoggedModelStore):
-    """The part of the REST store that is about logged models."""
+    """The REST store's methods for logged models."""
 
     def create_logged_model(
         self,

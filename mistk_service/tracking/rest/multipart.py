@@ -1,10 +1,10 @@
-"""Large files in parts, straight to the storage behind a tracking server that offers it.
+"""Multipart uploads of large files, directly to the storage behind a tracking server that supports them.
 
-The server says where each part is to go; it does not pass through the server itself. A part that gets lost is sent again, not
-the file. What has arrived is noted, so that a later try, also of another process, sends only the rest.
+The server returns a URL for each part, so that parts do not pass through the server. A lost part is sent again, not the whole
+file. The state is recorded, so that a later attempt, also of another process, only sends the missing parts.
 
-The server gives the addresses of the parts once, when an upload is begun, and they expire; others cannot be requested.
-So an upload whose addresses are refused is given up, and another one begun.
+The server returns the URLs of the parts once, when an upload is created. They expire, and others cannot be requested.
+So an upload whose URLs are refused is aborted, and a new one is created.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 _MAX_PARTS = 10_000
 #: How often a part is sent.
 _ATTEMPTS = 3
-#: Seconds until the next try where a part of the file has arrived.
+#: Seconds until the next attempt if a part of the file was uploaded.
 _SOON = 1.0
 #: Bytes that are read and sent at once.
 _PIECE = 1 << 18
@@ -46,14 +46,14 @@ _PIECE = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file that is sent.
+    """A file to send.
 
     Attributes:
         stream: its content, seekable.
         size: its bytes.
         etag: changes whenever the content does.
-        is_unchanged: tells whether the file still has that etag.
-        is_there: tells whether a file of this size is at the target, or None where that cannot be seen.
+        is_unchanged: returns whether the file still has that etag.
+        is_there: returns whether a file of this size is at the target, or None if that is unknown.
     """
 
     stream: BinaryIO
@@ -64,43 +64,43 @@ class Source:
 
 
 class _Gone(Exception):
-    """The storage takes nothing more of an upload."""
+    """The storage does not accept further parts of an upload."""
 
 
 class MultipartUploads:
-    """The way to upload in parts that a tracking server offers, or does not."""
+    """The multipart uploads of a tracking server, which may not support them."""
 
     def __init__(self, transport: Transport, root: str) -> None:
         self._http = transport
         self._root = root
 
     def send(self, path: str, source: Source, part_size: int, notes: UploadNotes) -> bool:
-        """Send a file, or what is missing of it.
+        """Send a file, or its missing parts.
 
         Args:
-            path: where it is to be, below the server's root.
+            path: its path below the server's root.
             source: the file.
-            part_size: bytes of a part, where nothing was begun.
-            notes: what was begun, if anything.
+            part_size: bytes of a part of a new upload.
+            notes: the state of an unfinished upload, if any.
 
         Returns:
-            Whether it is there. If not, the storage did not take the parts of an upload that was begun just now, and the file
-            has to go another way.
+            Whether it was uploaded. If not, the storage did not accept the parts of a new upload, and the file has to be
+            sent as a whole.
 
         Raises:
-            NotSupported: the server does not offer it; nothing was sent.
-            StoreUnavailable: it was interrupted; what has arrived is noted, and the next call resumes with the rest.
+            NotSupported: the server does not support it; nothing was sent.
+            StoreUnavailable: it was interrupted; the state is recorded, and the next call resumes.
             StoreError: as for any request.
         """
         known = notes.find()
         if known is not None:
-            if self._goes_on(known, path, source) and self._finish(known, source, notes):
+            if self._is_resumable(known, path, source) and self._finish(known, source, notes):
                 return True
             self.give_up(notes)
         upload = self._create(path, source, max(part_size, -(-source.size // _MAX_PARTS)))
         try:
             notes.begin(upload)
-        except BaseException:  # an upload that is not noted could never be resumed
+        except BaseException:  # an upload that is not recorded could never be resumed
             self._abort(upload)
             raise
         if self._finish(upload, source, notes):
@@ -109,7 +109,7 @@ class MultipartUploads:
         return False
 
     def give_up(self, notes: UploadNotes) -> None:
-        """Let the storage forget what it has of an upload, if it hears of it, and forget the upload itself."""
+        """Abort an unfinished upload if the storage can be reached, and remove the record of it."""
         upload = notes.find()
         if upload is not None:
             self._abort(upload)
@@ -119,8 +119,8 @@ class MultipartUploads:
         with suppress(StoreError):
             self._call("abort", upload, {})
 
-    def _goes_on(self, upload: MultipartUpload, path: str, source: Source) -> bool:
-        """Return whether an upload is one of this very file to this very place."""
+    def _is_resumable(self, upload: MultipartUpload, path: str, source: Source) -> bool:
+        """Return whether an upload is for this version of the file and this path."""
         there = (upload.root, upload.target, upload.etag, upload.size)
         return there == (self._root, path, source.etag, source.size)
 
@@ -130,17 +130,17 @@ class MultipartUploads:
         try:
             answer = self._call("create", new, {"num_parts": number})
         except InvalidParameter as error:
-            # Servers older than the protocol take the path for that of a file.
-            raise NotSupported(f"{self._http.server} takes files in one piece only.") from error
-        begun = wire.from_answer(lambda fields: _begun(new, fields), answer)
-        parts = begun.parts
+            # Servers older than the protocol mistake the path for that of a file.
+            raise NotSupported(f"{self._http.server} does not support multipart uploads.") from error
+        created = wire.from_answer(lambda fields: _with_parts(new, fields), answer)
+        parts = created.parts
         if [part.number for part in parts] != list(range(1, number + 1)):
-            self._abort(begun)
+            self._abort(created)
             raise NotSupported(f"{self._http.server} offers {len(parts)} parts; {number} were requested.")
-        return begun
+        return created
 
     def _finish(self, upload: MultipartUpload, source: Source, notes: UploadNotes) -> bool:
-        """Send the parts that are missing and complete the upload; return False where that is not possible any more."""
+        """Send the missing parts and complete the upload; return False if that is not possible any more."""
         try:
             whole = self._send_missing(upload, source, notes)
             if not source.is_unchanged():
@@ -149,8 +149,8 @@ class MultipartUploads:
                     f"The file {upload.target!r} was changed while it was sent; it is sent again, from its beginning."
                 )
             self._complete(whole, source, notes)
-        except _Gone as gone:
-            logger.info("The upload of %s cannot be resumed: %s", upload.target, gone)
+        except _Gone as error:
+            logger.info("The upload of %s cannot be resumed: %s", upload.target, error)
             return False
         return True
 
@@ -161,7 +161,7 @@ class MultipartUploads:
                 if part.etag is None:
                     parts[index] = self._send(upload, part, source, notes)
         except StoreUnavailable as error:
-            # A file that comes nearer with every try is not what the remote fails at, however many tries it takes.
+            # An upload that makes progress with every attempt does not count as failing, however many attempts it takes.
             if error.retry_after is None and parts != list(upload.parts):
                 error.retry_after = _SOON
             raise
@@ -170,7 +170,7 @@ class MultipartUploads:
     def _complete(self, upload: MultipartUpload, source: Source, notes: UploadNotes) -> None:
         again, was_free = upload.was_free is not None, upload.was_free
         if was_free and source.is_there():
-            # It was completed by a try before this one, which could not note that any more.
+            # An earlier attempt completed it and could not record that.
             return
         if was_free is None:
             was_free = source.is_there() is False
@@ -181,7 +181,7 @@ class MultipartUploads:
         except AnswerLost:
             if was_free and source.is_there():
                 return
-            # Of an upload that is gone, MLflow's server says no more than that it failed; the storage itself is clearer.
+            # For an upload that no longer exists, MLflow's server only reports a failure; the storage is more specific.
             if again:
                 self._send(upload, upload.parts[-1], source, notes)
             raise
@@ -194,7 +194,7 @@ class MultipartUploads:
         """Send a part, and return it with its etag.
 
         Raises:
-            _Gone: the address is not accepted, or not any more.
+            _Gone: the URL is not accepted, or has expired.
         """
         about = About("artifact", upload.target)
         start = (part.number - 1) * upload.part_size
@@ -221,7 +221,7 @@ class MultipartUploads:
         url = f"{upload.root}/mpu/{operation}/{quoted(folder)}"
         known = {"upload_id": upload.upload_id} if upload.upload_id else {}
         about = About("artifact", upload.target)
-        # A server says what it does not like in a request, and there are the addresses of parts in this one.
+        # A server may quote the request in an error, and this one has the URLs of parts.
         return self._http.post_to(url, {"path": name, **known, **fields}, about, discreet=operation == "complete")
 
 
@@ -233,8 +233,8 @@ def pieces(stream: BinaryIO, start: int, length: int) -> Iterator[bytes]:
         yield piece
 
 
-def _begun(new: MultipartUpload, fields: wire.Fields) -> MultipartUpload:
-    """Return an upload with the id and the parts that the server answered."""
+def _with_parts(new: MultipartUpload, fields: wire.Fields) -> MultipartUpload:
+    """Return an upload with the id and the parts from the server's answer."""
     parts = [
         UploadPart(part.required_int64("part_number"), part.required_text("url"), part.texts_by_name("headers"))
         for part in fields.objects("credentials")

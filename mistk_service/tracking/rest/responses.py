@@ -1,4 +1,4 @@
-"""What a remote's HTTP answers mean: JSON objects, or one of the errors of tracking."""
+"""Translates a remote's HTTP answers to JSON objects or errors of tracking."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from mistk_service.tracking.rest.urls import without_userinfo
 
 Json = dict[str, Any]
 
-#: The longest wait that a server can ask for, in seconds.
+#: The longest delay that a server can request, in seconds.
 _LONGEST_WAIT = 86_400.0
 #: Characters of a server's text that an error repeats.
 _QUOTED = 500
@@ -37,7 +37,7 @@ _FIELD = re.compile(r"parameter '([^'\s]+)'")
 _MODEL_JSON = re.compile(r"Model json |Malformed model info")
 _TAG = re.compile(r"<[^>]*>|\s+")
 
-#: The errors for codes that mean the same whatever the status is. The others are read from the status.
+#: The errors for codes that mean the same with any status. The others depend on the status.
 _ERRORS: dict[str, type[StoreError]] = {
     "RESOURCE_DOES_NOT_EXIST": ResourceNotFound,
     "NOT_FOUND": ResourceNotFound,
@@ -51,18 +51,18 @@ _ERRORS: dict[str, type[StoreError]] = {
     "PERMISSION_DENIED": PermissionDenied,
     "INVALID_STATE": InvalidState,
 }
-#: What is said where a server sends the code and no words.
+#: The message for a server that only sends the code.
 _WORDS = {ResourceNotFound: "There is no", ResourceExists: "There is already a"}
 
-#: The server, or one in front of it, did not take the request in; it can be sent again.
+#: The server, or a proxy, did not process the request; it can be sent again.
 _NOT_TAKEN = frozenset({408, 425, 429, 503})
 
 
 class About(NamedTuple):
-    """What a request is about, for the errors that name it.
+    """The subject of a request, for errors that name it.
 
     Attributes:
-        kind: in words (``run``, ``experiment`` ...).
+        kind: the kind in words (``run``, ``experiment`` ...).
         key: its id or name.
     """
 
@@ -70,17 +70,17 @@ class About(NamedTuple):
     key: str = ""
 
 
-#: Where there is nothing to name.
+#: A request without a subject.
 SOMETHING = About()
 
 
 class Answer(NamedTuple):
-    """An answer to a request, as far as it is needed here.
+    """The answer to a request.
 
     Attributes:
         status: of HTTP.
         headers: by lower-case names.
-        body: as it came.
+        body: the body, unchanged.
     """
 
     status: int
@@ -94,10 +94,10 @@ def read_object(answer: Answer, server: str, *, quoting: bool = True) -> Json:
     Args:
         answer: the answer.
         server: the name of the sender for messages.
-        quoting: whether an error may repeat the beginning of what came instead.
+        quoting: whether an error may quote the beginning of the body.
 
     Raises:
-        AnswerLost: it is something else: it was cut off, or does not come from the tracking server.
+        AnswerLost: it is not: it was truncated, or does not come from the tracking server.
     """
     if not answer.body.strip():
         return {}
@@ -114,15 +114,15 @@ def read_object(answer: Answer, server: str, *, quoting: bool = True) -> Json:
 def raise_for(
     answer: Answer, server: str, about: About, *, essential: bool, identified: bool, hide: Callable[[str], str]
 ) -> NoReturn:
-    """Raise the error that an answer other than a success stands for.
+    """Raise the error for an unsuccessful answer.
 
     Args:
         answer: the answer.
         server: the name of the sender for messages.
-        about: what was asked for.
-        essential: whether every server of this API has the operation. Where one has not, the address is wrong.
+        about: the subject of the request.
+        essential: whether every server of this API has the operation. If it is missing, the address is wrong.
         identified: whether the request had credentials.
-        hide: takes the secrets out of a text.
+        hide: removes the secrets from a text.
     """
     body = _decoded(answer.body)
     fields = body if isinstance(body, dict) else {}
@@ -149,7 +149,7 @@ def _raise_for_code(code: str, text: str, about: About, *, identified: bool) -> 
 
 
 def _where(answer: Answer) -> str:
-    """Return where a redirect leads, which is not followed."""
+    """Describe a redirect, which is not followed."""
     location = answer.headers.get("location")
     if not location:
         return "It is a redirect that leads nowhere."
@@ -157,7 +157,7 @@ def _where(answer: Answer) -> str:
 
 
 def _invalid(text: str) -> InvalidParameter:
-    """Return the error for a request that is wrong; the place of what is wrong stands in the words of the message only."""
+    """Return the error for an invalid request; only the text of the message names the wrong field."""
     if "nvalid page token" in text:
         return InvalidPageToken(text, field="page_token")
     if _MODEL_JSON.match(text):
@@ -176,7 +176,7 @@ def _unauthenticated(said: str, *, identified: bool) -> Unauthenticated:
 
 
 def _said(answer: Answer, server: str, text: str) -> str:
-    """Return what a server answered, as a sentence."""
+    """Return a server's answer as a sentence."""
     return _sentence(f"{server} answered {answer.status}" + (f": {text}" if text else ""))
 
 
@@ -196,8 +196,8 @@ def _raise_for_status(answer: Answer, server: str, text: str, about: About, *, e
     if status in (404, 405, 501):
         if essential:
             raise StoreUnavailable(
-                f"{said} There is no tracking server at this address, or none that this caller may see; check the URI and "
-                "the permissions."
+                f"{said} There is no tracking server at this address, or you may not see it; check the URI and the "
+                "permissions."
             )
         raise NotSupported(f"The server does not have this operation. {said}")
     if status in (400, 411, 413, 414, 415, 422, 431):
@@ -210,7 +210,7 @@ def _raise_for_status(answer: Answer, server: str, text: str, about: About, *, e
 
 
 def retry_after(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:
-    """Return the seconds that a server asks to wait, given as such or as a date, or None.
+    """Return the seconds that a server requests to wait, as a number or a date, or None.
 
     A date is compared with the server's own clock where the answer has it, since the two clocks need not agree.
     """

@@ -44,18 +44,18 @@ from mistk_service.tracking.values.limits import (
 )
 from mistk_service.tracking.values.page import Page, pages
 
-#: Characters that a tag's value may have everywhere.
+#: The length of a tag's value that every server accepts, in characters.
 _SHORT = 5000
-#: Runs that are asked for at once where all of them are needed.
+#: Runs per request when all of them are needed.
 _PAGE = 1000
-#: Points of a history that are asked for at once.
+#: Points of a history per request.
 _POINTS = 25_000
 
 _Batch = tuple[Sequence[Metric], Sequence[Param], Sequence[Tag]]
 
 
 class RestRuns(Session, RunStore):
-    """The part of the REST store that is about runs and what is logged to them."""
+    """The REST store's methods for runs and their data."""
 
     def create_run(
         self,
@@ -67,7 +67,7 @@ class RestRuns(Session, RunStore):
         *,
         run_id: str | None = None,
     ) -> Run:
-        del run_id  # the server makes it up
+        del run_id  # the server generates it
         check_run_tags(tags, cut=False)
         if any(len(tag.value) > _SHORT for tag in tags):
             tags = self._cut(tags)
@@ -200,7 +200,7 @@ class RestRuns(Session, RunStore):
         return [Param(param.key, param.value[:longest]) for param in params]
 
     def _set_tags(self, run_id: str, tags: Sequence[Tag]) -> None:
-        """Set tags one by one, where a tag that is there already can neither be repeated nor changed."""
+        """Set tags one by one on a server where an existing tag can neither be repeated nor changed."""
         self._degrade(
             "tags are set one by one, and keep their first value; the server can neither batch nor change them."
         )
@@ -216,7 +216,7 @@ class RestRuns(Session, RunStore):
             self._http.post("runs/set-tag", fields, _about(run_id))
 
     def delete_tag(self, run_id: str, key: str) -> None:
-        """Remove a tag; where the server cannot do that, the tag stays, which is logged."""
+        """Remove a tag. If the server cannot do that, the tag stays, and that is logged."""
         if not self.capabilities.delete_tag:
             self._degrade("tags that are deleted stay where they are; the server cannot remove them.")
             return
@@ -269,7 +269,7 @@ class RestRuns(Session, RunStore):
         try:
             answer = self._http.get("metrics/get-history-bulk", fields, ajax=True)
         except NotSupported:
-            self._degrade("histories of several runs are read one by one; the server does not give them together.")
+            self._degrade("histories of several runs are read one by one; the server does not return them together.")
             return self._histories(run_ids, key, max_results)
         return list(wire.page_from_answer(wire.read_measured, answer, "metrics"))
 
@@ -329,7 +329,7 @@ def _about(run_id: str) -> About:
 
 
 def _checked(run_id: str, metrics: Sequence[Metric], params: Sequence[Param], tags: Sequence[Tag]) -> _Batch:
-    """Check what can be said without the server, which names the place of what is wrong better than the server's answer."""
+    """Check what does not need the server. The errors are more specific than the server's."""
     check_run_id(run_id)
     check_metrics(metrics)
     cut_params, cut_tags = check_params(params), check_run_tags(tags)

@@ -1,4 +1,4 @@
-"""Searches on this side, for servers that give everything or nothing: conditions, orders and pages over lists."""
+"""Client-side searches for servers without filters: conditions, orders and pages over lists."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from mistk_service.tracking.values import Experiment, LifecycleStage, Metric, Pa
 from mistk_service.tracking.values.page import Page
 
 T = TypeVar("T")
-#: Gives what an item has for a key, several values of which any may meet a condition; nothing where it lacks the key.
+#: Returns the values that an item has for a key, any of which may meet a condition; none if it lacks the key.
 _Values = Callable[[T, Entity, str], Sequence[Any]]
 
 _TOKEN = re.compile(r"offset-(\d{1,9})")
-#: The tag that says what a dataset was used for.
+#: The tag with the use of a dataset.
 CONTEXT = "mlflow.data.context"
 
 
@@ -126,7 +126,7 @@ def _matches(item: T, conditions: Iterable[Comparison], values: _Values[T]) -> b
 
 
 def _holds(condition: Comparison, found: Sequence[Any]) -> bool:
-    """Return whether a condition is met; one that denies something needs the key all the same."""
+    """Return whether a condition is met. A negative condition requires the key too."""
     if condition.comparator is _C.IS_NULL:
         return not found
     if condition.comparator is _C.IS_NOT_NULL:
@@ -136,7 +136,7 @@ def _holds(condition: Comparison, found: Sequence[Any]) -> bool:
 
 
 def _alike(have: Any, want: Any) -> tuple[Any, Any]:
-    """Return two values that can be compared; ids are numbers here and text in filters."""
+    """Return two values as comparable ones: ids are numbers here and text in filters."""
     if isinstance(have, int) and isinstance(want, str):
         return str(have), want
     if isinstance(have, int) and isinstance(want, tuple):
@@ -145,7 +145,7 @@ def _alike(have: Any, want: Any) -> tuple[Any, Any]:
 
 
 def _ordered(items: list[T], orders: Sequence[Order], values: _Values[T]) -> list[T]:
-    """Sort by the last key first; every sort keeps what the one before did."""
+    """Sort by the last key first, since sorting is stable."""
     for order in reversed(orders):
         plain: list[tuple[Any, T]] = []
         odd: list[tuple[int, T]] = []
@@ -168,7 +168,7 @@ def _page(items: Sequence[T], max_results: int, token: str | None) -> Page[T]:
     if token:
         found = _TOKEN.fullmatch(token)
         if not found:
-            raise InvalidPageToken("Invalid page token; expected one that this search gave out.", field="page_token")
+            raise InvalidPageToken("Invalid page token; expected one that this search returned.", field="page_token")
         start = int(found[1])
     end = start + max_results
     return Page(tuple(items[start:end]), f"offset-{end}" if end < len(items) else None)

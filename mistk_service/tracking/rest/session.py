@@ -1,4 +1,4 @@
-"""What the parts of a REST store share: the connection to the server, its capabilities, and what was logged about them."""
+"""Shared by the parts of a REST store: the connection to the server, and its capabilities."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-#: A server that reads filters refuses this one.
+#: A server that supports filters refuses this one.
 _NO_FILTER = "this is no filter"
 
 
@@ -32,7 +32,7 @@ class Session:
     def __init__(self, transport: Transport) -> None:
         self._http = transport
         self._lock = threading.Lock()
-        # Of its own, since it is held as long as the server takes to answer.
+        # A separate lock, since it is held until the server answers.
         self._probing = threading.Lock()
         self._capabilities: Capabilities | None = None
         self._said: set[str] = set()
@@ -41,10 +41,10 @@ class Session:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the server can do; it is asked when that is first of interest.
+        """What the server supports; it is probed on first use.
 
         Raises:
-            StoreUnavailable: the server does not answer; it is asked again the next time.
+            StoreUnavailable: the server does not answer; it is probed again the next time.
             Unauthenticated: it does not accept the credentials.
             PermissionDenied: the user may not write.
         """
@@ -55,7 +55,7 @@ class Session:
         return self._capabilities
 
     def _submit(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Let a thread do what need not be waited for; one thing after the other, in the order that they came."""
+        """Make a call on a thread; calls are made one after the other, in order."""
         with self._lock:
             if self._closed:
                 raise StoreUnavailable(f"The connection to {self._http.server} has been closed.")
@@ -64,14 +64,14 @@ class Session:
             return self._sender.submit(call, *args, **kwargs)
 
     def _finish(self) -> None:
-        """Wait for what was submitted, and take no more."""
+        """Wait for the submitted calls, and accept no more."""
         with self._lock:
             self._closed, sender = True, self._sender
         if sender is not None:
             sender.shutdown(wait=True)
 
     def _degrade(self, what: str) -> None:
-        """Log, once, how something that the server cannot do is done instead."""
+        """Log once how something that the server does not support is done instead."""
         with self._lock:
             if what in self._said:
                 return
@@ -88,7 +88,7 @@ class Session:
         *,
         by_query: bool = False,
     ) -> Page[T]:
-        """Return a page of a search; where the server refuses it, or stumbles over it, our own parser may say why.
+        """Return a page of a search; if the server refuses it or fails, our own parser may find the reason.
 
         Args:
             endpoint: such as ``runs/search``.
@@ -111,7 +111,7 @@ class Session:
         return wire.page_from_answer(read, answer, name)
 
     def _cut(self, tags: Sequence[Tag]) -> Sequence[Tag]:
-        """Return tags of a run with the values that the server can keep; MLflow's own takes any when a run is created."""
+        """Return tags of a run with values that the server accepts; MLflow's own accepts any when a run is created."""
         longest = self.capabilities.longest_tag
         if self.capabilities.overwrites_tags or all(len(tag.value) <= longest for tag in tags):
             return tags
@@ -120,7 +120,7 @@ class Session:
 
 
 def _probe(transport: Transport) -> Capabilities:
-    """Find out what a server can do, by requests that cannot change anything because required fields are missing.
+    """Find out what a server supports, by requests without required fields, which cannot change anything.
 
     What only a write would show, such as whether a tag can be set twice, is inferred: a server that takes filters and deletes
     tags has all of MLflow's API; one that does neither is GitLab, or like it.

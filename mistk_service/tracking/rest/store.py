@@ -1,4 +1,4 @@
-"""The store behind MLflow's REST API, and the way to open it."""
+"""The store behind MLflow's REST API."""
 
 from __future__ import annotations
 
@@ -26,15 +26,14 @@ _PROXY = re.compile(r"(?P<listing>https?://.+/mlflow-artifacts/artifacts)(?:/(?P
 class RestStore(RestRuns, RestExperiments, RestRegistry, RestLoggedModels, Remote):
     """A store on a tracking server that speaks MLflow's REST API.
 
-    What holds for every :class:`~mistk_service.tracking.remotes.Remote` holds here, with what lies in the nature of a network:
-    any call may raise ``StoreUnavailable``, and :class:`~mistk_service.tracking.errors.AnswerLost` where it is unknown whether
-    the server has done it; ``Unauthenticated`` and ``PermissionDenied`` where it does not want to; ``NotSupported`` where it
-    cannot. Nothing is retried: that is for the caller, who knows what it costs.
+    The contract is that of :class:`~mistk_service.tracking.remotes.Remote`, with the errors of a network: any call may raise
+    ``StoreUnavailable``; :class:`~mistk_service.tracking.errors.AnswerLost` if it is unknown whether the server applied it;
+    ``Unauthenticated`` and ``PermissionDenied``; and ``NotSupported``. Nothing is retried: the caller decides that.
 
-    What a server lacks of MLflow's API is done in another way where there is one (see ``capabilities``), and logged once.
+    If a server lacks a part of MLflow's API, a substitute is used where there is one (see ``capabilities``), and logged once.
 
     Args:
-        transport: sends the requests; it is the store's from now on.
+        transport: sends the requests; the store owns and closes it.
     """
 
     @property
@@ -66,7 +65,7 @@ class RestStore(RestRuns, RestExperiments, RestRegistry, RestLoggedModels, Remot
             self._http.get("experiments/list", {})
 
     def close(self) -> None:
-        """Finish what was submitted and close the connections. Closing twice is allowed."""
+        """Finish submitted writes, and close the connections. Closing twice is allowed."""
         self._finish()
         self._http.close()
 
@@ -90,7 +89,7 @@ class RestStore(RestRuns, RestExperiments, RestRegistry, RestLoggedModels, Remot
                 return ProxiedArtifacts(self._http, found["listing"], folder, uri, self._http.config.part_size)
             return PackageArtifacts(self._http, uri, uri)
         if not uri:
-            raise UnsupportedStore(f"{self.uri} does not say where the artifacts of the {owner} are.")
+            raise UnsupportedStore(f"{self.uri} does not have the location of the artifacts of the {owner} are.")
         return open_artifacts(uri)
 
 
@@ -99,7 +98,7 @@ def open_rest_store(remote: str | RestConfig, *, transport: httpx.BaseTransport 
 
     Args:
         remote: ``http://HOST`` or ``https://HOST``, with a path where there is one, with or without ``/api`` at the end, for
-            which the environment says how to identify oneself (:meth:`RestConfig.at`); or the whole configuration.
+            which the environment has the credentials (:meth:`RestConfig.at`); or the whole configuration.
         transport: instead of the network, for tests.
 
     Raises:

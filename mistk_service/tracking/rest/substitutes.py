@@ -1,7 +1,7 @@
-"""What is written as tags on a server that has no better place for it, and is found there again.
+"""Inputs and outputs of runs as tags, for a server that has no other place for them.
 
-The keys start with ``mistk.input.`` and ``mistk.output.``; the values are JSON, cut nowhere: what does not fit leaves its
-schema and profile out.
+The keys start with ``mistk.input.`` and ``mistk.output.``; the values are JSON. A dataset that is too
+long is written without schema and profile.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def output_tags(models: Iterable[ModelOutput]) -> list[Tag]:
 
 
 def restored(run: Run) -> Run:
-    """Return a run with the inputs and outputs that stand in its tags, in place of those tags."""
+    """Return a run with the tags for inputs and outputs replaced by the inputs and outputs."""
     rest, datasets, inputs, outputs = [], [], [], []
     for tag in run.data.tags:
         if tag.key.startswith(_DATASET) and (use := _use(tag.value)) is not None:
@@ -71,7 +71,7 @@ def restored(run: Run) -> Run:
 
 
 def _fingerprint(dataset: Dataset) -> str:
-    """Return what tells a dataset from others in a key, where its name could be too long or have characters of its own."""
+    """Return a fingerprint of a dataset for a key, since its name may be too long or have invalid characters."""
     return hashlib.blake2b(f"{dataset.name}\0{dataset.digest}".encode(), digest_size=8).hexdigest()
 
 

@@ -27,7 +27,7 @@ from mistk_service.tracking.rest.identity import Identity
 from mistk_service.tracking.rest.responses import SOMETHING, About, Answer, Json, raise_for, read_object
 from mistk_service.tracking.rest.urls import Addresses, origin, proxy_before, without_userinfo
 
-#: What every server of this API has; a 404 here means that the address is wrong.
+#: The operations that every server of this API has; a 404 for one of them means that the address is wrong.
 _ESSENTIAL = frozenset(
     {"experiments/create", "experiments/get", "experiments/get-by-name", "runs/create", "runs/get", "runs/update"}
     | {"runs/log-batch", "runs/log-metric", "runs/log-parameter", "runs/set-tag", "runs/search", "experiments/list"}
@@ -37,12 +37,12 @@ _MAX_REDIRECTS = 5
 #: The request cannot have had an effect when one of these is raised.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 #: Idle connections that are kept open, and for how many seconds. Less than the five after which MLflow's
-#: server closes them: a request that crosses with the closing is lost, and it is unknown whether it was done.
+#: server closes them: a request that is sent while it closes is lost, and it is unknown whether it was applied.
 _LIMITS = httpx.Limits(max_connections=20, max_keepalive_connections=10, keepalive_expiry=4.0)
 
 
 class _Discretion(logging.Filter):
-    """Keeps what is sent elsewhere out of the log of httpx: such a URL is made for one request, and who has it may do that."""
+    """Keeps requests to other servers out of the log of httpx: their URLs authorize the request, so they are secrets."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,8 +66,7 @@ _discretion = _Discretion()
 class Transport:
     """Sends requests to one server. Every method may be called from any thread.
 
-    Nothing is tried a second time, except after a 401 when the token's file has another token by now; whether a call is worth
-    repeating is for the caller to say.
+    Nothing is retried, except after a 401 if the token's file has a new token. The caller decides about other retries.
 
     Args:
         config: the server's address and the credentials.
@@ -98,7 +97,7 @@ class Transport:
                 headers={"User-Agent": "mistk-service"},
             )
         except (ImportError, ValueError, httpx.InvalidURL):
-            # What they say repeats the proxy's address, in which there may be a password.
+            # Their text repeats the proxy's address, which may contain a password.
             raise UnsupportedStore(
                 "The proxy of the environment (HTTP_PROXY, HTTPS_PROXY or ALL_PROXY) cannot be used; expected "
                 "http://HOST:PORT, or socks5://HOST:PORT if httpx[socks] is installed. List hosts that need no proxy "
@@ -114,13 +113,13 @@ class Transport:
         self._http.close()
 
     def get(self, endpoint: str, fields: Mapping[str, Any], about: About = SOMETHING, *, ajax: bool = False) -> Json:
-        """Ask for something by a query, and return the JSON object of the answer.
+        """Send a GET request, and return the JSON object of the answer.
 
         Args:
             endpoint: such as ``runs/get``.
-            fields: the parameters; what is None is left out, a list is repeated.
-            about: what it is about.
-            ajax: whether MLflow serves this to its own pages alone.
+            fields: the parameters; None is left out, and each item of a list becomes a parameter.
+            about: the subject of the request.
+            ajax: whether MLflow only serves this to its own pages.
 
         Raises:
             StoreError: the server, or the network in between, refuses the request.
@@ -140,14 +139,14 @@ class Transport:
         return self._json(method, url, endpoint, about, body=_encoded(fields))
 
     def post_to(self, url: str, fields: Mapping[str, Any], about: About = SOMETHING, *, discreet: bool = False) -> Json:
-        """Send a JSON object to a URL that is none of MLflow's operations; what it answers may be secret.
+        """Send a JSON object to a URL outside of MLflow's operations; the answer may be secret.
 
         See :meth:`get`, and :meth:`exchange` for what is discreet.
         """
         return self._json("POST", url, url, about, body=_encoded(fields), quoting=False, discreet=discreet)
 
     def has(self, endpoint: str) -> bool:
-        """Return whether the server takes an operation by POST, which is sent without what it needs, so it does nothing.
+        """Return whether the server has an operation, by a POST without the required fields, which changes nothing.
 
         Raises:
             StoreUnavailable: the server does not answer.
@@ -173,18 +172,18 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         discreet: bool = False,
     ) -> Iterator[httpx.Response]:
-        """Send a body other than JSON, or read one in pieces; the answer is a success.
+        """Send a body other than JSON, or stream one; the answer is a success.
 
-        A GET follows redirects, wherever they lead; credentials are sent to the server itself only.
+        A GET follows redirects to any server; credentials are only sent to the server itself.
 
         Args:
             method: of HTTP.
-            url: on this server or another one.
-            about: what it is about.
+            url: a URL on this server or another one.
+            about: the subject of the request.
             query: parameters.
-            content: the body in pieces.
+            content: the chunks of the body.
             headers: of the body.
-            discreet: whether the request has a secret in it, which an answer may repeat, so that no error quotes one.
+            discreet: whether the request contains a secret, which an answer may repeat, so that no error quotes the answer.
 
         Raises:
             StoreError: as for :meth:`get`.
@@ -269,7 +268,7 @@ class Transport:
 
     @contextmanager
     def _translated(self, about: About, who: str) -> Iterator[None]:
-        """Turn what httpx raises into the errors of tracking; its texts may repeat what was sent."""
+        """Translate the errors of httpx to those of tracking; their texts may repeat the request."""
         try:
             yield
         except _NEVER_SENT as error:
@@ -286,13 +285,13 @@ class Transport:
                 error
             )
         except RuntimeError as error:
-            # What httpx raises where another thread has closed it in the meantime.
+            # httpx raises this if another thread has closed it in the meantime.
             if not self._closed or isinstance(error, StoreError):
                 raise
             raise AnswerLost(f"The connection to {self.server} was closed during a call.") from error
 
     def _cause(self, error: Exception) -> Exception | None:
-        """Return an error to be shown as the cause of another one, unless a secret stands in it."""
+        """Return an error as the cause of another one, unless it contains a secret."""
         return error if self._identity.hide(str(error)) == str(error) else None
 
     def _reason(self, error: Exception) -> str:
@@ -300,7 +299,7 @@ class Transport:
 
 
 def _tls(config: RestConfig) -> ssl.SSLContext | bool:
-    """Return how the server's certificate is looked at."""
+    """Return how the server's certificate is verified."""
     if config.insecure_tls and not config.client_cert:
         return False
     try:
@@ -327,7 +326,7 @@ def _trusting(path: str) -> ssl.SSLContext:
 
 
 def _redirect(method: str, response: httpx.Response) -> str | None:
-    """Return where a reading request is to go instead, or None; one that writes goes nowhere else."""
+    """Return the target of a redirect of a read, or None. Writes are not redirected."""
     location: str = response.headers.get("location", "")
     if method not in ("GET", "HEAD") or response.status_code not in _REDIRECTS or not location:
         return None

@@ -1,4 +1,4 @@
-"""The addresses of a tracking server, in all the forms in which people write them."""
+"""The addresses of a tracking server, in all common forms."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def split_userinfo(uri: str) -> tuple[str, str | None, str | None]:
 
     Raises:
         InvalidParameter: it is not the address of an HTTP server, or has a query. The message does not repeat it, since it is
-            unknown where a malformed address hides its password.
+            unknown where a malformed address has its password.
     """
     parts = _split(uri)
     userinfo, at, host = parts.netloc.rpartition("@")
@@ -57,7 +57,7 @@ def proxy_before(url: str) -> str | None:
 
 
 def quoted(path: str) -> str:
-    """Return a path as it stands in a URL."""
+    """Return a path, escaped for a URL."""
     return quote(path, safe="/")
 
 
@@ -65,7 +65,7 @@ def _split(uri: str) -> SplitResult:
     try:
         parts = urlsplit(uri)
         usable = parts.scheme.lower() in _PORTS and bool(parts.hostname) and parts.port != 0
-        # What follows a slash in a password is taken for the path.
+        # With a slash in a password, the rest of it would be parsed as the path.
         usable = usable and "@" not in parts.path
     except ValueError:
         usable = False
@@ -84,7 +84,7 @@ def _split(uri: str) -> SplitResult:
 
 
 class Addresses:
-    """Where the parts of a server's API are.
+    """The URLs of a server's API.
 
     Args:
         uri: the server's, with or without ``/api`` at the end, without a username and password.
@@ -100,9 +100,9 @@ class Addresses:
         return f"{self._root}/api/{self._version}/mlflow/{endpoint}"
 
     def ajax(self, endpoint: str) -> str:
-        """Return the URL of an operation that MLflow serves to its own pages alone."""
+        """Return the URL of an operation that MLflow only serves to its own pages."""
         return f"{self._root}/ajax-api/{self._version}/mlflow/{endpoint}"
 
     def proxied(self) -> str:
-        """Return the URL of the listing of what is in the server's own keeping."""
+        """Return the URL of the listing of the server's own storage."""
         return f"{self._root}/api/{self._version}/mlflow-artifacts/artifacts"

@@ -1,4 +1,4 @@
-"""The tracking server: MLflow's REST API, served out of a store."""
+"""The tracking server: a store behind MLflow's REST API."""
 
 from mistk_service.tracking.server.app import MAX_BODY, create_tracking_app
 from mistk_service.tracking.server.serve import serve_tracking

@@ -33,7 +33,7 @@ from mistk_service.web.json_limits import JsonLimits
 #: The default limit of a JSON body in bytes; an operation may have a smaller one.
 MAX_BODY = 64 << 20
 
-#: Files that may be received at a time.
+#: The maximum number of concurrent uploads of files.
 MAX_UPLOADS = 256
 
 #: Threads for blocking work: database reads and files.
@@ -58,17 +58,17 @@ def create_tracking_app(
         store: the store; the caller closes it after the application has stopped.
         artifacts: where files are kept.
         max_body: the limit of a JSON body in bytes; artifacts have no limit.
-        allowed: artifact locations that clients may ask for.
+        allowed: artifact locations that clients may choose.
         executor: runs blocking work. It is shut down when the application's lifespan ends; a caller that serves the
             application without a lifespan has to pass an executor, and to shut it down.
         mlflow_ui: whether to serve MLflow's own web pages at ``/mlflow/``.
-        users: the users of the store; by default those that are in it.
-        default_permission: what a user may do with what it has no permission for.
-        max_uploads: how many files may be received at a time.
+        users: the users; by default those in the store.
+        default_permission: the permission of users without another one for a resource.
+        max_uploads: the maximum number of concurrent uploads of files.
 
     Raises:
         ContractNotFound: the file with the contract is missing from the installation.
-        SettingsError: there are no pages of MLflow in this environment.
+        SettingsError: MLflow's pages are not installed.
         ResolverError: when the application starts, if the contract has an operationId without a method.
     """
     executor = executor or ThreadPoolExecutor(THREADS, thread_name_prefix="tracking")

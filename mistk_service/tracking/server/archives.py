@@ -1,4 +1,4 @@
-"""A folder of artifacts as one ZIP archive, made while it is sent."""
+"""A folder of artifacts as a ZIP archive, created while it is sent."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def zip_pieces(artifacts: ArtifactRepository, files: Iterable[tuple[str, str]]) 
     """Yield an archive piece by piece. The files are not compressed: most artifacts are already.
 
     Args:
-        artifacts: have the files.
+        artifacts: the repository with the files.
         files: for each file, its name in the archive and its path below the artifact root.
 
     Raises:
-        StoreError: a file cannot be read, or is gone.
+        StoreError: a file cannot be read, or was deleted.
     """
     written = _Gathered()
     with zipfile.ZipFile(written, "w") as archive:
@@ -41,7 +41,7 @@ def zip_pieces(artifacts: ArtifactRepository, files: Iterable[tuple[str, str]]) 
 
 
 class _Gathered(RawIOBase):
-    """Keeps what is written until it is taken."""
+    """Buffers what is written until it is taken."""
 
     def __init__(self) -> None:
         self._data = bytearray()

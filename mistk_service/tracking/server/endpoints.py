@@ -28,7 +28,7 @@ Handler = Callable[..., Awaitable[Response]]
 
 
 class Endpoints:
-    """Finds the method for an operationId, and makes the handler of it.
+    """Makes the handler for an operationId.
 
     Args:
         operations: objects whose methods take :class:`~mistk_service.tracking.wire.Fields` and return the JSON
@@ -36,9 +36,9 @@ class Endpoints:
             ``executor``, unless it is brief and the store can be read without waiting. Parameters of the path come as keyword
             arguments.
         transfers: has coroutine methods that take the request and return the response, for bodies other than JSON.
-        store: what the operations work on.
-        executor: runs what blocks.
-        max_body: bytes that a JSON body may have.
+        store: the store of the operations.
+        executor: runs blocking calls.
+        max_body: the maximum size of a JSON body in bytes.
     """
 
     def __init__(
@@ -51,19 +51,19 @@ class Endpoints:
         self._max_body = max_body
 
     def limits(self, operation_id: str) -> JsonLimits | None:
-        """Return what the body of an operation may hold; None for a transfer."""
+        """Return the limits of the body of an operation; None for a transfer."""
         return None if hasattr(self._transfers, operation_id) else limits_of(operation_id, self._max_body)
 
     def guarded(self, operation_id: str, permissions: Permissions, decided_as: str) -> Handler:
-        """Return the handler of an operation, which asks first whether the client may call it.
+        """Return the handler of an operation, which first checks the client's permission.
 
         Args:
             operation_id: the name of the method.
-            permissions: decides.
+            permissions: the check.
             decided_as: the operationId in the contract.
 
         Raises:
-            AttributeError: what :meth:`handler` raises.
+            AttributeError: as for :meth:`handler`.
         """
         handle = self.handler(operation_id)
 
@@ -119,7 +119,7 @@ class Endpoints:
         return json_response(await asyncio.get_running_loop().run_in_executor(self._executor, call))
 
     async def _on_loop(self, method: Callable[..., Json], fields: Fields, **parameters: str) -> Response:
-        """Run a method on the event loop where the store can be read without waiting, and else on a thread."""
+        """Run a method on the event loop if the store can be read without waiting, otherwise on a thread."""
         try:
             with self._store.non_blocking():
                 return json_response(method(fields, **parameters))
@@ -127,7 +127,7 @@ class Endpoints:
             return await self._on_thread(method, fields, **parameters)
 
     async def _in_pieces(self, method: Callable[..., Iterator[bytes]], fields: Fields, **parameters: str) -> Response:
-        """Send what a generator function yields; it runs on a thread."""
+        """Send the JSON that a generator function yields; it runs on a thread."""
         return await piecewise(method(fields, **parameters), current_receive, self._executor)
 
 

@@ -1,4 +1,4 @@
-"""GitLab's dialect of MLflow's API: the experiments and runs of one project, under the project's own address."""
+"""GitLab's dialect of MLflow's API: the experiments and runs of one project, under the project's URL."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ from mistk_service.tracking.values.limits import (
 )
 from mistk_service.tracking.wire import Fields
 
-#: Characters of a value that GitLab takes.
+#: The maximum length of a value in GitLab, in characters.
 _LONGEST_PARAM, _LONGEST_TAG = 250, 5000
-#: Items of a page, unless something else is asked for, and at most.
+#: Items of a page: the default and the maximum.
 _PAGE, _LARGEST_PAGE = 200, 1000
-#: Put in front of the keys of tags that would be taken for the project's own.
+#: The prefix for the keys of tags that could be confused with the project's own.
 _ASIDE = "gitlab."
 
 _Item = TypeVar("_Item", Param, Tag)
@@ -58,12 +58,12 @@ _T = TypeVar("_T")
 
 
 class GitLabOperations(OperationsBase):
-    """The operations of the dialect; each gets the project that the path names."""
+    """The operations of the dialect; each gets the project in the path."""
 
     def __init__(self, store: Store, locations: Locations, projects: Projects) -> None:
         super().__init__(store, locations)
         self._projects = projects
-        # What may be written once is looked for before it is written.
+        # Some values may only be written once, so the check and the write share a lock.
         self._once = threading.Lock()
 
     def create_experiment(self, fields: Fields, project: str) -> Json:
@@ -90,7 +90,7 @@ class GitLabOperations(OperationsBase):
         return {"experiments": [_experiment(number, experiment) for number, experiment in found.items()]}
 
     def search_experiments(self, fields: Fields, project: str) -> Json:
-        """List experiments, some at a time; the newest first unless an order is given."""
+        """List experiments, page by page, by default the newest first."""
         found = list(self._projects.experiments(self._projects.project(project)).items())
         key, descending = _order(fields, ("created_at", "name"))
         found.sort(key=lambda item: (bare_name(item[1]), item[0]) if key == "name" else item[0], reverse=descending)
@@ -179,7 +179,7 @@ class GitLabOperations(OperationsBase):
         return {}
 
     def log_batch(self, fields: Fields, project: str) -> Json:
-        """Log metrics, params and tags; all are checked before any is written, and keys that are there keep their values."""
+        """Log metrics, params and tags; all are checked before any is written, and existing keys keep their values."""
         points = _finite(wire.read_metrics(fields))
         for item in (*fields.objects("params"), *fields.objects("tags")):
             if not item.has("value"):
@@ -264,9 +264,9 @@ def _experiment(number: int, item: Experiment) -> Json:
 
 
 def _stored(tag: Tag) -> Tag:
-    """Return a client's tag of an experiment, out of the way of those by which the experiment belongs to its project.
+    """Return a client's tag of an experiment under a key that does not collide with the tags for its project.
 
-    The mlops module is such a client where its own store is a project.
+    The mlops module is such a client if its store is a project.
     """
     return Tag(_ASIDE + tag.key, tag.value) if tag.key in MEMBERSHIP else tag
 
@@ -286,7 +286,7 @@ def _no_experiment(owner: Experiment, key: str) -> ResourceNotFound:
 
 def _refuse_second(key: str, there: Iterable[Param | Tag]) -> None:
     if any(item.key == key for item in there):
-        raise InvalidParameter(f"'{key}' is there already, and can be written once. Choose another name.", field="key")
+        raise InvalidParameter(f"'{key}' exists, and can only be written once. Choose another name.", field="key")
 
 
 def _first_of_each(items: Iterable[_Item]) -> list[_Item]:
@@ -294,7 +294,7 @@ def _first_of_each(items: Iterable[_Item]) -> list[_Item]:
 
 
 def _new(items: Sequence[_Item], there: Iterable[_Item]) -> list[_Item]:
-    """Return the items whose keys are not there yet."""
+    """Return the items with new keys."""
     known = {item.key for item in there}
     return [item for item in items if item.key not in known]
 
@@ -326,7 +326,7 @@ def _short(value: str, field: str, longest: int) -> str:
 
 
 def _finite(points: list[Metric]) -> list[Metric]:
-    """Return points as they are, if all can be logged."""
+    """Return the points unchanged if all are finite."""
     for some in _chunks(points, MAX_METRICS):
         check_metrics(some)
     for i, point in enumerate(points):
@@ -341,7 +341,7 @@ def _page_size(fields: Fields, default: int = _PAGE) -> int:
 
 
 def _order(fields: Fields, keys: Sequence[str]) -> tuple[str, bool]:
-    """Return what a list is ordered by, and whether the greatest comes first."""
+    """Return the key that a list is ordered by, and whether the order is descending."""
     words = (fields.text("order_by") or "created_at DESC").split()
     key, direction = words[0] if words else "", "".join(words[1:]).upper()
     known = any(key == name or (name.endswith(".") and key.startswith(name)) for name in keys)
@@ -360,5 +360,5 @@ def _metric_order(key: str) -> str:
 
 def _whole(text: str, field: str) -> int:
     if not text.isdecimal():
-        raise InvalidParameter(f"'{field}' was not given out by this search: {text!r}.", field=field)
+        raise InvalidParameter(f"'{field}' was not returned by this search: {text!r}.", field=field)
     return int(text)

@@ -1,7 +1,7 @@
-"""MLflow's own web pages on this server's store, out of an installed ``mlflow``.
+"""MLflow's own web pages on this server's store, from an installed ``mlflow``.
 
-The pages are the static files of the package. Nearly all that they ask for is MLflow's REST API. The rest is answered here:
-two GraphQL queries, and features that do not exist here, which the pages ask for before they hide them.
+The pages are the static files of the package. Nearly all of their requests are for MLflow's REST API. The others are
+answered here: two GraphQL queries, and requests for features that do not exist here, before the pages hide them.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from mistk_service.web.request_body import read_body
 
 Json = dict[str, Any]
 
-#: Where the pages are.
+#: The path of the pages.
 MLFLOW_UI_PATH = "/mlflow"
 
-#: The pages bring styles with their scripts, and compile some of their charts.
+#: The scripts of the pages insert styles, and compile some of their charts.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "font-src 'self' data:; worker-src 'self' blob:; frame-ancestors 'none'"
 )
 
-#: What the pages ask for and this server does not have, by the path below theirs.
+#: The responses for features that this server does not have, by the path below that of the pages.
 _ABSENT: dict[str, Json] = {
     "/ajax-api/2.0/mlflow/gateway-proxy": {"endpoints": []},
     "/ajax-api/3.0/mlflow/assistant/config": {"providers": {}, "projects": {}},
@@ -55,15 +55,15 @@ _VERSIONS = 1000
 
 
 class MlflowUI:
-    """ASGI application: MLflow's pages below ``/mlflow/``, and everything else as before.
+    """ASGI application: MLflow's pages below ``/mlflow/``, and the tracking server for everything else.
 
     Args:
-        tracking: the tracking server, which the pages ask through their own path.
+        tracking: the tracking server, which the pages call through their own path.
         store: answers the GraphQL queries.
         executor: runs them.
 
     Raises:
-        SettingsError: there is no ``mlflow`` with its pages in this environment.
+        SettingsError: ``mlflow`` with its pages is not installed.
     """
 
     def __init__(self, tracking: ASGIApp, store: Store, executor: Executor) -> None:
@@ -181,14 +181,14 @@ def _error(error: StoreError) -> Json:
 
 
 def _graphql_value(value: Any) -> Json:
-    """Return an object of the REST API as GraphQL has it: names in camel case, and 64-bit integers as text."""
+    """Convert an object of the REST API to GraphQL: names in camel case, and 64-bit integers as text."""
     converted: Json = _converted(msgspec.to_builtins(value))
     return converted
 
 
 def _converted(value: Any) -> Any:
     if isinstance(value, dict):
-        # Caches of clients want a type in every object, whatever it is called.
+        # Caches of clients require a type in every object, with any name.
         return {_camel(key): _converted(each) for key, each in value.items()} | {"__typename": "Mlflow"}
     if isinstance(value, list | tuple):
         return [_converted(each) for each in value]

@@ -1,4 +1,4 @@
-"""The paths that are served, their spellings, and the errors of requests that no operation sees."""
+"""The paths that are served, their spellings, and the errors of requests outside of operations."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _is_utf8(raw_path: bytes) -> bool:
 
 
 def below(contract: Json) -> Json:
-    """Return the paths of a contract with the path of its server in front of each, whose variables are parameters.
+    """Return the paths of a contract with the path of its server before each, with its variables as parameters.
 
     The operationIds get the name of the first variable and a colon in front.
     """
@@ -114,7 +114,7 @@ def _unknown_path(path: str) -> EndpointNotFound:
     match = re.match(r"/api/[23]\.0/mlflow/([^/]+)", path)
     feature = _UNSERVED.get(match[1]) if match else None
     if feature:
-        return EndpointNotFound(f"{feature}: not served by this tracking server (asked for {path}).")
+        return EndpointNotFound(f"{feature}: not served by this tracking server (path {path}).")
     if f"{path}/".startswith("/mlflow/"):
         return EndpointNotFound(f"{path}: MLflow's own pages are served with the option --mlflow-ui.")
     if path == "/graphql" or path.startswith(("/v1/traces", "/gateway/")):

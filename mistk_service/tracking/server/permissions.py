@@ -1,4 +1,4 @@
-"""What a client may do with tracking: one decision for each operationId.
+"""The permissions of clients of the tracking API: one rule for each operationId.
 
 A user of the store needs a permission for the experiment or the registered model that a request is about. A token has a role
 instead: a viewer's and a predictor's reads everything, an operator's also changes everything but the accounts.
@@ -29,10 +29,10 @@ from mistk_service.web.access import AccessRole, Principal
 
 READ, EDIT, MANAGE = Permission.READ, Permission.EDIT, Permission.MANAGE
 
-#: Seconds for which a user's permissions are remembered; what this process changes counts at once.
+#: Seconds for which a user's permissions are cached; changes by this process take effect at once.
 _MEMORY = 5.0
 
-#: How many runs' experiments are remembered.
+#: The number of runs whose experiments are cached.
 _KEPT = 100_000
 
 _TYPES: dict[str, ResourceType] = {"experiment": "experiment", "registered_model": "registered_model"}
@@ -43,17 +43,17 @@ Find = Callable[["Permissions", Fields, Mapping[str, str]], list[str]]
 
 @dataclass(frozen=True)
 class Decision:
-    """What an operation needs.
+    """The requirements of an operation.
 
     Attributes:
         permission: the permission that a user needs for everything that ``find`` returns; None for no particular one.
-        find: finds what the request is about; None for nothing in particular.
-        kind: what that is.
+        find: finds the resources of the request; None for none in particular.
+        kind: the type of these resources.
         admin: whether only admins may call it.
-        filtered: whether the answer leaves out what the user may not read.
-        creates: whether the user gets MANAGE for what it makes.
-        accounts: whether it is about accounts, which only an admin's token may be used for.
-        moves: whether the permissions of all users for a model follow it, or go with it.
+        filtered: whether the answer leaves out items that the user may not read.
+        creates: whether the user gets MANAGE for the created resource.
+        accounts: whether it is about accounts, so that a token needs the role of an admin.
+        moves: whether it renames or deletes a model, and with it the permissions of all users for it.
     """
 
     permission: Permission | None = None
@@ -77,11 +77,11 @@ class Permissions:
     """Decides which requests of users are allowed.
 
     Args:
-        store: knows which experiment a run or a logged model belongs to.
-        locations: know whose artifacts are at a path.
-        projects: know GitLab's projects.
+        store: has the experiments of runs and logged models.
+        locations: finds the owners of artifacts.
+        projects: the projects of GitLab's dialect.
         users: the users.
-        default: the permission for what a user has no other for.
+        default: the permission of users without another one for a resource.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Permissions:
 
         Raises:
             NotAllowed: it is not.
-            StoreError: what it is about cannot be found.
+            StoreError: its resources cannot be found.
         """
         decision = DECISIONS[operation_id]
         if principal.is_admin:
@@ -136,18 +136,18 @@ class Permissions:
             )
 
     def visible(self, principal: Principal, operation_id: str) -> Callable[[str], bool] | None:
-        """Return what says whether a user may see an experiment or a model in the answer of an operation; None for all."""
+        """Return a predicate for the experiments or models that a user may see in the answer of an operation; None for all."""
         decision, user_id = DECISIONS[operation_id], principal.user_id
         if not decision.filtered or principal.is_admin or user_id is None:
             return None
         return lambda resource: self._permission(user_id, decision.kind, resource).allows(READ)
 
     def created(self, principal: Principal, operation_id: str, answer: bytes) -> None:
-        """Give the user who made an experiment or a model MANAGE for it.
+        """Give the user who created an experiment or a model MANAGE for it.
 
         Args:
             principal: the user.
-            operation_id: the operation that made it.
+            operation_id: the operation that created it.
             answer: the JSON of its answer.
         """
         assert principal.user_id is not None
@@ -157,7 +157,7 @@ class Permissions:
         self.forget(principal.user_id)
 
     def effective(self, user: User, kind: ResourceType, resource: str) -> Permission:
-        """Return what a user may do with an experiment or a model."""
+        """Return a user's permission for an experiment or a model."""
         return MANAGE if user.is_admin else self._permission(user.id, kind, resource)
 
     def forget(self, user_id: int | None = None) -> None:
@@ -194,14 +194,14 @@ class Permissions:
         return self._store.get_experiment_by_name(name).experiment_id
 
     def experiment_of_project(self, project: str) -> str:
-        """Return the experiment that a project of GitLab's dialect is."""
+        """Return the experiment of a project of GitLab's dialect."""
         return self._projects.project(project).experiment_id
 
     def experiment_of_place(self, place: str) -> str:
         """Return the experiment whose artifacts are at a path below the artifact root.
 
         Raises:
-            NotAllowed: they belong to none, which only admins may reach.
+            NotAllowed: they do not belong to an experiment, so only admins may access them.
         """
         first = place.strip("/").partition("/")[0]
         if first.isdecimal():
@@ -216,13 +216,13 @@ class Permissions:
         found = [self.experiment_of_run(run_id)] if (run_id := fields.text("run_id")) else []
         if model_id := fields.text("model_id"):
             found.append(self.experiment_of_model(model_id))
-        with suppress(InvalidParameter, ResourceNotFound):  # nothing that this server keeps, or the store refuses it
+        with suppress(InvalidParameter, ResourceNotFound):  # this server does not store it, or the store refuses it
             found.append(self.experiment_of_place(self._locations.place(fields.required_text("source"), "")))
         return found
 
 
 def resource_type_of(fields: Fields) -> ResourceType:
-    """Return for what a permission is.
+    """Return the resource type of a permission.
 
     Raises:
         InvalidParameter: users have no permissions for that.
@@ -239,7 +239,7 @@ def permission_of(fields: Fields) -> Permission:
     """Return the permission that a request names.
 
     Raises:
-        InvalidParameter: there is none of that name.
+        InvalidParameter: there is no permission with that name.
     """
     given = fields.required_text("permission")
     if given not in list(Permission):
@@ -251,7 +251,7 @@ def permission_of(fields: Fields) -> Permission:
 
 
 def require_self(fields: Fields, username: str) -> None:
-    """Refuse a request about another user than the one who sends it, unless that is an admin.
+    """Refuse a request about another user, unless the client is an admin.
 
     Raises:
         NotAllowed: it is about another user.

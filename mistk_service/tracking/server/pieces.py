@@ -1,4 +1,4 @@
-"""Long answers, made and sent in pieces: they take little memory, and nothing is made after the client has disconnected."""
+"""Streams long answers: they take little memory, and stop when the client has disconnected."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def in_pieces(
         find: returns a page, given the largest number of results and a page token.
         wire: turns results into JSON values.
         wanted: how many results the client wants.
-        largest: how many it may want; ``find`` refuses more.
+        largest: the maximum number; ``find`` refuses more.
         token: the page token that the client has sent.
     """
     count = _FIRST if _FIRST < wanted <= largest else wanted
@@ -83,7 +83,7 @@ async def piecewise(pieces: Iterator[bytes], receive: Receive, executor: Executo
 
     Raises:
         ClientDisconnect: the client disconnected before the first piece was made.
-        Exception: raised by the first piece. An exception of a later piece breaks off the answer.
+        Exception: raised by the first piece. An exception of a later piece truncates the answer.
     """
     loop = asyncio.get_running_loop()
 

@@ -20,14 +20,14 @@ class Projects:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        #: By the store's id of an experiment: its project's id and its number there.
+        #: The project's id and the number there of an experiment, by its id in the store.
         self._numbers: dict[str, tuple[str, int]] = {}
 
     def project(self, project: str) -> Experiment:
         """Return a project by its id or its title.
 
         Raises:
-            ResourceNotFound: there is none, or it was deleted.
+            ResourceNotFound: it does not exist or was deleted.
         """
         for find in (self._store.get_experiment, self._store.get_experiment_by_name):
             with suppress(InvalidParameter, ResourceNotFound):
@@ -65,7 +65,7 @@ class Projects:
         """Return a run of a project.
 
         Raises:
-            ResourceNotFound: the project has none with that id.
+            ResourceNotFound: the project does not have the run.
         """
         run = self._store.get_run(run_id)
         deleted = run.info.lifecycle_stage is LifecycleStage.DELETED

@@ -29,13 +29,13 @@ _LIMITS = {
 
 
 def limits_of(operation_id: str, max_body: int) -> JsonLimits:
-    """Return the limits of an operation's body, of which no one has more than ``max_body`` bytes."""
+    """Return the limits of an operation's body, at most ``max_body`` bytes."""
     limits = _LIMITS.get(operation_id, _USUAL)
     return replace(limits, size=min(limits.size, max_body))
 
 
 def fields_reader(operation: AbstractOperation, limits: JsonLimits) -> Reader:  # noqa: ARG001 - all are read alike
-    """Return the reader of an operation, which gives its handler the ``fields`` of the body, or of the query of a GET."""
+    """Return the reader of an operation: it returns the ``fields`` of the body, or of the query of a GET, for the handler."""
 
     def read(scope: Scope, body: bytes | bytearray) -> dict[str, Fields]:
         if scope["method"] in ("GET", "HEAD") and scope["query_string"]:

@@ -1,4 +1,4 @@
-"""Answers in MLflow's form, above all errors."""
+"""Responses in MLflow's form, mainly errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ encoded = msgspec.json.encode
 
 _JSON = "application/json"
 
-#: The HTTP status of each error code, as MLflow has it; 500 for any other.
+#: The HTTP status of each error code, as in MLflow; 500 for any other.
 _STATUS = {
     "BAD_REQUEST": 400,
     "ENDPOINT_NOT_FOUND": 404,
@@ -64,7 +64,7 @@ class Refused(StoreError):
 
 
 def error_status(error: Exception) -> int:
-    """Return the HTTP status that MLflow has for an error."""
+    """Return MLflow's HTTP status for an error."""
     if isinstance(error, Refused):
         return error.status
     for kind, status, _ in _ACCESS:
@@ -74,7 +74,7 @@ def error_status(error: Exception) -> int:
 
 
 def error_json(status: int, message: str) -> bytes:
-    """Return MLflow's JSON for a request that no operation sees, by its HTTP status."""
+    """Return MLflow's JSON for an error outside of operations, by its HTTP status."""
     code = next((code for code, each in _STATUS.items() if each == status), "BAD_REQUEST")
     return encoded({"error_code": code, "message": message})
 

@@ -58,21 +58,21 @@ def serve_tracking(
         store_uri: see :func:`mistk_service.tracking.open_store`.
         artifacts_uri: see :func:`mistk_service.tracking.artifacts.open_artifacts`.
         host: the address to listen on.
-        port: the port; 0 takes any that is free.
+        port: the port; 0 for a free one.
         allowed_hosts: further names of the server; see :class:`~mistk_service.web.gate.origins.Origins`.
         max_body: the limit of a JSON body in bytes.
         mlflow_ui: whether to serve MLflow's own web pages at ``/mlflow/``.
         limits: limits on clients; by default those of :class:`HttpLimits`.
-        authenticator: knows who sends a request; None if nobody has to log in.
+        authenticator: identifies the sender of a request; None if no log-in is required.
         audited: whether changes are written to the audit log.
         access_log: whether each request is written to the log.
-        max_uploads: how many files may be received at a time.
-        tls: what :func:`mistk_service.web.server.tls_options` returns.
-        default_permission: what a user may do with what it has no permission for.
+        max_uploads: the maximum number of concurrent uploads of files.
+        tls: the options from :func:`mistk_service.web.server.tls_options`.
+        default_permission: the permission of users without another one for a resource.
         on_listening: called with the base URL when the server accepts connections.
 
     Raises:
-        SettingsError: the address cannot be used, or there are no pages of MLflow.
+        SettingsError: the address cannot be used, or MLflow's pages are not installed.
         StoreError: the store or the artifact root cannot be opened.
     """
     artifacts = open_artifacts(artifacts_uri)
@@ -126,7 +126,7 @@ def _with_page(tracking: ASGIApp) -> ASGIApp:
 
 @contextmanager
 def _postponed_signals(server: uvicorn.Server) -> Iterator[None]:
-    """Let a signal that comes before the server handles signals end it, instead of interrupting the making of its event loop.
+    """Let an early signal end the server instead of interrupting the creation of its event loop.
 
     After the server has ended, the signal is raised again.
     """

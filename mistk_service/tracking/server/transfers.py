@@ -86,9 +86,11 @@ class Transfers:
     def _files(self, root: str, folder: str) -> Iterator[tuple[str, str]]:
         """Yield for each file in a folder its path relative to ``root`` and its place below the artifact root."""
         if folder:
-            self._locations.place(root, folder)  # or it is refused
+            self._locations.place(root, folder)  # raises if it is not valid
         for info in self._locations.files(root, folder):
-            with suppress(InvalidParameter):  # a model may have written names that no request can have
+            with suppress(
+                InvalidParameter
+            ):  # a model may have written files with names that are not valid in a request
                 yield info.path, self._locations.place(root, info.path)
 
     async def get_model_version_artifact(self, request: Request) -> Response:
@@ -148,11 +150,11 @@ class Transfers:
             empty: whether the body may be empty.
 
         Raises:
-            InvalidParameter: it is empty, and must not be.
+            InvalidParameter: it is empty although that is not allowed.
             Refused: it is longer than ``limit`` bytes.
-            ClientDisconnect: the client disconnected before the end; nothing is kept.
-            StoreUnavailable: the server shuts down; nothing is kept.
-            ServiceBusy: there are as many uploads as there may be.
+            ClientDisconnect: the client disconnected before the end; the file is discarded.
+            StoreUnavailable: the server shuts down; the file is discarded.
+            ServiceBusy: there are too many concurrent uploads.
         """
         if self._uploads >= self._max_uploads:
             raise ServiceBusy(f"There are {self._uploads} uploads already (--max-uploads).", retry_after=5)
@@ -172,7 +174,7 @@ class Transfers:
             if not size and not empty:
                 raise InvalidParameter("Request must specify data.")
             await self._in_thread(upload.commit)
-        except Exception:  # whatever it is, an incomplete file must not stay
+        except Exception:  # after any error, an incomplete file must not stay
             await self._in_thread(upload.abort)
             raise
         except asyncio.CancelledError as error:

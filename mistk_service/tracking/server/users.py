@@ -24,13 +24,13 @@ _NAME, _PASSWORD = "MLFLOW_AUTH_ADMIN_USERNAME", "MLFLOW_AUTH_ADMIN_PASSWORD"
 
 
 class Users:
-    """The users of a store, with what has to be known about their passwords.
+    """The users of a store, and their passwords.
 
     Args:
         open_accounts: returns the users of the store; it may block, and raises StoreError if the store cannot be used.
 
     Attributes:
-        verified: the credentials that were right a moment ago.
+        verified: the credentials that were verified recently.
     """
 
     def __init__(self, open_accounts: Callable[[], Accounts]) -> None:
@@ -43,7 +43,7 @@ class Users:
         return self._open()
 
     def verify(self, username: str, password: str) -> Principal | None:
-        """Return who logs in with a name and a password; None if they are wrong. Takes 50 ms on purpose.
+        """Return the user with a name and a password; None if they are wrong. Takes 50 ms on purpose.
 
         Raises:
             ServiceBusy: the store cannot be read now.
@@ -75,7 +75,7 @@ class Users:
         return self.accounts.create_user(username, hash_password(password), is_admin=is_admin)
 
     def set_password(self, username: str, password: str) -> None:
-        """Replace a password, which ends the log-ins with the old one; raises what :meth:`create` does."""
+        """Replace a password, which ends the log-ins with the old one; raises as :meth:`create`."""
         check_password(password)
         self.accounts.set_password(username, hash_password(password))
         self.verified.forget()
@@ -103,7 +103,7 @@ class Users:
 
 
 def users_of(open_store: Callable[[], Store]) -> Users:
-    """Return the users of a store in an SQL database; others have none of their own, and refuse the question."""
+    """Return the users of a store in an SQL database; other stores have no users, so their methods raise an error."""
 
     def accounts() -> Accounts:
         # Loaded late, since SQLAlchemy takes long, and a container listens before it opens its store.
@@ -111,7 +111,7 @@ def users_of(open_store: Callable[[], Store]) -> Users:
 
         store = open_store()
         if not isinstance(store, SqlStore):
-            raise NotSupported("This store has no users: it is another server's, which has its own.")
+            raise NotSupported("This store has no users: it belongs to another server, which has its own.")
         return store.accounts
 
     return Users(accounts)

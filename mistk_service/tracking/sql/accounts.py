@@ -27,7 +27,7 @@ class Accounts(SqlPart):
         """Create a user.
 
         Raises:
-            ResourceExists: there is one with that name.
+            ResourceExists: the name is taken.
         """
 
         def work(connection: Connection) -> User:
@@ -45,12 +45,12 @@ class Accounts(SqlPart):
         """Return a user by its name.
 
         Raises:
-            ResourceNotFound: there is none.
+            ResourceNotFound: the user does not exist.
         """
         return self.find_user(username)[0]
 
     def find_user(self, username: str) -> tuple[User, str]:
-        """Return a user and the hash of its password; raises what :meth:`get_user` does."""
+        """Return a user and the hash of its password; raises as :meth:`get_user`."""
         with self._db.read() as connection:
             row = connection.execute(select(users).where(users.c.username == username)).first()
         if row is None:
@@ -69,15 +69,15 @@ class Accounts(SqlPart):
             return bool(connection.execute(select(func.count()).where(users.c.is_admin == 1)).scalar())
 
     def set_password(self, username: str, password_hash: str) -> None:
-        """Replace the hash of a password; raises what :meth:`get_user` does."""
+        """Replace the hash of a password; raises as :meth:`get_user`."""
         self._change(username, password_hash=password_hash)
 
     def set_admin(self, username: str, is_admin: bool) -> None:
-        """Make a user an admin or not; raises what :meth:`get_user` does."""
+        """Make a user an admin or not; raises as :meth:`get_user`."""
         self._change(username, is_admin=int(is_admin))
 
     def delete_user(self, username: str) -> None:
-        """Delete a user and its permissions; raises what :meth:`get_user` does."""
+        """Delete a user and its permissions; raises as :meth:`get_user`."""
 
         def work(connection: Connection) -> None:
             if not connection.execute(delete(users).where(users.c.username == username)).rowcount:
@@ -105,9 +105,9 @@ class Accounts(SqlPart):
         """Give a user a permission.
 
         Raises:
-            ResourceExists: the user has one for that experiment or model.
-            InvalidParameter: the id of the experiment is none.
-            ResourceNotFound: there is no such experiment or model.
+            ResourceExists: the user already has one for that experiment or model.
+            InvalidParameter: the id of the experiment is not valid.
+            ResourceNotFound: the experiment or model does not exist.
         """
         table, resource = _TABLES[grant.resource_type]
         key = _key(grant.resource_type, grant.resource_id)
@@ -127,7 +127,7 @@ class Accounts(SqlPart):
         self._db.write(work)
 
     def update_grant(self, grant: Grant) -> None:
-        """Replace a permission of a user; raises what :meth:`revoke` does."""
+        """Replace a permission of a user; raises as :meth:`revoke`."""
         table, _ = _TABLES[grant.resource_type]
         conditions = _of(grant.resource_type, _key(grant.resource_type, grant.resource_id), grant.user_id)
 
@@ -139,7 +139,7 @@ class Accounts(SqlPart):
         self._db.write(work)
 
     def revoke(self, user_id: int, resource_type: ResourceType, resource_id: str) -> None:
-        """Take a permission of a user away.
+        """Remove a permission of a user.
 
         Raises:
             ResourceNotFound: the user has none for that experiment or model.
@@ -154,7 +154,7 @@ class Accounts(SqlPart):
         self._db.write(work)
 
     def get_grant(self, user_id: int, resource_type: ResourceType, resource_id: str) -> Grant:
-        """Return the permission that a user was given; raises what :meth:`revoke` does."""
+        """Return the permission that a user was given; raises as :meth:`revoke`."""
         table, _ = _TABLES[resource_type]
         conditions = _of(resource_type, _key(resource_type, resource_id), user_id)
         with self._db.read() as connection:

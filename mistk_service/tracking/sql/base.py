@@ -1,4 +1,4 @@
-"""What the parts of the SQL store share."""
+"""The base of the parts of the SQL store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class SqlPart:
-    """A part of the store: it has the database and knows how to say things in its dialect."""
+    """A part of the store, with the database and its dialect."""
 
     def __init__(self, database: Database, artifact_root: str = "") -> None:
         self._db = database
@@ -29,10 +29,10 @@ class SqlPart:
         self._artifact_root = artifact_root.rstrip("/") if not artifact_root.endswith(":/") else artifact_root
 
     def _insert(self, table: Table) -> sqlite.Insert:
-        """Return an insert that knows ON CONFLICT, which both databases spell alike."""
+        """Return an insert with support for ON CONFLICT, which is the same in both databases."""
         if self._db.is_sqlite:
             return sqlite.insert(table)
-        # A store in SQLite, the usual one, does without loading this.
+        # Not loaded for SQLite, the usual database.
         from sqlalchemy.dialects import postgresql
 
         return postgresql.insert(table)  # type: ignore[return-value]  # the same methods, without a common class
@@ -41,7 +41,7 @@ class SqlPart:
         return Prepared(statement, self._dialect)
 
     def _upsert_values(self, table: Table, *, parameters: bool = False) -> sqlite.Insert:
-        """Return an insert of keys and values that replaces the value of a key that is there."""
+        """Return an insert of keys and values that replaces the value of an existing key."""
         insert = self._insert(table)
         if parameters:
             insert = insert.values({column.name: bindparam(column.name) for column in table.c})
@@ -52,7 +52,7 @@ class SqlPart:
     def _put_pairs(
         self, connection: Connection, table: Table, owner: Mapping[str, Any], items: Iterable[Tag | Param]
     ) -> None:
-        """Set keys to values, in place of those that are there."""
+        """Set keys to values, replacing existing ones."""
         rows = [{**owner, "key": item.key, "value": item.value} for item in items]
         if rows:
             connection.execute(self._upsert_values(table), rows)
@@ -65,7 +65,7 @@ class SqlPart:
         page_token: str | None,
         read: Callable[[Connection, Sequence[Row[Any]]], Iterable[T]],
     ) -> Page[T]:
-        """Return a page of a search; ``read`` makes values of its rows, with what else it reads in the same snapshot."""
+        """Return a page of a search; ``read`` converts its rows to values and may read more in the same snapshot."""
         statement = query.statement(columns, max_results, page_token)
         with self._db.snapshot() as connection:
             rows: Sequence[Row[Any]] = connection.execute(statement).fetchall()

@@ -1,7 +1,7 @@
-"""The schema of a database: made, upgraded, or refused.
+"""Creates, upgrades or refuses the schema of a database.
 
-A new database gets the tables at once and is stamped with the newest revision, which spares the start of a container
-the loading of Alembic; an older one is upgraded by the migrations, and a test holds the two ways against each other.
+A new database gets the tables directly and is stamped with the newest revision, so that a container starts without loading
+Alembic. An older one is upgraded by the migrations; a test checks that both give the same schema.
 All of it happens in one transaction under a lock, so of several processes that start at once one does the work and the
 others wait.
 """
@@ -22,7 +22,7 @@ from mistk_service.tracking.sql.engine.database import Database
 from mistk_service.tracking.sql.engine.errors import translated
 from mistk_service.tracking.sql.outbox.tables import journal
 
-#: All tables; those of the journal are the last that join the others.
+#: All tables; those of the journal are added last.
 metadata = journal.metadata
 
 #: The revisions of the schema, oldest first; each has a migration of that name.
@@ -30,15 +30,15 @@ REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 
 #: Tables that every revision has.
 _KERNEL = frozenset({"experiments", "runs"})
-_UNTOUCHED = "It was left untouched. Give an empty database, or a file that is not there yet."
-#: Which table of an SQLite file refers to which.
+_UNTOUCHED = "It was not changed. Use an empty database, or a file that does not exist yet."
+#: The foreign keys between the tables of an SQLite file.
 _REFERENCES = (
     'SELECT DISTINCT s.name, f."table" FROM sqlite_master AS s, pragma_foreign_key_list(s.name) AS f '
     "WHERE s.type = 'table'"
 )
 #: Any number, but the same for all: it is the name of a lock in PostgreSQL.
 _LOCK = 7_316_825_641
-#: Seconds between two tries to change the journal, which does not wait for locks by itself.
+#: Seconds between two attempts to change the journal mode, for which SQLite does not wait for locks.
 _RETRY = 0.02
 
 
@@ -49,17 +49,17 @@ _NOT_WRITABLE = (
 
 
 def prepare(database: Database, artifact_root: str, *, create: bool = True) -> None:
-    """Bring the schema of a database to the newest revision, creating it where there is none.
+    """Upgrade the schema of a database to the newest revision, or create it.
 
     Args:
         database: the database.
         artifact_root: the URI below which experiments get their artifact folders.
-        create: whether to create it where there is none.
+        create: whether to create a missing schema.
 
     Raises:
-        ResourceNotFound: there is none, and it is not to be created.
-        SchemaMismatch: a newer version wrote it, or it holds something else, or another program has added a table to it that
-            keeps it from being written; it was not touched.
+        ResourceNotFound: there is none, and ``create`` is false.
+        SchemaMismatch: a newer version wrote it, or it has other contents, or another program has added a table to it that
+            keeps it from being written; it was not changed.
         StoreUnavailable: it cannot be read or written now.
     """
     with translated():
@@ -149,7 +149,7 @@ def _create(connection: Connection, artifact_root: str) -> None:
 
 @cache
 def _definitions(url: URL) -> Sequence[str]:
-    """Return the statements that create the tables. To compile them takes longer than to execute them."""
+    """Return the statements that create the tables. Compiling them takes longer than executing them."""
     found: list[str] = []
     dialect = url.get_dialect()()
     engine = create_mock_engine(url, lambda ddl, *_, **__: found.append(str(ddl.compile(dialect=dialect))))
@@ -169,7 +169,7 @@ def _upgrade(connection: Connection) -> None:
 
 
 def _revision(connection: Connection) -> str | None:
-    """Return the revision of the schema, or None where there is none; refuse one that this version does not know."""
+    """Return the revision of the schema, or None if there is none; refuse an unknown one."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     found: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
@@ -188,12 +188,12 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _refuse_foreign_tables(connection: Connection) -> None:
-    """Refuse a database that has tables and no revision: all of them in SQLite, where a database is one program's file."""
+    """Refuse a database with tables but without a revision; in SQLite any tables, since a file belongs to one program."""
     taken = set(inspect(connection).get_table_names())
     if connection.dialect.name != "sqlite":
         # Extensions and other programs have tables there, too.
         taken &= set(metadata.tables)
-    # Another process may have made the store since the revision was looked for, with all its tables at once.
+    # Another process may have created the store, with all its tables at once, since the revision was read.
     if taken and _revision(connection) is None:
         raise SchemaMismatch(
             f"The database has tables ({', '.join(sorted(taken))}) and no revision of the schema, so it is another program's. "
@@ -202,9 +202,9 @@ def _refuse_foreign_tables(connection: Connection) -> None:
 
 
 def _refuse_disturbing_tables(connection: Connection, file: str) -> None:
-    """Refuse a database in which another program's table refers to one of ours by columns that do not identify its rows.
+    """Refuse a database in which another program's table refers to one of ours by columns that are not unique.
 
-    SQLite then refuses every change of our table. MLflow leaves such tables where it was given the file.
+    SQLite then refuses every change of our table. MLflow creates such tables if it uses the file.
     """
     own = set(metadata.tables)
     for table, referred in connection.exec_driver_sql(_REFERENCES).fetchall():

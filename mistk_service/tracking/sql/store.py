@@ -26,16 +26,16 @@ _LOCK_TIMEOUT = 10.0
 
 
 class SqlStore(Experiments, Runs, Registry, LoggedModels, OutboxStore):
-    """A store in SQLite or PostgreSQL; the parts of its contract are in the classes that it is made of.
+    """A store in SQLite or PostgreSQL, composed of one class for each part of the contract.
 
-    All writes of one store object pass through one connection, where those that wait together share a transaction;
-    reads use connections of their own and never wait for a write, except in an SQLite database in memory, which has
-    only one connection. Several processes may use one database at the same time.
+    All writes of one store object pass through one connection, where waiting ones share a transaction.
+    Reads use other connections and never wait for a write, except in an SQLite database in memory, which has only one
+    connection. Several processes may use one database at the same time.
 
     Attributes:
-        trash: what was deleted and can still be restored.
+        trash: deleted items that can still be restored.
         accounts: the users.
-        writer_leases: who of those that write to runs is alive.
+        writer_leases: the leases of the processes that write to runs.
     """
 
     def __init__(self, database: Database, artifact_root: str) -> None:
@@ -60,7 +60,7 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, OutboxStore):
             uri: the database.
             artifact_root: the URI below which experiments get their artifact folders.
             lock_timeout: seconds to wait for a lock that another process holds, before it is ``StoreUnavailable``.
-            create: whether to create the schema where there is none.
+            create: whether to create a missing schema.
         """
         database = Database.open(uri, lock_timeout, create=create)
         try:
@@ -76,7 +76,7 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, OutboxStore):
 
     @property
     def database(self) -> Database:
-        """The database that the store is in."""
+        """The database of the store."""
         return self._db
 
     @property
@@ -88,7 +88,7 @@ class SqlStore(Experiments, Runs, Registry, LoggedModels, OutboxStore):
 
     @property
     def file(self) -> Path | None:
-        """The file that the database is in, or None where it is in none."""
+        """The file of the database, or None."""
         return self._db.file
 
     def check(self) -> None:

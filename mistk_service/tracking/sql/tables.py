@@ -1,9 +1,8 @@
 """The tables.
 
-A run has an internal number, which is what the big tables refer to, and its public id. Text is compared by code points
-on every database. A metric that is NaN is stored as the value 0 with ``is_nan`` set, since databases disagree about
-NaN. Values of params and tags are indexed by their first characters, because an index entry has a size limit and
-values have not.
+A run has a public id, and an internal number for references from the big tables. Text is compared by code points on every
+database. A metric that is NaN is stored as the value 0 with ``is_nan`` set, since databases disagree about NaN. Values of
+params and tags are indexed by their first characters, because index entries have a size limit.
 """
 
 from __future__ import annotations
@@ -30,20 +29,20 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import DOUBLE_PRECISION, REAL, TypeEngine
 
-#: How many characters of a value its index holds.
+#: The number of characters of a value in its index.
 VALUE_HEAD = 256
 
 metadata = MetaData()
 
 _Text = Text().with_variant(Text(collation="C"), "postgresql")
 _Double: TypeEngine[float] = REAL().with_variant(DOUBLE_PRECISION(), "postgresql")
-# SQLite numbers rows by itself only where the type is exactly INTEGER.
+# SQLite only numbers rows automatically if the type is exactly INTEGER.
 Id = BigInteger().with_variant(Integer(), "sqlite")
 Small = SmallInteger()
 
 
 def column(name: str, kind: TypeEngine[Any] = _Text, *args: Any, **options: Any) -> Column[Any]:
-    """Return a column, of text unless something else is said, that is never NULL unless that is."""
+    """Return a column, by default of text and not NULL."""
     options.setdefault("nullable", False)
     return Column(name, kind, *args, **options)
 
@@ -64,8 +63,8 @@ def number(name: str) -> Column[Any]:
 
 
 def head(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Return what the index of a column holds of its values."""
-    # Literals, not parameters: an index is only used where the expression in the query is the same text.
+    """Return the first characters of a column's values, for its index."""
+    # Literals, not parameters: an index is only used if the expression in the query is the same text.
     return func.substr(column, text("1"), text(str(VALUE_HEAD)))
 
 
@@ -111,7 +110,7 @@ runs = Table(
     column("start_time", BigInteger()),
     column("end_time", BigInteger(), nullable=True),
     *texts("artifact_uri", "lifecycle_stage"),
-    # When it was deleted last, in ms since 1970.
+    # The time of the last deletion, in ms since 1970.
     column("deleted_time", BigInteger(), nullable=True),
     UniqueConstraint("run_id", name="uq_runs_run_id"),
 )
@@ -191,7 +190,7 @@ registered_models = Table(
     column("name", primary_key=True),
     *longs("creation_timestamp", "last_updated_timestamp"),
     *texts("description", "deployment_job_id", nullable=True),
-    # Counts on when versions are deleted, so that a number is never used twice.
+    # Not decreased when versions are deleted, so that a number is never reused.
     column("last_version", Integer()),
 )
 Index("ix_registered_models_updated", registered_models.c.last_updated_timestamp.desc(), registered_models.c.name)
@@ -209,7 +208,7 @@ model_versions = Table(
     column("version", Integer()),
     *longs("creation_timestamp", "last_updated_timestamp"),
     *texts("current_stage", "description", "source"),
-    # Where the files are, which differs from the source where that names another version.
+    # The location of the files, which differs from the source if that names another version.
     *texts("storage_location", "run_id", "run_link", "status"),
     *texts("status_message", "model_id", nullable=True),
     PrimaryKeyConstraint("name", "version"),
@@ -279,7 +278,7 @@ Index("ix_logged_models_run", logged_models.c.source_run_id)
 Index("ix_logged_models_name", logged_models.c.experiment_id, head(logged_models.c.name))
 logged_model_params = _keyed("logged_model_params", column("model", Id, ForeignKey("logged_models.id")))
 logged_model_tags = _keyed("logged_model_tags", column("model", Id, ForeignKey("logged_models.id")))
-# Every point; "" where it names no dataset.
+# Every point; "" if it has no dataset.
 logged_model_metrics = Table(
     "logged_model_metrics",
     metadata,
@@ -332,7 +331,7 @@ writer_leases = Table(
     column("writer"),
     # In ms since 1970: when it was renewed last, and when it, or the claim, expires.
     *longs("seen_at", "expires_at"),
-    # Who ends the writer's runs, once it has expired.
+    # The process that ends the writer's runs, once the lease has expired.
     column("claimed_by", nullable=True),
     PrimaryKeyConstraint("writer"),
 )

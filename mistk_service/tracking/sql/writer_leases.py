@@ -1,4 +1,4 @@
-"""Leases of those who write to runs: of many processes on many machines, which are alive is known by what they renew.
+"""Leases of the processes that write to runs. Each renews its lease, so that others know that it is alive.
 
 All times are the database's, so the clocks of the machines may differ.
 """
@@ -15,9 +15,9 @@ class WriterLeases(SqlPart):
     """The leases in a store. The thread safety and the errors are those of the store."""
 
     def acquire(self, writer: str, seconds: float) -> None:
-        """Take a lease. ``writer`` names the process, and no other has the name.
+        """Take a lease. ``writer`` is the unique name of the process.
 
-        It may be repeated, if it is not known whether it has reached the database.
+        It may be repeated if it is unknown whether it was applied.
         """
         now = self._now()
         times = {"seen_at": now, "expires_at": now + _ms(seconds)}
@@ -40,11 +40,11 @@ class WriterLeases(SqlPart):
     def claim_expired(self, claimer: str, seconds: float) -> tuple[str, int] | None:
         """Claim a lease that has expired, and return its writer and when it was last seen, in ms since 1970; None without one.
 
-        Nobody else gets the same one, unless the claimer does not :meth:`release` it in time, in ``seconds``.
+        No other process gets the same one, unless the claimer does not :meth:`release` it within ``seconds``.
         """
         now = self._now()
         expired = and_(table.c.expires_at < now, table.c.writer != claimer)
-        # Of several that choose the same one at once, the second finds that it has not expired any more, and gets none.
+        # If several processes choose the same one, all but the first find that it has not expired any more, and get none.
         first = select(table.c.writer).where(expired).order_by(table.c.expires_at, table.c.writer).limit(1)
         claimed = update(table).where(expired, table.c.writer == first.scalar_subquery())
         statement = claimed.values(claimed_by=claimer, expires_at=now + _ms(seconds))
@@ -53,7 +53,7 @@ class WriterLeases(SqlPart):
         return None if row is None else (row.writer, row.seen_at)
 
     def release(self, writer: str, claimer: str | None = None) -> None:
-        """Remove a lease: one's own at the end, or one that was claimed once the writer's runs are ended."""
+        """Remove a lease: the caller's own at its end, or a claimed one once the writer's runs are ended."""
         statement = delete(table).where(table.c.writer == writer, table.c.claimed_by.is_not_distinct_from(claimer))
         self._db.write(lambda connection: connection.execute(statement))
 

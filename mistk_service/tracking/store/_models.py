@@ -19,10 +19,10 @@ from mistk_service.tracking.values.page import Page
 
 
 class RegistryStore(ABC):
-    """Registered models and their versions. See :class:`mistk_service.tracking.store.Store` for what holds for all.
+    """Registered models and their versions. The general contract is that of :class:`mistk_service.tracking.store.Store`.
 
-    Wherever a model, or a version of one, is named that does not exist, ``ResourceNotFound`` is raised; wherever a
-    version is not a number, ``InvalidParameter``.
+    Every method raises ``ResourceNotFound`` for a model or a version that does not exist, and ``InvalidParameter`` for a
+    version that is not a number.
     """
 
     @abstractmethod
@@ -56,7 +56,7 @@ class RegistryStore(ABC):
     def update_registered_model(
         self, name: str, description: str | None, deployment_job_id: str | None = None
     ) -> RegisteredModel:
-        """Set a model's description (None clears it) and, where given, its deployment job."""
+        """Set a model's description (None clears it) and, if passed, its deployment job."""
 
     @abstractmethod
     def delete_registered_model(self, name: str) -> None:
@@ -72,19 +72,19 @@ class RegistryStore(ABC):
     ) -> Page[RegisteredModel]:
         """Return the models that match, by default by name.
 
-        Models with the tag ``mlflow.prompt.is_prompt`` = ``true`` are left out unless the filter asks for them; saying
-        that none are wanted is true of models without that tag, too.
+        Models with the tag ``mlflow.prompt.is_prompt`` = ``true`` are left out unless the filter asks for them. A filter that
+        excludes them also matches models without that tag.
 
         Args:
             filter: over name and tags.
             max_results: 1 to 1000.
             order_by: clauses over name, timestamp, last_updated_timestamp.
-            page_token: of the page before.
+            page_token: the token of the previous page.
         """
 
     @abstractmethod
     def get_latest_versions(self, name: str, stages: Sequence[str] = ()) -> list[ModelVersion]:
-        """Return the highest version of each of the stages, or of every stage where none is named."""
+        """Return the highest version of each of the stages, or of every stage if none is named."""
 
     @abstractmethod
     def set_registered_model_tag(self, name: str, tag: Tag) -> None:
@@ -96,7 +96,7 @@ class RegistryStore(ABC):
 
     @abstractmethod
     def set_alias(self, name: str, alias: str, version: str) -> None:
-        """Let an alias point to a version, wherever it pointed before.
+        """Point an alias to a version, also if it pointed to another.
 
         Raises:
             InvalidParameter: the alias is not 1 to 255 of ``[A-Za-z0-9_-]``, or is ``latest`` or of the form ``v1``.
@@ -134,7 +134,7 @@ class RegistryStore(ABC):
                 ``mlflow-artifacts:``, ``runs:/ID``) must belong to the run or the logged model that is named;
                 ``models:/NAME/VERSION`` takes over that version's run.
             run_id: the run that made it.
-            tags: of two with one key the later counts.
+            tags: the last one of each key counts.
             run_link: the run's address in another server.
             description: a text.
             model_id: the logged model that it is.
@@ -187,7 +187,7 @@ class RegistryStore(ABC):
             filter: over name, run_id, source_path, version_number and tags.
             max_results: 1 to 200000.
             order_by: clauses over name, version_number, creation_timestamp, last_updated_timestamp.
-            page_token: of the page before.
+            page_token: the token of the previous page.
         """
 
     @abstractmethod
@@ -200,9 +200,9 @@ class RegistryStore(ABC):
 
 
 class LoggedModelStore(ABC):
-    """Logged models. See :class:`mistk_service.tracking.store.Store` for what holds for all.
+    """Logged models. The general contract is that of :class:`mistk_service.tracking.store.Store`.
 
-    Wherever a model is named that does not exist or is deleted, ``ResourceNotFound`` is raised.
+    Every method raises ``ResourceNotFound`` for a model that does not exist or is deleted.
     """
 
     @abstractmethod
@@ -215,7 +215,7 @@ class LoggedModelStore(ABC):
         params: Sequence[Param] = (),
         tags: Sequence[Tag] = (),
     ) -> LoggedModel:
-        """Create a logged model in status LOGGED_MODEL_PENDING and return it; where ``name`` is "", one is made up."""
+        """Create a logged model in status LOGGED_MODEL_PENDING and return it; if ``name`` is "", one is generated."""
 
     @abstractmethod
     def get_logged_model(self, model_id: str) -> LoggedModel:
@@ -227,7 +227,7 @@ class LoggedModelStore(ABC):
 
     @abstractmethod
     def delete_logged_model(self, model_id: str) -> None:
-        """Mark a logged model deleted; it cannot be seen any more."""
+        """Mark a logged model as deleted; it is not visible any more."""
 
     @abstractmethod
     def search_logged_models(
@@ -242,13 +242,13 @@ class LoggedModelStore(ABC):
         """Return the logged models that match, by default the newest first.
 
         Args:
-            experiment_ids: none of them means no models.
+            experiment_ids: an empty list means no models.
             filter: over attributes, metrics, params and tags.
-            datasets: where given, only models that were measured on one of these, and conditions on metrics look only at
-                what was measured on them; an empty digest stands for any.
+            datasets: if passed, only models that were measured on one of these; conditions on metrics then only consider
+                points measured on them. An empty digest stands for any.
             max_results: 1 to 1000.
-            order_by: keys, the first counts most.
-            page_token: of the page before.
+            order_by: keys, the most significant first.
+            page_token: the token of the previous page.
         """
 
     @abstractmethod
@@ -265,8 +265,8 @@ class LoggedModelStore(ABC):
 
     @abstractmethod
     def log_logged_model_params(self, model_id: str, params: Sequence[Param]) -> LoggedModel:
-        """Add params to a logged model and return it; a param that is there must have the same value.
+        """Add params to a logged model and return it; an existing param must have the same value.
 
         Raises:
-            InvalidParameter: a param has another value already.
+            InvalidParameter: a param already has another value.
         """

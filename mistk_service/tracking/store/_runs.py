@@ -25,10 +25,10 @@ from mistk_service.tracking.values.page import Page
 
 
 class ExperimentStore(ABC):
-    """Experiments. What holds for every method is said at :class:`mistk_service.tracking.store.Store`.
+    """Experiments. The general contract is that of :class:`mistk_service.tracking.store.Store`.
 
-    A method for one experiment raises ``ResourceNotFound`` if it does not exist; where it would be written to and is deleted,
-    ``InvalidParameter``, as for anything else that is not acceptable. Searches ignore experiments that do not exist.
+    A method for one experiment raises ``ResourceNotFound`` if it does not exist. A write to a deleted one raises
+    ``InvalidParameter``, like any invalid argument. Searches ignore experiments that do not exist.
     """
 
     @abstractmethod
@@ -37,9 +37,9 @@ class ExperimentStore(ABC):
 
         Args:
             name: 1 to 500 characters, unique among active and deleted experiments.
-            artifact_location: where its artifacts go; a local path is made absolute. None means a folder of its own
+            artifact_location: where its artifacts go; a local path is made absolute. None means a new folder
                 below the store's artifact root.
-            tags: its first tags; of two with one key the later counts.
+            tags: its first tags; the last one of each key counts.
 
         Raises:
             ResourceExists: the name is taken, possibly by a deleted experiment.
@@ -70,10 +70,10 @@ class ExperimentStore(ABC):
             max_results: 1 to 50000.
             filter: over name, experiment_id, creation_time, last_update_time and tags.
             order_by: clauses over the same four attributes.
-            page_token: of the page before.
+            page_token: the token of the previous page.
 
         Raises:
-            InvalidParameter: an argument is not acceptable; a FilterError says where.
+            InvalidParameter: an argument is not valid; a FilterError has the position.
         """
 
     @abstractmethod
@@ -87,18 +87,18 @@ class ExperimentStore(ABC):
 
     @abstractmethod
     def delete_experiment(self, experiment_id: str) -> None:
-        """Mark an experiment and all its runs deleted; one that is deleted already counts as not there."""
+        """Mark an experiment and all its runs as deleted. A deleted experiment counts as missing."""
 
     @abstractmethod
     def restore_experiment(self, experiment_id: str) -> None:
-        """Make a deleted experiment and **all** its runs active, also those that had been deleted one by one before.
+        """Make a deleted experiment and **all** its runs active, also those that were deleted individually before.
 
-        One that is not deleted counts as not there.
+        An experiment that is not deleted counts as missing.
         """
 
     @abstractmethod
     def set_experiment_tag(self, experiment_id: str, tag: Tag) -> None:
-        """Set a tag of an active experiment, in place of one with the same key."""
+        """Set a tag of an active experiment, replacing one with the same key."""
 
     @abstractmethod
     def delete_experiment_tag(self, experiment_id: str, key: str) -> None:
@@ -110,11 +110,10 @@ class ExperimentStore(ABC):
 
 
 class RunStore(ABC):
-    """Runs and their metrics. What holds for every method is said at :class:`mistk_service.tracking.store.Store`.
+    """Runs and their metrics. The general contract is that of :class:`mistk_service.tracking.store.Store`.
 
-    A method for one run raises ``ResourceNotFound`` if it does not exist; where it would be written to and is deleted,
-    ``InvalidParameter``, as for anything else that is not acceptable. In the history of a metric, a run that does not exist
-    has no points.
+    A method for one run raises ``ResourceNotFound`` if it does not exist. A write to a deleted one raises
+    ``InvalidParameter``, like any invalid argument. A run that does not exist has no points in the history of a metric.
     """
 
     @abstractmethod
@@ -133,15 +132,15 @@ class RunStore(ABC):
         Args:
             experiment_id: an active experiment.
             user_id: kept as given.
-            run_name: where it is "", the tag ``mlflow.runName`` names the run, and failing that a name is made up. The
-                tag is always there afterwards.
+            run_name: if it is "", the tag ``mlflow.runName`` names the run, and without the tag a name is generated. The
+                run always has the tag afterwards.
             start_time: kept as given.
-            tags: their values are not cut.
-            run_id: 32 hexadecimal digits; None to have them made up. A store behind MLflow's REST API always makes them up.
+            tags: their values are not truncated.
+            run_id: 32 hexadecimal digits; None to generate them. A store behind MLflow's REST API always generates them.
 
         Raises:
             ResourceNotFound: the experiment does not exist.
-            ResourceExists: there is a run of that id.
+            ResourceExists: a run with that id exists.
             InvalidParameter: the experiment is deleted, a tag is not acceptable or comes twice, or ``run_name`` and the
                 tag ``mlflow.runName`` differ.
         """
@@ -164,15 +163,15 @@ class RunStore(ABC):
         end_time: int | None = None,
         run_name: str | None = None,
     ) -> RunInfo:
-        """Change what is given; a name of "" counts as not given. The tag ``mlflow.runName`` follows the name."""
+        """Change what is passed; a name of "" counts as not passed. The tag ``mlflow.runName`` follows the name."""
 
     @abstractmethod
     def delete_run(self, run_id: str) -> None:
-        """Mark a run deleted; one that is deleted stays so."""
+        """Mark a run as deleted; it may be deleted already."""
 
     @abstractmethod
     def restore_run(self, run_id: str) -> None:
-        """Make a run active; one that is active stays so."""
+        """Make a run active; it may be active already."""
 
     @abstractmethod
     def search_runs(
@@ -187,16 +186,16 @@ class RunStore(ABC):
         """Return the runs of the experiments that match, by default those that started last first.
 
         Args:
-            experiment_ids: none of them means no runs.
+            experiment_ids: an empty list means no runs.
             filter: over attributes, metrics (the latest point), params, tags and datasets.
             view_type: which lifecycle stages.
             max_results: 1 to 50000.
             order_by: clauses such as ``metrics.loss ASC``; runs without the key come last in both directions, NaN
                 before them. Ties are broken by the start time (latest first) and the id.
-            page_token: of the page before.
+            page_token: the token of the previous page.
 
         Raises:
-            InvalidParameter: an argument is not acceptable; a FilterError says where.
+            InvalidParameter: an argument is not valid; a FilterError has the position.
         """
 
     @abstractmethod
@@ -209,8 +208,7 @@ class RunStore(ABC):
     ) -> None:
         """Write metrics, params and tags to an active run: all of them, or none.
 
-        Of two tags with one key the later counts. A point that is there already is stored once. Long param and tag
-        values are cut.
+        The last tag of each key counts. A repeated point is stored once. Long param and tag values are truncated.
 
         Args:
             run_id: the run.
@@ -219,8 +217,8 @@ class RunStore(ABC):
             tags: at most 100; together at most 1000.
 
         Raises:
-            InvalidParameter: the run is deleted, a limit is exceeded, a key is not acceptable, or a param has another
-                value already. ``field`` names the place.
+            InvalidParameter: the run is deleted, a limit is exceeded, a key is not acceptable, or a param already has
+                another value. ``field`` names the place.
         """
 
     @abstractmethod
@@ -233,9 +231,9 @@ class RunStore(ABC):
     ) -> Future[None]:
         """Do the same as :meth:`log_batch` without waiting for it.
 
-        What can be said without the database is checked at once, so ``InvalidParameter`` may be raised here. The
-        future is done when the batch is durable, or holds the error that ``log_batch`` would have raised; batches that
-        wait together share a transaction.
+        Checks that need no database are made at once, so ``InvalidParameter`` may be raised here. The future is done
+        when the batch is durable, or holds the error that ``log_batch`` would have raised. Waiting batches share a
+        transaction.
         """
 
     def log_metric(self, run_id: str, metric: Metric) -> None:
@@ -281,17 +279,17 @@ class RunStore(ABC):
             run_id: the run, active or deleted.
             key: the metric.
             max_results: at least 1; None means all.
-            page_token: of the page before.
+            page_token: the token of the previous page.
         """
 
     @abstractmethod
     def get_metric_history_bulk(self, run_ids: Sequence[str], key: str, max_results: int = 25_000) -> list[Metric]:
-        """Return the points of one metric in several runs, the runs sorted by id, cut at ``max_results`` over all.
+        """Return the points of one metric in several runs, the runs sorted by id, truncated to ``max_results`` in total.
 
         Args:
             run_ids: 1 to 100 runs; unknown ones have no points.
             key: the metric.
-            max_results: at most 25000; more is taken as that.
+            max_results: at most 25000; a higher number means 25000.
         """
 
     @abstractmethod
@@ -303,15 +301,15 @@ class RunStore(ABC):
         end_step: int | None = None,
         max_results: int = 2500,
     ) -> list[Metric]:
-        """Return a sample of each run's points by step, the runs in the order that they are named in.
+        """Return a sample of each run's points by step, the runs in the given order.
 
-        The points are divided into ``max_results`` buckets of nearly the same size, and the first of each is taken; in place
-        of the last of those comes the last point.
+        The points are divided into ``max_results`` buckets of nearly the same size, and the first of each is returned; the
+        last of those is replaced by the last point.
 
         Args:
             run_ids: 1 to 100 runs; unknown ones have no points.
             key: the metric.
-            start_step: the first step; given with ``end_step`` or not at all.
+            start_step: the first step; requires ``end_step``.
             end_step: the last step, not smaller.
             max_results: 1 to 2500 for each run.
         """
@@ -326,14 +324,14 @@ class RunStore(ABC):
         end: int | None = None,
         columns: int = 1000,
     ) -> list[Curve]:
-        """Return a metric of several runs as a chart of a width draws it, the runs in the order that they are named in.
+        """Return a metric of several runs, reduced to the width of a chart, the runs in the given order.
 
         Args:
             run_ids: 1 to 100 runs; unknown ones have no curve.
             key: the metric.
-            x: what is drawn to the right: ``step`` or ``timestamp``.
+            x: the x axis: ``step`` or ``timestamp``.
             start: the first x; None for that of the first point.
             end: the last x; None for that of the last point.
-            columns: 1 to 10000 columns of pixels for each run, of the same width. Of four points for each column or fewer, all
-                are returned.
+            columns: 1 to 10000 columns of pixels for each run, of the same width. Up to four points for each column are
+                all returned.
         """

@@ -1,4 +1,4 @@
-"""The abstract store of tracked things."""
+"""The abstract store."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import Self
 from mistk_service.tracking.store._models import LoggedModelStore, RegistryStore
 from mistk_service.tracking.store._runs import ExperimentStore, RunStore
 
-#: Where artifacts go unless something else is said: clients send them to the tracking server itself.
+#: The default location of artifacts: clients send them to the tracking server itself.
 DEFAULT_ARTIFACT_ROOT = "mlflow-artifacts:/"
 
 
 class Store(ExperimentStore, RunStore, RegistryStore, LoggedModelStore):
-    """Where experiments, runs and models are kept.
+    """Stores experiments, runs and models.
 
     Thread safety:
         Every method may be called from any thread at any time. A method blocks its caller until it is done, except
         those named ``submit_...``, which return a future.
     Atomicity and durability:
-        A method that writes does all of it or nothing. When it returns, what it wrote survives the sudden end of this
-        process, and every later read, from any thread or process, sees it.
+        A write is applied completely or not at all. When the method returns, the write survives a crash of this process,
+        and every later read, from any thread or process, sees it.
     Validation:
         The store checks names, sizes and limits itself. Values have the types of the annotations;
-        turning text of a request into them is the wire's task.
+        the wire converts the text of a request.
     Errors:
-        What goes wrong on purpose is a :class:`~mistk_service.tracking.errors.StoreError`. Any method may raise
-        ``StoreUnavailable`` when the database cannot be used at the moment; nothing of the call was applied then, and
-        the store works again by itself as soon as the cause is gone.
+        Expected errors are :class:`~mistk_service.tracking.errors.StoreError`. Any method may raise
+        ``StoreUnavailable`` when the database cannot be used at the moment; the call was not applied then, and
+        the store works again as soon as the cause is fixed.
     """
 
     @property
@@ -50,7 +50,7 @@ class Store(ExperimentStore, RunStore, RegistryStore, LoggedModelStore):
         """Return if the store can be read now.
 
         Raises:
-            StoreUnavailable: it cannot, and why.
+            StoreUnavailable: it cannot; the message gives the reason.
         """
 
     def artifact_logged(self, run_id: str, path: str) -> None:
@@ -63,7 +63,7 @@ class Store(ExperimentStore, RunStore, RegistryStore, LoggedModelStore):
 
     @abstractmethod
     def close(self) -> None:
-        """Finish what was submitted and release files and connections. Closing twice is allowed."""
+        """Finish submitted writes, and release files and connections. Closing twice is allowed."""
 
     def __enter__(self) -> Self:
         return self

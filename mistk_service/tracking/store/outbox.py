@@ -1,4 +1,4 @@
-"""The outbox of a store: the changes that remotes have yet to receive, and what is known of each remote.
+"""The outbox of a store: the changes that remotes have yet to receive, and the state of each remote.
 
 Replication works with these interfaces alone. The SQL store implements them.
 """
@@ -24,7 +24,7 @@ class Entry:
     Attributes:
         seq: its number; later rows have greater ones.
         run_id: the run that changed.
-        change: how.
+        change: the change.
     """
 
     seq: int
@@ -70,7 +70,7 @@ class KnownRemote:
 
 @dataclass(frozen=True, slots=True)
 class MappedRun:
-    """What is known of a run at a remote.
+    """The state of a run at a remote.
 
     Attributes:
         remote_run_id: its id there, or None if it may or may not have been created.
@@ -119,7 +119,7 @@ class Lease(IntEnum):
 
 
 class Ledger(Protocol):
-    """What a store knows of one remote. Every method may be called from any thread.
+    """What a store knows about one remote. Every method may be called from any thread.
 
     Attributes:
         number: the remote's number in the journal.
@@ -130,7 +130,7 @@ class Ledger(Protocol):
     name: str
 
     def find(self, run_id: str) -> MappedRun | None:
-        """Return what is known of a run, or None if copying it was never attempted."""
+        """Return the state of a run, or None if copying it was never attempted."""
 
     def begin(self, run_id: str) -> None:
         """Record that a run is about to be created there."""
@@ -141,7 +141,7 @@ class Ledger(Protocol):
     def complete(self, run_id: str, covered: int, doubtful: int) -> None:
         """Record that a run was copied; see :class:`MappedRun` for the rows."""
 
-    def lapse(self, run_id: str) -> None:
+    def mark_incomplete(self, run_id: str) -> None:
         """Record that something of a run is missing there."""
 
     def mark_deleted(self, run_id: str, deleted: bool) -> None:
@@ -154,7 +154,7 @@ class Ledger(Protocol):
         """Return the ids, here and there, of the latest other run that was copied and not deleted, if any."""
 
     def incomplete(self) -> list[str]:
-        """Return the runs that were begun and not finished, or that lack something."""
+        """Return the runs whose copies are incomplete."""
 
     def sent_file(self, run_id: str, path: str) -> str | None:
         """Return the etag that a file had when it was sent, or None."""
@@ -202,7 +202,7 @@ class Journal(Protocol):
         """Return one of them."""
 
     def ledger(self, name: str) -> Ledger:
-        """Return what is known of a remote; a new name is added to the known remotes."""
+        """Return the ledger of a remote; a new name is added to the known remotes."""
 
     def lease(self, number: int) -> AbstractContextManager[Lease]:
         """Try, without waiting, to become the only process that delivers to a remote, and return the result.

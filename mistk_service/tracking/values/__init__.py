@@ -1,4 +1,4 @@
-"""What is tracked: experiments, runs, metrics, models and everything else that MLflow's vocabulary names, as frozen structs.
+"""Tracked values: experiments, runs, metrics, models and everything else in MLflow's vocabulary, as frozen structs.
 
 :mod:`mistk_service.tracking.wire` turns them into MLflow's JSON and back, and :mod:`mistk_service.tracking.sql` into rows.
 Where all fields of a value are those of its JSON, in name and order, it is encoded as it is. A field whose default is made by

@@ -9,12 +9,12 @@ import msgspec
 
 __all__ = ["Grant", "Permission", "ResourceType", "User"]
 
-#: What permissions are given for.
+#: The resources that permissions apply to.
 ResourceType = Literal["experiment", "registered_model"]
 
 
 class Permission(StrEnum):
-    """What a user may do with an experiment or a registered model, in MLflow's words; each includes those above it."""
+    """MLflow's permissions for an experiment or a registered model; each includes those above it."""
 
     NO_PERMISSIONS = "NO_PERMISSIONS"
     READ = "READ"
@@ -22,7 +22,7 @@ class Permission(StrEnum):
     MANAGE = "MANAGE"
 
     def allows(self, needed: Permission) -> bool:
-        """Return whether this permission is enough for what needs another one."""
+        """Return whether this permission includes another one."""
         return _LADDER.index(self) >= _LADDER.index(needed)
 
 
@@ -47,10 +47,10 @@ class Grant(msgspec.Struct, frozen=True):
     """A permission of a user for one experiment or one registered model.
 
     Attributes:
-        user_id: whose it is.
-        resource_type: what it is for.
+        user_id: the id of the user.
+        resource_type: the type of the resource.
         resource_id: the id of the experiment, or the name of the registered model.
-        permission: what is allowed.
+        permission: the permission.
     """
 
     user_id: int

@@ -98,7 +98,7 @@ class RegisteredModel(msgspec.Struct, frozen=True):
         name: unique.
         creation_timestamp: ms since 1970.
         last_updated_timestamp: ms since 1970.
-        description: a text, or None where it was never set.
+        description: a text, or None if it was never set.
         latest_versions: the highest version of each stage.
         tags: sorted by key.
         aliases: sorted by alias.

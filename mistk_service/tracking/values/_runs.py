@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-# What a JSON object has to hold to be read as a metric at once; a constructor checks nothing.
+# The form of a JSON object that is read as a metric directly; a constructor checks nothing.
 _Name = Annotated[str, msgspec.Meta(min_length=1)]
 _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63) + 1, le=2**63 - 1)]
 
@@ -45,7 +45,7 @@ class ViewType(Enum):
 
 
 class LifecycleStage(StrEnum):
-    """Whether a thing is in use; what is deleted stays readable and can be restored."""
+    """Active or deleted. A deleted item stays readable and can be restored."""
 
     ACTIVE = "active"
     DELETED = "deleted"
@@ -86,7 +86,7 @@ class Param(msgspec.Struct, frozen=True, gc=False):
 
 
 class Metric(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, forbid_unknown_fields=True):
-    """One measured point. Everything in tracking that takes a point apart keeps this order of fields.
+    """One measured point. All of tracking uses this order of fields.
 
     Attributes:
         key: the metric's name.
@@ -96,7 +96,7 @@ class Metric(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, forbid_u
         model_id: the logged model that was measured, if any.
         dataset_name: the dataset it was measured on, if any.
         dataset_digest: that dataset's digest.
-        run_id: the run it belongs to, where points of several runs or models come together; else None.
+        run_id: the run it belongs to, among points of several runs or models; otherwise None.
     """
 
     key: _Name
@@ -110,7 +110,7 @@ class Metric(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, forbid_u
 
 
 class CurveColumn(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """What the points of a metric in one column of pixels of a chart add up to, without those that are not finite.
+    """The summary of the finite points of a metric in one column of pixels of a chart.
 
     Attributes:
         start: the smallest x.
@@ -134,14 +134,14 @@ class CurveColumn(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class Curve(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The history of a metric of a run as a chart draws it: all points if they are few, and else columns.
+    """The history of a metric of a run for a chart: all points if they are few, otherwise columns.
 
     Attributes:
         run_id: the run.
         count: how many points are in the range.
         points: (x, value) by x and time, or none.
         columns: the columns that have points, from left to right, or none.
-        not_finite: beside columns, what none of them contains: (x of the first, value, how many) for NaN and each infinity in
+        not_finite: what the columns do not contain: (x of the first, value, how many) for NaN and each infinity in
             a column of pixels.
     """
 
@@ -156,7 +156,7 @@ class Experiment(msgspec.Struct, frozen=True):
     """A named set of runs.
 
     Attributes:
-        experiment_id: a decimal number as text; "0" is the experiment that is there from the start.
+        experiment_id: a decimal number as text; "0" is the default experiment.
         name: unique among active and deleted experiments.
         artifact_location: the URI below which its runs keep their artifacts.
         lifecycle_stage: active or deleted.
@@ -175,7 +175,7 @@ class Experiment(msgspec.Struct, frozen=True):
 
 
 class RunInfo(msgspec.Struct, frozen=True, gc=False):
-    """What a run is.
+    """The description of a run.
 
     Attributes:
         run_id: 32 lower-case hexadecimal characters.
@@ -183,8 +183,8 @@ class RunInfo(msgspec.Struct, frozen=True, gc=False):
         experiment_id: the experiment it belongs to.
         user_id: as given when the run was created, or "".
         status: its status.
-        start_time: as given, 0 where it was not.
-        end_time: as given, None until it is.
+        start_time: as given, 0 by default.
+        end_time: as given, None until then.
         artifact_uri: where its artifacts are.
         lifecycle_stage: active or deleted.
     """
@@ -247,7 +247,7 @@ class DatasetInput(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class DatasetSummary(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One use of a dataset within an experiment, as the search for datasets gives it.
+    """One use of a dataset within an experiment, as the search for datasets returns it.
 
     Attributes:
         experiment_id: the experiment.
@@ -285,7 +285,7 @@ class ModelOutput(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class RunInputs(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What went into a run.
+    """The inputs of a run.
 
     Attributes:
         dataset_inputs: the datasets, in the order they were logged.
@@ -297,7 +297,7 @@ class RunInputs(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RunOutputs(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What came out of a run.
+    """The outputs of a run.
 
     Attributes:
         model_outputs: the models, in the order they were logged.
@@ -307,7 +307,7 @@ class RunOutputs(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """A single execution: what it is, what was logged to it, what went in and what came out."""
+    """A single execution: its description, logged data, inputs and outputs."""
 
     info: RunInfo
     data: RunData = RunData()

@@ -1,7 +1,7 @@
 """Changes of runs, as the journal keeps them until every remote has them.
 
-A change says what was written in the terms of the local store; ids in it are local ones. The form on disk is MessagePack,
-which has NaN and the infinities.
+A change describes a write to the local store; ids in it are local ones. The form on disk is MessagePack,
+which can express NaN and the infinities.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class TagDeleted(msgspec.Struct, frozen=True, tag="untag", array_like=True):
 
 
 class RunUpdated(msgspec.Struct, frozen=True, tag="update", array_like=True):
-    """The status (by name), the end time or the name changed; None where it did not."""
+    """The status (by name), the end time or the name changed; None if it did not."""
 
     status: str | None
     end_time: int | None
@@ -102,7 +102,7 @@ class VersionCreated(msgspec.Struct, frozen=True, tag="version", array_like=True
 
 
 class ModelChanged(msgspec.Struct, frozen=True, tag="model", array_like=True):
-    """A logged model that the run made was finished, or got tags or params; how it is then is read from the store."""
+    """A logged model that the run made was finished, or got tags or params; its state is read from the store."""
 
     model_id: str
 

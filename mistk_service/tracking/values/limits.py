@@ -1,4 +1,4 @@
-"""What names, values and batches may look like: MLflow's limits, checked without a database.
+"""MLflow's limits for names, values and batches, checked without a database.
 
 Every function raises ``InvalidParameter`` with the field's name, or returns the value as it is to be stored.
 """
@@ -55,7 +55,7 @@ _DATASET_LIMITS = (
 MAX_INPUT_TAG_KEY = 255
 MAX_INPUT_TAG_VALUE = 500
 
-#: How MLflow begins to refuse too many runs whose histories are asked for at intervals.
+#: The beginning of MLflow's message for too many runs in a request for sampled histories.
 INTERVAL_RUNS = "GetMetricHistoryBulkInterval request must specify at most"
 
 _INT64_MAX = 2**63 - 1
@@ -90,7 +90,7 @@ def check_text(value: str, field: str, limit: int | None = None) -> str:
 
 @lru_cache(maxsize=4096)
 def _key_problem(key: str) -> str | None:
-    """Return what is wrong with the key of a metric, param or tag; the same few keys come again and again."""
+    """Return what is wrong with the key of a metric, param or tag; cached, since keys repeat."""
     if not key:
         return "it is empty"
     if len(key) > MAX_KEY:
@@ -131,10 +131,10 @@ def check_run_id(run_id: str) -> str:
 
 
 def experiment_number(experiment_id: str, field: str = "experiment_id") -> int:
-    """Return an experiment's id as the number that it is.
+    """Return an experiment's id as a number.
 
     Raises:
-        InvalidParameter: it is none.
+        InvalidParameter: it is not a number.
     """
     if _WHOLE.fullmatch(experiment_id) and abs(int(experiment_id)) <= _INT64_MAX:
         return int(experiment_id)
@@ -204,7 +204,7 @@ def check_run_tags(tags: Sequence[Tag], *, cut: bool = True, single: bool = Fals
 
 
 def check_total(metrics: int, params: int, tags: int) -> None:
-    """Check how many things a batch has together."""
+    """Check the total number of items in a batch."""
     _check_count(metrics + params + tags, MAX_ENTITIES, "metrics, params, and tags")
 
 
@@ -281,7 +281,7 @@ def check_alias(alias: str) -> str:
 
 
 def is_latest(alias: str) -> bool:
-    """Return whether an alias is the one that every model has: ``latest``, in any case, for its highest version."""
+    """Return whether an alias is ``latest``, in any letter case, which every model has for its highest version."""
     return alias.lower() == _LATEST
 
 
@@ -298,7 +298,7 @@ def check_dataset_inputs(inputs: Sequence[DatasetInput]) -> None:
 
 
 def check_max_results(value: int, limit: int, field: str = "max_results") -> int:
-    """Check how many results are asked for."""
+    """Check the number of requested results."""
     if not 1 <= value <= limit:
         raise InvalidParameter(
             f"Invalid value {value} for parameter '{field}' supplied. It must be a positive integer, at most {limit}.",
@@ -307,14 +307,14 @@ def check_max_results(value: int, limit: int, field: str = "max_results") -> int
     return value
 
 
-#: Runs whose histories can be asked for together.
+#: The maximum number of runs in a request for histories.
 _MAX_RUNS = 100
 
 
 def check_run_ids(
     run_ids: Sequence[str], refusal: str = "GetMetricHistoryBulk request cannot specify more than"
 ) -> list[str]:
-    """Check the runs whose histories are asked for together; ``refusal`` is how MLflow begins to refuse too many."""
+    """Check the runs in a request for histories; ``refusal`` is the beginning of MLflow's message for too many."""
     if not run_ids:
         raise InvalidParameter("GetMetricHistoryBulk request must specify at least one run_id.", field="run_ids")
     if len(run_ids) > _MAX_RUNS:
@@ -323,7 +323,7 @@ def check_run_ids(
 
 
 def last_of_each_key(items: Iterable[_T]) -> list[_T]:
-    """Return the items without those that a later one with the same key replaces."""
+    """Return the last item of each key."""
     return list({item.key: item for item in items}.values())
 
 

@@ -15,8 +15,8 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 
     Attributes:
         items: the results, in order.
-        next_page_token: what to request the next page with, or None on the last page. It says where this page ended, not how
-            many results came before, so results that are added or removed between two pages neither repeat nor hide others.
+        next_page_token: the token to request the next page, or None on the last page. It encodes where this
+            page ended, so results that are added or removed between two pages neither repeat nor hide others.
     """
 
     items: tuple[T, ...]
@@ -30,7 +30,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 
 
 def pages(search: Callable[[str | None], Page[T]], token: str | None = None) -> Iterator[Page[T]]:
-    """Yield the pages of a search, each of which is requested when the one before it has been used.
+    """Yield the pages of a search, each of which is requested when the previous one has been consumed.
 
     Args:
         search: returns the page that belongs to a page token; None stands for the first.

@@ -1,4 +1,4 @@
-"""Multipart uploads in progress: what has to be known of one to resume it after an interruption."""
+"""Multipart uploads in progress: their state, to resume them after an interruption."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class UploadPart(msgspec.Struct, frozen=True):
 
     Attributes:
         number: from 1.
-        url: where it goes. It is made for this part alone and lets anyone who has it write the part, so it is a secret.
+        url: the URL to upload it to. Anyone who has it can write the part, so it is a secret.
         headers: to be sent along.
-        etag: what the storage called it once it had arrived, else None.
+        etag: the storage's etag of the uploaded part, else None.
     """
 
     number: int
@@ -28,13 +28,13 @@ class UploadPart(msgspec.Struct, frozen=True):
 
 
 class MultipartUpload(msgspec.Struct, frozen=True):
-    """An upload that was begun.
+    """An upload in progress.
 
     Attributes:
-        root: the URL of the operations by which it was begun, and is completed or given up.
+        root: the URL of the operations that start, complete and abort it.
         target: where the file is to be, below the root of the server's artifacts.
-        upload_id: what the storage calls the upload.
-        etag: of the file that is sent, as it was when the upload was begun.
+        upload_id: the storage's id of the upload.
+        etag: that of the file when the upload was started.
         size: its bytes.
         part_size: bytes of each part but the last.
         parts: all of them, in their order.
@@ -58,22 +58,22 @@ class MultipartUpload(msgspec.Struct, frozen=True):
 
 
 class UploadNotes(Protocol):
-    """The place where the upload of one file is noted; each method returns when what it says is kept."""
+    """Stores the state of the upload of one file. Each method returns when the change is durable."""
 
     def find(self) -> MultipartUpload | None:
-        """Return the upload that is under way, or None."""
+        """Return the upload in progress, or None."""
 
     def begin(self, upload: MultipartUpload) -> None:
-        """Note that an upload was begun, instead of one that is noted."""
+        """Record a new upload, replacing an earlier one."""
 
     def arrived(self, number: int, etag: str) -> None:
-        """Note that a part has arrived."""
+        """Record that a part was uploaded."""
 
     def completing(self, *, was_free: bool) -> None:
-        """Note that it is about to be completed; see :class:`MultipartUpload`."""
+        """Record that it is about to be completed; see :class:`MultipartUpload`."""
 
     def forget(self) -> None:
-        """Note that nothing is under way any more. What was noted, with the secrets in it, is removed."""
+        """Remove the record, with the secrets in it: no upload is in progress any more."""
 
 
 class PassingNotes(UploadNotes):

@@ -46,7 +46,7 @@ Json = dict[str, Any]
 
 _LARGEST = sys.float_info.max
 
-#: What JSON says for the doubles that it does not have.
+#: The JSON for doubles that JSON cannot express.
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
@@ -74,7 +74,7 @@ def requested_metrics(points: Iterable[Metric]) -> list[Metric | Json]:
 
 
 def curve(item: Curve) -> Curve | Json:
-    """Return a curve. It is no operation of MLflow's, and says what the infinities are."""
+    """Return a curve. This is not MLflow's operation, so infinities keep their sign as strings."""
     if not item.not_finite and all(isfinite(value) for _, value in item.points):
         return item
     return _present(
@@ -95,7 +95,7 @@ def experiment(item: Experiment) -> Json:
 
 
 def run_info(info: RunInfo) -> Json:
-    """Return what a run is; ``run_uuid`` repeats the id for old clients."""
+    """Return the description of a run; ``run_uuid`` repeats the id for old clients."""
     wire: Json = {
         "run_id": info.run_id,
         "run_uuid": info.run_id,
@@ -143,7 +143,7 @@ def model_version(item: ModelVersion) -> Json:
 
 
 def listed_version(item: ModelVersion) -> Json:
-    """Return a version as searches show it, without its aliases: some clients choke on them there."""
+    """Return a version as searches show it, without its aliases: which some clients cannot parse there."""
     return {key: value for key, value in model_version(item).items() if key != "aliases"}
 
 

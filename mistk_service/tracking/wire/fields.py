@@ -27,7 +27,7 @@ __all__ = ["Fields"]
 E = TypeVar("E", bound=Enum)
 
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
-#: A whole number as text: R's client writes 100000 as 1e+05. What is longer is beyond 64 bits, or takes long to read.
+#: A whole number as text: R's client writes 100000 as 1e+05. Longer text is beyond 64 bits, or slow to parse.
 _INTEGER = re.compile(r"[+-]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})([eE][+-]?\d{1,3})?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
@@ -53,10 +53,10 @@ class Fields:
     """The fields of a request, or of an object inside one.
 
     Every reader takes the name as the protocol's definition spells it (``run_id``) and also finds its camelCase form.
-    An absent field and null are the same; what is not asked for is ignored. All readers raise ``InvalidParameter``.
+    An absent field and null are the same; unknown fields are ignored. All readers raise ``InvalidParameter``.
 
     Attributes:
-        principal: who sends the request; None if nobody has to log in.
+        principal: who sends the request; None if no log-in is required.
         visible: returns whether the sender may see an experiment, by its id, or a registered model, by its name; None if the
             sender may see all.
     """
@@ -78,10 +78,10 @@ class Fields:
 
         Args:
             body: the text.
-            limits: what it may hold.
+            limits: the limits.
 
         Raises:
-            InvalidParameter: the body is not JSON in UTF-8, or no object, or holds too much.
+            InvalidParameter: the body is not JSON in UTF-8, or not an object, or exceeds the limits.
         """
         if not body:
             return cls({})
@@ -94,7 +94,7 @@ class Fields:
 
     @classmethod
     def from_query(cls, pairs: Iterable[tuple[str, str]]) -> Fields:
-        """Read query parameters; one that is given several times is a list."""
+        """Read query parameters; a repeated one is a list."""
         values: dict[str, list[str]] = {}
         for key, value in pairs:
             values.setdefault(key, []).append(value)
@@ -217,11 +217,11 @@ class Fields:
         return Fields(value, self.place(name))
 
     def raw_list(self, name: str) -> list[Any]:
-        """Return a list as it came, empty where it is absent, for a caller that reads many objects fast."""
+        """Return a list unchanged, empty where it is absent, for a caller that reads many objects fast."""
         return self._list(name)
 
     def place(self, name: str) -> str:
-        """Return how messages call a field, such as ``metrics[3].value``."""
+        """Return the name of a field in messages, such as ``metrics[3].value``."""
         return f"{self._path}.{name}" if self._path else name
 
     def missing(self, name: str) -> InvalidParameter:

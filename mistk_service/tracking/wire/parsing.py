@@ -126,7 +126,7 @@ def read_metric(fields: Fields) -> Metric:
 
 
 def read_metrics(fields: Fields, name: str = "metrics") -> list[Metric]:
-    """Read a list of points; those that are in the plainest form, as nearly all are, take the fast way."""
+    """Read a list of points; nearly all are in the plain form, which takes a fast path."""
     values = fields.raw_list(name)
     try:
         return msgspec.convert(values, _METRICS)
@@ -235,7 +235,7 @@ def read_model_outputs(fields: Fields, name: str = "models") -> list[ModelOutput
 
 
 def read_logged_model_order(fields: Fields) -> list[LoggedModelOrder]:
-    """Read the keys that a search for logged models is ordered by; the order is ascending unless it says otherwise."""
+    """Read the keys that a search for logged models is ordered by; the order is ascending by default."""
     return [
         LoggedModelOrder(
             field_name=item.required_text("field_name"),
@@ -265,7 +265,7 @@ def _read_stage(fields: Fields) -> LifecycleStage:
 
 
 def read_run_info(fields: Fields) -> RunInfo:
-    """Read what a run is."""
+    """Read the description of a run."""
     return RunInfo(
         run_id=fields.text("run_id") or fields.required_text("run_uuid"),
         run_name=fields.text("run_name") or "",

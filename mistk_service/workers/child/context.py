@@ -62,7 +62,7 @@ class WorkerContext:
         wake: makes the control thread check :meth:`flush_due` soon.
         spool: the folder for copies of artifacts; None to make no copies.
         clock: a monotonic clock, in seconds; the one by which activities say when they began.
-        publisher: streams what the hook of an activity publishes; by default, nobody listens.
+        publisher: streams what the hook of an activity publishes; by default, there is no client.
     """
 
     def __init__(
@@ -285,7 +285,7 @@ class WorkerContext:
         """Send the metrics, of which many are waiting. Block while metrics are held back. Called on a thread of the model."""
         with self._relieved:
             self.waiting += 1
-            self._relieved.wait_for(self._may_go_on)
+            self._relieved.wait_for(self._may_continue)
             self.waiting -= 1
             if self._holds:
                 return
@@ -295,7 +295,7 @@ class WorkerContext:
     def _holds(self) -> bool:
         return self._held and not self._ending
 
-    def _may_go_on(self) -> bool:
+    def _may_continue(self) -> bool:
         """Return whether a reporting thread need not block: there is room, or it has to reach a pause point."""
         return not self._holds or len(self._metrics) < METRICS_HELD * (2 if self.interrupted else 1)
 

@@ -79,7 +79,7 @@ class PartStreams:
         for number, stream in self._streams.items():
             if stream.ahead or stream.withdrawn:
                 stream.ahead -= 1
-                self._streams[number] = self._streams.pop(number)  # the others first, before it is stepped again
+                self._streams[number] = self._streams.pop(number)  # to the end, so that the others come first
                 return number
         return None
 

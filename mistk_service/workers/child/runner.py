@@ -200,7 +200,7 @@ class Runner:
             if row.followed_by:
                 self._hook(row.followed_by)(*arguments[:1])
         except StopActivity:
-            # A client that cancels has what it wanted.
+            # The client has cancelled, so this is not a failure.
             return Done(task.id) if task.id == self._cancelled else Stopped(task.id)
         except RequestError as error:
             return Refused(task.id, message_of(error), error.field)

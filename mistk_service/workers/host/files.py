@@ -145,7 +145,7 @@ def remove_folders(folders: Sequence[Path]) -> None:
 
 
 async def on_thread(work: Callable[..., T], *arguments: Any) -> T:
-    """Call a function of the file system on a thread of its own.
+    """Call a function of the file system on a separate thread.
 
     A file system may be slow or may never respond. That must block neither the event loop nor, as asyncio's own threads would,
     the end of the process.

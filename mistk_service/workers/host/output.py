@@ -50,7 +50,7 @@ class Output:
         return tuple(self._lines)
 
     def copy(self) -> None:
-        """Copy until the end. Call this on a thread of its own: it blocks while the reader of the service's output is slow."""
+        """Copy until the end. Call this on a separate thread: it blocks while the reader of the service's output is slow."""
         poll = select.poll()
         for readable in (self._pipe.fileno(), self._ended):
             poll.register(readable, select.POLLIN)

@@ -132,7 +132,7 @@ def test_gc_keeps_what_a_version_of_a_model_was_made_from(place):
         store.delete_experiment(experiment)
     shown = place.call("gc", "--yes")
     assert f"Keeping the run {run_id} (one): a version of the model 'digits' was made from it." in shown
-    assert f"Keeping the experiment {experiment} (mine): it holds something that stays." in shown
+    assert f"Keeping the experiment {experiment} (mine): it has items that are kept." in shown
     assert len(place.files()) == 1
 
 

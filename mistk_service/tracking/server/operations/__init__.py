@@ -1,7 +1,7 @@
 """The operations of the contract whose bodies are JSON, one short method for each operationId.
 
-Each unpacks the fields, calls one method of the store, and wraps the result; ``api/mlflow-api.yaml`` says what it does. What
-blocks is a plain method, for a thread; what only waits for the store's writer is a coroutine function.
+Each unpacks the fields, calls one method of the store, and wraps the result; ``api/mlflow-api.yaml`` describes it. A
+method that blocks is a plain one, for a thread; one that only waits for the store's writer is a coroutine function.
 """
 
 from mistk_service.tracking.server.operations._base import is_brief

@@ -16,7 +16,7 @@ Operation = TypeVar("Operation", bound=Callable[..., Any])
 
 
 class OperationsBase:
-    """Gives the operations a store and its artifacts."""
+    """The operations' store and artifacts."""
 
     def __init__(self, store: Store, locations: Locations) -> None:
         self._store = store
@@ -24,7 +24,7 @@ class OperationsBase:
 
 
 def brief(method: Operation) -> Operation:
-    """Mark an operation so short that a thread would cost more than it: the event loop tries it first."""
+    """Mark an operation that takes less time than a thread switch, so that the event loop tries it first."""
     method.is_brief = True  # type: ignore[attr-defined]  # functions have attributes
     return method
 
@@ -38,20 +38,20 @@ def run_id_of(fields: Fields) -> str:
     """Return the run id of a request, from the new or the old name of the field.
 
     Raises:
-        InvalidParameter: neither field is given.
+        InvalidParameter: neither field is there.
     """
     return fields.text("run_id") or fields.text("run_uuid") or fields.required_text("run_id")
 
 
 def readable(fields: Fields, found: Page[T], owner: Callable[[T], str]) -> Page[T]:
-    """Return a page without what the client may not see; ``owner`` returns the experiment or the model of an item."""
+    """Return a page without items that the client may not see; ``owner`` returns the experiment or the model of an item."""
     if fields.visible is None:
         return found
     return Page(tuple(item for item in found if fields.visible(owner(item))), found.next_page_token)
 
 
 def readable_experiments(fields: Fields) -> list[str]:
-    """Return the experiments that a search names, without those that the client may not see."""
+    """Return the experiments in a search, without those that the client may not see."""
     named = fields.texts("experiment_ids")
     return named if fields.visible is None else [each for each in named if fields.visible(each)]
 

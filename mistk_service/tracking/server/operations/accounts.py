@@ -1,4 +1,4 @@
-"""Users and their permissions: MLflow's API of 2.x to 3.6, and the part of 3.18's that means the same."""
+"""Users and their permissions: MLflow's API of 2.x to 3.6, and the equivalent part of 3.18's."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
 
 class AccountOperations:
-    """The operations under ``users/`` and ``.../permissions/``. Who may call them is decided before, or here if it depends.
+    """The operations under ``users/`` and ``.../permissions/``.
+
+    Permissions are checked before, or here if they depend on the request.
 
     Args:
         users: the users.
-        permissions: what they may do.
+        permissions: their permissions.
     """
 
     def __init__(self, users: Users, permissions: Permissions) -> None:
@@ -40,7 +42,7 @@ class AccountOperations:
         return {"user": self._with_grants(user)}
 
     def get_user(self, fields: Fields) -> Json:
-        """Get a user: oneself, unless an admin asks."""
+        """Get a user; only admins may get others than themselves."""
         username = fields.required_text("username")
         require_self(fields, username)
         return {"user": self._with_grants(self._accounts.get_user(username))}
@@ -59,7 +61,7 @@ class AccountOperations:
         return {"user": _user(self._accounts.get_user(principal.name)), "is_basic_auth": True}
 
     def update_user_password(self, fields: Fields) -> Json:
-        """Replace a password; for one's own, the current one has to be given."""
+        """Replace a password. Users have to send their current one."""
         username, password = fields.required_text("username"), fields.required_text("password")
         require_self(fields, username)
         if fields.principal is not None and fields.principal.name == username and fields.principal.user_id is not None:
@@ -131,7 +133,7 @@ class AccountOperations:
         return self._revoke(fields, resource_type_of(fields), fields.required_text("resource_id"))
 
     def get_user_permission(self, fields: Fields) -> Json:
-        """Get what a user may do with an experiment or a model, defaults included."""
+        """Get a user's permission for an experiment or a model, defaults included."""
         username = fields.required_text("username")
         require_self(fields, username)
         user = self._accounts.get_user(username)

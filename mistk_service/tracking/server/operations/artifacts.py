@@ -1,4 +1,4 @@
-"""Listings of artifacts, and the ways of moving them that are not supported."""
+"""Listings of artifacts, and the transfers that are not supported."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ArtifactOperations(OperationsBase):
     complete_multipart_upload = abort_multipart_upload = create_multipart_upload
 
     async def get_server_info(self, fields: Fields) -> Json:  # noqa: ARG002 - all operations have the fields
-        """Say what this server can do, in the words that MLflow's client looks for."""
+        """Return the capabilities of this server, in the form that MLflow's client reads."""
         return {
             "store_type": "SqlStore",
             "workspaces_enabled": False,
@@ -57,6 +57,4 @@ def files(found: list[FileInfo]) -> Json:
 
 
 def _refuse(what: str) -> NoReturn:
-    raise NotSupported(
-        f"{what} not supported; use /api/2.0/mlflow-artifacts/artifacts/PATH, with the file in one piece."
-    )
+    raise NotSupported(f"{what} not supported; use /api/2.0/mlflow-artifacts/artifacts/PATH, with the whole file.")

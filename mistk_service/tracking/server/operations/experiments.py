@@ -49,7 +49,7 @@ class ExperimentOperations(OperationsBase):
     search_experiments_by_query = search_experiments
 
     def list_experiments(self, fields: Fields) -> Iterator[bytes]:
-        """List experiments, all at once unless a number is given."""
+        """List experiments, by default all at once."""
         max_results = fields.int64("max_results")
         wanted, largest = (_ALL, _ALL) if max_results is None else (max_results, MAX_PAGE)
         yield from self._found(fields, wanted, largest, order_by=("experiment_id ASC",))

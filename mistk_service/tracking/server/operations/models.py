@@ -54,7 +54,7 @@ class RegistryOperations(OperationsBase):
             page_token=fields.text("page_token") or None,
         )
         if max_results == 0:
-            # None is what was asked for, of a search that could be made.
+            # The search is valid, but requests no results.
             return {}
         return page("registered_models", readable(fields, found, lambda model: model.name), wire.registered_model)
 

@@ -1,4 +1,4 @@
-"""MLflow 3.18's roles, as far as this server has them: the role of each user that holds what the user was given."""
+"""MLflow 3.18's roles, as far as this server has them: each user has one role with the user's permissions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WORKSPACE = "default"
 
 
 def role_name(user: User) -> str:
-    """Return the name of the role of a user, which MLflow reserves for that."""
+    """Return MLflow's reserved name for the role of a user."""
     return f"__user_{user.id}__"
 
 
@@ -23,7 +23,7 @@ class RoleOperations:
 
     Args:
         users: the users.
-        permissions: are told what has changed.
+        permissions: are notified of changes.
     """
 
     def __init__(self, users: Users, permissions: Permissions) -> None:
@@ -65,7 +65,7 @@ class RoleOperations:
 
         Raises:
             ResourceNotFound: there is no such role.
-            NotAllowed: it is another user's, and the client is no admin.
+            NotAllowed: it is another user's, and the client is not an admin.
         """
         number = fields.required_int64("role_id")
         user = next((each for each in self._users.accounts.list_users() if each.id == number), None)

@@ -109,7 +109,7 @@ class RunOperations(OperationsBase):
         return {}
 
     def log_model(self, fields: Fields) -> Json:
-        """Note a model in the run's history."""
+        """Add a model to the run's history."""
         self._store.record_model(run_id_of(fields), fields.required_text("model_json"))
         return {}
 
@@ -156,7 +156,7 @@ class RunOperations(OperationsBase):
         yield from joined("metrics", (wire.metrics(sample([run_id])) for run_id in run_ids))
 
     def get_metric_columns(self, fields: Fields) -> Iterator[bytes]:
-        """Get a metric of several runs as a chart of a width draws it."""
+        """Get a metric of several runs, reduced to the width of a chart."""
         columns = fields.int64("columns")
         run_ids = fields.texts("run_ids")
         if not run_ids:

@@ -1,1 +1,1 @@
-"""Connections, the schema, the writer, and what differs between databases."""
+"""Connections, the writer, and the differences between databases."""

@@ -1,4 +1,4 @@
-"""Connections to a database, for reading and for writing, and what differs between SQLite and PostgreSQL."""
+"""Connections to a database, for reading and for writing, and the differences between SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class Database:
     """An open database.
 
     Attributes:
-        url: where it is.
-        engine: SQLAlchemy's engine; its connections begin no transactions by themselves.
+        url: its URL.
+        engine: SQLAlchemy's engine; its connections do not begin transactions automatically.
         is_sqlite: whether it is SQLite, else PostgreSQL.
         journal_mode: the journal of an SQLite file, ``WAL`` or ``DELETE``; None for other databases.
         lock_timeout: seconds to wait for a lock that another process holds.
-        journal_writer: what writes the journal.
+        journal_writer: writes the journal.
         write_lock: held during every write, so writes wait while another thread holds it.
     """
 
@@ -82,12 +82,12 @@ class Database:
 
     @classmethod
     def open(cls, uri: str, lock_timeout: float, *, create: bool = True, mounts: Path = MOUNTS) -> Database:
-        """Open a database; nothing is read or written yet, except that the folder of an SQLite file is made.
+        """Open a database; nothing is read or written yet, except that the folder of an SQLite file is created.
 
         Args:
             uri: see :func:`mistk_service.tracking.opening.open_store`.
             lock_timeout: seconds to wait for a lock that another process holds.
-            create: whether to make the folder.
+            create: whether to create the folder.
             mounts: the kernel's table of mounts, which tells whether a file is in a network folder.
 
         Raises:
@@ -116,13 +116,13 @@ class Database:
 
     @property
     def shown_url(self) -> str:
-        """The URL without passwords; PostgreSQL's may have some among its options too."""
+        """The URL without passwords; PostgreSQL's may also have some in its options."""
         secret = {name: "hidden" for name in self.url.query if "password" in name.lower()}
         return self.url.update_query_dict(secret).render_as_string(hide_password=True)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Give a connection for a single statement that reads."""
+        """Return a connection for a single read statement."""
         with translated():
             if self._non_blocking.reader is not None:
                 yield self._non_blocking.reader
@@ -155,16 +155,16 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        """Give a connection for several statements that read, all of which see the same state."""
+        """Return a connection for several read statements, all of which see the same state."""
         with self._transaction(self._begin_snapshot) as connection:
             yield connection
 
     @contextmanager
     def settled(self, table: str) -> Iterator[Connection]:
-        """Give a connection for reading a table while no rows are being added to it.
+        """Return a connection for reading a table while no rows are added to it.
 
-        Rows of PostgreSQL get their numbers before they are committed, so a reader could see one and not yet the one
-        before it. SQLite has one writer at a time.
+        Rows of PostgreSQL get their numbers before they are committed, so a reader could see one and not yet its
+        predecessor. SQLite has one writer at a time.
         """
         with self._transaction("BEGIN") as connection:
             if not self.is_sqlite:
@@ -173,7 +173,7 @@ class Database:
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Connection]:
-        """Give a connection in a transaction that is undone at the end."""
+        """Return a connection in a transaction that is rolled back at the end."""
         with self.read() as connection:
             run_text(connection, begin)
             try:
@@ -202,7 +202,7 @@ class Database:
         return self._writer.submit(work)
 
     def close(self) -> None:
-        """Finish what was submitted and close every connection."""
+        """Finish submitted writes and close all connections."""
         self._writer.close()
         if self._checkpoints is not None:
             self._checkpoints.close()
@@ -212,7 +212,7 @@ class Database:
                 self._reader.invalidate()
                 self._reader.close()
                 self._reader = None
-        # A reader that is still at work returns its connection to a pool that is not used any more.
+        # An active reader returns its connection to a pool that is not used any more.
         event.listen(self.engine, "checkin", _close_returned)
         self.engine.dispose()
 
@@ -233,7 +233,7 @@ def _parse(uri: str) -> URL:
         memory = url.database in (None, "", ":memory:")
         return URL.create("sqlite", database=None if memory else str(Path(url.database or "").absolute()))
     if "@" in (url.host or ""):
-        # A part of the password would be taken for the host, and shown.
+        # A part of the password would be parsed as the host, and shown.
         raise UnsupportedStore(
             "The store's URI has an @ in its username or password; expected it to be written as %40 there."
         )
@@ -255,10 +255,10 @@ def _file(url: URL) -> Path | None:
 
 
 def _is_still(file: Path) -> bool:
-    """Return whether a file can be read as it lies there, because this process may not write and no other does.
+    """Return whether a file can be read without locks, because this process may not write it and no other does.
 
-    SQLite wants to create its log next to a file that was written with one, even to read it. A log that is there
-    has to be read, too, and then it has to be used as it is.
+    SQLite creates a log next to a file that was written with one, even to read it. An existing log has to be read
+    too.
     """
     logs = (file.with_name(f"{file.name}{ending}") for ending in ("-wal", "-shm", "-journal"))
     return not os.access(file.parent, os.W_OK) and file.exists() and not any(log.exists() for log in logs)
@@ -267,9 +267,9 @@ def _is_still(file: Path) -> bool:
 def _sqlite_engine(
     url: URL, lock_timeout: float, journal: str | None, store_file: StoreFile | None, *, still: bool
 ) -> Engine:
-    # Connections wander between the threads of the pool, each used by one thread at a time.
+    # The threads of the pool share connections, each used by one thread at a time.
     connect_args: dict[str, Any] = {"timeout": lock_timeout, "check_same_thread": False, "cached_statements": 256}
-    # What is written may be a secret, and errors would show it.
+    # Parameters may be secrets, and errors would show them.
     options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "connect_args": connect_args, "hide_parameters": True}
     if still:
         place = f"file:{quote(url.database or '')}?mode=ro&immutable=1"
@@ -288,7 +288,7 @@ def _sqlite_engine(
         try:
             store_file.require()
         except StoreLost as error:
-            # A connection would make an empty file. SQLAlchemy lets through what the driver might have raised.
+            # A connection would create an empty file. SQLAlchemy passes on an error that the driver could have raised.
             refusal = sqlite3.OperationalError(str(error))
             refusal.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
             raise refusal from error
@@ -298,13 +298,13 @@ def _sqlite_engine(
         if store_file is not None:
             store_file.opened()
         connection.execute("PRAGMA foreign_keys = ON")
-        # LIKE as MLflow means it; ILIKE goes through lower_unicode on both sides.
+        # LIKE as in MLflow; ILIKE applies lower_unicode on both sides.
         connection.execute("PRAGMA case_sensitive_like = ON")
         connection.create_function("lower_unicode", 1, _lower, deterministic=True)
         connection.execute("PRAGMA temp_store = MEMORY")
         # The cache stays at SQLite's 2 MB: some thirty connections fill theirs, and the system caches the file as well.
-        # With WAL, NORMAL means that a commit has reached the operating system: it survives the end of this process,
-        # however sudden. Only a crash of the machine can undo the last commits, and never damages the file. With a
+        # With WAL, NORMAL means that a commit has reached the operating system: it survives a crash of this
+        # process. Only a crash of the machine can undo the last commits, and never damages the file. With a
         # rollback journal NORMAL could damage the file then, so that one gets FULL.
         if journal == "WAL":
             connection.execute(f"PRAGMA wal_autocheckpoint = {LONGEST_LOG}")
@@ -334,7 +334,7 @@ def _postgres_engine(url: URL, lock_timeout: float) -> Engine:
             pool_size=_POOL_SIZE,
             max_overflow=_POOL_OVERFLOW,
             pool_timeout=lock_timeout,
-            # A connection that the server has closed meanwhile is noticed before it is used.
+            # A connection that the server has closed is detected before it is used.
             pool_pre_ping=True,
             connect_args={
                 "connect_timeout": max(2, int(lock_timeout)),

@@ -1,4 +1,4 @@
-"""Errors of the databases, turned into errors of the store, at one place."""
+"""Translates the errors of the databases to those of the store."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ _POSTGRES_REASONS: dict[str, tuple[str, float | None]] = {
     "53": ("the database server has run out of disk space, memory or connections", None),
     "55P03": ("a row is locked by another connection", _SOON),
     "57": ("the database server is stopping or has cancelled the call", _SOON),
-    "58": ("the database server has an error of its own system", None),
+    "58": ("the database server has a system error", None),
 }
 #: Invalid text, a number out of range, an index entry that is too big.
 _POSTGRES_BAD_VALUES = ("22", "54")
-#: A serialization failure, a deadlock, and two that only another process can cause, by making or removing the same
-#: thing between a look and a write: when the transaction is run again, it succeeds, or sees what there is and says so.
+#: A serialization failure, a deadlock, and two that only another process can cause, by creating or removing the same
+#: item between a read and a write: when the transaction is repeated, it succeeds, or finds the real reason.
 _POSTGRES_CONFLICTS = ("40001", "40P01", "23503", "23505")
 
 
@@ -60,7 +60,7 @@ def _sqlstate(error: exc.DBAPIError) -> str:
 
 
 def translate(error: exc.SQLAlchemyError) -> StoreError:
-    """Return what an error of the database means to the caller of a store."""
+    """Return the error of the store for an error of the database."""
     if isinstance(error, exc.TimeoutError):
         return StoreUnavailable("The store is busy: no connection to its database became free.", retry_after=_SOON)
     if not isinstance(error, exc.DBAPIError):
@@ -93,20 +93,20 @@ def _detail(error: exc.DBAPIError) -> str:
 
 
 def ends_the_transaction(error: BaseException) -> bool:
-    """Return whether an error may have undone more than its own statement, so that the whole transaction is void."""
+    """Return whether an error may have rolled back more than its own statement, so that the whole transaction is void."""
     if not isinstance(error, exc.DBAPIError):
         return False
     return error.connection_invalidated or _reason(error) is not None
 
 
 def is_conflict(error: BaseException) -> bool:
-    """Return whether the same transaction may succeed when it is simply run again."""
+    """Return whether the same transaction may succeed when it is repeated."""
     return isinstance(error, exc.DBAPIError) and _sqlstate(error) in _POSTGRES_CONFLICTS
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn what the database raises inside into errors of the store."""
+    """Translate the errors of the database in the block to those of the store."""
     try:
         yield
     except exc.SQLAlchemyError as error:

@@ -1,4 +1,4 @@
-"""Telling network file systems from local ones."""
+"""Detects network file systems."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mistk_service.tracking.errors import StoreLost
 #: The kernel's table of mounts.
 MOUNTS = Path("/proc/mounts")
 
-#: File systems whose locks or shared memory do not work between machines, by the names that the kernel has for them.
+#: File systems whose locks or shared memory do not work between machines, by the kernel's names for them.
 _NETWORK = frozenset(
     """
     9p afs beegfs ceph cifs coda davfs fuse.cephfs fuse.glusterfs fuse.gcsfuse fuse.juicefs fuse.rclone fuse.s3fs
@@ -22,11 +22,11 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 def is_network_path(path: Path, mounts: Path = MOUNTS) -> bool:
-    """Return whether a path is on a network file system, as far as the system tells.
+    """Return whether a path is on a network file system, as far as is known.
 
     Args:
         path: a file or folder, which need not exist.
-        mounts: the kernel's table of mounts; where there is none, the answer is False.
+        mounts: the kernel's table of mounts; without one, the result is False.
     """
     try:
         table = mounts.read_text(errors="surrogateescape")
@@ -60,13 +60,13 @@ class StoreFile:
         self._identity: tuple[int, int] | None = None
 
     def opened(self) -> None:
-        """Note which file it is, when the first connection has been made."""
+        """Remember the identity of the file after the first connection."""
         if self._identity is None:
             status = os.stat(self._path)
             self._identity = (status.st_dev, status.st_ino)
 
     def require(self) -> None:
-        """Raise ``StoreLost`` if the file was opened and is not there any more."""
+        """Raise ``StoreLost`` if the file was opened and does not exist any more."""
         if self._identity is None:
             return
         try:
@@ -74,12 +74,12 @@ class StoreFile:
         except FileNotFoundError:
             raise self._lost("deleted") from None
         except OSError:
-            return  # what is wrong with the folder, the database says itself
+            return  # the database reports a problem with the folder itself
         if self._by_inode and (status.st_dev, status.st_ino) != self._identity:
             raise self._lost("replaced by another")
 
     def _lost(self, what: str) -> StoreLost:
         return StoreLost(
             f"The file of the tracking store, {self._path}, was {what} while it was in use, so that new data would be lost. "
-            "Put the file back, or restart the service to use what is there now."
+            "Put the file back, or restart the service to use the new one."
         )

@@ -1,9 +1,8 @@
-"""Statements that are built once and executed often, past SQLAlchemy's own bookkeeping.
+"""Prepared statements that bypass SQLAlchemy's compilation and cursors.
 
-Compiling is what SQLAlchemy spends its time on, and even its cache costs several times what SQLite needs for a small
-statement; so does its cursor, which can do much that these statements need not. A prepared statement keeps the driver's
-text, and only binds; with SQLite it goes to the driver directly. Listeners on an engine's statements
-still see all of them: with a listener, statements go through SQLAlchemy.
+Even with its cache, SQLAlchemy's compilation takes several times as long as SQLite needs for a small statement, and so does
+its cursor. A prepared statement keeps the driver's text and only binds values; with SQLite it goes to the driver directly.
+If the engine has listeners on its statements, they go through SQLAlchemy.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _TOGETHER = 50
 class Prepared:
     """A statement in the text of one database's driver, compiled when it is first used.
 
-    Values are bound and fetched as the driver has them, so only columns whose type needs no conversion may be used:
+    Values are not converted, so only columns whose types the driver supports may be used:
     whole numbers, doubles and text.
     """
 
@@ -45,9 +44,9 @@ class Prepared:
 
     @cached_property
     def _compiled(self) -> tuple[str, Sequence[str] | None]:
-        """The text, and the names of the values by their position, if they have one."""
+        """The text, and the names of the positional values, if any."""
         compiled = self._statement.compile(dialect=self._dialect)  # type: ignore[attr-defined]  # every one of ours compiles
-        # Constants of the statement have to be bound like everything else, so there must not be any.
+        # A statement must not have constants, since they would have to be bound too.
         return str(compiled), compiled.positiontup if compiled.positional else None
 
     @property
@@ -72,10 +71,10 @@ class Prepared:
         return fetched(connection, _run(connection, self.sql, self._bound(values)))
 
     def execute_rows(self, connection: Connection, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-        """Execute it for every row, in one go; nothing happens for no rows.
+        """Execute it for every row with one call; without rows, do nothing.
 
         Args:
-            connection: where.
+            connection: the connection.
             names: the names of the values in each row.
             rows: the values.
         """
@@ -85,7 +84,7 @@ class Prepared:
     def insert_rows(self, connection: Connection, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         """Do the same with an insert of single rows; SQLite gets many rows with each statement.
 
-        In SQLite each execution costs as much as several rows.
+        In SQLite, each execution takes as long as several rows.
         """
         whole = len(rows) // _TOGETHER * _TOGETHER if _driver(connection) is not None else 0
         if whole:
@@ -116,7 +115,7 @@ def fetched(connection: Connection, result: Any) -> Sequence[Any]:
     rows: Sequence[Any] = result.fetchall() if most is None else result.fetchmany(most + 1)
     if most is not None and len(rows) > most:
         result.close()
-        raise StoreUnavailable(f"There are more than {most} rows, which take a while to read.", retry_after=0.0)
+        raise StoreUnavailable(f"There are more than {most} rows, which take long to read.", retry_after=0.0)
     return rows
 
 
@@ -126,10 +125,10 @@ def run_text(connection: Connection, sql: str) -> None:
 
 
 def _run(connection: Connection, sql: str, bound: Any) -> Any:
-    """Execute a statement, for each of a list of parameters, and return what has its rows.
+    """Execute a statement, for each of a list of parameters, and return its cursor.
 
     Raises:
-        DBAPIError: the database refused it, whichever way it went.
+        DBAPIError: the database refused it, by either path.
     """
     driver = _driver(connection)
     if driver is None:
@@ -152,7 +151,7 @@ def _driver(connection: Connection) -> sqlite3.Connection | None:
 def members(dialect: Dialect, name: str = "ids", kind: TypeEngine[Any] = _BIGINT) -> Select[Any]:
     """Return a subquery of the members of one parameter, numbers by default.
 
-    A list of any length is the same statement that way. The parameter's value is made by :func:`ids_parameter`.
+    So the statement is the same for a list of any length. :func:`ids_parameter` makes the parameter's value.
     """
     if dialect.name == "sqlite":
         listed = func.json_each(bindparam(name)).table_valued(column("value"))

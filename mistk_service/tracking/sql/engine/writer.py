@@ -1,13 +1,13 @@
-"""The one writer of a store: small writes that come together share a transaction.
+"""The single writer of a store: concurrent small writes share a transaction.
 
 A thread with something to write puts it in the queue and then acquires the writer's lock. The thread that gets the lock takes
-everything that is waiting, its own and that of the others, and commits it as one transaction; when the others get the
-lock, their work is done. No thread waits on purpose for a group to grow, so a single caller pays nothing, and many
-callers pay one commit together. A write that no caller waits for is done by a thread of the writer.
+all waiting writes, its own and those of the others, and commits them as one transaction; when the others get the
+lock, their work is done. No thread waits on purpose for a group to grow, so a single caller is not delayed, and many
+callers share one commit. A write that no caller waits for is done by a thread of the writer.
 
 Each write runs inside a savepoint, so one that fails undoes only itself. Where an error voids the whole transaction (a
-full disk does that), every write of the group is run again alone: those that can succeed do, and each learns of its
-own fate.
+full disk does that), every write of the group is repeated alone, so that each
+succeeds or fails separately.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from mistk_service.tracking.sql.engine.statements import run_text
 
 T = TypeVar("T")
 
-#: Writes in one transaction; more would keep the first of them waiting too long.
+#: Writes in one transaction; more would delay the first of them too long.
 _GROUP = 256
-#: How often a write that lost against another process is run again.
+#: How often a write is tried that conflicts with another process.
 _ATTEMPTS = 5
 
 
 class _Write(Generic[T]):
-    """A piece of work for the writer, and what became of it."""
+    """A write, and its outcome."""
 
     __slots__ = ("_error", "_work", "done", "future", "result")
 
@@ -46,7 +46,7 @@ class _Write(Generic[T]):
         self.done = False
 
     def run(self, connection: Connection) -> None:
-        """Do the work and keep its result, or its error, which is raised to the one who waits for this write."""
+        """Do the work and keep its result, or its error, which is raised to the caller."""
         try:
             self.result = self._work(connection)
             self._error = None
@@ -58,7 +58,7 @@ class _Write(Generic[T]):
         self._error = error
 
     def settle(self) -> None:
-        """Make the outcome known; called once, when nothing can change it any more."""
+        """Publish the outcome; called once, when it is final."""
         self.done = True
         if self.future is None:
             return
@@ -82,7 +82,7 @@ def _known(error: BaseException) -> BaseException:
 
 
 def _interrupted(error: BaseException) -> StoreUnavailable:
-    """Return the error of a write of which it is not known whether it was committed."""
+    """Return the error of a write that may or may not have been committed."""
     unknown = StoreUnavailable(f"The write was interrupted: {type(error).__name__}: {error}")
     unknown.__cause__ = error
     return unknown
@@ -91,10 +91,10 @@ def _interrupted(error: BaseException) -> StoreUnavailable:
 class Writer:
     """Runs writes one after the other on one connection, in groups.
 
-    A write is a function of a connection. It must touch nothing but the database, because it may be run again after its
-    transaction was undone. If the connection to a database server breaks during a commit, or if the thread that writes is
-    interrupted, it is unknown whether the write was done. It is then reported as ``StoreUnavailable`` and not run again. What
-    interrupts the thread, such as KeyboardInterrupt, is raised in that thread only.
+    A write is a function of a connection. It must only change the database, because it may be repeated after its
+    transaction was rolled back. If the connection to a database server breaks during a commit, or if the thread that writes is
+    interrupted, it is unknown whether the write was applied. It is then reported as ``StoreUnavailable`` and not repeated. An
+    exception that interrupts the thread, such as KeyboardInterrupt, is raised in that thread only.
     """
 
     def __init__(
@@ -103,8 +103,8 @@ class Writer:
         """Make a writer.
 
         Args:
-            engine: where connections come from; they do not begin transactions by themselves.
-            begin: the statement that begins a transaction that will write.
+            engine: makes the connections, which do not begin transactions automatically.
+            begin: the statement that begins a write transaction.
             lock: the lock to hold while writing.
             on_commit: called after each commit, with the lock held.
         """
@@ -120,7 +120,7 @@ class Writer:
         self._thread_guard = threading.Lock()
 
     def run(self, work: Callable[[Connection], T]) -> T:
-        """Run a write and return its result when it is durable, or raise what it raised."""
+        """Run a write and return its result when it is durable, or raise its error."""
         write = _Write(work, None)
         self._enqueue(write)
         while not write.done:
@@ -132,7 +132,7 @@ class Writer:
     def submit(self, work: Callable[[Connection], T]) -> Future[T]:
         """Queue a write and return at once; the future is done when it is durable, or has failed."""
         future: Future[T] = Future()
-        # It cannot be taken back: what was submitted is written.
+        # It cannot be cancelled: a submitted write is written.
         future.set_running_or_notify_cancel()
         self._start_thread()
         self._enqueue(_Write(work, future))
@@ -140,7 +140,7 @@ class Writer:
         return future
 
     def close(self) -> None:
-        """Finish what is queued and give the connection back."""
+        """Finish queued writes and return the connection."""
         self._closed = True
         self._wake.put(None)
         if self._thread is not None and self._thread is not threading.current_thread():
@@ -162,7 +162,7 @@ class Writer:
             if self._thread is None:
                 thread = threading.Thread(target=self._serve, name="tracking-writer", daemon=True)
                 thread.start()
-                self._thread = thread  # only now, since a thread that could not be started would never write
+                self._thread = thread  # only now, since the thread may fail to start
 
     def _serve(self) -> None:
         while not self._closed:
@@ -172,7 +172,7 @@ class Writer:
                     self._drain()
 
     def _drain(self) -> None:
-        """Write one group of what is queued. The caller holds the lock."""
+        """Write one group of queued writes. The caller holds the lock."""
         group = [self._queue.popleft() for _ in range(min(_GROUP, len(self._queue)))]
         if not group:
             return
@@ -194,11 +194,11 @@ class Writer:
                 write.settle()
 
     def _write_together(self, group: list[_Write[Any]]) -> bool:
-        """Write a group in one transaction; return False if that was undone and each has to be written alone."""
+        """Write a group in one transaction; return False if that was rolled back and each has to be written alone."""
         try:
             connection = self._begin_transaction()
         except (exc.SQLAlchemyError, StoreUnavailable) as error:
-            # What keeps a transaction from beginning would keep each of them waiting just as long.
+            # Whatever keeps a transaction from beginning would delay each of them just as long.
             for write in group:
                 write.fail(error)
             self._drop_connection()
@@ -228,7 +228,7 @@ class Writer:
                 connection = self._begin_transaction()
                 write.run(connection)
                 self._commit(connection)
-            except Exception as error:  # noqa: BLE001 - it is raised to the one who waits for this write
+            except Exception as error:  # noqa: BLE001 - it is raised to the caller
                 write.fail(error)
                 self._roll_back()
                 if is_conflict(error) and attempt + 1 < _ATTEMPTS:
@@ -242,7 +242,7 @@ class Writer:
             except exc.DBAPIError as error:
                 if not error.connection_invalidated:
                     raise
-                # The server was restarted, say, since the last write; nothing of this one has been sent yet.
+                # The server may have been restarted since the last write; nothing of this one has been sent yet.
                 self._drop_connection()
             else:
                 return self._connection
@@ -265,7 +265,7 @@ class Writer:
         try:
             run_text(connection, "ROLLBACK")
         except exc.SQLAlchemyError:
-            # SQLite may have rolled back by itself, or the server is gone: a fresh connection is clean in either case.
+            # SQLite may have rolled back already, or the server is down: a fresh connection is clean in either case.
             self._drop_connection()
 
     def _drop_connection(self) -> None:

@@ -1,7 +1,7 @@
-"""What the migrations make tables of.
+"""Columns for the migrations.
 
-It is not taken from the package's tables, which may have moved on since, and does not change any more: a migration that needs
-something else writes it out.
+They are independent of the package's tables, which may have changed since, and are frozen: a migration that needs
+another column defines it itself.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def number(name: str) -> sa.Column[Any]:
 
 
 def ids(*names: str) -> Columns:
-    """Return columns of such numbers."""
+    """Return columns of numbers of rows."""
     return [sa.Column(name, _ID, nullable=False) for name in names]
 
 
@@ -55,7 +55,7 @@ def refers(name: str, target: str, *, onupdate: str | None = None, ondelete: str
 
 
 def head(name: str) -> Any:
-    """Return the first characters of a column, for an index; a whole value may be too long for one."""
+    """Return the first characters of a column, for an index; a whole value may be too long."""
     return sa.literal_column(f"substr({name}, 1, 256)")
 
 

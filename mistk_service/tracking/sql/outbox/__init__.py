@@ -1,1 +1,1 @@
-"""What replicas have yet to get, and what is known of them."""
+"""The outbox: changes that remotes have yet to receive, and the state of each remote."""

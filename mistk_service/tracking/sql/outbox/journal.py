@@ -1,7 +1,7 @@
 """The journal: every change of a run, kept until each configured remote has it.
 
-``journal_writer`` writes its rows, in the transaction that makes the change. Here they are read, acknowledged and removed; the
-configured remotes are remembered here too.
+``journal_writer`` writes its rows, in the transaction that makes the change. This module reads, acknowledges and removes them,
+and stores the configured remotes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mistk_service.tracking.sql.outbox.upload_notes import remove_uploads, stale
 from mistk_service.tracking.store.outbox import Backlog, Entry, Journal, KnownRemote, Lease
 from mistk_service.tracking.values.changes import ArtifactLogged, decode
 
-#: Rows that are read at once, and bytes of changes after which no further one is.
+#: Rows that are read at once, and the bytes of changes after which no further row is read.
 WINDOW = 1000
 WINDOW_BYTES = 16 << 20
 

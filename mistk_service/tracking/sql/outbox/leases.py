@@ -54,10 +54,10 @@ class Leases:
             names = f"({_LOCKS}, {int(number)})"
             taken = bool(connection.exec_driver_sql(f"SELECT pg_try_advisory_lock{names}").scalar())
             try:
-                # The lock does not say who held it before.
+                # The lock does not record the previous holder.
                 yield Lease.ACQUIRED if taken else Lease.HELD_ELSEWHERE
             finally:
-                # A connection that broke has lost its lock by that.
+                # A broken connection has lost its lock.
                 if taken and not connection.invalidated:
                     connection.exec_driver_sql(f"SELECT pg_advisory_unlock{names}")
 

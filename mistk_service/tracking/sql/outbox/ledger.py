@@ -1,4 +1,4 @@
-"""What a store knows of a remote: the mapping of runs, the files that it has, and what it refused."""
+"""The state of a remote: the mapping of runs, the files that it has, and what it refused."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class SqlLedger(SqlPart, Ledger):
     def complete(self, run_id: str, covered: int, doubtful: int) -> None:
         self._set_run(run_id, complete=COMPLETE, covered=covered, doubtful=doubtful)
 
-    def lapse(self, run_id: str) -> None:
+    def mark_incomplete(self, run_id: str) -> None:
         self._set_run(run_id, complete=INCOMPLETE)
 
     def mark_deleted(self, run_id: str, deleted: bool) -> None:
@@ -59,7 +59,7 @@ class SqlLedger(SqlPart, Ledger):
 
     def another(self, run_id: str) -> tuple[str, str] | None:
         table = journal_runs
-        # A run that came from there has "" for its id.
+        # A run that came from the remote has "" as its id.
         statement = (
             select(table.c.run_id, table.c.remote_run_id)
             .where(table.c.remote == self.number, table.c.complete == COMPLETE, table.c.run_id != run_id)

@@ -1,6 +1,6 @@
-"""The tables of the journal: what remotes have yet to get, and what they have got so far; ``metadata`` has all tables.
+"""The tables of the journal: changes for remotes, and what each remote has received; ``metadata`` has all tables.
 
-Positions and coverage are numbers of the journal's rows. Those are given out once and in the order of the commits.
+Positions and coverage are numbers of the journal's rows. Those are never reused, and follow the order of the commits.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ journal = Table(
     column("run_id"),
     column("created", BigInteger()),
     column("change", LargeBinary()),
-    # A number must not come back after the row that had it was removed.
+    # A number must not be reused after its row was removed.
     sqlite_autoincrement=True,
 )
 
@@ -56,7 +56,7 @@ journal_runs = Table(
     metadata,
     _remote(),
     column("run_id"),
-    # None where the run may or may not have been created there.
+    # None if the run may or may not have been created there.
     column("remote_run_id", nullable=True),
     # One of INCOMPLETE, COMPLETE and UNSURE; see the ledger. It was copied up to ``covered``.
     column("complete", Small),
@@ -86,12 +86,12 @@ journal_uploads = Table(
     *texts("run_id", "path"),
     # When, in ms since 1970.
     column("begun", BigInteger()),
-    # Where to, and what the storage calls it.
+    # The target, and the storage's id of the upload.
     *texts("root", "target", "upload_id"),
-    # The file as it was then.
+    # The version of the file.
     column("etag"),
     *longs("size", "part_size"),
-    # None before it is to be completed; then, whether nothing of its size was at the target.
+    # None before its completion was requested; then, whether there was no file of its size at the target.
     column("was_free", Small, nullable=True),
     UniqueConstraint("remote", "run_id", "path", name="uq_journal_uploads_identity"),
 )
@@ -101,9 +101,9 @@ journal_parts = Table(
     metadata,
     column("upload", Id, ForeignKey("journal_uploads.id")),
     column("number", BigInteger()),
-    # Where it goes: a secret. The headers are a JSON object.
+    # The URL is a secret. The headers are a JSON object.
     *texts("url", "headers"),
-    # None where it has not arrived.
+    # None if it was not uploaded.
     column("etag", nullable=True),
     PrimaryKeyConstraint("upload", "number"),
 )
@@ -114,7 +114,7 @@ journal_refusals = Table(
     number("id"),
     _remote(),
     *texts("run_id", "what", "reason"),
-    # How often something of the kind was refused.
+    # The number of refusals of this kind.
     *longs("times", "last"),
     UniqueConstraint("remote", "run_id", "what", name="uq_journal_refusals_identity"),
 )

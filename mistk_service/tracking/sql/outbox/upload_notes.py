@@ -1,7 +1,6 @@
 """Unfinished uploads to remotes, which the next process can resume.
 
-The URLs of the remaining parts are secrets, and cannot be requested again. They are kept as long as the upload can be resumed,
-and no longer.
+The URLs of the remaining parts are secrets, and cannot be requested again. They are only kept while the upload can be resumed.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _STALE = 7 * 24 * 3600 * 1000
 
 
 class UnfinishedUpload(SqlPart, UploadNotes):
-    """The notes about the upload of one file to one remote."""
+    """The record of the upload of one file to one remote."""
 
     def __init__(self, database: Database, remote: int, run_id: str, path: str) -> None:
         super().__init__(database)

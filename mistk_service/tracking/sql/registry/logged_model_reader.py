@@ -1,4 +1,4 @@
-"""Reading logged models with what belongs to them: a fixed number of statements, for one and for many."""
+"""Reading logged models with their data: a fixed number of statements for any number of models."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mistk_service.tracking.values import (
     Tag,
 )
 
-#: How a status is stored, which is also how filters name it.
+#: The stored names of statuses, which filters use too.
 STATUS_WORDS = {
     LoggedModelStatus.LOGGED_MODEL_STATUS_UNSPECIFIED: "UNSPECIFIED",
     LoggedModelStatus.LOGGED_MODEL_PENDING: "PENDING",

@@ -220,7 +220,7 @@ class LoggedModels(SqlPart, LoggedModelStore):
         return self._changed(model_id, change)
 
     def _changed(self, model_id: str, change: Callable[[Connection, int], None], **values: Any) -> LoggedModel:
-        """Change a model and what belongs to it, and return what it is then."""
+        """Change a model and its data, and return the new model."""
         check_text(model_id, "model_id")
 
         def work(connection: Connection) -> LoggedModel:
@@ -234,7 +234,7 @@ class LoggedModels(SqlPart, LoggedModelStore):
         return self._db.write(work)
 
     def _record(self, connection: Connection, model: Row[Any]) -> None:
-        """Put a change of a model into the journal, if a run made it: models go to remotes with their runs."""
+        """Add a change of a model to the journal, if a run made it: models are replicated with their runs."""
         if model.source_run_id and self._db.journal_writer.active:
             made = select(runs.c.run_id).where(runs.c.run_id == model.source_run_id)
             if connection.execute(made).first() is not None:
@@ -252,7 +252,7 @@ class LoggedModels(SqlPart, LoggedModelStore):
             raise InvalidParameter(
                 f"order_by has {len(keys)} keys; at most {_MAX_ORDERS} are allowed.", field="order_by"
             )
-        # One metric may well be there twice, measured on two datasets.
+        # One metric may occur twice, measured on two datasets.
         parsed = [parse_order([key.field_name], LOGGED_MODELS)[0] for key in keys]
         narrowed = [
             (Order(order.entity, order.key, key.ascending), key) for order, key in zip(parsed, keys, strict=True)
@@ -260,7 +260,7 @@ class LoggedModels(SqlPart, LoggedModelStore):
         plain: list[Order] = []
         for order, key in narrowed:
             if order.entity is Entity.METRIC and (key.dataset_name or key.dataset_digest):
-                # What came before stands before it in the order too.
+                # Earlier keys take precedence in the order too.
                 query.order(plain, complete=False)
                 plain = []
                 measured = _measured_on([Dataset(key.dataset_name or "", key.dataset_digest or "")])
@@ -292,7 +292,7 @@ def _update(connection: Connection, number: int, **values: Any) -> None:
 
 
 def _measured_on(datasets: Sequence[Dataset]) -> _Narrow:
-    """Return the condition that a metric was measured on one of the datasets; what a dataset leaves empty is any."""
+    """Return the condition that a metric was measured on one of the datasets; an empty field of a dataset matches any."""
 
     def narrow(table: FromClause) -> ColumnElement[bool]:
         choices = []
@@ -309,7 +309,7 @@ def _measured_on(datasets: Sequence[Dataset]) -> _Narrow:
 
 
 def _with_short_status(comparison: Comparison) -> Comparison:
-    """Let a filter name a status by the protocol's name too."""
+    """Accept the protocol's name of a status in filters too."""
     if comparison.entity is not Entity.ATTRIBUTE or comparison.key != "status":
         return comparison
     words = {status.name: word for status, word in STATUS_WORDS.items()}

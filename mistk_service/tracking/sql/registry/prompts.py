@@ -1,4 +1,4 @@
-"""Prompts, which MLflow keeps among the registered models under a tag of their own."""
+"""Prompts, which MLflow stores as registered models with a tag."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _TAG = "mlflow.prompt.is_prompt"
 
 
 def without_prompts(comparisons: Sequence[Comparison]) -> tuple[list[Comparison], bool]:
-    """Return the conditions that are left once those that say "no prompts" are taken out, and whether prompts stay out.
+    """Return the conditions without those that exclude prompts, and whether prompts are excluded.
 
-    MLflow's client says it in every search, as ``tags.`mlflow.prompt.is_prompt` != 'true'``. Read like any other
-    condition it would be true of models only that have the tag, and no ordinary model has it.
+    MLflow's client excludes them in every search with ``tags.`mlflow.prompt.is_prompt` != 'true'``. As an ordinary
+    condition, that would only match models with the tag, which ordinary models do not have.
     """
     about = [c for c in comparisons if c.entity is Entity.TAG and c.key == _TAG]
     if any(_wants_prompts(comparison) for comparison in about):
@@ -42,6 +42,6 @@ def is_prompt() -> ColumnElement[Any]:
     )
 
 
-def says_prompt(tags: Iterable[Tag]) -> bool:
-    """Return whether tags, each of another key, say that they are a prompt's."""
+def has_prompt_tag(tags: Iterable[Tag]) -> bool:
+    """Return whether tags with different keys mark a prompt."""
     return any(tag.key == _TAG and tag.value.lower() == "true" for tag in tags)

@@ -1,7 +1,7 @@
 """Where the files of a new model version are, and whether a client may register files that are there.
 
-A source that lies in this server's own keeping (a local path, the artifact proxy, a run, a logged model) must belong
-to the run or the logged model that is named with it: a version could otherwise be used to read any file of the server.
+A source in this server's own storage (a local path, the artifact proxy, a run, a logged model) must belong to the run or
+the logged model in the request. Otherwise a version could be used to read any file of the server.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from mistk_service.tracking.sql.tables import logged_models, runs
 from mistk_service.tracking.values.limits import is_latest
 
 _MODEL_ID = re.compile(r"m-[0-9a-f]{32}")
-#: Kinds of storage at which a URI names the host that would be asked.
+#: URI schemes with the host of a server.
 _HOST_ADDRESSED = frozenset({"ftp", "sftp", "hdfs", "viewfs", "http", "https", "mlflow-artifacts", "r2", "b2", "abfss"})
-#: What MLflow's client gives as the source of a prompt; it leads nowhere.
+#: The placeholder that MLflow's client sends as the source of a prompt.
 _PLACEHOLDER = re.compile(r"dummy-source|prompt-template")
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a version is made from.
+    """The source of a version, from a request.
 
     Attributes:
-        uri: where the files are said to be.
-        run_id: the run that is said to have made them, or "".
-        model_id: the logged model that they are said to be, or None.
+        uri: the location of the files.
+        run_id: the run that made them, or "".
+        model_id: the logged model that they are, or None.
         prompt: whether the version is a prompt, which has its text in a tag, and no files.
     """
 
@@ -45,11 +45,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Located:
-    """What was found out about a source.
+    """A source that was checked.
 
     Attributes:
         uri: the source, with the number of a version in place of an alias.
-        location: where the files really are.
+        location: the real location of the files.
         run_id: the run that made them, or "".
         model_id: the logged model that they are, or None.
     """
@@ -65,7 +65,7 @@ def locate(connection: Connection, source: Source, versions: VersionReader) -> L
 
     Raises:
         InvalidParameter: the source is not acceptable.
-        ResourceNotFound: it speaks of a model, version or logged model that does not exist.
+        ResourceNotFound: it refers to a model, version or logged model that does not exist.
     """
     uri = source.uri
     if not uri:
@@ -119,7 +119,7 @@ def _from_model(connection: Connection, source: Source, parts: SplitResult, vers
 
 
 def _is_owned(connection: Connection, source: Source) -> bool:
-    """Return whether a source lies in the folder of the logged model that is named with it, or else of the run."""
+    """Return whether a source is in the folder of the logged model in the request, or else of the run."""
     if source.model_id:
         found = select(logged_models.c.artifact_uri).where(logged_models.c.model_id == source.model_id)
     else:
@@ -132,7 +132,7 @@ def _is_owned(connection: Connection, source: Source) -> bool:
 
 
 def _place(uri: str) -> str:
-    """Return what two URIs of one place have in common: the kind of storage and the normal form of the path."""
+    """Return a normal form of a location: the kind of storage and the normal form of the path."""
     parts = urlsplit(uri)
     path = parts.path if not parts.scheme else unquote(parts.path)
     kind = "local" if parts.scheme in ("", "file") else parts.scheme
@@ -152,7 +152,7 @@ def _refuse_foreign_hosts(parts: SplitResult) -> None:
 
 def _refuse_detours(source: Source) -> None:
     decoded = source.uri
-    # Decoded until nothing changes, as the one who opens it might do.
+    # Decoded until nothing changes, as a reader might do.
     for _ in range(5):
         parts = decoded.replace("\\", "/").split("/")
         if ".." in parts or "." in parts or "\0" in decoded:

@@ -1,4 +1,4 @@
-"""Reading versions of registered models with their tags and aliases: three statements, for one version and for many."""
+"""Reading versions of registered models with their tags and aliases: three statements for any number of versions."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _MAX_VERSION = 2**31 - 1
 
 
 def version_number(version: str) -> int:
-    """Return a version as the number that it is.
+    """Return a version as a number.
 
     Raises:
-        InvalidParameter: it is none.
+        InvalidParameter: it is not a number.
     """
     if version.isascii() and version.isdigit() and int(version[:11]) <= _MAX_VERSION:
         return int(version)
@@ -59,7 +59,7 @@ class VersionReader:
         return self.versions(connection, [self.row(connection, name, number, lock=lock)])[0]
 
     def of_alias(self, connection: Connection, name: str, alias: str) -> int | None:
-        """Return the number that an alias points to, or None where the alias does not exist; see :func:`is_latest`."""
+        """Return the number that an alias points to, or None if the alias does not exist; see :func:`is_latest`."""
         table = registered_model_aliases
         found = select(table.c.version).where(table.c.name == name, table.c.alias == alias)
         if is_latest(alias):
@@ -102,7 +102,7 @@ class VersionReader:
     def _belonging(
         self, connection: Connection, table: Table, rows: Sequence[Row[Any]], fields: Sequence[str]
     ) -> Sequence[Any]:
-        """Return what belongs to the versions, and perhaps to some between them."""
+        """Return data of the versions, and possibly of some between them."""
         numbers = [row.version for row in rows]
         columns = [table.c.name, table.c.version, *(table.c[field] for field in fields)]
         statement = (

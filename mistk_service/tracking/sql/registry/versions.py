@@ -13,7 +13,7 @@ from mistk_service.tracking.filters import MODEL_VERSIONS, Entity, parse_filter,
 from mistk_service.tracking.sql.base import SqlPart, now
 from mistk_service.tracking.sql.engine.database import Database
 from mistk_service.tracking.sql.registry.logged_models import find_logged_model
-from mistk_service.tracking.sql.registry.prompts import says_prompt
+from mistk_service.tracking.sql.registry.prompts import has_prompt_tag
 from mistk_service.tracking.sql.registry.sources import Source, locate
 from mistk_service.tracking.sql.registry.version_reader import VersionReader, model_not_found, version_number
 from mistk_service.tracking.sql.search.queries import Keyed, Query, Searchable
@@ -90,7 +90,7 @@ class Versions(SqlPart, RegistryStore):
 
         def work(connection: Connection) -> ModelVersion:
             number = _next_number(connection, name)
-            found = locate(connection, Source(source, run_id, model_id, says_prompt(unique)), self._versions)
+            found = locate(connection, Source(source, run_id, model_id, has_prompt_tag(unique)), self._versions)
             created = now()
             row = {
                 "name": name,
@@ -229,7 +229,7 @@ class Versions(SqlPart, RegistryStore):
 
     @staticmethod
     def canonical_stage(stage: str) -> str:
-        """Return a stage as it is spelt.
+        """Return the canonical spelling of a stage.
 
         Raises:
             InvalidParameter: the stage does not exist.
@@ -265,7 +265,7 @@ def _touch_model(connection: Connection, name: str, changed: int) -> None:
 
 
 def _next_number(connection: Connection, name: str) -> int:
-    """Take the next number of a model; counting it in the model's row keeps it from ever being given out again."""
+    """Take the next number of a model; a counter in the model's row keeps it from being reused."""
     table = registered_models
     number: int | None = connection.execute(
         update(table)

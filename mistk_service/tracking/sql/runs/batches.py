@@ -1,4 +1,4 @@
-"""Writing metrics, params and tags to a run: the path that a training loop takes."""
+"""Writes metrics, params and tags to a run: the fast path for training loops."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ from mistk_service.tracking.values.limits import (
     last_of_each_key,
 )
 
-#: The tag that is the run's name.
+#: The tag with the run's name.
 RUN_NAME = "mlflow.runName"
 
 _Work = Callable[[Connection], None]
 
-# As the tables have them, where the primary key is the order of a history: rows are inserted as they are.
+# In the order of the table's columns, whose primary key is the order of a history.
 _POINT = ("timestamp", "step", "value", "is_nan")
 
 
 def stored_value(value: float) -> tuple[float, int]:
-    """Return a metric's value as it is stored: the number, and 1 where it is NaN."""
+    """Return a metric's value as it is stored: the number, and 1 if it is NaN."""
     return (0.0, 1) if math.isnan(value) else (value, 0)
 
 
 class Batches(SqlPart):
-    """Writes batches; the statements are prepared once, since they are executed more often than all others."""
+    """Writes batches; the statements are prepared once, since they are executed most often."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
@@ -81,7 +81,7 @@ class Batches(SqlPart):
     def batch(
         self, run_id: str, new_metrics: Sequence[Metric], new_params: Sequence[Param], new_tags: Sequence[Tag]
     ) -> _Work:
-        """Check a batch as far as that goes without the database, and return the work that writes it.
+        """Check a batch as far as possible without the database, and return the function that writes it.
 
         Raises:
             InvalidParameter: a limit is exceeded, or a name is not acceptable.
@@ -128,7 +128,7 @@ class Batches(SqlPart):
         return int(number)
 
     def write_tags(self, connection: Connection, run: int, tags: Iterable[Tag]) -> None:
-        """Set tags of a run; the tag that is the run's name renames it."""
+        """Set tags of a run; the tag with the run's name renames it."""
         for tag in tags:
             self._set_tag.execute(connection, run=run, key=tag.key, value=tag.value)
             if tag.key == RUN_NAME:
@@ -156,7 +156,7 @@ class Batches(SqlPart):
         latest: dict[str, tuple[Any, ...]] = {}
         for point in points:
             best = latest.get(point[1])
-            # By step, timestamp and value, as the statement compares it with what is stored.
+            # By step, timestamp and value, as the statement compares it with stored points.
             if best is None or (point[3], point[2], point[4]) > (best[3], best[2], best[4]):
                 latest[point[1]] = point
         self._set_latest.execute_rows(connection, ("run", "key", *_POINT), list(latest.values()))
@@ -186,7 +186,7 @@ class Batches(SqlPart):
             )
 
     def _latest_upsert(self, table: Any) -> Insert:
-        """Return an insert of a point that replaces an older one only where it is greater."""
+        """Return an insert of a point that replaces a stored one only if it is greater."""
         insert = self._insert(table).values({column.name: bindparam(column.name) for column in table.c})
         new, old = insert.excluded, table.c
         return insert.on_conflict_do_update(

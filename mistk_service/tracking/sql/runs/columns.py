@@ -1,4 +1,4 @@
-"""Histories of metrics divided into the columns of pixels of a chart, without losing a peak.
+"""Reduces histories of metrics to the columns of pixels of a chart, without losing a peak.
 
 A line that is drawn through the first, the lowest, the highest and the last point of each column covers the same pixels as one
 that is drawn through all points.
@@ -21,13 +21,13 @@ from mistk_service.tracking.sql.tables import metrics, runs
 from mistk_service.tracking.values import Curve, CurveColumn
 from mistk_service.tracking.values.limits import MAX_COLUMNS, check_max_results, check_run_ids, check_text
 
-#: The points of a column that are drawn, so that as many points for each column need not be divided.
+#: The points of a column that are drawn, so that histories with at most so many points for each column are not reduced.
 _DRAWN = 4
 
 _INT64 = 2**63
 
-#: What values are multiplied by before they are added up: databases refuse a sum that is no double. PostgreSQL also refuses a
-#: product that is none, and squares what it averages. Values that are too small count as 0.
+#: The factor for values before they are added up: databases refuse a sum that is not a double. PostgreSQL also refuses such a
+#: product, and squares the values of an average. Values that are too small count as 0.
 _SMALL = 2.0**-60
 _SCALED = case((metrics.c.value.between(-1e-280, 1e-280), 0.0), else_=metrics.c.value * _SMALL)
 
@@ -75,9 +75,9 @@ class _Points:
 
     Attributes:
         run_id: the run.
-        axis: the column of the table that is drawn to the right.
-        of_metric: chooses the metric, by the beginning of the primary key.
-        between: chooses the range.
+        axis: the column of the table for the x axis.
+        of_metric: the condition for the metric, by the beginning of the primary key.
+        between: the condition for the range.
     """
 
     run_id: str
@@ -109,7 +109,7 @@ class _Points:
         return statement.where(*self.of_metric, *self.between, *conditions)
 
     def _number(self, low: int, high: int, columns: int) -> ColumnElement[int]:
-        """Return in which column a point is."""
+        """Return the number of the column of a point."""
         span = high - low + 1
         if span * columns < _INT64:
             return (self.axis - low) * columns // span
@@ -155,7 +155,7 @@ class _Points:
         ).order_by(column.number)
 
     def _times(self, steps: CompoundSelect[Any]) -> CTE:
-        """Return when the earliest and the latest point of each of some steps were measured."""
+        """Return the times of the earliest and the latest point of each of some steps."""
         time = metrics.c.timestamp
         return (
             self._chosen(
@@ -171,7 +171,7 @@ class _Points:
         return select(metrics.c.value).where(*self.of_metric, metrics.c.timestamp == time, self.axis == x, _FINITE)
 
     def _not_finite(self, number: ColumnElement[int]) -> Select[Any]:
-        """Return the statement for what has no place in a column: NaN and the infinities."""
+        """Return the statement for points outside of columns: NaN and the infinities."""
         return (
             self._chosen(
                 select(func.min(self.axis), metrics.c.value, metrics.c.is_nan, func.count()),

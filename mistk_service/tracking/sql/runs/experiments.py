@@ -40,10 +40,10 @@ _ACTIVE, _DELETED = LifecycleStage.ACTIVE.value, LifecycleStage.DELETED.value
 _CONTEXT = "mlflow.data.context"
 #: Characters of an artifact location.
 _MAX_LOCATION = 2048
-#: Places that a server would have to fetch for its clients; MLflow refuses them as well.
+#: Schemes that a server would have to fetch for its clients; MLflow refuses them as well.
 _REFUSED_SCHEMES = frozenset({"http", "https", "ftp", "ftps"})
 
-#: What is asked of an experiment that things are added to.
+#: The columns that are read of an experiment before something is added to it.
 EXPERIMENT_COLUMNS = (experiments.c.experiment_id, experiments.c.artifact_location, experiments.c.lifecycle_stage)
 
 _SEARCHABLE = Searchable(
@@ -68,7 +68,7 @@ def stages(view_type: ViewType) -> list[str]:
 
 
 def insert_default_experiment(connection: Connection, artifact_root: str) -> None:
-    """Create the experiment that is there from the start."""
+    """Create the default experiment."""
     root = artifact_root if artifact_root.endswith("/") else artifact_root + "/"
     created = now()
     connection.execute(
@@ -84,7 +84,7 @@ def insert_default_experiment(connection: Connection, artifact_root: str) -> Non
 
 
 class ActiveExperiment(NamedTuple):
-    """What has to be known of an experiment to add something to it."""
+    """An experiment to which something is added."""
 
     experiment_id: int
     artifact_location: str
@@ -233,7 +233,7 @@ class Experiments(SqlPart, ExperimentStore):
             raise ResourceNotFound(f"No Experiment with id={experiment_id} exists in the '{source}' state")
         self._change(connection, row.experiment_id, lifecycle_stage=target)
         number = row.experiment_id
-        # Those that were deleted before have been so for longer.
+        # Runs that were deleted before keep their time of deletion.
         deleted = func.coalesce(runs.c.deleted_time, now()) if target == _DELETED else None
         moved = update(runs).where(runs.c.experiment_id == number)
         connection.execute(moved.values(lifecycle_stage=target, deleted_time=deleted))
@@ -253,13 +253,13 @@ def _not_found(experiment_id: str) -> ResourceNotFound:
 
 
 def active_experiment(connection: Connection, experiment_id: str) -> ActiveExperiment:
-    """Return an experiment that things may be added to; see :func:`require_active`."""
+    """Return an experiment to which something may be added; see :func:`require_active`."""
     statement = select(*EXPERIMENT_COLUMNS).where(experiments.c.experiment_id == experiment_number(experiment_id))
     return require_active(connection.execute(statement.with_for_update(read=True)).fetchall(), experiment_id)
 
 
 def require_active(rows: Sequence[Any], experiment_id: str) -> ActiveExperiment:
-    """Return what was found for an experiment, as rows of ``EXPERIMENT_COLUMNS``; raise if it is not there or deleted."""
+    """Return an experiment from rows of ``EXPERIMENT_COLUMNS``; raise if it does not exist or is deleted."""
     if not rows:
         raise _not_found(experiment_id)
     number, location, stage = rows[0]
@@ -289,7 +289,7 @@ def _name_taken(connection: Connection, name: str) -> ResourceExists:
 
 
 def _checked_location(location: str) -> str:
-    """Return where an experiment's artifacts go; a local path becomes absolute."""
+    """Return the artifact location of an experiment; a local path becomes absolute."""
     check_text(location, "artifact_location")
     parts = urlsplit(location)
     problem = None

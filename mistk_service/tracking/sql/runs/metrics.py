@@ -117,7 +117,7 @@ class Histories(SqlPart):
         with self._db.snapshot() as connection:
             numbers = select(runs.c.run_id, runs.c.id).where(runs.c.run_id.in_(wanted))
             known = dict(map(tuple, connection.execute(numbers)))
-            # Each run by itself: the database sorts the points of one at a time.
+            # One run after the other, so that the database only sorts the points of one.
             for run_id in wanted:
                 if run_id in known:
                     conditions = [metrics.c.run == known[run_id], metrics.c.key == key, *between]
@@ -151,11 +151,11 @@ def _between(start_step: int | None, end_step: int | None) -> list[Any]:
 
 
 def _sample(connection: Connection, conditions: Sequence[Any], limit: int) -> Sequence[Any]:
-    """Return the rows of ``_POINT`` that are MLflow's sample of a run's points.
+    """Return MLflow's sample of a run's points, as rows of ``_POINT``.
 
     It divides them into ``limit`` buckets as NTILE does, the first ones larger by one point than the others, and takes the
-    first of each bucket; the place of the last of these is taken by the last point of all. Which rows these are follows from
-    their number, so that the database need keep no bucket.
+    first of each bucket; the last of these is replaced by the last point. Which rows these are follows from
+    their number, so that the database need not store buckets.
     """
     total = connection.execute(select(func.count()).select_from(metrics).where(*conditions)).scalar_one()
     by_step = (metrics.c.step, metrics.c.timestamp, metrics.c.value, metrics.c.is_nan)

@@ -1,4 +1,4 @@
-"""Reading runs with everything that belongs to them: a fixed number of statements, for one run and for many."""
+"""Reads runs with all their data: a fixed number of statements for any number of runs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ INPUT, OUTPUT = "input", "output"
 
 _NO_INPUTS, _NO_OUTPUTS = RunInputs(), RunOutputs()
 
-#: What :func:`run_info` needs of a row, after the run's number.
+#: The columns for :func:`run_info`, after the run's number.
 RUN_COLUMNS = (
     runs.c.id,
     runs.c.run_id,
@@ -57,13 +57,13 @@ RUN_COLUMNS = (
 
 
 def run_info(row: Sequence[Any]) -> RunInfo:
-    """Return what a run is, from the values of ``RUN_COLUMNS``."""
+    """Return the description of a run from the values of ``RUN_COLUMNS``."""
     _, run_id, name, experiment, user, status, start, end, artifacts, stage = row[:10]
     return RunInfo(run_id, name, str(experiment), user, RunStatus[status], start, end, artifacts, LifecycleStage(stage))
 
 
 class RunReader:
-    """The statements that read what belongs to runs, prepared for one database."""
+    """The statements that read the data of runs, prepared for one database."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect

@@ -1,4 +1,4 @@
-"""Runs in SQL: their life, their tags, and what goes into and comes out of them."""
+"""Runs in SQL: their lifecycle, tags, inputs and outputs."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Runs(Histories, Columns, RunStore):
         tags: Sequence[Tag],
         given_id: str | None = None,
     ) -> Callable[[Connection], Run]:
-        """Check what a run is to be made of, and return the work that makes it."""
+        """Check the arguments of a new run, and return the function that creates it."""
         check_text(user_id, "user_id")
         _check_time(start_time, "start_time")
         check_text(run_name, "run_name")
@@ -264,7 +264,7 @@ class Runs(Histories, Columns, RunStore):
         self._db.write(work)
 
     def _add_dataset(self, connection: Connection, run: int, use: DatasetInput) -> None:
-        """Record that a run uses a dataset; a use that is there already keeps its tags."""
+        """Record that a run uses a dataset; an existing use keeps its tags."""
         item = use.dataset
         experiment = select(runs.c.experiment_id).where(runs.c.id == run).scalar_subquery()
         identity = {"name": item.name, "digest": item.digest}
@@ -297,7 +297,7 @@ class Runs(Histories, Columns, RunStore):
             connection.execute(self._insert(input_tags), rows)
 
     def _add_models(self, connection: Connection, run: int, rows: Sequence[dict[str, Any]]) -> None:
-        """Record models of a run; those that are there already are left alone."""
+        """Record models of a run; existing ones are not changed."""
         if rows:
             connection.execute(self._insert(run_models).on_conflict_do_nothing(), [{"run": run, **row} for row in rows])
 
@@ -330,7 +330,7 @@ class Runs(Histories, Columns, RunStore):
 
 
 def _model_row(direction: str, model_id: str, step: int = 0) -> dict[str, Any]:
-    """Return the row for a model that goes into a run or comes out of it."""
+    """Return the row for an input or output model of a run."""
     if not check_text(model_id, "models.model_id", MAX_KEY):
         raise InvalidParameter("Missing value for required parameter 'models.model_id'.", field="models.model_id")
     return {"direction": direction, "model_id": model_id, "step": step}
@@ -344,7 +344,7 @@ def _check_time(value: int, field: str) -> None:
 
 
 def _with_name(tags: Sequence[Tag], run_name: str) -> list[Tag]:
-    """Return the tags with the one that is the run's name among them."""
+    """Return the tags, including the one with the run's name."""
     keys = [tag.key for tag in tags]
     twice = next((key for key in keys if keys.count(key) > 1), None) if len(set(keys)) != len(keys) else None
     if twice is not None:
@@ -376,7 +376,7 @@ def _model_description(model_json: str) -> dict[str, Any]:
 
 
 def _json_list(text: str | None) -> list[Any]:
-    """Return the list that a tag holds; something else in it, which a client may have written, is given up."""
+    """Return the list in a tag; any other value, which a client may have written, is discarded."""
     try:
         value = json.loads(text) if text else []
     except ValueError:

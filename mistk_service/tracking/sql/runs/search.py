@@ -57,7 +57,7 @@ def run_query(
     """Return the query for a search for runs."""
     query = Query(_SEARCHABLE, dialect)
     numbers = sorted({experiment_number(experiment_id, "experiment_ids") for experiment_id in experiment_ids})
-    # One experiment is the common case, and only an equality lets an index also give the order.
+    # One experiment is the common case, and only with an equality an index provides the order too.
     query.where(runs.c.experiment_id == numbers[0] if len(numbers) == 1 else runs.c.experiment_id.in_(numbers))
     shown = stages(view_type)
     query.where(runs.c.lifecycle_stage == shown[0] if len(shown) == 1 else runs.c.lifecycle_stage.in_(shown))

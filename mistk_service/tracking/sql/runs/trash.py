@@ -1,4 +1,4 @@
-"""What was deleted and can still be restored, and how it goes for good."""
+"""Deleted items that can still be restored, and their permanent removal."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ RUN, MODEL, EXPERIMENT = "run", "logged model", "experiment"
 
 @dataclass(frozen=True, slots=True)
 class TrashItem:
-    """Something that was deleted.
+    """A deleted item.
 
     Attributes:
         kind: ``run``, ``logged model`` or ``experiment``.
@@ -55,7 +55,7 @@ class TrashItem:
         name: its name.
         experiment_id: the experiment that it belongs to, or is.
         artifact_uri: where its files are.
-        needed: why it cannot go yet, or None.
+        needed: why it cannot be removed yet, or None.
     """
 
     kind: str
@@ -70,14 +70,14 @@ class TrashItem:
 
 
 class Trash(SqlPart):
-    """What was deleted in a store, runs and logged models before the experiments that hold them."""
+    """The deleted items of a store, runs and logged models before their experiments."""
 
     def items(self, before: int, experiment_ids: Sequence[str] | None = None) -> list[TrashItem]:
-        """Return what was deleted.
+        """Return the deleted items.
 
         Args:
-            before: ms since 1970; what was deleted later is left out.
-            experiment_ids: the experiments to look into; None means all.
+            before: ms since 1970; items that were deleted later are left out.
+            experiment_ids: the experiments to search; None means all.
         """
         chosen = None if experiment_ids is None else [experiment_number(each) for each in experiment_ids]
         with self._db.snapshot() as connection:
@@ -85,7 +85,7 @@ class Trash(SqlPart):
             return found + self._experiments(connection, before, chosen, {item.id for item in found if not item.needed})
 
     def remove(self, item: TrashItem) -> bool:
-        """Remove an item for good; return False where it was restored meanwhile. Its files are the caller's business."""
+        """Remove an item permanently; return False if it was restored meanwhile. The caller removes its files."""
         return {RUN: self._remove_run, MODEL: self._remove_model, EXPERIMENT: self._remove_experiment}[item.kind](item)
 
     def still_deleted(self, item: TrashItem) -> bool:
@@ -155,7 +155,7 @@ class Trash(SqlPart):
     def _experiments(
         self, connection: Connection, before: int, chosen: Sequence[int] | None, going: set[str]
     ) -> list[TrashItem]:
-        """Return the deleted experiments; one that holds anything that is not ``going`` is needed."""
+        """Return the deleted experiments; one with an item that is not ``going`` is needed."""
         table = experiments
         statement = (
             select(table.c.experiment_id, table.c.name, table.c.artifact_location)
@@ -174,7 +174,7 @@ class Trash(SqlPart):
             }
             needed = "it is the default experiment" if number == 0 else None
             if holds - going:
-                needed = "it holds something that stays"
+                needed = "it has items that are kept"
             found.append(TrashItem(EXPERIMENT, str(number), name, str(number), uri, needed))
         return found
 
@@ -187,7 +187,7 @@ class Trash(SqlPart):
             keys = (
                 connection.execute(select(latest_metrics.c.key).where(latest_metrics.c.run == number)).scalars().all()
             )
-        # There may be millions of points: transactions of their own keep other writes from waiting for all of them.
+        # There may be millions of points: separate transactions, so that other writes do not wait for all of them.
         for key in keys:
             self._db.write(partial(_empty_points, run=number, key=key))
 

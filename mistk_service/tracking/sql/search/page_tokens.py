@@ -1,4 +1,4 @@
-"""Page tokens: where a page ended, in the terms that its search is ordered by."""
+"""Page tokens: the sort keys of the last row of a page."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def encode(search: str, values: Sequence[SortValue]) -> str:
     """Return the token for a page whose last row has these values.
 
     Args:
-        search: what tells this search's order from every other.
+        search: identifies the search and its order.
         values: of the last row, in the order of the sort keys.
     """
     return base64.urlsafe_b64encode(json.dumps([_digest(search), *values]).encode()).decode()
 
 
 def decode(token: str, search: str, kinds: Sequence[type]) -> list[SortValue]:
-    """Return the values that a token was made of.
+    """Return the values in a token.
 
     Args:
-        token: as the client gave it back.
+        token: the token from the client.
         search: as for :func:`encode`.
         kinds: the type of each value: str, int or float.
 

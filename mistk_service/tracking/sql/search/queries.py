@@ -1,4 +1,4 @@
-"""Conditions and orders, turned into SQL. Values from a filter are bound, never part of the text."""
+"""Translates conditions and orders to SQL. Values from a filter are bound, never part of the text."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _C = Comparator
 
 @dataclass(frozen=True)
 class Keyed:
-    """A table of keys and values that belong to the rows that are searched.
+    """A table of keys and values of the searched rows.
 
     Attributes:
-        table: has the columns ``key`` and ``value``, and ``is_nan`` where the values are numbers.
-        link: the pairs (column of this table, column of the searched table) that say what belongs to what.
-        newest: where a row may have several values of a key, the columns that they are ordered by to find the newest, which
-            counts for an order, each with whether it is descending; empty where there is at most one.
+        table: has the columns ``key`` and ``value``, and ``is_nan`` if the values are numbers.
+        link: the pairs (column of this table, column of the searched table) that join the tables.
+        newest: the columns that several values of a key are ordered by to find the newest, which is used for an order, each
+            with whether it is descending; empty if a row has at most one value.
     """
 
     table: Table
@@ -56,18 +56,18 @@ class Keyed:
 
 @dataclass(frozen=True)
 class Searchable:
-    """What one kind of search knows about its tables.
+    """The tables of one kind of search.
 
     Attributes:
-        name: tells its page tokens from those of other searches.
+        name: distinguishes its page tokens from those of other searches.
         table: the rows that are searched.
-        attributes: the column of each attribute, by the filter's canonical name.
-        order_columns: the columns of attributes that are ordered by something else than they are filtered by.
-        headed: columns whose index holds only the first characters of the value.
+        attributes: the column of each attribute, by its canonical name in filters.
+        order_columns: the columns of attributes whose order uses another column than filters.
+        headed: columns whose index only has the first characters of the value.
         keyed: the tables of metrics, params and tags.
-        datasets: gives the numbers of the rows whose datasets fulfil a condition; None where rows have no datasets.
-        default: the attributes that are ordered by where nothing is asked for, each with whether it is ascending.
-        appended: likewise those that are appended to an order that is asked for, where they are not in it.
+        datasets: returns the numbers of the rows whose datasets match a condition; None if rows have no datasets.
+        default: the default order: attributes, each with whether it is ascending.
+        appended: the attributes that are appended to a requested order, in the same form.
     """
 
     name: str
@@ -86,7 +86,7 @@ class SortKey:
     """One expression that rows are sorted by; it is never NULL.
 
     Attributes:
-        expression: what is compared.
+        expression: the expression.
         ascending: smallest first.
         kind: the type of its values in a page token.
     """
@@ -97,7 +97,7 @@ class SortKey:
 
 
 class Query:
-    """A search in the making: the joins, the conditions and the sort keys, in the terms of one database."""
+    """Builds a search for one database: joins, conditions and sort keys."""
 
     def __init__(self, searchable: Searchable, dialect: Dialect) -> None:
         self._what = searchable
@@ -119,7 +119,7 @@ class Query:
 
         Args:
             comparisons: the conditions, which must all hold.
-            narrow: a further condition on the metrics that conditions look at.
+            narrow: a further condition on the metrics in conditions.
         """
         for comparison in comparisons:
             if comparison.entity is Entity.ATTRIBUTE:
@@ -131,11 +131,11 @@ class Query:
                 self._filter_keyed(comparison, narrow if comparison.entity is Entity.METRIC else None)
 
     def order(self, orders: Sequence[Order], *, named: Sequence[Order] | None = None, complete: bool = True) -> None:
-        """Add an order, completed so that no two rows are equal in it.
+        """Add an order, completed so that it is total.
 
         Args:
             orders: the keys.
-            named: all keys of the search, where some were added in another way before.
+            named: all keys of the search, if some were added in another way before.
             complete: whether this ends the order.
         """
         for order in orders:
@@ -164,7 +164,7 @@ class Query:
         return statement.order_by(*directions).limit(limit + 1)
 
     def next_token(self, rows: Sequence[Any], limit: int) -> str | None:
-        """Return the token for the page after these rows, or None where there is none."""
+        """Return the token for the page after these rows, or None if there is none."""
         if len(rows) <= limit:
             return None
         values = list(rows[limit - 1][-len(self._keys) :])
@@ -223,7 +223,7 @@ class Query:
 
     def _like(self, column: ColumnElement[Any], pattern: Any, ignore_case: bool) -> ColumnElement[bool]:
         if self._sqlite:
-            # A connection's LIKE minds the case, and has no escape character.
+            # A connection's LIKE is case-sensitive, and has no escape character.
             if ignore_case:
                 column, pattern = func.lower_unicode(column), func.lower_unicode(literal(pattern))
             return column.like(pattern)
@@ -246,7 +246,7 @@ class Query:
     def sort_by_keyed(
         self, order: Order, name: str, narrow: Callable[[FromClause], ColumnElement[bool]] | None = None
     ) -> None:
-        """Add the sort keys for a metric, param or tag: what lacks it comes last, and NaN just before."""
+        """Add the sort keys for a metric, param or tag: rows without it come last, after NaN."""
         value, is_nan = self._value_of(self._what.keyed[order.entity], order.key, narrow)
         numeric = order.entity is Entity.METRIC
         absent = value.is_(None)
@@ -258,7 +258,7 @@ class Query:
     def _value_of(
         self, keyed: Keyed, key: str, narrow: Callable[[FromClause], ColumnElement[bool]] | None
     ) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
-        """Return the value that a row has for a key, NULL where it has none, and whether that is NaN."""
+        """Return the value of a row for a key, NULL if it has none, and whether it is NaN."""
         alias = self._alias(keyed)
         is_nan = alias.c.is_nan if "is_nan" in alias.c else null()
         linked = [*self._links(keyed, alias), alias.c.key == key]

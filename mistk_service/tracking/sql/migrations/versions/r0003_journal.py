@@ -1,4 +1,4 @@
-"""The journal of what remotes have yet to get."""
+"""The journal of changes for remotes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Uploads of large files to remotes that are under way."""
+"""Uploads of large files to remotes in progress."""
 
 from __future__ import annotations
 

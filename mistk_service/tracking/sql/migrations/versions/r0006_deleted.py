@@ -1,4 +1,4 @@
-"""When a run was deleted, by which it is known how long it can still be restored."""
+"""The time at which a run was deleted, so that old ones can be removed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    """Add the column; what was deleted before counts from now."""
+    """Add the column; for runs that are deleted already, the time is now."""
     op.add_column("runs", sa.Column("deleted_time", sa.BigInteger(), nullable=True))
     runs = sa.table("runs", sa.column("lifecycle_stage"), sa.column("deleted_time"))
     op.execute(
