@@ -22,11 +22,11 @@ from mistk_service.app.cli import main
 from mistk_service.app.settings import Settings
 from mistk_service.command_line import options_of
 from mistk_service.core.controller import Controller
-from mistk_service.doors.grpc.roles import ROLES
+from mistk_service.doors.grpc.method_roles import ROLES
 from mistk_service.doors.mistk.handlers import role_in
 from mistk_service.doors.mistk.status import status_encoder
 from mistk_service.doors.ops.metrics import ServiceMetrics
-from mistk_service.doors.ops.remotes import OutboxCollector
+from mistk_service.doors.ops.outbox_metrics import OutboxCollector
 from mistk_service.kinds import Kind, all_kinds
 from mistk_service.kinds.model import MODEL
 from mistk_service.resources import contract_path, load_contract

@@ -17,8 +17,8 @@ from mistk_service.app.doors import Door, door_of, is_below, prediction_doors
 from mistk_service.app.embedded_tracking import EmbeddedTracking
 from mistk_service.app.settings import Settings
 from mistk_service.core.controller import Controller
+from mistk_service.doors.mistk.class_contract import with_signature
 from mistk_service.doors.mistk.confinement import Roots
-from mistk_service.doors.mistk.declared import with_signature
 from mistk_service.doors.mistk.handlers import Handlers
 from mistk_service.doors.mistk.problems import answer, error_body, service_error
 from mistk_service.doors.mistk.swagger_ui import SwaggerUI

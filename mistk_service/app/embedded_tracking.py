@@ -21,14 +21,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service.app.settings import Settings
 from mistk_service.core.shutdown import Shutdown
-from mistk_service.doors.ops.remotes import OutboxCollector, OutboxView
+from mistk_service.doors.ops.outbox_metrics import OutboxCollector, OutboxView
 from mistk_service.errors import InvalidRequest, MistkError, ServiceBusy
 from mistk_service.kinds.kind import Kind
 from mistk_service.recording import Recorder, RecorderOptions, RunOptions
 from mistk_service.resources import load_contract
 from mistk_service.tracking.artifacts import AllowedLocations
 from mistk_service.tracking.embedded.app import DeferredApp
-from mistk_service.tracking.embedded.local import LocalTracking
+from mistk_service.tracking.embedded.local_tracking import LocalTracking
 from mistk_service.tracking.errors import StoreError, StoreUnavailable
 from mistk_service.tracking.values import Permission
 from mistk_service.web.memory import collect_less_often

@@ -19,7 +19,7 @@ from mistk_service.app.storage import store
 from mistk_service.core.controller import Controller
 from mistk_service.core.events import Event, StateChanged
 from mistk_service.errors import InvalidRequest, MistkError
-from mistk_service.harness.predictions import compare, read_labels
+from mistk_service.harness.prediction_files import compare, read_labels
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.kind import PAUSING
 from mistk_service.workers.host.files import on_thread, remove_folders, require_writable_folder

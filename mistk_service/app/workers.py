@@ -10,7 +10,7 @@ from mistk_service.app.settings import Settings
 from mistk_service.errors import SettingsError
 from mistk_service.kinds import Kind
 from mistk_service.workers.host.environment import worker_environment
-from mistk_service.workers.host.machine import gpus, processors, replica_environment
+from mistk_service.workers.host.hardware import gpus, processors, replica_environment
 from mistk_service.workers.host.process import ProcessWorker
 from mistk_service.workers.host.thread import ThreadWorker
 from mistk_service.workers.protocol import Worker, WorkerFactory, WorkerListener

@@ -36,9 +36,9 @@ from mistk_service.core.events import (
     ValueShown,
     timestamp_now,
 )
-from mistk_service.core.machine import StateMachine
 from mistk_service.core.predictions import Predictions, cut_off, refusal
 from mistk_service.core.refusals import unsupported
+from mistk_service.core.state_machine import StateMachine
 from mistk_service.core.status_log import CONFLATION, StatusEvent, StatusLog
 from mistk_service.core.view import InstanceView, Status
 from mistk_service.errors import (

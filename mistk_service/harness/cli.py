@@ -17,7 +17,7 @@ from mistk_service.harness.display import display
 from mistk_service.harness.exits import Exit, exit_of
 from mistk_service.harness.mistk_options import OPTIONS, steps_of
 from mistk_service.harness.pipeline import COMPONENTS, Pipeline, make_pipeline, read_pipeline, schema_text
-from mistk_service.harness.runner import Options, Runner, Show
+from mistk_service.harness.pipeline_runner import Options, Runner, Show
 from mistk_service.process_exit import signals_handled
 
 #: The exit code of a run that was interrupted, by the convention of shells.

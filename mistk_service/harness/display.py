@@ -25,7 +25,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from mistk_service.harness.runner import Show
+from mistk_service.harness.pipeline_runner import Show
 
 Event = Mapping[str, Any]
 

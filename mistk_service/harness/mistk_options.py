@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from mistk_service.errors import InvalidRequest
-from mistk_service.harness.runner import read_object
+from mistk_service.harness.pipeline_runner import read_object
 
 Steps = list[Any]
 

@@ -45,7 +45,7 @@ from mistk_service.recording.run_preview import NextRun, RunPreview
 from mistk_service.recording.spool_cleanup import SpoolCleanup
 from mistk_service.recording.system_metrics import Sampling, SystemSample
 from mistk_service.recording.tracking_status import TrackingStatus
-from mistk_service.tracking.embedded.local import OpenedTracking
+from mistk_service.tracking.embedded.local_tracking import OpenedTracking
 from mistk_service.tracking.errors import StoreLost
 
 if TYPE_CHECKING:

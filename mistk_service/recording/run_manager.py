@@ -24,7 +24,7 @@ from mistk_service.recording.run_options import RecorderOptions, RunOptions
 from mistk_service.recording.source import git_commit, user_name
 from mistk_service.recording.spelling import Names, text_of
 from mistk_service.tracking.artifacts import AllowedLocations
-from mistk_service.tracking.embedded.local import OpenedTracking
+from mistk_service.tracking.embedded.local_tracking import OpenedTracking
 from mistk_service.tracking.errors import InvalidParameter, ResourceExists
 
 #: The tag with the id of the run whose results a run was made from, and the beginning of those with the folders that a run

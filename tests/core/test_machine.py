@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from transitions import MachineError
 
-from mistk_service.core.machine import StateMachine
+from mistk_service.core.state_machine import StateMachine
 from mistk_service.kinds.model import MODEL
 from mistk_service.kinds.model.operations import OPERATIONS
 from mistk_service.kinds.model.states import State

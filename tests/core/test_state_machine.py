@@ -25,7 +25,7 @@ from mistk_service.kinds import Kind
 from mistk_service.kinds.model import MODEL
 from mistk_service.tracking import open_store
 from mistk_service.tracking.artifacts import open_artifacts
-from mistk_service.tracking.embedded.local import OpenedTracking
+from mistk_service.tracking.embedded.local_tracking import OpenedTracking
 from tests.recording.conftest import Story
 from tests.support.examples import examples
 from tests.support.harness import PATIENCE, Gate, Instance, of_type, version_of

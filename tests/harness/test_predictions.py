@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import accuracy_score, classification_report, confusion_matrix
 
 from mistk_service.errors import InvalidRequest
-from mistk_service.harness.predictions import compare, read_labels
+from mistk_service.harness.prediction_files import compare, read_labels
 
 
 def write(folder: Path, text: str | bytes, name: str = "predictions.csv") -> Path:

@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service.doors.mistk import problems
-from mistk_service.doors.mistk.declared import with_signature
+from mistk_service.doors.mistk.class_contract import with_signature
 from mistk_service.kinds.model import MODEL
 from mistk_service.kinds.predictions import Signature
 from mistk_service.page import Page

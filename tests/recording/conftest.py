@@ -29,7 +29,7 @@ from mistk_service.recording.retry import StoreRetry
 from mistk_service.recording.run_manager import RunManager
 from mistk_service.tracking import Store, open_store
 from mistk_service.tracking.artifacts import open_artifacts
-from mistk_service.tracking.embedded.local import OpenedTracking
+from mistk_service.tracking.embedded.local_tracking import OpenedTracking
 from mistk_service.tracking.values import Run
 from mistk_service.workers.host.files import contents_of
 from tests.recording.harness import CONTAINER, RecorderHarness

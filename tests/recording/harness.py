@@ -14,7 +14,7 @@ from mistk_service.kinds.model import MODEL
 from mistk_service.recording import Recorder, RecorderOptions
 from mistk_service.tracking import open_store
 from mistk_service.tracking.artifacts import open_artifacts
-from mistk_service.tracking.embedded.local import OpenedTracking
+from mistk_service.tracking.embedded.local_tracking import OpenedTracking
 from mistk_service.tracking.sql import SqlStore
 from mistk_service.tracking.values import Run
 from tests.service.harness import wait_until

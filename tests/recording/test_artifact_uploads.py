@@ -13,7 +13,7 @@ from mistk_service.recording.artifact_uploads import ArtifactUploads
 from mistk_service.recording.file_queue import FileQueue
 from mistk_service.tracking import open_store
 from mistk_service.tracking.artifacts import AllowedLocations, open_artifacts
-from mistk_service.tracking.embedded.local import OpenedTracking
+from mistk_service.tracking.embedded.local_tracking import OpenedTracking
 from mistk_service.tracking.values import RunInfo
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from mistk_service.recording.orphaned_runs import CONTAINER_TAG, end_runs_of
 from mistk_service.recording.retry import StoreRetry
-from mistk_service.tracking.embedded.local import OpenedTracking
+from mistk_service.tracking.embedded.local_tracking import OpenedTracking
 from mistk_service.tracking.values import Metric, RunStatus, Tag
 
 START, NOW = 10_000, 90_000

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mistk_service.tracking import open_store
 from mistk_service.tracking.artifacts import open_artifacts
-from mistk_service.tracking.embedded.local import OpenedTracking
+from mistk_service.tracking.embedded.local_tracking import OpenedTracking
 from mistk_service.tracking.errors import StoreUnavailable
 from mistk_service.tracking.values import RunStatus
 from tests.recording.conftest import FAILURE, Story, tags_of

@@ -19,7 +19,7 @@ from mistk_service.core.controller import Controller
 from mistk_service.core.events import Event, Observer
 from mistk_service.core.shutdown import Shutdown
 from mistk_service.core.status_log import StatusEvent
-from mistk_service.doors.mistk.predictions import answer_body
+from mistk_service.doors.mistk.record_codec import answer_body
 from mistk_service.doors.mistk.status import status_encoder
 from mistk_service.errors import Failure, OperationRefused
 from mistk_service.kinds import Kind

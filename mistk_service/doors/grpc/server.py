@@ -17,8 +17,8 @@ from grpc_health.v1 import health_pb2
 from starlette.types import Scope
 
 from mistk_service.doors.grpc import open_inference_pb2 as pb
-from mistk_service.doors.grpc.roles import ROLES
-from mistk_service.doors.grpc.service import HEALTH_SERVICE, INFERENCE_SERVICE, InferenceService
+from mistk_service.doors.grpc.method_roles import ROLES
+from mistk_service.doors.grpc.servicers import HEALTH_SERVICE, INFERENCE_SERVICE, InferenceService
 from mistk_service.doors.problem import problem_of
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.errors import InvalidRequest, NotAllowed, OperationUnsupported, SettingsError

@@ -9,8 +9,8 @@ import msgspec
 from starlette.requests import Request
 
 from mistk_service.core.answer_parts import AnswerParts
-from mistk_service.doors.instances.tables import Columns, Rows, predictions_of, rows_of, tensors_of
-from mistk_service.doors.mistk.predictions import records_of
+from mistk_service.doors.instances.rows import Columns, Rows, predictions_of, rows_of, tensors_of
+from mistk_service.doors.mistk.record_codec import records_of
 from mistk_service.doors.request_content import INLINE_LIMIT, on_thread_if
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.errors import InvalidRequest

@@ -13,7 +13,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 
 from mistk_service.doors.inference.tensors import MOST_VALUES
-from mistk_service.doors.instances.tables import Columns, Rows
+from mistk_service.doors.instances.rows import Columns, Rows
 from mistk_service.doors.request_content import decode_json
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.predictions import TensorSpec

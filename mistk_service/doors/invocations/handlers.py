@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from mistk_service.doors.instances.predict import predict, predict_tensors
-from mistk_service.doors.instances.tables import arrays_as_tensors
+from mistk_service.doors.instances.rows import arrays_as_tensors
 from mistk_service.doors.invocations import formats
 from mistk_service.doors.prediction_api import PredictionHandlers, json_response, prediction_app
 from mistk_service.doors.request_content import INLINE_LIMIT, on_thread_if, read_content

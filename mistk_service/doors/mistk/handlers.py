@@ -15,7 +15,7 @@ from mistk_service.core.controller import Controller
 from mistk_service.core.status_log import StatusEvent
 from mistk_service.doors.mistk.confinement import Roots
 from mistk_service.doors.mistk.parts import events_response, parts_response
-from mistk_service.doors.mistk.predictions import answer_body, records_of
+from mistk_service.doors.mistk.record_codec import answer_body, records_of
 from mistk_service.doors.mistk.status import relocated
 from mistk_service.doors.mistk.watch import last_event_id, watch_response
 from mistk_service.errors import InvalidRequest, ServiceBusy

@@ -10,8 +10,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from mistk_service.core.answer_parts import AnswerParts
-from mistk_service.doors.mistk.predictions import answer_body
 from mistk_service.doors.mistk.problems import answer as problem
+from mistk_service.doors.mistk.record_codec import answer_body
 from mistk_service.doors.mistk.watch import ALIVE, ALIVE_SSE, STREAM_HEADERS
 from mistk_service.errors import InvalidRequest, MistkError
 from mistk_service.kinds.predictions import Answer

@@ -240,7 +240,7 @@ def show(run_id: str, store_uri: str, artifacts: str | None, as_json: bool) -> N
 def outbox(store_uri: str, as_json: bool) -> None:
     """Show what is waiting to be sent to remotes, and what they have refused."""
     from mistk_service.tracking.cli import formatting as views
-    from mistk_service.tracking.replication.states import outbox_report
+    from mistk_service.tracking.replication.remote_states import outbox_report
 
     with _opened_here(store_uri) as store:
         found = outbox_report(store)

@@ -15,7 +15,7 @@ from mistk_service.tracking.values import Experiment, FileInfo, Run, RunInfo, Ru
 
 if TYPE_CHECKING:
     # Loading it takes long, and other tables do not need it.
-    from mistk_service.tracking.replication.states import OutboxReport
+    from mistk_service.tracking.replication.remote_states import OutboxReport
 
 #: The number of metrics of a run in the list of runs.
 _METRICS = 4

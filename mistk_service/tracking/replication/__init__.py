@@ -2,7 +2,7 @@
 
 from mistk_service.tracking.replication.backoff import Backoff
 from mistk_service.tracking.replication.remote import open_remote, remote_name
+from mistk_service.tracking.replication.remote_states import RemoteState
 from mistk_service.tracking.replication.service import ReplicationService
-from mistk_service.tracking.replication.states import RemoteState
 
 __all__ = ["Backoff", "RemoteState", "ReplicationService", "open_remote", "remote_name"]

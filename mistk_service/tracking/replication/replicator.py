@@ -12,7 +12,7 @@ from mistk_service.tracking.errors import StoreError
 from mistk_service.tracking.remotes import Remote
 from mistk_service.tracking.replication.backoff import Backoff
 from mistk_service.tracking.replication.delivery import Delivery
-from mistk_service.tracking.replication.states import RemoteState
+from mistk_service.tracking.replication.remote_states import RemoteState
 from mistk_service.tracking.store.outbox import Lease, Ledger, OutboxStore
 
 logger = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from mistk_service.tracking.artifacts import ArtifactRepository
 from mistk_service.tracking.remotes import Remote
 from mistk_service.tracking.replication.backoff import Backoff
 from mistk_service.tracking.replication.remote import open_remote, remote_name
+from mistk_service.tracking.replication.remote_states import RemoteState
 from mistk_service.tracking.replication.replicator import Replicator
-from mistk_service.tracking.replication.states import RemoteState
 from mistk_service.tracking.store.outbox import OutboxStore
 
 if TYPE_CHECKING:

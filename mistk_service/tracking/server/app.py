@@ -18,11 +18,11 @@ from mistk_service.tracking.server.mlflow_ui import MlflowUI
 from mistk_service.tracking.server.operations import OPERATIONS
 from mistk_service.tracking.server.operations.accounts import AccountOperations
 from mistk_service.tracking.server.operations.roles import RoleOperations
-from mistk_service.tracking.server.paths import Spellings, answer, below
 from mistk_service.tracking.server.permissions import Permissions
 from mistk_service.tracking.server.projects import Projects
 from mistk_service.tracking.server.reading import fields_reader
 from mistk_service.tracking.server.transfers import Transfers
+from mistk_service.tracking.server.url_paths import Spellings, answer, below
 from mistk_service.tracking.server.users import Users, users_of
 from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.values import Permission

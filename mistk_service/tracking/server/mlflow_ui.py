@@ -21,8 +21,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mistk_service.errors import SettingsError
 from mistk_service.tracking import wire
 from mistk_service.tracking.errors import InvalidParameter, StoreError
-from mistk_service.tracking.server.paths import answer
 from mistk_service.tracking.server.replies import Refused, error_response
+from mistk_service.tracking.server.url_paths import answer
 from mistk_service.tracking.store._store import Store
 from mistk_service.web.json_limits import FREE_JSON
 from mistk_service.web.request_body import read_body

@@ -20,8 +20,8 @@ from mistk_service.process_exit import signals_handled
 from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.opening import open_store
 from mistk_service.tracking.server.app import MAX_BODY, MAX_UPLOADS, create_tracking_app
-from mistk_service.tracking.server.paths import answer
 from mistk_service.tracking.server.replies import error_json
+from mistk_service.tracking.server.url_paths import answer
 from mistk_service.tracking.server.users import users_of
 from mistk_service.tracking.values import Permission
 from mistk_service.web.access import Authenticator

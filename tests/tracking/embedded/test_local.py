@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mistk_service.tracking.embedded.local import LocalTracking
+from mistk_service.tracking.embedded.local_tracking import LocalTracking
 from mistk_service.tracking.errors import StoreError
 from mistk_service.tracking.replication import RemoteState
 

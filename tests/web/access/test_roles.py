@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import mistk_service
-from mistk_service.doors.grpc.roles import ROLES
+from mistk_service.doors.grpc.method_roles import ROLES
 from mistk_service.doors.mistk.handlers import role_in
 from mistk_service.kinds import all_kinds
 from mistk_service.resources import contract_path, load_contract

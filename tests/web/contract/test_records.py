@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mistk_service.doors.mistk.predictions import records_of
+from mistk_service.doors.mistk.record_codec import records_of
 from mistk_service.errors import InvalidRequest
 
 

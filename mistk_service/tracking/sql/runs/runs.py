@@ -15,9 +15,9 @@ from mistk_service.tracking.sql.base import below, now
 from mistk_service.tracking.sql.engine.database import Database
 from mistk_service.tracking.sql.random_names import random_name
 from mistk_service.tracking.sql.runs.batches import RUN_NAME, Batches, run_not_found
-from mistk_service.tracking.sql.runs.columns import Columns
+from mistk_service.tracking.sql.runs.chart_columns import Columns
 from mistk_service.tracking.sql.runs.experiments import EXPERIMENT_COLUMNS, require_active
-from mistk_service.tracking.sql.runs.metrics import Histories
+from mistk_service.tracking.sql.runs.histories import Histories
 from mistk_service.tracking.sql.runs.reader import INPUT, OUTPUT, RUN_COLUMNS, RunReader, run_info
 from mistk_service.tracking.sql.runs.search import run_query
 from mistk_service.tracking.sql.tables import (

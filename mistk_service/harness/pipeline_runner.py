@@ -16,7 +16,7 @@ from mistk_service.client import CLIENTS, ContainerClient, ModelStatus
 from mistk_service.errors import InvalidRequest, RequestRefused, ValidationFailed, WaitFailed
 from mistk_service.harness.containers import Start, opened
 from mistk_service.harness.pipeline import Pipeline, Step
-from mistk_service.harness.predictions import compare, read_labels
+from mistk_service.harness.prediction_files import compare, read_labels
 
 #: Shows an event: an object with the key ``event``, which :mod:`mistk_service.harness.display` describes.
 Show = Callable[[Mapping[str, Any]], None]
