@@ -60,7 +60,7 @@ class ContainerCalls:
         self._give_up_after = give_up_after
         #: The last status that was requested, and whether the service accepts operations without returning one.
         self._last: ModelStatus | None = None
-        self._answers_nothing = False
+        self._returns_no_status = False
         self._connections = self._connect(timeout=timeout, transport=transport, headers=sent)
 
     def __repr__(self) -> str:
@@ -210,11 +210,11 @@ class ContainerCalls:
     # --- HTTP -----------------------------------------------------------------------------------------------------
 
     async def _call(self, operation: str, *, body: Any = None, **query: str | os.PathLike[str] | None) -> ModelStatus:
-        if self._answers_nothing:
+        if self._returns_no_status:
             await self._status()
         response = await self._send("POST", self._path(operation), body=body, query=query)
         if response.is_success and not response.content:
-            self._answers_nothing = True
+            self._returns_no_status = True
             return self._accepted_status(operation, self._last or await self._status())
         return decoded(response, self._read_status)
 

@@ -38,7 +38,7 @@ class Wait:
             raise self._failed(f"the model failed in {operation}: {status.error or 'no reason is given'}")
         if status.state == TERMINATED or (status.state == TERMINATING and TERMINATED not in self._wanted):
             raise self._failed("the container is shutting down")
-        if self._pause_is_off(previous, status):
+        if self._pause_failed(previous, status):
             raise self._failed(status.notice or f"the pause had no effect; the model is {status.state}")
         return False
 
@@ -47,7 +47,7 @@ class Wait:
         last = "the service did not report its state" if self._last is None else f"it is {self._last}"
         return WaitTimedOut(f"The model did not reach {self._names()} within {timeout:g} s; {last}.", status=self._last)
 
-    def _pause_is_off(self, previous: ModelStatus | None, status: ModelStatus) -> bool:
+    def _pause_failed(self, previous: ModelStatus | None, status: ModelStatus) -> bool:
         """Return whether an expected pause was cancelled, because the activity ended or cannot pause."""
         return PAUSED in self._wanted and previous is not None and previous.state == PAUSING and status.state != PAUSING
 

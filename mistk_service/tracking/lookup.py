@@ -73,7 +73,7 @@ def _beginning(store: Store, text: str) -> list[Run]:
     return list(page)
 
 
-def artifacts_beside(file: Path | None, given: str | None) -> ArtifactRepository | None:
+def artifacts_next_to(file: Path | None, given: str | None) -> ArtifactRepository | None:
     """Return the artifacts of a local store; their folder is not created.
 
     Args:

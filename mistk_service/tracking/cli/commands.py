@@ -96,7 +96,7 @@ def serve(**options: Any) -> None:
     """Serve a tracking store for MLflow clients: export MLFLOW_TRACKING_URI=http://HOST:PORT."""
     # What follows takes a moment to load; uvicorn raises the signal again when the server has closed.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _exit_in_order)
+        signal.signal(number, _exit_without_waiting)
     from mistk_service.tracking.server import serve_tracking
     from mistk_service.tracking.values import Permission
     from mistk_service.web.access import AccessOptions, open_access
@@ -140,7 +140,7 @@ def serve(**options: Any) -> None:
     )
 
 
-def _exit_in_order(_number: int, _frame: FrameType | None) -> None:
+def _exit_without_waiting(_number: int, _frame: FrameType | None) -> None:
     # A request may still wait for a locked database, and the interpreter would wait for its thread.
     watch(Deadline(_END))
     raise SystemExit(0)
@@ -220,12 +220,12 @@ def show(run_id: str, store_uri: str, artifacts: str | None, as_json: bool) -> N
     from mistk_service.tracking import wire
     from mistk_service.tracking.artifacts.locations import Locations
     from mistk_service.tracking.cli import formatting as views
-    from mistk_service.tracking.lookup import artifacts_beside, find_run
+    from mistk_service.tracking.lookup import artifacts_next_to, find_run
 
     with _opened(store_uri) as store:
         run = find_run(store, run_id)
         experiment = store.get_experiment(run.info.experiment_id)
-        repository = None if as_json else artifacts_beside(getattr(store, "file", None), artifacts)
+        repository = None if as_json else artifacts_next_to(getattr(store, "file", None), artifacts)
         files = [] if repository is None else list(Locations(store, repository).files(run.info.artifact_uri))
     if as_json:
         _print_json(wire.run(run))
@@ -326,12 +326,12 @@ def _move(run_ids: tuple[str, ...], store_uri: str, names: tuple[str, ...], *, r
 def gc(store_uri: str, artifacts: str | None, names: tuple[str, ...], older_than: str, yes: bool) -> None:
     """Remove deleted runs, models and experiments permanently, with their files. Needs --yes."""
     from mistk_service.tracking.garbage import Garbage
-    from mistk_service.tracking.lookup import artifacts_beside, find_experiment
+    from mistk_service.tracking.lookup import artifacts_next_to, find_experiment
 
     before = _moment(older_than, "--older-than")
     with _opened_here(store_uri) as store:
         chosen = [find_experiment(store, name).experiment_id for name in names] or None
-        garbage = Garbage(store, artifacts_beside(store.file, artifacts), before, chosen)
+        garbage = Garbage(store, artifacts_next_to(store.file, artifacts), before, chosen)
         for item in garbage.kept:
             click.echo(f"Keeping the {item}: {item.needed}.")
         if yes:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from mistk_service.tracking.errors import StoreUnavailable
-from mistk_service.tracking.lookup import artifacts_beside
+from mistk_service.tracking.lookup import artifacts_next_to
 from mistk_service.tracking.remotes import Remote
 from mistk_service.tracking.replication import Backoff, open_remote, remote_name
 from mistk_service.tracking.replication.run_sender import WHOLE_RUN
@@ -61,7 +61,7 @@ class SyncCommand:
         self._tell = tell
         self._wait = wait
         self._now = now
-        self._artifacts = artifacts_beside(store.file, artifacts)
+        self._artifacts = artifacts_next_to(store.file, artifacts)
         if self._artifacts is None:
             tell(
                 "Artifacts are left out, because there is no folder of them next to the store; name it with --artifacts."

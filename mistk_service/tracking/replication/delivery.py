@@ -9,7 +9,7 @@ from mistk_service.tracking.artifacts import ArtifactRepository
 from mistk_service.tracking.errors import NotSupported, ResourceNotFound, StoreError
 from mistk_service.tracking.remotes import Remote
 from mistk_service.tracking.replication.packing import Batch, merged
-from mistk_service.tracking.replication.remote import is_refusal, may_be_the_item, takes_something
+from mistk_service.tracking.replication.remote import accepts_writes, is_refusal, may_be_the_item
 from mistk_service.tracking.replication.run_mapping import EXCLUDED, RunRefused
 from mistk_service.tracking.replication.run_sender import WHOLE_RUN, RunSender
 from mistk_service.tracking.replication.run_transfer import RunTransfer
@@ -90,7 +90,7 @@ class Delivery:
         self._transfer.suspects.clear()
         return True
 
-    def doubt(self) -> None:
+    def assume_sent(self) -> None:
         """Assume that a part of the next window may have arrived: another process may have sent it and then failed."""
         self._doubtful = True
 
@@ -151,16 +151,16 @@ class Delivery:
         self._stuck = run_id, times + 1 if last == run_id and may_be_the_item(error) else 1
         if self._stuck[1] >= _SUSPICIOUS:
             self._transfer.suspects.add(run_id)
-        stuck = self._stuck[1] >= (1 if run_id in self._postponed else _POSTPONED) and self._works_otherwise(run_id)
+        stuck = self._stuck[1] >= (1 if run_id in self._postponed else _POSTPONED) and self._accepts_other_runs(run_id)
         if stuck:
             self._postponed.add(run_id)
         return stuck
 
-    def _works_otherwise(self, run_id: str) -> bool:
+    def _accepts_other_runs(self, run_id: str) -> bool:
         """Return whether the remote accepts a write to another run, or, if there is none, whether it responds."""
-        other = self._ledger.another(run_id)
+        other = self._ledger.other_run(run_id)
         if other is not None:
-            return takes_something(self._remote, other[1], other[0])
+            return accepts_writes(self._remote, other[1], other[0])
         try:
             self._remote.get_experiment_by_name("Default")
         except StoreError as error:

@@ -73,13 +73,13 @@ class LoggedModelSender:
         for use in uses:
             if use.model_id not in self._known:
                 self.copy(use.model_id, sender)
-        return [replace(use, model_id=self.id_there(use.model_id)) for use in uses]
+        return [replace(use, model_id=self.remote_id(use.model_id)) for use in uses]
 
-    def id_there(self, model_id: str) -> str:
+    def remote_id(self, model_id: str) -> str:
         """Return the remote's id of a model that was copied, or the local id if it could not be."""
         return self._known.get(model_id, model_id)
 
-    def there(self, model_id: str) -> LoggedModel | None:
+    def copy_of(self, model_id: str) -> LoggedModel | None:
         """Return the remote's copy of a model, or None if it could not be copied."""
         found = self._known.get(model_id)
         return None if found is None else self._remote.get_logged_model(found)
@@ -186,7 +186,7 @@ class VersionSender:
             (run.info.artifact_uri, there.info.artifact_uri),
             (f"runs:/{run.info.run_id}", f"runs:/{there.info.run_id}"),
         ]
-        logged = None if local.model_id is None else self._models.there(local.model_id)
+        logged = None if local.model_id is None else self._models.copy_of(local.model_id)
         if local.model_id is not None and logged is not None:
             moved.append((f"models:/{local.model_id}", f"models:/{logged.model_id}"))
             moved.append((self._store.get_logged_model(local.model_id).artifact_uri, logged.artifact_uri))

@@ -44,7 +44,7 @@ def remote_name(uri: str) -> str:
     return urlunsplit((parts.scheme.lower(), host, parts.path.rstrip("/"), "", ""))
 
 
-def takes_something(remote: Remote, remote_run_id: str, run_id: str) -> bool:
+def accepts_writes(remote: Remote, remote_run_id: str, run_id: str) -> bool:
     """Return whether a remote accepts a write to a run now: a tag that it already has.
 
     A read would not be enough, since the remote's disk may be full.

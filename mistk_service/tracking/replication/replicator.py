@@ -142,7 +142,7 @@ class Replicator:
                 self._delivery = None
                 return False
             if lease is Lease.ACQUIRED:
-                self._delivery.doubt()
+                self._delivery.assume_sent()
             # During shutdown, the state is not reported any more, and the time is better spent on delivery.
             if not self._answered and not self._closing.is_set():
                 self._check(self._remote)

@@ -8,7 +8,7 @@ from mistk_service.tracking.errors import ResourceNotFound, StoreError
 from mistk_service.tracking.remotes import Remote
 from mistk_service.tracking.replication.metric_points import missing_points, without_repeats
 from mistk_service.tracking.replication.packing import Batch
-from mistk_service.tracking.replication.remote import is_refusal, may_be_the_item, takes_something
+from mistk_service.tracking.replication.remote import accepts_writes, is_refusal, may_be_the_item
 from mistk_service.tracking.replication.run_mapping import RunRefused
 from mistk_service.tracking.store.outbox import Ledger
 from mistk_service.tracking.values import LifecycleStage, Metric, Param, Tag
@@ -112,7 +112,7 @@ class RunSender:
                 return None
 
     def _accepts_writes(self) -> bool:
-        return takes_something(self._remote, self.remote_run_id, self.run_id)
+        return accepts_writes(self._remote, self.remote_run_id, self.run_id)
 
     def _keeps_repeats(self) -> bool:
         return not self._remote.capabilities.stores_repeats_once

@@ -77,7 +77,7 @@ class RunTransfer:
         if remote_run_id != EXCLUDED:
             # After an interruption, more than the later rows of the journal may be missing.
             self._ledger.mark_incomplete(run_id)
-            self._ledger.forgive(run_id)
+            self._ledger.clear_refusals(run_id)
             self._copy_content(run, self._get(remote_run_id), self.sender(run_id, remote_run_id), empty=created)
         self._ledger.complete(run_id, covered, self._store.journal.last())
         return remote_run_id != EXCLUDED

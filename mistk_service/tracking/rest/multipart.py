@@ -63,7 +63,7 @@ class Source:
     is_there: Callable[[], bool | None]
 
 
-class _Gone(Exception):
+class _UploadExpired(Exception):
     """The storage does not accept further parts of an upload."""
 
 
@@ -149,7 +149,7 @@ class MultipartUploads:
                     f"The file {upload.target!r} was changed while it was sent; it is sent again, from its beginning."
                 )
             self._complete(whole, source, notes)
-        except _Gone as error:
+        except _UploadExpired as error:
             logger.info("The upload of %s cannot be resumed: %s", upload.target, error)
             return False
         return True
@@ -188,13 +188,13 @@ class MultipartUploads:
         except (StoreUnavailable, PermissionDenied, Unauthenticated):
             raise
         except StoreError as error:
-            raise _Gone(str(error)) from error
+            raise _UploadExpired(str(error)) from error
 
     def _send(self, upload: MultipartUpload, part: UploadPart, source: Source, notes: UploadNotes) -> UploadPart:
         """Send a part, and return it with its etag.
 
         Raises:
-            _Gone: the URL is not accepted, or has expired.
+            _UploadExpired: the URL is not accepted, or has expired.
         """
         about = About("artifact", upload.target)
         start = (part.number - 1) * upload.part_size
@@ -204,7 +204,7 @@ class MultipartUploads:
             content = pieces(source.stream, start, length)
             try:
                 with self._http.exchange(
-                    "PUT", part.url, about, content=content, headers=headers, discreet=True
+                    "PUT", part.url, about, content=content, headers=headers, secret=True
                 ) as response:
                     etag = response.headers.get("etag", "")
                 break
@@ -212,7 +212,7 @@ class MultipartUploads:
                 if attempt == _ATTEMPTS:
                     raise
             except StoreError as error:
-                raise _Gone(str(error)) from error
+                raise _UploadExpired(str(error)) from error
         notes.arrived(part.number, etag)
         return replace(part, etag=etag)
 
@@ -222,7 +222,7 @@ class MultipartUploads:
         known = {"upload_id": upload.upload_id} if upload.upload_id else {}
         about = About("artifact", upload.target)
         # A server may quote the request in an error, and this one has the URLs of parts.
-        return self._http.post_to(url, {"path": name, **known, **fields}, about, discreet=operation == "complete")
+        return self._http.post_to(url, {"path": name, **known, **fields}, about, secret=operation == "complete")
 
 
 def pieces(stream: BinaryIO, start: int, length: int) -> Iterator[bytes]:

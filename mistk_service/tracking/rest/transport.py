@@ -41,7 +41,7 @@ _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, http
 _LIMITS = httpx.Limits(max_connections=20, max_keepalive_connections=10, keepalive_expiry=4.0)
 
 
-class _Discretion(logging.Filter):
+class _SecretUrlFilter(logging.Filter):
     """Keeps requests to other servers out of the log of httpx: their URLs authorize the request, so they are secrets."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class _Discretion(logging.Filter):
             self._here.silent = False
 
 
-_discretion = _Discretion()
+_secret_urls = _SecretUrlFilter()
 
 
 class Transport:
@@ -85,7 +85,7 @@ class Transport:
         self._origin = origin(config.uri)
         self.scheme = self._origin[0]
         self._closed = False
-        logging.getLogger("httpx").addFilter(_discretion)
+        logging.getLogger("httpx").addFilter(_secret_urls)
         tls = _tls(config)
         try:
             self._http = httpx.Client(
@@ -138,12 +138,12 @@ class Transport:
         url = self.addresses.ajax(endpoint) if ajax else self.addresses.api(endpoint)
         return self._json(method, url, endpoint, about, body=_encoded(fields))
 
-    def post_to(self, url: str, fields: Mapping[str, Any], about: About = SOMETHING, *, discreet: bool = False) -> Json:
+    def post_to(self, url: str, fields: Mapping[str, Any], about: About = SOMETHING, *, secret: bool = False) -> Json:
         """Send a JSON object to a URL outside of MLflow's operations; the answer may be secret.
 
-        See :meth:`get`, and :meth:`exchange` for what is discreet.
+        See :meth:`get`, and :meth:`exchange` for what is secret.
         """
-        return self._json("POST", url, url, about, body=_encoded(fields), quoting=False, discreet=discreet)
+        return self._json("POST", url, url, about, body=_encoded(fields), quoting=False, secret=secret)
 
     def has(self, endpoint: str) -> bool:
         """Return whether the server has an operation, by a POST without the required fields, which changes nothing.
@@ -170,7 +170,7 @@ class Transport:
         query: Mapping[str, str] | None = None,
         content: Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
-        discreet: bool = False,
+        secret: bool = False,
     ) -> Iterator[httpx.Response]:
         """Send a body other than JSON, or stream one; the answer is a success.
 
@@ -183,19 +183,19 @@ class Transport:
             query: parameters.
             content: the chunks of the body.
             headers: of the body.
-            discreet: whether the request contains a secret, which an answer may repeat, so that no error quotes the answer.
+            secret: whether the request contains a secret, which an answer may repeat, so that no error quotes the answer.
 
         Raises:
             StoreError: as for :meth:`get`.
         """
-        who = f"{self.server}'s storage" if discreet else self.server
+        who = f"{self.server}'s storage" if secret else self.server
         with self._translated(about, who):
             response = self._open(method, url, query, content, headers or {}, anywhere=True)
             try:
                 if not response.is_success:
                     response.read()
                     answer = _answer(response)
-                    self._refuse(answer._replace(body=b"") if discreet else answer, who, about, essential=False)
+                    self._refuse(answer._replace(body=b"") if secret else answer, who, about, essential=False)
                 yield response
             finally:
                 response.close()
@@ -210,7 +210,7 @@ class Transport:
         body: bytes | None = None,
         *,
         quoting: bool = True,
-        discreet: bool = False,
+        secret: bool = False,
     ) -> Json:
         headers = {} if body is None else {"Content-Type": "application/json"}
         with self._translated(about, self.server):
@@ -222,7 +222,7 @@ class Transport:
         answer = _answer(response)
         if response.is_success:
             return read_object(answer, self.server, quoting=quoting)
-        heard = answer._replace(body=b"") if discreet else answer
+        heard = answer._replace(body=b"") if secret else answer
         self._refuse(heard, self.server, about, essential=endpoint in _ESSENTIAL)
 
     def _refuse(self, answer: Answer, who: str, about: About, *, essential: bool) -> NoReturn:
@@ -260,7 +260,7 @@ class Transport:
         request = self._http.build_request(
             method, url, params=query or None, content=content, headers={**own, **headers}
         )
-        with _discretion.silence(not self._is_own(url)):
+        with _secret_urls.silence(not self._is_own(url)):
             return self._http.send(request, stream=True)
 
     def _is_own(self, url: str) -> bool:

@@ -27,7 +27,7 @@ def zip_pieces(artifacts: ArtifactRepository, files: Iterable[tuple[str, str]]) 
     Raises:
         StoreError: a file cannot be read, or was deleted.
     """
-    written = _Gathered()
+    written = _Buffer()
     with zipfile.ZipFile(written, "w") as archive:
         for name, place in files:
             with artifacts.open(place) as stored:
@@ -40,7 +40,7 @@ def zip_pieces(artifacts: ArtifactRepository, files: Iterable[tuple[str, str]]) 
     yield written.taken()
 
 
-class _Gathered(RawIOBase):
+class _Buffer(RawIOBase):
     """Buffers what is written until it is taken."""
 
     def __init__(self) -> None:

@@ -110,7 +110,7 @@ class GitLabOperations(OperationsBase):
         tag = _stored(Tag(fields.required_text("key"), fields.required_text("value")))
         with self._once:
             _, experiment = self._experiment(self._projects.project(project), fields)
-            _refuse_second(tag.key, experiment.tags)
+            _refuse_rewrite(tag.key, experiment.tags)
             self._store.set_experiment_tag(experiment.experiment_id, tag)
         return {}
 
@@ -165,7 +165,7 @@ class GitLabOperations(OperationsBase):
         (param,) = _checked_params([Param(fields.required_text("key"), fields.required_text("value"))])
         with self._once:
             _, run = self._run(fields, project)
-            _refuse_second(param.key, run.data.params)
+            _refuse_rewrite(param.key, run.data.params)
             self._store.log_param(run.info.run_id, param)
         return {}
 
@@ -174,7 +174,7 @@ class GitLabOperations(OperationsBase):
         tag = Tag(fields.required_text("key"), _short(fields.required_text("value"), "value", _LONGEST_TAG))
         with self._once:
             _, run = self._run(fields, project)
-            _refuse_second(tag.key, run.data.tags)
+            _refuse_rewrite(tag.key, run.data.tags)
             self._store.set_tag(run.info.run_id, tag)
         return {}
 
@@ -284,7 +284,7 @@ def _no_experiment(owner: Experiment, key: str) -> ResourceNotFound:
     return ResourceNotFound(f"The project {owner.name!r} has no experiment {key!r}.")
 
 
-def _refuse_second(key: str, there: Iterable[Param | Tag]) -> None:
+def _refuse_rewrite(key: str, there: Iterable[Param | Tag]) -> None:
     if any(item.key == key for item in there):
         raise InvalidParameter(f"'{key}' exists, and can only be written once. Choose another name.", field="key")
 

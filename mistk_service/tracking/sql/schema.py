@@ -84,7 +84,7 @@ def _is_current(database: Database, *, create: bool) -> bool:
             if found is None:
                 _refuse_foreign_tables(connection)
             elif database.is_sqlite:
-                _refuse_disturbing_tables(connection, database.url.database or "")
+                _refuse_invalid_references(connection, database.url.database or "")
     if found is None and not create:
         where = database.shown_url
         raise ResourceNotFound(
@@ -201,7 +201,7 @@ def _refuse_foreign_tables(connection: Connection) -> None:
         )
 
 
-def _refuse_disturbing_tables(connection: Connection, file: str) -> None:
+def _refuse_invalid_references(connection: Connection, file: str) -> None:
     """Refuse a database in which another program's table refers to one of ours by columns that are not unique.
 
     SQLite then refuses every change of our table. MLflow creates such tables if it uses the file.

@@ -150,7 +150,7 @@ class Ledger(Protocol):
     def forget(self, run_id: str) -> None:
         """Forget a run that no longer exists at the remote, and its files there."""
 
-    def another(self, run_id: str) -> tuple[str, str] | None:
+    def other_run(self, run_id: str) -> tuple[str, str] | None:
         """Return the ids, here and there, of the latest other run that was copied and not deleted, if any."""
 
     def incomplete(self) -> list[str]:
@@ -171,7 +171,7 @@ class Ledger(Protocol):
     def refuse(self, run_id: str, what: str, reason: str, items: int = 1) -> None:
         """Record what the remote refused; refusals of the same kind are counted together."""
 
-    def forgive(self, run_id: str) -> None:
+    def clear_refusals(self, run_id: str) -> None:
         """Forget what was refused of a run, because all of it is about to be sent again."""
 
     def refusals(self) -> list[Refusal]:

@@ -241,7 +241,7 @@ def test_refusals_of_a_kind_are_counted_together(store, journal):
     found = {(refusal.run_id, refusal.what, refusal.reason, refusal.items) for refusal in ledger.refusals()}
     assert found == {("r", "metric loss", "still no", 5), ("s", "param p", "never", 1)}
     assert journal.remote(ledger.number).refused == 6
-    ledger.forgive("r")
+    ledger.clear_refusals("r")
     assert journal.remote(ledger.number).refused == 1
 
 

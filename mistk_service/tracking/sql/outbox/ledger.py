@@ -57,7 +57,7 @@ class SqlLedger(SqlPart, Ledger):
         self._write(delete(journal_files).where(*self._is(journal_files, run_id)))
         self._set_run(run_id, remote_run_id=None, complete=INCOMPLETE, deleted=0)
 
-    def another(self, run_id: str) -> tuple[str, str] | None:
+    def other_run(self, run_id: str) -> tuple[str, str] | None:
         table = journal_runs
         # A run that came from the remote has "" as its id.
         statement = (
@@ -113,7 +113,7 @@ class SqlLedger(SqlPart, Ledger):
             )
         )
 
-    def forgive(self, run_id: str) -> None:
+    def clear_refusals(self, run_id: str) -> None:
         self._write(delete(journal_refusals).where(*self._is(journal_refusals, run_id)))
 
     def refusals(self) -> list[Refusal]:
