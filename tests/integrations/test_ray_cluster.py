@@ -75,3 +75,19 @@ def test_replicas_are_spread_over_the_machines(cluster: Any, tmp_path: Path) -> 
         service.make_ready()
         service.wait(lambda status: status["payload"]["replicas"]["usable"] == 2, service.status())
         assert {service.post("streamPredict", {"a": "eA=="})["a"] for _ in range(4)} == {"a", "b"}
+
+
+def test_the_loss_of_a_machine_fails_the_instance_and_a_reset_starts_on_another_one(
+    cluster: Any, tmp_path: Path
+) -> None:
+    lost = cluster.add_node(num_cpus=1)
+    on_ray = ("--worker", "ray", "--ray-address", cluster.address, "--no-tracking", "--port", "0")
+    with Service("serve", COUNTS, *on_ray, cwd=tmp_path) as service:
+        service.make_ready()
+        training = service.post("train")
+        cluster.remove_node(lost, allow_graceful=False)
+        failed = service.wait_for_state("failed", training)
+        assert "The worker's actor died" in failed["payload"]["error"]["message"]
+        cluster.add_node(num_cpus=1)
+        service.do("reset")
+        service.make_ready()

@@ -12,7 +12,8 @@ pytest.importorskip("ray")
 
 from mistk_service.errors import SettingsError
 from mistk_service.workers.host.ray_worker import RayWorker, connect
-from tests.support.harness import PATIENCE, Listener, reference
+from mistk_service.workers.messages import Loaded
+from tests.support.harness import PATIENCE, Listener, WorkerUnderTest, reference
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180), pytest.mark.filterwarnings("default")]
 
@@ -41,6 +42,17 @@ async def test_a_connection_without_the_secret_is_closed_and_the_worker_is_still
     await worker.wait_exited()
     assert listening() == before
     assert listener.failure is not None
+
+
+async def test_the_death_of_an_actor_is_told_as_that_and_ends_its_process():
+    connect(None)
+    worker = WorkerUnderTest("nothing:Nothing", "ray")
+    await worker.worker.start()
+    await worker.until(Loaded)
+    process = psutil.Process(worker.worker.pid)
+    process.parent().kill()
+    assert "The worker's actor died" in (await worker.listener.until_exit()).message
+    process.wait(PATIENCE)
 
 
 def test_a_cluster_that_encrypts_is_refused_since_the_messages_would_not_be(monkeypatch: pytest.MonkeyPatch):

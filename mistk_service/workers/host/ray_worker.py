@@ -20,7 +20,7 @@ from ray.exceptions import RayError
 
 from mistk_service.errors import Failure, InvalidRequest, SettingsError
 from mistk_service.workers.host.relay import Relay
-from mistk_service.workers.host.socket_worker import DID_NOT_END, DRAIN, LINGER, SocketWorker, set_within
+from mistk_service.workers.host.socket_worker import DRAIN, LINGER, SocketWorker, set_within
 from mistk_service.workers.protocol import Files, FileStamp, WorkerListener
 
 logger = logging.getLogger(__name__)
@@ -39,6 +39,8 @@ _UNTIL_ENDED = 2.0
 
 #: Seconds between two looks at the machines that are being drained.
 _LOOK = 1.0
+
+_CUT_OFF = "The connection to the worker process ended, the process did not end itself, and was killed."
 
 _KILLED = "The worker's actor was killed by the service."
 
@@ -224,7 +226,7 @@ class RayWorker(SocketWorker):
     def _give_up(self) -> None:
         # The actor is left to itself: if it has died too, Ray tells how.
         if not self.exited:
-            self._ended_by_service = self._ended_by_service or DID_NOT_END
+            self._ended_by_service = self._ended_by_service or _CUT_OFF
             self._actor.kill.remote()
 
     def _has_exited(self, failure: Failure) -> None:

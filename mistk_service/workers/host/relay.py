@@ -25,7 +25,7 @@ from mistk_service.workers.protocol import Worker
 News = str | Failure
 
 #: The number of lines that wait for the service. After that, a model that prints more is blocked.
-_LINES = 10_000
+_LINES = 1000
 
 #: Seconds to try to connect to the service.
 _CONNECTING = 10.0

@@ -30,7 +30,7 @@ DRAIN = 0.3
 #: the model left behind may keep it alive for ever.
 LINGER = 1.0
 
-DID_NOT_END = "The worker process closed its side of the channel, did not end itself, and was killed."
+_DID_NOT_END = "The worker process closed its side of the channel, did not end itself, and was killed."
 
 
 class SocketWorker(ABC):
@@ -146,7 +146,7 @@ class SocketWorker(ABC):
 
     def _give_up(self) -> None:
         if not self.exited:
-            self._ended_by_service = self._ended_by_service or DID_NOT_END
+            self._ended_by_service = self._ended_by_service or _DID_NOT_END
             self.kill()
 
     def _has_exited(self, failure: Failure) -> None:
