@@ -3,7 +3,7 @@
 /** The address of a path of the service ("v1/mistk/status"), below whatever prefix the page is served. */
 export const address = (path) => new URL(path, new URL(".", document.baseURI)).href;
 
-/** A request that was refused or failed. Its message is a sentence for people. */
+/** A request that was refused or failed. Its message is a sentence for the user. */
 export class ApiError extends Error {
   constructor(status, message, body) {
     super(message);
@@ -44,7 +44,7 @@ export async function request(path, { query, json, headers, ...options } = {}) {
 export const get = async (path, query, options) => (await request(path, { query, ...options })).json();
 
 /**
- * What the page stands on: `standsOn` ("container" or "tracking"), `api` (the base path of the lifecycle API),
+ * Facts about the service: `standsOn` ("container" or "tracking"), `api` (the base path of the lifecycle API),
  * `tracking` (the base path of MLflow's API; null if there is none), `name`, `reference`, `version`, and the visitor's `user` and
  * `role`.
  */

@@ -1,4 +1,4 @@
-// The status of the container: follows the status stream, shows the state in the head of every view, and tells the views.
+// The status of the container: follows the status stream, shows the state in the head of every view, and notifies the views.
 
 import { about, address } from "./api.js";
 import { byId, say, show } from "./dom.js";

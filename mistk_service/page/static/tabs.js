@@ -1,4 +1,4 @@
-// Tabs, each of which fills a part of its own when it is opened.
+// Tabs, each of which fills its own part when it is opened.
 
 import { attempt } from "./ask.js";
 import { el } from "./dom.js";

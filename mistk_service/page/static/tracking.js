@@ -79,7 +79,7 @@ export function style(path) {
   });
 }
 
-/** The query of the hash as it is now. */
+/** The current query of the hash. */
 export const nowInUrl = () => Object.fromEntries(new URLSearchParams(location.hash.split(/\?(.*)/s)[1]));
 
 /** Change the query of the hash without a new entry in the history; empty values are left out. */
@@ -93,7 +93,7 @@ export function keepInUrl(values) {
   history.replaceState(history.state, "", `${path || "#/"}${now.size ? `?${now}` : ""}`);
 }
 
-/** Values that this browser keeps under a name. A browser that keeps nothing has none. */
+/** Values that this browser keeps under a name. A browser without storage has none. */
 export const kept = (name) => {
   try {
     return JSON.parse(localStorage.getItem(name)) ?? {};
@@ -109,11 +109,11 @@ export function keep(name, values) {
   }
 }
 
-// It takes long to make one of these.
+// Creating one of these takes long.
 const MOMENT = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const RELATIVE = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 
-/** A time in ms since 1970 as people read it. */
+/** A time in ms since 1970 in readable form. */
 export const moment = (ms) => (ms ? MOMENT.format(ms) : "");
 
 /** How long ago a time is. */

@@ -1,8 +1,8 @@
-// Values as people read them.
+// Values in readable form.
 
 export const words = (name) => String(name).replaceAll("_", " ");
 
-// It takes long to make one of these.
+// Creating one of these takes long.
 const WHOLE = new Intl.NumberFormat("en");
 
 /** A number with four significant digits. The texts NaN, Infinity and -Infinity are unchanged. */
@@ -29,7 +29,7 @@ export function clock(iso) {
   return Number.isNaN(time.getTime()) ? String(iso) : time.toLocaleTimeString();
 }
 
-/** Text as it is, and any other value as JSON. */
+/** Text unchanged, and any other value as JSON. */
 export const plain = (value) => (typeof value === "string" ? value : JSON.stringify(value));
 
 /** The name of an operation: "loadData" → "Load data". */

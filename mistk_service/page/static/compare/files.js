@@ -1,4 +1,4 @@
-// The files of several runs beside each other.
+// The files of several runs side by side.
 
 import { attempt } from "../ask.js";
 import { el } from "../dom.js";
@@ -24,7 +24,7 @@ async function everyFile(run) {
   return found;
 }
 
-/** Two pictures over each other, with a slider between what is seen of them. */
+/** Two pictures on top of each other, with a slider between their visible parts. */
 function pictures(runs, path) {
   const [first, second] = runs;
   const above = el("img", { src: artifactUrl(second.run_id, path), alt: `${path} of ${second.name}`, class: "above" });
@@ -55,7 +55,7 @@ async function side(run, path, size, signal) {
   return el("div", { class: "card" }, el("h2", { class: "name-of" }, run.name), size === undefined ? el("p", { class: "quiet" }, "The run does not have this file.") : await preview(run.run_id, path, size, signal));
 }
 
-/** Compare the files of runs, and return what ends that; `chosen` is the path of one, and `onchoose` is told of another. */
+/** Compare the files of runs, and return what ends that; `chosen` is the path of one, and `onchoose` is called with another. */
 export async function files(container, runs, chosen, onchoose) {
   const problem = el("p", { class: "card notice", role: "alert", hidden: true });
   const shown = el("div");

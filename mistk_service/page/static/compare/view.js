@@ -1,4 +1,4 @@
-// Runs beside each other: `#/compare?runs=ID,ID`.
+// Runs side by side: `#/compare?runs=ID,ID`.
 
 import { attempt } from "../ask.js";
 import { el } from "../dom.js";

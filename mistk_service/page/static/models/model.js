@@ -12,7 +12,7 @@ const here = (name, version) => `#/models/${encodeURIComponent(name)}${version ?
 // The grammar has no way to write a quote within quotes of its own kind.
 const quoted = (text) => (text.includes("'") ? `"${text}"` : `'${text}'`);
 
-/** What a version was made of: its run, the data of that, and the runs that evaluated it. */
+/** The origin of a version: its run, the run's data, and the runs that evaluated it. */
 async function lineage(version) {
   if (!version.run_id) return el("p", { class: "quiet" }, "It names no run.");
   const run = flat((await read("runs/get", { run_id: version.run_id })).run);

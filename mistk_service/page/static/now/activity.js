@@ -1,4 +1,4 @@
-// What runs, with its progress, and what ran last.
+// The running activity with its progress, and the last activity.
 
 import { card, el, rebuild, say, show } from "../dom.js";
 import { clock, duration, number } from "../words.js";

@@ -4,7 +4,7 @@ import { contract } from "../contract.js";
 import { card, el, link, rebuild, show } from "../dom.js";
 import { number, plain } from "../words.js";
 
-/** The keys of the payload that have a place of their own. */
+/** The keys of the payload with a separate place. */
 const SHOWN_ELSEWHERE = new Set([
   "activity", "progress", "metrics", "params", "tags", "artifacts", "possible", "lastActivity", "notice", "operation", "error",
 ]);
@@ -93,7 +93,7 @@ function fill(list, rows) {
 
 /** The run, the location of the store, the state of the remotes, and errors. */
 function trackingRows({ run, tracking: store }) {
-  // A model may report values of its own under these names.
+  // A model may report its own values under these names.
   const ofRun = run?.id
     ? [
         ["Run", new Link(run.name || run.id, run.link)],

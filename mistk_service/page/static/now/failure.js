@@ -1,4 +1,4 @@
-// What went wrong, and what the model has to say.
+// The last failure, and the model's notice.
 
 import { card, el, say, show } from "../dom.js";
 

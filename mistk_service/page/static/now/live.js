@@ -1,4 +1,4 @@
-// The worker's output, predictions and the usage of the machine, from a stream that is open while the page is in sight.
+// The worker's output, predictions and the usage of the machine, from a stream that is open while the page is visible.
 
 import { about, address } from "../api.js";
 import { card, el, rebuild, show } from "../dom.js";

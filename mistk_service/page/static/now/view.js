@@ -1,4 +1,4 @@
-// What the container does now, live.
+// The live view of the container.
 
 import { el } from "../dom.js";
 import { watch } from "../status.js";

@@ -5,24 +5,24 @@ import { el, show } from "../dom.js";
 import { archiveUrl, artifactUrl, bytes, read } from "../tracking.js";
 import { preview } from "./preview.js";
 
-/** What is in a folder of a run; folders first. */
+/** The entries of a folder of a run; folders first. */
 export async function list(run, path) {
   const { files = [] } = await read("artifacts/list", { run_id: run, path: path || undefined });
   return files.sort((a, b) => Number(b.is_dir ?? false) - Number(a.is_dir ?? false) || a.path.localeCompare(b.path, undefined, { numeric: true }));
 }
 
-/** Show the files of a run, and return what ends that; `chosen` is the path of one, and `onchoose` is told of another. */
+/** Show the files of a run, and return what ends that; `chosen` is the path of one, and `onchoose` is called with another. */
 export async function artifacts(container, run, chosen, onchoose) {
   const problem = el("p", { class: "card notice", role: "alert", hidden: true });
   const name = el("h3", {});
   const download = el("a", { class: "button", download: "" }, "Download");
   const head = el("div", { class: "row tools", hidden: true }, name, el("span", { class: "end" }, download));
   const shown = el("div", { class: "preview" }, el("p", { class: "quiet empty" }, "Choose a file."));
-  let looking = new AbortController(); // at a file
+  let reading = new AbortController(); // of a file
 
   async function open(file, button) {
-    looking.abort();
-    const { signal } = (looking = new AbortController());
+    reading.abort();
+    const { signal } = (reading = new AbortController());
     for (const each of tree.querySelectorAll("[aria-current]")) each.removeAttribute("aria-current");
     button?.setAttribute("aria-current", "true");
     name.textContent = file.path;
@@ -65,5 +65,5 @@ export async function artifacts(container, run, chosen, onchoose) {
       top.childElementCount ? top : el("p", { class: "quiet" }, "The run has no files."),
     );
   });
-  return () => looking.abort();
+  return () => reading.abort();
 }

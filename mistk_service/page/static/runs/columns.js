@@ -30,7 +30,7 @@ const ATTRIBUTES = {
 
 const KINDS = ["metrics", "params", "tags"];
 
-/** What a run has under the id of a column of a metric, a param or a tag; undefined if it has nothing. */
+/** The value of a run for the id of a column of a metric, a param or a tag; undefined if it has none. */
 export function valueOf(run, id) {
   const kind = id.slice(0, id.indexOf("."));
   return KINDS.includes(kind) ? run[kind][id.slice(kind.length + 1)] : run[id];
@@ -68,7 +68,7 @@ export function available(runs) {
   return [...Object.keys(ATTRIBUTES), ...KINDS.flatMap((kind) => [...found[kind]].sort().map((key) => `${kind}.${key}`))];
 }
 
-/** The columns of a table that nobody has chosen any for. */
+/** The default columns of a table. */
 export function usual(ids) {
   const some = (kind, count) => ids.filter((id) => id.startsWith(`${kind}.`) && !id.startsWith("metrics.system/")).slice(0, count);
   return ["name", "status", "start_time", "duration", ...some("metrics", 5), ...some("params", 5)];

@@ -7,10 +7,10 @@ const NUMBERS = /^(metrics?\.|start_time|end_time|attributes?\.(start|end)_time)
 const STATES = ["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"];
 const FIELD = "(?:[\\w.]+\\.)?(?:`[^`]*`|\"[^\"]*\"|[^\\s=<>!(),'`]+)";
 
-/** A name as a filter has it: in backticks unless it is plain. */
+/** A name in a filter: in backticks unless it is plain. */
 export const named = (kind, key) => (/^[\w.]+$/.test(key) ? `${kind}.${key}` : `${kind}.\`${key}\``);
 
-/** What may be written at the end of a text: `{from, options}`, the start of the word and what may stand in its place. */
+/** What may be written at the end of a text: `{from, options}`, the start of the word and its possible replacements. */
 export function completions(before, known) {
   const value = new RegExp(`(${FIELD})\\s*(?:!=|=|i?like)\\s*('[^']*|[^\\s']*)$`, "i").exec(before);
   if (value) {
@@ -40,7 +40,7 @@ function pick(options, typed, end) {
  * The field.
  *
  * @param value the filter.
- * @param known `fields()`, the names that there are; `values(field)`, the values of one.
+ * @param known `fields()`, the existing names; `values(field)`, the values of one.
  * @param onchange called with a new filter.
  */
 export function filterField(value, known, onchange) {

@@ -1,15 +1,15 @@
-// A table of which only the rows in sight exist, so that it may have any number of them.
+// A table in which only the visible rows exist, so that it may have any number of them.
 
 import { el } from "../dom.js";
 
 const ROW = 36; // px, the height of a row
-const SPARE = 8; // rows above and below those in sight
+const SPARE = 8; // rows above and below the visible ones
 
 /**
  * Make a table.
  *
  * @param label its name.
- * @param on `sort(column)`, a head was pressed; `near()`, the last rows are nearly in sight; `toggle(group)`, a group was pressed.
+ * @param on `sort(column)`, a head was pressed; `near()`, the last rows are nearly visible; `toggle(group)`, a group was pressed.
  * @returns `node`; `columns(list)`, where a column has `id`, `label`, `width`, `cell(row)`, and may be `pinned`, `number` and
  *   `sortable`; `rows(list, count)`, where a row with a `group` is a head of a group; `sorted(id, ascending)`.
  */

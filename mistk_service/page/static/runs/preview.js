@@ -1,4 +1,4 @@
-// What a file of a run looks like.
+// Previews of the files of a run.
 
 import { el } from "../dom.js";
 import { artifact, artifactUrl, bytes } from "../tracking.js";
@@ -86,7 +86,7 @@ async function pdf(run, path, signal) {
   return [el("iframe", { src: url, title: path, class: "pdf" })];
 }
 
-/** The nodes that show a file, until the signal says that they are no longer shown. */
+/** The nodes that show a file, until the signal is aborted because they are no longer shown. */
 export async function preview(run, path, size, signal) {
   const kind = kindOf(path);
   if (kind === "image") return [el("img", { src: artifactUrl(run, path), alt: path, class: "picture" })];

@@ -31,7 +31,7 @@ function metricsCard(run) {
 
 const runLink = (id, text = id) => el("a", { href: `#/runs/${id}` }, text);
 
-/** Where a run comes from, and what came of it. */
+/** The origin of a run, and its results. */
 async function lineageCard(run) {
   const parent = run.tags["mlflow.parentRunId"];
   const [children, versions] = await Promise.all([

@@ -1,7 +1,7 @@
-// Where the values of a prediction come from: fields, texts, files, drawings and images.
+// Sources of the values of a prediction: fields, texts, files, drawings and images.
 //
 // Each source has a `node` and `read()`, which returns {rows: [[number, ...], ...]}, {texts: [...]} or {bytes}; it throws an Error
-// with a message for people.
+// with a message for the user.
 
 import { el } from "../dom.js";
 
@@ -14,7 +14,7 @@ export function sizeOf({ shape }) {
   return rest.every((each) => each > 0) ? rest.reduce((a, b) => a * b, 1) : null;
 }
 
-/** The image that a record of a tensor may be: {width, height, channels, first}; null if it is none. */
+/** The image that a record of a tensor may be: {width, height, channels, first}; null if it cannot be one. */
 export function imageOf(input) {
   if (input.dtype === "bytes" || input.dtype === "bool") return null;
   const [a, b, c] = input.shape.slice(1);
@@ -115,7 +115,7 @@ function checked(rows, size) {
   return rows;
 }
 
-/** A CSV file. A line that is no record, such as a header, is left out at the beginning, and columns beyond those needed at the end. */
+/** A CSV file. A line that is not a record, such as a header, is left out at the beginning, and columns beyond those needed at the end. */
 function tableSource(input) {
   const file = chooseFile("A CSV file with a record in each line", ".csv,.txt,text/csv,text/plain");
   const skip = el("input", { type: "number", min: 0, value: 0, id: "skipped" });
@@ -139,7 +139,7 @@ function tableSource(input) {
 
 // --- drawings and images -----------------------------------------------------------------------------------------
 
-/** The largest value of a pixel, unless the visitor says otherwise. The UCI digits have 8 x 8 pixels from 0 to 16. */
+/** The largest value of a pixel, unless the visitor changes it. The UCI digits have 8 x 8 pixels from 0 to 16. */
 function largestOf({ dtype }, { width, height }) {
   if (dtype === "uint8") return 255;
   return width * height === 64 ? 16 : 1;

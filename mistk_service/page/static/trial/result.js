@@ -1,4 +1,4 @@
-// A model's answer as people read it.
+// A model's answer in readable form.
 
 import { el } from "../dom.js";
 import { markdown } from "../runs/markdown.js";
@@ -21,7 +21,7 @@ const DETAILS = /detail|expla/i;
  * Show the answers to records.
  *
  * @param answers name of the record → answer.
- * @param more what else the model said about the whole request, by name.
+ * @param more further values of the answer for the whole request, by name.
  */
 export function answer(answers, more = {}) {
   const entries = Object.entries(answers);
