@@ -68,8 +68,8 @@ def test_every_failure_is_an_error_in_the_log_and_the_lifecycle_is_told(start: S
         "streamPredict failed: LookupError: a bad record",
         "predict failed: ValueError: a bad weight",
         "train failed: WorkerDied: The worker process ended with exit code 3.",
-        "The model failed: WorkerDied: The worker process was ended by signal 9 (SIGKILL: killed). Often that is the "
-        "system's answer to a lack of memory.",
+        "The model failed: WorkerDied: The worker process was ended by signal 9 (SIGKILL: killed). This is "
+        "often due to a lack of memory.",
     ]
     assert output.count("Traceback (most recent call last)") == 2
     assert output.count("in do_stream_predict") == output.count("in do_predict") == 1

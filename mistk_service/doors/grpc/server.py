@@ -181,7 +181,7 @@ def _parsed(request: Any, body: bytes) -> Any:
     try:
         return request.FromString(body)
     except DecodeError as error:
-        raise InvalidRequest(f"The request is no {request.DESCRIPTOR.full_name}.") from error
+        raise InvalidRequest(f"The request is not a {request.DESCRIPTOR.full_name}.") from error
 
 
 def _status(error: Exception) -> tuple[grpc.StatusCode, str]:

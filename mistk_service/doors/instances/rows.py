@@ -144,13 +144,13 @@ def _columns(data: Rows | Columns, names: list[str]) -> Columns:
     if len(names) < 2:
         return {names[0] if names else _UNNAMED: data}
     if any(not isinstance(row, list) or len(row) != len(names) for row in data):
-        raise InvalidRequest(f"A row is no list of {len(names)} values; expected {', '.join(names)}.")
+        raise InvalidRequest(f"A row is not a list of {len(names)} values; expected {', '.join(names)}.")
     return {name: [row[index] for row in data] for index, name in enumerate(names)}
 
 
 def _tensor(name: str, values: Any, spec: TensorSpec | None, text: bool) -> Tensor:
     if not isinstance(values, list):
-        raise InvalidRequest(f"The input {name[:80]!r} is no list of values, one for each record.", field=name)
+        raise InvalidRequest(f"The input {name[:80]!r} is not a list of values, one for each record.", field=name)
     if spec is not None and spec.codec is not None:
         return from_values(name, "bytes", (len(values),), [_record(name, value, spec.codec, text) for value in values])
     shape, flat = _flattened(name, values)
@@ -205,7 +205,7 @@ def _byte_string(name: str, value: Any) -> Any:
     try:
         return base64.b64decode(value["b64"], validate=True)
     except (KeyError, TypeError, ValueError, binascii.Error) as error:
-        raise InvalidRequest(f'The input {name[:80]!r}: an element is no {{"b64": "..."}}.', field=name) from error
+        raise InvalidRequest(f'The input {name[:80]!r}: an element is not {{"b64": "..."}}.', field=name) from error
 
 
 def _nested(flat: list[Any], shape: Sequence[int]) -> Any:

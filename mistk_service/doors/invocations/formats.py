@@ -53,7 +53,7 @@ def read_json(body: bytes | bytearray) -> tuple[Rows | Columns, bool]:
     if found[0] == "dataframe_split":
         return _split(data), True
     if not isinstance(data, list) and not (found[0] == "inputs" and isinstance(data, dict)):
-        raise InvalidRequest(f"{found[0]} is no list of records.", field=found[0])
+        raise InvalidRequest(f"{found[0]} is not a list of records.", field=found[0])
     return data, True
 
 
@@ -100,7 +100,7 @@ def read_parquet(body: bytes | bytearray) -> Columns:
             raise InvalidRequest(f"The file has more than {MOST_VALUES} values.")
         columns: Columns = file.read().to_pydict()
     except (arrow.ArrowException, OSError, ValueError) as error:
-        raise InvalidRequest(f"The body is no Parquet file: {error}.") from error
+        raise InvalidRequest(f"The body is not a Parquet file: {error}.") from error
     return columns
 
 
@@ -126,7 +126,7 @@ def read_arrays(body: bytes | bytearray, content_type: str, limit: int) -> dict[
     except ImportError as error:
         raise HTTPException(415, f"{content_type} needs numpy, which is not installed.") from error
     except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InvalidRequest(f"The body is no {content_type}: {error}.") from error
+        raise InvalidRequest(f"The body is not {content_type}: {error}.") from error
 
 
 def to_csv(predictions: Any) -> bytes:
@@ -152,7 +152,7 @@ def to_npy(predictions: Any) -> bytes:
     except ValueError as error:
         raise HTTPException(406, "The predictions are ragged and cannot be npy.") from error
     if array.dtype.kind not in "biuf":
-        raise HTTPException(406, "The predictions are no numbers of one output and cannot be npy.")
+        raise HTTPException(406, "The predictions are not numbers of one output and cannot be npy.")
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()

@@ -124,7 +124,7 @@ def _accepted(header: str) -> str:
         if kind in (formats.JSON, formats.CSV, formats.NPY):
             return kind
     raise HTTPException(
-        406, f"Accept {header[:80]!r} cannot be had; expected {formats.JSON}, {formats.CSV} or {formats.NPY}."
+        406, f"Accept {header[:80]!r} is not available; expected {formats.JSON}, {formats.CSV} or {formats.NPY}."
     )
 
 

@@ -66,7 +66,7 @@ def _require(text: str, field: str, roots: Sequence[str], option: str) -> None:
     is_uri = "://" in text and not text.startswith("file://")
     allowed = any(_uri_below(text, root) if is_uri else _path_below(text, root) for root in roots)
     if not allowed:
-        listed = f"; allowed is what lies below {', '.join(dict.fromkeys(roots))}" if roots else ""
+        listed = f"; allowed are those below {', '.join(dict.fromkeys(roots))}" if roots else ""
         raise InvalidRequest(
             f"{field}: {text[:_SHOWN]!r} is not below a folder or URI that requests may name{listed}. The operator of the "
             f"service allows others with {option}.",

@@ -112,7 +112,7 @@ class _Handlers(PredictionHandlers):
         try:
             body = msgspec.convert(given, kind)
         except msgspec.ValidationError as error:
-            raise InvalidRequest(f"The body is no request: {error}.") from error
+            raise InvalidRequest(f"The body is not a valid request: {error}.") from error
         self._model.require(body.model)
         decided = ("model", "prompt", "n", "best_of", "stream", "stream_options")
         parameters = {name: value for name, value in given.items() if name not in decided and value is not None}

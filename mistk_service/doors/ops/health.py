@@ -16,7 +16,7 @@ ALIVE = b'{"status":"alive"}\n'
 
 #: Why a prediction would not be accepted, by state.
 _REASONS = {
-    FAILED: "The instance has failed; the status says why. Reset it to start over.",
+    FAILED: "The instance has failed; the status has the reason. Reset it to start over.",
     TERMINATING: "The service is shutting down.",
     TERMINATED: "The service has shut down.",
 }

@@ -75,7 +75,7 @@ class Live:
         if scope["method"] == "HEAD":
             return Response(media_type="text/event-stream", headers=STREAM_HEADERS)
         if self._streams >= _STREAMS:
-            return answer(ServiceBusy(f"{_STREAMS} pages follow the service already.", retry_after=5), {})
+            return answer(ServiceBusy(f"{_STREAMS} pages are following the service already.", retry_after=5), {})
         return StreamingResponse(self._events(controller), media_type="text/event-stream", headers=STREAM_HEADERS)
 
     async def _events(self, controller: Controller) -> AsyncIterator[bytes]:

@@ -52,7 +52,7 @@ class AllowedLocations:
         """
         if self._permits(uri):
             return
-        expected = "none is allowed" if not self.roots else f"allowed is what lies below {', '.join(self.roots)}"
+        expected = "none is allowed" if not self.roots else f"allowed are locations below {', '.join(self.roots)}"
         raise InvalidParameter(
             f"Artifacts may not be kept at {_without_login(uri)!r}: {expected}, apart from the server's own folder. "
             "Allow others with --artifact-location.",

@@ -181,5 +181,5 @@ def _describe_exit(code: int) -> str:
     except ValueError:
         name = "unknown"
     meaning = signal.strsignal(number) or ""
-    hint = " Often that is the system's answer to a lack of memory." if number == signal.SIGKILL else ""
+    hint = " This is often due to a lack of memory." if number == signal.SIGKILL else ""
     return f"The worker process was ended by signal {number} ({name}: {meaning.lower()}).{hint}"

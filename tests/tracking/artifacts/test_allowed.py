@@ -33,7 +33,7 @@ def test_a_location_is_allowed_below_a_root(root: str, location: str, *, fits: b
     if fits:
         allowed.require(location)
     else:
-        with pytest.raises(InvalidParameter, match="allowed is what lies below"):
+        with pytest.raises(InvalidParameter, match="allowed are locations below"):
             allowed.require(location)
 
 

@@ -14,7 +14,7 @@ const quoted = (text) => (text.includes("'") ? `"${text}"` : `'${text}'`);
 
 /** The origin of a version: its run, the run's data, and the runs that evaluated it. */
 async function lineage(version) {
-  if (!version.run_id) return el("p", { class: "quiet" }, "It names no run.");
+  if (!version.run_id) return el("p", { class: "quiet" }, "It has no run.");
   const run = flat((await read("runs/get", { run_id: version.run_id })).run);
   const experiments = (await post("experiments/search", { max_results: 1000 })).experiments ?? [];
   const { runs = [] } = await post("runs/search", { experiment_ids: experiments.map((each) => each.experiment_id), filter: `tags.\`mistk.madeFromRunId\` = ${quoted(run.run_id)}`, max_results: 20 });

@@ -247,7 +247,7 @@ function imageSource(input, image) {
 
   async function colours() {
     const bitmap = await createImageBitmap(chosen(file)).catch(() => {
-      throw new Error("The file is no image that this browser can read.");
+      throw new Error("This browser cannot read the file as an image.");
     });
     const found = sampled(image, (fine, times) => fine.drawImage(bitmap, 0, 0, image.width * times, image.height * times));
     return found.map(({ rgb }) => rgb.map((value) => (invert.checked ? 1 - value : value)));

@@ -26,7 +26,7 @@ export async function mount(view) {
   const ask = el("button", { class: "solid", disabled: true }, "Predict");
   const stop = el("button", { type: "button", hidden: true }, "Stop");
   const place = el("div", { class: "fields" });
-  const output = el("div", { id: "answer", "aria-live": "polite" }, el("p", { class: "quiet" }, "Nothing was asked yet."));
+  const output = el("div", { id: "answer", "aria-live": "polite" }, el("p", { class: "quiet" }, "No prediction has been requested yet."));
   const latency = el("p", { class: "quiet", id: "latency" });
   const code = el("div", { class: "fields" });
   const codeCard = card("code", "The same request", { class: "card", hidden: true }, code);
