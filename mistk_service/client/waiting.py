@@ -64,7 +64,7 @@ def _parse(states: str | Iterable[str], known: type[StrEnum]) -> frozenset[str]:
     try:
         wanted = frozenset(known(name) for name in names)
     except ValueError as error:
-        raise InvalidRequest(f"states: {error}; expected of {', '.join(known)}.", field="states") from None
+        raise InvalidRequest(f"states: {error}; expected one of {', '.join(known)}.", field="states") from None
     if not wanted:
         raise InvalidRequest("states: expected at least one state.", field="states")
     return wanted

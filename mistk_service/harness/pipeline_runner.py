@@ -193,7 +193,7 @@ def _evaluate(client: Any, parameters: Mapping[str, Any]) -> ModelStatus:
     if unknown or not chosen:
         types = sorted({each for metric in known.values() for each in metric.assessment_types or ()})
         raise InvalidRequest(
-            f"There is no metric {unknown[0]!r}; expected of {', '.join(known) or 'none'}."
+            f"There is no metric {unknown[0]!r}; expected one of {', '.join(known) or 'none'}."
             if unknown
             else f"There are no metrics for the assessment type {kind!r}; expected one of {', '.join(types)}.",
             field="metrics" if unknown else "assessment_type",

@@ -246,7 +246,7 @@ def test_transform_and_evaluation_work_on_the_same_files(tmp_path: Path) -> None
     pipeline.write_text(json.dumps({"evaluation": f"{tmp_path / 'counts.py'}:Counts", "steps": steps}))
     code, events = events_of("--pipeline", str(pipeline))
     assert only(events, "done")[0]["metrics"] == {"lines": 1.0, "rows": 1.0}
-    assert (code, events[-1]["message"]) == (2, "There is no metric 'width'; expected of lines, rows.")
+    assert (code, events[-1]["message"]) == (2, "There is no metric 'width'; expected one of lines, rows.")
 
 
 @pytest.mark.parametrize(
