@@ -1,4 +1,4 @@
-"""The APIs for predictions beside the lifecycle API, each with its paths and its form of errors."""
+"""The APIs for predictions besides the lifecycle API, each with its paths and its form of errors."""
 
 from __future__ import annotations
 

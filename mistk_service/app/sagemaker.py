@@ -77,7 +77,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _decoded(value: Any) -> Any:
-    """Return the value that a text stands for, as SageMaker's toolkit reads it."""
+    """Return the value of a text, as SageMaker's toolkit reads it."""
     try:
         return msgspec.json.decode(value) if isinstance(value, str) else value
     except msgspec.DecodeError:

@@ -46,7 +46,7 @@ class Player:
         with self._named():
             actions = self.client.get_action(obs)
             if self.name not in actions:
-                raise self._failed(f"answered getAction without an action of its own: {actions!r:.200}")
+                raise self._failed(f"answered getAction without its own action: {actions!r:.200}")
             return actions
 
     def replay_action(self, obs: Mapping[str, Any]) -> ModelStatus:

@@ -65,7 +65,7 @@ class Controller:
         state_dir: the service's own folder, to which no model may save.
         tracking: answers questions about runs and models; None if nothing is tracked.
         conflation: minimum seconds between two versions of the status that differ only in the payload.
-        replicas: the number of workers that predict. One is the worker itself; more are workers of their own.
+        replicas: the number of workers that predict. One is the worker itself; more are separate workers.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Controller:
 
     @property
     def can_take_work(self) -> bool:
-        """Whether the class is loaded and work can begin. A model is built, and predicts beside what is running."""
+        """Whether the class is loaded and work can begin. For a model, whether it is built; it may predict during an activity."""
         view = self.view
         return view.hooks is not None and (view.base_state in self.kind.work_states or view.takes_predictions)
 

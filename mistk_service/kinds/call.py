@@ -15,7 +15,7 @@ class Call:
         arguments: the arguments of the hook, by position.
         reads: the paths or URIs that must be readable, by the name of the field for error messages.
         writes: the folders that must be writable, by the name of the field for error messages.
-        operation: the operation that the request stands for, if it is not that of its path.
+        operation: the requested operation, if it is not that of the path.
         caller: the name of the account that calls; None if nobody has to log in.
     """
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-#: The data types of tensors, by their names in numpy, and the size of an element in bytes; 0 for a size of its own.
+#: The data types of tensors, by their names in numpy, and the size of an element in bytes; 0 for a variable size.
 DTYPES = {
     "bool": 1,
     **{f"{sign}int{8 * size}": size for sign in ("", "u") for size in (1, 2, 4, 8)},

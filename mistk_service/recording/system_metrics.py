@@ -167,7 +167,7 @@ class _Gpus:
     def __init__(self) -> None:
         self._nvml: Any = None
         self._handles: list[Any] = []
-        #: What was not to be had, to say it once and not every ten seconds.
+        #: What is not available, to log it once and not every ten seconds.
         self._missing: set[str] = set()
         try:
             import pynvml
@@ -240,7 +240,7 @@ class SystemSample:
 
 
 class Sampling:
-    """Takes samples while an activity runs, on a thread of its own. :meth:`observe` returns at once.
+    """Takes samples while an activity runs, on its own thread. :meth:`observe` returns at once.
 
     Args:
         interval: seconds between two samples.
@@ -300,7 +300,7 @@ class Sampling:
                     self._put(SystemSample(sampler.sample()))
         except SystemMetricsUnavailable as error:
             self._note(f"There are no system metrics: {error}")
-        except Exception as error:  # drivers raise errors of their own; a training must not notice
+        except Exception as error:  # drivers raise their own errors; a training must not be affected
             logger.exception("Sampling the system metrics failed unexpectedly.")
             self._note(f"System metrics have stopped: {error}")
         finally:

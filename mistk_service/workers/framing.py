@@ -70,7 +70,7 @@ def frame(message: ToWorker | FromWorker, largest: int = _PIECE - 1) -> bytearra
 
 
 def frame_parts(message: ToWorker) -> list[bytearray | memoryview]:
-    """Return the message as a frame in parts. The data of large tensors is a part of its own, which is not copied.
+    """Return the message as a frame in parts. The data of each large tensor is a separate part, which is not copied.
 
     Raises:
         Unsendable: the message contains a value that cannot be encoded, or is too large.

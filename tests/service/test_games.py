@@ -205,7 +205,7 @@ def test_an_agent_that_dies_in_an_episode_fails_it_by_name_and_the_other_one_is_
     [
         ("Raises", "The agent 'o' failed: The model failed in getAction: ValueError: no idea"),
         ("Malformed", "expected an object of agent to list of numbers"),
-        ("Nameless", "The agent 'o' answered getAction without an action of its own: {'somebody': [1]}"),
+        ("Nameless", "The agent 'o' answered getAction without its own action: {'somebody': [1]}"),
         ("FailsToLearn", "The agent 'o' failed: "),
     ],
 )

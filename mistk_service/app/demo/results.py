@@ -43,7 +43,7 @@ def show_run(console: Console, state_dir: Path, container_id: str, command: Sequ
     before = f"compare?runs={','.join(latest)}" if len(latest) > 1 else f"runs/{run.info.run_id}"
     serving = [*command, "tracking", "serve", "--store", uri, "--artifacts", str(state_dir / "artifacts")]
     for line in (
-        f"See it on the page{', beside the run before' if len(latest) > 1 else ''}:",
+        f"See it on the page{', next to the previous run' if len(latest) > 1 else ''}:",
         f"  {shlex.join(serving)}",
         f"and open http://127.0.0.1:5000/#/{before}",
     ):

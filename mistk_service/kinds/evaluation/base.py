@@ -12,7 +12,7 @@ class AbstractEvaluationPlugin(Component):
     """Measures predictions against the truth, in the vocabulary of MISTK. Subclass it and write ``do_evaluate``.
 
     The container calls the hooks one at a time, on the main thread of the plugin's own process. List the metrics that the
-    plugin knows in a file ``metrics.json`` beside its module; clients read them there.
+    plugin knows in a file ``metrics.json`` next to its module; clients read them there.
 
     A hook that raises :class:`~mistk_service.RequestError` refuses the request, and the state before is restored. Any other
     exception makes the state ``failed``.

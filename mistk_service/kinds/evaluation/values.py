@@ -101,7 +101,7 @@ def metrics_of(wire: Iterable[Any]) -> list[Metric]:
 
 
 def declared_metrics(plugin: type[Any]) -> list[dict[str, Any]]:
-    """Return the metrics in the file ``metrics.json`` beside the module of a class, or of the nearest base that has one.
+    """Return the metrics in the file ``metrics.json`` next to the module of a class, or of the nearest base with such a file.
 
     Raises:
         InvalidRequest: the file cannot be read, or is not a list of metrics.

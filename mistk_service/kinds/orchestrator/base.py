@@ -89,7 +89,7 @@ class AbstractOrchestrator(Component):
     _skip_train: dict[str, bool]
     #: The number of agents that the game needs.
     _agents_needed: int
-    #: The number of steps of an episode, for games without an end of their own.
+    #: The number of steps of an episode, for games without a natural end.
     _steps: int = 10
     #: The latest observations, actions and rewards, for the use of subclasses.
     obs: dict[str, Any]

@@ -152,7 +152,7 @@ class LocalArtifacts(ArtifactRepository):
         return Path(real)
 
     def _target(self, path: str) -> Path:
-        """Return the path to write or remove: links in its folder are resolved, and a link of its own name is not."""
+        """Return the path to write or remove: links in its folder are resolved, but not the path itself."""
         folder, _, name = checked_file(path).rpartition("/")
         return self._inside(folder) / name
 

@@ -67,7 +67,7 @@ class Upload(ABC):
 
         Raises:
             InvalidParameter: there is a folder at that place, or a file where a folder would have to be. Object stores
-                have no folders of their own and may take it.
+                have no real folders and may accept it.
             StoreUnavailable: the storage cannot take it.
         """
 

@@ -35,8 +35,8 @@ class LocalRemote(SqlStore, Remote):
         try:
             if artifacts is None and store.file is None:
                 raise InvalidParameter("The store is not in a file. Pass the root of its artifacts.", field="artifacts")
-            beside = store.file.parent / "artifacts" if store.file is not None else Path()
-            store._artifacts = open_artifacts(artifacts or beside)
+            default = store.file.parent / "artifacts" if store.file is not None else Path()
+            store._artifacts = open_artifacts(artifacts or default)
         except BaseException:  # also for Ctrl-C
             store.close()
             raise

@@ -208,7 +208,7 @@ class Iteration(dict[str, Any]):
         elif self._ended_at is None:  # otherwise it had ended before the exception
             self._end_failed(error)
 
-    def __hash__(self) -> int:  # type: ignore[override]  # each has an id of its own, so equal ones are the same
+    def __hash__(self) -> int:  # type: ignore[override]  # ids are unique, so equal ones are identical
         return id(self)
 
     def __repr__(self) -> str:

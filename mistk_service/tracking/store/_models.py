@@ -245,7 +245,7 @@ class LoggedModelStore(ABC):
             experiment_ids: an empty list means no models.
             filter: over attributes, metrics, params and tags.
             datasets: if passed, only models that were measured on one of these; conditions on metrics then only consider
-                points measured on them. An empty digest stands for any.
+                points measured on them. An empty digest matches any.
             max_results: 1 to 1000.
             order_by: keys, the most significant first.
             page_token: the token of the previous page.

@@ -29,7 +29,7 @@ def decode(arrays: Mapping[str, _Array], declared: Sequence[TensorSpec]) -> dict
     """Return arrays with the records of inputs that have a codec as Python values.
 
     Images of a declared size are one array of ``uint8``. Other records are in an array of objects: a text, a value from JSON,
-    the rows of CSV as lists of text, or an image as an array of its own.
+    the rows of CSV as lists of text, or an image as a separate array.
 
     Raises:
         RequestError: a record cannot be decoded, or an image has another size.

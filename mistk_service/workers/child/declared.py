@@ -14,7 +14,7 @@ from mistk_service.kinds import kind_of
 from mistk_service.kinds.component import Component
 from mistk_service.kinds.predictions import CODECS, Signature, TensorSpec
 
-#: The data types of the fields of a struct that stands for ``inputs`` or ``outputs``.
+#: The data types of the fields of a struct in place of ``inputs`` or ``outputs``.
 _DTYPES: dict[type, str] = {
     msgspec.inspect.BoolType: "bool",
     msgspec.inspect.IntType: "int64",

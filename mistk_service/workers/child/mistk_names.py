@@ -15,7 +15,7 @@ _THEIRS, _OURS = "mistk", "mistk_service.mistk_names"
 
 
 class _Finder(MetaPathFinder, Loader):
-    """Finds a module under MISTK's name, and loads the module that stands for it."""
+    """Finds a module under MISTK's name, and loads the corresponding module."""
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:  # noqa: ARG002
         """Return where a module is, if it is one of MISTK's names."""

@@ -95,12 +95,12 @@ class _Points:
             return Curve(self.run_id, count, points=tuple((x, _value(value, nan)) for x, _, _, value, nan in rows))
         number = self._number(low, high, columns)
         found = connection.execute(self._columns(number)).fetchall()
-        beside = connection.execute(self._not_finite(number)).fetchall() if not_finite else []
+        excluded = connection.execute(self._not_finite(number)).fetchall() if not_finite else []
         return Curve(
             self.run_id,
             count,
             columns=tuple(starmap(_column, found)),
-            not_finite=tuple((x, _value(value, nan), number_of) for x, value, nan, number_of in beside),
+            not_finite=tuple((x, _value(value, nan), number_of) for x, value, nan, number_of in excluded),
         )
 
     def _chosen(
