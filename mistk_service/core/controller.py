@@ -126,7 +126,7 @@ class Controller:
 
     @property
     def can_take_work(self) -> bool:
-        """Whether the class is loaded and work can begin. For a model, whether it is built; it may predict during an activity."""
+        """Whether the class is loaded and work can begin; for a model, whether it is built. It may predict meanwhile."""
         view = self.view
         return view.hooks is not None and (view.base_state in self.kind.work_states or view.takes_predictions)
 
