@@ -42,14 +42,14 @@ def detected_kind(reference: str, environment: Mapping[str, str]) -> Kind:
     base = _Source(folders).base_of(file or _Source(folders).file_of(module), name)
     if base is not None:
         return kind_at(KINDS[base])
-    asked = subprocess.run(
+    answer = subprocess.run(
         [sys.executable, "-c", _ASK, reference],
         env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
     )
-    return kind_at(KINDS["AbstractModel"] if asked.returncode else asked.stdout.decode().splitlines()[-1])
+    return kind_at(KINDS["AbstractModel"] if answer.returncode else answer.stdout.decode().splitlines()[-1])
 
 
 def _top_folder(file: Path) -> Path:

@@ -39,8 +39,8 @@ def run_evaluation_demo(folder: Path) -> None:
         chosen = evaluation.metrics(_TYPE)
         console.print(f"[green]✓[/green] the evaluation container knows {len(chosen)} metrics for {_TYPE}")
         truth, output = digits / "data" / "test.csv", folder / "evaluation"
-        begun = evaluation.evaluate(_TYPE, chosen, folder / "predictions", truth, output)
-        status = _step(console, evaluation, "evaluate", begun)
+        accepted = evaluation.evaluate(_TYPE, chosen, folder / "predictions", truth, output)
+        status = _step(console, evaluation, "evaluate", accepted)
     if (refused := status.notice) is not None:
         raise MistkError(refused)
     console.print(_table(status))

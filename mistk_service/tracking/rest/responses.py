@@ -127,12 +127,12 @@ def raise_for(
     body = _decoded(answer.body)
     fields = body if isinstance(body, dict) else {}
     code = fields.get("error_code")
-    said = fields.get("message") or fields.get("error_description") or fields.get("error")
-    text = hide(said if isinstance(said, str) else "" if fields else _quote(answer.body))[:_QUOTED]
+    message = fields.get("message") or fields.get("error_description") or fields.get("error")
+    text = hide(message if isinstance(message, str) else "" if fields else _quote(answer.body))[:_QUOTED]
     if isinstance(code, str) and code:
         _raise_for_code(code, text or code, about, identified=identified)
     if answer.status == 401:
-        raise _unauthenticated(_said(answer, server, text), identified=identified)
+        raise _unauthenticated(_as_sentence(answer, server, text), identified=identified)
     _raise_for_status(answer, server, text, about, essential=essential)
 
 
@@ -166,16 +166,16 @@ def _invalid(text: str) -> InvalidParameter:
     return InvalidParameter(text, field=found[1] if found else None)
 
 
-def _unauthenticated(said: str, *, identified: bool) -> Unauthenticated:
+def _unauthenticated(message: str, *, identified: bool) -> Unauthenticated:
     if identified:
-        return Unauthenticated(f"{said} Check the token, or the username and password; they may have expired.")
+        return Unauthenticated(f"{message} Check the token, or the username and password; they may have expired.")
     return Unauthenticated(
-        f"{said} No credentials were sent: set {VARIABLES['token']}, or {VARIABLES['username']} and "
+        f"{message} No credentials were sent: set {VARIABLES['token']}, or {VARIABLES['username']} and "
         f"{VARIABLES['password']}."
     )
 
 
-def _said(answer: Answer, server: str, text: str) -> str:
+def _as_sentence(answer: Answer, server: str, text: str) -> str:
     """Return a server's answer as a sentence."""
     return _sentence(f"{server} answered {answer.status}" + (f": {text}" if text else ""))
 
@@ -186,27 +186,27 @@ def _sentence(text: str) -> str:
 
 def _raise_for_status(answer: Answer, server: str, text: str, about: About, *, essential: bool) -> NoReturn:
     status = answer.status
-    said = _said(answer, server, text)
+    message = _as_sentence(answer, server, text)
     if status in _NOT_TAKEN:
-        raise StoreUnavailable(said, retry_after=retry_after(answer.headers))
+        raise StoreUnavailable(message, retry_after=retry_after(answer.headers))
     if status >= 500 and status not in (501, 505):
-        raise AnswerLost(said, retry_after=retry_after(answer.headers))
+        raise AnswerLost(message, retry_after=retry_after(answer.headers))
     if status == 403:
-        raise PermissionDenied(said)
+        raise PermissionDenied(message)
     if status in (404, 405, 501):
         if essential:
             raise StoreUnavailable(
-                f"{said} There is no tracking server at this address, or you may not see it; check the URI and the "
+                f"{message} There is no tracking server at this address, or you may not see it; check the URI and the "
                 "permissions."
             )
-        raise NotSupported(f"The server does not have this operation. {said}")
+        raise NotSupported(f"The server does not have this operation. {message}")
     if status in (400, 411, 413, 414, 415, 422, 431):
-        raise _invalid(f"{about.kind} {about.key!r}: {said}")
+        raise _invalid(f"{about.kind} {about.key!r}: {message}")
     if 300 <= status < 400:
-        raise StoreUnavailable(f"{said} {_where(answer)} Give the address that it redirects to.")
+        raise StoreUnavailable(f"{message} {_where(answer)} Give the address that it redirects to.")
     if status == 407:
-        raise StoreUnavailable(f"{said} A proxy in between requires authentication.")
-    raise StoreError(said)
+        raise StoreUnavailable(f"{message} A proxy in between requires authentication.")
+    raise StoreError(message)
 
 
 def retry_after(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:
