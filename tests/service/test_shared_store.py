@@ -53,9 +53,9 @@ def runs(store: SqlStore) -> dict[str, Run]:
     return {run.info.run_id: run for run in store.search_runs(experiments)}
 
 
-def begin(service: Service) -> str:
+def begin(service: Service, train: str = "steps_for_ever") -> str:
     """Begin a training without end, and return the id of its run."""
-    service.make_ready(train="steps_for_ever")
+    service.make_ready(train=train)
     status = service.wait(lambda s: "run" in s["payload"], service.post("train"))
     return str(status["payload"]["run"]["id"])
 
@@ -131,12 +131,13 @@ def test_a_container_that_is_cut_off_from_the_database_for_too_long_goes_on_in_a
         services = []
         for number, machine in enumerate(machines):
             port = ports.enter_context(forwarded(machine.host, f"{database.query['host']}/.s.PGSQL.5432"))
-            url = database.set(host=machine.host, port=port, query={}).render_as_string(hide_password=False)
-            beyond = ("--host", machine.address, "--insecure")
-            services.append(container(str(number), LEASE, *beyond, url=url, prefix=machine.prefix))
+            url = database.set(host=machine.host, port=port, query={"tcp_user_timeout": str(int(LEASE / 3 * 1000))})
+            options = ("--host", machine.address, "--insecure")
+            address = url.render_as_string(hide_password=False)
+            services.append(container(str(number), LEASE, *options, url=address, prefix=machine.prefix))
             ends.callback(services[-1].end)
         cut_off, other = services
-        first, kept = begin(cut_off), begin(other)
+        first, kept = begin(cut_off, "report_calmly"), begin(other, "report_calmly")
         wait_until(lambda: {first, kept} == set(runs(store)))
         machines[0].cut()
         wait_until(lambda: runs(store)[first].info.status.name == "FAILED")
@@ -150,6 +151,12 @@ def test_a_container_that_is_cut_off_from_the_database_for_too_long_goes_on_in_a
         assert runs(store)[first] == ended, "nothing was written to it afterwards"
         assert runs(store)[kept].info.status.name == "RUNNING"
         assert set(runs(store)) == {first, second, kept}
+        for each in services:
+            each.signal(signal.SIGTERM)
+            assert each.wait_exit() == 0
+        steps = {run: [point.step for point in store.get_metric_history(run, "loss")] for run in (first, second, kept)}
+        for recorded in (steps[first] + steps[second], steps[kept]):
+            assert recorded == list(range(len(recorded))), "from the first on, each once"
 
 
 @pytest.mark.nightly

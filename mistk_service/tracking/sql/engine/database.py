@@ -28,6 +28,10 @@ T = TypeVar("T")
 #: The number of pooled connections for reading, and of additional ones under load.
 _POOL_SIZE, _POOL_OVERFLOW = 8, 24
 
+#: Milliseconds after which a connection is given up if PostgreSQL's machine does not acknowledge what was sent. A third of the
+#: default lease of a container, so that a write that begins while the container relies on its lease does not arrive after it.
+_UNACKNOWLEDGED = 10_000
+
 
 #: The maximum number of rows of a statement that must not block: about a millisecond.
 _MAX_ROWS = 500
@@ -339,6 +343,7 @@ def _postgres_engine(url: URL, lock_timeout: float) -> Engine:
             connect_args={
                 "connect_timeout": max(2, int(lock_timeout)),
                 "application_name": "mistk-service",
+                "tcp_user_timeout": url.query.get("tcp_user_timeout", _UNACKNOWLEDGED),
             },
         )
     except ImportError as error:
