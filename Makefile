@@ -60,7 +60,7 @@ test: $(VENV)/.dev programs ## Run all tests: those that share the machine, then
 	@scripts/test $(BIN)/python $(JOBS) $(ARGS)
 
 test-ray: $(RAY)/.ray ## Run the tests of workers on Ray, which takes about half an hour.
-	$(RAY)/bin/python -m pytest --ray --timeout 180 $(or $(ARGS),tests/workers tests/core tests/integrations)
+	RAY_worker_niceness=0 $(RAY)/bin/python -m pytest --ray --timeout 180 $(or $(ARGS),tests/workers tests/core tests/integrations)
 
 test-image: $(VENV)/.dev ## Run the image that `make image` has built, with ENGINE, as the guides say (nightly).
 	ENGINE=$(ENGINE) IMAGE=mistk-service $(BIN)/python -m pytest --nightly tests/image $(ARGS)
