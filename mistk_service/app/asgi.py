@@ -39,7 +39,6 @@ from mistk_service.web.contract.omitted import OmittedParameters
 from mistk_service.web.contract.openapi3 import as_openapi3
 from mistk_service.web.gate import BodyLimit, gate
 from mistk_service.web.json_limits import FREE_JSON, JsonLimits
-from mistk_service.web.lifespan import run_lifespan
 from mistk_service.web.listening import is_loopback
 from mistk_service.web.prefix import Prefix, prefix_of
 from mistk_service.web.refusals import ErrorAnswer
@@ -174,7 +173,7 @@ def _by_path(
     pages: Mapping[str, Callable[[Scope], Response]],
     uis: Sequence[SwaggerUI | Page],
 ) -> ASGIApp:
-    """Return an application of APIs, which get the lifespan too, single pages, and user interfaces."""
+    """Return an application of APIs, one of which gets the lifespan, single pages, and user interfaces."""
 
     @functools.lru_cache(_PATHS)
     def find_app(path: str) -> ASGIApp | None:
@@ -188,8 +187,6 @@ def _by_path(
 
     async def route(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            for door in doors:
-                await run_lifespan(door.app)
             await api(scope, receive, send)
             return
         path: str = scope["path"]
@@ -227,11 +224,11 @@ def _create_api(controller: Controller, settings: Settings, contract: Mapping[st
         roots=_roots(settings),
         max_watches=settings.max_watches,
     )
-    return contract_app(
+    api = contract_app(
         contract,
         handlers.resolve,
         limits=lambda operation: records if operation in predictions else free,
         answer=answer,
         role=handlers.role,
-        middlewares=(OmittedParameters,),
     )
+    return OmittedParameters(api, contract)

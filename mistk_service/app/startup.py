@@ -1,19 +1,17 @@
 """The start of the service: ``/healthz``, ``/livez`` and ``/startupz`` are served while the application is still loading.
 
-Connexion and its dependencies take most of the start-up time. They are loaded on a thread, and all other requests wait.
+The application takes most of the start-up time. It is loaded on a thread, and all other requests wait.
 """
 
 from __future__ import annotations
 
 import asyncio
-import warnings
 from collections.abc import Callable
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service.doors.ops.health import liveness, startup
-from mistk_service.web.lifespan import run_lifespan
 from mistk_service.web.server.config import PROTECTION
 
 #: What is answered before the application is loaded.
@@ -28,7 +26,7 @@ class LoadingApp:
     """An ASGI application that loads another one on a thread as soon as it is created, and forwards HTTP requests to it."""
 
     def __init__(self, make: Callable[[], ASGIApp]) -> None:
-        self._making = asyncio.get_running_loop().run_in_executor(None, _start, make)
+        self._making = asyncio.get_running_loop().run_in_executor(None, make)
         self._app: ASGIApp | None = None
 
     async def made(self) -> None:
@@ -50,13 +48,3 @@ class LoadingApp:
             await self.made()
             assert self._app is not None
         await self._app(scope, receive, send)
-
-
-def _start(make: Callable[[], ASGIApp]) -> ASGIApp:
-    """Make the application and start it, so that Connexion builds its routers and validators. Runs on a thread."""
-    with warnings.catch_warnings():
-        # Connexion's dependencies warn about deprecated features that it uses. Users cannot do anything about that.
-        warnings.simplefilter("ignore")
-        app = make()
-    asyncio.run(run_lifespan(app))
-    return app

@@ -13,7 +13,6 @@ from starlette.types import Scope
 from mistk_service.doors.mistk.problems import answer as mistk_answer
 from mistk_service.doors.served_model import UnknownModel
 from mistk_service.errors import OperationRefused, OperationUnsupported
-from mistk_service.web.contract import ProblemException
 from mistk_service.web.refusals import ErrorAnswer, ErrorBody
 from mistk_service.web.request_body import BodyTooLarge
 
@@ -48,7 +47,7 @@ def problem_of(error: Exception, scope: Scope) -> Problem:
     response = mistk_answer(error, scope)
     # The operations that are possible now are those of the lifecycle API.
     message = msgspec.json.decode(response.body)["message"].partition(" Possible now:")[0]
-    if isinstance(error, HTTPException | ProblemException):
+    if isinstance(error, HTTPException):
         message = _MEANINGS.get(response.status_code, message)
     refused = isinstance(error, OperationRefused) and not isinstance(error, OperationUnsupported)
     headers = {name: value for name, value in response.headers.items() if name in _HEADERS}

@@ -23,7 +23,7 @@ from mistk_service.kinds.call import Call
 from mistk_service.kinds.kind import Kind, Operation, Role
 from mistk_service.kinds.predictions import Answer, Records
 from mistk_service.web.access import AccessRole, principal_of, role_for
-from mistk_service.web.contract import current_receive, current_request, current_scope, pythonic
+from mistk_service.web.contract import argument_name, current_headers, current_receive, current_scope
 from mistk_service.web.disconnect import while_present
 from mistk_service.web.prefix import prefix_of
 
@@ -106,7 +106,7 @@ class Handlers:
             call = read(*given.values()) if read is not None else _call(parameters, given)
             if self._roots is not None:
                 await self._roots.check(call)
-            if (principal := principal_of(current_scope)) is not None:
+            if (principal := principal_of(current_scope())) is not None:
                 call = replace(call, caller=principal.name)
             if row.streams:
                 return await self._stream(row, call)
@@ -124,7 +124,7 @@ class Handlers:
         parts = await self._controller.stream(row.name, call)
         await self._controller.wait_accepted()
         parts.raise_early_error()
-        return events_response(parts, current_request.headers.get("accept", ""), self._keepalive)
+        return events_response(parts, current_headers().get("accept", ""), self._keepalive)
 
     def _prediction(self, row: Operation) -> Handler:
         """Return the handler of an operation that predicts, for a kind whose records are not texts but other JSON values."""
@@ -133,7 +133,7 @@ class Handlers:
         async def handle(**given: Any) -> Response:
             (values,) = read(*given.values()).arguments
             answer = await while_present(
-                current_receive, self._controller.predict(Records(tuple(values), tuple(values.values())))
+                current_receive(), self._controller.predict(Records(tuple(values), tuple(values.values())))
             )
             assert isinstance(answer, Answer), "only stream predictions are answered in parts"
             return Response(await answer_body(answer), media_type="application/json")
@@ -148,9 +148,9 @@ class Handlers:
             raise InvalidRequest(f"dataMap: {error}", field="dataMap") from error
         del records
         del data_map  # it may be large, and is not needed while this waits
-        answer = await while_present(current_receive, prediction)
+        answer = await while_present(current_receive(), prediction)
         if isinstance(answer, AnswerParts):
-            return await parts_response(answer, current_request.headers.get("accept", ""), current_receive)
+            return await parts_response(answer, current_headers().get("accept", ""), current_receive())
         return Response(await answer_body(answer), media_type="application/json")
 
     async def _get_status(self, watch: bool = False, resource_version: int | None = None) -> Response:
@@ -163,7 +163,7 @@ class Handlers:
             return self._status(self._controller.log.latest())
         if self._controller.log.watchers >= self._max_watches:
             raise ServiceBusy(f"There are {self._max_watches} open watches already (--max-watches).", retry_after=5)
-        headers = current_request.headers
+        headers = current_headers()
         sse = "text/event-stream" in headers.get("accept", "")
         # A browser that reconnects sends the id of the last event, together with the original query.
         known = last_event_id(headers.get("last-event-id"))
@@ -180,7 +180,7 @@ class Handlers:
 
     def _relocation(self) -> Callable[[StatusEvent], StatusEvent]:
         """Return a function that adapts the links of a status to the proxy that the request came through."""
-        prefix = prefix_of(current_scope, self._root_path)
+        prefix = prefix_of(current_scope(), self._root_path)
         return _as_it_is if prefix == self._root_path else partial(relocated, prefix=prefix, root_path=self._root_path)
 
     async def _get_api_version(self) -> Response:
@@ -195,7 +195,7 @@ def role_in(kind: Kind, name: str, operation_id: str, method: str) -> AccessRole
 
 def _call(parameters: list[dict[str, Any]], given: Mapping[str, Any]) -> Call:
     """Return the parameters as the hook's arguments, in the order of the contract. Missing parameters are None."""
-    values: dict[str, Any] = {each["name"]: given.get(pythonic(each["name"])) for each in parameters}
+    values: dict[str, Any] = {each["name"]: given.get(argument_name(each["name"])) for each in parameters}
 
     def paths(use: str) -> dict[str, str]:
         named = (each["name"] for each in parameters if each.get("x-mistk-path") == use)

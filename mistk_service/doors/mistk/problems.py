@@ -25,7 +25,6 @@ from mistk_service.errors import (
     TooManyAttempts,
     WorkerDied,
 )
-from mistk_service.web.contract import ProblemException
 from mistk_service.web.json_limits import FREE_JSON
 from mistk_service.web.request_body import BodyTooLarge
 
@@ -63,13 +62,11 @@ def error_body(code: int, message: str, **more: Any) -> bytes:
 
 
 def answer(error: Exception, scope: Scope) -> Response:  # noqa: ARG001 - the form is the same for every request
-    """Return any error of the API as a ServiceError: the service's own, Connexion's, Starlette's, or an unexpected one."""
+    """Return any error of the API as a ServiceError: the service's own, Starlette's, or an unexpected one."""
     if isinstance(error, BodyTooLarge):
         return _too_large(error.limit)
     if isinstance(error, MistkError):
         return _answer_own(error)
-    if isinstance(error, ProblemException):
-        return service_error(error.status, _sentence(error.detail or error.title, error.status), **(error.ext or {}))
     if isinstance(error, HTTPException):
         headers = dict(error.headers) if error.headers else None
         return service_error(error.status_code, _sentence(error.detail, error.status_code), headers=headers)
@@ -110,12 +107,9 @@ def _sentence(text: str | None, status: int) -> str:
     """Return the text. Replace a bare status phrase by a sentence that explains it."""
     phrase = http.HTTPStatus(status).phrase
     if text and text != phrase:
-        return _REWORDED.get(text, text)
+        return text
     return _MEANINGS.get(status, phrase)
 
-
-#: What Connexion reports for a missing body, before the service's own validator sees it.
-_REWORDED = {"RequestBody is required": "The request has no body; expected a JSON object."}
 
 _MEANINGS = {
     404: "There is nothing at this path. The API is at /v1/mistk, its description at /v1/mistk/ui.",

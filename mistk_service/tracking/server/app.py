@@ -69,7 +69,7 @@ def create_tracking_app(
     Raises:
         ContractNotFound: the file with the contract is missing from the installation.
         SettingsError: MLflow's pages are not installed.
-        ResolverError: when the application starts, if the contract has an operationId without a method.
+        AttributeError: the contract has an operationId without a method.
     """
     executor = executor or ThreadPoolExecutor(THREADS, thread_name_prefix="tracking")
 

@@ -68,7 +68,7 @@ class Endpoints:
         handle = self.handler(operation_id)
 
         async def check_and_handle(**given: Any) -> Response:
-            principal = principal_of(current_scope)
+            principal = principal_of(current_scope())
             if principal is None:
                 return await handle(**given)
             parameters = dict(given)
@@ -128,7 +128,7 @@ class Endpoints:
 
     async def _in_pieces(self, method: Callable[..., Iterator[bytes]], fields: Fields, **parameters: str) -> Response:
         """Send the JSON that a generator function yields; it runs on a thread."""
-        return await piecewise(method(fields, **parameters), current_receive, self._executor)
+        return await piecewise(method(fields, **parameters), current_receive(), self._executor)
 
 
 def _encoded(method: Callable[..., Json], fields: Fields, **parameters: str) -> bytes:

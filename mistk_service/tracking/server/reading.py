@@ -11,7 +11,7 @@ from starlette.types import Scope
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.server.replies import Refused
 from mistk_service.tracking.wire import Fields
-from mistk_service.web.contract import AbstractOperation, Reader
+from mistk_service.web.contract import Operation, Reader
 from mistk_service.web.json_limits import JsonLimits
 
 _JSON = "application/json"
@@ -34,7 +34,7 @@ def limits_of(operation_id: str, max_body: int) -> JsonLimits:
     return replace(limits, size=min(limits.size, max_body))
 
 
-def fields_reader(operation: AbstractOperation, limits: JsonLimits) -> Reader:  # noqa: ARG001 - all are read alike
+def fields_reader(operation: Operation, limits: JsonLimits) -> Reader:  # noqa: ARG001 - all are read alike
     """Return the reader of an operation: it returns the ``fields`` of the body, or of the query of a GET, for the handler."""
 
     def read(scope: Scope, body: bytes | bytearray) -> dict[str, Fields]:

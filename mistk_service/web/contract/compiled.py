@@ -2,8 +2,8 @@
 
 For every request Connexion walks two routers and several middlewares and builds its validators, its URI parsers and its
 decorators anew. For a small request that is most of the time, and none of it depends on the request. This middleware stands
-in front of them. It gets the contract in the way that Connexion gives it to its own middlewares, and prepares of each
-operation at the start whatever does not depend on the request: the route, the handler, the limits, the reader.
+in front of them. It prepares of each operation at the start whatever does not depend on the request: the route, the handler,
+the limits, the reader.
 
 What is not recognised is passed on to Connexion, the body included, which decides and explains. So a contract has one judge,
 and a test holds that Connexion accepts whatever is accepted here, with the same arguments.
@@ -13,17 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from typing import Any
 
-from connexion.frameworks.starlette import starlettify_path
-from connexion.http_facts import METHODS
-from connexion.middleware import SpecMiddleware
-from connexion.middleware.context import ContextOperation
-from connexion.operations import AbstractOperation
-from connexion.spec import Specification
-from connexion.utils import sort_routes
 from starlette.convertors import Convertor
 from starlette.requests import ClientDisconnect, Request
 from starlette.routing import compile_path
@@ -31,6 +25,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service.errors import NotAllowed
 from mistk_service.web.access import PRINCIPAL, AccessRole
+from mistk_service.web.contract.context import enter
+from mistk_service.web.contract.operations import Operation
 from mistk_service.web.json_limits import JsonLimits
 from mistk_service.web.memory import LargeBlocks
 from mistk_service.web.refusals import ErrorAnswer, send_early
@@ -44,7 +40,10 @@ INLINE_LIMIT = 64 * 1024
 Reader = Callable[[Scope, "bytes | bytearray"], dict[str, Any]]
 
 #: Makes the reader of an operation; None for an operation that is left to Connexion altogether.
-MakeReader = Callable[[AbstractOperation, JsonLimits], Reader | None]
+MakeReader = Callable[[Operation, JsonLimits], Reader | None]
+
+#: A coroutine function that takes what the reader has read and the parameters of the path, and returns a response.
+Handler = Callable[..., Awaitable[ASGIApp]]
 
 
 class NotRecognised(Exception):
@@ -60,6 +59,8 @@ class OperationTable:
 
     def __init__(
         self,
+        operations: Iterable[Operation],
+        resolve: Callable[[str], Handler],
         limits: Callable[[str], JsonLimits | None],
         reader: MakeReader,
         answer: ErrorAnswer,
@@ -75,21 +76,10 @@ class OperationTable:
         #: The operations of paths without parameters; they are found without matching.
         self._plain: dict[str, dict[str, _Operation]] = {}
         self._patterns: list[tuple[re.Pattern[str], Mapping[str, Convertor[Any]], dict[str, _Operation]]] = []
-
-    def add(self, specification: Specification, resolver: Any) -> None:
-        """Compile the operations of a contract."""
-        routes = {}
-        for path, item in specification.get("paths", {}).items():
-            operations = {
-                method.upper(): specification.operation_cls.from_spec(
-                    specification, path=path, method=method, resolver=resolver
-                )
-                for method in METHODS & item.keys()
-            }
-            types = next(iter(operations.values())).get_path_parameter_types()
-            route = starlettify_path(f"{specification.base_path}{path}", types)
-            routes[route] = {method: self._compiled(each) for method, each in operations.items()}
-        for route in sort_routes(list(routes)):
+        routes: defaultdict[str, dict[str, _Operation]] = defaultdict(dict)
+        for operation in operations:
+            routes[operation.route][operation.method] = self._compiled(operation, resolve(operation.name))
+        for route in sorted(routes, key=_generality):
             methods = routes[route]
             if "GET" in methods:
                 methods.setdefault("HEAD", methods["GET"])
@@ -117,23 +107,24 @@ class OperationTable:
                 return methods, {name: convertors[name].convert(text) for name, text in found.groupdict().items()}
         return {}, {}
 
-    def _compiled(self, operation: AbstractOperation) -> _Operation:
-        limits = self._limits(operation.operation_id)
+    def _compiled(self, operation: Operation, handler: Handler) -> _Operation:
+        limits = self._limits(operation.name)
         read = None if limits is None else self._reader(operation, limits)
-        role = self._role(operation.operation_id, operation.method)
-        return _Operation(operation, read, limits, self, role)
+        role = self._role(operation.name, operation.method.lower())
+        return _Operation(operation.name, handler, read, limits, self, role)
 
 
-class CompiledOperations(SpecMiddleware):  # type: ignore[misc]
-    """Connexion middleware that serves the compiled operations, and passes on everything else."""
+def _generality(route: str) -> list[int]:
+    """Return a key that sorts routes which match the same paths: names come first, and last what matches several segments."""
+    return [2 if segment.endswith(":path}") else int("{" in segment) for segment in route.split("/")]
+
+
+class CompiledOperations:
+    """ASGI middleware that serves the compiled operations, and passes on everything else."""
 
     def __init__(self, app: ASGIApp, table: OperationTable) -> None:
         self._app = app
         self._table = table
-
-    def add_api(self, specification: Specification, *, resolver: Any, **_: Any) -> None:
-        """Compile the operations of an API."""
-        self._table.add(specification, resolver)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or pass it on."""
@@ -141,6 +132,7 @@ class CompiledOperations(SpecMiddleware):  # type: ignore[misc]
         if operation is None:
             await self._app(scope, receive, send)
             return
+        enter(scope, receive)
         principal = scope.get(PRINCIPAL)
         if principal is not None and principal.role < operation.role:
             refusal = NotAllowed(
@@ -164,18 +156,17 @@ class _Operation:
 
     def __init__(
         self,
-        operation: AbstractOperation,
+        name: str,
+        handler: Handler,
         read: Reader | None,
         limits: JsonLimits | None,
         table: OperationTable,
         role: AccessRole,
     ) -> None:
-        self.name: str = operation.operation_id
+        self.name = name
         self.role = role
         self.left = limits is not None and read is None
-        self._handler: Callable[..., Awaitable[ASGIApp]] = operation.function
-        #: Makes the request and the operation known to ``connexion.context``.
-        self._enter = ContextOperation(_nothing, operation=operation)
+        self._handler = handler
         self._read = read
         self._max_body = limits.size if limits else 0
         self._table = table
@@ -196,7 +187,6 @@ class _Operation:
                 arguments = await self._arguments(scope, body)
             if arguments is not None:
                 body = b""  # it may be large, and the handler takes its time
-                await self._enter(scope, receive, send)
                 result = self._handler(**parameters, **arguments)
                 arguments.clear()  # they are the handler's now, to let go of when it wants
                 response = await result
@@ -211,7 +201,9 @@ class _Operation:
             if large:
                 self._table.blocks.used()
         if arguments is None:
-            await judge(scope, replayed(body, receive), send)
+            receive = replayed(body, receive)
+            enter(scope, receive)
+            await judge(scope, receive, send)
         else:
             await response(scope, receive, send)
 
@@ -224,7 +216,3 @@ class _Operation:
             return await asyncio.get_running_loop().run_in_executor(self._table.executor, self._read, scope, body)
         except NotRecognised:
             return None
-
-
-async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
-    """Stand for the application that Connexion would call next."""

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from connexion.http_facts import METHODS
-from connexion.middleware import SpecMiddleware
-from connexion.spec import Specification
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mistk_service.web.contract.operations import operations_of
 
-class OmittedParameters(SpecMiddleware):  # type: ignore[misc]
-    """ASGI middleware: removes optional query parameters that are empty or ``None`` from requests."""
 
-    def __init__(self, app: ASGIApp) -> None:
+class OmittedParameters:
+    """ASGI middleware: removes optional query parameters that are empty or ``None`` from requests.
+
+    Args:
+        app: serves the contract.
+        contract: says which parameters are optional.
+    """
+
+    def __init__(self, app: ASGIApp, contract: Mapping[str, Any]) -> None:
         self._app = app
         #: The parts of a query that mean nothing, by method and path.
-        self._omitted: dict[tuple[str, str], frozenset[bytes]] = {}
-
-    def add_api(self, specification: Specification, **_: Any) -> None:
-        """Learn which parameters are optional."""
-        for path, methods in specification.get("paths", {}).items():
-            for method in METHODS & methods.keys():
-                parameters = (each for each in methods[method].get("parameters", ()) if each["in"] == "query")
-                optional = [each["name"].encode() for each in parameters if not each.get("required")]
-                self._omitted[method.upper(), f"{specification.base_path}{path}"] = frozenset(
-                    name + value for name in optional for value in (b"=", b"=None")
-                )
+        self._omitted = {
+            (operation.method, operation.route): frozenset(
+                each["name"].encode() + value
+                for each in operation.of_place("query")
+                if not each.get("required")
+                for value in (b"=", b"=None")
+            )
+            for operation in operations_of(contract)
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""

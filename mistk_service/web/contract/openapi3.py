@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from connexion.http_facts import METHODS
+from mistk_service.web.contract.operations import METHODS
 
 Json = dict[str, Any]
 

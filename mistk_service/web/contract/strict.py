@@ -9,14 +9,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from connexion.decorators.parameter import pythonic
-from connexion.operations import AbstractOperation
 from jsonschema import Draft4Validator
 from starlette.types import Scope
 
 from mistk_service.web.contract.compiled import INLINE_LIMIT, NotRecognised, Reader
+from mistk_service.web.contract.json_body import accepting_reader, asks_for_strings
+from mistk_service.web.contract.operations import Operation, argument_name, resolved_schema
 from mistk_service.web.contract.records import read_records
-from mistk_service.web.contract.validation import accepting_reader, asks_for_strings
 from mistk_service.web.json_limits import JsonLimits
 
 _JSON = b"application/json"
@@ -25,19 +24,21 @@ _JSON = b"application/json"
 _PLAIN_QUERY = re.compile(rb"\w+=[\w./~-]+(?:&\w+=[\w./~-]+)*")
 
 
-def strict_reader(operation: AbstractOperation, limits: JsonLimits) -> Reader | None:
-    """Return the reader of an operation; None for one with parameters elsewhere than in the query and the body."""
-    if operation.security or not {each["in"] for each in operation.parameters} <= {"query", "body"}:
+def strict_reader(operation: Operation, limits: JsonLimits) -> Reader | None:
+    """Return the reader of an operation in Swagger 2.0; None for one with parameters elsewhere than in query and body."""
+    if operation.secured or not {each["in"] for each in operation.parameters} <= {"query", "body"}:
         return None
     return _StrictReader(operation, limits)
 
 
 class _StrictReader:
-    def __init__(self, operation: AbstractOperation, limits: JsonLimits) -> None:
-        self._query = _Query([each for each in operation.parameters if each["in"] == "query"])
-        schema = operation.body_schema()
-        self._body_name: str = pythonic(operation.body_name()) if schema else ""
-        self._read_body = _body_reader(schema, limits) if schema else None
+    def __init__(self, operation: Operation, limits: JsonLimits) -> None:
+        self._query = _Query(operation.of_place("query"))
+        self._body_name = ""
+        self._read_body = None
+        for body in operation.of_place("body"):
+            self._body_name = argument_name(body["name"])
+            self._read_body = _body_reader(resolved_schema(body["schema"], operation), limits)
 
     def __call__(self, scope: Scope, body: bytes | bytearray) -> dict[str, Any]:
         """Return the arguments of the handler.
@@ -62,11 +63,11 @@ class _StrictReader:
 class _Query:
     """The query parameters of an operation."""
 
-    def __init__(self, parameters: list[dict[str, Any]]) -> None:
-        self._names = {each["name"]: pythonic(each["name"]) for each in parameters}
+    def __init__(self, parameters: list[Mapping[str, Any]]) -> None:
+        self._names = {each["name"]: argument_name(each["name"]) for each in parameters}
         self._readers = {each["name"]: _parameter_reader(each) for each in parameters}
         self._required = {each["name"] for each in parameters if each.get("required")}
-        self._defaults = {pythonic(each["name"]): each["default"] for each in parameters if "default" in each}
+        self._defaults = {argument_name(each["name"]): each["default"] for each in parameters if "default" in each}
 
     def read(self, query: bytes) -> dict[str, Any]:
         """Return the arguments.

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-from connexion.exceptions import ResolverError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
-from mistk_service.web.contract import AbstractOperation, NotRecognised, Reader, contract_app
+from mistk_service.web.contract import NotRecognised, Operation, Reader, contract_app
 from mistk_service.web.json_limits import JsonLimits
 from mistk_service.web.request_body import BodyTooLarge
 
@@ -66,7 +67,7 @@ class Handlers:
         return JSONResponse([item, text])
 
 
-def read_text(_operation: AbstractOperation, _limits: JsonLimits) -> Reader:
+def read_text(_operation: Operation, _limits: JsonLimits) -> Reader:
     def read(_scope: Scope, body: bytes | bytearray) -> dict[str, Any]:
         if body == b"odd":
             raise NotRecognised
@@ -85,8 +86,7 @@ def answer(error: Exception, scope: Scope) -> Response:
     return JSONResponse({"error": str(error), "path": scope["path"]}, status, headers)
 
 
-@pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
+def toy_client() -> httpx.AsyncClient:
     handlers = Handlers()
     app = contract_app(
         CONTRACT,
@@ -96,7 +96,12 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
         reader=read_text,
         validate=False,
     )
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with toy_client() as client:
         yield client
 
 
@@ -150,7 +155,7 @@ async def test_a_wrong_method_is_answered_with_all_methods_of_the_path(
 async def test_a_large_body_is_read_on_a_thread() -> None:
     loops: list[asyncio.AbstractEventLoop | None] = []
 
-    def reader(_operation: AbstractOperation, _limits: JsonLimits) -> Reader:
+    def reader(_operation: Operation, _limits: JsonLimits) -> Reader:
         def read(_scope: Scope, body: bytes | bytearray) -> dict[str, Any]:
             try:
                 loops.append(asyncio.get_running_loop())
@@ -176,14 +181,29 @@ async def test_a_large_body_is_read_on_a_thread() -> None:
 
 
 async def test_a_handler_that_is_missing_stops_the_start() -> None:
-    app = contract_app(
-        CONTRACT,
-        lambda operation_id: getattr(object(), operation_id),
-        limits=lambda _: JsonLimits(size=LIMIT),
-        answer=answer,
-        reader=read_text,
-        validate=False,
-    )
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-        with pytest.raises(ResolverError, match="echo"):
-            await client.get("/echo")
+    with pytest.raises(AttributeError, match="echo"):
+        contract_app(
+            CONTRACT,
+            lambda operation_id: getattr(object(), operation_id),
+            limits=lambda _: JsonLimits(size=LIMIT),
+            answer=answer,
+            reader=read_text,
+            validate=False,
+        )
+
+
+def test_connexion_is_loaded_by_the_first_request_that_is_not_recognised() -> None:
+    code = """if True:
+        import asyncio, httpx, sys
+        from tests.web.contract.test_application import toy_client
+
+        async def ask() -> None:
+            async with toy_client() as client:
+                assert (await client.post("/echo", content=b"a")).status_code == 200
+                assert "connexion" not in sys.modules
+                await asyncio.gather(*(client.post("/nothing") for _ in range(8)))
+                assert "connexion" in sys.modules
+
+        asyncio.run(ask())
+    """
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

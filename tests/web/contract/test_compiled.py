@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from connexion.decorators.parameter import pythonic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import Scope
@@ -22,7 +23,7 @@ from mistk_service.kinds.model import MODEL
 from mistk_service.kinds.model.states import State
 from mistk_service.kinds.predictions import Answer, Signature
 from mistk_service.resources import load_contract
-from mistk_service.web.contract import AbstractOperation, Reader, contract_app
+from mistk_service.web.contract import Operation, Reader, argument_name, contract_app
 from mistk_service.web.contract.compiled import MakeReader
 from mistk_service.web.contract.omitted import OmittedParameters
 from mistk_service.web.contract.strict import strict_reader
@@ -68,16 +69,12 @@ class Way:
         self._make_reader = make_reader
         contract = load_contract(MODEL.contract)
         handlers = Handlers(self.recorder, MODEL, contract, keepalive=1)  # type: ignore[arg-type]
-        self.app = contract_app(
-            contract,
-            handlers.resolve,
-            limits=lambda _: JsonLimits(size=2**20),
-            answer=answer,
-            reader=self._counting,
-            middlewares=(OmittedParameters,),
+        api = contract_app(
+            contract, handlers.resolve, limits=lambda _: JsonLimits(size=2**20), answer=answer, reader=self._counting
         )
+        self.app = OmittedParameters(api, contract)
 
-    def _counting(self, operation: AbstractOperation, limits: JsonLimits) -> Reader | None:
+    def _counting(self, operation: Operation, limits: JsonLimits) -> Reader | None:
         read = self._make_reader(operation, limits)
 
         def count(scope: Scope, body: bytes | bytearray) -> dict[str, Any]:
@@ -241,3 +238,10 @@ values = st.recursive(
 def test_whatever_the_body_both_ways_judge_alike(short: Way, long: Way, path: str, body: Any, ascii_only: bool):
     content = json.dumps(body, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     post(short, long, path, content)
+
+
+@pytest.mark.parametrize(
+    "name", ["modelPath", "format", "HTTPPath", "data-path", "2fast", "resourceVersion", "in", "x1Y"]
+)
+def test_arguments_have_the_names_that_connexion_gives_them(name: str) -> None:
+    assert argument_name(name) == pythonic(name)

@@ -16,7 +16,8 @@ from connexion.exceptions import ProblemException
 from jsonschema import Draft4Validator
 
 from mistk_service.resources import contract_path
-from mistk_service.web.contract.validation import VALIDATORS, accepting_reader, asks_for_strings
+from mistk_service.web.contract.json_body import accepting_reader, asks_for_strings
+from mistk_service.web.contract.validation import VALIDATORS
 from mistk_service.web.json_limits import FREE_JSON
 from tests.web.harness import API, application, client
 
@@ -73,7 +74,7 @@ async def test_others_are_answered_while_a_long_body_is_read() -> None:
     body = {"hyperparamters": "x" * 70_000}
     async with client(application()) as http:
         request = asyncio.create_task(http.post(f"{API}/initialize", json=body))
-        for _ in ("read quickly, and not recognised", "read by the validator, which explains"):
+        for _ in ("read quickly, and not recognised", "Connexion is loaded", "read by the validator, which explains"):
             call = asyncio.create_task(held.calls.get())
             await asyncio.wait({request, call}, return_when=asyncio.FIRST_COMPLETED)
             assert not request.done()
