@@ -8,11 +8,12 @@ environment variable (:func:`click_options`), the default, the check (:func:`che
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -111,8 +112,10 @@ def option(
     return dataclasses.field(default=default, repr=not secret, metadata={"option": given})
 
 
-def options_of(settings: type) -> Iterator[Option]:
-    """Yield the options of a settings class, in the order of its fields."""
+@functools.cache
+def options_of(settings: type) -> tuple[Option, ...]:
+    """Return the options of a settings class, in the order of its fields."""
+    found = []
     hints = typing.get_type_hints(settings)
     for field in dataclasses.fields(settings):
         given: Option | None = field.metadata.get("option")
@@ -128,17 +131,19 @@ def options_of(settings: type) -> Iterator[Option]:
         if choices:
             rules = (*rules, Rule(frozenset(choices).__contains__, f"one of {', '.join(choices)}"))
         kind = str if choices else typing.get_args(hint)[0] if multiple else hint
-        yield dataclasses.replace(
+        each = dataclasses.replace(
             given, name=field.name, default=field.default, flag=flag, variables=variables, rules=rules, kind=kind,
             multiple=multiple, choices=choices,
         )  # fmt: skip
+        found.append(each)
+    return tuple(found)
 
 
 def click_options(settings: type) -> Callable[[Command], Command]:
     """Return a decorator that gives a command all options of a settings class."""
 
     def decorate(command: Command) -> Command:
-        for each in reversed(list(options_of(settings))):
+        for each in reversed(options_of(settings)):
             command = each.decorate(command)
         return command
 
@@ -151,13 +156,13 @@ def click_option(settings: type, name: str, **overrides: Any) -> Callable[[Comma
     return lambda command: found.decorate(command, **overrides)
 
 
-def check_options(settings: Any) -> None:
+def check_options(settings: object) -> None:
     """Check every option of a settings object.
 
     Raises:
         SettingsError: a value is not valid; it names the flag and what was expected.
     """
-    for each in options_of(type(settings)):
+    for each in options_of(type(settings)):  # type: ignore[arg-type]  # a class is hashable
         value = getattr(settings, each.name)
         if value is None:
             continue
