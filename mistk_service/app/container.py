@@ -303,7 +303,9 @@ async def _prepare(
         await app.made()
     await grpc_port.open()
     await controller.wait_loaded()
-    if tracking is not None:
+    if tracking is None:
+        memory.collect_less_often()
+    else:
         tracking.start()
     if script is not None:
         try:

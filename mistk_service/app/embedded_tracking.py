@@ -28,7 +28,7 @@ from mistk_service.recording import Recorder, RecorderOptions, RunOptions
 from mistk_service.resources import load_contract
 from mistk_service.tracking.artifacts import AllowedLocations
 from mistk_service.tracking.embedded.app import DeferredApp
-from mistk_service.tracking.embedded.local_tracking import LocalTracking
+from mistk_service.tracking.embedded.local_tracking import LocalTracking, OpenedTracking
 from mistk_service.tracking.errors import StoreError, StoreUnavailable
 from mistk_service.tracking.values import Permission
 from mistk_service.web.memory import collect_less_often
@@ -88,6 +88,7 @@ class EmbeddedTracking:
         self._shutdown = shutdown
         self._ending = threading.Event()
         self._app: DeferredApp | None = None
+        self._started = self._loaded = False
         self._default_permission = Permission(settings.default_permission)
         self._max_uploads = settings.max_uploads
         self._users: Users | None = None
@@ -113,7 +114,7 @@ class EmbeddedTracking:
             system_interval=settings.system_metrics_interval if _wants_system_metrics(settings) else None,
         )
         self.spool = options.spool
-        self.recorder = Recorder(self._local.open, options, show=show, hold=hold)
+        self.recorder = Recorder(self._open, options, show=show, hold=hold)
 
     def run_of(self, operation: str, arguments: tuple[Any, ...]) -> tuple[str, str] | None:
         """Return the id of the current run, or of the run that an operation opens, and the URL of the store, if any."""
@@ -149,12 +150,19 @@ class EmbeddedTracking:
         return str(path), resolved
 
     def start(self) -> None:
-        """Begin to open the store and to write. Called on the event loop before the first request."""
-        if self._app is None:
-            self._app = DeferredApp(self._make, retry=0)
+        """Begin to open the store and to write, unless that has begun. Called on the event loop."""
+        if not self._started:
+            self._started = True
             self.recorder.start()
             if self._remotes:
                 self._watcher.start()
+
+    def _open(self) -> OpenedTracking:
+        opened = self._local.open()
+        if not self._loaded:
+            self._loaded = True
+            collect_less_often()
+        return opened
 
     def collector(self) -> OutboxCollector:
         """Return the collector of metrics for Prometheus."""
@@ -194,9 +202,10 @@ class EmbeddedTracking:
         deadline.join(thread)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request."""
+        """Serve a request. The first one makes the server, since most containers get none."""
         self.start()
-        assert self._app is not None
+        if self._app is None:
+            self._app = DeferredApp(self._make, retry=0)
         # The status names a run a moment before the run is stored.
         await self.recorder.run_written(_RUN_WAIT)
         await self._app(scope, receive, send)
@@ -223,7 +232,7 @@ class EmbeddedTracking:
         from mistk_service.tracking.server.app import THREADS, create_tracking_app
 
         try:
-            opened, users = self._local.open(), self.users()
+            opened, users = self._open(), self.users()
         except MistkError as error:
             if not self._ending.is_set():
                 logger.error("Tracking is not available: %s", error)

@@ -115,8 +115,16 @@ class OperationTable:
 
 
 def _generality(route: str) -> list[int]:
-    """Return a key that sorts routes which match the same paths: names come first, and last what matches several segments."""
-    return [2 if segment.endswith(":path}") else int("{" in segment) for segment in route.split("/")]
+    """Return a key that sorts routes which match the same paths from the most specific to the most general."""
+    return [_generality_of(segment) for segment in route.split("/")]
+
+
+def _generality_of(segment: str) -> int:
+    if "{" not in segment:
+        return 0
+    if segment.endswith(":path}"):
+        return 3
+    return 2 if segment.startswith("{") and segment.endswith("}") else 1
 
 
 class CompiledOperations:
