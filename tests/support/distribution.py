@@ -34,7 +34,7 @@ LONGEST = (
 )
 
 #: Tests on a real MLflow server, which takes half a minute of processor time to start.
-ON_MLFLOW = re.compile(r"\[(.*-)?mlflow(-.*)?\]|/test_mlflow_server\.py|_from_an_mlflow_server_")
+ON_MLFLOW = re.compile(r"\[(.*-)?mlflow(-[^.]*)?\]|/test_mlflow_server\.py|_from_an_mlflow_server_")
 
 
 def is_short(item: pytest.Item) -> bool:
