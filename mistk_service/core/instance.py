@@ -36,7 +36,7 @@ from mistk_service.core.events import (
     ValueShown,
     timestamp_now,
 )
-from mistk_service.core.predictions import Predictions, cut_off, refusal
+from mistk_service.core.in_flight import Predictions, cut_off, refusal
 from mistk_service.core.refusals import unsupported
 from mistk_service.core.state_machine import StateMachine
 from mistk_service.core.status_log import CONFLATION, StatusEvent, StatusLog

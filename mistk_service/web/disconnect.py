@@ -9,7 +9,7 @@ from starlette.types import Receive
 
 from mistk_service.errors import ClientGone
 
-#: Seconds before the connection is watched: shorter work is not worth watching for.
+#: Seconds before the connection is watched: watching is not worth it for shorter work.
 _WATCH_AFTER = 0.05
 
 _Answer = TypeVar("_Answer")
@@ -48,7 +48,7 @@ class _Watch:
         self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
-            # A cancelled task keeps its frame and so this object. A reference back would make a cycle around the whole
+            # A cancelled task keeps its frame and so this object. A reference back would create a cycle with the whole
             # request, which only the garbage collector could free.
             self._task = None
 

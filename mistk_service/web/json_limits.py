@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: What stands between the brackets of arrays and objects.
+#: The contents of arrays and objects without brackets.
 _NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
 
 
@@ -20,7 +20,7 @@ class JsonLimits:
         size: bytes of its text.
         values: members of all arrays and objects together, where an empty one counts as one.
         containers: arrays and objects.
-        depth: arrays and objects in one another.
+        depth: the maximum nesting of arrays and objects.
     """
 
     size: int
@@ -34,14 +34,14 @@ FREE_JSON = JsonLimits(size=1024 * 1024)
 
 
 class JsonTooLarge(ValueError):
-    """A document holds more than it may; the message says of what."""
+    """A document exceeds a limit; the message names it."""
 
 
 def check_json(body: bytes | bytearray, limits: JsonLimits) -> None:
-    """Count what a document holds. The decoder checks whether it is JSON, and the reader of the body has limited its size.
+    """Count the items of a document. The decoder checks whether it is JSON, and the reader of the body has limited its size.
 
     Raises:
-        JsonTooLarge: it holds more than ``limits`` allow.
+        JsonTooLarge: it exceeds ``limits``.
     """
     # Most documents are within the limits even if all characters of their strings are counted too.
     containers = body.count(b"[") + body.count(b"{")
@@ -54,7 +54,7 @@ def check_json(body: bytes | bytearray, limits: JsonLimits) -> None:
 
 
 def strings_in(body: bytes | bytearray) -> int:
-    """Return how many strings a document holds, keys included."""
+    """Return the number of strings in a document, keys included."""
     return _unescaped(body).count(b'"') // 2
 
 

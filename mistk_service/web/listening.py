@@ -10,19 +10,19 @@ from urllib.parse import urlsplit
 
 from mistk_service.errors import SettingsError
 
-#: How many connections may wait to be accepted; a thousand watchers may come at once.
+#: The number of connections that may wait to be accepted; a thousand watchers may connect at once.
 _BACKLOG = 2048
 
 #: Limits on open files to ask for, the first one that the system grants; each connection is an open file. The usual default
 #: is 1024, on macOS 256. The maximum of macOS is below that of Linux.
 _FILES = (65536, 10240)
 
-#: The addresses that mean all of a machine's, with the one that leads to the machine itself.
+#: The wildcard addresses, each with its loopback address.
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 takes any that is free. Raises the limit on open files as far as the system allows.
+    """Return a listening socket; port 0 picks a free one. Raises the limit on open files as far as the system allows.
 
     Raises:
         SettingsError: the address cannot be used.
@@ -84,12 +84,12 @@ def url_at(host: str, port: int, *, tls: bool = False) -> str:
 
 
 def url_of(sock: socket.socket, *, tls: bool = False) -> str:
-    """Return the URL that a listening socket answers at."""
+    """Return the URL of a listening socket."""
     return url_at(*sock.getsockname()[:2], tls=tls)
 
 
 def local_url_of(sock: socket.socket, *, tls: bool = False) -> str:
-    """Return the URL at which this machine reaches a listening socket: loopback's, where it listens on all addresses."""
+    """Return the URL at which this machine reaches a listening socket: loopback's if it listens on all addresses."""
     host, port, *_ = sock.getsockname()
     return url_at(LOOPBACK.get(host, host), port, tls=tls)
 
@@ -107,7 +107,7 @@ def leads_to(sock: socket.socket, url: str) -> bool:
 
 
 def _is_here(family: int, host: object) -> bool:
-    """Return whether an address is one of this machine's; no other can be bound."""
+    """Return whether an address belongs to this machine; others cannot be bound."""
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.bind((host, 0))

@@ -7,7 +7,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-#: The thresholds of the three generations. Python's default for the first, 700, is less than one large response has. The
+#: The thresholds of the three generations. Python's default for the first, 700, is less than one large response needs. The
 #: others are small so that garbage which survives once is not kept for hours in a quiet service.
 _YOUNG, _MIDDLE, _OLD = 50_000, 5, 10
 
@@ -60,9 +60,9 @@ class LargeBlocks:
         if self._timer is not None:
             self._timer.cancel()
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(_IDLE, loop.run_in_executor, None, self._give_back)
+        self._timer = loop.call_later(_IDLE, loop.run_in_executor, None, self._return_memory)
 
-    def _give_back(self) -> None:
+    def _return_memory(self) -> None:
         """Runs on a thread, since it walks over all free memory."""
         # Loaded late, since most services never have a large request.
         import ctypes

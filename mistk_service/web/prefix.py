@@ -10,7 +10,7 @@ _PREFIX = re.compile(rb"(/[\w.~-]+)+", re.ASCII)
 
 
 def prefix_of(scope: Scope, root_path: str) -> str:
-    """Return the path that a client puts before those of the application, such as ``/models/digits``, or "".
+    """Return the prefix of the application's paths for a client, such as ``/models/digits``, or "".
 
     ``X-Forwarded-Prefix``, which the proxy sends, overrides the setting unless it is not a plain path.
     """
@@ -22,7 +22,7 @@ class Prefix:
     """ASGI middleware: removes the prefix from the path of a request, if the proxy has not removed it.
 
     Args:
-        app: what is below the prefix.
+        app: the application below the prefix.
         root_path: the prefix, without a slash at the end; "" for none.
     """
 

@@ -1,4 +1,4 @@
-"""Errors that are answered before a handler runs, in the form of the API that they concern."""
+"""Errors before a handler runs, in the form of the API that they concern."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ErrorBody = Callable[[int, str], bytes]
 #: Returns the form of errors for the API that the request of an ASGI scope is for.
 ErrorForm = Callable[[Scope], ErrorBody]
 
-#: Turns an error into a response to the request of an ASGI scope.
+#: Converts an error to a response to the request of an ASGI scope.
 ErrorAnswer = Callable[[Exception, Scope], Response]
 
-#: How much of a refused body is still read, in bytes, and for how long, in seconds.
+#: The maximum bytes and seconds for reading the rest of a refused body.
 _DRAIN_BYTES, _DRAIN_SECONDS = 256 * 1024 * 1024, 2.0
 
 
@@ -34,9 +34,9 @@ async def send_early(
 ) -> None:
     """Send a response while the client may still be sending its body, which is read and dropped.
 
-    A connection that is closed over unread data is reset, and the client may never see the response. Unless ``sending`` says
-    whether there is a rest, the ``Expect`` header does: a client that waits for "100 Continue" has sent nothing, and to read
-    its body would be to ask for it.
+    A connection that is closed over unread data is reset, and the client may never see the response. Without
+    ``sending``, the ``Expect`` header shows whether there is a rest: a client that waits for "100 Continue" has sent nothing,
+    and reading its body would request it.
     """
 
     async def unfinished(message: Message) -> None:

@@ -13,7 +13,7 @@ class BodyTooLarge(MistkError):
 
     Attributes:
         limit: in bytes.
-        sending: whether the client is still sending it; None where it may wait to be asked for it.
+        sending: whether the client is still sending it; None if it may be waiting for "100 Continue".
     """
 
     def __init__(self, limit: int, *, sending: bool | None = None) -> None:
@@ -26,7 +26,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes | bytea
     """Return the whole body of a request.
 
     Raises:
-        BodyTooLarge: it is announced to have more than ``limit`` bytes, or has.
+        BodyTooLarge: its announced or actual length exceeds ``limit`` bytes.
         ClientDisconnect: the client closed the connection before its end.
     """
     headers = dict(scope["headers"])
@@ -59,7 +59,7 @@ async def _request(receive: Receive) -> Message:
 
 
 def replayed(body: bytes | bytearray, receive: Receive) -> Receive:
-    """Return a ``receive`` that gives a body that has been read already."""
+    """Return a ``receive`` for a body that has already been read."""
     whole: Message | None = {"type": "http.request", "body": bytes(body), "more_body": False}
 
     async def replay() -> Message:

@@ -65,7 +65,7 @@ class Withdraw(_Message, frozen=True):
 
 
 class AllowParts(_Message, frozen=True):
-    """The client of the prediction ``id`` has received so many parts, so the model may produce as many more."""
+    """The client of the prediction ``id`` has received a number of parts, so the model may produce as many more."""
 
     id: int
     parts: int

@@ -61,7 +61,7 @@ _Ends = (Done, Failed, Refused, Stopped, Unsupported)
 @dataclass(eq=False)
 class _Replica:
     worker: Worker
-    #: Its place among the replicas, which one that replaces it takes over.
+    #: Its place among the replicas, which its replacement takes over.
     slot: int
     loaded: bool = False
     #: The calls that it has yet to finish.
@@ -74,7 +74,7 @@ class _Replica:
         self.worker.send(call)
 
 
-def _says_all_of(call: Run, earlier: Run) -> bool:
+def _overrides(call: Run, earlier: Run) -> bool:
     """Return whether a call sets everything that an earlier one of the same hook has set."""
     if call.hook != earlier.hook or len(call.arguments) != len(earlier.arguments):
         return False
@@ -162,12 +162,12 @@ class Replicas:
     # --- following the worker -------------------------------------------------------------------------------------
 
     def follow(self, call: Run, row: Operation) -> None:
-        """Note a call that the worker has been sent, for the replicas to follow when it is done."""
+        """Record a call that was sent to the worker, for the replicas to repeat when it is done."""
         if row.replicas is not None and self._count != 0:
             self._pending = msgspec.structs.replace(call, run=None), row
 
     def holds(self, worker: Worker, message: FromWorker) -> bool:
-        """Let the replicas follow a call that the worker has ended.
+        """Let the replicas repeat a call that the worker has finished.
 
         Args:
             worker: the instance's own worker.
@@ -209,9 +209,9 @@ class Replicas:
         return True
 
     def _remember(self, call: Run, builds: bool) -> None:
-        """Add a call to those that make a replica. A build takes the place of earlier ones, and the first keeps its place.
+        """Add a call to those that make a replica. A build replaces earlier ones, and takes the position of the first.
 
-        A later call takes the place of one that says less about the same, such as earlier properties.
+        A later call replaces one that it fully overrides, such as earlier properties.
         """
         if builds:
             earlier = [each.id for each in self._calls if each.id in self._builds]
@@ -224,7 +224,7 @@ class Replicas:
                 del self._calls[-1]
             self._builds = {*earlier[:1], call.id}
         built = max((place for place, each in enumerate(self._calls) if each.id in self._builds), default=-1) + 1
-        later = [each for each in self._calls[built:] if not _says_all_of(call, each)]
+        later = [each for each in self._calls[built:] if not _overrides(call, each)]
         self._calls = [*self._calls[:built], *later, call]
 
     def _next_turn(self) -> None:
@@ -264,7 +264,7 @@ class Replicas:
         if self._folder is not None and self._copy is None and not any(r.unfinished for r in self._replicas.values()):
             for path in Path(self._folder.name).iterdir():
                 if str(path) not in needed:
-                    # A model may have many files, and predictions go on meanwhile.
+                    # A model may have many files, and predictions continue meanwhile.
                     asyncio.get_running_loop().run_in_executor(None, shutil.rmtree, path, True)
 
     # --- their end ------------------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ class Supervisor:
         return self.worker.pid or os.getpid()
 
     async def start(self) -> None:
-        """Start a worker, in place of one that has ended.
+        """Start a worker, or replace one that has ended.
 
         Raises:
             WorkerDied: the worker could not be started. The listener has been notified of its end.
@@ -114,7 +114,7 @@ class Supervisor:
     def for_prediction(self, in_flight: Callable[[Worker], int]) -> Worker:
         """Return the worker for the next prediction: the replica with the fewest in flight, or the worker if there is none.
 
-        Replicas with equally many take turns.
+        Replicas with the same number take turns.
 
         Args:
             in_flight: returns the number of predictions that a worker has to answer.
@@ -148,7 +148,7 @@ class Supervisor:
             ) from error
 
     def hold_reports(self, held: bool) -> None:
-        """Tell the worker and its successors to hold metrics back, or to send them again."""
+        """Make the worker and its successors hold metrics back, or send them again."""
         if held is self._reports_held:
             return
         self._reports_held = held

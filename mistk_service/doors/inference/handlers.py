@@ -1,4 +1,4 @@
-"""The operations of the Open Inference Protocol: each reads the request, asks the controller, and builds the response."""
+"""The operations of the Open Inference Protocol: each reads the request, calls the controller, and builds the response."""
 
 from __future__ import annotations
 
@@ -109,13 +109,13 @@ class _Handlers(PredictionHandlers):
     async def index(self, request: Request) -> Response:
         body = await read_content(request, _SMALL)
         try:
-            asked = msgspec.json.decode(body or b"{}", type=_IndexRequest)
+            query = msgspec.json.decode(body or b"{}", type=_IndexRequest)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidRequest(f'The body is not {{"ready": true or false}}: {error}.') from error
         entry = {"name": self._model.name, "version": self._model.version, "state": "READY", "reason": ""}
         if not self._ready:
             entry |= {"state": "UNAVAILABLE", "reason": f"The state is {self._controller.state}."}
-        return json_response([entry] if self._ready or not asked.ready else [])
+        return json_response([entry] if self._ready or not query.ready else [])
 
     async def model_infer(self, request: Request, model_name: str, model_version: str = "") -> Response:
         self._model.require(model_name, model_version)
@@ -124,7 +124,7 @@ class _Handlers(PredictionHandlers):
             declared = self._controller.signature.inputs
             header = request.headers.get(HEADER_LENGTH)
             read = on_thread_if(len(body) > INLINE_LIMIT)
-            asked, tensors = await read(read_request, body, header, declared)
+            infer_request, tensors = await read(read_request, body, header, declared)
             require_declared(tensors.tensors, declared)
             measured.records = len(tensors)
             measured.end("compute_input")
@@ -137,7 +137,7 @@ class _Handlers(PredictionHandlers):
             version = self._model.version
             default_id = request.scope["mistk.request_id"]
             content, length = await encode(
-                lambda: encode_response(model_name, version, asked, answer.tensors(), default_id)
+                lambda: encode_response(model_name, version, infer_request, answer.tensors(), default_id)
             )
             measured.end("compute_output")
         if length is None:
@@ -163,16 +163,16 @@ class _Handlers(PredictionHandlers):
     async def _generate(self, request: Request, name: str, version: str) -> tuple[Generation, dict[str, str]]:
         """Begin to generate, and return what else is in each response."""
         self._model.require(name, version)
-        asked = await json_content(request, self._max_body, _GenerateRequest)
-        limit = asked.parameters.get("max_tokens")
+        body = await json_content(request, self._max_body, _GenerateRequest)
+        limit = body.parameters.get("max_tokens")
         if limit is not None and (type(limit) is not int or limit < 1):
-            raise InvalidRequest("max_tokens is no number of at least 1.", field="parameters.max_tokens")
-        stop = asked.parameters.get("stop", ())
+            raise InvalidRequest("max_tokens is not a number of at least 1.", field="parameters.max_tokens")
+        stop = body.parameters.get("stop", ())
         if not isinstance(stop, str | list | tuple) or not all(isinstance(each, str) for each in stop):
-            raise InvalidRequest("stop is no text or list of texts.", field="parameters.stop")
+            raise InvalidRequest("stop is neither a text nor a list of texts.", field="parameters.stop")
         stops = [stop] if isinstance(stop, str) else stop
-        generation = await generate(self._model, request, asked.text_input, asked.parameters, limit=limit, stop=stops)
-        given = {"id": asked.id} if asked.id else {}
+        generation = await generate(self._model, request, body.text_input, body.parameters, limit=limit, stop=stops)
+        given = {"id": body.id} if body.id else {}
         return generation, {**given, "model_name": name, "model_version": self._model.version}
 
     def _not_ready(self) -> Response:

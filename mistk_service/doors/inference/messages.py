@@ -77,7 +77,7 @@ def read_request(
     except JsonTooLarge as error:
         raise InvalidRequest(f"The request's JSON: {error}; send the tensors as binary data.") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"The request's JSON is no inference request: {error}.") from error
+        raise InvalidRequest(f"The request's JSON is not an inference request: {error}.") from error
     require_unique("inputs", request.inputs)
     require_unique("outputs", request.outputs)
     tensors, position = [], length

@@ -10,7 +10,7 @@ from collections import Counter
 from types import TracebackType
 from typing import Any, Literal, Self
 
-#: What is timed of every request. ``compute_infer`` includes the wait in the queue, which is not known by itself.
+#: The timings of every request. ``compute_infer`` includes the wait in the queue, which is not measured separately.
 Stage = Literal["compute_input", "compute_infer", "compute_output"]
 
 _STATISTICS = (
@@ -47,7 +47,7 @@ class Statistics:
         self._last = time.time_ns() // 1_000_000
 
     def to_wire(self, name: str, version: str) -> dict[str, Any]:
-        """Return the statistics as JSON has them."""
+        """Return the statistics as JSON."""
         return {
             "name": name,
             "version": version,
@@ -76,7 +76,7 @@ class Measurement:
         self.records = 0
 
     def end(self, stage: Stage) -> None:
-        """Note that a stage has ended, and the next one begins."""
+        """Record that a stage has ended, and the next one begins."""
         now = time.perf_counter_ns()
         self._durations[stage] = now - self._last
         self._last = now

@@ -55,7 +55,7 @@ def dtype_of(name: str, datatype: str) -> str:
     """Return the data type of a tensor by the protocol's name of it.
 
     Raises:
-        InvalidRequest: there is none of that name.
+        InvalidRequest: there is no data type with that name.
     """
     if datatype not in DATATYPES:
         raise _invalid(name, f"there is no datatype {datatype[:20]!r}; expected {', '.join(DATATYPES)}")
@@ -66,7 +66,7 @@ def from_json(name: str, dtype: str, shape: tuple[int, ...], data: msgspec.Raw) 
     """Return a tensor whose elements are a JSON array, flat or nested.
 
     Raises:
-        InvalidRequest: the elements do not have the type, or are not as many as the shape says.
+        InvalidRequest: the elements do not have the type, or do not match the shape in number.
     """
     try:
         values = _FLAT[dtype].decode(data)
@@ -86,16 +86,16 @@ def from_values(name: str, dtype: str, shape: tuple[int, ...], values: Sequence[
         strict: whether numbers have to be numbers, and not text.
 
     Raises:
-        InvalidRequest: the elements do not have the type, or are not as many as the shape says.
+        InvalidRequest: the elements do not have the type, or do not match the shape in number.
     """
     if dtype == "bytes":
         if not all(isinstance(value, str | bytes) for value in values):
-            raise _invalid(name, "its data is no array of BYTES; expected text")
+            raise _invalid(name, "its data is not an array of BYTES; expected text")
     else:
         try:
             values = msgspec.convert(values, list[_kind_of(dtype)], strict=strict)  # type: ignore[misc]
         except msgspec.ValidationError as error:
-            raise _invalid(name, f"its data is no array of {_NAMES[dtype]} ({error})") from error
+            raise _invalid(name, f"its data is not an array of {_NAMES[dtype]} ({error})") from error
     return _tensor(name, dtype, shape, values)
 
 
@@ -118,7 +118,7 @@ def from_bytes(name: str, dtype: str, shape: tuple[int, ...], data: memoryview) 
     """Return a tensor whose elements are raw bytes.
 
     Raises:
-        InvalidRequest: there are more or fewer bytes than the shape says.
+        InvalidRequest: the number of bytes does not match the shape.
     """
     _require_shape(name, dtype, shape)
     if dtype == "bytes":

@@ -16,7 +16,7 @@ logger = logging.getLogger("mistk_service.audit")
 
 
 def audit_to(file: str) -> None:
-    """Append the audit log to a file, which only its owner can read; ``-`` leaves it in the log.
+    """Append the audit log to a file, which only its owner can read; ``-`` writes it to the log.
 
     Raises:
         SettingsError: the file cannot be written.
@@ -48,7 +48,7 @@ class Audit:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and write about it when its answer begins."""
+        """Pass a request on, and log it when its answer begins."""
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
             await self._app(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""Who sends a request: the check in front of every application."""
+"""Authentication of requests, before every application."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from mistk_service.web.refusals import ErrorAnswer, send_early
 
 logger = logging.getLogger(__name__)
 
-#: The paths that probes ask, which say nothing but whether the service works.
+#: The paths of probes, which only show whether the service works.
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/startupz", "/ping", "/health"})
 
-#: Seconds between two questions to a function about the client of a long answer; files and users are looked at for each part.
+#: Seconds between two calls of a function about the client of a long answer; files and users are checked for each part.
 _FUNCTION_INTERVAL = 5.0
 
 #: The longest credentials of a user, in characters.
 _LONGEST = 4096
 
-#: How to log in; a browser that runs a page's script gets no pop-up for a password.
+#: The accepted schemes. A request from a page's script gets none for a password, so that the browser opens no dialog.
 _CHALLENGE, _SCRIPT_CHALLENGE = 'Basic realm="mlflow", Bearer realm="mistk"', 'Bearer realm="mistk"'
 
 
@@ -41,17 +41,17 @@ class UserDirectory(Protocol):
     """Users with passwords.
 
     Attributes:
-        verified: the credentials that were right a moment ago.
+        verified: the credentials that were verified recently.
     """
 
     verified: VerifiedPasswords
 
     def verify(self, username: str, password: str) -> Principal | None:
-        """Return who logs in, or None if the name or the password is wrong. Blocks."""
+        """Return the user, or None if the name or the password is wrong. Blocks."""
 
 
 class Authenticator:
-    """Knows the ways to log in.
+    """Identifies the senders of requests.
 
     Args:
         tokens: the access tokens.
@@ -83,7 +83,7 @@ class Authenticator:
         self._verifying: dict[str, asyncio.Future[Principal | None]] = {}
 
     async def principal(self, scope: Scope) -> Principal:
-        """Return who sends a request.
+        """Return the sender of a request.
 
         Raises:
             NotAuthenticated: the request has no credentials, or wrong ones; too many attempts have failed.
@@ -113,14 +113,14 @@ class Authenticator:
         )
 
     async def identify(self, authorization: str, address: str) -> Principal:
-        """Return whose credentials an Authorization header has.
+        """Return the owner of the credentials in an Authorization header.
 
         Args:
             authorization: the header.
             address: where the request comes from.
 
         Raises:
-            NotAuthenticated: nobody's; too many attempts have failed.
+            NotAuthenticated: the credentials are wrong, or too many attempts have failed.
         """
         scheme, _, credentials = authorization.partition(" ")
         scheme, credentials = scheme.lower(), credentials.strip()
@@ -143,14 +143,14 @@ class Authenticator:
             return False
 
     async def _basic(self, credentials: str, address: str) -> Principal | None:
-        """Return whose name and password these are."""
+        """Return the user with this name and password."""
         if self._users is None and self.open_users is not None:
             self._users = await asyncio.to_thread(self.open_users)
         if self._users is None or len(credentials) > _LONGEST:
             return None
         if (found := self._users.verified.find(credentials)) is not None:
             return found
-        # The requests of a client that come together wait for one verification, which takes long on purpose.
+        # Concurrent requests of a client share one verification, which takes long on purpose.
         running = self._verifying.get(credentials)
         if running is None:
             running = asyncio.ensure_future(self._verify(self._users, credentials, address))
@@ -179,12 +179,12 @@ class Authenticator:
         plain = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
         try:
             return principal_from(await asyncio.to_thread(function, plain))
-        except Exception:
+        except Exception:  # the function is the operator's and may raise anything
             logger.exception("The function of --auth-function failed; the request is refused.")
             return None
 
     def address(self, scope: Scope) -> str:
-        """Return where a request comes from, by a trusted proxy if it comes through one; the logs say the same."""
+        """Return the address of a request's client, from a trusted proxy if it comes through one; the logs show the same."""
         found = str((scope.get("client") or ("",))[0])
         if self._proxy is not None and self._proxy.trusts(headers := dict(scope["headers"])):
             forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1").rpartition(",")[2].strip()
@@ -200,8 +200,8 @@ class Authentication:
 
     Args:
         app: gets the principal in the scope of each request.
-        authenticator: knows the ways to log in.
-        answer: turns an error into a response.
+        authenticator: identifies the senders.
+        answer: converts an error to a response.
         open_paths: the paths that can be read without a log-in.
     """
 

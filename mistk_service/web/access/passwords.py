@@ -37,7 +37,7 @@ def hash_password(password: str) -> str:
 
 
 @cache
-def _nobodys_hash() -> str:
+def _unknown_users_hash() -> str:
     return hash_password(secrets.token_hex())
 
 
@@ -45,7 +45,7 @@ def verify_password(password_hash: str | None, password: str) -> bool:
     """Return whether a password has a hash. For an unknown user, None, it takes as long and is false."""
     from argon2.exceptions import Argon2Error, InvalidHashError
 
-    compared = password_hash or _nobodys_hash()
+    compared = password_hash or _unknown_users_hash()
     with _slots:
         try:
             return _hasher().verify(compared, password) and password_hash is not None
@@ -54,7 +54,7 @@ def verify_password(password_hash: str | None, password: str) -> bool:
 
 
 class VerifiedPasswords:
-    """Remembers for some seconds whose credentials were right, under a keyed hash of them."""
+    """Remembers verified credentials for some seconds, by a keyed hash."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
@@ -63,12 +63,12 @@ class VerifiedPasswords:
         self.generation = 0
 
     def find(self, credentials: str) -> Principal | None:
-        """Return whose credentials these were a moment ago."""
+        """Return the owner of recently verified credentials."""
         found = self._known.get(self._digest(credentials))
         return found[1] if found is not None and found[0] > time.monotonic() else None
 
     def add(self, credentials: str, principal: Principal, generation: int) -> None:
-        """Remember credentials that were right in a generation; not if a user has changed since."""
+        """Remember credentials that were verified in a generation, unless a user has changed since."""
         if generation != self.generation:
             return
         if len(self._known) >= _KEPT:

@@ -1,4 +1,4 @@
-"""Log-ins that others have checked: a reverse proxy with a shared secret, or a function of the operator's."""
+"""External log-ins: a reverse proxy with a shared secret, or a function of the operator."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ SECRET = b"x-mistk-proxy-secret"
 _USERS = (b"x-forwarded-preferred-username", b"x-forwarded-user", b"x-forwarded-email", b"x-auth-request-user")
 _GROUPS = (b"x-forwarded-groups", b"x-auth-request-groups")
 
-#: A group with this in front of a role's name gives the role.
+#: The prefix of groups that give the role in the rest of their name.
 _GROUP = "mistk-"
 
-#: Returns a name and a role from the headers of a request, whose names are in lower case; None for somebody unknown.
+#: Returns a name and a role from the headers of a request, whose names are in lower case; None for an unknown user.
 AuthFunction = Callable[[Mapping[str, str]], tuple[str, str] | None]
 
 
 class TrustedProxy:
-    """A proxy that logs users in and says who they are. Its secret shows that a request comes from it.
+    """A proxy that logs users in and names them in headers. Its secret shows that a request comes from it.
 
     Args:
         secret: the shared secret.
@@ -57,7 +57,7 @@ class TrustedProxy:
         return hmac.compare_digest(headers.get(SECRET, b""), self._secret)
 
     def principal(self, headers: Mapping[bytes, bytes]) -> Principal | None:
-        """Return who sends a request of the proxy: a viewer, or what the user's groups say (mistk-operator)."""
+        """Return the sender of a request through the proxy: a viewer, or the role in the user's groups (mistk-operator)."""
         name = next((headers[each].decode("utf-8", "replace") for each in _USERS if headers.get(each)), None)
         if name is None or not name.isprintable():
             return None
@@ -71,7 +71,7 @@ def load_function(reference: str) -> AuthFunction:
     """Return the function that ``module:function`` names.
 
     Raises:
-        SettingsError: there is none.
+        SettingsError: it does not exist.
     """
     module, mark, name = reference.partition(":")
     try:
@@ -88,7 +88,7 @@ def load_function(reference: str) -> AuthFunction:
 
 
 def principal_from(answer: tuple[str, str] | None) -> Principal | None:
-    """Return whom a function's answer means.
+    """Return the principal for a function's result.
 
     Raises:
         KeyError: the role is unknown.

@@ -15,7 +15,7 @@ logger = logging.getLogger("mistk_service.access")
 #: Characters of a path in a log.
 _PATH = 500
 
-#: The key of an ASGI scope under which the address of the client is, if a trusted proxy has said it.
+#: The key of an ASGI scope under which the address of the client is, if a trusted proxy has sent it.
 ADDRESS = "mistk.address"
 
 #: The status of a request whose client left before it was answered, as in nginx's logs.
@@ -27,7 +27,7 @@ class Answered:
     """A request, and how it was answered.
 
     Attributes:
-        principal: who sent it; None for somebody who has not logged in.
+        principal: the sender; None without a log-in.
         address: where it came from.
         method: the HTTP method; ``RPC`` for a call of gRPC.
         path: the path, without the query, which may hold secrets.
@@ -48,7 +48,7 @@ class Answered:
 
 
 def answered(scope: Scope, status: int, seconds: float) -> Answered:
-    """Return what a log says about a request of HTTP."""
+    """Return the log entry of an HTTP request."""
     result = "accepted" if status < 400 else "refused" if status < 500 else "failed"
     address = scope.get(ADDRESS) or (scope.get("client") or ("",))[0]
     request, path = scope.get("mistk.request_id"), scope["path"][:_PATH]
@@ -66,14 +66,14 @@ def log_request(call: Answered) -> None:
         "status": call.status,
         "duration": round(call.seconds, 6),
     }
-    # Quoted as Python quotes it, a path cannot begin a line of its own.
+    # Quoted as Python quotes it, a path cannot start a new line.
     text = "%s %s %s %r %s %.1f ms"
     values = (call.address, who or "-", call.method, fields["path"], call.status, 1000 * call.seconds)
     logger.info(text, *values, extra={"fields": fields})
 
 
 def plain(text: str) -> str:
-    """Return a text as UTF-8 can express it."""
+    """Return a text that UTF-8 can express."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -84,7 +84,7 @@ class AccessLog:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and write about it."""
+        """Pass a request on, and log it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

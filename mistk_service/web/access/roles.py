@@ -1,4 +1,4 @@
-"""Who asks, and what they may do: principals, their roles, and the role that an operation needs."""
+"""Principals, their roles, and the role that an operation needs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import IntEnum
 
 from starlette.types import Scope
 
-#: The key of an ASGI scope under which the principal of a request is; without it, nobody had to log in.
+#: The key of an ASGI scope under which the principal of a request is; absent if no log-in is required.
 PRINCIPAL = "mistk.principal"
 
 #: OperationIds that only read although they are sent with POST.
@@ -18,7 +18,7 @@ _PREDICTING = ("infer", "predict", "invo", "score", "completion", "generate", "e
 
 
 class AccessRole(IntEnum):
-    """What a principal may do; each role includes those below it."""
+    """The roles of principals; each includes those below it."""
 
     VIEWER = 1
     PREDICTOR = 2
@@ -37,7 +37,7 @@ class Principal:
 
     Attributes:
         name: the name of the token or of the user; it has no control characters.
-        role: what it may do with a container, and with tracking if it is no user.
+        role: its role for a container, and for tracking if it is not a user of the store.
         user_id: the id of a user of the store, whose permissions decide about tracking.
     """
 
@@ -52,7 +52,7 @@ class Principal:
 
 
 def principal_of(scope: Scope) -> Principal | None:
-    """Return who sends a request, or None if nobody has to log in."""
+    """Return the sender of a request, or None if no log-in is required."""
     found: Principal | None = scope.get(PRINCIPAL)
     return found
 
@@ -60,7 +60,7 @@ def principal_of(scope: Scope) -> Principal | None:
 def rule_for(operation_id: str, method: str) -> AccessRole | None:
     """Return the role that an operation needs by the general rules, or None if none of them holds.
 
-    What reads needs a viewer, what predicts a predictor.
+    Reading needs a viewer, predicting a predictor.
     """
     if method.upper() in ("GET", "HEAD") or operation_id in _READING:
         return AccessRole.VIEWER

@@ -1,4 +1,4 @@
-"""Log-in with a browser: a form, a cookie that stands for the credentials, and log-out."""
+"""Log-in with a browser: a form, a cookie in place of the credentials, and log-out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mistk_service.web.request_body import read_body
 #: The cookie of a session.
 COOKIE = "mistk_session"
 
-#: Seconds that a session lasts, and how many there may be.
+#: Seconds that a session lasts, and the maximum number of sessions.
 _LIFETIME, _MOST = 12 * 3600, 10_000
 
 #: The largest form, in bytes.
@@ -60,13 +60,13 @@ class Sessions:
         self._open: dict[str, tuple[float, str]] = {}
 
     def authorization(self, cookie: str) -> str | None:
-        """Return the Authorization header that the session of a Cookie header stands for, if there is one."""
+        """Return the Authorization header of the session in a Cookie header, if there is one."""
         key = cookie_of(cookie)
         entry = self._open.get(key) if key else None
         return entry[1] if entry is not None and entry[0] > time.monotonic() else None
 
     async def read_form(self, scope: Scope, receive: Receive) -> str:
-        """Return the Authorization header for what a log-in form says."""
+        """Return the Authorization header for a submitted log-in form."""
         fields = parse_qs((await read_body(scope, receive, _FORM)).decode("utf-8", "replace"), keep_blank_values=True)
         name, password = (fields.get(key, [""])[0] for key in ("username", "password"))
         if not name:
@@ -74,7 +74,7 @@ class Sessions:
         return f"Basic {base64.b64encode(f'{name}:{password}'.encode()).decode()}"
 
     def begin(self, scope: Scope, authorization: str) -> Response:
-        """Open a session, and return the response that tells the browser."""
+        """Open a session, and return the response that sets its cookie."""
         now = time.monotonic()
         self._open = {key: entry for key, entry in self._open.items() if entry[0] > now}
         if len(self._open) >= _MOST:
@@ -86,7 +86,7 @@ class Sessions:
         return response
 
     def end(self, scope: Scope, cookie: str) -> Response:
-        """Close a session, and return the response that tells the browser."""
+        """Close a session, and return the response that deletes its cookie."""
         self._open.pop(cookie_of(cookie) or "", None)
         response = RedirectResponse(f"{self._prefix(scope)}/login", 303)
         self._set_cookie(response, scope, "", 0)
@@ -124,13 +124,13 @@ def cookie_of(header: str) -> str | None:
 def require_own_page(scope: Scope) -> None:
     """Refuse a request that changes something and whose cookie a browser may have sent for another site's page (CSRF).
 
-    Every browser says where such a request comes from, and a request from elsewhere has been refused before.
+    Every browser sends the origin of such a request, and a request of another site has been refused before.
 
     Raises:
-        NotAllowed: the request does not say where it comes from.
+        NotAllowed: the request does not have its origin.
     """
-    told = any(name in (b"origin", b"sec-fetch-site") for name, _ in scope["headers"])
-    if scope["method"] not in ("GET", "HEAD") and not told:
+    has_origin = any(name in (b"origin", b"sec-fetch-site") for name, _ in scope["headers"])
+    if scope["method"] not in ("GET", "HEAD") and not has_origin:
         raise NotAllowed("A request with a session's cookie has to say where it comes from, as browsers do (Origin).")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from mistk_service.errors import TooManyAttempts
 
-#: How many log-ins may fail within how many seconds, by address and by user name.
+#: The number of log-ins that may fail, and the window in seconds, by address and by user name.
 FAILURES, WINDOW = 10, 60.0
 
 #: How many addresses and names are remembered.
@@ -16,7 +16,7 @@ _KEPT = 10_000
 
 
 class Throttle:
-    """Counts failed log-ins. Whoever has failed too often is refused until the window has passed.
+    """Counts failed log-ins. After too many, further ones are refused until the window has passed.
 
     Correct tokens are accepted in any case: an attacker behind the same proxy must not lock others out.
     """

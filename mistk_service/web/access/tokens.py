@@ -1,8 +1,8 @@
 """Access tokens: a file with their names, roles and hashes, which is read again when it changes.
 
 Each line is ``NAME ROLE sha256:HEX``, with the date of expiry after it if there is one (ISO 8601, UTC). Lines that begin with
-``#`` are comments. The file holds no token: who reads it cannot log in with it. A hash without salt is enough for 32 random
-bytes, which nobody can guess.
+``#`` are comments. The file has no tokens, so its readers cannot log in with it. A hash without salt is enough for 32 random
+bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mistk_service.web.access.roles import AccessRole, Principal
 
 logger = logging.getLogger(__name__)
 
-#: What names of tokens and users consist of when they are made here.
+#: The form of names of new tokens and users.
 NAME = re.compile(r"[A-Za-z0-9][\w.@+-]{0,99}", re.ASCII)
 
 _PREFIX, _SCHEME = "mistk_", "sha256:"
@@ -57,11 +57,11 @@ class TokenFile:
         return len(self._entries)
 
     def find(self, token: str) -> Principal | None:
-        """Return whose token it is, by the present content of the file; None for an unknown or expired one."""
+        """Return the owner of a token, by the current content of the file; None for an unknown or expired one."""
         self._refresh()
         if len(token) > _LONGEST:
             return None
-        # Looked up by its hash, so the time that this takes says nothing about the tokens that exist.
+        # Looked up by its hash, so the time that this takes reveals nothing about the existing tokens.
         entry = self._entries.get(hashlib.sha256(token.encode("utf-8", "replace")).digest())
         if entry is None or (entry.expires is not None and entry.expires <= time.time()):
             return None
@@ -127,8 +127,8 @@ def add_token(path: Path, name: str, role: AccessRole, days: int | None = None) 
 
     Args:
         path: the file, which only its owner can read if this creates it.
-        name: who or what will use it.
-        role: what it allows.
+        name: the user of the token.
+        role: its role.
         days: after how many days it expires; None for never.
 
     Raises:

@@ -35,16 +35,16 @@ def contract_app(
 
     Args:
         contract: in Swagger 2.0 or OpenAPI 3.
-        resolve: returns the handler for an operationId, a coroutine function that takes what the reader has read and the
+        resolve: returns the handler for an operationId, a coroutine function that takes the reader's arguments and the
             parameters of the path as keyword arguments, and returns a response.
-        limits: returns what the body of an operation may hold, by operationId; None for an operation whose handler reads the
+        limits: returns the limits of the body of an operation, by operationId; None for an operation whose handler reads the
             body itself and gets a ``request`` instead.
-        answer: turns any error into a response.
-        reader: returns what reads the requests of an operation.
+        answer: converts any error to a response.
+        reader: returns the reader of the requests of an operation.
         validate: whether Connexion validates what the reader does not recognise, or only routes it.
-        role: returns the role that an operation needs where clients have to log in, by operationId and method.
-        executor: runs the reading of large bodies; asyncio's default unless given.
-        lifespan: what happens at the start and the end of the application.
+        role: returns the role that an operation needs if a log-in is required, by operationId and method.
+        executor: runs the reading of large bodies; by default asyncio's.
+        lifespan: the context manager around the application.
 
     Raises:
         AttributeError, KeyError: raised by ``resolve`` for an operationId without a handler.

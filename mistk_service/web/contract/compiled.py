@@ -5,8 +5,8 @@ decorators anew. For a small request that is most of the time, and none of it de
 in front of them. It prepares of each operation at the start whatever does not depend on the request: the route, the handler,
 the limits, the reader.
 
-What is not recognised is passed on to Connexion, the body included, which decides and explains. So a contract has one judge,
-and a test holds that Connexion accepts whatever is accepted here, with the same arguments.
+A request that is not recognised is passed on to Connexion, with its body, for validation and error messages. A test checks
+that Connexion accepts whatever is accepted here, with the same arguments.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from mistk_service.web.request_body import BodyTooLarge, read_body, replayed
 INLINE_LIMIT = 64 * 1024
 
 #: Returns the arguments of a handler, from a request's scope and body. It raises :class:`NotRecognised` for a request that
-#: Connexion has to judge, or any other error, which is answered.
+#: Connexion has to validate, or any other error, which is answered.
 Reader = Callable[[Scope, "bytes | bytearray"], dict[str, Any]]
 
 #: Makes the reader of an operation; None for an operation that is left to Connexion altogether.
@@ -47,7 +47,7 @@ Handler = Callable[..., Awaitable[ASGIApp]]
 
 
 class NotRecognised(Exception):
-    """A reader does not know a request to be right; Connexion decides."""
+    """A reader cannot tell that a request is valid; Connexion decides."""
 
 
 class OperationTable:
@@ -95,7 +95,7 @@ class OperationTable:
         return methods.get(scope.get("method", "")), parameters
 
     def methods(self, path: str) -> list[str]:
-        """Return the methods that a path has, in the order of the alphabet."""
+        """Return the methods of a path, in alphabetical order."""
         return sorted(self._match(path)[0])
 
     def _match(self, path: str) -> tuple[Mapping[str, _Operation], Mapping[str, Any]]:
@@ -128,7 +128,7 @@ def _generality_of(segment: str) -> int:
 
 
 class CompiledOperations:
-    """ASGI middleware that serves the compiled operations, and passes on everything else."""
+    """ASGI middleware that serves the compiled operations, and passes on all others."""
 
     def __init__(self, app: ASGIApp, table: OperationTable) -> None:
         self._app = app
@@ -194,16 +194,16 @@ class _Operation:
                 large = len(body) > INLINE_LIMIT
                 arguments = await self._arguments(scope, body)
             if arguments is not None:
-                body = b""  # it may be large, and the handler takes its time
+                body = b""  # it may be large, and the handler may take long
                 result = self._handler(**parameters, **arguments)
-                arguments.clear()  # they are the handler's now, to let go of when it wants
+                arguments.clear()  # the handler owns them now, and may release them
                 response = await result
         except ClientDisconnect:
             return
         except BodyTooLarge as error:
             await send_early(self._table.answer(error, scope), scope, receive, send, sending=error.sending)
             return
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
+        except Exception as error:  # noqa: BLE001 - the client gets an answer after any error
             response = self._table.answer(error, scope)
         finally:
             if large:
@@ -216,7 +216,7 @@ class _Operation:
             await response(scope, receive, send)
 
     async def _arguments(self, scope: Scope, body: bytes | bytearray) -> dict[str, Any] | None:
-        """Return what the reader reads, or None where it does not recognise the request."""
+        """Return the reader's arguments, or None if it does not recognise the request."""
         assert self._read is not None
         try:
             if len(body) <= INLINE_LIMIT:

@@ -1,4 +1,4 @@
-"""Query parameters without a value: MISTK's generated clients send ``modelPath=None`` for a parameter that is not given."""
+"""Query parameters without a value: MISTK's generated clients send ``modelPath=None`` for an omitted parameter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class OmittedParameters:
 
     def __init__(self, app: ASGIApp, contract: Mapping[str, Any]) -> None:
         self._app = app
-        #: The parts of a query that mean nothing, by method and path.
+        #: The parts of a query to ignore, by method and path.
         self._omitted = {
             (operation.method, operation.route): frozenset(
                 each["name"].encode() + value

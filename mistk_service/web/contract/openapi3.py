@@ -18,7 +18,7 @@ Json = dict[str, Any]
 #: Where the shared parts of a contract are in OpenAPI 3.
 _MOVED = {"#/definitions/": "#/components/schemas/", "#/responses/": "#/components/responses/"}
 
-#: What a parameter has beside its schema; the rest describes its values.
+#: The keys of a parameter besides its schema; the rest describes its values.
 _OF_PARAMETERS = frozenset({"name", "in", "description", "required", "deprecated"})
 
 
@@ -92,7 +92,7 @@ def _response(response: Mapping[str, Any], produces: Sequence[str]) -> Json:
 
 
 def _schema(value: Any) -> Any:
-    """Return a schema, or any part of a contract with schemas, as OpenAPI 3 has it."""
+    """Return a schema, or any part of a contract with schemas, in the form of OpenAPI 3."""
     if isinstance(value, list):
         return [_schema(each) for each in value]
     if not isinstance(value, Mapping):

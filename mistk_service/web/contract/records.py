@@ -6,7 +6,7 @@ import msgspec
 
 from mistk_service.web.json_limits import JsonTooLarge, strings_in
 
-#: Records of one request. So many of the smallest take some 50 ms to decode, during which no other thread runs.
+#: Records of one request. That many of the smallest take some 50 ms to decode, during which no other thread runs.
 MAX_RECORDS = 100_000
 
 #: Escaped characters in all records of a request together, for the same reason; a long text has one in each line.
@@ -16,15 +16,15 @@ _decode = msgspec.json.Decoder(dict[str, str]).decode
 
 
 def read_records(body: bytes | bytearray) -> dict[str, str]:
-    """Return the records of a body, an object of texts. Whatever else stands there is refused before objects are made of it.
+    """Return the records of a body, an object of texts. Anything else is refused before it is decoded to objects.
 
     Raises:
         JsonTooLarge: there are too many.
-        ValueError: it is no such object, or names a record twice.
+        ValueError: it is not such an object, or has a record twice.
     """
     if body.count(b"\\") > _MAX_ESCAPES:
         raise JsonTooLarge(f"it holds more than {_MAX_ESCAPES} escaped characters; records in base64 need none")
-    # A map of texts holds two for every record.
+    # A map of texts has two for every record.
     strings = strings_in(body)
     if strings > 2 * MAX_RECORDS:
         raise JsonTooLarge(f"it holds more than {MAX_RECORDS} records; send them in several requests")

@@ -1,6 +1,6 @@
-"""Strict reading of requests: what is read here, Connexion would accept, with the same arguments.
+"""Strict readers of requests: Connexion would accept what they accept, with the same arguments.
 
-It says nothing of what is wrong with a request. That is for the validators.
+They give no reasons for a rejection; the validators do.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mistk_service.web.json_limits import JsonLimits
 
 _JSON = b"application/json"
 
-#: What a query that needs no decoding is made of.
+#: The characters of a query that needs no decoding.
 _PLAIN_QUERY = re.compile(rb"\w+=[\w./~-]+(?:&\w+=[\w./~-]+)*")
 
 
@@ -44,7 +44,7 @@ class _StrictReader:
         """Return the arguments of the handler.
 
         Raises:
-            NotRecognised: the request is not certain to be right.
+            NotRecognised: the request may not be valid.
         """
         media_type = next((value for name, value in scope["headers"] if name == b"content-type"), None)
         try:
@@ -73,7 +73,7 @@ class _Query:
         """Return the arguments.
 
         Raises:
-            ValueError: the query has to be looked at more closely.
+            ValueError: the query needs a closer check.
         """
         if not query and not self._required:
             return dict(self._defaults)
@@ -87,7 +87,7 @@ class _Query:
 
 
 def _parameter_reader(parameter: Mapping[str, Any]) -> Callable[[str], Any]:
-    """Return what makes a query parameter's value from its text, or raises ValueError."""
+    """Return a function that parses a query parameter, or raises ValueError."""
     schema = {key: value for key, value in parameter.items() if key != "required"}
     is_valid = Draft4Validator(schema).is_valid
     convert = _READERS.get(parameter.get("type", ""))
@@ -112,7 +112,7 @@ def _boolean(text: str) -> bool:
     return text == "true"
 
 
-#: How the text of a query parameter becomes a value, by its type, where there is one way to read it.
+#: The parsers of query parameters by type, for types with an unambiguous form.
 _READERS: dict[str, Callable[[str], Any]] = {"string": str, "integer": _integer, "boolean": _boolean}
 
 
@@ -122,7 +122,7 @@ def _body_reader(schema: Mapping[str, Any], limits: JsonLimits) -> Callable[[byt
 
 
 def _map_reader(least: int, other: Callable[[bytes | bytearray], Any]) -> Callable[[bytes | bytearray], Any]:
-    """Return what reads an object of strings, many and long as they may be; ``other`` reads short ones with escapes."""
+    """Return a fast reader of objects of strings; ``other`` reads short ones with escapes."""
 
     def read(body: bytes | bytearray) -> Any:
         if b"\\" in body and len(body) <= INLINE_LIMIT:

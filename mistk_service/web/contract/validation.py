@@ -1,4 +1,4 @@
-"""Connexion's validation of requests, with messages that say where, what is wrong, and what is expected.
+"""Connexion's validation of requests, with messages that name the place, the problem and the expected value.
 
 These classes replace, through Connexion's ``validator_map``, how a body is parsed and how an error is worded.
 """
@@ -143,9 +143,9 @@ def _expected_type(schema: dict[str, Any]) -> str:
 
 
 class MediaType:
-    """ASGI middleware: rewrites the media type of a body to lower case, as Connexion expects it.
+    """ASGI middleware: rewrites the media type of a body to lower case, which Connexion expects.
 
-    A body without a media type counts as JSON, the only type that there is.
+    A body without a media type counts as JSON, the only supported type.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -164,7 +164,7 @@ class MediaType:
 def _lower_case(name: bytes, value: bytes) -> tuple[bytes, bytes]:
     if name != b"content-type":
         return name, value
-    # Connexion fails for bytes that are not UTF-8. With question marks in their place it is an unknown type.
+    # Connexion fails for bytes that are not UTF-8. Replaced by question marks, it is an unknown type.
     value = value.decode("ascii", "replace").encode("ascii", "replace")
     media_type, separator, parameters = value.partition(b";")
     return name, media_type.strip().lower() + separator + parameters

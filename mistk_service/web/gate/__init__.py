@@ -1,4 +1,4 @@
-"""What every request passes before an application sees it, whichever API it is for."""
+"""The checks that every request passes before it reaches an application."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mistk_service.web.refusals import ErrorAnswer, ErrorForm
 
 __all__ = ["BodyBudget", "BodyLimit", "RequestFilter", "gate"]
 
-#: Bytes that unfinished bodies may take in any case, and otherwise how many of the largest allowed size there may be.
+#: The limit for all unfinished bodies: at least this number of bytes, or this multiple of the largest allowed size.
 _MIN_BUDGET, _BODIES = 256 * 1024 * 1024, 4
 
 
@@ -37,9 +37,9 @@ def gate(
         host: the address that the server listens on.
         allowed_hosts: further names of the server; see :class:`~mistk_service.web.gate.origins.Origins`.
         max_body: bytes that one body may have; all unfinished bodies together may have four times as many, or 256 MiB.
-        error_form: returns what makes the JSON of an error, by the scope of a request.
-        authenticator: knows who sends a request; None if nobody has to log in.
-        answer: turns an error of authentication into a response.
+        error_form: returns the function that makes the JSON of an error, by the scope of a request.
+        authenticator: identifies the sender of a request; None if no log-in is required.
+        answer: converts an error of authentication to a response.
         audited: whether changes are written to the audit log.
         access_log: whether each request is written to the log.
     """

@@ -1,4 +1,4 @@
-"""A limit on all request bodies together that are being received."""
+"""A limit on the total size of request bodies in progress."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class BodyBudget:
             await self._app(scope, receive, send)
             return
         held = 0
-        exceeded = begun = False
+        exceeded = started = False
 
         async def counted() -> Message:
             nonlocal held, exceeded
@@ -53,16 +53,16 @@ class BodyBudget:
             return message
 
         async def guarded(message: Message) -> None:
-            nonlocal begun
-            if begun or not exceeded:
-                begun = True
+            nonlocal started
+            if started or not exceeded:
+                started = True
                 await send(message)
 
         try:
             await self._app(scope, counted, guarded)
         finally:
             self._held -= held
-        if exceeded and not begun:
+        if exceeded and not started:
             headers = {"Retry-After": "1", "Connection": "close"}
             refusal = error_response(self._error_form(scope), 503, _MESSAGE.format(limit=self._limit), headers)
             await send_early(refusal, scope, receive, send, sending=True)

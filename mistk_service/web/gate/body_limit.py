@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mistk_service.web.refusals import ErrorAnswer, send_early
 from mistk_service.web.request_body import BodyTooLarge, read_body, replayed
 
-#: The headers that say how long a body is.
+#: The headers with the length of a body.
 _FRAMING = (b"content-length", b"transfer-encoding")
 
 
@@ -34,12 +34,12 @@ class BodyLimit:
 
     async def _within_limit(self, scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
         headers = dict(scope["headers"])
-        # Chunks end by themselves, whatever length is announced, and servers go by them (RFC 9112, 6.3).
+        # Chunks have their own end, and take precedence over an announced length (RFC 9112, 6.3).
         if b"transfer-encoding" not in headers:
             if int(headers.get(b"content-length", 0)) > self._limit:
                 raise BodyTooLarge(self._limit)
             return scope, receive  # the server holds the client to the length that it announced
-        # Read whole, and passed on as a body of known length: Connexion takes a body without a length for none.
+        # Read whole, and passed on as a body of known length: Connexion treats a body without a length as missing.
         body = await read_body(scope, receive, self._limit)
         kept = [(name, value) for name, value in scope["headers"] if name not in _FRAMING]
         length = (b"content-length", str(len(body)).encode())

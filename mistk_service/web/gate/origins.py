@@ -1,10 +1,10 @@
-"""Protection against pages of other sites, which a user's browser lets reach the service (CSRF and DNS rebinding).
+"""Protection against requests of other sites' pages in a user's browser (CSRF and DNS rebinding).
 
-A browser sends requests for every page that it shows, with the user's log-in. Two headers give such a page away:
+A browser sends requests for every page that it shows, with the user's log-in. Two headers reveal such a page:
 
-* ``Sec-Fetch-Site`` or ``Origin`` says where a request comes from. It is checked for requests that can change something;
+* ``Sec-Fetch-Site`` or ``Origin`` has the origin of a request. It is checked for requests that can change something;
   a browser does not show the answers of other sites to a page anyway.
-* ``Host`` names the page itself where its name has been made to resolve to loopback (DNS rebinding).
+* ``Host`` has the page's own name if that was made to resolve to loopback (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from mistk_service.web.listening import is_loopback
 #: Methods that change nothing.
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 
-#: The names of loopback itself, as a Host header has them.
+#: The names of loopback in a Host header.
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
-#: The ends of names that nobody can register, among them those of services in a cluster.
+#: The suffixes of names that cannot be registered, such as those of services in a cluster.
 _LOCAL_ENDS = (".localhost", ".local", ".internal", ".svc", ".home.arpa")
 
-#: How many Host headers the decision is remembered for.
+#: The number of Host headers for which the decision is cached.
 _HOSTS = 64
 
 #: How much of a header is repeated in a message.
@@ -37,7 +37,7 @@ class Origins:
     """Decides which requests come from pages of other sites.
 
     Only browsers send ``Origin`` or ``Sec-Fetch-Site``. For other clients, only ``Host`` is checked. An attack needs a name
-    that somebody can register, so other names are accepted: on loopback the names of loopback; elsewhere also any IP address,
+    that can be registered, so other names are accepted: on loopback the names of loopback; elsewhere also any IP address,
     the name of the machine, and names that only a local network resolves, which have no dot or end with ``.local``,
     ``.internal`` and the like.
 

@@ -15,16 +15,16 @@ from mistk_service.web.gate.origins import Origins
 from mistk_service.web.refusals import ErrorForm, error_response
 from mistk_service.web.server.config import PROTECTION
 
-#: An answer may do nothing in a browser, unless it is a page that brings its own policy.
+#: The default policy forbids everything in a browser. A page has its own policy.
 _POLICY = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
-#: The headers of every answer that does not have its own, whose names are in lower case as ASGI demands.
+#: The default headers of every answer, with names in lower case as ASGI requires.
 _SECURITY_HEADERS = (*PROTECTION, (b"content-security-policy", _POLICY))
 
-#: What a client may choose as the id of its request.
+#: The form of a client's id of its request.
 _REQUEST_ID = re.compile(rb"[\w.:+/=@-]{1,128}", re.ASCII)
 
-#: The ids of other requests: a part that each process has for itself, and a number.
+#: The ids of other requests: a prefix of the process, and a number.
 _RUN, _numbers = secrets.token_hex(4).encode(), itertools.count(1)
 
 #: "Policy violation", the code that refuses a WebSocket; before the handshake it becomes a 403.
@@ -37,7 +37,7 @@ _SHUTTING_DOWN = (
 
 
 class RequestFilter:
-    """ASGI middleware: passes on HTTP and the lifespan, but no WebSocket, no ambiguous request and none of another site.
+    """ASGI middleware: passes on HTTP and the lifespan, but no WebSocket, no ambiguous request and no request of another site.
 
     It adds security headers to every answer, and answers with 503 a request that the server cancels when it shuts down.
     """
@@ -57,7 +57,7 @@ class RequestFilter:
             await self._app(scope, receive, send)
 
     async def _filter(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun = False
+        started = False
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"")
         number = given if _REQUEST_ID.fullmatch(given) else b"%s-%x" % (_RUN, next(_numbers))
@@ -65,9 +65,9 @@ class RequestFilter:
         request_id.set(name)
 
         async def protecting_send(message: Message) -> None:
-            nonlocal begun
-            if not begun:
-                begun = True
+            nonlocal started
+            if not started:
+                started = True
                 message = {**message, "headers": _with_protection(message.get("headers", ()), number)}
             await send(message)
 
@@ -81,9 +81,9 @@ class RequestFilter:
         try:
             await app(scope, receive, protecting_send)
         except asyncio.CancelledError:
-            # Only the server cancels a request, when the time for requests in flight is over. Raised further, it would log a
-            # traceback and answer in plain text. An answer that has begun can only be broken off.
-            if not begun:
+            # Only the server cancels a request, when the time for requests in flight is over. Otherwise it would log a
+            # traceback and answer in plain text. An answer that has begun can only be truncated.
+            if not started:
                 cut_off = error_response(self._error_form(scope), 503, _SHUTTING_DOWN, {"Connection": "close"})
                 await cut_off(scope, receive, protecting_send)
 

@@ -24,7 +24,7 @@ from mistk_service.web.refusals import ErrorBody
 #: Headers of every response: browsers neither show it inside another page nor guess its type.
 PROTECTION = ((b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"))
 
-#: Seconds between two looks at the certificate's files.
+#: Seconds between two checks of the certificate's files.
 _RENEWAL = 2
 
 logger = logging.getLogger(__name__)
@@ -48,14 +48,14 @@ class HttpLimits:
             headers; then the answer is 408.
         body_timeout: seconds after which a body must have made progress: ``body_rate`` bytes for each second; otherwise the
             answer is 408. Time in which the service does not read does not count.
-        body_rate: bytes a second that a body has at least.
+        body_rate: the minimum bytes per second of a body.
         send_timeout: seconds after which the connection is closed if the client has read nothing of a waiting response.
         keep_alive: seconds that a connection is kept open for a further request.
         connections: number of connections. A further one replaces the one that has been idle for longest; if none is idle, it
             is answered with 503.
         pipelined: number of requests that a connection may send before they are answered.
-        end_timeout: seconds that the process has to end once the application is told to; then it ends with code 0, whatever
-            its threads are doing. Infinite if something else ends the process.
+        end_timeout: seconds that the process has to end after the application's shutdown began; then it ends with code 0,
+            whatever its threads are doing. Infinite if something else ends the process.
     """
 
     head_bytes: int = 64 * 1024
@@ -94,7 +94,7 @@ class ServerConfig(uvicorn.Config):
             app,
             http=protocol,
             ws="none",
-            log_config=None,  # its loggers are as all others
+            log_config=None,  # its loggers are configured like all others
             log_level="warning",
             access_log=False,
             server_header=False,

@@ -1,4 +1,4 @@
-"""Uvicorn's two HTTP protocols, within limits.
+"""Uvicorn's two HTTP protocols, with limits.
 
 Uvicorn passes every byte to a parser, and neither parser limits what it buffers: httptools joins the pieces of a header again
 for each piece, and h11 checks only the size of what is incomplete. The size is therefore counted while a request is parsed.
@@ -45,14 +45,14 @@ class JoinedWrites:
     """A transport that sends the head of a response together with what follows it.
 
     Uvicorn writes both one after the other, and each would be a system call and a packet, the first of which wakes the
-    client for a half. A head that nothing follows at once, as that of a stream, leaves at the next step of the event loop.
+    client early. A head without an immediate body, as that of a stream, is sent in the next iteration of the event loop.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
         self._head: bytes | None = None
-        self.is_closing = transport.is_closing  # asked for with every request
+        self.is_closing = transport.is_closing  # called for every request
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -157,7 +157,7 @@ class LimitedProtocol(asyncio.Protocol):
         self._was_paused = self._was_paused or self.flow.read_paused
 
     def answered(self) -> None:
-        """Note that a response is complete; call this after uvicorn has handled it."""
+        """Record that a response is complete; call this after uvicorn has handled it."""
         if not self.transport.is_closing() and self.cycle.response_complete:
             self.config.idle[self] = None
 
@@ -166,13 +166,13 @@ class LimitedProtocol(asyncio.Protocol):
         self._objection = answer
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - ours says what is wrong
-        """Answer what the parser refuses; called by uvicorn."""
+        """Answer a request that the parser refuses; called by uvicorn."""
         self.refuse(self._objection or _INVALID)
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
     def _await(self, awaited: Literal["head", "body"] | None) -> None:
-        """Start the timer for what has to come next. A timer that runs for the same thing is kept."""
+        """Start the timer for the next data. A timer that runs for the same thing is kept."""
         if awaited == self._awaited:
             return
         if self._timer is not None:
@@ -184,7 +184,7 @@ class LimitedProtocol(asyncio.Protocol):
             self._timer = self.loop.call_later(seconds, self._late)
 
     def _late(self) -> None:
-        if self._awaited == "body" and self._body_goes_on():
+        if self._awaited == "body" and self._is_body_expected():
             self._awaited = None
             self._await("body")
         elif self._awaited == "head" and not self._progress:
@@ -192,10 +192,10 @@ class LimitedProtocol(asyncio.Protocol):
         else:
             self.refuse(_SLOW_BODY if self._awaited == "body" else _SLOW_HEAD)
 
-    def _body_goes_on(self) -> bool:
+    def _is_body_expected(self) -> bool:
         enough = self._progress >= self._limits.body_rate * self._limits.body_timeout
         # Time in which the service did not read does not count, even if it has just resumed. A client that waits for
-        # "100 Continue" has not been asked for its body.
+        # "100 Continue" does not send its body yet.
         return enough or self._was_paused or self.cycle.waiting_for_100_continue
 
     def pause_writing(self) -> None:
@@ -212,9 +212,9 @@ class LimitedProtocol(asyncio.Protocol):
 
     def _watch_sending(self) -> None:
         self._unsent = self.transport.get_write_buffer_size()
-        self._write_timer = self.loop.call_later(self._limits.send_timeout, self._sending_is_late)
+        self._write_timer = self.loop.call_later(self._limits.send_timeout, self._send_timed_out)
 
-    def _sending_is_late(self) -> None:
+    def _send_timed_out(self) -> None:
         if self.transport.get_write_buffer_size() == self._unsent:
             self.transport.abort()
         else:
@@ -231,10 +231,10 @@ class LimitedProtocol(asyncio.Protocol):
         self._unset_keepalive_if_required()
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
-            begun = cycle.response_started
+            started = cycle.response_started
             cycle.disconnected = True
             cycle.message_event.set()
-            if begun:  # it can only be broken off
+            if started:  # it can only be truncated
                 self.transport.close()
                 return
         status, message = answer

@@ -1,4 +1,4 @@
-"""The protocol on top of h11, which is always installed."""
+"""The protocol based on h11, which is always installed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OTHER_LINES = 2
 
 
 class LimitedH11(LimitedProtocol, H11Protocol):
-    """Uvicorn's protocol on top of h11, within limits."""
+    """Uvicorn's protocol based on h11, with limits."""
 
     config: ServerConfig
 
@@ -55,7 +55,7 @@ class _Connection(h11.Connection):
         self._note = note
 
     def next_event(self) -> Any:
-        """Return the next event, or raise that the next head is too large."""
+        """Return the next event, or raise an error if the next head is too large."""
         try:
             if self.their_state is h11.IDLE:
                 self._check_head(self.trailing_data[0])

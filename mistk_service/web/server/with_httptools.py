@@ -1,4 +1,4 @@
-"""The protocol on top of httptools, which comes with the extra ``fast``."""
+"""The protocol based on httptools, from the extra ``fast``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _TooMuch(Exception):
 
 
 class LimitedHttpTools(LimitedProtocol, HttpToolsProtocol):
-    """Uvicorn's protocol on top of httptools, within limits."""
+    """Uvicorn's protocol based on httptools, with limits."""
 
     config: ServerConfig
 
@@ -73,18 +73,18 @@ class LimitedHttpTools(LimitedProtocol, HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Note that the body begins."""
+        """Record that the body begins."""
         self._unreported = 0
         self._in_body = True
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Note progress in the body."""
+        """Record progress in the body."""
         self._unreported = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Note that the body ends."""
+        """Record that the body ends."""
         self._unreported = 0
         self._in_body = False
         super().on_message_complete()

@@ -127,16 +127,16 @@ class Predictor:
         If requests may be merged, additional keys of the answer are removed, except for requests with ``details``, which are
         never merged. Otherwise the result of a request would depend on the other requests at the time.
         """
-        asked = records.ids
-        if not asked:
+        ids = records.ids
+        if not ids:
             return {}
         result = self._hook(_as_dict(records), details)
-        if details or self.max_batch_size == 1 or not isinstance(result, dict) or not result.keys() >= set(asked):
+        if details or self.max_batch_size == 1 or not isinstance(result, dict) or not result.keys() >= set(ids):
             return result
-        return {key: result[key] for key in asked}
+        return {key: result[key] for key in ids}
 
     def _infer(self, inputs: Tensors, counts: Sequence[int] | None = None) -> list[msgspec.Raw]:
-        """Return the model's answer to tensors; one for each of several requests with so many records each."""
+        """Return the model's answer to tensors; one answer for each of several requests, with the given numbers of records."""
         # Imported here: it needs numpy, which a model of records may do without.
         from mistk_service.workers.child.codecs import decode, encode
         from mistk_service.workers.child.tensors import arrays_of, tensors_of

@@ -1,4 +1,4 @@
-"""What a running activity streams to its client: each value is sent at once, but the model never gets far ahead."""
+"""Streams values of a running activity to its client: each is sent at once, but the model never gets far ahead."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mistk_service.workers.messages import PARTS_AHEAD, FromWorker, PartPredicte
 
 
 class Publisher:
-    """Sends what the hook of an activity publishes, at most so many parts ahead of the client. Thread-safe.
+    """Sends what the hook of an activity publishes, at most :data:`PARTS_AHEAD` parts ahead of the client. Thread-safe.
 
     Args:
         send: sends a message to the service.
@@ -23,7 +23,7 @@ class Publisher:
         self._activity: int | None = None
         self._ahead = 0
         self._closed = False
-        #: Whether an activity that streams is running and its client still wants more.
+        #: Whether a streaming activity is running and its client accepts more.
         self.streaming = False
 
     def begin(self, number: int, *, wanted: bool) -> None:
@@ -33,7 +33,7 @@ class Publisher:
             self.streaming = wanted and not self._closed
 
     def allow(self, number: int, parts: int) -> None:
-        """Let the activity publish so many further parts."""
+        """Let the activity publish further parts."""
         with self._changed:
             if number == self._activity:
                 self._ahead += parts
@@ -51,7 +51,7 @@ class Publisher:
         self.stop()
 
     def publish(self, value: Any) -> None:
-        """Send a value. Block while the client is slow. Without a client that wants it, drop it.
+        """Send a value. Block while the client is slow. Without a client, drop it.
 
         Raises:
             TypeError: JSON cannot express the value.

@@ -25,12 +25,12 @@ class _Transfer:
     Attributes:
         pieces: what is still to be sent.
         stream: its id, if it is a stream prediction.
-        begun: whether a part of it has been sent.
+        started: whether a part of it has been sent.
     """
 
     pieces: deque[tuple[bytes | bytearray | memoryview, ...]]
     stream: int | None
-    begun: bool = False
+    started: bool = False
 
 
 class Sender:
@@ -68,7 +68,7 @@ class Sender:
     def take_back(self, number: int) -> bool:
         """Remove a queued stream prediction; return False if it is not queued or a part of it has been sent."""
         for transfer in self._large:
-            if transfer.stream == number and not transfer.begun:
+            if transfer.stream == number and not transfer.started:
                 self._large.remove(transfer)
                 return True
         return False
@@ -121,6 +121,6 @@ class Sender:
         transfer = self._large[0]
         for part in transfer.pieces.popleft():
             transport.write(part)
-        transfer.begun = True
+        transfer.started = True
         if not transfer.pieces:
             self._large.popleft()

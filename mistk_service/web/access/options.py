@@ -1,4 +1,4 @@
-"""Whether clients have to log in, and the refusal to be reachable from elsewhere if they do not."""
+"""Whether clients have to log in; without a log-in, the server must not be reachable from other machines."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class AccessOptions:
-    """What the options of a server say about accounts.
+    """The options of a server for accounts.
 
     Attributes:
         host: the address that the server listens on.
         auth: whether a log-in is required even if there is no access token.
-        insecure: whether everybody may do everything, from other machines too.
+        insecure: whether everyone has full access, also from other machines.
         token_file: the file of access tokens.
         has_users: whether there is a store, which may have users.
         proxy_secret_file: the file with the secret of a proxy that logs users in.
         auth_function: a function, as ``module:function``, that logs users in.
-        audit_file: where the audit log goes; ``-`` for the log, None for nowhere.
+        audit_file: the file of the audit log; ``-`` for the log, None for no audit log.
         root_path: the path below which a reverse proxy serves the application.
     """
 
@@ -44,10 +44,10 @@ class AccessOptions:
 
 
 def open_access(options: AccessOptions) -> Authenticator | None:
-    """Return what knows who sends a request, or None if nobody has to log in. The log says so if others reach the server.
+    """Return the authenticator, or None if no log-in is required. A warning is logged if other machines reach the server.
 
     Raises:
-        SettingsError: others reach the server and nobody has to log in, or the token file cannot be read.
+        SettingsError: other machines reach the server without a log-in, or the token file cannot be read.
     """
     tokens = TokenFile(options.token_file)
     if options.audit_file is not None:

@@ -1,7 +1,7 @@
 """The predictions in flight: their futures and their timeouts.
 
 A request whose client has disconnected or whose timeout has passed is withdrawn. It stays in flight, and counts towards the
-limit, until the worker reports its end. If the model had not begun with it, the worker forgets it and reports that at once.
+limit, until the worker reports its end. If the model has not begun with it, the worker forgets it and reports that at once.
 Otherwise it is answered, and the answer is discarded; an answer in parts ends with its next part.
 """
 
@@ -98,8 +98,8 @@ class Predictions:
 
         Errors name the operation. A ``repeatable`` request is kept for :meth:`repeat`.
 
-        The future raises PredictionTimedOut on a timeout, or the error that the worker's end leads to. An answer in parts is
-        there with its first part; from then on there is no timeout.
+        The future raises PredictionTimedOut on a timeout, or the error that the worker's end leads to. An answer in parts
+        is returned with its first part; after that there is no timeout.
 
         Raises:
             ServiceBusy: too many predictions are in flight.
@@ -144,7 +144,7 @@ class Predictions:
             )
 
     def add_part(self, message: PartPredicted) -> None:
-        """Pass a part of an answer on to whoever reads the answer."""
+        """Pass a part of an answer on to its reader."""
         waiting = self._waiting.get(message.id)
         if waiting is None:
             return
