@@ -219,7 +219,7 @@ class ListenSettings:
     )
     tls_key: str | None = option(None, "Private key (PEM) of the certificate.", type=click.Path(dir_okay=False))
     default_permission: Literal["READ", "EDIT", "MANAGE", "NO_PERMISSIONS"] = option(
-        "READ", "What a user may do with experiments and registered models that it has no other permission for."
+        "READ", "Permission of users for experiments and registered models for which they have no other."
     )
     insecure: bool = option(
         False, "Allow full access without a log-in to everyone who can reach the port, also from other machines."

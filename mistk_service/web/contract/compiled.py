@@ -1,9 +1,9 @@
 """The operations of a contract, compiled once: a request that an operation recognises goes straight to its handler.
 
 For every request Connexion walks two routers and several middlewares and builds its validators, its URI parsers and its
-decorators anew. For a small request that is most of the time, and none of it depends on the request. This middleware stands
-in front of them. It prepares of each operation at the start whatever does not depend on the request: the route, the handler,
-the limits, the reader.
+decorators anew. For a small request that is most of the time, and none of it depends on the request. This middleware comes
+before them. It prepares for each operation at the start what does not depend on the request: the route, the handler, the
+limits, the reader.
 
 A request that is not recognised is passed on to Connexion, with its body, for validation and error messages. A test checks
 that Connexion accepts whatever is accepted here, with the same arguments.
@@ -42,7 +42,7 @@ Reader = Callable[[Scope, "bytes | bytearray"], dict[str, Any]]
 #: Makes the reader of an operation; None for an operation that is left to Connexion altogether.
 MakeReader = Callable[[Operation, JsonLimits], Reader | None]
 
-#: A coroutine function that takes what the reader has read and the parameters of the path, and returns a response.
+#: A coroutine function that takes the reader's arguments and the parameters of the path, and returns a response.
 Handler = Callable[..., Awaitable[ASGIApp]]
 
 

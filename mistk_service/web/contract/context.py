@@ -21,7 +21,7 @@ def current_scope() -> Scope:
 
 
 def current_receive() -> Receive:
-    """Return what receives the further messages of the current request, whose body has been read."""
+    """Return the ``receive`` of the current request, whose body has been read."""
     return _request.get()[1]
 
 

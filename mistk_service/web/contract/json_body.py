@@ -1,4 +1,4 @@
-"""JSON bodies of requests: how they are read, and which of them a schema accepts.
+"""Parses JSON bodies of requests, and checks them against a schema.
 
 Parsing is stricter than Python's (no NaN, no invalid UTF-8), since the values are passed on to the worker.
 """
@@ -30,9 +30,9 @@ def parse_json(body: bytes | bytearray, limits: JsonLimits = FREE_JSON) -> Any:
     Connexion reads the body a second time for the handler, with Python's reader, so both must read the same value.
 
     Raises:
-        JsonTooLarge: it holds too much.
-        ValueError: it is not JSON, repeats a key, or holds what cannot be passed on to the worker: a number beyond 64 bits, or
-            half a surrogate pair; the message says which.
+        JsonTooLarge: it exceeds the limits.
+        ValueError: it is not JSON, repeats a key, or has what cannot be passed on to the worker: a number beyond 64 bits, or
+            half a surrogate pair; the message names it.
         RecursionError: it is nested too deeply.
     """
     check_json(body, limits)
@@ -49,7 +49,7 @@ def parse_json(body: bytes | bytearray, limits: JsonLimits = FREE_JSON) -> Any:
 
 
 def _fits(value: Any) -> bool:
-    """Return whether every number has at most 64 bits, in one pass that avoids looking at single numbers.
+    """Return whether every number has at most 64 bits, in one pass without parsing numbers.
 
     Raises:
         RecursionError: arrays and objects are nested too deeply.
@@ -98,7 +98,7 @@ def _constant(name: str) -> float:
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
 
-#: Checks every number as it is written, which takes ten times as long, to name the one that is too large.
+#: Checks the text of every number, which takes ten times as long, to name the one that is too large.
 _CAREFUL = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_integer, parse_float=_number, parse_constant=_constant
 )
@@ -167,11 +167,11 @@ def schema_validator(schema: Mapping[str, Any]) -> Any:
 
 
 def asks_for_strings(schema: Mapping[str, Any]) -> bool:
-    """Return whether a schema asks for an object of strings, of any names, and nothing else."""
+    """Return whether a schema asks for an object of strings with any names, without further restrictions."""
     rules = {key: rule for key, rule in schema.items() if key not in _ANNOTATIONS | {"definitions", "minProperties"}}
     return rules == {"type": "object", "additionalProperties": {"type": "string"}}
 
 
 def shorten(text: str) -> str:
-    """Return the beginning of a text, as much as is repeated in a message."""
+    """Return the beginning of a text, for a message."""
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

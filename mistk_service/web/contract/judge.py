@@ -1,4 +1,4 @@
-"""Connexion as the judge of what the compiled operations do not recognise: it decides, and explains what is wrong."""
+"""Connexion as the fallback for requests that the compiled operations do not recognise: it decides, and explains errors."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-#: What Connexion says of a missing body, before the validator of bodies sees it.
+#: Connexion's message for a missing body, before the validator of bodies runs.
 _REWORDED = {"RequestBody is required": "The request has no body; expected a JSON object."}
 
 
 class Judge:
-    """The ASGI application that Connexion makes of a contract. It is made on a thread for the first request that needs it.
+    """Connexion's ASGI application for a contract. It is created on a thread for the first request that needs it.
 
     Most services get none. Connexion would take two fifths of the processor time of a start, and 15 MB of memory.
 
@@ -35,7 +35,7 @@ class Judge:
         contract: in Swagger 2.0 or OpenAPI 3.
         resolve: returns the handler for an operationId.
         methods: returns the methods of a path.
-        answer: turns any error into a response.
+        answer: converts any error to a response.
         validate: whether to validate requests, or only to route them.
     """
 
@@ -65,7 +65,7 @@ class Judge:
 
     def _load(self) -> None:
         with self._lock, warnings.catch_warnings():
-            # Connexion's libraries warn of what they would like to have installed; no user can act on that.
+            # Connexion's libraries warn of missing optional packages; users cannot act on that.
             warnings.simplefilter("ignore")
             if self._app is None:
                 app = self._make()
@@ -140,7 +140,7 @@ async def _start(app: ASGIApp) -> None:
 
 
 def _without_connexion(problem: Any) -> Exception:
-    """Return Connexion's error as one that those know who do not know Connexion."""
+    """Return Connexion's error as one of Starlette's or ours."""
     detail = _REWORDED.get(problem.detail, problem.detail or problem.title)
     if problem.status == 400:
         return InvalidRequest(detail, field=(problem.ext or {}).get("field"))
@@ -148,7 +148,7 @@ def _without_connexion(problem: Any) -> Exception:
 
 
 def _routes_only(contract: Mapping[str, Any]) -> Json:
-    """Return a contract in OpenAPI 3 without everything that routing does not need.
+    """Return the part of a contract in OpenAPI 3 that routing needs.
 
     Connexion copies, resolves and validates the whole document for every middleware, which would be most of the time that
     the application takes to load.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-#: The methods that a path may have, as contracts write them.
+#: The methods of a path, as spelled in contracts.
 METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
 
 #: The names of Starlette's convertors for the types of parameters in a path; any other parameter is a text without slashes.
@@ -26,7 +26,7 @@ class Operation:
         method: its HTTP method, in upper case.
         route: its path with the base path, as Starlette writes it: ``/v2/models/{name}``.
         parameters: its parameters, those of the path included, with references resolved.
-        definitions: what schemas refer to as ``#/definitions/...``.
+        definitions: the targets of references to ``#/definitions/...``.
         secured: whether the contract asks for a log-in.
     """
 
@@ -65,7 +65,7 @@ def operations_of(contract: Mapping[str, Any]) -> list[Operation]:
 
 
 def base_path(contract: Mapping[str, Any]) -> str:
-    """Return the path below which a contract has its paths; empty for the root."""
+    """Return the base path of a contract; empty for the root."""
     servers = contract.get("servers") or [{"url": contract.get("basePath", "")}]
     path: str = urlsplit(servers[0]["url"]).path
     return path.rstrip("/")
@@ -74,7 +74,7 @@ def base_path(contract: Mapping[str, Any]) -> str:
 def argument_name(name: str) -> str:
     """Return the name of a handler's argument for a parameter, as Connexion makes it with ``pythonic_params``.
 
-    It is in snake case, and has an underscore at its end if Python has such a name itself.
+    It is in snake case, and ends with an underscore if it is a name of Python.
     """
     words = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name)
     snake = re.sub(r"([a-z\d])([A-Z])", r"\1_\2", words).replace("-", "_").lower()
@@ -104,6 +104,6 @@ def _resolved(value: Mapping[str, Any], contract: Mapping[str, Any]) -> Mapping[
 
 
 def resolved_schema(schema: Mapping[str, Any], operation: Operation) -> Mapping[str, Any]:
-    """Return a schema of an operation that can be used by itself: with its definitions, and without a reference at its top."""
+    """Return a self-contained schema of an operation: with its definitions, and without a reference at the top."""
     whole = _resolved(schema, {"definitions": operation.definitions})
     return {**whole, "definitions": operation.definitions} if operation.definitions else whole
