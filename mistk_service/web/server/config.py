@@ -10,6 +10,7 @@ import math
 import os
 import resource
 import ssl
+import sys
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -32,6 +33,9 @@ logger = logging.getLogger(__name__)
 #: Closed connections after which memory is returned to the system.
 _MANY = 1000
 
+#: Seconds after which a thread that computes lets the event loop continue. Python's default of 5 ms would be added to a request
+#: for each of its system calls, and a start, a recorder or a model in a thread computes for longer.
+_SWITCH_INTERVAL = 0.0005
 
 #: Open files reserved for everything but connections: the worker, the store, artifacts, logs.
 _OTHER_FILES = 256
@@ -115,6 +119,7 @@ class ServerConfig(uvicorn.Config):
     def load(self) -> None:
         """Load the application; called by uvicorn."""
         super().load()
+        sys.setswitchinterval(_SWITCH_INTERVAL)
         if self.limits.end_timeout < math.inf:
             self.lifespan_class = _Lifespan
 
