@@ -93,6 +93,7 @@ def _parts(python: Path, mlserver: Path) -> list[_Part]:
         _Part("declared", _inferring("Declared"), doors.in_json),
         _Part("mlserver", peer("mlserver", mlserver, "undeclared", *inferring), _json_and_grpc),
         _Part("mlserver large", peer("mlserver", mlserver, "undeclared", *inferring), doors.large_json),
+        _Part("starlette json", peer("starlette", python, "logistic", "/infer"), doors.in_json),
         _Part("starlette large", peer("starlette", python, "sizes"), doors.large_numpy),
         _Part(doors.GRPC_PEER, peer("grpc", python, "undeclared"), doors.over_grpc),
         _Part("parts", ours("Parts"), doors.in_parts),

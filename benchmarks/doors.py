@@ -49,6 +49,7 @@ GRPC_PEER = "grpc.aio"
 
 ROWS = [
     Row("OIP in JSON, 16 connections, MLServer", ("tensors", "json"), ("mlserver", "json"), "/s", 8),
+    Row("OIP in JSON, 16 connections, Starlette", ("tensors", "json"), ("starlette json", "json"), "/s", None),
     Row("OIP in bytes, 38 MB / in JSON, MLServer", ("tensors", "raw"), ("mlserver large", "json"), "/s", 20),
     Row("OIP in bytes, 38 MB, Starlette", ("tensors", "raw"), ("starlette large", "raw"), "/s", 0.6),
     Row("OIP over gRPC, 1 record, MLServer", ("tensors", "grpc1"), ("mlserver", "grpc1"), "/s", 3),

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from benchmarks.models import MODELS
+from benchmarks.models import MODELS, tensor_model
 
 #: As large as a status of the service at rest.
 _STATUS = {
@@ -27,10 +27,19 @@ _STATUS = {
 
 def create_app(model: str) -> Starlette:
     """Return the application."""
-    predict = MODELS[model]()
+    predict, infer = MODELS[model](), tensor_model()
 
     async def stream_predict(request: Request) -> Response:
         return JSONResponse(predict(json.loads(await request.body())))
+
+    async def infer_json(request: Request) -> Response:
+        (given,) = json.loads(await request.body())["inputs"]
+        pixels = np.array(given["data"], np.float32).reshape(given["shape"])
+        outputs = [
+            {"name": name, "datatype": "FP32", "shape": array.shape, "data": array.ravel().tolist()}
+            for name, array in infer({"pixels": pixels}).items()
+        ]
+        return JSONResponse({"model_name": "undeclared", "outputs": outputs})
 
     async def means(request: Request) -> Response:
         images = np.frombuffer(await request.body(), np.float32).reshape(64, -1)
@@ -42,6 +51,7 @@ def create_app(model: str) -> Starlette:
     return Starlette(
         routes=[
             Route("/predict", stream_predict, methods=["POST"]),
+            Route("/infer", infer_json, methods=["POST"]),
             Route("/means", means, methods=["POST"]),
             Route("/status", status),
             Route("/health", status),

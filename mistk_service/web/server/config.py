@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 #: Closed connections after which memory is returned to the system.
 _MANY = 1000
 
-#: Seconds after which a thread that computes lets the event loop continue. Python's default of 5 ms would be added to a request
-#: for each of its system calls, and a start, a recorder or a model in a thread computes for longer.
+#: Seconds after which a thread that computes lets the event loop continue. Python's default of 5 ms would be added to a
+#: request for each of its system calls, and a start, a recorder or a model in a thread computes for longer.
 _SWITCH_INTERVAL = 0.0005
 
 #: Open files reserved for everything but connections: the worker, the store, artifacts, logs.
