@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 _RETRY_AFTER = 1.0
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Waiting:
     worker: Worker
     operation: str

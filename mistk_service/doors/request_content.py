@@ -57,6 +57,12 @@ def decode_json(body: bytes | bytearray, kind: type[_Value]) -> _Value:
         raise InvalidRequest(f"The body is not the JSON of a request: {error}.") from error
 
 
+def header_of(request: Request, name: str) -> str | None:
+    """Return a header by its name in lower case. Starlette would compare the names one after the other."""
+    value = dict(request.scope["headers"]).get(name.encode())
+    return None if value is None else value.decode("latin-1")
+
+
 async def read_content(request: Request, limit: int) -> bytes | bytearray:
     """Return the body of a request. The limit in bytes holds for the compressed and for the decompressed body.
 
@@ -66,10 +72,7 @@ async def read_content(request: Request, limit: int) -> bytes | bytearray:
         HTTPException: 415, its coding is neither gzip nor deflate.
     """
     body = await read_body(request.scope, request.receive, limit)
-    given = dict(request.scope["headers"]).get(b"content-encoding")  # Starlette's would search all headers
-    if given is None:
-        return body
-    coding = given.decode("latin-1").strip().lower()
+    coding = (header_of(request, "content-encoding") or "identity").strip().lower()
     if coding == "identity":
         return body
     if coding not in _WINDOWS:

@@ -17,7 +17,7 @@ from mistk_service.doors.generation import EventStream, Generation, generate
 from mistk_service.doors.inference.messages import HEADER_LENGTH, encode_response, read_request
 from mistk_service.doors.inference.tensors import datatype_of, require_declared
 from mistk_service.doors.prediction_api import PredictionHandlers, json_response, prediction_app
-from mistk_service.doors.request_content import INLINE_LIMIT, json_content, on_thread_if, read_content
+from mistk_service.doors.request_content import INLINE_LIMIT, header_of, json_content, on_thread_if, read_content
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.predictions import TensorSpec
@@ -122,7 +122,7 @@ class _Handlers(PredictionHandlers):
         with self._statistics.measure() as measured:
             body = await read_content(request, self._max_body)
             declared = self._controller.signature.inputs
-            header = request.headers.get(HEADER_LENGTH)
+            header = header_of(request, HEADER_LENGTH)
             read = on_thread_if(len(body) > INLINE_LIMIT)
             infer_request, tensors = await read(read_request, body, header, declared)
             require_declared(tensors.tensors, declared)
