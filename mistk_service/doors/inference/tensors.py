@@ -187,7 +187,7 @@ def require_declared(tensors: Sequence[Tensor], declared: Sequence[TensorSpec]) 
     Raises:
         InvalidRequest: a tensor is missing, is not known, or has another data type or shape.
     """
-    if not declared:
+    if not declared or (len(tensors) == len(declared) and all(map(_fits, tensors, declared))):
         return
     given = {tensor.name: tensor for tensor in tensors}
     names = ", ".join(spec.name for spec in declared)
@@ -199,12 +199,20 @@ def require_declared(tensors: Sequence[Tensor], declared: Sequence[TensorSpec]) 
             raise _invalid(spec.name, f"it is missing; expected {names}")
         if tensor.dtype != spec.dtype:
             raise _invalid(spec.name, f"its datatype is {_NAMES[tensor.dtype]}; expected {_NAMES[spec.dtype]}")
-        if len(tensor.shape) != len(spec.shape) or any(
-            want not in (-1, have) for have, want in zip(tensor.shape, spec.shape, strict=True)
-        ):
+        if not _fits(tensor, spec):
             raise _invalid(
                 spec.name, f"its shape is {list(tensor.shape)}; expected {list(spec.shape)}, where -1 is any"
             )
+
+
+def _fits(tensor: Tensor, spec: TensorSpec) -> bool:
+    """Return whether a tensor is as it is declared."""
+    return (
+        tensor.name == spec.name
+        and tensor.dtype == spec.dtype
+        and len(tensor.shape) == len(spec.shape)
+        and all(want in (-1, have) for have, want in zip(tensor.shape, spec.shape, strict=True))
+    )
 
 
 def _flattened(name: str, data: msgspec.Raw) -> list[Any]:
