@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks import auth, doors, measures
@@ -77,6 +78,7 @@ def _watched(server: Server, seconds: float) -> dict[str, float]:
 
 
 def _parts(python: Path, mlserver: Path) -> list[_Part]:
+    undeclared = _inferring("Undeclared")
     inferring = (doors.INFER, "/v2/models/undeclared/ready")
     return [
         _Part("ours", ours("Logistic"), _small_and_status),
@@ -90,7 +92,7 @@ def _parts(python: Path, mlserver: Path) -> list[_Part]:
         _Part("large", ours("Sizes"), measures.large),
         _Part("large starlette", peer("starlette", python, "sizes"), measures.large),
         _Part("tensors", _inferring("Undeclared", grpc=True), _tensors),
-        _Part("declared", _inferring("Declared"), doors.in_json),
+        _Part("declared", _inferring("Declared"), partial(doors.beside_undeclared, start_undeclared=undeclared)),
         _Part("mlserver", peer("mlserver", mlserver, "undeclared", *inferring), _json_and_grpc),
         _Part("mlserver large", peer("mlserver", mlserver, "undeclared", *inferring), doors.large_json),
         _Part("starlette json", peer("starlette", python, "logistic", "/infer"), doors.in_json),
