@@ -56,7 +56,7 @@ demo-game: $(VENV)/.runtime ## Watch two agents learn a game, each in its own co
 serve: $(VENV)/.runtime ## Serve MODEL (the digits model unless told otherwise) until Ctrl-C.
 	$(BIN)/python -m mistk_service serve $(MODEL) $(ARGS)
 
-test: $(VENV)/.dev programs ## Run all tests: those that share the machine, then those marked serial.
+test: $(VENV)/.dev programs ## Run all tests.
 	@scripts/test $(BIN)/python $(JOBS) $(ARGS)
 
 test-ray: $(RAY)/.ray ## Run the tests of workers on Ray, which takes about half an hour.

@@ -14,7 +14,7 @@ from mistk_service.client import ModelClient, launch
 from mistk_service.resources import plugins_path
 from tests.page.browser import await_text, await_true, curve, points, rows, seen, text
 
-pytestmark = [pytest.mark.browser, pytest.mark.serial, pytest.mark.timeout(180)]  # the first one waits for the browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]  # the first one waits for the browser
 
 DIGITS = plugins_path() / "digits"
 

@@ -14,7 +14,7 @@ from tests.page.browser import await_text, await_true, text
 from tests.page.conftest import PREFIX, FakeService, reopen
 from tests.tracking.server.conftest import running_server
 
-pytestmark = [pytest.mark.browser, pytest.mark.serial, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 
 def complaints(page: Chrome) -> list[str]:

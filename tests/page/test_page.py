@@ -12,7 +12,7 @@ from mistk_service.kinds.model import MODEL
 from tests.page.browser import await_text, await_true, await_version, curve, points, rows, seen, text
 from tests.page.conftest import reopen
 
-pytestmark = [pytest.mark.browser, pytest.mark.serial, pytest.mark.timeout(180)]  # the first one waits for the browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]  # the first one waits for the browser
 
 
 def test_the_first_status_fills_the_page(page, service) -> None:

@@ -14,7 +14,7 @@ from mistk_service.client import launch
 from mistk_service.resources import plugins_path
 from tests.page.browser import await_true
 
-pytestmark = [pytest.mark.browser, pytest.mark.serial, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from mistk_service.resources import plugins_path
 from tests.models.hostile import MARKUP
 from tests.page.browser import await_text, await_true, rows, text
 
-pytestmark = [pytest.mark.browser, pytest.mark.serial, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 DIGITS = plugins_path() / "digits"
 MODELS = Path(__file__).parents[1] / "models"

@@ -14,7 +14,6 @@ DIVIDED = {
     "tests/core/test_state_machine.py": 2,
     "tests/service/test_contract_fuzz.py": 3,
     "tests/tracking/replication/test_large_files.py": 3,
-    "tests/tracking/server/test_contract.py": 6,
     "tests/tracking/sql/test_durability.py": 3,
 }
 

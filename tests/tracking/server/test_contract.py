@@ -4,26 +4,25 @@ import inspect
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from openapi_spec_validator import validate
-from schemathesis import checks
+from schemathesis import GenerationMode, checks
 
 from mistk_service.resources import load_contract
 from mistk_service.tracking.server.operations import OPERATIONS as ALWAYS
 from mistk_service.tracking.server.operations.accounts import AccountOperations
 from mistk_service.tracking.server.operations.roles import RoleOperations
 from mistk_service.tracking.server.transfers import Transfers
+from tests.support.examples import examples
 
 CONTRACT = load_contract("mlflow-api.yaml")
 METHODS = {"get", "put", "post", "patch", "delete"}
-OPERATIONS = [
-    operation for path in CONTRACT["paths"].values() for method, operation in path.items() if method in METHODS
-]
+PLACES = [(path, method) for path, item in CONTRACT["paths"].items() for method in item if method in METHODS]
+OPERATIONS = [CONTRACT["paths"][path][method] for path, method in PLACES]
 
 #: The operations on accounts are answered where clients have to log in.
 PARTS = (*ALWAYS, AccountOperations, RoleOperations)
-
-schema = schemathesis.openapi.from_dict(CONTRACT)
 
 #: What the schemas cannot say: requests are taken more widely than they are written down, and names, filters and states
 #: have rules of their own.
@@ -55,10 +54,21 @@ def test_every_operation_says_what_an_error_looks_like():
         assert operation["responses"]["default"] == {"$ref": "#/components/responses/Error"}, operation["operationId"]
 
 
-@pytest.mark.timeout(300)
-@schema.parametrize()
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
-def test_every_answer_has_the_form_that_the_contract_says(case, server):
-    unsupported = case.operation.definition.raw["summary"].startswith("Not supported")
+@pytest.fixture(scope="module")
+def schema():
+    return schemathesis.openapi.from_dict(CONTRACT)
+
+
+@pytest.mark.hypothesis
+@pytest.mark.parametrize(("path", "method"), PLACES)
+def test_every_answer_has_the_form_that_the_contract_says(schema, server, path, method):
+    operation = schema[path][method]
+    unsupported = operation.definition.raw["summary"].startswith("Not supported")
     excluded = [*LENIENT, checks.not_a_server_error] if unsupported else LENIENT
-    case.call_and_validate(base_url=server.url, excluded_checks=excluded, timeout=30)
+
+    @settings(max_examples=examples(6), deadline=None, suppress_health_check=list(HealthCheck))
+    @given(case=st.one_of([operation.as_strategy(generation_mode=mode) for mode in GenerationMode]))
+    def every_case(case):
+        case.call_and_validate(base_url=server.url, excluded_checks=excluded, timeout=30)
+
+    every_case()

@@ -382,7 +382,6 @@ def peak_memory(start_server, tmp_path):
         yield http, peak
 
 
-@pytest.mark.serial
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells the highest use of memory")
 @pytest.mark.skipif(shutil.disk_usage(tempfile.gettempdir()).free < 2 * LARGE, reason="needs 4 GB of disk")
