@@ -24,8 +24,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.preloaded import starter
+
 ROOT = Path(__file__).parents[2]
 LANGUAGES = ("sh", "python", "yaml", "json")
+#: What ``mistk-service`` is in the shells.
+FORKED_COMMAND = ROOT / "tests" / "support" / "forked_command.py"
 #: Those that are data, which is only parsed, or written to a file.
 DATA = ("yaml", "json")
 PAGES = [
@@ -74,8 +78,15 @@ class PageRun:
         self._ports = {port: str(free_port()) for port in ("8080", "8081", "5000", "5001")}
         self._prelude: list[str] = []
         self._servers: list[subprocess.Popen[bytes]] = []
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self._env = os.environ | {"PATH": path, "MISTK_PORT": self._ports["8080"]}
+        commands = folder / ".commands"
+        commands.mkdir()
+        command = commands / "mistk-service"
+        command.write_text(f"#!{sys.executable} -IS\n{FORKED_COMMAND.read_text(encoding='utf-8')}", encoding="utf-8")
+        command.chmod(0o755)
+        self._starter = starter().requests.fileno()
+        path = os.pathsep.join([str(commands), str(Path(sys.executable).parent), os.environ["PATH"]])
+        more = {"PATH": path, "MISTK_PORT": self._ports["8080"], "MISTK_TEST_STARTER": str(self._starter)}
+        self._env = os.environ | more
         (folder / "plugins").symlink_to(ROOT / "plugins")
 
     def run(self, block: Block) -> None:
@@ -98,8 +109,9 @@ class PageRun:
             command = ["bash", "-c", "\n".join(["set -e", *self._prelude, code])]
             self._prelude += [line for line in code.splitlines() if _KEPT.match(line)]
         done = subprocess.run(
-            command, cwd=self._folder, env=self._env, capture_output=True, text=True, check=False, timeout=60
-        )
+            command, cwd=self._folder, env=self._env, pass_fds=[self._starter],
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
         assert done.returncode == 0, f"{code}\n{done.stdout}{done.stderr}"
         return done.stdout
 
@@ -107,7 +119,9 @@ class PageRun:
         script = "\n".join([*self._prelude, f"exec {code.strip()}"])
         log = self._folder / f"server-{len(self._servers)}.log"
         with log.open("wb") as output:
-            server = subprocess.Popen(["bash", "-c", script], cwd=self._folder, env=self._env, stderr=output)
+            server = subprocess.Popen(
+                ["bash", "-c", script], cwd=self._folder, env=self._env, stderr=output, pass_fds=[self._starter]
+            )
         self._servers.append(server)
         while not _STARTED.search(log.read_text(encoding="utf-8")):
             assert server.poll() is None, log.read_text(encoding="utf-8")

@@ -71,10 +71,13 @@ class Starter:
 
     Args:
         env: its environment; what it forks has one of its own.
+
+    Attributes:
+        requests: what it listens to.
     """
 
     def __init__(self, env: Mapping[str, str]) -> None:
-        self._requests, theirs = socket.socketpair()
+        self.requests, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", __name__],
@@ -96,13 +99,13 @@ class Starter:
         """
         connection, theirs = socket.socketpair()
         with theirs:
-            socket.send_fds(self._requests, [b"\n"], [stdout, stderr, theirs.fileno()])
+            socket.send_fds(self.requests, [b"\n"], [stdout, stderr, theirs.fileno()])
         connection.sendall(json.dumps([arguments, str(cwd), dict(env)]).encode() + b"\n")
         return Forked(connection)
 
     def close(self) -> None:
         """End it. What it has forked goes on."""
-        self._requests.close()
+        self.requests.close()
         self._process.wait()
 
 
