@@ -23,6 +23,8 @@ CALM = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
     # Its jobs are four more processes.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    # What a model needs would be found out by one more process, which loads it.
+    "MLFLOW_REQUIREMENTS_INFERENCE_TIMEOUT": "0",
     "GIT_PYTHON_REFRESH": "quiet",
     "TQDM_DISABLE": "1",
 }
@@ -44,7 +46,9 @@ def reserved_port() -> socket.socket:
 
 
 class MlflowServer:
-    """A real ``mlflow server``, with its database and artifacts in a folder, that can be killed and started again.
+    """A real server of MLflow, with its database and artifacts in a folder, that can be killed and started again.
+
+    It is the process that ``mlflow server`` starts. That itself would be another one that loads all of MLflow.
 
     Args:
         folder: the folder.
@@ -76,22 +80,29 @@ class MlflowServer:
 
     def start(self) -> None:
         """Start it, and wait for its first answer."""
-        options = ["--workers", "1", "--host", "127.0.0.1", "--port", str(self._port)]
-        stores = ["--backend-store-uri", f"sqlite:///{self._folder}/mlflow.db"]
-        artifacts = ["--artifacts-destination", self._artifacts]
+        options = ["--host", "127.0.0.1", "--port", str(self._port), "--log-level", "warning"]
         self._folder.mkdir(exist_ok=True)
-        environment = {**os.environ, **CALM, **self._environment}
+        settings = {  # as `mlflow server` gives them to it
+            "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{self._folder}/mlflow.db",
+            "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+            "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+            "_MLFLOW_SERVER_ARTIFACT_DESTINATION": self._artifacts,
+            "_MLFLOW_SGI_NAME": "uvicorn",
+        }
         with (self._folder / "log").open("a") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "mlflow", "server", *options, *stores, *artifacts],
-                cwd=self._folder, env=environment, stdout=log, stderr=log, start_new_session=True,
+                [sys.executable, "-m", "uvicorn", *options, "mlflow.server.fastapi_app:app"],
+                cwd=self._folder, env={**os.environ, **CALM, **settings, **self._environment},
+                stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         answered = threading.Event()
-        while not answered.wait(0.1):
-            assert self._process.poll() is None, (self._folder / "log").read_text()
-            with contextlib.suppress(httpx.TransportError):
-                httpx.get(f"{self.url}/health")
-                answered.set()
+        with httpx.Client(base_url=self.url, timeout=60) as http:
+            while not answered.wait(0.1):
+                assert self._process.poll() is None, (self._folder / "log").read_text()
+                with contextlib.suppress(httpx.TransportError):
+                    # The database is made at the first question that it has to answer.
+                    http.get("/api/2.0/mlflow/experiments/get", params={"experiment_id": "0"}).raise_for_status()
+                    answered.set()
 
     def kill(self) -> None:
         """End it and all its processes at once, in the middle of whatever they do."""

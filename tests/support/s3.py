@@ -37,11 +37,12 @@ def s3_server(folder: Path) -> Iterator[str]:
             process = subprocess.Popen(command, cwd=folder, env={**os.environ, **CREDENTIALS}, stdout=log, stderr=log)
         try:
             answered = threading.Event()
-            while not answered.wait(0.1):
-                assert process.poll() is None, (folder / "s3.log").read_text()
-                with contextlib.suppress(httpx.TransportError):
-                    httpx.get(url)
-                    answered.set()
+            with httpx.Client() as http:
+                while not answered.wait(0.1):
+                    assert process.poll() is None, (folder / "s3.log").read_text()
+                    with contextlib.suppress(httpx.TransportError):
+                        http.get(url)
+                        answered.set()
             yield url
         finally:
             process.kill()
