@@ -153,7 +153,7 @@ def test_any_call_is_refused_and_changes_nothing_or_does_what_was_asked(machine:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=examples(8),
+            max_examples=examples(6),
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

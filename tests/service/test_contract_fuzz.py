@@ -22,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
 
 from mistk_service.resources import contract_path
 from tests.service.harness import ANSWER_TIME, API, OBEDIENT, RESTING, Service
+from tests.support.examples import examples
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
@@ -33,7 +34,7 @@ OPERATIONS = [
     if path != "/shutdown"
 ]
 
-bounded = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+bounded = settings(max_examples=examples(20), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")

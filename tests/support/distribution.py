@@ -13,7 +13,7 @@ DIVIDED = {
     "tests/docs/test_pages.py": 12,
     "tests/core/test_state_machine.py": 2,
     "tests/service/test_contract_fuzz.py": 3,
-    "tests/tracking/replication/test_large_files.py": 3,
+    "tests/tracking/replication/test_large_files.py": 2,
     "tests/tracking/sql/test_durability.py": 3,
 }
 
@@ -27,6 +27,9 @@ LONGEST = (
     "tests/page/test_charts.py",
     "tests/page/test_compare.py",
     "tests/page/test_runs.py",
+    "tests/page/test_page.py",
+    "tests/page/test_live.py",
+    "tests/page/test_mlflow_ui.py",
     "tests/tracking/server/test_mlflow_client.py",
     "tests/tracking/server/test_accounts.py",
     "tests/tracking/replication/test_large_files.py",

@@ -1,7 +1,7 @@
 """``mistk-service`` for the shells of tests: asks a process that has loaded it to fork, and ends as what was forked does.
 
-Run with ``python -I -S``, which takes a twentieth of the time that it takes to load ``mistk-service``. The environment variable
-MISTK_TEST_STARTER has the descriptor of :attr:`tests.support.preloaded.Starter.requests`.
+Run with ``python -I -S``, which takes a twentieth of the time that it takes to load ``mistk-service``. The variable
+MISTK_TEST_STARTER of the environment has the descriptor of :attr:`tests.support.preloaded.Starter.requests`.
 """
 
 import json
