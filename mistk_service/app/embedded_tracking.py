@@ -154,6 +154,8 @@ class EmbeddedTracking:
         if not self._started:
             self._started = True
             self.recorder.start()
+            if any(name.startswith("MLFLOW_AUTH_ADMIN_") for name in os.environ):
+                self._server()  # the first admin is created, or the reason why not is logged
             if self._remotes:
                 self._watcher.start()
 
@@ -204,11 +206,15 @@ class EmbeddedTracking:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request. The first one makes the server, since most containers get none."""
         self.start()
-        if self._app is None:
-            self._app = DeferredApp(self._make, retry=0)
+        server = self._server()
         # The status names a run a moment before the run is stored.
         await self.recorder.run_written(_RUN_WAIT)
-        await self._app(scope, receive, send)
+        await server(scope, receive, send)
+
+    def _server(self) -> DeferredApp:
+        if self._app is None:
+            self._app = DeferredApp(self._make, retry=0)
+        return self._app
 
     def users(self) -> Users:
         """Return the users of the store, the first admin among them if the environment names one.

@@ -58,9 +58,12 @@ def decode_json(body: bytes | bytearray, kind: type[_Value]) -> _Value:
 
 
 def header_of(request: Request, name: str) -> str | None:
-    """Return a header by its name in lower case. Starlette would compare the names one after the other."""
-    value = dict(request.scope["headers"]).get(name.encode())
-    return None if value is None else value.decode("latin-1")
+    """Return the first header of a name in lower case. Starlette would copy all headers first."""
+    wanted = name.encode()
+    for key, value in request.scope["headers"]:
+        if key == wanted:
+            return bytes(value).decode("latin-1")
+    return None
 
 
 async def read_content(request: Request, limit: int) -> bytes | bytearray:

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service.web.access import AccessRole, role_for
 from mistk_service.web.contract.compiled import CompiledOperations, Handler, MakeReader, OperationTable
-from mistk_service.web.contract.judge import Judge
+from mistk_service.web.contract.fallback import ConnexionFallback
 from mistk_service.web.contract.operations import operations_of
 from mistk_service.web.contract.strict import strict_reader
 from mistk_service.web.json_limits import JsonLimits
@@ -41,7 +41,7 @@ def contract_app(
             body itself and gets a ``request`` instead.
         answer: converts any error to a response.
         reader: returns the reader of the requests of an operation.
-        validate: whether Connexion validates what the reader does not recognise, or only routes it.
+        validate: whether Connexion validates what the reader does not recognise; otherwise the reader recognises everything.
         role: returns the role that an operation needs if a log-in is required, by operationId and method.
         executor: runs the reading of large bodies; by default asyncio's.
         lifespan: the context manager around the application.
@@ -50,7 +50,7 @@ def contract_app(
         AttributeError, KeyError: raised by ``resolve`` for an operationId without a handler.
     """
     table = OperationTable(operations_of(contract), resolve, limits, reader, answer, executor, role)
-    operations = CompiledOperations(Judge(contract, resolve, table.methods, answer, validate=validate), table)
+    operations = CompiledOperations(table, ConnexionFallback(contract, resolve, answer) if validate else None)
     router = Router(lifespan=lifespan)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,7 +1,7 @@
 """The operations of a contract, compiled once: a request that an operation recognises goes straight to its handler.
 
 For every request Connexion walks two routers and several middlewares and builds its validators, its URI parsers and its
-decorators anew. For a small request that is most of the time, and none of it depends on the request. This middleware comes
+decorators anew. For a small request that is most of the time, and none of it depends on the request. This application comes
 before them. It prepares for each operation at the start what does not depend on the request: the route, the handler, the
 limits, the reader.
 
@@ -17,9 +17,12 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from typing import Any
+from urllib.parse import quote
 
 from starlette.convertors import Convertor
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import RedirectResponse
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -103,7 +106,7 @@ class OperationTable:
         if plain is not None:
             return plain, {}
         for pattern, convertors, methods in self._patterns:
-            if found := pattern.match(path):
+            if found := pattern.fullmatch(path):
                 return methods, {name: convertors[name].convert(text) for name, text in found.groupdict().items()}
         return {}, {}
 
@@ -128,29 +131,46 @@ def _generality_of(segment: str) -> int:
 
 
 class CompiledOperations:
-    """ASGI middleware that serves the compiled operations, and passes on all others."""
+    """ASGI application that serves the compiled operations.
 
-    def __init__(self, app: ASGIApp, table: OperationTable) -> None:
-        self._app = app
+    Args:
+        table: the operations.
+        fallback: serves requests that an operation does not recognise; None if the operations recognise all.
+    """
+
+    def __init__(self, table: OperationTable, fallback: ASGIApp | None) -> None:
         self._table = table
+        self._fallback = fallback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request, or pass it on."""
+        """Serve a request."""
         operation, parameters = self._table.find(scope)
-        if operation is None:
-            await self._app(scope, receive, send)
-            return
-        enter(scope, receive)
         principal = scope.get(PRINCIPAL)
-        if principal is not None and principal.role < operation.role:
+        if operation is None:
+            await self._missing(scope)(scope, receive, send)
+        elif principal is not None and principal.role < operation.role:
             refusal = NotAllowed(
                 f"{principal.name} has the role {principal.role.label}, and {operation.name} needs {operation.role.label}."
             )
             await send_early(self._table.answer(refusal, scope), scope, receive, send)
         elif operation.left:
-            await self._app(scope, receive, send)
+            enter(scope, receive)
+            assert self._fallback is not None, "its reader recognises no request"
+            await self._fallback(scope, receive, send)
         else:
-            await operation.serve(self._app, parameters, scope, receive, send)
+            enter(scope, receive)
+            await operation.serve(self._fallback, parameters, scope, receive, send)
+
+    def _missing(self, scope: Scope) -> ASGIApp:
+        """Return the response to a request for which there is no operation."""
+        path: str = scope["path"]
+        if methods := self._table.methods(path):
+            return self._table.answer(HTTPException(405, headers={"Allow": ", ".join(methods)}), scope)
+        if path.endswith("/") and self._table.methods(path[:-1]):
+            query = scope["query_string"].decode("ascii")
+            name = quote(path[:-1].rpartition("/")[2])
+            return RedirectResponse(f"../{name}" + (f"?{query}" if query else ""))
+        return self._table.answer(HTTPException(404), scope)
 
 
 class _Operation:
@@ -180,9 +200,9 @@ class _Operation:
         self._table = table
 
     async def serve(
-        self, judge: ASGIApp, parameters: Mapping[str, Any], scope: Scope, receive: Receive, send: Send
+        self, fallback: ASGIApp | None, parameters: Mapping[str, Any], scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """Call the handler and send its response, or pass the request on to ``judge``."""
+        """Call the handler and send its response, or pass a request that is not recognised on to ``fallback``."""
         body: bytes | bytearray = b""
         arguments: dict[str, Any] | None = {}
         large = False
@@ -211,7 +231,8 @@ class _Operation:
         if arguments is None:
             receive = replayed(body, receive)
             enter(scope, receive)
-            await judge(scope, receive, send)
+            assert fallback is not None, "its reader recognises every request"
+            await fallback(scope, receive, send)
         else:
             await response(scope, receive, send)
 

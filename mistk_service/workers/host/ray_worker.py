@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hmac
 import logging
 import os
@@ -138,7 +137,7 @@ class RayWorker(SocketWorker):
         if self._actor is None:
             self._has_exited(Failure("WorkerDied", _KILLED))
         else:
-            self._actor.kill.remote()
+            self._actor.kill.remote(self._ended_by_service)
             asyncio.get_running_loop().call_later(_UNTIL_ENDED, self._kill_actor)
 
     def _kill_actor(self) -> None:
@@ -172,14 +171,18 @@ class RayWorker(SocketWorker):
             return
         address = host, self._server.sockets[0].getsockname()[1]
         resources = {name: value for name, value in self._resources.items() if value is not None}
-        self._actor = ray.remote(Relay).options(**resources).remote(*self._arguments, address, secret)
+        try:
+            self._actor = ray.remote(Relay).options(**resources).remote(*self._arguments, address, secret)
+        except RayError as error:  # Ray has ended, for example
+            self._server.close()
+            raise OSError(_told(error)) from error
         self._reading = loop.create_task(self._read())
         if self._on_drain is not None:
             self._watching = loop.create_task(self._watch(self._on_drain))
 
     def _enter(self, transport: asyncio.Transport, data: bytes) -> None:
         """Take the connection of the worker, which has sent this data so far."""
-        if self.exited:
+        if self.exited or self._transport is not None:
             transport.abort()
             return
         assert self._server is not None
@@ -211,23 +214,27 @@ class RayWorker(SocketWorker):
                 if isinstance(news, Failure):
                     if self._transport is not None:
                         await set_within(DRAIN, self._eof)
-                    return Failure("WorkerDied", self._ended_by_service or news.message, None, news.output)
+                    return news
                 self._on_output(news)
 
     async def _watch(self, on_drain: Callable[[], None]) -> None:
         """Look again and again whether the machine of the actor is about to leave the cluster."""
-        with contextlib.suppress(RayError):  # the actor has died
+        try:
             node = await self._actor.node.remote()
             while node not in await asyncio.to_thread(state.get_draining_nodes):  # noqa: ASYNC110 - no event says so
                 await asyncio.sleep(_LOOK)
-            logger.warning("The machine of the worker is about to leave the cluster.")
-            on_drain()
+        except RayError:
+            return  # the actor has died
+        except Exception:  # another version of Ray may not have what is private
+            logger.warning("Ray does not say which machines leave the cluster.", exc_info=True)
+            return
+        logger.warning("The machine of the worker is about to leave the cluster.")
+        on_drain()
 
     def _give_up(self) -> None:
         # The actor is left to itself: if it has died too, Ray tells how.
         if not self.exited:
-            self._ended_by_service = self._ended_by_service or _CUT_OFF
-            self._actor.kill.remote()
+            self._actor.kill.remote(self._ended_by_service or _CUT_OFF)
 
     def _has_exited(self, failure: Failure) -> None:
         if self._server is not None:
@@ -252,6 +259,9 @@ class _Door(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._end = asyncio.get_running_loop().call_later(_KNOCKING, self._transport.abort)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._end.cancel()
 
     def data_received(self, data: bytes) -> None:
         self._data += data

@@ -87,9 +87,9 @@ class Relay:
         node_id: str = ray.get_runtime_context().get_node_id()
         return node_id
 
-    async def kill(self) -> None:
-        """Kill the worker."""
-        self._worker.kill()
+    async def kill(self, reason: str | None = None) -> None:
+        """Kill the worker, and explain its end with this reason, if there is one."""
+        self._worker.kill_for(reason)
 
     async def check(self, method: str, *arguments: Any) -> Any:
         """Call a method of this machine's :class:`Files`. Return its result, or the message and the field of its refusal."""
@@ -116,6 +116,11 @@ class _ConnectedProcess(ProcessWorker):
     def __init__(self, address: tuple[str, int], secret: bytes, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._address, self._secret = address, secret
+
+    def kill_for(self, reason: str | None) -> None:
+        """Kill the process, unless it has ended."""
+        self._ended_by_service = self._ended_by_service or reason
+        self.kill()
 
     async def _open(self) -> None:
         self._eof.set()  # there is no channel that ends here

@@ -44,6 +44,8 @@ CONTRACT = {
         },
         "/files/index": {"get": operation("echo")},
         "/items/{item}/tags": {"get": operation("tags", in_path("item"))},
+        "/items/{item}": {"get": operation("tags", in_path("item"))},
+        "/items/{item}:close": {"post": operation("tags", in_path("item"))},
     },
 }
 
@@ -86,7 +88,7 @@ def answer(error: Exception, scope: Scope) -> Response:
     return JSONResponse({"error": str(error), "path": scope["path"]}, status, headers)
 
 
-def toy_client() -> httpx.AsyncClient:
+def toy_client(*, validate: bool = False) -> httpx.AsyncClient:
     handlers = Handlers()
     app = contract_app(
         CONTRACT,
@@ -94,7 +96,7 @@ def toy_client() -> httpx.AsyncClient:
         limits=lambda operation_id: None if operation_id == "upload" else JsonLimits(size=LIMIT),
         answer=answer,
         reader=read_text,
-        validate=False,
+        validate=validate,
     )
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
 
@@ -114,6 +116,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
         ("DELETE", "/files/a", b"", ["a", ""]),
         ("GET", "/files/index", b"", ""),
         ("GET", "/items/7/tags", b"", ["7", ""]),
+        ("POST", "/items/7:close", b"", ["7", ""]),
     ],
 )
 async def test_a_request_reaches_its_handler_with_what_was_read(
@@ -144,12 +147,18 @@ async def test_every_error_is_answered_in_the_one_form_of_the_api(
     assert (response.status_code, response.json()) == (status, {"error": error, "path": path})
 
 
-@pytest.mark.parametrize(("path", "allowed"), [("/echo", "GET, HEAD, POST"), ("/files/a/b", "DELETE, PUT")])
+@pytest.mark.parametrize(
+    ("path", "allowed"), [("/echo", "GET, HEAD, POST"), ("/files/a/b", "DELETE, PUT"), ("/items/7:close", "POST")]
+)
 async def test_a_wrong_method_is_answered_with_all_methods_of_the_path(
     client: httpx.AsyncClient, path: str, allowed: str
 ) -> None:
     response = await client.patch(path)
     assert (response.status_code, response.headers["allow"]) == (405, allowed)
+
+
+async def test_a_path_that_ends_with_a_line_feed_is_another_path(client: httpx.AsyncClient) -> None:
+    assert (await client.post("/items/7:close%0A")).status_code == 404
 
 
 async def test_a_large_body_is_read_on_a_thread() -> None:
@@ -198,11 +207,13 @@ def test_connexion_is_loaded_by_the_first_request_that_is_not_recognised() -> No
         from tests.web.contract.test_application import toy_client
 
         async def ask() -> None:
-            async with toy_client() as client:
+            async with toy_client(validate=True) as client:
                 assert (await client.post("/echo", content=b"a")).status_code == 200
+                assert (await client.post("/nothing")).status_code == 404
                 assert "connexion" not in sys.modules
-                await asyncio.gather(*(client.post("/nothing") for _ in range(8)))
+                answers = await asyncio.gather(*(client.post("/echo", content=b"odd") for _ in range(8)))
                 assert "connexion" in sys.modules
+                assert {answer.status_code for answer in answers} == {500}, "Connexion found no argument"
 
         asyncio.run(ask())
     """

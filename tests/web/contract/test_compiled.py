@@ -160,7 +160,7 @@ ODD_BODIES = [
 
 @pytest.mark.parametrize("path", ["/streamPredict", "/initialize", "/loadData", "/updateStreamProperties"])
 @pytest.mark.parametrize("body", ODD_BODIES)
-def test_an_odd_body_is_judged_alike(short: Way, long: Way, path: str, body: bytes):
+def test_an_odd_body_is_read_alike(short: Way, long: Way, path: str, body: bytes):
     post(short, long, path, body)
 
 
@@ -168,7 +168,7 @@ def test_an_odd_body_is_judged_alike(short: Way, long: Way, path: str, body: byt
     "media_type",
     ["APPLICATION/JSON", "application/json; charset=utf-8", "text/plain", "application/xml", "nonsense", ""],
 )
-def test_an_odd_media_type_is_judged_alike(short: Way, long: Way, media_type: str):
+def test_an_odd_media_type_is_read_alike(short: Way, long: Way, media_type: str):
     _, is_short = post(short, long, "/streamPredict", b'{"a":"AAAA"}', media_type)
     assert not is_short
 
@@ -180,7 +180,7 @@ QUERIES: Iterable[str] = [
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_an_odd_query_is_judged_alike(short: Way, long: Way, query: str):
+def test_an_odd_query_is_read_alike(short: Way, long: Way, query: str):
     post(short, long, f"/streamPredict?{query}", b'{"a":"AAAA"}')
 
 
@@ -235,7 +235,7 @@ values = st.recursive(
     st.dictionaries(texts, texts) | st.dictionaries(texts, values) | values,
     st.booleans(),
 )
-def test_whatever_the_body_both_ways_judge_alike(short: Way, long: Way, path: str, body: Any, ascii_only: bool):
+def test_whatever_the_body_both_ways_read_it_alike(short: Way, long: Way, path: str, body: Any, ascii_only: bool):
     content = json.dumps(body, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     post(short, long, path, content)
 

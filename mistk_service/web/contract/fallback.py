@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import sys
-import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service.errors import InvalidRequest
-from mistk_service.web.contract.operations import METHODS
 from mistk_service.web.refusals import ErrorAnswer
 
 if TYPE_CHECKING:
     from connexion.lifecycle import ConnexionRequest, ConnexionResponse
 
-Json = dict[str, Any]
-
 #: Connexion's message for a missing body, before the validator of bodies runs.
 _REWORDED = {"RequestBody is required": "The request has no body; expected a JSON object."}
 
 
-class Judge:
+class ConnexionFallback:
     """Connexion's ASGI application for a contract. It is created on a thread for the first request that needs it.
 
     Most services get none. Connexion would take two fifths of the processor time of a start, and 15 MB of memory.
@@ -34,48 +31,38 @@ class Judge:
     Args:
         contract: in Swagger 2.0 or OpenAPI 3.
         resolve: returns the handler for an operationId.
-        methods: returns the methods of a path.
         answer: converts any error to a response.
-        validate: whether to validate requests, or only to route them.
     """
 
-    def __init__(
-        self,
-        contract: Mapping[str, Any],
-        resolve: Callable[[str], Any],
-        methods: Callable[[str], Sequence[str]],
-        answer: ErrorAnswer,
-        *,
-        validate: bool,
-    ) -> None:
+    def __init__(self, contract: Mapping[str, Any], resolve: Callable[[str], Any], answer: ErrorAnswer) -> None:
         self._contract = contract
         self._resolve = resolve
-        self._methods = methods
         self._answer = answer
-        self._validate = validate
-        self._app: ASGIApp | None = None
-        self._lock = threading.Lock()
+        self._loading: asyncio.Future[ASGIApp] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
-        if self._app is None:
-            await asyncio.get_running_loop().run_in_executor(None, self._load)
-            assert self._app is not None
-        await self._app(scope, receive, send)
+        if self._loading is None:
+            self._loading = asyncio.get_running_loop().run_in_executor(None, self._load)
+        try:
+            app = self._loading.result() if self._loading.done() else await asyncio.shield(self._loading)
+        except Exception as error:  # noqa: BLE001 - such as a broken installation; the client gets a response
+            self._loading = None
+            app = self._answer(error, scope)
+        await app(scope, receive, send)
 
-    def _load(self) -> None:
-        with self._lock, warnings.catch_warnings():
-            # Connexion's libraries warn of missing optional packages; users cannot act on that.
-            warnings.simplefilter("ignore")
-            if self._app is None:
-                app = self._make()
-                asyncio.run(_start(app))
-                self._app = app
+    def _load(self) -> ASGIApp:
+        app = self._make()
+        asyncio.run(_start(app))
+        gc.freeze()  # full collections need not look at it
+        return app
 
     def _make(self) -> ASGIApp:
         # Connexion imports httpx, which would load its command line with it: more than three times as much as the library
         # itself. Without that module, httpx does without a command line.
         sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+        # It warns of the libraries that it uses; users cannot act on that.
+        warnings.filterwarnings("ignore", module=r"connexion\.")
         from connexion import AsyncApp, ProblemException
         from connexion.middleware.context import ContextMiddleware
         from connexion.middleware.exceptions import ExceptionMiddleware
@@ -86,38 +73,27 @@ class Judge:
 
         from mistk_service.web.contract.validation import VALIDATORS, MediaType
 
-        if self._validate:
-            judging = [
-                MediaType,
-                RoutingMiddleware,
-                SecurityMiddleware,
-                RequestValidationMiddleware,
-                LifespanMiddleware,
-                ContextMiddleware,
-            ]
-        else:
-            judging = [RoutingMiddleware, LifespanMiddleware]
-        app = AsyncApp(
-            __name__,
-            middlewares=[ExceptionMiddleware, *judging],
-            strict_validation=True,
-            validator_map=VALIDATORS,
-        )
+        middlewares = [
+            ExceptionMiddleware,
+            MediaType,
+            RoutingMiddleware,
+            SecurityMiddleware,
+            RequestValidationMiddleware,
+            LifespanMiddleware,
+            ContextMiddleware,
+        ]
+        app = AsyncApp(__name__, middlewares=middlewares, strict_validation=True, validator_map=VALIDATORS)
         for kind in (ProblemException, HTTPException, Exception):
             app.add_error_handler(kind, self._handle)
         # A copy, which Connexion fills with defaults.
-        document = copy.deepcopy(dict(self._contract)) if self._validate else _routes_only(self._contract)
-        app.add_api(document, resolver=self._resolve, pythonic_params=True)
+        app.add_api(copy.deepcopy(dict(self._contract)), resolver=self._resolve, pythonic_params=True)
         return app  # type: ignore[no-any-return]
 
     async def _handle(self, request: ConnexionRequest, error: Exception) -> ConnexionResponse:
         from connexion import ProblemException
         from connexion.lifecycle import ConnexionResponse
 
-        if isinstance(error, HTTPException) and error.status_code == 405:
-            # Connexion's router names the methods of one operation, where a path may have several.
-            error.headers = {"Allow": ", ".join(self._methods(request.scope["path"]))}
-        elif isinstance(error, ProblemException):
+        if isinstance(error, ProblemException):
             error = _without_connexion(error)
         response = self._answer(error, request.scope)
         headers = {
@@ -145,24 +121,3 @@ def _without_connexion(problem: Any) -> Exception:
     if problem.status == 400:
         return InvalidRequest(detail, field=(problem.ext or {}).get("field"))
     return HTTPException(problem.status, detail)
-
-
-def _routes_only(contract: Mapping[str, Any]) -> Json:
-    """Return the part of a contract in OpenAPI 3 that routing needs.
-
-    Connexion copies, resolves and validates the whole document for every middleware, which would be most of the time that
-    the application takes to load.
-    """
-    paths = {
-        path: {method: _route(operation) for method, operation in item.items() if method in METHODS}
-        for path, item in contract["paths"].items()
-    }
-    return {"openapi": contract["openapi"], "info": {"title": "", "version": ""}, "paths": paths}
-
-
-def _route(operation: Json) -> Json:
-    return {
-        "operationId": operation["operationId"],
-        "parameters": [parameter for parameter in operation.get("parameters", ()) if parameter["in"] == "path"],
-        "responses": {"default": {"description": ""}},
-    }
