@@ -145,7 +145,7 @@ class ProcessWorker(LocalWorker):
             await set_within(_EMPTY, self._output_ended)
         message = self._ended_by_service if code == -signal.SIGKILL else None
         lines = self._output.lines if self._output is not None else ()
-        self._has_exited(Failure("WorkerDied", message or _describe_exit(code), None, lines))
+        self._has_exited(Failure("WorkerDied", message or describe_exit(code), None, lines))
 
     def _cut_lifeline(self) -> None:
         """Let the sentinel end what is left of the worker's group, and let the output thread end."""
@@ -171,7 +171,7 @@ def _reap_group(group: int) -> None:
             os.waitpid(-group, 0)
 
 
-def _describe_exit(code: int) -> str:
+def describe_exit(code: int) -> str:
     """Describe how a process ended; negative codes are signals."""
     if code >= 0:
         return f"The worker process ended with exit code {code}."

@@ -18,6 +18,7 @@ from ray._private.state import state  # there is no public way to ask for machin
 from ray.exceptions import RayError
 
 from mistk_service.errors import Failure, InvalidRequest, SettingsError
+from mistk_service.workers.host.process import describe_exit
 from mistk_service.workers.host.relay import Relay
 from mistk_service.workers.host.socket_worker import DRAIN, LINGER, SocketWorker, set_within
 from mistk_service.workers.protocol import Files, FileStamp, WorkerListener
@@ -214,7 +215,10 @@ class RayWorker(SocketWorker):
                 if isinstance(news, Failure):
                     if self._transport is not None:
                         await set_within(DRAIN, self._eof)
-                    return news
+                    # A worker whose channel breaks ends itself with the signal.
+                    was_killed = news.message == describe_exit(-signal.SIGKILL)
+                    reason = self._ended_by_service if was_killed else None
+                    return Failure("WorkerDied", reason or news.message, None, news.output)
                 self._on_output(news)
 
     async def _watch(self, on_drain: Callable[[], None]) -> None:
