@@ -53,7 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--nightly", action="store_true", help="run the tests that take minutes too")
+    parser.addoption("--nightly", action="store_true", help="run the tests that take minutes or disturb others too")
     parser.addoption("--ray", action="store_true", help="run the tests of workers on Ray")
 
 
@@ -72,7 +72,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if _is_of_workers(item)]
     for item in items:
         if item.get_closest_marker("nightly") and not config.getoption("--nightly"):
-            item.add_marker(pytest.mark.skip(reason="takes minutes: give --nightly"))
+            item.add_marker(pytest.mark.skip(reason="takes minutes or disturbs others: give --nightly"))
         property_ = item.get_closest_marker("hypothesis") or getattr(
             getattr(item, "obj", None), "is_hypothesis_test", False
         )

@@ -123,6 +123,7 @@ def test_the_lease_of_a_container_that_ends_in_order_is_given_back(
     assert runs(store)[run].info.status.name == "KILLED"
 
 
+@pytest.mark.nightly  # Chromium aborts what it loads when a network interface appears
 def test_a_container_that_is_cut_off_from_the_database_for_too_long_goes_on_in_a_new_run(
     container: Callable[..., Service], store: SqlStore, postgres_database: str
 ) -> None:
