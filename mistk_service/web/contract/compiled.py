@@ -153,10 +153,6 @@ class CompiledOperations:
                 f"{principal.name} has the role {principal.role.label}, and {operation.name} needs {operation.role.label}."
             )
             await send_early(self._table.answer(refusal, scope), scope, receive, send)
-        elif operation.left:
-            enter(scope, receive)
-            assert self._fallback is not None, "its reader recognises no request"
-            await self._fallback(scope, receive, send)
         else:
             enter(scope, receive)
             await operation.serve(self._fallback, parameters, scope, receive, send)
@@ -179,7 +175,6 @@ class _Operation:
     Attributes:
         name: its operationId.
         role: the role that it needs.
-        left: whether Connexion serves it.
     """
 
     def __init__(
@@ -193,7 +188,8 @@ class _Operation:
     ) -> None:
         self.name = name
         self.role = role
-        self.left = limits is not None and read is None
+        #: Whether all its requests are left to the fallback.
+        self._left = limits is not None and read is None
         self._handler = handler
         self._read = read
         self._max_body = limits.size if limits else 0
@@ -203,6 +199,10 @@ class _Operation:
         self, fallback: ASGIApp | None, parameters: Mapping[str, Any], scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Call the handler and send its response, or pass a request that is not recognised on to ``fallback``."""
+        if self._left:
+            assert fallback is not None, "the operation has no reader"
+            await fallback(scope, receive, send)
+            return
         body: bytes | bytearray = b""
         arguments: dict[str, Any] | None = {}
         large = False

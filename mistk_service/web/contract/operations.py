@@ -44,7 +44,7 @@ class Operation:
 
 def operations_of(contract: Mapping[str, Any]) -> list[Operation]:
     """Return the operations of a contract."""
-    base = base_path(contract)
+    base = _base_path(contract)
     found = []
     for path, item in contract["paths"].items():
         for method in METHODS & item.keys():
@@ -64,7 +64,7 @@ def operations_of(contract: Mapping[str, Any]) -> list[Operation]:
     return found
 
 
-def base_path(contract: Mapping[str, Any]) -> str:
+def _base_path(contract: Mapping[str, Any]) -> str:
     """Return the base path of a contract; empty for the root."""
     servers = contract.get("servers") or [{"url": contract.get("basePath", "")}]
     path: str = urlsplit(servers[0]["url"]).path
