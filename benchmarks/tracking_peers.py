@@ -170,7 +170,7 @@ def serving(
         begun = time.perf_counter()
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     try:
-        while not _answers(port):
+        while not _is_serving(port):
             if process.poll() is not None:
                 raise RuntimeError(f"{name} ended with {process.returncode}:\n{(folder / 'log').read_text()}")
             time.sleep(0.005)
@@ -212,7 +212,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _answers(port: int) -> bool:
+def _is_serving(port: int) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/health")

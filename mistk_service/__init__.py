@@ -1,7 +1,7 @@
-"""A model container service: one machine-learning component behind a truthful HTTP lifecycle API.
+"""A model container service: runs one machine-learning component behind an HTTP lifecycle API.
 
-An author of a model or a plugin needs only what stands here. Importing the package does nothing else, and it stays light,
-because the worker process imports it before the model.
+Authors of models and plugins need only the names below. Importing the package has no side effects and is fast, because the
+worker process imports it before the model.
 """
 
 from mistk_service.errors import AgentFailed, MistkError, RequestError

@@ -1,4 +1,4 @@
-"""Options that are written once.
+"""Options of the command line and the environment, each defined in one place.
 
 A field of a settings class, made with :func:`option`, is the only definition of an option. From it come the flag and the
 environment variable (:func:`click_options`), the default, the check (:func:`check_options`), and the line in the reference
@@ -56,12 +56,12 @@ class Option:
         help: one or two sentences for ``--help`` and the reference.
         rules: what each value must satisfy.
         flag: the flag without its dashes; by default the field's name with dashes.
-        variables: the environment variables, of which the first one that is set counts; by default ``MISTK_`` and the flag.
+        variables: the environment variables; the first one that is set counts; by default ``MISTK_`` and the flag.
         click: further arguments for :func:`click.option`.
         name: the name of the field.
         default: the value without a flag and a variable.
         kind: the type of one value: ``str``, ``int``, ``float`` or ``bool``.
-        multiple: whether the flag may be repeated; its variable then holds several values with blanks between them.
+        multiple: whether the flag may be repeated; its variable then holds several values, separated by blanks.
         choices: the only values, if the field's type is a ``Literal``.
     """
 

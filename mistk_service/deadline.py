@@ -1,4 +1,4 @@
-"""Deadlines, which are passed down to everything that has to end in time."""
+"""Deadlines that are passed down to everything that has to finish in time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Deadline:
 
     Args:
         seconds: the time until then.
-        clock: a monotonic clock, in seconds. A test can pass its own, so that it need not sleep.
+        clock: a monotonic clock, in seconds. Tests pass a fake one instead of sleeping.
     """
 
     def __init__(self, seconds: float = math.inf, clock: Clock = time.monotonic) -> None:
@@ -62,7 +62,7 @@ class Deadline:
         return True
 
     async def wait(self, event: asyncio.Event) -> bool:
-        """Wait for an event; return False if it has not come in time."""
+        """Wait for an event; return False if it was not set in time."""
         while not event.is_set():
             if not (left := self.left()):
                 return False

@@ -1,4 +1,4 @@
-"""Ends the process by the deadline of its shutdown, whatever its threads are doing."""
+"""Exits the process by the deadline of its shutdown, whatever its threads are doing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 #: Seconds between two checks of the deadline, which may have been brought forward.
 _INTERVAL = 0.02
 
-#: Seconds that the last line of the log may take. It takes them only where nothing reads the log.
+#: Maximum seconds for writing the last line of the log. It only takes long if nothing reads the log.
 _LAST_LINE = 0.1
 
 #: Never set. Waiting for it is a sleep.
@@ -40,7 +40,7 @@ def signals_handled(numbers: Iterable[int], handler: Callable[[int, FrameType | 
 
 
 def watch(deadline: Deadline, exit_code: Callable[[], int] = lambda: 0) -> None:
-    """Ensure that the process ends by a deadline, even if its event loop is blocked or a thread hangs.
+    """Ensure that the process exits by a deadline, even if its event loop is blocked or a thread hangs.
 
     Args:
         deadline: when; it may be brought forward.
@@ -56,7 +56,7 @@ def watch(deadline: Deadline, exit_code: Callable[[], int] = lambda: 0) -> None:
 
 
 def finish(end: Deadline, threads: Deadline, loop: asyncio.AbstractEventLoop, exit_code: int = 0) -> NoReturn:
-    """End the process when its threads have ended, or when they should have.
+    """Exit the process when its threads have ended, or at their deadline.
 
     Functions registered with :mod:`atexit` are called. The interpreter's own finalization is skipped: it waits for executors,
     and cannot be limited in time. A further signal ends the process at once.

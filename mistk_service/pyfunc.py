@@ -1,6 +1,6 @@
 """Loads a saved model for MLflow: ``mlflow.pyfunc.load_model`` finds this module in the file ``MLmodel``.
 
-MLflow is not needed to import it. The model's class has to be importable where it is loaded.
+MLflow is not needed to import it. The model's class has to be importable by the process that loads it.
 """
 
 from __future__ import annotations

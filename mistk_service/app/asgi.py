@@ -22,7 +22,7 @@ from mistk_service.doors.mistk.confinement import Roots
 from mistk_service.doors.mistk.handlers import Handlers
 from mistk_service.doors.mistk.problems import answer, error_body, service_error
 from mistk_service.doors.mistk.swagger_ui import SwaggerUI
-from mistk_service.doors.ops.health import figures, liveness, readiness, startup
+from mistk_service.doors.ops.health import liveness, metrics_response, readiness, startup
 from mistk_service.doors.ops.live import Live
 from mistk_service.doors.ops.metrics import ServiceMetrics
 from mistk_service.doors.problem import answer_in
@@ -51,10 +51,10 @@ _LOG_IN = {
     "security": [{"Authorization": []}],
 }
 
-#: How many prefixes the published contract is cached for.
+#: The maximum number of path prefixes for which the published contract is cached.
 _PREFIXES = 8
 
-#: How many paths it is cached for what serves them. Clients repeat the same few.
+#: The maximum number of paths whose application is cached. Clients repeat the same few.
 _PATHS = 128
 
 FindDoor = Callable[[str], Door | None]
@@ -95,7 +95,7 @@ def create_app(
         "/livez": lambda _: liveness(),
         "/startupz": lambda _: startup(controller.started.is_set()),
         "/readyz": lambda _: readiness(controller, tracking.recorder.lost if tracking else None),
-        "/metrics": lambda _: figures(metrics),
+        "/metrics": lambda _: metrics_response(metrics),
         "/page/live": lambda scope: live.response(controller, scope),
         f"{kind.base_path}/swagger.json": partial(document, openapi3=False),
         f"{kind.base_path}/openapi3.json": partial(document, openapi3=True),
@@ -104,11 +104,11 @@ def create_app(
     doors = prediction_doors(model, settings)
     find_door = functools.lru_cache(_PATHS)(partial(door_of, doors=doors))
     about = partial(about_container, model=model, settings=settings, doors=doors, tracked=tracking is not None)
-    page = Page(about, _answers(lambda _: None))
+    page = Page(about, _error_writer(lambda _: None))
     parts = _by_path(kind.base_path, api, doors, pages, [SwaggerUI(f"{kind.base_path}/ui"), page])
-    container: ASGIApp = BodyLimit(parts, settings.max_body, _answers(find_door))
+    container: ASGIApp = BodyLimit(parts, settings.max_body, _error_writer(find_door))
     if tracking is not None:
-        container = _beside(tracking, container, find_door)
+        container = _with_tracking(tracking, container, find_door)
     guarded = gate(
         container,
         host=settings.host,
@@ -116,7 +116,7 @@ def create_app(
         max_body=settings.max_body,
         error_form=lambda scope: door.error_body if (door := find_door(scope["path"])) else error_body,
         authenticator=authenticator,
-        answer=_answers(find_door),
+        answer=_error_writer(find_door),
         audited=settings.audit_file is not None,
         access_log=settings.access_log,
     )
@@ -132,7 +132,7 @@ def create_app(
     return Prefix(counted, settings.root_path) if settings.root_path else counted
 
 
-def _answers(find_door: FindDoor) -> ErrorAnswer:
+def _error_writer(find_door: FindDoor) -> ErrorAnswer:
     """Return a function that returns an error in the form of the API that a request is for."""
 
     def answer_by_path(error: Exception, scope: Scope) -> Response:
@@ -151,19 +151,21 @@ def _published(contract: Any, prefix: str, signature: Signature, *, openapi3: bo
     return Response(body, media_type="application/json", headers={"Vary": "X-Forwarded-Prefix"})
 
 
-def _beside(tracking: EmbeddedTracking, container: ASGIApp, find_door: FindDoor) -> ASGIApp:
-    """Return both as one application. The tracking server has its own limits, since it transfers files of any size.
+def _with_tracking(tracking: EmbeddedTracking, container: ASGIApp, find_door: FindDoor) -> ASGIApp:
+    """Return one application for the tracking server and the container.
+
+    The tracking server has its own limits, since it transfers files of any size.
 
     A path that Vertex AI was given is not the tracking server's.
     """
 
-    async def both(scope: Scope, receive: Receive, send: Send) -> None:
+    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and is_tracking_path(scope["path"]) and not find_door(scope["path"]):
             await tracking(scope, receive, send)
         else:
             await container(scope, receive, send)
 
-    return both
+    return dispatch
 
 
 def _by_path(
@@ -173,7 +175,10 @@ def _by_path(
     pages: Mapping[str, Callable[[Scope], Response]],
     uis: Sequence[SwaggerUI | Page],
 ) -> ASGIApp:
-    """Return an application of APIs, one of which gets the lifespan, single pages, and user interfaces."""
+    """Return an application that dispatches by path to APIs, single pages and user interfaces.
+
+    The API at ``base`` handles the lifespan.
+    """
 
     @functools.lru_cache(_PATHS)
     def find_app(path: str) -> ASGIApp | None:
@@ -203,8 +208,8 @@ def _by_path(
     return route
 
 
-def _roots(settings: Settings) -> Roots | None:
-    """Return where paths of requests may lead; None for anywhere."""
+def _confinement(settings: Settings) -> Roots | None:
+    """Return the roots below which paths in requests must lie; None for no restriction."""
     roots = Roots(settings.data_root, settings.model_root, settings.output_root)
     free = is_loopback(settings.host) or settings.insecure
     return None if free and roots == Roots() else roots
@@ -221,7 +226,7 @@ def _create_api(controller: Controller, settings: Settings, contract: Mapping[st
         contract,
         keepalive=settings.keepalive,
         root_path=settings.root_path,
-        roots=_roots(settings),
+        roots=_confinement(settings),
         max_watches=settings.max_watches,
     )
     api = contract_app(

@@ -1,4 +1,4 @@
-"""Autostart: initializes and builds the model when the service starts, so that it gets ready without an orchestrator."""
+"""Autostart: initializes and builds the model when the service starts, so that it is ready without an orchestrator."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Autostart:
         await self.steps.do(controller, "buildModel", Call((path,), reads=reads))
 
     async def fetch(self, place: str, field: str) -> str:
-        """Return the path of what is at a place, see :func:`~mistk_service.app.storage.fetched`."""
+        """Return the path of the local copy of a location, see :func:`~mistk_service.app.storage.fetched`."""
         return await asyncio.to_thread(fetched, place, self._scratch / field.strip("-"), field)
 
     async def _dataset(self, name: str, value: Any) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""The command line. Here, and only here, is everything put together."""
+"""The command line."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def _url_file(file: str | None) -> Iterator[Callable[[str], None]]:
 
 
 def _exit_at_once(_number: int, _frame: FrameType | None) -> None:
-    """Exit with code 0, as a graceful shutdown does, before anything has been started."""
+    """Exit with code 0, like a graceful shutdown, before anything has been started."""
     for number in (signal.SIGTERM, signal.SIGINT):
         # While the interpreter ends, a further one would change the exit code or show a traceback.
         signal.signal(number, signal.SIG_IGN)
@@ -280,20 +280,20 @@ def describe_model(model: str) -> None:
 
 @main.group()
 def token() -> None:
-    """Make access tokens."""
+    """Create access tokens."""
 
 
 @token.command("new")
 @click.argument("name")
 @click.option("--role", required=True, type=click.Choice(["viewer", "predictor", "operator", "admin"]),
-              help="What the token allows: to look, to predict too, to control the model too, or everything.")  # fmt: skip
+              help="Role: viewer reads, predictor also predicts, operator also controls, admin does all.")  # fmt: skip
 @click.option("--days", type=click.IntRange(min=1), help="Days until it expires; never by default.")
 @click_option(Settings, "token_file")
 @click_option(Settings, "state_dir")
 def token_new(name: str, role: str, days: int | None, token_file: str | None, state_dir: str) -> None:
-    """Make a token called NAME, print it, and add its hash to the token file.
+    """Create a token called NAME, print it, and add its hash to the token file.
 
-    The token cannot be shown again. Running services know it at once. To revoke it, remove its line from the file.
+    The token cannot be shown again. Running services accept it at once. To revoke it, remove its line from the file.
     """
     from mistk_service.web.access import AccessRole, add_token
 
@@ -312,7 +312,7 @@ def spec(kind: str) -> None:
 
     contracts = {each.name: each.contract for each in all_kinds()}
     if kind not in contracts:
-        raise click.UsageError(f"There is no kind {kind!r}; expected one of {', '.join(contracts)}.")
+        raise click.UsageError(f"Unknown kind {kind!r}; expected one of {', '.join(contracts)}.")
     click.echo(contract_path(contracts[kind]).read_text(encoding="utf-8"), nl=False)
 
 

@@ -1,4 +1,4 @@
-"""Runs a container: worker, controller and HTTP server, from start to the last watch closed."""
+"""Runs a container: starts worker, controller and HTTP server, and shuts them down."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ from mistk_service.workers.host.environment import worker_environment
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that uvicorn pauses, whatever there is to wait for, before and while it shuts down.
+#: Seconds that uvicorn always pauses before and during its shutdown.
 _PAUSES = 0.2
 
-#: Seconds that requests get at least: what is written already takes a moment to be sent.
+#: Minimum seconds for open requests: a response that is written takes a moment to be sent.
 _LEAST = 0.05
 
 
@@ -64,20 +64,20 @@ class Script(Protocol):
         """Call operations. Called when the model is loaded.
 
         Returns:
-            The exit code with which the service is to end now; None if it is to serve.
+            The exit code if the service has to exit now; None to keep serving.
 
         Raises:
-            MistkError: an operation failed, and the service is to end.
+            MistkError: an operation failed, and the service has to exit.
         """
 
     def observe(self, event: Event) -> None:
-        """Take an event of the controller."""
+        """Handle an event of the controller."""
 
     def on_signal(self, controller: Controller) -> None:
-        """Handle the first SIGTERM or SIGINT, which has to lead to the shutdown of the controller."""
+        """Handle the first SIGTERM or SIGINT: shut the controller down, at once or later."""
 
     def on_drain(self, controller: Controller) -> None:
-        """Handle the announcement that the machine of the worker, which is another one, goes away."""
+        """Handle the announcement that the worker's machine, another one, is about to leave the cluster."""
 
 
 class _Server(uvicorn.Server):
@@ -127,7 +127,7 @@ async def serve(
     metrics, live = ServiceMetrics(), Live()
     shutdown = _plan_shutdown(settings)
     address = local_url_of(sock, tls=tls)
-    controller, tracking = put_together(kind, settings, metrics, live, umask, shutdown, address, script)
+    controller, tracking = assemble(kind, settings, metrics, live, umask, shutdown, address, script)
     if authenticator is not None and tracking is not None:
         authenticator.open_users = tracking.users
     model = ServedModel(controller, settings.model_name, settings.model_version)
@@ -203,7 +203,7 @@ def _check(settings: Settings, sock: socket.socket, on_listening: Callable[[str]
 
 
 def _plan_shutdown(settings: Settings) -> Shutdown:
-    """Return the schedule of the shutdown, which ends the process and the event loop's executor in time."""
+    """Return the schedule of the shutdown, which also ends the event loop's executor in time."""
     shutdown = Shutdown(settings.grace, on_begin=lambda: watch(shutdown.process, lambda: shutdown.exit_code))
     executor = ThreadPoolExecutor(thread_name_prefix="asyncio")
     asyncio.get_running_loop().set_default_executor(executor)
@@ -223,7 +223,7 @@ def _refuse_own_address(settings: Settings, sock: socket.socket) -> None:
 
 
 def _refuse_shared_login(settings: Settings) -> None:
-    """Refuse to send a login in the environment to several servers: it does not say for which of them it is."""
+    """Refuse to send a login in the environment to several servers: it does not say which of them it is for."""
     if len(settings.remote_tracking_uris) < 2:
         return
     from mistk_service.tracking.rest import sharing_identity
@@ -238,7 +238,7 @@ def _refuse_shared_login(settings: Settings) -> None:
         )
 
 
-def put_together(
+def assemble(
     kind: Kind,
     settings: Settings,
     metrics: ServiceMetrics,
@@ -348,14 +348,14 @@ async def _close_when_terminated(
 def _on_signals(
     controller: Controller, server: uvicorn.Server, shutdown: Shutdown, on_first: Callable[[], object]
 ) -> None:
-    """Let the first signal shut the instance down, and a further one end the service without waiting."""
+    """Let the first signal shut the instance down, and a second one end the service without waiting."""
     received: list[signal.Signals] = []
 
     def handle(number: signal.Signals) -> None:
         received.append(number)
         if controller.terminating or len(received) > 1:
             logger.warning("%s again: ending immediately.", number.name)
-            shutdown.hasten()
+            shutdown.cut_short()
             controller.kill()
             # Uvicorn would log the traceback of its own task that is cancelled, which is not an error here.
             logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)

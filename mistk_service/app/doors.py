@@ -1,4 +1,4 @@
-"""The APIs for predictions besides the lifecycle API, each with its paths and its form of errors."""
+"""The APIs for predictions besides the lifecycle API, each with its paths and its error format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mistk_service.doors.openai.handlers import openai_app
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.web.refusals import ErrorBody
 
-#: The number of requests that a batch transform of SageMaker sends at a time at most.
+#: The maximum number of concurrent requests of a SageMaker batch transform.
 _CONCURRENT = 64
 
 
@@ -32,7 +32,7 @@ class Door:
     Attributes:
         name: its name in ``--doors`` and in the metrics.
         paths: the paths that belong to it, with everything below them.
-        operations: the last segments of its paths that the metrics tell apart.
+        operations: the last segments of its paths that the metrics distinguish.
         error_body: makes the JSON of its errors.
         app: serves it.
     """
@@ -50,7 +50,7 @@ class Door:
 
 
 def prediction_doors(model: ServedModel, settings: Settings) -> list[Door]:
-    """Return the doors that are chosen, if the kind of container has the hooks for them."""
+    """Return the selected APIs, if the kind of container has the hooks for them."""
     if not model.has_prediction_apis:
         return []
     doors = [make(model, settings) for name, make in _DOORS.items() if _is_chosen(name, settings)]
@@ -91,7 +91,7 @@ _DOORS = {"inference": _inference, "kserve": _kserve, "invocations": _invocation
 
 
 def door_of(path: str, doors: Sequence[Door]) -> Door | None:
-    """Return the door that a path belongs to."""
+    """Return the API that a path belongs to."""
     return next((door for door in doors if any(is_below(path, base) for base in door.paths)), None)
 
 

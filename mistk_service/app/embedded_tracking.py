@@ -171,7 +171,7 @@ class EmbeddedTracking:
         return OutboxCollector(self._local.states, lambda: self.recorder.waiting)
 
     def _watch_remotes(self) -> None:
-        """Show the state of the remotes in the status whenever it changes. Runs on a thread until the end."""
+        """Show the state of the remotes in the status whenever it changes. Runs on a thread until the shutdown."""
         view = OutboxView()
         ended = False
         while not ended:
@@ -204,7 +204,7 @@ class EmbeddedTracking:
         deadline.join(thread)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request. The first one makes the server, since most containers get none."""
+        """Serve a request. The first one creates the server, since most containers receive none."""
         self.start()
         server = self._server()
         # The status names a run a moment before the run is stored.

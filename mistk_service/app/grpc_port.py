@@ -14,7 +14,7 @@ from mistk_service.web.access import Answered, Authenticator, Principal, log_req
 
 logger = logging.getLogger(__name__)
 
-#: The codes of calls that the service itself could not answer.
+#: The status codes that mean that the service itself failed.
 _FAILED = ("INTERNAL", "UNKNOWN")
 
 
@@ -55,13 +55,13 @@ class GrpcPort:
             settings.host,
             settings.grpc_port,
             settings.max_body,
-            self._note,
+            self._record_call,
             self._authenticator,
             None if cert is None or key is None else (Path(cert), Path(key)),
         )
         logger.info("Listening for gRPC at %s:%d.", settings.host, port)
 
-    def _note(
+    def _record_call(
         self, method: str, code: str, seconds: float, principal: Principal | None, address: Callable[[], str]
     ) -> None:
         """Count an answered call, and log it."""

@@ -1,4 +1,7 @@
-"""Asks a running service whether it is healthy. Only the standard library is used, since an engine asks every few seconds."""
+"""Probes the health of a running service.
+
+Uses only the standard library, since a container engine runs it every few seconds.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,9 @@ def probe(host: str, port: int, path: str, timeout: float, *, tls: bool = False)
 
     Raises:
         SettingsError: the port cannot be probed.
-        ServiceUnreachable: nothing answered, or not in time.
-        RequestFailed: the answer has another status; the message says why.
-        AnswerNotUnderstood: what answered does not speak HTTP.
+        ServiceUnreachable: the service did not respond, or not in time.
+        RequestFailed: the response has another status; the message says why.
+        AnswerNotUnderstood: the response is not HTTP.
     """
     if not 0 < port <= 65535:
         raise SettingsError(
@@ -61,7 +64,7 @@ def _connection(host: str, port: int, timeout: float, tls: bool) -> http.client.
 
 
 def _reason(text: str) -> str:
-    """Return the reason in an answer of ``/readyz``, or the answer as it is."""
+    """Return the reason in a response of ``/readyz``, or the whole response."""
     try:
         return str(json.loads(text)["reason"])
     except (ValueError, KeyError, TypeError):

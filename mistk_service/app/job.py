@@ -31,7 +31,7 @@ class Job:
     """The script of a job.
 
     Args:
-        settings: what to do.
+        settings: the settings of the job.
         scratch: a folder for copies.
         progress: receives what the model reports.
         on_failure: called with the reason if the job fails.
@@ -55,7 +55,7 @@ class Job:
         self._checkpointed = False
 
     def observe(self, event: Event) -> None:
-        """Take an event of the controller."""
+        """Handle an event of the controller."""
         self._steps.observe(event)
         self._progress.observe(event)
 

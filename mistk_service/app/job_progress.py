@@ -38,7 +38,7 @@ class JobProgress:
         self._changed = False
 
     def observe(self, event: Event) -> None:
-        """Take an event of the controller."""
+        """Handle an event of the controller."""
         if isinstance(event, MetricsReported):
             self._new |= {key: value for key, value, *_ in event.points}
             if time.monotonic() - self._logged >= _LINE_INTERVAL:

@@ -1,8 +1,8 @@
 """Detects the kind of container from the class, before the class is loaded.
 
-The API has to be there while a large class is still being imported, and only the worker imports it. So the class's base is
-read from the source. Where the source does not show it, such as for a class that a function makes, a separate process
-imports the class.
+The service listens while a large class is still being imported, and only the worker imports it. So the class's base is read
+from the source. If the source does not show it, as for a class that a function creates, a separate process imports the
+class.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _top_folder(file: Path) -> Path:
 
 
 class _Source:
-    """Follows the bases of a class over the files that define them.
+    """Follows the bases of a class through the files that define them.
 
     Args:
         folders: where modules are searched.

@@ -1,4 +1,4 @@
-"""Where platforms put a model for its container.
+"""The folders in which platforms put a model for its container.
 
 SageMaker: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
 KServe: https://kserve.github.io/website/ (storage initializer)

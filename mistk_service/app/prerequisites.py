@@ -1,4 +1,4 @@
-"""Prerequisites of a service, whose absence waiting would not fix."""
+"""Checks the prerequisites of a service that a retry would not fix."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from mistk_service.errors import SettingsError
 
 
 def require_prerequisites(settings: Settings) -> None:
-    """Make the state directory, for this user alone, and look for the packages that the options need.
+    """Create the state directory, for this user alone, and check that the packages for the options are installed.
 
     Raises:
-        SettingsError: the directory cannot be made or written, or what an option needs is not installed.
+        SettingsError: the directory cannot be created or written, or a package for an option is not installed.
     """
     if settings.grpc_port is not None and not (_is_installed("grpc") and _is_installed("grpc_health")):
         raise SettingsError(

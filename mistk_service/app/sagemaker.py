@@ -1,4 +1,4 @@
-"""A training job on SageMaker: what to do is in files.
+"""A training job on SageMaker, which is described by files.
 
 https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo.html
 """

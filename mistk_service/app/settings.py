@@ -1,4 +1,4 @@
-"""The settings of a container, made once by the command line and passed down. Nothing else reads the environment."""
+"""The settings of a container, created once by the command line and passed down. Nothing else reads the environment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 from mistk_service.command_line import PORT, POSITIVE, SECONDS, ListenSettings, Rule, option, warn_of_password
 from mistk_service.errors import SettingsError
 
-#: The schemes of tracking servers, and of stores of the container's own.
+#: The schemes of tracking servers, and of the container's own store.
 _REMOTE, _LOCAL = ("http", "https"), ("sqlite", "postgresql", "postgres")
 
 #: The names of the prediction APIs, and of the lifecycle API.
@@ -36,13 +36,13 @@ _ROOT_PATH = re.compile(r"(/[\w.~-]+)*", re.ASCII)
 
 
 def without_password(uri: str) -> str:
-    """Return a URI as it may be shown."""
+    """Return a URI without its password, for messages."""
     # A password may hold an @ or a / itself, so the last @ counts.
     return re.sub(r"//.*@", "//***@", uri, flags=re.DOTALL)
 
 
 def _shown_address(uri: str) -> str:
-    """Return a malformed address as it may be shown: what it takes for the host or the path may be a part of the password."""
+    """Return a malformed address without its password, which may reach into its apparent host or path."""
     return f"{_scheme(uri)}://***" if "@" in uri else re.sub(r"([?#]).*", r"\1***", uri, flags=re.DOTALL)
 
 
@@ -52,7 +52,7 @@ def _is_bare_word(uri: str) -> bool:
 
 
 def _is_address(uri: str) -> bool:
-    """Return whether a tracking server's URI can be taken apart without a rest."""
+    """Return whether a tracking server's URI can be parsed completely."""
     try:
         parts = urlsplit(uri)
         host = parts.hostname or ""

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mistk_service.doors.ops.health import liveness, startup
 from mistk_service.web.server.config import PROTECTION
 
-#: What is answered before the application is loaded.
+#: The responses of the probes before the application is loaded.
 _PROBES: dict[str, Callable[[], Response]] = {
     "/healthz": liveness,
     "/livez": liveness,

@@ -1,4 +1,4 @@
-"""Operations one after the other, in the service's own process, for a start without an orchestrator."""
+"""Runs operations in sequence inside the service, without an orchestrator."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Callable
 from typing import Any
 
 from mistk_service.core.controller import Controller
-from mistk_service.core.events import ActivityEnded, Event, Noticed
+from mistk_service.core.events import ActivityEnded, Event, NoticeShown
 from mistk_service.errors import HookFailed, InvalidRequest
 from mistk_service.kinds.call import Call
 
 
 class Interrupted(Exception):
-    """The instance is shutting down, so that the remaining steps are not made."""
+    """The instance is shutting down, so the remaining steps are skipped."""
 
 
 class Steps:
-    """Calls operations and waits for their ends.
+    """Calls operations and waits until they have ended.
 
     Register :meth:`observe` with the controller.
     """
@@ -27,8 +27,8 @@ class Steps:
         self._notice = ""
 
     def observe(self, event: Event) -> None:
-        """Take an event of the controller."""
-        if isinstance(event, Noticed):
+        """Handle an event of the controller."""
+        if isinstance(event, NoticeShown):
             self._notice = event.notice
         for accepts, future in self._waiting:
             if not future.done() and accepts(event):

@@ -1,6 +1,6 @@
-"""Models and data that are stored elsewhere: fetched to this machine before they are used, and stored afterwards.
+"""Fetches models and data from other storages, and stores results there.
 
-A place is a path, or a URL that fsspec or HTTP reaches. An archive (zip, tar) is unpacked.
+A place is a path, or a URL for fsspec or HTTP. An archive (zip, tar) is unpacked.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ARCHIVES = tuple(suffix for _, suffixes, _ in shutil.get_unpack_formats() for s
 
 
 def fetched(place: str, folder: Path, field: str) -> str:
-    """Return the path of what is at a place, which is copied to a folder if it is not on this machine or is an archive.
+    """Return the local path of a place. An archive, or a place that is not on this machine, is copied to a folder.
 
     Args:
         place: a path, a URL, or ``models:/...`` and ``runs:/...``, which are returned unchanged.
@@ -32,7 +32,7 @@ def fetched(place: str, folder: Path, field: str) -> str:
         field: the name of the option, for error messages.
 
     Raises:
-        InvalidRequest: there is nothing at the place, or it cannot be understood.
+        InvalidRequest: nothing exists at the place, or it cannot be parsed.
         StorageUnreachable: the storage cannot be reached.
     """
     if place.startswith(_STORED):
@@ -53,7 +53,7 @@ def store(folder: Path, place: str, field: str) -> None:
     """Copy the contents of a folder to a URL that fsspec reaches.
 
     Raises:
-        InvalidRequest: the URL cannot be understood.
+        InvalidRequest: the URL cannot be parsed.
         StorageUnreachable: the storage cannot be reached.
     """
     with _translated(place, field):

@@ -1,4 +1,4 @@
-"""The workers that the settings ask for."""
+"""Creates workers as the settings describe."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ def replica_count(settings: Settings, kind: Kind) -> int:
     if settings.replicas != "auto":
         count = int(settings.replicas)
     elif settings.worker == "ray":
-        from mistk_service.workers.host.ray_worker import room  # it needs an extra, and takes a second to load
+        from mistk_service.workers.host.ray_worker import (
+            replica_capacity,  # it needs an extra, and takes a second to load
+        )
 
-        count = room(settings.worker_cpus, settings.worker_gpus)
+        count = replica_capacity(settings.worker_cpus, settings.worker_gpus)
     else:
         count = len(gpus(os.environ)) or processors()
     if settings.replicas != "1" and not kind.has_replicas:

@@ -36,7 +36,7 @@ CLIENTS: tuple[tuple[type[ContainerClient], type[AsyncContainerClient]], ...] = 
     (OrchestratorClient, AsyncOrchestratorClient),
 )
 
-#: Seconds until the service must accept calls, and seconds that it gets to end: more than its own ``--grace`` of 10.
+#: Maximum seconds until the service accepts calls, and until it has exited: more than its own ``--grace`` of 10.
 START_TIMEOUT, STOP_TIMEOUT = 120.0, 20.0
 
 #: Seconds between two reads of the file that a service prints to.
@@ -51,7 +51,7 @@ class Launch(Generic[C]):
 
     Attributes:
         url: the address of the service, once it is running.
-        exit_code: the exit code of the service, once it has ended.
+        exit_code: the exit code of the service, once it has exited.
     """
 
     url: str = ""
@@ -97,7 +97,7 @@ class Launch(Generic[C]):
             await asyncio.to_thread(self._stop)
 
     def wait(self) -> int:
-        """Wait until the service has ended, for example after ``shutdown``, and return its exit code."""
+        """Wait until the service has exited, for example after ``shutdown``, and return its exit code."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.exit_code = self._process.wait(STOP_TIMEOUT)
         return self._end()
@@ -147,7 +147,7 @@ class Launch(Generic[C]):
             raise
 
     def _stop(self) -> None:
-        """End the service gracefully, or by force if it does not end in time."""
+        """Stop the service gracefully, or kill it if it does not exit in time."""
         self._process.terminate()  # does nothing if it has ended
         self.wait()
 
@@ -220,12 +220,12 @@ def launch(
             model.wait_for("initialized", since=model.initialize(["training"]))
 
     Use it with ``with``, or with ``async with`` for a client that works with asyncio. The block begins when the container
-    accepts calls. At its end the container is shut down: a running activity gets the time of ``--grace`` to stop.
+    accepts calls. When it ends, the container is shut down: a running activity has ``--grace`` seconds to stop.
 
     Args:
         component: the class, as ``mistk-service serve`` takes it: ``package.module:Class`` or ``path/to/file.py:Class``.
-        client: the class of the client, which tells type checkers what the block gets; by default the one for the kind of
-            the container.
+        client: the class of the client, which also tells type checkers the type of the client; by default the one for the
+            kind of the container.
         port: the port to listen on; 0 for a free one.
         options: further options of ``mistk-service serve``, such as ``["--state-dir", "runs"]``.
         keep_running: whether the container keeps running after the block and after this process. It then prints to a file.
@@ -250,4 +250,4 @@ def _client_class(url: str, *, asynchronous: bool) -> type[ContainerCalls]:
                     raise
             else:
                 return with_asyncio if asynchronous else blocking
-    raise ServiceUnreachable(f"The container at {url} is of no kind that this version knows.", url=url)
+    raise ServiceUnreachable(f"The container at {url} is of a kind that this version does not know.", url=url)

@@ -1,4 +1,4 @@
-"""An agent as the hooks of an orchestrator see it. The orchestrator's worker loads this when an agent is registered."""
+"""Calls an agent for the hooks of an orchestrator. The orchestrator's worker loads this when an agent is registered."""
 
 from __future__ import annotations
 
@@ -50,7 +50,10 @@ class Player:
             return actions
 
     def replay_action(self, obs: Mapping[str, Any]) -> ModelStatus:
-        """Let the agent learn from a step. It may go on learning afterwards: its next action waits for that."""
+        """Let the agent learn from a step.
+
+        It may continue learning afterwards; its next action waits until it has learned.
+        """
         with self._named():
             try:
                 return self.client.replay_action(obs)

@@ -26,7 +26,7 @@ class TransformCalls(ContainerCalls):
         output: MistkDataset | str | os.PathLike[str] | None = None,
         properties: Mapping[str, Any] | None = None,
     ) -> ModelStatus:
-        """Make a dataset of others. Paths are those that the container sees.
+        """Make a dataset from others. Paths are those that the container sees.
 
         Args:
             inputs: the datasets to read.

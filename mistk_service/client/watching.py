@@ -24,7 +24,7 @@ from mistk_service.kinds.model.states import State
 #: Seconds without a byte, keep-alives included, after which a connection counts as broken.
 READ_TIMEOUT = 60.0
 
-#: Seconds that connecting may take.
+#: Maximum seconds for connecting.
 CONNECT_TIMEOUT = 10.0
 
 #: Seconds between attempts to reconnect: none before the first attempt, then doubling from the first to the second number.

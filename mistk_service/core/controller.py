@@ -51,14 +51,14 @@ class Tracking(Protocol):
 
 
 class Controller:
-    """Decides about every call to one instance, and owns the instance and its worker.
+    """Accepts or refuses every call to one instance, and owns the instance and its worker.
 
     Args:
         kind: the kind of container.
         name: the model's name for the status, until the class is loaded.
         make_worker: makes a worker that reports to the given listener.
         encode_status: encodes the status for its readers.
-        shutdown: the schedule by which the worker has to end, on shutdown and on reset.
+        shutdown: the schedule that sets the deadlines of the worker, on shutdown and on reset.
         max_queue: the maximum number of predictions in flight.
         stream_timeout: the timeout of a prediction in seconds, including the time in the queue; None for no timeout.
         observers: receive every event.
@@ -102,7 +102,7 @@ class Controller:
         self._ending: asyncio.Task[None] | None = None
         #: The name and the version of the registered model that an operation has read last.
         self.registered: tuple[str, str] | None = None
-        #: Set when the instance is terminated and the service may end.
+        #: Set when the instance is terminated and the service may exit.
         self.terminated = asyncio.Event()
         #: Set by the service when the model is loaded, and built if the service builds it itself. It stays set.
         self.started = asyncio.Event()
@@ -125,10 +125,10 @@ class Controller:
         return self.view.state
 
     @property
-    def can_take_work(self) -> bool:
-        """Whether the class is loaded and work can begin; for a model, whether it is built. It may predict meanwhile."""
+    def can_accept_work(self) -> bool:
+        """Whether the class is loaded and, for a model, built. True while it predicts, too."""
         view = self.view
-        return view.hooks is not None and (view.base_state in self.kind.work_states or view.takes_predictions)
+        return view.hooks is not None and (view.base_state in self.kind.work_states or view.accepts_predictions)
 
     @property
     def terminating(self) -> bool:
@@ -168,9 +168,9 @@ class Controller:
         await self._supervisor.start()
         self._instance.emit(WorkerStarted(self._supervisor.started - 1, self._supervisor.pid))
 
-    async def _wait_dismissed(self) -> None:
+    async def _wait_stopped(self) -> None:
         plan = self._shutdown_plan
-        if not await self._supervisor.wait_dismissed(*plan.dismissal()):
+        if not await self._supervisor.wait_stopped(*plan.stop_deadlines()):
             self._instance.note(f"The worker did not end within {plan.worker_grace:g} s and was killed.")
         self._instance.cut_off_predictions()
 
@@ -182,20 +182,20 @@ class Controller:
         """
         (row,) = self.kind.of_role(Role.RESET)
         again = self.state == RESETTING
-        if again and self._supervisor.is_leaving:
+        if again and self._supervisor.is_stopping:
             return self.log.latest()
         if again and self._ending is not None:
             self._ending.cancel()
-        self._dismiss_worker(row)
+        self._stop_worker(row)
         self._ending = self._in_background(self._reset())
         return self.log.latest() if again else self._instance.enter(row.name)
 
-    def _dismiss_worker(self, row: Operation) -> None:
-        self._instance.is_leaving = True
-        self._supervisor.dismiss(row.hook)
+    def _stop_worker(self, row: Operation) -> None:
+        self._instance.is_stopping = True
+        self._supervisor.request_stop(row.hook)
 
     async def _reset(self) -> None:
-        await self._wait_dismissed()
+        await self._wait_stopped()
         self._instance.start_over()
         self.registered = None
         try:
@@ -214,12 +214,12 @@ class Controller:
         self._shutdown_plan.begin()
         if self._ending is not None:
             self._ending.cancel()
-        self._dismiss_worker(row)
+        self._stop_worker(row)
         self._ending = self._in_background(self._shutdown())
         return self._instance.enter(row.name)
 
     async def _shutdown(self) -> None:
-        await self._wait_dismissed()
+        await self._wait_stopped()
         self._instance.shutdown_done()
         self.terminated.set()
 
@@ -234,7 +234,7 @@ class Controller:
         return task
 
     def kill(self) -> None:
-        """Kill the worker at once, for a service that has no time left."""
+        """Kill the worker at once. For a service that has to exit immediately."""
         self._supervisor.kill()
 
     def show(self, key: str, value: Any) -> None:
@@ -376,15 +376,15 @@ class Controller:
         self._instance.on_message(message)
 
     def on_ended(self, failure: Failure, *, expected: bool) -> None:
-        """Handle the end of the worker."""
+        """Handle the exit of the worker."""
         self._instance.on_ended(failure, expected=expected)
 
     def on_replica_lost(self, worker: Worker, failure: Failure) -> None:
-        """Handle the unexpected end of a replica, whose predictions are lost."""
+        """Handle the unexpected exit of a replica, whose predictions are lost."""
         self._instance.on_replica_lost(worker, failure, self._other_worker)
 
     def _other_worker(self) -> Worker | None:
-        if not self.view.takes_predictions:
+        if not self.view.accepts_predictions:
             return None
         return self._supervisor.for_prediction(self._instance.predictions.in_flight_of)
 

@@ -126,7 +126,7 @@ class InstanceFailed:
 
 
 @dataclass(frozen=True)
-class Noticed:
+class NoticeShown:
     """Something did not happen as requested and is not a failure. The status shows this sentence."""
 
     notice: str
@@ -228,7 +228,7 @@ class ArtifactLogged:
 
 @dataclass(frozen=True)
 class InstanceReset:
-    """The instance starts over. Earlier reports do not belong to what follows."""
+    """The instance was reset. Earlier reports do not belong to what follows."""
 
 
 Event = (
@@ -240,7 +240,7 @@ Event = (
     | ActivityBegan
     | ActivityEnded
     | InstanceFailed
-    | Noticed
+    | NoticeShown
     | PredictionBegan
     | PredictionAnswered
     | PredictionWithdrawn

@@ -41,7 +41,7 @@ _BOUNDS = {
 def checked(schema: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return hyperparameters that a class accepts, completed by its defaults.
 
-    A number, a list or an object may be given as its JSON in a text, as forms and environment variables give it.
+    A number, a list or an object may also be a string of JSON, as forms and environment variables supply it.
 
     Args:
         schema: the JSON Schema, as JSON; None if the class declares nothing, so that everything is accepted.
@@ -70,7 +70,7 @@ def checked(schema: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def expected(schema: Mapping[str, Any]) -> str:
-    """Return in words which values a JSON Schema accepts."""
+    """Describe the values that a JSON Schema accepts."""
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
     if "anyOf" in schema:
@@ -81,7 +81,7 @@ def expected(schema: Mapping[str, Any]) -> str:
 
 
 def _value(given: Any, schema: Mapping[str, Any]) -> tuple[Any, str | None]:
-    """Return the value that is meant, and what is wrong with it, if anything."""
+    """Return the decoded value, and a description of the problem with it, if any."""
     # Imported here, since the service loads it after it listens.
     from jsonschema import Draft202012Validator
 

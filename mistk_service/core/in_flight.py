@@ -98,8 +98,8 @@ class Predictions:
 
         Errors name the operation. A ``repeatable`` request is kept for :meth:`repeat`.
 
-        The future raises PredictionTimedOut on a timeout, or the error that the worker's end leads to. An answer in parts
-        is returned with its first part; after that there is no timeout.
+        The future raises PredictionTimedOut on a timeout, or the error that follows from the worker's exit. An answer in
+        parts is returned with its first part; after that there is no timeout.
 
         Raises:
             ServiceBusy: too many predictions are in flight.
@@ -196,11 +196,11 @@ class Predictions:
         if message.unsupported:
             return self._unsupported(operation, message.failure.message)
         if message.failure.type == StopActivity.__name__:
-            return cut_off()
+            return stopped_by_service()
         return HookFailed(operation, message.failure)
 
     def in_flight_of(self, worker: Worker) -> int:
-        """Return the number of predictions that a worker has to answer."""
+        """Return the number of predictions in flight at a worker."""
         return self._of_worker[worker]
 
     def _take(self, number: int) -> _Waiting | None:
@@ -246,7 +246,7 @@ def refusal(operation: str, message: str, field: str | None) -> InvalidRequest:
     return InvalidRequest(message or f"The model refused {operation} and gave no reason.", field=field)
 
 
-def cut_off() -> ServiceBusy:
+def stopped_by_service() -> ServiceBusy:
     """Return the error for a prediction that was cancelled because the worker had to end."""
     return ServiceBusy("The model was reset or shut down before it made the prediction.", retry_after=_RETRY_AFTER)
 

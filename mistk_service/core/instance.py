@@ -25,7 +25,7 @@ from mistk_service.core.events import (
     InstanceReset,
     MetricsReported,
     ModelLoaded,
-    Noticed,
+    NoticeShown,
     Observer,
     ParamsReported,
     ProgressReported,
@@ -36,7 +36,7 @@ from mistk_service.core.events import (
     ValueShown,
     timestamp_now,
 )
-from mistk_service.core.in_flight import Predictions, cut_off, refusal
+from mistk_service.core.in_flight import Predictions, refusal, stopped_by_service
 from mistk_service.core.refusals import unsupported
 from mistk_service.core.state_machine import StateMachine
 from mistk_service.core.status_log import CONFLATION, StatusEvent, StatusLog
@@ -94,7 +94,7 @@ class Instance:
         #: The state in which the activity began.
         self._origin = kind.initial
         #: Whether the worker has been asked to end, for a reset or the shutdown.
-        self.is_leaving = False
+        self.is_stopping = False
         #: How the latest activity began: None if it is running or has ended, an error if the model refuses it.
         self._verdict: asyncio.Future[InvalidRequest | None] | None = None
         #: What the running activity publishes, for an activity that streams.
@@ -170,7 +170,7 @@ class Instance:
 
     def start_over(self) -> None:
         """Discard everything but the last notice: the worker has been replaced or is about to be."""
-        self.is_leaving = False
+        self.is_stopping = False
         self._end_activities("stopped")
         self.emit(InstanceReset())
 
@@ -192,7 +192,7 @@ class Instance:
 
     def note(self, notice: str) -> None:
         """Show a sentence in the status."""
-        self.emit(Noticed(notice))
+        self.emit(NoticeShown(notice))
 
     def show(self, key: str, value: Any) -> None:
         """Show a value of the service in the status, also after a reset. None removes it."""
@@ -228,7 +228,7 @@ class Instance:
         self.fail(self.view.activity.operation if self.view.activity else None, failure)
 
     def on_ended(self, failure: Failure, *, expected: bool) -> None:
-        """Handle the end of the worker. The instance has failed unless the worker was asked to end."""
+        """Handle the exit of the worker. The instance has failed unless the worker was asked to exit."""
         if expected:
             return  # the controller waits for the replicas too
         prediction = self.kind.prediction if self.predictions else None
@@ -238,7 +238,7 @@ class Instance:
 
     def cut_off_predictions(self) -> None:
         """Fail the predictions that no worker will answer, since all have ended."""
-        self.predictions.abandon(cut_off())
+        self.predictions.abandon(stopped_by_service())
 
     def on_replica_lost(self, worker: Worker, failure: Failure, choose: Callable[[], Worker | None]) -> None:
         """Repeat or fail the predictions that a replica had to answer when it ended.
@@ -283,13 +283,13 @@ class Instance:
             self._settle(error)
             self._end_parts(error)
         nested = activity is self.view.nested
-        if self.is_leaving:
+        if self.is_stopping:
             self._finish(activity, "completed" if isinstance(message, m.Done) else "stopped")
         elif isinstance(message, m.Failed) and not nested:
             self.fail(activity.operation, message.failure)
         else:
             if notice := self._notice_of(activity, message):
-                self.emit(Noticed(notice))
+                self.emit(NoticeShown(notice))
             self._finish(activity, _OUTCOMES[type(message)], getattr(message, "failure", None))
             self._leave(activity, message)
             self.log.publish()
@@ -321,9 +321,13 @@ class Instance:
     def _finish(self, activity: ActivityBegan, outcome: str, failure: Failure | None = None) -> None:
         self._settle()
         if self.kind.operations[activity.operation].streams:
-            ended_by_service = self.is_leaving
+            ended_by_service = self.is_stopping
             self._end_parts(
-                HookFailed(activity.operation, failure) if failure else cut_off() if ended_by_service else None
+                HookFailed(activity.operation, failure)
+                if failure
+                else stopped_by_service()
+                if ended_by_service
+                else None
             )
         seconds = time.monotonic() - self._started.pop(activity.id)
         if failure is None:
@@ -374,7 +378,7 @@ class Instance:
 
     def _on_pause_or_resume_failed(self, message: m.PauseFailed | m.ResumeFailed) -> None:
         activity = self.view.activity
-        if activity is None or activity.id != message.id or self.is_leaving:
+        if activity is None or activity.id != message.id or self.is_stopping:
             return
         (pause,) = self.kind.of_role(Role.PAUSE)
         row = pause if isinstance(message, m.PauseFailed) else self.kind.resume_of(activity.operation)

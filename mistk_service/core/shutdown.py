@@ -2,13 +2,14 @@
 
 The stages follow one another. Each stage may use the time that the earlier stages have left:
 
-1. The worker ends. The running activity stops at its next pause point. After half of this stage, the last hook is called even
-   if the activity is still running. At the end of the stage, after four fifths of the grace period, the worker is killed.
+1. The worker exits. The running activity stops at its next pause point. After half of this stage, the last hook is called
+   even if the activity is still running. At the end of the stage, after four fifths of the grace period, the worker is
+   killed.
 2. Open requests and watches are answered. This takes up to a tenth of the grace period.
 3. Tracking writes and delivers what is waiting, and closes the store. A quarter of this stage, but at most one second, is
    reserved for logging what remains and closing the store.
-4. The process ends. This takes up to a twentieth of the grace period, but at most a tenth of a second. Threads that hang are
-   abandoned.
+4. The process exits. This takes up to a twentieth of the grace period, but at most a tenth of a second. Threads that hang
+   are abandoned.
 
 A second signal leaves half a second for all remaining stages.
 """
@@ -28,7 +29,7 @@ _LAST_HOOK, _WORKER, _REQUESTS, _TRACKING, _EXIT = 0.4, 0.4, 0.1, 0.05, 0.05
 #: The default grace period in seconds.
 GRACE = 10.0
 
-#: The maximum time for the end of the process, in seconds.
+#: The maximum time for exiting the process, in seconds.
 _LONGEST_EXIT = 0.1
 
 #: The part of tracking's time that is reserved for closing the store: a fraction, and a maximum in seconds.
@@ -38,7 +39,7 @@ _CLOSING, _LONGEST_CLOSING = 0.25, 1.0
 _URGENT = 0.5
 
 
-class Dismissal(NamedTuple):
+class StopDeadlines(NamedTuple):
     """The deadlines of a worker that has been asked to end.
 
     Attributes:
@@ -78,7 +79,7 @@ class Shutdown:
 
     @property
     def worker_grace(self) -> float:
-        """The time that a worker gets to end, in seconds."""
+        """The time that a worker has to exit, in seconds."""
         return self._grace * (_LAST_HOOK + _WORKER)
 
     def begin(self) -> None:
@@ -88,25 +89,25 @@ class Shutdown:
             self.end.bring_forward(self._grace)
             self._on_begin()
 
-    def hasten(self) -> None:
+    def cut_short(self) -> None:
         """Reduce the remaining time to half a second."""
         self.begin()
         self.end.bring_forward(_URGENT)
 
-    def dismissal(self) -> Dismissal:
+    def stop_deadlines(self) -> StopDeadlines:
         """Return the deadlines of a worker that is asked to end now, by the shutdown or by a reset."""
-        return Dismissal(self.end.within(self._grace * _LAST_HOOK), self.end.within(self.worker_grace))
+        return StopDeadlines(self.end.within(self._grace * _LAST_HOOK), self.end.within(self.worker_grace))
 
     def requests(self) -> Deadline:
         """Return the deadline for answering the requests in progress."""
         return self.end.within(self._grace * _REQUESTS, reserve=self._grace * (_TRACKING + _EXIT))
 
     def delivery(self) -> Deadline:
-        """Return the deadline for tracking, which begins to end now, to write and deliver what is waiting."""
+        """Return the deadline for tracking to write and deliver what is waiting. Call it when tracking begins to close."""
         return self.threads.within(reserve=min(_LONGEST_CLOSING, self.threads.left() * _CLOSING))
 
     def register(self, executor: Executor) -> None:
-        """Register an executor to be shut down at the end, whatever its threads are doing."""
+        """Register an executor to be shut down last, whatever its threads are doing."""
         self._executors.append(executor)
 
     def shut_down_executors(self) -> None:

@@ -57,7 +57,7 @@ class StateMachine:
             return
         ends = {*row.alternatives, row.then} if row.then else set(row.alternatives)
         if row.role in (Role.ACTIVITY, Role.PREDICTION):
-            # Back to the previous state, for operations that return to it and for those that were declined.
+            # Back to the previous state, for operations that return to it and for those that were refused.
             ends |= row.allowed
         for end in ends:
             self._add(f"end_{row.name}_in_{end}", row.running_states, end)

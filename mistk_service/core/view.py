@@ -1,4 +1,4 @@
-"""What is true of an instance, computed from its events: state, activity, possible operations, and the contents of the status.
+"""The facts about an instance, computed from its events: state, activity, possible operations, and status.
 
 The view makes no decisions. Two views that received the same events are equal, so a recorded history can be replayed.
 """
@@ -23,7 +23,7 @@ from mistk_service.core.events import (
     InstanceReset,
     MetricsReported,
     ModelLoaded,
-    Noticed,
+    NoticeShown,
     ParamsReported,
     PredictionAnswered,
     PredictionBegan,
@@ -189,7 +189,7 @@ class InstanceView:
         return self.supports(row) and self._is_allowed(row)
 
     @property
-    def takes_predictions(self) -> bool:
+    def accepts_predictions(self) -> bool:
         """Whether predictions would be accepted, of a class that has a hook for them."""
         return self.kind.prediction is not None and self._is_allowed(self.kind.prediction)
 
@@ -197,7 +197,7 @@ class InstanceView:
         if (
             row.role is Role.PREDICTION
             and self.activity is not None
-            and self._is_served_beside(self.activity.operation)
+            and self._replicas_serve_during(self.activity.operation)
         ):
             return True
         if self.base_state not in row.allowed:
@@ -205,14 +205,14 @@ class InstanceView:
         prediction = self.kind.prediction
         if self.in_flight and prediction is not None and self.base_state == prediction.then:
             return row.role in _ALLOWED_DURING_PREDICTIONS or (
-                row.role is Role.ACTIVITY and self._is_served_beside(row.name)
+                row.role is Role.ACTIVITY and self._replicas_serve_during(row.name)
             )
         if row.role is Role.PAUSE:
             return any(self._is_running(resume.resumes) for resume in self.kind.of_role(Role.RESUME))
         named = row.resumes or row.cancels
         return named is None or self._is_running(named)
 
-    def _is_served_beside(self, activity: str) -> bool:
+    def _replicas_serve_during(self, activity: str) -> bool:
         """Return whether replicas answer predictions during an activity."""
         changes = self.kind.operations[activity].replicas == "changes"
         return self.replicas.usable > 0 and (self._serves_while_training or not changes)
@@ -281,7 +281,7 @@ class InstanceView:
     def _on_failed(self, event: InstanceFailed) -> None:
         self._failure = event
 
-    def _on_notice(self, event: Noticed) -> None:
+    def _on_notice(self, event: NoticeShown) -> None:
         self._notice = event.notice
 
     def _on_prediction(self, _: PredictionBegan) -> None:
@@ -338,7 +338,7 @@ _HANDLERS: dict[type, Callable[[InstanceView, Any], None]] = {
     ActivityBegan: InstanceView._on_began,
     ActivityEnded: InstanceView._on_ended,
     InstanceFailed: InstanceView._on_failed,
-    Noticed: InstanceView._on_notice,
+    NoticeShown: InstanceView._on_notice,
     PredictionBegan: InstanceView._on_prediction,
     PredictionAnswered: InstanceView._on_prediction_ended,
     PredictionWithdrawn: InstanceView._on_prediction_ended,

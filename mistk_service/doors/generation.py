@@ -1,4 +1,4 @@
-"""Generated text: the pieces that a model yields, up to a limit or a stop sequence, and their events."""
+"""Streams generated text: the pieces that a model yields, up to a limit or a stop sequence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mistk_service.doors.problem import problem_of
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.errors import Failure, HookFailed, InvalidRequest, MistkError
 from mistk_service.kinds.predictions import Answer, Prompt
-from mistk_service.web.disconnect import while_present
+from mistk_service.web.disconnect import unless_disconnected
 from mistk_service.web.refusals import ErrorBody
 
 #: The maximum length of a text that is not streamed, in characters.
@@ -45,7 +45,7 @@ async def generate(
     Raises:
         MistkError: see :meth:`Controller.predict`.
     """
-    answer = await while_present(request.receive, model.controller.predict(Prompt(prompt, dict(parameters))))
+    answer = await unless_disconnected(request.receive, model.controller.predict(Prompt(prompt, dict(parameters))))
     return Generation(answer, limit, [each for each in stop if each])
 
 
@@ -67,7 +67,7 @@ class Generation:
         self.finish_reason: Literal["stop", "length"] = "stop"
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        """Yield the pieces. What may be the beginning of a stop sequence is held back."""
+        """Yield the pieces. Text that may begin a stop sequence is held back."""
         held = ""
         async for piece in self._pieces():
             self.tokens += 1

@@ -1,4 +1,4 @@
-"""Errors as the prediction APIs report them: a status and a message, which each API puts into its own form."""
+"""Converts errors for the prediction APIs: a status and a message, which each API formats in its own way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model as the prediction APIs know it: by a name and a version, ready or not."""
+"""The model for the prediction APIs: its name, its version, and whether it is ready."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class ServedModel:
     @property
     def is_ready(self) -> bool:
         """Whether the model can predict now."""
-        return self.controller.can_take_work
+        return self.controller.can_accept_work
 
     @property
     def why_not_ready(self) -> str:

@@ -1,4 +1,4 @@
-"""The command ``run``: MISTK's options, or a pipeline, become steps."""
+"""The command ``run``, with MISTK's options or a pipeline."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def _mistk_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_mistk_options
 @click.option("--port", default=0, type=click.IntRange(0, 65535), show_default=True,
               help="Port of the first container that is started; 0 picks a free one.")
-@click.option("--disable-container-shutdown", is_flag=True, help="Leave the containers running that were started.")
-@click.option("--logs", is_flag=True, help="Show what the containers print.")
+@click.option("--disable-container-shutdown", is_flag=True, help="Do not shut down the containers that were started.")
+@click.option("--logs", is_flag=True, help="Show the output of the containers.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each event, for programs.")
 @click.option("--print-schema", is_flag=True, help="Print the JSON Schema of pipelines and exit.")
 def run(pipeline: Path | None, port: int, disable_container_shutdown: bool, logs: bool, as_json: bool,

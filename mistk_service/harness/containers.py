@@ -18,19 +18,19 @@ from pathlib import Path
 from mistk_service.client import ContainerClient, launch
 from mistk_service.errors import InvalidRequest, LaunchFailed, RequestFailed, ServiceUnreachable
 
-#: What runs images, in the order of preference.
+#: The container engines, in order of preference.
 _ENGINES = ("docker", "podman")
 
-#: Seconds that an engine has to answer.
+#: Maximum seconds for the response of an engine.
 _ENGINE_TIMEOUT = 10.0
 
 #: The port that a container of an image listens on.
 _IMAGE_PORT = 8080
 
-#: Seconds until an image must answer, between two attempts, and until it must have stopped.
+#: Maximum seconds until a container responds, seconds between two attempts, and maximum seconds until it has stopped.
 _IMAGE_START, _IMAGE_RETRY, _IMAGE_STOP = 300.0, 0.2, 30
 
-#: How many lines an error repeats of what a container has printed.
+#: The number of lines of a container's output in an error.
 _LINES = 100
 
 
@@ -41,8 +41,8 @@ class Start:
     Attributes:
         port: the port to listen on; 0 for a free one.
         keep: whether it keeps running after the run.
-        on_output: is called with each line that it prints.
-        paths: the files and folders that an image has to see.
+        on_output: called with each line of its output.
+        paths: the files and folders to mount into the container of an image.
     """
 
     port: int
@@ -207,7 +207,7 @@ def _wait_answering(client: ContainerClient, engine: str, name: str) -> None:
     silent = subprocess.DEVNULL
     with subprocess.Popen([engine, "wait", name], stdin=silent, stdout=silent, stderr=silent) as end:
         try:
-            while not _answers(client):
+            while not _is_serving(client):
                 if end.poll() is not None or time.monotonic() > deadline:
                     lines = _printed(engine, name)[-_LINES:]
                     printed = "\n".join(lines)
@@ -217,7 +217,7 @@ def _wait_answering(client: ContainerClient, engine: str, name: str) -> None:
             end.kill()
 
 
-def _answers(client: ContainerClient) -> bool:
+def _is_serving(client: ContainerClient) -> bool:
     try:
         client.status()
     except (ServiceUnreachable, RequestFailed):

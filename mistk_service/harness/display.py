@@ -29,16 +29,16 @@ from mistk_service.harness.pipeline_runner import Show
 
 Event = Mapping[str, Any]
 
-#: Answers and metrics that are shown; programs get all of them.
+#: The maximum number of answers and metrics to show; the output for programs contains all of them.
 _SHOWN = 10
 
-#: The part of an activity after which plain output has another line.
+#: The fraction of an activity after which plain output has another line.
 _PLAIN_PART = 0.25
 
 
 @contextmanager
 def display(*, as_json: bool) -> Iterator[Show]:
-    """Yield what shows the events of a run."""
+    """Yield a function that shows the events of a run."""
     console = Console(highlight=False, soft_wrap=True)
     if as_json:
         yield lambda event: print(json.dumps(event, default=str), flush=True)

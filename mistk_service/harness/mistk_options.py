@@ -1,4 +1,4 @@
-"""The options of MISTK's test harness, and the steps that they stand for."""
+"""The options of MISTK's test harness, and their conversion to steps."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ OPTIONS: tuple[Callable[..., Any], ...] = (
     _file("--stream-predict", "Predict for these records: identifier to base64."),
     _file("--stream-properties", "Properties for the stream predictions."),
     click.option(
-        "--stream-predict-source", metavar="SOURCE", help="Predict for the records of this source, as they come."
+        "--stream-predict-source", metavar="SOURCE", help="Predict for the records of this source as they arrive."
     ),
     _switch("--stream-predict-source-cancel", "Cancel the source after its first predictions."),
     click.option("--transform", metavar="TRANSFORM", help="The transform."),
@@ -68,7 +68,9 @@ OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option("--evaluate", metavar="TYPE", help="Evaluate as this type, such as MulticlassClassification."),
     _path("--evaluations-input-path", "Evaluate this file or folder; by default that of --predictions-path."),
     click.option(
-        "--evaluations-input-format", type=click.Choice(["predictions", "generations"]), help="What it holds."
+        "--evaluations-input-format",
+        type=click.Choice(["predictions", "generations"]),
+        help="What this file or folder contains.",
     ),
     _path("--ground-truth-path", "The truth: ground_truth.csv, its folder, or any CSV file with columns id and label."),
     _path("--evaluation-output-path", "The folder for the results of the evaluation."),
@@ -78,7 +80,7 @@ OPTIONS: tuple[Callable[..., Any], ...] = (
 
 
 def steps_of(options: dict[str, Any]) -> Steps:
-    """Return the steps that options stand for.
+    """Return the steps for the options.
 
     Raises:
         InvalidRequest: an option needs another one.

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from mistk_service import __version__
 from mistk_service.app.asgi import create_app
 from mistk_service.app.autostart import Autostart
-from mistk_service.app.container import put_together
+from mistk_service.app.container import assemble
 from mistk_service.app.kind_detection import detected_kind
 from mistk_service.app.settings import Settings
 from mistk_service.core.shutdown import Shutdown
@@ -27,7 +27,7 @@ _apps: list[ASGIApp] = []
 
 
 def deployment(model: str, **settings: Any) -> serve.Deployment:
-    """Return a deployment, each replica of which is a container that has built the model.
+    """Return a deployment. Each of its replicas is a container that has built the model.
 
     Use it as any other: ``serve.run(deployment("shop.py:Shop", build_from="models/shop").options(num_replicas=2).bind())``.
     The APIs are those of ``mistk-service serve``. Each replica has its own lifecycle, so use the prediction APIs. Nothing
@@ -53,7 +53,7 @@ def deployment(model: str, **settings: Any) -> serve.Deployment:
 
 
 def _app() -> ASGIApp:
-    """Return the application of this process. Ray Serve calls it when the replica has been made."""
+    """Return the application of this process. Ray Serve calls it when the replica has been created."""
     return _apps[-1]
 
 
@@ -71,7 +71,7 @@ class _Container:
         # Further workers build the model from it too.
         self._scratch = tempfile.TemporaryDirectory(prefix="mistk-")
         script = Autostart(settings, Path(self._scratch.name))
-        self._controller, self._tracking = put_together(kind, settings, metrics, live, -1, shutdown, "", script)
+        self._controller, self._tracking = assemble(kind, settings, metrics, live, -1, shutdown, "", script)
         await self._controller.start()
         await self._controller.wait_loaded()
         if self._tracking is not None:
@@ -86,7 +86,7 @@ class _Container:
             raise RuntimeError(f"The model is {self._controller.state}; see the log of the replica.")
 
     async def __del__(self) -> None:
-        """End the worker, and write what is to be tracked."""
+        """Stop the worker, and write the runs."""
         self._controller.shutdown()
         await self._controller.terminated.wait()
         if self._tracking is not None:

@@ -1,4 +1,4 @@
-"""A call of an operation, as a door passes it to the core."""
+"""A call of an operation, which a door passes to the core."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Call:
         reads: the paths or URIs that must be readable, by the name of the field for error messages.
         writes: the folders that must be writable, by the name of the field for error messages.
         operation: the requested operation, if it is not that of the path.
-        caller: the name of the account that calls; None if nobody has to log in.
+        caller: the name of the account that calls; None if clients do not log in.
     """
 
     arguments: tuple[Any, ...] = ()

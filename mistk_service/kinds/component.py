@@ -1,4 +1,4 @@
-"""What the base classes of all kinds share: the context of the container, and the methods that a hook can call."""
+"""The root of the base classes of all kinds: the context of the container, and the methods that a hook can call."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class _FromContext(Generic[T]):
 
 
 class Context(Protocol):
-    """The container, as a component sees it. The worker provides a context, and so can a test.
+    """The interface of the container for a component. The worker provides a context; a test can provide another one.
 
     The attribute ``run``, if there is one, is the run that tracks the component, and ``state`` the state of the instance.
     """
@@ -190,7 +190,7 @@ class Component:
     #: The state of the instance, such as ``training``. It is None outside a container.
     state = _FromContext[str]()
 
-    #: An attribute that models of MISTK may read. This container has nothing behind it.
+    #: An attribute that models of MISTK may read. It is always empty here.
     endpoint_service: Any = None
 
     _mistk_context: Context | None = None
@@ -288,15 +288,15 @@ class Component:
     # --- names of MISTK ---------------------------------------------------------------------------------------------
 
     def fail(self, reason: str) -> None:
-        """Let the activity fail when its hook returns. MISTK's models call it; an exception does the same at once."""
+        """Make the activity fail when its hook returns. For MISTK's models; raising an exception does the same at once."""
         self._mistk().fail(str(reason))
 
     def report_failure(self, reason: str) -> None:
-        """Do what ``fail`` does."""
+        """The same as ``fail``."""
         self.fail(reason)
 
     def ready(self) -> None:
-        """Do nothing. MISTK's models call it at the end of a hook; here, the return of the hook has that meaning."""
+        """Do nothing. MISTK's models call it at the end of a hook; here, returning from the hook is enough."""
 
     def initialized(self) -> None:
         """Do nothing, as ``ready``."""

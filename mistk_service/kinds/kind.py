@@ -1,7 +1,7 @@
-"""A kind of container as one value: base class, contract, states and operations, with the rules for recording them.
+"""Describes a kind of container as one value: base class, contract, states and operations, and how they are recorded.
 
-The controller, the worker, the recorder, the client, the doors and the documentation read it. So none of them needs to know
-the name of an operation.
+The controller, the worker, the recorder, the client, the doors and the documentation read it, so none of them contains the
+name of an operation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Literal
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.predictions import Inputs, Prompt, Records, Tensors
 
-#: The states that every kind has, by their names on the wire.
+#: The states that all kinds have, by their names on the wire.
 PAUSING, PAUSED, RESETTING, TERMINATING, TERMINATED, FAILED = (
     "pausing",
     "paused",
@@ -30,7 +30,7 @@ PAUSING, PAUSED, RESETTING, TERMINATING, TERMINATED, FAILED = (
 #: The environment variable with the token that clients of containers send.
 LOGIN_VARIABLE = "MISTK_CLIENT_TOKEN"
 
-#: What an operation means for replicas, workers that only predict: they repeat it, they repeat it and have the model then, or
+#: What an operation means for replicas, workers that only predict: they repeat it, they build the model by repeating it, or
 #: it changes the model in a way that they cannot repeat.
 ReplicaEffect = Literal["repeated", "builds", "changes"]
 
@@ -63,7 +63,8 @@ class RunSettings:
         params: the params of the run.
         tags: the tags of the run.
         properties: options of the run by their names in MLflow (``mlflow.runName``); others become tags too.
-        made_from: what another run has saved (``predictions``) and the folder, if this run uses it; the two runs are linked.
+        made_from: the kind of files that another run has saved (``predictions``) and their folder, if this run reads them;
+            the runs are linked.
     """
 
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -144,7 +145,7 @@ class Operation:
         return tuple(name for name in (self.hook, self.tensor_hook, self.prompt_hook) if name is not None)
 
     def taking(self, form: type[Inputs]) -> Operation:
-        """Return the operation as it is for a form of inputs: ``infer`` for tensors, ``generate`` for a prompt.
+        """Return the variant of the operation for a form of inputs: ``infer`` for tensors, ``generate`` for a prompt.
 
         Raises:
             ValueError: it has no hook for them.
@@ -184,7 +185,7 @@ def row(name: str, hook: str, allowed: Set[str], running: str | None, then: str 
 
 
 def reset_and_shutdown(states: type[StrEnum], initial: str) -> tuple[Operation, Operation]:
-    """Return the two operations of every kind that end an instance. A reset makes a new one in the state ``initial``."""
+    """Return reset and shutdown, which end an instance of any kind. After a reset, a new one is in the state ``initial``."""
     resetting, terminating, terminated = (states(name) for name in (RESETTING, TERMINATING, TERMINATED))
     active = frozenset(states) - {terminating, terminated}
     return (

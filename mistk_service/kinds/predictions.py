@@ -1,4 +1,4 @@
-"""The values of a prediction that cross between a door and a model. Their codecs belong to the doors."""
+"""The inputs and answers of predictions, independent of any API. The doors convert them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class TensorSpec(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def type_name(self) -> str:
-        """What the class has named as the type: the codec, or else the data type."""
+        """The type as the class declares it: the codec, or else the data type."""
         return self.codec or self.dtype
 
     @property
@@ -130,7 +130,7 @@ class Tensors(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
     @property
     def layout(self) -> tuple[Any, ...] | None:
-        """What tensors must have in common to be joined record by record; None if they cannot be."""
+        """The property that tensors must share to be joined record by record; None if they cannot be joined."""
         if not self.tensors or not all(tensor.shape and tensor.shape[0] == len(self) for tensor in self.tensors):
             return None
         return tuple((tensor.name, tensor.dtype, tensor.shape[1:]) for tensor in self.tensors)
@@ -182,7 +182,7 @@ class Prompt(msgspec.Struct, frozen=True, array_like=True, tag=True):
         return len(self.text)
 
 
-#: What a prediction is made from.
+#: The inputs of a prediction.
 Inputs = Records | Tensors | Prompt
 
 
@@ -214,7 +214,7 @@ def pack(value: Any, plain: Callable[[Any], Any]) -> msgspec.Raw:
     Raises:
         TypeError: JSON cannot express the value.
     """
-    # Keys are converted as JSON would convert them. Any other key is an error here rather than where the value is decoded.
+    # Keys are converted as in JSON. An invalid key is an error here and not when the value is decoded.
     builtins = msgspec.to_builtins(value, str_keys=True, enc_hook=plain)
     try:
         return msgspec.Raw(msgspec.msgpack.encode(builtins))

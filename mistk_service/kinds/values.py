@@ -98,7 +98,7 @@ class Value:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields by their names, those that are not set too, as MISTK's types do."""
+        """Return all fields by their names, including unset ones, as MISTK's types do."""
         return {f.name: _plain(getattr(self, f.name), Value.to_dict) for f in fields(self)}
 
 

@@ -1,4 +1,4 @@
-"""``mistk.cfg``: settings. This service has none of MISTK's, so each has its fallback."""
+"""``mistk.cfg``: settings. This service has none of MISTK's settings, so each has its fallback value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The web page: shows in a browser what a container does, and the runs of a tracking store.
+"""The web page, which shows the state of a container and the runs of a tracking store.
 
 The page is a client of the public APIs. The server delivers static files and one document that names the APIs.
 """

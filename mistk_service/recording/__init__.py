@@ -1,4 +1,4 @@
-"""Recording: what a container does and what its model reports becomes a run in the tracking store."""
+"""Records what a container does and what its model reports, as runs of a tracking store."""
 
 from mistk_service.recording.recorder import Recorder
 from mistk_service.recording.run_options import RecorderOptions, RunOptions

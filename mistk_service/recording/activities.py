@@ -1,4 +1,4 @@
-"""The running activities of an instance, and the status that they give its run."""
+"""Follows the running activities of an instance, which determine the status of its run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Activities:
 
     def end(self, event: ActivityEnded) -> None:
         """Record the end of an activity."""
-        if not self.is_aside(event):
+        if not self.is_save_during_pause(event):
             self._worsen(_OUTCOMES.get(event.outcome, RunStatus.FINISHED))
         del self.running[event.operation]
 
@@ -48,7 +48,7 @@ class Activities:
             self._worsen(RunStatus.KILLED)
             self.running.clear()
 
-    def is_aside(self, event: ActivityEnded) -> bool:
+    def is_save_during_pause(self, event: ActivityEnded) -> bool:
         """Return whether the failed activity only saved something during a pause, which does not make the run fail."""
         saves = self._operations[event.operation].saves is not None
         return saves and event.outcome == "failed" and len(self.running) > 1

@@ -43,7 +43,7 @@ _HEAD = 4 << 20
 #: Seconds for examining the datasets of one call, however slow the file system is.
 _TIME = 10.0
 
-#: Folders of the operating system about itself: environments with secrets, memory, devices. None of it is data.
+#: Folders in which the operating system describes itself: environments with secrets, memory, devices. They contain no data.
 _SYSTEM = tuple(map(Path, ("/proc", "/sys", "/dev")))
 
 _PIECE = 1 << 20
@@ -56,7 +56,7 @@ _USERINFO = re.compile(r"//[^/?#]*@")
 _CONTEXTS = {"train": "training", "test": "testing", "generate": "generation"}
 
 
-class _Seen(NamedTuple):
+class _Examined(NamedTuple):
     """The result of an examination: fingerprint, columns, and numbers of files and bytes."""
 
     digest: str
@@ -96,26 +96,26 @@ def _described(name: str, dataset: MistkDataset, note: Callable[[str], None], de
     if (url := _URL.match(path)) is not None:
         return _elsewhere(name, path, url["scheme"].lower(), profile)
     place = Path(path).absolute()
-    seen = _look(place, dataset.format, deadline)
+    seen = _examine(place, dataset.format, deadline)
     if seen is None:
         note(f"The dataset {place} could not be examined in time; the run knows it by its path alone.")
-        seen = _Seen(_short_hash(os.fsencode(place)))
+        seen = _Examined(_short_hash(os.fsencode(place)))
     source = json.dumps({"uri": text_of(str(place))}, ensure_ascii=False)
     profile |= seen.counts
     return Dataset(name, seen.digest, "local", source, seen.schema, json.dumps(profile, default=str))
 
 
-def _look(place: Path, file_format: Any, deadline: float) -> _Seen | None:
+def _examine(place: Path, file_format: Any, deadline: float) -> _Examined | None:
     """Examine a file or a folder; return None if that takes too long.
 
     A file system that does not respond blocks a separate thread, and not the caller.
     """
-    found: Future[_Seen] = Future()
+    found: Future[_Examined] = Future()
 
     def look() -> None:
         try:
             digest, counts = _fingerprint(place, deadline)
-            found.set_result(_Seen(digest, _schema(place, file_format), counts))
+            found.set_result(_Examined(digest, _schema(place, file_format), counts))
         except Exception as error:  # noqa: BLE001 - raised in the waiting thread
             found.set_exception(error)
 
@@ -175,7 +175,7 @@ def _fingerprint(place: Path, deadline: float) -> tuple[str, dict[str, int]]:
 def _files(place: Path, deadline: float) -> Iterator[tuple[Path, os.stat_result]]:
     """Yield the regular files with data at a path, in a stable order."""
     with suppress(OSError):
-        if _is_the_systems(place):
+        if _is_system_folder(place):
             return
         status = place.stat()
         if stat.S_ISREG(status.st_mode):
@@ -188,12 +188,12 @@ def _files(place: Path, deadline: float) -> Iterator[tuple[Path, os.stat_result]
                     with suppress(OSError):
                         file = Path(folder, name)
                         status = file.stat()
-                        if stat.S_ISREG(status.st_mode) and not (file.is_symlink() and _is_the_systems(file)):
+                        if stat.S_ISREG(status.st_mode) and not (file.is_symlink() and _is_system_folder(file)):
                             yield file, status
 
 
-def _is_the_systems(place: Path) -> bool:
-    """Return whether a path leads, possibly over links, to a folder of the operating system about itself."""
+def _is_system_folder(place: Path) -> bool:
+    """Return whether a path leads, possibly over links, to a folder in which the operating system describes itself."""
     real = Path(os.path.realpath(place))
     return any(real.is_relative_to(folder) for folder in _SYSTEM)
 
@@ -218,7 +218,7 @@ def _opened(file: Path) -> tuple[BinaryIO, int]:
 
 
 def _add_content(digest: hashlib.blake2b, file: Path, deadline: float) -> bool:
-    """Add what a file has in it, up to its size: some that the system makes up never end."""
+    """Add the contents of a file, up to its size: some virtual files never end."""
     try:
         stream, left = _opened(file)
         with stream:
@@ -239,7 +239,7 @@ def _add_content(digest: hashlib.blake2b, file: Path, deadline: float) -> bool:
 
 def _schema(place: Path, file_format: Any) -> str | None:
     """Return the columns of a table in MLflow's form, or None if the file is not a table with a header."""
-    if "csv" not in (str(file_format or "").lower(), place.suffix.lower().lstrip(".")) or _is_the_systems(place):
+    if "csv" not in (str(file_format or "").lower(), place.suffix.lower().lstrip(".")) or _is_system_folder(place):
         return None
     try:
         stream, size = _opened(place)

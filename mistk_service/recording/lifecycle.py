@@ -1,4 +1,4 @@
-"""The lifecycle as a run: the writes that follow from the events of the instance.
+"""Writes a run from the events of the instance.
 
 A model's ``initialize`` provides params and tags, ``loadData`` provides inputs. The run is opened by the first training,
 prediction or generation, the first save, or the first report of the model. Params and tags that are reported during the
@@ -98,7 +98,7 @@ class _Memory:
 
 
 class Lifecycle:
-    """Takes events, in order, and writes what follows from them. Used by one thread.
+    """Handles events, in order, and writes the run. Used by one thread.
 
     Args:
         run_options: the defaults of ``initialize``.
@@ -204,7 +204,7 @@ class Lifecycle:
         self._attempt(self._keep_results, event, now)
         if row.is_work and event.outcome not in ("refused", "unsupported"):
             self._attempt(self._count, event, now)
-        if event.failure is not None and not self._activities.is_aside(event):
+        if event.failure is not None and not self._activities.is_save_during_pause(event):
             # A model may report for the first time after its failure, and gets its run only then.
             self._memory.tags[FAILURE_TAG] = _described(event.failure)
             self._attempt(self._tag_failure, event, now)

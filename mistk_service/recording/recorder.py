@@ -136,7 +136,7 @@ class Recorder:
     # --- on the event loop ----------------------------------------------------------------------------------------
 
     def observe(self, event: Event) -> None:
-        """Take an event of the controller. Returns at once."""
+        """Handle an event of the controller. Returns at once."""
         if isinstance(event, PredictionAnswered):
             # There may be thousands per second. An idle thread reads the totals; a busy one gets them through the queue.
             self._totals = self._totals.plus(event)

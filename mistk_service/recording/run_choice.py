@@ -132,7 +132,7 @@ class RunFinder:
                 return self._made(name)
         except InvalidParameter as error:
             shown = name if len(name) <= MAX_EXPERIMENT_NAME else f"{name[:50]}..."
-            return f"There can be no experiment {shown!r}: {error}"
+            return f"The experiment {shown!r} cannot be used: {error}"
 
     def _made(self, name: str) -> Experiment | str:
         try:

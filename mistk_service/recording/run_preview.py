@@ -82,7 +82,7 @@ class RunPreview:
         return str(self._description["id"]) if is_there else None
 
     def observe(self, event: Event) -> None:
-        """Take an event, and update the status."""
+        """Handle an event, and update the status."""
         if isinstance(event, ActivityBegan):
             self._activities.begin(event)
             self._is_open = self._is_open or self._operations[event.operation].opens_run

@@ -1,1 +1,4 @@
-"""HTTP building blocks that both products share: compiled contracts, the gate, sockets. Knows neither of them."""
+"""HTTP building blocks for the container and the tracking server: compiled contracts, the gate, sockets.
+
+Imports neither of them.
+"""

@@ -1,4 +1,4 @@
-"""Cancelling the work on a request when its client disconnects."""
+"""Cancels the work on a request when its client disconnects."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from starlette.types import Receive
 
 from mistk_service.errors import ClientGone
 
-#: Seconds before the connection is watched: watching is not worth it for shorter work.
+#: Seconds of work after which the connection is watched; watching it costs more than shorter work.
 _WATCH_AFTER = 0.05
 
 _Answer = TypeVar("_Answer")
 
 
-async def while_present(receive: Receive, answer: asyncio.Future[_Answer]) -> _Answer:
+async def unless_disconnected(receive: Receive, answer: asyncio.Future[_Answer]) -> _Answer:
     """Return the result of ``answer``, which is cancelled when the client disconnects. The request's body has been read.
 
     Raises:
@@ -26,7 +26,7 @@ async def while_present(receive: Receive, answer: asyncio.Future[_Answer]) -> _A
         return await answer
     except asyncio.CancelledError:
         if watch.gone:
-            raise ClientGone("The client closed the connection before its answer was there.") from None
+            raise ClientGone("The client closed the connection before the response.") from None
         raise
     finally:
         watch.end()

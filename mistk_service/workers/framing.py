@@ -1,4 +1,4 @@
-"""The bytes that messages travel as between the service and the worker.
+"""Encodes the messages between the service and the worker as frames of bytes.
 
 A frame is four bytes of length (big-endian), then MessagePack. A large message may travel in pieces, with other frames between
 them. The highest bit of the length marks a piece, and a piece of length zero ends the message. Each side only decodes the
@@ -29,7 +29,7 @@ _PIECE = 1 << 31
 #: The maximum size of a message from a worker in bytes, since the service holds it in memory as a whole.
 LARGEST_FROM_WORKER = 256 * 1024 * 1024
 
-#: Bytes above which the data of a tensor is sent from where it lies.
+#: Bytes above which the data of a tensor is sent without copying it.
 _APART = 64 * 1024
 
 #: The first byte of binary data in MessagePack, with a length of 8 and of 32 bits.
@@ -80,11 +80,11 @@ def frame_parts(message: ToWorker) -> list[bytearray | memoryview]:
     if not apart:
         return [frame(message)]
     assert isinstance(message, Predict)
-    # The message is encoded with a mark in place of the data, and the mark gives way to the data.
+    # The message is encoded with a placeholder for the data, which is then replaced by the data.
     mark = secrets.token_bytes(16)
     marked = [replace(tensor, data=memoryview(mark)) if tensor.data.nbytes > _APART else tensor for tensor in tensors]
     texts = frame(replace(message, inputs=Tensors(tuple(marked)))).split(_BIN_8 + bytes([len(mark)]) + mark)
-    # Before the data come five bytes: its type and its length.
+    # The data is preceded by five bytes: its type and its length.
     size = sum(map(len, texts)) - _HEADER + sum(5 + data.nbytes for data in apart)
     if size >= _PIECE:
         raise Unsendable(f"{size} bytes at once; the limit is {_PIECE - 1}")

@@ -9,7 +9,7 @@ import msgspec
 from mistk_service.errors import Failure
 from mistk_service.kinds.predictions import Inputs, Records, Signature, Tensors
 
-#: The number of parts of an answer that a model may be ahead of the client.
+#: The maximum number of parts that a model produces before the client has received them.
 PARTS_AHEAD = 16
 
 
@@ -49,7 +49,7 @@ class Predict(_Message, frozen=True):
 
     @property
     def merged_with(self) -> Any:
-        """What requests must have in common for the model to answer them together; None if it may not."""
+        """The property that requests must share to be merged into one call; None if this one cannot be merged."""
         if isinstance(self.inputs, Tensors):
             return self.inputs.layout
         return Records if isinstance(self.inputs, Records) and not self.details else None
@@ -91,8 +91,8 @@ class Exit(_Message, frozen=True):
     hook: str
 
 
-class Hasten(_Message, frozen=True):
-    """Follows Exit: call the last hook now, even if the activity is still running. The hook may be what ends the activity."""
+class CallLastHook(_Message, frozen=True):
+    """Follows Exit: call the last hook now, even if the activity is still running. The hook may end the activity."""
 
 
 class HoldReports(_Message, frozen=True):
@@ -101,7 +101,7 @@ class HoldReports(_Message, frozen=True):
     held: bool
 
 
-ToWorker = Run | Predict | Withdraw | AllowParts | Pause | Resume | Exit | Hasten | HoldReports
+ToWorker = Run | Predict | Withdraw | AllowParts | Pause | Resume | Exit | CallLastHook | HoldReports
 
 
 # --- from the worker to the service ------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The interface between the service and a worker, whether a process or a thread on this machine, or elsewhere."""
+"""The interface between the service and a worker: a process or thread on this machine, or a process on another one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class WorkerListener(Protocol):
         """Handle a message."""
 
     def on_exit(self, worker: Worker, failure: Failure) -> None:
-        """Handle the end of a worker, expected or not. ``failure`` says how it ended.
+        """Handle the exit of a worker, expected or not. ``failure`` says how it ended.
 
         This is the last call for this worker.
         """

@@ -61,7 +61,7 @@ _Ends = (Done, Failed, Refused, Stopped, Unsupported)
 @dataclass(eq=False)
 class _Replica:
     worker: Worker
-    #: Its place among the replicas, which its replacement takes over.
+    #: Its number among the replicas, which its replacement takes over.
     slot: int
     loaded: bool = False
     #: The calls that it has yet to finish.
@@ -114,7 +114,7 @@ class Replicas:
         #: The workers that can answer the next prediction; none if the instance's own worker has to.
         self.usable: tuple[Worker, ...] = ()
         #: The replicas that have been asked to end.
-        self.leaving: list[Worker] = []
+        self.stopping: list[Worker] = []
         self._killed: set[Worker] = set()
         self._starting: set[asyncio.Task[None]] = set()
         self._attempts = 0
@@ -124,12 +124,12 @@ class Replicas:
         self._forget()
 
     def _forget(self) -> None:
-        #: The calls that make a replica, in order, and the numbers of those that build the model.
+        #: The calls that prepare a replica, in order, and the numbers of those that build the model.
         self._calls: list[Run] = []
         self._builds: set[int] = set()
         #: The call that the worker is doing, if the replicas are to follow.
         self._pending: tuple[Run, Operation] | None = None
-        #: Whether the replicas do not have the model that predictions are to be made with.
+        #: Whether the replicas lack the current model.
         self._outdated = True
         #: The worker's present call that saves a copy, and the hook that builds the model from it.
         self._copy: tuple[Run, str] | None = None
@@ -137,7 +137,7 @@ class Replicas:
         self._turns: deque[_Replica] = deque()
         self._turn: _Replica | None = None
         self._helper: Worker | None = None
-        #: The end of the call, to be passed on when all have followed.
+        #: The final message of the call, to be passed on when all replicas have repeated it.
         self._held: FromWorker | None = None
 
     def expect(self) -> None:
@@ -209,7 +209,7 @@ class Replicas:
         return True
 
     def _remember(self, call: Run, builds: bool) -> None:
-        """Add a call to those that make a replica. A build replaces earlier ones, and takes the position of the first.
+        """Add a call to those that prepare a replica. A build replaces earlier ones, and takes the position of the first.
 
         A later call replaces one that it fully overrides, such as earlier properties.
         """
@@ -269,10 +269,10 @@ class Replicas:
 
     # --- their end ------------------------------------------------------------------------------------------------
 
-    def dismiss(self, hook: str) -> None:
+    def request_stop(self, hook: str) -> None:
         """Ask the replicas to finish their predictions, call a last hook and end."""
         replicas, self._replicas = self._replicas, {}
-        self.leaving = [*(worker for worker in self.leaving if not worker.exited), *replicas]
+        self.stopping = [*(worker for worker in self.stopping if not worker.exited), *replicas]
         self._forget()
         self._update()
         for worker in replicas:
@@ -284,7 +284,7 @@ class Replicas:
         self._killed.update(replicas)
         self._forget()
         self._update()
-        for worker in (*replicas, *self.leaving):
+        for worker in (*replicas, *self.stopping):
             worker.kill()
 
     async def clean(self) -> None:
@@ -298,7 +298,7 @@ class Replicas:
     def on_message(self, worker: Worker, message: FromWorker) -> None:
         """Handle a message of a replica. What it reports is dropped; the instance's own worker reports the same."""
         replica = self._replicas.get(worker)
-        if isinstance(message, _Answers) and (replica is not None or worker in self.leaving):
+        if isinstance(message, _Answers) and (replica is not None or worker in self.stopping):
             self._pass_on(message)
         if replica is None:
             return
@@ -313,27 +313,27 @@ class Replicas:
                 self._next_turn()
         elif isinstance(message, LoadFailed | Failed | Refused | Unsupported):
             # The instance's own worker has done the same call.
-            logger.error("A replica could not follow, and is replaced: %s", message)
+            logger.error("A replica could not repeat a call, and is replaced: %s", message)
             worker.kill()
 
     def on_exit(self, worker: Worker, failure: Failure) -> None:
-        """Handle the end of a replica: another one takes its place."""
+        """Handle the exit of a replica: another one replaces it."""
         replica = self._replicas.pop(worker, None)
         if replica is None:
             return
-        logger.error("A replica has ended: %s", failure)
+        logger.error("A replica has exited: %s", failure)
         self._attempts = 0 if replica.settled else self._attempts + 1
         self._update()
         self._on_lost(worker, failure)
         if self._attempts < _ATTEMPTS:
             self._add(replica.slot)
         else:
-            logger.error("%d replicas in succession have ended before they had the model; none is started.", _ATTEMPTS)
+            logger.error("%d replicas in succession exited before they had the model; no more are started.", _ATTEMPTS)
         if replica is self._turn:
             self._next_turn()
 
     def _update(self) -> None:
-        """Find out who can answer predictions."""
+        """Update the set of workers that can answer predictions."""
         for replica in self._replicas.values():
             replica.settled = replica.settled or (replica.loaded and not replica.unfinished)
         workers = [] if self._outdated else [w for w, r in self._replicas.items() if r.loaded and not r.unfinished]

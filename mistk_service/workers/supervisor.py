@@ -1,4 +1,4 @@
-"""Starts, watches and ends the worker of an instance, and replaces it with a new one."""
+"""Starts, watches and stops the worker of an instance, and replaces it with a new one."""
 
 from __future__ import annotations
 
@@ -14,13 +14,22 @@ from mistk_service.errors import Failure, InvalidRequest, ModelLoadError, Worker
 from mistk_service.kinds.kind import Operation
 from mistk_service.kinds.predictions import Signature
 from mistk_service.workers.framing import Unsendable
-from mistk_service.workers.messages import Exit, FromWorker, Hasten, HoldReports, Loaded, LoadFailed, Run, ToWorker
+from mistk_service.workers.messages import (
+    CallLastHook,
+    Exit,
+    FromWorker,
+    HoldReports,
+    Loaded,
+    LoadFailed,
+    Run,
+    ToWorker,
+)
 from mistk_service.workers.protocol import Worker, WorkerFactory
 from mistk_service.workers.replicas import Replicas
 
 
 class SupervisorListener(Protocol):
-    """Receives the worker's messages and its end. Called on the event loop."""
+    """Receives the worker's messages and its exit. Called on the event loop."""
 
     def on_loaded(self, model: str, hooks: frozenset[str]) -> None:
         """Handle the loaded model: the name of its class, and its hooks."""
@@ -32,10 +41,10 @@ class SupervisorListener(Protocol):
         """Handle any other message."""
 
     def on_ended(self, failure: Failure, *, expected: bool) -> None:
-        """Handle the end of the worker. ``expected`` is true if the worker had been asked to end."""
+        """Handle the exit of the worker. ``expected`` is true if the worker had been asked to exit."""
 
     def on_replica_lost(self, worker: Worker, failure: Failure) -> None:
-        """Handle the unexpected end of a replica, whose predictions are lost."""
+        """Handle the unexpected exit of a replica, whose predictions are lost."""
 
     def on_replicas(self, usable: int, count: int) -> None:
         """Handle the number of workers, of ``count`` replicas, that can predict whatever the worker itself does."""
@@ -57,7 +66,7 @@ class Supervisor:
         self._replicas = Replicas(make_worker, listener.on_message, listener.on_replica_lost, listener.on_replicas)
         self._worker: Worker | None = None
         #: The worker that has been asked to end.
-        self._leaving: Worker | None = None
+        self._stopping: Worker | None = None
         self._loaded = _future()
         self._reports_held = False
         self._turns = itertools.count()
@@ -107,7 +116,7 @@ class Supervisor:
 
     def start_replicas(self, count: int) -> None:
         """Start the replicas, once the worker has loaded its model, unless it has been asked to end."""
-        if self.is_leaving:
+        if self.is_stopping:
             return
         self._replicas.start(count, copied=self.signature.copied_after_training)
 
@@ -117,7 +126,7 @@ class Supervisor:
         Replicas with the same number take turns.
 
         Args:
-            in_flight: returns the number of predictions that a worker has to answer.
+            in_flight: returns the number of predictions in flight at a worker.
         """
         if not (usable := self._replicas.usable):
             return self.worker
@@ -155,27 +164,27 @@ class Supervisor:
         if self._worker is not None:
             self._worker.send(HoldReports(held))
 
-    def dismiss(self, hook: str) -> None:
-        """Ask the worker to call a last hook and end. From now on its end is not a failure."""
-        self._leaving = self._worker
-        self._replicas.dismiss(hook)
+    def request_stop(self, hook: str) -> None:
+        """Ask the worker to call a last hook and exit. From now on its exit is not a failure."""
+        self._stopping = self._worker
+        self._replicas.request_stop(hook)
         if self._worker is not None:
             self._worker.send(Exit(hook))
 
     @property
-    def is_leaving(self) -> bool:
+    def is_stopping(self) -> bool:
         """Whether the worker has been asked to end."""
-        return self._worker is not None and self._worker is self._leaving
+        return self._worker is not None and self._worker is self._stopping
 
-    async def wait_dismissed(self, last_hook: Deadline, kill: Deadline) -> bool:
-        """Wait for the end of the workers that have been asked to end; return False if one had to be killed.
+    async def wait_stopped(self, last_hook: Deadline, kill: Deadline) -> bool:
+        """Wait until the workers that were asked to exit have done so; return False if one had to be killed.
 
         Args:
             last_hook: when a worker calls its last hook, even if its activity is still running.
             kill: when it is killed.
         """
-        leaving = [worker for worker in (self._leaving, *self._replicas.leaving) if worker is not None]
-        ended = all(await asyncio.gather(*(_wait_dismissed(worker, last_hook, kill) for worker in leaving)))
+        stopping = [worker for worker in (self._stopping, *self._replicas.stopping) if worker is not None]
+        ended = all(await asyncio.gather(*(_wait_stopped(worker, last_hook, kill) for worker in stopping)))
         await self._replicas.clean()
         return ended
 
@@ -193,7 +202,7 @@ class Supervisor:
             self.signature, self.documents = message.signature, message.documents
             self._set_loaded(None)
             self._listener.on_loaded(message.model, frozenset(message.hooks))
-        elif isinstance(message, LoadFailed) and worker is not self._leaving:
+        elif isinstance(message, LoadFailed) and worker is not self._stopping:
             failure = message.failure
             kind: type[ModelLoadError] = getattr(tree, message.error)
             self._set_loaded(kind(failure.message, reference=worker.reference, traceback=failure.traceback))
@@ -204,10 +213,10 @@ class Supervisor:
     def on_exit(self, worker: Worker, failure: Failure) -> None:
         """Handle the end of a worker."""
         if worker is self._worker:
-            if worker is not self._leaving:
+            if worker is not self._stopping:
                 self._replicas.kill()
                 self._set_loaded(WorkerDied(failure))
-            self._listener.on_ended(failure, expected=worker is self._leaving)
+            self._listener.on_ended(failure, expected=worker is self._stopping)
 
     def _set_loaded(self, error: Exception | None) -> None:
         if self._loaded.done():
@@ -218,10 +227,10 @@ class Supervisor:
             self._loaded.set_exception(error)
 
 
-async def _wait_dismissed(worker: Worker, last_hook: Deadline, kill: Deadline) -> bool:
+async def _wait_stopped(worker: Worker, last_hook: Deadline, kill: Deadline) -> bool:
     if worker.exited or await _exits_within(worker, last_hook):
         return True
-    worker.send(Hasten())
+    worker.send(CallLastHook())
     if await _exits_within(worker, kill):
         return True
     worker.kill()

@@ -180,7 +180,7 @@ async def test_predictions_go_on_while_a_model_trains_and_have_the_new_model_aft
     for _ in range(2):
         await instance.call("train")
         assert "streamPredict" in instance.payload["possible"]
-        assert instance.controller.can_take_work
+        assert instance.controller.can_accept_work
         assert await models(instance) == {trained}
         assert instance.state == "training"
         gate.tell("g")

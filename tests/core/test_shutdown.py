@@ -20,7 +20,7 @@ def test_the_stages_divide_the_grace_period() -> None:
     clock, began = Clock(), []
     shutdown = Shutdown(10.0, clock=clock, on_begin=lambda: began.append(clock.now))
     shutdown.begin()
-    last_hook, kill = shutdown.dismissal()
+    last_hook, kill = shutdown.stop_deadlines()
     assert (last_hook.left(), kill.left(), shutdown.worker_grace) == (4.0, 8.0, 8.0)
     clock.now += 8.0
     assert shutdown.requests().left() == pytest.approx(1.0)
@@ -45,7 +45,12 @@ def test_requests_and_tracking_have_time_though_the_worker_takes_all_of_its_own(
     clock = Clock()
     shutdown = Shutdown(grace, clock=clock)
     shutdown.begin()
-    for stage in (lambda: shutdown.dismissal().kill, shutdown.requests, shutdown.delivery, lambda: shutdown.threads):
+    for stage in (
+        lambda: shutdown.stop_deadlines().kill,
+        shutdown.requests,
+        shutdown.delivery,
+        lambda: shutdown.threads,
+    ):
         left = stage().left()
         assert left > 0.0
         clock.now += left
@@ -55,8 +60,8 @@ def test_requests_and_tracking_have_time_though_the_worker_takes_all_of_its_own(
 def test_a_second_signal_leaves_half_a_second_for_all_that_is_not_over() -> None:
     shutdown = Shutdown(1000.0, clock=Clock())
     shutdown.begin()
-    kill, requests, delivery = shutdown.dismissal().kill, shutdown.requests(), shutdown.delivery()
-    shutdown.hasten()
+    kill, requests, delivery = shutdown.stop_deadlines().kill, shutdown.requests(), shutdown.delivery()
+    shutdown.cut_short()
     assert kill.left() == 0.5
     assert requests.left() == 0.0
     assert delivery.left() == 0.0
@@ -65,7 +70,7 @@ def test_a_second_signal_leaves_half_a_second_for_all_that_is_not_over() -> None
 
 
 def test_a_reset_gives_the_worker_as_long_as_a_shutdown() -> None:
-    last_hook, kill = Shutdown(10.0, clock=Clock()).dismissal()
+    last_hook, kill = Shutdown(10.0, clock=Clock()).stop_deadlines()
     assert (last_hook.left(), kill.left()) == (4.0, 8.0)
 
 

@@ -393,7 +393,7 @@ class Lifecycle(RuleBasedStateMachine):
         assert status.get("activity", {}).get("operation") == self.shown
         assert ("error" in status) == self.has_failed
         assert self.instance.controller.view.in_flight == len(self.answers)
-        assert self.instance.controller.can_take_work == self.takes_work()
+        assert self.instance.controller.can_accept_work == self.takes_work()
 
     @invariant()
     def the_events_alone_rebuild_the_state_and_the_status(self) -> None:

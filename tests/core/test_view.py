@@ -16,7 +16,7 @@ from mistk_service.core.events import (
     InstanceFailed,
     InstanceReset,
     MetricsReported,
-    Noticed,
+    NoticeShown,
     ParamsReported,
     ProgressReported,
     StateChanged,
@@ -230,7 +230,7 @@ def test_a_reset_forgets_everything_but_the_notice_and_what_the_service_shows(vi
         ended(TRAINING, "failed"),
         InstanceFailed("train", Failure("E", "m")),
         CallAccepted("reset"),
-        Noticed("a notice"),
+        NoticeShown("a notice"),
         ValueShown("run", {"id": "1"}),
         InstanceReset(),
     ):
@@ -239,7 +239,7 @@ def test_a_reset_forgets_everything_but_the_notice_and_what_the_service_shows(vi
 
 
 def test_an_accepted_call_takes_the_notice_away(view: InstanceView):
-    view.apply(Noticed("a notice"))
+    view.apply(NoticeShown("a notice"))
     view.apply(CallAccepted("pause"))
     assert reported(view) == {}
 

@@ -156,7 +156,7 @@ def test_a_version_of_an_earlier_life_gets_the_present_and_a_note(service: Servi
             event = next(events)
         assert event["payload"] == ready
         assert event["missed"] == {"from": version(ready) + 1, "to": after}
-        assert "earlier life" in event["note"]
+        assert "earlier process" in event["note"]
 
 
 # --- Server-Sent Events -----------------------------------------------------------------------------------------------

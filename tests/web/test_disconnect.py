@@ -10,7 +10,7 @@ import pytest
 from starlette.types import Message
 
 from mistk_service.errors import ClientGone
-from mistk_service.web.disconnect import while_present
+from mistk_service.web.disconnect import unless_disconnected
 
 
 class Request:
@@ -33,7 +33,7 @@ def test_a_request_that_was_watched_is_freed_without_the_collector(leaves: bool)
     async def serve() -> weakref.ref[Request]:
         request = Request(leaves=leaves)
         try:
-            assert await while_present(request.receive, request.answer) == 1
+            assert await unless_disconnected(request.receive, request.answer) == 1
         except ClientGone:
             assert leaves
         return weakref.ref(request)

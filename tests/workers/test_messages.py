@@ -35,7 +35,7 @@ to_worker = st.one_of(
     st.builds(m.AllowParts, integers, integers),
     st.builds(m.Resume, integers, texts),
     st.builds(m.Exit, texts),
-    st.just(m.Hasten()),
+    st.just(m.CallLastHook()),
     st.builds(m.HoldReports, st.booleans()),
 )
 points = st.tuples(texts, st.floats(allow_nan=False), st.none() | integers, integers)

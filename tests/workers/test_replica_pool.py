@@ -176,8 +176,8 @@ class Pool(RuleBasedStateMachine):
             assert self.supervisor.for_prediction(lambda _: 0) is self.main
 
     async def end(self) -> None:
-        self.supervisor.dismiss("do_reset")
-        await self.supervisor.wait_dismissed(Deadline(0), Deadline(0))
+        self.supervisor.request_stop("do_reset")
+        await self.supervisor.wait_stopped(Deadline(0), Deadline(0))
 
     def teardown(self) -> None:
         self.runner.run(self.end())

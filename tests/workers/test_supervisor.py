@@ -10,7 +10,7 @@ import pytest
 from mistk_service.deadline import Deadline
 from mistk_service.errors import Failure, InvalidRequest, ModelModuleFailed, WorkerDied
 from mistk_service.workers.host.socket_worker import SocketWorker
-from mistk_service.workers.messages import Done, Exit, FromWorker, Hasten, Loaded, LoadFailed, Run
+from mistk_service.workers.messages import CallLastHook, Done, Exit, FromWorker, Loaded, LoadFailed, Run
 from mistk_service.workers.protocol import Worker, WorkerListener
 from mistk_service.workers.supervisor import Supervisor
 
@@ -119,7 +119,7 @@ async def test_a_worker_that_dies_over_its_model_is_told():
 async def test_what_a_replaced_worker_still_says_nobody_hears():
     bench = Bench()
     await bench.supervisor.start()
-    bench.supervisor.dismiss("do_reset")
+    bench.supervisor.request_stop("do_reset")
     await bench.supervisor.start()
     bench.told.clear()
     old, new = bench.workers
@@ -132,23 +132,23 @@ async def test_what_a_replaced_worker_still_says_nobody_hears():
     assert bench.told == [("message", Done(2))]
 
 
-async def test_a_dismissed_worker_may_still_say_how_its_activity_ended():
+async def test_a_stopping_worker_may_still_report_how_its_activity_ended():
     bench = Bench()
     await bench.supervisor.start()
-    bench.supervisor.dismiss("do_reset")
+    bench.supervisor.request_stop("do_reset")
     bench.workers[0].say(Done(1))
     assert bench.told == [("message", Done(1))]
 
 
-async def test_the_end_of_a_dismissed_worker_is_no_failure():
+async def test_the_exit_of_a_stopping_worker_is_not_a_failure():
     bench = Bench()
     await bench.supervisor.start()
     waiting = asyncio.ensure_future(bench.supervisor.wait_loaded())
-    bench.supervisor.dismiss("do_reset")
+    bench.supervisor.request_stop("do_reset")
     assert bench.workers[0].told == [Exit("do_reset")]
     bench.workers[0].say(LoadFailed("ModelModuleFailed", Failure("ModelModuleFailed", "too late")))
     bench.workers[0].end()
-    assert await bench.supervisor.wait_dismissed(Deadline(), Deadline())
+    assert await bench.supervisor.wait_stopped(Deadline(), Deadline())
     assert bench.told == [("ended", "ended", True)]
     # Who waited for its model waits for that of the next one.
     assert not waiting.done()
@@ -157,22 +157,22 @@ async def test_the_end_of_a_dismissed_worker_is_no_failure():
     await waiting
 
 
-async def test_a_dismissed_worker_that_does_not_end_is_killed_after_the_grace():
+async def test_a_stopping_worker_that_does_not_exit_is_killed_after_the_grace_period():
     bench = Bench()
     await bench.supervisor.start()
-    bench.supervisor.dismiss("do_terminate")
-    assert not await bench.supervisor.wait_dismissed(Deadline(0.0), Deadline(0.001))
-    assert bench.workers[0].told == [Exit("do_terminate"), Hasten()]
+    bench.supervisor.request_stop("do_terminate")
+    assert not await bench.supervisor.wait_stopped(Deadline(0.0), Deadline(0.001))
+    assert bench.workers[0].told == [Exit("do_terminate"), CallLastHook()]
     assert bench.workers[0].killed
 
 
-async def test_a_dismissed_worker_that_ends_when_it_is_hastened_is_not_killed():
+async def test_a_stopping_worker_that_exits_after_its_last_hook_is_not_killed():
     bench = Bench()
     await bench.supervisor.start()
     worker = bench.workers[0]
-    bench.supervisor.dismiss("do_terminate")
-    worker.ends_when_told = Hasten
-    assert await bench.supervisor.wait_dismissed(Deadline(0.0), Deadline())
+    bench.supervisor.request_stop("do_terminate")
+    worker.ends_when_told = CallLastHook
+    assert await bench.supervisor.wait_stopped(Deadline(0.0), Deadline())
     assert not worker.killed
 
 
@@ -182,8 +182,8 @@ async def test_where_no_worker_lives_there_is_nothing_to_wait_for(started: bool)
     if started:
         await bench.supervisor.start()
         bench.workers[0].end()
-    bench.supervisor.dismiss("do_terminate")
-    assert await bench.supervisor.wait_dismissed(Deadline(), Deadline())
+    bench.supervisor.request_stop("do_terminate")
+    assert await bench.supervisor.wait_stopped(Deadline(), Deadline())
     bench.supervisor.kill()
 
 

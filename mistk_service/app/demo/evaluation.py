@@ -12,7 +12,7 @@ from mistk_service.client import ContainerClient, EvaluationClient, ModelClient,
 from mistk_service.errors import MistkError
 from mistk_service.resources import plugins_path
 
-#: The assessment of the digits model's predictions, and seconds that any single step may take.
+#: The assessment type for the digits model's predictions, and the maximum seconds for a single step.
 _TYPE, _PATIENCE = "MulticlassClassification", 120.0
 
 
@@ -23,7 +23,7 @@ def run_evaluation_demo(folder: Path) -> None:
         folder: the folder for predictions, results and the tracking store.
 
     Raises:
-        MistkError: a step did not work.
+        MistkError: a step failed.
     """
     for library in ("numpy", "sklearn", "matplotlib"):
         if importlib.util.find_spec(library) is None:
@@ -56,7 +56,7 @@ def run_evaluation_demo(folder: Path) -> None:
 
 
 def _predict(console: Console, model: ModelClient, data: Path, predictions: Path) -> None:
-    """Train the digits model, and save its predictions for images that it has not seen."""
+    """Train the digits model, and save its predictions for images that it was not trained with."""
     hyperparameters = {"epochs": 60, "learning_rate": 0.05, "seed": 1}
     objectives = ["training", "prediction"]
     _step(console, model, "initialize", model.initialize(objectives, hyperparameters=hyperparameters), "initialized")

@@ -1,4 +1,4 @@
-"""The demonstration of agents: three containers, in which two agents learn tic-tac-toe, and then one plays against chance."""
+"""The demonstration of agents: two learn tic-tac-toe in containers, and then one plays against a random player."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mistk_service.resources import plugins_path
 #: The episodes of the training, and the games of each.
 _EPISODES, _GAMES = 6, 40
 
-#: The games against an agent that plays at random, and the mean reward to reach. A win is 1, a loss -1; random play has 0.
+#: The number of games against a random player, and the mean reward to reach. A win is 1, a loss -1; random play has 0.
 _TEST_GAMES, _REWARD = 50, 0.2
 
 #: Maximum duration of a single step in seconds.
@@ -29,7 +29,7 @@ def run_game_demo(folder: Path) -> None:
     """Run the demonstration.
 
     Args:
-        folder: the folder for what the containers keep; a temporary folder if it cannot be written.
+        folder: the folder for the files of the containers; a temporary folder if it cannot be written.
 
     Raises:
         MistkError: a step failed, or the trained agent is not better than chance.

@@ -1,4 +1,4 @@
-"""The run that the demonstration leaves, as its end shows it."""
+"""Shows the run that a demonstration has recorded."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.artifacts.locations import Locations
 from mistk_service.tracking.values import FileInfo, Run
 
-#: What begins with this is measured by the service, and would hide what the model reports.
+#: The prefix of metrics that the service measures. They would hide those that the model reports.
 _SERVICES_OWN = ("mistk/", "system/")
 
 
 def show_run(console: Console, state_dir: Path, container_id: str, command: Sequence[str]) -> None:
-    """Show what a container that has ended has tracked, and how to list it."""
+    """Show the run of a container that has exited, and the command that lists it."""
     uri = f"sqlite:///{state_dir / 'tracking.db'}"
     with open_store(uri) as store:
         experiments = [experiment.experiment_id for experiment in store.search_experiments()]

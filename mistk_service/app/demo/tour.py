@@ -1,4 +1,4 @@
-"""The demonstration's story: every operation once, on real images, with what happens shown as it happens."""
+"""The demonstration of a model: every operation once, on real images, with live output."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _HYPERPARAMETERS = {"epochs": _EPOCHS, "learning_rate": 0.05, "seed": 1}
 #: The part of the training after which it is paused.
 _PAUSE_AT = 0.4
 
-#: What the model has to reach on the images that it has not seen.
+#: The accuracy that the model has to reach on unseen images.
 _ACCURACY = 0.95
 
-#: Seconds that any single step may take.
+#: Maximum duration of a single step in seconds.
 _PATIENCE = 120.0
 
 _IMAGES = 5
@@ -67,7 +67,7 @@ def run_demo(port: int, folder: Path) -> None:
         folder: where model and predictions go; a temporary folder if it cannot be written.
 
     Raises:
-        MistkError: a step did not work.
+        MistkError: a step failed.
         SystemExit: it was interrupted, with the exit code that shells use for that.
     """
     if importlib.util.find_spec("numpy") is None:
@@ -237,7 +237,7 @@ def interruptible(console: Console) -> Iterator[None]:
 
 
 def program() -> list[str]:
-    """Return how this program is called."""
+    """Return the command that runs this program."""
     found = shutil.which("mistk-service")
     return [found] if found else [sys.executable, "-m", "mistk_service"]
 

@@ -1,4 +1,7 @@
-"""The methods of the Open Inference Protocol over gRPC, and who may call them. It needs no gRPC."""
+"""The methods of the Open Inference Protocol over gRPC, and the roles that may call them.
+
+It does not need the package of gRPC.
+"""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ async def start_server(
     host: str,
     port: int,
     max_body: int,
-    note: Note,
+    on_call: Note,
     authenticator: Authenticator | None,
     certificate: tuple[Path, Path] | None = None,
 ) -> tuple[Any, int]:
@@ -65,8 +65,8 @@ async def start_server(
         host: the address to listen on.
         port: the port; 0 picks a free one.
         max_body: the maximum size of a message from a client in bytes.
-        note: receives the calls.
-        authenticator: identifies callers; None if no log-in is required. The health needs none.
+        on_call: receives each answered call.
+        authenticator: identifies callers; None if no log-in is required. The health service never requires one.
         certificate: the files of the certificate and its key, for TLS; they are read at each new connection.
 
     Raises:
@@ -81,12 +81,12 @@ async def start_server(
     service = InferenceService(model)
     methods = {
         name: _unary(
-            _guarded(getattr(service, name), name, role, authenticator), name, getattr(pb, f"{name}Request"), note
+            _guarded(getattr(service, name), name, role, authenticator), name, getattr(pb, f"{name}Request"), on_call
         )
         for name, role in ROLES.items()
     }
     health = {
-        "Check": _unary(service.Check, "Check", health_pb2.HealthCheckRequest, note),
+        "Check": _unary(service.Check, "Check", health_pb2.HealthCheckRequest, on_call),
         "Watch": grpc.unary_stream_rpc_method_handler(
             service.Watch, health_pb2.HealthCheckRequest.FromString, _serialized
         ),
@@ -110,7 +110,7 @@ async def start_server(
 
 
 def _credentials(certificate: Path, key: Path) -> Any:
-    """Return the credentials of a server. If a certificate cannot be read any more, the last one stays in use."""
+    """Return the credentials of a server. If the files can no longer be read, the last certificate stays in use."""
 
     def read() -> Any:
         with contextlib.suppress(OSError):
@@ -156,7 +156,7 @@ def _address(context: Any) -> str:
     return address.strip("[]")
 
 
-def _unary(method: Method, name: str, request: Any, note: Note) -> Any:
+def _unary(method: Method, name: str, request: Any, on_call: Note) -> Any:
     """Return a method whose errors become statuses, and whose calls are reported."""
 
     async def call(body: bytes, context: Any) -> Any:
@@ -171,7 +171,7 @@ def _unary(method: Method, name: str, request: Any, note: Note) -> Any:
             code, text = _status(error)
             await context.abort(code, text)
         finally:
-            note(name, code.name, time.perf_counter() - began, caller.get(), lambda: _address(context))
+            on_call(name, code.name, time.perf_counter() - began, caller.get(), lambda: _address(context))
 
     # Without a deserializer, since gRPC would treat an invalid message as an error of the server.
     return grpc.unary_unary_rpc_method_handler(call, None, _serialized)

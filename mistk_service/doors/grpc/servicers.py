@@ -33,10 +33,10 @@ class InferenceService:
 
     @property
     def _ready(self) -> bool:
-        return self._controller.can_take_work and self._model.takes_tensors
+        return self._controller.can_accept_work and self._model.takes_tensors
 
     async def ServerLive(self, request: pb.ServerLiveRequest, _: Any) -> pb.ServerLiveResponse:
-        """Return that the server runs."""
+        """Report that the server is live."""
         return pb.ServerLiveResponse(live=True)
 
     async def ServerReady(self, request: pb.ServerReadyRequest, _: Any) -> pb.ServerReadyResponse:
@@ -93,7 +93,7 @@ class InferenceService:
     async def Watch(
         self, request: health_pb2.HealthCheckRequest, _: Any
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
-        """Yield whether the model can infer, and again whenever that changes."""
+        """Yield whether the model can infer, now and whenever it changes."""
         last = None
         async with aclosing(self._controller.log.watch()) as events:
             async for _event in events:

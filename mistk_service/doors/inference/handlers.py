@@ -22,7 +22,7 @@ from mistk_service.doors.served_model import ServedModel
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.predictions import TensorSpec
 from mistk_service.resources import load_contract
-from mistk_service.web.disconnect import while_present
+from mistk_service.web.disconnect import unless_disconnected
 
 #: The path of the protocol and its version.
 INFERENCE_PATH = "/v2"
@@ -66,7 +66,7 @@ class _Handlers(PredictionHandlers):
 
     @property
     def _ready(self) -> bool:
-        return self._controller.can_take_work and (self._model.takes_tensors or self._model.generates)
+        return self._controller.can_accept_work and (self._model.takes_tensors or self._model.generates)
 
     async def server_metadata(self, request: Request) -> Response:  # noqa: ARG002 - every handler gets it
         return json_response({"name": "mistk-service", "version": __version__, "extensions": EXTENSIONS})
@@ -130,7 +130,7 @@ class _Handlers(PredictionHandlers):
             measured.end("compute_input")
             prediction = self._controller.predict(tensors)
             del body, tensors  # they may be large, and are not needed while this waits
-            answer = await while_present(request.receive, prediction)
+            answer = await unless_disconnected(request.receive, prediction)
             assert not isinstance(answer, AnswerParts), "the hook returns its answer at once"
             measured.end("compute_infer")
             encode = on_thread_if(answer.size > INLINE_LIMIT)
@@ -148,7 +148,7 @@ class _Handlers(PredictionHandlers):
 
     async def model_generate(self, request: Request, model_name: str, model_version: str = "") -> Response:
         generation, head = await self._generate(request, model_name, model_version)
-        text = await while_present(request.receive, asyncio.ensure_future(generation.text()))
+        text = await unless_disconnected(request.receive, asyncio.ensure_future(generation.text()))
         return json_response({**head, "text_output": text})
 
     generate = model_generate

@@ -1,4 +1,4 @@
-"""One prediction for rows or columns: by the hook for tensors if the class has it, otherwise by the one for records."""
+"""Predicts for rows or columns: with the hook for tensors if the class has it, otherwise with the one for records."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mistk_service.doors.request_content import INLINE_LIMIT, on_thread_if
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.predictions import Answer, Inputs, Tensors
-from mistk_service.web.disconnect import while_present
+from mistk_service.web.disconnect import unless_disconnected
 
 #: The maximum number of rows or columns to convert on the event loop.
 _MANY = 100
@@ -59,7 +59,7 @@ async def _answer_to(model: ServedModel, request: Request, inputs: Inputs) -> An
     Raises:
         MistkError: see :meth:`Controller.predict`; InvalidRequest if the model answers in parts.
     """
-    answer = await while_present(request.receive, model.controller.predict(inputs))
+    answer = await unless_disconnected(request.receive, model.controller.predict(inputs))
     if isinstance(answer, AnswerParts):
         answer.close()
         raise InvalidRequest("The model answers in parts, which this API cannot express.")

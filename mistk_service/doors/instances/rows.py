@@ -1,4 +1,4 @@
-"""Rows and columns of plain values as tensors, and tensors as rows."""
+"""Converts rows and columns of plain values to tensors, and tensors to rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mistk_service.doors.inference.tensors import elements_of, from_values, requ
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.predictions import Tensor, Tensors, TensorSpec
 
-#: Records one by one, or their values by name. A row may be a dict of values by name, too.
+#: A list of records, or a dict of columns by name. A row may be a dict of values by name, too.
 Rows = list[Any]
 Columns = dict[str, list[Any]]
 
@@ -186,7 +186,7 @@ def _dtype_of(name: str, flat: list[Any], text: bool) -> str:
         return dtype
     if all(isinstance(value, dict | bytes) for value in flat):
         return "bytes"
-    raise InvalidRequest(f"The input {name[:80]!r} has elements of several types, or none of a tensor.", field=name)
+    raise InvalidRequest(f"The input {name[:80]!r} has elements of several types, or of no tensor type.", field=name)
 
 
 def _record(name: str, value: Any, codec: str, text: bool) -> Any:

@@ -166,7 +166,7 @@ def _split(data: Any) -> Rows | Columns:
     if not split.columns:
         return split.data
     if any(len(row) != len(split.columns) for row in split.data):
-        raise InvalidRequest("dataframe_split: a row has not as many values as there are columns.")
+        raise InvalidRequest("dataframe_split: a row does not have one value for each column.")
     return _by_column(list(map(str, split.columns)), split.data)
 
 

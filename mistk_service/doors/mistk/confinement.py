@@ -1,4 +1,4 @@
-"""Where paths of requests may lead: only below the roots that the operator has named."""
+"""Confines the paths in requests to the roots that the operator has named."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _uri_below(text: str, root: str) -> bool:
         return False
     try:
         given, allowed = urlsplit(text), urlsplit(root)
-        same = _place(given.scheme, given.hostname, given.port) == _place(
+        same = _origin(given.scheme, given.hostname, given.port) == _origin(
             allowed.scheme, allowed.hostname, allowed.port
         )
     except ValueError:
@@ -105,12 +105,12 @@ def _uri_below(text: str, root: str) -> bool:
     return path == base or path.startswith(base.rstrip("/") + "/")
 
 
-def _place(scheme: str, host: str | None, port: int | None) -> tuple[str, str, int | None]:
+def _origin(scheme: str, host: str | None, port: int | None) -> tuple[str, str, int | None]:
     return scheme.lower(), host or "", port or _PORTS.get(scheme.lower())
 
 
 def _require_public_host(text: str, field: str) -> None:
-    """Refuse a web address whose name leads to this machine or to the metadata service of a cloud."""
+    """Refuse a web address whose name resolves to this machine or to the metadata service of a cloud."""
     parts = urlsplit(text)
     if parts.scheme.lower() not in _PORTS or parts.hostname is None:
         return
@@ -122,7 +122,7 @@ def _require_public_host(text: str, field: str) -> None:
         number = ipaddress.ip_address(str(address[0]).partition("%")[0])
         if number.is_loopback or number.is_link_local or number.is_unspecified:
             raise InvalidRequest(
-                f"{field}: {parts.hostname!r} leads to {number}, which requests may not name; expected another host.",
+                f"{field}: {parts.hostname!r} resolves to {number}, which requests may not name; expected another host.",
                 field=field,
             )
 

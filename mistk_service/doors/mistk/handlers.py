@@ -24,7 +24,7 @@ from mistk_service.kinds.kind import Kind, Operation, Role
 from mistk_service.kinds.predictions import Answer, Records
 from mistk_service.web.access import AccessRole, principal_of, role_for
 from mistk_service.web.contract import argument_name, current_headers, current_receive, current_scope
-from mistk_service.web.disconnect import while_present
+from mistk_service.web.disconnect import unless_disconnected
 from mistk_service.web.prefix import prefix_of
 
 Handler = Callable[..., Awaitable[Response]]
@@ -50,8 +50,8 @@ class Handlers:
         contract: the contract.
         keepalive: seconds between two keep-alives of a watch.
         root_path: the path below which a reverse proxy serves the container.
-        roots: where paths of requests may lead; None for anywhere.
-        max_watches: how many watches may be open.
+        roots: the roots below which paths in requests must lie; None for no restriction.
+        max_watches: the maximum number of open watches.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Handlers:
 
         async def handle(**given: Any) -> Response:
             (values,) = read(*given.values()).arguments
-            answer = await while_present(
+            answer = await unless_disconnected(
                 current_receive(), self._controller.predict(Records(tuple(values), tuple(values.values())))
             )
             assert isinstance(answer, Answer), "only stream predictions are answered in parts"
@@ -148,7 +148,7 @@ class Handlers:
             raise InvalidRequest(f"dataMap: {error}", field="dataMap") from error
         del records
         del data_map  # it may be large, and is not needed while this waits
-        answer = await while_present(current_receive(), prediction)
+        answer = await unless_disconnected(current_receive(), prediction)
         if isinstance(answer, AnswerParts):
             return await parts_response(answer, current_headers().get("accept", ""), current_receive())
         return Response(await answer_body(answer), media_type="application/json")
@@ -181,7 +181,7 @@ class Handlers:
     def _relocation(self) -> Callable[[StatusEvent], StatusEvent]:
         """Return a function that adapts the links of a status to the proxy that the request came through."""
         prefix = prefix_of(current_scope(), self._root_path)
-        return _as_it_is if prefix == self._root_path else partial(relocated, prefix=prefix, root_path=self._root_path)
+        return _unchanged if prefix == self._root_path else partial(relocated, prefix=prefix, root_path=self._root_path)
 
     async def _get_api_version(self) -> Response:
         return JSONResponse(self._version)
@@ -212,5 +212,5 @@ def _paths(name: str, value: Any) -> Iterator[tuple[str, str]]:
         yield name, value
 
 
-def _as_it_is(event: StatusEvent) -> StatusEvent:
+def _unchanged(event: StatusEvent) -> StatusEvent:
     return event

@@ -1,4 +1,4 @@
-"""An answer in parts on MISTK's wire: newline-delimited JSON, Server-Sent Events, or an array."""
+"""Sends an answer in parts on MISTK's wire: newline-delimited JSON, Server-Sent Events, or an array."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mistk_service.doors.mistk.record_codec import answer_body
 from mistk_service.doors.mistk.watch import ALIVE, ALIVE_SSE, STREAM_HEADERS
 from mistk_service.errors import InvalidRequest, MistkError
 from mistk_service.kinds.predictions import Answer
-from mistk_service.web.disconnect import while_present
+from mistk_service.web.disconnect import unless_disconnected
 
 #: The maximum size of an array in bytes, since all of it is held in memory.
 _LARGEST_ARRAY = 64 * 1024 * 1024
@@ -26,7 +26,7 @@ _Form = Literal["application/json", "application/x-ndjson", "text/event-stream"]
 async def parts_response(parts: AnswerParts, accept: str, receive: Receive) -> Response:
     """Return the parts in the form that the client accepts: by default, a line of JSON for each.
 
-    A client that only accepts ``application/json`` gets an array when all parts are there.
+    A client that only accepts ``application/json`` gets an array when all parts have arrived.
 
     Args:
         parts: the answer.
@@ -35,7 +35,7 @@ async def parts_response(parts: AnswerParts, accept: str, receive: Receive) -> R
     """
     form = _form(accept)
     if form == "application/json":
-        body = await while_present(receive, asyncio.ensure_future(_array(parts)))
+        body = await unless_disconnected(receive, asyncio.ensure_future(_array(parts)))
         return Response(body, media_type=form)
     return _PartsResponse(parts, form)
 

@@ -59,7 +59,13 @@ def _payload(status: Status) -> dict[str, Any]:
     The model's own payload is at the top level, where MISTK's clients expect it. The service's keys take precedence over the
     model's. If they hide any, the model's payload is repeated as a whole under ``model``.
     """
-    own = {"possible": status.possible, **status.shown, **_activities(status), **_reports(status), **_troubles(status)}
+    own = {
+        "possible": status.possible,
+        **status.shown,
+        **_activities(status),
+        **_reports(status),
+        **_notice_and_failure(status),
+    }
     if status.reported is None:
         return own
     if not isinstance(status.reported, dict):
@@ -104,7 +110,7 @@ def _reports(status: Status) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value}
 
 
-def _troubles(status: Status) -> dict[str, Any]:
+def _notice_and_failure(status: Status) -> dict[str, Any]:
     shown: dict[str, Any] = {} if status.notice is None else {"notice": status.notice}
     if status.failure is not None:
         failure = status.failure.failure

@@ -87,7 +87,7 @@ def _event(event: StatusEvent, missed: Missed | None) -> bytes:
         return b'{"eventType":"%s","payload":%s}' % (event.kind.encode(), event.status)
     note = (
         f"The versions {missed.first} to {missed.last} are not in the history: they are too old, or belong to an earlier "
-        "life of the service."
+        "process of the service."
     )
     return msgspec.json.encode(
         {

@@ -22,7 +22,7 @@ from mistk_service.doors.request_content import json_content
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.errors import InvalidRequest
 from mistk_service.resources import load_contract
-from mistk_service.web.disconnect import while_present
+from mistk_service.web.disconnect import unless_disconnected
 
 #: The paths that belong to the API alone; KServe uses the path of the models too.
 PATHS = ("/v1/chat", "/v1/completions")
@@ -131,7 +131,7 @@ class _Handlers(PredictionHandlers):
         if body.stream:
             usage = body.stream_options is not None and body.stream_options.include_usage
             return EventStream(generation, _chunks(generation, head, chat=chat, usage=usage), error_body)
-        text = await while_present(request.receive, asyncio.ensure_future(generation.text()))
+        text = await unless_disconnected(request.receive, asyncio.ensure_future(generation.text()))
         content = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
         choice = {"index": 0, **content, "finish_reason": generation.finish_reason, "logprobs": None}
         return json_response({**head, "choices": [choice], "usage": _usage(generation)})

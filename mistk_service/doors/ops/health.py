@@ -39,7 +39,7 @@ def readiness(controller: Controller, tracking_lost: str | None = None) -> Respo
 
     A failure of tracking is reported, but does not make the model unready.
     """
-    ready = controller.can_take_work
+    ready = controller.can_accept_work
     body: dict[str, Any] = {"ready": ready, "state": controller.state}
     if not ready:
         body["reason"] = _REASONS.get(controller.state) or _reason(controller)
@@ -48,7 +48,7 @@ def readiness(controller: Controller, tracking_lost: str | None = None) -> Respo
     return Response(msgspec.json.encode(body) + b"\n", 200 if ready else 503, media_type="application/json")
 
 
-def figures(metrics: ServiceMetrics) -> Response:
+def metrics_response(metrics: ServiceMetrics) -> Response:
     """Return the metrics in Prometheus' text format."""
     return Response(metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 

@@ -28,7 +28,7 @@ _LINES, _LENGTH = 1000, 2000
 #: Seconds between two checks for new lines, and the number of checks between two sets of figures.
 _TICK, _TICKS = 0.25, 8
 
-#: The number of predictions whose durations are summed up, and the seconds over which their rate is measured.
+#: The number of predictions whose durations are summarized, and the seconds over which their rate is measured.
 _RECENT, _RATE = 1000, 10.0
 
 #: The maximum number of open streams.
@@ -59,7 +59,7 @@ class Live:
             self._lines.append((next(self._numbers), text[:_LENGTH]))
 
     def observe(self, event: Event) -> None:
-        """Take an event of the controller."""
+        """Handle an event of the controller."""
         if isinstance(event, PredictionAnswered):
             self._answered.append((time.monotonic(), event))
             self._failed += not event.succeeded
@@ -75,7 +75,7 @@ class Live:
         if scope["method"] == "HEAD":
             return Response(media_type="text/event-stream", headers=STREAM_HEADERS)
         if self._streams >= _STREAMS:
-            return answer(ServiceBusy(f"{_STREAMS} pages are following the service already.", retry_after=5), {})
+            return answer(ServiceBusy(f"{_STREAMS} pages are already open, which is the limit.", retry_after=5), {})
         return StreamingResponse(self._events(controller), media_type="text/event-stream", headers=STREAM_HEADERS)
 
     async def _events(self, controller: Controller) -> AsyncIterator[bytes]:

@@ -17,7 +17,7 @@ _JITTER = 1500
 
 
 class OutboxView:
-    """The remotes for the status. Durations become points in time, so that the passing of time changes nothing."""
+    """The remotes for the status. Durations become points in time, so that the value only changes when the state does."""
 
     def __init__(self) -> None:
         self._since: dict[str, int] = {}

@@ -21,11 +21,11 @@ class AbstractAgent(Component):
     missing. ``do_initialize``, ``do_build_model``, ``do_agent_registered``, ``do_episode_started``, ``do_replay_action``,
     ``do_episode_stopped``, ``do_reset`` and ``do_terminate`` are optional and do nothing by default.
 
-    A hook that raises :class:`~mistk_service.RequestError` refuses the request, and the state before is restored. Any other
+    A hook that raises :class:`~mistk_service.RequestError` refuses the request, and the previous state is restored. Any other
     exception makes the state ``failed``, except for these:
 
     * ``do_get_action``: only its request fails.
-    * NotImplementedError from ``do_save_model``: the state before is restored.
+    * NotImplementedError from ``do_save_model``: the previous state is restored.
     """
 
     _mistk_kind = "mistk_service.kinds.agent:AGENT"
@@ -54,13 +54,13 @@ class AbstractAgent(Component):
         raise NotImplementedError
 
     def do_agent_registered(self, agent_cfg: dict[str, Any]) -> None:
-        """Receive what the orchestrator says about the agent: ``name``, ``url`` and perhaps more."""
+        """Receive the settings of the agent from the orchestrator: ``name``, ``url`` and perhaps more."""
 
     def do_episode_started(self, episode_cfg: dict[str, Any]) -> None:
         """Prepare for an episode.
 
         Args:
-            episode_cfg: ``obs``, the first observations by agent, and what else the orchestrator gives.
+            episode_cfg: ``obs``, the first observations by agent, and any other settings of the orchestrator.
         """
 
     def do_get_action(self, obs: dict[str, list[float]]) -> dict[str, Any]:

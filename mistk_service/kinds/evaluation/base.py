@@ -14,7 +14,7 @@ class AbstractEvaluationPlugin(Component):
     The container calls the hooks one at a time, on the main thread of the plugin's own process. List the metrics that the
     plugin knows in a file ``metrics.json`` next to its module; clients read them there.
 
-    A hook that raises :class:`~mistk_service.RequestError` refuses the request, and the state before is restored. Any other
+    A hook that raises :class:`~mistk_service.RequestError` refuses the request, and the previous state is restored. Any other
     exception makes the state ``failed``.
     """
 

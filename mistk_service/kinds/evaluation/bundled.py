@@ -1,4 +1,4 @@
-"""The evaluation plugin that comes with the package, and the metrics to compute where a request names none."""
+"""The evaluation plugin that comes with the package, and the metrics to compute if a request names none."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class _Value(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
 
 
 class MetricDataParameters(_Value):
-    """Which argument of a metric's method takes which data; None if there is no such argument.
+    """The arguments of a metric's method that take the data; None if there is no such argument.
 
     Attributes:
         prediction_labels: the name of the argument that takes the predicted labels.
@@ -45,8 +45,8 @@ class Metric(_Value):
         implementation_reference: another object that implements it.
         package: the Python package with the method.
         method: the function to call.
-        default_args: arguments that it is called with unless others are given.
-        data_parameters: which argument takes which data.
+        default_args: default values for its arguments.
+        data_parameters: the arguments that take the data.
         assessment_types: the types of assessment that it is meant for.
         version: the version of the metric.
         properties: further settings.

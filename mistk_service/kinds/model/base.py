@@ -29,11 +29,11 @@ class AbstractModel(Component):
     ``do_build_model``, ``do_update_stream_properties``, ``do_reset`` and ``do_terminate`` are optional and do nothing by
     default.
 
-    A hook that raises :class:`~mistk_service.RequestError` refuses the request, and the state before is restored. Any other
+    A hook that raises :class:`~mistk_service.RequestError` refuses the request, and the previous state is restored. Any other
     exception makes the state ``failed``, except for these:
 
     * ``do_stream_predict``: only its request fails.
-    * NotImplementedError from one of the three ``do_save_*``: the state before is restored.
+    * NotImplementedError from one of the three ``do_save_*``: the previous state is restored.
     * ``do_save_model`` while an activity is paused: the activity stays paused.
     """
 
@@ -156,8 +156,8 @@ class AbstractModel(Component):
     def do_stream_predict_source(self, source: str, format: str | None, props: dict[str, Any]) -> None:
         """Predict for the records of a source until it ends or the client cancels.
 
-        Pass the predictions to ``update_source_predictions`` as they come. A ``pause_point`` ends the hook when the client
-        cancels or disconnects. So do ``steps``, which show the progress.
+        Pass each prediction to ``update_source_predictions`` as soon as it is made. A ``pause_point`` ends the hook when the
+        client cancels or disconnects. So do ``steps``, which show the progress.
 
         Args:
             source: where the records are, such as a URL or a path; the model defines it.
@@ -170,8 +170,8 @@ class AbstractModel(Component):
         """Continue a text, piece by piece, for clients of OpenAI's API and of the Open Inference Protocol.
 
         Args:
-            prompt: the text. Of a conversation, the texts of its messages, one in a line.
-            parameters: what else is in the request, such as ``max_tokens``, ``temperature``, ``seed`` and ``stop``. A
+            prompt: the text. For a conversation, the texts of its messages, one per line.
+            parameters: other parameters of the request, such as ``max_tokens``, ``temperature``, ``seed`` and ``stop``. A
                 conversation is ``messages``, a list of ``{"role": ..., "content": ...}``.
 
         Yields:
@@ -182,7 +182,7 @@ class AbstractModel(Component):
         raise NotImplementedError
 
     def do_update_stream_properties(self, props: dict[str, Any]) -> None:
-        """Receive settings for later stream predictions. Requests that arrive meanwhile wait until this returns."""
+        """Receive settings for later stream predictions. Requests that arrive in the meantime wait until this returns."""
 
     def do_generate(self) -> None:
         """Generate and keep the result for ``do_save_generations``."""

@@ -8,7 +8,7 @@ from mistk_service.kinds.component import Component
 
 
 class Agent(Protocol):
-    """An agent's container, as the hooks of an orchestrator see it.
+    """The interface of an agent's container for the hooks of an orchestrator.
 
     A call returns when the agent is done. If the agent does not answer, refuses, or fails, every method raises
     :class:`~mistk_service.AgentFailed`, which names the agent.
@@ -42,7 +42,7 @@ class BaseEnv:
     game_env: Any = None
 
     def engine_create(self, players: list[str], game_kwargs: dict[str, Any]) -> None:
-        """Set up a game for players, with settings."""
+        """Set up a game for these players, with these settings."""
         raise NotImplementedError
 
     def reset(self) -> dict[str, list[float]]:
@@ -68,13 +68,13 @@ class AbstractOrchestrator(Component):
                                                                 ↑                                      │
                                                                 └──────────────────────────────────────┘
 
-    ``do_start_episode`` plays an episode with ``self._agents`` and returns at its end. The container registers with an agent
-    before ``do_register_agent``. It ends the episode of each agent after ``do_stop_episode``, or when an episode fails.
-    All hooks except ``do_start_episode`` and ``do_save_episode`` are optional.
+    ``do_start_episode`` plays an episode with ``self._agents`` and returns when it is over. The container registers with an
+    agent before ``do_register_agent``. It ends the episode of each agent after ``do_stop_episode``, or when an episode
+    fails. All hooks except ``do_start_episode`` and ``do_save_episode`` are optional.
 
-    A hook that raises :class:`~mistk_service.RequestError` refuses the request, and the state before is restored. Any other
+    A hook that raises :class:`~mistk_service.RequestError` refuses the request, and the previous state is restored. Any other
     exception makes the state ``failed``, such as the :class:`~mistk_service.AgentFailed` of an agent that dies in an episode.
-    NotImplementedError from ``do_save_episode`` restores the state before.
+    NotImplementedError from ``do_save_episode`` restores the previous state.
     """
 
     _mistk_kind = "mistk_service.kinds.orchestrator:ORCHESTRATOR"

@@ -1,7 +1,7 @@
 """The operations of an orchestrator: the states in which each is allowed, and the state that it leads to.
 
-The contract repeats the table in ``x-mistk-states``. A test compares the two. The functions do what is the container's part:
-they keep the agents, and notify them of registration and the end of an episode.
+The contract repeats the table in ``x-mistk-states``. A test compares the two. The functions do the container's part: they
+store the agents, and notify them when they are registered and when an episode ends.
 """
 
 from __future__ import annotations

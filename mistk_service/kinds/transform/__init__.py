@@ -1,4 +1,4 @@
-"""The kind ``transform``: a plugin that makes a dataset of others."""
+"""The kind ``transform``: a plugin that makes a dataset from others."""
 
 from __future__ import annotations
 

@@ -9,11 +9,11 @@ from mistk_service.kinds.values import MistkDataset
 
 
 class AbstractTransformPlugin(Component):
-    """Makes a dataset of others, in the vocabulary of MISTK. Subclass it and write ``do_transform``.
+    """Makes a dataset from others, in the vocabulary of MISTK. Subclass it and write ``do_transform``.
 
     The container calls the hooks one at a time, on the main thread of the plugin's own process.
 
-    A hook that raises :class:`~mistk_service.RequestError` refuses the request, and the state before is restored. Any other
+    A hook that raises :class:`~mistk_service.RequestError` refuses the request, and the previous state is restored. Any other
     exception makes the state ``failed``.
     """
 

@@ -1,4 +1,4 @@
-"""``mistk.data.utils``: the types of the contracts to and from plain values."""
+"""``mistk.data.utils``: converts the types of the contracts to plain values and back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["PresumptiveJSONEncoder", "deserialize_model", "serialize_model"]
 
 
 class PresumptiveJSONEncoder(json.JSONEncoder):
-    """Encodes the types of the contracts, and what consists of them, as the wire has them."""
+    """Encodes the types of the contracts, and containers of them, in the form of the wire."""
 
     def default(self, o: Any) -> Any:
         """Return a plain value for an object."""
@@ -21,7 +21,7 @@ class PresumptiveJSONEncoder(json.JSONEncoder):
 
 
 def deserialize_model(data: Any, cls: type[Any]) -> Any:
-    """Return the object of a type that plain values are on the wire. An object info without a kind gets that of the type.
+    """Return an object of a type from its plain values on the wire. An object info without a kind gets that of the type.
 
     Raises:
         InvalidRequest: a value that has to be an object is not one.
@@ -39,5 +39,5 @@ def deserialize_model(data: Any, cls: type[Any]) -> Any:
 
 
 def serialize_model(obj: Any) -> Any:
-    """Return an object as plain values, as they are on the wire, without what is not set."""
+    """Return an object as plain values in the form of the wire, without unset fields."""
     return json.loads(json.dumps(obj, cls=PresumptiveJSONEncoder))

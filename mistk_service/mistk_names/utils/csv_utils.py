@@ -30,7 +30,7 @@ def validate_csv(csv_file: str) -> bool:
         return False
     ragged = [number for number, row in rows if len(row) != len(rows[0][1])]
     if ragged:
-        logger.error("%s: row %d has another number of columns than row %d.", csv_file, ragged[0], rows[0][0])
+        logger.error("%s: row %d does not have the same number of columns as row %d.", csv_file, ragged[0], rows[0][0])
     return bool(rows) and not ragged
 
 

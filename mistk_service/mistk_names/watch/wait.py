@@ -17,7 +17,7 @@ def wait_for_state(service: Any, stage: str, state: str | Iterable[str]) -> str:
 
     Args:
         service: a generated client of the container, with ``get_status()``.
-        stage: what is waited for, for the error.
+        stage: the name of the step, for the error message.
         state: the state or the states.
 
     Raises:

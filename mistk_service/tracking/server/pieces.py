@@ -14,7 +14,7 @@ from starlette.types import Receive
 from mistk_service.errors import ClientGone
 from mistk_service.tracking.server.replies import encoded
 from mistk_service.tracking.values.page import Page
-from mistk_service.web.disconnect import while_present
+from mistk_service.web.disconnect import unless_disconnected
 
 T = TypeVar("T")
 
@@ -94,7 +94,7 @@ async def piecewise(pieces: Iterator[bytes], receive: Receive, executor: Executo
         return next(pieces), following()
 
     try:
-        first, second = await while_present(receive, loop.run_in_executor(executor, first_two))
+        first, second = await unless_disconnected(receive, loop.run_in_executor(executor, first_two))
     except ClientGone as error:
         raise ClientDisconnect from error
     if second is None:

@@ -1,4 +1,4 @@
-"""Accounts: who sends a request, and what a role allows."""
+"""Authentication and authorization: the sender of a request, and the role that an operation needs."""
 
 from mistk_service.web.access.audit import Audit, write_audit
 from mistk_service.web.access.authentication import Authentication, Authenticator

@@ -1,4 +1,4 @@
-"""The audit log: every change that clients make or try, as one line of JSON."""
+"""The audit log: every change that clients make or attempt, as one line of JSON."""
 
 from __future__ import annotations
 

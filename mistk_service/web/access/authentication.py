@@ -56,7 +56,7 @@ class Authenticator:
     Args:
         tokens: the access tokens.
         proxy: a proxy that logs users in.
-        function: a function that knows further credentials; it runs on a thread.
+        function: a function that checks other credentials; it runs on a thread.
         root_path: the path below which a reverse proxy serves the application.
 
     Attributes:
@@ -106,10 +106,10 @@ class Authenticator:
             found = self._proxy.principal(headers)
             if found is not None:
                 return found
-        if self._function is not None and (found := await self._ask(self._function, headers)) is not None:
+        if self._function is not None and (found := await self._call_function(self._function, headers)) is not None:
             return found
         raise NotAuthenticated(
-            "Log in: send the header 'Authorization: Bearer TOKEN' with a token that 'mistk-service token new' made."
+            "Log in: send the header 'Authorization: Bearer TOKEN' with a token from 'mistk-service token new'."
         )
 
     async def identify(self, authorization: str, address: str) -> Principal:
@@ -135,8 +135,8 @@ class Authenticator:
             raise NotAuthenticated("The credentials of the request are wrong or have expired.")
         return found
 
-    async def still(self, scope: Scope, principal: Principal) -> bool:
-        """Return whether the sender of a request, which may have begun hours ago, still has the same name and role."""
+    async def is_unchanged(self, scope: Scope, principal: Principal) -> bool:
+        """Return whether the sender of a request, which may have begun hours ago, still has this name and role."""
         try:
             return await self.principal(scope) == principal
         except MistkError:
@@ -175,7 +175,7 @@ class Authenticator:
             users.verified.add(credentials, found, generation)
         return found
 
-    async def _ask(self, function: AuthFunction, headers: Mapping[bytes, bytes]) -> Principal | None:
+    async def _call_function(self, function: AuthFunction, headers: Mapping[bytes, bytes]) -> Principal | None:
         plain = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
         try:
             return principal_from(await asyncio.to_thread(function, plain))
@@ -194,12 +194,12 @@ class Authenticator:
 
 
 class Authentication:
-    """ASGI middleware: passes on requests whose sender is known, and those to open paths; it also has the log-in form.
+    """ASGI middleware: passes on requests whose sender is known, and those to open paths; it also serves the log-in form.
 
-    An answer that takes long, such as a watch, ends when its client's account is removed or gets another role.
+    A long response, such as a watch, ends when its client's account is removed or its role changes.
 
     Args:
-        app: gets the principal in the scope of each request.
+        app: receives the principal in the scope of each request.
         authenticator: identifies the senders.
         answer: converts an error to a response.
         open_paths: the paths that can be read without a log-in.
@@ -233,10 +233,10 @@ class Authentication:
         async def checking_send(message: Message) -> None:
             nonlocal ended, checked
             is_due = message.get("more_body") and time.monotonic() >= checked + self._authenticator.interval
-            if is_due and not await self._authenticator.still(scope, principal):
+            if is_due and not await self._authenticator.is_unchanged(scope, principal):
                 ended = True
                 await send({"type": "http.response.body", "body": b""})
-                raise ConnectionError("The client's account has changed, which ends its answer.")
+                raise ConnectionError("The client's account has changed, so its response ends.")
             checked = time.monotonic() if is_due else checked
             await send(message)
 
@@ -245,7 +245,7 @@ class Authentication:
         except Exception:
             if not ended:
                 raise
-            logger.info("The answer to %s ended, since its account has changed.", principal.name)
+            logger.info("The response to %s ended, since its account has changed.", principal.name)
 
     def _refusal(self, error: MistkError, scope: Scope) -> Response:
         mode = _header(scope, b"sec-fetch-mode")

@@ -1,4 +1,4 @@
-"""Whether clients have to log in; without a log-in, the server must not be reachable from other machines."""
+"""Decides whether clients have to log in. Without a log-in, the server must not be reachable from other machines."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def open_access(options: AccessOptions) -> Authenticator | None:
     others = proxy is not None or function is not None
     if options.auth and not len(tokens) and not options.has_users and not others:
         raise SettingsError(
-            "--auth: nobody could log in. Make a token: mistk-service token new NAME --role admin --token-file "
+            "--auth: nobody could log in. Create a token: mistk-service token new NAME --role admin --token-file "
             f"{options.token_file}. Or serve a tracking store, which has users.",
             setting="auth",
         )
@@ -68,9 +68,9 @@ def open_access(options: AccessOptions) -> Authenticator | None:
     if not options.insecure:
         raise SettingsError(
             f"--host: {options.host} can be reached from other machines, and there is no access token, so everybody could "
-            "control the service. Make a token: mistk-service token new NAME --role admin --token-file "
-            f"{options.token_file}. Or listen on 127.0.0.1, or require users of the store to log in (--auth), or let "
-            "everybody do everything (--insecure, MISTK_INSECURE=1).",
+            "control the service. Create a token: mistk-service token new NAME --role admin --token-file "
+            f"{options.token_file}. Or listen on 127.0.0.1, or require users of the store to log in (--auth), or allow "
+            "full access without a log-in (--insecure, MISTK_INSECURE=1).",
             setting="host",
         )
     logger.warning(

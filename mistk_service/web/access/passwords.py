@@ -1,4 +1,4 @@
-"""Passwords: hashing with argon2id, and a short memory of those that were verified, since verifying takes long on purpose."""
+"""Passwords: hashing with argon2id, and a cache of verified ones, since verification is slow by design."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mistk_service.web.access.roles import Principal
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
 
-#: Seconds for which a verified password is not verified again, and how many are kept.
+#: Seconds for which a verified password is cached, and the maximum number of cached ones.
 _MEMORY, _KEPT = 30.0, 10_000
 
-#: Verifying takes 64 MiB, so only two do at a time.
+#: A verification takes 64 MiB, so at most two run at a time.
 _slots = threading.BoundedSemaphore(2)
 
 

@@ -1,4 +1,4 @@
-"""The access log: a line about every answered request."""
+"""The access log: one line for every answered request."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ PRINCIPAL = "mistk.principal"
 #: OperationIds that only read although they are sent with POST.
 _READING = frozenset({"index"})
 
-#: Words of operationIds that answer a prediction and change nothing.
+#: Words in the operationIds of operations that predict and change nothing.
 _PREDICTING = ("infer", "predict", "invo", "score", "completion", "generate", "explain", "embed", "stream")
 
 

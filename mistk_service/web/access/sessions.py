@@ -109,7 +109,7 @@ class Sessions:
         secure = scope.get("scheme") == "https" or _header(scope, b"x-forwarded-proto") == b"https"
         path = f"{self._prefix(scope)}/"
         response.set_cookie(COOKIE, value, seconds, path=path, secure=secure, httponly=True, samesite="strict")
-        # For the page's script, which cannot see the other one: whether there is somebody to log out.
+        # For the page's script, which cannot read the other cookie: whether the browser is logged in.
         response.set_cookie(
             f"{COOKIE}_open", "1" if value else "", seconds, path=path, secure=secure, samesite="strict"
         )
@@ -131,7 +131,7 @@ def require_own_page(scope: Scope) -> None:
     """
     has_origin = any(name in (b"origin", b"sec-fetch-site") for name, _ in scope["headers"])
     if scope["method"] not in ("GET", "HEAD") and not has_origin:
-        raise NotAllowed("A request with a session's cookie has to say where it comes from, as browsers do (Origin).")
+        raise NotAllowed("A request with a session's cookie needs an Origin header, which browsers send.")
 
 
 def _header(scope: Scope, name: bytes) -> bytes | None:

@@ -11,7 +11,7 @@ from mistk_service.errors import TooManyAttempts
 #: The number of log-ins that may fail, and the window in seconds, by address and by user name.
 FAILURES, WINDOW = 10, 60.0
 
-#: How many addresses and names are remembered.
+#: The maximum number of addresses and names to remember.
 _KEPT = 10_000
 
 
@@ -26,7 +26,7 @@ class Throttle:
         self._failed: dict[str, tuple[int, float]] = {}
 
     def check(self, *keys: str) -> None:
-        """Return if a log-in may be tried.
+        """Raise an error unless a log-in may be tried.
 
         Raises:
             TooManyAttempts: too many have failed for one of the keys.

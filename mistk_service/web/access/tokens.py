@@ -50,7 +50,7 @@ class TokenFile:
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
         self._entries: dict[bytes, _Entry] = {}
-        self._stamp = self._look()
+        self._stamp = self._current_stamp()
         self._entries = self._read()
 
     def __len__(self) -> int:
@@ -68,7 +68,7 @@ class TokenFile:
         return entry.principal
 
     def _refresh(self) -> None:
-        stamp = self._look()
+        stamp = self._current_stamp()
         if stamp == self._stamp:
             return
         self._stamp = stamp
@@ -76,9 +76,9 @@ class TokenFile:
             self._entries = self._read()
             logger.info("Read %d access tokens from %s.", len(self._entries), self._path)
         except SettingsError as error:
-            logger.error("The access tokens stay as they were. %s", error)
+            logger.error("The access tokens are unchanged. %s", error)
 
-    def _look(self) -> tuple[int, ...] | None:
+    def _current_stamp(self) -> tuple[int, ...] | None:
         try:
             found = os.stat(self._path)
         except OSError:
@@ -123,13 +123,13 @@ def _parse(line: str) -> tuple[bytes, _Entry]:
 
 
 def add_token(path: Path, name: str, role: AccessRole, days: int | None = None) -> str:
-    """Make a token, add it to a file, and return it; it cannot be shown again.
+    """Create a token, add it to a file, and return it; it cannot be shown again.
 
     Args:
         path: the file, which only its owner can read if this creates it.
         name: the user of the token.
         role: its role.
-        days: after how many days it expires; None for never.
+        days: the number of days until it expires; None for never.
 
     Raises:
         SettingsError: the name is not acceptable, or the file cannot be written.

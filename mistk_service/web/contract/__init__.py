@@ -1,4 +1,4 @@
-"""The kit that serves an API from its contract: compiled operations, with Connexion as the fallback."""
+"""Serves an API from its contract: compiled operations, with Connexion as the fallback."""
 
 from mistk_service.web.contract.application import contract_app
 from mistk_service.web.contract.compiled import NotRecognised, Reader

@@ -1,9 +1,8 @@
 """The operations of a contract, compiled once: a request that an operation recognises goes straight to its handler.
 
 For every request Connexion walks two routers and several middlewares and builds its validators, its URI parsers and its
-decorators anew. For a small request that is most of the time, and none of it depends on the request. This application comes
-before them. It prepares for each operation at the start what does not depend on the request: the route, the handler, the
-limits, the reader.
+decorators anew. For a small request that is most of the time. This application comes before Connexion. At the start, it
+prepares everything that does not depend on the request: route, handler, limits and reader of each operation.
 
 A request that is not recognised is passed on to Connexion, with its body, for validation and error messages. A test checks
 that Connexion accepts whatever is accepted here, with the same arguments.
@@ -35,7 +34,7 @@ from mistk_service.web.memory import LargeBlocks
 from mistk_service.web.refusals import ErrorAnswer, send_early
 from mistk_service.web.request_body import BodyTooLarge, read_body, replayed
 
-#: The longest body that is decoded on the event loop, in bytes: a matter of a millisecond.
+#: The longest body that is decoded on the event loop, in bytes; decoding takes about a millisecond.
 INLINE_LIMIT = 64 * 1024
 
 #: Returns the arguments of a handler, from a request's scope and body. It raises :class:`NotRecognised` for a request that

@@ -26,7 +26,7 @@ _REWORDED = {"RequestBody is required": "The request has no body; expected a JSO
 class ConnexionFallback:
     """Connexion's ASGI application for a contract. It is created on a thread for the first request that needs it.
 
-    Most services get none. Connexion would take two fifths of the processor time of a start, and 15 MB of memory.
+    Most services never need it. Connexion would take two fifths of the processor time of the start, and 15 MB of memory.
 
     Args:
         contract: in Swagger 2.0 or OpenAPI 3.

@@ -31,8 +31,8 @@ def parse_json(body: bytes | bytearray, limits: JsonLimits = FREE_JSON) -> Any:
 
     Raises:
         JsonTooLarge: it exceeds the limits.
-        ValueError: it is not JSON, repeats a key, or has what cannot be passed on to the worker: a number beyond 64 bits, or
-            half a surrogate pair; the message names it.
+        ValueError: it is not JSON, repeats a key, or contains a value that cannot be passed on to the worker: a number
+            beyond 64 bits, or half a surrogate pair; the message names it.
         RecursionError: it is nested too deeply.
     """
     check_json(body, limits)

@@ -6,7 +6,8 @@ import msgspec
 
 from mistk_service.web.json_limits import JsonTooLarge, strings_in
 
-#: Records of one request. That many of the smallest take some 50 ms to decode, during which no other thread runs.
+#: The maximum number of records in one request. Decoding that many small ones takes some 50 ms, during which no other thread
+#: runs.
 MAX_RECORDS = 100_000
 
 #: Escaped characters in all records of a request together, for the same reason; a long text has one in each line.

@@ -7,11 +7,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mistk_service.web.refusals import ErrorForm, error_response, send_early
 
 _MESSAGE = (
-    "The requests that are being received take {limit} bytes, as many as they may together. Send this one again in a moment, "
-    "and fewer large ones at once."
+    "The request bodies that are being received have {limit} bytes together, which is the limit. Send this request again "
+    "later, and fewer large ones at once."
 )
 
-#: Bytes up to which an announced body is not counted. As many connections as there can be hold 256 MiB of them.
+#: Bytes up to which an announced body is not counted. The maximum number of connections holds 256 MiB of them.
 _SMALL = 64 * 1024
 
 

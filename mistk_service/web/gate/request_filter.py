@@ -1,4 +1,4 @@
-"""The outermost check: ambiguous and cross-site requests are refused, and every answer has its security headers."""
+"""The outermost check: refuses ambiguous and cross-site requests, and adds security headers to every response."""
 
 from __future__ import annotations
 

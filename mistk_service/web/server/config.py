@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 #: Closed connections after which memory is returned to the system.
 _MANY = 1000
 
-#: Seconds after which a thread that computes lets the event loop continue. Python's default of 5 ms would be added to a
-#: request for each of its system calls, and a start, a recorder or a model in a thread computes for longer.
+#: Seconds after which a computing thread yields to the event loop (``sys.setswitchinterval``). With Python's default of 5
+#: ms, every system call of a request could wait that long for a thread such as the recorder's.
 _SWITCH_INTERVAL = 0.0005
 
 #: Open files reserved for everything but connections: the worker, the store, artifacts, logs.
@@ -58,8 +58,8 @@ class HttpLimits:
         connections: number of connections. A further one replaces the one that has been idle for longest; if none is idle, it
             is answered with 503.
         pipelined: number of requests that a connection may send before they are answered.
-        end_timeout: seconds that the process has to end after the application's shutdown began; then it ends with code 0,
-            whatever its threads are doing. Infinite if something else ends the process.
+        end_timeout: seconds that the process has to exit after the application's shutdown began; then it exits with code 0,
+            whatever its threads are doing. Infinite if something else limits the shutdown.
     """
 
     head_bytes: int = 64 * 1024
@@ -133,7 +133,7 @@ class ServerConfig(uvicorn.Config):
             self.ssl.load_cert_chain(str(self.ssl_certfile), str(self.ssl_keyfile))
             logger.info("Read a new certificate from %s.", self.ssl_certfile)
         except (OSError, ssl.SSLError) as error:
-            logger.error("The certificate stays as it was: %s cannot be used (%s).", self.ssl_certfile, error)
+            logger.error("The certificate is unchanged: %s cannot be used (%s).", self.ssl_certfile, error)
 
     def _certificate_stamp(self) -> list[tuple[int, int]]:
         found = []
@@ -174,7 +174,7 @@ class ServerConfig(uvicorn.Config):
 
 
 class _Lifespan(LifespanOn):
-    """Uvicorn's messages to the application, the last of which begins the end of the process."""
+    """Uvicorn's lifespan messages to the application. The last one starts the deadline for the exit of the process."""
 
     config: ServerConfig
 

@@ -21,8 +21,8 @@ _LINGER = 2.0
 
 TOO_LARGE = (
     431,
-    "The request line and the headers are too large: at most {0.head_bytes} bytes and {0.head_lines} headers are taken. "
-    "Send fewer or shorter ones; data belongs in the body.",
+    "The request line and the headers are too large: at most {0.head_bytes} bytes and {0.head_lines} headers are "
+    "accepted. Send fewer or shorter ones; data belongs in the body.",
 )
 TOO_MANY_AHEAD = (
     400,
@@ -34,7 +34,7 @@ _SLOW_BODY = (
     "The body of the request came too slowly: less than {0.body_rate:g} bytes a second for {0.body_timeout:g} s. "
     "Send it again on a new connection.",
 )
-_TOO_MANY = (503, "The service has as many connections as it can have. Try again later, or reuse connections.")
+_TOO_MANY = (503, "The service has reached its maximum number of connections. Try again later, or reuse connections.")
 _INVALID = (400, "This is not a valid HTTP/1.1 request.")
 
 #: A status and a message.
@@ -117,7 +117,10 @@ class LimitedProtocol(asyncio.Protocol):
         raise NotImplementedError
 
     def feed(self, data: bytes) -> None:
-        """Pass data to the parser. Call :meth:`object` for what is too large, and raise it as an error of the parser."""
+        """Pass data to the parser.
+
+        Call :meth:`reject` for data that is too large, and raise the result as an error of the parser.
+        """
         raise NotImplementedError
 
     # --- the connection -----------------------------------------------------------------------------------------------
@@ -161,7 +164,7 @@ class LimitedProtocol(asyncio.Protocol):
         if not self.transport.is_closing() and self.cycle.response_complete:
             self.config.idle[self] = None
 
-    def object(self, answer: Answer) -> None:
+    def reject(self, answer: Answer) -> None:
         """Set the answer for the error that the parser is about to raise."""
         self._objection = answer
 

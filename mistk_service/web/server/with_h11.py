@@ -12,7 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from mistk_service.web.server.config import HttpLimits, ServerConfig
 from mistk_service.web.server.protocols import TOO_LARGE, Answer, LimitedProtocol
 
-#: Bytes that the parser gets at once, which limits what it parses at once.
+#: The maximum number of bytes passed to the parser at once.
 _PIECE = 16 * 1024
 
 #: Lines of a head other than headers: the request line and the empty line.
@@ -26,7 +26,7 @@ class LimitedH11(LimitedProtocol, H11Protocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.conn = _Connection(self.config.limits, self.object)
+        self.conn = _Connection(self.config.limits, self.reject)
 
     def in_body(self) -> bool:
         """Return whether the body of a request is incomplete."""

@@ -18,7 +18,7 @@ _SEPARATORS = 4
 _UPGRADE = re.compile(rb"(?i)(?<=\r\n)(?=upgrade:)")
 
 
-class _TooMuch(Exception):
+class _TooLarge(Exception):
     """Raised in a callback to stop the parser."""
 
 
@@ -95,8 +95,8 @@ class LimitedHttpTools(LimitedProtocol, HttpToolsProtocol):
         self.answered()
 
     def _stop(self, answer: Answer) -> None:
-        self.object(answer)
-        raise _TooMuch(answer[1])
+        self.reject(answer)
+        raise _TooLarge(answer[1])
 
 
 def _without_upgrade(data: bytes) -> bytes:

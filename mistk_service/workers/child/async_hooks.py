@@ -1,7 +1,7 @@
-"""Hooks that are coroutines or asynchronous generators, as plain ones.
+"""Runs hooks that are coroutines or asynchronous generators.
 
-The worker's main thread keeps one event loop for them all, so that a client that one hook opens can be used by the next. The
-loop only runs while a hook does.
+The worker's main thread keeps one event loop for all of them, so that one hook can open a client that the next one uses. The
+loop only runs while a hook runs.
 """
 
 from __future__ import annotations

@@ -15,10 +15,10 @@ from mistk_service.kinds.predictions import TensorSpec
 
 _Array = np.ndarray[Any, Any]
 
-#: The pixels of all images of a call; a small file may claim to be a huge image.
+#: The maximum number of pixels in all images of a call; a small file may claim to be a huge image.
 _PIXELS = 2**26
 
-#: The formats that images are read in. Pillow knows more, and gives some of them to other programs.
+#: The formats of images that are read. Pillow supports more, some of them by running other programs.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
 #: The modes of images by their number of channels; one without channels is grey.

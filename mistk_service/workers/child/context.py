@@ -61,7 +61,7 @@ class WorkerContext:
         set_pause: tells the runner whether a pause is wanted.
         wake: makes the control thread check :meth:`flush_due` soon.
         spool: the folder for copies of artifacts; None to make no copies.
-        clock: a monotonic clock, in seconds; the one by which activities say when they began.
+        clock: a monotonic clock, in seconds; the same that activities use for their start time.
         publisher: streams what the hook of an activity publishes; by default, there is no client.
     """
 

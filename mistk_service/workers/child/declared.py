@@ -1,4 +1,4 @@
-"""What a class declares about itself: its hyperparameters, its tensors, and the encoding of its records."""
+"""Reads what a class declares: its hyperparameters, its tensors, and the encoding of its records."""
 
 from __future__ import annotations
 

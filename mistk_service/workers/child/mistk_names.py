@@ -18,7 +18,7 @@ class _Finder(MetaPathFinder, Loader):
     """Finds a module under MISTK's name, and loads the corresponding module."""
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:  # noqa: ARG002
-        """Return where a module is, if it is one of MISTK's names."""
+        """Return the spec of a module, if it has one of MISTK's names."""
         if fullname != _THEIRS and not fullname.startswith(f"{_THEIRS}."):
             return None
         found = importlib.util.find_spec(_ours(fullname))

@@ -55,7 +55,7 @@ class PartStreams:
 
     @property
     def ready(self) -> bool:
-        """Whether a generator may be stepped, or has been withdrawn."""
+        """Whether a generator may produce a part, or has been withdrawn."""
         return any(stream.ahead or stream.withdrawn for stream in self._streams.values())
 
     def add(self, number: int, parts: Generator[Any, Any, Any]) -> None:
@@ -75,7 +75,7 @@ class PartStreams:
         return stream is not None
 
     def take(self) -> int | None:
-        """Return the request whose generator is to be stepped now, if any, and count the part that it will produce."""
+        """Return the request whose generator produces the next part, if any, and count that part."""
         for number, stream in self._streams.items():
             if stream.ahead or stream.withdrawn:
                 stream.ahead -= 1
@@ -99,11 +99,11 @@ class PartStreams:
         return message
 
     def close(self) -> list[FromWorker]:
-        """End all generators, since the worker ends."""
+        """End all generators, since the worker exits."""
         ended = list(self._streams)
         for number in ended:
             self._end(number)
-        return [unanswered(number, StopActivity("The container asked the model to end.")) for number in ended]
+        return [unanswered(number, StopActivity("The container asked the model to exit.")) for number in ended]
 
     def _end(self, number: int) -> None:
         try:

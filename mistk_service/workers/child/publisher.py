@@ -46,7 +46,7 @@ class Publisher:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """End the stream and those that are still to begin, because the worker ends."""
+        """End the stream, and let no other begin, because the worker exits."""
         self._closed = True
         self.stop()
 

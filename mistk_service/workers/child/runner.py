@@ -33,11 +33,11 @@ from mistk_service.workers.child.publisher import Publisher
 from mistk_service.workers.child.task_queue import TaskQueue
 from mistk_service.workers.messages import (
     AllowParts,
+    CallLastHook,
     Done,
     Exit,
     Failed,
     FromWorker,
-    Hasten,
     HoldReports,
     Loaded,
     Pause,
@@ -62,7 +62,7 @@ logger = logging.getLogger(__name__)
 
 
 class Runner:
-    """Runs the hooks of one model on the calling thread, as the service's messages ask.
+    """Runs the hooks of one model on the calling thread, as the service's messages request.
 
     Args:
         send: sends a message to the service, from any thread.
@@ -106,7 +106,7 @@ class Runner:
     # --- the main thread ------------------------------------------------------------------------------------------
 
     def run(self, model: Component) -> None:
-        """Work until asked to exit."""
+        """Run tasks until asked to exit."""
         model.attach(self.context)
         kind = kind_of(type(model))
         hooks = kind.hooks_of(type(model))
@@ -240,7 +240,7 @@ class Runner:
         except (NotImplementedError, StopActivity):
             pass
         except BaseException:  # the hook is the author's, and may even exit; the worker ends in any case
-            logger.exception("%s raised an exception; the worker ends nevertheless.", name)
+            logger.exception("%s raised an exception; the worker exits nevertheless.", name)
         finally:
             self._last_hook_ended.set()
 
@@ -323,8 +323,8 @@ class Runner:
             self._resume(message)
         elif isinstance(message, Exit):
             self._end(message)
-        elif isinstance(message, Hasten):
-            self._hasten()
+        elif isinstance(message, CallLastHook):
+            self._call_last_hook_early()
         elif isinstance(message, HoldReports):
             self.context.hold(message.held)
 
@@ -394,7 +394,7 @@ class Runner:
             self._changed.notify_all()
         self._publisher.close()
 
-    def _hasten(self) -> None:
+    def _call_last_hook_early(self) -> None:
         """Call the last hook while an activity is still running: in many models it sets the flag that training checks."""
         with self._changed:
             last = self._exit if self._activity is not None else None

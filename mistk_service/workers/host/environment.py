@@ -1,4 +1,4 @@
-"""The environment of a worker: the variables of the service, without secrets that do not concern the model."""
+"""The environment of a worker: the variables of the service, without its secrets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def worker_environment(environment: Mapping[str, str], listed: Collection[str] =
 
     Args:
         environment: the variables of the service.
-        listed: the names of secret variables that the worker gets nevertheless.
+        listed: the names of secret variables to keep.
     """
     return {name: value for name, value in environment.items() if name in listed or not _is_secret(name, value)}
 

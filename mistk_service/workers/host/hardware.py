@@ -1,4 +1,4 @@
-"""What this machine offers to replicas, and the part of it that each gets."""
+"""The processors and GPUs of this machine, and their division among replicas."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CUDA = "CUDA_VISIBLE_DEVICES"
 #: The variable that limits the threads of numerical libraries, each of which would otherwise take all processors.
 _THREADS = "OMP_NUM_THREADS"
 
-#: Where the driver lists its GPUs, and where the kernel limits a container.
+#: The folder in which the driver lists its GPUs, and the file with the processor limit of a container.
 _GPUS, _QUOTA = Path("/proc/driver/nvidia/gpus"), Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -37,7 +37,7 @@ def gpus(environment: Mapping[str, str]) -> list[str]:
 
 
 def replica_environment(environment: Mapping[str, str], slot: int, count: int) -> dict[str, str]:
-    """Return the environment of a replica: that of the worker, with one of its GPUs and a part of the processors.
+    """Return the environment of a replica: that of the worker, with one of its GPUs and a share of the processors.
 
     Args:
         environment: the variables of the worker.

@@ -1,4 +1,4 @@
-"""The output of a worker: it is copied to the service's own output. The last lines are kept in case the worker dies."""
+"""Copies the output of a worker to that of the service, and keeps the last lines in case the worker dies."""
 
 from __future__ import annotations
 

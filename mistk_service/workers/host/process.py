@@ -27,8 +27,8 @@ from mistk_service.workers.protocol import WorkerListener
 
 logger = logging.getLogger(__name__)
 
-#: Seconds to empty the pipe of the output after that. It takes no time, unless the machine is overloaded or the reader of
-#: the service's output is slow.
+#: Seconds to empty the pipe of the output after that. Emptying it only takes long if the machine is overloaded or the reader
+#: of the service's output is slow.
 _EMPTY = 2.0
 
 _KILLED = "The worker process was killed by the service (SIGKILL)."

@@ -28,16 +28,16 @@ logger = logging.getLogger(__name__)
 #: The size of the object store of a Ray that the service starts. Little goes through it.
 _OBJECT_STORE = 256 * 1024 * 1024
 
-#: The size in bytes of the secret with which a worker's connection begins.
+#: The size in bytes of the secret that a worker sends first.
 _SECRET = 32
 
-#: Seconds that a connection gets to show the secret.
+#: Maximum seconds until a connection has sent the secret.
 _KNOCKING = 10.0
 
-#: Seconds that an actor gets to say how its worker has ended. One that waits for room in the cluster cannot say anything.
+#: Maximum seconds until an actor reports how its worker exited. An actor that waits for room in the cluster cannot report.
 _UNTIL_ENDED = 2.0
 
-#: Seconds between two looks at the machines that are being drained.
+#: Seconds between two checks for machines that are being drained.
 _LOOK = 1.0
 
 _CUT_OFF = "The connection to the worker process ended, the process did not end itself, and was killed."
@@ -73,12 +73,12 @@ def connect(address: str | None) -> None:
         signal.signal(signal.SIGTERM, handler)  # the service's own; Ray has set one that ends the process
 
 
-def room(cpus: float | None, gpus: float) -> int:
-    """Return how many replicas the cluster has room for, besides the worker, at least one.
+def replica_capacity(cpus: float | None, gpus: float) -> int:
+    """Return the number of replicas that fit into the cluster besides the worker, at least one.
 
     Args:
-        cpus: the processors of each; None for one.
-        gpus: the GPUs of each. If it is 0, the processors count.
+        cpus: the processors for each; None for one.
+        gpus: the GPUs for each. If it is 0, the processors count.
     """
     kind, each = ("GPU", gpus) if gpus else ("CPU", cpus or 1.0)
     return max(1, int(ray.cluster_resources().get(kind, 0) / each) - 1)
@@ -91,11 +91,11 @@ class RayWorker(SocketWorker):
         reference: the reference to the model.
         listener: receives the worker's messages and its end.
         cpus: the processors that Ray reserves for it; None for Ray's default.
-        gpus: the GPUs, which it has for itself.
-        variables: environment variables that it gets on top of those of its machine.
+        gpus: the GPUs that Ray reserves for it.
+        variables: environment variables in addition to those of its machine.
         on_output: receives each line of its output.
         on_drain: called once if the machine is about to leave the cluster, while the worker still runs.
-        spread: whether to prefer machines with few actors, whose end would take few of them away.
+        spread: whether to prefer machines with few actors, so that the loss of a machine ends few of them.
         linger: seconds that it gets to end after it has closed its end of the channel.
         options: further arguments of :class:`ProcessWorker`, which runs on the machine of the actor.
     """
@@ -132,7 +132,7 @@ class RayWorker(SocketWorker):
         return self._pid
 
     def kill(self) -> None:
-        """Kill the worker at once, and its actor if it does not say in time that the worker has ended."""
+        """Kill the worker at once, and its actor if it does not report the exit in time."""
         if self.exited:
             return
         if self._actor is None:
@@ -155,7 +155,7 @@ class RayWorker(SocketWorker):
         try:
             result, refusal = await self._actor.check.remote(method, *arguments)
         except RayError as error:
-            raise InvalidRequest(f"The path cannot be checked: {_told(error)}") from error
+            raise InvalidRequest(f"The path cannot be checked: {_reason_of(error)}") from error
         if refusal is not None:
             message, field = refusal
             raise InvalidRequest(message, field=field)
@@ -166,7 +166,7 @@ class RayWorker(SocketWorker):
         loop = asyncio.get_running_loop()
         secret = secrets.token_bytes(_SECRET)
         host = ray.util.get_node_ip_address()
-        self._server = await loop.create_server(lambda: _Door(secret, self._enter), host, 0)
+        self._server = await loop.create_server(lambda: _SecretHandshake(secret, self._accept), host, 0)
         if self.exited:  # killed before
             self._server.close()
             return
@@ -176,12 +176,12 @@ class RayWorker(SocketWorker):
             self._actor = ray.remote(Relay).options(**resources).remote(*self._arguments, address, secret)
         except RayError as error:  # Ray has ended, for example
             self._server.close()
-            raise OSError(_told(error)) from error
+            raise OSError(_reason_of(error)) from error
         self._reading = loop.create_task(self._read())
         if self._on_drain is not None:
             self._watching = loop.create_task(self._watch(self._on_drain))
 
-    def _enter(self, transport: asyncio.Transport, data: bytes) -> None:
+    def _accept(self, transport: asyncio.Transport, data: bytes) -> None:
         """Take the connection of the worker, which has sent this data so far."""
         if self.exited or self._transport is not None:
             transport.abort()
@@ -197,10 +197,12 @@ class RayWorker(SocketWorker):
         try:
             failure = await self._follow()
         except RayError as error:
-            failure = Failure("WorkerDied", _KILLED if self._actor_killed else _told(error))
+            failure = Failure("WorkerDied", _KILLED if self._actor_killed else _reason_of(error))
         except Exception as error:  # a bug of the service, which ends the worker
             logger.critical("What a worker prints cannot be handled.", exc_info=True)
-            failure = Failure("WorkerDied", f"The news of the worker broke ({error!r}), and the worker was killed.")
+            failure = Failure(
+                "WorkerDied", f"The events of the worker could not be received ({error!r}), and the worker was killed."
+            )
         try:
             ray.kill(self._actor)  # its resources are free again
         finally:  # also where Ray itself has ended
@@ -211,18 +213,18 @@ class RayWorker(SocketWorker):
         host, pid = await self._actor.start.remote()
         self._pid = pid if host == socket.gethostname() else None
         while True:
-            for news in await self._actor.news.remote():
-                if isinstance(news, Failure):
+            for event in await self._actor.events.remote():
+                if isinstance(event, Failure):
                     if self._transport is not None:
                         await set_within(DRAIN, self._eof)
                     # A worker whose channel breaks ends itself with the signal.
-                    was_killed = news.message == describe_exit(-signal.SIGKILL)
+                    was_killed = event.message == describe_exit(-signal.SIGKILL)
                     reason = self._ended_by_service if was_killed else None
-                    return Failure("WorkerDied", reason or news.message, None, news.output)
-                self._on_output(news)
+                    return Failure("WorkerDied", reason or event.message, None, event.output)
+                self._on_output(event)
 
     async def _watch(self, on_drain: Callable[[], None]) -> None:
-        """Look again and again whether the machine of the actor is about to leave the cluster."""
+        """Check periodically whether the machine of the actor is about to leave the cluster."""
         try:
             node = await self._actor.node.remote()
             while node not in await asyncio.to_thread(state.get_draining_nodes):  # noqa: ASYNC110 - no event says so
@@ -230,13 +232,13 @@ class RayWorker(SocketWorker):
         except RayError:
             return  # the actor has died
         except Exception:  # another version of Ray may not have what is private
-            logger.warning("Ray does not say which machines leave the cluster.", exc_info=True)
+            logger.warning("Ray does not report which machines leave the cluster.", exc_info=True)
             return
         logger.warning("The machine of the worker is about to leave the cluster.")
         on_drain()
 
     def _give_up(self) -> None:
-        # The actor is left to itself: if it has died too, Ray tells how.
+        # The actor is not killed: if it has died too, Ray reports why.
         if not self.exited:
             self._actor.kill.remote(self._ended_by_service or _CUT_OFF)
 
@@ -248,7 +250,7 @@ class RayWorker(SocketWorker):
         super()._has_exited(failure)
 
 
-class _Door(asyncio.Protocol):
+class _SecretHandshake(asyncio.Protocol):
     """Waits for the secret at the beginning of a connection.
 
     Args:
@@ -257,7 +259,7 @@ class _Door(asyncio.Protocol):
     """
 
     def __init__(self, secret: bytes, enter: Callable[[asyncio.Transport, bytes], None]) -> None:
-        self._secret, self._enter = secret, enter
+        self._secret, self._accept = secret, enter
         self._data = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -274,7 +276,7 @@ class _Door(asyncio.Protocol):
         self._end.cancel()
         given, rest = self._data[: len(self._secret)], self._data[len(self._secret) :]
         if hmac.compare_digest(given, self._secret):
-            self._enter(self._transport, rest)
+            self._accept(self._transport, rest)
         else:
             self._transport.abort()
 
@@ -300,7 +302,7 @@ class _ActorFiles:
         await self._worker.check("remove_folders", folders)
 
 
-def _told(error: RayError) -> str:
-    """Return in a line why an actor has died."""
+def _reason_of(error: RayError) -> str:
+    """Return the reason for an actor's death, in one line."""
     text = " ".join(str(error).split())
     return f"The worker's actor died: {text}"

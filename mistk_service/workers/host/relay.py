@@ -1,6 +1,6 @@
-"""What runs in a Ray actor: a worker process beside it, which is connected to the service, and what it prints.
+"""Runs in a Ray actor: starts a worker process that connects to the service, and forwards its output.
 
-The model so has what it has without Ray: a main thread, a process of its own, and an explanation of its death.
+So the model has the same as without Ray: a main thread, a separate process, and an explanation of its death.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from mistk_service.workers.host.socket_worker import call_on
 from mistk_service.workers.messages import FromWorker
 from mistk_service.workers.protocol import Worker
 
-#: A line of the worker's output, or how it has ended.
-News = str | Failure
+#: A line of the worker's output, or how it exited.
+Event = str | Failure
 
-#: The number of lines that wait for the service. After that, a model that prints more is blocked.
+#: The maximum number of lines that wait for the service. A model that prints more is blocked.
 _LINES = 1000
 
 #: Seconds to try to connect to the service.
 _CONNECTING = 10.0
 
-#: Seconds without a message after which the network is shown that the connection is still used.
+#: Seconds without a message after which a TCP keep-alive is sent.
 _IDLE = 60
 
 
@@ -39,10 +39,10 @@ class Relay:
 
     Args:
         reference: the reference to the model.
-        folder: the working directory of the service, which the worker gets if this machine has it.
-        variables: what the environment of the worker gets on top of this machine's.
+        folder: the working directory of the service, which the worker uses if it exists on this machine.
+        variables: environment variables of the worker in addition to those of this machine.
         options: further arguments of :class:`ProcessWorker`.
-        address: where the service waits for the worker.
+        address: the address at which the service waits for the worker.
         secret: the first bytes of the connection.
     """
 
@@ -62,33 +62,36 @@ class Relay:
             address, secret, reference, self, environment=environment, on_output=self._on_output, **options
         )
         self._files = LocalFiles()
-        self._news: asyncio.Queue[News] = asyncio.Queue()
-        self._room = threading.Semaphore(_LINES)
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._free_slots = threading.Semaphore(_LINES)
 
     async def start(self) -> tuple[str, int | None]:
-        """Start the worker; return the name of the machine and the process id. The news say so if it could not be started."""
+        """Start the worker; return the name of the machine and the process id.
+
+        If it cannot be started, an event reports that.
+        """
         self._loop = asyncio.get_running_loop()
         with contextlib.suppress(WorkerDied):
             await self._worker.start()
         return socket.gethostname(), self._worker.pid
 
-    async def news(self) -> list[News]:
-        """Wait for news of the worker and return all there are. Nothing follows a Failure."""
-        news = [await self._news.get()]
-        while not self._news.empty():
-            news.append(self._news.get_nowait())
-        self._room.release(len(news))
-        return news
+    async def events(self) -> list[Event]:
+        """Wait for events of the worker and return all of them. A Failure is the last one."""
+        events = [await self._events.get()]
+        while not self._events.empty():
+            events.append(self._events.get_nowait())
+        self._free_slots.release(len(events))
+        return events
 
     async def node(self) -> str:
-        """Return Ray's id of this machine."""
+        """Return the id that Ray has given to this machine."""
         import ray  # here, since nothing else of a relay needs it
 
         node_id: str = ray.get_runtime_context().get_node_id()
         return node_id
 
     async def kill(self, reason: str | None = None) -> None:
-        """Kill the worker, and explain its end with this reason, if there is one."""
+        """Kill the worker, and report this reason for its exit, if given."""
         self._worker.kill_for(reason)
 
     async def check(self, method: str, *arguments: Any) -> Any:
@@ -102,12 +105,12 @@ class Relay:
         """Handle a message. There are none, since the worker sends them to the service."""
 
     def _on_output(self, line: str) -> None:
-        self._room.acquire()
-        call_on(self._loop, lambda: self._news.put_nowait(line))
+        self._free_slots.acquire()
+        call_on(self._loop, lambda: self._events.put_nowait(line))
 
     def on_exit(self, _worker: Worker, failure: Failure) -> None:
-        """Handle the end of the worker."""
-        self._news.put_nowait(failure)
+        """Handle the exit of the worker."""
+        self._events.put_nowait(failure)
 
 
 class _ConnectedProcess(ProcessWorker):

@@ -34,7 +34,7 @@ class _Transfer:
 
 
 class Sender:
-    """Writes messages to a transport. Messages that come before the transport are queued. It lives on one event loop."""
+    """Writes messages to a transport. Messages are queued until it has a transport. It lives on one event loop."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None

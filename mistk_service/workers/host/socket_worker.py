@@ -26,8 +26,8 @@ _T = TypeVar("_T")
 #: hold both open for ever.
 DRAIN = 0.3
 
-#: Seconds that a worker gets to end after it has closed its end of the channel. It cannot send anything more, and threads that
-#: the model left behind may keep it alive for ever.
+#: Maximum seconds until a worker exits after it has closed its end of the channel. It cannot send anything more, and threads
+#: that the model left behind may keep it alive for ever.
 LINGER = 1.0
 
 _DID_NOT_END = "The worker process closed its side of the channel, did not end itself, and was killed."
@@ -39,7 +39,7 @@ class SocketWorker(ABC):
     Args:
         reference: the reference to the model, in a form that :mod:`mistk_service.workers.child.loader` accepts.
         listener: receives the worker's messages and its end.
-        linger: seconds that the worker gets to end after it has closed its end of the channel.
+        linger: maximum seconds until the worker exits after it has closed its end of the channel.
         spool: a folder for the worker's copies of artifacts; None to make no copies.
         mistk_names: whether to offer MISTK's names to the model if MISTK is not installed.
     """
@@ -108,7 +108,7 @@ class SocketWorker(ABC):
 
     @property
     def congested(self) -> bool:
-        """Whether the channel is blocked for now, so that messages are queued here."""
+        """Whether the channel is blocked, so that messages are queued here."""
         return self._sender.paused
 
     @property
@@ -162,7 +162,7 @@ class SocketWorker(ABC):
 class LocalWorker(SocketWorker):
     """A worker on this machine, connected by a socket pair. Subclasses start a process or a thread."""
 
-    #: Handles its end.
+    #: The task that waits for its exit.
     _after: asyncio.Task[None]
 
     async def _open(self) -> None:
@@ -225,7 +225,7 @@ class _Channel(asyncio.Protocol):
         except Undecodable as error:
             # This may have been an answer that a caller waits for, and the beginning of the next message is unknown.
             self._garbled = True
-            worker._ended_by_service = f"The worker sent what is not a message, and was ended: {error}."
+            worker._ended_by_service = f"The worker sent an invalid message and was killed: {error}."
             worker.kill()
 
     def pause_writing(self) -> None:

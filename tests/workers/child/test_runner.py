@@ -220,7 +220,7 @@ def test_in_haste_the_last_hook_runs_beside_the_activity_and_only_once(model: Mo
     model.script |= {"do_train": flag.wait, "do_terminate": flag.set}
     bench.tell(m.Run(1, "do_train"), m.Exit("do_terminate"))
     model.until("do_train")
-    bench.tell(m.Hasten(), m.Hasten())
+    bench.tell(m.CallLastHook(), m.CallLastHook())
     assert bench.rest() == [m.Done(1)]
     assert model.threads == [("do_train", "main"), ("do_terminate", threading.current_thread().name)]
 
@@ -236,7 +236,7 @@ def test_a_last_hook_in_haste_may_outlast_the_activity(model: Model, bench: Runn
     model.script |= {"do_train": flag.wait, "do_terminate": end}
     bench.tell(m.Run(1, "do_train"), m.Exit("do_terminate"))
     model.until("do_train")
-    bench.tell(m.Hasten())
+    bench.tell(m.CallLastHook())
     assert bench.rest() == [m.Reported((), {"last": "words"})]
 
 
@@ -245,12 +245,12 @@ def test_a_last_hook_in_haste_that_exits_does_not_end_the_control_thread(model: 
     model.script |= {"do_train": flag.wait, "do_terminate": lambda: (flag.set(), sys.exit(3))}
     bench.tell(m.Run(1, "do_train"), m.Exit("do_terminate"))
     model.until("do_train")
-    bench.tell(m.Hasten())
+    bench.tell(m.CallLastHook())
     assert bench.rest() == [m.Done(1)]
 
 
 def test_haste_where_nothing_runs_leaves_the_last_hook_to_the_main_thread(model: Model, bench: RunnerBench):
-    bench.tell(m.Hasten(), m.Exit("do_terminate"))
+    bench.tell(m.CallLastHook(), m.Exit("do_terminate"))
     bench.rest()
     assert model.threads == [("do_terminate", "main")]
 

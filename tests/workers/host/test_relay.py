@@ -37,9 +37,9 @@ async def service() -> AsyncIterator[tuple[tuple[str, int], asyncio.Queue[Ends]]
 
 async def failure_of(relay: Relay) -> Failure:
     while True:
-        for news in await relay.news():
-            if isinstance(news, Failure):
-                return news
+        for event in await relay.events():
+            if isinstance(event, Failure):
+                return event
 
 
 async def test_the_connection_of_a_worker_begins_with_the_secret():
