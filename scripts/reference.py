@@ -354,7 +354,7 @@ def _no_worker(_listener: WorkerListener, _slot: int | None) -> Worker:
 def roles_page() -> str:
     """Return the page of the role, and the permission, that each operation of each contract needs."""
     parts = [
-        "# Doors and roles\n\nThe lowest role that an operation needs. A user of the tracking store needs the permission "
+        "# Roles\n\nThe lowest role that an operation needs. A user of the tracking store needs the permission "
         "instead, for the experiment or the model that the request is about. See "
         "[control access](../howto/control-access.md).\n"
     ]

@@ -1,4 +1,4 @@
-"""Finds what a user names at a terminal: an experiment, a run, the artifacts next to a store."""
+"""Finds the experiment, the run or the artifacts that a user names on the command line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.values import Experiment, Run, ViewType
 from mistk_service.tracking.values.page import pages
 
-#: What may be the beginning of a run's id. It has no characters with a meaning in filters.
+#: The form of the beginning of a run's id. It has no characters with a meaning in filters.
 _PREFIX = re.compile(r"[0-9A-Za-z-]{4,}")
 #: The number of candidates to list if several runs match.
 _CANDIDATES = 10
@@ -43,10 +43,10 @@ def find_experiment(store: Store, name: str) -> Experiment:
 
 
 def find_run(store: Store, text: str) -> Run:
-    """Return the run with an id, or the only one whose id begins so; four characters are enough.
+    """Return the run with an id, or the only one whose id begins with this text; four characters are enough.
 
     Raises:
-        InvalidParameter: the ids of several runs begin so; the message lists them.
+        InvalidParameter: the ids of several runs begin with it; the message lists them.
         ResourceNotFound: none does.
     """
     try:

@@ -7,7 +7,7 @@ from mistk_service.tracking.store._store import DEFAULT_ARTIFACT_ROOT, Store
 
 
 def open_store(uri: str, artifact_root: str = DEFAULT_ARTIFACT_ROOT, *, create: bool = True) -> Store:
-    """Open the store at ``uri``, creating or upgrading its schema where needed.
+    """Open the store at ``uri``, creating or upgrading its schema if necessary.
 
     Args:
         uri: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``sqlite://`` (in memory), ``postgresql://...``, or

@@ -26,7 +26,7 @@ from tests.service.harness import Service, run
 from tests.test_docker import in_image
 
 HOWTO = ROOT / "docs" / "howto"
-DOORS = HOWTO / "serve-through-other-doors.md"
+DOORS = HOWTO / "serve-other-apis.md"
 
 PIXELS = [[0.0] * 64]
 

@@ -1,4 +1,4 @@
-"""Where artifacts are kept: a local folder, or anything that fsspec reaches."""
+"""Stores artifacts in a local folder, or in any storage that fsspec supports."""
 
 from mistk_service.tracking.artifacts.allowed import AllowedLocations
 from mistk_service.tracking.artifacts.paths import checked_path

@@ -1,4 +1,4 @@
-"""Locations outside the server's own folder where the artifacts of runs may be kept."""
+"""The locations outside the server's own folder that may contain artifacts of runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Artifacts in a storage that fsspec reaches: S3, Google Cloud Storage, Azure, SFTP, memory ..."""
+"""Artifacts in a storage that fsspec supports: S3, Google Cloud Storage, Azure, SFTP, memory ..."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mistk_service.tracking.values import FileInfo
 
 
 class RemoteArtifacts(ArtifactRepository):
-    """Artifacts below a root in a storage that fsspec reaches."""
+    """Artifacts below a root in a storage that fsspec supports."""
 
     def __init__(self, filesystem: fsspec.AbstractFileSystem, root: str, uri: str) -> None:
         self._fs = filesystem
@@ -32,10 +32,10 @@ class RemoteArtifacts(ArtifactRepository):
         """Return the repository at ``url``.
 
         Raises:
-            UnsupportedStore: fsspec knows no such URL, or the library that it needs for it is not installed.
+            UnsupportedStore: fsspec does not support the URL, or the library for it is not installed.
         """
         try:
-            # Listings that others' uploads do not change would be wrong for as long as the service runs.
+            # Cached listings would never show the uploads of other processes.
             filesystem, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
         except (ImportError, ValueError) as error:
             raise UnsupportedStore(f"Artifacts cannot be kept at {_without_password(url)!r}: {error}") from error

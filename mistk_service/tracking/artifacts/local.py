@@ -22,7 +22,7 @@ from mistk_service.tracking.values import FileInfo
 #: system has no locks, any upload that was not written to.
 _ABANDONED_AFTER, _ABANDONED_AFTER_WITHOUT_LOCKS = 60, 24 * 3600
 
-#: How often a folder that disappears before it is used is created again.
+#: The number of attempts to create a folder that disappears before it is used.
 _RACES = 5
 
 

@@ -13,7 +13,7 @@ from mistk_service.tracking.errors import InvalidParameter, ResourceNotFound
 from mistk_service.tracking.store._store import Store
 from mistk_service.tracking.values import FileInfo
 
-#: How many references from model to model are followed.
+#: The maximum number of references from model to model that are followed.
 _MAX_LINKS = 8
 
 
@@ -100,7 +100,7 @@ class Locations:
         if uri == own or uri.startswith(own + "/"):
             return uri[len(own) :].strip("/")
         raise InvalidParameter(
-            f"The artifacts are at {uri!r}, which is not kept by this server; ask for them there.", field="path"
+            f"The artifacts are at {uri!r}, which this server does not store; request them there.", field="path"
         )
 
     def _target(self, scheme: str, reference: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""The way to open an artifact repository."""
+"""Opens artifact repositories."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def open_artifacts(uri: str | Path) -> ArtifactRepository:
         uri: a path, ``file:///path``, or any URL that fsspec knows, such as ``s3://bucket/prefix`` or ``memory://name``.
 
     Raises:
-        UnsupportedStore: fsspec, or the library that it needs for this kind of URL, is missing, or knows no such URL.
-        StoreUnavailable: the folder cannot be made.
+        UnsupportedStore: fsspec, or the library that it needs for this kind of URL, is missing, or does not support the URL.
+        StoreUnavailable: the folder cannot be created.
     """
     if isinstance(uri, Path):
         return LocalArtifacts(uri)

@@ -1,4 +1,4 @@
-"""The interface of an artifact repository, and what its implementations share."""
+"""The interface of an artifact repository, and the code that its implementations share."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Upload(ABC):
 
     @abstractmethod
     def abort(self) -> None:
-        """Throw away what was received. Does nothing after :meth:`commit`."""
+        """Discard what was received. Does nothing after :meth:`commit`."""
 
 
 class ArtifactRepository(ABC):

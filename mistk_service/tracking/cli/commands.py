@@ -33,9 +33,9 @@ P = ParamSpec("P")
 _DEFAULT_STORE = "sqlite:///mistk-state/tracking.db"
 _DEFAULT_ARTIFACTS = "mistk-state/artifacts"
 _DEFAULT_TOKENS = "mistk-state/tokens"
-#: Seconds that running work gets to end, once requests have been answered or cancelled.
+#: Maximum seconds for running work to end, once requests have been answered or cancelled.
 _END = 2.0
-#: Columns of a table that goes into a pipe or a file.
+#: The width in columns of a table that is written to a pipe or a file.
 _PIPED = 200
 
 
@@ -68,7 +68,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print MLflo
 _experiment_option = click.option(
     "--experiment", "names", multiple=True, help="Name or id of an experiment; all unless given. Repeatable.")  # fmt: skip
 _since_option = click.option(
-    "--since", help="Leave out runs that ended before: 2026-11-21, 2026-11-21T09:30, or 90m, 12h, 7d ago.")  # fmt: skip
+    "--since", help="Leave out runs that ended before 2026-11-21, 2026-11-21T09:30, or 90m, 12h, 7d ago.")  # fmt: skip
 
 
 @click.group()
@@ -77,7 +77,7 @@ def tracking() -> None:
 
 
 def _with_plain_errors(command: Callable[P, None]) -> Callable[P, None]:
-    """Show an error of ours as one sentence instead of a traceback."""
+    """Show an error of this package as one sentence instead of a traceback."""
 
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -185,7 +185,9 @@ def experiments(store_uri: str, with_deleted: bool, as_json: bool) -> None:
 @_experiment_option
 @click.option("--filter", "condition", default="", help='MLflow filter, such as "metrics.loss < 0.1".')
 @click.option("--order-by", multiple=True, help='Such as "metrics.loss ASC".')
-@click.option("-n", "--limit", default=20, show_default=True, type=click.IntRange(1, 50_000), help="How many runs.")
+@click.option(
+    "-n", "--limit", default=20, show_default=True, type=click.IntRange(1, 50_000), help="Maximum number of runs."
+)
 @_json_option
 @_with_plain_errors
 def runs(
@@ -238,7 +240,7 @@ def show(run_id: str, store_uri: str, artifacts: str | None, as_json: bool) -> N
 @_json_option
 @_with_plain_errors
 def outbox(store_uri: str, as_json: bool) -> None:
-    """Show what is waiting to be sent to remotes, and what they have refused."""
+    """Show the changes that wait to be sent to remotes, and those that remotes have refused."""
     from mistk_service.tracking.cli import formatting as views
     from mistk_service.tracking.replication.remote_states import outbox_report
 

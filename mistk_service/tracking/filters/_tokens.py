@@ -10,7 +10,7 @@ from mistk_service.tracking.errors import FilterError
 
 #: Characters; a longer filter is refused at once.
 MAX_FILTER = 100_000
-#: How much of a filter a message shows on each side of the problem, in characters.
+#: The characters of a filter that a message shows on each side of the problem.
 _WINDOW = 40
 
 
@@ -106,7 +106,7 @@ def _lexical_error(text: str, position: int, field: str) -> FilterError:
         position += 1
     if text[position] in "'\"`":
         return error_at(text, position, f"the quote {text[position]} is never closed", field)
-    return error_at(text, position, f"the character {text[position]!r} means nothing here", field)
+    return error_at(text, position, f"the character {text[position]!r} is not expected here", field)
 
 
 def error_at(text: str, position: int, problem: str, field: str) -> FilterError:

@@ -1,4 +1,4 @@
-"""A run of a model whose data is collected in memory and sent at its end."""
+"""A run of a model whose data is collected in memory and sent when it ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The states of remotes, and what they have yet to receive or have refused, as status, metrics and command line show it."""
+"""The states of remotes for the status, the metrics and the command line."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class RemoteState:
 
 @dataclass(frozen=True)
 class OutboxReport:
-    """What remotes have yet to receive, and what they have refused.
+    """The changes that remotes have yet to receive, and those that they have refused.
 
     Attributes:
         remotes: the configured remotes.

@@ -237,7 +237,7 @@ class _HttpUpload(Upload):
 def flattened(path: str) -> str:
     """Return a path as one name: a character that a registry does not allow is written as ``_`` and its number.
 
-    ``/`` becomes ``__``, ``_`` stays; two paths get the same name only if they differ in nothing but these two.
+    ``/`` becomes ``__``, ``_`` stays; two paths only get the same name if they differ in these two alone.
     """
     return _UNSAFE.sub(lambda found: f"_{ord(found[0]):x}_", path.replace("/", "__"))
 

@@ -1,4 +1,4 @@
-"""Credentials: the headers for a server, made anew for every request and hidden from logs and errors."""
+"""Credentials: the headers for a server, created for every request and hidden from logs and errors."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class _TokenFile:
         token = text.strip()
         if not _TOKEN.fullmatch(token):
             # It may be about to be written.
-            return self._unreadable("it has no token in it" if not token else "it is more than a token")
+            return self._unreadable("it contains no token" if not token else "it is more than a token")
         if token != self._token:
             self.seen = (token, self._token)[: 2 if self._token else 1]
         self._token = token

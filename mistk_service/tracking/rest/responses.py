@@ -152,7 +152,7 @@ def _where(answer: Answer) -> str:
     """Describe a redirect, which is not followed."""
     location = answer.headers.get("location")
     if not location:
-        return "It is a redirect that leads nowhere."
+        return "It is a redirect without a target."
     return f"It is a redirect to {without_userinfo(location)}; those of writes, and to others, are not followed."
 
 

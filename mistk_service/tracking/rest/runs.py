@@ -196,7 +196,7 @@ class RestRuns(Session, RunStore):
         longest = self.capabilities.longest_param
         if all(len(param.value) <= longest for param in params):
             return params
-        self._degrade(f"values of params are cut to {longest} characters, which is what the server takes.")
+        self._degrade(f"values of params are cut to {longest} characters, the limit of the server.")
         return [Param(param.key, param.value[:longest]) for param in params]
 
     def _set_tags(self, run_id: str, tags: Sequence[Tag]) -> None:
@@ -218,7 +218,7 @@ class RestRuns(Session, RunStore):
     def delete_tag(self, run_id: str, key: str) -> None:
         """Remove a tag. If the server cannot do that, the tag stays, and that is logged."""
         if not self.capabilities.delete_tag:
-            self._degrade("tags that are deleted stay where they are; the server cannot remove them.")
+            self._degrade("tags that are deleted stay; the server cannot remove them.")
             return
         self._http.post("runs/delete-tag", {"run_id": run_id, "key": key}, _about(run_id))
 

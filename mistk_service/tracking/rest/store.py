@@ -89,7 +89,7 @@ class RestStore(RestRuns, RestExperiments, RestRegistry, RestLoggedModels, Remot
                 return ProxiedArtifacts(self._http, found["listing"], folder, uri, self._http.config.part_size)
             return PackageArtifacts(self._http, uri, uri)
         if not uri:
-            raise UnsupportedStore(f"{self.uri} does not have the location of the artifacts of the {owner} are.")
+            raise UnsupportedStore(f"{self.uri} does not return the location of the artifacts of the {owner}.")
         return open_artifacts(uri)
 
 

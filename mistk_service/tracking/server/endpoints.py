@@ -1,4 +1,4 @@
-"""From an operationId of the contract to the handler that answers it."""
+"""Finds the handler for an operationId of the contract."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Handler = Callable[..., Awaitable[Response]]
 
 
 class Endpoints:
-    """Makes the handler for an operationId.
+    """Creates the handler for an operationId.
 
     Args:
         operations: objects whose methods take :class:`~mistk_service.tracking.wire.Fields` and return the JSON

@@ -37,7 +37,7 @@ _KEPT = 100_000
 
 _TYPES: dict[str, ResourceType] = {"experiment": "experiment", "registered_model": "registered_model"}
 
-#: Finds the experiments or the models that a request is about, by its fields and the parameters of its path.
+#: Finds the experiments or the models of a request, by its fields and the parameters of its path.
 Find = Callable[["Permissions", Fields, Mapping[str, str]], list[str]]
 
 
@@ -74,7 +74,7 @@ class Decision:
 
 
 class Permissions:
-    """Decides which requests of users are allowed.
+    """Checks the permissions of users for their requests.
 
     Args:
         store: has the experiments of runs and logged models.
@@ -321,7 +321,7 @@ def _project_permission(name: str) -> Permission:
     return MANAGE if name.startswith("delete_") else EDIT
 
 
-#: What each operation of the tracking API needs. Operations that are refused to everybody need nothing.
+#: The requirements of each operation of the tracking API. Operations that are refused to everybody have none.
 DECISIONS: dict[str, Decision] = {
     **_all("get_run get_metric_history list_artifacts get_run_artifact get_run_archive", READ, _of_run),
     **_all("get_metric_history_bulk get_metric_history_bulk_interval get_metric_columns", READ, _of_runs),

@@ -1,4 +1,4 @@
-"""Reading the fields of a request leniently, as MLflow does."""
+"""Reads the fields of a request leniently, as MLflow does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Responses in MLflow's form, mainly errors."""
+"""Responses in MLflow's format, mainly errors."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from mistk_service.web.listening import bind, url_of
 from mistk_service.web.memory import collect_less_often
 from mistk_service.web.server import HttpLimits, server_config
 
-#: Seconds that requests get to end when the server shuts down.
+#: Maximum seconds for requests to end when the server shuts down.
 _CLOSING = 5
 
 

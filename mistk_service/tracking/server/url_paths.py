@@ -1,4 +1,4 @@
-"""The paths that are served, their spellings, and the errors of requests outside of operations."""
+"""The paths of the server, their spellings, and the errors for unknown paths."""
 
 from __future__ import annotations
 

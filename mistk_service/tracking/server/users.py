@@ -43,7 +43,7 @@ class Users:
         return self._open()
 
     def verify(self, username: str, password: str) -> Principal | None:
-        """Return the user with a name and a password; None if they are wrong. Takes 50 ms on purpose.
+        """Return the user with a name and a password; None if they are wrong. Takes 50 ms by design.
 
         Raises:
             ServiceBusy: the store cannot be read now.

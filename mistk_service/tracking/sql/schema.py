@@ -43,8 +43,8 @@ _RETRY = 0.02
 
 
 _NOT_WRITABLE = (
-    "The store {} cannot be written, which it has to be to be made, or to be brought up to date from an older version: {}. "
-    "Its folder has to be writable, too; copy it to one that is."
+    "The store {} cannot be written, so it can neither be created nor upgraded: {}. Its folder has to be writable, too; copy "
+    "it to a writable one."
 )
 
 

@@ -1,4 +1,4 @@
-"""The part of the store's contract that is about models."""
+"""The interface of a store for models."""
 
 from __future__ import annotations
 

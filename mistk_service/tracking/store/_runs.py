@@ -1,4 +1,4 @@
-"""The part of the store's contract that is about experiments and runs."""
+"""The interface of a store for experiments and runs."""
 
 from __future__ import annotations
 

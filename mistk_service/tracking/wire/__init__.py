@@ -1,4 +1,4 @@
-"""MLflow's JSON: values to JSON and back, for server and client alike."""
+"""Converts values to MLflow's JSON and back, for both server and client."""
 
 from mistk_service.tracking.wire import encoding, fields, parsing
 from mistk_service.tracking.wire.encoding import *

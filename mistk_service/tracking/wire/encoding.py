@@ -1,4 +1,4 @@
-"""Values to MLflow's JSON, of answers and of requests.
+"""Converts values to MLflow's JSON, for responses and for requests.
 
 Each function returns what :mod:`msgspec` encodes as the JSON object: the value itself where its fields are those of the JSON,
 else a dictionary. Unset fields and empty lists are left out. JSON has neither NaN nor infinities: NaN is the string ``"NaN"``,

@@ -1,4 +1,4 @@
-"""Values from MLflow's JSON, of requests and of answers.
+"""Reads values from MLflow's JSON, of requests and of responses.
 
 The functions ``read_...`` raise ``InvalidParameter``, which is what a server answers; :func:`from_answer` and
 :func:`page_from_answer` turn that into the error of a client whose server does not speak MLflow's API.

@@ -153,7 +153,7 @@ def test_gc_keeps_a_run_of_which_a_remote_has_yet_to_hear(place):
         store.journal.configure(["http://127.0.0.1:1"])
         run_id = place.run(store, "one")
         store.delete_run(run_id)
-    assert f"Keeping the run {run_id} (one): a remote has yet to get its last changes." in place.call("gc", "--yes")
+    assert f"Keeping the run {run_id} (one): a remote has yet to receive its last changes." in place.call("gc", "--yes")
 
 
 def test_gc_leaves_files_that_are_kept_somewhere_else(place, tmp_path):

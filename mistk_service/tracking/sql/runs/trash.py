@@ -252,4 +252,4 @@ def _empty_points(connection: Connection, run: int, key: str) -> None:
 def _why_needed(model: str | None, waiting: bool) -> str | None:
     if model is not None:
         return f"a version of the model {model!r} was made from it"
-    return "a remote has yet to get its last changes" if waiting else None
+    return "a remote has yet to receive its last changes" if waiting else None

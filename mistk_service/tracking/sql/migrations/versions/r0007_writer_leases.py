@@ -1,4 +1,4 @@
-"""Leases of those who write to runs."""
+"""Leases of the processes that write to runs."""
 
 from __future__ import annotations
 
