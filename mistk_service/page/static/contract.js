@@ -1,4 +1,4 @@
-// The contract of the lifecycle API as this container serves it.
+// The contract of the lifecycle API of this container.
 
 import { about, get } from "./api.js";
 

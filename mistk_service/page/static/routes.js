@@ -1,4 +1,4 @@
-// The views of the page. Each is a module with `mount(container, params)`, which may return a function that ends it.
+// The views of the page. Each is a module with `mount(container, params)`, which may return a function that unmounts it.
 //
 // `params` holds the named parts of the path and the query of the hash as texts: "#/runs/7?tab=files" → {run: "7", tab: "files"}.
 // A part that begins with "*" takes the rest of the path. A view that keeps its state in the URL uses history.replaceState.

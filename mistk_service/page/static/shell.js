@@ -92,7 +92,7 @@ byId("views").append(
     .map(([pattern, , , label]) => el("a", { href: `#${pattern}`, dataset: { pattern } }, label)),
 );
 show(byId("views"), byId("views").children.length > 1);
-// The cookie of the session itself cannot be seen; this one shows that a user is logged in.
+// The page cannot read the session's cookie; this other one shows that a user is logged in.
 byId("log-out").hidden = !document.cookie.includes("mistk_session_open=1");
 const now = () => document.documentElement.dataset.theme ?? "auto";
 theme(now());

@@ -30,8 +30,8 @@ let scheduled = false;
 /**
  * Call a listener with each event of the stream at once, and with the status before the next drawing.
  *
- * @param listener `take(event)` gets every event, null after a restart of the container, and first the current status with
- *   `late: true`; `draw(status)` gets what to draw. Both may be missing.
+ * @param listener `take(event)` receives every event, null after a restart of the container, and first the current status with
+ *   `late: true`; `draw(status)` receives the status to draw. Both are optional.
  * @returns a function that ends it.
  */
 export function watch(listener) {

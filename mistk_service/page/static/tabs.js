@@ -8,8 +8,8 @@ import { el } from "./dom.js";
  *
  * @param names pairs of a name and a label.
  * @param problem shows why a tab could not be filled.
- * @param fill fills the part of a tab: `(name, part, isOpen)` returns what ends it, if anything.
- * @returns `list` and `panel`, two elements; `open(name)`; and `close()`, which ends what the open tab shows.
+ * @param fill fills the part of a tab: `(name, part, isOpen)` may return a function that ends it.
+ * @returns `list` and `panel`, two elements; `open(name)`; and `close()`, which ends the open tab.
  */
 export function tabbed(names, problem, fill) {
   let part;

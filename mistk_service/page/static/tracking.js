@@ -1,4 +1,4 @@
-// The tracking server, as the views of runs, models and charts use it.
+// Requests to the tracking server for the views of runs, models and charts.
 
 import { about, address, ApiError, request } from "./api.js";
 import { el } from "./dom.js";
@@ -93,7 +93,7 @@ export function keepInUrl(values) {
   history.replaceState(history.state, "", `${path || "#/"}${now.size ? `?${now}` : ""}`);
 }
 
-/** Values that this browser keeps under a name. A browser without storage has none. */
+/** Values that this browser stores under a name. A browser without storage has none. */
 export const kept = (name) => {
   try {
     return JSON.parse(localStorage.getItem(name)) ?? {};

@@ -9,9 +9,9 @@ import { drawingOf } from "./lines.js";
 import { plotOptions } from "./plot.js";
 import { point } from "./tip.js";
 
-const WAIT = 120; // ms until a range that is still being changed is asked for
+const WAIT = 120; // ms without a change after which a range is requested
 
-/** The elements of a chart; `save` has what its buttons do, and `big` is called by the last of them. */
+/** The elements of a chart; `save` has the actions of its buttons, and `big` is the action of the last one. */
 function parts(key, save, big) {
   const tool = (...button) => toolButton(key, ...button);
   const tools = el(
@@ -33,7 +33,7 @@ function parts(key, save, big) {
   return { node, values, problem, note, space, tip };
 }
 
-/** Read the curves of a chart; what was asked before is given up, and answers null. */
+/** Read the curves of a chart. An earlier request is cancelled and returns null. */
 function reader(runs, key, settings, space) {
   let asking = null;
   return {
@@ -49,7 +49,7 @@ function reader(runs, key, settings, space) {
   };
 }
 
-/** Call back when a drawn element gets another width. */
+/** Call back when the width of a drawn element changes. */
 function onResize(space, changed) {
   let width = 0;
   const sizes = new ResizeObserver(() => {
@@ -62,10 +62,10 @@ function onResize(space, changed) {
   return () => sizes.disconnect();
 }
 
-/** Say beside the title what a single curve has come to, and below it what a logarithm leaves out. */
+/** Show the last value of a single curve next to the title, and below it the values that a logarithm leaves out. */
 function describe({ node, values, note }, shown, logY) {
   const lost = logY ? shown.reduce((sum, { y }) => sum + y.filter((value) => value !== null && value <= 0).length, 0) : 0;
-  say(note, lost ? "A logarithm has no place for values of 0 and less; they are not shown." : "");
+  say(note, lost ? "Values of 0 and less have no logarithm; they are not shown." : "");
   show(note, lost > 0);
   const last = shown.length === 1 ? shown[0].y.findLast((value) => value !== null) : undefined;
   say(values, last === undefined ? "" : number(last));
@@ -81,7 +81,7 @@ function describe({ node, values, note }, shown, logY) {
  * @param runs the runs, each with `color`, and `hidden` if its curve is.
  * @param settings `x`, `range`, `smooth` (0 to 1), `logX`, `logY`, `band`, and `groups`, a function from a run to
  *   `{label, color}`, or null.
- * @param on `range(range)`, a part was chosen; `big()`, the chart is to be larger or smaller.
+ * @param on `range(range)`, a range was chosen; `big()`, the chart was enlarged or reduced.
  */
 export function chart(uPlot, key, runs, settings, on) {
   const files = { png: () => savePng(plot, key), svg: () => saveSvg(plot, key), csv: () => saveCsv(runs, key) };
@@ -89,13 +89,13 @@ export function chart(uPlot, key, runs, settings, on) {
   const { node, problem, space } = made;
   const { read, end: stopReading } = reader(runs, key, settings, space);
   const endSizes = onResize(space, () => redraw());
-  let whole = null; // the curves of everything
-  let shown = []; // what is drawn
+  let whole = null; // the curves over the whole range
+  let shown = []; // the curves that are drawn
   let plot = null;
   let timer;
   let detailOf = null;
 
-  /** Read everything, and what is in the range if everything has been divided. */
+  /** Read the whole range, and the chosen range if the whole one was divided into columns. */
   async function load() {
     try {
       const found = await read(null);
@@ -151,14 +151,14 @@ export function chart(uPlot, key, runs, settings, on) {
     node,
     key,
     load,
-    /** Draw again, since settings have changed; `axis` says that the curves have to be read again. */
+    /** Redraw after a change of the settings; with `axis`, the curves are read again. */
     async change({ axis = false } = {}) {
       clearTimeout(timer);
       if (axis || !whole) return load();
       const { range } = settings;
       if (range && detailOf && range.join() === detailOf.join()) return draw();
       if (!range || !whole.some(isCoarse)) return detail();
-      // What is there at once, and what is exact as soon as the server has divided the range.
+      // First the curves that are there, then the exact ones when the server has divided the range.
       draw();
       timer = setTimeout(() => detail().catch((error) => { if (error.name !== "AbortError") throw error; }), WAIT);
     },

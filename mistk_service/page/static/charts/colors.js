@@ -1,4 +1,4 @@
-// Colours that can be told apart on light and on dark paper.
+// Colours that can be distinguished on a light and on a dark background.
 
 const PALETTE = ["#4478e0", "#e2762f", "#2c9c6a", "#cc4778", "#8b62d6", "#b38600", "#1697b5", "#d94a4a", "#6f8f1f", "#a0628f"];
 
@@ -15,7 +15,7 @@ export function inkOf(name, node = document.documentElement) {
   return found;
 }
 
-/** Call back when the theme changes. Returns what ends that. */
+/** Call back when the theme changes. Returns a function that ends this. */
 export function onTheme(changed) {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const attribute = new MutationObserver(changed);

@@ -2,9 +2,9 @@
 
 import { read } from "../tracking.js";
 
-const RUNS = 100; // runs that the server draws at once
-const GRID = 10_000; // places within the range at which several curves are averaged
-const COARSE = 2_000; // the same before and after it
+const RUNS = 100; // the maximum number of runs in a request
+const GRID = 10_000; // points within the range at which several curves are averaged
+const COARSE = 2_000; // points before and after the range
 
 /** The axes that a curve can be drawn over, beside other metrics. */
 export const AXES = { step: "Step", relative: "Time since the start", time: "Time of day" };
@@ -17,8 +17,8 @@ const number = (value) => (typeof value === "number" ? value : Number(value));
  * @param runs the runs.
  * @param key the metric.
  * @param options `x`, one of AXES or a metric; `range`, [low, high] of x or null; `columns`, the width in pixels; `signal`;
- *   with a range `whole`, the curves of everything.
- * @returns for each run that has points: `run`, `x` and `y` (the line; null where it has a gap), `at`, `mean`, `low` and `high` (a
+ *   with a range `whole`, the curves over the whole range.
+ * @returns for each run with points: `run`, `x` and `y` (the line; null where it has a gap), `at`, `mean`, `low` and `high` (a
  *   value for each column of pixels), `others` ([x, what is not finite]), `count`, and over a metric
  *   `steps`, the curve of that one if there are fewer pairs than points.
  */
@@ -76,7 +76,7 @@ function expand({ count, points = [], columns = [], not_finite: others = [] }, p
 
 const next = (x) => x + Math.max(Math.abs(x) * 1e-12, 1e-9);
 
-/** Put what was read of a range between what was read of everything, so that the line goes on to both sides. */
+/** Insert the curve of a range into that of the whole range, so that the line continues on both sides. */
 export function merged(whole, detail) {
   return whole.map((curve) => {
     const fine = detail.find((each) => each.run === curve.run);
@@ -92,7 +92,7 @@ export function merged(whole, detail) {
   });
 }
 
-/** Whether a curve has less than all points, so that more can be read of a range. */
+/** Whether a curve lacks points, so that a range of it can be read in more detail. */
 export const isCoarse = ({ divided, steps }) => divided || Boolean(steps);
 
 /** The steps between which another metric is in a range, by its columns. */

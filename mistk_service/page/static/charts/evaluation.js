@@ -1,4 +1,4 @@
-// Confusion matrices and ROC curves out of the results of an evaluation.
+// Confusion matrices and ROC curves from the results of an evaluation.
 
 import { el } from "../dom.js";
 import { number } from "../words.js";
@@ -73,7 +73,7 @@ function roc(falses, trues, area) {
 const isMatrix = (value) => Array.isArray(value) && value.length > 1 && value.length <= 200 && value.every((row) => Array.isArray(row) && row.length === value.length && row.every(Number.isFinite));
 const isCurve = (value) => Array.isArray(value) && value.length >= 2 && value.slice(0, 2).every((list) => Array.isArray(list) && list.length > 1 && list.every(Number.isFinite)) && value[0].length === value[1].length;
 
-/** The figures of what an evaluation has written, however deep they are in it. */
+/** The charts for the results of an evaluation, at any depth in its JSON. */
 export function evaluation(results, depth = 0) {
   if (!results || typeof results !== "object" || depth > 4) return [];
   const found = [];

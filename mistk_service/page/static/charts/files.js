@@ -57,7 +57,7 @@ export function drawingTools(title, key, drawing, rows) {
 
 // --- plots ----------------------------------------------------------------------------------------------------------
 
-/** Save what a plot shows as pixels. */
+/** Save a plot as PNG. */
 export function savePng(plot, key) {
   const from = plot.ctx.canvas;
   const canvas = el("canvas", { width: from.width, height: from.height });
@@ -68,7 +68,7 @@ export function savePng(plot, key) {
   canvas.toBlob((blob) => save(fileName(key, "png"), blob));
 }
 
-/** Save what a plot shows as a drawing. */
+/** Save a plot as SVG. */
 export function saveSvg(plot, key) {
   const { left, top, width, height } = plot.over.getBoundingClientRect();
   const outer = plot.root.getBoundingClientRect();

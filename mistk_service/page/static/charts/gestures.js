@@ -1,6 +1,6 @@
-// What mouse, finger and keys do to the range of a chart. `choose` gets a range.
+// Changes the range of a chart by mouse, touch and keys. `choose` receives the new range.
 
-/** What keys do to a range. */
+/** Change a range by a key. */
 export const moves = {
   ArrowLeft: (low, high) => [low - (high - low) / 5, high - (high - low) / 5],
   ArrowRight: (low, high) => [low + (high - low) / 5, high + (high - low) / 5],
@@ -9,7 +9,7 @@ export const moves = {
   0: () => null,
 };
 
-/** Choose the part that was selected with the mouse. */
+/** Zoom to the part that was selected with the mouse. */
 export function select(u, choose) {
   const { left, width } = u.select;
   if (width < 4) return;
@@ -17,7 +17,7 @@ export function select(u, choose) {
   choose([u.posToVal(left, "x"), u.posToVal(left + width, "x")]);
 }
 
-/** Move what is shown with the mouse; `pulled` is told when that begins and ends. */
+/** Move the range with the mouse; `pulled` is called when that begins and ends. */
 export function pull(u, from, pulled, choose) {
   const { min, max } = u.scales.x;
   const by = (event) => ((from.clientX - event.clientX) / u.over.clientWidth) * (max - min);

@@ -1,8 +1,8 @@
-// What a chart draws: the lines and bands of its curves.
+// The lines and bands of the curves of a chart.
 
 import { averaged, smoothed } from "./data.js";
 
-/** A colour that lets through what is behind it. */
+/** A translucent colour. */
 const faint = (color, share) => `color-mix(in srgb, ${color} ${Math.round(share * 100)}%, transparent)`;
 
 /** The places of the points of a series that have no neighbour. */

@@ -10,8 +10,8 @@ import { AXES } from "./data.js";
 import { moves } from "./gestures.js";
 import { loadUPlot } from "./uplot.js";
 
-const LIVE = 2000; // ms between two looks at runs that go on
-const PAUSE = 200; // ms between two looks at a run that changes all the time
+const LIVE = 2000; // ms between two updates of running runs
+const PAUSE = 200; // minimum ms between two updates of a run that changes all the time
 const MEMORY = "mistk-charts";
 
 const prefix = (key) => (key.includes("/") ? key.slice(0, key.lastIndexOf("/")) : "");
@@ -23,12 +23,12 @@ const few = (runs) => runs.length === 1;
  * @param container where.
  * @param runs the runs, as `flat` makes them.
  * @param params the query of the URL.
- * @param options `keys`, which metrics, as a function that says so; by default all but those of the system.
+ * @param options `keys`, a function that selects metrics; by default all but those of the system.
  */
 export async function mount(container, runs, params, { keys = (key) => !key.startsWith("system/") } = {}) {
   const [uPlot] = await Promise.all([loadUPlot(), style("./charts/charts.css")]);
   const before = kept(MEMORY);
-  // An address with settings has all those that somebody wanted to show.
+  // An address with settings contains all of them, so that it can be shared.
   const given = (name) => (["x", "smooth", "logx", "logy", "band"].some((each) => params[each]) ? params : before)[name];
   const range = (params.range ?? "").split(",").map(Number);
   const settings = {
@@ -147,7 +147,7 @@ export async function mount(container, runs, params, { keys = (key) => !key.star
   }
   let built = "";
 
-  // --- runs that go on ------------------------------------------------------------------------------------------
+  // --- running runs ---------------------------------------------------------------------------------------------
 
   const metricKeys = () => [...new Set(runs.flatMap((run) => Object.keys(run.metrics)))].filter(keys).sort();
 
@@ -165,12 +165,12 @@ export async function mount(container, runs, params, { keys = (key) => !key.star
       if (metricKeys().join("\n") !== built) build();
       else await Promise.all([...charts.values()].filter((each) => each.seen).map((each) => each.load()));
     } catch {
-      // The server is away; the next look may find it again.
+      // The server cannot be reached; the next update tries again.
     }
     return performance.now() - started;
   }
 
-  // All runs that go on are looked at from time to time, and the container's own at each event of its stream.
+  // All running runs are updated periodically, and the container's own at each event of its stream.
   const running = () => runs.filter((run) => run.status === "RUNNING");
   const own = () => running().filter((run) => run.run_id === status?.payload.run?.id);
   async function lookAtAll() {

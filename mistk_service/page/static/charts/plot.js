@@ -1,4 +1,4 @@
-// How uPlot draws a chart: its axes, its cursor, and the marks of what is not finite.
+// The options of uPlot for a chart: its axes, its cursor, and the marks of NaN and infinities.
 
 import { number } from "../words.js";
 import { inkOf } from "./colors.js";
@@ -66,12 +66,12 @@ function axes(node, isTime, isRelative) {
  * @param size `width` and `height`.
  * @param settings of the chart.
  * @param drawing the series and bands, as `drawingOf` makes them.
- * @param curves what is drawn, for the marks.
+ * @param curves the drawn curves, for the marks.
  * @param on `range(range)`, a part was chosen; `cursor(plot)`, the cursor has moved.
  */
 export function plotOptions(node, size, settings, { list, bands }, curves, on) {
   const isTime = settings.x === "time";
-  let pulled = false; // what is shown is being moved
+  let pulled = false; // the range is being moved
   const range = (_, low, high) => (pulled ? [low, high] : settings.range);
   return {
     ...size,

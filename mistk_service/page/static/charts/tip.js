@@ -1,4 +1,4 @@
-// What is at the cursor of a chart.
+// The tooltip at the cursor of a chart.
 
 import { el, show } from "../dom.js";
 import { number } from "../words.js";
@@ -17,7 +17,7 @@ function value([{ of }, given], isNamed) {
   return el("div", {}, swatch, el("b", {}, number(given)), ` ${isNamed ? of.name : ""}`);
 }
 
-/** Say in the tip of a chart what is at the cursor of its plot; `list` has the series, and `isNamed` says that values need a name. */
+/** Show the values at the cursor of a plot in the tooltip; `list` has the series, and `isNamed` whether values need a name. */
 export function point({ node, space, tip }, u, list, axis, isNamed) {
   const { idx, idxs, left, top } = u.cursor;
   const inside = idx !== null && idx !== undefined && left >= 0;

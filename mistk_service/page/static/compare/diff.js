@@ -1,6 +1,6 @@
 // The difference of two texts, line by line, with Myers' algorithm.
 
-const MOST = 1000; // lines that may differ; beyond, everything does
+const MOST = 1000; // the maximum number of different lines; beyond that, all lines count as different
 
 /** The lines of both texts in order, each as [sign, line]; the sign is " ", "-" (only in the first) or "+" (only in the second). */
 export function diff(before, after) {

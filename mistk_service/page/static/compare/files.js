@@ -55,7 +55,7 @@ async function side(run, path, size, signal) {
   return el("div", { class: "card" }, el("h2", { class: "name-of" }, run.name), size === undefined ? el("p", { class: "quiet" }, "The run does not have this file.") : await preview(run.run_id, path, size, signal));
 }
 
-/** Compare the files of runs, and return what ends that; `chosen` is the path of one, and `onchoose` is called with another. */
+/** Compare the files of runs, and return a function that ends this; `chosen` is the path of one, and `onchoose` is called with another. */
 export async function files(container, runs, chosen, onchoose) {
   const problem = el("p", { class: "card notice", role: "alert", hidden: true });
   const shown = el("div");

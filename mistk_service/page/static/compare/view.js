@@ -23,7 +23,7 @@ export async function mount(container, params) {
   const problem = el("p", { class: "card notice", role: "alert", hidden: true });
   const tabs = tabbed(TABS, problem, fill);
 
-  /** A table with a row for each key and a column for each run; the best value of a metric is not known, only what differs. */
+  /** A table with a row for each key and a column for each run; values that differ are marked. */
   function section(title, kind, show) {
     const keys = [...new Set(runs.flatMap((run) => Object.keys(run[kind])))].filter((key) => kind !== "tags" || !key.startsWith("mlflow.")).sort();
     const rows = keys.map((key) => [key, runs.map((run) => run[kind][key])]).filter(([, values]) => !onlyDifferent || new Set(values.map(String)).size > 1);

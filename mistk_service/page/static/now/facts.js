@@ -1,4 +1,4 @@
-// What else the status has: tracking, the declared hyperparameters, and what the model reports.
+// Other parts of the status: tracking, the declared hyperparameters, and the model's own values.
 
 import { contract } from "../contract.js";
 import { card, el, link, rebuild, show } from "../dom.js";

@@ -1,4 +1,4 @@
-// The states of the container as a line of stations, with the current one lit. The table comes with the contract.
+// The states of the container as a line of stations, with the current one highlighted. The table is from the contract.
 
 import { about } from "../api.js";
 import { contract } from "../contract.js";
@@ -48,7 +48,7 @@ export function arrange(operations, initial, states) {
   for (const { from, through } of moves) {
     if (number(from) >= 0) place(through, stations[number(from)].at);
   }
-  // What begins while an operation runs, such as a pause, belongs to the station of that operation.
+  // An operation that begins during another one, such as a pause, belongs to the station of that one.
   for (const { from, through, to } of moves) {
     const home = stations.find(({ at, before }) => at.includes(from) || before.includes(from));
     for (const state of [through, to]) if (home) place(state, home.at);

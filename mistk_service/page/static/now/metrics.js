@@ -9,7 +9,7 @@ const MAX_POINTS = 400;
 const WIDTH = 240;
 const HEIGHT = 72;
 
-/** The points of one metric that this page has seen, and their drawing. */
+/** The points of one metric that this page has received, and their drawing. */
 class Metric {
   constructor(name) {
     this.points = [];
@@ -116,7 +116,7 @@ export function metrics() {
   const note = el(
     "p",
     { class: "quiet", id: "metrics-partial", hidden: true },
-    "The curves show only what this page has seen: there is no store to read the rest from.",
+    "The curves only show points that this page has received: there is no store with the others.",
   );
   const node = card("metrics", "Metrics", { hidden: true }, list, note);
 

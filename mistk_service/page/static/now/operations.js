@@ -6,10 +6,10 @@ import { el, rebuild, say, show } from "../dom.js";
 import { complain, parameterFields } from "../form.js";
 import { readable } from "../words.js";
 
-/** What is lost by operations of these roles. */
+/** The confirmations for operations of these roles. */
 const CONFIRMED = {
   reset: "A running activity is stopped, and a fresh process starts. Everything that was not saved is lost.",
-  shutdown: "A running activity is stopped, and the service ends. Everything that was not saved is lost.",
+  shutdown: "A running activity is stopped, and the service exits. Everything that was not saved is lost.",
 };
 
 /** The list of the operations. */
@@ -97,7 +97,7 @@ function ask(name, method, operation, fields) {
   dialog.showModal();
 }
 
-/** Show the lines of a stream as they come. Closing the dialog ends it. */
+/** Show the lines of a stream as they arrive. Closing the dialog ends it. */
 async function follow(response, output) {
   show(output, true);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();

@@ -1,4 +1,4 @@
-// The files of a run: a tree and what the chosen file looks like.
+// The files of a run: a tree, and a preview of the chosen file.
 
 import { attempt } from "../ask.js";
 import { el, show } from "../dom.js";
@@ -11,7 +11,7 @@ export async function list(run, path) {
   return files.sort((a, b) => Number(b.is_dir ?? false) - Number(a.is_dir ?? false) || a.path.localeCompare(b.path, undefined, { numeric: true }));
 }
 
-/** Show the files of a run, and return what ends that; `chosen` is the path of one, and `onchoose` is called with another. */
+/** Show the files of a run, and return a function that ends this; `chosen` is the path of one, and `onchoose` is called with another. */
 export async function artifacts(container, run, chosen, onchoose) {
   const problem = el("p", { class: "card notice", role: "alert", hidden: true });
   const name = el("h3", {});

@@ -11,7 +11,7 @@ const ROWS = 1000; // rows of a table that are shown
 const IMAGES = /\.(png|jpe?g|gif|webp|bmp|ico|svg|avif)$/i;
 const TEXTS = /(^|\/)(mlmodel|mlproject|dockerfile|license|readme|makefile)$|\.(txt|log|out|err|py|r|jl|js|ts|java|c|h|cpp|go|rs|sh|sql|ya?ml|toml|cfg|ini|conf|env|xml|html?|css|tex|diff|patch|jsonl|ndjson|rst)$/i;
 
-/** What kind of file a name belongs to: "image", "text" ...; null for one that cannot be shown. */
+/** The kind of a file by its name: "image", "text" ...; null if it cannot be shown. */
 export function kindOf(path) {
   if (IMAGES.test(path)) return "image";
   if (/\.(csv|tsv)$/i.test(path)) return "table";
@@ -104,7 +104,7 @@ export async function preview(run, path, size, signal) {
     if (kind === "json" && !cut) return [...evaluation(JSON.parse(text)), el("div", { class: "json" }, tree(JSON.parse(text)))];
     if (kind === "notebook" && !cut) return [el("div", { class: "prose" }, notebook(text))];
   } catch {
-    // Not what its name says: it is shown as text.
+    // Its contents do not match its name, so it is shown as text.
   }
   return [...note, el("pre", { class: "file", tabindex: 0 }, text)];
 }

@@ -58,7 +58,7 @@ async function lineageCard(run) {
   );
 }
 
-/** The figures of the results that an evaluation has left among the files of a run. */
+/** The charts for the results of an evaluation among the files of a run. */
 async function figures(run) {
   const top = await list(run.run_id, "");
   const inside = top.some((file) => file.is_dir && file.path === "evaluation") ? await list(run.run_id, "evaluation") : [];

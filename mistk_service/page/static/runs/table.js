@@ -45,7 +45,7 @@ export async function mount(container, params) {
   let closed = new Set();
   const selected = new Map();
 
-  // --- what is loaded -------------------------------------------------------------------------------------------
+  // --- loaded data -----------------------------------------------------------------------------------------------
 
   async function load({ more = false } = {}) {
     if (more && (loading || !token)) return;
@@ -76,7 +76,7 @@ export async function mount(container, params) {
     if (state.group && token && runs.length < GROUPED && loaded) await load({ more: true });
   }
 
-  // --- what is shown --------------------------------------------------------------------------------------------
+  // --- display ---------------------------------------------------------------------------------------------------
 
   const known = {
     fields: () => available(runs).filter((each) => /^(metrics|params|tags)\./.test(each)).map((each) => (/^[\w.]+$/.test(each) ? each : `${each.slice(0, each.indexOf("."))}.\`${each.slice(each.indexOf(".") + 1)}\``)),
@@ -188,7 +188,7 @@ export async function mount(container, params) {
     );
   }
 
-  // --- what is done ---------------------------------------------------------------------------------------------
+  // --- actions ---------------------------------------------------------------------------------------------------
 
   async function change(chosen, operation) {
     const changed = await attempt(problem, async () => {
@@ -201,7 +201,7 @@ export async function mount(container, params) {
   }
   async function remove(chosen) {
     const title = chosen.length === 1 ? `Delete the run ${chosen[0].name}?` : `Delete ${chosen.length} runs?`;
-    if (await ask(title, { text: "What is deleted can be restored.", action: "Delete", danger: true })) await change(chosen, "delete");
+    if (await ask(title, { text: "Deleted runs can be restored.", action: "Delete", danger: true })) await change(chosen, "delete");
   }
   async function rename(run) {
     const name = await ask("New name of the run", { value: run.name, action: "Rename" });

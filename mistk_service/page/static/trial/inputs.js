@@ -109,7 +109,7 @@ function numbersOf(text) {
 function checked(rows, size) {
   rows.forEach((row, i) => {
     const bad = row.findIndex((value) => typeof value !== "number" || !Number.isFinite(value));
-    if (bad >= 0) throw new Error(`Record ${i + 1}: value ${bad + 1} is no number.`);
+    if (bad >= 0) throw new Error(`Record ${i + 1}: value ${bad + 1} is not a number.`);
     if (size !== null && row.length !== size) throw new Error(`Record ${i + 1} has ${row.length} numbers; expected ${size}.`);
   });
   return rows;
@@ -179,7 +179,7 @@ function sketch(image, other, ...fields) {
     width: STROKE,
     height: Math.round((STROKE * image.height) / image.width),
     role: "img",
-    "aria-label": `Field to draw on with mouse, pen or finger; ${image.width} by ${image.height} pixels. The same can be given as ${other}.`,
+    "aria-label": `Field to draw on with mouse, pen or finger; ${image.width} by ${image.height} pixels. The same can be entered as ${other}.`,
   });
   const small = preview(image);
   const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -257,7 +257,7 @@ function imageSource(input, image) {
     small.show(found.map(grey));
   }
   file.addEventListener("change", async () => {
-    // Most models know light ink on a dark ground.
+    // Most models expect light ink on a dark ground.
     invert.checked = false;
     const found = await colours().catch(() => []);
     invert.checked = image.channels === 1 && found.length > 0 && found.map(grey).reduce((a, b) => a + b) / found.length > 0.5;
@@ -277,7 +277,7 @@ const grey = ([r, g, b]) => 0.299 * r + 0.587 * g + 0.114 * b;
 
 /** Paint with 16 times the pixels in each direction, and return the mean of each pixel: {ink, rgb}, from 0 to 1. */
 function sampled({ width, height }, paint) {
-  const times = Math.max(1, Math.min(16, Math.floor(4096 / Math.max(width, height)))); // a canvas has a largest size
+  const times = Math.max(1, Math.min(16, Math.floor(4096 / Math.max(width, height)))); // the size of a canvas is limited
   const fine = el("canvas", { width: width * times, height: height * times }).getContext("2d");
   paint(fine, times);
   const { data } = fine.getImageData(0, 0, width * times, height * times);
@@ -303,9 +303,9 @@ function arranged(colours, { channels, first }, largest) {
   return [0, 1, 2].flatMap((channel) => colours.map((colour) => value(colour[channel])));
 }
 
-/** What the model sees, enlarged. */
+/** The image for the model, enlarged. */
 function preview({ width, height }) {
-  const canvas = el("canvas", { class: "pixels", width, height, role: "img", "aria-label": "The image as the model gets it" });
+  const canvas = el("canvas", { class: "pixels", width, height, role: "img", "aria-label": "The image as the model receives it" });
   const context = canvas.getContext("2d");
   return {
     node: canvas,

@@ -14,7 +14,7 @@ export async function mount(view) {
   // The model may have been loaded after the page.
   const [{ prediction }, { paths }] = await Promise.all([get("page/about"), contract(), style("./trial/trial.css")]);
   if (!prediction) {
-    view.append(el("p", { class: "card" }, "This container does not answer predictions."));
+    view.append(el("p", { class: "card" }, "This container does not make predictions."));
     return undefined;
   }
   const ways = waysOf(prediction);
@@ -100,7 +100,7 @@ export async function mount(view) {
   };
 }
 
-/** Buttons of which one is pressed; nothing if there is no choice. `onchoose` gets the option, which has a `label`. */
+/** Buttons of which one is pressed; nothing if there is no choice. `onchoose` receives the option, which has a `label`. */
 function choice(name, options, onchoose) {
   const buttons = options.map((option) =>
     el("button", { type: "button", class: "small", "aria-pressed": "false", onclick: () => press(option) }, option.label),
@@ -113,9 +113,9 @@ function choice(name, options, onchoose) {
   return options.length > 1 && el("div", { class: "choice", role: "group", "aria-label": name }, buttons);
 }
 
-// --- the ways to ask ---------------------------------------------------------------------------------------------
+// --- kinds of request --------------------------------------------------------------------------------------------
 
-/** The ways to ask the model: `label`, the `node` of the form, `request()`, and `show(response, output)`. */
+/** The kinds of request that the model supports: `label`, the `node` of the form, `request()`, and `show(response, output)`. */
 function waysOf({ operation, model, records, tensors, rows, generates, encoding, inputs }) {
   const found = [];
   const encoded = inputs.some(({ codec }) => codec);
@@ -207,7 +207,7 @@ function rowWay(model, inputs) {
   };
 }
 
-/** A prompt, whose answer comes piece by piece. */
+/** A prompt, whose answer arrives piece by piece. */
 function promptWay(model) {
   const prompt = el("textarea", { rows: 4, id: "prompt" });
   const most = el("input", { type: "number", min: 1, id: "most", value: 200 });
@@ -290,7 +290,7 @@ function base64(value) {
 
 // --- answers in parts --------------------------------------------------------------------------------------------
 
-/** Show the parts of an answer as they come: lines of JSON, or Server-Sent Events. */
+/** Show the parts of an answer as they arrive: lines of JSON, or Server-Sent Events. */
 async function follow(response, output, text) {
   const pre = el("pre", { class: "said stream", tabindex: 0, role: "region", "aria-label": "Answer" });
   output.replaceChildren(pre);
