@@ -1,4 +1,4 @@
-"""What the tests of all plugins need: the plugins importable, and a container's part in an interruption."""
+"""Fixtures for the tests of all plugins: the plugins are importable, and activities can be interrupted."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from hypothesis import HealthCheck, settings
 
 from mistk_service import AbstractModel, DetachedContext, StopActivity
 
-# A container imports plugins/digits/model.py as digits.model; so do the tests, by whatever way pytest imports them.
+# A container imports plugins/digits/model.py as digits.model, and so do the tests.
 sys.path.insert(0, str(Path(__file__).parent))
 
 
-# How long an example takes tells how busy the machine is.
+# The duration of an example depends on the load of the machine.
 settings.register_profile("any machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
 
 class InterruptingContext(DetachedContext):
-    """A context in which the activity is paused at one of its pause points, and there something is done with the model.
+    """A context that pauses the activity at one of its pause points, and calls a function there.
 
     Attributes:
         passed: how many pause points have been reached.
@@ -35,7 +35,7 @@ class InterruptingContext(DetachedContext):
         self._stop = stop
 
     def pause_point(self) -> None:
-        """Do what is to be done at the pause point chosen, and end the activity there if that is wanted."""
+        """Call the function at the chosen pause point, and end the activity there on request."""
         self.passed += 1
         if self.passed - 1 == self._at:
             self._act()
@@ -46,7 +46,7 @@ class InterruptingContext(DetachedContext):
 def _interrupt(
     model: AbstractModel, at: int | None, act: Callable[[], None] = lambda: None, *, stop: bool = True
 ) -> InterruptingContext:
-    """Have ``model`` interrupted at the pause point ``at`` (from 0; None for never), as a container would."""
+    """Interrupt ``model`` at the pause point ``at`` (from 0; None for never), as a container would."""
     context = InterruptingContext(at, act, stop=stop)
     model.attach(context)
     return context

@@ -163,7 +163,7 @@ def _check(file: Path, place: str, cells: Mapping[str, str], labels: tuple[str, 
         values = cells.get(column, "").split()
         if values and (len(values) != count * len(labels) or not all(map(_is_number, values))):
             raise InvalidRequest(
-                f"{file}, {place}: {cells[column]!r:.60} is not a valid {column}; expected {count * len(labels)} numbers."
+                f"{file}, {place}: {cells[column]!r:.60} is not valid as {column}; expected {count * len(labels)} numbers."
             )
 
 

@@ -1,4 +1,4 @@
-"""A classifier of handwritten digits: the showcase of a model that uses everything a container offers."""
+"""A classifier of handwritten digits, which uses all features of a container."""
 
 from .model import Digits
 

@@ -1,8 +1,8 @@
-"""A training as one file: an npz archive of the arrays, with the rest as JSON text among them.
+"""Stores a training as one file: an npz archive of the arrays, with everything else as JSON.
 
 There is no pickle in it, so loading one runs no code.
 
-One file and not two, so that replacing it is one act and weights never meet the counters of another moment.
+It is a single file, so that it is replaced atomically, and weights and counters always match.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["FILE_NAME", "Checkpoint", "load_checkpoint", "read_arrays", "save_ch
 
 FILE_NAME = "digits.npz"
 _FORMAT = "digits-checkpoint"
-#: Raised when a reader of the old version would misread a file of the new one.
+#: Increased when a reader of the old version would misread a file of the new one.
 _VERSION = 1
 _VELOCITY = "velocity_"
 
@@ -51,10 +51,10 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> Path:
-    """Write the file ``digits.npz`` to ``folder``, in the place of an older one.
+    """Write the file ``digits.npz`` to ``folder``, and replace an older one.
 
     Raises:
-        CannotWrite: the folder cannot be made or written to.
+        CannotWrite: the folder cannot be created or written to.
     """
     trainer = checkpoint.trainer
     header = {
@@ -75,13 +75,13 @@ def save_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> Path:
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read what ``save_checkpoint`` wrote.
+    """Read a checkpoint that ``save_checkpoint`` wrote.
 
     Args:
         path: the folder, or the file itself.
 
     Raises:
-        BadCheckpoint: there is none, or it is damaged, of something else, or of a later version of this model.
+        BadCheckpoint: it is missing or damaged, belongs to another model, or is of a later version.
     """
     path = Path(path)
     file = path / FILE_NAME if path.is_dir() else path
@@ -89,22 +89,22 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     try:
         header = json.loads(str(arrays["header"][()]))
         if header["format"] != _FORMAT:
-            raise ValueError(f"it says that it is {header['format']!r}")
+            raise ValueError(f"its format is {header['format']!r}")
         if header["version"] > _VERSION:
-            raise ValueError(f"it is of version {header['version']}, and this model reads up to {_VERSION}")
+            raise ValueError(f"its version is {header['version']}, and this model reads versions up to {_VERSION}")
         settings = Hyperparameters().updated(header["hyperparameters"])
         trainer = _trainer(arrays, header["trainer"], settings.hidden)
         return Checkpoint(trainer, settings, header["trained_on"], dict(header["results"]))
     except (KeyError, TypeError, ValueError, IndexError, OverflowError, BadHyperparameters) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
-        raise BadCheckpoint(f"{str(file)!r} is no checkpoint of the digits model: {reason}.") from error
+        raise BadCheckpoint(f"{str(file)!r} is not a checkpoint of the digits model: {reason}.") from error
 
 
 def read_arrays(file: Path) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of a file.
 
     Raises:
-        BadCheckpoint: there is none, or it is damaged.
+        BadCheckpoint: it is missing or damaged.
     """
     try:
         with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as archive:
@@ -117,7 +117,7 @@ def read_arrays(file: Path) -> dict[str, npt.NDArray[Any]]:
         raise BadCheckpoint(f"The checkpoint {str(file)!r} cannot be read: {error.strerror or error}.") from error
     except (ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise BadCheckpoint(
-            f"{str(file)!r} is no checkpoint of the digits model, or it is damaged: {error}."
+            f"{str(file)!r} is not a checkpoint of the digits model, or it is damaged: {error}."
         ) from error
 
 
@@ -139,7 +139,7 @@ def _trainer(arrays: Mapping[str, npt.NDArray[Any]], state: dict[str, Any], hidd
 def _array(arrays: Mapping[str, npt.NDArray[Any]], name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
     array = arrays[name]
     if array.shape != shape or array.dtype != np.float64:
-        raise ValueError(f"{name} is {array.dtype} of shape {array.shape}, and not float64 of shape {shape}")
+        raise ValueError(f"{name} is {array.dtype} of shape {array.shape}; expected float64 of shape {shape}")
     if not np.isfinite(array).all():
-        raise ValueError(f"{name} has values that are no finite numbers")
+        raise ValueError(f"{name} has values that are not finite")
     return array

@@ -1,6 +1,6 @@
-"""A trained network as one small file: weights of half precision, or of 8 bits with a scale for each unit.
+"""Stores a trained network as one small file: weights of half precision, or of 8 bits with a scale for each unit.
 
-Only what predictions need is kept, so a training that goes on from such a file begins with new momentum.
+It only contains the data for predictions, so a training that continues from such a file begins with new momentum.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def save_compact(folder: str | Path, parameters: Parameters, settings: Hyperpara
     """Write a network to the file ``digits-float16.npz`` or ``digits-int8.npz`` in a folder.
 
     Raises:
-        CannotWrite: the folder cannot be made or written to.
+        CannotWrite: the folder cannot be created or written to.
     """
     header = {"format": _FORMAT, "version": _VERSION, "hyperparameters": settings.to_dict()}
     buffer = io.BytesIO()
@@ -61,7 +61,7 @@ def load_model(path: str | Path) -> Checkpoint:
         path: the file, or a folder with one. A checkpoint comes before compact files, and float16 before int8.
 
     Raises:
-        BadCheckpoint: there is none, or it is damaged or of something else.
+        BadCheckpoint: it is missing or damaged, or belongs to another model.
     """
     folder = Path(path)
     if folder.is_dir():
@@ -73,18 +73,18 @@ def load_model(path: str | Path) -> Checkpoint:
     try:
         header = json_header(arrays)
         if header["version"] > _VERSION:
-            raise ValueError(f"it is of version {header['version']}, and this model reads up to {_VERSION}")
+            raise ValueError(f"its version is {header['version']}, and this model reads versions up to {_VERSION}")
         settings = Hyperparameters().updated(header["hyperparameters"])
         parameters = _restored(arrays, settings.hidden)
     except (KeyError, TypeError, ValueError, BadHyperparameters) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
-        raise BadCheckpoint(f"{str(folder)!r} is no smaller model of digits: {reason}.") from error
+        raise BadCheckpoint(f"{str(folder)!r} is not a smaller model of digits: {reason}.") from error
     rng = np.random.Generator(np.random.PCG64(settings.seed))
     return Checkpoint(Trainer(parameters, Parameters.zeros(settings.hidden), rng), settings, None, {})
 
 
 def json_header(arrays: _Arrays) -> dict[str, Any]:
-    """Return the header of a file; empty if it is none."""
+    """Return the header of a file; empty if it has none."""
     try:
         header = json.loads(str(arrays["header"][()]))
     except (ValueError, IndexError):
@@ -114,5 +114,5 @@ def _array(arrays: _Arrays, name: str, shape: tuple[int, ...]) -> Floats:
     if arrays[name].dtype == np.int8:
         array = array * arrays[_SCALE + name]
     if array.shape != shape or not np.isfinite(array).all():
-        raise ValueError(f"{name} is not made of finite numbers in the shape {shape}")
+        raise ValueError(f"{name} does not consist of finite numbers in the shape {shape}")
     return array

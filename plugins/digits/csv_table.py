@@ -1,8 +1,7 @@
-"""Images as a table of text: a row is an image, with 64 columns of pixels and perhaps an id and a label.
+"""Reads images from a table of text: a row is an image, with 64 columns of pixels and optionally an id and a label.
 
-With a header the columns are known by name. Without one their number decides: 64 are pixels; 66 are id, label, pixels;
-65 are the pixels with the label last, as the UCI repository has them, or, where the first column can be no pixel, the
-id and the pixels.
+With a header, columns are identified by name. Otherwise their number decides: 64 are pixels; 66 are id, label and pixels; 65
+are pixels and the label, as in the UCI repository, or the id and pixels if the first column cannot be a pixel.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ __all__ = ["parse_csv"]
 _DELIMITERS = ",;\t|"
 _ID_NAMES = {"", "id", "ids", "name", "key", "index", "image", "image_id", "filename"}
 _LABEL_NAMES = {"label", "labels", "digit", "class", "target", "y"}
-_EXPECTED = f"Expected {PIXELS} pixel columns and, if you like, one id and one label column"
+_EXPECTED = f"Expected {PIXELS} pixel columns and optionally one id and one label column"
 
 #: A line number, from 1, and its cells.
 _Row = tuple[int, Sequence[str]]
@@ -31,7 +30,7 @@ _Row = tuple[int, Sequence[str]]
 
 @dataclass(frozen=True)
 class _Layout:
-    """Which column is what; ``names`` are the header's, or empty."""
+    """The columns of a table; ``names`` are those of the header, or empty."""
 
     width: int
     pixels: Sequence[int]
@@ -40,7 +39,7 @@ class _Layout:
     names: Sequence[str] = ()
 
     def place(self, row: _Row, column: int) -> str:
-        """Return where a cell is, for people."""
+        """Return the position of a cell, for messages."""
         name = f" ({self.names[column]})" if self.names and self.names[column] else ""
         return f"line {row[0]}, column {column + 1}{name}"
 
@@ -51,10 +50,10 @@ def parse_csv(text: str, source: str) -> Images:
     Args:
         text: comma, semicolon, tab, bar or white space between the cells; empty lines do not count, nor do lines
             that begin with # at the top.
-        source: what errors call it.
+        source: the name for error messages.
 
     Raises:
-        UnreadableData: it is no table of images; the message tells line and column.
+        UnreadableData: it is not a table of images; the message names line and column.
     """
     rows = list(_rows(text, source))
     if not rows:
@@ -63,21 +62,21 @@ def parse_csv(text: str, source: str) -> Images:
     layout = _named_layout(rows[0][1], source) if header else _bare_layout(rows[0][1], source)
     body = rows[1:] if header else rows
     if not body:
-        raise UnreadableData(f"{source} has a header and no images below it.")
+        raise UnreadableData(f"{source} has a header but no images below it.")
     _check_widths(body, layout, source)
     return Images(_ids(body, layout, source), _pixels(body, layout, source), _labels(body, layout, source))
 
 
 def _rows(text: str, source: str) -> Iterator[_Row]:
     lines = text.splitlines(keepends=True)
-    # Only at the top: further down it may be the id of an image, which must not get lost.
+    # Only at the top: further down, it may be the id of an image.
     above = sum(1 for _ in itertools.takewhile(lambda line: not line.strip() or line.startswith("#"), lines))
     lines = lines[above:]
     delimiter = max(_DELIMITERS, key=lines[0].count) if lines else ","
     if lines and delimiter not in lines[0]:
         yield from ((number, line.split()) for number, line in enumerate(lines, above + 1) if line.strip())
         return
-    # Through csv and not split: an id may hold the delimiter or a line break, in quotes.
+    # With csv instead of split: a quoted id may contain the delimiter or a line break.
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
     before = above
     try:
@@ -132,7 +131,7 @@ def _check_widths(body: Sequence[_Row], layout: _Layout, source: str) -> None:
     for number, cells in body:
         if len(cells) != layout.width:
             raise UnreadableData(
-                f"{source}, line {number}: it has {len(cells)} columns, and the first line has {layout.width}."
+                f"{source}, line {number}: it has {len(cells)} columns, but the first line has {layout.width}."
             )
 
 
@@ -153,7 +152,7 @@ def _pixels(body: Sequence[_Row], layout: _Layout, source: str) -> Floats:
 
 def _not_numeric(body: Sequence[_Row], layout: _Layout, source: str) -> str:
     row, column = next((row, i) for row in body for i in layout.pixels if _number(row[1][i]) is None)
-    return f"{source}, {layout.place(row, column)}: {row[1][column]!r} is no number. {_hint(layout)}"
+    return f"{source}, {layout.place(row, column)}: {row[1][column]!r} is not a number. {_hint(layout)}"
 
 
 def _labels(body: Sequence[_Row], layout: _Layout, source: str) -> Ints | None:
@@ -167,7 +166,7 @@ def _labels(body: Sequence[_Row], layout: _Layout, source: str) -> Ints | None:
         value = _number(row[1][column])
         if value is None or value not in range(CLASSES):
             raise UnreadableData(
-                f"{source}, {layout.place(row, column)}: the label is {row[1][column]!r}, and no digit 0..9. "
+                f"{source}, {layout.place(row, column)}: the label is {row[1][column]!r}; expected a digit 0..9. "
                 f"{_hint(layout)}"
             )
         labels[index] = int(value)
@@ -182,7 +181,7 @@ def _ids(body: Sequence[_Row], layout: _Layout, source: str) -> tuple[str, ...]:
         identifier = cells[layout.identifier]
         if identifier in lines:
             raise UnreadableData(
-                f"{source}, line {number}: the id {identifier!r} is that of line {lines[identifier]} too."
+                f"{source}, line {number}: the id {identifier!r} is also that of line {lines[identifier]}."
             )
         lines[identifier] = number
     return tuple(lines)
@@ -193,7 +192,7 @@ def _hint(layout: _Layout) -> str:
         return "Pixels are numbers 0..16, labels digits 0..9."
     taken = "its last column for the label" if layout.label == PIXELS else "its columns for pixels"
     taken = "its first column for the id and the second for the label" if layout.label == 1 else taken
-    return f"The table has no header, so I took {taken}; name the columns in a header if that is wrong."
+    return f"The table has no header, so {taken} was assumed; if that is wrong, add a header."
 
 
 def _number(cell: str) -> float | None:

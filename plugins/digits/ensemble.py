@@ -1,4 +1,4 @@
-"""Several networks as one classifier: the mean of their probabilities."""
+"""Combines several networks into one classifier, by the mean of their probabilities."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Ensemble:
 
     @classmethod
     def load(cls, folder: str | Path) -> Ensemble | None:
-        """Read what ``save`` wrote; None if a folder has none.
+        """Read an ensemble that ``save`` wrote; None if the folder has none.
 
         Raises:
             BadCheckpoint: it is damaged.
@@ -67,7 +67,7 @@ class Ensemble:
             }
         except (KeyError, TypeError) as error:
             raise BadCheckpoint(
-                f"{str(file)!r} is no ensemble of digits, or it is damaged: it lacks {error}."
+                f"{str(file)!r} is not an ensemble of digits, or it is damaged: it lacks {error}."
             ) from error
         return cls(members)
 
@@ -75,7 +75,7 @@ class Ensemble:
         """Write the ensemble to the file ``digits-ensemble.npz`` in a folder.
 
         Raises:
-            CannotWrite: the folder cannot be made or written to.
+            CannotWrite: the folder cannot be created or written to.
         """
         header = {"format": _FORMAT, "version": 1, "members": list(self.members)}
         arrays: dict[str, Any] = {"header": np.array(json.dumps(header))}
@@ -86,5 +86,5 @@ class Ensemble:
         return write_atomically(folder, FILE_NAME, buffer.getvalue())
 
     def probabilities(self, pixels: Floats) -> Floats:
-        """Return the mean of what the networks say: shape (n, 64) → shape (n, 10)."""
+        """Return the mean of the networks' probabilities: shape (n, 64) → shape (n, 10)."""
         return np.asarray(np.mean([probabilities(each, pixels) for each in self.members.values()], axis=0))

@@ -1,4 +1,4 @@
-"""What can go wrong in this model, each with a message for the person who has to act on it.
+"""The errors of this model. Their messages are for the caller.
 
 ::
 
@@ -7,13 +7,13 @@
         ├── BadHyperparameters   a name or a value given at initialize
         ├── UnreadableData       a dataset that cannot be read, or does not hold digits
         ├── NotReady             an operation that needs another one first
-        ├── TrainingDiverged     the loss is no finite number any more
-        ├── BadCheckpoint        a checkpoint that is missing, damaged or of something else
-        ├── CannotWrite          a folder that cannot be made or written to
+        ├── TrainingDiverged     the loss is no longer finite
+        ├── BadCheckpoint        a checkpoint that is missing, damaged or of another model
+        ├── CannotWrite          a folder that cannot be created or written to
         ├── BadRecord            a record of a stream prediction
         └── BadSource            a source that cannot be read
 
-Those that a caller can mend are a RequestError too: the call is refused, and the model goes on as it was.
+Errors that the caller can fix are also a RequestError: the call is refused, and the model does not change.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ class DigitsError(MistkError):
 
 
 class BadHyperparameters(DigitsError, RequestError):
-    """A hyperparameter is unknown or has a value that it cannot have."""
+    """A hyperparameter is unknown or has an invalid value."""
 
 
 class UnreadableData(DigitsError, RequestError):
-    """A dataset cannot be read, or it holds something else than digits."""
+    """A dataset cannot be read, or does not contain digits."""
 
 
 class NotReady(DigitsError, RequestError):
-    """The operation needs data or a result that is not there yet."""
+    """The operation needs data or a result that does not exist yet."""
 
 
 class TrainingDiverged(DigitsError):
@@ -58,15 +58,15 @@ class BadCheckpoint(DigitsError, RequestError):
 
 
 class CannotWrite(DigitsError):
-    """A result cannot be written where it was asked for."""
+    """A result cannot be written to the requested place."""
 
 
 class BadSource(DigitsError, RequestError):
-    """A source of images cannot be read, or is described wrongly."""
+    """A source of images cannot be read, or its description is invalid."""
 
 
 class BadRecord(DigitsError, RequestError):
-    """A record of a stream prediction is no image.
+    """A record of a stream prediction is not an image.
 
     Attributes:
         identifier: the identifier of the record in the request.

@@ -1,4 +1,4 @@
-"""Writing results so that a reader never sees half of one."""
+"""Writes results atomically."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["write_atomically"]
 
 
 def write_atomically(folder: str | Path, name: str, content: bytes) -> Path:
-    """Write ``content`` to the file ``name`` in ``folder``; whoever looks finds the old file or the new one, whole.
+    """Write ``content`` to the file ``name`` in ``folder``; readers see either the complete old file or the complete new one.
 
     Args:
-        folder: made, with its parents, if it is not there.
+        folder: created with its parents if it does not exist.
         name: the name of the file.
         content: all of it.
 
@@ -24,11 +24,11 @@ def write_atomically(folder: str | Path, name: str, content: bytes) -> Path:
         The path of the file.
 
     Raises:
-        CannotWrite: the folder cannot be made, or the file not written; an old file is as it was.
+        CannotWrite: the folder cannot be created or the file cannot be written; an old file is unchanged.
     """
     folder = Path(folder)
     target = folder / name
-    # Not a tempfile: those can be read by their owner only, and whoever collects the result is often another user.
+    # Not a tempfile, which only its owner can read: the result is often read by another user.
     draft = folder / f".{name}.{uuid.uuid4().hex}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -48,6 +48,4 @@ def _explain(folder: Path, name: str, error: OSError) -> str:
     reason = error.strerror or str(error)
     if isinstance(error, FileExistsError | NotADirectoryError):
         reason = f"{error.filename or folder} is a file and not a folder"
-    return (
-        f"Cannot write {name} to {str(folder)!r}: {reason}. Expected a folder that can be written to, or can be made."
-    )
+    return f"Cannot write {name} to {str(folder)!r}: {reason}. Expected a folder that can be written to or created."

@@ -1,4 +1,4 @@
-"""The settings of a training: their names, their bounds, and messages for values beyond them."""
+"""The hyperparameters of a training: their names, their bounds, and messages for invalid values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Hyperparameters"]
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What a training is governed by.
+    """The hyperparameters of a training.
 
     Attributes:
         epochs: passes over the training set in one training.
@@ -23,7 +23,7 @@ class Hyperparameters:
         batch_size: images in a step.
         hidden: units of the hidden layer.
         momentum: how much of the previous step goes into the next one.
-        l2: the factor of the squared weights in what is minimised.
+        l2: the factor of the squared weights in the loss.
         dropout: the share of hidden units that is left out at random in a step.
         seed: of the first weights, the order of the images and the dropout.
     """
@@ -40,10 +40,10 @@ class Hyperparameters:
     def updated(self, given: Mapping[str, Any]) -> Hyperparameters:
         """Return a copy with the values of ``given``.
 
-        Numbers may come as text, as they do from forms and environment variables.
+        Numbers may be text, as from forms and environment variables.
 
         Raises:
-            BadHyperparameters: names that are unknown, or values out of bounds; the message tells all of them.
+            BadHyperparameters: names are unknown or values are out of bounds; the message lists all of them.
         """
         values: dict[str, int | float] = {}
         problems: list[str] = []
@@ -54,7 +54,7 @@ class Hyperparameters:
                 problems.append(str(problem))
         if problems:
             raise BadHyperparameters("; ".join(problems) + ".")
-        return replace(self, **values)  # type: ignore[arg-type]  # _checked has seen to it: whole where whole is due
+        return replace(self, **values)  # type: ignore[arg-type]  # _checked returns integers for integer fields
 
     def to_dict(self) -> dict[str, int | float]:
         """Return the values by name."""
@@ -99,16 +99,16 @@ def _checked(name: str, value: Any) -> int | float:
     if name not in _BOUNDS:
         near = difflib.get_close_matches(str(name), _BOUNDS, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
-        raise ValueError(f"{name!r} is no hyperparameter of this model{hint}; it has {', '.join(_BOUNDS)}")
+        raise ValueError(f"{name!r} is not a hyperparameter of this model{hint}; it has {', '.join(_BOUNDS)}")
     bounds = _BOUNDS[name]
     number = _number(value)
     if number is None or not bounds.contain(number):
-        raise ValueError(f"{name} must be {bounds}, and not {value!r}")
+        raise ValueError(f"{name} must be {bounds}, not {value!r}")
     return int(number) if bounds.whole else float(number)
 
 
 def _number(value: Any) -> int | float | None:
-    """Return what ``value`` says as a finite number, or None."""
+    """Return ``value`` as a finite number, or None."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

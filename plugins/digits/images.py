@@ -1,4 +1,4 @@
-"""The value that a dataset of digits becomes once it is read."""
+"""The images of a dataset."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ CLASSES = 10
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images of digits, checked: whoever holds one need not check again.
+    """Images of digits, which have been checked.
 
     Attributes:
         ids: a name for each image, all different.
         pixels: shape (n, 64), each value finite and in 0..16.
-        labels: shape (n,), each in 0..9; None where the data has no labels.
+        labels: shape (n,), each in 0..9; None if the data has no labels.
     """
 
     ids: tuple[str, ...]

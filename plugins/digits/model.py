@@ -1,4 +1,4 @@
-"""The model as its container sees it: every hook in a few lines, the work in the modules beside it."""
+"""The hooks of the model, which use the other modules."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CHUNK = 64
 class Digits(AbstractModel):
     """Recognises handwritten digits in 8 x 8 pixels with a small perceptron.
 
-    Training goes on exactly where it was interrupted: paused, or saved while paused and rebuilt in another process.
+    An interrupted training continues exactly where it was, also after it was saved and rebuilt in another process.
     """
 
     max_batch_size: ClassVar[int] = 64
@@ -44,20 +44,20 @@ class Digits(AbstractModel):
         self._settings = Hyperparameters()
         self._images: dict[str, Images] = {}
         self._trainer: Trainer | None = None
-        #: What predicts instead of the trainer's network.
+        #: The classifier that predicts instead of the trainer's network.
         self._ensemble: Ensemble | None = None
-        #: What ``buildEnsemble`` leaves to ``buildModel``, which follows.
+        #: The ensemble of ``buildEnsemble``, for the ``buildModel`` that follows.
         self._assembled: Ensemble | None = None
         self._trained_on: str | None = None
         self._results: dict[str, float] = {}
-        #: Of this network on this test set; None as soon as one of them is another.
+        #: The predictions of this network for this test set; None after a change of either.
         self._test_accuracy: float | None = None
         self._predictions: Predictions | None = None
 
     # --- hooks ------------------------------------------------------------------------------------------------------
 
     def do_initialize(self, objectives: list[str], props: dict[str, Any], hparams: dict[str, Any]) -> None:  # noqa: ARG002
-        """Take the hyperparameters; see :class:`Hyperparameters`. Properties are not used.
+        """Set the hyperparameters; see :class:`Hyperparameters`. Properties are ignored.
 
         Raises:
             BadHyperparameters: a name is unknown or a value out of bounds.
@@ -65,16 +65,16 @@ class Digits(AbstractModel):
         """
         if "generation" in objectives:
             raise RequestError(
-                "This model recognises digits, it does not generate any: leave out generation.", field="objectives"
+                "This model recognises digits and does not generate; leave out generation.", field="objectives"
             )
         self._settings = Hyperparameters().updated(hparams)
         self._given = dict(hparams)
 
     def do_load_data(self, dataset_map: dict[str, MistkDataset]) -> None:
-        """Read the datasets ``train`` and ``test``; one that is not named stays as it is.
+        """Read the datasets ``train`` and ``test``; one that is not named stays loaded.
 
         Raises:
-            UnreadableData: one cannot be read, is of another kind, or ``train`` has no labels.
+            UnreadableData: one cannot be read or has other contents, or ``train`` has no labels.
         """
         loaded = {role: self._read(role, dataset) for role, dataset in dataset_map.items()}
         self._images |= loaded
@@ -83,15 +83,16 @@ class Digits(AbstractModel):
         self._show()
 
     def do_build_model(self, path: str | None = None) -> None:
-        """Make an untrained network, or take what the folder ``path`` holds.
+        """Create an untrained network, or load the model in the folder ``path``.
 
-        That is a network with the state of its training, a smaller model, or an ensemble. An ensemble that ``buildEnsemble``
-        has just built stays.
+        It may be a network with the state of its training, a smaller model, or an ensemble. An ensemble that
+        ``buildEnsemble`` has just built is kept.
 
-        What ``initialize`` said stands above what the checkpoint says, but for the size of the network and the seed.
+        Hyperparameters of ``initialize`` take precedence over those of the checkpoint, except for the size of the network
+        and the seed.
 
         Raises:
-            BadCheckpoint: there is none at ``path``, or it does not fit what ``initialize`` said.
+            BadCheckpoint: ``path`` has none, or it does not match ``initialize``.
         """
         assembled, self._assembled = self._assembled, None
         ensemble = assembled or (Ensemble.load(path) if path else None)
@@ -107,7 +108,7 @@ class Digits(AbstractModel):
         self._show()
 
     def do_build_ensemble(self, ensemble_path: str | None = None, model_paths: dict[str, str] | None = None) -> None:
-        """Take saved models as one, whose probability of a digit is the mean of theirs.
+        """Combine saved models into one, whose probabilities are the mean of theirs.
 
         Raises:
             BadCheckpoint: a model cannot be read.
@@ -127,7 +128,7 @@ class Digits(AbstractModel):
 
         Raises:
             NotReady: there is no dataset ``train``.
-            TrainingDiverged: the loss is no finite number any more.
+            TrainingDiverged: the loss is no longer finite.
         """
         trainer, images = self._built(), self._loaded("train")
         if (labels := images.labels) is None:
@@ -139,7 +140,7 @@ class Digits(AbstractModel):
         for _ in self.steps(epochs, "epochs", initial=trainer.epoch - trainer.run_start):
             trainer.open_epoch(len(images))
             while trainer.in_epoch:
-                # An epoch may be long: whoever asks for a pause should wait for a batch and no more.
+                # An epoch may be long, so a pause waits for the batch only.
                 self.pause_point()
                 trainer.step(images, labels, self._settings)
             self._report(trainer.close_epoch())
@@ -148,7 +149,7 @@ class Digits(AbstractModel):
         """Write the network and the state of its training to the folder ``path``, as one file.
 
         Raises:
-            CannotWrite: the folder cannot be made or written to.
+            CannotWrite: the folder cannot be created or written to.
         """
         if self._ensemble is not None:
             self._ensemble.save(path)
@@ -156,10 +157,10 @@ class Digits(AbstractModel):
             save_checkpoint(path, Checkpoint(self._built(), self._settings, self._trained_on, self._results))
 
     def do_miniaturize(self, dataPath: str, includeHalfPrecision: bool) -> None:  # noqa: N803 - MISTK's names
-        """Write the network with weights of 8 bits, and with half precision too if that is wanted, and report the accuracies.
+        """Write the network with weights of 8 bits, on request also with half precision, and report the accuracies.
 
         Raises:
-            CannotWrite: the folder cannot be made or written to.
+            CannotWrite: the folder cannot be created or written to.
             NotReady: an ensemble has been built.
         """
         parameters, images = self._built().parameters, self._images.get("test")
@@ -199,14 +200,14 @@ class Digits(AbstractModel):
 
         Raises:
             NotReady: nothing was predicted since the model was built.
-            CannotWrite: the folder cannot be made or written to.
+            CannotWrite: the folder cannot be created or written to.
         """
         if self._predictions is None:
             raise NotReady("There are no predictions to save: call predict first.")
         save_predictions(dataPath, self._predictions)
 
     def do_stream_predict(self, data_map: dict[str, str], details: bool = False) -> dict[str, Any]:
-        """Classify images that came with the request, all in one go.
+        """Classify the images of a request, all at once.
 
         Args:
             data_map: identifier → 64 float32 numbers, little-endian, row by row, 0..16, in base64.
@@ -216,7 +217,7 @@ class Digits(AbstractModel):
             identifier → ``{"label": digit, "confidence": probability}``.
 
         Raises:
-            BadRecord: a record is no image.
+            BadRecord: a record is not an image.
         """
         pixels = decode_records(data_map)
         found = self._probabilities(pixels)
@@ -228,11 +229,13 @@ class Digits(AbstractModel):
         return answers
 
     def do_stream_predict_source(self, source: str, format: str | None, props: dict[str, Any]) -> None:
-        """Classify the images of a source as they come; see :func:`read_source`. A folder is watched until the client cancels.
+        """Classify the images of a source as they arrive; see :func:`read_source`.
+
+        A folder is watched until the client cancels.
 
         Raises:
             BadSource: it cannot be read, or the format or a property is unknown.
-            UnreadableData: it holds something else than digits; the message says where.
+            UnreadableData: it does not contain digits; the message names the place.
         """
         images = 0
         for found in read_source(source, format, props):
@@ -257,14 +260,12 @@ class Digits(AbstractModel):
 
     def _read(self, role: str, dataset: MistkDataset) -> Images:
         if role not in {"train", "test"}:
-            raise UnreadableData(f"This model has no use for a dataset {role!r}; it takes train and test.")
+            raise UnreadableData(f"This model does not use a dataset {role!r}; it takes train and test.")
         if not dataset.data_path:
             raise UnreadableData(f"The dataset {role!r} has no dataPath.")
         images = read_images(dataset.data_path, role=role, file_format=dataset.format)
         if role == "train" and images.labels is None:
-            raise UnreadableData(
-                f"{dataset.data_path!r} has no labels, and without them there is nothing to learn from."
-            )
+            raise UnreadableData(f"{dataset.data_path!r} has no labels, which training needs.")
         return images
 
     def _take(self, checkpoint: Checkpoint, path: str) -> None:
@@ -289,7 +290,7 @@ class Digits(AbstractModel):
     def _built(self) -> Trainer:
         if self._ensemble is not None:
             raise NotReady(
-                "This is an ensemble, which only predicts and saves: build one of its models to go on with it."
+                "This is an ensemble, which only predicts and saves: build one of its models to continue with it."
             )
         if self._trainer is None:
             raise NotReady("There is no network yet: call buildModel first.")

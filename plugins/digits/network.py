@@ -34,7 +34,7 @@ class Parameters:
 
     @property
     def count(self) -> int:
-        """How many numbers these are."""
+        """The number of parameters."""
         return sum(array.size for array in self.arrays())
 
     def arrays(self) -> tuple[Floats, ...]:
@@ -59,12 +59,12 @@ class Parameters:
 
 @dataclass(frozen=True, eq=False)
 class Gradient:
-    """What one batch says.
+    """The gradient of one batch.
 
     Attributes:
         slope: the derivative of (mean cross-entropy + l2 / 2 * squared weights) by each parameter.
         loss_sum: the cross-entropies, in nats, summed over the batch.
-        correct: how many images of the batch got their highest probability for their label.
+        correct: the number of images of the batch whose label has the highest probability.
     """
 
     slope: Parameters

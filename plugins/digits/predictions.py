@@ -1,4 +1,4 @@
-"""What the network says of images, as people and programs want it: answers, a CSV file, an explanation."""
+"""Predictions as answers, as a CSV file, and as an explanation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["FILE_NAME", "Predictions", "explanation", "picture", "save_predictio
 FILE_NAME = "predictions.csv"
 #: From an empty pixel to a full one.
 _INK = " .:-=+*#%@"
-#: Digits after the point: beyond these an answer may depend on which images were computed together.
+#: Digits after the point: further digits may depend on the images that were computed together.
 _DIGITS = 6
 
 
@@ -60,7 +60,7 @@ def save_predictions(folder: str | Path, predictions: Predictions) -> Path:
     """Write ``predictions.csv`` with the columns ``id,label,confidence`` to ``folder``.
 
     Raises:
-        CannotWrite: the folder cannot be made or written to.
+        CannotWrite: the folder cannot be created or written to.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -71,7 +71,7 @@ def save_predictions(folder: str | Path, predictions: Predictions) -> Path:
 
 
 def explanation(pixels: Floats, probabilities: Floats) -> str:
-    """Return Markdown that shows the image as it was understood, and the probability of each digit, highest first."""
+    """Return Markdown with the decoded image, and the probability of each digit, highest first."""
     ranking = np.argsort(-probabilities, kind="stable")
     best, second = (int(digit) for digit in ranking[:2])
     rows = "\n".join(f"| {digit} | {probabilities[digit]:.4f} | {_bar(probabilities[digit])} |" for digit in ranking)

@@ -1,6 +1,6 @@
-"""Reading a dataset of digits: finds the file, looks at what is in it, and hands it to the reader for that.
+"""Reads a dataset of digits: finds the file, detects its format, and reads it.
 
-What a file is called does not matter, what is in it does: the first bytes tell npz, gzip and text apart.
+The name of a file does not matter: its first bytes distinguish npz, gzip and text.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _GZIP = b"\x1f\x8b"
 _ZIP = b"PK"
 _NPY = b"\x93NUMPY"
 _READABLE = (".csv", ".tsv", ".txt", ".npz", ".csv.gz", ".tsv.gz", ".txt.gz")
-#: The names under which people keep these arrays, lower case.
+#: The usual names of these arrays, in lower case.
 _PIXEL_NAMES = ("images", "pixels", "x", "data", "features")
 _LABEL_NAMES = ("labels", "label", "y", "target", "targets", "digits")
 _ID_NAMES = ("ids", "id", "names")
 _EXPECTED = (
-    "Expected CSV (optionally gzipped) with 64 pixel columns and, if you like, the columns id and label; "
+    "Expected CSV (optionally gzipped) with 64 pixel columns and optionally the columns id and label; "
     "or npz with the arrays images (n, 8, 8) or (n, 64) and, if you like, labels and ids"
 )
 
@@ -40,12 +40,12 @@ def read_images(path: str | Path, *, role: str = "", file_format: str | None = N
     """Read the images at ``path``.
 
     Args:
-        path: a file, or a folder that holds one file of images.
-        role: ``train`` or ``test``; in a folder with several files the one that is called so is taken.
-        file_format: ``csv`` or ``npz``; in a folder only such files are looked at. Other values are ignored.
+        path: a file, or a folder with one file of images.
+        role: ``train`` or ``test``; in a folder with several files, the one with this name is used.
+        file_format: ``csv`` or ``npz``; in a folder, only such files are used. Other values are ignored.
 
     Raises:
-        UnreadableData: there is no such file, or it holds something else; the message says what and where.
+        UnreadableData: there is no such file, or it has other contents; the message names the problem and the place.
     """
     file = _locate(Path(path), role, (file_format or "").lower())
     source = repr(str(file))
@@ -54,7 +54,7 @@ def read_images(path: str | Path, *, role: str = "", file_format: str | None = N
         if content.startswith(_GZIP):
             content = gzip.decompress(content)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UnreadableData(f"{source} begins as gzip and is damaged: {error}.") from error
+        raise UnreadableData(f"{source} is damaged gzip: {error}.") from error
     except OSError as error:
         raise UnreadableData(f"{source} cannot be read: {error.strerror or error}.") from error
     if content.startswith(_ZIP):
@@ -105,7 +105,7 @@ def _parse_npz(content: bytes, source: str) -> Images:
         raise UnreadableData(f"{source} cannot be read as npz: {error}. {_EXPECTED}.") from error
     pixels = _named(arrays, _PIXEL_NAMES)
     if pixels is None:
-        raise UnreadableData(f"{source} has the arrays {_listed(arrays)}, and none of images. {_EXPECTED}.")
+        raise UnreadableData(f"{source} has the arrays {_listed(arrays)}, but no images. {_EXPECTED}.")
     if pixels.shape[1:] not in {(8, 8), (PIXELS,)} or not np.issubdtype(pixels.dtype, np.number) or not len(pixels):
         raise UnreadableData(
             f"{source}: the images are {pixels.dtype} of shape {pixels.shape}, and not numbers of shape (n, 8, 8) or "
@@ -116,7 +116,7 @@ def _parse_npz(content: bytes, source: str) -> Images:
     if len(wrong):
         row, column = wrong[0]
         raise UnreadableData(
-            f"{source}: pixel {column} of image {row} (from 0) is {flat[row, column]:g}, and not in 0..{DARKEST:g}."
+            f"{source}: pixel {column} of image {row} (from 0) is {flat[row, column]:g}; expected 0..{DARKEST:g}."
         )
     return Images(_npz_ids(arrays, len(flat), source), flat, _npz_labels(arrays, len(flat), source))
 
@@ -132,7 +132,7 @@ def _npz_labels(arrays: dict[str, npt.NDArray[Any]], count: int, source: str) ->
         )
     wrong = np.flatnonzero(~np.isin(labels, np.arange(CLASSES)))
     if wrong.size:
-        raise UnreadableData(f"{source}: label {wrong[0]} (from 0) is {labels[wrong[0]]}, and no digit 0..9.")
+        raise UnreadableData(f"{source}: label {wrong[0]} (from 0) is {labels[wrong[0]]}; expected a digit 0..9.")
     return labels.astype(np.int64)
 
 
@@ -140,7 +140,7 @@ def _npz_ids(arrays: dict[str, npt.NDArray[Any]], count: int, source: str) -> tu
     ids = _named(arrays, _ID_NAMES)
     names = tuple(str(i) for i in (range(count) if ids is None else ids.ravel()))
     if len(names) != count or len(set(names)) != count:
-        raise UnreadableData(f"{source}: the ids are not one for each of {count} images, all different.")
+        raise UnreadableData(f"{source}: expected a different id for each of {count} images.")
     return names
 
 

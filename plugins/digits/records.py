@@ -1,4 +1,4 @@
-"""One image as text: 64 float32 numbers, little-endian, in base64. The form in which stream predictions get it."""
+"""Converts images to and from records of stream predictions: 64 float32 numbers, little-endian, in base64."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["decode_records", "encode_record"]
 _WIRE = np.dtype("<f4")
 _BYTES = PIXELS * _WIRE.itemsize
 _EXPECTED = f"Expected {PIXELS} float32 numbers (little-endian, row by row, 0..{DARKEST:g}) in base64"
-#: Lengths that come from another type of number.
+#: The lengths of records with another type of number.
 _MISTAKEN = {PIXELS: "uint8", 2 * PIXELS: "float16", 8 * PIXELS: "float64"}
 
 
@@ -29,7 +29,7 @@ def decode_records(data_map: Mapping[str, str]) -> Floats:
     """Return the images of ``data_map``, in its order, as shape (n, 64).
 
     Raises:
-        BadRecord: one is no image; the message names it and tells what is wrong.
+        BadRecord: one is not an image; the message names it and the problem.
     """
     rows = [_decode(identifier, text) for identifier, text in data_map.items()]
     return np.stack(rows) if rows else np.empty((0, PIXELS))
@@ -37,10 +37,10 @@ def decode_records(data_map: Mapping[str, str]) -> Floats:
 
 def _decode(identifier: str, text: str) -> Floats:
     try:
-        # Encoders that break lines are common; anything else that is no base64 is refused and not skipped.
+        # Encoders that break lines are common; any other character outside of base64 is an error.
         content = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError, AttributeError) as error:
-        raise _bad(identifier, f"it is no base64 ({error})") from error
+        raise _bad(identifier, f"it is not base64 ({error})") from error
     if len(content) != _BYTES:
         hint = f", which would be {PIXELS} numbers of {kind}" if (kind := _MISTAKEN.get(len(content))) else ""
         raise _bad(identifier, f"it has {len(content)} bytes instead of {_BYTES}{hint}")
@@ -53,4 +53,4 @@ def _decode(identifier: str, text: str) -> Floats:
 
 
 def _bad(identifier: str, problem: str) -> BadRecord:
-    return BadRecord(f"The record {identifier!r} is no image: {problem}. {_EXPECTED}.", identifier=identifier)
+    return BadRecord(f"The record {identifier!r} is not an image: {problem}. {_EXPECTED}.", identifier=identifier)

@@ -1,4 +1,4 @@
-"""Images that come in over time: a table, lines of JSON, what a URL gives, or the files that appear in a folder."""
+"""Sources of images: a table, lines of JSON, a URL, or the files that appear in a folder."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ FORMATS = ("csv", "ndjson")
 #: Images in one update.
 _CHUNK = 64
 
-#: Seconds between two looks at a folder or at what a URL has given, unless the properties say otherwise.
+#: Default seconds between two checks of a folder or a URL.
 _EVERY = 0.2
 
 #: Seconds to wait for a server.
 _TIMEOUT = 30.0
 
-#: Images, an error by the name of the file that it is in, or None if nothing has come.
+#: Images, an error by the name of its file, or None if there is nothing new.
 Found = Images | dict[str, dict[str, str]] | None
 
 
 def read_source(source: str, form: str | None, props: dict[str, Any]) -> Iterator[Found]:
-    """Yield what a source gives.
+    """Yield the images of a source.
 
     Args:
         source: a file, a folder, or a URL with http or https.
         form: one of :data:`FORMATS`; None to go by the suffix, and CSV otherwise.
-        props: ``poll_seconds``, a number above 0, is the time between two looks at a folder.
+        props: ``poll_seconds``, a number above 0, is the time between two checks of a folder.
 
     Raises:
         BadSource: it cannot be read, or the format or a property is unknown.
@@ -54,7 +54,9 @@ def read_source(source: str, form: str | None, props: dict[str, Any]) -> Iterato
         raise BadSource(f"props: {sorted(unknown)} are not known; expected poll_seconds alone.", field="props")
     every = props.get("poll_seconds", _EVERY)
     if not isinstance(every, int | float) or isinstance(every, bool) or not 0 < every <= 3600:
-        raise BadSource(f"props.poll_seconds: {every!r} is no number of seconds above 0.", field="props.poll_seconds")
+        raise BadSource(
+            f"props.poll_seconds: {every!r} is not a number of seconds above 0.", field="props.poll_seconds"
+        )
     if source.startswith(("http://", "https://")):
         return _from_url(source, form)
     path = Path(source.removeprefix("file://"))
@@ -96,7 +98,7 @@ def _lines(lines: Iterable[str | None], name: str) -> Iterator[Found]:
             yield Images(tuple(given), decode_records(given), None)
         except (ValueError, AttributeError, TypeError, BadRecord) as error:
             raise UnreadableData(
-                f'{name}, line {number}: it is no object such as {{"id": "base64 of an image"}} or {{"id": [64 numbers]}}: '
+                f'{name}, line {number}: expected an object such as {{"id": "base64 of an image"}} or {{"id": [64 numbers]}}: '
                 f"{error}"
             ) from error
 
@@ -120,7 +122,7 @@ def _from_url(url: str, form: str | None) -> Iterator[Found]:
 
 
 def _as_they_come(response: Iterable[bytes]) -> Iterator[str | None]:
-    """Yield the lines of a response, and None while none comes: a thread waits for them, so that the model can stop."""
+    """Yield the lines of a response, and None while there is no new one. A thread waits for them, so the model can stop."""
     lines: queue.Queue[str | Exception] = queue.Queue(maxsize=1000)
 
     def read() -> None:

@@ -1,7 +1,7 @@
-"""Training by stochastic gradient descent with momentum, cut into steps; between two it can stand still or be saved.
+"""Training by stochastic gradient descent with momentum, in steps; between two steps it can pause or be saved.
 
 Everything that the next step depends on is in :class:`Trainer`: parameters, velocities, random generator, the order of
-the images in this epoch and the position in it. So where a training was interrupted makes no difference to the result.
+the images in this epoch and the position in it. So an interruption does not change the result.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ __all__ = ["EpochResult", "Trainer"]
 
 @dataclass(frozen=True)
 class EpochResult:
-    """What an epoch has come to, over its batches as they went by: the parameters changed meanwhile.
+    """The result of an epoch, measured over its batches while the parameters changed.
 
     Attributes:
         epoch: its number, from 1.
         loss: mean cross-entropy of an image, in nats.
-        accuracy: the share of images that were classified right.
+        accuracy: the fraction of images that were classified correctly.
     """
 
     epoch: int
@@ -38,16 +38,16 @@ class Trainer:
     """A training that may stop after any step.
 
     Attributes:
-        parameters: the network as it stands; changed in place by every step.
-        velocity: the momentum's memory, in the shapes of ``parameters``.
+        parameters: the network; changed in place by every step.
+        velocity: the velocities of the momentum, in the shapes of ``parameters``.
         rng: draws the first weights, then the order of every epoch and the dropout of every step.
-        epoch: how many epochs are complete, over all trainings of this network.
+        epoch: the number of complete epochs, over all trainings of this network.
         run_start: ``epoch`` when the present training began.
         run_stop: ``epoch`` when the present training will be, or was, complete.
-        order: the indices of the training images in the order of the epoch under way; empty between epochs.
-        seen: how many of ``order`` have been used.
+        order: the indices of the training images in the order of the current epoch; empty between epochs.
+        seen: the number of indices of ``order`` that have been used.
         loss_sum: their cross-entropies, summed.
-        correct: how many of them were classified right.
+        correct: the number of them that were classified correctly.
     """
 
     def __init__(self, parameters: Parameters, velocity: Parameters, rng: np.random.Generator) -> None:
@@ -75,15 +75,15 @@ class Trainer:
         return self.epoch < self.run_stop
 
     def begin(self, epochs: int, *, same_data: bool) -> range:
-        """Begin a training of ``epochs`` epochs, or go on with the unfinished one.
+        """Begin a training of ``epochs`` epochs, or continue the unfinished one.
 
         Args:
             epochs: for a training that begins now; the unfinished one has its own (see ``extend``).
-            same_data: whether the training set is the one of the epoch under way; on another one that epoch begins
-                anew, since its order speaks of images that are gone.
+            same_data: whether the training set is that of the current epoch; with another one, the epoch starts over, since
+                its order refers to the old images.
 
         Returns:
-            The epochs to go, the one under way included.
+            The number of remaining epochs, including the current one.
         """
         if not same_data:
             self._drop_epoch()
@@ -92,28 +92,28 @@ class Trainer:
         return range(self.epoch, self.run_stop)
 
     def extend(self, epochs: int) -> None:
-        """Let the unfinished training end after ``epochs`` epochs in all; one that has had so many is finished."""
+        """Let the unfinished training end after ``epochs`` epochs in total; one with as many epochs is finished."""
         if self.unfinished:
             self.run_stop = max(self.run_start + epochs, self.epoch)
 
     def open_epoch(self, size: int) -> None:
-        """Draw the order of an epoch over ``size`` images, unless an epoch is under way."""
+        """Draw the order of an epoch over ``size`` images, unless there is a current epoch."""
         if not self.order.size:
             self.order = self.rng.permutation(size)
 
     @property
     def in_epoch(self) -> bool:
-        """Whether the epoch under way has images left."""
+        """Whether the current epoch has images left."""
         return self.seen < self.order.size
 
     def step(self, images: Images, labels: Ints, settings: Hyperparameters) -> None:
-        """Train on the next batch of the epoch under way.
+        """Train on the next batch of the current epoch.
 
         Raises:
             TrainingDiverged: the loss of the batch is infinite or undefined.
         """
         batch = self.order[self.seen : self.seen + settings.batch_size]
-        # What overflows shows in the loss, and is told in one sentence instead of a stream of warnings.
+        # An overflow shows in the loss and is reported in one error instead of many warnings.
         with np.errstate(over="ignore", invalid="ignore"):
             found = gradient(
                 self.parameters,
@@ -131,7 +131,7 @@ class Trainer:
             )
 
     def close_epoch(self) -> EpochResult:
-        """Count the epoch whose images have all been used as complete, and tell what it came to."""
+        """Count the epoch as complete, and return its result."""
         self.epoch += 1
         result = EpochResult(self.epoch, self.loss_sum / self.seen, self.correct / self.seen)
         self._drop_epoch()
@@ -143,10 +143,10 @@ class Trainer:
         return {"rng": self.rng.bit_generator.state} | {name: getattr(self, name) for name in counters}
 
     def restore(self, state: dict[str, Any], order: Ints) -> None:
-        """Take what ``state`` returned, and the order that went with it.
+        """Restore the result of ``state``, and its order.
 
         Raises:
-            KeyError, TypeError, ValueError: something is missing, or of the wrong kind.
+            KeyError, TypeError, ValueError: something is missing or has the wrong type.
         """
         self.rng.bit_generator.state = state["rng"]
         for name in ("epoch", "run_start", "run_stop", "seen", "correct"):
@@ -156,7 +156,7 @@ class Trainer:
         if not 0 <= self.seen <= order.size or not 0 <= self.run_start <= self.epoch:
             raise ValueError("the counters contradict each other")
         if not np.array_equal(np.sort(order), np.arange(order.size)):
-            raise ValueError("the order of the images is no permutation")
+            raise ValueError("the order of the images is not a permutation")
 
     def _drop_epoch(self) -> None:
         self.order = np.empty(0, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Any model of MLflow: the showcase of a model that is built from what another tool has saved."""
+"""Any model of MLflow, built from a model that another tool has saved."""
 
 from .model import MlflowPyfunc
 

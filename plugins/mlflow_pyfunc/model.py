@@ -1,4 +1,4 @@
-"""The model as its container sees it."""
+"""The hooks of the model."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class MlflowPyfunc(AbstractModel):
         """
         if path is None or not Path(path, "MLmodel").is_file():
             raise RequestError(f"There is no file MLmodel in {path}; expected the folder of a model of MLflow.")
-        import mlflow.pyfunc  # late, since it takes seconds, in which the container would not know the class
+        import mlflow.pyfunc  # late, since it takes seconds, during which the container would wait for the class
 
         self._model, self._path = mlflow.pyfunc.load_model(path), Path(path)
 

@@ -1,4 +1,4 @@
-"""Any estimator of scikit-learn: the showcase of a model that declares its hyperparameters and tensors."""
+"""Any estimator of scikit-learn, with declared hyperparameters and tensors."""
 
 from .model import SklearnEstimator
 

@@ -1,4 +1,4 @@
-"""The model as its container sees it."""
+"""The hooks of the model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["Hyperparameters", "SklearnEstimator"]
 
 
 class Hyperparameters(msgspec.Struct, frozen=True):
-    """What is trained, and how."""
+    """The estimator, and how it is trained."""
 
     estimator: Annotated[str, Meta(description="A classifier or regressor of scikit-learn, by name.")] = "SGDClassifier"
     params: Annotated[dict[str, Any], Meta(description="The arguments of the estimator.")] = {}
@@ -39,8 +39,8 @@ class Hyperparameters(msgspec.Struct, frozen=True):
 class SklearnEstimator(AbstractModel):
     """Trains any classifier or regressor of scikit-learn and predicts with it.
 
-    An estimator with ``partial_fit`` is trained in epochs and batches: it shows its progress, pauses, and goes on where it was
-    saved. Any other is fitted in one go.
+    An estimator with ``partial_fit`` is trained in epochs and batches: it shows its progress, pauses, and continues where it
+    was saved. Any other is fitted at once.
     """
 
     max_batch_size = 256
@@ -63,7 +63,7 @@ class SklearnEstimator(AbstractModel):
         Raises:
             RequestError: there is no such estimator, or it has no such argument.
         """
-        new_estimator(hparams)  # refuses what cannot be made
+        new_estimator(hparams)  # refuses unknown estimators and arguments
         self._settings = hparams
 
     def do_load_data(self, dataset_map: dict[str, MistkDataset]) -> None:
@@ -143,7 +143,7 @@ class SklearnEstimator(AbstractModel):
     # --- what they share --------------------------------------------------------------------------------------------
 
     def _train_in_steps(self, features: NDArray[np.float64], target: NDArray[Any]) -> None:
-        first = self._epoch % self._settings.epochs  # a training that was interrupted goes on
+        first = self._epoch % self._settings.epochs  # an interrupted training continues
         for _ in self.steps(range(first, self._settings.epochs), "epochs", total=self._settings.epochs, initial=first):
             for rows in self._batches(len(target)):
                 self.pause_point()

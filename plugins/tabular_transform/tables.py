@@ -31,7 +31,7 @@ def read_table(path: str | None, field: str) -> tuple[pl.DataFrame, str]:
         files = sorted(each for each in files[0].iterdir() if each.suffix.lower() in _SUFFIXES and each.is_file())
     if not files or files[0].suffix.lower() not in _SUFFIXES:
         raise RequestError(
-            f"{field}: {path} is no table; expected a file .csv or .parquet, or a folder of them.", field=field
+            f"{field}: {path} is not a table; expected a file .csv or .parquet, or a folder of them.", field=field
         )
     tables = [_read(file, field) for file in files]
     return joined(tables, [field] * len(files)), files[0].suffix.lower().lstrip(".")
@@ -61,7 +61,7 @@ def _read(file: Path, field: str) -> pl.DataFrame:
         if file.suffix.lower() == ".parquet":
             return pl.read_parquet(file)
         _require_table(file, field)
-        # All rows decide on the types, so that a late text in a column of numbers is no error.
+        # All rows decide on the types, so that a late text in a column of numbers is not an error.
         return pl.read_csv(file, infer_schema_length=None)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise RequestError(f"{field}: {file} cannot be read: {error}.", field=field) from error
@@ -71,7 +71,7 @@ def _require_table(file: Path, field: str) -> None:
     """Check the header and the number of cells of each line. Polars would fill short lines, and not say which they are.
 
     Raises:
-        RequestError: the file is no table; the message names the line.
+        RequestError: the file is not a table; the message names the line.
     """
     header: list[str] = []
     with file.open(encoding="utf-8-sig", newline="") as stream:
@@ -99,7 +99,7 @@ def _require_table(file: Path, field: str) -> None:
 
 def _header_problem(row: list[str]) -> str | None:
     if all(map(_is_number, row)):
-        return "it is no header; expected the names of the columns"
+        return "it is not a header; expected the names of the columns"
     if "" in row or len(set(row)) < len(row):
         return "a name is empty or repeated; expected a different name for each column"
     return None

@@ -88,7 +88,8 @@ def _steps(properties: dict[str, Any]) -> list[Step]:
             wire = json.loads(Path(wire).read_bytes())["steps"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RequestError(
-                f"{field}: {wire} is no fitted transform ({error}); expected the path of a transform.json.", field=field
+                f"{field}: {wire} is not a fitted transform ({error}); expected the path of a transform.json.",
+                field=field,
             ) from error
     return parsed_steps(wire, field)
 

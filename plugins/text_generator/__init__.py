@@ -1,4 +1,4 @@
-"""A generator of text: the showcase of a model that generates, in characters that follow each other as they do in a book."""
+"""A generator of text, which learns from a book which characters follow each other."""
 
 from .model import TextGenerator
 

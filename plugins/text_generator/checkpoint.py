@@ -1,4 +1,4 @@
-"""What was learned as one file: an npz archive of the counts, with the rest as JSON text among them. No pickle is in it."""
+"""Stores the trained model as one file: an npz archive of the counts, with everything else as JSON, without pickle."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["FILE_NAME", "Checkpoint", "load_checkpoint", "save_checkpoint"]
 
 FILE_NAME = "text_generator.npz"
 _FORMAT = "text-generator-checkpoint"
-#: Raised when a reader of the old version would misread a file of the new one.
+#: Increased when a reader of the old version would misread a file of the new one.
 _VERSION = 1
 
 
@@ -42,10 +42,10 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> Path:
-    """Write the file ``text_generator.npz`` to ``folder``, in the place of an older one.
+    """Write the file ``text_generator.npz`` to ``folder``, and replace an older one.
 
     Raises:
-        CannotWrite: the folder cannot be made or written to.
+        CannotWrite: the folder cannot be created or written to.
     """
     header = {
         "format": _FORMAT,
@@ -61,13 +61,13 @@ def save_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> Path:
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read what ``save_checkpoint`` wrote.
+    """Read a checkpoint that ``save_checkpoint`` wrote.
 
     Args:
         path: the folder, or the file itself.
 
     Raises:
-        BadCheckpoint: there is none, or it is damaged, of something else, or of a later version of this model.
+        BadCheckpoint: it is missing or damaged, belongs to another model, or is of a later version.
     """
     path = Path(path)
     file = path / FILE_NAME if path.is_dir() else path
@@ -83,7 +83,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise BadCheckpoint(f"The checkpoint {str(file)!r} cannot be read: {error.strerror or error}.") from error
     except (KeyError, TypeError, ValueError, AttributeError, EOFError, BadSetting) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
-        raise BadCheckpoint(f"{str(file)!r} is no checkpoint of the text generator: {reason}.") from error
+        raise BadCheckpoint(f"{str(file)!r} is not a checkpoint of the text generator: {reason}.") from error
     except (zipfile.BadZipFile, zlib.error) as error:
         raise BadCheckpoint(f"The checkpoint {str(file)!r} is damaged: {error}.") from error
 
@@ -91,9 +91,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 def _checkpoint(arrays: dict[str, Any]) -> Checkpoint:
     header = json.loads(str(arrays["header"][()]))
     if header["format"] != _FORMAT:
-        raise ValueError(f"it says that it is {header['format']!r}")
+        raise ValueError(f"its format is {header['format']!r}")
     if header["version"] > _VERSION:
-        raise ValueError(f"it is of version {header['version']}, and this model reads up to {_VERSION}")
+        raise ValueError(f"its version is {header['version']}, and this model reads versions up to {_VERSION}")
     settings = CountSettings().updated(header["settings"])
     alphabet = header["alphabet"]
     if len(set(alphabet)) != len(alphabet) or len(alphabet) > MAX_ALPHABET:

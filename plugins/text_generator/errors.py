@@ -1,17 +1,17 @@
-"""What can go wrong in this model, each with a message for the person who has to act on it.
+"""The errors of this model. Their messages are for the caller.
 
 ::
 
     MistkError
     └── TextGeneratorError
         ├── BadSetting       a hyperparameter or property that is unknown or out of bounds
-        ├── UnreadableText   a dataset that cannot be read, or is no text
+        ├── UnreadableText   a dataset that cannot be read, or is not text
         ├── NotReady         an operation that needs another one first
-        ├── BadCheckpoint    a checkpoint that is missing, damaged or of something else
-        ├── CannotWrite      a folder that cannot be made or written to
+        ├── BadCheckpoint    a checkpoint that is missing, damaged or of another model
+        ├── CannotWrite      a folder that cannot be created or written to
         └── BadRecord        a record of a stream prediction
 
-Those that a caller can mend are a RequestError too: the call is refused, and the model goes on as it was.
+Errors that the caller can fix are also a RequestError: the call is refused, and the model does not change.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class TextGeneratorError(MistkError):
 
 
 class BadSetting(TextGeneratorError, RequestError):
-    """A hyperparameter or a property is unknown or has a value that it cannot have."""
+    """A hyperparameter or a property is unknown or has an invalid value."""
 
 
 class UnreadableText(TextGeneratorError, RequestError):
-    """A dataset cannot be read, or it is no text of the kind expected."""
+    """A dataset cannot be read, or is not a text of the expected kind."""
 
 
 class NotReady(TextGeneratorError, RequestError):
-    """The operation needs data or a result that is not there yet."""
+    """The operation needs data or a result that does not exist yet."""
 
 
 class BadCheckpoint(TextGeneratorError, RequestError):
@@ -50,11 +50,11 @@ class BadCheckpoint(TextGeneratorError, RequestError):
 
 
 class CannotWrite(TextGeneratorError):
-    """A result cannot be written where it was asked for."""
+    """A result cannot be written to the requested place."""
 
 
 class BadRecord(TextGeneratorError, RequestError):
-    """A record of a stream prediction is no prompt.
+    """A record of a stream prediction is not a prompt.
 
     Attributes:
         identifier: the identifier of the record in the request.

@@ -1,4 +1,4 @@
-"""What the model has learned: an alphabet and the counts over it; and what can be done with that: measuring and writing."""
+"""The trained model: an alphabet and the counts of its n-grams, with which texts are measured and written."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Language:
     """A character n-gram model.
 
     Attributes:
-        alphabet: the characters it knows, in the order in which they came.
-        counts: how often which follow which.
+        alphabet: the known characters, in the order of their first occurrence.
+        counts: the counts of the n-grams.
     """
 
     def __init__(self, alphabet: str, counts: NgramCounts) -> None:
@@ -25,39 +25,39 @@ class Language:
         self.counts = counts
 
     def learn_alphabet(self, text: str) -> None:
-        """Take the characters of ``text`` into the alphabet.
+        """Add the characters of ``text`` to the alphabet.
 
         Raises:
-            UnreadableText: they are too many; the alphabet is as it was.
+            UnreadableText: there are too many; the alphabet has not changed.
         """
         alphabet = "".join(dict.fromkeys(self.alphabet + text))
         if len(alphabet) > MAX_ALPHABET:
             raise UnreadableText(
-                f"The text has {len(alphabet)} different characters, and this model can tell {MAX_ALPHABET} apart. Expected "
+                f"The text has {len(alphabet)} different characters, and this model supports {MAX_ALPHABET}. Expected "
                 "a text in one alphabetic script."
             )
         self.alphabet = alphabet
 
     def encode(self, text: str) -> Codes:
-        """Return the codes of the characters: their places in the alphabet from 1, and 0 for any other character."""
+        """Return the codes of the characters: their positions in the alphabet from 1, and 0 for any other character."""
         codes = {character: code for code, character in enumerate(self.alphabet, 1)}
         return np.fromiter((codes.get(character, 0) for character in text), dtype=np.uint8, count=len(text))
 
     def bits_per_character(self, text: str, discount: float) -> float:
-        """Return the cross-entropy of ``text``: how many bits a character of it comes to when it is foreseen."""
+        """Return the cross-entropy of ``text`` in bits per character."""
         found = self.counts.probabilities(self.encode(text), len(self.alphabet), discount)
         return float(-np.log2(found).mean())
 
     def following(self, text: str, discount: float) -> Floats:
-        """Return the probability of each character of the alphabet, in its order, to come next."""
+        """Return the probability that each character of the alphabet is the next one, in its order."""
         found = self.counts.distribution(self.encode(text[-self.counts.order :]), len(self.alphabet), discount)[1:]
         return np.asarray(found / found.sum(), dtype=np.float64)
 
     def write(self, prompt: str, *, discount: float, temperature: float, rng: np.random.Generator) -> Iterator[str]:
-        """Go on after ``prompt``, a character at a time, without end.
+        """Continue ``prompt``, one character at a time, without an end.
 
         Args:
-            prompt: what stands there already; it is not among what is returned.
+            prompt: the existing text, which is not returned.
             discount: see :meth:`NgramCounts.distribution`.
             temperature: the probabilities are raised to its inverse; with 0 the likeliest character is taken.
             rng: makes the choices.
@@ -66,7 +66,7 @@ class Language:
         while True:
             chances = self.following(context, discount)
             if temperature:
-                # By logarithms, lest small probabilities at a low temperature vanish all together.
+                # With logarithms, since small probabilities would all become zero at a low temperature.
                 weights = np.log(chances) / temperature
                 steps = np.cumsum(np.exp(weights - weights.max()))
                 choice = int(np.searchsorted(steps, rng.random() * steps[-1], side="right"))

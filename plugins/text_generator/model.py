@@ -1,4 +1,4 @@
-"""The model as its container sees it: every hook in a few lines, the work in the modules beside it."""
+"""The hooks of the model, which use the other modules."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class _Generation:
 
 
 class TextGenerator(AbstractModel):
-    """Writes text as a book does, from how often which characters follow which in it.
+    """Writes text in the style of a book, from the counts of its n-grams.
 
-    Training reads the book in chunks. Where it is interrupted makes no difference: what was read is counted once.
+    Training reads the book in chunks. An interruption does not change the result: each chunk is counted once.
     """
 
     record_encoding = "base64"
@@ -64,7 +64,7 @@ class TextGenerator(AbstractModel):
     # --- hooks ------------------------------------------------------------------------------------------------------
 
     def do_initialize(self, objectives: list[str], props: dict[str, Any], hparams: dict[str, Any]) -> None:
-        """Take the settings: :class:`CountSettings` from the hyperparameters, :class:`WriteSettings` from either.
+        """Set :class:`CountSettings` from the hyperparameters, and :class:`WriteSettings` from hyperparameters or properties.
 
         Raises:
             BadSetting: a name is unknown or a value out of bounds.
@@ -72,7 +72,8 @@ class TextGenerator(AbstractModel):
         """
         if "prediction" in objectives:
             raise RequestError(
-                "This model generates text, it predicts no test set: leave out prediction.", field="objectives"
+                "This model generates text and does not predict for a test set; leave out prediction.",
+                field="objectives",
             )
         counting, writing = split(hparams, props)
         self._counting, self._writing = CountSettings().updated(counting), WriteSettings().updated(writing)
@@ -80,15 +81,15 @@ class TextGenerator(AbstractModel):
         self._given = counting
 
     def do_load_data(self, dataset_map: dict[str, MistkDataset]) -> None:
-        """Read the texts ``train`` and ``test`` and the prompts ``generate``; what is not named stays as it is.
+        """Read the texts ``train`` and ``test`` and the prompts ``generate``; others stay loaded.
 
         Raises:
-            UnreadableText: one cannot be read, or is of another kind.
+            UnreadableText: one cannot be read, or has other contents.
         """
         texts, prompts = {}, self._prompts
         for role, dataset in dataset_map.items():
             if role not in {"train", "test", "generate"} or not dataset.data_path:
-                problem = "has no dataPath" if role in {"train", "test", "generate"} else "is of no use to this model"
+                problem = "has no dataPath" if role in {"train", "test", "generate"} else "is not used by this model"
                 raise UnreadableText(
                     f"The dataset {role!r} {problem}; expected train, test or generate with a dataPath."
                 )
@@ -101,10 +102,10 @@ class TextGenerator(AbstractModel):
         self._show()
 
     def do_build_model(self, path: str | None = None) -> None:
-        """Make a model that has read nothing, or take the one in the folder ``path``.
+        """Create an untrained model, or load the one in the folder ``path``.
 
         Raises:
-            BadCheckpoint: there is none at ``path``, or it does not fit what ``initialize`` said.
+            BadCheckpoint: ``path`` has none, or it does not match ``initialize``.
         """
         if path:
             self._take(load_checkpoint(path), path)
@@ -115,13 +116,13 @@ class TextGenerator(AbstractModel):
         self._show()
 
     def do_train(self) -> None:
-        """Read what was not read yet of the text ``train``, and tell after every chunk how well the rest is foreseen.
+        """Read the unread part of the text ``train``, and report after every chunk how well the rest is predicted.
 
-        A text that was read to its end is not counted again.
+        A text that was read completely is not counted again.
 
         Raises:
             NotReady: there is no dataset ``train``.
-            UnreadableText: the text has more different characters than this model can tell apart.
+            UnreadableText: the text has more different characters than this model supports.
         """
         language, text = self._built(), self._loaded("train")
         held_out = self._texts.get("test")
@@ -140,10 +141,10 @@ class TextGenerator(AbstractModel):
             self._measure(measured)
 
     def do_save_model(self, path: str) -> None:
-        """Write what was learned to the folder ``path``, as one file.
+        """Write the model to the folder ``path``, as one file.
 
         Raises:
-            CannotWrite: the folder cannot be made or written to.
+            CannotWrite: the folder cannot be created or written to.
         """
         save_checkpoint(path, Checkpoint(self._built(), self._counting, self._read))
 
@@ -151,7 +152,7 @@ class TextGenerator(AbstractModel):
         """Write ``samples`` texts for each prompt: those of the dataset ``generate``, or the one of the settings.
 
         Raises:
-            NotReady: the model has read nothing yet.
+            NotReady: the model is not trained.
         """
         settings = self._writing
         prompts = self._prompts if self._prompts is not None else [Prompt("0", settings.prompt)]
@@ -169,7 +170,7 @@ class TextGenerator(AbstractModel):
 
         Raises:
             NotReady: nothing was generated since the model was built.
-            CannotWrite: the folder cannot be made or written to.
+            CannotWrite: the folder cannot be created or written to.
         """
         if self._generations is None:
             raise NotReady("There are no generations to save: call generate first.")
@@ -179,15 +180,15 @@ class TextGenerator(AbstractModel):
         write_atomically(dataPath, "generations.txt", pages.encode())
 
     def do_generate_stream(self, prompt: str, parameters: dict[str, Any]) -> Iterator[str]:
-        """Go on after a prompt, a character at a time.
+        """Continue a prompt, one character at a time.
 
         Args:
             prompt: the text; an empty one stands for the prompt of the settings.
-            parameters: ``max_tokens``, ``temperature`` and ``seed`` stand above the settings; others are not used.
+            parameters: ``max_tokens``, ``temperature`` and ``seed`` take precedence over the settings; others are ignored.
 
         Raises:
             BadSetting: one of them is out of bounds.
-            NotReady: the model has read nothing yet.
+            NotReady: the model is not trained.
         """
         names = {"max_tokens": "length", "temperature": "temperature", "seed": "seed"}
         given = {names[name]: value for name, value in parameters.items() if name in names}
@@ -195,7 +196,7 @@ class TextGenerator(AbstractModel):
         yield from itertools.islice(self._characters(prompt or settings.prompt, "0", settings), settings.length)
 
     def do_update_stream_properties(self, props: dict[str, Any]) -> None:
-        """Take settings for the stream predictions that follow; those that are not named stay as they are.
+        """Set properties for later stream predictions; those that are not named do not change.
 
         Raises:
             BadSetting: a name is unknown or a value out of bounds; nothing has changed then.
@@ -204,19 +205,18 @@ class TextGenerator(AbstractModel):
         self._show()
 
     def do_stream_predict(self, data_map: dict[str, str], details: bool = False) -> dict[str, Any]:
-        """Go on after prompts that came with the request.
+        """Continue the prompts of a request.
 
         Args:
             data_map: identifier → the prompt, UTF-8 in base64; an empty one stands for the prompt of the settings.
             details: whether to add ``explanation``, the likeliest first characters, in Markdown.
 
         Returns:
-            identifier → ``{"prompt": text, "text": what comes after it}``. It depends on identifier, prompt and settings,
-            and not on what else is in the request.
+            identifier → ``{"prompt": text, "text": what comes after it}``. It only depends on identifier, prompt and settings.
 
         Raises:
-            BadRecord: a prompt is no text.
-            NotReady: the model has read nothing yet.
+            BadRecord: a prompt is not text.
+            NotReady: the model is not trained.
         """
         settings = self._stream_writing
         answers: dict[str, Any] = {}
@@ -255,7 +255,7 @@ class TextGenerator(AbstractModel):
         self._show()
 
     def _continue(self, prompt: str, name: str, settings: WriteSettings) -> str:
-        """Return what the model writes after ``prompt``; ``name`` makes the choices others than for the next text."""
+        """Return the continuation of ``prompt``; ``name`` is a part of the random seed."""
         written = self._characters(prompt, name, settings)
         parts = []
         for start in range(0, settings.length, _CHUNK):
@@ -264,10 +264,10 @@ class TextGenerator(AbstractModel):
         return "".join(parts)
 
     def _characters(self, prompt: str, name: str, settings: WriteSettings) -> Iterator[str]:
-        """Return the characters that the model writes after ``prompt``, without end."""
+        """Yield the characters of the continuation of ``prompt``, without an end."""
         language = self._built()
         if not language.counts.characters:
-            raise NotReady("The model has read nothing yet: call train, or build it from a checkpoint.")
+            raise NotReady("The model is not trained: call train, or build it from a checkpoint.")
         rng = np.random.Generator(np.random.PCG64([settings.seed, zlib.crc32(name.encode("utf-8", "surrogatepass"))]))
         return language.write(prompt, discount=self._counting.discount, temperature=settings.temperature, rng=rng)
 
@@ -301,6 +301,6 @@ def _decode(identifier: str, text: str) -> str:
         return base64.b64decode("".join(text.split()), validate=True).decode("utf-8")
     except (binascii.Error, ValueError, AttributeError) as error:
         raise BadRecord(
-            f"The record {identifier!r} is no prompt: {error}. Expected a text in UTF-8, in base64.",
+            f"The record {identifier!r} is not a prompt: {error}. Expected a text in UTF-8, in base64.",
             identifier=identifier,
         ) from error

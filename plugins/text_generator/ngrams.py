@@ -1,8 +1,8 @@
-"""How often which characters follow which: the counts of a character n-gram model and the probabilities they give.
+"""The counts of a character n-gram model, and its probabilities.
 
 A character is a code in one byte, 0 for any that is not in the alphabet. The last n characters of a text are one 64-bit
-number, the latest character in the lowest byte. In a sorted array of such numbers all that can follow a context lie side
-by side, so a context is looked up by bisection, thousands of them at a time.
+number, the latest character in the lowest byte. In a sorted array of such numbers, all followers of a context are adjacent,
+so bisection finds thousands of contexts at a time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 _Keys = npt.NDArray[np.uint64]
 _Counts = npt.NDArray[np.int64]
 
-#: Characters that fit into 64 bits, a byte each.
+#: The number of characters that fit into 64 bits, one byte each.
 MAX_ORDER = 8
 #: Codes but for 0.
 MAX_ALPHABET = 255
@@ -74,7 +74,7 @@ class NgramCounts:
     """The n-grams of every length up to ``order`` in the text that was counted.
 
     Attributes:
-        order: the length of the longest; a character is foreseen from the ``order - 1`` before it.
+        order: the length of the longest; a character is predicted from the ``order - 1`` characters before it.
     """
 
     def __init__(self, order: int) -> None:
@@ -96,11 +96,11 @@ class NgramCounts:
 
     @classmethod
     def from_arrays(cls, order: int, arrays: dict[str, npt.NDArray[Any]]) -> NgramCounts:
-        """Return what ``arrays`` was made of.
+        """Return the counts from the result of ``arrays``.
 
         Raises:
             KeyError: an array is missing.
-            ValueError: the arrays do not hold together.
+            ValueError: the arrays are inconsistent.
         """
         found = cls(order)
         for index in range(order):
@@ -114,12 +114,12 @@ class NgramCounts:
 
     @property
     def characters(self) -> int:
-        """How many characters were counted."""
+        """The number of characters that were counted."""
         return int(self._levels[0].before[-1])
 
     @property
     def size(self) -> int:
-        """How many different n-grams were seen, of all lengths together."""
+        """The number of different n-grams of all lengths."""
         return sum(len(level.keys) for level in self._levels)
 
     @property
@@ -128,14 +128,14 @@ class NgramCounts:
         return int(self._levels[0].keys[-1]) if self.characters else 0
 
     def distribution(self, context: Codes, alphabet: int, discount: float) -> Floats:
-        """Return the probability of each code to come after ``context``.
+        """Return the probability of each code after ``context``.
 
-        Every length of context that was seen has its say: its relative frequencies, each count less ``discount``, and
-        what that leaves over is shared out as the next shorter context says. Below the shortest all are alike.
+        Every known length of context contributes its relative frequencies, with each count reduced by ``discount``. The rest
+        is distributed by the next shorter context. Below the shortest, all codes are equally likely.
 
         Args:
             context: the characters before; only the last ``order - 1`` matter.
-            alphabet: how many characters there are; codes go up to it.
+            alphabet: the number of characters, which is the highest code.
             discount: above 0 and below 1.
 
         Returns:
@@ -154,7 +154,7 @@ class NgramCounts:
         return result
 
     def probabilities(self, codes: Codes, alphabet: int, discount: float) -> Floats:
-        """Return the probability of each character of ``codes`` after those before it: what ``distribution`` says of it."""
+        """Return the probability of each character of ``codes`` after those before it, as in ``distribution``."""
         result = np.full(len(codes), 1.0 / (alphabet + 1))
         for index, keys in enumerate(_keys(codes, 0, len(codes), self.order)):
             level, tail = self._levels[index], result[index:]
@@ -167,7 +167,7 @@ class NgramCounts:
 
 
 def _keys(codes: Codes, start: int, stop: int, order: int) -> Sequence[_Keys]:
-    """Return the n-grams that end in ``start:stop``, for n from 1 to ``order``; before the text there is nothing to count."""
+    """Return the n-grams that end in ``start:stop``, for n from 1 to ``order``. None begins before the text."""
     wide = codes.astype(np.uint64)
     found = []
     for length in range(1, order + 1):

@@ -1,4 +1,4 @@
-"""Reading texts and prompts: what form they have is seen from what is in the file, as far as that can be seen."""
+"""Reads texts and prompts, in a format that is detected from the contents of the file if possible."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _PROMPTS = (*_TEXT, ".jsonl", ".csv", ".jsonl.gz", ".csv.gz")
 
 @dataclass(frozen=True)
 class Prompt:
-    """What to begin a text with, under a name."""
+    """The beginning of a text, with a name."""
 
     id: str
     text: str
 
 
 def read_text(path: str | Path, *, role: str = "") -> str:
-    """Read a text in UTF-8, perhaps gzipped; its lines end in a line feed afterwards.
+    """Read a text in UTF-8, optionally gzipped; line endings become line feeds.
 
     Args:
         path: the file, or a folder with one text file.
-        role: ``train`` or ``test``; in a folder with several files the one that is called so is taken.
+        role: ``train`` or ``test``; in a folder with several files, the one with this name is used.
 
     Raises:
-        UnreadableText: there is none, or it is no text.
+        UnreadableText: there is none, or it is not text.
     """
     file = _locate(Path(path), role, _TEXT)
     text = _read(file)
@@ -45,14 +45,14 @@ def read_text(path: str | Path, *, role: str = "") -> str:
 
 
 def read_prompts(path: str | Path) -> list[Prompt]:
-    r"""Read what to begin texts with.
+    r"""Read prompts.
 
     Args:
-        path: a file, or a folder with one: ``.jsonl`` with an object of ``prompt`` and perhaps ``id`` a line, ``.csv`` with
-            a header that has the column ``prompt`` and perhaps ``id``, else a text with a prompt a line.
+        path: a file, or a folder with one: ``.jsonl`` with an object with ``prompt`` and optionally ``id`` per line,
+            ``.csv`` with a header with the column ``prompt`` and optionally ``id``, else a text with one prompt per line.
 
     Raises:
-        UnreadableText: there are none; the message tells the line.
+        UnreadableText: there are none; the message names the line.
     """
     file = _locate(Path(path), "generate", _PROMPTS)
     text, source = _read(file), repr(str(file))
@@ -64,12 +64,12 @@ def read_prompts(path: str | Path) -> list[Prompt]:
     else:
         found = [(None, line) for line in text.splitlines() if line.strip()]
     if not found:
-        raise UnreadableText(f"{source} has no prompts. Expected one a line.")
+        raise UnreadableText(f"{source} has no prompts. Expected one per line.")
     prompts = [Prompt(str(index) if key is None else key, prompt) for index, (key, prompt) in enumerate(found)]
     if any("\ud800" <= character <= "\udfff" for prompt in prompts for character in prompt.id + prompt.text):
-        raise UnreadableText(f"{source} has half a surrogate pair, which is no character.")
+        raise UnreadableText(f"{source} has half a surrogate pair, which is not a character.")
     if len({prompt.id for prompt in prompts}) < len(prompts):
-        raise UnreadableText(f"{source} has the same id twice. Expected another one for each prompt.")
+        raise UnreadableText(f"{source} has the same id twice. Expected a different one for each prompt.")
     return prompts
 
 
@@ -81,7 +81,7 @@ def _json_lines(text: str, source: str) -> list[tuple[str | None, str]]:
         try:
             value = json.loads(line)
         except ValueError as error:
-            raise UnreadableText(f"{source}, line {number}: it is no JSON ({error}).") from error
+            raise UnreadableText(f"{source}, line {number}: it is not JSON ({error}).") from error
         if not isinstance(value, dict) or not isinstance(value.get("prompt"), str):
             raise UnreadableText(f'{source}, line {number}: expected an object like {{"id": "a", "prompt": "Once "}}.')
         found.append((str(value["id"]) if "id" in value else None, value["prompt"]))
@@ -91,7 +91,7 @@ def _json_lines(text: str, source: str) -> list[tuple[str | None, str]]:
 def _csv_rows(text: str, source: str) -> list[tuple[str | None, str]]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
     if "prompt" not in (reader.fieldnames or ()):
-        raise UnreadableText(f"{source}: the header has {reader.fieldnames or 'nothing'}, and no column prompt.")
+        raise UnreadableText(f"{source}: the header has {reader.fieldnames or 'nothing'}, but no column prompt.")
     try:
         rows = list(reader)
     except csv.Error as error:
@@ -127,11 +127,11 @@ def _read(file: Path) -> str:
             content = gzip.decompress(content)
         return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UnreadableText(f"{source} begins as gzip and is damaged: {error}.") from error
+        raise UnreadableText(f"{source} is damaged gzip: {error}.") from error
     except OSError as error:
         raise UnreadableText(f"{source} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
         raise UnreadableText(
-            f"{source} is no text in UTF-8: byte {error.start} is {error.object[error.start]:#04x}. Convert it, for "
+            f"{source} is not text in UTF-8: byte {error.start} is {error.object[error.start]:#04x}. Convert it, for "
             "example with iconv."
         ) from error

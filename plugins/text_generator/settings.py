@@ -16,12 +16,12 @@ __all__ = ["CountSettings", "WriteSettings", "split"]
 
 @dataclass(frozen=True)
 class CountSettings:
-    """What a training is governed by.
+    """The hyperparameters of a training.
 
     Attributes:
-        order: the length of the longest n-grams: a character is foreseen from the ``order - 1`` before it.
-        discount: what is taken off every count and given to characters not seen in a place.
-        held_out: the share of the text, at its end, that is kept to measure on, where there is no dataset ``test``.
+        order: the length of the longest n-grams: a character is predicted from the ``order - 1`` characters before it.
+        discount: the amount subtracted from every count, for characters that were not seen in a context.
+        held_out: the fraction of the text, at its end, that is used for evaluation if there is no dataset ``test``.
         chunk: characters that are read between two pause points and two reports.
     """
 
@@ -45,13 +45,13 @@ class CountSettings:
 
 @dataclass(frozen=True)
 class WriteSettings:
-    """What generating is governed by.
+    """The properties of generations.
 
     Attributes:
-        temperature: 1 writes as the counts say, less keeps to what is likely, 0 always takes the likeliest character.
+        temperature: 1 follows the counts, lower values prefer likely characters, 0 always takes the likeliest one.
         length: characters to write.
-        prompt: what to begin with, where nothing else says.
-        samples: how many texts to write for each prompt.
+        prompt: the default beginning of a text.
+        samples: the number of texts for each prompt.
         seed: of the choices; the same seed and prompt give the same text.
     """
 
@@ -77,7 +77,7 @@ class WriteSettings:
 def split(hparams: Mapping[str, Any], props: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the settings for counting and those for writing.
 
-    Writing is governed by properties, which may as well stand among the hyperparameters; a property wins.
+    The settings for writing are properties or hyperparameters; a property takes precedence.
 
     Raises:
         BadSetting: a name is neither.
@@ -121,22 +121,22 @@ _BOUNDS = {
 
 
 def _checked(given: Mapping[str, Any], known: Mapping[str, Any] | list[str]) -> dict[str, Any]:
-    """Return ``given`` with its numbers as such, or raise BadSetting with all that is wrong in it."""
+    """Return ``given`` with its numbers as such, or raise BadSetting with all problems."""
     values: dict[str, Any] = {}
     problems = []
     for name, value in given.items():
         if name not in known:
             near = difflib.get_close_matches(str(name), list(known), n=1)
             hint = f" (did you mean {near[0]}?)" if near else ""
-            problems.append(f"{name!r} is no setting that belongs here{hint}; there are {', '.join(known)}")
+            problems.append(f"{name!r} is not a setting here{hint}; expected one of {', '.join(known)}")
         elif name in _BOUNDS:
             number = _number(value)
             if number is None or not _BOUNDS[name].contain(number):
-                problems.append(f"{name} must be {_BOUNDS[name]}, and not {value!r}")
+                problems.append(f"{name} must be {_BOUNDS[name]}, not {value!r}")
             else:
                 values[name] = int(number) if _BOUNDS[name].whole else float(number)
         elif not isinstance(value, str):
-            problems.append(f"{name} must be a text, and not {value!r}")
+            problems.append(f"{name} must be a text, not {value!r}")
         else:
             values[name] = value
     if problems:

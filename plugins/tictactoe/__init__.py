@@ -1,4 +1,4 @@
-"""Tic-tac-toe between two agents that learn it by playing: the showcase of agents and an orchestrator."""
+"""Tic-tac-toe between two agents that learn it by playing: an example of agents and an orchestrator."""
 
 from .agent import QLearner
 from .orchestrator import TicTacToe

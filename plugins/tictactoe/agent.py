@@ -19,12 +19,12 @@ _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What the learning is governed by.
+    """The hyperparameters of the learning.
 
     Attributes:
-        learning_rate: how much of an error is corrected at once.
-        discount: what a reward is worth one move earlier.
-        epsilon: the share of moves in training that are made at random.
+        learning_rate: the fraction of an error that is corrected at once.
+        discount: the factor of a reward for each earlier move.
+        epsilon: the fraction of random moves in training.
         seed: the seed of the random moves; None for a different one each time.
     """
 
@@ -87,7 +87,7 @@ class QLearner(AbstractAgent):
         reward = (obs.get("rewards") or {}).get(self.agent_name, 0.0)
         after = None if obs.get("done") else self._own(obs.get("new_obs"))
         if action not in [[cell] for cell in _empty(before)]:
-            action = None  # an illegal move: there is nothing to learn from it but not to make it
+            action = None  # an illegal move, which only teaches not to make it
         if not isinstance(reward, int | float):
             raise RequestError(f"rewards: {reward!r:.80}; expected a number for {self.agent_name}.", field="obs")
         if action is not None:
@@ -97,7 +97,7 @@ class QLearner(AbstractAgent):
             self._rewards.append(float(reward))
 
     def do_episode_stopped(self) -> None:
-        """Report what the episode has brought."""
+        """Report the results of the episode."""
         if self._rewards:
             self._episode += 1
             reward = sum(self._rewards) / len(self._rewards)

@@ -10,7 +10,7 @@ _LINES = ((0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 
 
 
 class Game(BaseEnv):
-    """Tic-tac-toe. The players begin in turn, one game after the other.
+    """Tic-tac-toe. The players take turns to begin a game.
 
     An observation has 9 numbers, row by row: 1 for a cell of the player, -1 for one of the opponent, 0 for an empty one. An
     action is the number of a cell, from 0 to 8. The winner gets a reward of 1, and the loser of -1. An illegal move ends the

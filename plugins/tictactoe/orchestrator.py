@@ -48,7 +48,7 @@ class TicTacToe(AbstractOrchestrator):
         before: dict[str, tuple[list[float], list[float]]] = {}
         while not done:
             mover = game.turn
-            # What a player has gained by a move shows when it is its turn again.
+            # The reward of a move is known when it is the player's turn again.
             if mover in before:
                 self._replay(mover, *before[mover], 0.0, done=False)
             self.actions = {mover: self._agents[mover].get_action({mover: self.obs[mover]})[mover]}
@@ -80,7 +80,7 @@ def _games(episode_cfg: dict[str, Any]) -> int:
     """Return how many games an episode has.
 
     Raises:
-        RequestError: it is no such number, or there are other settings.
+        RequestError: the number is invalid, or there are other settings.
     """
     if unknown := episode_cfg.keys() - {"games"}:
         raise RequestError(f"episodeCfg: unknown {', '.join(sorted(unknown))}; expected games.", field="episodeCfg")

@@ -1,4 +1,4 @@
-"""Positions that are the same, turned around or in a mirror."""
+"""Positions that are equal after a rotation or a reflection."""
 
 from __future__ import annotations
 

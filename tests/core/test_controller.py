@@ -165,7 +165,7 @@ async def test_while_an_activity_runs_the_refusal_names_it(launch: Launch, gate:
     for operation in [*ALL, "streamPredict"]:
         error = await refusal(instance, operation, *arguments(operation, tmp_path))
         assert (error.state, error.activity, error.possible) == ("generating", "generate", ("reset", "shutdown"))
-        assert "generate is under way" in str(error)
+        assert "generate is running" in str(error)
     gate.tell("d")
     await instance.until("ready")
 

@@ -47,8 +47,8 @@ def test_a_list_of_records_in_json_is_read_too(tmp_path: Path) -> None:
         ("a,7\n,8\n", "line 2: the id is missing"),
         ("a,7\na,8\n", "line 2: the id 'a' occurs twice"),
         ("a,7\nb,\n", "line 2: the label is missing"),
-        ("a,7,high\n", "line 1: 'high' is no confidence; expected 1 numbers"),
-        ("a,7 8,0.5 0.5,1 2 3 4\n", "line 1: '1 2 3 4' is no bounds; expected 8 numbers"),
+        ("a,7,high\n", "line 1: 'high' is not valid as confidence; expected 1 numbers"),
+        ("a,7 8,0.5 0.5,1 2 3 4\n", "line 1: '1 2 3 4' is not valid as bounds; expected 8 numbers"),
         ("a,7\n\xe9,8\n".encode("latin-1"), "is not a text in UTF-8"),
     ],
 )

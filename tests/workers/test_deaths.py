@@ -83,8 +83,8 @@ async def test_a_kill_reaches_what_the_model_started(hire: Hire):
 @pytest.mark.parametrize(
     ("noise", "words"),
     [
-        (b"\0\0\0\1x", "sent what is not a message"),
-        (framing.frame(m.Exit("do_reset")), "sent what is not a message"),
+        (b"\0\0\0\1x", "sent an invalid message"),
+        (framing.frame(m.Exit("do_reset")), "sent an invalid message"),
         (b"\x7f\xff\xff\xff", "2147483647 bytes were announced"),
         (b"\x10\0\0\1", "268435457 bytes were announced"),
         (b"\x80\0\0\4abcd\xff\xff\xff\xfd", "2147483649 bytes were announced"),

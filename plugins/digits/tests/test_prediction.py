@@ -118,8 +118,8 @@ def encoded(values: object, kind: str = "<f4") -> str:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("%%%", "it is no base64"),
-        ("abc", "it is no base64"),
+        ("%%%", "it is not base64"),
+        ("abc", "it is not base64"),
         ("", "it has 0 bytes instead of 256"),
         (encoded(np.zeros(63)), "it has 252 bytes instead of 256"),
         (encoded(np.zeros(64), "<f8"), "it has 512 bytes instead of 256, which would be 64 numbers of float64"),
@@ -128,12 +128,12 @@ def encoded(values: object, kind: str = "<f4") -> str:
         (encoded([*[0] * 63, np.inf]), "pixel 63 is inf"),
         (encoded([255, *[0] * 63]), r"pixel 0 is 255, which is not in 0\.\.16"),
         (encoded([-1, *[0] * 63]), "pixel 0 is -1"),
-        (None, "it is no base64"),
+        (None, "it is not base64"),
     ],
 )
 def test_a_record_that_is_no_image_is_named_with_what_is_wrong(model: Digits, text: Any, expected: str) -> None:
     good = encoded(np.zeros(64))
-    with pytest.raises(BadRecord, match=f"'bad one' is no image: {expected}") as caught:
+    with pytest.raises(BadRecord, match=f"'bad one' is not an image: {expected}") as caught:
         model.do_stream_predict({"good": good, "bad one": text})
     assert caught.value.identifier == "bad one"
 
@@ -197,7 +197,7 @@ def test_a_folder_for_predictions_that_cannot_be_made_is_named(model: Digits, tm
 @pytest.mark.parametrize(
     ("datasets", "expected"),
     [
-        ({"generate": MistkDataset(data_path=str(DATA))}, "no use for a dataset 'generate'"),
+        ({"generate": MistkDataset(data_path=str(DATA))}, "does not use a dataset 'generate'"),
         ({"test": MistkDataset()}, "'test' has no dataPath"),
         ({"test": MistkDataset(data_path=str(DATA / "SOURCE.md"))}, "SOURCE.md"),
     ],

@@ -117,7 +117,7 @@ def test_several_inputs_are_joined_and_everything_is_reported(tmp_path: Path) ->
         (b"", "is empty"),
         (b"a,b\n1,2\n1\n", "line 3 .*1 cells; expected 2"),
         (b"a,b\n1,2,3\n", "line 2 .*3 cells"),
-        (b"1,2\n3,4\n", "line 1 .*no header"),
+        (b"1,2\n3,4\n", "line 1 .*not a header"),
         (b"a,a\n1,2\n", "line 1 .*repeated"),
         (b'a,b\n1,"2\n', "line 2 .*not CSV"),
         (b"a,b\n\xe9,2\n", "not UTF-8"),
@@ -149,7 +149,7 @@ def test_a_table_that_cannot_be_used_is_refused_with_its_line(
         ),
         ([{"scale": {"method": "log"}}], "Invalid enum value 'log'"),
         ([{"one_hot": {"columns": ["color"]}}, {"one_hot": {"columns": ["color"]}}], "no column 'color'"),
-        ("nowhere.json", "nowhere.json is no fitted transform"),
+        ("nowhere.json", "nowhere.json is not a fitted transform"),
     ],
 )
 def test_a_step_that_cannot_be_applied_is_refused(transform: Transform, tmp_path: Path, steps: Any, told: str) -> None:

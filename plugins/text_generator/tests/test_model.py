@@ -209,7 +209,7 @@ def test_details_name_the_likeliest_characters(trained: TextGenerator) -> None:
 
 @pytest.mark.parametrize("text", ["%%%", "abc", base64.b64encode(b"\xff\xfe").decode(), None])
 def test_a_record_that_is_no_prompt_is_named(trained: TextGenerator, text: Any) -> None:
-    with pytest.raises(BadRecord, match=r"'bad one' is no prompt: .*Expected a text in UTF-8, in base64") as caught:
+    with pytest.raises(BadRecord, match=r"'bad one' is not a prompt: .*Expected a text in UTF-8, in base64") as caught:
         trained.do_stream_predict({"good": encoded("a"), "bad one": text})
     assert caught.value.identifier == "bad one"
 
@@ -217,7 +217,7 @@ def test_a_record_that_is_no_prompt_is_named(trained: TextGenerator, text: Any) 
 def test_a_model_that_has_read_nothing_says_so(tmp_path: Path) -> None:
     model = built()
     for call in (model.do_generate, lambda: model.do_stream_predict({"a": ""})):
-        with pytest.raises(NotReady, match="has read nothing yet"):
+        with pytest.raises(NotReady, match="is not trained"):
             call()
     with pytest.raises(NotReady, match="call generate first"):
         model.do_save_generations(str(tmp_path))
@@ -232,13 +232,13 @@ def test_a_model_that_has_read_nothing_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("hparams", "props", "expected"),
     [
-        ({"ordr": 3}, {}, r"'ordr' is no setting that belongs here \(did you mean order\?\)"),
-        ({"order": 9}, {}, "order must be a whole number from 1 to 8, and not 9"),
-        ({"discount": 1}, {}, "discount must be a number between 0 and 1, and not 1"),
-        ({}, {"order": 3}, "'order' is no setting that belongs here"),
+        ({"ordr": 3}, {}, r"'ordr' is not a setting here \(did you mean order\?\)"),
+        ({"order": 9}, {}, "order must be a whole number from 1 to 8, not 9"),
+        ({"discount": 1}, {}, "discount must be a number between 0 and 1, not 1"),
+        ({}, {"order": 3}, "'order' is not a setting here"),
         ({}, {"temperature": -1, "length": 1.5}, "temperature must be .*; length must be"),
-        ({}, {"prompt": 7}, "prompt must be a text, and not 7"),
-        ({"temperature": True}, {}, "and not True"),
+        ({}, {"prompt": 7}, "prompt must be a text, not 7"),
+        ({"temperature": True}, {}, "not True"),
         ({"held_out": "1e999"}, {}, "held_out must be"),
     ],
 )
@@ -278,8 +278,8 @@ def test_a_checkpoint_of_another_order_is_refused(saved: Path) -> None:
         ({"keys_1": np.array([3, 2], dtype=np.uint64), "counts_1": np.array([1, 1])}, "1-grams are not in order"),
         ({"counts_1": np.array([1])}, "of wrong types or sizes"),
         ({"keys_1": np.array([99], dtype=np.uint64), "counts_1": np.array([1])}, "alphabet does not have"),
-        ({"header": {"format": "cats"}}, "it says that it is 'cats'"),
-        ({"header": {"version": 2}}, "of version 2, and this model reads up to 1"),
+        ({"header": {"format": "cats"}}, "its format is 'cats'"),
+        ({"header": {"version": 2}}, "its version is 2, and this model reads versions up to 1"),
         ({"header": {"alphabet": "aa"}}, "a character twice"),
         ({"header": {"settings": {"order": 0}}}, "order must be"),
     ],
@@ -332,11 +332,11 @@ def test_prompts_may_be_lines_or_a_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("a.jsonl", '{"prompt": "x"}\nnonsense', "line 2: it is no JSON"),
+        ("a.jsonl", '{"prompt": "x"}\nnonsense', "line 2: it is not JSON"),
         ("a.jsonl", '["x"]', "line 1: expected an object"),
         ("a.jsonl", '{"prompt": "\\ud800"}', "half a surrogate pair"),
         ("a.jsonl", '{"id": 1, "prompt": "x"}\n{"id": "1", "prompt": "y"}', "the same id twice"),
-        ("a.csv", "id,text\n1,x\n", "no column prompt"),
+        ("a.csv", "id,text\n1,x\n", "but no column prompt"),
         ("a.csv", "", "the header has nothing"),
         ("a.txt", "\n \n", "has no prompts"),
     ],
@@ -355,9 +355,9 @@ def test_texts_may_be_gzipped_and_have_any_line_ends(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"\xe4h", "no text in UTF-8: byte 0 is 0xe4"),
+        (b"\xe4h", "not text in UTF-8: byte 0 is 0xe4"),
         (b" \n", "is empty"),
-        (gzip.compress(b"text", mtime=0)[:-3], "begins as gzip and is damaged"),
+        (gzip.compress(b"text", mtime=0)[:-3], "is damaged gzip"),
     ],
 )
 def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes, expected: str) -> None:

@@ -88,7 +88,7 @@ def test_every_byte_can_be_counted_at_the_highest_order() -> None:
 
 def test_too_many_characters_are_refused() -> None:
     language = learned("abc", 2)
-    with pytest.raises(UnreadableText, match="303 different characters, and this model can tell 255 apart"):
+    with pytest.raises(UnreadableText, match="303 different characters, and this model supports 255"):
         language.learn_alphabet("".join(chr(0x4E00 + i) for i in range(300)))
     assert language.alphabet == "abc"
 
