@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -36,7 +37,16 @@ async def test_a_connection_without_the_secret_is_closed_and_the_worker_is_still
         with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
             await reader.readexactly(1)
     writer.close()
-    socket.create_connection(address).close()  # the door is still open
+    # Connections that send nothing give way to later ones.
+    silent = [socket.create_connection(address) for _ in range(50)]
+    for early in silent[:30]:
+        with suppress(ConnectionResetError):
+            assert await asyncio.to_thread(early.recv, 1) == b""
+    silent[-1].setblocking(False)
+    with pytest.raises(BlockingIOError):
+        silent[-1].recv(1)
+    for each in silent:
+        each.close()
     assert not worker.exited
     worker.kill()
     await worker.wait_exited()

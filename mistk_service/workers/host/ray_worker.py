@@ -9,7 +9,9 @@ import os
 import secrets
 import signal
 import socket
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,7 +34,10 @@ _OBJECT_STORE = 256 * 1024 * 1024
 _SECRET = 32
 
 #: Maximum seconds until a connection has sent the secret.
-_KNOCKING = 10.0
+_HANDSHAKE_TIMEOUT = 10.0
+
+#: The maximum number of connections that have not sent the secret. The worker sends it at once, so the oldest gives way.
+_MAX_UNAUTHENTICATED = 16
 
 #: Maximum seconds until an actor reports how its worker exited. An actor that waits for room in the cluster cannot report.
 _UNTIL_ENDED = 2.0
@@ -166,7 +171,8 @@ class RayWorker(SocketWorker):
         loop = asyncio.get_running_loop()
         secret = secrets.token_bytes(_SECRET)
         host = ray.util.get_node_ip_address()
-        self._server = await loop.create_server(lambda: _SecretHandshake(secret, self._accept), host, 0)
+        waiting: deque[asyncio.Transport] = deque()
+        self._server = await loop.create_server(lambda: _SecretHandshake(secret, self._accept, waiting), host, 0)
         if self.exited:  # killed before
             self._server.close()
             return
@@ -255,25 +261,36 @@ class _SecretHandshake(asyncio.Protocol):
 
     Args:
         secret: the secret.
-        enter: called with a connection that begins with it, and the data after it.
+        accept: called with a connection that begins with it, and the data after it.
+        waiting: the connections of the same server that have not sent it, oldest first.
     """
 
-    def __init__(self, secret: bytes, enter: Callable[[asyncio.Transport, bytes], None]) -> None:
-        self._secret, self._accept = secret, enter
+    def __init__(
+        self, secret: bytes, accept: Callable[[asyncio.Transport, bytes], None], waiting: deque[asyncio.Transport]
+    ) -> None:
+        self._secret, self._accept, self._waiting = secret, accept, waiting
         self._data = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._end = asyncio.get_running_loop().call_later(_KNOCKING, self._transport.abort)
+        self._timeout = asyncio.get_running_loop().call_later(_HANDSHAKE_TIMEOUT, self._transport.abort)
+        self._waiting.append(self._transport)
+        if len(self._waiting) > _MAX_UNAUTHENTICATED:
+            self._waiting.popleft().abort()
 
     def connection_lost(self, _: Exception | None) -> None:
-        self._end.cancel()
+        self._stop_waiting()
+
+    def _stop_waiting(self) -> None:
+        self._timeout.cancel()
+        with suppress(ValueError):  # it gave way to others
+            self._waiting.remove(self._transport)
 
     def data_received(self, data: bytes) -> None:
         self._data += data
         if len(self._data) < len(self._secret):
             return
-        self._end.cancel()
+        self._stop_waiting()
         given, rest = self._data[: len(self._secret)], self._data[len(self._secret) :]
         if hmac.compare_digest(given, self._secret):
             self._accept(self._transport, rest)
