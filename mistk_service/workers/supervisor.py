@@ -67,6 +67,8 @@ class Supervisor:
         self._worker: Worker | None = None
         #: The worker that has been asked to end.
         self._stopping: Worker | None = None
+        #: The worker that could not load the model, and exits by itself.
+        self._without_model: Worker | None = None
         self._loaded = _future()
         self._reports_held = False
         self._turns = itertools.count()
@@ -203,6 +205,7 @@ class Supervisor:
             self._set_loaded(None)
             self._listener.on_loaded(message.model, frozenset(message.hooks))
         elif isinstance(message, LoadFailed) and worker is not self._stopping:
+            self._without_model = worker
             failure = message.failure
             kind: type[ModelLoadError] = getattr(tree, message.error)
             self._set_loaded(kind(failure.message, reference=worker.reference, traceback=failure.traceback))
@@ -213,10 +216,11 @@ class Supervisor:
     def on_exit(self, worker: Worker, failure: Failure) -> None:
         """Handle the end of a worker."""
         if worker is self._worker:
-            if worker is not self._stopping:
+            expected = worker in (self._stopping, self._without_model)
+            if not expected:
                 self._replicas.kill()
                 self._set_loaded(WorkerDied(failure))
-            self._listener.on_ended(failure, expected=worker is self._stopping)
+            self._listener.on_ended(failure, expected=expected)
 
     def _set_loaded(self, error: Exception | None) -> None:
         if self._loaded.done():
