@@ -11,7 +11,6 @@ import socket
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -125,7 +124,7 @@ async def serve(
         connect(settings.ray_address)
     kind = kind or detected_kind(settings.model, worker_environment(os.environ, settings.worker_env))
     metrics, live = ServiceMetrics(), Live()
-    shutdown = _plan_shutdown(settings)
+    shutdown = _plan_shutdown(settings, script)
     address = local_url_of(sock, tls=tls)
     controller, tracking = assemble(kind, settings, metrics, live, umask, shutdown, address, script)
     if authenticator is not None and tracking is not None:
@@ -135,36 +134,25 @@ async def serve(
     # First, so that its process loads the model while this one loads the rest.
     await controller.start()
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await app(scope, receive, send)
-
     def make() -> ASGIApp:
         from mistk_service.app.asgi import create_app
 
         return create_app(controller, settings, metrics, __version__, tracking, authenticator, model, live)
 
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await loading(scope, receive, send)
+
     # Before the loading begins, which slows everything else down.
     server = _make_server(app, settings)
-    _on_signals(
-        controller, server, shutdown, controller.shutdown if script is None else partial(script.on_signal, controller)
-    )
-    if script is not None:
-        shutdown.exit_code = script.exit_code
-    app = LoadingApp(make)
+    _on_signals(controller, server, shutdown, script)
+    loading = LoadingApp(make)
     if settings.stdin_lifeline:
         _on_end_of_input(controller)
     serving = asyncio.create_task(server.serve(sockets=[sock]))
     closing = asyncio.create_task(_close_when_terminated(controller, server, grpc_port, shutdown))
-    preparing = asyncio.create_task(_prepare(controller, app, grpc_port, tracking, script, shutdown))
+    preparing = asyncio.create_task(_prepare(controller, loading, grpc_port, tracking, script, shutdown))
     try:
-        await asyncio.wait({preparing, serving}, return_when=asyncio.FIRST_COMPLETED)
-        if not serving.done() and preparing.exception() is not None and not controller.terminating:
-            error = preparing.exception()
-            shutdown.exit_code = exit_code_of(error) if isinstance(error, MistkError) else ExitCode.FAILED
-            controller.shutdown()
-            await serving
-            await preparing  # raises
-        elif not serving.done() and not controller.terminating:
+        if await _becomes_ready(preparing, serving, controller, shutdown):
             controller.started.set()
             on_ready(url_of(sock, tls=tls), kind)
         await serving
@@ -202,12 +190,14 @@ def _check(settings: Settings, sock: socket.socket, on_listening: Callable[[str]
     return authenticator
 
 
-def _plan_shutdown(settings: Settings) -> Shutdown:
+def _plan_shutdown(settings: Settings, script: Script | None) -> Shutdown:
     """Return the schedule of the shutdown, which also ends the event loop's executor in time."""
     shutdown = Shutdown(settings.grace, on_begin=lambda: watch(shutdown.process, lambda: shutdown.exit_code))
     executor = ThreadPoolExecutor(thread_name_prefix="asyncio")
     asyncio.get_running_loop().set_default_executor(executor)
     shutdown.register(executor)
+    if script is not None:
+        shutdown.exit_code = script.exit_code
     return shutdown
 
 
@@ -318,6 +308,26 @@ async def _prepare(
             controller.shutdown()
 
 
+async def _becomes_ready(
+    preparing: asyncio.Task[None], serving: asyncio.Task[None], controller: Controller, shutdown: Shutdown
+) -> bool:
+    """Wait until the model is ready, and return True; return False if the service ends before.
+
+    Raises:
+        Exception: raised by :func:`_prepare`. The server has ended then.
+    """
+    await asyncio.wait({preparing, serving}, return_when=asyncio.FIRST_COMPLETED)
+    if serving.done() or controller.terminating:
+        return False
+    error = preparing.exception()
+    if error is None:
+        return True
+    shutdown.exit_code = exit_code_of(error) if isinstance(error, MistkError) else ExitCode.FAILED
+    controller.shutdown()
+    await serving
+    raise error
+
+
 def _make_server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
     return _Server(
         server_config(
@@ -345,9 +355,7 @@ async def _close_when_terminated(
     await grpc_port.close(max(_LEAST, shutdown.requests().left() - _PAUSES))
 
 
-def _on_signals(
-    controller: Controller, server: uvicorn.Server, shutdown: Shutdown, on_first: Callable[[], object]
-) -> None:
+def _on_signals(controller: Controller, server: uvicorn.Server, shutdown: Shutdown, script: Script | None) -> None:
     """Let the first signal shut the instance down, and a second one end the service without waiting."""
     received: list[signal.Signals] = []
 
@@ -362,7 +370,10 @@ def _on_signals(
             server.should_exit = server.force_exit = True
             return
         logger.info("%s: shutting down.", number.name)
-        on_first()
+        if script is None:
+            controller.shutdown()
+        else:
+            script.on_signal(controller)
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

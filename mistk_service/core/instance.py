@@ -18,26 +18,21 @@ from mistk_service.core.answer_parts import AnswerParts
 from mistk_service.core.events import (
     ActivityBegan,
     ActivityEnded,
-    ArtifactLogged,
     CallAccepted,
     Event,
     InstanceFailed,
     InstanceReset,
-    MetricsReported,
     ModelLoaded,
     NoticeShown,
     Observer,
-    ParamsReported,
-    ProgressReported,
     ReplicasChanged,
     StateChanged,
-    StatusUpdated,
-    TagsSet,
     ValueShown,
     timestamp_now,
 )
 from mistk_service.core.in_flight import Predictions, refusal, stopped_by_service
 from mistk_service.core.refusals import unsupported
+from mistk_service.core.reports import Report, reported
 from mistk_service.core.state_machine import StateMachine
 from mistk_service.core.status_log import CONFLATION, StatusEvent, StatusLog
 from mistk_service.core.view import InstanceView, Status
@@ -321,14 +316,8 @@ class Instance:
     def _finish(self, activity: ActivityBegan, outcome: str, failure: Failure | None = None) -> None:
         self._settle()
         if self.kind.operations[activity.operation].streams:
-            ended_by_service = self.is_stopping
-            self._end_parts(
-                HookFailed(activity.operation, failure)
-                if failure
-                else stopped_by_service()
-                if ended_by_service
-                else None
-            )
+            stopped = stopped_by_service() if self.is_stopping else None
+            self._end_parts(HookFailed(activity.operation, failure) if failure else stopped)
         seconds = time.monotonic() - self._started.pop(activity.id)
         if failure is None:
             logger.info("%s has ended after %.1f s: %s.", activity.operation, seconds, outcome)
@@ -386,24 +375,11 @@ class Instance:
 
     # --- reports --------------------------------------------------------------------------------------------------
 
-    def _on_status(self, message: m.StatusUpdated) -> None:
-        self.emit(StatusUpdated(message.payload))
-        self.log.touch()
-
-    def _on_progress(self, message: m.Progressed) -> None:
-        self._settle()
-        self.emit(ProgressReported(message.done, message.total, message.unit, message.rate, message.left))
-        self.log.touch()
-
-    def _on_reported(self, message: m.Reported) -> None:
-        if message.metrics:
-            self.emit(MetricsReported(message.metrics))
-        if message.params:
-            self.emit(ParamsReported(message.params))
-        if message.tags:
-            self.emit(TagsSet(message.tags))
-        for path, folder, kept in message.artifacts:
-            self.emit(ArtifactLogged(path, folder, kept))
+    def _on_report(self, message: Report) -> None:
+        if isinstance(message, m.Progressed):
+            self._settle()
+        for event in reported(message):
+            self.emit(event)
         self.log.touch()
 
 
@@ -443,7 +419,7 @@ _HANDLERS: dict[type, Callable[[Instance, Any], None]] = {
     m.PauseFailed: Instance._on_pause_or_resume_failed,
     m.ResumeUnsupported: Instance._on_resume_unsupported,
     m.ResumeFailed: Instance._on_pause_or_resume_failed,
-    m.StatusUpdated: Instance._on_status,
-    m.Progressed: Instance._on_progress,
-    m.Reported: Instance._on_reported,
+    m.StatusUpdated: Instance._on_report,
+    m.Progressed: Instance._on_report,
+    m.Reported: Instance._on_report,
 }

@@ -6,15 +6,25 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import IntEnum
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import click
 
-from mistk_service.errors import InvalidRequest, MistkError
+from mistk_service.errors import (
+    AnswerNotUnderstood,
+    InvalidRequest,
+    LaunchFailed,
+    MistkError,
+    RequestFailed,
+    RequestRefused,
+    ServiceUnreachable,
+    ValidationFailed,
+    WaitFailed,
+)
 from mistk_service.harness.display import display
-from mistk_service.harness.exits import Exit, exit_of
 from mistk_service.harness.mistk_options import OPTIONS, steps_of
 from mistk_service.harness.pipeline import COMPONENTS, Pipeline, make_pipeline, read_pipeline, schema_text
 from mistk_service.harness.pipeline_runner import Options, Runner, Show
@@ -22,6 +32,29 @@ from mistk_service.process_exit import signals_handled
 
 #: The exit code of a run that was interrupted, by the convention of shells.
 _INTERRUPTED = 130
+
+
+class Exit(IntEnum):
+    """The exit codes."""
+
+    COMPLETED = 0
+    UNEXPECTED = 1
+    BAD_INPUT = 2
+    REFUSED = 3
+    FAILED = 4
+    UNREACHABLE = 5
+
+
+_CODES: tuple[tuple[type[MistkError], Exit], ...] = (
+    (InvalidRequest, Exit.BAD_INPUT),
+    (RequestRefused, Exit.REFUSED),
+    (RequestFailed, Exit.FAILED),
+    (WaitFailed, Exit.FAILED),
+    (LaunchFailed, Exit.FAILED),
+    (ValidationFailed, Exit.FAILED),
+    (ServiceUnreachable, Exit.UNREACHABLE),
+    (AnswerNotUnderstood, Exit.UNREACHABLE),
+)
 
 
 class _Run(click.Command):
@@ -94,7 +127,7 @@ def _run(make: Callable[[], Pipeline], containers: Options, show: Show) -> int:
     except KeyboardInterrupt:
         error, code = "Interrupted.", _INTERRUPTED
     except MistkError as caught:
-        error, code = str(caught), exit_of(caught)
+        error, code = str(caught), _exit_of(caught)
     else:
         return Exit.COMPLETED
     show({"event": "failed", "step": step, "message": error, "exit_code": int(code)})
@@ -127,3 +160,8 @@ def _interruptible() -> Iterator[None]:
 
     with signals_handled((signal.SIGTERM,), interrupt):
         yield
+
+
+def _exit_of(error: MistkError) -> Exit:
+    """Return the exit code for the error that ended a run."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), Exit.UNEXPECTED)
