@@ -87,7 +87,7 @@ async def test_a_client_that_does_not_wait_takes_it_from_nobody(making: Making):
     await app.made()
 
 
-async def test_what_went_wrong_is_told(making: Making):
+async def test_what_went_wrong_is_reported(making: Making):
     making.error = LookupError("no contract")
     app = LoadingApp(making)
     making.go_on.set()

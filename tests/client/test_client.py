@@ -196,7 +196,7 @@ def test_a_service_that_answers_an_operation_with_nothing_is_followed_from_the_s
     assert client.predict().resource_version == 6
 
 
-def test_a_failure_of_mistk_whose_payload_is_a_text_is_told(
+def test_a_failure_of_mistk_whose_payload_is_a_text_is_reported(
     client: ModelClient, service: Any, status: Callable[..., dict[str, Any]]
 ):
     service.will(httpx.Response(200, json=status("failed", 3) | {"payload": "no data"}))
@@ -232,7 +232,7 @@ def test_a_service_is_well_when_it_says_so_and_not_when_it_says_nothing(
     assert service.requests[0].url.path == path
 
 
-def test_a_server_without_the_health_paths_is_no_model_container(client: ModelClient, service: Any):
+def test_a_server_without_the_health_paths_is_not_a_model_container(client: ModelClient, service: Any):
     service.will(httpx.Response(404, text="Not Found"))
     with pytest.raises(RequestRefused, match=r"GET http://model\.example:8080/readyz returned 404: Not Found"):
         client.ready()
@@ -405,7 +405,7 @@ def test_a_wrong_argument_is_named(client: ModelClient, service: Any):
 
 
 @pytest.mark.parametrize("code", [500, 503])
-def test_a_failure_of_the_service_is_told_from_a_refusal(client: ModelClient, service: Any, code: int):
+def test_a_failure_of_the_service_is_distinguished_from_a_refusal(client: ModelClient, service: Any, code: int):
     service.will(httpx.Response(code, json={"code": code, "message": "the hook raised", "operation": "streamPredict"}))
     with pytest.raises(RequestFailed, match="the hook raised") as caught:
         client.stream_predict({"a": b""})
@@ -421,7 +421,7 @@ def test_a_failure_of_the_service_is_told_from_a_refusal(client: ModelClient, se
         (httpx.Response(500, text="y" * 5000), "y" * 200 + " ..."),
     ],
 )
-def test_an_error_that_is_no_service_error_is_quoted(
+def test_an_error_that_is_not_a_service_error_is_quoted(
     client: ModelClient, service: Any, answer: httpx.Response, said: str
 ):
     service.will(answer)

@@ -46,11 +46,11 @@ def test_a_failure_carries_where_it_happened_and_what_was_printed(status: Callab
     assert failed.error == Failure("WorkerDied", "killed by SIGKILL", None, ("a", "b"))
 
 
-def test_an_error_that_a_model_put_into_its_status_is_no_failure(status: Callable[..., dict[str, Any]]):
+def test_an_error_that_a_model_put_into_its_status_is_not_a_failure(status: Callable[..., dict[str, Any]]):
     assert ModelStatus.from_wire(status("training", 2, error={"mean": 0.1})).error is None
 
 
-def test_metrics_that_are_no_finite_numbers_are_numbers(status: Callable[..., dict[str, Any]]):
+def test_metrics_that_are_not_finite_numbers_are_numbers(status: Callable[..., dict[str, Any]]):
     wire = {key: {"value": key} for key in ("NaN", "Infinity", "-Infinity")}
     metrics = ModelStatus.from_wire(status("training", 1, metrics=wire)).metrics
     assert math.isnan(metrics["NaN"])

@@ -176,7 +176,7 @@ def test_another_container_at_the_same_address_is_followed_from_its_own_versions
 
 
 @pytest.mark.parametrize("text", [b"hello\n", b"[]\n", b'{"eventType": "added"}\n', b"\xff\n"])
-def test_lines_that_are_no_events_are_not_understood(service: Any, text: bytes):
+def test_lines_that_are_not_events_are_not_understood(service: Any, text: bytes):
     service.will(httpx.Response(200, content=text))
     with pytest.raises(AnswerNotUnderstood, match=r"http://model\.example:8080/v1/mistk/status does not send"):
         list(stream(service, FakeClock()))
@@ -245,7 +245,7 @@ def test_a_service_that_ends_every_stream_at_once_is_given_up(service: Any):
 
 
 @pytest.mark.parametrize("code", [502, 503, 504])
-def test_an_answer_that_may_pass_is_no_reason_to_give_up(service: Any, line: Callable[..., bytes], code: int):
+def test_an_answer_that_may_pass_is_not_a_reason_to_give_up(service: Any, line: Callable[..., bytes], code: int):
     service.will(httpx.Response(code, text="later"), httpx.Response(200, content=line("terminated", 1)))
     assert seen(stream(service, FakeClock())) == [(1, "terminated")]
 

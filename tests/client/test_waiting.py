@@ -67,7 +67,7 @@ def test_the_first_of_several_states_ends_the_wait(
     assert client.wait_for(states).state is State.READY
 
 
-def test_a_wait_goes_on_over_a_broken_connection(watch_server: Any, connection: Any, line: Line):
+def test_a_wait_continues_over_a_broken_connection(watch_server: Any, connection: Any, line: Line):
     watch_server.script = [
         connection((line("training", 2),), then="break"),
         connection((line("ready", 3),), then="hold"),

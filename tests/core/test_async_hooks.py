@@ -26,7 +26,7 @@ async def parts_of(instance: Instance, **data: str) -> AnswerParts:
     return answer
 
 
-async def test_a_training_pauses_is_saved_and_goes_on(launch: Launch, kind: str, tmp_path: Path):
+async def test_a_training_pauses_is_saved_and_continues(launch: Launch, kind: str, tmp_path: Path):
     instance: Instance = await launch("asynchronous:Asynchronous", kind)
     await instance.ready()
     await instance.call("train")

@@ -290,7 +290,7 @@ async def test_hooks_get_their_arguments_in_the_types_of_the_package(launch: Lau
 
 
 @pytest.mark.local
-async def test_observers_are_told_everything_in_order(launch: Launch):
+async def test_observers_receive_everything_in_order(launch: Launch):
     instance = await (await launch("odd_reports:OddReports", "process")).ready(
         {"what": "rare"},
     )

@@ -310,7 +310,7 @@ async def test_the_death_of_the_worker_is_a_failure_in_every_state(
         ("closes its files", r"did not end itself, and was killed"),
     ],
 )
-async def test_a_death_is_told_in_words_with_the_last_lines_of_output(launch: Launch, how: str, words: str):
+async def test_a_death_is_reported_in_words_with_the_last_lines_of_output(launch: Launch, how: str, words: str):
     # Where it ends by itself, it is killed before that on no machine.
     options = {} if "did not end" in words else {"linger": PATIENCE}
     instance = await (await launch("dies:Dies", "process", **options)).ready({"how": how})

@@ -124,7 +124,9 @@ async def test_a_saving_that_is_not_implemented_leads_back_to_where_it_was(
         ("chained", "ValueError", "the effect"),
     ],
 )
-async def test_whatever_a_hook_raises_is_told(launch: Launch, kind: str, error: str, kind_of_error: str, message: str):
+async def test_whatever_a_hook_raises_is_reported(
+    launch: Launch, kind: str, error: str, kind_of_error: str, message: str
+):
     instance = await (await launch("raises:Raises", kind)).ready({"hook": "do_train", "error": error})
     failed = await instance.run("train")
     assert failed["state"] == "failed"

@@ -50,7 +50,7 @@ async def own_way(launch: Launch, gate: Gate, **properties: Any) -> Instance:
 
 
 @pytest.mark.parametrize(("operation", "running", "resume", "other"), PAUSABLE)
-async def test_an_activity_pauses_at_its_next_pause_point_and_goes_on_when_resumed(
+async def test_an_activity_pauses_at_its_next_pause_point_and_continues_when_resumed(
     launch: Launch, gate: Gate, kind: str, operation: str, running: str, resume: str, other: str
 ):
     instance = await at_work(launch, gate, kind, operation)
@@ -112,7 +112,7 @@ async def test_a_pause_right_after_the_begin_is_not_lost(launch: Launch, gate: G
 
 
 @pytest.mark.parametrize("operation", ["train", "predict"])
-async def test_an_activity_that_ends_first_overtakes_the_pause_and_that_is_no_failure(
+async def test_an_activity_that_ends_first_overtakes_the_pause_and_that_is_not_a_failure(
     launch: Launch, gate: Gate, kind: str, operation: str
 ):
     instance = await at_work(launch, gate, kind, operation)
@@ -263,7 +263,7 @@ async def test_a_training_that_ends_although_it_paused_in_its_own_way_overtakes_
     assert "activity" not in ended["payload"]
 
 
-async def test_a_model_that_does_not_pause_goes_on(launch: Launch, gate: Gate):
+async def test_a_model_that_does_not_pause_continues(launch: Launch, gate: Gate):
     instance = await own_way(launch, gate, pause="NotImplementedError")
     pausing = await instance.call("pause")
     back = await instance.until("training", after=version_of(pausing))

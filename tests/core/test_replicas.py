@@ -171,7 +171,7 @@ async def test_a_training_refuses_predictions_unless_the_class_says_otherwise(la
 
 
 @pytest.mark.parametrize("replicas", [1, REPLICAS])
-async def test_predictions_go_on_while_a_model_trains_and_have_the_new_model_afterwards(
+async def test_predictions_continue_while_a_model_trains_and_have_the_new_model_afterwards(
     launch: Launch, gate: Gate, kind: str, replicas: int
 ):
     instance = await ready(launch, kind, "Serving", replicas, gate=str(gate.path))

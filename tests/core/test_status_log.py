@@ -199,7 +199,7 @@ async def test_a_reader_gets_everything_after_its_version_and_then_what_follows(
     assert await waiting == [6, 7]
 
 
-async def test_a_reader_without_a_version_begins_with_the_present_and_goes_on():
+async def test_a_reader_without_a_version_begins_with_the_present_and_continues():
     source = Source()
     log = log_of(source, history=3)
     publish(log, source, 9)
@@ -220,7 +220,7 @@ async def test_a_reader_that_knows_the_latest_gets_only_what_follows():
     assert await waiting == [2]
 
 
-async def test_a_reader_that_comes_too_late_is_told_what_it_missed():
+async def test_a_reader_that_comes_too_late_learns_what_it_missed():
     source = Source()
     log = log_of(source, history=3)
     publish(log, source, 9)
@@ -229,7 +229,7 @@ async def test_a_reader_that_comes_too_late_is_told_what_it_missed():
     assert [(event.version, missed) for event, missed in others] == [(9, None), (10, None)]
 
 
-async def test_a_reader_that_falls_behind_is_told_what_it_missed():
+async def test_a_reader_that_falls_behind_learns_what_it_missed():
     source = Source()
     log = log_of(source, history=3)
     watch = log.watch(0)
@@ -385,7 +385,7 @@ async def test_the_history_is_bounded_in_bytes_and_always_holds_the_latest():
     published=st.lists(st.integers(0, 8), max_size=8),
     after=st.integers(-1, 60) | st.none(),
 )
-async def test_a_reader_gets_every_version_once_or_is_told_that_it_missed_it(
+async def test_a_reader_gets_every_version_once_or_learns_that_it_missed_it(
     history: int, published: list[int], after: int | None
 ):
     """Whatever is published between its readings, and whatever it knew before."""

@@ -271,7 +271,7 @@ async def test_not_implemented_at_run_time_is_an_answer_and_no_failure(launch: L
     assert instance.state == "ready"
 
 
-async def test_a_request_that_is_not_supported_is_told_the_state_and_what_is_possible(launch: Launch):
+async def test_the_refusal_of_an_unsupported_request_has_the_state_and_the_possible_operations(launch: Launch):
     instance = await launch("raises:Raises", "thread")
     await instance.ready({"hook": "do_stream_predict", "error": "NotImplementedError"})
     two = begin(instance, {"a": ""}, {"b": ""})
@@ -294,7 +294,7 @@ async def test_a_hook_that_takes_details_by_keyword_is_given_it(launch: Launch, 
 
 
 @pytest.mark.parametrize("request_", [{"\ud800": "a"}, {"a": "\ud800"}])
-async def test_a_request_that_is_no_unicode_is_refused_and_the_others_go_on(
+async def test_a_request_that_is_not_unicode_is_refused_and_the_others_continue(
     launch: Launch, gate: Gate, request_: dict[str, str]
 ):
     instance, first = await held(launch, gate, "thread")
@@ -381,7 +381,7 @@ async def test_brief_stream_predictions_concern_no_watcher(launch: Launch):
     assert instance.controller.log.publish().version == before
 
 
-async def test_more_than_the_queue_takes_is_told_to_come_again(launch: Launch, gate: Gate):
+async def test_more_than_the_queue_takes_is_refused_for_now(launch: Launch, gate: Gate):
     instance, first = await held(launch, gate, "thread", max_queue=3)
     others = begin(instance, {"a": "1"}, {"a": "2"})
     await instance.heard()
@@ -481,7 +481,7 @@ async def test_the_end_of_a_time_that_was_kept_concerns_nobody(launch: Launch, g
     assert faults == []
 
 
-async def test_an_observer_is_told_of_every_answer(launch: Launch):
+async def test_an_observer_receives_every_answer(launch: Launch):
     instance = await (await launch("batching:Batching", "thread")).ready()
     await instance.stream({"a": "1", "b": "2"})
     (answered,) = of_type(instance.events, PredictionAnswered)

@@ -199,7 +199,7 @@ def test_what_the_model_gave_stands_at_the_top_level(view: InstanceView):
 
 
 @pytest.mark.parametrize("given", ["text", 3, [1, 2], False, 0, {}])
-def test_what_is_no_object_stands_under_a_name(view: InstanceView, given: Any):
+def test_what_is_not_an_object_stands_under_a_name(view: InstanceView, given: Any):
     view.apply(StatusUpdated(given))
     assert reported(view) == ({} if given == {} else {"model": given})
 

@@ -71,14 +71,14 @@ def test_there_is_a_pipeline_for_every_plugin() -> None:
         ({"steps": ["train"]}, "model", "steps[0].train: the step drives the model, and none is named"),
     ],
 )
-def test_what_is_no_pipeline_is_refused_with_its_place(document: Any, field: str, said: str) -> None:
+def test_what_is_not_a_pipeline_is_refused_with_its_place(document: Any, field: str, said: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         make_pipeline(document)
     assert caught.value.field == field
     assert said in str(caught.value)
 
 
-def test_a_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
     file = tmp_path / "pipeline.yaml"
     file.write_text("steps: [")
     with pytest.raises(InvalidRequest, match=r"pipeline\.yaml cannot be read"):

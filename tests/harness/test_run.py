@@ -96,7 +96,7 @@ def test_the_options_of_mistk_drive_a_running_container_through_its_work(url: st
     assert events[-1]["message"] == "Validation completed"
 
 
-def test_a_container_that_was_running_goes_on_and_refuses_to_be_initialized_again(
+def test_a_container_that_was_running_continues_and_refuses_to_be_initialized_again(
     url: str, digits: ModelClient
 ) -> None:
     assert events_of("--model", url)[0] == 0
@@ -268,7 +268,7 @@ def test_bad_input_ends_before_anything_starts(arguments: list[str], said: str) 
     assert only(events, "container") == []
 
 
-def test_a_file_of_options_that_is_no_object_is_bad_input(tmp_path: Path) -> None:
+def test_a_file_of_options_that_is_not_an_object_is_bad_input(tmp_path: Path) -> None:
     result = CliRunner().invoke(run, ["--model", DIGITS, "--hyperparams", json_file(tmp_path, "h.json", [1])])
     assert result.exit_code == 2
     assert "expected a JSON object" in result.output
@@ -365,7 +365,7 @@ def test_an_image_sees_the_paths_of_the_run_and_is_stopped(tmp_path: Path) -> No
     assert "what the container printed" in printed
 
 
-def test_an_image_goes_on_running_if_it_is_to(tmp_path: Path) -> None:
+def test_an_image_keeps_running_if_it_is_to(tmp_path: Path) -> None:
     code, printed, calls = run_image(tmp_path, "digits", "--disable-container-shutdown")
     os.kill(int((tmp_path / "log.pid").read_text()), signal.SIGTERM)
     assert code == 0, printed

@@ -37,7 +37,7 @@ def test_both_spellings_of_an_objective_are_understood(text: str, objective: Obj
 
 
 @pytest.mark.parametrize("text", ["", "Train", "trainin", 3, None, ["train"], {}])
-def test_what_is_no_objective_is_refused_with_those_that_are(text: object):
+def test_what_is_not_an_objective_is_refused_with_those_that_are(text: object):
     with pytest.raises(
         InvalidRequest, match="expected one of generate, generation, miniaturization, miniaturize, predict"
     ) as caught:

@@ -132,7 +132,7 @@ def test_nothing_is_read_of_what_the_system_shows_about_itself(story: Story, tmp
     assert [json.loads(dataset.profile or "") for dataset in found] == [{"files": 0, "bytes": 0}] * 3
 
 
-def test_what_has_nul_in_it_is_no_table(story: Story, tmp_path: Path) -> None:
+def test_what_has_nul_in_it_is_not_a_table(story: Story, tmp_path: Path) -> None:
     (tmp_path / "environ").write_bytes(b"TOKEN=secret\0HOME=/root\0")
     story.initialize().did("loadData", {"train": {"dataPath": str(tmp_path / "environ"), "format": "csv"}}).did("train")
 
@@ -234,7 +234,7 @@ def test_what_is_saved_again_replaces_what_was_saved_before(story: Story, tmp_pa
     assert story.files(story.run) == {"model/new": "1"}
 
 
-def test_what_failed_to_be_saved_is_no_artifact(story: Story, tmp_path: Path) -> None:
+def test_what_failed_to_be_saved_is_not_an_artifact(story: Story, tmp_path: Path) -> None:
     (tmp_path / "half").write_text("x")
     story.initialize().began("saveModel", str(tmp_path)).ended("saveModel", "failed", FAILURE)
 
@@ -276,7 +276,7 @@ def test_artifacts_are_moved_from_where_they_are_kept_and_copied_from_where_they
 
 
 @pytest.mark.parametrize("path", ["missing.txt", "folder/../../x"])
-def test_an_artifact_that_cannot_be_kept_is_told_and_harms_nothing(story: Story, tmp_path: Path, path: str) -> None:
+def test_an_artifact_that_cannot_be_kept_is_reported_and_harms_nothing(story: Story, tmp_path: Path, path: str) -> None:
     there = tmp_path / "there.txt"
     there.write_text("x")
     story.initialize().began("train").artifact(tmp_path / path).artifact(there, "../up").artifact(there, "ok")

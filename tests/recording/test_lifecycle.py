@@ -118,7 +118,7 @@ def test_a_failure_before_a_reset_is_none_of_what_follows(story: Story) -> None:
     assert story.statuses == ["FINISHED"]
 
 
-def test_a_later_activity_goes_on_with_the_run(story: Story) -> None:
+def test_a_later_activity_continues_the_run(story: Story) -> None:
     story.initialize().did("train").began("predict")
     assert story.statuses == ["RUNNING"]
 
@@ -129,7 +129,7 @@ def test_a_later_activity_goes_on_with_the_run(story: Story) -> None:
     assert story.shown == ["RUNNING", "RUNNING", "FINISHED", "RUNNING", "FINISHED"]
 
 
-def test_a_run_goes_on_while_it_is_saved_in_a_pause(story: Story, tmp_path: Path) -> None:
+def test_a_run_continues_while_it_is_saved_in_a_pause(story: Story, tmp_path: Path) -> None:
     folder = tmp_path / "saved"
     folder.mkdir()
     story.initialize().began("train").did("saveModel", str(folder))
@@ -217,7 +217,7 @@ def test_artifacts_go_where_those_of_the_experiment_are(story: Story, tmp_path: 
     assert (place / story.run.info.run_id / "artifacts" / "texts" / "there.txt").read_text() == "x"
 
 
-def test_artifacts_that_have_no_place_are_told(story: Story, tmp_path: Path) -> None:
+def test_artifacts_that_have_no_place_are_reported(story: Story, tmp_path: Path) -> None:
     story.store.create_experiment("elsewhere", "nonsense://bucket/x")
     there = tmp_path / "there.txt"
     there.write_text("x")

@@ -73,7 +73,7 @@ def test_what_could_not_be_put_in_order_is_found_again(tmp_path: Path) -> None:
     assert dead(tmp_path) == ["one"]
 
 
-def test_a_lock_that_cannot_be_had_is_told(tmp_path: Path) -> None:
+def test_a_lock_that_cannot_be_had_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     assert not ContainerLock(tmp_path / "file", "one").hold()

@@ -24,7 +24,7 @@ from tests.support.full_disk import Disk
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_locked_database_is_told_and_loses_nothing(
+async def test_a_locked_database_is_reported_and_loses_nothing(
     harness: RecorderHarness, locked: sqlite3.Connection
 ) -> None:
     harness.recorder.start()
@@ -41,7 +41,7 @@ async def test_a_locked_database_is_told_and_loses_nothing(
     assert harness.recorder.waiting == 0
 
 
-async def test_a_full_disk_is_told_and_loses_nothing(harness: RecorderHarness) -> None:
+async def test_a_full_disk_is_reported_and_loses_nothing(harness: RecorderHarness) -> None:
     harness.recorder.start()
     harness.observe(*TRAINING)
     await harness.recorded("RUNNING")

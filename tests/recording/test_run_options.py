@@ -54,7 +54,7 @@ def test_an_id_counts_more_than_a_name_unless_the_orchestrator_names_one(tell: T
 
 
 @pytest.mark.parametrize("wish", [{"experiment_id": "4711"}, {"experiment_id": "no number"}, {"experiment_name": " "}])
-def test_an_experiment_that_cannot_be_had_is_told(tell: Tell, wish: dict[str, str]) -> None:
+def test_an_experiment_that_cannot_be_had_is_reported(tell: Tell, wish: dict[str, str]) -> None:
     story = tell(**wish)
 
     story.initialize().did("train")
@@ -73,7 +73,7 @@ def test_where_the_id_is_of_no_experiment_the_name_is_the_second_choice(story: S
     assert note == "There is no experiment with the id '4711'. The run went to the experiment 'mine' instead."
 
 
-def test_where_neither_the_id_nor_the_name_can_be_had_both_are_told(story: Story) -> None:
+def test_where_neither_the_id_nor_the_name_can_be_had_both_are_reported(story: Story) -> None:
     story.store.delete_experiment(story.store.create_experiment("gone"))
 
     story.initialize({"mlflow.experimentId": "4711", "mlflow.experimentName": "gone"}).did("train")
@@ -85,14 +85,14 @@ def test_where_neither_the_id_nor_the_name_can_be_had_both_are_told(story: Story
     assert "'Digits' instead" in note
 
 
-def test_a_name_that_is_too_long_is_told_in_a_few_words(story: Story) -> None:
+def test_a_name_that_is_too_long_is_reported_in_a_few_words(story: Story) -> None:
     story.initialize({"mlflow.experimentName": "x" * 5_000}).did("train")
 
     assert experiment_of(story) == "Digits"
     assert len(story.notes[0]) < 500
 
 
-def test_a_deleted_experiment_is_told_and_left_alone(story: Story) -> None:
+def test_a_deleted_experiment_is_reported_and_left_alone(story: Story) -> None:
     story.store.delete_experiment(story.store.create_experiment("gone"))
 
     story.initialize({"mlflow.experimentName": "gone"}).did("train")
@@ -132,7 +132,7 @@ def test_the_variable_names_a_run_for_the_first_run_of_the_container_alone(tell:
 
 
 @pytest.mark.parametrize("delete", [True, False])
-def test_a_run_that_cannot_be_gone_on_with_is_told(story: Story, delete: bool) -> None:
+def test_a_run_that_cannot_be_gone_on_with_is_reported(story: Story, delete: bool) -> None:
     run_id = "f" * 32
     if delete:
         run_id = story.store.create_run("0").info.run_id
@@ -164,7 +164,7 @@ def test_a_part_of_a_run_goes_where_that_is(story: Story) -> None:
     assert story.store.get_experiment(child.info.experiment_id).name == "parents"
 
 
-def test_a_parent_that_there_is_not_is_told(story: Story) -> None:
+def test_a_parent_that_there_is_not_is_reported(story: Story) -> None:
     story.initialize({"mlflow.parentRunId": "f" * 32}).did("train")
 
     assert "mlflow.parentRunId" not in tags_of(story.run)

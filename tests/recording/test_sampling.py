@@ -101,7 +101,7 @@ def test_a_fresh_worker_is_measured_in_place_of_the_old_one(begin: Callable[...,
 
 
 @pytest.mark.parametrize("error", [SystemMetricsUnavailable("Install psutil."), ValueError("a mistake")])
-def test_why_there_are_no_figures_is_told(begin: Callable[..., Machine], error: Exception) -> None:
+def test_why_there_are_no_figures_is_reported(begin: Callable[..., Machine], error: Exception) -> None:
     machine = begin(error)
 
     machine.sampling.observe(BEGAN)

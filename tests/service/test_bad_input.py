@@ -43,7 +43,7 @@ NOT_JSON = {
 
 
 @pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON)
-def test_a_body_that_is_no_proper_json_is_refused(fresh: Service, body: bytes) -> None:
+def test_a_body_that_is_not_proper_json_is_refused(fresh: Service, body: bytes) -> None:
     error = refused(fresh.api.post("/initialize", content=body, headers=JSON))
     assert "body" in error["message"] or "hyperparameters" in error["message"]
 
@@ -82,7 +82,7 @@ def test_nesting_is_taken_up_to_a_limit_and_refused_beyond_it(
     ],
     ids=str,
 )
-def test_wrong_types_and_names_in_initialize_are_told_by_their_place(
+def test_wrong_types_and_names_in_initialize_are_reported_by_their_place(
     fresh: Service, body: Any, parts: list[str]
 ) -> None:
     error = refused(fresh.api.post("/initialize", json=body))
@@ -111,7 +111,7 @@ def test_wrong_types_and_names_in_initialize_are_told_by_their_place(
     ],
     ids=lambda value: str(value)[:60],
 )
-def test_wrong_datasets_are_told_by_their_place(unchanged: Service, body: Any, parts: list[str]) -> None:
+def test_wrong_datasets_are_reported_by_their_place(unchanged: Service, body: Any, parts: list[str]) -> None:
     error = refused(unchanged.api.post("/loadData", json=body))
     assert [part for part in parts if part not in error["message"]] == []
 
@@ -138,7 +138,7 @@ def test_a_pipe_that_nobody_writes_to_does_not_hold_anything_up(ready: Service, 
     ],
     ids=lambda value: str(value)[:60],
 )
-def test_records_that_cannot_be_read_are_told_by_their_identifier(
+def test_records_that_cannot_be_read_are_reported_by_their_identifier(
     unchanged: Service, body: Any, parts: list[str]
 ) -> None:
     error = refused(unchanged.api.post("/streamPredict", json=body))
@@ -157,7 +157,7 @@ def test_base64_of_every_usual_form_is_taken(ready: Service, data: str) -> None:
     assert answer["a"]["echo"].encode("latin-1") == base64.b64decode(data)
 
 
-def test_properties_that_are_no_object_are_refused(unchanged: Service) -> None:
+def test_properties_that_are_not_an_object_are_refused(unchanged: Service) -> None:
     error = refused(unchanged.api.post("/updateStreamProperties", json=[1]))
     assert "object" in error["message"]
 
@@ -262,7 +262,9 @@ def test_an_operation_without_a_body_takes_whatever_a_client_sends_along(ready: 
     ],
     ids=lambda value: str(value)[:60],
 )
-def test_wrong_parameters_are_told_by_their_name(unchanged: Service, method: str, path: str, parts: list[str]) -> None:
+def test_wrong_parameters_are_reported_by_their_name(
+    unchanged: Service, method: str, path: str, parts: list[str]
+) -> None:
     error = refused(unchanged.api.request(method, path))
     assert [part for part in parts if part not in error["message"]] == []
 
@@ -274,7 +276,7 @@ def test_details_that_are_neither_true_nor_false_are_refused(unchanged: Service)
 
 
 @pytest.mark.parametrize("text", ["new", "-1", "1.5", "\u0661", "9" * 5000], ids=lambda text: text[:5])
-def test_a_last_event_id_that_is_no_version_is_refused(unchanged: Service, text: str) -> None:
+def test_a_last_event_id_that_is_not_a_version_is_refused(unchanged: Service, text: str) -> None:
     headers = {b"Last-Event-ID": text.encode(), b"Accept": b"text/event-stream"}
     error = refused(unchanged.api.get("/status?watch=true", headers=headers))
     assert "Last-Event-ID" in error["message"]
@@ -283,7 +285,7 @@ def test_a_last_event_id_that_is_no_version_is_refused(unchanged: Service, text:
 # --- paths that cannot be used ----------------------------------------------------------------------------------------
 
 
-def test_a_file_in_the_way_of_a_folder_is_told(unchanged: Service, tmp_path: Path) -> None:
+def test_a_file_in_the_way_of_a_folder_is_reported(unchanged: Service, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         error = refused(unchanged.api.post("/saveModel", params={"modelPath": str(folder)}))
@@ -292,7 +294,7 @@ def test_a_file_in_the_way_of_a_folder_is_told(unchanged: Service, tmp_path: Pat
     assert (tmp_path / "file").read_text() == "in the way"
 
 
-def test_a_folder_that_cannot_be_written_is_told(unchanged: Service, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(unchanged: Service, tmp_path: Path) -> None:
     folder = tmp_path / "read-only"
     folder.mkdir(mode=0o500)
     if os.access(folder, os.W_OK):
@@ -329,7 +331,7 @@ def test_a_bad_request_during_a_training_does_not_touch_it(service: Service) -> 
     assert (status["state"], status["payload"]["activity"]) == ("paused", began["payload"]["activity"])
 
 
-def test_what_is_wrong_with_the_body_is_told_before_what_is_wrong_with_the_state(fresh: Service) -> None:
+def test_what_is_wrong_with_the_body_is_reported_before_what_is_wrong_with_the_state(fresh: Service) -> None:
     assert "base64" in refused(fresh.api.post("/streamPredict", json={"a": "?"}))["message"]
     error = refused(fresh.api.post("/streamPredict", json={"a": RECORD}))
     assert error["state"] == "started"

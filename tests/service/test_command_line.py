@@ -157,7 +157,7 @@ def test_an_address_that_cannot_be_written_to_its_file_ends_the_start(folder: Pa
 # --- where it listens -------------------------------------------------------------------------------------------------
 
 
-def test_a_port_in_use_is_told_with_what_to_do(folder: Path) -> None:
+def test_a_port_in_use_is_reported_with_what_to_do(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         code, _, err = run("serve", "flat:Good", "--port", str(port), cwd=folder)
@@ -168,7 +168,7 @@ def test_a_port_in_use_is_told_with_what_to_do(folder: Path) -> None:
     assert "Traceback" not in err
 
 
-def test_it_listens_on_loopback_unless_told_otherwise(start: Start) -> None:
+def test_it_listens_on_loopback_by_default(start: Start) -> None:
     assert start().url.startswith("http://127.0.0.1:")
 
 
@@ -209,7 +209,7 @@ def test_a_port_is_free_again_at_once(start: Start) -> None:
     ],
 )
 @pytest.mark.parametrize("way", ["option", "environment"])
-def test_a_setting_that_cannot_be_is_told_by_its_name(option: str, value: str, parts: list[str], way: str) -> None:
+def test_a_setting_that_cannot_be_is_reported_by_its_name(option: str, value: str, parts: list[str], way: str) -> None:
     if way == "option":
         arguments, env = [f"--{option}={value}"], {}
     else:
@@ -294,7 +294,7 @@ def test_mistks_own_form_listens_on_all_interfaces_and_says_so(folder: Path) -> 
 
 
 @pytest.mark.parametrize(("options", "env"), [(["--host", "127.0.0.1"], {}), ([], {"MISTK_HOST": "127.0.0.1"})])
-def test_mistks_own_form_listens_where_it_is_told(folder: Path, options: list[str], env: dict[str, str]) -> None:
+def test_mistks_own_form_listens_where_it_is_asked_to(folder: Path, options: list[str], env: dict[str, str]) -> None:
     with Service("flat", "Good", "0", *options, cwd=folder, env=env) as service:
         assert service.url == f"http://127.0.0.1:{service.port}"
         assert "Warning" not in service.output()
@@ -321,7 +321,7 @@ def test_a_model_may_lie_anywhere_and_import_its_neighbours(
 # --- the rest ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_version_is_told(tmp_path: Path) -> None:
+def test_the_version_is_reported(tmp_path: Path) -> None:
     assert run("--version", cwd=tmp_path) == (0, f"mistk-service, version {__version__}\n", "")
 
 
@@ -343,7 +343,7 @@ def test_the_help_names_every_command_and_option(tmp_path: Path, command: list[s
         assert word in out
 
 
-def test_an_unknown_command_is_told(tmp_path: Path) -> None:
+def test_an_unknown_command_is_reported(tmp_path: Path) -> None:
     code, _, err = run("sevre", cwd=tmp_path)
     assert code == 2
     assert "sevre" in err

@@ -10,7 +10,7 @@ from tests.service.conftest import Start
 from tests.service.harness import Service, all_gone, refused, turns
 
 
-def test_a_worker_killed_in_training_is_told_as_a_failure_and_a_reset_mends_it(service: Service) -> None:
+def test_a_worker_killed_in_training_is_reported_as_a_failure_and_a_reset_mends_it(service: Service) -> None:
     service.make_ready(train="steps_for_ever")
     status = service.post("train")
     service.wait(lambda s: turns(s) > 2, status)
@@ -79,7 +79,7 @@ def test_what_a_dead_worker_had_started_ends_too(service: Service) -> None:
     assert all_gone(children)
 
 
-def test_a_worker_that_dies_while_it_ends_is_no_failure(start: Start) -> None:
+def test_a_worker_that_dies_while_it_ends_is_not_a_failure(start: Start) -> None:
     service = start()
     service.make_ready(train="ignore_everything")
     service.post("train")

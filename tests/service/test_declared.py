@@ -62,7 +62,7 @@ def test_what_the_class_does_not_accept_is_refused_and_changes_nothing(
     assert fresh.status() == before
 
 
-def test_all_problems_are_told_at_once(fresh: Service) -> None:
+def test_all_problems_are_reported_at_once(fresh: Service) -> None:
     error = refused(fresh.api.post("/initialize", json={"hyperparameters": {"rate": 2, "epochs": 0}}))
     assert "hyperparameters.rate cannot be 2" in error["message"]
     assert "hyperparameters.epochs cannot be 0" in error["message"]

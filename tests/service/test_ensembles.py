@@ -88,7 +88,7 @@ def test_a_miniaturized_model_is_saved_and_kept_with_the_run(ready: Service, tmp
         (["/tmp"], "is not an object"),
     ],
 )
-def test_members_that_cannot_be_read_are_told_by_their_name(initialized: Service, body: Any, field: str) -> None:
+def test_members_that_cannot_be_read_are_reported_by_their_name(initialized: Service, body: Any, field: str) -> None:
     before = initialized.settled()
     assert field in refused(initialized.api.post("/buildEnsemble", json=body))["message"]
     assert initialized.status() == before

@@ -222,7 +222,7 @@ def test_an_agent_that_does_not_play_fails_the_episode_by_name(
     assert table.x.wait_for("ready").state == "ready"
 
 
-def test_an_agent_that_makes_illegal_moves_loses_and_the_game_goes_on(
+def test_an_agent_that_makes_illegal_moves_loses_and_the_game_continues(
     table: Table, services: tuple[Service, Service, Service], start: Start
 ) -> None:
     other = start(model=f"{BAD}:Illegal")

@@ -174,7 +174,7 @@ def test_a_client_that_leaves_ends_the_generation(words: Service, stream: bool) 
     assert status["payload"]["closed"]
 
 
-def test_a_hook_that_is_no_generator_returns_the_whole_text(start: Start) -> None:
+def test_a_hook_that_is_not_a_generator_returns_the_whole_text(start: Start) -> None:
     service = start("--doors", "openai", model=reference("generates:Whole"))
     service.make_ready()
     assert service.api.get(f"{service.url}/v1/models").json()["data"][0]["id"] == "whole"

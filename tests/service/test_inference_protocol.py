@@ -169,7 +169,7 @@ def test_byte_strings_that_are_cut_off_are_refused(echo: Service) -> None:
         assert "cut off" in refused(response, 400)
 
 
-def test_a_state_that_cannot_predict_and_a_class_without_the_hook_are_told_apart(start: Start) -> None:
+def test_a_state_that_cannot_predict_and_a_class_without_the_hook_are_distinguished(start: Start) -> None:
     body = {"inputs": [tensor("a", "INT8", [1], data=[1])]}
     fresh = start(model=reference("tensors:Echo"))
     assert refused(infer(fresh, body), 503) == "infer is not possible in the state started: nothing is running."

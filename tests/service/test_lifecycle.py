@@ -51,7 +51,7 @@ def test_every_operation_of_the_contract_works_in_one_lifecycle(service: Service
 
 
 @both_workers
-def test_a_paused_training_can_be_saved_and_goes_on(service: Service, tmp_path: Path) -> None:
+def test_a_paused_training_can_be_saved_and_continues(service: Service, tmp_path: Path) -> None:
     service.make_ready(train="steps_for_ever", predict="steps_for_ever")
     for operation, running, resume in (
         ("train", "training", "resumeTraining"),
@@ -85,7 +85,7 @@ def test_the_wrong_resume_is_refused_with_what_would_be_right(service: Service) 
 
 
 @both_workers
-def test_two_trainings_at_once_are_refused_and_the_first_goes_on(service: Service) -> None:
+def test_two_trainings_at_once_are_refused_and_the_first_continues(service: Service) -> None:
     service.make_ready(train="steps_for_ever")
     began = service.post("train")
     error = refused(service.api.post("/train"))

@@ -59,7 +59,7 @@ def fail_in_every_way(service: Service) -> None:
     assert service.wait_exit() == 0
 
 
-def test_every_failure_is_an_error_in_the_log_and_the_lifecycle_is_told(start: Start, model: str) -> None:
+def test_every_failure_is_an_error_in_the_log_and_the_lifecycle_is_reported(start: Start, model: str) -> None:
     service = start(model=model)
     fail_in_every_way(service)
     output = service.output()

@@ -258,7 +258,7 @@ def test_a_remote_that_never_answers_stops_neither_the_training_nor_the_end(
     assert run["status"] == "FINISHED"
 
 
-def test_a_service_killed_amid_a_training_goes_on_delivering_after_its_restart(
+def test_a_service_killed_amid_a_training_continues_delivering_after_its_restart(
     container: Container, far: Proxy, gate: Gate, tmp_path: Path
 ) -> None:
     first = container(far.url)

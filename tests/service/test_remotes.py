@@ -90,7 +90,7 @@ def nobody() -> Iterator[str]:
         yield f"http://127.0.0.1:{place.getsockname()[1]}"
 
 
-def test_what_waits_is_told_and_is_delivered_when_the_server_is_there(
+def test_what_waits_is_reported_and_is_delivered_when_the_server_is_there(
     start: Start, tmp_path: Path, nobody: str
 ) -> None:
     service = start("--tracking-uri", nobody, "--state-dir", str(tmp_path / "state"))
@@ -118,7 +118,7 @@ def test_what_waits_is_told_and_is_delivered_when_the_server_is_there(
     again.wait_for_metric("mistk_outbox_connected", 1, remote=nobody)
 
 
-def test_an_address_where_nobody_is_is_told_before_anything_waits_for_it(start: Start) -> None:
+def test_an_address_where_nobody_is_is_reported_before_anything_waits_for_it(start: Start) -> None:
     url = "http://127.0.0.1:9"
     service = start("--tracking-uri", url)
 

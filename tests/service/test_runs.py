@@ -179,7 +179,7 @@ def test_a_worker_that_is_killed_leaves_a_failed_run(start: Start) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_service_that_is_told_to_end_leaves_a_killed_run(
+def test_a_service_that_is_asked_to_exit_leaves_a_killed_run(
     start: Start, tmp_path: Path, number: signal.Signals
 ) -> None:
     service = start("--state-dir", str(tmp_path / "state"))
@@ -241,7 +241,7 @@ def test_a_container_leaves_the_runs_of_one_that_lives_alone(start: Start, tmp_p
     assert get_run(other, run_id)["info"]["status"] == "RUNNING"
 
 
-def test_a_store_that_cannot_be_opened_is_told_and_what_was_reported_arrives_when_it_can(
+def test_a_store_that_cannot_be_opened_is_reported_and_what_was_reported_arrives_when_it_can(
     start: Start, tmp_path: Path
 ) -> None:
     in_the_way = tmp_path / "mistk-state" / "tracking.db"
@@ -324,7 +324,7 @@ def test_a_run_is_gone_on_with_and_may_be_part_of_another(start: Start) -> None:
     assert values(nested, "tags")["mlflow.parentRunId"] == parent
 
 
-def test_a_wish_that_cannot_be_fulfilled_costs_the_model_nothing_and_is_told(start: Start) -> None:
+def test_a_wish_that_cannot_be_fulfilled_costs_the_model_nothing_and_is_reported(start: Start) -> None:
     service = start()
     initialize(service, runId="0" * 32)
 
@@ -336,7 +336,7 @@ def test_a_wish_that_cannot_be_fulfilled_costs_the_model_nothing_and_is_told(sta
     assert "a new one was started" in note
 
 
-def test_a_killed_container_is_followed_by_one_that_goes_on_with_its_run(start: Start, tmp_path: Path) -> None:
+def test_a_killed_container_is_followed_by_one_that_continues_its_run(start: Start, tmp_path: Path) -> None:
     service = start("--state-dir", str(tmp_path / "state"))
     run_id = run_in(begun(service, train="steps_for_ever"))["id"]
     service.process.kill()

@@ -77,7 +77,7 @@ def test_the_runs_of_killed_containers_are_ended_by_those_that_live(
     assert runs(store)[kept].info.status.name == "RUNNING"
 
 
-def test_a_container_that_loses_its_lease_says_so_and_goes_on_in_a_new_run(
+def test_a_container_that_loses_its_lease_says_so_and_continues_in_a_new_run(
     container: Callable[..., Service], store: SqlStore
 ) -> None:
     stopped, other = container("a", LEASE), container("b", LEASE)
@@ -124,7 +124,7 @@ def test_the_lease_of_a_container_that_ends_in_order_is_given_back(
 
 
 @pytest.mark.nightly  # Chromium aborts what it loads when a network interface appears
-def test_a_container_that_is_cut_off_from_the_database_for_too_long_goes_on_in_a_new_run(
+def test_a_container_that_is_cut_off_from_the_database_for_too_long_continues_in_a_new_run(
     container: Callable[..., Service], store: SqlStore, postgres_database: str
 ) -> None:
     database = make_url(postgres_database)

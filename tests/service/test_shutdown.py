@@ -242,7 +242,7 @@ def test_what_the_service_is_asked_while_it_shuts_down_is_refused_with_the_reaso
     assert service.wait_exit() == 0
 
 
-def test_stream_predictions_in_flight_are_answered_when_the_service_is_told_to_end(start: Start) -> None:
+def test_stream_predictions_in_flight_are_answered_when_the_service_is_asked_to_exit(start: Start) -> None:
     service = start("--grace", "30")
     service.make_ready()
     worker = service.worker()

@@ -72,7 +72,7 @@ def test_a_worker_that_dies_answers_all_that_wait(service: Service) -> None:
             refused(response, response.status_code)
 
 
-def test_more_than_the_queue_holds_are_told_to_come_again(start: Start) -> None:
+def test_more_than_the_queue_holds_are_refused_for_now(start: Start) -> None:
     service = start("--max-queue", "4")
     service.make_ready()
     worker = service.worker()

@@ -165,7 +165,7 @@ def test_a_request_without_a_source_or_with_another_parameter_is_refused(
     assert service.status()["state"] == "ready"
 
 
-def test_props_that_are_no_object_are_refused(service: Service) -> None:
+def test_props_that_are_not_an_object_are_refused(service: Service) -> None:
     answer = service.api.post("/streamPredict/source", params={"source": "arguments"}, json=[1])
     assert "is not an object" in refused(answer)["message"]
 

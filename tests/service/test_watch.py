@@ -107,7 +107,7 @@ def test_without_watch_the_version_changes_nothing(service: Service) -> None:
 
 
 @pytest.mark.parametrize("query", ["", "&resourceVersion=", "&resourceVersion=None"])
-def test_a_watch_without_a_version_begins_with_the_present_and_goes_on(service: Service, query: str) -> None:
+def test_a_watch_without_a_version_begins_with_the_present_and_continues(service: Service, query: str) -> None:
     service.make_ready()
     ready = service.settled()
     with service.api.stream("GET", f"/status?watch=true{query}") as response, sse(service, query) as messages:
@@ -127,7 +127,7 @@ def test_a_version_that_is_none_is_refused_before_any_stream_begins(service: Ser
 # --- what is lost -----------------------------------------------------------------------------------------------------
 
 
-def test_a_version_that_has_fallen_out_of_the_history_is_told_with_the_gap(start: Start) -> None:
+def test_a_version_that_has_fallen_out_of_the_history_is_reported_with_the_gap(start: Start) -> None:
     service = start()
     service.make_ready()
     for number in range(40):
@@ -176,7 +176,7 @@ def test_the_same_events_come_as_server_sent_events(start: Start) -> None:
     assert [int(message["id"]) for message in seen] == [version(event["payload"]) for event in lines]
 
 
-def test_a_browser_that_reconnects_goes_on_after_the_last_event_it_saw(service: Service) -> None:
+def test_a_browser_that_reconnects_continues_after_the_last_event_it_saw(service: Service) -> None:
     service.make_ready()
     service.do("train")
     trained = service.settled()
@@ -191,7 +191,7 @@ def test_a_browser_that_reconnects_goes_on_after_the_last_event_it_saw(service: 
         assert next(messages)["data"]["payload"]["state"] == "training"
 
 
-def test_the_gap_is_told_in_server_sent_events_too(service: Service) -> None:
+def test_the_gap_is_reported_in_server_sent_events_too(service: Service) -> None:
     service.make_ready()
     ready = service.settled()
     with sse(service, last_event_id="123456789") as messages:
@@ -233,7 +233,7 @@ def test_watchers_that_leave_are_forgotten(service: Service) -> None:
     service.wait_for_metric("mistk_watchers", 0)
 
 
-def test_a_slow_reader_holds_nobody_up_and_is_told_what_it_missed(start: Start) -> None:
+def test_a_slow_reader_holds_nobody_up_and_learns_what_it_missed(start: Start) -> None:
     service = start()
     ready = service.make_ready()
     slow = connect_with_little_room(service)

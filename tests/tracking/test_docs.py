@@ -45,7 +45,7 @@ def test_every_operation_is_in_the_table():
 
 
 @pytest.mark.parametrize("command", sorted(tracking.commands))
-def test_every_command_and_every_option_of_serve_is_told(command):
+def test_every_command_and_every_option_of_serve_is_documented(command):
     assert f"## mistk-service tracking {command}\n" in COMMANDS
     if command == "serve":
         for option in tracking.commands[command].params:
@@ -85,7 +85,7 @@ def test_the_example_of_projects_runs(tmp_path, monkeypatch, capsys):
     assert {key for key in written if key.startswith("mlops.")} <= set(re.findall(r"`(mlops\.\w+)`", section))
 
 
-def test_every_setting_of_a_remote_and_every_variable_is_told():
+def test_every_setting_of_a_remote_and_every_variable_is_documented():
     for setting in dataclasses.fields(RestConfig):
         assert f"`{setting.name}`" in CLIENT
     for variable in VARIABLES.values():

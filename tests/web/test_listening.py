@@ -57,7 +57,7 @@ def test_no_address_is_not_taken_for_every_address() -> None:
     assert caught.value.setting == "host"
 
 
-def test_a_port_that_is_taken_is_told_with_what_to_do() -> None:
+def test_a_port_that_is_taken_is_reported_with_what_to_do() -> None:
     with bind("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(SettingsError) as caught:
@@ -68,7 +68,7 @@ def test_a_port_that_is_taken_is_told_with_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "256.0.0.1", "203.0.113.7"])
-def test_an_address_that_is_not_ours_is_told(host: str) -> None:
+def test_an_address_that_is_not_ours_is_reported(host: str) -> None:
     with pytest.raises(SettingsError) as caught:
         bind(host, 0)
     assert host in str(caught.value)

@@ -43,7 +43,7 @@ def test_what_is_loaded_stays_and_what_comes_later_is_collected():
     assert late() is None
 
 
-def test_where_the_loading_fails_the_collector_goes_on():
+def test_where_the_loading_fails_the_collector_continues():
     def fail() -> None:
         with loading():
             raise LookupError

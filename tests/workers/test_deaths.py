@@ -28,7 +28,7 @@ Hire = Callable[..., Any]
         ("signal 63", "signal 63"),
     ],
 )
-async def test_an_exit_is_told_in_words(hire: Hire, how: str, words: str):
+async def test_an_exit_is_reported_in_words(hire: Hire, how: str, words: str):
     worker = await hire("dies:Dies", "process", {"how": how})
     worker.send(m.Run(1, "do_train"))
     assert words in (await worker.listener.until_exit()).message

@@ -179,12 +179,12 @@ def test_the_data_of_large_tensors_arrives_without_having_been_copied(sizes: lis
         (object(), "object"),
     ],
 )
-def test_what_cannot_cross_is_told_by_one_error(value: Any, words: str):
+def test_what_cannot_cross_is_reported_by_one_error(value: Any, words: str):
     with pytest.raises(framing.Unsendable, match=words):
         framing.frame(m.Run(1, "do_train", (value,)))
 
 
-def test_nesting_without_end_is_told_by_the_same_error():
+def test_nesting_without_end_is_reported_by_the_same_error():
     value: list[Any] = []
     value.append(value)
     with pytest.raises(framing.Unsendable, match="nested too deeply"):

@@ -86,7 +86,7 @@ class Bench:
         self.told.append(("replicas", usable, count))
 
 
-async def test_a_loaded_model_is_told_with_its_hooks():
+async def test_a_loaded_model_is_reported_with_its_hooks():
     bench = Bench()
     await bench.supervisor.start()
     waiting = asyncio.ensure_future(bench.supervisor.wait_loaded())
@@ -95,7 +95,7 @@ async def test_a_loaded_model_is_told_with_its_hooks():
     assert bench.told == [("loaded", "Model", {"do_train"})]
 
 
-async def test_a_model_that_cannot_be_loaded_is_told_to_everybody():
+async def test_a_model_that_cannot_be_loaded_is_reported_to_everybody():
     bench = Bench()
     await bench.supervisor.start()
     bench.workers[0].say(LoadFailed("ModelModuleFailed", Failure("ModelModuleFailed", "no", "a traceback")))
@@ -107,7 +107,7 @@ async def test_a_model_that_cannot_be_loaded_is_told_to_everybody():
     assert bench.told == [("load failed", "no"), ("ended", "ended", True)]  # its exit is no second failure
 
 
-async def test_a_worker_that_dies_over_its_model_is_told():
+async def test_a_worker_that_dies_over_its_model_is_reported():
     bench = Bench()
     await bench.supervisor.start()
     bench.workers[0].end("died")

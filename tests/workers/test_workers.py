@@ -34,7 +34,7 @@ async def test_a_worker_tells_what_it_has_loaded(hire: Hire, kind: str):
     assert "do_train" not in loaded.hooks
 
 
-async def test_a_worker_that_is_told_to_exit_runs_its_last_hook_and_ends(hire: Hire, kind: str, tmp_path: Path):
+async def test_a_worker_that_is_asked_to_exit_runs_its_last_hook_and_ends(hire: Hire, kind: str, tmp_path: Path):
     source = tmp_path / f"last_hook_{kind}.py"
     source.write_text(
         "from mistk_service import AbstractModel\n"
@@ -94,7 +94,7 @@ async def test_what_is_sent_to_a_worker_that_has_ended_is_lost_without_a_word(hi
     worker.send(m.Run(1, "do_initialize", ([], {}, {})))
 
 
-async def test_what_cannot_be_sent_is_told_to_the_sender_and_the_channel_is_as_it_was(hire: Hire, kind: str):
+async def test_what_cannot_be_sent_is_reported_to_the_sender_and_the_channel_is_as_it_was(hire: Hire, kind: str):
     worker = await hire("steered:Steered", kind)
     with pytest.raises(framing.Unsendable):
         worker.send(m.Run(1, "do_initialize", ([], {"a": "\ud800"}, {})))

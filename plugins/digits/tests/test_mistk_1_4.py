@@ -107,7 +107,7 @@ def test_after_an_ensemble_a_single_model_can_be_built(members: dict[str, Path])
     assert "members" not in context.status
 
 
-def test_members_that_are_no_models_are_named(members: dict[str, Path], tmp_path: Path) -> None:
+def test_members_that_are_not_models_are_named(members: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(BadCheckpoint, match=r"modelPaths\.odd"):
         assembled({**members, "odd": tmp_path})
     for path in (None, "http://localhost:8080"):
@@ -142,7 +142,7 @@ def test_half_precision_is_left_out_unless_it_is_wanted(model: Digits, tmp_path:
     assert [file.name for file in tmp_path.iterdir()] == ["digits-int8.npz"]
 
 
-def test_training_goes_on_from_a_smaller_model(model: Digits, tmp_path: Path) -> None:
+def test_training_continues_from_a_smaller_model(model: Digits, tmp_path: Path) -> None:
     model.do_miniaturize(str(tmp_path), False)
     smaller = built(tmp_path)
     smaller.do_load_data({"train": MistkDataset(data_path=str(DATA / "train.csv"))})

@@ -131,7 +131,7 @@ def encoded(values: object, kind: str = "<f4") -> str:
         (None, "it is not base64"),
     ],
 )
-def test_a_record_that_is_no_image_is_named_with_what_is_wrong(model: Digits, text: Any, expected: str) -> None:
+def test_a_record_that_is_not_an_image_is_named_with_what_is_wrong(model: Digits, text: Any, expected: str) -> None:
     good = encoded(np.zeros(64))
     with pytest.raises(BadRecord, match=f"'bad one' is not an image: {expected}") as caught:
         model.do_stream_predict({"good": good, "bad one": text})

@@ -169,7 +169,7 @@ HEADER = "id,label," + ",".join(f"p{i}" for i in range(64))
         (f'{HEADER}\n"' + "x" * 200_000, "field larger than field limit"),
     ],
 )
-def test_what_is_no_table_of_digits_is_refused_with_the_place(tmp_path: Path, text: str, expected: str) -> None:
+def test_what_is_not_a_table_of_digits_is_refused_with_the_place(tmp_path: Path, text: str, expected: str) -> None:
     with pytest.raises(UnreadableData, match=expected):
         read_bytes(text.encode(), tmp_path)
 
@@ -200,7 +200,9 @@ def npz(**arrays: Any) -> bytes:
         (b"\xff\xfe1\x00", "nor text in UTF-8"),
     ],
 )
-def test_what_is_no_archive_of_digits_is_refused_with_the_reason(tmp_path: Path, content: bytes, expected: str) -> None:
+def test_what_is_not_an_archive_of_digits_is_refused_with_the_reason(
+    tmp_path: Path, content: bytes, expected: str
+) -> None:
     with pytest.raises(UnreadableData, match=expected):
         read_bytes(content, tmp_path)
 

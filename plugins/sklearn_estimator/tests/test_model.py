@@ -71,7 +71,7 @@ def test_a_regressor_learns_numbers(tmp_path: Path) -> None:
     assert model.do_infer({"features": np.array([[2.0]])})["prediction"] == pytest.approx([5.0], abs=1)
 
 
-def test_a_training_in_epochs_shows_progress_and_goes_on_where_it_was_saved(
+def test_a_training_in_epochs_shows_progress_and_continues_where_it_was_saved(
     iris: str, tmp_path: Path, interrupt: Any
 ) -> None:
     whole, context = trained(iris, epochs=4, batch_size=50)

@@ -179,7 +179,7 @@ def encoded(prompt: str) -> str:
     return base64.b64encode(prompt.encode()).decode()
 
 
-def test_stream_predictions_go_on_after_the_prompt_whatever_else_is_asked(trained: TextGenerator) -> None:
+def test_stream_predictions_continue_after_the_prompt_whatever_else_is_asked(trained: TextGenerator) -> None:
     both = trained.do_stream_predict({"a": encoded("The Hatter"), "b": encoded("")})
     assert both["a"]["prompt"] == "The Hatter"
     assert both["b"]["prompt"] == "Alice "
@@ -208,7 +208,7 @@ def test_details_name_the_likeliest_characters(trained: TextGenerator) -> None:
 
 
 @pytest.mark.parametrize("text", ["%%%", "abc", base64.b64encode(b"\xff\xfe").decode(), None])
-def test_a_record_that_is_no_prompt_is_named(trained: TextGenerator, text: Any) -> None:
+def test_a_record_that_is_not_a_prompt_is_named(trained: TextGenerator, text: Any) -> None:
     with pytest.raises(BadRecord, match=r"'bad one' is not a prompt: .*Expected a text in UTF-8, in base64") as caught:
         trained.do_stream_predict({"good": encoded("a"), "bad one": text})
     assert caught.value.identifier == "bad one"
@@ -299,7 +299,7 @@ def test_a_checkpoint_that_does_not_hold_together_is_refused(
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04 broken off", None])
-def test_what_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes | None) -> None:
+def test_what_is_not_a_checkpoint_is_refused(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "text_generator.npz").write_bytes(content)
     with pytest.raises(BadCheckpoint, match=r"text_generator\.npz"):
@@ -360,7 +360,7 @@ def test_texts_may_be_gzipped_and_have_any_line_ends(tmp_path: Path) -> None:
         (gzip.compress(b"text", mtime=0)[:-3], "is damaged gzip"),
     ],
 )
-def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes, expected: str) -> None:
+def test_what_is_not_a_text_is_refused(tmp_path: Path, content: bytes, expected: str) -> None:
     (tmp_path / "a.txt").write_bytes(content)
     with pytest.raises(UnreadableText, match=expected):
         read_text(tmp_path / "a.txt")

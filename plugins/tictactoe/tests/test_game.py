@@ -128,13 +128,13 @@ def test_a_move_shares_its_value_with_its_symmetric_forms() -> None:
 
 
 @pytest.mark.parametrize("obs", [{}, {"o": EMPTY}, {"x": [0.0] * 8}, {"x": [2.0] * 9}, {"x": [1.0] * 9}])
-def test_observations_that_are_no_board_are_refused(obs: dict[str, Any]) -> None:
+def test_observations_that_are_not_a_board_are_refused(obs: dict[str, Any]) -> None:
     with pytest.raises(RequestError, match="obs: "):
         learner("x").do_get_action(obs)
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"x": "y"}'])
-def test_a_file_that_is_no_saved_agent_is_refused(tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_not_a_saved_agent_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "q_table.json").write_text(content)
     with pytest.raises(RequestError, match=r"q_table.json.*expected a saved agent"):
         learner("x").do_build_model(str(tmp_path))

@@ -63,7 +63,7 @@ def test_a_folder_is_listed_by_base_names_in_order(artifacts):
 
 
 @pytest.mark.parametrize("path", ["", "nowhere", "d/b.txt", "d/b.txt/below"])
-def test_what_is_no_folder_has_nothing_in_it(artifacts, path):
+def test_what_is_not_a_folder_has_nothing_in_it(artifacts, path):
     if path.startswith("d"):
         put(artifacts, "d/b.txt")
     assert artifacts.list_folder(path) == []
@@ -98,7 +98,7 @@ def test_the_etag_changes_with_the_content(artifacts):
 
 
 @pytest.mark.parametrize("path", ["missing", "d", "d/f/below", ""])
-def test_opening_what_is_no_file_says_so(artifacts, path):
+def test_opening_what_is_not_a_file_says_so(artifacts, path):
     put(artifacts, "d/f")
     with pytest.raises(ResourceNotFound, match="No such artifact"):
         artifacts.open(path)

@@ -272,7 +272,7 @@ def test_the_outbox_shows_what_waits_and_what_was_refused_and_why(call, refused_
         assert word in shown
 
 
-def test_addresses_in_the_outbox_are_whole_and_their_state_is_no_error(call, uri, refused_run):
+def test_addresses_in_the_outbox_are_whole_and_their_state_is_not_an_error(call, uri, refused_run):
     long = "https://mlflow.example.org/a/path/that/is/longer/than/a/terminal/is/wide/and/then/goes/on"
     with SqlStore.open(uri) as store:
         store.journal.configure(["http://slow", "http://quick", long])
@@ -327,7 +327,7 @@ SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids
 
 
 @SIGNALS
-def test_a_server_that_is_told_to_end_ends_with_0(tmp_path, number):
+def test_a_server_that_is_asked_to_exit_ends_with_0(tmp_path, number):
     with running_server(tmp_path) as server:
         server.process.send_signal(number)
         assert server.process.wait(30) == 0

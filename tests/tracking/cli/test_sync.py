@@ -78,7 +78,7 @@ def test_a_store_whose_memory_of_the_remote_is_gone_finds_its_runs_by_their_tag(
     assert {"create_run", "create"}.isdisjoint(world.remote.names())
 
 
-def test_after_an_interruption_the_next_call_goes_on(world, run_ids):
+def test_after_an_interruption_the_next_call_continues(world, run_ids):
     left = iter(range(2))
 
     def after(name):
@@ -189,7 +189,7 @@ class Stopped(KeyboardInterrupt):
     """The user has seen enough."""
 
 
-def test_watching_goes_on_over_an_outage_and_looks_only_at_what_is_new(world, run_ids):
+def test_watching_continues_over_an_outage_and_looks_only_at_what_is_new(world, run_ids):
     told: list[Any] = []
     now = 1_000_000.0
     rounds = iter(["away", "back", "new", "end"])

@@ -11,7 +11,7 @@ from mistk_service.tracking.values import RunStatus
 
 
 @pytest.mark.parametrize("status", list(RunStatus))
-def test_a_run_that_goes_on_has_not_taken_the_time_until_it_ended_before(status: RunStatus) -> None:
+def test_a_run_that_continues_has_not_taken_the_time_until_it_ended_before(status: RunStatus) -> None:
     console = Console(width=300, record=True, quiet=False)
     with open_store("sqlite://") as store, console.capture() as capture:
         experiment = store.get_experiment(store.create_experiment("mine"))

@@ -71,7 +71,7 @@ def test_nothing_is_deleted_where_one_of_the_names_is_wrong(place):
         assert store.get_run(run_id).info.lifecycle_stage is LifecycleStage.ACTIVE
 
 
-def test_gc_shows_what_it_would_remove_and_removes_it_when_told_to(place):
+def test_gc_shows_what_it_would_remove_and_removes_it_on_request(place):
     with place.open() as store:
         gone, stays = place.run(store, "gone"), place.run(store, "stays")
         store.delete_run(gone)

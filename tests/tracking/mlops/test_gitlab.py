@@ -56,7 +56,7 @@ def fail_in_a_block(iteration):
         raise ZeroDivisionError("division by zero")
 
 
-def test_a_failed_iteration_is_failed_there_and_what_gitlab_does_not_take_is_told(store):
+def test_a_failed_iteration_is_failed_there_and_what_gitlab_does_not_take_is_reported(store):
     workspace = Workspace(store)
     experiment = workspace.create_experiment("first", project_id=workspace.create_project("Digits")["id"])
     iteration = workspace.start_iteration("one", experiment_id=experiment["id"])

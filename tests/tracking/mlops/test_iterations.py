@@ -115,7 +115,7 @@ def test_the_last_value_of_a_metric_is_the_one_that_was_logged_last(store, exper
     assert store.get_run(iteration["id"]).data.metrics[0].value == 1.0
 
 
-def test_what_is_no_finite_number_is_kept_and_the_json_is_valid(store, iteration):
+def test_what_is_not_a_finite_number_is_kept_and_the_json_is_valid(store, iteration):
     values = {"a": math.nan, "b": math.inf, "c": -math.inf, "d": True, "e": 10}
     iteration.log_metrics(values)
     ended = iteration.end_iteration()
@@ -364,7 +364,7 @@ def test_a_metric_that_is_refused_harms_no_other(store, iteration, name, value):
     assert points_of(store, iteration, "loss") == [(0, 1.0)]
 
 
-def test_a_value_that_is_no_number_is_named_with_its_metric(iteration):
+def test_a_value_that_is_not_a_number_is_named_with_its_metric(iteration):
     with pytest.raises(
         InvalidParameter, match=r"'high' \(str\) for 'loss' is not valid\. It must be a number"
     ) as caught:

@@ -107,7 +107,7 @@ def test_a_store_that_cannot_be_opened_leaves_the_present_one(wrong, error):
 
 
 @pytest.mark.parametrize("wrong", [None, 3, Path("runs.db")])
-def test_what_is_no_store_is_refused(wrong):
+def test_what_is_not_a_store_is_refused(wrong):
     with pytest.raises(InvalidParameter, match="not a store"):
         mlops.use(wrong)
 

@@ -288,7 +288,7 @@ def test_a_client_of_mlflow_sees_how_everything_belongs_together(workspace, stor
     assert [item.experiment_id for item in below] == [experiment]
 
 
-def test_the_experiment_of_the_datasets_is_no_project(workspace, store):
+def test_the_experiment_of_the_datasets_is_not_a_project(workspace, store):
     workspace.create_dataset("mnist", "mnist.npz")
     home = store.get_experiment_by_name("mlops.datasets")
     assert Tag("mlops.kind", "project") not in home.tags

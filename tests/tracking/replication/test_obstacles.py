@@ -22,7 +22,7 @@ from tests.support.stand_in import Abilities
 USE = DatasetInput(Dataset("points", "abc", "local", "here", "{}", "{}"), (Tag("mlflow.data.context", "training"),))
 
 
-def test_a_run_that_brings_the_server_down_every_time_is_put_off_and_the_others_go_on(world):
+def test_a_run_that_brings_the_server_down_every_time_is_put_off_and_the_others_continue(world):
     poisoned, other = world.run(), world.run()
     world.deliver()
     there, accept = world.copy(poisoned), world.remote.store.log_batch

@@ -325,7 +325,7 @@ for step in range(1_000_000):
 """
 
 
-def test_a_service_that_is_killed_in_the_middle_goes_on_where_it_was(local, tmp_path):
+def test_a_service_that_is_killed_in_the_middle_continues_where_it_was(local, tmp_path):
     run_id = local.run(run_name="first", start_time=1)
     for deliveries in (1, 2):
         command = [sys.executable, "-c", FORWARD, str(tmp_path), local.uri, run_id, local.place.token or ""]

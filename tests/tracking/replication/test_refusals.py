@@ -102,7 +102,7 @@ def test_a_refused_file_is_set_aside_and_the_others_arrive(world):
     assert [path.rpartition("/")[2] for path in files(world.remote.artifacts)] == ["small"]
 
 
-def test_a_run_that_is_gone_from_the_remote_is_set_aside_and_the_others_go_on(world):
+def test_a_run_that_is_gone_from_the_remote_is_set_aside_and_the_others_continue(world):
     gone, other = world.run(), world.run()
     world.deliver()
     known = world.copy(gone)

@@ -317,7 +317,7 @@ def wait_until(condition):
         pause.wait(0.01)
 
 
-def test_replicators_deliver_by_themselves_and_stop_when_they_are_told(world):
+def test_replicators_deliver_by_themselves_and_stop_on_request(world):
     opened = Opened(world.remote)
     replication = ReplicationService(world.local, world.artifacts, ["http://user:s3cret@remote/"], open_remote=opened)
     replication.start()
@@ -345,7 +345,7 @@ def test_what_is_written_last_is_delivered_before_the_end_even_after_an_outage(w
     world.assert_same(run_id)
 
 
-def test_what_remains_at_the_end_is_told_and_delivered_after_the_next_start(world, caplog):
+def test_what_remains_at_the_end_is_reported_and_delivered_after_the_next_start(world, caplog):
     fail(world, StoreUnavailable("away"))
     replication = ReplicationService(world.local, world.artifacts, ["http://remote"], open_remote=Opened(world.remote))
     replication.start()

@@ -94,7 +94,7 @@ def test_no_path_leaves_the_run(artifacts, path):
             call(path)
 
 
-def test_the_root_is_no_file(artifacts):
+def test_the_root_is_not_a_file(artifacts):
     for call in (artifacts.create, artifacts.delete):
         with pytest.raises(InvalidParameter):
             call("")

@@ -116,7 +116,7 @@ def test_a_setting_of_the_wrong_form_is_refused_without_repeating_it(wrong):
     ["", "host:5000", "ftp://secret@host", "https://", "https://host:port/", "https://host:99999", "https://[secret",
      "https://h/?k=secret", "https://h/#secret", "https://ho st", "https://h/\nx", "file:///secret", "databricks"],
 )  # fmt: skip
-def test_what_is_no_address_of_a_server_is_refused_without_repeating_it(uri):
+def test_what_is_not_an_address_of_a_server_is_refused_without_repeating_it(uri):
     with pytest.raises(InvalidParameter) as caught:
         RestConfig(uri)
     assert "secret" not in str(caught.value)

@@ -108,7 +108,7 @@ def test_a_server_that_asks_to_wait_is_heard(status, headers, expected):
      '{"run": {"info": {"run_id": "r", "status": "NONE"}}}', '{"run": {"info": {"run_id": "r", "start_time": "x"}}}',
      '{"run": {"info": {"run_id": "r"}, "data": {"metrics": [{"key": "m"}]}}}', "\xff", "{}", ""],
 )  # fmt: skip
-def test_a_success_that_says_something_else_is_no_answer(body):
+def test_a_success_that_says_something_else_is_not_an_answer(body):
     with failing_with(200, text=body) as store, pytest.raises(AnswerLost, match="address of a tracking server"):
         store.get_run("r")
 
@@ -159,7 +159,7 @@ def test_half_an_answer_leaves_open_whether_it_was_done(end):
             store.log_batch("r", [Metric("m", 1.0, 1)])
 
 
-def test_an_answer_without_a_length_that_breaks_off_is_no_answer():
+def test_an_answer_without_a_length_that_breaks_off_is_not_an_answer():
     cut = b'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{"run": {"info": {"run_id"'
     with proxy_to("http://127.0.0.1:1", cut) as proxy, open_rest_store(RestConfig(proxy.url)) as store:
         with pytest.raises(AnswerLost):
@@ -207,7 +207,7 @@ def test_a_store_works_again_by_itself_when_the_server_is_back():
         assert store.get_run("r").info.run_id == "r"
 
 
-def test_a_download_that_breaks_off_is_no_file():
+def test_a_download_that_breaks_off_is_not_a_file():
     cut = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nnot all of it"
     with proxy_to("http://127.0.0.1:1", cut) as proxy, open_rest_store(RestConfig(proxy.url)) as store:
         with answering(lambda request: httpx.Response(200, json=RUN)) as other:

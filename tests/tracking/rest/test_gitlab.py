@@ -307,7 +307,7 @@ def test_a_token_that_may_only_read_is_told_so(project, run_id):
         store.check()
 
 
-def test_a_wrong_project_is_no_tracking_server(project):
+def test_a_wrong_project_is_not_a_tracking_server(project):
     uri = project.uri.replace("projects/1/", "projects/2/")
     with open_rest_store(RestConfig(uri, token=project.token)) as store:
         for call in (store.check, lambda: store.create_experiment("x"), lambda: store.get_run("x")):

@@ -165,7 +165,7 @@ def test_a_circle_of_redirects_ends():
 
 
 @pytest.mark.parametrize("said", [{}, {"message": "401 Unauthorized"}, {"error_code": "UNAUTHENTICATED"}])
-def test_who_sends_nothing_that_says_who_is_asking_is_told_what_to_set(said):
+def test_who_sends_nothing_that_says_who_is_asking_learns_what_to_set(said):
     with failing_with(401, json=said) as store, pytest.raises(Unauthenticated) as caught:
         store.check()
     text = str(caught.value)
@@ -178,7 +178,7 @@ def test_who_sends_nothing_that_says_who_is_asking_is_told_what_to_set(said):
 @pytest.mark.parametrize(
     "identity", [{"token": "t-1"}, {"username": "u-1", "password": "p-1"}, {"headers": {"X-Key": "k-1"}}]
 )
-def test_who_is_not_believed_is_told_to_check_what_was_sent(identity):
+def test_who_is_not_believed_is_asked_to_check_what_was_sent(identity):
     with answering(lambda _: httpx.Response(401, json={"message": "401 Unauthorized"}), **identity) as store:
         with pytest.raises(
             Unauthenticated, match=r"401: 401 Unauthorized\. Check the token, or the username"

@@ -54,7 +54,7 @@ def test_a_part_that_gets_lost_is_sent_again():
 
 
 @pytest.mark.parametrize("fault", [("PUT", "/2"), ("POST", "/complete/1/r/artifacts/big")])
-def test_what_cannot_be_completed_and_nobody_goes_on_with_is_given_up(fault):
+def test_what_cannot_be_completed_and_nobody_continues_is_given_up(fault):
     server = PartsServer({fault: 99})
     with pytest.raises(StoreUnavailable) as caught:
         repository(server).put("big/file", io.BytesIO(CONTENT))

@@ -202,7 +202,7 @@ def test_another_content_type_is_refused(http, content_type):
         (b"", "max_results"),
     ],
 )
-def test_a_body_that_is_no_json_object_is_refused_in_words(http, body, said):
+def test_a_body_that_is_not_a_json_object_is_refused_in_words(http, body, said):
     headers = {"Content-Type": "application/json"}
     response = http.post(f"{BASE}/experiments/search", content=body, headers=headers)
     assert said in refusal(response, 400, "INVALID_PARAMETER_VALUE")

@@ -84,7 +84,7 @@ def test_writes_wait_only_for_the_last_pages_of_a_log_that_is_long(file, pages, 
     assert found == held
 
 
-def test_a_log_that_cannot_be_moved_is_told_and_costs_no_write(file, caplog):
+def test_a_log_that_cannot_be_moved_is_reported_and_costs_no_write(file, caplog):
     def fail(connection, cursor, statement, parameters, *_):
         return ("SELECT nothing" if "checkpoint" in statement else statement), parameters
 

@@ -136,7 +136,7 @@ def file_store(tmp_path):
         yield opened
 
 
-def test_a_full_disk_is_told_loses_nothing_and_is_recovered_from(file_store):
+def test_a_full_disk_is_reported_loses_nothing_and_is_recovered_from(file_store):
     run_id = file_store.create_run("0").info.run_id
     file_store.log_metric(run_id, Metric("m", 1.0, 0))
     disk = Disk(file_store)
@@ -175,7 +175,7 @@ def test_a_full_disk_fails_the_writes_of_a_group_that_do_not_fit_and_no_others(f
     assert len(file_store.get_run(run_id).data.tags) == 1
 
 
-def test_a_locked_database_is_told_and_is_recovered_from(file_store, tmp_path):
+def test_a_locked_database_is_reported_and_is_recovered_from(file_store, tmp_path):
     run_id = file_store.create_run("0").info.run_id
     with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -206,7 +206,7 @@ def test_a_connection_that_broke_between_two_writes_is_replaced(postgres_databas
         assert store.get_run(run_id).data.metrics == (Metric("m", 1.0, 1),)
 
 
-def test_a_connection_that_breaks_in_a_write_is_told_and_is_replaced(postgres_database):
+def test_a_connection_that_breaks_in_a_write_is_reported_and_is_replaced(postgres_database):
     with SqlStore.open(postgres_database) as store:
         run_id = store.create_run("0").info.run_id
         broken: list[Any] = []
@@ -361,7 +361,7 @@ print(json.dumps([told, acknowledged, found, run_id]))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit on Windows")
-def test_a_file_that_cannot_grow_is_told_loses_nothing_and_is_recovered_from(tmp_path):
+def test_a_file_that_cannot_grow_is_reported_loses_nothing_and_is_recovered_from(tmp_path):
     uri = str(tmp_path / "store.db")
     done = subprocess.run([sys.executable, "-c", DISK, uri], capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr

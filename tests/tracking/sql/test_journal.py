@@ -225,7 +225,7 @@ def test_without_remotes_nothing_is_kept_any_more(store, journal):
     assert journal.ledger(NEAR).incomplete() == [run_id]
 
 
-def test_a_store_that_is_opened_again_goes_on_to_keep_rows(shared_uri):
+def test_a_store_that_is_opened_again_keeps_rows(shared_uri):
     with SqlStore.open(shared_uri) as store:
         store.journal.configure([NEAR])
     with SqlStore.open(shared_uri) as store:

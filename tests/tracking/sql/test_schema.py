@@ -194,7 +194,7 @@ def test_a_table_that_keeps_the_store_from_being_written_is_named_with_its_remed
         assert store.create_run("0").info.experiment_id == "0"
 
 
-def test_a_file_that_is_no_database_is_refused_and_left_untouched(tmp_path):
+def test_a_file_that_is_not_a_database_is_refused_and_left_untouched(tmp_path):
     file = tmp_path / "notes.txt"
     file.write_text("no database at all\n" * 100)
     with pytest.raises(StoreUnavailable, match="not an SQLite database"):

@@ -95,7 +95,7 @@ def test_an_unknown_experiment_is_not_found(store):
             store.get_experiment(number)
 
 
-def test_an_id_that_is_no_number_is_refused(store):
+def test_an_id_that_is_not_a_number_is_refused(store):
     for number in ["", "x", "1.0", "٣", "9" * 30]:
         with pytest.raises(InvalidParameter):
             store.get_experiment(number)

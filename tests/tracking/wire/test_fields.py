@@ -110,7 +110,7 @@ def test_whole_numbers_are_exact(value, number):
         "\u0661",
     ],
 )
-def test_what_is_no_whole_number_is_refused(value):
+def test_what_is_not_a_whole_number_is_refused(value):
     with pytest.raises(InvalidParameter, match=r"Invalid value .* for parameter 'a' supplied"):
         Fields({"a": value}).int64("a")
 
@@ -136,7 +136,7 @@ def test_nan_is_read_from_its_name():
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "1_0", "", "x", True, [], "1e999", 10**400, "0x10"])
-def test_what_is_no_number_is_refused(value):
+def test_what_is_not_a_number_is_refused(value):
     with pytest.raises(InvalidParameter, match="'a'"):
         Fields({"a": value}).double("a")
 
@@ -156,7 +156,7 @@ def test_an_unknown_member_is_refused_with_the_known_ones(value):
         Fields({"a": value}).enum("a", Colour)
 
 
-def test_other_types_are_told_apart():
+def test_other_types_are_distinguished():
     fields = Fields({"number": 1, "text": "x", "mixed": ["x", 1], "flat": ["x"]})
     for call in (
         lambda: fields.text("number"),
@@ -171,7 +171,7 @@ def test_other_types_are_told_apart():
             call()
 
 
-def test_places_of_nested_fields_are_told():
+def test_places_of_nested_fields_are_reported():
     outer = Fields({"items": [{"inner": {"b": 1}}]})
     inner = outer.objects("items")[0].object("inner")
     assert inner is not None

@@ -56,7 +56,7 @@ def test_an_expired_token_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["", "mistk_", "x" * 10_000_000, "é\udcff", "mistk_" + "A" * 43, "\0"])
-def test_what_is_no_token_finds_nobody(tmp_path: Path, wrong: str) -> None:
+def test_what_is_not_a_token_finds_nobody(tmp_path: Path, wrong: str) -> None:
     add_token(tmp_path / "tokens", "a", AccessRole.VIEWER)
     assert TokenFile(tmp_path / "tokens").find(wrong) is None
 

@@ -218,7 +218,7 @@ def test_a_path_in_a_query_is_read_alike(short: Way, long: Way, path: str):
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/train"), ("POST", "/nothing"), ("GET", "/status/")])
-def test_what_is_no_operation_takes_the_long_way(short: Way, long: Way, method: str, path: str):
+def test_what_is_not_an_operation_takes_the_long_way(short: Way, long: Way, method: str, path: str):
     assert not alike(short, long, method, path)[1]
 
 

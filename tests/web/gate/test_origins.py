@@ -133,5 +133,5 @@ async def test_on_loopback_a_name_can_be_allowed_for_a_proxy() -> None:
     assert (await ask("POST", Host="models.example", allowed=("models.example",), Origin=ELSEWHERE))[0] == 403
 
 
-async def test_the_address_that_it_is_told_to_listen_on_is_a_name_of_it() -> None:
+async def test_the_address_that_it_is_asked_to_listen_on_is_a_name_of_it() -> None:
     assert (await ask("GET", bound="models.example", Host="models.example:8080"))[0] == 200

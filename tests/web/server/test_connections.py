@@ -137,7 +137,7 @@ async def test_a_head_within_the_limits_is_served_in_any_pieces(parser: str) -> 
         assert await client.answer() == (200, {"read": 0, "headers": 20})
 
 
-async def test_a_large_body_is_no_large_head(parser: str) -> None:
+async def test_a_large_body_is_not_a_large_head(parser: str) -> None:
     async with served(App(), parser, SMALL) as port, connected(port) as client:
         for _ in range(2):
             client.send(post(3_000_000), b"\n" * 3_000_000)
@@ -290,7 +290,7 @@ async def test_a_client_that_does_not_take_its_answer_is_let_go(parser: str) -> 
         await gone.wait()
 
 
-async def test_what_is_no_http_is_answered_with_an_error_of_the_service(parser: str) -> None:
+async def test_what_is_not_http_is_answered_with_an_error_of_the_service(parser: str) -> None:
     async with served(App(), parser) as port, connected(port) as client:
         client.send(b"\x16\x03\x01 what a TLS client sends\r\n\r\n")
         status, error = await client.answer()

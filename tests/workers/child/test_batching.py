@@ -85,7 +85,7 @@ def test_an_error_of_the_hook_is_the_answer(error: BaseException):
     assert not answer.unsupported
 
 
-def test_an_exit_of_the_hook_is_no_answer():
+def test_an_exit_of_the_hook_is_not_an_answer():
     class Model(AbstractModel):
         def do_stream_predict(self, data_map: dict[str, str], details: bool = False) -> dict[str, Any]:
             raise SystemExit(3)

@@ -270,7 +270,7 @@ def test_odd_figures_of_progress_are_made_plain_or_left_out_and_harm_no_other(
     assert decode_from_worker(bytes(frame(progressed)[4:])) == progressed
 
 
-def test_an_odd_figure_of_progress_is_told_once(context: WorkerContext, caplog: pytest.LogCaptureFixture):
+def test_an_odd_figure_of_progress_is_reported_once(context: WorkerContext, caplog: pytest.LogCaptureFixture):
     for done in range(3):
         context.progress(done, f"about {done}", "batches", 0.0, 0)  # type: ignore[arg-type]
         context.flush()
@@ -363,7 +363,7 @@ class Raises:
 
 
 @pytest.mark.parametrize("values", [None, "a", [("a", 1)], {"a": Raises()}])
-def test_params_and_tags_that_cannot_be_had_are_told_and_not_raised(
+def test_params_and_tags_that_cannot_be_had_are_reported_and_not_raised(
     context: WorkerContext, sender: Sender, caplog: pytest.LogCaptureFixture, values: Any
 ):
     context.report_params(values)

@@ -70,7 +70,7 @@ def test_every_form_of_a_reference_is_understood(reference: str, parts: tuple[st
         "file.x-y:Class",
     ],
 )
-def test_a_malformed_reference_is_told_with_the_forms_that_are_understood(reference: str):
+def test_a_malformed_reference_is_reported_with_the_forms_that_are_understood(reference: str):
     with pytest.raises(BadModelReference) as caught:
         split_reference(reference)
     assert repr(reference) in str(caught.value)
@@ -113,21 +113,21 @@ def test_a_file_beside_others_imports_its_neighbours(tmp_path: Path):
 @pytest.mark.parametrize(
     "name", ["a_library_that_nobody_has", "a_library_that_nobody_has.sub", "os.nothing_there", "os.path.x"]
 )
-def test_a_missing_module_is_told_apart_from_one_that_fails(name: str):
+def test_a_missing_module_is_distinguished_from_one_that_fails(name: str):
     with pytest.raises(ModelModuleNotFound) as caught:
         load_model_class(f"{name}:Model")
     assert "there is no module" in str(caught.value)
     assert str(Path.cwd()) in str(caught.value)
 
 
-def test_a_missing_file_is_told_with_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_file_is_reported_with_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelModuleNotFound) as caught:
         load_model_class("not/there.py:Model")
     assert f"there is no file {tmp_path}/not/there.py" in str(caught.value)
 
 
-def test_a_folder_in_place_of_the_file_is_no_file(tmp_path: Path):
+def test_a_folder_in_place_of_the_file_is_not_a_file(tmp_path: Path):
     (tmp_path / "folder.py").mkdir()
     with pytest.raises(ModelModuleNotFound):
         load_model_class(f"{tmp_path}/folder.py:Model")
@@ -144,21 +144,21 @@ def test_a_folder_in_place_of_the_file_is_no_file(tmp_path: Path):
         ("exits_on_import", "raised SystemExit: 3"),
     ],
 )
-def test_a_module_that_fails_is_told_with_its_traceback(file: str, words: str):
+def test_a_module_that_fails_is_reported_with_its_traceback(file: str, words: str):
     with pytest.raises(ModelModuleFailed) as caught:
         load_model_class(f"{BROKEN}/{file}.py:Model")
     assert words in str(caught.value)
     assert f"{file}.py" in (caught.value.traceback or "")
 
 
-def test_a_module_that_does_not_parse_is_told_with_the_place(tmp_path: Path):
+def test_a_module_that_does_not_parse_is_reported_with_the_place(tmp_path: Path):
     (tmp_path / "does_not_parse.py").write_text("class Model(\n")
     with pytest.raises(ModelModuleFailed, match="SyntaxError") as caught:
         load_model_class(f"{tmp_path}/does_not_parse.py:Model")
     assert "does_not_parse.py" in (caught.value.traceback or "")
 
 
-def test_a_missing_class_is_told_with_those_that_are_there():
+def test_a_missing_class_is_reported_with_those_that_are_there():
     with pytest.raises(ModelClassNotFound) as caught:
         load_model_class(f"{BROKEN}/classes.py:Model")
     message = str(caught.value)
@@ -167,7 +167,7 @@ def test_a_missing_class_is_told_with_those_that_are_there():
     assert "NoModel" not in message
 
 
-def test_a_module_without_any_model_is_told(tmp_path: Path):
+def test_a_module_without_any_model_is_reported(tmp_path: Path):
     (tmp_path / "empty_module_of_mine.py").touch()
     with pytest.raises(ModelClassNotFound, match="no subclass of AbstractModel or AbstractEvaluationPlugin"):
         load_model_class(f"{tmp_path}/empty_module_of_mine.py:Model")
@@ -182,7 +182,7 @@ def test_a_module_without_any_model_is_told(tmp_path: Path):
         ("Abstract", "does not implement these abstract methods: what_is_left_open"),
     ],
 )
-def test_what_is_no_model_class_is_told(name: str, words: str):
+def test_what_is_not_a_model_class_is_reported(name: str, words: str):
     with pytest.raises(NotAModelClass, match=words):
         load_model_class(f"{BROKEN}/classes.py:{name}")
 
@@ -195,7 +195,7 @@ def test_what_is_no_model_class_is_told(name: str, words: str):
         ("WantsArguments", "raised TypeError: .*size"),
     ],
 )
-def test_a_constructor_that_fails_is_told_with_its_traceback(name: str, words: str):
+def test_a_constructor_that_fails_is_reported_with_its_traceback(name: str, words: str):
     reference = f"{BROKEN}/classes.py:{name}"
     with pytest.raises(ModelConstructionFailed, match=words) as caught:
         construct_model(load_model_class(reference), reference)
@@ -210,13 +210,13 @@ def test_a_constructor_that_fails_is_told_with_its_traceback(name: str, words: s
         ("HookIsNoMethod", "do_stream_predict is 5; expected a method"),
     ],
 )
-def test_a_model_with_something_else_in_the_place_of_what_is_called_is_told(name: str, words: str):
+def test_a_model_with_something_else_in_the_place_of_what_is_called_is_reported(name: str, words: str):
     reference = f"{BROKEN}/classes.py:{name}"
     with pytest.raises(NotAModelClass, match=words):
         construct_model(load_model_class(reference), reference)
 
 
-def test_a_file_whose_name_is_that_of_another_module_is_told(tmp_path: Path):
+def test_a_file_whose_name_is_that_of_another_module_is_reported(tmp_path: Path):
     (tmp_path / "random.py").write_text((MODELS / "nothing.py").read_text())
     with pytest.raises(ModelModuleNotFound, match=r"that name is taken\. Rename the file") as caught:
         load_model_class(f"{tmp_path}/random.py:Nothing")

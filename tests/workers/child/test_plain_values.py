@@ -64,7 +64,7 @@ def test_a_number_is_a_number_whatever_its_type(value: Any, expected: float):
 
 
 @pytest.mark.parametrize("value", [math.nan, np.float32("nan")])
-def test_what_is_no_number_by_value_stays_so(value: Any):
+def test_what_is_not_a_number_by_value_stays_so(value: Any):
     assert math.isnan(number(value))
 
 
@@ -88,7 +88,7 @@ def test_what_is_no_number_by_value_stays_so(value: Any):
         *(np.str_("1.5"), np.array("1.5"), np.array(None), np.complex64(1), np.array(1j), np.datetime64("2026-01-01")),
     ],
 )
-def test_what_is_no_number_by_type_is_refused(value: Any):
+def test_what_is_not_a_number_by_type_is_refused(value: Any):
     with pytest.raises((TypeError, OverflowError, RuntimeError)):
         number(value)
 
@@ -119,7 +119,7 @@ def test_points_keep_the_order_the_step_and_the_time():
     assert {type(part) for point in reported for part in point} == {str, float, int}
 
 
-def test_points_keep_what_is_no_number_by_value():
+def test_points_keep_what_is_not_a_number_by_value():
     (nan, up, down) = points({"nan": math.nan, "up": math.inf, "down": np.float64("-inf")}, None, 0)
     assert math.isnan(nan[1])
     assert (up[1:], down[1:]) == ((math.inf, None, 0), (-math.inf, None, 0))
@@ -133,7 +133,7 @@ def test_points_of_one_call_have_one_time_and_that_is_now():
 
 
 @pytest.mark.parametrize("bad", ["1.5", None, Raises(), Tensor(1, 2), np.array([1, 2]), 10**400])
-def test_one_bad_value_is_told_by_its_name_and_harms_no_other(bad: Any, caplog: pytest.LogCaptureFixture):
+def test_one_bad_value_is_reported_by_its_name_and_harms_no_other(bad: Any, caplog: pytest.LogCaptureFixture):
     assert points({"before": 1.0, "guilty": bad, "after": 2.0}, 3, 4) == [("before", 1.0, 3, 4), ("after", 2.0, 3, 4)]
     (record,) = caplog.records
     assert record.levelname == "ERROR"
@@ -148,7 +148,7 @@ for _ in range(3):
 """
 
 
-def test_a_fraction_of_a_step_or_of_a_time_loses_no_point_and_is_told_once():
+def test_a_fraction_of_a_step_or_of_a_time_loses_no_point_and_is_reported_once():
     """In a process of its own, in which nothing has been told yet."""
     done = subprocess.run([sys.executable, "-c", FRACTIONS], capture_output=True, text=True, check=True, timeout=30)
     step, timestamp = done.stderr.splitlines()
@@ -163,13 +163,13 @@ def test_a_whole_number_of_another_type_is_taken_for_a_step_and_a_time(caplog: p
 
 
 @pytest.mark.parametrize(("step", "timestamp"), [(2**63, 0), (math.nan, 0), ("x", 0), (0, 2**63), (0, "now")])
-def test_a_bad_step_or_time_is_told_too(step: Any, timestamp: Any, caplog: pytest.LogCaptureFixture):
+def test_a_bad_step_or_time_is_reported_too(step: Any, timestamp: Any, caplog: pytest.LogCaptureFixture):
     assert points({"a": 1.0}, step, timestamp) == []
     assert "['a'] was left out, because of the step" in caplog.text
 
 
 @pytest.mark.parametrize("values", [None, 0.5, [("a", 1.0)], "loss"])
-def test_what_has_no_names_is_told_and_not_raised(values: Any, caplog: pytest.LogCaptureFixture):
+def test_what_has_no_names_is_reported_and_not_raised(values: Any, caplog: pytest.LogCaptureFixture):
     assert points(values, None, None) == []
     assert "expected names and numbers" in caplog.text
 

@@ -109,7 +109,7 @@ def test_the_artifact_of_a_relative_path_has_a_name(
     ("path", "words"),
     [("missing.txt", "No such file"), ("a\udcff", "surrogate"), ("pipe", "neither a file"), ("/", "has no name")],
 )
-def test_what_cannot_be_had_is_told_and_leaves_nothing_behind(
+def test_what_cannot_be_had_is_reported_and_leaves_nothing_behind(
     kept: Kept, tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str, words: str
 ):
     os.mkfifo(tmp_path / "pipe")
@@ -132,7 +132,9 @@ def test_a_folder_outside_the_run_is_refused_in_the_log(
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
 
 
-def test_in_a_folder_what_is_no_file_is_left_out_with_a_word(kept: Kept, files: Path, caplog: pytest.LogCaptureFixture):
+def test_in_a_folder_what_is_not_a_file_is_left_out_with_a_word(
+    kept: Kept, files: Path, caplog: pytest.LogCaptureFixture
+):
     os.mkfifo(files / "pipe")
     (files / "to a file").symlink_to(files / "a.txt")
     (files / "to nothing").symlink_to("/nowhere")
@@ -171,7 +173,7 @@ def refuse_to_list(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "scandir", look)
 
 
-def test_a_folder_that_may_not_be_read_is_told_and_leaves_nothing_behind(
+def test_a_folder_that_may_not_be_read_is_reported_and_leaves_nothing_behind(
     kept: Kept, files: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     with monkeypatch.context() as closed:
@@ -203,7 +205,7 @@ def little_room(size: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("what", ["a.txt", "."])
-def test_a_full_spool_is_told_and_nothing_of_the_copy_is_left(
+def test_a_full_spool_is_reported_and_nothing_of_the_copy_is_left(
     kept: Kept, files: Path, caplog: pytest.LogCaptureFixture, what: str
 ):
     (files / "a.txt").write_bytes(b"x" * 100_000)
@@ -215,7 +217,7 @@ def test_a_full_spool_is_told_and_nothing_of_the_copy_is_left(
     assert len(kept.taken()) == 1
 
 
-def test_a_spool_that_cannot_be_made_is_told(kept: Kept, files: Path, caplog: pytest.LogCaptureFixture):
+def test_a_spool_that_cannot_be_made_is_reported(kept: Kept, files: Path, caplog: pytest.LogCaptureFixture):
     kept.spool.parent.parent.mkdir(exist_ok=True)
     kept.spool.parent.write_text("no folder")
     kept.context.log_artifact(files / "a.txt", None)
@@ -233,7 +235,7 @@ def test_a_text_is_kept_just_as_it_is(kept: Kept):
 @pytest.mark.parametrize(
     ("text", "file"), [(b"bytes", "a.txt"), (None, "a.txt"), ("\ud800", "a.txt"), ("x", ""), ("x", "a/"), ("x", None)]
 )
-def test_a_text_that_cannot_be_kept_is_told(kept: Kept, caplog: pytest.LogCaptureFixture, text: Any, file: Any):
+def test_a_text_that_cannot_be_kept_is_reported(kept: Kept, caplog: pytest.LogCaptureFixture, text: Any, file: Any):
     kept.context.log_text(text, file)
     kept.context.flush()
     assert (kept.taken(), kept.entries()) == ([], [])
@@ -286,7 +288,7 @@ class Broken:
     ("figure", "file", "words"),
     [(object(), "a.png", "got object"), (Plotly(), "a.xyz", r".xyz"), (Broken(), "a.png", "no such font")],
 )
-def test_a_figure_that_cannot_be_drawn_is_told_and_leaves_nothing_behind(
+def test_a_figure_that_cannot_be_drawn_is_reported_and_leaves_nothing_behind(
     kept: Kept, caplog: pytest.LogCaptureFixture, figure: Any, file: str, words: str
 ):
     kept.context.log_figure(figure, file, {})

@@ -34,14 +34,14 @@ def test_an_url_is_the_models_business(check, text: str):
 
 @pytest.mark.parametrize("check", [require_readable, require_writable_folder])
 @pytest.mark.parametrize("text", ["", "a\0b", "\ud800"])
-def test_what_is_no_path_is_refused(check, text: str):
+def test_what_is_not_a_path_is_refused(check, text: str):
     with pytest.raises(InvalidRequest, match="is not a path") as caught:
         check(text, "dataPath")
     assert caught.value.field == "dataPath"
     str(caught.value).encode()
 
 
-def test_what_does_not_exist_is_told_with_where_it_was_looked_for(tmp_path: Path):
+def test_what_does_not_exist_is_reported_with_where_it_was_looked_for(tmp_path: Path):
     with pytest.raises(InvalidRequest) as caught:
         require_readable(str(tmp_path / "nowhere"), "modelPath")
     assert str(caught.value).startswith("modelPath: ")

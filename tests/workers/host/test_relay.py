@@ -67,7 +67,7 @@ async def test_a_worker_ends_when_the_connection_does():
         assert "ended" in (await failure_of(relay)).message
 
 
-async def test_a_service_that_cannot_be_reached_is_told_with_its_address_and_what_to_do():
+async def test_a_service_that_cannot_be_reached_is_reported_with_its_address_and_what_to_do():
     async with service() as (address, _):
         pass
     relay = relay_to(address)

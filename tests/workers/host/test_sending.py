@@ -116,7 +116,7 @@ async def test_no_piece_is_written_while_the_channel_is_full():
 
 
 @pytest.mark.parametrize("message", [Exit("do_reset"), Run(9, "do_train"), Run(9, "do_train", ("x" * PIECE * 2,))])
-async def test_what_is_no_prediction_is_not_overtaken_and_overtakes_nothing(message: ToWorker):
+async def test_what_is_not_a_prediction_is_not_overtaken_and_overtakes_nothing(message: ToWorker):
     sender, channel = connected()
     sent = [small(1), large(2), message, small(3), large(4)]
     for each in sent:
