@@ -1,4 +1,4 @@
-"""``make bench``: the service and its peers one after the other, round after round, and the table of ratios."""
+"""``make bench``: compares the service with its peers, in alternating rounds, and prints the table of ratios."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__: list[str] = []
 
 _WATCHES = 1000
 
-#: GET /status a second beside the watches.
+#: The rate of GET /status per second with open watches.
 _WATCHED_RATE = 200.0
 
 _ROWS = [
@@ -46,7 +46,7 @@ _ROWS = [
 
 @dataclass(frozen=True)
 class _Part:
-    """A server and what is measured of it in one round."""
+    """A server and its measurements in one round."""
 
     name: str
     start: Callable[[], Server]
@@ -104,7 +104,7 @@ def _parts(python: Path, mlserver: Path) -> list[_Part]:
 
 
 def _inferring(model: str, **options: bool) -> Callable[[], Server]:
-    """Return what starts this service with a model for tensors."""
+    """Return a function that starts this service with a model for tensors."""
     start = ours(model, "--model-name", "undeclared", "--max-body", str(1 << 27), **options)
 
     def started() -> Server:
@@ -125,14 +125,14 @@ def _tensors(server: Server, seconds: float) -> dict[str, float]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="benchmarks", description="Measure the service beside its peers.")
-    parser.add_argument("--peers", type=Path, required=True, help="the interpreter that has the peers")
-    parser.add_argument("--mlserver", type=Path, required=True, help="the interpreter that has MLServer")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each load (default: %(default)s)")
+    parser = argparse.ArgumentParser(prog="benchmarks", description="Compare the service with its peers.")
+    parser.add_argument("--peers", type=Path, required=True, help="the interpreter with the packages of the peers")
+    parser.add_argument("--mlserver", type=Path, required=True, help="the interpreter with MLServer")
+    parser.add_argument("--rounds", type=int, default=5, help="the number of rounds (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="the seconds of each load (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="one short round, to see that it works")
-    parser.add_argument("--only", nargs="*", metavar="PART", help="measure these parts alone")
-    parser.add_argument("--auth", action="store_true", help="measure what a log-in costs instead")
+    parser.add_argument("--only", nargs="*", metavar="PART", help="only measure these parts")
+    parser.add_argument("--auth", action="store_true", help="measure the cost of a log-in instead")
     options = parser.parse_args()
     if options.auth:
         auth.main()

@@ -1,4 +1,4 @@
-"""``make bench ARGS=--auth``: what a log-in costs predictions and the logging of metrics."""
+"""``make bench ARGS=--auth``: the cost of a log-in for predictions and for the logging of metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-#: Connections at a time, seconds of a measurement, and rounds. In each round the kinds of log-in take turns, and are compared.
+#: Connections at a time, seconds of a measurement, and rounds. The kinds of log-in alternate in each round.
 _CONNECTIONS, _SECONDS, _ROUNDS = 8, 1.5, 9
 
 #: The speed that has to remain, as a share of that without a log-in.
@@ -112,7 +112,7 @@ def main() -> None:
         with _service(Path(first)) as free, _service(Path(second)) as guarded:
             bearer = {"Authorization": f"Bearer {token}"}
             logins = {
-                # The same header, which this service ignores: what it costs the client is not the service's.
+                # The same header, which this service ignores, so that its cost for the client does not count.
                 "none": (free, bearer),
                 "token": (guarded, bearer),
                 "password": (guarded, {"Authorization": f"Basic {basic}"}),

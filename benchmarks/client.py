@@ -1,4 +1,4 @@
-"""The load: keep-alive connections over plain sockets, in a process of its own, with next to no work for each answer.
+"""The load: keep-alive connections over plain sockets, in a separate process, with little work for each answer.
 
 ``python -m benchmarks.client`` takes a :class:`Load` as JSON on its input, puts it on the server and prints a :class:`Result`
 as JSON. Every answer must be a 200 with the length that it announces; anything else counts as an error.
@@ -22,15 +22,15 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Load:
-    """What to do.
+    """The load.
 
     Attributes:
         port: of the server, on the loopback interface.
-        path: what is asked for.
+        path: the requested path.
         body: of a POST; None for a GET.
         file: a file with the body, in place of ``body``.
         headers: further headers.
-        connections: how many, each with one request under way.
+        connections: the number of connections, each with one request at a time.
         seconds: how long.
         rate: requests a second over all connections; None for as many as there can be. Latencies then count from the moment
             that a request was due, so that a server that stands still cannot hide it.
@@ -51,7 +51,7 @@ class Load:
 
     @property
     def request(self) -> bytes:
-        """The request as it goes over the wire."""
+        """The bytes of the request."""
         if self.file is None:
             return http_request(self.path, self.body)
         body = Path(self.file).read_bytes()
@@ -62,7 +62,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of it; latencies in milliseconds."""
+    """The result of a load; latencies in milliseconds."""
 
     answers: int
     errors: int
@@ -79,7 +79,7 @@ class Result:
 
 
 def http_request(path: str, body: str | None) -> bytes:
-    """Return a request as it goes over the wire."""
+    """Return the bytes of a request."""
     if body is None:
         return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n".encode()
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAccept: application/json\r\n"
@@ -92,7 +92,7 @@ def percentile(values: list[float], share: float) -> float:
 
 
 class _Connection:
-    """One connection with at most one request under way."""
+    """One connection with at most one request at a time."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
@@ -107,7 +107,7 @@ class _Connection:
         self.socket.sendall(request)
 
     def read(self) -> bytes | None:
-        """Take what has come; return the head of the answer once it is whole."""
+        """Read the available data; return the head of the response once it is complete."""
         data = self.socket.recv(_CHUNK)
         if not data:
             raise ConnectionError("the server closed the connection")
@@ -128,7 +128,7 @@ def _content_length(head: bytes) -> int:
 
 
 class _Run:
-    """One load, while it is put on."""
+    """A running load."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
@@ -144,7 +144,7 @@ class _Run:
             self._idle.append(connection)
 
     def run(self) -> Result:
-        """Put the load on and return what came of it."""
+        """Put the load on and return its result."""
         began = time.perf_counter()
         end = began + self._load.seconds
         sent = 0

@@ -1,4 +1,4 @@
-"""The prediction APIs beside servers of the same protocols: MLServer, bare grpc.aio and Starlette, LitServe's streaming."""
+"""Compares the prediction APIs with MLServer, bare grpc.aio, Starlette and LitServe's streaming."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ INFER = "/v2/models/undeclared/infer"
 #: The images of the large request: 38 MB of float32.
 _IMAGES = (64, 3, 224, 224)
 
-#: Calls of gRPC at a time.
+#: The number of concurrent calls of gRPC.
 _CALLS = 16
 
 #: Streams at once, the parts of each, and how often the first part of one alone is awaited.
@@ -75,7 +75,7 @@ def in_json(server: Server, seconds: float) -> dict[str, float]:
 def beside_undeclared(
     server: Server, seconds: float, start_undeclared: Callable[[], Server], turns: int = 8
 ) -> dict[str, float]:
-    """Ask a declared model and an undeclared one in turns: they differ by less than two rounds of the same one do."""
+    """Alternate between a declared model and an undeclared one: they differ less than two rounds of the same model."""
     with running(start_undeclared) as undeclared:
         pairs = [(in_json(server, seconds / 2), in_json(undeclared, seconds / 2)) for _ in range(turns)]
     declared, other = zip(*pairs, strict=True)

@@ -1,4 +1,4 @@
-"""The load on a gRPC server: calls with the same message, so many at a time, in a process of its own.
+"""The load on a gRPC server: concurrent calls with the same message, in a separate process.
 
 ``python -m benchmarks.grpc_client PORT CALLS SECONDS`` takes the message on its input, and prints the calls a second.
 """

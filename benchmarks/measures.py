@@ -1,4 +1,4 @@
-"""What is measured of a server that runs, one function a figure; each returns plain numbers by name."""
+"""The measurements of a running server. Each function returns plain numbers by name."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ RECORD = json.dumps({"record": base64.b64encode(struct.pack("<64f", *(n / 64 for
 #: Bytes of a large data map.
 LARGE = 16 * 1024 * 1024
 
-#: Seconds between two looks at the memory.
+#: Seconds between two measurements of the memory.
 _LOOK = 0.001
 
 
 def put_any_load(load: Load) -> Result:
-    """Put a load on a server from a process of its own, and count the errors."""
+    """Put a load on a server from a separate process, and count the errors."""
     command = [sys.executable, "-m", "benchmarks.client"]
     done = subprocess.run(command, input=json.dumps(asdict(load)), text=True, stdout=subprocess.PIPE, check=True)
     return Result(**json.loads(done.stdout))
 
 
 def put_load(load: Load) -> Result:
-    """Put a load on a server from a process of its own.
+    """Put a load on a server from a separate process.
 
     Raises:
-        RuntimeError: an answer was not what it should be.
+        RuntimeError: a response was wrong.
     """
     result = put_any_load(load)
     if result.errors or not result.answers:
@@ -70,7 +70,7 @@ def ask(server: Server, connections: int, seconds: float, rate: float | None = N
 
 
 def startup(server: Server) -> dict[str, float]:
-    """Return how long the start took, in seconds, and what memory the server takes at rest, in bytes."""
+    """Return the duration of the start in seconds, and the memory of the server at rest in bytes."""
     server.settled()
     return {"started": server.started, "ready": server.ready, "memory": float(server.memory())}
 
@@ -82,7 +82,7 @@ def large_body() -> str:
 
 
 def large(server: Server, seconds: float) -> dict[str, float]:
-    """Return how many large requests a second one connection gets answered, and their peak of memory over that at rest."""
+    """Return the rate of large requests per second over one connection, and their peak of memory above that at rest."""
     body = large_body()
     rest = server.settled()
     with _peak(server) as peak:
@@ -93,7 +93,7 @@ def large(server: Server, seconds: float) -> dict[str, float]:
 
 @contextmanager
 def _peak(server: Server) -> Iterator[list[int]]:
-    """Keep the most memory that the processes took together, as often as one can look."""
+    """Record the peak memory of the processes together, by frequent measurements."""
     seen = [0]
     ended = threading.Event()
 
@@ -112,7 +112,7 @@ def _peak(server: Server) -> Iterator[list[int]]:
 
 @contextmanager
 def watches(server: Server, count: int) -> Iterator[subprocess.Popen[str]]:
-    """Hold ``count`` watches of the status open, in a process of their own that takes what comes."""
+    """Hold ``count`` watches of the status open, in a separate process that reads their events."""
     command = [sys.executable, "-m", "benchmarks.watchers", str(server.port), str(count)]
     process = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -126,7 +126,7 @@ def watches(server: Server, count: int) -> Iterator[subprocess.Popen[str]]:
 
 
 def watched(server: Server, count: int, seconds: float, rate: float) -> dict[str, float]:
-    """Return p99 of GET /status in ms during a training, alone and beside open watches, and the bytes that a watch takes."""
+    """Return p99 of GET /status in ms during a training, without and with open watches, and the bytes of a watch."""
     server.call("POST", f"{API}/train")
     server.await_state("training")
     alone = ask(server, 1, seconds, rate)

@@ -1,6 +1,6 @@
 """``make bench-load``: a mixed load on one container for ten minutes: errors, latencies, and whether the memory grows.
 
-The state table lets no stream prediction run beside a training, so the two take turns in the same container: each cycle is a
+Stream predictions are refused during a training, so the two alternate in the same container: each cycle is a
 phase of stream predictions and status calls, then a training with status calls. The watches stay open over all of it, and
 clients write to its tracking server.
 """
@@ -30,7 +30,7 @@ __all__: list[str] = []
 
 _WATCHES = 1_000
 
-#: Connections of the stream predictions and of the status calls, and how many of the latter a second.
+#: Connections of the stream predictions and of the status calls, and the rate of the latter per second.
 _STREAMS, _ASKING, _ASKED = 64, 4, 100.0
 
 #: Clients of the tracking server, the points of each of their batches, and the seconds between two of those.
@@ -39,7 +39,7 @@ _WRITERS, _POINTS, _PAUSE = 8, 20, 0.5
 #: Seconds of a training, and between two of its reports.
 _TRAINING, _INTERVAL = 2.0, 0.05
 
-#: The part of the cycles after which the memory is taken for what it should stay at: pools and caches have filled by then.
+#: The fraction of the cycles after which the memory should stay constant: pools and caches have filled by then.
 _WARM = 0.4
 
 #: The version by which the history of the status, which holds 1,024, is full, and grows no more.
@@ -64,7 +64,7 @@ def _predicting(server: Server, seconds: float) -> dict[str, Result]:
 
 
 def _training(server: Server) -> dict[str, Result]:
-    """Train, and ask for the status meanwhile."""
+    """Train, and request the status in the meantime."""
     server.await_state("ready")  # the last requests of the phase before may still be on their way
     server.call("POST", f"{API}/train")
     asked = put_load(Load(server.port, server.status, None, _ASKING, _TRAINING, _ASKED))
@@ -74,7 +74,7 @@ def _training(server: Server) -> dict[str, Result]:
 
 @contextmanager
 def _writers(server: Server) -> Iterator[None]:
-    """Have clients write to the tracking server."""
+    """Let clients write to the tracking server."""
     ended = threading.Event()
 
     def write() -> None:
@@ -97,7 +97,7 @@ def _writers(server: Server) -> Iterator[None]:
 
 
 def _cycles(server: Server, cycles: int, seconds: float) -> tuple[dict[str, list[Result]], list[tuple[float, int]]]:
-    """Return the results of each load, and when the service's own process took how much memory."""
+    """Return the results of each load, and the memory of the service's own process over time."""
     results: dict[str, list[Result]] = defaultdict(list)
     memory: list[tuple[float, int]] = []
     phases: list[Callable[[], dict[str, Result]]] = [partial(_predicting, server, seconds), partial(_training, server)]
@@ -133,9 +133,9 @@ def _end_watches(process: subprocess.Popen[str]) -> dict[str, int]:
 
 
 def main() -> None:
-    """Put the load on and print what came of it; any error ends it with a message."""
+    """Put the load on and print the results; any error ends it with a message."""
     parser = argparse.ArgumentParser(prog="benchmarks.mixed", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=600.0, help="how long (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=600.0, help="the duration in seconds (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="ten seconds, to see that it works")
     options = parser.parse_args()
     streaming = 4.0

@@ -17,12 +17,12 @@ _INPUTS, _HIDDEN, _CLASSES = 64, 2048, 10
 
 
 def _logistic() -> Predictor:
-    """Logistic regression, 64 to 10: next to nothing to compute, so that the server's own work is what counts."""
+    """Logistic regression, 64 to 10: so cheap that the server's own work dominates."""
     return _classifier(_weights([_INPUTS, _CLASSES]))
 
 
 def _mlp() -> Predictor:
-    """A perceptron, 64-2048-2048-10: heavy enough that a batch is much cheaper than its records one by one."""
+    """A perceptron, 64-2048-2048-10: so heavy that a batch is much cheaper than its records one by one."""
     return _classifier(_weights([_INPUTS, _HIDDEN, _HIDDEN, _CLASSES]))
 
 
@@ -52,7 +52,7 @@ def _heavy() -> Predictor:
 
 
 def sizes() -> Predictor:
-    """Decode the records and answer with their sizes in bytes: what is left of a large request is its way to the model."""
+    """Decode the records and return their sizes in bytes, which mostly measures the transfer to the model."""
     return lambda data: {key: len(base64.b64decode(record)) for key, record in data.items()}
 
 

@@ -1,4 +1,4 @@
-"""How fast the page shows runs and charts, in a real browser on a tracking server of its own.
+"""Measures how fast the page shows runs and charts, in a real browser on a separate tracking server.
 
 ``make bench-page`` runs it; it needs ``chromium`` and ``chromedriver``::
 
@@ -27,8 +27,8 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from benchmarks.table import machine
 
-#: Seconds after which what has not appeared will not.
-PATIENCE = 120
+#: Maximum seconds for an element to appear.
+WAIT_TIMEOUT = 120
 
 #: Names and targets of the figures, in the order of the table.
 TARGETS = {
@@ -63,7 +63,7 @@ DRAWN = "document.querySelector('.chart')?.dataset.drawn"
 
 @contextmanager
 def tracking_server(folder: Path) -> Iterator[str]:
-    """Serve a store in ``folder``, and give its URL."""
+    """Serve a store in ``folder``, and yield its URL."""
     command = [sys.executable, "-m", "mistk_service", "tracking", "serve", "--port", "0"]
     command += ["--store", f"sqlite:///{folder}/tracking.db", "--artifacts", str(folder / "artifacts")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
@@ -94,7 +94,7 @@ def browser(**logs: str) -> Iterator[webdriver.Chrome]:
     options.add_argument("--window-size=1600,1000")
     chrome = webdriver.Chrome(options=options, service=Service(driver))
     try:
-        chrome.set_script_timeout(PATIENCE)
+        chrome.set_script_timeout(WAIT_TIMEOUT)
         chrome.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": NOTE_PAINT})
         yield chrome
     finally:
@@ -102,7 +102,7 @@ def browser(**logs: str) -> Iterator[webdriver.Chrome]:
 
 
 def fill(url: str, folder: Path, runs: int, points: int) -> tuple[str, str]:
-    """Write many runs, and one with a long metric; return the experiment of the first and the id of the other."""
+    """Write many runs, and one with a long metric; return the experiment of the runs and the id of the one."""
     with httpx.Client(base_url=f"{url}/api/2.0/mlflow/", timeout=60) as http:
 
         def post(path: str, **body: Any) -> Any:
@@ -132,7 +132,7 @@ def fill(url: str, folder: Path, runs: int, points: int) -> tuple[str, str]:
 
 
 def opened(chrome: webdriver.Chrome, url: str, view: str) -> Callable[[str], float]:
-    """Open a view with nothing in the cache; what is returned waits for a condition and gives its time in ms."""
+    """Open a view with an empty cache; return a function that waits for a condition and returns its time in ms."""
     chrome.get("about:blank")
     chrome.execute_cdp_cmd("Network.clearBrowserCache", {})
     chrome.get(f"{url}/#{view}")
@@ -144,7 +144,7 @@ def measure(chrome: webdriver.Chrome, url: str, experiment: str, run_id: str) ->
     found: dict[str, float] = {}
     when = opened(chrome, url, f"/experiments/{experiment}")
     found["runs listed, ms"] = when(LISTED)
-    WebDriverWait(chrome, PATIENCE, 0.05).until(lambda _: chrome.execute_script("return window.painted"))
+    WebDriverWait(chrome, WAIT_TIMEOUT, 0.05).until(lambda _: chrome.execute_script("return window.painted"))
     found["first paint, ms"] = chrome.execute_script("return window.painted")
     transferred = (
         "return performance.getEntriesByType('resource').concat(performance.getEntriesByType('navigation'))"

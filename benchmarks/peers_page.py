@@ -1,6 +1,6 @@
-"""How fast the pages of trackers show one long metric, and what of it reaches the browser.
+"""Measures how fast the pages of trackers show one long metric, and how much of it reaches the browser.
 
-A metric of a million points with one spike is logged to each tracker in the way of its own client. Then a browser opens the
+A metric of a million points with one spike is logged to each tracker with its own client. Then a browser opens the
 page of its server that has the chart; the trackers take turns. ``make bench-page-peers`` runs it; it needs ``chromium`` and
 ``chromedriver``::
 
@@ -35,7 +35,7 @@ from selenium import webdriver
 from selenium.common import TimeoutException
 from selenium.webdriver.common.by import By
 
-from benchmarks.page import DRAWN, PATIENCE, WHEN, browser, tracking_server
+from benchmarks.page import DRAWN, WAIT_TIMEOUT, WHEN, browser, tracking_server
 from benchmarks.peers.trackers import PLACE, SPIKE
 from benchmarks.servers import free_port
 from benchmarks.table import machine
@@ -56,15 +56,15 @@ class Tracker:
 
     Attributes:
         name: for the table.
-        client: how it is logged to, for the table.
+        client: how the client logs, for the table.
         command: serves ``{folder}`` at ``{port}``, below the environment's ``bin``.
         settings: its environment variables.
         ready: an address that is answered once the page can be shown.
-        complete: what the answer contains once the server has read everything, with the ``{last}`` step.
+        complete: the contents of the answer once the server has read everything, with the ``{last}`` step.
         view: the address of the chart of a ``{run}``.
         drawn: JavaScript that is true once the curve is drawn.
         plot: the element with the curve.
-        data: a part of the address that the page reads the curve from.
+        data: a part of the address from which the page reads the curve.
         points: the number of points in the JSON of such an answer.
     """
 
@@ -147,7 +147,7 @@ TRACKERS = {
 
 @dataclass
 class Look:
-    """What one look at a page has found.
+    """The measurements of one visit to a page.
 
     Attributes:
         painted: milliseconds until the chart is painted.
@@ -166,7 +166,7 @@ class Look:
 
 @contextlib.contextmanager
 def serving(tracker: Tracker, python: Path, folder: Path, complete: str = "") -> Iterator[str]:
-    """Serve what a tracker has in a folder, and give the URL."""
+    """Serve the data of a tracker in a folder, and yield the URL."""
     if not tracker.command:
         with tracking_server(folder) as url:
             yield url
@@ -190,12 +190,12 @@ def serving(tracker: Tracker, python: Path, folder: Path, complete: str = "") ->
         for each in (psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)):
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.terminate()
-        process.wait(PATIENCE)
+        process.wait(WAIT_TIMEOUT)
 
 
 def await_answer(address: str, content: str, process: subprocess.Popen[bytes]) -> None:
     """Wait until a server answers with a content."""
-    for _ in range(10 * PATIENCE):
+    for _ in range(10 * WAIT_TIMEOUT):
         with contextlib.suppress(httpx.HTTPError):
             answer = httpx.get(address, trust_env=False)
             if answer.is_success and content in answer.text:
@@ -270,7 +270,7 @@ def is_seen(chrome: webdriver.Chrome, tracker: Tracker) -> bool:
 
 
 def main() -> None:
-    """Log, look, and print the medians."""
+    """Log, measure, and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", type=Path, required=True, help="the interpreter that has the trackers")
     parser.add_argument("--rounds", type=int, default=5)
@@ -282,7 +282,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         folder = (given.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))).absolute()
         chrome = stack.enter_context(browser(performance="ALL"))
-        chrome.set_script_timeout(PATIENCE / 2)
+        chrome.set_script_timeout(WAIT_TIMEOUT / 2)
         times, runs, urls = {}, {}, {}
         for name in names:
             times[name], runs[name] = logged(name, python, folder / name, given.points)
@@ -305,7 +305,7 @@ def main() -> None:
 
 
 def row(tracker: Tracker, rate: float, looks: list[Look]) -> str:
-    """Return the row of a tracker; what was found once does not count if it was not found at every look."""
+    """Return the row of a tracker; a result only counts if it is the same in every visit."""
     painted, size = (statistics.median(getattr(each, what) for each in looks) for what in ("painted", "size"))
     seen, received = all(each.seen for each in looks), all(each.received for each in looks)
     spike = "seen" if seen else "received" if received else "lost"

@@ -1,9 +1,9 @@
-"""What reporting costs a training: a metric, a step beside remotes that answer, dawdle, hang or are gone, and what arrives.
+"""The cost of reporting for a training, with remotes that respond, are slow, hang or are gone.
 
 The training runs in containers as ``mistk-service serve`` starts them; the remote is MLflow's own server with one worker. In
 every round each container makes a short training right before or after one in the container without tracking, and a ratio is
-the median of the ratios of the rounds. What has been reported to a remote has arrived there, as its database tells, before the
-next training begins. Needs the development environment: ``make bench-reporter``.
+the median of the ratios of the rounds. Before the next training begins, its database shows that all reports have arrived.
+Needs the development environment: ``make bench-reporter``.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from benchmarks.table import machine
 #: Steps of a training in a round, and metrics that each reports.
 STEPS, METRICS = 200, 2
 
-#: How often the cost of a metric is measured.
+#: The number of measurements of the cost of a metric.
 REPEATS = 5
 
-#: Metrics of a flood that is to arrive.
+#: The number of metrics of which the delivery is measured.
 FLOOD = 40_000
 
 _Table = list[tuple[str, ...]]
 
 
 def costs(started: dict[str, Container], client: dict[str, dict[str, float]], calls: int) -> Iterator[tuple[str, ...]]:
-    """Yield what a caller waits for a metric, and what processor time it takes, in trainings that do nothing else."""
+    """Yield the time of a metric for the caller, and its processor time, in trainings that do nothing else."""
     yield "cost of a metric for the caller", "1 a call", "10 a call", "CPU, 1 a call", "CPU, 10 a call"
     for title in (OFF, UP):
         found = [_cost(started[title], calls // metrics, metrics) for metrics in (1, 10)]
@@ -58,14 +58,14 @@ def _cost(container: Container, steps: int, metrics: int) -> tuple[float, float]
 
 
 def slowdowns(started: Sequence[Container], rounds: int) -> Iterator[tuple[str, ...]]:
-    """Yield how long a step is in each container, and in the first, which is without tracking, at the same time."""
+    """Yield the duration of a step in each container, and in the first one, without tracking, at the same time."""
     off, *others = started
     for container in started:
         _train(container)
     pairs: dict[str, list[tuple[Took, Took]]] = defaultdict(list)
     for number in range(rounds):
         for container in others:
-            # Each beside one of its own, before and after it in turns: what else the machine does changes within seconds.
+            # Each is compared with one right before or after it, since the load of the machine changes within seconds.
             first, second = (off, container) if number % 2 else (container, off)
             found = {first.title: _train(first), second.title: _train(second)}
             pairs[container.title].append((found[container.title], found[off.title]))
@@ -85,7 +85,7 @@ def slowdowns(started: Sequence[Container], rounds: int) -> Iterator[tuple[str, 
 
 
 def _train(container: Container) -> Took:
-    """Return the time of a training, once everything that it reported is where it belongs."""
+    """Return the time of a training, once all its reports have arrived."""
     took = container.train(STEPS, METRICS, computes=True)
     container.settle()
     return took
@@ -100,7 +100,7 @@ def _quartiles(values: Sequence[float]) -> tuple[str, str]:
 def deliveries(
     started: dict[str, Container], client: dict[str, dict[str, float]], metrics: int
 ) -> Iterator[tuple[str, ...]]:
-    """Yield how many metrics a second reach the remote, from the first report until the last has arrived."""
+    """Yield the rate of metrics per second that reach the remote, from the first report until the last has arrived."""
     yield "metrics, 10 a call", "arrive in a second", "note"
     for title in (UP, SLOW):
         began = time.perf_counter()
@@ -115,7 +115,7 @@ def deliveries(
 
 
 def mlflow_client(uri: str) -> dict[str, dict[str, float]]:
-    """Measure MLflow's client, in a process of its own."""
+    """Measure MLflow's client, in a separate process."""
     command = [sys.executable, "-m", "benchmarks.reporter_mlflow", uri]
     environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=300)
@@ -140,9 +140,7 @@ def _show(table: _Table) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument(
-        "--rounds", type=int, default=10, help="how often each container trains beside the one without tracking"
-    )
+    parser.add_argument("--rounds", type=int, default=10, help="the number of rounds for each container")
     parser.add_argument("--quick", action="store_true", help="two rounds, to see that it works")
     options = parser.parse_args()
     rounds, calls, flood = (2, 1000, 5000) if options.quick else (options.rounds, 10_000, FLOOD)

@@ -1,4 +1,4 @@
-"""The containers of the reporter's benchmark, each with another remote, and a look into what MLflow's server has received."""
+"""The containers of the reporter's benchmark, each with another remote, and the points that MLflow's server has received."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tests.support.remotes import MlflowServer, Proxy
 
 __all__ = ["LATENCY", "OFF", "SLOW", "UP", "Container", "Remote", "Took", "containers"]
 
-#: The titles of the containers that the others are compared with, and that deliver.
+#: The titles of the reference container, and of the one that delivers.
 OFF, UP, SLOW = "off", "remote up", "remote slow"
 
-#: Seconds for which each piece of an answer of the slow remote is on its way.
+#: Seconds by which the slow remote delays each piece of a response.
 LATENCY = 0.2
 
-#: Seconds that what was reported gets to reach the remote.
-_PATIENCE = 60.0
+#: Maximum seconds until reports have reached the remote.
+_TIMEOUT = 60.0
 
 
 class Remote:
-    """MLflow's own server, and its database as a witness of what has arrived."""
+    """MLflow's own server, with its database, which shows the points that have arrived."""
 
     def __init__(self, folder: Path) -> None:
         self.server = MlflowServer(folder)
@@ -44,7 +44,7 @@ class Remote:
 
 @dataclass(frozen=True)
 class Took:
-    """What time the loop of a training took: seconds, and seconds of the worker's processor time."""
+    """The duration of the loop of a training in seconds, and the worker's processor time."""
 
     seconds: float
     cpu: float
@@ -55,9 +55,9 @@ class Container:
     """A container with the model ``Reporting``.
 
     Attributes:
-        title: what is special about it.
+        title: its description.
         server: the container.
-        remote: where what is reported has to arrive; None where it cannot.
+        remote: the remote that has to receive the reports; None if it cannot.
     """
 
     title: str
@@ -67,7 +67,7 @@ class Container:
     _properties: dict[str, Any] = field(default_factory=dict)
 
     def train(self, steps: int, metrics: int, *, computes: bool) -> Took:
-        """Make a training of so many steps, each of which reports so many metrics."""
+        """Run a training with a number of steps, each of which reports a number of metrics."""
         before = self._payload().get("done", 0)
         properties = {"steps": steps, "metrics": metrics, "computes": computes}
         if properties != self._properties:
@@ -83,7 +83,7 @@ class Container:
         return Took(payload["seconds"], payload["cpu"])
 
     def settle(self) -> None:
-        """Wait until everything reported has arrived, so that nothing of it falls into what is measured next.
+        """Wait until all reports have arrived, so that they do not disturb the next measurement.
 
         Raises:
             RuntimeError: too little or too much arrives.
@@ -91,7 +91,7 @@ class Container:
         if self.remote is None or not self._reported:
             return
         run_id = self._payload()["run"]["id"]
-        deadline = time.perf_counter() + _PATIENCE
+        deadline = time.perf_counter() + _TIMEOUT
         while (arrived := self.remote.points(run_id)) < self._reported and time.perf_counter() < deadline:
             time.sleep(0.02)
         if arrived != self._reported:

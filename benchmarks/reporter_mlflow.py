@@ -1,4 +1,4 @@
-"""What MLflow's own client takes for the same, in one of its processes: a program of its own that prints its figures as JSON.
+"""Measures MLflow's own client: a separate program that prints its figures as JSON.
 
 Its figures are microseconds for each metric, those that a caller waits and those of processor time that the program takes
 meanwhile, and metrics a second from the first call until the server has answered for the last.

@@ -1,4 +1,4 @@
-"""``make bench-scale``: what replicas gain, what reloads and deaths cost under load, and Ray beside processes."""
+"""``make bench-scale``: measures replicas, reloads and deaths under load, and compares Ray with processes."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _children() -> float:
 
 
 def _disturbed(disturb: Callable[[Server], None]) -> Callable[[Server, float], dict[str, float]]:
-    """Return what measures a server that is disturbed again and again."""
+    """Return a function that measures a server during repeated disturbances."""
 
     def measure(server: Server, seconds: float) -> dict[str, float]:
         label = server.call("POST", server.predict, json.loads(RECORD))["record"]["label"]
@@ -106,7 +106,7 @@ def _disturbed(disturb: Callable[[Server], None]) -> Callable[[Server, float], d
 
 @contextmanager
 def _again_and_again(work: Callable[[], None]) -> Iterator[list[None]]:
-    """Do something once a second, or as soon as it is done; yield a list with an item for each time."""
+    """Repeat something once a second, or as soon as it is done; yield a list with an item for each time."""
     ended = threading.Event()
     times: list[None] = []
 
@@ -127,8 +127,8 @@ def _again_and_again(work: Callable[[], None]) -> Iterator[list[None]]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="benchmarks.scale", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each load (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="the number of rounds (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="the seconds of each load (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="one short round, to see that it works")
     options = parser.parse_args()
     rounds, seconds = (1, 3.0) if options.quick else (options.rounds, options.seconds)

@@ -30,7 +30,7 @@ class _Benchmarked(AbstractModel):
     _steps = 10**9
 
     def do_initialize(self, objectives: list[str], props: dict[str, Any], hparams: dict[str, Any]) -> None:  # noqa: ARG002
-        """Take the seconds between two reports of the training, ``interval``, and how many there are, ``steps``."""
+        """Set the seconds between two reports of the training, ``interval``, and their number, ``steps``."""
         self._steps = int(hparams.get("steps", self._steps))
         self._interval = float(hparams.get("interval", self._interval))
 
@@ -64,7 +64,7 @@ class Mlp(_Benchmarked):
 
 
 class MlpUnmerged(_Benchmarked):
-    """The perceptron; each request is a call of its own."""
+    """The perceptron; each request is a separate call."""
 
     kind = "mlp"
 
@@ -72,7 +72,7 @@ class MlpUnmerged(_Benchmarked):
 class Heavy(_Benchmarked):
     """The large perceptron; concurrent requests are merged, and repeated if their process dies.
 
-    Sixteen at a time are as cheap for each as 64, so replicas do not lose what merging gains.
+    Batches of sixteen are as efficient as those of 64, so replicas keep the gain of merging.
     """
 
     kind = "heavy"

@@ -1,4 +1,4 @@
-"""Servers under test: started one at a time, asked until they answer, looked at from outside, and ended."""
+"""Servers under test: starts them one at a time, waits until they respond, measures them from outside, and ends them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ API = "/v1/mistk"
 
 _ROOT = Path(__file__).resolve().parent.parent
 
-#: Seconds that a server gets to start, to change its state, and to end.
-_PATIENCE = 60.0
+#: Maximum seconds for a server to start, to change its state, and to end.
+_TIMEOUT = 60.0
 
 #: Seconds for which the memory of a server at rest does not change.
 _SETTLED = 1.0
@@ -33,16 +33,16 @@ _SETTLED = 1.0
 
 @dataclass
 class Server:
-    """A server that runs.
+    """A running server.
 
     Attributes:
         process: its first process.
-        port: where it listens.
-        grpc_port: where it listens for gRPC, if it does.
+        port: its port.
+        grpc_port: its port for gRPC, if any.
         predict: the path of a prediction.
         status: the path of the cheapest GET that is more than a constant.
         started: seconds from the start of the process to the first answer.
-        ready: seconds from the start of the process until it could be told what to do with its model.
+        ready: seconds from the start of the process until it accepts operations.
     """
 
     process: subprocess.Popen[bytes]
@@ -63,7 +63,7 @@ class Server:
         return sum(_pss(pid) for pid in self.pids())
 
     def resident(self) -> int:
-        """Return the resident memory of all its processes in bytes: cheap enough to be asked all the time."""
+        """Return the resident memory of all its processes in bytes: cheap enough for frequent measurements."""
         return sum(_rss(pid) for pid in self.pids())
 
     def resident_itself(self) -> int:
@@ -71,8 +71,8 @@ class Server:
         return _rss(self.process.pid)
 
     def settled(self) -> int:
-        """Return the resident memory once it has stayed the same for a while: a server may load more after it has answered."""
-        deadline, last, since = time.perf_counter() + _PATIENCE, 0, 0.0
+        """Return the resident memory once it is constant: a server may load more after its first response."""
+        deadline, last, since = time.perf_counter() + _TIMEOUT, 0, 0.0
         while (now := time.perf_counter()) < deadline and not (last and now - since >= _SETTLED):
             if (resident := self.resident()) != last:
                 last, since = resident, now
@@ -80,12 +80,12 @@ class Server:
         return last
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Return the JSON that a call is answered with.
+        """Return the JSON response to a call.
 
         Raises:
-            RuntimeError: the answer is no 200.
+            RuntimeError: the status is not 200.
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_PATIENCE)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_TIMEOUT)
         try:
             headers = {} if body is None else {"Content-Type": "application/json"}
             connection.request(method, path, None if body is None else json.dumps(body), headers)
@@ -99,7 +99,7 @@ class Server:
 
     def await_state(self, wanted: str) -> None:
         """Wait until the service shows a state."""
-        deadline = time.perf_counter() + _PATIENCE
+        deadline = time.perf_counter() + _TIMEOUT
         while (status := self.call("GET", f"{API}/status"))["state"] != wanted:
             if time.perf_counter() > deadline or status["state"] == "failed":
                 raise RuntimeError(f"The service is {status['state']} and not {wanted}: {status['payload']}")
@@ -107,7 +107,7 @@ class Server:
 
     def await_payload(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
         """Wait until the payload of the status is wanted."""
-        deadline = time.perf_counter() + _PATIENCE
+        deadline = time.perf_counter() + _TIMEOUT
         while not wanted(payload := self.call("GET", f"{API}/status")["payload"]):
             if time.perf_counter() > deadline:
                 raise RuntimeError(f"The payload of the status stayed {payload}")
@@ -132,7 +132,7 @@ class Server:
 
 
 def ours(model: str, *options: str, grpc: bool = False, **hyperparameters: Any) -> Callable[[], Server]:
-    """Return what starts this service with a class of benchmarks/served.py and brings it to ready.
+    """Return a function that starts this service with a class of benchmarks/served.py and makes it ready.
 
     Args:
         model: the class.
@@ -162,7 +162,7 @@ def ours(model: str, *options: str, grpc: bool = False, **hyperparameters: Any) 
 def peer(
     name: str, python: Path, model: str, predict: str = "/predict", health: str = "/health"
 ) -> Callable[[], Server]:
-    """Return what starts a server of benchmarks/peers with one of the models, by the interpreter of the peers."""
+    """Return a function that starts a server of benchmarks/peers with one of the models, with the interpreter of the peers."""
 
     def start() -> Server:
         port = free_port()
@@ -178,7 +178,7 @@ def peer(
 
 @contextmanager
 def running(start: Callable[[], Server]) -> Iterator[Server]:
-    """Start a server and end it afterwards, with all that it started."""
+    """Start a server, and end it afterwards with its child processes."""
     server = start()
     try:
         yield server
@@ -207,7 +207,7 @@ def _launch(command: list[str]) -> subprocess.Popen[bytes]:
 
 def _first_answer(server: Server, path: str) -> float:
     """Wait for the first 200 and return how long it took from the start of the process."""
-    while time.perf_counter() - server.began < _PATIENCE:
+    while time.perf_counter() - server.began < _TIMEOUT:
         try:
             server.call("GET", path)
         except (OSError, http.client.HTTPException, RuntimeError):
@@ -221,11 +221,11 @@ def _first_answer(server: Server, path: str) -> float:
         else:
             return time.perf_counter() - server.began
     server.process.kill()
-    raise RuntimeError(f"The server did not answer within {_PATIENCE:g} s: {server.process.args}")
+    raise RuntimeError(f"The server did not answer within {_TIMEOUT:g} s: {server.process.args}")
 
 
 def _end(pids: list[int]) -> None:
-    """End what a server has left behind."""
+    """End the processes that a server has left behind."""
     for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)
@@ -234,7 +234,7 @@ def _end(pids: list[int]) -> None:
 
 
 def free_port() -> int:
-    """Return a port of the loopback that nobody listens on."""
+    """Return a free port on loopback."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]

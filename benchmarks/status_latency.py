@@ -1,6 +1,6 @@
-"""How fast the service answers ``GET /status``: at rest, while the model burns CPU in training, and with idle watchers.
+"""Measures ``GET /status``: at rest, while the model burns CPU in training, and with idle watchers.
 
-Starts a service of its own on a free port, asks over one kept connection, and prints the percentiles of each situation::
+Starts a service on a free port, sends requests over one connection, and prints the percentiles of each situation::
 
     python benchmarks/status_latency.py [--requests 2000] [--watchers 1000] [--worker process]
 """
@@ -28,7 +28,7 @@ API = "/v1/mistk"
 
 
 class Burning(AbstractModel):
-    """Trains for ever in pure Python, which never gives the interpreter away for longer than it has to."""
+    """Trains for ever in pure Python, which keeps the interpreter as busy as possible."""
 
     def do_train(self) -> None:
         """Compute, with a pause point every few milliseconds, and report a metric at each."""
@@ -41,7 +41,7 @@ class Burning(AbstractModel):
 
 @contextlib.contextmanager
 def service(worker: str) -> Iterator[str]:
-    """Run a service of the model above; give its URL."""
+    """Run a service of the model above; yield its URL."""
     command = [sys.executable, "-m", "mistk_service", "serve", f"{Path(__file__).resolve()}:Burning"]
     with subprocess.Popen([*command, "--port", "0", "--worker", worker], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -63,7 +63,7 @@ def wait_for(client: httpx.Client, state: str) -> None:
 
 
 def measure(client: httpx.Client, requests: int, label: str) -> None:
-    """Ask so many times, one after another, and print what it took."""
+    """Send a number of requests in sequence, and print the percentiles."""
     seconds = []
     for _ in range(requests):
         began = time.perf_counter()
@@ -76,7 +76,7 @@ def measure(client: httpx.Client, requests: int, label: str) -> None:
 
 
 def open_watches(url: str, count: int, stack: contextlib.ExitStack) -> None:
-    """Open so many watches of the status and leave them alone."""
+    """Open a number of watches of the status without reading them."""
     host, port = url.removeprefix("http://").split(":")
     for _ in range(count):
         sock = stack.enter_context(socket.create_connection((host, int(port))))

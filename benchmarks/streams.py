@@ -1,4 +1,4 @@
-"""Answers in parts, many at once or one after the other, in a process of its own.
+"""Reads answers in parts, many at once or one after the other, in a separate process.
 
 ``python -m benchmarks.streams PORT PATH STREAMS PARTS ROUNDS`` prints the parts a second, and the median time in milliseconds
 until an answer has begun.

@@ -1,4 +1,4 @@
-"""From figures to the table: a ratio, what it is made of, the target, and whether it was met."""
+"""Renders figures as a table: a ratio, its two figures, the target, and whether it was met."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["Figures", "Row", "machine", "render"]
 
 
 class Figures:
-    """What was measured, by server and name, once a round."""
+    """The measurements of each round, by server and name."""
 
     def __init__(self) -> None:
         self._values: dict[tuple[str, str], list[float]] = defaultdict(list)
 
     def add(self, server: str, **values: float) -> None:
-        """Take the figures of one round."""
+        """Add the figures of one round."""
         for name, value in values.items():
             self._values[server, name].append(value)
 
@@ -47,11 +47,11 @@ class Row:
     """One line of the table.
 
     Attributes:
-        what: was measured.
+        what: the name of the measurement.
         ours: the server and the name of the figure of ours.
-        against: those of what it is compared with; None where the figure is held to the target itself.
-        unit: of both, for people.
-        target: what the ratio, or the figure, is held to; None for a row that informs.
+        against: those of the peer; None if the figure itself is compared with the target.
+        unit: the unit of both.
+        target: the target of the ratio or the figure; None for a row without a target.
         at_least: whether the target is a lower bound; otherwise it is an upper one.
         scale: divides the figures before they are shown.
     """

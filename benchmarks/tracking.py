@@ -1,4 +1,4 @@
-"""Our tracking server beside ``mlflow server --workers 1``, in the same run on the same machine; prints a table of ratios.
+"""Compares our tracking server with ``mlflow server --workers 1``, on the same machine; prints a table of ratios.
 
 Both keep their runs in SQLite with the same settings and are filled with the same 10,000 runs before they start. Clients and
 servers share the machine. Every scenario is measured on both, one after the other, in every round; a ratio is the median of
@@ -33,7 +33,7 @@ from benchmarks.servers import running
 from benchmarks.tracking_peers import Peer, mlflow, ours
 from benchmarks.tracking_scenarios import SCENARIOS, Scenario, hammer, repeat
 
-#: What is said below the table.
+#: The note below the table.
 NOTE = (
     "Both: SQLite with a write-ahead log and synchronous = NORMAL (a commit survives the end of the process), which MLflow's "
     "server is made to set in each of its connections. Times are those of the clients, from the first byte sent to the last "
@@ -48,7 +48,7 @@ _ADDED = 100
 
 @dataclass(frozen=True)
 class Figure:
-    """One result: what is better the larger it is, or the smaller."""
+    """One result, and whether a larger or a smaller value is better."""
 
     value: float
     text: str
@@ -57,7 +57,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: the figures of the round in the middle, how many times as good ours is, and what is asked."""
+    """A line of the table: the figures of the round in the middle, the ratio of ours to MLflow's, and its target."""
 
     scenario: str
     ours: str
@@ -149,13 +149,13 @@ def _row(name: str, pairs: Sequence[tuple[Figure, Figure]], wanted: float | None
 
 
 def _ratio(of_ours: Figure, of_mlflow: Figure) -> float:
-    """Return how many times as good ours is."""
+    """Return the ratio of ours to MLflow's; above 1, ours is better."""
     better, worse = (of_ours, of_mlflow) if of_ours.larger_is_better else (of_mlflow, of_ours)
     return better.value / worse.value
 
 
 def machine() -> str:
-    """Return what the figures come from, in a line."""
+    """Return a description of the machine, in a line."""
     file = Path("/proc/cpuinfo")
     model = re.search(r"model name\s*: (.*)", file.read_text()) if file.exists() else None
     load = ", ".join(f"{part:.1f}" for part in os.getloadavg())

@@ -24,7 +24,7 @@ from rich.progress import track
 
 __all__ = ["LONG_RUN", "POINTS", "RUNS", "Client", "Peer", "mlflow", "ours", "request"]
 
-#: What the stores are filled with.
+#: The contents of the stores.
 RUNS = 10_000
 POINTS = 100_000
 
@@ -33,13 +33,13 @@ LONG_RUN = "f" * 32
 
 BASE = "/api/2.0/mlflow"
 
-#: Seconds that a server gets to come to rest, and to end.
-_PATIENCE = 120.0
+#: Maximum seconds for a server to come to rest, and to end.
+_TIMEOUT = 120.0
 
 #: Seconds of processor time in a second that count as rest.
 _REST = 0.03
 
-#: Python runs it in every process of MLflow's server, which has no option for what ours sets.
+#: Python runs it in every process of MLflow's server, which has no option for this setting.
 _SAME_SETTINGS = """
 import sqlite3
 
@@ -66,7 +66,7 @@ class Peer:
         address: host and port.
         start: seconds from the start of the process to the first answer.
         target: the run that is logged to.
-        warm: what has been done once, so that it is no longer the first time.
+        warm: the scenarios that have run once.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Peer:
 
 
 class Client:
-    """One connection that is kept open, on a plain socket: what it does itself counts as the server's time."""
+    """One keep-alive connection on a plain socket. Its own work counts as the server's time."""
 
     def __init__(self, peer: Peer) -> None:
         self._socket = socket.create_connection(peer.address, timeout=300)
@@ -110,10 +110,10 @@ class Client:
         return msgspec.json.decode(self.exchange(request("GET", path)))
 
     def exchange(self, message: bytes) -> bytearray:
-        """Send a request as it is and return the body of the answer.
+        """Send a request and return the body of the response.
 
         Raises:
-            RuntimeError: the answer is no 200.
+            RuntimeError: the status is not 200.
         """
         self._socket.sendall(message)
         received = bytearray()
@@ -152,7 +152,7 @@ class Client:
 
 
 def request(method: str, path: str, body: Any = None) -> bytes:
-    """Return a request as it goes over the wire."""
+    """Return the bytes of a request."""
     head = f"{method} {BASE}{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: application/json\r\n"
     if body is None:
         return f"{head}\r\n".encode()
@@ -183,12 +183,12 @@ def serving(
 
 
 def _await_rest(peer: Peer) -> None:
-    """Wait until the server has done what it still does after its first answer: MLflow's goes on starting processes."""
-    deadline = time.monotonic() + _PATIENCE
+    """Wait until the server is idle: MLflow's continues to start processes after its first response."""
+    deadline = time.monotonic() + _TIMEOUT
     quiet, before = 0, peer.cpu()
     while quiet < 3:
         if time.monotonic() > deadline:
-            raise RuntimeError(f"{peer.name} still takes processor time {_PATIENCE:g} s after its first answer.")
+            raise RuntimeError(f"{peer.name} still takes processor time {_TIMEOUT:g} s after its first answer.")
         time.sleep(1)
         now = peer.cpu()
         quiet = quiet + 1 if now - before <= _REST else 0
@@ -206,7 +206,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             member.terminate()
     try:
-        process.wait(_PATIENCE)
+        process.wait(_TIMEOUT)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
@@ -231,7 +231,7 @@ def _free_port() -> int:
 
 
 def ours(folder: Path) -> contextlib.AbstractContextManager[Peer]:
-    """Serve our store in a folder, which is filled where it is not there yet."""
+    """Serve our store in a folder, which is filled if it does not exist."""
     if not (folder / "ours.db").exists():
         _fill_ours(folder / "ours.db")
     port = _free_port()
@@ -240,7 +240,7 @@ def ours(folder: Path) -> contextlib.AbstractContextManager[Peer]:
 
 
 def mlflow(folder: Path) -> contextlib.AbstractContextManager[Peer]:
-    """Serve MLflow's store in a folder, which is filled where it is not there yet."""
+    """Serve MLflow's store in a folder, which is filled if it does not exist."""
     uri = f"sqlite:///{folder}/mlflow.db"
     if not (folder / "mlflow.db").exists():
         subprocess.run([sys.executable, "-m", "mlflow", "db", "upgrade", uri], check=True, capture_output=True)
@@ -292,7 +292,7 @@ def _fill_ours(file: Path) -> None:
 
 
 def _rename_run(connection: sqlite3.Connection, run_id: str) -> None:
-    """Give the run the id that the benchmark asks for, in every table of ours that has it."""
+    """Rename the run to the id of the benchmark, in all our tables."""
     connection.execute("PRAGMA foreign_keys = OFF")
     tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     for table in tables:
@@ -302,7 +302,7 @@ def _rename_run(connection: sqlite3.Connection, run_id: str) -> None:
 
 
 def _fill_mlflow(file: Path) -> None:
-    """Write MLflow's tables directly: by its API it would take a quarter of an hour."""
+    """Write MLflow's tables directly: its API would take a quarter of an hour."""
     with contextlib.closing(sqlite3.connect(file)) as connection, connection:
         connection.execute("PRAGMA journal_mode = WAL")
         for experiment_id, name in [(0, "Default"), (1, "filled")]:

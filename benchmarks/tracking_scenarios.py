@@ -1,7 +1,7 @@
-"""What the tracking benchmark asks of a server.
+"""The scenarios of the tracking benchmark.
 
-A scenario gives requests one after the other and is sent their answers, so that only the way from the request to its answer
-is timed, and neither the making of the one nor the reading of the other.
+A scenario is a generator that yields requests and receives their responses, so that only the time from request to response
+is measured, and not the encoding and decoding.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def search_all(peer: Peer) -> Requests:  # noqa: ARG001
 
 
 def get_history(peer: Peer) -> Requests:  # noqa: ARG001
-    """Get a long history, in the pages that MLflow's client asks for."""
+    """Get a long history, in pages of the size of MLflow's client."""
     token, seen = "", 0
     while token or not seen:
         path = f"/metrics/get-history?run_id={LONG_RUN}&metric_key=long&max_results=25000&page_token={token}"
@@ -85,15 +85,15 @@ def get_history(peer: Peer) -> Requests:  # noqa: ARG001
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is measured, and what is asked of the ratio.
+    """A measurement, and the target of its ratio.
 
     Attributes:
         title: for the table.
-        requests: what is asked of a server.
-        clients: how many ask at once.
-        wanted: how many times as good ours should be.
-        samples: how often it is done in a round; 0 means for a time, as often as it can be.
-        weight: of how many things a request is one.
+        requests: yields the requests.
+        clients: the number of concurrent clients.
+        wanted: the target of the ratio.
+        samples: the number of runs in a round; 0 means as many as possible within a time.
+        weight: the number of items in a request.
     """
 
     title: str
@@ -120,7 +120,7 @@ SCENARIOS = [
 
 
 def repeat(peer: Peer, scenario: Scenario) -> list[float]:
-    """Return how many seconds a scenario took, each time that it was done; the first time, which warms up, does not count."""
+    """Return the seconds of each run of a scenario, without the first one, which warms up."""
     client = Client(peer)
     if scenario.title not in peer.warm:
         _timed(client, scenario.requests(peer))
@@ -129,7 +129,7 @@ def repeat(peer: Peer, scenario: Scenario) -> list[float]:
 
 
 def hammer(peer: Peer, scenario: Scenario, seconds: float) -> list[float]:
-    """Return how many seconds each call took, over all clients."""
+    """Return the seconds of each call, over all clients."""
     times: list[float] = []
     end = time.perf_counter() + seconds
 

@@ -1,7 +1,7 @@
-"""Checks what lies under deploy/ with the tools of those who will read it.
+"""Checks the files under deploy/ with the tools of their platforms.
 
-The manifests and the rendered chart are held against the strict schemas of Kubernetes 1.29 to 1.37, the chart is linted by
-Helm, the unit is verified by systemd, and checkov looks for settings that are not safe.
+Compares the manifests and the rendered chart with the strict schemas of Kubernetes 1.29 to 1.37, lints the chart with Helm,
+verifies the unit with systemd, and looks for unsafe settings with checkov.
 
 ``make check-deploy`` runs it. Helm comes out of an npm package; without npm, and for the unit without systemd, that part is
 left out with a line that says so.
@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def invalid(file: Path) -> Iterator[str]:
-    """Yield what is wrong with the resources in a file."""
+    """Yield the problems of the resources in a file."""
     for document in yaml.safe_load_all(file.read_text()):
         if document and not document["apiVersion"].startswith(CUSTOM):
             yield from (f"{file.name}: {problem}" for problem in resource_problems(document))
@@ -57,7 +57,7 @@ def resource_problems(document: Any) -> Iterator[str]:
 
 
 def chart_problems() -> Iterator[str]:
-    """Yield what Helm has to say about the chart, and what Kubernetes would about the manifests that it makes."""
+    """Yield the problems that Helm finds in the chart, and those of its manifests for Kubernetes."""
     if shutil.which("npm") is None:
         print("deploy/helm: not checked, since npm is not there to get Helm")
         return
@@ -77,7 +77,7 @@ def chart_problems() -> Iterator[str]:
 
 
 def unsafe(*places: Path) -> Iterator[str]:
-    """Yield what checkov finds in files and folders, apart from what its configuration leaves out."""
+    """Yield the findings of checkov in files and folders, except for those that its configuration skips."""
     checkov = [sys.executable, "-m", "checkov.main", "--config-file", str(DEPLOY.parent / ".checkov.yaml")]
     for place in places:
         done = run(*checkov, "--directory" if place.is_dir() else "--file", str(place))
@@ -86,7 +86,7 @@ def unsafe(*places: Path) -> Iterator[str]:
 
 
 def fetch_helm(folder: Path) -> Path | None:
-    """Return the path of the program, which is put into a folder; None if it cannot be had."""
+    """Download the program to a folder and return its path; None if that is not possible."""
     packed = run("npm", "pack", "--silent", HELM_PACKAGE, cwd=folder)
     if packed.returncode:
         return None
@@ -99,7 +99,7 @@ def fetch_helm(folder: Path) -> Path | None:
 
 
 def unit_problems() -> Iterator[str]:
-    """Yield what systemd has to say about the unit, apart from the program that is not installed here."""
+    """Yield the problems that systemd finds in the unit, except that the program is not installed here."""
     if shutil.which("systemd-analyze") is None:
         print("deploy/systemd: not checked, since systemd-analyze is not there")
         return
@@ -111,7 +111,7 @@ def unit_problems() -> Iterator[str]:
 
 
 def run(*command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command and return what it printed."""
+    """Run a command and return its output."""
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
 

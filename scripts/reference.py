@@ -1,6 +1,6 @@
 """Writes the generated pages of docs/reference from the code: options, commands, operations, hooks and metrics.
 
-``python scripts/reference.py`` writes them; ``make docs`` does so too. A test compares them with what the code says now.
+``python scripts/reference.py`` writes them; ``make docs`` does so too. A test compares them with the code.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def code(values: Iterable[Any]) -> str:
 
 
 def literal(text: str) -> str:
-    """Return text in which no character is taken for Markdown."""
+    """Return text with the characters of Markdown escaped."""
     return text.replace("*", r"\*")
 
 
@@ -142,7 +142,7 @@ def operations_page(kind: Kind = MODEL) -> str:
             allowed = f"every state except {code(missing)}" if missing else allowed
         running = code(_ordered(kind, row.running_states)) or "none; it takes effect immediately"
         then = " or ".join(
-            [f"`{row.then}`" if row.then else "the state before", *(f"`{each}`" for each in row.alternatives)]
+            [f"`{row.then}`" if row.then else "the previous state", *(f"`{each}`" for each in row.alternatives)]
         )
         rows.append((f"[{name}](#{anchor(name)})", allowed, running, then, f"`{row.hook}`"))
     head = ("Operation", "Allowed in", "State while it runs", "State afterwards", "Hook")
@@ -266,7 +266,7 @@ def _hook_note(name: str, row: Any, page: str) -> str:
     notes = [f"Operation: [{row.name}]({page}#{anchor(row.name)})."]
     notes.append("Optional." if row.has_default else "Without it, the operation is refused.")
     if row.may_decline:
-        notes.append("If it raises `NotImplementedError`, the state before is restored.")
+        notes.append("If it raises `NotImplementedError`, the previous state is restored.")
     return " ".join(notes)
 
 

@@ -1,1 +1,1 @@
-"""The same models behind other servers, each the way its documentation shows."""
+"""The same models behind other servers, each as in its documentation."""

@@ -22,7 +22,7 @@ class Api(litserve.LitAPI):
         return request
 
     def batch(self, inputs: list[dict[str, str]]) -> list[dict[str, str]]:
-        """Leave the requests apart, so that their names cannot collide."""
+        """Keep the requests separate, so that their names cannot collide."""
         return inputs
 
     def predict(self, inputs: list[dict[str, str]]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ class Api(litserve.LitAPI):
     """Answers in as many parts as the request says, each a line of JSON."""
 
     def setup(self, device: str) -> None:
-        """Have nothing to load."""
+        """Do nothing."""
 
     def decode_request(self, request: dict[str, str]) -> int:
         """Return the number of parts."""

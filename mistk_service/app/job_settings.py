@@ -33,7 +33,7 @@ class JobSettings(Settings):
     save_predictions: str | None = option(None, "Save the predictions to this folder or URL.", metavar="PATH")
     evaluate: str | None = option(
         None,
-        "Compare the predictions with this ground truth, CSV or JSON, and save the figures beside them.",
+        "Compare the predictions with this ground truth, CSV or JSON, and save the results next to them.",
         metavar="DATA",
     )
 

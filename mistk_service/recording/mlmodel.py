@@ -36,7 +36,7 @@ def mlmodel(
     """
     file, separator, name = reference.rpartition(":")
     own = {
-        # Whoever loads it may have another working folder.
+        # The process that loads it may have another working folder.
         "reference": f"{Path(file).absolute()}{separator}{name}" if file.endswith(".py") else reference,
         "properties": properties,
         "hyperparameters": hyperparameters,

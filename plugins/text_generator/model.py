@@ -166,7 +166,7 @@ class TextGenerator(AbstractModel):
         self._show()
 
     def do_save_generations(self, dataPath: str) -> None:  # noqa: N803 - MISTK's name
-        """Write ``generations.jsonl`` for programs and ``generations.txt`` for people to the folder ``dataPath``.
+        """Write ``generations.jsonl`` for programs and ``generations.txt`` for readers to the folder ``dataPath``.
 
         Raises:
             NotReady: nothing was generated since the model was built.

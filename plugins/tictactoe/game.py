@@ -14,7 +14,7 @@ class Game(BaseEnv):
 
     An observation has 9 numbers, row by row: 1 for a cell of the player, -1 for one of the opponent, 0 for an empty one. An
     action is the number of a cell, from 0 to 8. The winner gets a reward of 1, and the loser of -1. An illegal move ends the
-    game: whoever makes it loses.
+    game: the player who makes it loses.
 
     Attributes:
         turn: the player that moves next.

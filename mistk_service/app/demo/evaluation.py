@@ -13,7 +13,7 @@ from mistk_service.errors import MistkError
 from mistk_service.resources import plugins_path
 
 #: The assessment type for the digits model's predictions, and the maximum seconds for a single step.
-_TYPE, _PATIENCE = "MulticlassClassification", 120.0
+_TYPE, _TIMEOUT = "MulticlassClassification", 120.0
 
 
 def run_evaluation_demo(folder: Path) -> None:
@@ -72,7 +72,7 @@ def _step(
     console: Console, client: ContainerClient, operation: str, accepted: ModelStatus, state: str = "ready"
 ) -> ModelStatus:
     """Wait for the end of an operation that the container has accepted."""
-    status = client.wait_for(state, timeout=_PATIENCE, since=accepted)
+    status = client.wait_for(state, timeout=_TIMEOUT, since=accepted)
     console.print(f"[green]✓[/green] [b]{operation}[/b] → {status.state}")
     return status
 

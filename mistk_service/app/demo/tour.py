@@ -40,7 +40,7 @@ _PAUSE_AT = 0.4
 _ACCURACY = 0.95
 
 #: Maximum duration of a single step in seconds.
-_PATIENCE = 120.0
+_TIMEOUT = 120.0
 
 _IMAGES = 5
 
@@ -111,7 +111,7 @@ class _Tour:
         self._step("savePredictions", client.save_predictions(self._predictions))
         self._stream()
         self._say("shutdown", "")
-        client.wait_for(State.TERMINATED, timeout=_PATIENCE, since=client.shutdown())
+        client.wait_for(State.TERMINATED, timeout=_TIMEOUT, since=client.shutdown())
         return accuracy
 
     def _say(self, operation: str, text: str) -> None:
@@ -120,7 +120,7 @@ class _Tour:
     def _step(self, operation: str, accepted: ModelStatus) -> ModelStatus:
         """Wait for the end of an operation that the container has accepted."""
         settled = {State.INITIALIZED, State.READY}
-        status = self._client.wait_for(settled, timeout=_PATIENCE, since=accepted)
+        status = self._client.wait_for(settled, timeout=_TIMEOUT, since=accepted)
         self._say(operation, f"→ {status.state}")
         return status
 

@@ -158,7 +158,7 @@ export function chart(uPlot, key, runs, settings, on) {
       const { range } = settings;
       if (range && detailOf && range.join() === detailOf.join()) return draw();
       if (!range || !whole.some(isCoarse)) return detail();
-      // First the curves that are there, then the exact ones when the server has divided the range.
+      // First the curves that are loaded, then the exact ones when the server has divided the range.
       draw();
       timer = setTimeout(() => detail().catch((error) => { if (error.name !== "AbortError") throw error; }), WAIT);
     },

@@ -6,7 +6,7 @@ const RUNS = 100; // the maximum number of runs in a request
 const GRID = 10_000; // points within the range at which several curves are averaged
 const COARSE = 2_000; // points before and after the range
 
-/** The axes that a curve can be drawn over, beside other metrics. */
+/** The axes that a curve can be drawn over, besides other metrics. */
 export const AXES = { step: "Step", relative: "Time since the start", time: "Time of day" };
 
 const number = (value) => (typeof value === "number" ? value : Number(value));
