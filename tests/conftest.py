@@ -1,4 +1,4 @@
-"""What the tests of all parts share: bad and good models, a container without HTTP, and time limits for every wait."""
+"""Fixtures for all tests: good and bad models, a container without HTTP, and timeouts for every wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One definition of an option makes the flag, the environment variable, the check and the line of the reference."""
+"""One definition of an option yields the flag, the environment variable, the check and the reference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deadlines may be brought forward and are passed down; the clock is the test's, so nothing waits for one to pass."""
+"""Deadlines can be brought forward and are passed down; the clock is a fake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lower bounds of what is installed leave out releases with known faults."""
+"""The lower bounds of dependencies exclude releases with known faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing imports upward, in the package and inside tracking; a library stays with the modules that own it."""
+"""Imports follow the order of the layers, and each library belongs to some modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the Makefile would do."""
+"""The commands of the Makefile."""
 
 from __future__ import annotations
 

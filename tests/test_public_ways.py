@@ -1,4 +1,4 @@
-"""Tests use what is public: none reads another object's underscore, or replaces what a module of the package holds."""
+"""Tests use public interfaces: none reads a private attribute of another object, or patches a module."""
 
 from __future__ import annotations
 

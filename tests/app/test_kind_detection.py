@@ -1,4 +1,4 @@
-"""The kind of container is that of the class, whether its source tells it or only its import does."""
+"""The kind of container is detected from the source of the class, or else by importing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""While the application is loaded, which happens beside other threads, every module is what it is elsewhere."""
+"""Loading the application on a thread yields the same modules as importing them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""While the application is being made, the service says that it is alive, and whoever wants more waits for it."""
+"""While the application is loading, liveness probes are answered and other requests wait."""
 
 from __future__ import annotations
 

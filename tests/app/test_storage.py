@@ -1,4 +1,4 @@
-"""What lies elsewhere is fetched, archives are unpacked, and an error says what was wrong and whether to try again."""
+"""Models and data in other storages are fetched, archives are unpacked, and errors name the remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the client share: the JSON of a status, and a service that is a script."""
+"""Fixtures for the tests of the client: the JSON of a status, and a scripted service."""
 
 from __future__ import annotations
 

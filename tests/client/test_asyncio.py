@@ -1,4 +1,4 @@
-"""The clients for asyncio have the calls of the blocking ones, and wait and watch on an event loop."""
+"""The clients for asyncio have the methods of the blocking ones, and wait and watch on an event loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every operation sends what the contract says, and every answer becomes a value or an error of the tree."""
+"""Every operation sends what the contract requires, and every response becomes a value or an error."""
 
 from __future__ import annotations
 

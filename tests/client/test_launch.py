@@ -1,4 +1,4 @@
-"""A container lasts as long as its block, and its client is the one for its kind."""
+"""A launched container lives as long as its block, and its client matches its kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wire's status becomes typed values, whatever parts of it are there."""
+"""The status on the wire becomes typed values, also if parts of it are missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A watch survives what happens to connections, loses nothing, repeats nothing, and knows when to give up."""
+"""A watch survives broken connections without losing or repeating an event, and gives up after its limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A wait ends when its state is reached, and at once when it cannot be."""
+"""A wait ends when its state is reached, or at once if the state cannot be reached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers in parts: each arrives as soon as the model has produced it, and a slow reader delays only its own."""
+"""Answers in parts: each part arrives as soon as it is produced, and a slow reader delays only its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hooks that are coroutines or asynchronous generators do what plain ones do."""
+"""Hooks that are coroutines or asynchronous generators work like ordinary ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The controller does what the table says: each operation where it is allowed, a refusal that helps everywhere else."""
+"""The controller follows the state table: it accepts allowed operations, and explains refusals."""
 
 from __future__ import annotations
 

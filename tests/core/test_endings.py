@@ -1,4 +1,4 @@
-"""Ends of all kinds: workers that die, models that hang, reset and shutdown from everywhere."""
+"""Workers that die, models that hang, and reset and shutdown in every state."""
 
 from __future__ import annotations
 

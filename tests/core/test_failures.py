@@ -1,4 +1,4 @@
-"""What a hook raises: it is told, with its traceback, and what the model reported besides is kept."""
+"""Exceptions of hooks are reported with their traceback, and other reports of the model are kept."""
 
 from __future__ import annotations
 

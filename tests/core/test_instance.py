@@ -1,4 +1,4 @@
-"""Answers of the worker that come too late concern nobody."""
+"""Messages of the worker that arrive too late are ignored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The machine that attacks models attacks the other kinds too. It expects what stands in the contract of the kind."""
+"""The property tests of the state machine for the other kinds, with the states of their contracts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mistk_service.kinds.model import MODEL
 from mistk_service.kinds.orchestrator import ORCHESTRATOR
 from mistk_service.kinds.transform import TRANSFORM
 from mistk_service.resources import load_contract
-from tests.core.test_state_machine import Lifecycle
+from tests.core.test_state_machine_properties import Lifecycle
 from tests.support.examples import examples
 
 

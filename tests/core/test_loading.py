@@ -1,4 +1,4 @@
-"""A worker that loads its model: what comes meanwhile waits for it, and what goes wrong is told."""
+"""Calls wait while a worker loads its model, and failures to load are reported."""
 
 from __future__ import annotations
 

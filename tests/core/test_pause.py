@@ -1,4 +1,4 @@
-"""Pausing: at a pause point or in the model's own way, overtaken, unsupported, failing, and what may be done meanwhile."""
+"""Pausing: at a pause point or by the model itself, overtaken, unsupported, failing, and calls during a pause."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replicas predict beside the worker: each has the model that was built, and the death of one costs only its own answers."""
+"""Replicas predict in addition to the worker: each has the built model, and a death only fails its own predictions."""
 
 from __future__ import annotations
 

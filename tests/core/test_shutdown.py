@@ -1,4 +1,4 @@
-"""By when each stage of a graceful shutdown is over."""
+"""The deadlines of the stages of a graceful shutdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The status log: replay, gaps, conflation, bounds, and readers that cost nothing."""
+"""The status log: replay, gaps, conflation, limits, and many readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stream predictions: every answer belongs to its request, alone or merged, and a request that fails, fails alone."""
+"""Stream predictions: every answer belongs to its request, alone or merged, and a failing request fails alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the status shows follows from the events, and from nothing else."""
+"""The contents of the status follow from the events alone."""
 
 from __future__ import annotations
 

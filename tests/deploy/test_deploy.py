@@ -1,4 +1,4 @@
-"""What lies under deploy/ starts the service with options and variables that it has."""
+"""The files under deploy/ only use existing options and variables."""
 
 from __future__ import annotations
 

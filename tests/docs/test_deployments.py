@@ -1,4 +1,4 @@
-"""What the documentation says about deploying the image: containers start from it, without an engine and without the platform.
+"""The deployments in the documentation, started without an engine and without the platform.
 
 Ports are free ones, and the folders of the image are those of the checkout and of the test.
 """

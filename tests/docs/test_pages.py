@@ -1,4 +1,4 @@
-"""What the documentation tells a reader to type works, and the generated pages say what the code says."""
+"""The code blocks of the documentation work, and the generated pages match the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which prediction APIs a container has."""
+"""The prediction APIs that a container has."""
 
 from __future__ import annotations
 

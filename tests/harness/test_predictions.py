@@ -1,4 +1,4 @@
-"""Predictions and truth are read as MISTK writes them, and what is wrong with them is named with its line."""
+"""Predictions and ground truth are read in MISTK's formats, and errors name the line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``mistk-service run`` drives containers, says what is true, and ends with a code that tells what happened."""
+"""``mistk-service run`` drives containers, reports results, and exits with a meaningful code."""
 
 from __future__ import annotations
 

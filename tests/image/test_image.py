@@ -1,4 +1,4 @@
-"""The image, run with a container engine as the guides say.
+"""The image, run with a container engine as the guides describe.
 
 `make image ENGINE=podman` builds it, and `make test-image ENGINE=podman` runs these tests.
 """

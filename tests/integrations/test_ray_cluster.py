@@ -1,4 +1,4 @@
-"""A service and the machines of a cluster of Ray, which are several nodes on this machine."""
+"""A service with several nodes of a Ray cluster, all on this machine."""
 
 from __future__ import annotations
 

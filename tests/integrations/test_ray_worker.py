@@ -1,4 +1,4 @@
-"""Workers on Ray: what concerns only them."""
+"""The behaviour that is special to workers on Ray."""
 
 from __future__ import annotations
 

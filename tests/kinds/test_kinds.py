@@ -1,4 +1,4 @@
-"""A kind is one value: a container of any kind has the API, the watch, the page, the run, the figures and the client."""
+"""A kind is one value: a container of any kind has the API, the watch, the page, the run, the metrics and the client."""
 
 from __future__ import annotations
 

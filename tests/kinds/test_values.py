@@ -1,4 +1,4 @@
-"""The values of the contract: both spellings are read, camelCase is written, and nothing is lost between."""
+"""The values of the contract: both spellings are read, camelCase is written, and no field is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A lifecycle that is told its events by hand, over a store in memory."""
+"""A lifecycle that receives its events from the test, with a store in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recorder with a store in a file, for the tests of what it writes and of what keeps it from writing."""
+"""A recorder with a store in a file, for tests of its writes and of outages."""
 
 from __future__ import annotations
 

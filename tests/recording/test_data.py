@@ -1,4 +1,4 @@
-"""The data of a run: datasets as its inputs, and what is saved as its artifacts."""
+"""The data of a run: datasets as inputs, and saved files as artifacts."""
 
 from __future__ import annotations
 

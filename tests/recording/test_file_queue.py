@@ -1,4 +1,4 @@
-"""Files on their way to where artifacts are kept."""
+"""The queue of files that are waiting for the artifact storage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which run follows from what happens to an instance."""
+"""The runs that follow from the events of an instance."""
 
 from __future__ import annotations
 

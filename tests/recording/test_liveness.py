@@ -1,4 +1,4 @@
-"""Whether a container lives is known by a lock that the system takes from it however it ends."""
+"""The liveness of a container is a file lock, which the system releases however the container exits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file with which MLflow loads what a model has saved."""
+"""The file with which MLflow loads a saved model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run of a killed container ends with the last thing that is known of it."""
+"""A run of a killed container ends at the time of its last known data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a controller can do, in whatever order: no run is left running, and every reported point is there once."""
+"""Property tests of recording: no run stays running, and every reported point is stored once."""
 
 from __future__ import annotations
 

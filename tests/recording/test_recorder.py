@@ -1,4 +1,4 @@
-"""The recorder's thread: it delays nothing, writes everything, and ends in order."""
+"""The recorder's thread delays nothing, writes everything, and stops in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recorder while the store or the place of files is unavailable: it says so, loses nothing, and ends in order."""
+"""The recorder during outages of the store or the artifact storage: it reports them and loses nothing."""
 
 from __future__ import annotations
 

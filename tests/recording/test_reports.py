@@ -1,4 +1,4 @@
-"""What a model reports, and where it arrives."""
+"""The reports of a model, and where they are stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a run goes: as the orchestrator or the environment wishes, and where that cannot be, somewhere else, with a word."""
+"""The choice of the run: as requested if possible, otherwise another one with a note."""
 
 from __future__ import annotations
 

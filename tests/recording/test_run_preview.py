@@ -1,4 +1,4 @@
-"""What the status says of the run, ahead of the store."""
+"""The preview of the run in the status, before the store has it."""
 
 from __future__ import annotations
 

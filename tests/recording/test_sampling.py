@@ -1,4 +1,4 @@
-"""The worker is measured while it does something, and a measurement that is not to be had costs nothing else."""
+"""The worker is measured during activities, and a failing measurement has no other effect."""
 
 from __future__ import annotations
 

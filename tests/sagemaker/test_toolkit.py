@@ -1,4 +1,4 @@
-"""SageMaker's own training toolkit beside ``mistk-service train``: both take the same job from the same folder.
+"""SageMaker's training toolkit and ``mistk-service train`` run the same job in the same folder.
 
 `make sagemaker` makes the environment of the toolkit, which is large, and runs these tests.
 """

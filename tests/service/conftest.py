@@ -1,4 +1,4 @@
-"""Services for the tests: one that they share and get back fresh, and as many of their own as they start."""
+"""Services for the tests: a shared one that is reset for each test, and separate ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every operation of every door, asked for with every role."""
+"""Every operation of every API, requested with every role."""
 
 from __future__ import annotations
 

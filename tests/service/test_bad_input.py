@@ -1,4 +1,4 @@
-"""Whatever is wrong with a request is answered by a sentence about it, and changes nothing."""
+"""Every invalid request is answered with a message about the problem, and changes nothing."""
 
 from __future__ import annotations
 

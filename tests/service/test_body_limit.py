@@ -1,4 +1,4 @@
-"""Bodies up to the limit are taken, in one piece or in chunks; larger ones are refused before they are read."""
+"""Bodies up to the limit are accepted, whole or in chunks; larger ones are refused before they are read."""
 
 from __future__ import annotations
 

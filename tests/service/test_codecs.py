@@ -1,4 +1,4 @@
-"""Inputs and outputs that are texts, JSON, CSV or images: the hook gets Python values, the clients send what they have."""
+"""Inputs and outputs that are texts, JSON, CSV or images: hooks receive Python values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: options, environment, MISTK's own form, and what it says when it cannot start."""
+"""The command line: options, environment, MISTK's form, and errors at the start."""
 
 from __future__ import annotations
 

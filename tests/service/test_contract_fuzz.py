@@ -1,4 +1,4 @@
-"""The contract against the running service: whatever it allows a client to send, the answer is one that it describes."""
+"""Fuzzing the running service: every request that the contract allows gets a response that it describes."""
 
 from __future__ import annotations
 

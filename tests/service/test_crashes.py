@@ -1,4 +1,4 @@
-"""A worker that dies takes nothing with it: the instance says so, and works again after a reset."""
+"""A worker that dies does not affect the service: the status shows the reason, and a reset recovers."""
 
 from __future__ import annotations
 

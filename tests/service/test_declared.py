@@ -1,4 +1,4 @@
-"""What a class declares is checked before anything changes, and published."""
+"""Declarations of a class are published, and checked before anything changes."""
 
 from __future__ import annotations
 

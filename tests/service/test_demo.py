@@ -1,4 +1,4 @@
-"""The demonstration ends by showing the run that it has left."""
+"""The demonstration shows the run that it has recorded."""
 
 from __future__ import annotations
 

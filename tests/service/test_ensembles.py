@@ -1,4 +1,4 @@
-"""buildEnsemble and miniaturize: what reaches the hooks, what is tracked, and what is refused."""
+"""buildEnsemble and miniaturize: the arguments of the hooks, the runs, and refusals."""
 
 from __future__ import annotations
 

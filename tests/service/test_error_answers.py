@@ -1,4 +1,4 @@
-"""Every error of every path is a ServiceError in JSON, whoever noticed it."""
+"""Every error of every path is a ServiceError in JSON."""
 
 from __future__ import annotations
 

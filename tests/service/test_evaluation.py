@@ -1,4 +1,4 @@
-"""Evaluation and transform containers from outside: results, runs, links between runs, and refusals that change nothing."""
+"""Evaluation and transform containers: results, runs, links between runs, and refusals without a change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Agents and an orchestrator as services: a game from registration to learning, and agents that let it down."""
+"""Agents and an orchestrator as services: a game from registration to learning, and failing agents."""
 
 from __future__ import annotations
 

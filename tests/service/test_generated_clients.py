@@ -1,4 +1,4 @@
-"""Clients that generators make of the contracts: they compile, and one of a model's drives a container through its life."""
+"""Generated clients of the contracts compile, and drive a container through its lifecycle."""
 
 from __future__ import annotations
 

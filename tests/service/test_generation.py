@@ -1,4 +1,4 @@
-"""Text from a prompt: OpenAI's API, as its client and plain HTTP see it, and the generate extension."""
+"""Text from a prompt: OpenAI's API with its client and with plain HTTP, and the generate extension."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol over gRPC, as Triton's client and the messages of Triton's see it."""
+"""The Open Inference Protocol over gRPC, with Triton's client and with Triton's messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What probes and scrapers see, in every state."""
+"""The responses to probes and scrapers in every state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol over REST, as Triton's client and plain HTTP see it."""
+"""The Open Inference Protocol over REST, with Triton's client and with plain HTTP."""
 
 from __future__ import annotations
 

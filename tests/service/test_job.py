@@ -1,4 +1,4 @@
-"""A job runs once, leaves its results, and tells by its exit code what happened."""
+"""A job runs once, leaves its results, and reports the outcome by its exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One instance from start to end, over HTTP, with a worker of either kind."""
+"""The lifecycle of an instance over HTTP, with a worker of either kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a service logs: every failure with its reason, the lifecycle, and libraries only when asked; as text or JSON."""
+"""The log of a service: failures with their reasons, the lifecycle, and libraries on request; as text or JSON."""
 
 from __future__ import annotations
 

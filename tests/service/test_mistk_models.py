@@ -1,4 +1,4 @@
-"""Models that were written for versions of MISTK run with no changed line, while MISTK itself is not installed."""
+"""Models that were written for versions of MISTK run unchanged, without MISTK."""
 
 from __future__ import annotations
 

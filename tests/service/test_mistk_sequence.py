@@ -1,4 +1,4 @@
-"""The calls that MISTK's own test harness makes, in its order and as its generated client sends them."""
+"""The calls of MISTK's test harness, in its order and as its generated client sends them."""
 
 from __future__ import annotations
 

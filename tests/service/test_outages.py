@@ -1,4 +1,4 @@
-"""What becomes of a training whose remote tracking server fails: nothing, and the remote has everything in the end, once.
+"""A failing remote tracking server does not affect a training, and receives everything once in the end.
 
 Each story compares the numbers at the end, those of the container with those of the remote, point by point.
 """

@@ -1,4 +1,4 @@
-"""The service behind nginx, below a prefix: what a browser and a program are given to go on with leads back to it."""
+"""The service behind nginx, below a prefix: every link that it returns works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is secret stays with the service: its environment, and the files that it keeps."""
+"""Secrets stay with the service: its environment, and the files that it keeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a container tracks reaches the servers that were named, sooner or later, and a server that is away costs nothing."""
+"""Runs of a container reach the configured servers, and a server that is down has no other effect."""
 
 from __future__ import annotations
 

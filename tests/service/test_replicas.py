@@ -1,4 +1,4 @@
-"""Replicas behind HTTP and gRPC: every prediction API is answered by all of them, and the options say how many there are."""
+"""Replicas behind HTTP and gRPC: all of them serve every prediction API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a container does is a run in its store: over HTTP, with real workers, and however it ends."""
+"""The work of a container is recorded as runs in its store, over HTTP and with real workers."""
 
 from __future__ import annotations
 

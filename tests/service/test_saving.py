@@ -1,4 +1,4 @@
-"""What becomes of a folder that a model saves to."""
+"""The folder to which a model saves."""
 
 from __future__ import annotations
 

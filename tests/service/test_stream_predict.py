@@ -1,4 +1,4 @@
-"""Every answer of streamPredict belongs to its request, however many there are and whatever becomes of the others."""
+"""Every answer of streamPredict belongs to its request, whatever other requests do."""
 
 from __future__ import annotations
 

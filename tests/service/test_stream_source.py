@@ -1,4 +1,4 @@
-"""Predictions for a source: a response that lasts as long as the source, its client and the instance."""
+"""Predictions for a source: the response ends with the source, the client or the instance."""
 
 from __future__ import annotations
 

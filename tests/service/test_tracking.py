@@ -1,4 +1,4 @@
-"""The tracking server inside a container: on the same port, out of the way of the model, and there again after a restart."""
+"""The tracking server inside a container: on the same port, independent of the model, and kept over a restart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tracking servers that are a function: what they are asked, and answer, is the test's."""
+"""Tracking servers that are a function of the test."""
 
 import httpx
 

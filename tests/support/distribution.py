@@ -11,7 +11,7 @@ from xdist.scheduler import LoadScopeScheduling
 #: Files whose tests share nothing expensive, and the number of parts that they are divided into.
 DIVIDED = {
     "tests/docs/test_pages.py": 12,
-    "tests/core/test_state_machine.py": 2,
+    "tests/core/test_state_machine_properties.py": 2,
     "tests/service/test_contract_fuzz.py": 3,
     "tests/tracking/replication/test_large_files.py": 2,
     "tests/tracking/sql/test_durability.py": 3,
@@ -19,7 +19,7 @@ DIVIDED = {
 
 #: The files that take longest. They are begun first, so that no process is left alone with one of them at the end.
 LONGEST = (
-    "tests/core/test_state_machine.py",
+    "tests/core/test_state_machine_properties.py",
     "tests/core/test_kind_machines.py",
     "tests/docs/test_pages.py",
     "tests/service/test_many_endings.py",

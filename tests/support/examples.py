@@ -1,4 +1,4 @@
-"""How many examples a property is tried with: some on every change, thousands in the profile of ``make test-long``."""
+"""The number of examples of property tests: few for every change, thousands in ``make test-long``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a full disk looks like to SQLite: the database may grow by so many pages and no more."""
+"""Simulates a full disk for SQLite by a limit on the pages of the database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A GitLab to test clients against: this project's own dialect of it, behind GitLab's door.
+"""A fake of GitLab for tests of clients: this project's dialect, behind GitLab's paths.
 
 What the dialect does not have is here: tokens, the package registry for artifacts, models with semantic versions, and older
 versions. It is the project with the id 1. A point that is sent twice is there twice in GitLab and once in the dialect, so what

@@ -1,4 +1,4 @@
-"""A container without HTTP, a gate to steer models by, and waits that end at an event and never after a while."""
+"""A container without HTTP, a gate that controls models, and waits for events instead of sleeps."""
 
 from __future__ import annotations
 

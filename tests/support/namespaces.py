@@ -1,4 +1,4 @@
-"""Network namespaces: machines of their own, whose link to this one can be cut."""
+"""Network namespaces, which act as machines whose link to this one can be cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tracking server in this process that takes files in parts, with the storage behind it."""
+"""A tracking server in this process that accepts files in parts, with its storage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Remotes of the tests that refuse what they are told to refuse."""
+"""Remotes that refuse selected items."""
 
 from mistk_service.tracking.errors import InvalidParameter
 

@@ -1,4 +1,4 @@
-"""Applications that are served from a thread, for tests that need a server and not a process."""
+"""Applications that are served from a thread, for tests that need a server but no process."""
 
 from __future__ import annotations
 

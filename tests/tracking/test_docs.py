@@ -1,4 +1,4 @@
-"""What the documentation of tracking promises is what the contract, the commands and the client have."""
+"""The documentation of tracking matches the contract, the commands and the client."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""The whole application in this process, asked without a network."""
+"""The whole application in this process, called without a network."""
 
 from __future__ import annotations
 

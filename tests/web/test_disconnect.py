@@ -1,4 +1,4 @@
-"""Looking whether a client is still there costs nothing that stays."""
+"""Watching for a disconnect leaves no garbage."""
 
 from __future__ import annotations
 

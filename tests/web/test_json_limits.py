@@ -1,4 +1,4 @@
-"""What a document holds is counted in its text, as a decoder would find it, and without the memory that decoding takes."""
+"""The items of a document are counted in its text, without the memory of decoding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a service listens, and how its connections behave."""
+"""Listening sockets, and their connections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is loaded at the start is passed over by the collector, what comes later is not, and large blocks go back."""
+"""Modules from the start are excluded from garbage collection, and large blocks are returned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every end of a worker is noticed and told in words, and nothing that it started outlives it."""
+"""Every exit of a worker is detected and described, and its child processes end with it."""
 
 from __future__ import annotations
 

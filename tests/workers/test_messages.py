@@ -1,4 +1,4 @@
-"""What crosses between the two sides arrives as it was, however the stream cuts it up; nothing else is taken."""
+"""Messages arrive unchanged, however the stream is divided; anything else is refused."""
 
 from __future__ import annotations
 

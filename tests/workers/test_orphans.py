@@ -1,4 +1,4 @@
-"""No orphan is left behind, however the service ends and whatever the model is doing."""
+"""No orphan is left behind, however the service exits and whatever the model is doing."""
 
 from __future__ import annotations
 

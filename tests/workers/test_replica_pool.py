@@ -1,4 +1,4 @@
-"""Whatever ends when, and whoever dies: a prediction never goes to a worker without the model and the properties of now."""
+"""Property tests of replicas: a prediction never goes to a worker without the current model and properties."""
 
 from __future__ import annotations
 

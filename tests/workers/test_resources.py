@@ -1,4 +1,4 @@
-"""A worker that cannot be started leaves nothing behind, nor does one whose programs live on."""
+"""A worker that cannot be started leaves nothing behind."""
 
 from __future__ import annotations
 

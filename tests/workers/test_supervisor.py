@@ -1,4 +1,4 @@
-"""One worker at a time: what a worker that has gone still says, nobody hears."""
+"""The supervisor has one worker at a time, and ignores messages of earlier ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both kinds of worker over the real socket: they load a model, and what is said arrives."""
+"""Both kinds of worker over a real socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract is whole, documented, MISTK's in its names, and says of the states what the state table says."""
+"""The contract is complete and documented, uses MISTK's names, and matches the state table."""
 
 from __future__ import annotations
 

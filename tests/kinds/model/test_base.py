@@ -1,4 +1,4 @@
-"""The author's base class, outside any container."""
+"""The base class of models, outside of a container."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A kind of container with two operations of its own, defined as any kind is: a base class, states, operations, a contract."""
+"""A kind of container with two operations, defined like the real ones."""
 
 from __future__ import annotations
 

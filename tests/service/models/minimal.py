@@ -1,4 +1,4 @@
-"""A model that does as little as one can do."""
+"""A model with as few hooks as possible."""
 
 from __future__ import annotations
 

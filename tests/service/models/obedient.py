@@ -1,4 +1,4 @@
-"""A model that implements everything and does what the hyperparameters tell it."""
+"""A model that implements every hook and behaves as its hyperparameters say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model that reports as much as it is told to, and stands still in the middle until somebody lets it go on."""
+"""A model that reports a given amount, and waits in the middle until the test lets it continue."""
 
 from __future__ import annotations
 

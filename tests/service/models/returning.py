@@ -1,4 +1,4 @@
-"""A model that writes to its run by itself, and is built from what it saved."""
+"""A model that writes to its run itself, and is built from its saved files."""
 
 from __future__ import annotations
 

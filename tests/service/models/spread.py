@@ -1,4 +1,4 @@
-"""Answers every kind of prediction with the number of its process."""
+"""Answers every kind of prediction with its process id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drives a container of the digits model through its life with a client that a generator made of the contract.
+"""Drives a container of the digits model through its lifecycle with a generated client.
 
 To be run, in the folder of the package ``generated``, with the API's base URL, a file of digits and a folder to write to, and
 with a token in ``TOKEN``. The generators name classes, methods and arguments alike.

@@ -1,4 +1,4 @@
-"""Where artifacts may be kept."""
+"""The locations that may contain artifacts."""
 
 from __future__ import annotations
 

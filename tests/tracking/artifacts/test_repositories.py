@@ -1,4 +1,4 @@
-"""One suite for every kind of artifact repository, and what only the local one can get wrong."""
+"""One suite for every kind of artifact repository, and tests of the local one."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""Artifacts in S3: large files go up in parts, a server passes them on, and a storage that is out of reach is told of."""
+"""Artifacts in S3: uploads in parts, downloads through a server, and outages of the storage."""
 
 import os
 

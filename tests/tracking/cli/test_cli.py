@@ -1,4 +1,4 @@
-"""The commands that look into a store from a terminal."""
+"""The commands that inspect a store."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Bringing runs over by hand: everything, what is chosen, again, and beside a replicator."""
+"""Copying runs by hand: all, selected, repeatedly, and while a replicator runs."""
 
 import time
 from typing import Any

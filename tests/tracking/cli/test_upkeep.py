@@ -1,4 +1,4 @@
-"""Deleting, restoring, removing for good, and copying runs from a terminal."""
+"""Deleting, restoring, removing and copying runs from the command line."""
 
 import io
 import re

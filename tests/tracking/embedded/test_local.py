@@ -1,4 +1,4 @@
-"""What a container's own tracking says of its remotes before its store is open."""
+"""The state of the remotes before the store of a container is open."""
 
 from __future__ import annotations
 

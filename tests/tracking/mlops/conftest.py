@@ -1,4 +1,4 @@
-"""Workspaces in stores, and a store that fails when it is told to."""
+"""Workspaces in stores, and a store that fails on demand."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The module on a remote that is GitLab: what GitLab lacks is not missed here."""
+"""The module with GitLab as its store, which lacks some features."""
 
 import math
 from typing import Any, cast

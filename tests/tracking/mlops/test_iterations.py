@@ -1,4 +1,4 @@
-"""Iterations gather what is logged, send it when they end, and lose nothing where that fails."""
+"""Iterations collect what is logged, send it when they end, and lose nothing if that fails."""
 
 import inspect
 import json

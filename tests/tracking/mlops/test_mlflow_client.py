@@ -1,4 +1,4 @@
-"""What the module writes, as the real MLflow client sees it through a server."""
+"""What the module writes, read by the real MLflow client through a server."""
 
 import mlflow.data
 import pytest

@@ -1,4 +1,4 @@
-"""The module works on a real MLflow server as it does on a store of its own: what comes back is the same, field by field."""
+"""The module returns the same with a real MLflow server as with its own store."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""The functions of the module: which store they work on, and what becomes of it."""
+"""The store of the module's functions."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Projects, experiments and datasets: what is created is found again, and what is wrong is refused and says why."""
+"""Projects, experiments and datasets: created items are found again, and invalid arguments are refused."""
 
 import inspect
 import json

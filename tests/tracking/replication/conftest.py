@@ -1,4 +1,4 @@
-"""A local store, a remote that stands in for any, and time that passes when it is told to."""
+"""A local store, a fake remote, and a fake clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is delivered, in which requests and in what order."""
+"""The requests of a delivery, and their order."""
 
 import math
 

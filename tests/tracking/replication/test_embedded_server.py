@@ -1,4 +1,4 @@
-"""What scripts write to a container's own tracking server goes on to the remotes like everything else."""
+"""Writes of scripts to a container's tracking server are forwarded to the remotes."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Writes, outages at any moment and sudden ends, in any order: in the end the remote has what the local store has, once."""
+"""Property tests with writes, outages and crashes: in the end, the remote has everything once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Large files over the end of a process, to MLflow's own server with a storage of S3's protocol behind it.
+"""Large files over restarts, to MLflow's own server with an S3 storage.
 
 The storage is reached through a proxy, which sees the parts that are sent, and does to them what networks do.
 """

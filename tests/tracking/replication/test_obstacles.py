@@ -1,4 +1,4 @@
-"""What fails every time, at the remote or here: it is put off or set aside, and holds up no other."""
+"""Items that fail every time are postponed or set aside, and block no others."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What goes into one request."""
+"""The contents of a request."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Forwarding over HTTP to a server of ours, to MLflow's own and to GitLab's double, over a network that fails in every way."""
+"""Forwarding over HTTP to our server, MLflow's and a fake of GitLab, over an unreliable network."""
 
 from __future__ import annotations
 

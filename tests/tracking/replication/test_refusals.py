@@ -1,4 +1,4 @@
-"""What a remote refuses: it is found, set aside with the reason, and holds up nothing else."""
+"""Refused items are found, recorded with the reason, and block no others."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""When a replicator tries, how long it waits, what it says of itself; and several of them."""
+"""The attempts, the delays and the state of a replicator, and several replicators."""
 
 import threading
 from dataclasses import replace

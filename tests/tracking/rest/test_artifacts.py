@@ -1,4 +1,4 @@
-"""Artifacts on a remote, by the server's own keeping."""
+"""Artifacts on a remote, in its own storage."""
 
 import hashlib
 import io

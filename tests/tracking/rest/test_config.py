@@ -1,4 +1,4 @@
-"""What a remote is configured with, by arguments and by the environment."""
+"""The configuration of a remote, by arguments and by the environment."""
 
 import logging
 import traceback

@@ -1,4 +1,4 @@
-"""What a network and a server do wrong, and what becomes of it: an error that says what can be done."""
+"""Failures of the network and of a server become errors that name the remedy."""
 
 import email.utils
 import http.server

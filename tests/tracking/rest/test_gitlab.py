@@ -1,4 +1,4 @@
-"""A remote that is GitLab: what it lacks is done in another way, and said once."""
+"""GitLab as a remote: missing features have substitutes, and each is logged once."""
 
 import io
 import math

@@ -1,4 +1,4 @@
-"""Who a tracking server is told is asking, and whom else that is told: redirects lead to nobody else."""
+"""The credentials for a tracking server, which are not sent to other servers after a redirect."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Large files in parts, where a tracking server offers that."""
+"""Uploads of large files in parts, if the tracking server supports them."""
 
 import io
 import logging

@@ -1,4 +1,4 @@
-"""Uploads in parts that are interrupted, and what the next process makes of them."""
+"""Interrupted uploads in parts, and how the next process resumes them."""
 
 import io
 import logging

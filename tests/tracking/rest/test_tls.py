@@ -1,4 +1,4 @@
-"""Whom a store believes to be the tracking server."""
+"""The verification of a tracking server's certificate."""
 
 import subprocess
 from dataclasses import replace

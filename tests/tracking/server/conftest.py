@@ -1,4 +1,4 @@
-"""A tracking server in a process of its own, and ways to speak to it."""
+"""A tracking server in a separate process, and its clients."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""What a training script does that logs to a project of GitLab, with MLflow's own client; run as a program."""
+"""A training script that logs to a project of GitLab with MLflow's own client; run as a program."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What MLflow's own clients can do with names and passwords, for an admin: ``mlflow_accounts.py URL EXPERIMENT_ID``."""
+"""MLflow's own clients for accounts, used by an admin: ``mlflow_accounts.py URL EXPERIMENT_ID``."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""What is wrong is refused with MLflow's code and a message that helps, and changes nothing."""
+"""Invalid requests are refused with MLflow's code and a helpful message, and change nothing."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The contract, the methods that answer it, and its promise that every answer has the form that it says."""
+"""The contract and its handlers match, and every response has the described form."""
 
 import inspect
 

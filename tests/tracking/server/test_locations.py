@@ -1,4 +1,4 @@
-"""Which artifacts an artifact URI means: those of this server, and nothing else of this machine."""
+"""An artifact URI only leads to artifacts of this server."""
 
 from types import SimpleNamespace
 from unittest.mock import create_autospec

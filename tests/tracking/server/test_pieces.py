@@ -1,4 +1,4 @@
-"""Long answers come in pieces, and are the same as in pages; nothing is made for a client that has gone."""
+"""Long responses are streamed, equal the pages, and stop when the client disconnects."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The registry as its clients see it."""
+"""The model registry through its API."""
 
 import pytest
 

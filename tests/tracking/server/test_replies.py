@@ -1,4 +1,4 @@
-"""How errors of the store reach the client, with a store that fails on command."""
+"""Errors of the store as responses, with a store that fails on demand."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""The requests of the two descriptions of MLflow's REST API that this server was built from, as plain HTTP."""
+"""The requests of two descriptions of MLflow's REST API, as plain HTTP."""
 
 import time
 

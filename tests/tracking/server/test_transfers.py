@@ -1,4 +1,4 @@
-"""Files up and down: streamed, whole or not at all, and never outside the root."""
+"""Uploads and downloads: streamed, complete or absent, and never outside the root."""
 
 import concurrent.futures
 import io

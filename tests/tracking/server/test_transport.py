@@ -1,4 +1,4 @@
-"""How requests and answers may be written: spellings, nulls, numbers as text, methods, prefixes, errors."""
+"""Spellings, nulls, numbers as text, methods, prefixes and errors of requests and responses."""
 
 import json
 import socket

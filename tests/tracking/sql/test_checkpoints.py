@@ -1,4 +1,4 @@
-"""The write-ahead log is moved into the database aside from the writes."""
+"""The write-ahead log is moved into the database outside of the writes."""
 
 import sqlite3
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""What is acknowledged stays, whatever happens to the process, the disk or the database; and groups of writes."""
+"""Acknowledged writes survive crashes of the process and failures of the disk and the database."""
 
 import json
 import os

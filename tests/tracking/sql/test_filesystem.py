@@ -1,4 +1,4 @@
-"""Network file systems are told from local ones."""
+"""The detection of network file systems."""
 
 from pathlib import Path
 

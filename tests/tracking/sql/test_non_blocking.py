@@ -1,4 +1,4 @@
-"""Reads that do not wait, for callers who must not."""
+"""Reads that never block."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""The schema: made once, upgraded, or refused untouched."""
+"""The schema is created, upgraded, or refused without a change."""
 
 import hashlib
 import shlex

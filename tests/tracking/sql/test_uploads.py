@@ -1,4 +1,4 @@
-"""Notes about uploads in parts: kept over restarts, and no longer than they are of use."""
+"""The records of uploads in parts are kept over restarts, and removed when they are useless."""
 
 from msgspec.structs import replace
 from sqlalchemy import update

@@ -1,4 +1,4 @@
-"""The writer tells every caller what became of its write, whatever goes wrong while it writes."""
+"""The writer reports the outcome of every write to its caller, whatever fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leases of writers: who does not renew in time loses its lease to exactly one other."""
+"""Leases of writers: an expired lease is claimed by exactly one other writer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Infinities stay infinities, wherever the store gives a metric back."""
+"""Infinities stay infinities in every result of a store."""
 
 import math
 import sys

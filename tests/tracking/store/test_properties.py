@@ -1,4 +1,4 @@
-"""Searches and batches against models of them in Python, on made-up data."""
+"""Property tests: searches and batches compared with models in Python."""
 
 import functools
 import math

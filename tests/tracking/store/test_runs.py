@@ -1,4 +1,4 @@
-"""Runs: their life, their names, their tags, their inputs and outputs."""
+"""Runs: their lifecycle, names, tags, inputs and outputs."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Entities to and from MLflow's JSON."""
+"""Values to and from MLflow's JSON."""
 
 import enum
 import json

@@ -1,4 +1,4 @@
-"""Passwords are verified once for the requests that come together, since verifying takes long on purpose."""
+"""Concurrent requests share one verification of a password, which is slow by design."""
 
 from __future__ import annotations
 

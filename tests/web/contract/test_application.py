@@ -1,4 +1,4 @@
-"""An API from a contract alone: routes, limits, errors and handlers, with Connexion behind the compiled operations."""
+"""An API from a contract: routes, limits, errors and handlers, with Connexion as the fallback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The compiled operations and Connexion's own way: both say and do the same, whatever the request."""
+"""The compiled operations and Connexion give the same responses to all requests."""
 
 from __future__ import annotations
 

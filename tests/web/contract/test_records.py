@@ -1,4 +1,4 @@
-"""Records are base64, however long, and a long one is looked at in turns."""
+"""Base64 records of any length are checked without blocking the event loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bodies are read strictly, and a long one while others are answered."""
+"""Bodies are read strictly, and a long one without blocking other requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests that a proxy might read in another way are refused, and every answer says what a browser may do with it."""
+"""Ambiguous requests are refused, and every response has security headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bodies that are on their way take only so much memory together."""
+"""Unfinished bodies have a common limit."""
 
 from __future__ import annotations
 

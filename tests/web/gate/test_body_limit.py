@@ -1,4 +1,4 @@
-"""The limit on bodies holds however a client frames them."""
+"""The limit on bodies holds for every framing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a browser sends for a page of another site changes nothing; what anybody else sends is not looked at."""
+"""Requests of browsers from pages of other sites are refused; other clients are not affected."""
 
 from __future__ import annotations
 

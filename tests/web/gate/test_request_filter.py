@@ -1,4 +1,4 @@
-"""What reaches the application and is no ordinary request, and what the application refuses at its door."""
+"""Connections other than HTTP, and requests that the server cancels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What clients can do to the HTTP server by what they send, how fast, and how often: only so much, with either parser."""
+"""The limits of the HTTP server on the size, the speed and the number of requests, with both parsers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The head of a response leaves together with its body, or at once if the body takes its time."""
+"""The head of a response is sent together with its body, or alone if the body is late."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""While the service cannot take metrics a model waits; nothing is lost, and nothing else waits."""
+"""A model waits while the service cannot accept metrics, and nothing is lost."""
 
 from __future__ import annotations
 

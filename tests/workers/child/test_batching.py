@@ -1,4 +1,4 @@
-"""Merged stream predictions: whatever is merged, each request gets what it would have got alone."""
+"""Merged stream predictions: each request gets the same answer as alone."""
 
 from __future__ import annotations
 

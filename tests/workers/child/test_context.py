@@ -1,4 +1,4 @@
-"""What a model reports: gathered, sent together and in order; the last status and all metrics."""
+"""The reports of a model: collected and sent in order, with the last status and all metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pause that overtakes the begin of its activity inside the worker."""
+"""A pause that arrives before its activity has begun in the worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a reference to a model: each way in which it can fail has its own error, which tells what to do."""
+"""Loading a model from a reference: each failure has a separate error, which names the remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values of numpy and the like become plain ones, without the library that they come from being imported."""
+"""Values of numpy and the like become plain values, without importing those libraries."""
 
 from __future__ import annotations
 

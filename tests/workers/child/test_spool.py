@@ -1,4 +1,4 @@
-"""What a model hands over is kept as it was at the call; what cannot be kept is told in the log and harms nobody."""
+"""The spool keeps logged files as they were at the call; failures are logged and harm nothing."""
 
 from __future__ import annotations
 

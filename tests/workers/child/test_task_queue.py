@@ -1,4 +1,4 @@
-"""What waits for the model is called in its order, the small requests beside the large ones, and each of them once."""
+"""The queue of the worker: order, fairness between small and large requests, and each task once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paths are tried before an operation is accepted, and what stands in the way is told."""
+"""Paths are checked before an operation is accepted, and problems are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker prints: passed on whole, the last lines kept, and an end even where the pipe has none."""
+"""The output of a worker: passed on completely, the last lines kept, and pipes that never end."""
 
 from __future__ import annotations
 

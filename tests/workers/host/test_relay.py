@@ -1,4 +1,4 @@
-"""What runs in an actor of Ray, without Ray: it connects its worker to the service."""
+"""The code of a Ray actor, without Ray: it connects its worker to the service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small messages go between the pieces of large ones, and nothing goes before what it must not overtake."""
+"""Small messages are sent between the pieces of large ones, without overtaking any that they must not."""
 
 from __future__ import annotations
 

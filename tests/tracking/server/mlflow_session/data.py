@@ -1,4 +1,4 @@
-"""What goes into runs and what comes out: datasets and artifacts."""
+"""Datasets and artifacts of runs."""
 
 import json
 import tempfile

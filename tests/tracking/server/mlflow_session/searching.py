@@ -1,4 +1,4 @@
-"""Searches for runs: filters, order, pages, and what cannot be understood."""
+"""Searches for runs: filters, order, pages, and invalid filters."""
 
 import json
 

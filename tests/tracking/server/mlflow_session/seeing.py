@@ -1,4 +1,4 @@
-"""What the steps share: how to write down what came back."""
+"""Writes down results in a comparable form."""
 
 from mlflow.exceptions import MlflowException
 from requests import HTTPError

@@ -1,4 +1,4 @@
-"""One digits container and all its prediction APIs, each with a client that others have written or with plain HTTP.
+"""One digits container and all its prediction APIs, each with a client of others or with plain HTTP.
 
 OpenAI's client asks for text, which digits do not generate: see test_generation.py.
 """

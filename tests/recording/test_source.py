@@ -1,4 +1,4 @@
-"""Where a run comes from, as far as that can be known."""
+"""The source of a run: the user and the commit, if they are known."""
 
 from __future__ import annotations
 

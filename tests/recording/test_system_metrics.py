@@ -1,4 +1,4 @@
-"""The metrics of the machine: MLflow's names, the worker's processes, and nothing that a vanished process can break."""
+"""System metrics: MLflow's names, the worker's processes, and processes that vanish."""
 
 from __future__ import annotations
 

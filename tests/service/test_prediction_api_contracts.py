@@ -1,4 +1,4 @@
-"""The contracts of the prediction APIs against a running service: whatever a client sends, the answer is described."""
+"""Fuzzing the prediction APIs of a running service: every response is described by the contract."""
 
 from __future__ import annotations
 
