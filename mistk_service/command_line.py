@@ -191,7 +191,7 @@ class ListenSettings:
     auth: bool = option(
         False,
         "Require a log-in, with a token or as a user of the tracking store. On by default if there are access tokens. "
-        "MLFLOW_AUTH_ADMIN_USERNAME and MLFLOW_AUTH_ADMIN_PASSWORD make the first user.",
+        "MLFLOW_AUTH_ADMIN_USERNAME and MLFLOW_AUTH_ADMIN_PASSWORD create the first user.",
     )
     token_file: str | None = option(
         None,
@@ -200,8 +200,8 @@ class ListenSettings:
     )
     proxy_secret_file: str | None = option(
         None,
-        "File with the secret that a reverse proxy sends in X-Mistk-Proxy-Secret. Requests with it are of the user in "
-        "X-Forwarded-User, whose group mistk-ROLE in X-Forwarded-Groups gives the role.",
+        "File with the secret that a reverse proxy sends in X-Mistk-Proxy-Secret. X-Forwarded-User then names the user, and "
+        "a group mistk-ROLE in X-Forwarded-Groups gives the role.",
         type=click.Path(dir_okay=False),
     )
     auth_function: str | None = option(
@@ -209,17 +209,17 @@ class ListenSettings:
         "Python function, module:function, that returns a name and a role for the headers of a request, or None.",
     )
     audit_file: str | None = option(
-        None, "Append a line of JSON about every change that a client makes or tries to this file; - means the log."
+        None, "Append a line of JSON to this file for every change that a client makes or attempts; - means the log."
     )
     access_log: bool = option(
-        False, "Log a line about every request: who, from where, what, the status, the duration, and the request's id."
+        False, "Log a line for every request: account, address, request, status, duration and request id."
     )
     tls_cert: str | None = option(
         None, "Certificate chain (PEM) for HTTPS, read again when it changes.", type=click.Path(dir_okay=False)
     )
     tls_key: str | None = option(None, "Private key (PEM) of the certificate.", type=click.Path(dir_okay=False))
     default_permission: Literal["READ", "EDIT", "MANAGE", "NO_PERMISSIONS"] = option(
-        "READ", "Permission of users for experiments and registered models for which they have no other."
+        "READ", "Permission of users for experiments and registered models without a granted permission."
     )
     insecure: bool = option(
         False, "Allow full access without a log-in to everyone who can reach the port, also from other machines."
@@ -240,7 +240,7 @@ class ListenSettings:
         Rule(lambda size: size > 0, "a positive number of bytes"),
     )
     max_uploads: int = option(
-        256, "Maximum number of files that are received at a time as artifacts; more are answered with 503.", POSITIVE
+        256, "Maximum number of concurrent uploads of artifacts; more are answered with 503.", POSITIVE
     )
     keep_alive_timeout: float = option(75.0, "Seconds to keep an idle connection open for another request.", SECONDS)
     max_connections: int = option(

@@ -65,7 +65,7 @@ def main() -> None:
         raise click.ClickException("The current folder no longer exists; change to one that does.") from None
 
 
-@main.command()
+@main.command(short_help="Serve a model over HTTP.")
 @click.argument("model", nargs=-1, envvar="MISTK_MODEL")
 @click_options(Settings)
 def serve(model: tuple[str, ...], **options: Any) -> None:
@@ -92,7 +92,7 @@ def serve(model: tuple[str, ...], **options: Any) -> None:
         _fail(error, ExitCode.FAILED if isinstance(error, SettingsError) else exit_code_of(error))
 
 
-@main.command()
+@main.command(short_help="Train or predict once, save the results, and exit.")
 @click.argument("model", nargs=-1, envvar="MISTK_MODEL")
 @click_options(JobSettings)
 def job(model: tuple[str, ...], **options: Any) -> None:
@@ -104,7 +104,7 @@ def job(model: tuple[str, ...], **options: Any) -> None:
     _job(model, options)
 
 
-@main.command()
+@main.command(short_help="Train a model as a training job of SageMaker.")
 @click.argument("model", nargs=-1, envvar="MISTK_MODEL")
 @click_options(JobSettings)
 def train(model: tuple[str, ...], **options: Any) -> None:
@@ -266,7 +266,7 @@ def health(ready: bool, host: str, port: int, timeout: float, tls_cert: str | No
         _fail(error)
 
 
-@main.command(name="describe")
+@main.command(name="describe", short_help="Describe a model class.")
 @click.argument("model")
 def describe_model(model: str) -> None:
     """Describe MODEL: its operations, hyperparameters, inputs and outputs."""

@@ -115,29 +115,28 @@ class Settings(ListenSettings):
     )
     build_from: str | None = option(
         None,
-        "Get ready without a call: build the model from this folder or archive, from a URL (https://, s3://, gs:// ...), or "
-        "from models:/NAME@ALIAS or runs:/ID/PATH of the tracking store. The folders of SageMaker and KServe are found "
-        "without it.",
+        "Build the model at startup from this folder or archive, from a URL (https://, s3://, gs:// ...), or from "
+        "models:/NAME@ALIAS or runs:/ID/PATH of the tracking store. The folders of SageMaker and KServe are found without it.",
         env=("MISTK_BUILD_FROM", "AIP_STORAGE_URI", "AZUREML_MODEL_DIR"),
     )
     hyperparameters: str | None = option(
-        None, "Get ready without a call, with the hyperparameters in this JSON or YAML file.", metavar="FILE"
+        None, "Build the model at startup, with the hyperparameters in this JSON or YAML file.", metavar="FILE"
     )
     properties: str | None = option(
-        None, "Get ready without a call, with the model properties in this JSON or YAML file.", metavar="FILE"
+        None, "Build the model at startup, with the model properties in this JSON or YAML file.", metavar="FILE"
     )
     data: str | None = option(
         None,
-        "Get ready without a call, with the datasets in this JSON or YAML file: paths, URLs or datasets of loadData, by name.",
+        "Build the model at startup, with the datasets in this JSON or YAML file: paths, URLs or datasets, by name.",
         metavar="FILE",
     )
     data_root: tuple[str, ...] = option(
         (),
-        "Folder or URI below which requests may name data. Repeatable. By default, any on loopback, and none elsewhere if "
-        "clients have to log in.",
+        "Allow requests to read data below this folder or URI. Repeatable. By default, every path is allowed on loopback, and "
+        "none on other addresses if clients have to log in.",
     )
-    model_root: tuple[str, ...] = option((), "The same for models that requests load.")
-    output_root: tuple[str, ...] = option((), "The same for what requests have written.")
+    model_root: tuple[str, ...] = option((), "Allow requests to load models below this folder or URI, in the same way.")
+    output_root: tuple[str, ...] = option((), "Allow requests to write below this folder or URI, in the same way.")
     max_watches: int = option(4096, "Maximum number of open watches; more are answered with 503.", POSITIVE)
     worker: Literal["process", "thread", "ray"] = option(
         "process",
@@ -159,12 +158,14 @@ class Settings(ListenSettings):
     replicas: str = option(
         "1",
         "Processes that answer predictions. With more than one, each is a further process with the model. auto: one for each "
-        "GPU, which it has for itself, or for each processor if there are no GPUs.",
+        "GPU, or for each processor if there are no GPUs.",
         _REPLICAS,
         metavar="N|auto",
     )
     grace: float = option(
-        10.0, "Seconds that a running activity has to stop at reset, shutdown and SIGTERM (graceful shutdown).", SECONDS
+        10.0,
+        "Maximum seconds for a graceful shutdown (also on SIGTERM) or a reset, including the running activity.",
+        SECONDS,
     )
     max_queue: int = option(
         1024, "Maximum number of stream predictions in flight; more are answered with 503.", POSITIVE
@@ -184,7 +185,7 @@ class Settings(ListenSettings):
     )
     url_file: str | None = option(
         None,
-        "Write the service's address to this file once it listens, and remove the file at the end. For programs that start "
+        "Write the service's address to this file once it listens, and remove the file on exit. For programs that start "
         "a container on port 0.",
         type=click.Path(dir_okay=False),
     )

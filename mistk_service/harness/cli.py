@@ -81,7 +81,11 @@ def _mistk_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 # fmt: off
-@click.command(cls=_Run, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command(
+    cls=_Run,
+    short_help="Drive containers through a pipeline.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.option("--pipeline", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Run the steps in this YAML file. --model, --evaluation and --transform replace those in the file.")
 @_mistk_options
