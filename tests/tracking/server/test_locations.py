@@ -69,12 +69,12 @@ def test_a_uri_below_the_roots_own_is_found(locations, tmp_path):
     ],
 )
 def test_what_others_keep_is_refused(locations, root):
-    with pytest.raises(InvalidParameter, match="not kept by this server"):
+    with pytest.raises(InvalidParameter, match="which this server does not store"):
         locations.place(root, "x")
 
 
 def test_a_uri_that_only_begins_like_the_roots_is_refused(locations, tmp_path):
-    with pytest.raises(InvalidParameter, match="not kept by this server"):
+    with pytest.raises(InvalidParameter, match="which this server does not store"):
         locations.place(f"{tmp_path.as_uri()}-and-more", "x")
 
 

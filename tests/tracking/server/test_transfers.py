@@ -286,7 +286,7 @@ def test_an_artifact_location_elsewhere_opens_nothing_of_this_machine(http, api,
         for address, query in [("/api/2.0/mlflow/artifacts/list", {}), ("/get-artifact", {"path": "secret"})]:
             response = http.get(address, params={"run_id": run_id, **query})
             assert response.status_code == 400
-            assert "not kept by this server" in response.json()["message"]
+            assert "which this server does not store" in response.json()["message"]
 
 
 @pytest.mark.parametrize("location", ["webhdfs://127.0.0.1:9870/x", "memory://x", "nonsense:/x", "GITHUB://a:b@c/d"])
