@@ -61,8 +61,17 @@ class Autostart:
         """Return the datasets of ``--data``, by name: paths, or datasets as in ``loadData``."""
         return read_values(self._settings.data, "--data")
 
-    async def prepare(self, controller: Controller, datasets: Mapping[str, Any], model: str | None) -> None:
-        """Initialize the model, load datasets, and build it from a path or URI, if any."""
+    async def prepare(
+        self, controller: Controller, datasets: Mapping[str, Any], model: str | None, options: Mapping[str, str] = {}
+    ) -> None:
+        """Initialize the model, load datasets, and build it from a path or URI, if any.
+
+        Args:
+            controller: the controller of the model.
+            datasets: the datasets, by name.
+            model: the path or URI.
+            options: the options that give datasets, by the name of the dataset; ``--data`` gives the others.
+        """
         bodies = controller.kind.bodies
         body = {
             "objectives": self._objectives,
@@ -71,22 +80,28 @@ class Autostart:
         }
         # Everything is fetched before anything is done.
         path = None if model is None else await self.fetch(model, "--build-from")
-        wires = {name: await self._dataset(name, value) for name, value in datasets.items()}
+        wires = {
+            name: await self._dataset(name, value, options.get(name, "--data")) for name, value in datasets.items()
+        }
         await self.steps.do(controller, "initialize", bodies["initialize"](body))
         if wires:
             await self.steps.do(controller, "loadData", bodies["loadData"](wires))
         reads = {} if path is None else {"--build-from": path}
         await self.steps.do(controller, "buildModel", Call((path,), reads=reads))
 
-    async def fetch(self, place: str, field: str) -> str:
-        """Return the path of the local copy of a location, see :func:`~mistk_service.app.storage.fetched`."""
-        return await asyncio.to_thread(fetched, place, self._scratch / field.strip("-"), field)
+    async def fetch(self, place: str, field: str, folder: str = "") -> str:
+        """Return the path of the local copy of a location, see :func:`~mistk_service.app.storage.fetched`.
 
-    async def _dataset(self, name: str, value: Any) -> Mapping[str, Any]:
+        The folder of a copy has the name of the option, unless another one is given.
+        """
+        return await asyncio.to_thread(fetched, place, self._scratch / (folder or field.strip("-")), field)
+
+    async def _dataset(self, name: str, value: Any, option: str) -> Mapping[str, Any]:
         """Return a dataset as in ``loadData``, with its files on this machine."""
         if isinstance(value, str):
             info = ObjectInfo(name=name, kind="MistkDataset")
-            return MistkDataset(object_info=info, data_path=await self.fetch(value, f"--data-{name}")).to_wire()
+            path = await self.fetch(value, option, f"data-{name}")
+            return MistkDataset(object_info=info, data_path=path).to_wire()
         if not isinstance(value, Mapping):
             raise InvalidRequest(f"--data: {name} is {value!r:.80}; expected a path or a dataset.", field="--data")
         return value

@@ -82,7 +82,8 @@ class Job:
         given = {"train": settings.train, "test": settings.predict}
         await self._require_writable()
         datasets = self._start.datasets() | {name: place for name, place in given.items() if place is not None}
-        await self._start.prepare(controller, datasets, await self._checkpoint() or settings.build_from)
+        options = {"train": "--train", "test": "--predict"}
+        await self._start.prepare(controller, datasets, await self._checkpoint() or settings.build_from, options)
         if settings.train is not None:
             await self._steps.do(controller, "train")
             if self._saving is not None:

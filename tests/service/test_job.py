@@ -56,7 +56,7 @@ def test_wrong_input_has_a_code_that_says_not_to_try_again(tmp_path: Path, data:
     declared = reference("declared:Declared")
     for options, message in (
         ((declared, "--train", data, *hyperparameters(tmp_path, rate=2)), "hyperparameters.rate cannot be 2"),
-        ((COUNTS, "--train", "nowhere.csv"), "there is nothing at 'nowhere.csv'"),
+        ((COUNTS, "--train", "nowhere.csv"), "--train: there is nothing at 'nowhere.csv'"),
         ((COUNTS,), "The job has nothing to do; expected --train or --predict."),
         (
             (COUNTS, "--train", data, "--evaluate", data),
