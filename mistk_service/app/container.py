@@ -182,6 +182,7 @@ def _check(settings: Settings, sock: socket.socket, on_listening: Callable[[str]
         )
     )
     require_prerequisites(settings)
+    tls_options(settings.tls_cert, settings.tls_key)  # refuses files that cannot be used
     url = url_of(sock, tls=settings.tls_cert is not None)
     on_listening(url)
     logger.info("Listening at %s while the model is being loaded.", url)

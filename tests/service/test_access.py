@@ -263,6 +263,13 @@ def test_a_function_is_not_asked_for_every_part_of_an_answer(tmp_path: Path) -> 
         assert len((tmp_path / "asked").read_text()) - before < 100
 
 
+def test_a_certificate_that_cannot_be_read_is_refused_before_the_service_listens(tmp_path: Path) -> None:
+    code, _, errors = run("serve", OBEDIENT, "--port", "0", "--tls-cert", "no.pem", "--tls-key", "no.key", cwd=tmp_path)
+    assert code == 1
+    assert "--tls-cert, --tls-key: no.pem and no.key cannot be used" in errors
+    assert "Listening" not in errors
+
+
 def test_https_uses_a_new_certificate_when_its_file_changes(folder: Path) -> None:
     def certify() -> None:
         command = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=localhost"
