@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 import sys
 import traceback
 from pathlib import Path
@@ -27,8 +28,13 @@ from mistk_service.workers.child.declared import signature_of
 from mistk_service.workers.child.failures import message_of
 from mistk_service.workers.child.mistk_names import install
 
+logger = logging.getLogger(__name__)
+
 #: The base classes, for messages.
 _BASES = " or ".join(KINDS)
+
+#: The similarity, from 0 to 1, from which a name is taken for a misspelled one.
+_SIMILAR = 0.85
 
 _FORMS = "'package.module:Class', 'path/to/file.py:Class' or 'package.module Class'"
 
@@ -98,6 +104,7 @@ def construct_model(model_class: type[Component], reference: str) -> Component:
         ) from error
     _require_usable(model, reference)
     _require_documents(model, reference)
+    _warn_of_misspelled_hooks(model_class)
     return model
 
 
@@ -125,6 +132,18 @@ def _require_usable(model: Component, reference: str) -> None:
             "dataclass of types that JSON can express.",
             reference=reference,
         ) from error
+
+
+def _warn_of_misspelled_hooks(model_class: type[Component]) -> None:
+    """Warn about methods that nobody calls because their names differ from that of a hook by a typing error."""
+    kind = kind_of(model_class)
+    hooks = {hook for row in kind.operations.values() for hook in row.hooks}
+    missing = [hook for hook in hooks if not kind.overrides(model_class, hook)]
+    for name in (each for each in dir(model_class) if each.startswith("do_") and not hasattr(kind.base, each)):
+        import difflib  # late, since hardly any class has such a method
+
+        if near := difflib.get_close_matches(name, missing, n=1, cutoff=_SIMILAR):
+            logger.warning("%s.%s is not a hook; did you mean %s?", model_class.__name__, name, near[0])
 
 
 def _require_documents(model: Component, reference: str) -> None:

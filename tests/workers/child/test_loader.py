@@ -234,6 +234,24 @@ def test_a_model_is_constructed():
     assert isinstance(construct_model(load_model_class(reference), reference), AbstractModel)
 
 
+def test_a_method_with_nearly_the_name_of_a_hook_is_reported(caplog: pytest.LogCaptureFixture):
+    class Misspelled(AbstractModel):
+        def do_train(self):
+            pass
+
+        def do_stream_predcit(self, data_map, details=False):
+            pass
+
+        def do_trains(self):
+            """Near to a hook that is there."""
+
+        def do_normalize(self):
+            """Near to none."""
+
+    construct_model(Misspelled, "models:Misspelled")
+    assert caplog.messages == ["Misspelled.do_stream_predcit is not a hook; did you mean do_stream_predict?"]
+
+
 def test_all_of_these_errors_are_one_kind():
     for error in (BadModelReference, ModelModuleNotFound, ModelModuleFailed, ModelClassNotFound, NotAModelClass):
         assert issubclass(error, ModelLoadError)
