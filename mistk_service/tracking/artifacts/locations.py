@@ -63,7 +63,7 @@ class Locations:
         """Return the path below the artifact root of what is at ``path`` below the URI ``root``.
 
         Raises:
-            InvalidParameter: the path is not acceptable, or ``root`` is which this server does not store.
+            InvalidParameter: the path is not acceptable, or this server does not store ``root``.
             ResourceNotFound: ``root`` names a run or a model that does not exist.
         """
         below = checked_path(path)
