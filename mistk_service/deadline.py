@@ -76,5 +76,5 @@ class Deadline:
     @property
     def overdue(self) -> list[threading.Thread]:
         """The threads that did not end in time, for this deadline or a related one, and are still alive."""
-        # A copy, since another thread may add to it meanwhile.
+        # A copy, since another thread may add to it in the meantime.
         return [thread for thread in tuple(self._overdue) if thread.is_alive()]

@@ -16,7 +16,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s%(request)s"
 
-#: The id of the request that is being answered, which is in every line that is logged meanwhile.
+#: The id of the request that is being answered, which is in every line that is logged in the meantime.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 #: Libraries that log their internal steps at level ``info``.

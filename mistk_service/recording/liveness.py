@@ -56,7 +56,7 @@ class ContainerLock:
 def dead_containers(folder: Path) -> Iterator[dict[str, int]]:
     """Yield the ids of containers that have ended without cleaning up, and when each was started, in ms since 1970.
 
-    No other process gets the same ids meanwhile. Unless the block raises, they are not found again.
+    No other process gets the same ids in the meantime. Unless the block raises, they are not found again.
     """
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def dead_containers(folder: Path) -> Iterator[dict[str, int]]:
 
 
 def _locked(path: Path, flags: int, operation: int) -> int | None:
-    """Open a file and lock it; return None if it has been removed from its path meanwhile.
+    """Open a file and lock it; return None if it has been removed from its path in the meantime.
 
     Raises:
         OSError: it cannot be opened or locked.

@@ -19,7 +19,7 @@ class RetryTimeout(Exception):
 
 
 class StoreRetry:
-    """Repeats a call until the store is available, and reports the error meanwhile.
+    """Repeats a call until the store is available, and reports the error in the meantime.
 
     Args:
         wait: waits for a number of seconds; returns False if there is no time for another attempt.

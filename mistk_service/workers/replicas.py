@@ -133,7 +133,7 @@ class Replicas:
         self._outdated = True
         #: The worker's present call that saves a copy, and the hook that builds the model from it.
         self._copy: tuple[Run, str] | None = None
-        #: The replicas that are out of date, the one that is being updated, and the worker, which answers meanwhile.
+        #: The replicas that are out of date, the one that is being updated, and the worker, which answers in the meantime.
         self._turns: deque[_Replica] = deque()
         self._turn: _Replica | None = None
         self._helper: Worker | None = None
@@ -264,7 +264,7 @@ class Replicas:
         if self._folder is not None and self._copy is None and not any(r.unfinished for r in self._replicas.values()):
             for path in Path(self._folder.name).iterdir():
                 if str(path) not in needed:
-                    # A model may have many files, and predictions continue meanwhile.
+                    # A model may have many files, and predictions continue in the meantime.
                     asyncio.get_running_loop().run_in_executor(None, shutil.rmtree, path, True)
 
     # --- their end ------------------------------------------------------------------------------------------------

@@ -226,7 +226,7 @@ def _flattened(name: str, data: msgspec.Raw) -> list[Any]:
             raise _invalid(name, "its data mixes elements and arrays")
         nested = list(itertools.chain.from_iterable(nested))
     if not isinstance(nested, list):
-        raise _invalid(name, "its data is no array")
+        raise _invalid(name, "its data is not an array")
     return nested
 
 

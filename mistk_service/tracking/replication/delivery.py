@@ -170,7 +170,7 @@ class Delivery:
     def _catch_up_tags(self, sender: RunSender, known: MappedRun, covered: Sequence[Change]) -> None:
         """Delete the tags that a run has lost. Copying a whole run does not show which those were.
 
-        A run that is deleted there is restored meanwhile. The ledger still marks it as deleted, so that the next attempt
+        A run that is deleted there is restored in the meantime. The ledger still marks it as deleted, so that the next attempt
         after an interruption deletes it again.
         """
         keys = {change.key for change in covered if isinstance(change, TagDeleted)}

@@ -85,11 +85,11 @@ class Trash(SqlPart):
             return found + self._experiments(connection, before, chosen, {item.id for item in found if not item.needed})
 
     def remove(self, item: TrashItem) -> bool:
-        """Remove an item permanently; return False if it was restored meanwhile. The caller removes its files."""
+        """Remove an item permanently; return False if it was restored in the meantime. The caller removes its files."""
         return {RUN: self._remove_run, MODEL: self._remove_model, EXPERIMENT: self._remove_experiment}[item.kind](item)
 
     def still_deleted(self, item: TrashItem) -> bool:
-        """Return whether an item has not been restored meanwhile."""
+        """Return whether an item has not been restored in the meantime."""
         table, key = {RUN: (runs, runs.c.run_id), MODEL: (logged_models, logged_models.c.model_id)}.get(
             item.kind, (experiments, experiments.c.experiment_id)
         )
