@@ -37,11 +37,11 @@ from mistk_service.web.access import Authenticator
 from mistk_service.web.contract import contract_app
 from mistk_service.web.contract.omitted import OmittedParameters
 from mistk_service.web.contract.openapi3 import as_openapi3
+from mistk_service.web.error_responses import ErrorAnswer
 from mistk_service.web.gate import BodyLimit, gate
 from mistk_service.web.json_limits import FREE_JSON, JsonLimits
 from mistk_service.web.listening import is_loopback
 from mistk_service.web.prefix import Prefix, prefix_of
-from mistk_service.web.refusals import ErrorAnswer
 
 #: Added to the contract if clients have to log in, so that generated clients accept a token.
 _LOG_IN = {

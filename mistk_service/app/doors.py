@@ -19,7 +19,7 @@ from mistk_service.doors.openai.handlers import PATHS as OPENAI_PATHS
 from mistk_service.doors.openai.handlers import error_body as openai_error
 from mistk_service.doors.openai.handlers import openai_app
 from mistk_service.doors.served_model import ServedModel
-from mistk_service.web.refusals import ErrorBody
+from mistk_service.web.error_responses import ErrorBody
 
 #: The maximum number of concurrent requests of a SageMaker batch transform.
 _CONCURRENT = 64

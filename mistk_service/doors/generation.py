@@ -17,7 +17,7 @@ from mistk_service.doors.served_model import ServedModel
 from mistk_service.errors import Failure, HookFailed, InvalidRequest, MistkError
 from mistk_service.kinds.predictions import Answer, Prompt
 from mistk_service.web.disconnect import unless_disconnected
-from mistk_service.web.refusals import ErrorBody
+from mistk_service.web.error_responses import ErrorBody
 
 #: The maximum length of a text that is not streamed, in characters.
 _LONGEST = 16 * 1024 * 1024

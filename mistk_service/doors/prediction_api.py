@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from mistk_service.doors.problem import answer_in
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.web.contract import contract_app
-from mistk_service.web.refusals import ErrorBody
+from mistk_service.web.error_responses import ErrorBody
 
 
 class PredictionHandlers:

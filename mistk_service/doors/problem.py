@@ -13,7 +13,7 @@ from starlette.types import Scope
 from mistk_service.doors.mistk.problems import answer as mistk_answer
 from mistk_service.doors.served_model import UnknownModel
 from mistk_service.errors import OperationRefused, OperationUnsupported
-from mistk_service.web.refusals import ErrorAnswer, ErrorBody
+from mistk_service.web.error_responses import ErrorAnswer, ErrorBody
 from mistk_service.web.request_body import BodyTooLarge
 
 #: The headers of an error that belong to its status.

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from mistk_service import __version__
 from mistk_service.web.access import AccessRole, principal_of
-from mistk_service.web.refusals import ErrorAnswer
+from mistk_service.web.error_responses import ErrorAnswer
 
 #: The page loads its own files and connects only to its own origin. It has no inline script or style.
 _POLICY = "; ".join(

@@ -20,7 +20,7 @@ from mistk_service.web.access.roles import PRINCIPAL, Principal
 from mistk_service.web.access.sessions import Sessions, require_own_page
 from mistk_service.web.access.throttle import Throttle
 from mistk_service.web.access.tokens import TokenFile
-from mistk_service.web.refusals import ErrorAnswer, send_early
+from mistk_service.web.error_responses import ErrorAnswer, send_early
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from mistk_service.web.contract.compiled import CompiledOperations, Handler, Mak
 from mistk_service.web.contract.fallback import ConnexionFallback
 from mistk_service.web.contract.operations import operations_of
 from mistk_service.web.contract.strict import strict_reader
+from mistk_service.web.error_responses import ErrorAnswer
 from mistk_service.web.json_limits import JsonLimits
-from mistk_service.web.refusals import ErrorAnswer
 
 
 def contract_app(

@@ -27,11 +27,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service.errors import NotAllowed
 from mistk_service.web.access import PRINCIPAL, AccessRole
-from mistk_service.web.contract.context import enter
+from mistk_service.web.contract.current_request import enter
 from mistk_service.web.contract.operations import Operation
+from mistk_service.web.error_responses import ErrorAnswer, send_early
 from mistk_service.web.json_limits import JsonLimits
 from mistk_service.web.memory import LargeBlocks
-from mistk_service.web.refusals import ErrorAnswer, send_early
 from mistk_service.web.request_body import BodyTooLarge, read_body, replayed
 
 #: The longest body that is decoded on the event loop, in bytes; decoding takes about a millisecond.

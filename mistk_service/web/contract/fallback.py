@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service.errors import InvalidRequest
-from mistk_service.web.refusals import ErrorAnswer
+from mistk_service.web.error_responses import ErrorAnswer
 
 if TYPE_CHECKING:
     from connexion.lifecycle import ConnexionRequest, ConnexionResponse

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from starlette.types import ASGIApp
 
 from mistk_service.web.access import AccessLog, Audit, Authentication, Authenticator
+from mistk_service.web.error_responses import ErrorAnswer, ErrorForm
 from mistk_service.web.gate.body_budget import BodyBudget
 from mistk_service.web.gate.body_limit import BodyLimit
 from mistk_service.web.gate.request_filter import RequestFilter
-from mistk_service.web.refusals import ErrorAnswer, ErrorForm
 
 __all__ = ["BodyBudget", "BodyLimit", "RequestFilter", "gate"]
 

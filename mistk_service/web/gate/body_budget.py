@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mistk_service.web.refusals import ErrorForm, error_response, send_early
+from mistk_service.web.error_responses import ErrorForm, error_response, send_early
 
 _MESSAGE = (
     "The request bodies that are being received have {limit} bytes together, which is the limit. Send this request again "

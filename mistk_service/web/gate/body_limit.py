@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mistk_service.web.refusals import ErrorAnswer, send_early
+from mistk_service.web.error_responses import ErrorAnswer, send_early
 from mistk_service.web.request_body import BodyTooLarge, read_body, replayed
 
 #: The headers with the length of a body.

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mistk_service.logs import request_id
+from mistk_service.web.error_responses import ErrorForm, error_response
 from mistk_service.web.gate.origins import Origins
-from mistk_service.web.refusals import ErrorForm, error_response
 from mistk_service.web.server.config import PROTECTION
 
 #: The default policy forbids everything in a browser. A page has its own policy.

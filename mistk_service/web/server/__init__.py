@@ -7,7 +7,7 @@ import ssl
 from typing import Any
 
 from mistk_service.errors import SettingsError
-from mistk_service.web.refusals import ErrorBody
+from mistk_service.web.error_responses import ErrorBody
 from mistk_service.web.server.config import HttpLimits, ServerConfig
 
 __all__ = ["HttpLimits", "server_config", "tls_options"]

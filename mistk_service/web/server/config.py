@@ -19,8 +19,8 @@ from uvicorn.lifespan.on import LifespanOn
 
 from mistk_service.deadline import Deadline
 from mistk_service.process_exit import watch
+from mistk_service.web.error_responses import ErrorBody
 from mistk_service.web.memory import LargeBlocks
-from mistk_service.web.refusals import ErrorBody
 
 #: Headers of every response: browsers neither show it inside another page nor guess its type.
 PROTECTION = ((b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY"))

@@ -1,4 +1,4 @@
-"""Errors before a handler runs, in the form of the API that they concern."""
+"""Error responses in the format of the API that a request is for, also before a handler runs."""
 
 from __future__ import annotations
 

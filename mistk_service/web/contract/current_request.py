@@ -1,4 +1,4 @@
-"""The request that a handler is called for. Its arguments are only what the contract describes."""
+"""The current request, for handlers that need more than the arguments in the contract."""
 
 from __future__ import annotations
 
