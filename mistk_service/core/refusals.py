@@ -26,10 +26,10 @@ def require(view: InstanceView, row: Operation) -> None:
             f"{view.state}. {can}",
             **facts,
         )
-    runs = f"{view.running.operation} is running" if view.running else "nothing is running"
+    runs = f": {view.running.operation} is running" if view.running else "; nothing is running"
     if view.running is None and view.in_flight and view.kind.prediction:
-        runs = f"{view.in_flight} {view.kind.prediction.name} are in flight"
-    raise OperationRefused(f"{operation} is not possible in the state {view.state}: {runs}. {can}", **facts)
+        runs = f": {view.in_flight} {view.kind.prediction.name} are in flight"
+    raise OperationRefused(f"{operation} is not possible in the state {view.state}{runs}. {can}", **facts)
 
 
 def unsupported(view: InstanceView, operation: str, reason: str) -> OperationUnsupported:

@@ -151,7 +151,7 @@ async def test_what_the_table_does_not_allow_is_refused_and_changes_nothing(
         assert (error.operation, error.state, error.activity) == (operation, state, None)
         assert error.possible == instance.controller.view.possible()
         message = str(error)
-        assert message.startswith(f"{operation} is not possible in the state {state}: nothing is running.")
+        assert message.startswith(f"{operation} is not possible in the state {state}; nothing is running.")
         assert f"Possible now: {', '.join(error.possible)}." in message
     assert not target.exists(), "a refused saving has made its folder"
 

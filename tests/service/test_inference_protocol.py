@@ -172,7 +172,7 @@ def test_byte_strings_that_are_cut_off_are_refused(echo: Service) -> None:
 def test_a_state_that_cannot_predict_and_a_class_without_the_hook_are_distinguished(start: Start) -> None:
     body = {"inputs": [tensor("a", "INT8", [1], data=[1])]}
     fresh = start(model=reference("tensors:Echo"))
-    assert refused(infer(fresh, body), 503) == "infer is not possible in the state started: nothing is running."
+    assert refused(infer(fresh, body), 503) == "infer is not possible in the state started; nothing is running."
     index = f"{fresh.url}/v2/repository/index"
     entry = {"name": "echo", "version": "1", "state": "UNAVAILABLE", "reason": "The state is started."}
     assert fresh.api.post(index).json() == [entry]
