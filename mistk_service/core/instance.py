@@ -137,14 +137,14 @@ class Instance:
         self._verdict = asyncio.get_running_loop().create_future()
         self.emit(ActivityBegan(operation, arguments, number, timestamp_now(), before, caller))
         self._machine.move(f"begin_{operation}")
-        logger.info("%s has begun.", operation)
+        logger.info("%s started.", operation)
         return self.log.publish()
 
     def enter(self, operation: str) -> StatusEvent:
         """Enter a pause, a resume, a reset or the shutdown. The caller has checked that the state allows it."""
         self.emit(CallAccepted(operation))
         self._machine.move(f"begin_{operation}")
-        logger.info("%s has begun.", operation)
+        logger.info("%s started.", operation)
         return self.log.publish()
 
     async def wait_accepted(self, seconds: float) -> None:
@@ -172,13 +172,13 @@ class Instance:
     def reset_done(self) -> None:
         """Record that a new worker has loaded the model."""
         self._end_of_role(Role.RESET)
-        logger.info("reset has ended; a fresh worker has loaded the model.")
+        logger.info("reset ended; a new worker has loaded the model.")
 
     def shutdown_done(self) -> None:
         """Record that the worker has ended for good."""
         self._end_activities("stopped")
         self._end_of_role(Role.SHUTDOWN)
-        logger.info("shutdown has ended, and so has the worker.")
+        logger.info("shutdown ended; the worker has exited.")
 
     def _end_of_role(self, role: Role) -> None:
         (row,) = self.kind.of_role(role)
@@ -320,7 +320,7 @@ class Instance:
             self._end_parts(HookFailed(activity.operation, failure) if failure else stopped)
         seconds = time.monotonic() - self._started.pop(activity.id)
         if failure is None:
-            logger.info("%s has ended after %.1f s: %s.", activity.operation, seconds, outcome)
+            logger.info("%s ended after %.1f s: %s.", activity.operation, seconds, outcome)
         self.emit(ActivityEnded(activity.operation, outcome, seconds, failure, activity.id, timestamp_now()))
 
     def _end_parts(self, error: MistkError | None) -> None:

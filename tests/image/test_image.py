@@ -155,7 +155,7 @@ def test_the_exit_code_of_a_job_says_what_happened(volume: str, tmp_path: Path) 
     job = (IMAGE, "job", "--train=/app/plugins/digits/data/train.csv")
     settings = f"--volume={tmp_path}:/settings:ro"
     long = (*job, "--checkpoint=/data/checkpoint", "--hyperparameters=/settings/settings.json")
-    with Container(*RESTRICTED, volume, settings, *long, begun="train has begun") as container:
+    with Container(*RESTRICTED, volume, settings, *long, begun="train started") as container:
         assert container.stop() == 75
     assert run(*RESTRICTED, volume, *job, "--save-model=/data/model")[0] == 0
     assert run(*RESTRICTED, *job, "--save-model=/nowhere")[0] == 2

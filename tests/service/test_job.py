@@ -69,7 +69,7 @@ def test_wrong_input_has_a_code_that_says_not_to_try_again(tmp_path: Path, data:
         ((COUNTS, "--bad"), "No such option"),
     ):
         code, _, err = run("job", *options, "--no-tracking", cwd=tmp_path)
-        assert (code, message in err, "train has begun" in err) == (2, True, False), err
+        assert (code, message in err, "train started" in err) == (2, True, False), err
 
 
 def test_a_failure_of_the_model_has_a_code(tmp_path: Path, data: str) -> None:

@@ -73,7 +73,7 @@ def test_every_failure_is_an_error_in_the_log_and_the_lifecycle_is_reported(star
     ]
     assert output.count("Traceback (most recent call last)") == 2
     assert output.count("in do_stream_predict") == output.count("in do_predict") == 1
-    told = ["Model is loaded", "initialize has begun", "initialize has ended", "reset has ended", "shutdown has ended"]
+    told = ["Model is loaded", "initialize started", "initialize ended", "reset ended", "shutdown ended"]
     assert [words for words in told if not any(" INFO " in line and words in line for line in service.lines)] == []
 
 
@@ -99,8 +99,8 @@ def test_the_end_of_an_operation_is_not_logged_as_part_of_the_request_that_reset
     service.post("shutdown")
     assert service.wait_exit() == 0
     lines = [json.loads(line) for line in service.lines]
-    assert {"request" in line for line in lines if "has begun" in line["message"]} == {True}
-    assert {"request" in line for line in lines if "has ended" in line["message"]} == {False}
+    assert {"request" in line for line in lines if line["message"].endswith(" started.")} == {True}
+    assert {"request" in line for line in lines if " ended" in line["message"]} == {False}
 
 
 @pytest.mark.parametrize("asked", [False, True])

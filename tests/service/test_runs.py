@@ -189,7 +189,7 @@ def test_a_service_that_is_asked_to_exit_leaves_a_killed_run(
 
     assert service.wait_exit() == 0
     assert get_run(start("--state-dir", str(tmp_path / "state")), run_id)["info"]["status"] == "KILLED"
-    assert service.lines[-1].endswith("shutdown has ended, and so has the worker.")
+    assert service.lines[-1].endswith("shutdown ended; the worker has exited.")
 
 
 def test_a_service_that_is_killed_leaves_a_run_that_the_next_one_ends(start: Start, tmp_path: Path) -> None:
