@@ -120,7 +120,7 @@ def test_a_request_that_the_model_calls_wrong_is_refused_and_changes_nothing(sta
     service.make_ready(epochs=1)
     assert "call loadData with it first" in refused(service.api.post("/train"))["message"]
     assert "the record 'a' is not base64" in refused(service.api.post("/streamPredict", json={"a": "?"}))["message"]
-    assert "is no image" in refused(service.api.post("/streamPredict", json={"a": "AAAA"}))["message"]
+    assert "is not an image" in refused(service.api.post("/streamPredict", json={"a": "AAAA"}))["message"]
     assert service.settled()["state"] == "ready"
 
 
