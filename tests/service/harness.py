@@ -242,7 +242,8 @@ def start(
     environment = {**clean_environment(measured=measured), **(env or {})}
     if not (new_interpreter or prefix) and not any(name.startswith("PYTHON") for name in env or ()):
         prepared = starter(measured=measured)
-        return prepared.start(*arguments, cwd=cwd, env=environment, stdout=stdout.fileno(), stderr=stderr.fileno())
+        command = ["-m", "mistk_service", *arguments]
+        return prepared.start(*command, cwd=cwd, env=environment, stdout=stdout.fileno(), stderr=stderr.fileno())
     command = [*prefix, sys.executable, "-m", "mistk_service", *arguments]
     return subprocess.Popen(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
 

@@ -81,7 +81,8 @@ def one_ending(folder: Path, number: int, silent: str) -> str:
     options = tuple(silent if word == "SILENT" else word for word in chance.choice(OPTIONS))
     folder.mkdir()
     log, address = folder / "log", folder / "url"
-    arguments = ("serve", OBEDIENT, "--port", "0", "--grace", str(GRACE), "--url-file", str(address), *options)
+    command = ("-m", "mistk_service", "serve")
+    arguments = (*command, OBEDIENT, "--port", "0", "--grace", str(GRACE), "--url-file", str(address), *options)
     with log.open("wb") as file:
         services = starter(measured=False)
         process = services.start(*arguments, cwd=folder, env=ENVIRONMENT, stdout=file.fileno(), stderr=file.fileno())

@@ -9,7 +9,6 @@ import base64
 import io
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from tritonclient.utils import InferenceServerException
 from mistk_service.client import ModelClient
 from tests.service.harness import Service
 from tests.service.test_grpc import grpc_address
+from tests.support.preloaded import run_python
 
 DIGITS = str(Path(__file__).parents[2] / "plugins" / "digits" / "model.py") + ":Digits"
 
@@ -114,10 +114,8 @@ def with_mlflow(service: Service) -> dict[str, Any]:
         "answers = {type(data).__name__: client.invoke(data).get_predictions() for data in (pd.DataFrame(pixels), pixels)}\n"
         "print(json.dumps({name: answer.to_dict('records') for name, answer in answers.items()}))\n"
     )
-    command = [sys.executable, "-c", code, str(service.port), json.dumps(ROWS)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-    answers: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    output = run_python("-c", code, str(service.port), json.dumps(ROWS), loaded="mlflow")
+    answers: dict[str, Any] = json.loads(output.splitlines()[-1])
     return answers
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from mistk_service.resources import plugins_path
 from tests.service.conftest import Start
 from tests.service.test_runs import settled_run
 from tests.support.harness import reference
+from tests.support.preloaded import run_python
 
 pandas = pytest.importorskip("pandas")
 
@@ -52,10 +51,8 @@ def test_mlflow_loads_a_registered_model_and_predicts_what_the_container_does(st
     answer = service.api.post(f"{service.url}/v2/models/digits/infer", json={"inputs": inputs}).json()
     labels = next(each["data"] for each in answer["outputs"] if each["name"] == "label")
 
-    command = [sys.executable, "-c", LOAD, service.url, "models:/digits/1"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == {
+    output = run_python("-c", LOAD, service.url, "models:/digits/1", cwd=tmp_path, loaded="mlflow")
+    assert json.loads(output.splitlines()[-1]) == {
         "labels": labels,
         "signature": ["pixels"],
         "flavors": ["mistk_service", "python_function"],

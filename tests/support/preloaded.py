@@ -1,6 +1,7 @@
-"""Starts ``mistk-service`` for a third of the processor time: a process that has loaded all of it forks for each.
+"""Starts Python programs for a third of the processor time or less: a process that has loaded what they import forks for each.
 
-What is forked is ``python -m mistk_service`` from its first line to the end of the interpreter; only the imports are done.
+What is forked is the program from its first line to the end of the interpreter; only the imports are done. One process has
+loaded all of ``mistk-service``, another one MLflow with its server.
 """
 
 from __future__ import annotations
@@ -11,17 +12,32 @@ import functools
 import gc
 import json
 import os
+import runpy
 import select
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
+import types
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import IO, Self, TextIO
 
 ROOT = Path(__file__).parents[2]
+#: For MLflow: no telemetry, no progress bars; where its own database is locked by its own requests the client tries again.
+CALM = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
+    # Its jobs are four more processes.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    # What a model needs would be found out by one more process, which loads it.
+    "MLFLOW_REQUIREMENTS_INFERENCE_TIMEOUT": "0",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "TQDM_DISABLE": "1",
+}
 
 
 class Forked:
@@ -66,40 +82,97 @@ class Forked:
         self._ended.set()
 
 
+class Piped:
+    """A forked process whose standard input and output are pipes, and which is killed at the end of a ``with``.
+
+    Attributes:
+        process: the process.
+        stdin: its input.
+        stdout: its output.
+    """
+
+    def __init__(self, start: Callable[[int, int, int], Forked]) -> None:
+        self._errors: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it is needed until the end
+        stdin, to_it = os.pipe()
+        from_it, stdout = os.pipe()
+        try:
+            self.process = start(stdin, stdout, self._errors.fileno())
+        finally:
+            os.close(stdin)
+            os.close(stdout)
+        self.stdin: TextIO = open(to_it, "w")  # noqa: SIM115
+        self.stdout: TextIO = open(from_it)  # noqa: SIM115
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.process.kill()
+        self.communicate()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, or None while it runs."""
+        return self.process.returncode
+
+    def communicate(self, timeout: float = 150) -> tuple[str, str]:
+        """End its input, wait for its end, and return what it has written that was not read, and its error output."""
+        with contextlib.suppress(BrokenPipeError):
+            self.stdin.close()
+        output = "" if self.stdout.closed else self.stdout.read()
+        self.stdout.close()
+        self.process.wait(timeout)
+        if self._errors.closed:
+            return output, ""
+        with self._errors:
+            self._errors.seek(0)
+            return output, self._errors.read()
+
+
 class Starter:
     """The process that forks.
 
     Args:
         env: its environment; what it forks has one of its own.
+        loaded: what it loads, see :data:`LOADED`.
 
     Attributes:
         requests: what it listens to.
     """
 
-    def __init__(self, env: Mapping[str, str]) -> None:
+    def __init__(self, env: Mapping[str, str], loaded: str = "service") -> None:
         self.requests, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__],
+                [sys.executable, "-m", __name__, loaded],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 env=dict(env),
                 cwd=ROOT,
             )
 
-    def start(self, *arguments: str, cwd: Path, env: Mapping[str, str], stdout: int, stderr: int) -> Forked:
-        """Start ``python -m mistk_service``.
+    def start(
+        self, *arguments: str, cwd: Path, env: Mapping[str, str], stdout: int, stderr: int, stdin: int | None = None
+    ) -> Forked:
+        """Start a program.
 
         Args:
-            arguments: what follows on the command line.
+            arguments: what follows ``python`` on the command line: ``-m``, ``-c`` or a file, and the program's arguments.
             cwd: the working directory.
             env: the environment; variables that the interpreter reads at its start, such as PYTHONPATH, have no effect.
             stdout: the file descriptor of the standard output.
             stderr: the same of the error output.
+            stdin: the same of the input, which is empty unless given.
         """
         connection, theirs = socket.socketpair()
-        with theirs:
-            socket.send_fds(self.requests, [b"\n"], [stdout, stderr, theirs.fileno()])
+        with theirs, open(os.devnull) as nothing:
+            descriptors = [nothing.fileno() if stdin is None else stdin, stdout, stderr, theirs.fileno()]
+            socket.send_fds(self.requests, [b"\n"], descriptors)
         connection.sendall(json.dumps([arguments, str(cwd), dict(env)]).encode() + b"\n")
         return Forked(connection)
 
@@ -110,11 +183,30 @@ class Starter:
 
 
 @functools.cache
-def starter(*, measured: bool = True) -> Starter:
-    """Return the starter that the tests of this process share; see :func:`clean_environment`."""
-    shared = Starter(clean_environment(measured=measured))
+def starter(loaded: str = "service", *, measured: bool = True) -> Starter:
+    """Return the starter that the tests of this process share; see :class:`Starter` and :func:`clean_environment`."""
+    shared = Starter(clean_environment(measured=measured) | (CALM if loaded == "mlflow" else {}), loaded)
     atexit.register(shared.close)
     return shared
+
+
+def python(*arguments: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None, loaded: str = "service") -> Piped:
+    """Start a Python program that imports what a starter has loaded; see :meth:`Starter.start`."""
+    environment = os.environ if env is None else env
+    prepared = starter(loaded)
+    return Piped(
+        lambda stdin, stdout, stderr: prepared.start(
+            *arguments, cwd=cwd, env=environment, stdin=stdin, stdout=stdout, stderr=stderr
+        )
+    )
+
+
+def run_python(*arguments: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None, loaded: str = "service") -> str:
+    """Run a Python program to its end, which has to be a good one, and return its output; see :func:`python`."""
+    program = python(*arguments, cwd=cwd, env=env, loaded=loaded)
+    output, errors = program.communicate()
+    assert program.returncode == 0, errors
+    return output
 
 
 def clean_environment(*, measured: bool = True) -> dict[str, str]:
@@ -127,25 +219,43 @@ def clean_environment(*, measured: bool = True) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
 
 
-def _load() -> None:
+def _load_service() -> None:
     """Load all that a service would load, also what it would load on a thread after it listens."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # as the service does
-        import mistk_service.app.asgi
-        import mistk_service.app.cli
-        import mistk_service.app.container
-        import mistk_service.tracking.cli.commands
-        import mistk_service.tracking.replication
-        import mistk_service.tracking.rest
-        import mistk_service.tracking.server.app
-        import mistk_service.tracking.sql  # noqa: F401
+    import mistk_service.app.asgi
+    import mistk_service.app.cli
+    import mistk_service.app.container
+    import mistk_service.tracking.cli.commands
+    import mistk_service.tracking.replication
+    import mistk_service.tracking.rest
+    import mistk_service.tracking.server.app
+    import mistk_service.tracking.sql  # noqa: F401
+
+
+def _load_mlflow() -> None:
+    """Load MLflow's client and its server, and what they load at their first use."""
+    # MLflow does without it. At its end a process waits for a thread of polars, which is not forked.
+    sys.modules["polars"] = None  # type: ignore[assignment]
+    import mlflow.pyfunc
+    import mlflow.server.fastapi_app
+    import mlflow.server.handlers
+    import mlflow.sklearn
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+    import pandas  # noqa: F401
+    import sklearn.linear_model  # noqa: F401
+    import uvicorn  # noqa: F401
+
+    del sys.modules["polars"]
+
+
+#: What a starter can load.
+LOADED = {"service": _load_service, "mlflow": _load_mlflow}
 
 
 def _follow() -> socket.socket | None:
     """Fork for each request. Returns the connection of the request in each child, and None where there are no more.
 
-    A request is a message with three file descriptors: those of the outputs, which become the child's, and a connection. It
-    brings a line of JSON with what to start, and takes the child's process id and its exit code, a line each.
+    A request is a message with four file descriptors: those of the input and the outputs, which become the child's, and a
+    connection. It brings a line of JSON with what to start, and takes the child's process id and its exit code, a line each.
     """
     children: dict[int, socket.socket] = {}
     woken, wake = os.pipe()
@@ -160,26 +270,27 @@ def _follow() -> socket.socket | None:
                 _bury(children)
             if requests.fileno() not in ready:
                 continue
-            _, descriptors, _, _ = socket.recv_fds(requests, 1, 3)
+            _, descriptors, _, _ = socket.recv_fds(requests, 1, 4)
             if not descriptors:
                 return None
-            stdout, stderr, number = descriptors
+            *streams, number = descriptors
             connection = socket.socket(fileno=number)
             pid = os.fork()
             if not pid:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                os.dup2(stdout, 1)
-                os.dup2(stderr, 2)
-                for each in (woken, wake, stdout, stderr):
+                requests.close()
+                for standard, each in enumerate(streams):
+                    os.dup2(each, standard)
+                for each in (woken, wake, *streams):
                     os.close(each)
                 for other in children.values():
                     other.close()
                 return connection
             children[pid] = connection
             connection.sendall(b"%d\n" % pid)
-            os.close(stdout)
-            os.close(stderr)
+            for each in streams:
+                os.close(each)
 
 
 def _bury(children: dict[int, socket.socket]) -> None:
@@ -192,22 +303,34 @@ def _bury(children: dict[int, socket.socket]) -> None:
 
 
 def _become(connection: socket.socket) -> None:
-    """Be ``python -m mistk_service``."""
-    from mistk_service.app.cli import run_as_module
-
+    """Be ``python`` with the arguments that the connection brings."""
     with connection, connection.makefile() as lines:
-        arguments, folder, env = json.loads(lines.readline())
-    os.open(os.devnull, os.O_RDONLY)  # 0, which was closed with the requests
+        (how, *arguments), folder, env = json.loads(lines.readline())
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(env)
-    sys.path[0] = folder
-    sys.argv = [str(ROOT / "mistk_service" / "__main__.py"), *arguments]
-    run_as_module()
+    sys.path[0] = folder if how.startswith("-") else str(Path(how).parent)
+    if [how, *arguments[:1]] == ["-m", "mistk_service"]:
+        from mistk_service.app.cli import run_as_module
+
+        sys.argv = [str(ROOT / "mistk_service" / "__main__.py"), *arguments[1:]]
+        run_as_module()
+    elif how == "-m":
+        sys.argv = arguments
+        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+    elif how == "-c":
+        sys.argv = ["-c", *arguments[1:]]
+        main = sys.modules["__main__"] = types.ModuleType("__main__")
+        exec(arguments[0], vars(main))
+    else:
+        sys.argv = [how, *arguments]
+        runpy.run_path(how, run_name="__main__")
 
 
 if __name__ == "__main__":
-    _load()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as the service does
+        LOADED[sys.argv[1]]()
     gc.freeze()  # what is loaded is not touched by collections, so that the children share its memory
     if (mine := _follow()) is not None:
         _become(mine)

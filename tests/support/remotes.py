@@ -6,10 +6,8 @@ import asyncio
 import contextlib
 import os
 import re
-import signal
 import socket
-import subprocess
-import sys
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,17 +15,10 @@ from typing import Self
 
 import httpx
 
-#: No telemetry, no progress bars; where MLflow's own database is locked by its own requests the client tries again.
-CALM = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
-    # Its jobs are four more processes.
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    # What a model needs would be found out by one more process, which loads it.
-    "MLFLOW_REQUIREMENTS_INFERENCE_TIMEOUT": "0",
-    "GIT_PYTHON_REFRESH": "quiet",
-    "TQDM_DISABLE": "1",
-}
+from tests.support.preloaded import CALM, Forked, starter
+
+#: A database of MLflow's server as it is made at its first question, which takes seconds; empty until one was made.
+_fresh = bytearray()
 
 #: What a client sends first; its own call, so that it stands at the beginning of a piece.
 _REQUEST_LINE = re.compile(rb"[A-Z]+ /\S* HTTP/1\.1(?=\r\n)")
@@ -48,7 +39,7 @@ def reserved_port() -> socket.socket:
 class MlflowServer:
     """A real server of MLflow, with its database and artifacts in a folder, that can be killed and started again.
 
-    It is the process that ``mlflow server`` starts. That itself would be another one that loads all of MLflow.
+    It is the process that ``mlflow server`` starts, in which everything has been loaded. That itself would be another one.
 
     Args:
         folder: the folder.
@@ -67,7 +58,7 @@ class MlflowServer:
         self._port = self._place.getsockname()[1]
         self._artifacts = artifacts or f"{folder}/artifacts"
         self._environment = environment or {}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Forked | None = None
         self.url = f"http://127.0.0.1:{self._port}"
 
     def __enter__(self) -> Self:
@@ -82,18 +73,22 @@ class MlflowServer:
         """Start it, and wait for its first answer."""
         options = ["--host", "127.0.0.1", "--port", str(self._port), "--log-level", "warning"]
         self._folder.mkdir(exist_ok=True)
+        database = self._folder / "mlflow.db"
+        is_new = not database.exists()
+        if is_new and _fresh:
+            database.write_bytes(_fresh)
         settings = {  # as `mlflow server` gives them to it
-            "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{self._folder}/mlflow.db",
+            "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{database}",
             "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
             "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
             "_MLFLOW_SERVER_ARTIFACT_DESTINATION": self._artifacts,
             "_MLFLOW_SGI_NAME": "uvicorn",
         }
         with (self._folder / "log").open("a") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "uvicorn", *options, "mlflow.server.fastapi_app:app"],
+            self._process = starter("mlflow").start(
+                "-m", "uvicorn", *options, "mlflow.server.fastapi_app:app",
                 cwd=self._folder, env={**os.environ, **CALM, **settings, **self._environment},
-                stdout=log, stderr=log, start_new_session=True,
+                stdout=log.fileno(), stderr=log.fileno(),
             )  # fmt: skip
         answered = threading.Event()
         with httpx.Client(base_url=self.url, timeout=60) as http:
@@ -103,12 +98,14 @@ class MlflowServer:
                     # The database is made at the first question that it has to answer.
                     http.get("/api/2.0/mlflow/experiments/get", params={"experiment_id": "0"}).raise_for_status()
                     answered.set()
+        if is_new and not _fresh:
+            with contextlib.closing(sqlite3.connect(database)) as connection:
+                _fresh[:] = connection.serialize()
 
     def kill(self) -> None:
-        """End it and all its processes at once, in the middle of whatever they do."""
+        """End it at once, in the middle of whatever it does."""
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.kill()
             self._process.wait()
             self._process = None
 

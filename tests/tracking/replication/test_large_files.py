@@ -9,8 +9,6 @@ import io
 import os
 import re
 import signal
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -24,6 +22,7 @@ from mistk_service.tracking.replication.replicator import Replicator
 from mistk_service.tracking.rest import RestConfig
 from mistk_service.tracking.sql import SqlStore
 from tests.support.copies import copies
+from tests.support.preloaded import python
 from tests.support.remotes import MlflowServer, answer, proxy_to
 from tests.support.s3 import CREDENTIALS, new_bucket, s3_server
 
@@ -199,8 +198,7 @@ def local(tmp_path, place) -> Iterator[Local]:
 
 def forwarding(local):
     """Return a process that forwards until its input ends, and then as long as there is anything to forward."""
-    command = [sys.executable, "-c", FORWARD, str(local.folder), local.place.uri, str(PART)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE)
+    return python("-c", FORWARD, str(local.folder), local.place.uri, str(PART))
 
 
 def syncing(local):
@@ -213,9 +211,8 @@ def syncing(local):
         "--artifacts",
         local.folder / "artifacts",
     ]
-    command = [sys.executable, "-m", "mistk_service", "tracking", "sync", *map(str, options)]
     environment = {**os.environ, "MLFLOW_MULTIPART_UPLOAD_CHUNK_SIZE": str(PART)}
-    return subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
+    return python("-m", "mistk_service", "tracking", "sync", *map(str, options), env=environment)
 
 
 @pytest.mark.parametrize(("first", "second"), [(forwarding, forwarding), (forwarding, syncing), (syncing, forwarding)])
@@ -227,8 +224,8 @@ def test_a_process_that_is_killed_in_the_middle_of_a_file_leaves_the_rest_of_it_
     assert local.place.parts() == [1, 2, 3]
     local.place.forget()
     with second(local) as process:
-        process.stdin.close()
-        assert process.wait() == 0
+        process.communicate()
+        assert process.returncode == 0
     assert local.place.parts() == [3, 4]
     local.assert_there()
 
@@ -266,8 +263,8 @@ def test_an_older_file_of_the_same_size_is_not_taken_for_one_that_is_under_way(l
     local.put()
     local.interrupted_after(2)
     with syncing(local) as process:
-        process.stdin.close()
-        assert process.wait() == 0
+        process.communicate()
+        assert process.returncode == 0
     assert local.place.parts() == [3, 4]
     local.assert_there()
 

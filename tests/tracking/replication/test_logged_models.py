@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from contextlib import closing
 
 import pytest
@@ -20,7 +18,7 @@ from mistk_service.tracking.server import create_tracking_app
 from mistk_service.tracking.sql import SqlStore
 from mistk_service.tracking.values import LoggedModelStatus, ModelInput, ModelOutput, Param, Tag
 from tests.support.copies import copies, files
-from tests.support.remotes import CALM
+from tests.support.preloaded import CALM, run_python
 from tests.support.serving import served
 
 READY = LoggedModelStatus.LOGGED_MODEL_READY
@@ -172,13 +170,8 @@ print(mlflow.MlflowClient().get_model_version(sys.argv[1], "1").source)
 
 
 def mlflow_client(uri, script, name):
-    done = subprocess.run(
-        [sys.executable, "-c", script, name],
-        env={**os.environ, **CALM, "MLFLOW_TRACKING_URI": uri},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split("\n")
+    environment = {**os.environ, **CALM, "MLFLOW_TRACKING_URI": uri}
+    return run_python("-c", script, name, env=environment, loaded="mlflow").split("\n")
 
 
 @pytest.mark.timeout(300)

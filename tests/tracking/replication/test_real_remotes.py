@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from mistk_service.tracking.sql import SqlStore
 from mistk_service.tracking.values import Dataset, DatasetInput, Metric, Param, RunStatus, Tag
 from tests.support.copies import content, copies
 from tests.support.gitlab import gitlab
+from tests.support.preloaded import python
 from tests.support.remotes import answer, proxy_to
 from tests.support.serving import served
 
@@ -328,10 +327,8 @@ for step in range(1_000_000):
 def test_a_service_that_is_killed_in_the_middle_continues_where_it_was(local, tmp_path):
     run_id = local.run(run_name="first", start_time=1)
     for deliveries in (1, 2):
-        command = [sys.executable, "-c", FORWARD, str(tmp_path), local.uri, run_id, local.place.token or ""]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        with python("-c", FORWARD, str(tmp_path), local.uri, run_id, local.place.token or "") as process:
             for _ in range(deliveries):
-                assert process.stdout is not None
                 assert process.stdout.readline()
             os.kill(process.pid, signal.SIGKILL)
             process.communicate()

@@ -1,15 +1,13 @@
 """Users and permissions, judged by MLflow's own clients and by the requests of MLFlowClient.jl."""
 
 import os
-import subprocess
-import sys
 import uuid
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.support.remotes import CALM
+from tests.support.preloaded import CALM, run_python
 
 ADMIN, PASSWORD = "root", "correct horse battery"
 
@@ -102,9 +100,7 @@ def test_mlflows_clients_work_with_names_and_passwords(server, experiment):
     """In a process of its own, since MLflow's server warns when it is imported."""
     environment = {**os.environ, **CALM, "MLFLOW_TRACKING_USERNAME": ADMIN, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
     script = Path(__file__).with_name("mlflow_accounts.py")
-    command = [sys.executable, str(script), server.url, experiment]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    run_python(str(script), server.url, experiment, env=environment, loaded="mlflow")
 
 
 def test_the_requests_of_mlflowclient_jl_about_users_and_permissions_work(admin, owner, other, experiment, model):

@@ -2,8 +2,6 @@
 
 import inspect
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ from mistk_service.tracking.mlops import Workspace
 from mistk_service.tracking.rest import RestConfig, open_rest_store
 from mistk_service.tracking.server.gitlab import GitLabOperations, GitLabTransfers
 from mistk_service.tracking.values import Tag
-from tests.support.remotes import CALM
+from tests.support.preloaded import CALM, run_python
 
 SESSION = Path(__file__).with_name("gitlab_session.py")
 
@@ -268,7 +266,4 @@ def test_our_own_client_takes_it_for_gitlab(project):
 @pytest.mark.timeout(180)
 def test_the_mlflow_client_works_as_it_does_with_gitlab(project, tmp_path):
     environment = {**os.environ, **CALM, "MLFLOW_TRACKING_URI": project.uri}
-    done = subprocess.run(
-        [sys.executable, str(SESSION)], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    run_python(str(SESSION), cwd=tmp_path, env=environment, loaded="mlflow")

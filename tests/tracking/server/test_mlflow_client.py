@@ -3,14 +3,13 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.support.remotes import CALM, MlflowServer
+from tests.support.preloaded import CALM, run_python
+from tests.support.remotes import MlflowServer
 
 #: One server and one client for each of the two.
 pytestmark = pytest.mark.timeout(600)
@@ -22,15 +21,7 @@ def session_with(url, folder):
     """Return what the session saw, as JSON, with everything masked that must differ."""
     result = folder / "seen.json"
     environment = {**os.environ, **CALM, "MLFLOW_TRACKING_URI": url}
-    done = subprocess.run(
-        [sys.executable, str(SESSION), str(result)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    run_python(str(SESSION), str(result), cwd=folder, env=environment, loaded="mlflow")
     return Masker().mask(json.loads(result.read_text()))
 
 

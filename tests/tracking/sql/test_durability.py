@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
 import sys
 import threading
 from contextlib import closing
@@ -18,8 +17,9 @@ from mistk_service.tracking.errors import InvalidParameter, ResourceExists, Stor
 from mistk_service.tracking.sql import SqlStore
 from mistk_service.tracking.values import Metric, Param, Tag
 from tests.support.full_disk import Disk
+from tests.support.preloaded import python, run_python
 
-#: Many processes are started here, each of which loads a database's libraries.
+#: Many processes write here.
 pytestmark = pytest.mark.timeout(200)
 
 WRITE = """
@@ -46,16 +46,8 @@ def test_eight_processes_that_write_at_once_lose_nothing(shared_uri):
     with open_store(shared_uri) as store:
         run_id = store.create_run("0").info.run_id
         store.create_registered_model("model")
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", WRITE, shared_uri, run_id, str(worker), str(count)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for worker in range(workers)
-    ]
-    answers = [process.communicate(timeout=150) for process in processes]
+    processes = [python("-c", WRITE, shared_uri, run_id, str(worker), str(count)) for worker in range(workers)]
+    answers = [process.communicate() for process in processes]
     assert [process.returncode for process in processes] == [0] * workers, answers
     # Each got a number of its own.
     assert sorted(int(out) for out, _ in answers) == list(range(1, workers + 1))
@@ -102,10 +94,7 @@ threading.Event().wait()
 def test_a_kill_in_the_middle_of_writes_keeps_every_acknowledged_metric(shared_uri, after):
     with open_store(shared_uri) as store:
         run_id = store.create_run("0").info.run_id
-    with subprocess.Popen(
-        [sys.executable, "-c", ACKNOWLEDGE, shared_uri, run_id], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
+    with python("-c", ACKNOWLEDGE, shared_uri, run_id) as process:
         lines = [process.stdout.readline() for _ in range(after)]
         os.kill(process.pid, signal.SIGKILL)
         # The same reader as before, since it may hold what it has read ahead.
@@ -248,24 +237,13 @@ with open_store(sys.argv[1]) as store:
 
 
 def test_of_processes_that_want_one_name_each_learns_whether_it_got_it(shared_uri):
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", RENAME, shared_uri, f"e{i}"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for i in range(4)
-    ]
+    processes = [python("-c", RENAME, shared_uri, f"e{i}") for i in range(4)]
     for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n", process.communicate(timeout=150)
+        assert process.stdout.readline() == "ready\n", process.communicate()
     for process in processes:
-        assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    answers = [process.communicate(timeout=150) for process in processes]
+    answers = [process.communicate() for process in processes]
     outcomes = [out.splitlines() for out, _ in answers]
     assert [len(outcome) for outcome in outcomes] == [4] * 4, answers
     for column in zip(*outcomes, strict=True):
@@ -363,9 +341,7 @@ print(json.dumps([told, acknowledged, found, run_id]))
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit on Windows")
 def test_a_file_that_cannot_grow_is_reported_loses_nothing_and_is_recovered_from(tmp_path):
     uri = str(tmp_path / "store.db")
-    done = subprocess.run([sys.executable, "-c", DISK, uri], capture_output=True, text=True, timeout=150, check=False)
-    assert done.returncode == 0, done.stderr
-    told, acknowledged, found, run_id = json.loads(done.stdout)
+    told, acknowledged, found, run_id = json.loads(run_python("-c", DISK, uri))
     assert told == 3
     assert found == acknowledged + 1 > 1
     with open_store(uri) as store:

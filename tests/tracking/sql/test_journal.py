@@ -3,8 +3,6 @@
 import math
 import os
 import signal
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -38,6 +36,7 @@ from mistk_service.tracking.values.changes import (
     encode,
 )
 from tests.support.full_disk import Disk
+from tests.support.preloaded import python
 
 NEAR, FAR = "http://near", "http://far"
 USE = DatasetInput(Dataset("points", "abc"), (Tag("mlflow.data.context", "training"),))
@@ -267,14 +266,12 @@ with store.journal.lease(1) as free:
 
 def test_the_lease_of_a_process_that_was_killed_is_free(shared_uri):
     with SqlStore.open(shared_uri) as store:
-        command = [sys.executable, "-c", TAKE, shared_uri]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
+        with python("-c", TAKE, shared_uri) as process:
             assert process.stdout.readline() == "True\n"
             with store.journal.lease(1) as free:
                 assert not free
-            process.kill()
-            process.wait()
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
         # PostgreSQL notices the end of a connection a moment later.
         taken = False
         while not taken:
@@ -297,8 +294,7 @@ batch.result()
 
 
 def start_writer(uri, run_id, count, name):
-    command = [sys.executable, "-c", WRITE, uri, run_id, str(count), str(name)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return python("-c", WRITE, uri, run_id, str(count), str(name))
 
 
 @pytest.mark.parametrize("after", [1, 30, 211])
@@ -338,13 +334,13 @@ def test_what_processes_write_at_once_is_read_without_a_gap(shared_uri):
                 store.journal.acknowledge(ledger.number, entries[-1].seq)
             return bool(entries)
 
-        while any(process.poll() is None for process in processes):
+        while any(process.returncode is None for process in processes):
             take()
         while take():
             pass
         for process in processes:
-            assert process.wait() == 0
-            process.stdout.close()
+            process.communicate()
+            assert process.returncode == 0
     assert len(kept) == writers * count * 3 == len(set(kept))
 
 

@@ -3,8 +3,6 @@
 import hashlib
 import shlex
 import sqlite3
-import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -24,6 +22,7 @@ from mistk_service.tracking.sql.schema import REVISIONS, prepare
 from mistk_service.tracking.sql.tables import metadata
 from mistk_service.tracking.store import DEFAULT_ARTIFACT_ROOT
 from mistk_service.tracking.values import Metric
+from tests.support.preloaded import python
 
 MIGRATIONS = str(Path(mistk_service.tracking.sql.__file__).parent / "migrations")
 
@@ -213,23 +212,14 @@ with open_store(sys.argv[1]) as store:
 
 @pytest.mark.timeout(200)
 def test_processes_that_create_a_store_at_once_all_succeed(shared_uri):
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", CREATE, shared_uri, f"e{i}"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for i in range(4)
-    ]
+    processes = [python("-c", CREATE, shared_uri, f"e{i}") for i in range(4)]
     # All have been started before one of them begins.
     answers = []
     for process in processes:
-        assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in processes:
-        answers.append(process.communicate(timeout=150)[0].split())
+        answers.append(process.communicate()[0].split())
         assert process.returncode == 0
     assert sorted(number for number, _ in answers) == ["1", "2", "3", "4"]
     with open_store(shared_uri) as store:
