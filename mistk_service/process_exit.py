@@ -85,14 +85,14 @@ def _leave(overdue: list[threading.Thread], exit_code: int) -> NoReturn:
     """End this process without waiting for its threads."""
     names = sorted({thread.name for thread in (*_non_daemons(), *overdue)})
 
-    def say() -> None:
+    def log() -> None:
         logger.warning(
             "The service ends although these threads are still running: %s.", ", ".join(names) or "the main thread"
         )
         _flush()
 
     # On a thread, since the other side of a pipe may have stopped reading.
-    last = threading.Thread(target=say, daemon=True)
+    last = threading.Thread(target=log, daemon=True)
     last.start()
     last.join(_LAST_LINE)
     os._exit(exit_code)

@@ -67,7 +67,7 @@ class MetricSummary(msgspec.Struct, frozen=True):
     low: float = math.inf
     high: float = -math.inf
 
-    def then(self, value: float, step: int | None, timestamp: int) -> MetricSummary:
+    def with_point(self, value: float, step: int | None, timestamp: int) -> MetricSummary:
         """Return the summary with another point."""
         low, high = self.low, self.high
         if step is not None and self.step is not None and step < self.step:
@@ -305,7 +305,7 @@ class InstanceView:
     def _on_metrics(self, event: MetricsReported) -> None:
         for key, value, step, timestamp in event.points:
             known = self._metrics.get(key) or _NO_POINTS
-            self._metrics[key] = known.then(value, step, timestamp)
+            self._metrics[key] = known.with_point(value, step, timestamp)
 
     def _on_params(self, event: ParamsReported) -> None:
         self._params.update(event.values)

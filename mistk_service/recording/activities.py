@@ -39,13 +39,13 @@ class Activities:
     def end(self, event: ActivityEnded) -> None:
         """Record the end of an activity."""
         if not self.is_save_during_pause(event):
-            self._worsen(_OUTCOMES.get(event.outcome, RunStatus.FINISHED))
+            self._raise_severity(_OUTCOMES.get(event.outcome, RunStatus.FINISHED))
         del self.running[event.operation]
 
     def kill(self) -> None:
         """Record that all running activities were killed."""
         if self.running:
-            self._worsen(RunStatus.KILLED)
+            self._raise_severity(RunStatus.KILLED)
             self.running.clear()
 
     def is_save_during_pause(self, event: ActivityEnded) -> bool:
@@ -53,5 +53,5 @@ class Activities:
         saves = self._operations[event.operation].saves is not None
         return saves and event.outcome == "failed" and len(self.running) > 1
 
-    def _worsen(self, status: RunStatus) -> None:
+    def _raise_severity(self, status: RunStatus) -> None:
         self._worst = max(self._worst, status, key=_SEVERITY.index)

@@ -98,7 +98,7 @@ class ArtifactUploads:
 
         self._do(run, Job(target, do, lambda error: logger.error("%s could not be removed: %s", target, error)))
 
-    def then(self, run: RunInfo, about: str, do: Callable[[], None]) -> None:
+    def after_uploads(self, run: RunInfo, about: str, do: Callable[[], None]) -> None:
         """Call ``do`` when every earlier upload has been stored or dropped."""
         self._do(run, Job(about, do, lambda error: self._note(f"{about}: {error}")))
 

@@ -151,7 +151,7 @@ class RunManager:
         self._keep_flavor(run, saved, place, flavor)
         source = f"{run.info.artifact_uri.rstrip('/')}/{place}"
         about = f"The model was saved and not registered as {wanted!r}"
-        self._uploads.then(run.info, about, lambda: self._register(run.id, source, wanted, saved))
+        self._uploads.after_uploads(run.info, about, lambda: self._register(run.id, source, wanted, saved))
 
     def _keep_flavor(self, run: OpenRun, saved: Saved, place: str, flavor: Callable[[str, str], bytes]) -> None:
         if not place.startswith("model") or Path(saved.folder, MLMODEL).exists():

@@ -186,7 +186,7 @@ class _Gpus:
         sample: dict[str, float] = {}
         for number, handle in enumerate(self._handles):
             for measure in (self._memory, self._utilization, self._power):
-                for name, value in self._ask(measure, handle).items():
+                for name, value in self._measured(measure, handle).items():
                     sample[f"gpu_{number}_{name}"] = round(value, 1)
         return sample
 
@@ -197,7 +197,7 @@ class _Gpus:
                 self._nvml.nvmlShutdown()
             self._nvml, self._handles = None, []
 
-    def _ask(self, measure: Callable[[Any], dict[str, float]], handle: Any) -> dict[str, float]:
+    def _measured(self, measure: Callable[[Any], dict[str, float]], handle: Any) -> dict[str, float]:
         try:
             return measure(handle)
         except self._nvml.NVMLError as error:

@@ -191,9 +191,9 @@ class Replicas:
                     self._request_copy(worker, *row.copied_by)
                 self._update()
             return False
-        return isinstance(message, Done) and self._let_follow(worker, call, row.replicas == "builds", message)
+        return isinstance(message, Done) and self._propagate(worker, call, row.replicas == "builds", message)
 
-    def _let_follow(self, worker: Worker, call: Run, builds: bool, end: FromWorker | None) -> bool:
+    def _propagate(self, worker: Worker, call: Run, builds: bool, end: FromWorker | None) -> bool:
         """Give a call to the replicas: to one after the other if they predict. Return whether they do."""
         self._remember(call, builds)
         self._outdated = self._outdated and not builds
@@ -205,7 +205,7 @@ class Replicas:
         if not self._turns:
             return False
         self._helper, self._held = worker, end
-        self._next_turn()
+        self._continue_propagation()
         return True
 
     def _remember(self, call: Run, builds: bool) -> None:
@@ -227,7 +227,7 @@ class Replicas:
         later = [each for each in self._calls[built:] if not _overrides(call, each)]
         self._calls = [*self._calls[:built], *later, call]
 
-    def _next_turn(self) -> None:
+    def _continue_propagation(self) -> None:
         self._turn = None
         while self._turns and self._turn is None:
             replica = self._turns.popleft()
@@ -253,7 +253,7 @@ class Replicas:
         assert self._copy is not None
         (call, build), self._copy = self._copy, None
         if isinstance(message, Done):
-            self._let_follow(worker, Run(next(self._ids), build, call.arguments), True, None)
+            self._propagate(worker, Run(next(self._ids), build, call.arguments), True, None)
         else:
             logger.error("The model was not saved for the replicas, so the worker predicts alone: %s", message)
         self._update()
@@ -310,7 +310,7 @@ class Replicas:
             self._remove_old_copies()
             self._update()
             if replica is self._turn:
-                self._next_turn()
+                self._continue_propagation()
         elif isinstance(message, LoadFailed | Failed | Refused | Unsupported):
             # The instance's own worker has done the same call.
             logger.error("A replica could not repeat a call, and is replaced: %s", message)
@@ -330,7 +330,7 @@ class Replicas:
         else:
             logger.error("%d replicas in succession exited before they had the model; no more are started.", _ATTEMPTS)
         if replica is self._turn:
-            self._next_turn()
+            self._continue_propagation()
 
     def _update(self) -> None:
         """Update the set of workers that can answer predictions."""

@@ -115,13 +115,13 @@ def _from_url(url: str, form: str | None) -> Iterator[Found]:
     with response:
         is_lines = "ndjson" in (response.headers.get("Content-Type") or "")
         if _form_of(url.partition("?")[0], form or ("ndjson" if is_lines else None)) == "ndjson":
-            yield from _lines(_as_they_come(response), url)
+            yield from _lines(_lines_of_response(response), url)
         else:
-            text = "".join(line or "" for line in _as_they_come(response))
+            text = "".join(line or "" for line in _lines_of_response(response))
             yield from _chunks(parse_csv(text, url))
 
 
-def _as_they_come(response: Iterable[bytes]) -> Iterator[str | None]:
+def _lines_of_response(response: Iterable[bytes]) -> Iterator[str | None]:
     """Yield the lines of a response, and None while there is no new one. A thread waits for them, so the model can stop."""
     lines: queue.Queue[str | Exception] = queue.Queue(maxsize=1000)
 

@@ -78,18 +78,18 @@ class _Match:
         for seed, agent in enumerate((self._x, self._o), 1):
             self._initialize(agent, seed)
         self._register()
-        self._say("registerAgent", f"of x and o → {self._game.status().state}")
+        self._print_step("registerAgent", f"of x and o → {self._game.status().state}")
         for number in range(1, _EPISODES + 1):
             status = self._episode(_GAMES)
-            self._say("startEpisode", f"{number} of {_EPISODES}: {_results(status)}")
-        self._say("learning", f"has given x values for {self._x.status().metrics['positions']:.0f} positions")
+            self._print_step("startEpisode", f"{number} of {_EPISODES}: {_results(status)}")
+        self._print_step("learning", f"has given x values for {self._x.status().metrics['positions']:.0f} positions")
         self._o.wait_for(AgentState.STARTED, timeout=_STEP_TIMEOUT, since=self._o.reset())
         self._initialize(self._o, seed=3)
         self._game.wait_for(State.UNINITIALIZED, timeout=_STEP_TIMEOUT, since=self._game.reset())
         self._register(skip_train=True)
-        self._say("reset", "of o, which has forgotten everything and now plays at random")
+        self._print_step("reset", "of o, which has forgotten everything and now plays at random")
         status = self._episode(_TEST_GAMES)
-        self._say("startEpisode", f"against chance: {_results(status)}")
+        self._print_step("startEpisode", f"against chance: {_results(status)}")
         return status.metrics["reward/x"]
 
     def _initialize(self, agent: AgentClient, seed: int) -> None:
@@ -109,7 +109,7 @@ class _Match:
         self._game.wait_for(State.READY, timeout=_STEP_TIMEOUT, since=self._game.stop_episode())
         return status
 
-    def _say(self, operation: str, text: str) -> None:
+    def _print_step(self, operation: str, text: str) -> None:
         self._console.print(f"[green]✓[/green] [b]{operation}[/b] {text}", highlight=False)
 
 

@@ -110,18 +110,18 @@ class _Tour:
         self._console.print(f"   test accuracy [b]{accuracy:.4f}[/b]")
         self._step("savePredictions", client.save_predictions(self._predictions))
         self._stream()
-        self._say("shutdown", "")
+        self._print_step("shutdown", "")
         client.wait_for(State.TERMINATED, timeout=_TIMEOUT, since=client.shutdown())
         return accuracy
 
-    def _say(self, operation: str, text: str) -> None:
+    def _print_step(self, operation: str, text: str) -> None:
         self._console.print(f"[green]✓[/green] [b]{operation}[/b] {text}")
 
     def _step(self, operation: str, accepted: ModelStatus) -> ModelStatus:
         """Wait for the end of an operation that the container has accepted."""
         settled = {State.INITIALIZED, State.READY}
         status = self._client.wait_for(settled, timeout=_TIMEOUT, since=accepted)
-        self._say(operation, f"→ {status.state}")
+        self._print_step(operation, f"→ {status.state}")
         return status
 
     def _train(self) -> None:
@@ -145,13 +145,13 @@ class _Tour:
                 elif status.state is State.READY:
                     progress.update(task, completed=_EPOCHS, description="ready    ", detail=_detail(status))
                     break
-        self._say("train", f"→ ready, training accuracy {status.metrics['accuracy']:.4f}")
+        self._print_step("train", f"→ ready, training accuracy {status.metrics['accuracy']:.4f}")
 
     def _stream(self) -> None:
         """Predict for single images of the test set, as they would come from a camera."""
         images = list(_images(self._data / "test.csv", _IMAGES))
         answers = self._client.stream_predict({image.id: image.record for image in images})
-        self._say("streamPredict", f"of {len(images)} test images")
+        self._print_step("streamPredict", f"of {len(images)} test images")
         table = Table("image", "shows", "predicted", "confidence")
         for image in images:
             answer = answers[image.id]

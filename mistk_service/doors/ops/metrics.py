@@ -131,12 +131,12 @@ class ServiceMetrics:
                 return
             began = time.perf_counter()
 
-            async def noting_send(message: Message) -> None:
+            async def recording_send(message: Message) -> None:
                 if message["type"] == "http.response.start":
                     self.add_request(*operation, message["status"], time.perf_counter() - began)
                 await send(message)
 
-            await app(scope, receive, noting_send)
+            await app(scope, receive, recording_send)
 
         return counted
 

@@ -272,7 +272,7 @@ def sync(
 
     start = _moment(since, "--since") if since else None
     with _opened_here(store_uri) as store:
-        syncing = SyncCommand(store, remote, artifacts, names, start, _tell)
+        syncing = SyncCommand(store, remote, artifacts, names, start, _print_line)
         if watch:
             syncing.watch()
         else:
@@ -360,7 +360,7 @@ def export_runs(folder: Path, store_uri: str, artifacts: str | None, names: tupl
     with _opened_here(store_uri) as store:
         address = folder.resolve().as_uri()
         syncing = SyncCommand(
-            store, address, artifacts, names, start, _tell, open_remote=lambda _: LocalRemote.in_folder(folder)
+            store, address, artifacts, names, start, _print_line, open_remote=lambda _: LocalRemote.in_folder(folder)
         )
         _exit_with(syncing.once())
 
@@ -385,10 +385,12 @@ def import_runs(folder: Path, store_uri: str, artifacts: str | None, names: tupl
         _opened_here(f"sqlite:///{folder / 'tracking.db'}") as source,
     ):
         given = str(folder / "artifacts")
-        _exit_with(SyncCommand(source, target.uri, given, names, None, _tell, open_remote=lambda _: target).once())
+        _exit_with(
+            SyncCommand(source, target.uri, given, names, None, _print_line, open_remote=lambda _: target).once()
+        )
 
 
-def _tell(text: str) -> None:
+def _print_line(text: str) -> None:
     click.echo(text, err=True)
 
 

@@ -9,7 +9,7 @@ from mistk_service.tracking.artifacts import ArtifactRepository
 from mistk_service.tracking.errors import NotSupported, ResourceNotFound, StoreError
 from mistk_service.tracking.remotes import Remote
 from mistk_service.tracking.replication.packing import Batch, merged
-from mistk_service.tracking.replication.remote import accepts_writes, is_refusal, may_be_the_item
+from mistk_service.tracking.replication.remote import accepts_writes, is_refusal, may_be_due_to_item
 from mistk_service.tracking.replication.run_mapping import EXCLUDED, RunRefused
 from mistk_service.tracking.replication.run_sender import WHOLE_RUN, RunSender
 from mistk_service.tracking.replication.run_transfer import RunTransfer
@@ -119,7 +119,12 @@ class Delivery:
             later = [row for row in rows if row.seq > known.covered]
             doubtful = self._doubtful or any(row.seq <= known.doubtful for row in later)
             changes = [row.change for row in later]
-            if doubtful and known.deleted and RunMoved(LifecycleStage.DELETED) in changes and not self._revive(sender):
+            if (
+                doubtful
+                and known.deleted
+                and RunMoved(LifecycleStage.DELETED) in changes
+                and not self._undelete(sender)
+            ):
                 # Everything before the deletion has been sent. If the run was restored here, it is created again.
                 self._ledger.mark_incomplete(run_id)
                 self._transfer.copy(run_id)
@@ -148,7 +153,7 @@ class Delivery:
         Otherwise, a server that crashes on one request would block everything behind it for ever.
         """
         last, times = self._stuck
-        self._stuck = run_id, times + 1 if last == run_id and may_be_the_item(error) else 1
+        self._stuck = run_id, times + 1 if last == run_id and may_be_due_to_item(error) else 1
         if self._stuck[1] >= _SUSPICIOUS:
             self._transfer.suspects.add(run_id)
         stuck = self._stuck[1] >= (1 if run_id in self._postponed else _POSTPONED) and self._accepts_other_runs(run_id)
@@ -190,7 +195,7 @@ class Delivery:
         if (deleted and lost) or (known.deleted and not deleted):
             self._transfer.delete(sender)
 
-    def _revive(self, sender: RunSender) -> bool:
+    def _undelete(self, sender: RunSender) -> bool:
         """Restore a run that an earlier attempt has already deleted; return False if it does not exist any more."""
         try:
             there = self._remote.get_run(sender.remote_run_id)

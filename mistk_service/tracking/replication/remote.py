@@ -29,7 +29,7 @@ def is_refusal(error: StoreError) -> bool:
     return not isinstance(error, StoreUnavailable | PermissionDenied) and error.error_code != "UNAUTHENTICATED"
 
 
-def may_be_the_item(error: Exception) -> bool:
+def may_be_due_to_item(error: Exception) -> bool:
     """Return whether an apparently temporary error may be caused by what was sent, and would then never end.
 
     It is not if the remote names a time for the next attempt.

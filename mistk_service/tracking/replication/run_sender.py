@@ -8,7 +8,7 @@ from mistk_service.tracking.errors import ResourceNotFound, StoreError
 from mistk_service.tracking.remotes import Remote
 from mistk_service.tracking.replication.metric_points import missing_points, without_repeats
 from mistk_service.tracking.replication.packing import Batch
-from mistk_service.tracking.replication.remote import accepts_writes, is_refusal, may_be_the_item
+from mistk_service.tracking.replication.remote import accepts_writes, is_refusal, may_be_due_to_item
 from mistk_service.tracking.replication.run_mapping import RunRefused
 from mistk_service.tracking.store.outbox import Ledger
 from mistk_service.tracking.values import LifecycleStage, Metric, Param, Tag
@@ -103,7 +103,7 @@ class RunSender:
             except StoreError as error:
                 if is_refusal(error):
                     return error
-                if not (self._suspicious and may_be_the_item(error) and self._accepts_writes()):
+                if not (self._suspicious and may_be_due_to_item(error) and self._accepts_writes()):
                     raise
                 attempts -= 1
                 if attempts == 0:

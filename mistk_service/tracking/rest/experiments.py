@@ -62,7 +62,9 @@ class RestExperiments(Session, ExperimentStore):
     ) -> Page[Experiment]:
         check_max_results(max_results, MAX_PAGE)
         if not self.capabilities.search_filters:
-            self._degrade("searches for experiments are filtered and ordered on the client; the server ignores that.")
+            self._log_substitute(
+                "searches for experiments are filtered and ordered on the client; the server ignores that."
+            )
             return searching.search_experiments(
                 self._all_experiments(), filter, view_type, max_results, order_by, page_token
             )
@@ -107,7 +109,7 @@ class RestExperiments(Session, ExperimentStore):
         except InvalidParameter:
             if self.capabilities.overwrites_tags or not self._has_tag(experiment_id, tag.key):
                 raise
-            self._degrade("tags of experiments keep their first value; the server cannot change them.")
+            self._log_substitute("tags of experiments keep their first value; the server cannot change them.")
 
     def _has_tag(self, experiment_id: str, key: str) -> bool:
         return any(tag.key == key for tag in self.get_experiment(experiment_id).tags)
@@ -132,7 +134,9 @@ class RestExperiments(Session, ExperimentStore):
         try:
             answer = self._http.post("experiments/search-datasets", fields, ajax=True)
         except NotSupported:
-            self._degrade("searches for datasets read all runs of the experiments; the server has no such search.")
+            self._log_substitute(
+                "searches for datasets read all runs of the experiments; the server has no such search."
+            )
             return self._datasets_of_runs(experiment_ids)
         return list(wire.page_from_answer(wire.read_dataset_summary, answer, "dataset_summaries"))
 

@@ -99,7 +99,7 @@ class RestRuns(Session, RunStore):
         run_name: str | None = None,
     ) -> RunInfo:
         if run_name and not self.capabilities.rename_run:
-            self._degrade("runs keep the names that they were created with; the server cannot rename them.")
+            self._log_substitute("runs keep the names that they were created with; the server cannot rename them.")
             run_name = None
         fields = {
             "run_id": run_id,
@@ -127,7 +127,7 @@ class RestRuns(Session, RunStore):
     ) -> Page[Run]:
         check_max_results(max_results, MAX_PAGE)
         if not self.capabilities.search_filters:
-            self._degrade(
+            self._log_substitute(
                 "searches for runs fetch all runs of the experiments and filter and order them on the client; the server "
                 "ignores filters and orders."
             )
@@ -196,19 +196,19 @@ class RestRuns(Session, RunStore):
         longest = self.capabilities.longest_param
         if all(len(param.value) <= longest for param in params):
             return params
-        self._degrade(f"values of params are cut to {longest} characters, the limit of the server.")
+        self._log_substitute(f"values of params are cut to {longest} characters, the limit of the server.")
         return [Param(param.key, param.value[:longest]) for param in params]
 
     def _set_tags(self, run_id: str, tags: Sequence[Tag]) -> None:
         """Set tags one by one on a server where an existing tag can neither be repeated nor changed."""
-        self._degrade(
+        self._log_substitute(
             "tags are set one by one, and keep their first value; the server can neither batch nor change them."
         )
         run = wire.from_answer(wire.read_run, self._http.get("runs/get", {"run_id": run_id}, _about(run_id)), "run")
         present = {tag.key for tag in run.data.tags}
         for tag in self._cut(last_of_each_key(tags)):
             if not tag.value:
-                self._degrade("tags without a value are left out; the server refuses them.")
+                self._log_substitute("tags without a value are left out; the server refuses them.")
                 continue
             if tag.key in present:
                 continue
@@ -218,7 +218,7 @@ class RestRuns(Session, RunStore):
     def delete_tag(self, run_id: str, key: str) -> None:
         """Remove a tag. If the server cannot do that, the tag stays, and that is logged."""
         if not self.capabilities.delete_tag:
-            self._degrade("tags that are deleted stay; the server cannot remove them.")
+            self._log_substitute("tags that are deleted stay; the server cannot remove them.")
             return
         self._http.post("runs/delete-tag", {"run_id": run_id, "key": key}, _about(run_id))
 
@@ -226,7 +226,7 @@ class RestRuns(Session, RunStore):
         """Record what a run uses; a server without inputs gets tags, which are read back as inputs."""
         check_dataset_inputs(datasets)
         if not self.capabilities.log_inputs:
-            self._degrade("datasets and models that a run uses are written as tags; the server has no inputs.")
+            self._log_substitute("datasets and models that a run uses are written as tags; the server has no inputs.")
             self._set_tags(run_id, input_tags(datasets, models, self.capabilities.longest_tag))
             return
         fields = {"run_id": run_id, "datasets": list(datasets), "models": list(models)}
@@ -235,7 +235,7 @@ class RestRuns(Session, RunStore):
     def log_outputs(self, run_id: str, models: Sequence[ModelOutput]) -> None:
         """Record what a run made; a server without outputs gets tags, which are read back as outputs."""
         if not self.capabilities.log_outputs:
-            self._degrade("models that a run made are written as tags; the server has no outputs.")
+            self._log_substitute("models that a run made are written as tags; the server has no outputs.")
             self._set_tags(run_id, output_tags(models))
             return
         self._http.post("runs/outputs", {"run_id": run_id, "models": list(models)}, _about(run_id))
@@ -269,7 +269,9 @@ class RestRuns(Session, RunStore):
         try:
             answer = self._http.get("metrics/get-history-bulk", fields, ajax=True)
         except NotSupported:
-            self._degrade("histories of several runs are read one by one; the server does not return them together.")
+            self._log_substitute(
+                "histories of several runs are read one by one; the server does not return them together."
+            )
             return self._histories(run_ids, key, max_results)
         return list(wire.page_from_answer(wire.read_measured, answer, "metrics"))
 

@@ -70,7 +70,7 @@ class Session:
         if sender is not None:
             sender.shutdown(wait=True)
 
-    def _degrade(self, what: str) -> None:
+    def _log_substitute(self, what: str) -> None:
         """Log once how something that the server does not support is done instead."""
         with self._lock:
             if what in self._said:
@@ -115,7 +115,7 @@ class Session:
         longest = self.capabilities.longest_tag
         if self.capabilities.overwrites_tags or all(len(tag.value) <= longest for tag in tags):
             return tags
-        self._degrade(f"values of tags are cut to {longest} characters, the limit of the server.")
+        self._log_substitute(f"values of tags are cut to {longest} characters, the limit of the server.")
         return [Tag(tag.key, tag.value[:longest]) for tag in tags]
 
 

@@ -117,11 +117,11 @@ def _with_page(tracking: ASGIApp) -> ASGIApp:
     about = {"name": "Tracking server", "reference": None, "api": None, "tracking": "api/2.0/mlflow", "links": links}
     page = Page(lambda _: about, answer)
 
-    async def both(scope: Scope, receive: Receive, send: Send) -> None:
+    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
         app = page if scope["type"] == "http" and page.serves(scope["path"]) else tracking
         await app(scope, receive, send)
 
-    return both
+    return dispatch
 
 
 @contextmanager

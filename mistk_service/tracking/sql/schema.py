@@ -69,7 +69,7 @@ def prepare(database: Database, artifact_root: str, *, create: bool = True) -> N
         with database.engine.connect() as connection:
             _lock(connection, database)
             try:
-                _bring_up_to_date(connection, artifact_root)
+                _create_or_upgrade(connection, artifact_root)
                 connection.exec_driver_sql("COMMIT")
             except BaseException:  # also for Ctrl-C
                 connection.exec_driver_sql("ROLLBACK")
@@ -124,7 +124,7 @@ def _lock(connection: Connection, database: Database) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
 
 
-def _bring_up_to_date(connection: Connection, artifact_root: str) -> None:
+def _create_or_upgrade(connection: Connection, artifact_root: str) -> None:
     # Once more, now that no other process can change it.
     found = _revision(connection)
     if found is None:

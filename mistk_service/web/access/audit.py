@@ -53,12 +53,12 @@ class Audit:
             await self._app(scope, receive, send)
             return
 
-        async def noting_send(message: Message) -> None:
+        async def recording_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 write_audit(answered(scope, message["status"], 0.0))
             await send(message)
 
-        await self._app(scope, receive, noting_send)
+        await self._app(scope, receive, recording_send)
 
 
 def write_audit(call: Answered) -> None:

@@ -90,13 +90,13 @@ class AccessLog:
             return
         began, status = time.perf_counter(), _CLIENT_LEFT
 
-        async def noting_send(message: Message) -> None:
+        async def recording_send(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self._app(scope, receive, noting_send)
+            await self._app(scope, receive, recording_send)
         finally:
             log_request(answered(scope, status, time.perf_counter() - began))

@@ -92,7 +92,7 @@ class WorkerContext:
         self._spool = None if spool is None else Spool(Path(spool))
         self._lock = threading.Lock()
         #: Notified when a thread that is blocked by too many metrics may continue.
-        self._relieved = threading.Condition(self._lock)
+        self._unblocked = threading.Condition(self._lock)
         self._held = self._ending = False
         #: The number of threads of the model that wait until they may report more.
         self.waiting = 0
@@ -131,10 +131,10 @@ class WorkerContext:
 
     def interrupt(self, *, pause: bool, end: bool) -> None:
         """Set whether a pause is wanted and whether the worker is to end. Unblocks threads that wait to report."""
-        with self._relieved:
+        with self._unblocked:
             self.interrupted = pause or end
             self._ending = end
-            self._relieved.notify_all()
+            self._unblocked.notify_all()
             if end and self._metrics:
                 self._mark()  # the metrics that were held back
 
@@ -179,7 +179,7 @@ class WorkerContext:
             if not self._dirty:
                 self._mark()
         if full:
-            self._relieve()
+            self._send_or_block()
 
     def report_params(self, values: Mapping[str, Any]) -> None:
         """Store the values for the next report."""
@@ -197,7 +197,7 @@ class WorkerContext:
         except Exception as error:  # noqa: BLE001 - no error may end a training
             logger.error("log_artifact: %r was left out: %s", os.fspath(path), error)
             return
-        self._hand_over(str(source), folder, kept)
+        self._report_artifact(str(source), folder, kept)
 
     def log_text(self, text: str, artifact_file: str) -> None:
         """Write a text to the spool and report it."""
@@ -233,9 +233,9 @@ class WorkerContext:
         except Exception as error:  # noqa: BLE001 - the plotting library may raise anything
             logger.error("%s: %r was left out: %s", caller, artifact_file, error)
             return
-        self._hand_over(name, folder, kept)
+        self._report_artifact(name, folder, kept)
 
-    def _hand_over(self, path: str, folder: str | None, kept: str | None) -> None:
+    def _report_artifact(self, path: str, folder: str | None, kept: str | None) -> None:
         with self._lock:
             self._artifacts.append((path, folder, kept))
             self._mark()
@@ -275,17 +275,17 @@ class WorkerContext:
 
     def hold(self, held: bool) -> None:
         """Hold metrics back from now on, or send them again."""
-        with self._relieved:
+        with self._unblocked:
             self._held = held
-            self._relieved.notify_all()
+            self._unblocked.notify_all()
             if self._metrics:
                 self._mark()
 
-    def _relieve(self) -> None:
+    def _send_or_block(self) -> None:
         """Send the metrics, of which many are waiting. Block while metrics are held back. Called on a thread of the model."""
-        with self._relieved:
+        with self._unblocked:
             self.waiting += 1
-            self._relieved.wait_for(self._may_continue)
+            self._unblocked.wait_for(self._may_continue)
             self.waiting -= 1
             if self._holds:
                 return
@@ -322,7 +322,7 @@ class WorkerContext:
                 metrics: list[Point] = []
                 if held_too or not self._holds:
                     metrics, self._metrics = self._metrics, metrics
-                    self._relieved.notify_all()
+                    self._unblocked.notify_all()
                 params, tags, artifacts = dict(self._params), dict(self._tags), tuple(self._artifacts)
                 self._params.clear()
                 self._tags.clear()

@@ -169,12 +169,12 @@ def _copy_folder(source: Path, target: Path) -> None:
                 logger.warning("log_artifact: the link %s was left out; links to folders are not followed", name)
         for name in names:
             place.mkdir(parents=True, exist_ok=True)
-            with _tolerant(os.path.join(folder, name)):
+            with _logging_errors(os.path.join(folder, name)):
                 _copy_file(Path(folder, name), place / name)
 
 
 @contextlib.contextmanager
-def _tolerant(source: str) -> Iterator[None]:
+def _logging_errors(source: str) -> Iterator[None]:
     """Log and suppress an error of one file: it has vanished, is unreadable or is not a file. Raise errors of the spool."""
     try:
         yield

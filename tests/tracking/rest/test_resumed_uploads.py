@@ -9,7 +9,7 @@ import pytest
 
 from mistk_service.tracking.artifacts import StoredFile
 from mistk_service.tracking.errors import StoreUnavailable, Unauthenticated
-from mistk_service.tracking.replication.remote import may_be_the_item
+from mistk_service.tracking.replication.remote import may_be_due_to_item
 from mistk_service.tracking.rest import RestConfig
 from mistk_service.tracking.rest.artifacts import ProxiedArtifacts
 from mistk_service.tracking.rest.transport import Transport
@@ -119,7 +119,7 @@ def test_a_file_that_comes_nearer_with_every_try_is_not_taken_for_one_at_which_t
         upload.server.faults = {("PUT", fault): 99}
         with pytest.raises(StoreUnavailable) as caught:
             upload.send()
-        assert may_be_the_item(caught.value) is is_suspicious
+        assert may_be_due_to_item(caught.value) is is_suspicious
     upload.server.faults.clear()
     upload.send()
     assert upload.is_done()
@@ -175,7 +175,7 @@ def test_a_file_that_changes_while_it_is_sent_is_not_completed(upload):
     upload.unchanged = False
     with pytest.raises(StoreUnavailable, match="changed while it was sent") as caught:
         upload.send()
-    assert may_be_the_item(caught.value)
+    assert may_be_due_to_item(caught.value)
     assert (upload.server.files, upload.server.aborted, upload.noted()) == ({}, ["upload1"], None)
     upload.unchanged = True
     upload.send()

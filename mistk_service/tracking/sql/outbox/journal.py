@@ -58,8 +58,8 @@ class SqlJournal(SqlPart, Journal):
                 self._number(connection, name, last)
             left = select(table.c.id).where(table.c.active == 1, table.c.name.not_in(wanted))
             for (number,) in connection.execute(left).fetchall():
-                self._retire(connection, number, last)
-            self._take_in(connection, wanted, last)
+                self._deactivate(connection, number, last)
+            self._activate(connection, wanted, last)
             remove_uploads(connection, stale())
             self._trim(connection)
 
@@ -155,7 +155,7 @@ class SqlJournal(SqlPart, Journal):
         number: int = connection.execute(select(table.c.id).where(table.c.name == name)).scalar_one()
         return number
 
-    def _retire(self, connection: Connection, number: int, last: int) -> None:
+    def _deactivate(self, connection: Connection, number: int, last: int) -> None:
         """Deactivate a remote, and record which runs it has not received completely."""
         remotes, runs = journal_remotes, journal_runs
         position = select(remotes.c.position).where(remotes.c.id == number).scalar_subquery()
@@ -171,7 +171,7 @@ class SqlJournal(SqlPart, Journal):
         remove_uploads(connection, journal_uploads.c.remote == number)
 
     @staticmethod
-    def _take_in(connection: Connection, names: Sequence[str], last: int) -> None:
+    def _activate(connection: Connection, names: Sequence[str], last: int) -> None:
         """Keep changes for remotes again; their runs may have missed changes in the meantime."""
         remotes, runs = journal_remotes, journal_runs
         back = select(remotes.c.id).where(remotes.c.active == 0, remotes.c.name.in_(names))
