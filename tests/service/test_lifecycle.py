@@ -114,7 +114,7 @@ def test_a_hook_that_raises_fails_the_instance_until_it_is_reset(service: Servic
 def test_a_request_that_the_model_calls_wrong_is_refused_and_changes_nothing(start: Start) -> None:
     service = start(model=DIGITS)
     error = refused(service.api.post("/initialize", json={"hyperparameters": {"epoch": 3}}))
-    assert error["message"].startswith("'epoch' is no hyperparameter of this model (did you mean epochs?)")
+    assert error["message"].startswith("'epoch' is not a hyperparameter of this model (did you mean epochs?)")
     status = service.settled()
     assert (status["state"], status["payload"]["lastActivity"]["outcome"]) == ("started", "refused")
     service.make_ready(epochs=1)
