@@ -354,6 +354,7 @@ def test_a_send_that_fails_inside_of_the_block_marks_nothing_failed(workspace, u
         ("../up", 1),
     ],
 )
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)  # it is refused before it goes to a store
 def test_a_metric_that_is_refused_harms_no_other(store, iteration, name, value):
     iteration.log_metric("loss", 1)
     with pytest.raises(InvalidParameter):

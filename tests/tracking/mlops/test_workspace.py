@@ -263,6 +263,7 @@ def test_a_dataset_that_could_not_be_finished_is_not_left_behind(workspace, unre
         ("start_iteration", {"iteration_name": "x", "experiment_id": 7.5}, "experiment_id"),
     ],
 )
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)  # it is refused before it goes to a store
 def test_a_wrong_argument_is_named_and_nothing_is_written(workspace, store, unreliable, function, arguments, field):
     with pytest.raises(InvalidParameter) as caught:
         getattr(workspace, function)(**arguments)
