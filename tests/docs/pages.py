@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.preloaded import starter
+from tests.support.preloaded import run_python, starter
 
 ROOT = Path(__file__).parents[2]
 LANGUAGES = ("sh", "python", "yaml", "json")
@@ -42,6 +42,7 @@ PAGES = [
 
 _BLOCK = re.compile(r"(?:<!-- (?P<how>.+?) -->\n)?^```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^```$", re.M | re.S)
 _KEPT = re.compile(r"export |\w+=\S+$|\w+\(\) \{")
+_WITH_MLFLOW = re.compile(r"\b(mlflow|sklearn|pandas)\b")
 _STARTED = re.compile(r"Serving |Tracking server at ")
 
 
@@ -104,10 +105,11 @@ class PageRun:
             assert kind == "refused" or '"code":4' not in output, output
 
     def _output(self, language: str, code: str) -> str:
-        command = [sys.executable, "-c", code]
-        if language == "sh":
-            command = ["bash", "-c", "\n".join(["set -e", *self._prelude, code])]
-            self._prelude += [line for line in code.splitlines() if _KEPT.match(line)]
+        if language == "python":
+            loaded = "mlflow" if _WITH_MLFLOW.search(code) else "service"
+            return run_python("-c", code, cwd=self._folder, env=self._env, loaded=loaded)
+        command = ["bash", "-c", "\n".join(["set -e", *self._prelude, code])]
+        self._prelude += [line for line in code.splitlines() if _KEPT.match(line)]
         done = subprocess.run(
             command, cwd=self._folder, env=self._env, pass_fds=[self._starter],
             capture_output=True, text=True, check=False, timeout=60,

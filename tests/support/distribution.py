@@ -13,8 +13,6 @@ DIVIDED = {
     "tests/docs/test_pages.py": 12,
     "tests/core/test_state_machine_properties.py": 2,
     "tests/service/test_contract_fuzz.py": 3,
-    "tests/tracking/replication/test_large_files.py": 2,
-    "tests/tracking/sql/test_durability.py": 3,
 }
 
 #: The files that take longest. They are begun first, so that no process is left alone with one of them at the end.
@@ -35,7 +33,7 @@ LONGEST = (
     "tests/tracking/replication/test_large_files.py",
 )
 
-#: Tests on a real MLflow server, which takes half a minute of processor time to start.
+#: Tests on a real MLflow server, for which a process has to load all of MLflow.
 ON_MLFLOW = re.compile(r"\[(.*-)?mlflow(-[^.]*)?\]|/test_mlflow_server\.py|_from_an_mlflow_server_")
 
 
