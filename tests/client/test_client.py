@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx
 import pytest
-import yaml
 
 from mistk_service import MistkDataset, ObjectInfo, Objective
 from mistk_service.client import ModelClient
@@ -21,7 +20,7 @@ from mistk_service.errors import (
 )
 from mistk_service.kinds.model.operations import OPERATIONS
 from mistk_service.kinds.model.states import State
-from mistk_service.resources import contract_path
+from mistk_service.resources import load_contract
 
 # method of the client, its arguments, and what is to be sent: path, query, body
 CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any], str, dict[str, str], Any]] = [
@@ -142,7 +141,7 @@ def test_there_is_a_method_for_every_operation_of_the_contract():
 
 
 def test_every_query_parameter_that_is_sent_is_one_of_the_contract():
-    paths = yaml.safe_load(contract_path().read_text(encoding="utf-8"))["paths"]
+    paths = load_contract()["paths"]
     for _, _, _, path, query, _ in CALLS:
         declared = {p["name"] for p in paths[f"/{path}"]["post"].get("parameters", []) if p["in"] == "query"}
         assert set(query) <= declared, path

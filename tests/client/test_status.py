@@ -7,16 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import yaml
 
 from mistk_service.client import LastActivity, ModelStatus, Progress, WatchEvent
 from mistk_service.errors import Failure
 from mistk_service.kinds.model.states import State
-from mistk_service.resources import contract_path
+from mistk_service.resources import load_contract
 
 
 def test_the_example_of_the_contract_is_read_whole():
-    definitions = yaml.safe_load(contract_path().read_text(encoding="utf-8"))["definitions"]
+    definitions = load_contract()["definitions"]
     status = ModelStatus.from_wire(definitions["ModelInstanceStatus"]["example"])
     assert status.state is State.TRAINING
     assert status.resource_version == 12

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import schemathesis
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
@@ -20,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from mistk_service.resources import contract_path
+from mistk_service.resources import load_contract
 from tests.service.harness import ANSWER_TIME, API, OBEDIENT, RESTING, Service
 from tests.support.examples import examples
 
@@ -28,13 +27,10 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 
 #: Everything but what ends the service.
 OPERATIONS = [
-    (path, method)
-    for path, methods in yaml.safe_load(contract_path().read_text(encoding="utf-8"))["paths"].items()
-    for method in methods
-    if path != "/shutdown"
+    (path, method) for path, methods in load_contract()["paths"].items() for method in methods if path != "/shutdown"
 ]
 
-bounded = settings(max_examples=examples(20), deadline=None, suppress_health_check=list(HealthCheck))
+bounded = settings(max_examples=examples(14), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import openai
 import pytest
 
 from tests.service.conftest import Start
@@ -46,6 +45,8 @@ def events(response: httpx.Response) -> list[Any]:
 
 
 def test_openais_client_gets_text_at_once_and_as_a_stream(start: Start) -> None:
+    import openai  # here, since every process that collects tests would load it
+
     service = start(model=f"{BOOK / 'model.py'}:TextGenerator")
     service.do("initialize", {})
     info = {"name": "alice", "kind": "MistkDataset"}

@@ -1,10 +1,6 @@
 """What the module writes, read by the real MLflow client through a server."""
 
-import mlflow.data
 import pytest
-from mlflow import MlflowClient
-from mlflow.data.http_dataset_source import HTTPDatasetSource
-from mlflow.entities import RunStatus
 
 from mistk_service.tracking import open_store
 from mistk_service.tracking.mlops import Workspace
@@ -19,6 +15,8 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def client(server):
+    from mlflow import MlflowClient  # here, since every process that collects tests would load it
+
     return MlflowClient(server.url)
 
 
@@ -30,6 +28,10 @@ def workspace(server):
 
 
 def test_the_client_sees_projects_experiments_iterations_and_datasets(workspace, client):
+    import mlflow.data
+    from mlflow.data.http_dataset_source import HTTPDatasetSource
+    from mlflow.entities import RunStatus
+
     project = workspace.create_project("Seen", "By a client of MLflow.")
     experiment = workspace.create_experiment("first", "With less data.", project["id"])
     dataset = workspace.create_dataset("mnist", "https://example.org/mnist.npz", "Digits.", {"owner": "nist"}, "2")

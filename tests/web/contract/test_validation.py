@@ -15,7 +15,7 @@ import pytest
 from connexion.exceptions import ProblemException
 from jsonschema import Draft4Validator
 
-from mistk_service.resources import contract_path
+from mistk_service.resources import load_contract
 from mistk_service.web.contract.json_body import accepting_reader, asks_for_strings
 from mistk_service.web.contract.validation import VALIDATORS
 from mistk_service.web.json_limits import FREE_JSON
@@ -104,10 +104,9 @@ async def test_records_are_accepted_without_jsonschema(count: int) -> None:
 
 
 def test_the_contract_still_lets_records_be_accepted_without_jsonschema() -> None:
-    import yaml
-
-    contract = yaml.safe_load(contract_path().read_text(encoding="utf-8"))
-    (schema,) = [p["schema"] for p in contract["paths"]["/streamPredict"]["post"]["parameters"] if p["in"] == "body"]
+    (schema,) = [
+        p["schema"] for p in load_contract()["paths"]["/streamPredict"]["post"]["parameters"] if p["in"] == "body"
+    ]
     assert asks_for_strings(schema)
 
 
