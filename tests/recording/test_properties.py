@@ -97,7 +97,7 @@ def all_points(story: Story) -> Counter[int]:
     return Counter(step for run in story.runs for _, step in story.points(run, "loss"))
 
 
-@settings(max_examples=examples(50), deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(ACTIONS)
 def test_no_run_outlives_what_runs_and_every_point_is_there_once(actions: list[tuple[str, object]]) -> None:
     with tempfile.TemporaryDirectory() as folder, open_store("sqlite://") as store:

@@ -189,7 +189,7 @@ def test_a_prediction_goes_only_to_who_has_what_it_is_to_be_made_with():
     run_state_machine_as_test(
         Pool,
         settings=settings(
-            max_examples=examples(150),
+            max_examples=examples(80),
             stateful_step_count=60,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],

@@ -225,11 +225,12 @@ def test_what_is_not_an_operation_takes_the_long_way(short: Way, long: Way, meth
 texts = st.text(max_size=6) | st.sampled_from(["AAAA", "//8=", "a", "\\", '"'])
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | texts,
-    lambda each: st.lists(each) | st.dictionaries(texts, each),
+    lambda each: st.lists(each, max_size=4) | st.dictionaries(texts, each, max_size=4),
+    max_leaves=12,
 )
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(
     st.sampled_from(["/streamPredict", "/initialize", "/updateStreamProperties"]),
     st.dictionaries(texts, texts) | st.dictionaries(texts, values) | values,
