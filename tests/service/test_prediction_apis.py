@@ -223,7 +223,7 @@ WRONG = [
     ({"instances": [{"pixels": [1] * 64}, {}]}, "application/json", 400, "same keys"),
     ({"inputs": {"pixels": ROWS, "other": ROWS}}, "application/json", 400, "no such input"),
     ({"inputs": {"pixels": 1}}, "application/json", 400, "not a list"),
-    ({"dataframe_split": {"columns": ["a"], "data": [[1, 2]]}}, "application/json", 400, "as many"),
+    ({"dataframe_split": {"columns": ["a"], "data": [[1, 2]]}}, "application/json", 400, "one value for each column"),
     ({"dataframe_split": {"columns": ["a", "a"], "data": [[1, 2]]}}, "application/json", 400, "same name"),
     ({"dataframe_split": []}, "application/json", 400, "dataframe_split"),
     (b"1,2\n3\n", "text/csv", 400, "lengths"),
