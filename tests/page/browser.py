@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from selenium.common import TimeoutException
 from selenium.webdriver import Chrome
@@ -12,6 +12,17 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 #: Seconds after which what has not appeared will not.
 PATIENCE = 30
+
+
+def load(page: Chrome, address: str) -> None:
+    """Load a page anew, also where only the hash differs from that of the page which is there."""
+    if page.current_url.partition("#")[0] == address.partition("#")[0]:
+        # The page, which goes on until then, writes nothing else into its address.
+        script = "history.replaceState(null, '', arguments[0]); history.replaceState = () => {}"
+        page.execute_script(script, address)
+        page.refresh()
+    else:
+        page.get(address)
 
 
 def text(page: Chrome, identifier: str) -> str:
@@ -46,6 +57,18 @@ def rows(page: Chrome, identifier: str) -> list[str]:
     return page.execute_script(
         "return [...(document.getElementById(arguments[0])?.children ?? [])].map(e => e.textContent)", identifier
     )
+
+
+@contextlib.contextmanager
+def theme(page: Chrome, scheme: str) -> Iterator[None]:
+    """What a person sees whose system is ``light`` or ``dark``."""
+    preferences = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+    features = [{"name": name, "value": value} for name, value in preferences.items()]
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    try:
+        yield
+    finally:
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
 def curve(page: Chrome, path: str) -> str:

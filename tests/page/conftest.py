@@ -25,9 +25,9 @@ from mistk_service.kinds.model import MODEL
 from mistk_service.kinds.predictions import Signature
 from mistk_service.page import Page
 from mistk_service.resources import load_contract
-from tests.page.browser import await_true
+from tests.page.browser import await_true, load
 from tests.page.tracked import Tracked, tracked
-from tests.support.serving import served
+from tests.support.serving import Switched, served
 from tests.tracking.server.conftest import running_server
 
 API = "/v1/mistk"
@@ -59,12 +59,14 @@ ABOUT = {
     },
 }
 
-#: Runs before the page does, and keeps its streams of the status for a test to look at.
+#: Runs before the page does, and keeps its streams, and those of the status apart, for a test to look at.
 RECORD_STREAMS = """
 window.streams = [];
+window.sources = [];
 window.EventSource = class extends EventSource {
   constructor(...args) {
     super(...args);
+    window.sources.push(this);
     if (this.url.includes("/status")) window.streams.push(this);
   }
 };
@@ -97,20 +99,18 @@ class FakeService:
         history: what the store answers for a metric of a run, by ``(run id, key)``; 404 for any other.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, url: str) -> None:
+        self.url = url
         self.asked: list[tuple[str | None, dict[str, str]]] = []
         self.history: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self._lines: deque[bytes | None] = deque()
         self._changed = threading.Condition()
         self._open = True
         self._refusal: int | None = None
-        self._served = served(self.app, interface="asgi3")
         self._closed = False
         self.paths: list[str] = []
         self.about: dict[str, Any] = dict(ABOUT)
         self.live: list[tuple[str, Any]] = []
-        self._page = Page(lambda _: self.about, problems.answer)
-        self.url = f"{self._served.__enter__()}/"
 
     def send(self, version: int, state: str, *, instance: str = INSTANCE, **payload: Any) -> None:
         """Put a status into the stream; ``missed`` goes beside it, every other keyword into its payload."""
@@ -141,10 +141,9 @@ class FakeService:
         self._change(is_open=True)
 
     def close(self) -> None:
-        """Stop the server."""
+        """Let go of all connections."""
         self._closed = True
-        self._change(is_open=True, lines=[None])
-        self._served.__exit__(None, None, None)
+        self._change(is_open=True)
 
     def _change(self, *, is_open: bool | None = None, lines: Sequence[bytes | None] = ()) -> None:
         with self._changed:
@@ -161,9 +160,8 @@ class FakeService:
 
         await asyncio.to_thread(wait)
 
-    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
+    async def answer(self, page: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, with the page where it is for nothing else."""
         self.paths.append(scope["path"])
         if scope["path"].startswith(f"{PREFIX}/"):
             path = scope["path"].removeprefix(PREFIX)
@@ -181,7 +179,7 @@ class FakeService:
             points = self.history.get((query["run_ids"], query["metric_key"]))
             app = JSONResponse({"metrics": points} if points is not None else {}, 404 if points is None else 200)
         else:
-            app = self._page
+            app = page
         await app(scope, receive, send)
 
     async def _stream(self, request: Request) -> Response:
@@ -206,23 +204,37 @@ class FakeService:
         # The browser's own delay would be seconds.
         yield b"retry: 20\n\n"
         while True:
-            await self._until(lambda: self._lines or len(self.asked) != number)
+            await self._until(lambda: self._lines or self._closed or len(self.asked) != number)
             # A connection that has been followed by another gets nothing more.
-            if len(self.asked) != number or (line := self._lines.popleft()) is None:
+            if self._closed or len(self.asked) != number or (line := self._lines.popleft()) is None:
                 return
             yield line
 
 
 def reopen(page: webdriver.Chrome, service: FakeService, path: str = "") -> None:
     """Open the page again, and wait until it follows the stream: what is sent then is not for the page before."""
-    page.get("about:blank")
-    page.get(f"{service.url}{path}")
+    load(page, f"{service.url}{path}")
     await_true(page, lambda: page.execute_script("return streams.at(-1)?.readyState === EventSource.OPEN"))
 
 
+@pytest.fixture(scope="session")
+def front() -> Iterator[tuple[str, Switched]]:
+    """Where the page is, for whichever service is behind it: a browser keeps what it has read from an address."""
+    current = Switched()
+    page = Page(lambda _: current.about, problems.answer)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await current.answer(page, scope, receive, send)
+
+    with served(app, interface="asgi3") as url:
+        yield f"{url}/", current
+
+
 @pytest.fixture
-def service() -> Iterator[FakeService]:
-    fake = FakeService()
+def service(front: tuple[str, Switched]) -> Iterator[FakeService]:
+    url, current = front
+    current.target = fake = FakeService(url)
     yield fake
     fake.close()
 
@@ -242,35 +254,42 @@ def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrom
     chrome.quit()
 
 
-@pytest.fixture
-def page(chrome: webdriver.Chrome, service: FakeService) -> Iterator[webdriver.Chrome]:
-    """The browser with the page open; what its console has to complain about is an error of the test."""
-    chrome.get_log("browser")
-    chrome.get(service.url)
+@pytest.fixture(scope="module")
+def browser(chrome: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
+    """The browser, which leaves its page after the last test of a module and then takes no more time."""
     yield chrome
-    complaints = [entry for entry in chrome.get_log("browser") if entry["level"] == "SEVERE"]
-    # Leave before the server goes, or the next test finds a page that tries to reconnect.
     chrome.get("about:blank")
+
+
+@pytest.fixture
+def page(browser: webdriver.Chrome, service: FakeService) -> Iterator[webdriver.Chrome]:
+    """The browser with the page open; what its console has to complain about is an error of the test."""
+    browser.get_log("browser")
+    load(browser, service.url)
+    yield browser
+    complaints = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    # The page stays, since another process of the browser for each test is slow, but does not connect to the next service.
+    browser.execute_script("localStorage.clear(); sources.forEach((source) => source.close())")
     assert [c["message"] for c in complaints if "/status" not in c["message"] and HISTORY not in c["message"]] == []
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the tracking server of a module."""
+    """The folder of the tracking server."""
     return tmp_path_factory.mktemp("server")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def url(folder: Path) -> Iterator[str]:
-    """A tracking server; a module that looks at a container has a fixture of its own."""
+    """A tracking server for all modules; one that looks at a container has a fixture of its own."""
     with running_server(folder) as server:
         yield server.url
 
 
 @pytest.fixture
-def site(url: str, chrome: webdriver.Chrome) -> Iterator[Tracked]:
+def site(url: str, browser: webdriver.Chrome) -> Iterator[Tracked]:
     """The tracking server in the browser."""
-    with tracked(url, chrome) as site:
+    with tracked(url, browser) as site:
         yield site
 
 
@@ -288,6 +307,14 @@ def _options(browser: str, profile: Path) -> webdriver.ChromeOptions:
         "--disable-background-networking",
         "--disable-component-update",
         "--disable-sync",
+        # All pages are of one machine, and one process less is started for each of them.
+        "--process-per-site",
+        "--disable-site-isolation-trials",
+        "--disable-features=BackForwardCache,SpareRendererForSitePerProcess,IsolateOrigins,site-per-process",
+        "--in-process-gpu",
+        "--disable-extensions",
+        # What moves is drawn sixty times a second, without a graphics card.
+        "--force-prefers-reduced-motion",
         "--no-proxy-server",
         "--lang=en",
         "--window-size=1200,1000",

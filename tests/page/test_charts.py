@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -68,13 +69,14 @@ def chart(site: Tracked, key: str, **expected: Any) -> None:
 
 
 def test_one_spike_among_a_million_points_is_seen_at_every_zoom(site: Tracked, million: str) -> None:
+    site.open("/experiments")
     for half, settings in (
         *((half, "") for half in (None, 10_000, 100)),
         (None, "&smooth=0.9&band=1"),
     ):
         low, high = (0, MILLION) if half is None else (SPIKE - half, SPIKE + 2 * half)
         query = "" if half is None else f"&range={low},{high}"
-        site.open(f"/runs/{million}?tab=charts&x=step{settings}{query}")
+        site.go(f"/runs/{million}?tab=charts&x=step{settings}{query}")
         chart(site, "loss", range="all" if half is None else f"{low} {high}", points=MILLION)
         found = site.chrome.execute_script(TOP, "loss")
         assert found is not None, f"nothing is seen of the spike in {low} to {high}"
@@ -146,6 +148,7 @@ def test_settings_of_the_charts_are_in_the_address(site: Tracked) -> None:
         ]
         site.post("runs/log-batch", run_id=run, metrics=points)
         runs.append(run)
+    site.open("/experiments")
     for setting in (
         "smooth=0.9&x=step",
         "x=relative&smooth=0.5",
@@ -154,7 +157,7 @@ def test_settings_of_the_charts_are_in_the_address(site: Tracked) -> None:
         "logx=1&average=params.model",
         f"hidden={runs[0]}&big=loss",
     ):
-        site.open(f"/experiments/{experiment}?tab=charts&{setting}")
+        site.go(f"/experiments/{experiment}?tab=charts&{setting}")
         chart(site, "loss", points=(90 if "hidden" in setting else 120))
         for part in setting.split("&"):
             assert part in site.chrome.current_url.replace("%2C", ",")
@@ -172,54 +175,62 @@ def test_nan_and_infinities_are_marked_and_break_the_line(site: Tracked) -> None
     assert site.chrome.execute_script(TOP, "m") is not None
 
 
-@pytest.mark.parametrize(("kind", "start"), [("PNG", b"\x89PNG"), ("SVG", b"<svg"), ("CSV", b"run_id,run_name,step")])
-def test_a_chart_is_saved_as_a_file(site: Tracked, tmp_path: Path, kind: str, start: bytes) -> None:
-    run = site.run(site.experiment(f"saved {kind}"), "saved", metrics={"loss": 0.5})
+def test_a_chart_is_saved_as_a_file(site: Tracked, tmp_path: Path) -> None:
+    run = site.run(site.experiment("saved"), "saved", metrics={"loss": 0.5})
     site.chrome.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
     site.open(f"/runs/{run}?tab=charts")
     chart(site, "loss", points=1)
-    site.chrome.execute_script("arguments[0].click()", site.chrome.find_element(By.CSS_SELECTOR, f"[title*='{kind}']"))
-    file = tmp_path / f"loss.{kind.lower()}"
-    site.until(file.exists)
-    assert file.read_bytes().startswith(start)
-    if kind == "CSV":
-        assert f"{run},saved,0,1,0.5" in file.read_text()
+    for kind, start in (("PNG", b"\x89PNG"), ("SVG", b"<svg"), ("CSV", b"run_id,run_name,step")):
+        button = site.chrome.find_element(By.CSS_SELECTOR, f"[title*='{kind}']")
+        site.chrome.execute_script("arguments[0].click()", button)
+        file = tmp_path / f"loss.{kind.lower()}"
+        site.until(file.exists)
+        assert file.read_bytes().startswith(start)
+    assert f"{run},saved,0,1,0.5" in file.read_text()
 
 
-@pytest.mark.parametrize(
-    ("title", "table"), [("Confusion matrix", ",cat,dog\ncat,9,1\ndog,2,7"), ("ROC", "0,0\n0.5,1\n1,1")]
-)
-def test_what_an_evaluation_has_drawn_is_saved_as_a_file(site: Tracked, tmp_path: Path, title: str, table: str) -> None:
-    run = site.run(site.experiment(f"drawn {title}"), "drawn")
+def test_what_an_evaluation_has_drawn_is_saved_as_a_file(site: Tracked, tmp_path: Path) -> None:
+    run = site.run(site.experiment("drawn"), "drawn")
     results = {"confusion_matrix": [[9, 1], [2, 7]], "labels": ["cat", "dog"], "roc_curve": [[0, 0.5, 1], [0, 1, 1]]}
     site.upload(run, "results.json", json.dumps(results).encode())
     site.chrome.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
     site.open(f"/runs/{run}?tab=files&path=results.json")
-    name = {"Confusion matrix": "confusion_matrix", "ROC": "roc_curve"}[title]
-    for kind in ("PNG", "SVG", "CSV"):
-        button = site.until(lambda kind=kind: site.all(f"[aria-label='Save as {kind}: {title}']"))[0]  # type: ignore[misc]
-        site.chrome.execute_script("arguments[0].click()", button)
-        site.until((tmp_path / f"{name}.{kind.lower()}").exists)
-    assert (tmp_path / f"{name}.csv").read_text().endswith(table)
-    drawing = ET.parse(tmp_path / f"{name}.svg")
-    texts = {element.text for element in drawing.iter("{http://www.w3.org/2000/svg}text")}
-    assert texts >= ({"cat", "dog", "9", "7"} if title == "Confusion matrix" else {"0.5", "false positives"})
-    pixels = imread(tmp_path / f"{name}.png")[:, :, :3]
-    assert np.ptp(pixels, axis=2).max() > 0.2, "nothing has a colour"
+    for title, name, table, words in (
+        ("Confusion matrix", "confusion_matrix", ",cat,dog\ncat,9,1\ndog,2,7", {"cat", "dog", "9", "7"}),
+        ("ROC", "roc_curve", "0,0\n0.5,1\n1,1", {"0.5", "false positives"}),
+    ):
+        for kind in ("PNG", "SVG", "CSV"):
+            selector = f"[aria-label='Save as {kind}: {title}']"
+            button = site.until(lambda selector=selector: site.all(selector))[0]  # type: ignore[misc]
+            site.chrome.execute_script("arguments[0].click()", button)
+            site.until((tmp_path / f"{name}.{kind.lower()}").exists)
+        assert (tmp_path / f"{name}.csv").read_text().endswith(table)
+        drawing = ET.parse(tmp_path / f"{name}.svg")
+        texts = {element.text for element in drawing.iter("{http://www.w3.org/2000/svg}text")}
+        assert texts >= words
+        pixels = imread(tmp_path / f"{name}.png")[:, :, :3]
+        assert np.ptp(pixels, axis=2).max() > 0.2, "nothing has a colour"
 
 
-def long_metric(site: Tracked, run: str, key: str, values: dict[int, float]) -> None:
-    """Log a value for each step."""
-    points = [{"key": key, "value": value, "step": step, "timestamp": 1} for step, value in values.items()]
-    for start in range(0, len(points), 1000):
-        site.post("runs/log-batch", run_id=run, metrics=points[start : start + 1000])
+@pytest.fixture
+def long_metric(folder: Path, site: Tracked) -> Callable[[str, str, dict[int, float]], None]:
+    """Logs a value for each step: ``long_metric(run, key, values)``."""
+
+    def long_metric(run: str, key: str, values: dict[int, float]) -> None:
+        (step, value), *others = values.items()
+        site.post("runs/log-metric", run_id=run, key=key, value=value, step=step, timestamp=1)
+        points = "INSERT INTO metrics SELECT id, ?, 1, ?, ?, 0 FROM runs WHERE run_id = ?"
+        with closing(sqlite3.connect(folder / "tracking.db", timeout=60)) as database, database:
+            database.executemany(points, ((key, step, value, run) for step, value in others))
+
+    return long_metric
 
 
-def test_the_average_of_a_part_is_that_of_its_points(site: Tracked) -> None:
+def test_the_average_of_a_part_is_that_of_its_points(site: Tracked, long_metric) -> None:
     experiment = site.experiment("averages")
     for first in (0, 1):
         run = site.run(experiment, f"from {first}", params={"model": "tree"})
-        long_metric(site, run, "loss", {step: float(step == 10_000) for step in range(first, 20_000, 2)})
+        long_metric(run, "loss", {step: float(step == 10_000) for step in range(first, 20_000, 2)})
     site.open(f"/experiments/{experiment}?tab=charts&x=step&average=params.model&range=9990,10010")
     chart(site, "loss", points=20_000, range="9990 10010")
     found = site.chrome.execute_script(TOP, "loss")
@@ -227,11 +238,11 @@ def test_the_average_of_a_part_is_that_of_its_points(site: Tracked) -> None:
     assert 0.45 < found[0] <= found[1] < 0.55
 
 
-def test_a_part_of_a_metric_over_another_shows_all_of_its_points(site: Tracked) -> None:
+def test_a_part_of_a_metric_over_another_shows_all_of_its_points(site: Tracked, long_metric) -> None:
     run = site.run(site.experiment("over a metric"), "one")
     peak, plateau = 10_000, range(9600, 9700)
-    long_metric(site, run, "seen", {step: 2.0 * step for step in range(20_000)})
-    long_metric(site, run, "loss", {step: 2.0 if step == peak else float(step in plateau) for step in range(20_000)})
+    long_metric(run, "seen", {step: 2.0 * step for step in range(20_000)})
+    long_metric(run, "loss", {step: 2.0 if step == peak else float(step in plateau) for step in range(20_000)})
     site.open(f"/runs/{run}?tab=charts&x=seen&range=19000,21000")
     chart(site, "loss", range="19000 21000")
     found = site.chrome.execute_script(TOP, "loss")
@@ -243,8 +254,9 @@ def test_a_part_of_a_metric_over_another_shows_all_of_its_points(site: Tracked) 
 def test_settings_stay_when_another_tab_is_looked_at(site: Tracked) -> None:
     experiment = site.experiment("tabs")
     run = site.run(experiment, "tabs", metrics={"loss": 0.5})
+    site.open("/experiments")
     for view in (f"/runs/{run}?tab=charts", f"/experiments/{experiment}?tab=charts"):
-        site.open(view)
+        site.go(view)
         chart(site, "loss", points=1)
         site.click(".chart-settings label", "log y")
         site.click("[role=tab]", "Table" if "experiments" in view else "Overview")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from selenium.webdriver import ActionChains
 
+from tests.page.browser import theme
 from tests.page.test_manners import complaints
 from tests.page.test_runs import PICTURE
 from tests.page.tracked import Tracked
@@ -25,9 +26,7 @@ def test_compared_runs_show_what_differs_in_an_address_to_share(site: Tracked) -
     assert "same" not in site.texts(".compared th")
     site.click("label", "Only what differs")
     site.until(lambda: "same" in site.texts(".compared th"))
-    address = site.chrome.current_url
-    site.chrome.get("about:blank")
-    site.chrome.get(address)
+    site.open(site.chrome.current_url.partition("#")[2])
     site.until(lambda: "same" in site.texts(".compared th"))
 
 
@@ -44,9 +43,9 @@ def test_compared_files_are_a_diff_or_pictures_with_a_slider(site: Tracked) -> N
     site.until(lambda: site.texts(".diff .gone") == ["- old"])
     assert site.texts(".diff .come") == ["+ new", "+ newer"]
     assert "line 10" not in site.texts(".diff")[0]
-    site.open(f"/compare?runs={','.join(runs)}&tab=files&path=only.txt")
+    site.go(f"/compare?runs={','.join(runs)}&tab=files&path=only.txt")
     site.reads("alone", "The run does not have this file.")
-    site.open(f"/compare?runs={','.join(runs)}&tab=files&path=a.png")
+    site.go(f"/compare?runs={','.join(runs)}&tab=files&path=a.png")
     slider = site.until(lambda: site.all(".pictures input"))[0]
     site.chrome.execute_script("arguments[0].value = 80; arguments[0].dispatchEvent(new Event('input'))", slider)
     clip = "return getComputedStyle(document.querySelector('.above')).clipPath"
@@ -100,31 +99,30 @@ def test_a_model_shows_its_versions_and_what_they_were_made_of(site: Tracked) ->
             == "Production"
         )
     )
-    site.open("/models/its%20digits/versions/1")
+    site.go("/models/its%20digits/versions/1")
     site.reads("trained", "images", "1a2b", "accuracy 0.75", "evaluated", "f1 0.5")
     site.click("[aria-label='Remove the alias champion']")
     site.until(lambda: "@champion" not in site.text)
     site.click("#version-2-card button", "Delete")
     site.answer()
     site.reads("1 version")
-    site.open("/models")
+    site.go("/models")
     site.reads("its digits", "latest version 1")
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 390)])
-def test_axe_finds_nothing_in_any_view_and_none_is_wider_than_a_phone(site: Tracked, scheme: str, width: int) -> None:
-    experiment = site.experiment(f"manners {scheme}")
+def test_axe_finds_nothing_in_any_view_and_none_is_wider_than_a_phone(site: Tracked) -> None:
+    experiment = site.experiment("manners")
     runs = [site.run(experiment, f"run {n}", params={"rate": str(n)}, metrics={"a/loss": float(n)}) for n in range(3)]
     for n, run in enumerate(runs):
         site.upload(run, "figures/note.md", f"# Note {n}".encode())
         site.upload(run, "results.json", b'{"confusion_matrix": [[9, 1], [2, 7]], "roc_curve": [[0, 1], [0, 1]]}')
-    model = f"model {scheme}"
+    model = "well-mannered"
     site.post("registered-models/create", name=model, description="# Of *digits*", tags=[{"key": "a", "value": "b"}])
     site.post("model-versions/create", name=model, source=f"runs:/{runs[0]}/model", run_id=runs[0])
     pair = ",".join(runs[:2])
     views = [
-        ("/experiments", ".item"),
         (f"/experiments/{experiment}", ".grid-row"),
+        ("/experiments", ".item"),
         (f"/experiments/{experiment}?group=params.rate", ".group"),
         (f"/experiments/{experiment}?tab=charts", ".chart[data-drawn]"),
         (f"/experiments/{experiment}?tab=sweep", "circle"),
@@ -135,19 +133,16 @@ def test_axe_finds_nothing_in_any_view_and_none_is_wider_than_a_phone(site: Trac
         ("/models", ".item"),
         (f"/models/{model}/versions/1", "details dl"),
     ]
-    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    features = [
-        {"name": "prefers-color-scheme", "value": scheme},
-        {"name": "prefers-reduced-motion", "value": "reduce"},
-    ]
-    site.chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-    site.chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    site.open("/experiments")
     try:
-        for view, selector in views:
-            site.open(view)
-            site.until(lambda selector=selector: site.all(selector))  # type: ignore[misc]
-            assert complaints(site.chrome) == [], view
-            assert site.chrome.execute_script("return document.documentElement.scrollWidth") <= width, view
+        for scheme, width in (("light", 1200), ("dark", 390)):
+            screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+            site.chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+            with theme(site.chrome, scheme):
+                for view, selector in views:
+                    site.go(view)
+                    site.until(lambda selector=selector: site.all(selector))  # type: ignore[misc]
+                    assert complaints(site.chrome) == [], view
+                    assert site.chrome.execute_script("return document.documentElement.scrollWidth") <= width, view
     finally:
         site.chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-        site.chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -12,49 +11,36 @@ from selenium.webdriver.common.by import By
 
 from mistk_service.client import ModelClient, launch
 from mistk_service.resources import plugins_path
-from tests.page.browser import await_text, await_true, curve, points, rows, seen, text
+from tests.page.browser import await_text, await_true, curve, load, points, rows, seen, text
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]  # the first one waits for the browser
 
 DIGITS = plugins_path() / "digits"
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> Iterator[str]:
-    container = launch(f"{DIGITS / 'model.py'}:Digits", options=["--state-dir", str(tmp_path / "state")])
+@pytest.fixture(scope="module")
+def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the container is that all tests share; the last one ends it."""
+    folder = tmp_path_factory.mktemp("state")
+    container = launch(f"{DIGITS / 'model.py'}:Digits", options=["--state-dir", str(folder)])
     with container:
         yield container.url
 
 
 @pytest.fixture
-def page(chrome: Chrome, url: str) -> Iterator[Chrome]:
-    chrome.get_log("browser")
-    chrome.get(url)
-    yield chrome
-    complaints = chrome.get_log("browser")
-    chrome.get("about:blank")
-    assert complaints == []
+def url(container: str) -> str:
+    """Where a container is that has just started, or has forgotten the training of the test before."""
+    with ModelClient(container) as client:
+        client.wait_for("started", since=client.reset())
+    return container
 
 
-def test_a_training_is_seen_from_its_begin_to_the_end_of_the_service(page: Chrome, url: str) -> None:
-    await_text(page, "state", "started")
-    with ModelClient(url) as client:
-        client.wait_for("initialized", since=client.initialize(["training"], hyperparameters={"epochs": 1_000_000}))
-        client.wait_for("initialized", since=client.load_data(train=DIGITS / "data" / "train.csv"))
-        client.wait_for("ready", since=client.build_model())
-        await_text(page, "state", "ready")
-        assert text(page, "name") == "Digits"
-
-        client.train()
-        await_text(page, "state", "training")
-        await_true(page, lambda: seen(page, "bar") and len(points(curve(page, "line"))) > 3)
-        assert " of 1,000,000 epochs" in text(page, "progress-text")
-
-        client.pause()
-        await_text(page, "state", "paused")
-        client.shutdown()
-        await_text(page, "state", "terminated")
-        assert text(page, "connection").startswith("Terminated.")
+@pytest.fixture
+def page(browser: Chrome, url: str) -> Iterator[Chrome]:
+    browser.get_log("browser")
+    load(browser, f"{url}/")
+    yield browser
+    assert browser.get_log("browser") == []
 
 
 #: Runs before the page does, and lets no timer of a second or more end.
@@ -74,8 +60,7 @@ def test_the_charts_of_a_training_follow_the_stream_without_asking_from_time_to_
             client.train()
             await_true(page, lambda: client.status().payload.get("run"))
             run = client.status().payload["run"]["id"]
-        page.get("about:blank")
-        page.get(f"{url}/#/runs/{run}?tab=charts")
+        load(page, f"{url}/#/runs/{run}?tab=charts")
         points_drawn = "return Number(document.querySelector('.chart')?.dataset.points ?? 0)"
         await_true(page, lambda: page.execute_script(points_drawn) > 0)
         before = page.execute_script(points_drawn)
@@ -90,7 +75,7 @@ def test_a_page_that_is_loaded_after_a_training_shows_every_point_of_it(page: Ch
         client.wait_for("initialized", since=client.load_data(train=DIGITS / "data" / "train.csv"))
         client.wait_for("ready", since=client.build_model())
         client.wait_for("ready", since=client.train())
-    page.get(url)
+    load(page, f"{url}/")
     await_true(page, lambda: len(points(curve(page, "line"))) == 150)
     assert not seen(page, "metrics-partial")
     await_true(page, lambda: "Run id" in rows(page, "tracking"))
@@ -112,3 +97,24 @@ def test_every_link_of_the_page_leads_somewhere(page: Chrome, url: str) -> None:
     }
     assert answers.pop("readyz") == 503  # nothing is loaded
     assert set(answers.values()) == {200}
+
+
+def test_a_training_is_seen_from_its_begin_to_the_end_of_the_service(page: Chrome, url: str) -> None:
+    await_text(page, "state", "started")
+    with ModelClient(url) as client:
+        client.wait_for("initialized", since=client.initialize(["training"], hyperparameters={"epochs": 1_000_000}))
+        client.wait_for("initialized", since=client.load_data(train=DIGITS / "data" / "train.csv"))
+        client.wait_for("ready", since=client.build_model())
+        await_text(page, "state", "ready")
+        assert text(page, "name") == "Digits"
+
+        client.train()
+        await_text(page, "state", "training")
+        await_true(page, lambda: seen(page, "bar") and len(points(curve(page, "line"))) > 3)
+        assert " of 1,000,000 epochs" in text(page, "progress-text")
+
+        client.pause()
+        await_text(page, "state", "paused")
+        client.shutdown()
+        await_text(page, "state", "terminated")
+        assert text(page, "connection").startswith("Terminated.")

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from selenium.common import TimeoutException
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
@@ -48,30 +49,30 @@ def run_id(url: str) -> str:
 
 
 @pytest.mark.browser
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
+@pytest.mark.timeout(240)
+def test_the_pages_of_mlflow_show_what_the_store_has(browser: Chrome, url: str, run_id: str) -> None:
+    for path, expected in (
         ("/experiments", {"Default"}),
         ("/experiments/0/runs", {"first"}),
-        ("/experiments/0/runs/{run}", {"first", "learning_rate", "0.25", "loss", "team", "images", "digits"}),
-        ("/experiments/0/runs/{run}/model-metrics", {"loss"}),
-        ("/experiments/0/runs/{run}/artifacts/model/notes.txt", {"notes.txt", "seven lines of notes"}),
         ("/models", {"digits", "Version 1"}),
+        (f"/experiments/0/runs/{run_id}", {"first", "learning_rate", "0.25", "loss", "team", "images", "digits"}),
+        (f"/experiments/0/runs/{run_id}/artifacts/model/notes.txt", {"notes.txt", "seven lines of notes"}),
+        (f"/experiments/0/runs/{run_id}/model-metrics", {"loss"}),
         ("/models/digits/versions/1", {"digits", "first"}),
         ("/experiments/0/runs/0123456789abcdef0123456789abcdef", {"0123456789abcdef0123456789abcdef"}),
-    ],
-)
-def test_a_page_of_mlflow_shows_what_the_store_has(
-    chrome: Chrome, url: str, run_id: str, path: str, expected: set[str]
-) -> None:
-    chrome.get(f"{url}/mlflow/#{path.format(run=run_id)}")
-    try:
-        WebDriverWait(chrome, PATIENCE, 0.1).until(lambda _: all(each in text(chrome) for each in expected))
-    except Exception:
-        pytest.fail(f"The page lacks one of {expected}:\n{text(chrome)}\n{chrome.get_log('browser')}")
-    finally:
-        chrome.get("about:blank")
+    ):
+        assert not shows(browser, expected), f"what {path} shall show is on the page before"
+        browser.get(f"{url}/mlflow/#{path}")
+        try:
+            WebDriverWait(browser, PATIENCE, 0.1).until(lambda _, expected=expected: shows(browser, expected))  # type: ignore[misc]
+        except TimeoutException:
+            pytest.fail(f"The page lacks one of {expected}:\n{text(browser)}\n{browser.get_log('browser')}")
+
+
+def shows(chrome: Chrome, expected: set[str]) -> bool:
+    """Whether all texts can be read on the page."""
+    found = text(chrome)
+    return all(each in found for each in expected)
 
 
 def text(chrome: Chrome) -> str:

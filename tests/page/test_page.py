@@ -9,7 +9,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
 from mistk_service.kinds.model import MODEL
-from tests.page.browser import await_text, await_true, await_version, curve, points, rows, seen, text
+from tests.page.browser import await_text, await_true, await_version, curve, points, rows, seen, text, theme
 from tests.page.conftest import reopen
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]  # the first one waits for the browser
@@ -52,20 +52,18 @@ def test_a_connection_that_is_back_is_live_though_nothing_new_has_come(page, ser
     await_text(page, "connection", "Live")
 
 
-@pytest.mark.parametrize(
-    ("state", "shown", "tone"),
-    [
+def test_every_state_has_a_colour_and_a_text(page, service) -> None:
+    expected = [
         ("ready", "ready", "good"),
         ("loading_data", "loading data", "busy"),
         ("paused", "paused", "wait"),
         ("failed", "failed", "bad"),
         ("initialized", "initialized", "idle"),
-    ],
-)
-def test_a_state_has_a_colour_and_a_text(page, service, state: str, shown: str, tone: str) -> None:
-    service.send(1, state)
-    await_text(page, "state", shown)
-    assert page.find_element(By.ID, "badge").get_attribute("data-tone") == tone
+    ]
+    for version, (state, shown, tone) in enumerate(expected, start=1):
+        service.send(version, state)
+        await_text(page, "state", shown)
+        assert page.find_element(By.ID, "badge").get_attribute("data-tone") == tone
 
 
 def test_progress_is_a_bar_with_its_figures(page, service) -> None:
@@ -221,15 +219,14 @@ def test_a_failure_is_shown_with_its_traceback_and_the_last_output(page, service
     assert not seen(page, "error")
 
 
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(0.0004, "0 ms"), (0.25, "250 ms"), (1.25, "1.3 s"), (42, "42 s"), (125, "2 min 5 s"), (7322, "2 h 2 min")],
-)
-def test_a_length_of_time_is_said_as_people_say_it(page, service, seconds: float, said: str) -> None:
-    last = {"operation": "train", "outcome": "completed", "seconds": seconds, "endedAt": "2026-01-02T03:04:05.000Z"}
-    service.send(1, "ready", lastActivity=last)
-    await_text(page, "last", "train completed")
-    assert text(page, "last-times").startswith(f"Took {said}, ended ")
+def test_a_length_of_time_is_said_as_people_say_it(page, service) -> None:
+    lengths = {0.0004: "0 ms", 0.25: "250 ms", 1.25: "1.3 s", 42: "42 s", 125: "2 min 5 s", 7322: "2 h 2 min"}
+    for version, (seconds, said) in enumerate(lengths.items(), start=1):
+        last = {"operation": "train", "outcome": "completed", "seconds": seconds, "endedAt": "2026-01-02T03:04:05.000Z"}
+        service.send(version, "ready", lastActivity=last)
+        await_version(page, version)
+        assert text(page, "last") == "train completed"
+        assert text(page, "last-times").startswith(f"Took {said}, ended ")
 
 
 def test_a_notice_and_a_gap_in_the_history_are_said(page, service) -> None:
@@ -424,35 +421,28 @@ def test_what_changes_is_announced_and_every_part_has_a_label(page, service) -> 
     assert page.find_elements(By.CSS_SELECTOR, "#error-message[role=alert]")
 
 
-@pytest.mark.parametrize("width", [320, 1400])
-def test_nothing_sticks_out_of_a_narrow_or_a_wide_window(page, service, width: int) -> None:
+def test_nothing_sticks_out_of_a_narrow_or_a_wide_window(page, service) -> None:
     word = "x" * 300
-    page.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
-    )
+    error = {"type": "E", "message": word, "traceback": word, "output": [word]}
+    metrics = {word: {"value": 1e300, "step": 1, "timestamp": 1}}
+    service.send(1, "failed", error=error, metrics=metrics, params={word: word}, notice=word, possible=[word])
+    await_text(page, "state", "failed")
     try:
-        error = {"type": "E", "message": word, "traceback": word, "output": [word]}
-        metrics = {word: {"value": 1e300, "step": 1, "timestamp": 1}}
-        service.send(1, "failed", error=error, metrics=metrics, params={word: word}, notice=word, possible=[word])
-        await_text(page, "state", "failed")
-        assert page.execute_script("return document.documentElement.scrollWidth") <= width
+        for width in (320, 1400):
+            screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+            page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+            assert page.execute_script("return innerWidth") == width
+            assert page.execute_script("return document.documentElement.scrollWidth") <= width
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_stands_out_from_its_ground(page, service, scheme: str) -> None:
-    features = [
-        {"name": "prefers-color-scheme", "value": scheme},
-        {"name": "prefers-reduced-motion", "value": "reduce"},
-    ]
-    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    try:
-        service.send(1, "failed", notice="n", error={"type": "E", "message": "m", "traceback": "t"}, possible=["reset"])
-        await_text(page, "state", "failed")
-        assert page.execute_script(CONTRASTS_BELOW, 4.5) == []
-    finally:
-        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+def test_every_text_stands_out_from_its_ground_in_both_themes(page, service) -> None:
+    service.send(1, "failed", notice="n", error={"type": "E", "message": "m", "traceback": "t"}, possible=["reset"])
+    await_text(page, "state", "failed")
+    for scheme in ("light", "dark"):
+        with theme(page, scheme):
+            assert page.execute_script(CONTRASTS_BELOW, 4.5) == []
 
 
 #: The texts in sight whose colour is too near to that of the ground below them, by the formula of WCAG 2.

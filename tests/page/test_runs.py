@@ -81,11 +81,8 @@ def test_a_view_of_the_table_is_in_its_address(site: Tracked) -> None:
     assert "rate" not in heads
     assert "User" in heads
 
-    address = site.chrome.current_url
-    site.chrome.get("about:blank")
-    site.chrome.get(f"{site.url}/health")
     site.chrome.execute_script("localStorage.clear()")
-    site.chrome.get(address)
+    site.open(site.chrome.current_url.partition("#")[2])
     site.until(lambda: names(site) == ["b", "a"])
     assert [head.text for head in site.all(".grid-head > div")] == heads
 
@@ -103,7 +100,7 @@ def test_runs_are_grouped_by_a_param_and_by_their_parent(site: Tracked) -> None:
     site.until(lambda: sorted(site.texts(".grid .group button")) == ["▾ net", "▾ tree"])
     site.click(".grid .group button", "tree")
     site.until(lambda: names(site) == ["parent"])
-    site.open(f"/experiments/{experiment}?group=tags.mlflow.parentRunId")
+    site.go(f"/experiments/{experiment}?group=tags.mlflow.parentRunId")
     site.until(lambda: site.texts(".grid .group button") == ["▾ parent"])
     assert len(names(site)) == 3
 
@@ -121,21 +118,22 @@ def test_runs_and_experiments_are_renamed_deleted_and_restored(site: Tracked) ->
     site.answer()
     site.reads("There is no run yet.")
     assert site.get("runs/get", run_id=run)["run"]["info"]["lifecycle_stage"] == "deleted"
-    site.open(f"/experiments/{experiment}?view=deleted")
+    site.go(f"/experiments/{experiment}?view=deleted")
     site.until(lambda: names(site) == ["new"])
     site.click(".grid-row input")
     site.click("button", "Restore")
     site.reads("No run is deleted.")
     assert site.get("runs/get", run_id=run)["run"]["info"]["lifecycle_stage"] == "active"
 
-    site.open("/experiments?find=before")
+    site.go("/experiments?find=before")
     site.click("button", "Rename")
     site.answer("after")
     site.reads("No experiment matches.")
-    site.open("/experiments?find=after")
+    site.go("/experiments?find=after")
     site.click("button", "Delete")
     site.answer()
-    site.open("/experiments?find=after&view=deleted")
+    site.reads("No experiment matches.")
+    site.go("/experiments?find=after&view=deleted")
     site.click("button", "Restore")
     site.until(
         lambda: site.get("experiments/get", experiment_id=experiment)["experiment"]["lifecycle_stage"] == "active"
@@ -171,10 +169,11 @@ def test_files_are_shown_by_their_kind_and_come_as_one_archive(site: Tracked) ->
     for path, (content, _, _) in FILES.items():
         site.upload(run, path, content)
     site.upload(run, "figures/a.png", PICTURE)
+    site.open("/experiments")
     for path, (_, selector, expected) in FILES.items():
-        site.open(f"/runs/{run}?tab=files&path={quote(path)}")
+        site.go(f"/runs/{run}?tab=files&path={quote(path)}")
         site.shows(selector, expected)
-    site.open(f"/runs/{run}?tab=files")
+    site.go(f"/runs/{run}?tab=files")
     site.click(".tree summary", "figures")
     site.click(".tree button", "a.png")
     site.until(lambda: site.chrome.execute_script("return document.querySelector('.picture')?.naturalWidth") == 1)
@@ -287,8 +286,9 @@ def test_what_people_write_is_never_markup(site: Tracked) -> None:
         *((f"/runs/{run}?tab=files&path={path}", path) for path in files),
         (f"/runs/{quote(HOSTILE, safe='')}", "not found"),
     ]
+    site.open("/models")
     for view, expected in views:
-        site.open(view)
+        site.go(view)
         if expected == "alert":
             site.until(lambda: site.all("[role=alert]")[0].text)
         else:

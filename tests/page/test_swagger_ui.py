@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 from selenium.webdriver import Chrome
@@ -17,11 +16,10 @@ from tests.page.browser import await_true
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> Iterator[str]:
-    container = launch(
-        f"{plugins_path() / 'digits' / 'model.py'}:Digits", options=["--state-dir", str(tmp_path / "state")]
-    )
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("state")
+    container = launch(f"{plugins_path() / 'digits' / 'model.py'}:Digits", options=["--state-dir", str(folder)])
     with container:
         yield container.url
 
@@ -43,10 +41,13 @@ def test_an_operation_can_be_tried_and_nothing_is_held_back_by_the_policy(chrome
     assert complaints == []
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/mistk/ui/", "/v1/mistk/status"])
-def test_no_page_of_the_service_shows_inside_another_page(chrome: Chrome, url: str, path: str) -> None:
-    chrome.get(f"data:text/html,<iframe src='{url}{path}'></iframe>")
-    chrome.switch_to.frame(0)
-    # What the browser shows instead of a page that does not want to be framed.
-    await_true(chrome, lambda: chrome.execute_script("return document.URL").startswith("chrome-error:"))
+def test_no_page_of_the_service_shows_inside_another_page(chrome: Chrome, url: str) -> None:
+    paths = ["/", "/v1/mistk/ui/", "/v1/mistk/status"]
+    frames = "".join(f"<iframe src='{url}{path}'></iframe>" for path in paths)
+    chrome.get(f"data:text/html,{frames}")
+    for frame in range(len(paths)):
+        chrome.switch_to.frame(frame)
+        # What the browser shows instead of a page that does not want to be framed.
+        await_true(chrome, lambda: chrome.execute_script("return document.URL").startswith("chrome-error:"))
+        chrome.switch_to.default_content()
     chrome.get("about:blank")

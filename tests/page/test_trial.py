@@ -16,7 +16,7 @@ from selenium.webdriver.common.by import By
 from mistk_service.client import ModelClient, launch
 from mistk_service.resources import plugins_path
 from tests.models.hostile import MARKUP
-from tests.page.browser import await_text, await_true, rows, text
+from tests.page.browser import await_text, await_true, load, rows, text
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -51,8 +51,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Mod
 
 
 def open_page(chrome: Chrome, url: str) -> None:
-    chrome.get("about:blank")
-    chrome.get(f"{url}/#/try")
+    load(chrome, f"{url}/#/try")
     await_true(chrome, lambda: chrome.find_elements(By.CSS_SELECTOR, "#trial-card button.solid:enabled"))
 
 
@@ -131,8 +130,7 @@ def test_an_image_numbers_and_a_table_are_taken(chrome: Chrome, digits: str, tmp
 
 
 def test_predictions_for_a_source_are_shown_until_the_dialog_is_closed(chrome: Chrome, digits: str) -> None:
-    chrome.get("about:blank")
-    chrome.get(f"{digits}/#/")
+    load(chrome, f"{digits}/#/")
     button = '[data-operation="streamPredict/source"]'
     await_true(chrome, lambda: chrome.find_elements(By.CSS_SELECTOR, button))
     chrome.find_element(By.CSS_SELECTOR, button).click()

@@ -13,7 +13,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.page.browser import PATIENCE
+from tests.page.browser import PATIENCE, load
 
 
 class Tracked:
@@ -61,8 +61,13 @@ class Tracked:
 
     def open(self, view: str) -> None:
         """Open a view as from a link that somebody has sent."""
-        self.chrome.get("about:blank")
-        self.chrome.get(f"{self.url}/#{view}")
+        load(self.chrome, f"{self.url}/#{view}")
+
+    def go(self, view: str) -> None:
+        """Go to a view as by a link of the page, and wait until what was there before is gone."""
+        before = self.until(lambda: self.all("#view > .view"))
+        self.chrome.execute_script("location.hash = arguments[0]", view)
+        self.until(lambda: not set(before) & set(self.all("#view > *")))
 
     def all(self, selector: str) -> list[WebElement]:
         """The elements of a selector."""
@@ -117,13 +122,13 @@ class Tracked:
 @contextmanager
 def tracked(url: str, chrome: Chrome) -> Iterator[Tracked]:
     """A browser for a test; what its console has to complain about is an error of the test."""
-    chrome.get(f"{url}/health")
+    if not chrome.current_url.startswith(f"{url}/"):
+        chrome.get(f"{url}/health")
     chrome.execute_script("localStorage.clear()")
     chrome.get_log("browser")
     with httpx.Client(base_url=url, timeout=30) as http:
         yield Tracked(http, chrome)
     messages = [entry["message"] for entry in chrome.get_log("browser") if entry["level"] == "SEVERE"]
-    chrome.get("about:blank")
     # A request that the server refuses is for the page to show.
     complaints = [message for message in messages if "the server responded with a status of 4" not in message]
     assert complaints == [], complaints

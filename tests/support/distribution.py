@@ -33,6 +33,9 @@ LONGEST = (
     "tests/tracking/replication/test_large_files.py",
 )
 
+#: The tests of the page that look at one tracking server. The others share a browser too.
+ON_TRACKING = ("tests/page/test_charts.py", "tests/page/test_compare.py", "tests/page/test_runs.py")
+
 #: Tests on a real MLflow server, for which a process has to load all of MLflow.
 ON_MLFLOW = re.compile(r"\[(.*-)?mlflow(-[^.]*)?\]|/test_mlflow_server\.py|_from_an_mlflow_server_")
 
@@ -43,11 +46,16 @@ def is_short(item: pytest.Item) -> bool:
 
 
 class BySharing(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
-    """Gives whole files to a process, so that what is shared in a file is started once, and all tests on MLflow to one."""
+    """Gives whole files to a process, so that what is shared in a file is started once.
+
+    All tests on MLflow go to one process, and those with a browser to two.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         if ON_MLFLOW.search(nodeid):
             return "mlflow"
         file = nodeid.partition("::")[0]
+        if file.startswith("tests/page/"):
+            return "a browser on tracking" if file in ON_TRACKING else "a browser"
         parts = DIVIDED.get(file)
         return file if parts is None else f"{file} {crc32(nodeid.encode()) % parts}"
