@@ -81,7 +81,7 @@ class Tracked:
     @property
     def text(self) -> str:
         """All that can be read."""
-        return self.chrome.find_element(By.TAG_NAME, "body").text
+        return str(self.chrome.execute_script("return document.body.innerText"))
 
     def until(self, condition: Callable[[], Any]) -> Any:
         """Wait for a condition, and return what it returns; the failure shows the page."""
