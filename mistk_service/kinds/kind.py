@@ -260,6 +260,11 @@ class Kind:
         """The operation that answers predictions, if the kind has one."""
         return next(iter(self.of_role(Role.PREDICTION)), None)
 
+    @cached_property
+    def hooks(self) -> frozenset[str]:
+        """The hooks of all its operations."""
+        return frozenset(hook for row in self.operations.values() for hook in row.hooks)
+
     def resume_of(self, activity: str) -> Operation:
         """Return the operation that resumes an activity."""
         return next(row for row in self.of_role(Role.RESUME) if row.resumes == activity)
@@ -276,6 +281,5 @@ class Kind:
     def hooks_of(self, subclass: type[Any]) -> tuple[str, ...]:
         """Return the hooks that a subclass has: those that it overrides, and those that have a default."""
         rows = self.operations.values()
-        names = {name for row in rows for name in row.hooks}
-        own = {name for name in names if self.overrides(subclass, name)}
+        own = {name for name in self.hooks if self.overrides(subclass, name)}
         return tuple(sorted(own | {row.hook for row in rows if row.has_default or row.default_needs in own}))

@@ -109,8 +109,7 @@ def construct_model(model_class: type[Component], reference: str) -> Component:
 
 
 def _require_usable(model: Component, reference: str) -> None:
-    rows = kind_of(type(model)).operations.values()
-    for name in (hook for row in rows for hook in row.hooks):
+    for name in sorted(kind_of(type(model)).hooks):
         if not callable(getattr(model, name)):
             raise NotAModelClass(
                 f"{reference!r}: {name} is {getattr(model, name)!r}; expected a method.", reference=reference
@@ -137,8 +136,7 @@ def _require_usable(model: Component, reference: str) -> None:
 def _warn_of_misspelled_hooks(model_class: type[Component]) -> None:
     """Warn about methods that nobody calls because their names differ from that of a hook by a typing error."""
     kind = kind_of(model_class)
-    hooks = {hook for row in kind.operations.values() for hook in row.hooks}
-    missing = [hook for hook in hooks if not kind.overrides(model_class, hook)]
+    missing = [hook for hook in kind.hooks if not kind.overrides(model_class, hook)]
     for name in (each for each in dir(model_class) if each.startswith("do_") and not hasattr(kind.base, each)):
         import difflib  # late, since hardly any class has such a method
 
