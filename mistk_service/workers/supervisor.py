@@ -67,8 +67,6 @@ class Supervisor:
         self._worker: Worker | None = None
         #: The worker that has been asked to end.
         self._stopping: Worker | None = None
-        #: The worker that could not load the model, and exits by itself.
-        self._without_model: Worker | None = None
         self._loaded = _future()
         self._reports_held = False
         self._turns = itertools.count()
@@ -205,7 +203,6 @@ class Supervisor:
             self._set_loaded(None)
             self._listener.on_loaded(message.model, frozenset(message.hooks))
         elif isinstance(message, LoadFailed) and worker is not self._stopping:
-            self._without_model = worker
             failure = message.failure
             kind: type[ModelLoadError] = getattr(tree, message.error)
             self._set_loaded(kind(failure.message, reference=worker.reference, traceback=failure.traceback))
@@ -216,7 +213,9 @@ class Supervisor:
     def on_exit(self, worker: Worker, failure: Failure) -> None:
         """Handle the end of a worker."""
         if worker is self._worker:
-            expected = worker in (self._stopping, self._without_model)
+            # A worker that could not load the model exits by itself.
+            could_not_load = self._loaded.done() and self._loaded.exception() is not None
+            expected = worker is self._stopping or could_not_load
             if not expected:
                 self._replicas.kill()
                 self._set_loaded(WorkerDied(failure))
