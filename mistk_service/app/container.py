@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
@@ -116,7 +116,7 @@ async def serve(
     """
     # What the service writes is for its own user; what the model writes is as it would be without the service.
     umask = os.umask(0o077)
-    tls = settings.tls_cert is not None
+    tls = tls_options(settings.tls_cert, settings.tls_key)
     authenticator = _check(settings, sock, on_listening)
     if settings.worker == "ray":
         from mistk_service.workers.host.ray_worker import connect
@@ -125,7 +125,7 @@ async def serve(
     kind = kind or detected_kind(settings.model, worker_environment(os.environ, settings.worker_env))
     metrics, live = ServiceMetrics(), Live()
     shutdown = _plan_shutdown(settings, script)
-    address = local_url_of(sock, tls=tls)
+    address = local_url_of(sock, tls=bool(tls))
     controller, tracking = assemble(kind, settings, metrics, live, umask, shutdown, address, script)
     if authenticator is not None and tracking is not None:
         authenticator.open_users = tracking.users
@@ -143,7 +143,7 @@ async def serve(
         await loading(scope, receive, send)
 
     # Before the loading begins, which slows everything else down.
-    server = _make_server(app, settings)
+    server = _make_server(app, settings, tls)
     _on_signals(controller, server, shutdown, script)
     loading = LoadingApp(make)
     if settings.stdin_lifeline:
@@ -154,7 +154,7 @@ async def serve(
     try:
         if await _becomes_ready(preparing, serving, controller, shutdown):
             controller.started.set()
-            on_ready(url_of(sock, tls=tls), kind)
+            on_ready(url_of(sock, tls=bool(tls)), kind)
         await serving
     finally:
         for task in (closing, preparing):
@@ -182,7 +182,6 @@ def _check(settings: Settings, sock: socket.socket, on_listening: Callable[[str]
         )
     )
     require_prerequisites(settings)
-    tls_options(settings.tls_cert, settings.tls_key)  # refuses files that cannot be used
     url = url_of(sock, tls=settings.tls_cert is not None)
     on_listening(url)
     logger.info("Listening at %s while the model is being loaded.", url)
@@ -329,14 +328,14 @@ async def _becomes_ready(
     raise error
 
 
-def _make_server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
+def _make_server(app: ASGIApp, settings: Settings, tls: Mapping[str, str]) -> uvicorn.Server:
     return _Server(
         server_config(
             app,
             HttpLimits(keep_alive=settings.keep_alive_timeout, connections=settings.max_connections),
             _refusal,
             lifespan="off",
-            **tls_options(settings.tls_cert, settings.tls_key),
+            **tls,
         )
     )
 
