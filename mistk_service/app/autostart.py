@@ -57,20 +57,17 @@ class Autostart:
         """
         await self.prepare(controller, self.datasets(), self._settings.build_from)
 
-    def datasets(self) -> dict[str, Any]:
-        """Return the datasets of ``--data``, by name: paths, or datasets as in ``loadData``."""
-        return read_values(self._settings.data, "--data")
+    def datasets(self) -> dict[str, tuple[str, Any]]:
+        """Return the datasets of ``--data``, by name, each with this option; see :meth:`prepare`."""
+        return {name: ("--data", value) for name, value in read_values(self._settings.data, "--data").items()}
 
-    async def prepare(
-        self, controller: Controller, datasets: Mapping[str, Any], model: str | None, options: Mapping[str, str] = {}
-    ) -> None:
+    async def prepare(self, controller: Controller, datasets: Mapping[str, tuple[str, Any]], model: str | None) -> None:
         """Initialize the model, load datasets, and build it from a path or URI, if any.
 
         Args:
             controller: the controller of the model.
-            datasets: the datasets, by name.
+            datasets: the datasets, by name: the option that gives each, and its place or the dataset as in ``loadData``.
             model: the path or URI.
-            options: the options that give datasets, by the name of the dataset; ``--data`` gives the others.
         """
         bodies = controller.kind.bodies
         body = {
@@ -80,9 +77,7 @@ class Autostart:
         }
         # Everything is fetched before anything is done.
         path = None if model is None else await self.fetch(model, "--build-from")
-        wires = {
-            name: await self._dataset(name, value, options.get(name, "--data")) for name, value in datasets.items()
-        }
+        wires = {name: await self._dataset(name, *given) for name, given in datasets.items()}
         await self.steps.do(controller, "initialize", bodies["initialize"](body))
         if wires:
             await self.steps.do(controller, "loadData", bodies["loadData"](wires))
@@ -96,7 +91,7 @@ class Autostart:
         """
         return await asyncio.to_thread(fetched, place, self._scratch / (folder or field.strip("-")), field)
 
-    async def _dataset(self, name: str, value: Any, option: str) -> Mapping[str, Any]:
+    async def _dataset(self, name: str, option: str, value: Any) -> Mapping[str, Any]:
         """Return a dataset as in ``loadData``, with its files on this machine."""
         if isinstance(value, str):
             info = ObjectInfo(name=name, kind="MistkDataset")

@@ -79,11 +79,10 @@ class Job:
 
     async def _run(self, controller: Controller) -> None:
         settings = self._settings
-        given = {"train": settings.train, "test": settings.predict}
+        given = {"train": ("--train", settings.train), "test": ("--predict", settings.predict)}
         await self._require_writable()
-        datasets = self._start.datasets() | {name: place for name, place in given.items() if place is not None}
-        options = {"train": "--train", "test": "--predict"}
-        await self._start.prepare(controller, datasets, await self._checkpoint() or settings.build_from, options)
+        datasets = self._start.datasets() | {name: each for name, each in given.items() if each[1] is not None}
+        await self._start.prepare(controller, datasets, await self._checkpoint() or settings.build_from)
         if settings.train is not None:
             await self._steps.do(controller, "train")
             if self._saving is not None:

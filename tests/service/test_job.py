@@ -54,7 +54,9 @@ def test_a_job_trains_predicts_evaluates_and_saves(tmp_path: Path) -> None:
 
 def test_wrong_input_has_a_code_that_says_not_to_try_again(tmp_path: Path, data: str) -> None:
     declared = reference("declared:Declared")
+    (tmp_path / "data.json").write_text('{"train": "nowhere.csv"}')
     for options, message in (
+        ((COUNTS, "--predict", data, "--data", "data.json"), "--data: there is nothing at 'nowhere.csv'"),
         ((declared, "--train", data, *hyperparameters(tmp_path, rate=2)), "hyperparameters.rate cannot be 2"),
         ((COUNTS, "--train", "nowhere.csv"), "--train: there is nothing at 'nowhere.csv'"),
         ((COUNTS,), "The job has nothing to do; expected --train or --predict."),
