@@ -22,7 +22,7 @@ from mistk_service.workers.messages import FromWorker
 from mistk_service.workers.protocol import Worker
 
 #: A line of the worker's output, or how it exited.
-Event = str | Failure
+RelayEvent = str | Failure
 
 #: The maximum number of lines that wait for the service. A model that prints more is blocked.
 _LINES = 1000
@@ -62,7 +62,7 @@ class Relay:
             address, secret, reference, self, environment=environment, on_output=self._on_output, **options
         )
         self._files = LocalFiles()
-        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._events: asyncio.Queue[RelayEvent] = asyncio.Queue()
         self._free_slots = threading.Semaphore(_LINES)
 
     async def start(self) -> tuple[str, int | None]:
@@ -75,7 +75,7 @@ class Relay:
             await self._worker.start()
         return socket.gethostname(), self._worker.pid
 
-    async def events(self) -> list[Event]:
+    async def events(self) -> list[RelayEvent]:
         """Wait for events of the worker and return all of them. A Failure is the last one."""
         events = [await self._events.get()]
         while not self._events.empty():
