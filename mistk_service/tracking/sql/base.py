@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -26,7 +27,7 @@ class SqlPart:
     def __init__(self, database: Database, artifact_root: str = "") -> None:
         self._db = database
         self._dialect = database.engine.dialect
-        self._artifact_root = artifact_root.rstrip("/") if not artifact_root.endswith(":/") else artifact_root
+        self._artifact_root = artifact_root
 
     def _insert(self, table: Table) -> sqlite.Insert:
         """Return an insert with support for ON CONFLICT, which is the same in both databases."""
@@ -72,10 +73,6 @@ class SqlPart:
             found = tuple(read(connection, rows[:max_results]))
         return Page(found, query.next_token(rows, max_results))
 
-    def _below_root(self, *parts: str) -> str:
-        root = self._artifact_root
-        return root + ("" if root.endswith("/") else "/") + "/".join(parts)
-
 
 def now() -> int:
     """Return the time in ms since 1970."""
@@ -89,6 +86,15 @@ def below(location: str, path: str) -> str:
     if not parts.scheme or "?" not in location:
         return f"{location.rstrip('/')}/{path}"
     return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{path}"))
+
+
+def json_list(text: str | None) -> list[Any]:
+    """Return the list in a tag; any other value, which a client may have written, is discarded."""
+    try:
+        value = json.loads(text) if text else []
+    except ValueError:
+        return []
+    return value if isinstance(value, list) else []
 
 
 def grouped(rows: Sequence[Any], kind: type[Pair]) -> dict[Any, tuple[Pair, ...]]:

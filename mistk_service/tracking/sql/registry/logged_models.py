@@ -28,7 +28,7 @@ from mistk_service.tracking.sql.base import SqlPart, below, now
 from mistk_service.tracking.sql.random_names import random_name
 from mistk_service.tracking.sql.registry.logged_model_reader import STATUS_WORDS, read_models
 from mistk_service.tracking.sql.runs.experiments import active_experiment
-from mistk_service.tracking.sql.search.queries import Keyed, Query, Searchable
+from mistk_service.tracking.sql.search.queries import Keyed, Narrow, Query, Searchable
 from mistk_service.tracking.sql.tables import (
     logged_model_metrics,
     logged_model_params,
@@ -62,8 +62,6 @@ from mistk_service.tracking.values.page import Page
 _ACTIVE, _DELETED = LifecycleStage.ACTIVE.value, LifecycleStage.DELETED.value
 _MAX_NAME = 500
 _MAX_ORDERS = 10
-
-_Narrow = Callable[[FromClause], ColumnElement[bool]]
 
 _SEARCHABLE = Searchable(
     name="logged models",
@@ -252,23 +250,18 @@ class LoggedModels(SqlPart, LoggedModelStore):
             raise InvalidParameter(
                 f"order_by has {len(keys)} keys; at most {_MAX_ORDERS} are allowed.", field="order_by"
             )
-        # One metric may occur twice, measured on two datasets.
-        parsed = [parse_order([key.field_name], LOGGED_MODELS)[0] for key in keys]
-        narrowed = [
-            (Order(order.entity, order.key, key.ascending), key) for order, key in zip(parsed, keys, strict=True)
-        ]
-        plain: list[Order] = []
-        for order, key in narrowed:
+        orders = []
+        for key in keys:
+            # Parsed one by one, since one metric may occur twice, measured on two datasets.
+            parsed = parse_order([key.field_name], LOGGED_MODELS)[0]
+            order = Order(parsed.entity, parsed.key, key.ascending)
             if order.entity is Entity.METRIC and (key.dataset_name or key.dataset_digest):
-                # Earlier keys take precedence in the order too.
-                query.order(plain, complete=False)
-                plain = []
                 measured = _measured_on([Dataset(key.dataset_name or "", key.dataset_digest or "")])
-                name = f"{order.entity}.{order.key} {key.dataset_name} {key.dataset_digest}"
-                query.sort_by_keyed(order, name, measured)
+                query.sort_by(order, measured, f" {key.dataset_name} {key.dataset_digest}")
             else:
-                plain.append(order)
-        query.order(plain, named=[order for order, _ in narrowed])
+                query.sort_by(order)
+            orders.append(order)
+        query.complete_order(orders)
 
 
 def find_logged_model(connection: Connection, model_id: str, *, lock: bool = True) -> Row[Any]:
@@ -291,7 +284,7 @@ def _update(connection: Connection, number: int, **values: Any) -> None:
     connection.execute(statement.values(last_updated_timestamp=now(), **values))
 
 
-def _measured_on(datasets: Sequence[Dataset]) -> _Narrow:
+def _measured_on(datasets: Sequence[Dataset]) -> Narrow:
     """Return the condition that a metric was measured on one of the datasets; an empty field of a dataset matches any."""
 
     def narrow(table: FromClause) -> ColumnElement[bool]:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from mistk_service.tracking.errors import InvalidParameter
 from mistk_service.tracking.filters import MODEL_VERSIONS, Entity, parse_filter, parse_order
-from mistk_service.tracking.sql.base import SqlPart, now
+from mistk_service.tracking.sql.base import SqlPart, json_list, now
 from mistk_service.tracking.sql.engine.database import Database
 from mistk_service.tracking.sql.registry.logged_models import find_logged_model
 from mistk_service.tracking.sql.registry.prompts import has_prompt_tag
@@ -216,15 +216,9 @@ class Versions(SqlPart, RegistryStore):
         """
         model = find_logged_model(connection, model_id)
         table = logged_model_tags
-        listed = connection.execute(
-            select(table.c.value).where(table.c.model == model.id, table.c.key == _MODEL_VERSIONS)
-        ).scalar()
-        try:
-            versions = json.loads(listed or "[]")
-        except ValueError:
-            versions = []
-        made = {"name": name, "version": number}
-        text = json.dumps([*(versions if isinstance(versions, list) else []), made])
+        tag = select(table.c.value).where(table.c.model == model.id, table.c.key == _MODEL_VERSIONS)
+        versions = json_list(connection.execute(tag).scalar())
+        text = json.dumps([*versions, {"name": name, "version": number}])
         self._put_pairs(connection, table, {"model": model.id}, [Tag(_MODEL_VERSIONS, text)])
 
     @staticmethod

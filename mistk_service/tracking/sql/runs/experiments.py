@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, Text, cast, delete, func, insert, select
 
 from mistk_service.tracking.errors import InvalidParameter, InvalidState, ResourceExists, ResourceNotFound
 from mistk_service.tracking.filters import EXPERIMENTS, Entity, parse_filter, parse_order
-from mistk_service.tracking.sql.base import SqlPart, grouped, now, pairs
+from mistk_service.tracking.sql.base import SqlPart, below, grouped, now, pairs
 from mistk_service.tracking.sql.engine.statements import ids_parameter, members
 from mistk_service.tracking.sql.search.queries import Keyed, Query, Searchable
 from mistk_service.tracking.sql.tables import (
@@ -69,13 +69,12 @@ def stages(view_type: ViewType) -> list[str]:
 
 def insert_default_experiment(connection: Connection, artifact_root: str) -> None:
     """Create the default experiment."""
-    root = artifact_root if artifact_root.endswith("/") else artifact_root + "/"
     created = now()
     connection.execute(
         insert(experiments).values(
             experiment_id=0,
             name="Default",
-            artifact_location=f"{root}0",
+            artifact_location=below(artifact_root, "0"),
             lifecycle_stage=_ACTIVE,
             creation_time=created,
             last_update_time=created,
@@ -113,8 +112,7 @@ class Experiments(SqlPart, ExperimentStore):
             if number is None:
                 raise _name_taken(connection, name)
             if location is None:
-                below = self._below_root(str(number))
-                self._change(connection, number, touch=False, artifact_location=below)
+                self._change(connection, number, touch=False, artifact_location=below(self._artifact_root, str(number)))
             self._put_pairs(connection, experiment_tags, {"experiment_id": number}, unique)
             return str(number)
 

@@ -37,20 +37,12 @@ class Histories(SqlPart):
     def __init__(self, database: Database, artifact_root: str) -> None:
         super().__init__(database, artifact_root)
         self._one_run = self._prepare(select(*RUN_COLUMNS).where(runs.c.run_id == bindparam("run_id")))
-        self._history = self._prepare(
-            select(*_POINT)
-            .where(metrics.c.run == bindparam("run"), metrics.c.key == bindparam("key"))
-            .order_by(*_POINT)
-        )
-        page = (
-            select(*_POINT)
-            .where(metrics.c.run == bindparam("run"), metrics.c.key == bindparam("key"))
-            .order_by(*_POINT)
-            .limit(bindparam("limit"))
-            # SQLAlchemy would bind it.
-            .offset(literal_column("0"))
-        )
+        of_metric = (metrics.c.run == bindparam("run"), metrics.c.key == bindparam("key"))
+        history = select(*_POINT).where(*of_metric).order_by(*_POINT)
+        # A literal, since SQLAlchemy would bind the number.
+        page = history.limit(bindparam("limit")).offset(literal_column("0"))
         place = [bindparam(f"after_{column.name}", type_=column.type) for column in _POINT]
+        self._history = self._prepare(history)
         self._page = self._prepare(page)
         self._next_page = self._prepare(page.where(after(_SORT, place)))
 

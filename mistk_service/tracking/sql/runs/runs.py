@@ -11,7 +11,7 @@ from uuid import uuid4
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from mistk_service.tracking.errors import InvalidParameter, ResourceExists, ResourceNotFound
-from mistk_service.tracking.sql.base import below, now
+from mistk_service.tracking.sql.base import below, json_list, now
 from mistk_service.tracking.sql.engine.database import Database
 from mistk_service.tracking.sql.random_names import random_name
 from mistk_service.tracking.sql.runs.batches import RUN_NAME, Batches, run_not_found
@@ -308,7 +308,7 @@ class Runs(Histories, Columns, RunStore):
         def work(connection: Connection) -> None:
             number = self._batches.active_run(connection, run_id)
             tag = select(run_tags.c.value).where(run_tags.c.run == number, run_tags.c.key == _MODEL_HISTORY)
-            history = _json_list(connection.execute(tag).scalar())
+            history = json_list(connection.execute(tag).scalar())
             noted = [Tag(_MODEL_HISTORY, json.dumps([*history, model]))]
             self._batches.write_tags(connection, number, noted)
             self._db.journal_writer.batch(run_id, (), (), noted)(connection)
@@ -373,12 +373,3 @@ def _model_description(model_json: str) -> dict[str, Any]:
         raise InvalidParameter(f"Model json is missing mandatory fields: {', '.join(missing)}.", field="model_json")
     found: dict[str, Any] = model
     return found
-
-
-def _json_list(text: str | None) -> list[Any]:
-    """Return the list in a tag; any other value, which a client may have written, is discarded."""
-    try:
-        value = json.loads(text) if text else []
-    except ValueError:
-        return []
-    return value if isinstance(value, list) else []

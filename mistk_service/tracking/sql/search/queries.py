@@ -32,6 +32,9 @@ from mistk_service.tracking.sql.tables import VALUE_HEAD, head
 
 _C = Comparator
 
+#: Returns a condition on a table of metrics.
+Narrow = Callable[[FromClause], ColumnElement[bool]]
+
 
 @dataclass(frozen=True)
 class Keyed:
@@ -112,9 +115,7 @@ class Query:
         """Add conditions that do not come from a filter."""
         self._where.extend(conditions)
 
-    def filter(
-        self, comparisons: Sequence[Comparison], narrow: Callable[[FromClause], ColumnElement[bool]] | None = None
-    ) -> None:
+    def filter(self, comparisons: Sequence[Comparison], narrow: Narrow | None = None) -> None:
         """Add the conditions of a filter.
 
         Args:
@@ -130,28 +131,37 @@ class Query:
             else:
                 self._filter_keyed(comparison, narrow if comparison.entity is Entity.METRIC else None)
 
-    def order(self, orders: Sequence[Order], *, named: Sequence[Order] | None = None, complete: bool = True) -> None:
-        """Add an order, completed so that it is total.
+    def order(self, orders: Sequence[Order]) -> None:
+        """Add an order, completed so that it is total."""
+        for order in orders:
+            self.sort_by(order)
+        self.complete_order(orders)
+
+    def sort_by(self, order: Order, narrow: Narrow | None = None, narrowed_to: str = "") -> None:
+        """Add one key of an order.
 
         Args:
-            orders: the keys.
-            named: all keys of the search, if some were added in another way before.
-            complete: whether this ends the order.
+            order: the key.
+            narrow: a further condition on its metric.
+            narrowed_to: the same for the page token's digest.
         """
-        for order in orders:
-            self._sort_by(order)
-        if not complete:
+        name = f"{order.entity}.{order.key}{narrowed_to}"
+        if order.entity is not Entity.ATTRIBUTE:
+            self._sort_by_keyed(order, name, narrow)
             return
-        everything = orders if named is None else named
-        there = {order.key for order in everything if order.entity is Entity.ATTRIBUTE}
-        for name, ascending in self._what.appended if everything else self._what.default:
-            if name not in there:
-                self._sort_by(Order(Entity.ATTRIBUTE, name, ascending))
+        column = self._what.order_columns.get(order.key, self._what.attributes[order.key])
+        kind = int if column.type.python_type is int else str
+        if getattr(column, "nullable", False):
+            self._add_key(SortKey(case((column.is_(None), 1), else_=0), ascending=True, kind=int), name + " rank")
+            column = func.coalesce(column, 0 if kind is int else "")
+        self._add_key(SortKey(column, order.ascending, kind), name)
 
-    def sort_by(self, key: SortKey, name: str) -> None:
-        """Add a sort key that an order cannot express; ``name`` goes into the page token's digest."""
-        self._keys.append(key)
-        self._order_name += f"|{name} {key.ascending}"
+    def complete_order(self, orders: Sequence[Order]) -> None:
+        """Add further keys to all those of an order, so that it is total."""
+        there = {order.key for order in orders if order.entity is Entity.ATTRIBUTE}
+        for name, ascending in self._what.appended if orders else self._what.default:
+            if name not in there:
+                self.sort_by(Order(Entity.ATTRIBUTE, name, ascending))
 
     def statement(self, columns: Sequence[ColumnElement[Any]], limit: int, page_token: str | None) -> Select[Any]:
         """Return the search: the columns, then the sort keys, of one row more than ``limit``."""
@@ -174,7 +184,7 @@ class Query:
         if self._what.datasets is not None:
             self._where.append(self._what.datasets(comparison.key, lambda column: self._compare(comparison, column)))
 
-    def _filter_keyed(self, comparison: Comparison, narrow: Callable[[FromClause], ColumnElement[bool]] | None) -> None:
+    def _filter_keyed(self, comparison: Comparison, narrow: Narrow | None) -> None:
         keyed = self._what.keyed[comparison.entity]
         alias = self._alias(keyed)
         linked = and_(*self._links(keyed, alias), alias.c.key == comparison.key)
@@ -231,33 +241,21 @@ class Query:
         escaped = pattern.replace("\\", "\\\\")
         return column.ilike(escaped) if ignore_case else column.like(escaped)
 
-    def _sort_by(self, order: Order) -> None:
-        name = f"{order.entity}.{order.key}"
-        if order.entity is not Entity.ATTRIBUTE:
-            self.sort_by_keyed(order, name)
-            return
-        column = self._what.order_columns.get(order.key, self._what.attributes[order.key])
-        kind = int if column.type.python_type is int else str
-        if getattr(column, "nullable", False):
-            self.sort_by(SortKey(case((column.is_(None), 1), else_=0), ascending=True, kind=int), name + " rank")
-            column = func.coalesce(column, 0 if kind is int else "")
-        self.sort_by(SortKey(column, order.ascending, kind), name)
+    def _add_key(self, key: SortKey, name: str) -> None:
+        self._keys.append(key)
+        self._order_name += f"|{name} {key.ascending}"
 
-    def sort_by_keyed(
-        self, order: Order, name: str, narrow: Callable[[FromClause], ColumnElement[bool]] | None = None
-    ) -> None:
+    def _sort_by_keyed(self, order: Order, name: str, narrow: Narrow | None) -> None:
         """Add the sort keys for a metric, param or tag: rows without it come last, after NaN."""
         value, is_nan = self._value_of(self._what.keyed[order.entity], order.key, narrow)
         numeric = order.entity is Entity.METRIC
         absent = value.is_(None)
         rank = case((absent, 2), (is_nan == 1, 1), else_=0) if numeric else case((absent, 1), else_=0)
-        self.sort_by(SortKey(rank, ascending=True, kind=int), name + " rank")
+        self._add_key(SortKey(rank, ascending=True, kind=int), name + " rank")
         known = func.coalesce(value, 0.0 if numeric else "")
-        self.sort_by(SortKey(known, order.ascending, float if numeric else str), name)
+        self._add_key(SortKey(known, order.ascending, float if numeric else str), name)
 
-    def _value_of(
-        self, keyed: Keyed, key: str, narrow: Callable[[FromClause], ColumnElement[bool]] | None
-    ) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    def _value_of(self, keyed: Keyed, key: str, narrow: Narrow | None) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
         """Return the value of a row for a key, NULL if it has none, and whether it is NaN."""
         alias = self._alias(keyed)
         is_nan = alias.c.is_nan if "is_nan" in alias.c else null()
