@@ -22,9 +22,9 @@ from mistk_service.doors.mistk.confinement import Roots
 from mistk_service.doors.mistk.handlers import Handlers
 from mistk_service.doors.mistk.problems import answer, error_body, service_error
 from mistk_service.doors.mistk.swagger_ui import SwaggerUI
-from mistk_service.doors.ops.health import liveness, metrics_response, readiness, startup
+from mistk_service.doors.ops.health import liveness, readiness, startup
 from mistk_service.doors.ops.live import Live
-from mistk_service.doors.ops.metrics import ServiceMetrics
+from mistk_service.doors.ops.metrics import CONTENT_TYPE, ServiceMetrics
 from mistk_service.doors.problem import answer_in
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.kinds.kind import Role
@@ -95,7 +95,7 @@ def create_app(
         "/livez": lambda _: liveness(),
         "/startupz": lambda _: startup(controller.started.is_set()),
         "/readyz": lambda _: readiness(controller, tracking.recorder.lost if tracking else None),
-        "/metrics": lambda _: metrics_response(metrics),
+        "/metrics": lambda _: Response(metrics.render(), media_type=CONTENT_TYPE),
         "/page/live": lambda scope: live.response(controller, scope),
         f"{kind.base_path}/swagger.json": partial(document, openapi3=False),
         f"{kind.base_path}/openapi3.json": partial(document, openapi3=True),

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp
 
 from mistk_service.app.settings import Settings
-from mistk_service.doors.inference.handlers import INFERENCE_PATH, inference_app, inference_error
+from mistk_service.doors.inference.handlers import INFERENCE_PATH, inference_app
 from mistk_service.doors.invocations.handlers import PATHS as INVOCATIONS_PATHS
 from mistk_service.doors.invocations.handlers import error_body as invocations_error
 from mistk_service.doors.invocations.handlers import invocations_app
-from mistk_service.doors.kserve.handlers import error_body as kserve_error
 from mistk_service.doors.kserve.handlers import kserve_app, vertex_app
 from mistk_service.doors.openai.handlers import PATHS as OPENAI_PATHS
 from mistk_service.doors.openai.handlers import error_body as openai_error
 from mistk_service.doors.openai.handlers import openai_app
+from mistk_service.doors.prediction_api import json_error
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.web.error_responses import ErrorBody
 
@@ -58,7 +58,7 @@ def prediction_doors(model: ServedModel, settings: Settings) -> list[Door]:
     # A route may be another door's, such as /invocations, which takes what Vertex AI sends.
     routes = [path for path in (health, predict) if path and door_of(path, doors) is None]
     if routes and _is_chosen("vertex", settings):
-        doors.append(Door("vertex", routes, [], kserve_error, vertex_app(model, settings.max_body, health, predict)))
+        doors.append(Door("vertex", routes, [], json_error, vertex_app(model, settings.max_body, health, predict)))
     return doors
 
 
@@ -69,11 +69,11 @@ def _is_chosen(name: str, settings: Settings) -> bool:
 def _inference(model: ServedModel, settings: Settings) -> Door:
     operations = ["infer", "generate", "generate_stream", "ready", "live", "stats", "index"]
     app = inference_app(model, settings.max_body)
-    return Door("inference", [INFERENCE_PATH], operations, inference_error, app)
+    return Door("inference", [INFERENCE_PATH], operations, json_error, app)
 
 
 def _kserve(model: ServedModel, settings: Settings) -> Door:
-    return Door("kserve", ["/v1/models"], ["models", "predict"], kserve_error, kserve_app(model, settings.max_body))
+    return Door("kserve", ["/v1/models"], ["models", "predict"], json_error, kserve_app(model, settings.max_body))
 
 
 def _invocations(model: ServedModel, settings: Settings) -> Door:

@@ -7,11 +7,10 @@ from typing import Any, Literal
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.responses import Response
 
 from mistk_service.core.answer_parts import AnswerParts
-from mistk_service.doors.mistk.watch import STREAM_HEADERS
+from mistk_service.doors.mistk.watch import ClosingStream
 from mistk_service.doors.problem import problem_of
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.errors import Failure, HookFailed, InvalidRequest, MistkError
@@ -29,8 +28,8 @@ async def generate(
     prompt: str,
     parameters: Mapping[str, Any],
     *,
-    limit: int | None = None,
-    stop: Sequence[str] = (),
+    limit: int | None,
+    stop: Sequence[str],
 ) -> Generation:
     """Begin to generate text, and return it with its first piece.
 
@@ -39,7 +38,7 @@ async def generate(
         request: the request, whose body has been read; it is withdrawn if the client disconnects before the first piece.
         prompt: the text to continue.
         parameters: the parameters for the hook.
-        limit: the maximum number of pieces.
+        limit: the maximum number of pieces, or None.
         stop: texts before which the answer ends.
 
     Raises:
@@ -121,27 +120,15 @@ class Generation:
         return max(lengths, default=0)
 
 
-class EventStream(StreamingResponse):
-    """Sends values as Server-Sent Events, and a later error as an event. Closes the generation at the end.
+def event_stream(generation: Generation, values: AsyncIterator[Any], error_body: ErrorBody) -> Response:
+    """Return values as Server-Sent Events, and a later error as an event. Closes the generation at the end.
 
     Args:
         generation: the source of the values.
         values: the values for JSON; text is sent as it is.
         error_body: makes the JSON of an error.
     """
-
-    def __init__(self, generation: Generation, values: AsyncIterator[Any], error_body: ErrorBody) -> None:
-        self._generation = generation
-        super().__init__(
-            _events(values, error_body), headers=STREAM_HEADERS, media_type="text/event-stream; charset=utf-8"
-        )
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the events."""
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._generation.close()
+    return ClosingStream(_events(values, error_body), "text/event-stream; charset=utf-8", generation.close)
 
 
 async def _events(values: AsyncIterator[Any], error_body: ErrorBody) -> AsyncIterator[bytes]:

@@ -47,3 +47,8 @@ def prediction_app(contract: Mapping[str, Any], handlers: PredictionHandlers, er
 def json_response(value: Any) -> Response:
     """Return a value as JSON."""
     return Response(msgspec.json.encode(value), media_type="application/json")
+
+
+def json_error(status: int, message: str) -> bytes:  # noqa: ARG001 - the status is not repeated in the body
+    """Return the body of an error in the form of KServe and the Open Inference Protocol."""
+    return msgspec.json.encode({"error": message})

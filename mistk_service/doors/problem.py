@@ -13,7 +13,7 @@ from starlette.types import Scope
 from mistk_service.doors.mistk.problems import answer as mistk_answer
 from mistk_service.doors.served_model import UnknownModel
 from mistk_service.errors import OperationRefused, OperationUnsupported
-from mistk_service.web.error_responses import ErrorAnswer, ErrorBody
+from mistk_service.web.error_responses import ErrorAnswer, ErrorBody, error_response
 from mistk_service.web.request_body import BodyTooLarge
 
 #: The headers of an error that belong to its status.
@@ -59,7 +59,6 @@ def answer_in(error_body: ErrorBody) -> ErrorAnswer:
 
     def answer(error: Exception, scope: Scope) -> Response:
         problem = problem_of(error, scope)
-        body = error_body(problem.status, problem.message)
-        return Response(body, problem.status, problem.headers, "application/json")
+        return error_response(error_body, problem.status, problem.message, problem.headers)
 
     return answer

@@ -23,7 +23,7 @@ class Prefix:
 
     Args:
         app: the application below the prefix.
-        root_path: the prefix, without a slash at the end; "" for none.
+        root_path: the prefix, without a slash at the end.
     """
 
     def __init__(self, app: ASGIApp, root_path: str) -> None:
@@ -32,7 +32,7 @@ class Prefix:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
-        if self._root and scope["type"] == "http" and scope["path"].startswith(f"{self._root}/"):
+        if scope["type"] == "http" and scope["path"].startswith(f"{self._root}/"):
             raw = scope.get("raw_path", b"")
             scope = {
                 **scope,

@@ -13,16 +13,17 @@ from starlette.types import ASGIApp
 
 from mistk_service import __version__
 from mistk_service.core.answer_parts import AnswerParts
-from mistk_service.doors.generation import EventStream, Generation, generate
+from mistk_service.doors.generation import Generation, event_stream, generate
 from mistk_service.doors.inference.messages import HEADER_LENGTH, encode_response, read_request
 from mistk_service.doors.inference.tensors import datatype_of, require_declared
-from mistk_service.doors.prediction_api import PredictionHandlers, json_response, prediction_app
+from mistk_service.doors.prediction_api import PredictionHandlers, json_error, json_response, prediction_app
 from mistk_service.doors.request_content import INLINE_LIMIT, header_of, json_content, on_thread_if, read_content
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.predictions import TensorSpec
 from mistk_service.resources import load_contract
 from mistk_service.web.disconnect import unless_disconnected
+from mistk_service.web.error_responses import error_response
 
 #: The path of the protocol and its version.
 INFERENCE_PATH = "/v2"
@@ -51,7 +52,7 @@ def inference_app(model: ServedModel, max_body: int) -> ASGIApp:
         model: the model.
         max_body: the maximum size of a request in bytes.
     """
-    return prediction_app(load_contract("inference-api.yaml"), _Handlers(model, max_body), inference_error)
+    return prediction_app(load_contract("inference-api.yaml"), _Handlers(model, max_body), json_error)
 
 
 class _Handlers(PredictionHandlers):
@@ -156,7 +157,7 @@ class _Handlers(PredictionHandlers):
     async def model_generate_stream(self, request: Request, model_name: str, model_version: str = "") -> Response:
         generation, head = await self._generate(request, model_name, model_version)
         events = ({**head, "text_output": piece} async for piece in generation)
-        return EventStream(generation, events, inference_error)
+        return event_stream(generation, events, json_error)
 
     generate_stream = model_generate_stream
 
@@ -176,11 +177,7 @@ class _Handlers(PredictionHandlers):
         return generation, {**given, "model_name": name, "model_version": self._model.version}
 
     def _not_ready(self) -> Response:
-        return Response(
-            inference_error(503, f"The model cannot infer now; its state is {self._controller.state}."),
-            503,
-            media_type="application/json",
-        )
+        return error_response(json_error, 503, f"The model cannot infer now; its state is {self._controller.state}.")
 
 
 def _metadata(specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:
@@ -193,8 +190,3 @@ def _metadata(specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:
         }
         for spec in specs
     ]
-
-
-def inference_error(status: int, message: str) -> bytes:  # noqa: ARG001 - the status is not repeated in the body
-    """Return the body of an error in the protocol's form."""
-    return msgspec.json.encode({"error": message})

@@ -22,6 +22,7 @@ from mistk_service.doors.prediction_api import PredictionHandlers, json_response
 from mistk_service.doors.request_content import INLINE_LIMIT, on_thread_if, read_content
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.resources import load_contract
+from mistk_service.web.error_responses import error_response
 
 #: The paths of both protocols.
 PATHS = ("/ping", "/invocations", "/execution-parameters")
@@ -56,7 +57,7 @@ class _Handlers(PredictionHandlers):
     async def ping(self, request: Request) -> Response:  # noqa: ARG002 - every handler gets it
         if self._model.is_ready:
             return Response(b"\n", media_type=formats.JSON)
-        return Response(error_body(503, self._model.why_not_ready), 503, media_type=formats.JSON)
+        return error_response(error_body, 503, self._model.why_not_ready)
 
     async def execution_parameters(self, request: Request) -> Response:  # noqa: ARG002
         return json_response(

@@ -14,11 +14,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from mistk_service.doors.instances.predict import predict
-from mistk_service.doors.prediction_api import PredictionHandlers, json_response, prediction_app
+from mistk_service.doors.prediction_api import PredictionHandlers, json_error, json_response, prediction_app
 from mistk_service.doors.request_content import json_content
 from mistk_service.doors.served_model import ServedModel
 from mistk_service.errors import InvalidRequest
 from mistk_service.resources import load_contract
+from mistk_service.web.error_responses import error_response
 
 
 class _Body(msgspec.Struct):
@@ -28,7 +29,7 @@ class _Body(msgspec.Struct):
 
 def kserve_app(model: ServedModel, max_body: int) -> ASGIApp:
     """Return the application that serves KServe's paths. ``max_body`` limits a request in bytes."""
-    return prediction_app(load_contract("kserve-v1-api.yaml"), _Handlers(model, max_body), error_body)
+    return prediction_app(load_contract("kserve-v1-api.yaml"), _Handlers(model, max_body), json_error)
 
 
 def vertex_app(model: ServedModel, max_body: int, health: str | None, predict: str | None) -> ASGIApp:
@@ -39,7 +40,7 @@ def vertex_app(model: ServedModel, max_body: int, health: str | None, predict: s
         if path
     }
     contract = {"openapi": "3.0.3", "info": {"title": "Vertex AI", "version": "1"}, "paths": paths}
-    return prediction_app(contract, _Handlers(model, max_body), error_body)
+    return prediction_app(contract, _Handlers(model, max_body), json_error)
 
 
 class _Handlers(PredictionHandlers):
@@ -54,7 +55,7 @@ class _Handlers(PredictionHandlers):
 
     async def vertex_health(self, request: Request) -> Response:  # noqa: ARG002
         if not self._model.is_ready:
-            return Response(error_body(503, self._model.why_not_ready), 503, media_type="application/json")
+            return error_response(json_error, 503, self._model.why_not_ready)
         card = self._model.card() if self._model.generates else {}
         return json_response({"name": self._model.name, "ready": True, **card})
 
@@ -67,8 +68,3 @@ class _Handlers(PredictionHandlers):
         if body.parameters:
             raise InvalidRequest("parameters: the model takes none.", field="parameters")
         return json_response({"predictions": await predict(self._model, request, body.instances)})
-
-
-def error_body(status: int, message: str) -> bytes:  # noqa: ARG001 - the status is not repeated in the body
-    """Return the body of an error in KServe's form."""
-    return msgspec.json.encode({"error": message})

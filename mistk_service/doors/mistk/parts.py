@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Literal
 
-from starlette.responses import Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.responses import Response
+from starlette.types import Receive
 
 from mistk_service.core.answer_parts import AnswerParts
 from mistk_service.doors.mistk.problems import answer as problem
 from mistk_service.doors.mistk.record_codec import answer_body
-from mistk_service.doors.mistk.watch import ALIVE, ALIVE_SSE, STREAM_HEADERS
+from mistk_service.doors.mistk.watch import ALIVE, ALIVE_SSE, ClosingStream
 from mistk_service.errors import InvalidRequest, MistkError
 from mistk_service.kinds.predictions import Answer
 from mistk_service.web.disconnect import unless_disconnected
@@ -37,7 +37,7 @@ async def parts_response(parts: AnswerParts, accept: str, receive: Receive) -> R
     if form == "application/json":
         body = await unless_disconnected(receive, asyncio.ensure_future(_array(parts)))
         return Response(body, media_type=form)
-    return _PartsResponse(parts, form)
+    return _stream(parts, form)
 
 
 def events_response(parts: AnswerParts, accept: str, keepalive: float) -> Response:
@@ -49,7 +49,7 @@ def events_response(parts: AnswerParts, accept: str, keepalive: float) -> Respon
         keepalive: seconds between two keep-alives.
     """
     form: _Form = "text/event-stream" if "text/event-stream" in accept else "application/x-ndjson"
-    return _PartsResponse(parts, form, b'{"eventType":"added","payload":%s}', keepalive)
+    return _stream(parts, form, b'{"eventType":"added","payload":%s}', keepalive)
 
 
 def _form(accept: str) -> _Form:
@@ -75,19 +75,9 @@ async def _array(parts: AnswerParts) -> bytes:
     return b"[%s]\n" % b",".join(bodies)
 
 
-class _PartsResponse(StreamingResponse):
-    """Sends each part at once. Closes the parts when the client has all of them or disconnects."""
-
-    def __init__(self, parts: AnswerParts, form: _Form, item: bytes = b"%s", keepalive: float | None = None) -> None:
-        self._parts = parts
-        encoded = _encoded(parts, item, keepalive, sse=form == "text/event-stream")
-        super().__init__(encoded, headers=STREAM_HEADERS, media_type=form)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._parts.close()
+def _stream(parts: AnswerParts, form: _Form, item: bytes = b"%s", keepalive: float | None = None) -> Response:
+    encoded = _encoded(parts, item, keepalive, sse=form == "text/event-stream")
+    return ClosingStream(encoded, form, parts.close)
 
 
 async def _encoded(parts: AnswerParts, item: bytes, keepalive: float | None, *, sse: bool) -> AsyncIterator[bytes]:

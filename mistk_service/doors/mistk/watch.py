@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import msgspec
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from mistk_service.core.status_log import Missed, StatusEvent, StatusLog
 from mistk_service.errors import InvalidRequest
@@ -43,6 +44,21 @@ def watch_response(
         media_type=_SSE if sse else _NDJSON,
         headers=STREAM_HEADERS,
     )
+
+
+class ClosingStream(StreamingResponse):
+    """Sends each part at once, and closes the source of the parts at the end or when the client disconnects."""
+
+    def __init__(self, parts: AsyncIterator[bytes], media_type: str, close: Callable[[], None]) -> None:
+        super().__init__(parts, headers=STREAM_HEADERS, media_type=media_type)
+        self._close = close
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the parts."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._close()
 
 
 def last_event_id(text: str | None) -> int | None:

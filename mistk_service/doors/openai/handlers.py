@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from mistk_service.doors.generation import EventStream, Generation, generate
+from mistk_service.doors.generation import Generation, event_stream, generate
 from mistk_service.doors.prediction_api import PredictionHandlers, json_response, prediction_app
 from mistk_service.doors.request_content import json_content
 from mistk_service.doors.served_model import ServedModel
@@ -130,7 +130,7 @@ class _Handlers(PredictionHandlers):
         }
         if body.stream:
             usage = body.stream_options is not None and body.stream_options.include_usage
-            return EventStream(generation, _chunks(generation, head, chat=chat, usage=usage), error_body)
+            return event_stream(generation, _chunks(generation, head, chat=chat, usage=usage), error_body)
         text = await unless_disconnected(request.receive, asyncio.ensure_future(generation.text()))
         content = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
         choice = {"index": 0, **content, "finish_reason": generation.finish_reason, "logprobs": None}

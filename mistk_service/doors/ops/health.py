@@ -1,4 +1,4 @@
-"""The endpoints for probes and scrapers: liveness, readiness and metrics."""
+"""The endpoints for probes: liveness, startup and readiness."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import msgspec
 from starlette.responses import Response
 
 from mistk_service.core.controller import Controller
-from mistk_service.doors.ops.metrics import CONTENT_TYPE, ServiceMetrics
 from mistk_service.kinds.kind import FAILED, RESETTING, TERMINATED, TERMINATING
 
 #: The body of the response to /healthz and /livez.
@@ -29,9 +28,7 @@ def liveness() -> Response:
 
 def startup(started: bool) -> Response:
     """Return 200 once the service has started: the model is loaded, and built if the service builds it itself."""
-    return Response(
-        msgspec.json.encode({"started": started}) + b"\n", 200 if started else 503, media_type="application/json"
-    )
+    return _answer({"started": started}, started)
 
 
 def readiness(controller: Controller, tracking_lost: str | None = None) -> Response:
@@ -45,12 +42,11 @@ def readiness(controller: Controller, tracking_lost: str | None = None) -> Respo
         body["reason"] = _REASONS.get(controller.state) or _reason(controller)
     if tracking_lost is not None:
         body["tracking"] = tracking_lost
-    return Response(msgspec.json.encode(body) + b"\n", 200 if ready else 503, media_type="application/json")
+    return _answer(body, ready)
 
 
-def metrics_response(metrics: ServiceMetrics) -> Response:
-    """Return the metrics in Prometheus' text format."""
-    return Response(metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+def _answer(body: dict[str, Any], good: bool) -> Response:
+    return Response(msgspec.json.encode(body) + b"\n", 200 if good else 503, media_type="application/json")
 
 
 def _reason(controller: Controller) -> str:

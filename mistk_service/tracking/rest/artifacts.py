@@ -78,7 +78,7 @@ class _HttpArtifacts(ArtifactRepository):
             stream.seek(0)
         except NotSupported as error:
             stream.close()
-            raise _missing(path) from error
+            raise ResourceNotFound(f"No such artifact: {path!r}.") from error
         except BaseException:  # also for Ctrl-C
             stream.close()
             raise
@@ -246,7 +246,3 @@ def proxied_folder(uri: str) -> tuple[str | None, str]:
     """Return the server that an ``mlflow-artifacts:`` URI names, or None, and the path below its root."""
     parts = urlsplit(uri)
     return parts.netloc.rpartition("@")[2] or None, checked_path(unquote(parts.path).strip("/"))
-
-
-def _missing(path: str) -> ResourceNotFound:
-    return ResourceNotFound(f"No such artifact: {path!r}.")

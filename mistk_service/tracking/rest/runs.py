@@ -262,7 +262,7 @@ class RestRuns(Session, RunStore):
             answer = self._http.get("metrics/get-history", fields, _about(run_id))
         except ResourceNotFound:
             return Page(())
-        return wire.page_from_answer(wire.read_measured, answer, "metrics")
+        return wire.history_from_answer(answer)
 
     def get_metric_history_bulk(self, run_ids: Sequence[str], key: str, max_results: int = 25_000) -> list[Metric]:
         fields = {"run_id": list(run_ids), "metric_key": key, "max_results": max_results}
@@ -273,7 +273,7 @@ class RestRuns(Session, RunStore):
                 "histories of several runs are read one by one; the server does not return them together."
             )
             return self._histories(run_ids, key, max_results)
-        return list(wire.page_from_answer(wire.read_measured, answer, "metrics"))
+        return list(wire.history_from_answer(answer))
 
     def _histories(self, run_ids: Sequence[str], key: str, max_results: int) -> list[Metric]:
         found: list[Metric] = []
@@ -299,7 +299,7 @@ class RestRuns(Session, RunStore):
             "max_results": max_results,
         }
         answer = self._http.get("metrics/get-history-bulk-interval", fields)
-        return list(wire.page_from_answer(wire.read_measured, answer, "metrics"))
+        return list(wire.history_from_answer(answer))
 
     def get_metric_columns(
         self,

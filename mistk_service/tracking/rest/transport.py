@@ -7,6 +7,7 @@ import ssl
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urljoin
 
@@ -319,9 +320,7 @@ def _tls(config: RestConfig) -> ssl.SSLContext | bool:
 
 
 def _trusting(path: str) -> ssl.SSLContext:
-    import os
-
-    folder = os.path.isdir(path)
+    folder = Path(path).is_dir()
     return ssl.create_default_context(cafile=None if folder else path, capath=path if folder else None)
 
 

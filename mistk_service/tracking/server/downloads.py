@@ -66,30 +66,21 @@ def file_response(stored: StoredFile, method: str, headers: Headers, executor: E
     if method == "HEAD":
         stored.stream.close()
         return Response(status_code=status, headers=answer, media_type=answer["content-type"])
-    return _FileResponse(stored, start, stop, status, answer, executor)
+    return StreamingResponse(_pieces(stored, start, stop, executor), status, answer)
 
 
-class _FileResponse(StreamingResponse):
-    """Streams a part of a file, and closes the file in any case."""
-
-    def __init__(
-        self, stored: StoredFile, start: int, stop: int, status: int, headers: dict[str, str], executor: Executor
-    ) -> None:
-        super().__init__(self._pieces(stored, start, stop, executor), status, headers)
-
-    @staticmethod
-    async def _pieces(stored: StoredFile, start: int, stop: int, executor: Executor) -> AsyncIterator[bytes]:
-        loop = asyncio.get_running_loop()
-        with stored:
-            await loop.run_in_executor(executor, stored.stream.seek, start)
-            rest = stop - start
-            while rest > 0:
-                piece = await loop.run_in_executor(executor, stored.stream.read, min(rest, _PIECE))
-                if not piece:
-                    # A client might take fewer bytes than announced for the whole file.
-                    raise OSError(f"{stored.name} ended {rest} bytes early")
-                rest -= len(piece)
-                yield piece
+async def _pieces(stored: StoredFile, start: int, stop: int, executor: Executor) -> AsyncIterator[bytes]:
+    loop = asyncio.get_running_loop()
+    with stored:
+        await loop.run_in_executor(executor, stored.stream.seek, start)
+        rest = stop - start
+        while rest > 0:
+            piece = await loop.run_in_executor(executor, stored.stream.read, min(rest, _PIECE))
+            if not piece:
+                # A client might take fewer bytes than announced for the whole file.
+                raise OSError(f"{stored.name} ended {rest} bytes early")
+            rest -= len(piece)
+            yield piece
 
 
 def _headers(stored: StoredFile) -> dict[str, str]:

@@ -47,6 +47,7 @@ from mistk_service.tracking.wire.fields import Fields
 
 __all__ = [
     "from_answer",
+    "history_from_answer",
     "page_from_answer",
     "read_curves",
     "read_dataset_inputs",
@@ -56,7 +57,6 @@ __all__ = [
     "read_file_info",
     "read_logged_model",
     "read_logged_model_order",
-    "read_measured",
     "read_metric",
     "read_metrics",
     "read_model_inputs",
@@ -95,11 +95,15 @@ def from_answer(read: Callable[[Fields], T], answer: Any, name: str | None = Non
 
 def page_from_answer(read: Callable[[Fields], T], answer: Json, name: str) -> Page[T]:
     """Return a page of results; an absent list is an empty one. See :func:`from_answer`."""
-    if read is read_measured:
-        # A history has a great many points, which are read together.
-        items: Sequence[Any] = from_answer(lambda fields: _read_all_measured(fields, name), answer)
-    else:
-        items = from_answer(lambda fields: list(map(read, fields.objects(name))), answer)
+    return _page(answer, from_answer(lambda fields: list(map(read, fields.objects(name))), answer))
+
+
+def history_from_answer(answer: Json) -> Page[Metric]:
+    """Return a page of a history, whose many points are read together. See :func:`from_answer`."""
+    return _page(answer, from_answer(_read_measured, answer))
+
+
+def _page(answer: Json, items: Sequence[T]) -> Page[T]:
     token = answer.get("next_page_token")
     return Page(tuple(items), token if isinstance(token, str) and token else None)
 
@@ -143,19 +147,15 @@ def _plain_metric(value: Any) -> Metric | None:
         return None
 
 
-def read_measured(fields: Fields) -> Metric:
-    """Read a point of an answer, where the largest double stands for infinity."""
-    return _with_infinity(read_metric(fields))
+def _read_measured(fields: Fields, name: str = "metrics") -> list[Metric]:
+    """Read the points of an answer, where the largest double stands for infinity."""
+    return list(map(_with_infinity, read_metrics(fields, name)))
 
 
 def _with_infinity(point: Metric) -> Metric:
     if abs(point.value) != _LARGEST:
         return point
     return msgspec.structs.replace(point, value=math.copysign(math.inf, point.value))
-
-
-def _read_all_measured(fields: Fields, name: str = "metrics") -> list[Metric]:
-    return list(map(_with_infinity, read_metrics(fields, name)))
 
 
 def read_curves(fields: Fields) -> list[Curve]:
@@ -284,7 +284,7 @@ def read_run(fields: Fields) -> Run:
     data, inputs, outputs = (fields.object(name) or Fields({}) for name in ("data", "inputs", "outputs"))
     return Run(
         read_run_info(_required_object(fields, "info")),
-        RunData(_by_key(_read_all_measured(data)), _by_key(read_params(data)), _by_key(read_tags(data))),
+        RunData(_by_key(_read_measured(data)), _by_key(read_params(data)), _by_key(read_tags(data))),
         RunInputs(
             tuple(read_dataset_inputs(inputs, "dataset_inputs")), tuple(read_model_inputs(inputs, "model_inputs"))
         ),
@@ -336,7 +336,7 @@ def read_model_version(fields: Fields) -> ModelVersion:
         model_params=tuple(
             Param(item.text("name") or "", item.text("value") or "") for item in fields.objects("model_params")
         ),
-        model_metrics=tuple(_read_all_measured(fields, "model_metrics")),
+        model_metrics=tuple(_read_measured(fields, "model_metrics")),
         user_id=fields.identifier("user_id") or None,
     )
 
@@ -361,5 +361,5 @@ def read_logged_model(fields: Fields) -> LoggedModel:
             for item in info.objects("registrations")
         ),
         params=_by_key(read_params(data)),
-        metrics=tuple(_read_all_measured(data)),
+        metrics=tuple(_read_measured(data)),
     )

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from starlette.responses import Response
@@ -24,8 +24,8 @@ from mistk_service.web.error_responses import ErrorAnswer, send_early
 
 logger = logging.getLogger(__name__)
 
-#: The paths of probes, which only show whether the service works.
-OPEN_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/startupz", "/ping", "/health"})
+#: The paths of probes, which only show whether the service works and need no log-in.
+_OPEN_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/startupz", "/ping", "/health"})
 
 #: Seconds between two calls of a function about the client of a long answer; files and users are checked for each part.
 _FUNCTION_INTERVAL = 5.0
@@ -202,20 +202,16 @@ class Authentication:
         app: receives the principal in the scope of each request.
         authenticator: identifies the senders.
         answer: converts an error to a response.
-        open_paths: the paths that can be read without a log-in.
     """
 
-    def __init__(
-        self, app: ASGIApp, authenticator: Authenticator, answer: ErrorAnswer, open_paths: Collection[str] = OPEN_PATHS
-    ) -> None:
+    def __init__(self, app: ASGIApp, authenticator: Authenticator, answer: ErrorAnswer) -> None:
         self._app = app
         self._authenticator = authenticator
         self._answer = answer
-        self._open = frozenset(open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        if scope["type"] != "http" or (scope["path"] in self._open and scope["method"] in ("GET", "HEAD")):
+        if scope["type"] != "http" or (scope["path"] in _OPEN_PATHS and scope["method"] in ("GET", "HEAD")):
             await self._app(scope, receive, send)
             return
         if scope["path"] in ("/login", "/logout"):
@@ -248,12 +244,12 @@ class Authentication:
             logger.info("The response to %s ended, since its account has changed.", principal.name)
 
     def _refusal(self, error: MistkError, scope: Scope) -> Response:
-        mode = _header(scope, b"sec-fetch-mode")
-        if isinstance(error, NotAuthenticated) and mode == "navigate" and scope["method"] == "GET":
+        mode = dict(scope["headers"]).get(b"sec-fetch-mode")
+        if isinstance(error, NotAuthenticated) and mode == b"navigate" and scope["method"] == "GET":
             return self._authenticator.sessions.to_form(scope)
         response = self._answer(error, scope)
         if response.status_code == 401:
-            response.headers["WWW-Authenticate"] = _SCRIPT_CHALLENGE if mode not in (None, "navigate") else _CHALLENGE
+            response.headers["WWW-Authenticate"] = _SCRIPT_CHALLENGE if mode not in (None, b"navigate") else _CHALLENGE
         return response
 
     async def _session(self, scope: Scope, receive: Receive) -> Response:
@@ -264,7 +260,7 @@ class Authentication:
                 return sessions.form(scope)
             if scope["path"] == "/logout":
                 require_own_page(scope)
-                return sessions.end(scope, _header(scope, b"cookie") or "")
+                return sessions.end(scope, dict(scope["headers"]).get(b"cookie", b"").decode("latin-1"))
             authorization = await sessions.read_form(scope, receive)
             principal = await self._authenticator.identify(authorization, self._authenticator.address(scope))
         except NotAuthenticated as error:
@@ -274,7 +270,3 @@ class Authentication:
             return self._answer(error, scope)
         scope[PRINCIPAL] = principal
         return sessions.begin(scope, authorization)
-
-
-def _header(scope: Scope, name: bytes) -> str | None:
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)

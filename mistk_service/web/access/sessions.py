@@ -106,7 +106,7 @@ class Sessions:
         return prefix_of(scope, self._root_path)
 
     def _set_cookie(self, response: Response, scope: Scope, value: str, seconds: int) -> None:
-        secure = scope.get("scheme") == "https" or _header(scope, b"x-forwarded-proto") == b"https"
+        secure = scope.get("scheme") == "https" or dict(scope["headers"]).get(b"x-forwarded-proto") == b"https"
         path = f"{self._prefix(scope)}/"
         response.set_cookie(COOKIE, value, seconds, path=path, secure=secure, httponly=True, samesite="strict")
         # For the page's script, which cannot read the other cookie: whether the browser is logged in.
@@ -132,7 +132,3 @@ def require_own_page(scope: Scope) -> None:
     has_origin = any(name in (b"origin", b"sec-fetch-site") for name, _ in scope["headers"])
     if scope["method"] not in ("GET", "HEAD") and not has_origin:
         raise NotAllowed("A request with a session's cookie needs an Origin header, which browsers send.")
-
-
-def _header(scope: Scope, name: bytes) -> bytes | None:
-    return next((value for key, value in scope["headers"] if key == name), None)
