@@ -13,6 +13,8 @@ from contextvars import Context
 from dataclasses import replace
 from typing import Any, Protocol
 
+import msgspec
+
 from mistk_service.core.answer_parts import AnswerParts
 from mistk_service.core.call_paths import CallPaths
 from mistk_service.core.events import CallAccepted, Observer, WorkerStarted
@@ -22,11 +24,11 @@ from mistk_service.core.refusals import require
 from mistk_service.core.shutdown import Shutdown
 from mistk_service.core.status_log import CONFLATION, StatusEvent, StatusLog
 from mistk_service.core.view import InstanceView
-from mistk_service.errors import Failure, MistkError, ModelLoadError, WorkerDied
+from mistk_service.errors import Failure, InvalidRequest, MistkError, ModelLoadError, WorkerDied
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.kind import RESETTING, TERMINATED, TERMINATING, Kind, Operation, Role
 from mistk_service.kinds.predictions import Answer, Inputs, Signature
-from mistk_service.workers.messages import AllowParts, FromWorker, Pause, Resume, Run, Withdraw
+from mistk_service.workers.messages import AllowParts, FromWorker, Pause, Refused, Resume, Run, Withdraw
 from mistk_service.workers.protocol import Worker, WorkerFactory
 from mistk_service.workers.supervisor import Supervisor
 
@@ -100,6 +102,8 @@ class Controller:
         self._supervisor = Supervisor(make_worker, self)
         self._replicas = replicas
         self._ending: asyncio.Task[None] | None = None
+        #: A call with hyperparameters that waits until the class, which declares them, is loaded.
+        self._early: tuple[Run, Operation] | None = None
         #: The name and the version of the registered model that an operation has read last.
         self.registered: tuple[str, str] | None = None
         #: Set when the instance is terminated and the service may exit.
@@ -192,6 +196,7 @@ class Controller:
 
     def _stop_worker(self, row: Operation) -> None:
         self._instance.is_stopping = True
+        self._early = None
         self._supervisor.request_stop(row.hook)
 
     async def _reset(self) -> None:
@@ -311,9 +316,7 @@ class Controller:
         """Begin an activity once its paths have been checked."""
         files = self._supervisor.worker.files
         if row.takes_hyperparameters:
-            *others, hyperparameters = call.arguments
-            declared = checked(self.signature.hyperparameters, hyperparameters)
-            call = replace(call, arguments=(*others, declared))
+            call = replace(call, arguments=self._checked(call.arguments))
         arguments, registered = await self._paths.readable(call, files)
         # Only what the model writes from here on counts as saved by it.
         made, before = await self._paths.writable(call, files)
@@ -322,12 +325,32 @@ class Controller:
             require(self.view, row)
             number = next(self._instance.ids)
             run = None if self._tracking is None else self._tracking.run_of(row.name, call.arguments)
-            self._supervisor.run(Run(number, row.hook, arguments, run), row)
+            message = Run(number, row.hook, arguments, run)
+            if row.takes_hyperparameters and self.view.hooks is None:
+                self._early = message, row
+            else:
+                self._supervisor.run(message, row)
             self.registered = registered or self.registered
         except MistkError:
             await files.remove_folders(made)  # a refused call leaves no folders behind
             raise
         return self._instance.begin(number, row.name, call.arguments, before, call.caller)
+
+    def _checked(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return arguments whose last one, the hyperparameters, is as the class declares it, if the class is loaded."""
+        *others, hyperparameters = arguments
+        return (*others, checked(self.signature.hyperparameters, hyperparameters))
+
+    def _send_early(self) -> None:
+        """Send the call that has waited for the class to the worker, or refuse it."""
+        early, self._early = self._early, None
+        if early is None:
+            return
+        call, row = early
+        try:
+            self._supervisor.run(msgspec.structs.replace(call, arguments=self._checked(call.arguments)), row)
+        except InvalidRequest as error:
+            self._instance.on_message(Refused(call.id, str(error), error.field))
 
     def predict(self, inputs: Inputs, details: bool = False) -> asyncio.Future[Answer | AnswerParts]:
         """Predict and return a future for the model's answer, or for its parts if the model gives it in parts.
@@ -361,6 +384,7 @@ class Controller:
     def on_loaded(self, model: str, hooks: frozenset[str]) -> None:
         """Handle the loaded model: the name of its class, and its hooks."""
         self._instance.on_loaded(model, hooks, self.signature)
+        self._send_early()
         prediction = self.kind.prediction
         count = 0
         if prediction is not None and self.kind.has_replicas and hooks.intersection(prediction.hooks):

@@ -86,11 +86,10 @@ def _value(given: Any, schema: Mapping[str, Any]) -> tuple[Any, str | None]:
     from jsonschema import Draft202012Validator
 
     validator = Draft202012Validator(schema)
-    if validator.is_valid(given):
-        return given, None
-    decoded = _decoded(given)
-    if validator.is_valid(decoded):
-        return decoded, None
+    for value in (given, _decoded(given)):
+        if validator.is_valid(value):
+            # JSON has one type of numbers, so 5.0 is a whole number too.
+            return int(value) if schema.get("type") == "integer" else value, None
     shown = repr(given)
     shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
     return given, f"cannot be {shown}; expected {expected(schema)}"

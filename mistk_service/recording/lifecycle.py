@@ -28,7 +28,8 @@ from mistk_service.core.events import (
     PredictionAnswered,
     TagsSet,
 )
-from mistk_service.errors import Failure
+from mistk_service.core.hyperparameters import checked
+from mistk_service.errors import Failure, InvalidRequest
 from mistk_service.kinds.kind import Kind, RunSettings
 from mistk_service.kinds.predictions import Signature
 from mistk_service.recording.activities import Activities
@@ -193,6 +194,12 @@ class Lifecycle:
 
     def _loaded(self, event: ModelLoaded, _: int) -> None:
         self._signature = event.signature
+        if any(self._operations[name].takes_hyperparameters for name in self._activities.running):
+            # They were accepted before the class could complete them by its defaults.
+            properties, given = self._memory.settings
+            with suppress(InvalidRequest):
+                self._memory.settings = properties, checked(event.signature.hyperparameters, given)
+            self._memory.params |= self._memory.settings[1]
 
     def _plan(self, following: NextRun, _: int) -> None:
         self._next = following

@@ -69,6 +69,38 @@ async def test_a_call_while_the_model_is_imported_waits_for_it(launch: Launch, i
     await instance.until("initialized")
 
 
+@pytest.mark.local
+async def test_hyperparameters_that_come_before_the_class_are_read_as_those_that_come_after_it(
+    launch: Launch, import_gate: Gate
+):
+    instance = await launch("broken/waits_on_import:Declared", "process", loaded=False)
+    await instance.call("initialize", {}, {"rate": "0.5"})
+    import_gate.tell("g")
+    initialized = await instance.until("initialized")
+    assert initialized["payload"]["got"] == {"rate": 0.5, "epochs": 3}
+
+
+@pytest.mark.local
+async def test_hyperparameters_that_the_class_does_not_accept_are_refused_once_it_is_loaded(
+    launch: Launch, import_gate: Gate
+):
+    instance = await launch("broken/waits_on_import:Declared", "process", loaded=False)
+    await instance.call("initialize", {}, {"rate": 1, "epoch": 4})
+    import_gate.tell("g")
+    payload = (await instance.until("started"))["payload"]
+    assert payload["lastActivity"]["outcome"] == "refused"
+    assert "hyperparameters.epoch is not known; did you mean epochs?" in payload["notice"]
+
+
+async def test_a_reset_forgets_a_call_that_waits_for_the_class(launch: Launch, import_gate: Gate):
+    instance = await launch("broken/waits_on_import:Declared", "process", loaded=False)
+    await instance.call("initialize", {}, {"rate": 1})
+    reset = await instance.call("reset")
+    import_gate.tell("gg")
+    started = await instance.until("started", after=version_of(reset))
+    assert "got" not in started["payload"]
+
+
 async def test_an_import_that_fails_fails_the_call_that_waits_for_it(launch: Launch, import_gate: Gate):
     instance = await launch("broken/waits_on_import:Model", "process", loaded=False)
     await instance.call("initialize")

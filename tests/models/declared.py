@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from mistk_service import AbstractModel
+from mistk_service import AbstractModel, RequestError
 
 
 class Inner(msgspec.Struct):
@@ -27,6 +27,10 @@ class Settings(msgspec.Struct):
     def __post_init__(self) -> None:
         if self.optimizer == "adam" and self.rate > 0.5:
             raise ValueError("adam needs a rate of at most 0.5")
+        if self.name == "taken":
+            raise RequestError("name: 'taken' is taken", field="hyperparameters.name")
+        if self.name == "broken":
+            raise KeyError(self.name)
 
 
 class Row(msgspec.Struct):

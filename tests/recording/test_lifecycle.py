@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mistk_service.core.events import ModelLoaded
+from mistk_service.kinds.predictions import Signature
 from mistk_service.tracking.values import RunStatus
 from tests.recording.conftest import FAILURE, Story, params_of, tags_of
 from tests.recording.harness import CONTAINER
@@ -35,6 +37,14 @@ def test_training_is_a_run_with_all_that_was_said_before_it(story: Story) -> Non
     assert tags["mlflow.user"] == run.info.user_id != ""
     assert story.store.get_experiment(run.info.experiment_id).name == "Digits"
     assert story.notes == []
+
+
+def test_hyperparameters_that_came_before_the_class_are_completed_by_its_defaults(story: Story) -> None:
+    schema = '{"properties": {"rate": {"type": "number"}, "epochs": {"default": 3}}, "required": ["rate"]}'
+    story.began("initialize", ["training"], {}, {"rate": "0.50"})
+    story.tell(ModelLoaded("Digits", frozenset(), Signature(hyperparameters=schema))).ended("initialize")
+    story.began("train")
+    assert params_of(story.run) == {"rate": "0.5", "epochs": "3"}
 
 
 @pytest.mark.parametrize("operation", ["train", "predict", "generate"])

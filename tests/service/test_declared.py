@@ -75,6 +75,25 @@ def test_a_check_of_the_class_itself_refuses_and_restores_the_state(fresh: Servi
     assert fresh.status()["state"] == "started"
 
 
+def test_a_check_of_the_class_may_raise_what_a_hook_may_raise(fresh: Service) -> None:
+    error = refused(fresh.api.post("/initialize", json={"hyperparameters": {"rate": 1, "name": "taken"}}))
+    assert (error["message"], error["field"]) == ("name: 'taken' is taken", "hyperparameters.name")
+    failed = fresh.wait_for_state("failed", fresh.post("initialize", {"hyperparameters": {"rate": 1, "name": "broken"}}))
+    failure = failed["payload"]["error"]
+    assert (failure["type"], failure["message"]) == ("KeyError", "'broken'")
+
+
+def test_a_whole_number_may_have_a_decimal_point(fresh: Service) -> None:
+    assert fresh.do("initialize", {"hyperparameters": {"rate": 1, "epochs": 7.0}})["payload"]["got"]["epochs"] == 7
+
+
+def test_what_only_the_class_can_check_names_the_field(fresh: Service) -> None:
+    body = {"hyperparameters": {"rate": 1, "layers": [{"depth": 3}, {"depth": 2.0}]}}
+    error = refused(fresh.api.post("/initialize", json=body))
+    assert error["field"] == "hyperparameters.layers[1].depth"
+    assert error["message"].startswith("hyperparameters.layers[1].depth: Expected `int`")
+
+
 def test_the_contract_of_the_container_describes_them(declared: Service) -> None:
     contract = declared.api.get("/swagger.json").json()
     OpenAPIV2SpecValidator(contract).validate()

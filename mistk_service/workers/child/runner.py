@@ -190,12 +190,13 @@ class Runner:
         return answer
 
     def _call_hook(self, task: Run) -> FromWorker:
-        try:
-            arguments = self._arguments(task)
-        except msgspec.ValidationError as error:
-            return Refused(task.id, f"hyperparameters: {error}", "hyperparameters")
         row = self._operations[task.hook]
         try:
+            # The class of the hyperparameters is the author's too, and may refuse them as a hook does.
+            try:
+                arguments = self._arguments(task)
+            except msgspec.ValidationError as error:
+                return _refused(task.id, error)
             result = row.call(self._model, *arguments) if row.call else self._hook(task.hook)(*arguments)
             if row.followed_by:
                 self._hook(row.followed_by)(*arguments[:1])
@@ -423,3 +424,10 @@ class Runner:
 def _one_by_one(send: Callable[[FromWorker], None], messages: Sequence[FromWorker]) -> None:
     for message in messages:
         send(message)
+
+
+def _refused(number: int, error: msgspec.ValidationError) -> Refused:
+    """Return the refusal of hyperparameters, with the name of the wrong one if the error has it."""
+    problem, _, path = str(error).partition(" - at `$.")
+    field = f"hyperparameters.{path.rstrip('`')}" if path else "hyperparameters"
+    return Refused(number, f"{field}: {problem}", field)
