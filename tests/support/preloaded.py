@@ -222,13 +222,21 @@ def clean_environment(*, measured: bool = True) -> dict[str, str]:
 def _load_service() -> None:
     """Load all that a service would load, also what it would load on a thread after it listens."""
     import mistk_service.app.asgi
+    import mistk_service.app.autostart
     import mistk_service.app.cli
     import mistk_service.app.container
     import mistk_service.tracking.cli.commands
     import mistk_service.tracking.replication
     import mistk_service.tracking.rest
     import mistk_service.tracking.server.app
-    import mistk_service.tracking.sql  # noqa: F401
+    import mistk_service.tracking.sql
+    from mistk_service.resources import contract_path, load_contract
+
+    with contextlib.suppress(ImportError):  # both are optional
+        import mistk_service.web.server.with_httptools
+        import uvloop  # noqa: F401
+    for contract in contract_path().parent.glob("*.yaml"):
+        load_contract(contract.name)
 
 
 def _load_mlflow() -> None:
