@@ -72,17 +72,26 @@ def json_line(
 
     ``fields`` are further ones, which a record has as its attribute ``fields``.
     """
-    seconds = time.time() if created is None else created
-    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     line = {
-        "time": f"{moment}.{int(seconds % 1 * 1000):03d}Z",
+        "time": timestamp(time.time() if created is None else created),
         "level": level,
         "logger": logger,
-        "message": message.encode("utf-8", "backslashreplace").decode(),
+        "message": encodable(message),
         **fields,
     }
     if request is not None:
         line["request"] = request
     if traceback is not None:
-        line["traceback"] = traceback.encode("utf-8", "backslashreplace").decode()
+        line["traceback"] = encodable(traceback)
     return msgspec.json.encode(line).decode()
+
+
+def timestamp(seconds: float) -> str:
+    """Return a time in seconds since the epoch as text in UTC, with milliseconds."""
+    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{moment}.{int(seconds % 1 * 1000):03d}Z"
+
+
+def encodable(text: str) -> str:
+    """Return the text with invalid Unicode, such as a lone surrogate, written as an escape."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -15,7 +15,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 from mistk_service.kinds import KINDS, Kind, kind_at
-from mistk_service.workers.child.loader import split_reference
+from mistk_service.workers.child.loader import import_folder, split_reference
 
 #: Prints where the kind of a class is.
 _ASK = (
@@ -38,7 +38,7 @@ def detected_kind(reference: str, environment: Mapping[str, str]) -> Kind:
     """
     module, name = split_reference(reference)
     file = Path(module).expanduser().absolute() if module.endswith(".py") else None
-    folders = [str(Path.cwd()) if file is None else str(_top_folder(file)), *sys.path]
+    folders = [str(Path.cwd()) if file is None else str(import_folder(file)), *sys.path]
     base = _Source(folders).base_of(file or _Source(folders).file_of(module), name)
     if base is not None:
         return kind_at(KINDS[base])
@@ -50,14 +50,6 @@ def detected_kind(reference: str, environment: Mapping[str, str]) -> Kind:
         check=False,
     )
     return kind_at(KINDS["AbstractModel"] if answer.returncode else answer.stdout.decode().splitlines()[-1])
-
-
-def _top_folder(file: Path) -> Path:
-    """Return the folder from which the package of a file is imported."""
-    folder = file.parent
-    while (folder / "__init__.py").is_file():
-        folder = folder.parent
-    return folder
 
 
 class _Source:

@@ -38,34 +38,38 @@ def iterate(events: AsyncGenerator[R, None]) -> Generator[R, None, None]:
     try:
         while True:
             try:
-                event = run(_next(events))
+                event = run(events.__anext__())
             except StopAsyncIteration:
                 return
             yield event
     finally:
-        run(_close(events))
+        run(events.aclose())
 
 
-async def _next(events: AsyncGenerator[R, None]) -> R:
-    return await anext(events)
+class _Dual:
+    """A method of an asyncio client; the result of a blocking client's is what ``finish`` makes of it."""
 
-
-async def _close(events: AsyncGenerator[R, None]) -> None:
-    await events.aclose()
-
-
-class DualMethod(Generic[P, R]):
-    """A method that is a coroutine function; a blocking client gets an ordinary one."""
-
-    def __init__(self, function: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]) -> None:
+    def __init__(self, function: Callable[..., Any], finish: Callable[[Any], Any]) -> None:
         self.__doc__ = function.__doc__
         self._function = function
 
         @functools.wraps(function)
-        def blocking(*args: Any, **kwargs: Any) -> R:
-            return run(function(*args, **kwargs))
+        def blocking(*args: Any, **kwargs: Any) -> Any:
+            return finish(function(*args, **kwargs))
 
         self._blocking = blocking
+
+    def _bound(self, client: object, owner: type) -> Callable[..., Any]:
+        function = self._blocking if issubclass(owner, Blocking) else self._function
+        bound: Callable[..., Any] = function.__get__(client, owner)
+        return bound
+
+
+class DualMethod(_Dual, Generic[P, R]):
+    """A method that is a coroutine function; a blocking client gets an ordinary one."""
+
+    def __init__(self, function: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]) -> None:
+        super().__init__(function, run)
 
     @overload
     def __get__(self, client: None, owner: type) -> Callable[..., Any]: ...
@@ -74,21 +78,14 @@ class DualMethod(Generic[P, R]):
     @overload
     def __get__(self, client: Asyncio, owner: type) -> Callable[P, Coroutine[Any, Any, R]]: ...
     def __get__(self, client: object, owner: type) -> Callable[..., Any]:
-        return _bound(self._blocking if issubclass(owner, Blocking) else self._function, client, owner)
+        return self._bound(client, owner)
 
 
-class DualIterator(Generic[P, R]):
+class DualIterator(_Dual, Generic[P, R]):
     """A method that is an asynchronous generator function; a blocking client gets an ordinary one."""
 
     def __init__(self, function: Callable[Concatenate[Any, P], AsyncGenerator[R, None]]) -> None:
-        self.__doc__ = function.__doc__
-        self._function = function
-
-        @functools.wraps(function)
-        def blocking(*args: Any, **kwargs: Any) -> Generator[R, None, None]:
-            return iterate(function(*args, **kwargs))
-
-        self._blocking = blocking
+        super().__init__(function, iterate)
 
     @overload
     def __get__(self, client: None, owner: type) -> Callable[..., Any]: ...
@@ -97,9 +94,4 @@ class DualIterator(Generic[P, R]):
     @overload
     def __get__(self, client: Asyncio, owner: type) -> Callable[P, AsyncGenerator[R, None]]: ...
     def __get__(self, client: object, owner: type) -> Callable[..., Any]:
-        return _bound(self._blocking if issubclass(owner, Blocking) else self._function, client, owner)
-
-
-def _bound(function: Callable[..., Any], client: object, owner: type) -> Callable[..., Any]:
-    bound: Callable[..., Any] = function.__get__(client, owner)
-    return bound
+        return self._bound(client, owner)

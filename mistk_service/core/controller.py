@@ -152,12 +152,13 @@ class Controller:
     # --- start, reset and shutdown --------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Start the first worker.
+        """Start a worker.
 
         Raises:
             WorkerDied: the worker could not be started.
         """
-        await self._start_worker()
+        await self._supervisor.start()
+        self._instance.emit(WorkerStarted(self._supervisor.started - 1, self._supervisor.pid))
 
     async def wait_loaded(self) -> None:
         """Wait until the worker has loaded the model.
@@ -167,10 +168,6 @@ class Controller:
             WorkerDied: the worker ended while it was loading the model.
         """
         await self._supervisor.wait_loaded()
-
-    async def _start_worker(self) -> None:
-        await self._supervisor.start()
-        self._instance.emit(WorkerStarted(self._supervisor.started - 1, self._supervisor.pid))
 
     async def _wait_stopped(self) -> None:
         plan = self._shutdown_plan
@@ -204,7 +201,7 @@ class Controller:
         self._instance.start_over()
         self.registered = None
         try:
-            await self._start_worker()
+            await self.start()
             await self.wait_loaded()
         except (ModelLoadError, WorkerDied):
             pass  # the state is already failed and gives the reason

@@ -253,6 +253,18 @@ class MistkDataset(Dataset):
         return dataset
 
 
+def dataset_of(field: str, wire: Mapping[str, Any]) -> MistkDataset:
+    """Build the dataset that is a field of a request.
+
+    Raises:
+        InvalidRequest: as :meth:`MistkDataset.from_wire`; it names the field of the request.
+    """
+    try:
+        return MistkDataset.from_wire(wire)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{field}.{error}", field=f"{field}.{error.field}") from error
+
+
 @dataclass(frozen=True)
 class InitParams:
     """The arguments of ``initialize``.

@@ -6,6 +6,8 @@ import json
 import re
 from typing import Any
 
+from mistk_service.logs import encodable
+
 _LIMIT = 250
 _NOT_ALLOWED = re.compile(r"[^/\w.\- :]")
 
@@ -42,7 +44,7 @@ def _acceptable(key: str) -> str:
 def text_of(value: Any) -> str:
     """Return a value as the text of a param or a tag: strings unchanged, lists and objects as JSON."""
     if isinstance(value, str):
-        return value.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+        return encodable(value.replace("\0", "\\0"))
     if isinstance(value, dict | list | tuple):
         return json.dumps(value, ensure_ascii=False, default=str)
     return str(value)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.evaluation.values import metrics_of
 from mistk_service.kinds.kind import Kind
 from mistk_service.kinds.model.base import AbstractModel
 from mistk_service.kinds.model.operations import OPERATIONS
 from mistk_service.kinds.model.states import State
-from mistk_service.kinds.values import InitParams, MistkDataset
+from mistk_service.kinds.values import InitParams, dataset_of
 
 __all__ = ["MODEL", "load_data"]
 
@@ -34,9 +33,9 @@ def load_data(body: Mapping[str, Any]) -> Call:
     Raises:
         InvalidRequest: a dataset is malformed; the message says which field.
     """
-    datasets = {key: _dataset(key, wire) for key, wire in body.items()}
-    paths = {f"datasets.{key}.dataPath": each.data_path for key, each in datasets.items()}
-    return Call((datasets,), reads={field: path for field, path in paths.items() if path is not None})
+    datasets = {key: dataset_of(f"datasets.{key}", wire) for key, wire in body.items()}
+    reads = {f"datasets.{key}.dataPath": each.data_path for key, each in datasets.items() if each.data_path is not None}
+    return Call((datasets,), reads)
 
 
 def _evaluate(body: Mapping[str, Any]) -> Call:
@@ -51,13 +50,6 @@ def _evaluate(body: Mapping[str, Any]) -> Call:
         reads={"ground_truth_path": truth},
         writes={} if output is None else {"evaluation_path": output},
     )
-
-
-def _dataset(key: str, wire: Mapping[str, Any]) -> MistkDataset:
-    try:
-        return MistkDataset.from_wire(wire)
-    except InvalidRequest as error:
-        raise InvalidRequest(f"datasets.{key}.{error}", field=f"datasets.{key}.{error.field}") from error
 
 
 MODEL = Kind(

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.kind import Arguments, Kind, RunSettings, reset_and_shutdown, row
 from mistk_service.kinds.transform.base import AbstractTransformPlugin
 from mistk_service.kinds.transform.states import State
-from mistk_service.kinds.values import MistkDataset
+from mistk_service.kinds.values import MistkDataset, dataset_of
 
 __all__ = ["TRANSFORM"]
 
@@ -21,21 +20,17 @@ def _transform(body: Mapping[str, Any]) -> Call:
     Raises:
         InvalidRequest: a dataset is malformed.
     """
-    inputs = [_dataset(f"inputDatasets[{index}]", wire) for index, wire in enumerate(body["inputDatasets"])]
-    output = None if body.get("outputDataset") is None else _dataset("outputDataset", body["outputDataset"])
-    paths = {f"inputDatasets[{index}].dataPath": each.data_path for index, each in enumerate(inputs)}
+    inputs = [dataset_of(f"inputDatasets[{index}]", wire) for index, wire in enumerate(body["inputDatasets"])]
+    output = None if body.get("outputDataset") is None else dataset_of("outputDataset", body["outputDataset"])
     return Call(
         (inputs, output, body.get("properties") or {}),
-        reads={field: path for field, path in paths.items() if path is not None},
+        reads={
+            f"inputDatasets[{index}].dataPath": each.data_path
+            for index, each in enumerate(inputs)
+            if each.data_path is not None
+        },
         writes={} if output is None or output.data_path is None else {"outputDataset.dataPath": output.data_path},
     )
-
-
-def _dataset(field: str, wire: Mapping[str, Any]) -> MistkDataset:
-    try:
-        return MistkDataset.from_wire(wire)
-    except InvalidRequest as error:
-        raise InvalidRequest(f"{field}.{error}", field=f"{field}.{error.field}") from error
 
 
 def _settings(arguments: Arguments) -> RunSettings:

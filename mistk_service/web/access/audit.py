@@ -10,7 +10,8 @@ import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mistk_service.errors import SettingsError
-from mistk_service.web.access.request_log import Answered, answered, plain
+from mistk_service.logs import encodable, timestamp
+from mistk_service.web.access.request_log import Answered, answered
 
 logger = logging.getLogger("mistk_service.audit")
 
@@ -63,14 +64,13 @@ class Audit:
 
 def write_audit(call: Answered) -> None:
     """Write a line about an answered request that may have changed something."""
-    moment = time.time()
     line = {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + f".{int(moment % 1 * 1000):03d}Z",
-        "who": None if call.principal is None else plain(call.principal.name),
+        "time": timestamp(time.time()),
+        "who": None if call.principal is None else encodable(call.principal.name),
         "role": None if call.principal is None else call.principal.role.label,
         "from": call.address,
         "method": call.method,
-        "path": plain(call.path),
+        "path": encodable(call.path),
         "status": call.status,
         "result": call.result,
         "request": call.request,

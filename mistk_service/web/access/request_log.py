@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mistk_service.logs import encodable
 from mistk_service.web.access.roles import Principal, principal_of
 
 logger = logging.getLogger("mistk_service.access")
@@ -57,12 +58,12 @@ def answered(scope: Scope, status: int, seconds: float) -> Answered:
 
 def log_request(call: Answered) -> None:
     """Write a line of the access log."""
-    who = None if call.principal is None else plain(call.principal.name)
+    who = None if call.principal is None else encodable(call.principal.name)
     fields = {
         "who": who,
         "from": call.address,
         "method": call.method,
-        "path": plain(call.path),
+        "path": encodable(call.path),
         "status": call.status,
         "duration": round(call.seconds, 6),
     }
@@ -70,11 +71,6 @@ def log_request(call: Answered) -> None:
     text = "%s %s %s %r %s %.1f ms"
     values = (call.address, who or "-", call.method, fields["path"], call.status, 1000 * call.seconds)
     logger.info(text, *values, extra={"fields": fields})
-
-
-def plain(text: str) -> str:
-    """Return a text that UTF-8 can express."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class AccessLog:

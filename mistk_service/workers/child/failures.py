@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 
 from mistk_service.errors import Failure
+from mistk_service.logs import encodable
 
 
 def failure_from(error: BaseException) -> Failure:
@@ -19,8 +20,3 @@ def message_of(error: BaseException) -> str:
         return encodable(str(error))
     except Exception as another:  # noqa: BLE001 - only the first exception matters
         return f"(no text: __str__ raised {type(another).__name__})"
-
-
-def encodable(text: str) -> str:
-    """Return the text with invalid Unicode, such as a lone surrogate, written as an escape."""
-    return text.encode("utf-8", "backslashreplace").decode()

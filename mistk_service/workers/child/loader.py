@@ -159,11 +159,8 @@ def _locate_file(file: Path, reference: str) -> tuple[Path, str]:
             f"{Path.cwd()}.",
             reference=reference,
         )
-    parts = [file.stem]
-    folder = file.parent
-    while (folder / "__init__.py").is_file():
-        parts.insert(0, folder.name)
-        folder = folder.parent
+    folder = import_folder(file)
+    parts = file.relative_to(folder).with_suffix("").parts
     for part in parts:
         if "." in part:
             raise BadModelReference(
@@ -172,6 +169,14 @@ def _locate_file(file: Path, reference: str) -> tuple[Path, str]:
                 reference=reference,
             )
     return folder, ".".join(parts)
+
+
+def import_folder(file: Path) -> Path:
+    """Return the folder from which a file, or the package that it belongs to, is imported."""
+    folder = file.parent
+    while (folder / "__init__.py").is_file():
+        folder = folder.parent
+    return folder
 
 
 def _require_from(file: Path, module: ModuleType, reference: str) -> None:

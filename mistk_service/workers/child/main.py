@@ -20,8 +20,7 @@ import threading
 from collections.abc import Callable, Iterable
 
 from mistk_service.errors import Failure, ModelLoadError
-from mistk_service.logs import configure_logging
-from mistk_service.workers.child.failures import encodable
+from mistk_service.logs import configure_logging, encodable
 from mistk_service.workers.child.loader import construct_model, load_model_class
 from mistk_service.workers.child.runner import Runner
 from mistk_service.workers.framing import LARGEST_FROM_WORKER, FrameReader, Unsendable, decode_to_worker, frame

@@ -23,11 +23,12 @@ from mistk_service.errors import Failure, RequestError
 from mistk_service.kinds import kind_of
 from mistk_service.kinds.component import Component, RunReference, StopActivity
 from mistk_service.kinds.kind import FAILED, Kind, Operation, Role
+from mistk_service.logs import encodable
 from mistk_service.workers.child.async_hooks import plain_hooks
 from mistk_service.workers.child.batching import Parts, Predictor
 from mistk_service.workers.child.context import WorkerContext
 from mistk_service.workers.child.declared import hyperparameters_of, signature_of
-from mistk_service.workers.child.failures import encodable, failure_from, message_of
+from mistk_service.workers.child.failures import failure_from, message_of
 from mistk_service.workers.child.part_streams import PartStreams
 from mistk_service.workers.child.publisher import Publisher
 from mistk_service.workers.child.task_queue import TaskQueue

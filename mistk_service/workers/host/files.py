@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -150,28 +151,17 @@ async def on_thread(work: Callable[..., T], *arguments: Any) -> T:
     A file system may be slow or may never respond. That must block neither the event loop nor, as asyncio's own threads would,
     the end of the process.
     """
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: T | None, error: BaseException | None) -> None:
-        if future.cancelled():
-            return
-        if error is None:
-            future.set_result(result)  # type: ignore[arg-type]
-        else:
-            future.set_exception(error)
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()
 
     def run() -> None:
-        result, failed = None, None
         try:
-            result = work(*arguments)
+            future.set_result(work(*arguments))
         except Exception as error:  # noqa: BLE001 - it is raised where the future is awaited
-            failed = error
-        with contextlib.suppress(RuntimeError):  # the loop is closed: there is no caller any more
-            loop.call_soon_threadsafe(settle, result, failed)
+            future.set_exception(error)
 
     threading.Thread(target=run, name="mistk-paths", daemon=True).start()
-    return await future
+    return await asyncio.wrap_future(future)
 
 
 def _path(text: str, field: str) -> Path:
