@@ -93,7 +93,8 @@ class Tracked:
                 return False
 
         try:
-            return WebDriverWait(self.chrome, PATIENCE, 0.05).until(holds)
+            # A chart of a million points takes a busy machine more than the usual limit.
+            return WebDriverWait(self.chrome, 2 * PATIENCE, 0.05).until(holds)
         except TimeoutException:
             raise AssertionError(f"At {self.chrome.current_url} the page says:\n{self.text}") from None
 

@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import functools
 import gc
+import importlib
 import json
 import os
 import runpy
@@ -229,12 +230,12 @@ def _load_service() -> None:
     import mistk_service.tracking.replication
     import mistk_service.tracking.rest
     import mistk_service.tracking.server.app
-    import mistk_service.tracking.sql
+    import mistk_service.tracking.sql  # noqa: F401
     from mistk_service.resources import contract_path, load_contract
 
-    with contextlib.suppress(ImportError):  # both are optional
-        import mistk_service.web.server.with_httptools
-        import uvloop  # noqa: F401
+    for optional in ("uvloop", "mistk_service.web.server.with_httptools"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(optional)
     for contract in contract_path().parent.glob("*.yaml"):
         load_contract(contract.name)
 
