@@ -143,8 +143,8 @@ class EmbeddedTracking:
             raise ServiceBusy(f"{field}: {error}") from error
         except StoreError as error:
             raise InvalidRequest(
-                f"{field}: {uri[:200]!r} cannot be used: {error} Expected models:/NAME/VERSION, models:/NAME@ALIAS or "
-                "runs:/RUN_ID/PATH of this service's own store, or the path of a file or folder.",
+                f"{field}: {uri[:200]!r} cannot be used: {str(error).removesuffix('.')}. Expected models:/NAME/VERSION, "
+                "models:/NAME@ALIAS or runs:/RUN_ID/PATH of this service's own store, or the path of a file or folder.",
                 field=field,
             ) from error
         return str(path), resolved

@@ -72,23 +72,36 @@ class _Source:
             tree = ast.parse(file.read_bytes())
         except (OSError, SyntaxError, ValueError):
             return None
-        origins = [origin for node in tree.body for origin in self._origins(node, name, file)]
+        origins = [origin for node in tree.body for origin in self._origins(node, name, file, tree.body)]
         known = [origin_name for _, origin_name in origins if origin_name in KINDS]
         found = known or [base for each in origins if (base := self.base_of(*each)) is not None]
         return found[0] if found else None
 
-    def _origins(self, node: ast.stmt, name: str, file: Path) -> Iterator[tuple[Path | None, str]]:
+    def _origins(
+        self, node: ast.stmt, name: str, file: Path, body: Sequence[ast.stmt]
+    ) -> Iterator[tuple[Path | None, str]]:
         """Yield the file and the name of what a statement defines ``name`` by: its bases, or what it is imported as."""
         if isinstance(node, ast.ClassDef) and node.name == name:
             for base in node.bases:
                 if isinstance(base, ast.Name):
                     yield file, base.id
                 elif isinstance(base, ast.Attribute):
-                    yield None, base.attr
+                    yield self._module(ast.unparse(base.value), file, body), base.attr
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
+                if alias.name == "*" or name == (alias.asname or alias.name):
+                    yield self._imported(node, file), name if alias.name == "*" else alias.name
+
+    def _module(self, name: str, file: Path, body: Sequence[ast.stmt]) -> Path | None:
+        """Return the file of the module that the statements of a file import as ``name``."""
+        for node in body:
+            for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
                 if name == (alias.asname or alias.name):
-                    yield self._imported(node, file), alias.name
+                    if isinstance(node, ast.Import):
+                        return self.file_of(alias.name)
+                    package = self._imported(node, file)
+                    return None if package is None else self.file_of(alias.name, [str(package.parent)])
+        return None
 
     def _imported(self, node: ast.ImportFrom, file: Path) -> Path | None:
         if not node.level:

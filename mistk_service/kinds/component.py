@@ -84,7 +84,7 @@ class Context(Protocol):
     def set_tags(self, values: Mapping[str, Any]) -> None:
         """Set tags."""
 
-    def log_artifact(self, path: Path, artifact_path: str | None) -> None:
+    def log_artifact(self, path: str | Path, artifact_path: str | None) -> None:
         """Store a file or folder."""
 
     def log_text(self, text: str, artifact_file: str) -> None:
@@ -161,9 +161,9 @@ class DetachedContext:
         """Record the tags."""
         self.tags.update(values)
 
-    def log_artifact(self, path: Path, artifact_path: str | None) -> None:
+    def log_artifact(self, path: str | Path, artifact_path: str | None) -> None:
         """Record the path."""
-        self.artifacts.append((path, artifact_path))
+        self.artifacts.append((Path(path), artifact_path))
 
     def log_text(self, text: str, artifact_file: str) -> None:
         """Record the text."""
@@ -269,7 +269,7 @@ class Component:
             path: the file or folder. Links to folders within it are not followed.
             artifact_path: the folder of the run to store it in; by default the top folder.
         """
-        self._mistk().log_artifact(Path(path), artifact_path)
+        self._mistk().log_artifact(path, artifact_path)
 
     def log_text(self, text: str, artifact_file: str) -> None:
         """Store a text with the run, as the file ``artifact_file`` (``notes/epoch-3.md``)."""

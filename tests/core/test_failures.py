@@ -162,8 +162,8 @@ async def test_what_ends_an_interpreter_ends_the_worker_and_fails_the_instance(l
     [
         *("status object", "status integer", "status surrogate", "status deep", "status large", "metric text"),
         *("metric name", "metric step", "metric time", "metric integer", "param object", "param integer", "param name"),
-        *("tag surrogate", "artifact name", "metrics many", "metric name long", "param large", "param name long"),
-        *("tag large", "tags many"),
+        *("tag surrogate", "artifact name", "artifact nothing", "metrics many", "metric name long", "param large"),
+        *("param name long", "tag large", "tags many"),
     ],
 )
 async def test_a_report_that_cannot_be_sent_harms_neither_the_activity_nor_the_reports_after_it(

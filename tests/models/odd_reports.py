@@ -54,6 +54,7 @@ WAYS = {
     "tag large": lambda model: model.set_tags({"a": "x" * 10_000_000}),
     "tags many": lambda model: model.set_tags({f"t{number}": "x" * 100 for number in range(100_000)}),
     "artifact name": lambda model: model.log_artifact(Path("a\udcff")),
+    "artifact nothing": lambda model: model.log_artifact(None),
 }
 
 

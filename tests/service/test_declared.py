@@ -78,7 +78,9 @@ def test_a_check_of_the_class_itself_refuses_and_restores_the_state(fresh: Servi
 def test_a_check_of_the_class_may_raise_what_a_hook_may_raise(fresh: Service) -> None:
     error = refused(fresh.api.post("/initialize", json={"hyperparameters": {"rate": 1, "name": "taken"}}))
     assert (error["message"], error["field"]) == ("name: 'taken' is taken", "hyperparameters.name")
-    failed = fresh.wait_for_state("failed", fresh.post("initialize", {"hyperparameters": {"rate": 1, "name": "broken"}}))
+    failed = fresh.wait_for_state(
+        "failed", fresh.post("initialize", {"hyperparameters": {"rate": 1, "name": "broken"}})
+    )
     failure = failed["payload"]["error"]
     assert (failure["type"], failure["message"]) == ("KeyError", "'broken'")
 
@@ -145,7 +147,7 @@ def test_a_declaration_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "odd.py").write_text(ODD)
     code, _, err = run("describe", "odd.py:Odd", cwd=tmp_path)
     assert code == 1
-    assert "inputs, outputs or hyperparameters: places" in err
+    assert "'odd.py:Odd': inputs: places: a column is of the type" in err
 
 
 ODD = """

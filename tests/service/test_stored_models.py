@@ -45,6 +45,7 @@ def test_a_model_is_built_from_a_version_an_alias_or_a_run_of_the_store(start: S
         answer = service.api.post("/buildModel", params={"modelPath": wrong})
         assert answer.status_code == 400, (wrong, answer.text)
         assert "modelPath" in answer.text
+        assert ". Expected models:/NAME/VERSION" in answer.text
     assert service.status()["state"] == "initialized"
 
 

@@ -189,13 +189,13 @@ class WorkerContext:
         """Store the tags for the next report."""
         self._keep(self._tags, values, "set_tags")
 
-    def log_artifact(self, path: Path, artifact_path: str | None) -> None:
+    def log_artifact(self, path: str | Path, artifact_path: str | None) -> None:
         """Copy a file or folder and report it. If it cannot be copied, log an error."""
         try:
-            folder, source = artifact_folder(artifact_path), artifact_source(path)
+            folder, source = artifact_folder(artifact_path), artifact_source(Path(path))
             kept = None if self._spool is None else self._spool.copy(source)
         except Exception as error:  # noqa: BLE001 - no error may end a training
-            logger.error("log_artifact: %r was left out: %s", os.fspath(path), error)
+            logger.error("log_artifact: %r was left out: %s", str(path) if isinstance(path, Path) else path, error)
             return
         self._report_artifact(str(source), folder, kept)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import msgspec.inspect
@@ -13,6 +13,8 @@ import msgspec.inspect
 from mistk_service.kinds import kind_of
 from mistk_service.kinds.component import Component
 from mistk_service.kinds.predictions import CODECS, Signature, TensorSpec
+
+T = TypeVar("T")
 
 #: The data types of the fields of a struct in place of ``inputs`` or ``outputs``.
 _DTYPES: dict[type, str] = {
@@ -28,30 +30,55 @@ def signature_of(model: Component) -> Signature:
     """Return what a model declares.
 
     Raises:
-        msgspec.ValidationError: a declaration has another form.
-        TypeError: a hyperparameter or a column has a type that cannot be declared.
+        TypeError: a declaration has another form; the message names it and what is expected.
     """
     kind = kind_of(type(model))
     tensors: dict[str, Any] = {"inputs": (), "outputs": ()}
     # A class without the hook may have attributes of these names for its own use.
     if kind.prediction is not None and kind.prediction.tensor_hook in kind.hooks_of(type(model)):
-        tensors = {name: _specs(getattr(type(model), name, ())) for name in tensors}
-    encoding = msgspec.convert(getattr(model, "record_encoding", None), str | None)
+        tensors = {name: _read(name, _specs, getattr(type(model), name, ())) for name in tensors}
+    encoding = _read("record_encoding", _encoding, getattr(model, "record_encoding", None))
     declared = hyperparameters_of(model)
     serves = _flag(model, "serve_while_training")
     copying = (hook for row in kind.operations.values() for hook in row.copied_by or ())
     return Signature(
         encoding,
         **tensors,
-        hyperparameters=None if declared is None else _schema(declared),
+        hyperparameters=None if declared is None else _read("hyperparameters", _schema, declared),
         idempotent_predictions=_flag(model, "idempotent_predictions"),
         serve_while_training=serves,
         copied_after_training=serves and all(kind.overrides(type(model), hook) for hook in copying),
     )
 
 
+#: What a declaration has to be.
+_TENSORS = "a list of (name, data type, shape), such as [('pixels', 'float32', (-1, 64))], or a struct"
+_FORMS = {
+    "inputs": _TENSORS,
+    "outputs": _TENSORS,
+    "record_encoding": "'base64' or None",
+    "hyperparameters": "a struct or a dataclass of types that JSON can express",
+}
+
+
+def _read(name: str, read: Callable[[Any], T], declared: Any) -> T:
+    """Return what ``read`` makes of a declaration.
+
+    Raises:
+        TypeError: it has another form.
+    """
+    try:
+        return read(declared)
+    except (msgspec.ValidationError, TypeError, RecursionError) as error:
+        raise TypeError(f"{name}: {error}; expected {_FORMS.get(name, 'True or False')}") from error
+
+
+def _encoding(declared: Any) -> str | None:
+    return msgspec.convert(declared, Literal["base64"] | None)
+
+
 def _flag(model: Component, name: str) -> bool:
-    return msgspec.convert(getattr(type(model), name, False), bool)
+    return _read(name, lambda declared: msgspec.convert(declared, bool), getattr(type(model), name, False))
 
 
 def hyperparameters_of(model: Component | None) -> type[Any] | None:

@@ -11,8 +11,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeGuard
 
-import msgspec
-
 from mistk_service.errors import (
     BadModelReference,
     InvalidRequest,
@@ -124,13 +122,8 @@ def _require_usable(model: Component, reference: str) -> None:
         ) from error
     try:
         signature_of(model)
-    except (msgspec.ValidationError, TypeError, RecursionError) as error:
-        raise NotAModelClass(
-            f"{reference!r}: record_encoding, inputs, outputs or hyperparameters: {error}; expected 'base64' or None, lists "
-            "of (name, data type, shape), such as [('pixels', 'float32', (-1, 64))], or a struct, and a struct or a "
-            "dataclass of types that JSON can express.",
-            reference=reference,
-        ) from error
+    except TypeError as error:
+        raise NotAModelClass(f"{reference!r}: {error}.", reference=reference) from error
 
 
 def _warn_of_misspelled_hooks(model_class: type[Component]) -> None:

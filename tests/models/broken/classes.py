@@ -48,3 +48,11 @@ class NoBatchSize(AbstractModel):
 
 class HookIsNoMethod(AbstractModel):
     do_stream_predict = 5
+
+
+class UnknownEncoding(AbstractModel):
+    record_encoding = "hex"
+
+
+class NoFlag(AbstractModel):
+    serve_while_training = "no"

@@ -208,6 +208,8 @@ def test_a_constructor_that_fails_is_reported_with_its_traceback(name: str, word
         ("BadBatchSize", "max_batch_size is 'many'; expected a whole number"),
         ("NoBatchSize", "max_batch_size is None; expected a whole number"),
         ("HookIsNoMethod", "do_stream_predict is 5; expected a method"),
+        ("UnknownEncoding", "record_encoding: Invalid enum value 'hex'; expected 'base64' or None"),
+        ("NoFlag", "NoFlag': serve_while_training: Expected `bool`, got `str`; expected True or False"),
     ],
 )
 def test_a_model_with_something_else_in_the_place_of_what_is_called_is_reported(name: str, words: str):
