@@ -12,7 +12,7 @@ from mistk_service.core.answer_parts import AnswerParts
 from mistk_service.core.events import PredictionAnswered, PredictionWithdrawn
 from mistk_service.errors import HookFailed, InvalidRequest, ServiceBusy, WorkerDied
 from mistk_service.workers.messages import PARTS_AHEAD
-from tests.support.harness import PATIENCE, Instance, of_type, records_of
+from tests.support.harness import TIMEOUT, Instance, of_type, records_of
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +32,7 @@ async def begin(instance: Instance, **data: str) -> AnswerParts:
 
 
 async def read(parts: AnswerParts) -> list[Any]:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         return [part.value() async for part in parts]
 
 

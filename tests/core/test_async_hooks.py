@@ -13,7 +13,7 @@ import pytest
 from mistk_service.core.answer_parts import AnswerParts
 from mistk_service.errors import HookFailed, InvalidRequest
 from mistk_service.kinds.predictions import Answer, Tensor, Tensors
-from tests.support.harness import PATIENCE, Instance, records_of, version_of
+from tests.support.harness import TIMEOUT, Instance, records_of, version_of
 
 pytestmark = pytest.mark.anyio
 
@@ -43,7 +43,7 @@ async def test_a_training_pauses_is_saved_and_continues(launch: Launch, kind: st
 async def test_an_asynchronous_generator_answers_in_parts_and_is_closed(launch: Launch, kind: str):
     instance: Instance = await launch("asynchronous:Asynchronous", kind)
     await instance.ready()
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         parts = [part.value() async for part in await parts_of(instance, n="40")]
     assert parts == [{"part": number, "details": False} for number in range(40)]
     await instance.until(lambda status: status["payload"].get("closed"))

@@ -19,7 +19,7 @@ import pytest
 from mistk_service.core.events import ActivityEnded, InstanceReset, WorkerStarted
 from mistk_service.core.shutdown import Shutdown, StopDeadlines
 from mistk_service.errors import OperationRefused, ServiceBusy, WorkerDied
-from tests.support.harness import PATIENCE, Gate, Instance, of_type, version_of
+from tests.support.harness import TIMEOUT, Gate, Instance, of_type, version_of
 
 pytestmark = pytest.mark.anyio
 
@@ -233,7 +233,7 @@ async def test_a_model_whose_training_ends_by_its_last_hook_alone_is_not_killed(
         "    def do_terminate(self):\n"
         "        self.end.set()\n"
     )
-    instance = await (await launch(f"{source}:Model", "process", shutdown=LastHookSoon(PATIENCE))).ready()
+    instance = await (await launch(f"{source}:Model", "process", shutdown=LastHookSoon(TIMEOUT))).ready()
     await instance.call("train")
     await instance.call("shutdown")
     ended = await instance.until("terminated")
@@ -312,7 +312,7 @@ async def test_the_death_of_the_worker_is_a_failure_in_every_state(
 )
 async def test_a_death_is_reported_in_words_with_the_last_lines_of_output(launch: Launch, how: str, words: str):
     # Where it ends by itself, it is killed before that on no machine.
-    options = {} if "did not end" in words else {"linger": PATIENCE}
+    options = {} if "did not end" in words else {"linger": TIMEOUT}
     instance = await (await launch("dies:Dies", "process", **options)).ready({"how": how})
     failed = await instance.run("train")
     error = failed["payload"]["error"]
@@ -349,7 +349,7 @@ async def test_processes_that_the_model_started_go_with_it(launch: Launch):
     processes = [psutil.Process(pid) for pid in others]
     await instance.call("reset")
     await instance.until("started")
-    _, alive = psutil.wait_procs(processes, timeout=PATIENCE)
+    _, alive = psutil.wait_procs(processes, timeout=TIMEOUT)
     assert not alive
 
 
@@ -358,7 +358,7 @@ async def test_the_death_of_the_worker_is_noticed_while_its_children_hold_what_i
     failed = await instance.run("train")
     assert "exit code 3" in failed["payload"]["error"]["message"]
     processes = [psutil.Process(pid) for pid in failed["payload"]["started"] if psutil.pid_exists(pid)]
-    _, alive = psutil.wait_procs(processes, timeout=PATIENCE)
+    _, alive = psutil.wait_procs(processes, timeout=TIMEOUT)
     assert not alive
 
 

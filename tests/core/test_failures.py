@@ -12,7 +12,7 @@ import pytest
 
 from mistk_service.core.events import ActivityEnded
 from mistk_service.errors import InvalidRequest
-from tests.support.harness import MODELS, PATIENCE, Instance, arguments, of_type, refusal
+from tests.support.harness import MODELS, TIMEOUT, Instance, arguments, of_type, refusal
 
 pytestmark = pytest.mark.anyio
 
@@ -147,7 +147,7 @@ async def test_whatever_a_hook_raises_is_reported(
     ],
 )
 async def test_what_ends_an_interpreter_ends_the_worker_and_fails_the_instance(launch: Launch, error: str, words: str):
-    instance = await (await launch("raises:Raises", "process", linger=PATIENCE)).ready(
+    instance = await (await launch("raises:Raises", "process", linger=TIMEOUT)).ready(
         {"hook": "do_train", "error": error}
     )
     failed = await instance.run("train")

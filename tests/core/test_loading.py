@@ -11,7 +11,7 @@ import pytest
 
 from mistk_service.core.events import WorkerStarted
 from mistk_service.errors import InvalidRequest, ModelLoadError, OperationRefused, WorkerDied
-from tests.support.harness import PATIENCE, Gate, of_type, version_of
+from tests.support.harness import TIMEOUT, Gate, of_type, version_of
 
 pytestmark = pytest.mark.anyio
 
@@ -173,7 +173,7 @@ async def test_a_reset_gets_rid_of_a_fresh_worker_that_hangs_in_its_import(launc
     instance = await launch(f"{file}:Moody", grace=0.5)
     hang.touch()
     await instance.call("reset")
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while len(of_type(instance.events, WorkerStarted)) < 2:  # noqa: ASYNC110 - the events are a list
             await asyncio.sleep(0)
     hang.unlink()

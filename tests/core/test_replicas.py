@@ -13,7 +13,7 @@ import pytest
 
 from mistk_service.core.events import ReplicasChanged
 from mistk_service.errors import InvalidRequest, OperationRefused, WorkerDied
-from tests.support.harness import PATIENCE, Gate, Instance, of_type
+from tests.support.harness import TIMEOUT, Gate, Instance, of_type
 
 pytestmark = pytest.mark.anyio
 
@@ -74,7 +74,7 @@ class Load:
     async def more(self, count: int = 50) -> None:
         """Wait for further answers."""
         wanted = len(self.answers) + count
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while len(self.answers) < wanted:
                 await asyncio.sleep(0)
                 assert not any(task.done() and task.exception() for task in self._tasks)

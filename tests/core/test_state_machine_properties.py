@@ -28,7 +28,7 @@ from mistk_service.tracking.artifacts import open_artifacts
 from mistk_service.tracking.embedded.local_tracking import OpenedTracking
 from tests.recording.conftest import Story
 from tests.support.examples import examples
-from tests.support.harness import PATIENCE, Gate, Instance, of_type, version_of
+from tests.support.harness import TIMEOUT, Gate, Instance, of_type, version_of
 
 RUNNING = {
     "initialize": "initializing",
@@ -425,7 +425,7 @@ class LifecycleInAProcess(Lifecycle):
         os.kill(self.instance.pid, signal.SIGKILL)
         status = await self.instance.until("failed")
         assert "SIGKILL" in status["payload"]["error"]["message"]
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             outcomes = await asyncio.gather(*self.answers, return_exceptions=True)
         assert all(isinstance(outcome, WorkerDied) for outcome in outcomes)
         self.state, self.activity, self.saving, self.answers = "failed", None, False, []

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mistk_service.core.status_log import WOKEN_AT_ONCE, Missed, StatusEvent, StatusLog
 from mistk_service.core.view import Status
 from mistk_service.kinds.model.states import State
-from tests.support.harness import PATIENCE
+from tests.support.harness import TIMEOUT
 
 pytestmark = pytest.mark.anyio
 
@@ -55,7 +55,7 @@ def publish(log: StatusLog, source: Source, times: int, state: State = State.TRA
 async def take(watch: AsyncIterator[Any], count: int) -> list[Any]:
     """Return the next items of a watch."""
     items: list[Any] = []
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while len(items) < count:
             items.append(await anext(watch))
     return items
@@ -282,7 +282,7 @@ async def test_a_live_watch_ends_with_the_state_terminated():
     reading = asyncio.ensure_future(read())
     await asyncio.sleep(0)
     publish(log, source, 1, State.TERMINATED)
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         assert await reading == [State.STARTED, State.TERMINATED]
 
 

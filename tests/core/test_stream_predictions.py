@@ -19,7 +19,7 @@ from mistk_service.errors import (
 )
 from mistk_service.kinds.predictions import Tensor, Tensors
 from mistk_service.workers.child.tensors import arrays_of
-from tests.support.harness import PATIENCE, Gate, Instance, of_type
+from tests.support.harness import TIMEOUT, Gate, Instance, of_type
 
 pytestmark = pytest.mark.anyio
 
@@ -373,7 +373,7 @@ async def test_properties_for_a_model_that_has_none_are_accepted(launch: Launch,
 
 async def test_brief_stream_predictions_concern_no_watcher(launch: Launch):
     # As long as that takes, it is brief.
-    instance = await (await launch("steered:Steered", "thread", conflation=PATIENCE)).ready()
+    instance = await (await launch("steered:Steered", "thread", conflation=TIMEOUT)).ready()
     before = instance.controller.log.publish().version
     for _ in range(20):
         await instance.stream({"a": ""})

@@ -14,7 +14,7 @@ pytest.importorskip("ray")
 from mistk_service.errors import SettingsError
 from mistk_service.workers.host.ray_worker import RayWorker, connect
 from mistk_service.workers.messages import Loaded
-from tests.support.harness import PATIENCE, Listener, WorkerUnderTest, reference
+from tests.support.harness import TIMEOUT, Listener, WorkerUnderTest, reference
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180), pytest.mark.filterwarnings("default")]
 
@@ -33,7 +33,7 @@ async def test_a_connection_without_the_secret_is_closed_and_the_worker_is_still
     (address,) = listening() - before
     reader, writer = await asyncio.open_connection(*address)
     writer.write(bytes(32))
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
             await reader.readexactly(1)
     writer.close()
@@ -62,7 +62,7 @@ async def test_the_death_of_an_actor_is_told_as_that_and_ends_its_process():
     process = psutil.Process(worker.worker.pid)
     process.parent().kill()
     assert "The worker's actor died" in (await worker.listener.until_exit()).message
-    process.wait(PATIENCE)
+    process.wait(TIMEOUT)
 
 
 def test_a_cluster_that_encrypts_is_refused_since_the_messages_would_not_be(monkeypatch: pytest.MonkeyPatch):

@@ -11,7 +11,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
 #: Seconds after which what has not appeared will not.
-PATIENCE = 30
+TIMEOUT = 30
 
 
 def load(page: Chrome, address: str) -> None:
@@ -38,13 +38,13 @@ def seen(page: Chrome, identifier: str) -> bool:
 def await_text(page: Chrome, identifier: str, expected: str) -> None:
     """Wait until the element says what is expected; the assertion shows what it says instead."""
     with contextlib.suppress(TimeoutException):
-        WebDriverWait(page, PATIENCE, 0.02).until(lambda _: text(page, identifier) == expected)
+        WebDriverWait(page, TIMEOUT, 0.02).until(lambda _: text(page, identifier) == expected)
     assert text(page, identifier) == expected, f"the page says:\n{page.find_element(By.TAG_NAME, 'body').text}"
 
 
 def await_true(page: Chrome, condition: Callable[[], object]) -> None:
     """Wait until a condition holds."""
-    WebDriverWait(page, PATIENCE, 0.02).until(lambda _: condition())
+    WebDriverWait(page, TIMEOUT, 0.02).until(lambda _: condition())
 
 
 def await_version(page: Chrome, version: int) -> None:

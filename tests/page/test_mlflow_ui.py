@@ -14,7 +14,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from tests.tracking.server.conftest import running_server
 
 #: Seconds until a page has loaded its code and its data.
-PATIENCE = 50
+TIMEOUT = 50
 
 API = "/api/2.0/mlflow"
 
@@ -63,7 +63,7 @@ def test_the_pages_of_mlflow_show_what_the_store_has(browser: Chrome, url: str, 
         assert not shows(browser, expected), f"what {path} shall show is on the page before"
         browser.get(f"{url}/mlflow/#{path}")
         try:
-            WebDriverWait(browser, PATIENCE, 0.1).until(lambda _, expected=expected: shows(browser, expected))  # type: ignore[misc]
+            WebDriverWait(browser, TIMEOUT, 0.1).until(lambda _, expected=expected: shows(browser, expected))  # type: ignore[misc]
         except TimeoutException:
             pytest.fail(f"The page lacks one of {expected}:\n{text(browser)}\n{browser.get_log('browser')}")
 

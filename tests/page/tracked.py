@@ -13,7 +13,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.page.browser import PATIENCE, load
+from tests.page.browser import TIMEOUT, load
 
 
 class Tracked:
@@ -94,7 +94,7 @@ class Tracked:
 
         try:
             # A chart of a million points takes a busy machine more than the usual limit.
-            return WebDriverWait(self.chrome, 2 * PATIENCE, 0.05).until(holds)
+            return WebDriverWait(self.chrome, 2 * TIMEOUT, 0.05).until(holds)
         except TimeoutException:
             raise AssertionError(f"At {self.chrome.current_url} the page says:\n{self.text}") from None
 

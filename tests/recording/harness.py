@@ -20,7 +20,7 @@ from mistk_service.tracking.values import Run
 from tests.service.harness import wait_until
 
 CONTAINER = "6f1c2a34-0000-4000-8000-000000000001"
-PATIENCE = 30.0
+TIMEOUT = 30.0
 INITIALIZED = [ActivityBegan("initialize", ([], {}, {"epochs": 1})), ActivityEnded("initialize", "completed", 0.1)]
 TRAINING = [*INITIALIZED, ActivityBegan("train")]
 
@@ -70,7 +70,7 @@ class RecorderHarness:
 
     async def until(self, condition: Callable[[], Any]) -> None:
         """Wait for something that the recorder shows or requests."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while not condition():
                 self._news.clear()
                 await self._news.wait()
@@ -85,7 +85,7 @@ class RecorderHarness:
         await self.stored()
         await self.until(lambda: "experimentId" in self.shown["run"])
 
-    async def close(self, seconds: float = PATIENCE) -> None:
+    async def close(self, seconds: float = TIMEOUT) -> None:
         deadline = Deadline(seconds)
         await asyncio.to_thread(self.recorder.close, deadline)
         self.overdue = deadline.overdue
@@ -93,7 +93,7 @@ class RecorderHarness:
     async def ended(self) -> None:
         """Wait for the end of a recorder that had no time for it: it does not wait for the store any more."""
         for thread in self.overdue:
-            await asyncio.to_thread(thread.join, PATIENCE)
+            await asyncio.to_thread(thread.join, TIMEOUT)
 
     @property
     def runs(self) -> list[Run]:

@@ -14,7 +14,7 @@ from mistk_service.recording.system_metrics import Sampling, SystemSample
 from mistk_service.tracking.errors import SystemMetricsUnavailable
 from tests.recording.conftest import Story
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 BEGAN, ENDED = ActivityBegan("train"), ActivityEnded("train", "completed", 1.0)
 
 
@@ -55,7 +55,7 @@ class Machine:
 
     def wait(self, times: int = 1) -> None:
         for _ in range(times):
-            assert self.news.acquire(timeout=PATIENCE)
+            assert self.news.acquire(timeout=TIMEOUT)
 
 
 @pytest.fixture

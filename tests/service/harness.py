@@ -39,8 +39,8 @@ MODELS = Path(__file__).parent / "models"
 #: The model of most tests; see the file.
 OBEDIENT = f"{MODELS / 'obedient.py'}:Obedient"
 
-#: Seconds for one answer; a test's own limit is longer, so that the failure says which request hung.
-ANSWER_TIME = 60.0
+#: The timeout of a request in seconds; a test's own limit is longer, so that the failure says which request hung.
+REQUEST_TIMEOUT = 60.0
 
 #: Every service that this process has started and not yet ended, for the report of a failed test.
 RUNNING: list[Service] = []
@@ -77,7 +77,9 @@ class Service:
             self.end()
             raise
         self.url = next(word for word in line.split() if word.startswith("http://"))
-        self.api = httpx.Client(base_url=self.url + API, timeout=ANSWER_TIME, limits=httpx.Limits(max_connections=None))
+        self.api = httpx.Client(
+            base_url=self.url + API, timeout=REQUEST_TIMEOUT, limits=httpx.Limits(max_connections=None)
+        )
         assert self.api.get(f"{self.url}/healthz").json() == {"status": "alive"}
 
     def __enter__(self) -> Self:
@@ -183,8 +185,8 @@ class Service:
 
     def wait_exit(self) -> int:
         """Wait until the process ends and all that it printed is read; return its exit code."""
-        code = self.process.wait(timeout=ANSWER_TIME)
-        self._reader.join(timeout=ANSWER_TIME)
+        code = self.process.wait(timeout=REQUEST_TIMEOUT)
+        self._reader.join(timeout=REQUEST_TIMEOUT)
         return code
 
     def output(self) -> str:
@@ -200,7 +202,7 @@ class Service:
         # The worker's sentinel ends the worker and what that started.
         self.process.kill()
         self.process.wait()
-        self._reader.join(timeout=ANSWER_TIME)
+        self._reader.join(timeout=REQUEST_TIMEOUT)
 
     def _read(self) -> None:
         with self._pipe:
@@ -248,7 +250,7 @@ def start(
     return subprocess.Popen(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
 
 
-def run(*arguments: str, cwd: Path, limit: float = ANSWER_TIME, **options: Any) -> tuple[int, str, str]:
+def run(*arguments: str, cwd: Path, limit: float = REQUEST_TIMEOUT, **options: Any) -> tuple[int, str, str]:
     """Run ``mistk-service`` to its end, which has to come within ``limit`` s; return exit code, output and error output.
 
     The options are those of :func:`start`.
@@ -275,12 +277,12 @@ def _command_line(process: psutil.Process) -> list[str]:
     """Return the command line; none for a process that has ended, such as the worker before a reset."""
     try:
         return process.cmdline()
-    except psutil.NoSuchProcess:  # or one that nobody has buried yet
+    except psutil.NoSuchProcess:  # or one that is not reaped yet
         return []
 
 
 def gone(process: psutil.Process) -> bool:
-    """Return whether a process has ended; one that nobody has buried yet has."""
+    """Return whether a process has ended; one that is not reaped yet has."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -289,7 +291,7 @@ def gone(process: psutil.Process) -> bool:
 
 def all_gone(processes: Iterable[psutil.Process]) -> bool:
     """Wait until processes have ended, and return whether they have."""
-    deadline = time.monotonic() + ANSWER_TIME
+    deadline = time.monotonic() + REQUEST_TIMEOUT
     waiting = list(processes)
 
     def none_is_left() -> bool:
@@ -367,7 +369,7 @@ def raw(port: int, *parts: bytes) -> tuple[int, dict[str, str], bytes]:
 
 def connect(port: int) -> socket.socket:
     """Return a connection to the service."""
-    return socket.create_connection(("127.0.0.1", port), timeout=ANSWER_TIME)
+    return socket.create_connection(("127.0.0.1", port), timeout=REQUEST_TIMEOUT)
 
 
 def read_answer(sock: socket.socket) -> tuple[int, dict[str, str], bytes]:

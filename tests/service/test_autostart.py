@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.service.conftest import Start
-from tests.service.harness import ANSWER_TIME, MODELS, OBEDIENT, run
+from tests.service.harness import MODELS, OBEDIENT, REQUEST_TIMEOUT, run
 from tests.service.test_runs import MLFLOW, settled_run
 from tests.support.harness import reference
 from tests.support.remotes import reserved_port
@@ -93,7 +93,7 @@ def test_a_model_is_built_from_the_store_of_the_container_in_a_later_start(start
     first.do("saveModel", modelPath=str(tmp_path / "out"))
     run_id = settled_run(first)["info"]["run_id"]
     alias = {"name": "kept", "alias": "best", "version": "1"}
-    httpx.post(f"{first.url}{MLFLOW}/registered-models/alias", json=alias, timeout=ANSWER_TIME).raise_for_status()
+    httpx.post(f"{first.url}{MLFLOW}/registered-models/alias", json=alias, timeout=REQUEST_TIMEOUT).raise_for_status()
     first.post("shutdown")
     assert first.wait_exit() == 0
     for place in ("models:/kept@best", f"runs:/{run_id}/model"):

@@ -10,10 +10,10 @@ import pytest
 
 from tests.service.conftest import MAX_BODY
 from tests.service.harness import (
-    ANSWER_TIME,
     API,
     JSON,
     RECORD,
+    REQUEST_TIMEOUT,
     Service,
     accepted,
     connect,
@@ -57,7 +57,7 @@ def test_the_limit_holds_on_every_path(unchanged: Service, path: str) -> None:
 
 
 def test_a_client_that_sends_everything_before_it_reads_still_gets_its_413(unchanged: Service) -> None:
-    with httpx.Client(base_url=unchanged.api.base_url, timeout=ANSWER_TIME) as client:
+    with httpx.Client(base_url=unchanged.api.base_url, timeout=REQUEST_TIMEOUT) as client:
         response = client.post("/streamPredict", content=b"x" * 20_000_000, headers=JSON)
         refused(response, 413)
 

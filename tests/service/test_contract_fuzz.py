@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from mistk_service.resources import load_contract
-from tests.service.harness import ANSWER_TIME, API, OBEDIENT, RESTING, Service
+from tests.service.harness import API, OBEDIENT, REQUEST_TIMEOUT, RESTING, Service
 from tests.support.examples import examples
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -66,7 +66,7 @@ def test_an_instance_answers_as_the_contract_says(
     def every_case(case: schemathesis.Case) -> None:
         bring_to(fuzzed, state)
         make_harmless(case, folder)
-        answer = case.call(timeout=ANSWER_TIME)
+        answer = case.call(timeout=REQUEST_TIMEOUT)
         # An answer without a body has no media type, though the check asks for one.
         case.validate_response(
             answer, checks=[c for c in CHECKS if answer.content or c is not content_type_conformance]

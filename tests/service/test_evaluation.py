@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 PLUGINS = ROOT / "plugins"
 TRUTH = PLUGINS / "digits" / "data" / "test.csv"
 MULTICLASS = "MulticlassClassification"
-PATIENCE = 50.0
+TIMEOUT = 50.0
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -40,9 +40,9 @@ def evaluated_model(folder: Path) -> dict[str, Any]:
         loaded = model.load_data(train=PLUGINS / "digits" / "data" / "train.csv", test=TRUTH)
         model.wait_for("initialized", since=loaded)
         for operation in (model.build_model, model.train, model.predict):
-            model.wait_for("ready", timeout=PATIENCE, since=operation())
+            model.wait_for("ready", timeout=TIMEOUT, since=operation())
         model.wait_for("ready", since=model.save_predictions(folder / "predictions"))
-        measured = model.wait_for("ready", timeout=PATIENCE, since=model.evaluate(MULTICLASS, TRUTH))
+        measured = model.wait_for("ready", timeout=TIMEOUT, since=model.evaluate(MULTICLASS, TRUTH))
         told = refusal(model, lambda: model.evaluate("Taste", TRUTH))
     return {"status": measured, "told": told}
 
@@ -70,7 +70,7 @@ def refusal(client: Any, call: Callable[[], ModelStatus]) -> str:
     """Return why a call is refused: at once, or if the plugin takes longer, by a notice. The state is as before."""
     before = client.status().state
     try:
-        told = client.wait_for(before, timeout=PATIENCE, since=call()).notice
+        told = client.wait_for(before, timeout=TIMEOUT, since=call()).notice
     except RequestRefused as error:
         told = str(error)
     assert client.status().state == before
@@ -82,8 +82,8 @@ def run_of(url: str, status: ModelStatus) -> tuple[dict[str, Any], dict[str, Any
     """Return the metrics, the tags and params, and the artifacts of the run of a status."""
     api = f"{url}/api/2.0/mlflow"
     run_id = status.payload["run"]["id"]
-    data = httpx.get(f"{api}/runs/get", params={"run_id": run_id}, timeout=PATIENCE).json()["run"]["data"]
-    listed = [httpx.get(f"{api}/artifacts/list", params={"run_id": run_id, "path": path}, timeout=PATIENCE).json()
+    data = httpx.get(f"{api}/runs/get", params={"run_id": run_id}, timeout=TIMEOUT).json()["run"]["data"]
+    listed = [httpx.get(f"{api}/artifacts/list", params={"run_id": run_id, "path": path}, timeout=TIMEOUT).json()
               for path in ("evaluation", "figures", "output")]  # fmt: skip
     metrics = {metric["key"]: metric["value"] for metric in data["metrics"]}
     values = {each["key"]: each["value"] for each in (*data["tags"], *data.get("params", ()))}
@@ -104,7 +104,7 @@ def test_results_are_written_tracked_and_linked_to_the_run_of_the_predictions(
     metrics = evaluation.metrics(MULTICLASS)
     assert {metric.object_info.kind for metric in metrics} == {"MistkMetric"}
     begun = evaluation.evaluate(MULTICLASS, metrics, folder / "predictions", TRUTH, folder / "results")
-    status = evaluation.wait_for("ready", timeout=PATIENCE, since=begun)
+    status = evaluation.wait_for("ready", timeout=TIMEOUT, since=begun)
     (file,) = (folder / "results").iterdir()
     results = json.loads(file.read_text())
     assert results["accuracy_score"] == pytest.approx(evaluated_model["status"].metrics["accuracy_score"])
@@ -129,7 +129,7 @@ def test_each_evaluation_has_a_run_of_its_own_which_the_plugin_knows(
         begun = evaluation.evaluate(
             "BinaryClassification", chosen, tmp_path, tmp_path / "truth.csv", properties={"mlflow.runName": name}
         )
-        status = evaluation.wait_for("ready", timeout=PATIENCE, since=begun)
+        status = evaluation.wait_for("ready", timeout=TIMEOUT, since=begun)
         assert status.payload["run"]["id"] == begun.payload["run"]["id"]
         numbers, values, files = run_of(url, status)
         assert (numbers["accuracy_score"], values["mlflow.runName"]) == (0.5, name)
@@ -177,7 +177,7 @@ def test_a_transform_writes_and_tracks_its_tables_and_what_it_has_fitted(folder:
     with service as transform:
         steps = [{"split": {"fractions": {"train": 0.75, "test": 0.25}}}, {"scale": {"columns": ["p10"]}}]
         begun = transform.transform([TRUTH], tmp_path / "out", {"steps": steps, "format": "parquet"})
-        status = transform.wait_for("ready", timeout=PATIENCE, since=begun)
+        status = transform.wait_for("ready", timeout=TIMEOUT, since=begun)
         numbers, values, files = run_of(service.url, status)
         assert numbers["rows/train"] + numbers["rows/test"] == len(TRUTH.read_text().splitlines()) - 1
         assert json.loads(values["steps"]) == steps

@@ -18,7 +18,7 @@ from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 from tritonclient.utils import triton_to_np_dtype
 
 from tests.service.conftest import Start
-from tests.service.harness import ANSWER_TIME, Service, run
+from tests.service.harness import REQUEST_TIMEOUT, Service, run
 from tests.service.test_inference_protocol import VALUES
 from tests.support.harness import reference
 
@@ -86,7 +86,7 @@ def request(*inputs: tuple[str, str, list[int], bytes | None], **more: Any) -> p
 def refused(stub: Any, message: Any, code: grpc.StatusCode, method: str = "ModelInfer") -> str:
     """Return the details of a call that has to fail with a code."""
     with pytest.raises(grpc.RpcError) as raised:
-        getattr(stub, method)(message, timeout=ANSWER_TIME)
+        getattr(stub, method)(message, timeout=REQUEST_TIMEOUT)
     assert raised.value.code() is code, raised.value
     return str(raised.value.details())
 
@@ -171,7 +171,7 @@ def test_a_call_needs_a_log_in_where_requests_do(start: Start, tmp_path: Path) -
 
         def code(method: str, message: Any, token: str | None) -> grpc.StatusCode:
             metadata = () if token is None else (("authorization", f"Bearer {token}"),)
-            return getattr(stub, method).future(message, metadata=metadata, timeout=ANSWER_TIME).code()
+            return getattr(stub, method).future(message, metadata=metadata, timeout=REQUEST_TIMEOUT).code()
 
         assert code("ModelReady", ready, None) is grpc.StatusCode.UNAUTHENTICATED
         assert code("ModelInfer", infer, "wrong") is grpc.StatusCode.UNAUTHENTICATED

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 
 from tests.service.conftest import Start
-from tests.service.harness import ANSWER_TIME, wait_until
+from tests.service.harness import REQUEST_TIMEOUT, wait_until
 from tests.service.test_runs import settled_run
 
 
@@ -21,7 +21,9 @@ def test_a_store_that_is_deleted_is_said_in_the_status_and_at_readyz_and_writes_
     for file in (tmp_path / "mistk-state").glob("tracking.db*"):
         file.unlink()
 
-    answer = httpx.post(f"{service.url}/api/2.0/mlflow/experiments/create", json={"name": "lost"}, timeout=ANSWER_TIME)
+    answer = httpx.post(
+        f"{service.url}/api/2.0/mlflow/experiments/create", json={"name": "lost"}, timeout=REQUEST_TIMEOUT
+    )
 
     assert (answer.status_code, answer.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
     said = service.wait(lambda s: "error" in s["payload"]["tracking"], service.status())

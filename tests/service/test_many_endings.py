@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.service.harness import ANSWER_TIME, API, OBEDIENT, all_gone, wait_until
+from tests.service.harness import API, OBEDIENT, REQUEST_TIMEOUT, all_gone, wait_until
 from tests.support.preloaded import Forked, clean_environment, starter
 
 #: Services at a time; more would only make each slower.
@@ -87,7 +87,7 @@ def one_ending(folder: Path, number: int, silent: str) -> str:
         services = starter(measured=False)
         process = services.start(*arguments, cwd=folder, env=ENVIRONMENT, stdout=file.fileno(), stderr=file.fileno())
     children: list[psutil.Process] = []
-    with httpx.Client(timeout=ANSWER_TIME) as api:
+    with httpx.Client(timeout=REQUEST_TIMEOUT) as api:
         if doing == "starting":
             wait_until(log.read_text, every=0.005)
             time.sleep(chance.uniform(0.0, 0.6))
@@ -106,7 +106,7 @@ def one_ending(folder: Path, number: int, silent: str) -> str:
                     answer.read()
         else:
             end(None if doing == "starting" else api, process, how, chance.uniform(0.0, 0.4))
-    code, took = process.wait(ANSWER_TIME), time.monotonic() - began
+    code, took = process.wait(REQUEST_TIMEOUT), time.monotonic() - began
     text = log.read_text()
     told = f"{number}: {doing}, {how}, {options}: code {code} after {took:.2f} s"
     wrong = code != 0 or not all_gone(children)

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.service.conftest import Start
-from tests.service.harness import ANSWER_TIME, API, Service
+from tests.service.harness import API, REQUEST_TIMEOUT, Service
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / "plugins" / "digits"
@@ -37,7 +37,7 @@ class Harness:
         text = None if body is None else json.dumps(body)
         target = f"{API}/{path}" + (f"?{urlencode(query)}" if query else "")
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        with closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=ANSWER_TIME)) as connection:
+        with closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=REQUEST_TIMEOUT)) as connection:
             connection.request(method, target, text, headers)
             with connection.getresponse() as response:
                 yield response

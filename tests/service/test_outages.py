@@ -16,7 +16,7 @@ import pytest
 
 from mistk_service.resources import plugins_path
 from tests.service.conftest import Start
-from tests.service.harness import ANSWER_TIME, MODELS, Service, wait_delivered, wait_until
+from tests.service.harness import MODELS, REQUEST_TIMEOUT, Service, wait_delivered, wait_until
 from tests.service.models.reporting import value_at
 from tests.service.test_remotes import wait_for_remote
 from tests.service.test_runs import settled_run
@@ -36,7 +36,7 @@ class Api:
         self._experiment = experiment
 
     def get(self, path: str, /, **query: Any) -> Any:
-        response = httpx.get(f"{self._base}/{path}", params=query, timeout=ANSWER_TIME)
+        response = httpx.get(f"{self._base}/{path}", params=query, timeout=REQUEST_TIMEOUT)
         assert response.status_code == 200, response.text
         return response.json()
 
@@ -45,12 +45,12 @@ class Api:
         found = httpx.get(
             f"{self._base}/mlflow/experiments/get-by-name",
             params={"experiment_name": self._experiment},
-            timeout=ANSWER_TIME,
+            timeout=REQUEST_TIMEOUT,
         )
         if found.status_code == 404:
             return []
         ids = [found.json()["experiment"]["experiment_id"]]
-        response = httpx.post(f"{self._base}/mlflow/runs/search", json={"experiment_ids": ids}, timeout=ANSWER_TIME)
+        response = httpx.post(f"{self._base}/mlflow/runs/search", json={"experiment_ids": ids}, timeout=REQUEST_TIMEOUT)
         assert response.status_code == 200, response.text
         return response.json().get("runs", [])
 
@@ -152,7 +152,7 @@ def far(start: Start, tmp_path: Path) -> Iterator[Proxy]:
     """A tracking server of ours in another place, behind a proxy that forwards."""
     other = start("--state-dir", str(tmp_path / "far"))
     # Its store is opened in the background.
-    assert httpx.get(f"{other.url}/health", timeout=ANSWER_TIME).text == "OK"
+    assert httpx.get(f"{other.url}/health", timeout=REQUEST_TIMEOUT).text == "OK"
     with proxy_to(other.url) as proxy:
         yield proxy
 

@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from mistk_service.resources import load_contract
-from tests.service.harness import ANSWER_TIME, Service
+from tests.service.harness import REQUEST_TIMEOUT, Service
 from tests.support.harness import reference
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -70,7 +70,7 @@ def test_an_api_answers_as_its_contract_says(
             case.body["model"] = "generates"
         if known and "model_name" in case.path_parameters:
             case.path_parameters["model_name"] = "generates" if contract == "openai-api.yaml" else "echo"
-        case.call_and_validate(checks=CHECKS, timeout=ANSWER_TIME)
+        case.call_and_validate(checks=CHECKS, timeout=REQUEST_TIMEOUT)
 
     every_case()
     assert service.status()["state"] == "ready"

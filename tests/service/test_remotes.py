@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.service.conftest import Start
-from tests.service.harness import ANSWER_TIME, Service, run, wait_delivered
+from tests.service.harness import REQUEST_TIMEOUT, Service, run, wait_delivered
 from tests.service.test_runs import MLFLOW, get_run, settled_run, values
 from tests.support.remotes import reserved_port
 
@@ -36,7 +36,7 @@ def delivered(remote: dict[str, Any]) -> bool:
 def copy_of(server: Service, run_id: str) -> dict[str, Any]:
     """The run of a server that is a copy of another one's."""
     experiments = httpx.post(
-        f"{server.url}{MLFLOW}/experiments/search", json={"max_results": 100}, timeout=ANSWER_TIME
+        f"{server.url}{MLFLOW}/experiments/search", json={"max_results": 100}, timeout=REQUEST_TIMEOUT
     ).json()
     found = httpx.post(
         f"{server.url}{MLFLOW}/runs/search",
@@ -44,7 +44,7 @@ def copy_of(server: Service, run_id: str) -> dict[str, Any]:
             "experiment_ids": [experiment["experiment_id"] for experiment in experiments["experiments"]],
             "filter": f"tags.`mistk.sourceRunId` = '{run_id}'",
         },
-        timeout=ANSWER_TIME,
+        timeout=REQUEST_TIMEOUT,
     ).json()
     (copy,) = found["runs"]
     return get_run(server, copy["info"]["run_id"])
@@ -80,7 +80,7 @@ def test_a_run_is_the_same_on_the_server_that_was_named(start: Start, tmp_path: 
     assert differences(get_run(service, run_id), copy) == {}
     wait_for_remote(service, delivered)
     root = f"{server.url}/api/2.0/mlflow-artifacts/artifacts/{copy['info']['artifact_uri'].partition(':/')[2]}"
-    assert httpx.get(f"{root}/model/model.txt", timeout=ANSWER_TIME).text == "saved"
+    assert httpx.get(f"{root}/model/model.txt", timeout=REQUEST_TIMEOUT).text == "saved"
 
 
 @pytest.fixture

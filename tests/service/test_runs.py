@@ -13,7 +13,7 @@ import pytest
 
 from mistk_service.resources import plugins_path
 from tests.service.conftest import Start
-from tests.service.harness import ANSWER_TIME, Service, wait_until
+from tests.service.harness import REQUEST_TIMEOUT, Service, wait_until
 
 MLFLOW = "/api/2.0/mlflow"
 
@@ -39,7 +39,7 @@ def settled_run(service: Service, status: str = "FINISHED") -> dict[str, Any]:
 
 def get_run(service: Service, run_id: str) -> dict[str, Any]:
     """Return a run as the tracking server has it."""
-    response = httpx.get(f"{service.url}{MLFLOW}/runs/get", params={"run_id": run_id}, timeout=ANSWER_TIME)
+    response = httpx.get(f"{service.url}{MLFLOW}/runs/get", params={"run_id": run_id}, timeout=REQUEST_TIMEOUT)
     assert response.status_code == 200, response.text
     found: dict[str, Any] = response.json()["run"]
     return found
@@ -55,7 +55,7 @@ def steps_of(service: Service, run_id: str) -> list[int]:
     found = httpx.get(
         f"{service.url}{MLFLOW}/metrics/get-history",
         params={"run_id": run_id, "metric_key": "loss"},
-        timeout=ANSWER_TIME,
+        timeout=REQUEST_TIMEOUT,
     )
     return sorted(point["step"] for point in found.json().get("metrics", []))
 
@@ -63,7 +63,7 @@ def steps_of(service: Service, run_id: str) -> list[int]:
 def create_run(service: Service) -> str:
     """Create a run, as a script would, and return its id."""
     response = httpx.post(
-        f"{service.url}{MLFLOW}/runs/create", json={"experiment_id": "0", "start_time": 1}, timeout=ANSWER_TIME
+        f"{service.url}{MLFLOW}/runs/create", json={"experiment_id": "0", "start_time": 1}, timeout=REQUEST_TIMEOUT
     )
     run_id: str = response.json()["run"]["info"]["run_id"]
     return run_id
@@ -98,9 +98,9 @@ def test_the_digits_leave_a_run_with_all_that_belongs_to_it(start: Start, tmp_pa
     assert [use["dataset"]["name"] for use in inputs] == ["train", "test"]
     assert values(run, "tags")["mistk.modelClass"] == "Digits"
     root = f"{service.url}/api/2.0/mlflow-artifacts/artifacts/{run['info']['artifact_uri'].partition(':/')[2]}"
-    saved = httpx.get(f"{root}/model/digits.npz", timeout=ANSWER_TIME).content
+    saved = httpx.get(f"{root}/model/digits.npz", timeout=REQUEST_TIMEOUT).content
     assert saved == (tmp_path / "model" / "digits.npz").read_bytes()
-    assert httpx.get(f"{root}/predictions/predictions.csv", timeout=ANSWER_TIME).status_code == 200
+    assert httpx.get(f"{root}/predictions/predictions.csv", timeout=REQUEST_TIMEOUT).status_code == 200
 
 
 def stored(service: Service, run_id: str) -> dict[str, Any]:
@@ -196,7 +196,7 @@ def test_a_service_that_is_killed_leaves_a_run_that_the_next_one_ends(start: Sta
     service = start("--state-dir", str(tmp_path / "state"))
     run_id = run_in(begun(service, train="steps_for_ever"))["id"]
     service.process.kill()
-    service.process.wait(ANSWER_TIME)
+    service.process.wait(REQUEST_TIMEOUT)
 
     other = start("--state-dir", str(tmp_path / "state"))
     other.wait_for_line("is marked as failed")
@@ -216,7 +216,7 @@ def test_what_was_reported_until_the_end_is_there_once_and_without_gaps(
     wait_until(lambda: len(steps_of(service, run_id)) >= 300)
 
     service.signal(number)
-    service.process.wait(ANSWER_TIME)
+    service.process.wait(REQUEST_TIMEOUT)
 
     other = start("--state-dir", str(tmp_path / "state"))
     if number is signal.SIGKILL:
@@ -285,7 +285,7 @@ def test_the_orchestrator_says_where_the_run_goes(start: Start) -> None:
     found = httpx.get(
         f"{service.url}{MLFLOW}/experiments/get",
         params={"experiment_id": run["info"]["experiment_id"]},
-        timeout=ANSWER_TIME,
+        timeout=REQUEST_TIMEOUT,
     )
     assert found.json()["experiment"]["name"] == "orchestrated"
     assert run["info"]["run_name"] == "by hand"
@@ -301,7 +301,7 @@ def test_the_environment_says_where_runs_go(start: Start) -> None:
     found = httpx.get(
         f"{service.url}{MLFLOW}/experiments/get",
         params={"experiment_id": run["info"]["experiment_id"]},
-        timeout=ANSWER_TIME,
+        timeout=REQUEST_TIMEOUT,
     )
     assert found.json()["experiment"]["name"] == "environment"
     assert run["info"]["run_name"] == "from outside"
@@ -340,7 +340,7 @@ def test_a_killed_container_is_followed_by_one_that_continues_its_run(start: Sta
     service = start("--state-dir", str(tmp_path / "state"))
     run_id = run_in(begun(service, train="steps_for_ever"))["id"]
     service.process.kill()
-    service.process.wait(ANSWER_TIME)
+    service.process.wait(REQUEST_TIMEOUT)
 
     other = start("--state-dir", str(tmp_path / "state"), env={"MLFLOW_RUN_ID": run_id})
     other.make_ready()
@@ -361,7 +361,7 @@ def test_a_saved_model_is_registered(start: Start, tmp_path: Path) -> None:
     settled_run(service)
 
     found = httpx.get(
-        f"{service.url}{MLFLOW}/model-versions/search", params={"filter": "name='obedient'"}, timeout=ANSWER_TIME
+        f"{service.url}{MLFLOW}/model-versions/search", params={"filter": "name='obedient'"}, timeout=REQUEST_TIMEOUT
     ).json()["model_versions"]
 
     versions = {version["version"]: version for version in found}

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 
 from tests.service.conftest import Start
-from tests.service.harness import ANSWER_TIME, Service
+from tests.service.harness import REQUEST_TIMEOUT, Service
 from tests.service.test_runs import settled_run
 
 
@@ -15,7 +15,7 @@ def saved(service: Service) -> list[str]:
     """The names of the files in the run's folder ``model``."""
     run_id = settled_run(service)["info"]["run_id"]
     query = {"run_id": run_id, "path": "model"}
-    found = httpx.get(f"{service.url}/api/2.0/mlflow/artifacts/list", params=query, timeout=ANSWER_TIME).json()
+    found = httpx.get(f"{service.url}/api/2.0/mlflow/artifacts/list", params=query, timeout=REQUEST_TIMEOUT).json()
     return [file["path"] for file in found.get("files", [])]
 
 

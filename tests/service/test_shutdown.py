@@ -16,8 +16,8 @@ import pytest
 
 from tests.service.conftest import Start
 from tests.service.harness import (
-    ANSWER_TIME,
     API,
+    REQUEST_TIMEOUT,
     Service,
     all_gone,
     connect,
@@ -171,7 +171,7 @@ def test_the_grace_period_holds_though_database_artifact_store_remote_and_model_
     with everything_hangs(start, tmp_path, "2") as service:
         worker = service.worker()
         service.signal(signal.SIGTERM)
-        assert service.process.wait(ANSWER_TIME) == 0
+        assert service.process.wait(REQUEST_TIMEOUT) == 0
     service.wait_exit()
     assert gone(worker)
     assert "Traceback" not in service.output()
@@ -182,7 +182,7 @@ def test_a_second_signal_ends_a_long_grace_period_though_everything_hangs(start:
         service.signal(signal.SIGTERM)
         service.wait_for_line("SIGTERM: shutting down")
         service.signal(signal.SIGTERM)
-        assert service.process.wait(ANSWER_TIME) == 0
+        assert service.process.wait(REQUEST_TIMEOUT) == 0
     service.wait_exit()
     assert "Traceback" not in service.output()
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.service.conftest import Start
-from tests.service.harness import ANSWER_TIME, MODELS
+from tests.service.harness import MODELS, REQUEST_TIMEOUT
 from tests.service.test_runs import MLFLOW, settled_run, values
 
 RETURNING = f"{MODELS / 'returning.py'}:Returning"
@@ -22,7 +22,7 @@ def test_a_model_is_built_from_a_version_an_alias_or_a_run_of_the_store(start: S
     service.do("saveModel", modelPath=str(tmp_path / "saved"))
     run_id = settled_run(service)["info"]["run_id"]
     alias = {"name": "kept", "alias": "best", "version": "1"}
-    httpx.post(f"{service.url}{MLFLOW}/registered-models/alias", json=alias, timeout=ANSWER_TIME).raise_for_status()
+    httpx.post(f"{service.url}{MLFLOW}/registered-models/alias", json=alias, timeout=REQUEST_TIMEOUT).raise_for_status()
     service.wait_for_state("started", service.post("reset"))
 
     service.do("initialize", {})

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.service.conftest import Start
-from tests.service.harness import ANSWER_TIME, API, Service, connect, read_answer, refused
+from tests.service.harness import API, REQUEST_TIMEOUT, Service, connect, read_answer, refused
 from tests.support.harness import Gate, reference
 
 both_workers = pytest.mark.parametrize("worker", ["process", "thread"])
@@ -205,7 +205,7 @@ async def ask_all(url, bodies, *, at_a_time, details=lambda number: False, resum
     limits = httpx.Limits(max_connections=at_a_time)
     refusals = 0
 
-    async with httpx.AsyncClient(base_url=url + API, timeout=ANSWER_TIME, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=url + API, timeout=REQUEST_TIMEOUT, limits=limits) as client:
 
         async def ask(number: int) -> httpx.Response:
             nonlocal refusals
@@ -223,7 +223,7 @@ async def ask_all(url, bodies, *, at_a_time, details=lambda number: False, resum
 async def ask_and_go(url: str, count: int) -> None:
     """Send requests and close the connections once the service has them all in flight."""
     async with httpx.AsyncClient(
-        base_url=url + API, timeout=ANSWER_TIME, limits=httpx.Limits(max_connections=None)
+        base_url=url + API, timeout=REQUEST_TIMEOUT, limits=httpx.Limits(max_connections=None)
     ) as client:
         asking = [asyncio.create_task(client.post("/streamPredict", json=request(n))) for n in range(count)]
         while f"mistk_stream_queue {float(count)}" not in (await client.get(f"{url}/metrics")).text:

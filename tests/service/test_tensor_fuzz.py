@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2 as pb
 
-from tests.service.harness import ANSWER_TIME, Service
+from tests.service.harness import REQUEST_TIMEOUT, Service
 from tests.service.test_grpc import FIELDS, grpc_address
 from tests.support.harness import reference
 
@@ -100,7 +100,7 @@ def test_tensors_come_back_as_they_were_by_both_ways(
     length = int(answer.headers["inference-header-content-length"])
     assert answer.content[length:] == body
     call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
-    response = pb.ModelInferResponse.FromString(call(message.SerializeToString(), timeout=ANSWER_TIME))
+    response = pb.ModelInferResponse.FromString(call(message.SerializeToString(), timeout=REQUEST_TIMEOUT))
     assert [bytes(each) for each in response.raw_output_contents] == [data for _, _, data in tensors]
     assert [list(each.shape) for each in response.outputs] == [shape for _, shape, _ in tensors]
 
@@ -177,5 +177,5 @@ def test_no_message_is_an_error_of_the_service(
     for place in flips if data else []:
         data[place // 8 % len(data)] ^= 1 << place % 8
     call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
-    code = call.future(bytes(data), timeout=ANSWER_TIME).code()
+    code = call.future(bytes(data), timeout=REQUEST_TIMEOUT).code()
     assert code in (grpc.StatusCode.OK, *WRONG), (message, data)

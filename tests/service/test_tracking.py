@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.service.conftest import Start
-from tests.service.harness import ANSWER_TIME, Service
+from tests.service.harness import REQUEST_TIMEOUT, Service
 
 
 class Tracking:
@@ -18,10 +18,10 @@ class Tracking:
         self._base = service.url + prefix
 
     def get(self, path: str, **query: str) -> httpx.Response:
-        return httpx.get(f"{self._base}/{path}", params=query, timeout=ANSWER_TIME)
+        return httpx.get(f"{self._base}/{path}", params=query, timeout=REQUEST_TIMEOUT)
 
     def post(self, path: str, **body: object) -> httpx.Response:
-        return httpx.post(f"{self._base}/{path}", json=body, timeout=ANSWER_TIME)
+        return httpx.post(f"{self._base}/{path}", json=body, timeout=REQUEST_TIMEOUT)
 
     def begin_run(self) -> str:
         """Begin a run in the default experiment and return its id."""
@@ -43,7 +43,7 @@ def test_a_container_serves_a_tracking_store_on_its_own_port(start: Start, tmp_p
 
     assert run["data"]["metrics"] == [{"key": "loss", "value": 0.5, "timestamp": 1, "step": 3}]
     assert (tmp_path / "mistk-state" / "tracking.db").is_file()
-    assert httpx.get(f"{service.url}/health", timeout=ANSWER_TIME).text == "OK"
+    assert httpx.get(f"{service.url}/health", timeout=REQUEST_TIMEOUT).text == "OK"
 
 
 def test_the_spellings_of_older_clients_and_of_pages_reach_it_too(service: Service) -> None:
@@ -58,16 +58,16 @@ def test_an_artifact_may_be_larger_than_the_limit_on_bodies(start: Start) -> Non
     url = f"{service.url}/api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts/weights.bin"
     weights = bytes(range(256)) * 1000
 
-    assert httpx.put(url, content=weights, timeout=ANSWER_TIME).status_code == 200
+    assert httpx.put(url, content=weights, timeout=REQUEST_TIMEOUT).status_code == 200
 
-    assert httpx.get(url, timeout=ANSWER_TIME).content == weights
+    assert httpx.get(url, timeout=REQUEST_TIMEOUT).content == weights
 
 
 def test_what_was_tracked_is_there_after_a_restart(start: Start) -> None:
     first = start()
     run_id = Tracking(first).begin_run()
     first.post("shutdown")
-    assert first.process.wait(ANSWER_TIME) == 0
+    assert first.process.wait(REQUEST_TIMEOUT) == 0
 
     run = Tracking(start()).get("runs/get", run_id=run_id)
 
@@ -78,7 +78,7 @@ def test_what_was_tracked_is_there_after_kill_9(start: Start) -> None:
     first = start()
     run_id = Tracking(first).begin_run()
     first.process.kill()
-    first.process.wait(ANSWER_TIME)
+    first.process.wait(REQUEST_TIMEOUT)
 
     assert Tracking(start()).get("runs/get", run_id=run_id).status_code == 200
 

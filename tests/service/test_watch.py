@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.service.conftest import Start
-from tests.service.harness import ANSWER_TIME, API, OBEDIENT, Service, connect, lines_of, refused, turns, version
+from tests.service.harness import API, OBEDIENT, REQUEST_TIMEOUT, Service, connect, lines_of, refused, turns, version
 
 #: What makes a status large: a text that update_status takes and that fills the history soon.
 LARGE = {"text": "x" * 240_000}
@@ -366,7 +366,7 @@ def connect_with_little_room(service: Service) -> socket.socket:
     """A connection that takes little before it is read."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    sock.settimeout(ANSWER_TIME)
+    sock.settimeout(REQUEST_TIMEOUT)
     sock.connect(("127.0.0.1", service.port))
     return sock
 

@@ -34,8 +34,8 @@ from mistk_service.workers.protocol import Worker, WorkerListener
 
 MODELS = Path(__file__).parents[1] / "models"
 
-#: Seconds after which a wait has failed. Far above what anything takes, and below the limit of a test.
-PATIENCE = 30.0
+#: The timeout of every wait in seconds: far above what anything takes, and below the time limit of a test.
+TIMEOUT = 30.0
 
 SAVES = {"saveModel": "modelPath", "savePredictions": "dataPath", "saveGenerations": "dataPath"}
 
@@ -116,7 +116,7 @@ class Instance:
         model: str,
         kind: str = "process",
         *,
-        grace: float = PATIENCE,
+        grace: float = TIMEOUT,
         spool: str | None = None,
         linger: float = LINGER,
         observers: Sequence[Observer] = (),
@@ -151,7 +151,7 @@ class Instance:
         )
         await self.controller.start()
         if loaded:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 await self.controller.wait_loaded()
 
     async def close(self) -> None:
@@ -159,9 +159,9 @@ class Instance:
         self.controller.shutdown()
         for worker in self.workers:
             worker.kill()
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 await worker.wait_exited()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await self.controller.terminated.wait()
         logging.getLogger().removeHandler(self._faults)
         assert self._faults.records == []  # such as a reset that went wrong
@@ -217,14 +217,14 @@ class Instance:
         controller.on_message = listen  # type: ignore[method-assign]
         try:
             self.workers[-1].send(Pause(_NOBODY, "do_pause"))
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 await heard
         finally:
             controller.on_message = tell  # type: ignore[method-assign]
 
     async def stream(self, data: dict[str, str], *, details: bool = False) -> Any:
         """Predict for records and return the predictions."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             answer = await self.controller.predict(records_of(data), details)
             assert isinstance(answer, Answer), "an answer in parts"
             return json.loads(await answer_body(answer))
@@ -252,7 +252,7 @@ class Instance:
         condition = wanted if callable(wanted) else lambda status: status["state"] == wanted
         status: dict[str, Any] = {}
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 async for item in self.controller.log.watch(self.version - 1 if after is None else after):
                     assert item is not None
                     status = decode(item[0])
@@ -348,7 +348,7 @@ class Listener:
 
     async def until(self, *wanted: type[Any]) -> Any:
         """Wait for a message of one of these types, return it, and forget it with all before it."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while True:
                 for index, message in enumerate(self.messages):
                     if isinstance(message, wanted):
@@ -360,7 +360,7 @@ class Listener:
 
     async def until_exit(self) -> Failure:
         """Wait for the end of the worker, and return how it ended."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while self.failure is None:
                 self._news.clear()
                 await self._news.wait()

@@ -276,7 +276,7 @@ def _follow() -> socket.socket | None:
             ready, _, _ = select.select([requests.fileno(), woken], [], [])
             if woken in ready:
                 os.read(woken, 4096)
-                _bury(children)
+                _reap(children)
             if requests.fileno() not in ready:
                 continue
             _, descriptors, _, _ = socket.recv_fds(requests, 1, 4)
@@ -302,7 +302,7 @@ def _follow() -> socket.socket | None:
                 os.close(each)
 
 
-def _bury(children: dict[int, socket.socket]) -> None:
+def _reap(children: dict[int, socket.socket]) -> None:
     """Tell the exit codes of the children that have ended."""
     for pid in list(children):
         ended, status = os.waitpid(pid, os.WNOHANG)

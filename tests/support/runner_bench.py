@@ -9,7 +9,7 @@ from mistk_service import AbstractModel
 from mistk_service.workers import messages as m
 from mistk_service.workers.child.runner import Runner
 
-PATIENCE = 20.0
+TIMEOUT = 20.0
 
 
 class RunnerBench:
@@ -33,7 +33,7 @@ class RunnerBench:
 
     def next(self) -> m.FromWorker:
         """Wait for the next message to the service, and return it."""
-        return self._sent.get(timeout=PATIENCE)
+        return self._sent.get(timeout=TIMEOUT)
 
     def nothing_was_said(self) -> bool:
         """Return whether no message waits to be read."""
@@ -41,6 +41,6 @@ class RunnerBench:
 
     def rest(self) -> list[m.FromWorker]:
         """Wait for the end of the worker, and return the messages that were not read."""
-        self._main.join(PATIENCE)
+        self._main.join(TIMEOUT)
         assert not self._main.is_alive()
         return list(self._sent.queue)

@@ -10,7 +10,7 @@ import pytest
 
 from mistk_service.workers.host.socket_worker import LINGER
 from mistk_service.workers.messages import Done, Loaded, Run
-from tests.support.harness import PATIENCE, Gate, WorkerUnderTest
+from tests.support.harness import TIMEOUT, Gate, WorkerUnderTest
 
 
 @pytest.fixture
@@ -40,5 +40,5 @@ async def hire(gate: Gate, isolated: str) -> AsyncIterator[Callable[..., Any]]:
     gate.close()
     for worker in workers:
         worker.worker.kill()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await worker.worker.wait_exited()

@@ -12,7 +12,7 @@ import pytest
 
 from mistk_service.workers import framing
 from mistk_service.workers import messages as m
-from tests.support.harness import PATIENCE, Gate
+from tests.support.harness import TIMEOUT, Gate
 
 pytestmark = pytest.mark.anyio
 
@@ -117,7 +117,7 @@ async def test_a_worker_that_sends_what_is_not_a_message_is_killed_with_the_reas
 def assert_all_gone(pids: list[int]) -> None:
     """Wait until there are no such processes any more."""
     processes = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
-    _, alive = psutil.wait_procs(processes, timeout=PATIENCE)
+    _, alive = psutil.wait_procs(processes, timeout=TIMEOUT)
     assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.harness import MODELS, PATIENCE
+from tests.support.harness import MODELS, TIMEOUT
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,7 +59,7 @@ class SmallService:
     def kill(self) -> None:
         """End it in a way that gives it no chance to do anything about its worker."""
         self.process.kill()
-        self.process.wait(PATIENCE)
+        self.process.wait(TIMEOUT)
 
 
 @pytest.fixture
@@ -72,9 +72,9 @@ def service(request: pytest.FixtureRequest) -> Iterator[SmallService]:
 
 
 def gone(pids: list[int]) -> bool:
-    """Wait until there are no such processes any more; one that nobody has buried yet has ended."""
+    """Wait until there are no such processes any more; one that is not reaped yet has ended."""
     processes = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
-    _, alive = psutil.wait_procs([p for p in processes if p.status() != psutil.STATUS_ZOMBIE], timeout=PATIENCE)
+    _, alive = psutil.wait_procs([p for p in processes if p.status() != psutil.STATUS_ZOMBIE], timeout=TIMEOUT)
     return all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
 
 
@@ -140,7 +140,7 @@ except ChildProcessError:
 
 def run(command: list[str]) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT, check=False)
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare, to be the first process of a namespace")

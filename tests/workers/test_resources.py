@@ -22,7 +22,7 @@ import pytest
 from mistk_service import errors
 from mistk_service.workers import messages as m
 from mistk_service.workers.host.process import ProcessWorker
-from tests.support.harness import PATIENCE, Listener, make_worker, reference
+from tests.support.harness import TIMEOUT, Listener, make_worker, reference
 
 pytestmark = pytest.mark.anyio
 
@@ -100,9 +100,11 @@ async def test_a_worker_that_cannot_be_started_has_ended_and_leaves_nothing_behi
     assert listener.failure == caught.value.failure
     worker.kill()  # it does no harm
     await worker.wait_exited()
-    async with asyncio.timeout(PATIENCE):
-        while not held() <= before:  # a thread that ends may start one before that
-            await asyncio.sleep(0.01)
+    while started := threads_of_workers() - before:
+        for thread in started:
+            if thread.is_alive():  # or it is just being started
+                await asyncio.to_thread(thread.join, TIMEOUT)
+    assert held() <= before
 
 
 def held() -> set[object]:
@@ -144,7 +146,7 @@ async def test_a_program_that_has_left_the_workers_group_holds_no_thread_and_no_
     try:
         worker.send(m.Exit("do_terminate"))
         await worker.listener.until_exit()
-        output.join(PATIENCE)
+        output.join(TIMEOUT)
         assert not output.is_alive()
         assert open_files() <= files
     finally:

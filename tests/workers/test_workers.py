@@ -18,7 +18,7 @@ from mistk_service.kinds.predictions import Answer
 from mistk_service.workers import framing
 from mistk_service.workers import messages as m
 from mistk_service.workers.host.socket_worker import SocketWorker
-from tests.support.harness import PATIENCE, WorkerUnderTest, records_of
+from tests.support.harness import TIMEOUT, WorkerUnderTest, records_of
 
 pytestmark = pytest.mark.anyio
 
@@ -42,7 +42,7 @@ async def test_a_worker_that_is_asked_to_exit_runs_its_last_hook_and_ends(hire: 
         "    def do_terminate(self):\n"
         "        self.report_params({'last': 'words'})\n"
     )
-    worker = await hire(f"{source}:Model", kind, linger=PATIENCE)
+    worker = await hire(f"{source}:Model", kind, linger=TIMEOUT)
     worker.send(m.Exit("do_terminate"))
     assert (await worker.until(m.Reported)).params == {"last": "words"}
     failure = await worker.listener.until_exit()
@@ -226,7 +226,7 @@ async def test_a_process_that_a_model_forks_garbles_nothing_and_ends_nothing(
     worker.send(m.Exit("do_terminate"))
     await worker.listener.until_exit()
     printed = ""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while (count := printed.count("cannot report anything")) < 2:  # Ray prints later
             await asyncio.sleep(0)
             printed += capfd.readouterr().err

@@ -17,7 +17,7 @@ from tests.service.harness import wait_until
 from tests.support.harness import Gate, of_type
 from tests.support.runner_bench import RunnerBench
 
-PATIENCE = 20.0
+TIMEOUT = 20.0
 
 
 class Trains(AbstractModel):
@@ -160,7 +160,7 @@ def test_at_the_end_the_control_thread_sends_what_was_held(bench: Bench):
     bench.tell(m.HoldReports(True), m.Run(1, "do_train"))
     bench.model.update_status("reported")
     try:
-        assert reported.wait(PATIENCE)
+        assert reported.wait(TIMEOUT)
         bench.control()
         assert bench.context.flush_due() is None
         bench.tell(m.Exit("do_reset"))

@@ -15,7 +15,7 @@ from mistk_service.workers import messages as m
 from tests.support.harness import predicted, records_of
 from tests.support.runner_bench import RunnerBench
 
-PATIENCE = 20.0
+TIMEOUT = 20.0
 
 
 class Model(AbstractModel):
@@ -29,7 +29,7 @@ class Model(AbstractModel):
     def until(self, hook: str) -> None:
         """Wait until a hook has been called."""
         with self._called:
-            assert self._called.wait_for(lambda: any(name == hook for name, _ in self.threads), PATIENCE)
+            assert self._called.wait_for(lambda: any(name == hook for name, _ in self.threads), TIMEOUT)
 
     def _do(self, hook: str) -> Any:
         with self._called:

@@ -10,7 +10,7 @@ import pytest
 
 from mistk_service.workers.host.output import Output
 
-PATIENCE = 20.0
+TIMEOUT = 20.0
 
 
 class Bench:
@@ -37,7 +37,7 @@ class Bench:
 
     def lines(self) -> tuple[str, ...]:
         """Return the lines that were kept, once the copying has ended."""
-        self._thread.join(PATIENCE)
+        self._thread.join(TIMEOUT)
         assert not self._thread.is_alive()
         return self.output.lines
 
