@@ -97,7 +97,7 @@ class _Source:
         for node in body:
             for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
                 if name == (alias.asname or alias.name):
-                    if isinstance(node, ast.Import):
+                    if not isinstance(node, ast.ImportFrom):
                         return self.file_of(alias.name)
                     package = self._imported(node, file)
                     return None if package is None else self.file_of(alias.name, [str(package.parent)])

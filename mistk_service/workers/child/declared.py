@@ -74,7 +74,8 @@ def _read(name: str, read: Callable[[Any], T], declared: Any) -> T:
 
 
 def _encoding(declared: Any) -> str | None:
-    return msgspec.convert(declared, Literal["base64"] | None)
+    encoding: Literal["base64"] | None = msgspec.convert(declared, Literal["base64"] | None)
+    return encoding
 
 
 def _flag(model: Component, name: str) -> bool:
