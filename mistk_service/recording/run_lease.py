@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from mistk_service.deadline import Clock, Deadline
+from mistk_service.deadline import Deadline
 from mistk_service.recording.retry import RetryTimeout
 from mistk_service.tracking.errors import StoreError, StoreUnavailable
 
@@ -40,25 +40,16 @@ class RunLease:
         writer: the id of this container.
         seconds: how long the lease is valid without being renewed.
         end_runs: ends the runs of another container, given its id and when it was last seen, in ms since 1970.
-        clock: a monotonic clock, in seconds.
 
     Attributes:
         term: the number of times that the lease was lost. Runs opened in an earlier term are not to be written to.
     """
 
-    def __init__(
-        self,
-        leases: WriterLeases,
-        writer: str,
-        seconds: float,
-        end_runs: Callable[[str, int], None],
-        clock: Clock = time.monotonic,
-    ) -> None:
+    def __init__(self, leases: WriterLeases, writer: str, seconds: float, end_runs: Callable[[str, int], None]) -> None:
         self._leases = leases
         self._writer = writer
         self._seconds = seconds
         self._end_runs = end_runs
-        self._clock = clock
         self.term = 0
         self._held = True
         self._trusted_until = 0.0
@@ -83,7 +74,7 @@ class RunLease:
         """
         if term != self.term:
             raise LeaseExpired
-        if self._clock() >= self._trusted_until:
+        if time.monotonic() >= self._trusted_until:
             raise StoreUnavailable(
                 f"The lease of this container on its runs was not renewed for {self._seconds * _TRUSTED:g} s. Reports wait "
                 "until it is, so that no run has two writers."
@@ -117,7 +108,7 @@ class RunLease:
                 logger.exception("The lease on the runs cannot be renewed now.")
 
     def _renew(self) -> None:
-        started = self._clock()
+        started = time.monotonic()
         if self._held and self._leases.renew(self._writer, self._seconds):
             self._trusted_until = started + self._seconds * _TRUSTED
         elif not self._held or not self._leases.exists(self._writer):  # it was claimed, and the runs are ended
@@ -130,7 +121,7 @@ class RunLease:
             self._held = True
 
     def _acquire(self) -> None:
-        started = self._clock()
+        started = time.monotonic()
         self._leases.acquire(self._writer, self._seconds)
         self._trusted_until = started + self._seconds * _TRUSTED
 
