@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Fields"]
 
 E = TypeVar("E", bound=Enum)
+T = TypeVar("T")
 
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 #: A whole number as text: R's client writes 100000 as 1e+05. Longer text is beyond 64 bits, or slow to parse.
@@ -113,10 +114,7 @@ class Fields:
 
     def required_text(self, name: str) -> str:
         """Return a string that must be there and not empty."""
-        value = self.text(name)
-        if not value:
-            raise self.missing(name)
-        return value
+        return self.required(name, self.text(name) or None)
 
     def identifier(self, name: str) -> str | None:
         """Return an id, given as text or, as GitLab's clients do, as a whole number, or None where it is absent."""
@@ -125,10 +123,7 @@ class Fields:
 
     def required_identifier(self, name: str) -> str:
         """Return an id that must be there."""
-        value = self.identifier(name)
-        if not value:
-            raise self.missing(name)
-        return value
+        return self.required(name, self.identifier(name) or None)
 
     def int64(self, name: str) -> int | None:
         """Return a whole number of 64 bits, given as a number or as text (``1e+05`` too), or None where it is absent."""
@@ -142,10 +137,7 @@ class Fields:
 
     def required_int64(self, name: str) -> int:
         """Return a whole number that must be there."""
-        value = self.int64(name)
-        if value is None:
-            raise self.missing(name)
-        return value
+        return self.required(name, self.int64(name))
 
     def double(self, name: str) -> float | None:
         """Return a number, given as a number or as text (NaN and the infinities too), or None where it is absent."""
@@ -159,10 +151,7 @@ class Fields:
 
     def required_double(self, name: str) -> float:
         """Return a number that must be there."""
-        value = self.double(name)
-        if value is None:
-            raise self.missing(name)
-        return value
+        return self.required(name, self.double(name))
 
     def boolean(self, name: str) -> bool | None:
         """Return true or false, or None where it is absent; a query has them as words in any letter case."""
@@ -187,7 +176,7 @@ class Fields:
 
     def texts(self, name: str) -> list[str]:
         """Return a list of strings, empty where it is absent."""
-        values = self._list(name)
+        values = self.raw_list(name)
         if not all(isinstance(value, str) for value in values):
             raise self._wrong(name, values, "a list of strings")
         return values
@@ -201,7 +190,7 @@ class Fields:
         """Return a list of objects, empty where it is absent."""
         path = self.place(name)
         found = []
-        for i, value in enumerate(self._list(name)):
+        for i, value in enumerate(self.raw_list(name)):
             if not isinstance(value, dict):
                 raise self._wrong(f"{name}[{i}]", value, "an object")
             found.append(Fields(value, f"{path}[{i}]"))
@@ -216,13 +205,28 @@ class Fields:
             raise self._wrong(name, value, "an object")
         return Fields(value, self.place(name))
 
+    def required_object(self, name: str) -> Fields:
+        """Return an object that must be there."""
+        return self.required(name, self.object(name))
+
     def raw_list(self, name: str) -> list[Any]:
         """Return a list unchanged, empty where it is absent, for a caller that reads many objects fast."""
-        return self._list(name)
+        value = self._get(name)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            raise self._wrong(name, value, "a list")
+        return value
 
     def place(self, name: str) -> str:
         """Return the name of a field in messages, such as ``metrics[3].value``."""
         return f"{self._path}.{name}" if self._path else name
+
+    def required(self, name: str, value: T | None) -> T:
+        """Return the value that was read from a field, unless that was absent."""
+        if value is None:
+            raise self.missing(name)
+        return value
 
     def missing(self, name: str) -> InvalidParameter:
         """Return the error for a field that is required and not there."""
@@ -245,14 +249,6 @@ class Fields:
         if self._query and value is not None:
             # The last one counts, as it does where a JSON object repeats a key.
             return value[-1]
-        return value
-
-    def _list(self, name: str) -> list[Any]:
-        value = self._get(name)
-        if value is None:
-            return []
-        if not isinstance(value, list):
-            raise self._wrong(name, value, "a list")
         return value
 
     def _wrong(self, name: str, value: Any, expected: str) -> InvalidParameter:

@@ -85,7 +85,7 @@ def from_answer(read: Callable[[Fields], T], answer: Any, name: str | None = Non
     """
     try:
         fields = Fields(answer)
-        return read(fields if name is None else _required_object(fields, name))
+        return read(fields if name is None else fields.required_object(name))
     except (InvalidParameter, ValueError) as error:
         raise AnswerLost(
             f"The server's answer does not have the form of MLflow's API: {str(error).rstrip('.')}. Is that the address of "
@@ -106,13 +106,6 @@ def history_from_answer(answer: Json) -> Page[Metric]:
 def _page(answer: Json, items: Sequence[T]) -> Page[T]:
     token = answer.get("next_page_token")
     return Page(tuple(items), token if isinstance(token, str) and token else None)
-
-
-def _required_object(fields: Fields, name: str) -> Fields:
-    found = fields.object(name)
-    if found is None:
-        raise fields.missing(name)
-    return found
 
 
 def read_metric(fields: Fields) -> Metric:
@@ -283,7 +276,7 @@ def read_run(fields: Fields) -> Run:
     """Read a run."""
     data, inputs, outputs = (fields.object(name) or Fields({}) for name in ("data", "inputs", "outputs"))
     return Run(
-        read_run_info(_required_object(fields, "info")),
+        read_run_info(fields.required_object("info")),
         RunData(_by_key(_read_measured(data)), _by_key(read_params(data)), _by_key(read_tags(data))),
         RunInputs(
             tuple(read_dataset_inputs(inputs, "dataset_inputs")), tuple(read_model_inputs(inputs, "model_inputs"))
@@ -343,7 +336,7 @@ def read_model_version(fields: Fields) -> ModelVersion:
 
 def read_logged_model(fields: Fields) -> LoggedModel:
     """Read a logged model."""
-    info, data = _required_object(fields, "info"), fields.object("data") or Fields({})
+    info, data = fields.required_object("info"), fields.object("data") or Fields({})
     return LoggedModel(
         model_id=info.required_text("model_id"),
         experiment_id=info.identifier("experiment_id") or "",

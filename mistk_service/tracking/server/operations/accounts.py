@@ -78,9 +78,7 @@ class AccountOperations:
             raise InvalidParameter("New password must differ from the current password.")
 
     def update_user_admin(self, fields: Fields) -> Json:
-        is_admin = fields.boolean("is_admin")
-        if is_admin is None:
-            raise fields.missing("is_admin")
+        is_admin = fields.required("is_admin", fields.boolean("is_admin"))
         self._accounts.set_admin(fields.required_text("username"), is_admin)
         self._users.verified.forget()
         return {}

@@ -169,9 +169,7 @@ class LoggedModelOperations(OperationsBase):
         return _logged(self._store.get_logged_model(model_id))
 
     def finalize_logged_model(self, fields: Fields, model_id: str) -> Json:
-        status = fields.enum("status", LoggedModelStatus)
-        if status is None:
-            raise fields.missing("status")
+        status = fields.required("status", fields.enum("status", LoggedModelStatus))
         return _logged(self._store.finalize_logged_model(model_id, status))
 
     def delete_logged_model(self, fields: Fields, model_id: str) -> Json:  # noqa: ARG002

@@ -142,9 +142,7 @@ class RunOperations(OperationsBase):
     def get_metric_history_bulk_interval(self, fields: Fields) -> Iterator[bytes]:
         """Get a sample of the points of a metric of several runs."""
         max_results = fields.int64("max_results")
-        run_ids = fields.texts("run_ids")
-        if not run_ids:
-            raise fields.missing("run_ids")
+        run_ids = fields.required("run_ids", fields.texts("run_ids") or None)
         run_ids = check_run_ids(run_ids, INTERVAL_RUNS)
         sample = partial(
             self._store.get_metric_history_interval,
@@ -158,9 +156,7 @@ class RunOperations(OperationsBase):
     def get_metric_columns(self, fields: Fields) -> Iterator[bytes]:
         """Get a metric of several runs, reduced to the width of a chart."""
         columns = fields.int64("columns")
-        run_ids = fields.texts("run_ids")
-        if not run_ids:
-            raise fields.missing("run_ids")
+        run_ids = fields.required("run_ids", fields.texts("run_ids") or None)
         draw = partial(
             self._store.get_metric_columns,
             key=fields.required_text("metric_key"),

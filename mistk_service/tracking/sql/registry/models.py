@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Text, delete, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, Text, delete, literal, select, update
 
 from mistk_service.tracking.errors import InvalidParameter, ResourceExists, ResourceNotFound
 from mistk_service.tracking.filters import REGISTERED_MODELS, Entity, parse_filter, parse_order
@@ -169,13 +169,7 @@ class Registry(Versions):
     def delete_registered_model_tag(self, name: str, key: str) -> None:
         check_model_name(name)
         check_text(key, "key")
-        table = registered_model_tags
-
-        def work(connection: Connection) -> None:
-            _find(connection, name)
-            connection.execute(delete(table).where(table.c.name == name, table.c.key == key))
-
-        self._db.write(work)
+        self._delete(name, registered_model_tags, registered_model_tags.c.key == key)
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
         check_model_name(name)
@@ -192,11 +186,12 @@ class Registry(Versions):
     def delete_alias(self, name: str, alias: str) -> None:
         check_model_name(name)
         check_text(alias, "alias")
-        table = registered_model_aliases
+        self._delete(name, registered_model_aliases, registered_model_aliases.c.alias == alias)
 
+    def _delete(self, name: str, table: Table, condition: ColumnElement[bool]) -> None:
         def work(connection: Connection) -> None:
             _find(connection, name)
-            connection.execute(delete(table).where(table.c.name == name, table.c.alias == alias))
+            connection.execute(delete(table).where(table.c.name == name, condition))
 
         self._db.write(work)
 
