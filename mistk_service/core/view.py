@@ -6,7 +6,7 @@ The view makes no decisions. Two views that received the same events are equal, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeVar
@@ -154,11 +154,72 @@ class InstanceView:
         self._last: tuple[ActivityEnded, str] | None = None
         self._failure: InstanceFailed | None = None
 
-    def apply(self, event: Event) -> None:
+    def apply(self, event: Event) -> None:  # noqa: PLR0912 - a case for each event
         """Apply the next event."""
-        handler = _HANDLERS.get(type(event))
-        if handler is not None:
-            handler(self, event)
+        match event:
+            case PredictionBegan():
+                self.in_flight += 1
+            case PredictionAnswered() | PredictionWithdrawn():
+                self.in_flight -= 1
+            case MetricsReported():
+                for key, value, step, timestamp in event.points:
+                    self._metrics[key] = (self._metrics.get(key) or _NO_POINTS).with_point(value, step, timestamp)
+            case ProgressReported():
+                self._progress = event
+            case StatusUpdated():
+                self._reported = event.payload
+            case ParamsReported():
+                self._params.update(event.values)
+            case TagsSet():
+                self._tags.update(event.values)
+            case ArtifactLogged():
+                self._artifacts.append(event)
+                del self._artifacts[:-_ARTIFACTS_SHOWN]
+            case ValueShown():
+                self._show(event)
+            case CallAccepted():
+                self._notice = None
+            case StateChanged():
+                self.base_state = event.state
+            case ActivityBegan():
+                self._begin(event)
+            case ActivityEnded():
+                self._end(event)
+            case ModelLoaded():
+                self.name, self.hooks = event.name, event.hooks
+                self._serves_while_training = event.signature.serve_while_training
+            case ReplicasChanged():
+                self.replicas = event
+            case InstanceFailed():
+                self._failure = event
+            case NoticeShown():
+                self._notice = event.notice
+            case InstanceReset():
+                notice = self._notice
+                self._clear()
+                self._notice, self.hooks = notice, None
+
+    def _begin(self, event: ActivityBegan) -> None:
+        if self.base_state == PAUSED:
+            self.nested, self._progress_of_paused = event, self._progress
+        else:
+            self.activity = event
+        self._progress = self._notice = None
+
+    def _end(self, event: ActivityEnded) -> None:
+        began = self.nested if self.nested is not None and self.nested.id == event.id else self.activity
+        if began is self.nested:
+            self.nested = None
+        else:
+            self.activity = None
+        self._progress, self._progress_of_paused = self._progress_of_paused, None
+        self._last = event, began.started_at if began else ""
+
+    def _show(self, event: ValueShown) -> None:
+        if event.value is None:
+            self._shown.pop(event.key, None)
+        else:
+            self._shown[event.key] = event.value
 
     # --- facts ----------------------------------------------------------------------------------------------------
 
@@ -247,81 +308,6 @@ class InstanceView:
     def _shown_replicas(self) -> dict[str, Any]:
         return {"replicas": {"usable": self.replicas.usable, "of": self.replicas.count}} if self.replicas.count else {}
 
-    # --- events ---------------------------------------------------------------------------------------------------
-
-    def _on_loaded(self, event: ModelLoaded) -> None:
-        self.name, self.hooks = event.name, event.hooks
-        self._serves_while_training = event.signature.serve_while_training
-
-    def _on_replicas(self, event: ReplicasChanged) -> None:
-        self.replicas = event
-
-    def _on_call(self, _: CallAccepted) -> None:
-        self._notice = None
-
-    def _on_state(self, event: StateChanged) -> None:
-        self.base_state = event.state
-
-    def _on_began(self, event: ActivityBegan) -> None:
-        if self.base_state == PAUSED:
-            self.nested, self._progress_of_paused = event, self._progress
-        else:
-            self.activity = event
-        self._progress = self._notice = None
-
-    def _on_ended(self, event: ActivityEnded) -> None:
-        began = self.nested if self.nested is not None and self.nested.id == event.id else self.activity
-        if began is self.nested:
-            self.nested = None
-        else:
-            self.activity = None
-        self._progress, self._progress_of_paused = self._progress_of_paused, None
-        self._last = event, began.started_at if began else ""
-
-    def _on_failed(self, event: InstanceFailed) -> None:
-        self._failure = event
-
-    def _on_notice(self, event: NoticeShown) -> None:
-        self._notice = event.notice
-
-    def _on_prediction(self, _: PredictionBegan) -> None:
-        self.in_flight += 1
-
-    def _on_prediction_ended(self, _: PredictionAnswered | PredictionWithdrawn) -> None:
-        self.in_flight -= 1
-
-    def _on_progress(self, event: ProgressReported) -> None:
-        self._progress = event
-
-    def _on_status(self, event: StatusUpdated) -> None:
-        self._reported = event.payload
-
-    def _on_shown(self, event: ValueShown) -> None:
-        if event.value is None:
-            self._shown.pop(event.key, None)
-        else:
-            self._shown[event.key] = event.value
-
-    def _on_metrics(self, event: MetricsReported) -> None:
-        for key, value, step, timestamp in event.points:
-            known = self._metrics.get(key) or _NO_POINTS
-            self._metrics[key] = known.with_point(value, step, timestamp)
-
-    def _on_params(self, event: ParamsReported) -> None:
-        self._params.update(event.values)
-
-    def _on_tags(self, event: TagsSet) -> None:
-        self._tags.update(event.values)
-
-    def _on_artifact(self, event: ArtifactLogged) -> None:
-        self._artifacts.append(event)
-        del self._artifacts[:-_ARTIFACTS_SHOWN]
-
-    def _on_reset(self, _: InstanceReset) -> None:
-        notice = self._notice
-        self._clear()
-        self._notice, self.hooks = notice, None
-
 
 def _first(values: Mapping[str, _V]) -> dict[str, _V]:
     """Return the values that are shown, by name: the names that were reported first, so that the selection is stable."""
@@ -329,25 +315,3 @@ def _first(values: Mapping[str, _V]) -> dict[str, _V]:
 
 
 _NO_POINTS = MetricSummary(math.nan, None, 0)
-
-_HANDLERS: dict[type, Callable[[InstanceView, Any], None]] = {
-    ModelLoaded: InstanceView._on_loaded,
-    ReplicasChanged: InstanceView._on_replicas,
-    CallAccepted: InstanceView._on_call,
-    StateChanged: InstanceView._on_state,
-    ActivityBegan: InstanceView._on_began,
-    ActivityEnded: InstanceView._on_ended,
-    InstanceFailed: InstanceView._on_failed,
-    NoticeShown: InstanceView._on_notice,
-    PredictionBegan: InstanceView._on_prediction,
-    PredictionAnswered: InstanceView._on_prediction_ended,
-    PredictionWithdrawn: InstanceView._on_prediction_ended,
-    ProgressReported: InstanceView._on_progress,
-    StatusUpdated: InstanceView._on_status,
-    ValueShown: InstanceView._on_shown,
-    MetricsReported: InstanceView._on_metrics,
-    ParamsReported: InstanceView._on_params,
-    TagsSet: InstanceView._on_tags,
-    ArtifactLogged: InstanceView._on_artifact,
-    InstanceReset: InstanceView._on_reset,
-}
