@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -38,17 +37,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySharing:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let clients of HTTP trust one authority only, since each of them reads all certificates, which takes 50 ms.
+    """Let clients of HTTP trust one authority only, since each of them reads all certificates, which takes 30 ms or more.
 
     The processes that tests start inherit this; none of them needs the internet.
     """
-    if "SSL_CERT_FILE" in os.environ:
-        return
     file = tempfile.NamedTemporaryFile("w", suffix=".pem")  # noqa: SIM115 - it is needed until the end
     end = "-----END CERTIFICATE-----\n"
     file.write(certifi.contents().partition(end)[0] + end)
     file.flush()
-    os.environ["SSL_CERT_FILE"] = file.name
+    environment = pytest.MonkeyPatch()
+    environment.setenv("SSL_CERT_FILE", file.name)
+    config.add_cleanup(environment.undo)
     config.add_cleanup(file.close)
 
 
