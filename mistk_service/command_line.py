@@ -190,7 +190,8 @@ class ListenSettings:
     port: int = option(8080, "Port to listen on; 0 picks a free one.", PORT)
     auth: bool = option(
         False,
-        "Require a log-in, with a token or as a user of the tracking store. On by default if there are access tokens. "
+        "Require a log-in, with a token or as a user of the tracking store. On by default if there are access tokens "
+        "or --token-file is given. "
         "MLFLOW_AUTH_ADMIN_USERNAME and MLFLOW_AUTH_ADMIN_PASSWORD create the first user.",
     )
     token_file: str | None = option(

@@ -171,7 +171,8 @@ def _check(settings: Settings, sock: socket.socket, on_listening: Callable[[str]
     authenticator = open_access(
         AccessOptions(
             host=settings.host,
-            auth=settings.auth,
+            # A file that is named and holds no token must not leave the service open.
+            auth=settings.auth or settings.token_file is not None,
             insecure=settings.insecure,
             token_file=Path(settings.token_file or Path(settings.state_dir) / "tokens").absolute(),
             has_users=settings.tracking,

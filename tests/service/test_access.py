@@ -263,6 +263,13 @@ def test_a_function_is_not_asked_for_every_part_of_an_answer(tmp_path: Path) -> 
         assert len((tmp_path / "asked").read_text()) - before < 100
 
 
+def test_a_token_file_that_is_named_and_holds_no_token_admits_nobody(tmp_path: Path) -> None:
+    with Service("serve", OBEDIENT, "--port", "0", "--token-file", "later", cwd=tmp_path) as service:
+        assert service.api.get("/status").status_code == 401
+        token = run("token", "new", "me", "--role", "viewer", "--token-file", "later", cwd=tmp_path)[1].strip()
+        assert service.api.get("/status", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+
+
 def test_a_certificate_that_cannot_be_read_is_refused_before_the_service_listens(tmp_path: Path) -> None:
     code, _, errors = run("serve", OBEDIENT, "--port", "0", "--tls-cert", "no.pem", "--tls-key", "no.key", cwd=tmp_path)
     assert code == 1

@@ -293,3 +293,8 @@ def test_the_password_is_nowhere_in_the_folder_of_the_server(server, admin):
     for file in server.folder.rglob("*"):
         if file.is_file():
             assert PASSWORD.encode() not in file.read_bytes(), file
+
+
+def test_a_token_file_that_is_named_and_holds_no_token_admits_nobody(start_server, tmp_path):
+    with start_server(tmp_path, "--token-file", "later") as running:
+        assert httpx.get(f"{running.url}/api/2.0/mlflow/experiments/get?experiment_id=0").status_code == 401
