@@ -21,10 +21,14 @@ class RunnerBench:
 
     def __init__(self, model: AbstractModel) -> None:
         self._sent: queue.Queue[m.FromWorker] = queue.Queue()
-        self.runner = Runner(self._sent.put, lambda: None)
+        self.runner = Runner(self._say, lambda: None)
         self._main = threading.Thread(target=self.runner.run, args=(model,), name="main")
         self._main.start()
         assert isinstance(self.next(), m.Loaded)
+
+    def _say(self, *messages: m.FromWorker) -> None:
+        for message in messages:
+            self._sent.put(message)
 
     def tell(self, *messages: m.ToWorker) -> None:
         """Send messages as the service."""

@@ -17,7 +17,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from mistk_service.errors import Failure, ModelLoadError
 from mistk_service.logs import configure_logging, encodable
@@ -52,22 +52,16 @@ class _Channel:
         for readable in (sock, self._wake_reader):
             self._poll.register(readable, select.POLLIN)
 
-    def send(self, message: FromWorker) -> None:
-        """Send a message. Blocks while the service is slow to read.
+    def send(self, *messages: FromWorker) -> None:
+        """Send messages with one system call. Blocks while the service is slow to read.
 
         Raises:
-            Unsendable: the message contains a value that cannot be encoded.
+            Unsendable: a message contains a value that cannot be encoded.
         """
-        self._send(_frame(message))
-
-    def send_all(self, messages: Iterable[FromWorker]) -> None:
-        """Send several messages with one system call."""
-        self._send(b"".join([_frame(message) for message in messages]))
-
-    def _send(self, data: bytes | bytearray) -> None:
+        frames = [_frame(message) for message in messages]
         with self._lock:
             try:
-                self._sock.sendall(data)
+                self._sock.sendall(frames[0] if len(frames) == 1 else b"".join(frames))
             except OSError:
                 # The service is gone. The control thread reads the end of the stream and ends the worker.
                 logger.debug("The service no longer listens.")
@@ -128,7 +122,7 @@ def serve_model(
         mistk_names: whether to offer MISTK's names to the model if MISTK is not installed.
     """
     channel = _Channel(sock)
-    runner = Runner(channel.send, channel.wake, channel.send_all, spool=spool)
+    runner = Runner(channel.send, channel.wake, spool=spool)
     threading.Thread(target=_listen, args=(channel, runner, on_orphaned), name="mistk-control", daemon=True).start()
     try:
         model_class = load_model_class(reference, mistk_names=mistk_names)

@@ -11,7 +11,6 @@ steps of the activity.
 
 from __future__ import annotations
 
-import functools
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -66,22 +65,19 @@ class Runner:
     """Runs the hooks of one model on the calling thread, as the service's messages request.
 
     Args:
-        send: sends a message to the service, from any thread.
+        send: sends messages to the service at once, from any thread.
         wake: wakes the control thread.
-        send_all: sends several messages at once; by default, one after the other.
         spool: the folder for copies of artifacts; None to make no copies.
     """
 
     def __init__(
         self,
-        send: Callable[[FromWorker], None],
+        send: Callable[[*tuple[FromWorker, ...]], None],
         wake: Callable[[], None],
-        send_all: Callable[[Sequence[FromWorker]], None] | None = None,
         *,
         spool: str | None = None,
     ) -> None:
         self._send = send
-        self._send_all = send_all or functools.partial(_one_by_one, send)
         self._publisher = Publisher(send)
         self.context = WorkerContext(send, self._wait_at_gate, self._set_pause, wake, spool, publisher=self._publisher)
         self._model: Component | None = None
@@ -149,7 +145,7 @@ class Runner:
             del task  # it may be large, and the next task may come much later
             if stream is not None:
                 self._send(self._streams.step(stream))
-        self._send_all(self._streams.close())
+        self._send(*self._streams.close())
         assert self._exit is not None
         self._run_last_hook(self._exit.hook)
         # The hook may still be running on the control thread.
@@ -158,7 +154,7 @@ class Runner:
     def _predict(self, predictor: Predictor, batch: Sequence[Predict]) -> None:
         """Answer requests. Those that are answered in parts have begun when this returns."""
         answers = predictor.predict(batch)
-        self._send_all([answer for answer in answers if not isinstance(answer, Parts)])
+        self._send(*(answer for answer in answers if not isinstance(answer, Parts)))
         with self._changed:
             for answer in answers:
                 if isinstance(answer, Parts):
@@ -420,11 +416,6 @@ class Runner:
 
     def _update_interrupted(self) -> None:
         self.context.interrupt(pause=self._pause_wanted or self._cancelled is not None, end=self._exit is not None)
-
-
-def _one_by_one(send: Callable[[FromWorker], None], messages: Sequence[FromWorker]) -> None:
-    for message in messages:
-        send(message)
 
 
 def _refused(number: int, error: msgspec.ValidationError) -> Refused:

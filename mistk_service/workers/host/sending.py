@@ -42,7 +42,8 @@ class Sender:
         self._small: list[bytearray | memoryview] = []
         #: The messages to send in pieces, and those that must not overtake them.
         self._large: deque[_Transfer] = deque()
-        self._paused = False
+        #: Whether the transport is paused.
+        self.paused = False
         self._scheduled = False
 
     def connect(self, transport: asyncio.Transport) -> None:
@@ -73,18 +74,13 @@ class Sender:
                 return True
         return False
 
-    @property
-    def paused(self) -> bool:
-        """Whether the transport is paused."""
-        return self._paused
-
     def pause(self) -> None:
         """Stop sending pieces for now. The transport still buffers small messages."""
-        self._paused = True
+        self.paused = True
 
     def resume(self) -> None:
         """Resume sending."""
-        self._paused = False
+        self.paused = False
         self._schedule()
 
     def _may_overtake(self, message: ToWorker) -> bool:
@@ -111,9 +107,9 @@ class Sender:
         # Not writelines: that of asyncio's selector transport in Python 3.12 and 3.13 never pauses the protocol.
         if data:
             transport.write(b"".join(data))
-        if self._large and not self._paused:
+        if self._large and not self.paused:
             self._send_piece(transport)
-            if self._large and not self._paused:
+            if self._large and not self.paused:
                 self._schedule()
 
     def _send_piece(self, transport: asyncio.Transport) -> None:

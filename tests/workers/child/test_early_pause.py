@@ -41,12 +41,13 @@ class OwnPause(AbstractModel):
 def test_a_pause_that_comes_before_the_main_thread_takes_the_activity_up_is_not_lost(model: AbstractModel) -> None:
     sent: queue.Queue[FromWorker] = queue.Queue()
 
-    def send(message: FromWorker) -> None:
-        sent.put(message)
-        if isinstance(message, Loaded):
-            # On the main thread itself, which therefore has not taken the training up when the pause is told.
-            runner.handle(Run(1, "do_train"))
-            runner.handle(Pause(1, "do_pause"))
+    def send(*messages: FromWorker) -> None:
+        for message in messages:
+            sent.put(message)
+            if isinstance(message, Loaded):
+                # On the main thread itself, which therefore has not taken the training up when the pause is told.
+                runner.handle(Run(1, "do_train"))
+                runner.handle(Pause(1, "do_pause"))
 
     runner = Runner(send, lambda: None)
     main = threading.Thread(target=runner.run, args=(model,), daemon=True)
