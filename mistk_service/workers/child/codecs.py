@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -69,16 +70,17 @@ class _Pixels:
 
 def _decoded(spec: TensorSpec, array: _Array, pixels: _Pixels) -> _Array:
     assert spec.codec is not None
-    decoder, values = _DECODERS[spec.codec], []
+    shape, values = spec.decoded[1:], []
+    decoder = partial(_image, shape=shape, pixels=pixels) if spec.codec == "image" else _DECODERS[spec.codec]
     for number, data in enumerate(array.tolist()):
         try:
-            values.append(decoder(data, spec.decoded[1:], pixels))
+            values.append(decoder(data))
         except Exception as error:  # whatever a decoder raises, the record is wrong
             raise RequestError(
                 f"{spec.name}: record {number} cannot be decoded as {spec.codec}: {error}", field=spec.name
             ) from error
-    if spec.codec == "image" and spec.decoded and -1 not in spec.decoded[1:]:
-        return np.stack(values) if values else np.empty((0, *spec.decoded[1:]), np.uint8)
+    if spec.codec == "image" and spec.decoded and -1 not in shape:
+        return np.stack(values) if values else np.empty((0, *shape), np.uint8)
     return _objects(values)
 
 
@@ -90,15 +92,7 @@ def _objects(values: Sequence[Any]) -> _Array:
     return array
 
 
-def _text(data: bytes, _: tuple[int, ...], __: _Pixels) -> str:
-    return data.decode()
-
-
-def _json(data: bytes, _: tuple[int, ...], __: _Pixels) -> Any:
-    return msgspec.json.decode(data)
-
-
-def _csv(data: bytes, _: tuple[int, ...], __: _Pixels) -> list[list[str]]:
+def _csv(data: bytes) -> list[list[str]]:
     return list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True))
 
 
@@ -129,12 +123,7 @@ def _encoded_image(pixels: Any) -> bytes:
     return buffer.getvalue()
 
 
-_DECODERS: dict[str, Callable[[bytes, tuple[int, ...], _Pixels], Any]] = {
-    "text": _text,
-    "json": _json,
-    "csv": _csv,
-    "image": _image,
-}
+_DECODERS: dict[str, Callable[[bytes], Any]] = {"text": bytes.decode, "json": msgspec.json.decode, "csv": _csv}
 _ENCODERS: dict[str, Callable[[Any], bytes]] = {
     "text": str.encode,
     "json": msgspec.json.encode,

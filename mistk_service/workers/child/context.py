@@ -62,7 +62,9 @@ class WorkerContext:
         wake: makes the control thread check :meth:`flush_due` soon.
         spool: the folder for copies of artifacts; None to make no copies.
         clock: a monotonic clock, in seconds; the same that activities use for their start time.
-        publisher: streams what the hook of an activity publishes; by default, there is no client.
+
+    Attributes:
+        publisher: streams what the hook of an activity publishes.
     """
 
     def __init__(
@@ -73,7 +75,6 @@ class WorkerContext:
         wake: Callable[[], None],
         spool: str | None = None,
         clock: Callable[[], float] = time.monotonic,
-        publisher: Publisher | None = None,
     ) -> None:
         #: The run that tracks the model, if any.
         self.run: RunReference | None = None
@@ -86,7 +87,7 @@ class WorkerContext:
         self._set_pause = set_pause
         self._wake = wake
         self._clock = clock
-        self._publisher = publisher or Publisher(send)
+        self.publisher = Publisher(send)
         #: Whether a pause point has to check for a pause. It is read without the lock in every iteration of a training loop.
         self.interrupted = False
         self._spool = None if spool is None else Spool(Path(spool))
@@ -215,16 +216,16 @@ class WorkerContext:
     @property
     def streaming(self) -> bool:
         """Whether a client wants more of what the activity publishes."""
-        return self._publisher.streaming
+        return self.publisher.streaming
 
     @streaming.setter
     def streaming(self, wanted: bool) -> None:
         if not wanted:
-            self._publisher.stop()
+            self.publisher.stop()
 
     def publish(self, value: Any) -> None:
         """Send a value to the client of the activity. Block while the client is slow."""
-        self._publisher.publish(value)
+        self.publisher.publish(value)
 
     def _write(self, caller: str, artifact_file: str, write: Callable[[Path], object]) -> None:
         try:

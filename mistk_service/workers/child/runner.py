@@ -29,7 +29,6 @@ from mistk_service.workers.child.context import WorkerContext
 from mistk_service.workers.child.declared import hyperparameters_of, signature_of
 from mistk_service.workers.child.failures import failure_from, message_of
 from mistk_service.workers.child.part_streams import PartStreams
-from mistk_service.workers.child.publisher import Publisher
 from mistk_service.workers.child.task_queue import TaskQueue
 from mistk_service.workers.messages import (
     AllowParts,
@@ -78,8 +77,8 @@ class Runner:
         spool: str | None = None,
     ) -> None:
         self._send = send
-        self._publisher = Publisher(send)
-        self.context = WorkerContext(send, self._wait_at_gate, self._set_pause, wake, spool, publisher=self._publisher)
+        self.context = WorkerContext(send, self._wait_at_gate, self._set_pause, wake, spool)
+        self._publisher = self.context.publisher
         self._model: Component | None = None
         #: The activities of the kind, by their hooks.
         self._operations: dict[str, Operation] = {}
