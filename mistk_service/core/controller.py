@@ -28,7 +28,7 @@ from mistk_service.errors import Failure, InvalidRequest, MistkError, ModelLoadE
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.kind import RESETTING, TERMINATED, TERMINATING, Kind, Operation, Role
 from mistk_service.kinds.predictions import Answer, Inputs, Signature
-from mistk_service.workers.messages import AllowParts, FromWorker, Pause, Refused, Resume, Run, Withdraw
+from mistk_service.workers.messages import AllowParts, Pause, Refused, Resume, Run, Withdraw
 from mistk_service.workers.protocol import Worker, WorkerFactory
 from mistk_service.workers.supervisor import Supervisor
 
@@ -99,6 +99,9 @@ class Controller:
             conflation=conflation,
         )
         self._shutdown_plan = shutdown or Shutdown()
+        # As a listener of the supervisor; the others are methods.
+        self.on_message, self.on_load_failed = self._instance.on_message, self._instance.on_load_failed
+        self.on_ended, self.on_replicas = self._instance.on_ended, self._instance.on_replicas
         self._supervisor = Supervisor(make_worker, self)
         self._replicas = replicas
         self._ending: asyncio.Task[None] | None = None
@@ -388,18 +391,6 @@ class Controller:
             count = self._replicas if self._replicas > 1 else int(self.signature.serve_while_training)
         self._supervisor.start_replicas(count)
 
-    def on_load_failed(self, failure: Failure) -> None:
-        """Handle a failure to load the model."""
-        self._instance.on_load_failed(failure)
-
-    def on_message(self, message: FromWorker) -> None:
-        """Handle a message of the worker."""
-        self._instance.on_message(message)
-
-    def on_ended(self, failure: Failure, *, expected: bool) -> None:
-        """Handle the exit of the worker."""
-        self._instance.on_ended(failure, expected=expected)
-
     def on_replica_lost(self, worker: Worker, failure: Failure) -> None:
         """Handle the unexpected exit of a replica, whose predictions are lost."""
         self._instance.on_replica_lost(worker, failure, self._other_worker)
@@ -408,10 +399,6 @@ class Controller:
         if not self.view.accepts_predictions:
             return None
         return self._supervisor.for_prediction(self._instance.predictions.in_flight_of)
-
-    def on_replicas(self, usable: int, count: int) -> None:
-        """Handle the number of replicas that can predict."""
-        self._instance.on_replicas(usable, count)
 
 
 def _log_fault(task: asyncio.Task[None]) -> None:

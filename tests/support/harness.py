@@ -214,13 +214,13 @@ class Instance:
                 heard.set_result(None)
             tell(message)
 
-        controller.on_message = listen  # type: ignore[method-assign]
+        controller.on_message = listen
         try:
             self.workers[-1].send(Pause(_NOBODY, "do_pause"))
             async with asyncio.timeout(TIMEOUT):
                 await heard
         finally:
-            controller.on_message = tell  # type: ignore[method-assign]
+            controller.on_message = tell
 
     async def stream(self, data: dict[str, str], *, details: bool = False) -> Any:
         """Predict for records and return the predictions."""

@@ -21,8 +21,8 @@ from mistk_service.tracking.values.limits import (
     MAX_PAGE,
     check_experiment_name,
     check_experiment_tag,
+    check_experiment_tags,
     check_max_results,
-    last_of_each_key,
 )
 from mistk_service.tracking.values.page import Page, pages
 
@@ -37,10 +37,8 @@ class RestExperiments(Session, ExperimentStore):
 
     def create_experiment(self, name: str, artifact_location: str | None = None, tags: Sequence[Tag] = ()) -> str:
         check_experiment_name(name)
-        given = last_of_each_key(tags)
-        for i, tag in enumerate(given):
-            check_experiment_tag(tag, f"tags[{i}].")
-        fields = {"name": name, "artifact_location": artifact_location or None, "tags": list(given)}
+        given = check_experiment_tags(tags)
+        fields = {"name": name, "artifact_location": artifact_location or None, "tags": given}
         answer = self._http.post("experiments/create", fields, About("experiment", name))
         return wire.from_answer(lambda fields: fields.required_identifier("experiment_id"), answer)
 

@@ -27,7 +27,7 @@ from mistk_service.tracking.values.limits import (
     check_max_results,
     check_model_name,
     check_registry_tag,
-    last_of_each_key,
+    check_registry_tags,
 )
 from mistk_service.tracking.values.page import Page
 
@@ -45,7 +45,7 @@ class RestRegistry(Session, RegistryStore):
         check_model_name(name)
         fields = {
             "name": name,
-            "tags": _checked(tags),
+            "tags": check_registry_tags(tags),
             "description": description,
             "deployment_job_id": deployment_job_id,
         }
@@ -120,7 +120,7 @@ class RestRegistry(Session, RegistryStore):
             "name": name,
             "source": source,
             "run_id": run_id or None,
-            "tags": _checked(tags),
+            "tags": check_registry_tags(tags),
             "run_link": run_link or None,
             "description": description or None,
             "model_id": model_id,
@@ -235,13 +235,6 @@ class RestLoggedModels(Session, LoggedModelStore):
         fields = {"model_id": model_id, "params": list(params)}
         self._http.post(f"{_path(model_id)}/params", fields, _about_logged(model_id))
         return self.get_logged_model(model_id)
-
-
-def _checked(tags: Sequence[Tag]) -> list[Tag]:
-    given = last_of_each_key(tags)
-    for i, tag in enumerate(given):
-        check_registry_tag(tag, f"tags[{i}].")
-    return given
 
 
 def _fields(filter: str, max_results: int, order_by: Sequence[str], page_token: str | None) -> Json:
