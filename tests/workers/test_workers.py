@@ -115,7 +115,7 @@ async def until_full(worker: WorkerUnderTest) -> None:
     """Let the event loop turn until the channel takes nothing more."""
     for _ in itertools.count():
         assert isinstance(worker.worker, SocketWorker)
-        if worker.worker._sender.paused:
+        if worker.worker.congested:
             return
         await asyncio.sleep(0)
 

@@ -107,6 +107,11 @@ class SocketWorker(ABC):
             self._sender.send(message)
 
     @property
+    def congested(self) -> bool:
+        """Whether the channel is blocked, so that messages are queued here."""
+        return self._sender.paused
+
+    @property
     def pid(self) -> int | None:
         """The process id, or None for a worker that is not a process."""
         return None
