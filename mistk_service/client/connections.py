@@ -6,20 +6,11 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import httpx
-
-
-@dataclass(frozen=True)
-class Clock:
-    """The time, which a test can replace."""
-
-    now: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
 
 
 class Connections(Protocol):
@@ -49,17 +40,16 @@ class Connections(Protocol):
 class BlockingConnections:
     """Connections whose coroutines never suspend; see :mod:`mistk_service.client.dual`."""
 
-    def __init__(self, http: httpx.Client, clock: Clock = Clock()) -> None:
+    def __init__(self, http: httpx.Client) -> None:
         self._http = http
-        self._clock = clock
 
     def now(self) -> float:
         """Return the time."""
-        return self._clock.now()
+        return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
         """Block."""
-        self._clock.sleep(seconds)
+        time.sleep(seconds)  # noqa: ASYNC251 - that is what a blocking client wants
 
     async def request(self, method: str, url: httpx.URL, **options: Any) -> httpx.Response:
         """Send a request."""

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from mistk_service.client import ModelClient, WatchEvent
-from mistk_service.client.connections import BlockingConnections, Clock
+from mistk_service.client.connections import BlockingConnections
 from mistk_service.client.dual import iterate
 from mistk_service.client.watching import StatusStream
 from mistk_service.errors import AnswerNotUnderstood, RequestFailed, RequestRefused, ServiceUnreachable
@@ -30,15 +30,25 @@ class FakeClock:
         self.sleeps.append(seconds)
         self.time += seconds
 
-    @property
-    def clock(self) -> Clock:
-        return Clock(lambda: self.time, self.sleep)
+
+class ClockedConnections(BlockingConnections):
+    """Connections with a clock of their own."""
+
+    def __init__(self, service: Any, clock: FakeClock) -> None:
+        super().__init__(httpx.Client(transport=httpx.MockTransport(service)))
+        self._clock = clock
+
+    def now(self) -> float:
+        return self._clock.time
+
+    async def sleep(self, seconds: float) -> None:
+        self._clock.sleep(seconds)
 
 
 def stream(
     service: Any, clock: FakeClock, after: int | None = 0, *, give_up_after: float = 10.0, deadline: float | None = None
 ) -> Iterator[WatchEvent]:
-    connections = BlockingConnections(httpx.Client(transport=httpx.MockTransport(service)), clock.clock)
+    connections = ClockedConnections(service, clock)
     return iterate(StatusStream(connections, URL, after, give_up_after=give_up_after, deadline=deadline).events())
 
 
