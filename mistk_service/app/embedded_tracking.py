@@ -79,18 +79,13 @@ class EmbeddedTracking:
         address: str,
     ) -> None:
         folder = Path(settings.state_dir).absolute()
-        self._remotes = settings.remote_tracking_uris
+        self._settings = settings
         uri = settings.local_tracking_uri or f"sqlite:///{folder / 'tracking.db'}"
-        self._local = LocalTracking(uri, folder, self._remotes)
-        self._mlflow_ui = settings.mlflow_ui
-        self._allowed = AllowedLocations(settings.artifact_locations)
-        self._max_body = settings.max_body
+        self._local = LocalTracking(uri, folder, settings.remote_tracking_uris)
         self._shutdown = shutdown
         self._ending = threading.Event()
         self._app: DeferredApp | None = None
         self._started = self._loaded = False
-        self._default_permission = Permission(settings.default_permission)
-        self._max_uploads = settings.max_uploads
         self._users: Users | None = None
         self._users_lock = threading.Lock()
         self._watcher = threading.Thread(target=self._watch_remotes, name="tracking-remotes", daemon=True)
@@ -156,7 +151,7 @@ class EmbeddedTracking:
             self.recorder.start()
             if any(name.startswith("MLFLOW_AUTH_ADMIN_") for name in os.environ):
                 self._server()  # the first admin is created, or the reason why not is logged
-            if self._remotes:
+            if self._settings.remote_tracking_uris:
                 self._watcher.start()
 
     def _open(self) -> OpenedTracking:
@@ -248,13 +243,13 @@ class EmbeddedTracking:
         app = create_tracking_app(
             opened.store,
             opened.artifacts,
-            max_body=self._max_body,
-            allowed=self._allowed,
+            max_body=self._settings.max_body,
+            allowed=AllowedLocations(self._settings.artifact_locations),
             executor=executor,
-            mlflow_ui=self._mlflow_ui,
+            mlflow_ui=self._settings.mlflow_ui,
             users=users,
-            default_permission=self._default_permission,
-            max_uploads=self._max_uploads,
+            default_permission=Permission(self._settings.default_permission),
+            max_uploads=self._settings.max_uploads,
         )
         collect_less_often()
         return app
