@@ -51,6 +51,12 @@ class _Commands(click.Group):
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MistkError as error:
+            _fail(error)
+
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="mistk-service")
@@ -238,15 +244,12 @@ def demo(what: str, port: int, folder: Path) -> None:
     """
     from mistk_service.app.demo import run_demo, run_evaluation_demo, run_game_demo
 
-    try:
-        if what == "game":
-            run_game_demo(folder)
-        elif what == "evaluation":
-            run_evaluation_demo(folder)
-        else:
-            run_demo(port, folder)
-    except MistkError as error:
-        _fail(error)
+    if what == "game":
+        run_game_demo(folder)
+    elif what == "evaluation":
+        run_evaluation_demo(folder)
+    else:
+        run_demo(port, folder)
 
 
 @main.command()
@@ -260,10 +263,7 @@ def health(ready: bool, host: str, port: int, timeout: float, tls_cert: str | No
     """Exit with 0 if a running service is healthy, else with 1. For probes and health checks."""
     from mistk_service.app.health_probe import probe
 
-    try:
-        click.echo(probe(host, port, "/readyz" if ready else "/healthz", timeout, tls=tls_cert is not None))
-    except MistkError as error:
-        _fail(error)
+    click.echo(probe(host, port, "/readyz" if ready else "/healthz", timeout, tls=tls_cert is not None))
 
 
 @main.command(name="describe", short_help="Describe a model class.")
@@ -272,10 +272,7 @@ def describe_model(model: str) -> None:
     """Describe MODEL: its operations, hyperparameters, inputs and outputs."""
     from mistk_service.app.describe import describe
 
-    try:
-        click.echo(describe(model))
-    except MistkError as error:
-        _fail(error)
+    click.echo(describe(model))
 
 
 @main.group()
@@ -297,11 +294,8 @@ def token_new(name: str, role: str, days: int | None, token_file: str | None, st
     """
     from mistk_service.web.access import AccessRole, add_token
 
-    try:
-        path = Path(token_file or Path(state_dir) / "tokens")
-        click.echo(add_token(path, name, AccessRole[role.upper()], days))
-    except MistkError as error:
-        _fail(error)
+    path = Path(token_file or Path(state_dir) / "tokens")
+    click.echo(add_token(path, name, AccessRole[role.upper()], days))
 
 
 @main.command()

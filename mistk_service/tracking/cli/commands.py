@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
     from mistk_service.tracking.sql import SqlStore
     from mistk_service.tracking.store._store import Store
-
-P = ParamSpec("P")
 
 _DEFAULT_STORE = "sqlite:///mistk-state/tracking.db"
 _DEFAULT_ARTIFACTS = "mistk-state/artifacts"
@@ -71,27 +68,23 @@ _since_option = click.option(
     "--since", help="Leave out runs that ended before 2026-11-21, 2026-11-21T09:30, or 90m, 12h, 7d ago.")  # fmt: skip
 
 
-@click.group()
+class _Commands(click.Group):
+    """Commands that show an error of this package as one sentence instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MistkError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Commands)
 def tracking() -> None:
     """Serve a tracking store with MLflow's REST API, or inspect one."""
 
 
-def _with_plain_errors(command: Callable[P, None]) -> Callable[P, None]:
-    """Show an error of this package as one sentence instead of a traceback."""
-
-    @wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except MistkError as error:
-            raise click.ClickException(str(error)) from error
-
-    return wrapped
-
-
 @tracking.command()
 @click_options(ServerSettings)
-@_with_plain_errors
 def serve(**options: Any) -> None:
     """Serve a tracking store for MLflow clients: export MLFLOW_TRACKING_URI=http://HOST:PORT."""
     # What follows takes a moment to load; uvicorn raises the signal again when the server has closed.
@@ -166,7 +159,6 @@ def _opened(store_uri: str) -> Iterator[Store]:
 @_store_option
 @click.option("--all", "with_deleted", is_flag=True, help="Include deleted experiments.")
 @_json_option
-@_with_plain_errors
 def experiments(store_uri: str, with_deleted: bool, as_json: bool) -> None:
     """List the experiments."""
     from mistk_service.tracking import wire
@@ -190,7 +182,6 @@ def experiments(store_uri: str, with_deleted: bool, as_json: bool) -> None:
     "-n", "--limit", default=20, show_default=True, type=click.IntRange(1, 50_000), help="Maximum number of runs."
 )
 @_json_option
-@_with_plain_errors
 def runs(
     store_uri: str, names: tuple[str, ...], condition: str, order_by: tuple[str, ...], limit: int, as_json: bool
 ) -> None:
@@ -217,7 +208,6 @@ def runs(
 @_store_option
 @_artifacts_option
 @_json_option
-@_with_plain_errors
 def show(run_id: str, store_uri: str, artifacts: str | None, as_json: bool) -> None:
     """Show one run with everything logged to it. The first characters of its id are enough."""
     from mistk_service.tracking import wire
@@ -239,7 +229,6 @@ def show(run_id: str, store_uri: str, artifacts: str | None, as_json: bool) -> N
 @tracking.command()
 @_store_option
 @_json_option
-@_with_plain_errors
 def outbox(store_uri: str, as_json: bool) -> None:
     """Show the changes that wait to be sent to remotes, and those that remotes have refused."""
     from mistk_service.tracking.cli import formatting as views
@@ -261,7 +250,6 @@ def outbox(store_uri: str, as_json: bool) -> None:
 @_experiment_option
 @_since_option
 @click.option("--watch", is_flag=True, help="Keep running and copy changes until interrupted.")
-@_with_plain_errors
 def sync(
     store_uri: str, remote: str, artifacts: str | None, names: tuple[str, ...], since: str | None, watch: bool
 ) -> None:
@@ -284,7 +272,6 @@ def sync(
 @click.argument("run_ids", metavar="[RUN]...", nargs=-1)
 @_store_option
 @click.option("--experiment", "names", multiple=True, help="Name or id of an experiment to delete with its runs.")
-@_with_plain_errors
 def delete(run_ids: tuple[str, ...], store_uri: str, names: tuple[str, ...]) -> None:
     """Delete runs and experiments. 'restore' brings them back until 'gc' removes them."""
     _move(run_ids, store_uri, names, restore=False)
@@ -294,7 +281,6 @@ def delete(run_ids: tuple[str, ...], store_uri: str, names: tuple[str, ...]) -> 
 @click.argument("run_ids", metavar="[RUN]...", nargs=-1)
 @_store_option
 @click.option("--experiment", "names", multiple=True, help="Name or id of an experiment to restore with its runs.")
-@_with_plain_errors
 def restore(run_ids: tuple[str, ...], store_uri: str, names: tuple[str, ...]) -> None:
     """Restore deleted runs and experiments."""
     _move(run_ids, store_uri, names, restore=True)
@@ -325,7 +311,6 @@ def _move(run_ids: tuple[str, ...], store_uri: str, names: tuple[str, ...], *, r
 @click.option("--older-than", default="0s", show_default=True,
               help="Keep what was deleted after this time: 12h or 30d ago, or a date such as 2026-11-21.")  # fmt: skip
 @click.option("--yes", is_flag=True, help="Remove. Without it, only show what would be removed.")
-@_with_plain_errors
 def gc(store_uri: str, artifacts: str | None, names: tuple[str, ...], older_than: str, yes: bool) -> None:
     """Remove deleted runs, models and experiments permanently, with their files. Needs --yes."""
     from mistk_service.tracking.garbage import Garbage
@@ -351,7 +336,6 @@ def gc(store_uri: str, artifacts: str | None, names: tuple[str, ...], older_than
 @_artifacts_option
 @_experiment_option
 @_since_option
-@_with_plain_errors
 def export_runs(folder: Path, store_uri: str, artifacts: str | None, names: tuple[str, ...], since: str | None) -> None:
     """Copy runs with their files and models into FOLDER. Repeat it to add what is new."""
     from mistk_service.tracking.cli.local_remote import LocalRemote
@@ -371,7 +355,6 @@ def export_runs(folder: Path, store_uri: str, artifacts: str | None, names: tupl
 @_store_option
 @_artifacts_option
 @_experiment_option
-@_with_plain_errors
 def import_runs(folder: Path, store_uri: str, artifacts: str | None, names: tuple[str, ...]) -> None:
     """Copy runs with their files and models from FOLDER, written by 'export', into the store.
 
