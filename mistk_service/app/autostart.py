@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from mistk_service.app.settings import Settings
 from mistk_service.app.steps import Steps
 from mistk_service.app.storage import fetched
@@ -114,7 +116,10 @@ def read_values(file: str | None, field: str) -> dict[str, Any]:
 
     try:
         values = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        msgspec.msgpack.encode(
+            values
+        )  # YAML has values that do not reach the model, such as a list that contains itself
+    except (OSError, ValueError, OverflowError, RecursionError, yaml.YAMLError) as error:
         raise InvalidRequest(
             f"{field}: {file} cannot be read: {error}. Expected a JSON or YAML file.", field=field
         ) from error

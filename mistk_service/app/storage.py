@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tarfile
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +17,9 @@ from mistk_service.errors import InvalidRequest, StorageUnreachable
 
 #: Models of the container's own store, which finds their files itself.
 _STORED = ("models:/", "runs:/")
+
+#: Bytes that are read at once.
+_PIECE = 1024 * 1024
 
 #: The suffixes of archives.
 _ARCHIVES = tuple(suffix for _, suffixes, _ in shutil.get_unpack_formats() for suffix in suffixes)
@@ -43,7 +45,11 @@ def fetched(place: str, folder: Path, field: str) -> str:
         path = folder / (PurePosixPath(unquote(urlsplit(place).path)).name or "content")
         with _translated(place, field):
             (_download if place.startswith(("http://", "https://")) else _copy)(place, path)
-    if not path.exists():
+    try:
+        exists = place != "" and path.exists()
+    except OSError as error:
+        raise InvalidRequest(f"{field}: {place[:200]!r} cannot be read ({error.strerror}).", field=field) from error
+    if not exists:
         raise _missing(place, field)
     # The worker may have another working folder.
     return str((_unpacked(path, folder, field) if path.is_file() else path).absolute())
@@ -130,7 +136,7 @@ def _unpacked(path: Path, folder: Path, field: str) -> Path:
             shutil.unpack_archive(path, target)
         else:
             _unpack_tar(path, target)
-    except (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError) as error:
+    except Exception as error:  # the formats have no common base class for errors
         raise InvalidRequest(f"{field}: the archive {str(path)!r} cannot be unpacked: {error}.", field=field) from error
     # An archive of one folder stands for that folder.
     inside = list(target.iterdir())
@@ -142,6 +148,7 @@ def _unpack_tar(path: Path, target: Path) -> None:
     with tarfile.open(path) as archive:
         if hasattr(tarfile, "data_filter"):
             archive.extractall(target, filter="data")
+            _read_to_end(archive)
             return
         # Before 3.11.4, Python has no such filter.
         for member in archive:
@@ -149,3 +156,11 @@ def _unpack_tar(path: Path, target: Path) -> None:
             if not is_below or not (member.isfile() or member.isdir()):
                 raise tarfile.ExtractError(f"{member.name!r} is not a file or a folder below the archive's own")
         archive.extractall(target)  # noqa: S202  # they have been checked
+        _read_to_end(archive)
+
+
+def _read_to_end(archive: tarfile.TarFile) -> None:
+    """Read what follows the last member: the checksum of compressed data comes last, and is only checked there."""
+    assert archive.fileobj is not None
+    while archive.fileobj.read(_PIECE):
+        pass

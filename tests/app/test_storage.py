@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import shutil
 import tarfile
 from pathlib import Path
@@ -73,6 +74,27 @@ def test_a_broken_archive_is_refused(tmp_path: Path) -> None:
         fetched(str(tmp_path / "broken.zip"), tmp_path / "scratch", "--build-from")
 
 
+@pytest.mark.parametrize("kind", ["gztar", "xztar", "bztar"])
+def test_an_archive_whose_data_have_changed_is_refused(model: Path, tmp_path: Path, kind: str) -> None:
+    (model / "weights").write_bytes(random.Random(1).randbytes(200_000))
+    archive = Path(shutil.make_archive(str(tmp_path / "packed"), kind, model))
+    data = bytearray(archive.read_bytes())
+    data[len(data) // 2] ^= 1
+    archive.write_bytes(data)
+    with pytest.raises(InvalidRequest, match=r"--build-from: the archive .* cannot be unpacked"):
+        fetched(str(archive), tmp_path / "scratch", "--build-from")
+
+
+def test_an_archive_that_asks_for_a_password_is_refused(model: Path, tmp_path: Path) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", model))
+    data = bytearray(archive.read_bytes())
+    for header, flags in (b"PK\x03\x04", 6), (b"PK\x01\x02", 8):
+        data[data.index(b"a.txt", data.index(header)) - (30 if flags == 6 else 46) + flags] |= 1
+    archive.write_bytes(data)
+    with pytest.raises(InvalidRequest, match=r"cannot be unpacked: .*password"):
+        fetched(str(archive), tmp_path / "scratch", "--build-from")
+
+
 def test_a_folder_travels_through_a_storage(model: Path, tmp_path: Path) -> None:
     store(model, "memory://bucket/model", "--save-model")
     assert contents(fetched("memory://bucket/model", tmp_path / "scratch", "--build-from")) == SAME
@@ -81,9 +103,14 @@ def test_a_folder_travels_through_a_storage(model: Path, tmp_path: Path) -> None
 
 
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
-    for place in ("nowhere", "memory://bucket/nothing"):
+    for place in ("", "nowhere", "memory://bucket/nothing"):
         with pytest.raises(InvalidRequest, match=f"--train: there is nothing at '{place}'"):
             fetched(place, tmp_path / "scratch", "--train")
+
+
+def test_a_path_that_cannot_be_looked_at_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match=r"--train: 'x+' cannot be read \(File name too long\)"):
+        fetched("x" * 5000, tmp_path / "scratch", "--train")
 
 
 def test_an_unknown_kind_of_url_is_refused(tmp_path: Path) -> None:
@@ -115,7 +142,7 @@ def test_values_are_read_from_json_and_yaml(tmp_path: Path) -> None:
     assert read_values(None, "--properties") == {}
 
 
-@pytest.mark.parametrize("text", ["[1]", "{1: 2}", "{a: [", "\x00"])
+@pytest.mark.parametrize("text", ["[1]", "{1: 2}", "{a: [", "\x00", "a: &a [*a]", f"a: {2**70}"])
 def test_a_file_without_values_by_name_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "file").write_text(text)
     with pytest.raises(InvalidRequest, match=r"--properties: .*file"):
