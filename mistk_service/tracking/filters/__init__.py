@@ -9,12 +9,13 @@ from mistk_service.tracking.filters._grammars import (
     Grammar,
 )
 from mistk_service.tracking.filters._parser import parse_filter, parse_order
-from mistk_service.tracking.filters._syntax import Comparator, Comparison, Entity, Order, Value, ValueKind
+from mistk_service.tracking.filters._syntax import OPERATORS, Comparator, Comparison, Entity, Order, Value, ValueKind
 
 __all__ = [
     "EXPERIMENTS",
     "LOGGED_MODELS",
     "MODEL_VERSIONS",
+    "OPERATORS",
     "REGISTERED_MODELS",
     "RUNS",
     "Comparator",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from typing import Any
 
 #: The operand of a comparison: a string, a number, several strings, or nothing.
 Value = str | int | float | tuple[str, ...] | tuple[int, ...] | None
@@ -34,6 +37,17 @@ class Comparator(StrEnum):
     NOT_IN = "NOT IN"
     IS_NULL = "IS NULL"
     IS_NOT_NULL = "IS NOT NULL"
+
+
+#: The comparators that Python has too, also for columns of SQLAlchemy.
+OPERATORS: dict[Comparator, Callable[[Any, Any], Any]] = {
+    Comparator.EQ: operator.eq,
+    Comparator.NE: operator.ne,
+    Comparator.LT: operator.lt,
+    Comparator.LE: operator.le,
+    Comparator.GT: operator.gt,
+    Comparator.GE: operator.ge,
+}
 
 
 class ValueKind(Enum):

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from mistk_service.tracking.errors import InvalidPageToken
 from mistk_service.tracking.filters import (
     EXPERIMENTS,
+    OPERATORS,
     RUNS,
     Comparator,
     Comparison,
@@ -39,12 +40,7 @@ def _pattern(like: str) -> re.Pattern[str]:
 
 _C = Comparator
 _COMPARE: dict[Comparator, Callable[[Any, Any], bool]] = {
-    _C.EQ: lambda have, want: have == want,
-    _C.NE: lambda have, want: have != want,
-    _C.LT: lambda have, want: have < want,
-    _C.LE: lambda have, want: have <= want,
-    _C.GT: lambda have, want: have > want,
-    _C.GE: lambda have, want: have >= want,
+    **OPERATORS,
     _C.LIKE: lambda have, want: _pattern(want).fullmatch(have) is not None,
     _C.ILIKE: lambda have, want: _pattern(want.lower()).fullmatch(have.lower()) is not None,
     _C.IN: lambda have, want: have in want,

@@ -41,11 +41,13 @@ class SqlPart:
     def _prepare(self, statement: Executable) -> Prepared:
         return Prepared(statement, self._dialect)
 
+    def _insert_row(self, table: Table) -> sqlite.Insert:
+        """Return an insert with a parameter for each column."""
+        return self._insert(table).values({column.name: bindparam(column.name) for column in table.c})
+
     def _upsert_values(self, table: Table, *, parameters: bool = False) -> sqlite.Insert:
         """Return an insert of keys and values that replaces the value of an existing key."""
-        insert = self._insert(table)
-        if parameters:
-            insert = insert.values({column.name: bindparam(column.name) for column in table.c})
+        insert = self._insert_row(table) if parameters else self._insert(table)
         return insert.on_conflict_do_update(
             index_elements=[column.name for column in table.primary_key], set_={"value": insert.excluded.value}
         )

@@ -91,7 +91,6 @@ _SEARCHABLE = Searchable(
         Entity.TAG: Keyed(logged_model_tags, (("model", logged_models.c.id),)),
     },
     default=(("creation_timestamp", False), ("model_id", True)),
-    appended=(("creation_timestamp", False), ("model_id", True)),
 )
 
 

@@ -13,7 +13,7 @@ from mistk_service.tracking.sql.base import grouped, now
 from mistk_service.tracking.sql.engine.statements import ids_parameter, members
 from mistk_service.tracking.sql.registry.prompts import is_prompt, without_prompts
 from mistk_service.tracking.sql.registry.version_reader import model_not_found, version_number
-from mistk_service.tracking.sql.registry.versions import Versions
+from mistk_service.tracking.sql.registry.versions import Versions, change_model
 from mistk_service.tracking.sql.search.queries import Keyed, Query, Searchable
 from mistk_service.tracking.sql.tables import (
     model_versions,
@@ -45,7 +45,6 @@ _SEARCHABLE = Searchable(
     },
     keyed={Entity.TAG: Keyed(registered_model_tags, (("name", registered_models.c.name),))},
     default=(("name", True),),
-    appended=(("name", True),),
 )
 
 
@@ -98,9 +97,9 @@ class Registry(Versions):
                 if connection.execute(taken).first() is not None:
                     raise _name_taken(new_name)
             # Versions, tags and aliases follow by their foreign keys.
-            changed = _change(connection, name, name=new_name)
-            versions = update(model_versions).where(model_versions.c.name == new_name)
-            connection.execute(versions.values(last_updated_timestamp=changed))
+            changed = {"last_updated_timestamp": now()}
+            change_model(connection, name, name=new_name, **changed)
+            connection.execute(update(model_versions).where(model_versions.c.name == new_name).values(changed))
             return self._models(connection, [_find(connection, new_name)])[0]
 
         return self._db.write(work)
@@ -117,7 +116,7 @@ class Registry(Versions):
 
         def work(connection: Connection) -> RegisteredModel:
             _find(connection, name)
-            _change(connection, name, **values)
+            change_model(connection, name, **values)
             return self._models(connection, [_find(connection, name)])[0]
 
         return self._db.write(work)
@@ -243,13 +242,6 @@ def _find(connection: Connection, name: str, *, lock: bool = True) -> Row[Any]:
     if row is None:
         raise model_not_found(name)
     return row
-
-
-def _change(connection: Connection, model: str, **values: Any) -> int:
-    changed = now()
-    statement = update(registered_models).where(registered_models.c.name == model)
-    connection.execute(statement.values(last_updated_timestamp=changed, **values))
-    return changed
 
 
 def _name_taken(name: str) -> ResourceExists:

@@ -159,7 +159,7 @@ class Versions(SqlPart, RegistryStore):
                     model_versions.c.current_stage == target,
                 )
                 connection.execute(others.values(current_stage=_ARCHIVED, last_updated_timestamp=changed))
-            _touch_model(connection, name, changed)
+            change_model(connection, name, last_updated_timestamp=changed)
             return self._versions.one(connection, name, number)
 
         return self._db.write(work)
@@ -170,7 +170,7 @@ class Versions(SqlPart, RegistryStore):
         def work(connection: Connection) -> None:
             self._versions.row(connection, name, number)
             connection.execute(delete(model_versions).where(*_is(name, number)))
-            _touch_model(connection, name, now())
+            change_model(connection, name)
 
         self._db.write(work)
 
@@ -253,9 +253,10 @@ def _change(connection: Connection, name: str, number: int, **values: Any) -> in
     return changed
 
 
-def _touch_model(connection: Connection, name: str, changed: int) -> None:
-    statement = update(registered_models).where(registered_models.c.name == name)
-    connection.execute(statement.values(last_updated_timestamp=changed))
+def change_model(connection: Connection, model: str, **values: Any) -> None:
+    """Change a registered model, which gets the present time unless another one is given."""
+    statement = update(registered_models).where(registered_models.c.name == model)
+    connection.execute(statement.values({"last_updated_timestamp": now(), **values}))
 
 
 def _next_number(connection: Connection, name: str) -> int:

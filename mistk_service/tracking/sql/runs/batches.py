@@ -49,7 +49,11 @@ def stored_value(value: float) -> tuple[float, int]:
 
 
 class Batches(SqlPart):
-    """Writes batches; the statements are prepared once, since they are executed most often."""
+    """Writes batches; the statements are prepared once, since they are executed most often.
+
+    Attributes:
+        set_tag: the statement that sets a tag of a run.
+    """
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
@@ -58,22 +62,17 @@ class Batches(SqlPart):
             .where(runs.c.run_id == bindparam("run_id"))
             .with_for_update(key_share=True)
         )
-        new_point: dict[str, Any] = {column.name: bindparam(column.name) for column in metrics.c}
-        self._add_point = self._prepare(self._insert(metrics).values(new_point).on_conflict_do_nothing())
+        self._add_point = self._prepare(self._insert_row(metrics).on_conflict_do_nothing())
         self._set_latest = self._prepare(self._latest_upsert(latest_metrics))
-        measured: dict[str, Any] = {column.name: bindparam(column.name) for column in logged_model_metrics.c}
-        self._add_model_point = self._prepare(
-            self._insert(logged_model_metrics).values(measured).on_conflict_do_nothing()
-        )
-        new_param: dict[str, Any] = {column.name: bindparam(column.name) for column in params.c}
-        self._add_param = self._prepare(self._insert(params).values(new_param).on_conflict_do_nothing())
+        self._add_model_point = self._prepare(self._insert_row(logged_model_metrics).on_conflict_do_nothing())
+        self._add_param = self._prepare(self._insert_row(params).on_conflict_do_nothing())
         self._get_params = self._prepare(select(params.c.key, params.c.value).where(params.c.run == bindparam("run")))
         self._get_param = self._prepare(
             select(params.c.key, params.c.value).where(
                 params.c.run == bindparam("run"), params.c.key == bindparam("key")
             )
         )
-        self._set_tag = self._prepare(self._upsert_values(run_tags, parameters=True))
+        self.set_tag = self._prepare(self._upsert_values(run_tags, parameters=True))
         self._rename = self._prepare(
             update(runs).where(runs.c.id == bindparam("run")).values(name=bindparam("new_name"))
         )
@@ -130,7 +129,7 @@ class Batches(SqlPart):
     def write_tags(self, connection: Connection, run: int, tags: Iterable[Tag]) -> None:
         """Set tags of a run; the tag with the run's name renames it."""
         for tag in tags:
-            self._set_tag.execute(connection, run=run, key=tag.key, value=tag.value)
+            self.set_tag.execute(connection, run=run, key=tag.key, value=tag.value)
             if tag.key == RUN_NAME:
                 self._rename.execute(connection, run=run, new_name=tag.value)
 
@@ -187,7 +186,7 @@ class Batches(SqlPart):
 
     def _latest_upsert(self, table: Any) -> Insert:
         """Return an insert of a point that replaces a stored one only if it is greater."""
-        insert = self._insert(table).values({column.name: bindparam(column.name) for column in table.c})
+        insert = self._insert_row(table)
         new, old = insert.excluded, table.c
         return insert.on_conflict_do_update(
             index_elements=[column.name for column in table.primary_key],

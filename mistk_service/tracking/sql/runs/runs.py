@@ -81,7 +81,6 @@ class Runs(Histories, Columns, RunStore):
         names = [column.name for column in RUN_COLUMNS[1:]]
         insert = self._insert(runs).values({name: bindparam(name) for name in names})
         self._insert_run = self._prepare(insert.returning(runs.c.id))
-        self._upsert_tag = self._prepare(self._upsert_values(run_tags, parameters=True))
         self._find_experiment = self._prepare(
             select(*EXPERIMENT_COLUMNS)
             .where(experiments.c.experiment_id == bindparam("experiment"))
@@ -143,7 +142,7 @@ class Runs(Histories, Columns, RunStore):
             }
             run = self._insert_run.rows(connection, **values)[0][0]
             rows = [(run, tag.key, tag.value) for tag in all_tags]
-            self._upsert_tag.execute_rows(connection, ("run", "key", "value"), rows)
+            self._batches.set_tag.execute_rows(connection, ("run", "key", "value"), rows)
             record(connection)
             info = run_info((run, *(values[column.name] for column in RUN_COLUMNS[1:])))
             return Run(info, RunData(tags=tuple(sorted(all_tags, key=lambda tag: tag.key))))

@@ -47,7 +47,6 @@ _SEARCHABLE = Searchable(
     },
     datasets=_uses_dataset,
     default=(("start_time", False), ("run_id", True)),
-    appended=(("start_time", False), ("run_id", True)),
 )
 
 

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import Select
 
-from mistk_service.tracking.filters import Comparator, Comparison, Entity, Order
+from mistk_service.tracking.filters import OPERATORS, Comparator, Comparison, Entity, Order
 from mistk_service.tracking.sql.search import page_tokens
 from mistk_service.tracking.sql.search.page_tokens import SortValue
 from mistk_service.tracking.sql.tables import VALUE_HEAD, head
@@ -70,14 +70,14 @@ class Searchable:
         keyed: the tables of metrics, params and tags.
         datasets: returns the numbers of the rows whose datasets match a condition; None if rows have no datasets.
         default: the default order: attributes, each with whether it is ascending.
-        appended: the attributes that are appended to a requested order, in the same form.
+        appended: the attributes that are appended to a requested order, if they are not those of the default order.
     """
 
     name: str
     table: Table
     attributes: Mapping[str, ColumnElement[Any]]
     default: Sequence[tuple[str, bool]]
-    appended: Sequence[tuple[str, bool]]
+    appended: Sequence[tuple[str, bool]] = ()
     order_columns: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
     headed: frozenset[str] = frozenset()
     keyed: Mapping[Entity, Keyed] = field(default_factory=dict)
@@ -159,7 +159,7 @@ class Query:
     def complete_order(self, orders: Sequence[Order]) -> None:
         """Add further keys to all those of an order, so that it is total."""
         there = {order.key for order in orders if order.entity is Entity.ATTRIBUTE}
-        for name, ascending in self._what.appended if orders else self._what.default:
+        for name, ascending in (orders and self._what.appended) or self._what.default:
             if name not in there:
                 self.sort_by(Order(Entity.ATTRIBUTE, name, ascending))
 
@@ -282,15 +282,8 @@ class Query:
 
 
 def _numeric(comparison: Comparison, column: ColumnElement[Any]) -> ColumnElement[bool]:
-    operators: dict[Comparator, Callable[[], ColumnElement[bool]]] = {
-        _C.EQ: lambda: column == comparison.value,
-        _C.NE: lambda: column != comparison.value,
-        _C.LT: lambda: column < comparison.value,
-        _C.LE: lambda: column <= comparison.value,
-        _C.GT: lambda: column > comparison.value,
-        _C.GE: lambda: column >= comparison.value,
-    }
-    return operators[comparison.comparator]()
+    condition: ColumnElement[bool] = OPERATORS[comparison.comparator](column, comparison.value)
+    return condition
 
 
 def after(keys: Sequence[SortKey], values: Sequence[SortValue | ColumnElement[Any]]) -> ColumnElement[bool]:
