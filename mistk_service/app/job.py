@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from mistk_service.app.autostart import Autostart
+from mistk_service.app.checkpoints import complete, next_checkpoint, recover
 from mistk_service.app.exit_codes import ExitCode
 from mistk_service.app.job_progress import JobProgress
 from mistk_service.app.job_settings import JobSettings
@@ -110,8 +111,17 @@ class Job:
     async def _checkpoint(self) -> str | None:
         """Return the path of the checkpoint to resume, if there is one."""
         place = self._settings.checkpoint
-        if place is None or ("://" not in place and not has_files(Path(place))):
+        if place is None:
             return None
+        if "://" not in place:
+            try:
+                await on_thread(recover, Path(place))
+            except OSError as error:
+                raise InvalidRequest(
+                    f"--checkpoint: {error}; expected files that can be replaced.", field="--checkpoint"
+                ) from error
+            if not has_files(Path(place)):
+                return None
         try:
             return await self._start.fetch(place, "--checkpoint")
         except InvalidRequest:
@@ -172,12 +182,19 @@ class Job:
                 left = self._steps.expect(lambda event: isinstance(event, StateChanged) and event.state != PAUSING)
                 await controller.call("pause")
                 await left
-                await self._save(controller, "saveModel", place, "--checkpoint")
+                if settings.checkpoint is None or "://" in place:
+                    await self._save(controller, "saveModel", place, "--checkpoint")
+                else:
+                    await self._save(controller, "saveModel", str(next_checkpoint(Path(place))), "--checkpoint")
+                    await on_thread(complete, Path(place))
             self._checkpointed = True
             logger.info("The interrupted training is saved at %s.", place)
-        except (TimeoutError, Interrupted, MistkError) as error:
-            reason = f"it did not pause within {settings.grace:g} s" if isinstance(error, TimeoutError) else error
-            logger.error("The interrupted training is not saved: %s", reason)
+        except TimeoutError:
+            logger.error(
+                "The interrupted training is not saved: it was not paused and saved within %g s", settings.grace
+            )
+        except (Interrupted, MistkError, OSError) as error:
+            logger.error("The interrupted training is not saved: %s", error)
         controller.shutdown()
 
 

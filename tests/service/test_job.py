@@ -104,6 +104,22 @@ def test_an_interrupted_training_is_saved_and_the_next_job_resumes_it(tmp_path: 
     assert int((tmp_path / "model" / "number.txt").read_text()) == reached + 2
 
 
+def test_the_last_checkpoint_stays_until_the_next_one_is_complete(tmp_path: Path, data: str) -> None:
+    options = ("--train", data, "--checkpoint", "checkpoint", "--save-model", "model")
+    hangs = ("--grace", "1", *hyperparameters(tmp_path, hangs_in_save=True))
+    for more, code in ((), 75), (hangs, 143):
+        with Service("job", COUNTS, *options, *more, cwd=tmp_path, begun="Listening at ") as job:
+            job.wait_for_line("number=")
+            job.signal(signal.SIGTERM)
+            assert job.wait_exit() == code, job.output()
+    assert "The interrupted training is not saved: it was not paused and saved within 1 s" in job.output()
+    reached = (tmp_path / "checkpoint" / "number.txt").read_text()
+    code, _, err = run("job", COUNTS, *options, *hyperparameters(tmp_path, steps=2), cwd=tmp_path)
+    assert code == 0, err
+    assert (tmp_path / "model" / "begun_at.txt").read_text() == reached
+    assert {each.name for each in (tmp_path / "checkpoint").iterdir()} == {"number.txt", "begun_at.txt", "data.txt"}
+
+
 def test_an_interrupted_training_that_cannot_be_saved_has_a_code_of_its_own(tmp_path: Path, data: str) -> None:
     options = ("--train", data, "--save-model", "model", "--no-tracking", "--grace", "1")
     with Service(
@@ -112,7 +128,7 @@ def test_an_interrupted_training_that_cannot_be_saved_has_a_code_of_its_own(tmp_
         job.wait_for_line("number=")
         job.signal(signal.SIGTERM)
         assert job.wait_exit() == 143, job.output()
-        assert "The interrupted training is not saved: it did not pause within 1 s" in job.output()
+        assert "The interrupted training is not saved: it was not paused and saved within 1 s" in job.output()
 
 
 # --- SageMaker ----------------------------------------------------------------------------------------------------------

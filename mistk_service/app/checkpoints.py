@@ -1,0 +1,57 @@
+"""The folder of a checkpoint. The last checkpoint in it stays whole until the next one is complete.
+
+A model may need longer to save than a job may take to end. If it wrote over the last checkpoint, its end would leave neither.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+#: The folder in that of the checkpoint that the model writes to.
+_NEXT = ".next"
+
+#: Links to the files of a complete checkpoint that are not in their places yet, and these links while they are made.
+_COMPLETE, _LINKED = ".complete", ".linked"
+
+
+def next_checkpoint(place: Path) -> Path:
+    """Return the folder for the model to write to."""
+    return place / _NEXT
+
+
+def complete(place: Path) -> None:
+    """Put what the model has written in the place of the last checkpoint.
+
+    Raises:
+        OSError: a file cannot be put there.
+    """
+    # Links, since the files may still have to be stored with the run.
+    shutil.copytree(place / _NEXT, place / _LINKED, symlinks=True, copy_function=_link)
+    (place / _LINKED).rename(place / _COMPLETE)
+    _put_in_place(place)
+
+
+def recover(place: Path) -> None:
+    """Finish or discard what an earlier job has left in the folder, so that it has the last complete checkpoint alone."""
+    _put_in_place(place)
+    for name in (_NEXT, _LINKED):
+        shutil.rmtree(place / name, ignore_errors=True)
+
+
+def _put_in_place(place: Path) -> None:
+    ready = place / _COMPLETE
+    for file in [each for each in ready.rglob("*") if each.is_symlink() or not each.is_dir()]:
+        target = place / file.relative_to(ready)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.replace(target)
+    shutil.rmtree(ready, ignore_errors=True)
+
+
+def _link(source: str, target: str) -> None:
+    """Link a file, or copy it in a file system that has no links."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target, follow_symlinks=False)
