@@ -139,41 +139,52 @@ class FrameReader:
 
     def __init__(self, largest: int = _PIECE - 1) -> None:
         self._largest = largest
+        #: The beginning of a frame that is not complete yet.
         self._buffer = bytearray()
-        #: The pieces of a message that is not complete yet.
+        #: The pieces of a message that is not complete yet, and the number of bytes that the last piece lacks.
         self._pieces = bytearray()
+        self._missing = 0
 
-    def feed(self, data: bytes) -> Iterator[bytes | memoryview]:
-        """Take the bytes that arrived and yield every complete payload.
-
-        A payload that came in pieces, or is alone in the buffer like most large ones, is passed on without being copied.
+    def feed(self, data: bytes) -> Iterator[memoryview]:
+        """Take the bytes that arrived and yield every complete payload, which shares their memory.
 
         Raises:
             Undecodable: a payload is too large; this is raised as soon as its length is known.
         """
-        self._buffer += data
-        position = 0
+        held = self._buffer
+        if held:
+            held += data
+            self._buffer = bytearray()
+        rest = memoryview(held or data)
         try:
-            while len(self._buffer) - position >= _HEADER:
-                start = position + _HEADER
-                length = int.from_bytes(self._buffer[position:start], "big")
-                end = start + (length & ~_PIECE)
-                size = end - start + (len(self._pieces) if length & _PIECE else 0)
-                if size > self._largest:
-                    raise Undecodable(f"{size} bytes were announced; the limit is {self._largest}")
-                if len(self._buffer) < end:
+            while True:
+                if self._missing:
+                    self._pieces += rest[: self._missing]
+                    taken = min(self._missing, len(rest))
+                    self._missing -= taken
+                    rest = rest[taken:]
+                if len(rest) < _HEADER:
                     break
-                if length == end - start and position == 0 and end == len(self._buffer):
-                    whole, self._buffer = self._buffer, bytearray()
-                    yield memoryview(whole)[_HEADER:]
+                length = int.from_bytes(rest[:_HEADER], "big")
+                size = length & ~_PIECE
+                whole = size + (len(self._pieces) if length & _PIECE else 0)
+                if whole > self._largest:
+                    raise Undecodable(f"{whole} bytes were announced; the limit is {self._largest}")
+                if length & _PIECE:
+                    self._missing = size
+                    rest = rest[_HEADER:]
+                    if not size:
+                        pieces, self._pieces = self._pieces, bytearray()
+                        yield memoryview(pieces)
+                    continue
+                end = _HEADER + size
+                if len(rest) < end:
                     break
-                position = end
-                if length == end - start:
-                    yield bytes(memoryview(self._buffer)[start:end])
-                elif start < end:
-                    self._pieces += memoryview(self._buffer)[start:end]
-                else:
-                    whole, self._pieces = self._pieces, bytearray()
-                    yield memoryview(whole)
+                body, rest = rest[_HEADER:end], rest[end:]
+                yield body
         finally:
-            del self._buffer[:position]
+            if held and len(rest) == len(held):  # a large frame, which is not copied each time that more of it arrives
+                rest.release()
+                self._buffer = held
+            else:
+                self._buffer += rest

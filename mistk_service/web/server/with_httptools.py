@@ -42,7 +42,7 @@ class LimitedHttpTools(LimitedProtocol, HttpToolsProtocol):
     def feed(self, data: bytes) -> None:
         """Pass data to the parser."""
         self._unreported += len(data)
-        if b"pgrade" in data and not self._in_body:
+        if not self._in_body and b"pgrade" in data:
             data = _without_upgrade(data)
         HttpToolsProtocol.data_received(self, data)
         if self._unreported > max(len(data), self.config.limits.head_bytes):
