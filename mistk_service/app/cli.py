@@ -284,7 +284,7 @@ def token() -> None:
 @click.argument("name")
 @click.option("--role", required=True, type=click.Choice(["viewer", "predictor", "operator", "admin"]),
               help="Role: viewer reads, predictor also predicts, operator also controls, admin does all.")  # fmt: skip
-@click.option("--days", type=click.IntRange(min=1), help="Days until it expires; never by default.")
+@click.option("--days", type=click.IntRange(1, 36500), help="Days until it expires; never by default.")
 @click_option(Settings, "token_file")
 @click_option(Settings, "state_dir")
 def token_new(name: str, role: str, days: int | None, token_file: str | None, state_dir: str) -> None:

@@ -263,6 +263,12 @@ def test_a_function_is_not_asked_for_every_part_of_an_answer(tmp_path: Path) -> 
         assert len((tmp_path / "asked").read_text()) - before < 100
 
 
+def test_a_token_that_expires_beyond_the_calendar_is_refused(tmp_path: Path) -> None:
+    code, _, errors = run("token", "new", "me", "--role", "viewer", "--days", "999999999", cwd=tmp_path)
+    assert code == 2
+    assert "Invalid value for '--days'" in errors
+
+
 def test_a_token_file_that_is_named_and_holds_no_token_admits_nobody(tmp_path: Path) -> None:
     with Service("serve", OBEDIENT, "--port", "0", "--token-file", "later", cwd=tmp_path) as service:
         assert service.api.get("/status").status_code == 401

@@ -124,7 +124,7 @@ def moment(text: str) -> int:
     """
     ago = _AGO.fullmatch(text)
     if ago:
-        return int((time.time() - int(ago[1]) * _UNITS[ago[2]]) * 1000)
+        return max(0, int(time.time() * 1000) - int(ago[1]) * _UNITS[ago[2]] * 1000)
     try:
         return int(datetime.fromisoformat(text).timestamp() * 1000)
     except ValueError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from mistk_service.tracking.errors import PermissionDenied, StoreError, StoreUnavailable
 from mistk_service.tracking.remotes import Remote
@@ -41,7 +41,8 @@ def remote_name(uri: str) -> str:
     """Return a remote's URI as it is shown and stored: without user, password, query and trailing slashes."""
     parts = urlsplit(uri)
     host = parts.netloc.rpartition("@")[2].lower()
-    return urlunsplit((parts.scheme.lower(), host, parts.path.rstrip("/"), "", ""))
+    # Not with urlunsplit, which leaves out slashes of sqlite:////FILE in some versions of Python.
+    return f"{parts.scheme.lower()}://{host}{parts.path.rstrip('/')}"
 
 
 def accepts_writes(remote: Remote, remote_run_id: str, run_id: str) -> bool:

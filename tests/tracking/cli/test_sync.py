@@ -284,6 +284,10 @@ def test_a_time_ago_is_a_moment(text, seconds):
     assert before - 0.01 <= found <= time.time() + 0.01
 
 
+def test_a_time_ago_is_at_the_earliest_the_beginning_of_1970():
+    assert moment("9999999999999d") == 0
+
+
 def test_a_date_is_a_moment_and_something_else_is_refused():
     assert moment("2026-11-21T09:30:00+00:00") == 1_795_253_400_000
     assert moment("2026-11-21T00:00") == moment("2026-11-21")

@@ -296,6 +296,7 @@ def test_the_name_of_a_remote_bears_no_secret():
     assert remote_name("HTTPS://user:s3cret@Host.example:8443/api/v4/?token=s3cret#x") == (
         "https://host.example:8443/api/v4"
     )
+    assert remote_name("sqlite:////data/runs.db") == "sqlite:////data/runs.db"
 
 
 class Opened:
