@@ -81,7 +81,7 @@ class Instance:
         self.kind = kind
         self._observers = tuple(observers)
         self.view = InstanceView(kind, name)
-        self._machine = StateMachine(kind, self._on_move)
+        self._machine = StateMachine(kind, lambda state: self.emit(StateChanged(state)))
         #: The ids of the commands to the worker.
         self.ids = itertools.count(1)
         #: When each running activity began, on the monotonic clock, by its id.
@@ -206,9 +206,6 @@ class Instance:
         self.emit(InstanceFailed(operation, failure))
         self._machine.move("fail")
         self.log.publish()
-
-    def _on_move(self, state: str) -> None:
-        self.emit(StateChanged(state))
 
     # --- messages of the worker -----------------------------------------------------------------------------------
 

@@ -181,7 +181,9 @@ class Handlers:
     def _relocation(self) -> Callable[[StatusEvent], StatusEvent]:
         """Return a function that adapts the links of a status to the proxy that the request came through."""
         prefix = prefix_of(current_scope(), self._root_path)
-        return _unchanged if prefix == self._root_path else partial(relocated, prefix=prefix, root_path=self._root_path)
+        if prefix == self._root_path:
+            return lambda event: event
+        return partial(relocated, prefix=prefix, root_path=self._root_path)
 
     async def _get_api_version(self) -> Response:
         return JSONResponse(self._version)
@@ -210,7 +212,3 @@ def _paths(name: str, value: Any) -> Iterator[tuple[str, str]]:
         yield from ((f"{name}.{key}", path) for key, path in value.items())
     elif value is not None:
         yield name, value
-
-
-def _unchanged(event: StatusEvent) -> StatusEvent:
-    return event

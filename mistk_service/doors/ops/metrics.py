@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from prometheus_client import (
     CollectorRegistry,
@@ -88,7 +88,7 @@ class ServiceMetrics:
         )
         self.registry.register(_ProgressCollector(view))
         for state in controller.kind.states:
-            self._state.labels(state.value).set_function(functools.partial(_is, view, state))
+            self._state.labels(state.value).set_function(partial(lambda state: float(view.state == state), state))
         queue = Gauge("mistk_stream_queue", "Stream predictions in flight.", registry=self.registry)
         queue.set_function(lambda: view.in_flight)
         usable = Gauge("mistk_replicas_usable", "Replicas that can answer predictions now.", registry=self.registry)
@@ -170,7 +170,3 @@ class _ProgressCollector(Collector):
             if progress.total is not None:
                 total.add_metric(values, progress.total)
         yield from (done, total)
-
-
-def _is(view: InstanceView, state: str) -> float:
-    return float(view.state == state)

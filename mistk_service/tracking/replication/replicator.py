@@ -99,7 +99,8 @@ class Replicator:
             while self.step():
                 pass
         finally:
-            self._close_remote()
+            if self._remote is not None:
+                self._remote.close()
 
     @property
     def checking(self) -> bool:
@@ -190,7 +191,3 @@ class Replicator:
             return
         self._oldest = None if backlog.oldest is None else backlog.oldest / 1000
         self._state = RemoteState(self._name, backlog.depth, refused=known.refused, last_success=known.last_success)
-
-    def _close_remote(self) -> None:
-        if self._remote is not None:
-            self._remote.close()

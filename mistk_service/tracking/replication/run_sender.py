@@ -103,16 +103,15 @@ class RunSender:
             except StoreError as error:
                 if is_refusal(error):
                     return error
-                if not (self._suspicious and may_be_due_to_item(error) and self._accepts_writes()):
+                if not (self._suspicious and may_be_due_to_item(error)):
+                    raise
+                if not accepts_writes(self._remote, self.remote_run_id, self.run_id):
                     raise
                 attempts -= 1
                 if attempts == 0:
                     return error
             else:
                 return None
-
-    def _accepts_writes(self) -> bool:
-        return accepts_writes(self._remote, self.remote_run_id, self.run_id)
 
     def _keeps_repeats(self) -> bool:
         return not self._remote.capabilities.stores_repeats_once

@@ -115,8 +115,8 @@ class Endpoints:
 
     async def _on_thread(self, method: Callable[..., Json], fields: Fields, **parameters: str) -> Response:
         """Run a method on a thread, together with the encoding of its answer, which may be long."""
-        call = partial(_encoded, method, fields, **parameters)
-        return json_response(await asyncio.get_running_loop().run_in_executor(self._executor, call))
+        loop = asyncio.get_running_loop()
+        return json_response(await loop.run_in_executor(self._executor, lambda: encoded(method(fields, **parameters))))
 
     async def _on_loop(self, method: Callable[..., Json], fields: Fields, **parameters: str) -> Response:
         """Run a method on the event loop if the store can be read without waiting, otherwise on a thread."""
@@ -129,7 +129,3 @@ class Endpoints:
     async def _in_pieces(self, method: Callable[..., Iterator[bytes]], fields: Fields, **parameters: str) -> Response:
         """Send the JSON that a generator function yields; it runs on a thread."""
         return await piecewise(method(fields, **parameters), current_receive(), self._executor)
-
-
-def _encoded(method: Callable[..., Json], fields: Fields, **parameters: str) -> bytes:
-    return encoded(method(fields, **parameters))

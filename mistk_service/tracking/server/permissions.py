@@ -262,17 +262,13 @@ def require_self(fields: Fields, username: str) -> None:
     raise NotAllowed("Permission denied: only the user and admins may do that.")
 
 
-def _run_ids(fields: Fields) -> list[str]:
-    return fields.texts("run_ids") or fields.texts("run_id")
-
-
 def _of_run(permissions: Permissions, fields: Fields, _: Mapping[str, str]) -> list[str]:
     run_id = fields.text("run_id") or fields.text("run_uuid")
     return [permissions.experiment_of_run(run_id)] if run_id else []
 
 
 def _of_runs(permissions: Permissions, fields: Fields, _: Mapping[str, str]) -> list[str]:
-    return [permissions.experiment_of_run(run_id) for run_id in _run_ids(fields)]
+    return [permissions.experiment_of_run(run_id) for run_id in fields.texts("run_ids") or fields.texts("run_id")]
 
 
 def _of_experiment(_: Permissions, fields: Fields, __: Mapping[str, str]) -> list[str]:

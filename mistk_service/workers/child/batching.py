@@ -130,7 +130,7 @@ class Predictor:
         ids = records.ids
         if not ids:
             return {}
-        result = self._hook(_as_dict(records), details)
+        result = self._hook(dict(zip(ids, records.values, strict=True)), details)
         if details or self.max_batch_size == 1 or not isinstance(result, dict) or not result.keys() >= set(ids):
             return result
         return {key: result[key] for key in ids}
@@ -150,10 +150,6 @@ class Predictor:
         if isinstance(result, Generator):
             return Parts(request.id, result)
         return Predicted(request.id, pack(result, json_ready))
-
-
-def _as_dict(records: Records) -> dict[str, bytes | str]:
-    return dict(zip(records.ids, records.values, strict=True))
 
 
 def _unused(key: str, request: int, taken: dict[str, bytes | str]) -> str:

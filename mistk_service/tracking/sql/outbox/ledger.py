@@ -126,10 +126,7 @@ class SqlLedger(SqlPart, Ledger):
         ]
 
     def failed(self, error: str) -> None:
-        self._set_remote(last_error=error)
-
-    def _set_remote(self, **values: Any) -> None:
-        self._write(update(journal_remotes).where(journal_remotes.c.id == self.number).values(**values))
+        self._write(update(journal_remotes).where(journal_remotes.c.id == self.number).values(last_error=error))
 
     def _set_run(self, run_id: str, **values: Any) -> None:
         keys = {"remote": self.number, "run_id": run_id}
