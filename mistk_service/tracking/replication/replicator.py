@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from mistk_service.tracking.artifacts import ArtifactRepository
 from mistk_service.tracking.errors import StoreError
@@ -60,21 +61,23 @@ class Replicator:
         self._retry_at: float | None = None
         self._last_error: str | None = None
         self._connected = False
-        #: Whether the remote has responded since it was opened, and whether a connection check is in progress.
-        self._answered = self._checking = False
+        #: Whether the remote has responded since it was opened.
+        self._answered = False
+        #: Whether a connection check is in progress. It delivers nothing, so that shutdown need not wait for it.
+        self.checking = False
         self._oldest: float | None = None
         self._state = RemoteState(name)
         self._closing = threading.Event()
 
     def state(self) -> RemoteState:
         """Return the remote's state as of the last step."""
-        state = self._state
-        waited = None if self._oldest is None else max(0.0, self._wall_clock() - self._oldest)
-        retry_in = None if self._retry_at is None else max(0.0, self._retry_at - self._clock())
-        return RemoteState(
-            state.remote, state.depth, waited, state.refused, self._connected, self._last_error, state.last_success,
-            retry_in,
-        )  # fmt: skip
+        return replace(
+            self._state,
+            oldest_seconds=None if self._oldest is None else max(0.0, self._wall_clock() - self._oldest),
+            connected=self._connected,
+            last_error=self._last_error,
+            retry_in=None if self._retry_at is None else max(0.0, self._retry_at - self._clock()),
+        )
 
     def step(self) -> bool:
         """Deliver a window of the journal, unless the delay after a failure is not over.
@@ -101,11 +104,6 @@ class Replicator:
         finally:
             if self._remote is not None:
                 self._remote.close()
-
-    @property
-    def checking(self) -> bool:
-        """Whether a connection check is in progress. It delivers nothing, so that shutdown need not wait for it."""
-        return self._checking
 
     def close(self) -> None:
         """Make :meth:`run` deliver the rest and return."""
@@ -153,11 +151,11 @@ class Replicator:
 
     def _check(self, remote: Remote) -> None:
         """Check the connection and the login, although there may be nothing to deliver yet."""
-        self._checking = True
+        self.checking = True
         try:
             remote.check()
         finally:
-            self._checking = False
+            self.checking = False
         self._answered = True
 
     def _failed(self, error: Exception) -> None:
