@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,11 @@ _YOUNG, _MIDDLE, _OLD = 50_000, 5, 10
 
 #: Seconds without a large request after which memory is returned.
 _IDLE = 1.0
+
+#: The parameters of mallopt(3) for the size from which a block is mapped by itself, and for the free memory at the end of the
+#: heap that is returned at once; and their value in bytes.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_KEPT = 256 * 1024 * 1024
 
 
 def collect_less_often() -> None:
@@ -43,9 +49,9 @@ def loading() -> Iterator[None]:
 class LargeBlocks:
     """Returns the memory of large requests to the system when there has been none for a while.
 
-    glibc keeps freed blocks of up to 32 MB for reuse, so a service that has had large requests stays larger by twice their
-    size. To return each block at once would cost large requests in a row a third of their speed. About the size of one
-    request remains with each thread; see malloc_trim(3). Use it on one event loop.
+    After the first large request, glibc keeps freed blocks of up to 256 MB for reuse, instead of 32 MB. To return each block
+    at once would cost large requests in a row a third of their speed, since the system clears every page that it gives out.
+    About the size of one request remains with each thread; see malloc_trim(3). Use it on one event loop.
 
     Args:
         collect: whether to collect garbage first, for requests that leave reference cycles behind.
@@ -57,6 +63,7 @@ class LargeBlocks:
 
     def used(self) -> None:
         """Call this when a large request is done."""
+        _keep_freed_blocks()
         if self._timer is not None:
             self._timer.cancel()
         loop = asyncio.get_running_loop()
@@ -72,3 +79,13 @@ class LargeBlocks:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
+
+
+@functools.cache
+def _keep_freed_blocks() -> None:
+    import ctypes
+
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # only glibc has it
+    if set_option is not None:
+        set_option(_MMAP_THRESHOLD, _KEPT)
+        set_option(_TRIM_THRESHOLD, _KEPT)

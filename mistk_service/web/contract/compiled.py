@@ -31,7 +31,6 @@ from mistk_service.web.contract.current_request import enter
 from mistk_service.web.contract.operations import Operation
 from mistk_service.web.error_responses import ErrorAnswer, send_early
 from mistk_service.web.json_limits import JsonLimits
-from mistk_service.web.memory import LargeBlocks
 from mistk_service.web.request_body import BodyTooLarge, read_body, replayed
 
 #: The longest body that is decoded on the event loop, in bytes; decoding takes about a millisecond.
@@ -53,11 +52,7 @@ class NotRecognised(Exception):
 
 
 class OperationTable:
-    """The compiled operations, by path and method; :func:`contract_app` describes the arguments.
-
-    Attributes:
-        blocks: returns the memory of large bodies to the system.
-    """
+    """The compiled operations, by path and method; :func:`contract_app` describes the arguments."""
 
     def __init__(
         self,
@@ -74,7 +69,6 @@ class OperationTable:
         self._reader = reader
         self.answer = answer
         self.executor = executor
-        self.blocks = LargeBlocks()
         #: The operations of paths without parameters; they are found without matching.
         self._plain: dict[str, dict[str, _Operation]] = {}
         self._patterns: list[tuple[re.Pattern[str], Mapping[str, Convertor[Any]], dict[str, _Operation]]] = []
@@ -204,13 +198,11 @@ class _Operation:
             return
         body: bytes | bytearray = b""
         arguments: dict[str, Any] | None = {}
-        large = False
         try:
             if self._read is None:
                 arguments = {"request": Request(scope, receive)}
             else:
                 body = await read_body(scope, receive, self._max_body)
-                large = len(body) > INLINE_LIMIT
                 arguments = await self._arguments(scope, body)
             if arguments is not None:
                 body = b""  # it may be large, and the handler may take long
@@ -224,9 +216,6 @@ class _Operation:
             return
         except Exception as error:  # noqa: BLE001 - the client gets an answer after any error
             response = self._table.answer(error, scope)
-        finally:
-            if large:
-                self._table.blocks.used()
         if arguments is None:
             receive = replayed(body, receive)
             enter(scope, receive)

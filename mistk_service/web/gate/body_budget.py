@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mistk_service.web.error_responses import ErrorForm, error_response, send_early
+from mistk_service.web.memory import LargeBlocks
 
 _MESSAGE = (
     "The request bodies that are being received have {limit} bytes together, which is the limit. Send this request again "
@@ -19,7 +20,7 @@ class BodyBudget:
     """ASGI middleware: answers 503 to a body that exceeds what all unfinished bodies may take together.
 
     A body counts piece by piece until it is complete. One that arrives whole or is announced to be small does not count, nor
-    do files, which are sent with PUT and written as they come.
+    do files, which are sent with PUT and written as they come. The memory of what counts is returned to the system later.
 
     Args:
         app: reads bodies into memory.
@@ -31,6 +32,7 @@ class BodyBudget:
         self._limit = limit
         self._error_form = error_form
         self._held = 0
+        self._blocks = LargeBlocks()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and count its body."""
@@ -62,6 +64,7 @@ class BodyBudget:
             await self._app(scope, counted, guarded)
         finally:
             self._held -= held
+            self._blocks.used()
         if exceeded and not started:
             headers = {"Retry-After": "1", "Connection": "close"}
             refusal = error_response(self._error_form(scope), 503, _MESSAGE.format(limit=self._limit), headers)
