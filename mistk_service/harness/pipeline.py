@@ -100,7 +100,9 @@ def make_pipeline(document: Any) -> Pipeline:
     error = best_match(Draft202012Validator(schema).iter_errors(document))
     if error is not None:
         place = error.json_path.removeprefix("$.").removeprefix("$") or "pipeline"
-        raise InvalidRequest(f"{place}: {error.message:.400}", field=place)
+        known = ", ".join(error.schema.get("properties", ())) if error.validator == "additionalProperties" else ""
+        hint = f"; expected one of {known}" if known else ""
+        raise InvalidRequest(f"{place}: {error.message:.400}{hint}", field=place)
     steps = tuple(Step(name, parameters) for step in document["steps"] for name, parameters in step.items())
     components = {name: document[name] for name in COMPONENTS if name in document}
     for index, step in enumerate(steps):

@@ -63,7 +63,7 @@ def test_there_is_a_pipeline_for_every_plugin() -> None:
         (None, "pipeline", "None is not of type 'object'"),
         ({"model": "m:M"}, "pipeline", "'steps' is a required property"),
         ({"steps": []}, "steps", "non-empty"),
-        ({"model": "m:M", "steps": ["fly"]}, "steps[0]", "'fly' was unexpected"),
+        ({"model": "m:M", "steps": ["fly"]}, "steps[0]", "'fly' was unexpected); expected one of transform, "),
         ({"model": "m:M", "steps": [{"save_model": {}}]}, "steps[0].save_model", "'path' is a required property"),
         ({"model": "m:M", "steps": [{"train": {"epochs": 3}}]}, "steps[0].train", "'epochs' was unexpected"),
         ({"model": "m:M", "steps": ["train", {"predict": None, "train": None}]}, "steps[1]", "too many properties"),
