@@ -283,8 +283,21 @@ def test_a_certificate_that_cannot_be_read_is_refused_before_the_service_listens
     assert "Listening" not in errors
 
 
-def test_https_uses_a_new_certificate_when_its_file_changes(folder: Path) -> None:
-    def certify() -> None:
+def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked_for_it(tmp_path: Path) -> None:
+    command = (
+        "openssl req -x509 -newkey rsa:2048 -passout pass:secret -keyout key.pem -out cert.pem -days 2 -subj /CN=a"
+    )
+    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    code, _, errors = run(
+        "serve", OBEDIENT, "--port", "0", "--tls-cert", "cert.pem", "--tls-key", "key.pem", cwd=tmp_path
+    )
+    assert code == 1
+    assert "key.pem has a passphrase; expected a key without one" in errors
+    assert "Enter" not in errors
+
+
+def test_https_uses_a_new_certificate_when_its_file_changes(folder: Path, tmp_path: Path) -> None:
+    def certify(folder: Path = folder) -> None:
         command = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=localhost"
         command += " -addext subjectAltName=DNS:localhost"
         subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
@@ -322,6 +335,11 @@ def test_https_uses_a_new_certificate_when_its_file_changes(folder: Path) -> Non
             request = health_pb2.HealthCheckRequest()
             answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=30, metadata=[("x-api-key", "none")])
             assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+        served = fingerprint()
+        certify(tmp_path)
+        (tmp_path / "cert.pem").replace(folder / "cert.pem")  # without its key
+        wait_until(lambda: "The certificate is unchanged" in (folder / "https.log").read_text())
+        assert fingerprint() == served
     finally:
         if process is not None:
             process.kill()

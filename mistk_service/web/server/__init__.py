@@ -8,7 +8,7 @@ from typing import Any
 
 from mistk_service.errors import SettingsError
 from mistk_service.web.error_responses import ErrorBody
-from mistk_service.web.server.config import HttpLimits, ServerConfig
+from mistk_service.web.server.config import HttpLimits, ServerConfig, load_certificate
 
 __all__ = ["HttpLimits", "server_config", "tls_options"]
 
@@ -37,8 +37,8 @@ def tls_options(cert: str | None, key: str | None) -> dict[str, str]:
     if cert is None or key is None:
         return {}
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
-    except (OSError, ssl.SSLError) as error:
+        load_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), cert, key)
+    except OSError as error:
         raise SettingsError(
             f"--tls-cert, --tls-key: {cert} and {key} cannot be used ({error}); expected a certificate and its key (PEM).",
             setting="tls-cert",

@@ -82,6 +82,20 @@ class HttpLimits:
         return max(1, min(self.connections, files - min(_OTHER_FILES, files // 2)))
 
 
+def load_certificate(context: ssl.SSLContext, cert: str, key: str) -> None:
+    """Load a certificate and its key.
+
+    Raises:
+        OSError: they cannot be read, or do not belong together; ssl.SSLError is one.
+    """
+
+    def refuse() -> str:
+        # OpenSSL would ask for it on the terminal, and everything would wait for that.
+        raise OSError(f"{key} has a passphrase; expected a key without one")
+
+    context.load_cert_chain(cert, key, password=refuse)
+
+
 class Connection(Protocol):
     """A connection of a client."""
 
@@ -130,9 +144,11 @@ class ServerConfig(uvicorn.Config):
             return
         self._certificate = stamp
         try:
-            self.ssl.load_cert_chain(str(self.ssl_certfile), str(self.ssl_keyfile))
+            # First elsewhere: a key that does not fit would leave the context with the new certificate and no key.
+            load_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), str(self.ssl_certfile), str(self.ssl_keyfile))
+            load_certificate(self.ssl, str(self.ssl_certfile), str(self.ssl_keyfile))
             logger.info("Read a new certificate from %s.", self.ssl_certfile)
-        except (OSError, ssl.SSLError) as error:
+        except OSError as error:
             logger.error("The certificate is unchanged: %s cannot be used (%s).", self.ssl_certfile, error)
 
     def _certificate_stamp(self) -> list[tuple[int, int]]:
