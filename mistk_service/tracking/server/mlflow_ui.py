@@ -24,6 +24,7 @@ from mistk_service.tracking.errors import InvalidParameter, StoreError
 from mistk_service.tracking.server.replies import Refused, error_response
 from mistk_service.tracking.server.url_paths import answer
 from mistk_service.tracking.store._store import Store
+from mistk_service.tracking.wire.fields import camel
 from mistk_service.web.json_limits import FREE_JSON
 from mistk_service.web.request_body import read_body
 
@@ -189,12 +190,7 @@ def _graphql_value(value: Any) -> Json:
 def _converted(value: Any) -> Any:
     if isinstance(value, dict):
         # Caches of clients require a type in every object, with any name.
-        return {_camel(key): _converted(each) for key, each in value.items()} | {"__typename": "Mlflow"}
+        return {camel(key): _converted(each) for key, each in value.items()} | {"__typename": "Mlflow"}
     if isinstance(value, list | tuple):
         return [_converted(each) for each in value]
     return str(value) if type(value) is int else value
-
-
-def _camel(name: str) -> str:
-    first, *others = name.split("_")
-    return first + "".join(map(str.title, others))

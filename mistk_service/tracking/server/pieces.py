@@ -87,11 +87,8 @@ async def piecewise(pieces: Iterator[bytes], receive: Receive, executor: Executo
     """
     loop = asyncio.get_running_loop()
 
-    def following() -> bytes | None:
-        return next(pieces, None)
-
     def first_two() -> tuple[bytes, bytes | None]:
-        return next(pieces), following()
+        return next(pieces), next(pieces, None)
 
     try:
         first, second = await unless_disconnected(receive, loop.run_in_executor(executor, first_two))
@@ -105,6 +102,6 @@ async def piecewise(pieces: Iterator[bytes], receive: Receive, executor: Executo
         piece: bytes | None = second
         while piece is not None:
             yield piece
-            piece = await loop.run_in_executor(executor, following)
+            piece = await loop.run_in_executor(executor, next, pieces, None)
 
     return StreamingResponse(content(), media_type=_JSON)

@@ -11,7 +11,7 @@ import msgspec
 from starlette.responses import Response
 
 from mistk_service.errors import NotAllowed, NotAuthenticated, ServiceBusy, TooManyAttempts
-from mistk_service.tracking.errors import StoreError, StoreUnavailable
+from mistk_service.tracking.errors import StoreError
 from mistk_service.web.request_body import BodyTooLarge
 
 _log = logging.getLogger(__name__)
@@ -63,16 +63,6 @@ class Refused(StoreError):
         self.headers = dict(headers or {})
 
 
-def error_status(error: Exception) -> int:
-    """Return MLflow's HTTP status for an error."""
-    if isinstance(error, Refused):
-        return error.status
-    for kind, status, _ in _ACCESS:
-        if isinstance(error, kind):
-            return status
-    return _STATUS.get(error.error_code, 500) if isinstance(error, StoreError) else 500
-
-
 def error_json(status: int, message: str) -> bytes:
     """Return MLflow's JSON for an error outside of operations, by its HTTP status."""
     code = next((code for code, each in _STATUS.items() if each == status), "BAD_REQUEST")
@@ -84,17 +74,20 @@ def error_response(error: Exception) -> Response:
     if isinstance(error, BodyTooLarge):
         # The rest of the body is not read, so the connection cannot be used again.
         return _error("BAD_REQUEST", str(error), 413, {"connection": "close"})
-    for kind, status, code in _ACCESS:
-        if isinstance(error, kind):
-            wait = getattr(error, "retry_after", None)
-            return _error(code, str(error), status, {} if wait is None else {"retry-after": str(math.ceil(wait))})
-    if not isinstance(error, StoreError):
-        _log.error("A request to the tracking server failed", exc_info=error)
-        return _error("INTERNAL_ERROR", _UNEXPECTED, 500, {})
-    headers = error.headers if isinstance(error, Refused) else {}
-    if isinstance(error, StoreUnavailable) and error.retry_after is not None:
-        headers = {"retry-after": str(math.ceil(error.retry_after))}
-    return _error(error.error_code, str(error), error_status(error), headers)
+    headers: dict[str, str] = {}
+    if isinstance(error, StoreError):
+        status, code = _STATUS.get(error.error_code, 500), error.error_code
+        if isinstance(error, Refused):
+            status, headers = error.status, dict(error.headers)
+    else:
+        found = next(((status, code) for kind, status, code in _ACCESS if isinstance(error, kind)), None)
+        if found is None:
+            _log.error("A request to the tracking server failed", exc_info=error)
+            return _error("INTERNAL_ERROR", _UNEXPECTED, 500, {})
+        status, code = found
+    if (wait := getattr(error, "retry_after", None)) is not None:
+        headers["retry-after"] = str(math.ceil(wait))
+    return _error(code, str(error), status, headers)
 
 
 def _error(code: str, message: str, status: int, headers: Mapping[str, str]) -> Response:

@@ -37,7 +37,8 @@ _SHOWN = 200
 
 
 @lru_cache(maxsize=256)
-def _camel(name: str) -> str:
+def camel(name: str) -> str:
+    """Return a name such as ``run_id`` in camel case."""
     head, *tail = name.split("_")
     return head + "".join(part.capitalize() for part in tail)
 
@@ -234,15 +235,15 @@ class Fields:
         return InvalidParameter(f"Missing value for required parameter '{place}'.", field=place)
 
     def _get(self, name: str) -> Any:
-        value, camel = self._values.get(name), _camel(name)
-        if camel == name or camel not in self._values:
+        value, other = self._values.get(name), camel(name)
+        if other == name or other not in self._values:
             return value
         if name in self._values:
             place = self.place(name)
             raise InvalidParameter(
-                f"Parameter '{place}' is given twice, as '{name}' and as '{camel}'; give it once.", field=place
+                f"Parameter '{place}' is given twice, as '{name}' and as '{other}'; give it once.", field=place
             )
-        return self._values[camel]
+        return self._values[other]
 
     def _scalar(self, name: str) -> Any:
         value = self._get(name)

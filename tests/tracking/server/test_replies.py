@@ -26,7 +26,7 @@ from mistk_service.tracking.errors import (
     Unauthenticated,
 )
 from mistk_service.tracking.server import create_tracking_app
-from mistk_service.tracking.server.replies import error_status
+from mistk_service.tracking.server.replies import error_response
 
 STATUSES = [
     (InvalidParameter("wrong"), 400),
@@ -103,4 +103,4 @@ def test_a_storage_that_cannot_be_written_is_unavailable(ask, tmp_path, monkeypa
     response = ask("PUT", "/api/2.0/mlflow-artifacts/artifacts/0/f", content=b"data")
     assert (response.status_code, response.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
     assert "No space left" in response.json()["message"]
-    assert error_status(StoreUnavailable("")) == 503
+    assert error_response(StoreUnavailable("")).status_code == 503
