@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Delete, Table, Update, delete, func, insert, select, update
 
 from mistk_service.tracking.errors import ResourceExists, ResourceNotFound
 from mistk_service.tracking.sql.base import SqlPart
@@ -70,25 +70,26 @@ class Accounts(SqlPart):
 
     def set_password(self, username: str, password_hash: str) -> None:
         """Replace the hash of a password; raises as :meth:`get_user`."""
-        self._change(username, password_hash=password_hash)
+        self._change(
+            update(users).where(users.c.username == username).values(password_hash=password_hash), _no_user(username)
+        )
 
     def set_admin(self, username: str, is_admin: bool) -> None:
         """Make a user an admin or not; raises as :meth:`get_user`."""
-        self._change(username, is_admin=int(is_admin))
+        self._change(
+            update(users).where(users.c.username == username).values(is_admin=int(is_admin)), _no_user(username)
+        )
 
     def delete_user(self, username: str) -> None:
         """Delete a user and its permissions; raises as :meth:`get_user`."""
+        self._change(delete(users).where(users.c.username == username), _no_user(username))
+
+    def _change(self, statement: Update | Delete, missing: ResourceNotFound) -> None:
+        """Execute a statement, and raise an error if there is nothing that it changes."""
 
         def work(connection: Connection) -> None:
-            if not connection.execute(delete(users).where(users.c.username == username)).rowcount:
-                raise _no_user(username)
-
-        self._db.write(work)
-
-    def _change(self, username: str, **values: Any) -> None:
-        def work(connection: Connection) -> None:
-            if not connection.execute(update(users).where(users.c.username == username).values(**values)).rowcount:
-                raise _no_user(username)
+            if not connection.execute(statement).rowcount:
+                raise missing
 
         self._db.write(work)
 
@@ -116,7 +117,9 @@ class Accounts(SqlPart):
             owner = next(iter(resource.foreign_keys)).column
             if connection.execute(select(owner).where(owner == key)).first() is None:
                 raise ResourceNotFound(f"{_WORDS[grant.resource_type]} with id={grant.resource_id} not found")
-            if connection.execute(select(resource).where(*_of(grant.resource_type, key, grant.user_id))).first():
+            if connection.execute(
+                select(resource).where(*_of(grant.resource_type, grant.resource_id, grant.user_id))
+            ).first():
                 raise ResourceExists(
                     f"{_WORDS[grant.resource_type]} permission ({resource.name}={grant.resource_id}, "
                     f"user_id={grant.user_id}) already exists."
@@ -128,15 +131,9 @@ class Accounts(SqlPart):
 
     def update_grant(self, grant: Grant) -> None:
         """Replace a permission of a user; raises as :meth:`revoke`."""
-        table, _ = _TABLES[grant.resource_type]
-        conditions = _of(grant.resource_type, _key(grant.resource_type, grant.resource_id), grant.user_id)
-
-        def work(connection: Connection) -> None:
-            changed = update(table).where(*conditions).values(permission=grant.permission.value)
-            if not connection.execute(changed).rowcount:
-                raise _no_grant(grant.resource_type, grant.resource_id, grant.user_id)
-
-        self._db.write(work)
+        of_grant = grant.resource_type, grant.resource_id, grant.user_id
+        statement = update(_TABLES[grant.resource_type][0]).where(*_of(*of_grant))
+        self._change(statement.values(permission=grant.permission.value), _no_grant(*of_grant))
 
     def revoke(self, user_id: int, resource_type: ResourceType, resource_id: str) -> None:
         """Remove a permission of a user.
@@ -144,21 +141,15 @@ class Accounts(SqlPart):
         Raises:
             ResourceNotFound: the user has none for that experiment or model.
         """
-        table, _ = _TABLES[resource_type]
-        conditions = _of(resource_type, _key(resource_type, resource_id), user_id)
-
-        def work(connection: Connection) -> None:
-            if not connection.execute(delete(table).where(*conditions)).rowcount:
-                raise _no_grant(resource_type, resource_id, user_id)
-
-        self._db.write(work)
+        of_grant = resource_type, resource_id, user_id
+        self._change(delete(_TABLES[resource_type][0]).where(*_of(*of_grant)), _no_grant(*of_grant))
 
     def get_grant(self, user_id: int, resource_type: ResourceType, resource_id: str) -> Grant:
         """Return the permission that a user was given; raises as :meth:`revoke`."""
         table, _ = _TABLES[resource_type]
-        conditions = _of(resource_type, _key(resource_type, resource_id), user_id)
         with self._db.read() as connection:
-            row = connection.execute(select(table.c.permission).where(*conditions)).first()
+            found = select(table.c.permission).where(*_of(resource_type, resource_id, user_id))
+            row = connection.execute(found).first()
         if row is None:
             raise _no_grant(resource_type, resource_id, user_id)
         return Grant(user_id, resource_type, resource_id, Permission(row[0]))
@@ -168,9 +159,9 @@ def _key(resource_type: ResourceType, resource_id: str) -> int | str:
     return experiment_number(resource_id) if resource_type == "experiment" else resource_id
 
 
-def _of(resource_type: ResourceType, key: int | str, user_id: int) -> tuple[ColumnElement[bool], ...]:
+def _of(resource_type: ResourceType, resource_id: str, user_id: int) -> tuple[ColumnElement[bool], ...]:
     table, resource = _TABLES[resource_type]
-    return resource == key, table.c.user_id == user_id
+    return resource == _key(resource_type, resource_id), table.c.user_id == user_id
 
 
 def _no_user(username: str) -> ResourceNotFound:
