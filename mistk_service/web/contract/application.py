@@ -11,7 +11,7 @@ from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mistk_service.web.access import AccessRole, role_for
-from mistk_service.web.contract.compiled import CompiledOperations, Handler, MakeReader, OperationTable
+from mistk_service.web.contract.compiled import CompiledOperations, Handler, MakeReader
 from mistk_service.web.contract.fallback import ConnexionFallback
 from mistk_service.web.contract.operations import operations_of
 from mistk_service.web.contract.strict import strict_reader
@@ -49,8 +49,8 @@ def contract_app(
     Raises:
         AttributeError, KeyError: raised by ``resolve`` for an operationId without a handler.
     """
-    table = OperationTable(operations_of(contract), resolve, limits, reader, answer, executor, role)
-    operations = CompiledOperations(table, ConnexionFallback(contract, resolve, answer) if validate else None)
+    fallback = ConnexionFallback(contract, resolve, answer) if validate else None
+    operations = CompiledOperations(operations_of(contract), resolve, limits, reader, answer, executor, role, fallback)
     router = Router(lifespan=lifespan)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -51,8 +51,11 @@ class NotRecognised(Exception):
     """A reader cannot tell that a request is valid; Connexion decides."""
 
 
-class OperationTable:
-    """The compiled operations, by path and method; :func:`contract_app` describes the arguments."""
+class CompiledOperations:
+    """ASGI application that serves the compiled operations; :func:`contract_app` describes the arguments.
+
+    The ``fallback`` serves requests that an operation does not recognise; it is None if the operations recognise all.
+    """
 
     def __init__(
         self,
@@ -63,19 +66,22 @@ class OperationTable:
         answer: ErrorAnswer,
         executor: Executor | None,
         role: Callable[[str, str], AccessRole],
+        fallback: ASGIApp | None,
     ) -> None:
-        self._role = role
-        self._limits = limits
-        self._reader = reader
         self.answer = answer
         self.executor = executor
+        self.fallback = fallback
         #: The operations of paths without parameters; they are found without matching.
         self._plain: dict[str, dict[str, _Operation]] = {}
         self._patterns: list[tuple[re.Pattern[str], Mapping[str, Convertor[Any]], dict[str, _Operation]]] = []
         routes: defaultdict[str, dict[str, _Operation]] = defaultdict(dict)
         for operation in operations:
-            routes[operation.route][operation.method] = self._compiled(operation, resolve(operation.name))
-        for route in sorted(routes, key=_generality):
+            name, method, limit = operation.name, operation.method, limits(operation.name)
+            read = None if limit is None else reader(operation, limit)
+            made = _Operation(name, resolve(name), read, limit, self, role(name, method.lower()))
+            routes[operation.route][method] = made
+        # Of routes that match the same paths, the most specific one comes first.
+        for route in sorted(routes, key=lambda route: [_generality(segment) for segment in route.split("/")]):
             methods = routes[route]
             if "GET" in methods:
                 methods.setdefault("HEAD", methods["GET"])
@@ -85,16 +91,35 @@ class OperationTable:
             else:
                 self._plain[route] = methods
 
-    def find(self, scope: Scope) -> tuple[_Operation | None, Mapping[str, Any]]:
-        """Return the operation that a request is for, if there is one, and the parameters of its path."""
-        methods, parameters = self._match(scope.get("path", ""))
-        return methods.get(scope.get("method", "")), parameters
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        methods, parameters = self._match(scope["path"])
+        operation = methods.get(scope["method"])
+        principal = scope.get(PRINCIPAL)
+        if operation is None:
+            await self._missing(scope)(scope, receive, send)
+        elif principal is not None and principal.role < operation.role:
+            refusal = NotAllowed(
+                f"{principal.name} has the role {principal.role.label}, and {operation.name} needs {operation.role.label}."
+            )
+            await send_early(self.answer(refusal, scope), scope, receive, send)
+        else:
+            enter(scope, receive)
+            await operation.serve(parameters, scope, receive, send)
 
-    def methods(self, path: str) -> list[str]:
-        """Return the methods of a path, in alphabetical order."""
-        return sorted(self._match(path)[0])
+    def _missing(self, scope: Scope) -> ASGIApp:
+        """Return the response to a request for which there is no operation."""
+        path: str = scope["path"]
+        if methods := self._match(path)[0]:
+            return self.answer(HTTPException(405, headers={"Allow": ", ".join(sorted(methods))}), scope)
+        if path.endswith("/") and self._match(path[:-1])[0]:
+            query = scope["query_string"].decode("ascii")
+            name = quote(path[:-1].rpartition("/")[2])
+            return RedirectResponse(f"../{name}" + (f"?{query}" if query else ""))
+        return self.answer(HTTPException(404), scope)
 
     def _match(self, path: str) -> tuple[Mapping[str, _Operation], Mapping[str, Any]]:
+        """Return the operations of a path, by method, and the parameters in it."""
         plain = self._plain.get(path)
         if plain is not None:
             return plain, {}
@@ -103,63 +128,13 @@ class OperationTable:
                 return methods, {name: convertors[name].convert(text) for name, text in found.groupdict().items()}
         return {}, {}
 
-    def _compiled(self, operation: Operation, handler: Handler) -> _Operation:
-        limits = self._limits(operation.name)
-        read = None if limits is None else self._reader(operation, limits)
-        role = self._role(operation.name, operation.method.lower())
-        return _Operation(operation.name, handler, read, limits, self, role)
 
-
-def _generality(route: str) -> list[int]:
-    """Return a key that sorts routes which match the same paths from the most specific to the most general."""
-    return [_generality_of(segment) for segment in route.split("/")]
-
-
-def _generality_of(segment: str) -> int:
+def _generality(segment: str) -> int:
     if "{" not in segment:
         return 0
     if segment.endswith(":path}"):
         return 3
     return 2 if segment.startswith("{") and segment.endswith("}") else 1
-
-
-class CompiledOperations:
-    """ASGI application that serves the compiled operations.
-
-    Args:
-        table: the operations.
-        fallback: serves requests that an operation does not recognise; None if the operations recognise all.
-    """
-
-    def __init__(self, table: OperationTable, fallback: ASGIApp | None) -> None:
-        self._table = table
-        self._fallback = fallback
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request."""
-        operation, parameters = self._table.find(scope)
-        principal = scope.get(PRINCIPAL)
-        if operation is None:
-            await self._missing(scope)(scope, receive, send)
-        elif principal is not None and principal.role < operation.role:
-            refusal = NotAllowed(
-                f"{principal.name} has the role {principal.role.label}, and {operation.name} needs {operation.role.label}."
-            )
-            await send_early(self._table.answer(refusal, scope), scope, receive, send)
-        else:
-            enter(scope, receive)
-            await operation.serve(self._fallback, parameters, scope, receive, send)
-
-    def _missing(self, scope: Scope) -> ASGIApp:
-        """Return the response to a request for which there is no operation."""
-        path: str = scope["path"]
-        if methods := self._table.methods(path):
-            return self._table.answer(HTTPException(405, headers={"Allow": ", ".join(methods)}), scope)
-        if path.endswith("/") and self._table.methods(path[:-1]):
-            query = scope["query_string"].decode("ascii")
-            name = quote(path[:-1].rpartition("/")[2])
-            return RedirectResponse(f"../{name}" + (f"?{query}" if query else ""))
-        return self._table.answer(HTTPException(404), scope)
 
 
 class _Operation:
@@ -176,7 +151,7 @@ class _Operation:
         handler: Handler,
         read: Reader | None,
         limits: JsonLimits | None,
-        table: OperationTable,
+        app: CompiledOperations,
         role: AccessRole,
     ) -> None:
         self.name = name
@@ -186,12 +161,11 @@ class _Operation:
         self._handler = handler
         self._read = read
         self._max_body = limits.size if limits else 0
-        self._table = table
+        self._app = app
 
-    async def serve(
-        self, fallback: ASGIApp | None, parameters: Mapping[str, Any], scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        """Call the handler and send its response, or pass a request that is not recognised on to ``fallback``."""
+    async def serve(self, parameters: Mapping[str, Any], scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the handler and send its response, or pass a request that is not recognised on to the fallback."""
+        fallback = self._app.fallback
         if self._left:
             assert fallback is not None, "the operation has no reader"
             await fallback(scope, receive, send)
@@ -212,10 +186,10 @@ class _Operation:
         except ClientDisconnect:
             return
         except BodyTooLarge as error:
-            await send_early(self._table.answer(error, scope), scope, receive, send, sending=error.sending)
+            await send_early(self._app.answer(error, scope), scope, receive, send, sending=error.sending)
             return
         except Exception as error:  # noqa: BLE001 - the client gets an answer after any error
-            response = self._table.answer(error, scope)
+            response = self._app.answer(error, scope)
         if arguments is None:
             receive = replayed(body, receive)
             enter(scope, receive)
@@ -230,6 +204,6 @@ class _Operation:
         try:
             if len(body) <= INLINE_LIMIT:
                 return self._read(scope, body)
-            return await asyncio.get_running_loop().run_in_executor(self._table.executor, self._read, scope, body)
+            return await asyncio.get_running_loop().run_in_executor(self._app.executor, self._read, scope, body)
         except NotRecognised:
             return None
