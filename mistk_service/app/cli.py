@@ -23,7 +23,7 @@ from mistk_service.app.settings import Settings
 from mistk_service.command_line import click_option, click_options
 from mistk_service.errors import MistkError, ModelLoadError, SettingsError, WorkerDied
 from mistk_service.kinds import Kind, all_kinds
-from mistk_service.logs import configure_logging, json_line
+from mistk_service.logs import LogFormat, configure_logging, json_line
 
 #: Commands that are loaded on first use, since the service itself does not need them.
 _LATE = {"run": "mistk_service.harness.cli:run", "tracking": "mistk_service.tracking.cli.commands:tracking"}
@@ -95,7 +95,8 @@ def serve(model: tuple[str, ...], **options: Any) -> None:
             script = Autostart(settings, Path(scratch)) if is_wanted(settings) else None
             _run(settings, script, lambda *ready: _announce(settings, *ready))
     except MistkError as error:
-        _fail(error, ExitCode.FAILED if isinstance(error, SettingsError) else exit_code_of(error))
+        code = ExitCode.FAILED if isinstance(error, SettingsError) else exit_code_of(error)
+        _fail(error, code, options["log_format"])
 
 
 @main.command(short_help="Train or predict once, save the results, and exit.")
@@ -143,7 +144,7 @@ def _job(model: tuple[str, ...], options: dict[str, Any], sagemaker: Path | None
             _run(settings, Job(settings, Path(folder), JobProgress(os.environ), on_failure), lambda *_: None)
     except MistkError as error:
         on_failure(str(error))
-        _fail(error, exit_code_of(error))
+        _fail(error, exit_code_of(error), options["log_format"])
 
 
 def _run(settings: Settings, script: Script | None, on_ready: Callable[[str, Kind], None]) -> None:
@@ -220,10 +221,14 @@ def _announce(settings: Settings, url: str, kind: Kind) -> None:
     click.echo(json_line("info", "mistk_service", text) if settings.log_format == "json" else text, err=True)
 
 
-def _fail(error: MistkError, code: int = ExitCode.FAILED) -> None:
+def _fail(error: MistkError, code: int = ExitCode.FAILED, log_format: LogFormat = "text") -> None:
     """Print the error, with the traceback of the model's code if there is one, and exit."""
-    if isinstance(error, ModelLoadError) and error.traceback:
-        click.echo(error.traceback, err=True)
+    trace = error.traceback if isinstance(error, ModelLoadError) else None
+    if log_format == "json":
+        click.echo(json_line("error", "mistk_service", str(error), traceback=trace), err=True)
+        raise SystemExit(code) from error
+    if trace:
+        click.echo(trace, err=True)
     if isinstance(error, WorkerDied):
         click.echo("\n".join(error.failure.output), err=True)
     click.echo(f"Error: {error}", err=True)

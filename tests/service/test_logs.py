@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.service.conftest import Start
-from tests.service.harness import Service, refused
+from tests.service.harness import Service, refused, run
 
 MODEL = """
 import logging
@@ -88,6 +88,16 @@ def test_a_log_in_json_has_an_object_in_every_line(start: Start, model: str) -> 
     assert {"level": "info", "logger": "model", "message": "the model prints"}.items() <= next(
         line for line in lines if "prints" in line["message"]
     ).items()
+
+
+def test_a_start_that_fails_is_logged_in_json_too(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("class Broken(\n")
+    code, _, errors = run("serve", "broken.py:Broken", "--port", "0", "--log-format", "json", cwd=tmp_path)
+    assert code == 1
+    last = [json.loads(line) for line in errors.splitlines()][-1]
+    assert last["level"] == "error"
+    assert "importing the module broken raised SyntaxError" in last["message"]
+    assert "broken.py" in last["traceback"]
 
 
 def test_the_end_of_an_operation_is_not_logged_as_part_of_the_request_that_reset_the_model(
