@@ -159,8 +159,9 @@ class LimitedProtocol(asyncio.Protocol):
         self._progress += len(data)
         self._was_paused = self._was_paused or self.flow.read_paused
 
-    def answered(self) -> None:
-        """Record that a response is complete; call this after uvicorn has handled it."""
+    def on_response_complete(self) -> None:
+        """Continue with the next request; called by uvicorn."""
+        super().on_response_complete()  # type: ignore[misc]  # uvicorn's class has it
         if not self.transport.is_closing() and self.cycle.response_complete:
             self.config.idle[self] = None
 

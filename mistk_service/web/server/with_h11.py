@@ -39,11 +39,6 @@ class LimitedH11(LimitedProtocol, H11Protocol):
             if self.refused:
                 return
 
-    def on_response_complete(self) -> None:
-        """Continue with the next request."""
-        super().on_response_complete()
-        self.answered()
-
 
 class _Connection(h11.Connection):
     """h11's state of a connection, which checks the size of a head before it is parsed."""

@@ -89,11 +89,6 @@ class LimitedHttpTools(LimitedProtocol, HttpToolsProtocol):
         self._in_body = False
         super().on_message_complete()
 
-    def on_response_complete(self) -> None:
-        """Continue with the next request."""
-        super().on_response_complete()
-        self.answered()
-
     def _stop(self, answer: Answer) -> None:
         self.reject(answer)
         raise _TooLarge(answer[1])
