@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -53,9 +52,7 @@ class Iteration(dict[str, Any]):
         clock: milliseconds since 1970.
     """
 
-    def __init__(
-        self, store: Store, run: Run, project_id: str, clock: Callable[[], int] = lambda: int(time.time() * 1000)
-    ) -> None:
+    def __init__(self, store: Store, run: Run, project_id: str, clock: Callable[[], int]) -> None:
         super().__init__(
             id=run.info.run_id,
             name=run.info.run_name,

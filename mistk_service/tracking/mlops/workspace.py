@@ -174,7 +174,8 @@ class Workspace:
             self.store.log_inputs(run.info.run_id, [dataset_input(run)])
             self.store.update_run(run.info.run_id, RunStatus.FINISHED, run.info.start_time)
         except StoreError:
-            self._discard(run)
+            with contextlib.suppress(StoreError):
+                self.store.delete_run(run.info.run_id)
             raise
         return dataset_json(run)
 
@@ -279,11 +280,6 @@ class Workspace:
 
     def _new_run(self, experiment_id: str, name: str, tags: list[Tag]) -> Run:
         return self.store.create_run(experiment_id, user_name(), name, self._clock(), tags)
-
-    def _discard(self, run: Run) -> None:
-        """Try to delete a run that could not be finished. The caller raises the original error."""
-        with contextlib.suppress(StoreError):
-            self.store.delete_run(run.info.run_id)
 
 
 def _no_such(kind: str, key: str, reason: str) -> ResourceNotFound:
