@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
+import ssl
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any, ClassVar, Self
@@ -61,7 +63,7 @@ class ContainerCalls:
         #: The last status that was requested, and whether the service accepts operations without returning one.
         self._last: ModelStatus | None = None
         self._returns_no_status = False
-        self._connections = self._connect(timeout=timeout, transport=transport, headers=sent)
+        self._connections = self._connect(timeout=timeout, transport=transport, headers=sent, verify=_certificates())
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.address}>"
@@ -287,6 +289,12 @@ class ContainerCalls:
         options = {"params": params or None, "content": content, "headers": headers, "timeout": limit}
         with unreachable(method, self._url(path), limit):
             return await self._connections.request(method, self._url(path), **options)
+
+
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    """Return what verifies servers. Reading all certificates takes 20 ms, and each new client would block its event loop."""
+    return httpx.create_ssl_context()
 
 
 class ContainerClient(ContainerCalls, Blocking):
