@@ -184,6 +184,11 @@ def row(name: str, hook: str, allowed: Set[str], running: str | None, then: str 
     return Operation(name, hook, frozenset(allowed), running, then, **more)
 
 
+def table(*rows: Operation) -> dict[str, Operation]:
+    """Return operations by their names, in order."""
+    return {row.name: row for row in rows}
+
+
 def reset_and_shutdown(states: type[StrEnum], initial: str) -> tuple[Operation, Operation]:
     """Return reset and shutdown, which end an instance of any kind. After a reset, a new one is in the state ``initial``."""
     resetting, terminating, terminated = (states(name) for name in (RESETTING, TERMINATING, TERMINATED))

@@ -9,7 +9,7 @@ from mistk_service.kinds.call import Call
 from mistk_service.kinds.evaluation.base import AbstractEvaluationPlugin
 from mistk_service.kinds.evaluation.states import State
 from mistk_service.kinds.evaluation.values import Metric, declared_metrics, metrics_of
-from mistk_service.kinds.kind import Arguments, Kind, RunSettings, reset_and_shutdown, row
+from mistk_service.kinds.kind import Arguments, Kind, RunSettings, reset_and_shutdown, row, table
 from mistk_service.kinds.values import MistkDataset
 
 __all__ = ["EVALUATION"]
@@ -56,15 +56,12 @@ EVALUATION = Kind(
     states=State,
     initial=State.STARTED,
     ready=State.READY,
-    operations={
-        each.name: each
-        for each in (
-            row("evaluate", "do_evaluate", {State.STARTED, State.READY}, State.EVALUATING, State.READY,
-                parameters=(str, list[Metric]), configures_run=_settings, inputs=_inputs, is_work=True,
-                saves="evaluation", saved_to=lambda arguments: arguments[5]),
-            *reset_and_shutdown(State, State.STARTED),
-        )
-    },
+    operations=table(
+        row("evaluate", "do_evaluate", {State.STARTED, State.READY}, State.EVALUATING, State.READY,
+            parameters=(str, list[Metric]), configures_run=_settings, inputs=_inputs, is_work=True,
+            saves="evaluation", saved_to=lambda arguments: arguments[5]),
+        *reset_and_shutdown(State, State.STARTED),
+    ),
     bodies={"evaluate": _evaluate},
     documents={"metrics": declared_metrics},
 )  # fmt: skip

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from mistk_service.errors import MistkError, RequestError
-from mistk_service.kinds.kind import RunSettings, reset_and_shutdown, row
+from mistk_service.kinds.kind import RunSettings, reset_and_shutdown, row, table
 from mistk_service.kinds.orchestrator.base import AbstractOrchestrator, Agent
 from mistk_service.kinds.orchestrator.states import State
 
@@ -79,20 +79,17 @@ def _save_episode(orchestrator: AbstractOrchestrator, path: str) -> None:
     orchestrator.do_save_episode(path=path)
 
 
-OPERATIONS = {
-    each.name: each
-    for each in (
-        row("initialize", "do_initialize", {State.UNINITIALIZED}, State.INITIALIZING, State.WAITING_FOR_AGENTS,
-            has_default=True, call=_initialize, configures_run=_settings),
-        row("registerAgent", "do_register_agent", {State.WAITING_FOR_AGENTS}, State.REGISTERING_AGENT,
-            State.WAITING_FOR_AGENTS, alternatives=frozenset({State.READY}), has_default=True, call=_register),
-        row("startEpisode", "do_start_episode", {State.READY}, State.RUNNING, State.COMPLETED_EPISODE, call=_start_episode,
-            is_work=True),
-        row("stopEpisode", "do_stop_episode", {State.COMPLETED_EPISODE}, State.STOPPING_EPISODE, State.READY,
-            has_default=True, call=_stop_episode),
-        row("saveEpisode", "do_save_episode", {State.COMPLETED_EPISODE}, State.SAVING_EPISODE, None, call=_save_episode,
-            may_decline=True, saves="episode"),
-        _RESET,
-        _SHUTDOWN,
-    )
-}  # fmt: skip
+OPERATIONS = table(
+    row("initialize", "do_initialize", {State.UNINITIALIZED}, State.INITIALIZING, State.WAITING_FOR_AGENTS,
+        has_default=True, call=_initialize, configures_run=_settings),
+    row("registerAgent", "do_register_agent", {State.WAITING_FOR_AGENTS}, State.REGISTERING_AGENT,
+        State.WAITING_FOR_AGENTS, alternatives=frozenset({State.READY}), has_default=True, call=_register),
+    row("startEpisode", "do_start_episode", {State.READY}, State.RUNNING, State.COMPLETED_EPISODE, call=_start_episode,
+        is_work=True),
+    row("stopEpisode", "do_stop_episode", {State.COMPLETED_EPISODE}, State.STOPPING_EPISODE, State.READY,
+        has_default=True, call=_stop_episode),
+    row("saveEpisode", "do_save_episode", {State.COMPLETED_EPISODE}, State.SAVING_EPISODE, None, call=_save_episode,
+        may_decline=True, saves="episode"),
+    _RESET,
+    _SHUTDOWN,
+)  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mistk_service.kinds.call import Call
-from mistk_service.kinds.kind import Arguments, Kind, RunSettings, reset_and_shutdown, row
+from mistk_service.kinds.kind import Arguments, Kind, RunSettings, reset_and_shutdown, row, table
 from mistk_service.kinds.transform.base import AbstractTransformPlugin
 from mistk_service.kinds.transform.states import State
 from mistk_service.kinds.values import MistkDataset, dataset_of
@@ -55,14 +55,11 @@ TRANSFORM = Kind(
     states=State,
     initial=State.STARTED,
     ready=State.READY,
-    operations={
-        each.name: each
-        for each in (
-            row("transform", "do_transform", {State.STARTED, State.READY}, State.TRANSFORMING, State.READY,
-                parameters=(list[MistkDataset], MistkDataset | None), configures_run=_settings, inputs=_inputs,
-                is_work=True, saves="output", saved_to=_output_folder),
-            *reset_and_shutdown(State, State.STARTED),
-        )
-    },
+    operations=table(
+        row("transform", "do_transform", {State.STARTED, State.READY}, State.TRANSFORMING, State.READY,
+            parameters=(list[MistkDataset], MistkDataset | None), configures_run=_settings, inputs=_inputs,
+            is_work=True, saves="output", saved_to=_output_folder),
+        *reset_and_shutdown(State, State.STARTED),
+    ),
     bodies={"transform": _transform},
 )  # fmt: skip
