@@ -13,6 +13,7 @@ from mistk_service.app.settings import Settings
 from mistk_service.app.steps import Steps
 from mistk_service.app.storage import fetched
 from mistk_service.core.controller import Controller
+from mistk_service.core.hyperparameters import from_texts
 from mistk_service.errors import InvalidRequest
 from mistk_service.kinds.call import Call
 from mistk_service.kinds.values import MistkDataset, ObjectInfo
@@ -30,14 +31,18 @@ class Autostart:
         settings: where the model and its settings are.
         scratch: a folder for copies of files that are stored elsewhere.
         objectives: the objectives for ``initialize``.
+        as_texts: whether the hyperparameters are texts of JSON.
     """
 
     exit_code = 0
 
-    def __init__(self, settings: Settings, scratch: Path, objectives: Sequence[str] = ()) -> None:
+    def __init__(
+        self, settings: Settings, scratch: Path, objectives: Sequence[str] = (), *, as_texts: bool = False
+    ) -> None:
         self._settings = settings
         self._scratch = scratch
         self._objectives = list(objectives)
+        self._as_texts = as_texts
         self.steps = Steps()
         self.observe = self.steps.observe
 
@@ -72,10 +77,13 @@ class Autostart:
             model: the path or URI.
         """
         bodies = controller.kind.bodies
+        hyperparameters = read_values(self._settings.hyperparameters, "--hyperparameters")
+        if self._as_texts:
+            hyperparameters = from_texts(controller.signature.hyperparameters, hyperparameters)
         body = {
             "objectives": self._objectives,
             "modelProperties": read_values(self._settings.properties, "--properties"),
-            "hyperparameters": read_values(self._settings.hyperparameters, "--hyperparameters"),
+            "hyperparameters": hyperparameters,
         }
         # Everything is fetched before anything is done.
         path = None if model is None else await self.fetch(model, "--build-from")

@@ -141,7 +141,8 @@ def _job(model: tuple[str, ...], options: dict[str, Any], sagemaker: Path | None
             if sagemaker is not None:
                 options |= training_options(sagemaker, Path(folder))
             settings = JobSettings(model=" ".join(model), **options)
-            _run(settings, Job(settings, Path(folder), JobProgress(os.environ), on_failure), lambda *_: None)
+            progress, as_texts = JobProgress(os.environ), sagemaker is not None
+            _run(settings, Job(settings, Path(folder), progress, on_failure, as_texts=as_texts), lambda *_: None)
     except MistkError as error:
         on_failure(str(error))
         _fail(error, exit_code_of(error), options["log_format"])

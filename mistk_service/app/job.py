@@ -36,18 +36,26 @@ class Job:
         scratch: a folder for copies.
         progress: receives what the model reports.
         on_failure: called with the reason if the job fails.
+        as_texts: whether the hyperparameters are texts of JSON.
     """
 
     #: The exit code of a job that a signal ends before any work has started.
     exit_code: int = ExitCode.INTERRUPTED
 
     def __init__(
-        self, settings: JobSettings, scratch: Path, progress: JobProgress, on_failure: Callable[[str], None]
+        self,
+        settings: JobSettings,
+        scratch: Path,
+        progress: JobProgress,
+        on_failure: Callable[[str], None],
+        *,
+        as_texts: bool = False,
     ) -> None:
         purposes = {"training": settings.train, "prediction": settings.predict}
         self._settings = settings
         self._scratch = scratch
-        self._start = Autostart(settings, scratch, [name for name, wanted in purposes.items() if wanted])
+        objectives = [name for name, wanted in purposes.items() if wanted]
+        self._start = Autostart(settings, scratch, objectives, as_texts=as_texts)
         self._steps = self._start.steps
         self._progress = progress
         self._on_failure = on_failure

@@ -32,7 +32,7 @@ def training_options(folder: Path, scratch: Path) -> dict[str, Any]:
     """
     given = _read(folder / "input" / "config" / "hyperparameters.json")
     # Names of this form are for SageMaker's own toolkit.
-    values = {name: _decoded(value) for name, value in given.items() if not name.startswith("sagemaker_")}
+    values = {name: value for name, value in given.items() if not name.startswith("sagemaker_")}
     channels = {
         _CHANNELS.get(each.name, each.name): str(_only_file(each))
         for each in sorted((folder / "input" / "data").glob("*"))
@@ -74,14 +74,6 @@ def _read(file: Path) -> dict[str, Any]:
         return {}
     except (OSError, msgspec.DecodeError) as error:
         raise SettingsError(f"{file} cannot be read: {error}", setting="hyperparameters") from error
-
-
-def _decoded(value: Any) -> Any:
-    """Return the value of a text, as SageMaker's toolkit reads it."""
-    try:
-        return msgspec.json.decode(value) if isinstance(value, str) else value
-    except msgspec.DecodeError:
-        return value
 
 
 def _only_file(channel: Path) -> Path:

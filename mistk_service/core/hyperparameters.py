@@ -69,6 +69,23 @@ def checked(schema: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
+def from_texts(schema: str | None, texts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return hyperparameters that a platform gives as texts of JSON. A class that declares a text gets it as it is.
+
+    Args:
+        schema: as for :func:`checked`.
+        texts: the texts, by name.
+    """
+    properties = {} if schema is None else msgspec.json.decode(schema)["properties"]
+    return {name: _from_text(text, properties.get(name, {})) for name, text in texts.items()}
+
+
+def _from_text(text: Any, schema: Mapping[str, Any]) -> Any:
+    value = _decoded(text)
+    is_text = _value(value, schema)[1] is not None and _value(text, schema)[1] is None
+    return text if is_text else value
+
+
 def expected(schema: Mapping[str, Any]) -> str:
     """Describe the values that a JSON Schema accepts."""
     if "enum" in schema:

@@ -158,6 +158,48 @@ def test_a_job_of_sagemaker_reads_and_writes_its_folder(ml: Path, tmp_path: Path
     assert "loss=" in err
 
 
+def test_a_class_that_declares_a_text_gets_the_text_of_sagemaker(ml: Path, tmp_path: Path) -> None:
+    (tmp_path / "texts.py").write_text(TEXTS)
+    values = {"epochs": "2", "name": "5", "optimizer": '"adam"'}
+    (ml / "input" / "config" / "hyperparameters.json").write_text(json.dumps(values))
+    (ml / "input" / "data" / "train").mkdir()
+    env = {"SAGEMAKER_BASE_DIR": str(ml), "MISTK_TRACKING": "false"}
+    code, _, err = run("train", "texts.py:Texts", cwd=tmp_path, env=env)
+    assert code == 0, err
+    assert json.loads((ml / "model" / "got.json").read_text()) == {"epochs": 2, "name": "5", "optimizer": "adam"}
+
+
+TEXTS = """
+import json
+from pathlib import Path
+
+import msgspec
+from mistk_service import AbstractModel
+
+
+class Settings(msgspec.Struct):
+    epochs: int
+    name: str
+    optimizer: str
+
+
+class Texts(AbstractModel):
+    hyperparameters = Settings
+
+    def do_initialize(self, objectives, props, hparams):
+        self.got = hparams
+
+    def do_load_data(self, dataset_map):
+        pass
+
+    def do_train(self):
+        pass
+
+    def do_save_model(self, path):
+        Path(path, "got.json").write_text(json.dumps(msgspec.to_builtins(self.got)))
+"""
+
+
 def test_a_failed_job_of_sagemaker_says_why_in_its_file(ml: Path, tmp_path: Path) -> None:
     env = {"SAGEMAKER_BASE_DIR": str(ml), "MISTK_TRACKING": "false"}
     code, _, err = run("train", COUNTS, cwd=tmp_path, env=env)
