@@ -48,4 +48,5 @@ class Declared(AbstractModel):
         self.update_status({"got": msgspec.to_builtins(hparams)})
 
     def do_infer(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        assert all(isinstance(city, str) for city in inputs["city"])
         return {"label": (inputs["age"] > 30).astype("int64")}

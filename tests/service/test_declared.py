@@ -118,7 +118,7 @@ def test_a_struct_of_columns_declares_tensors(fresh: Service) -> None:
     metadata = fresh.api.get(f"{fresh.url}/v2/models/declared").json()
     assert metadata["inputs"] == [
         {"name": "age", "datatype": "FP64", "shape": [-1]},
-        {"name": "city", "datatype": "BYTES", "shape": [-1]},
+        {"name": "city", "datatype": "BYTES", "shape": [-1], "parameters": {"content_type": "text"}},
     ]
     inputs = [
         {"name": "age", "datatype": "FP64", "shape": [2], "data": [20, 40]},
@@ -133,7 +133,7 @@ def test_a_description_of_the_class_names_what_it_declares(tmp_path: Path) -> No
     assert (code, err) == (0, "")
     assert "  rate       a number, above 0 and at most 1  required       The size of a step." in out
     assert '  optimizer  one of adam, sgd                 default "sgd"' in out
-    assert "  city  bytes    [-1]" in out
+    assert "  city  text     [-1]" in out
     assert "streamPredict" in out
 
 

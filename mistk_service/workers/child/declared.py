@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -36,7 +37,9 @@ def signature_of(model: Component) -> Signature:
     tensors: dict[str, Any] = {"inputs": (), "outputs": ()}
     # A class without the hook may have attributes of these names for its own use.
     if kind.prediction is not None and kind.prediction.tensor_hook in kind.hooks_of(type(model)):
-        tensors = {name: _read(name, _specs, getattr(type(model), name, ())) for name in tensors}
+        # The hook gets a column of str as texts; it may return byte strings for one.
+        readers: dict[str, Callable[[Any], Any]] = {"inputs": partial(_specs, text="text"), "outputs": _specs}
+        tensors = {name: _read(name, read, getattr(type(model), name, ())) for name, read in readers.items()}
     encoding = _read("record_encoding", _encoding, getattr(model, "record_encoding", None))
     declared = hyperparameters_of(model)
     serves = _flag(model, "serve_while_training")
@@ -92,15 +95,28 @@ def _is_record_type(value: Any) -> bool:
     return isinstance(value, type) and (issubclass(value, msgspec.Struct) or dataclasses.is_dataclass(value))
 
 
-def _specs(declared: Any) -> tuple[TensorSpec, ...]:
-    """Return the tensors of a list of (name, data type or codec, shape), or of a struct with a column for each field."""
+def _specs(declared: Any, text: str | None = None) -> tuple[TensorSpec, ...]:
+    """Return the tensors of a list of (name, data type or codec, shape), or of a struct with a column for each field.
+
+    Args:
+        declared: the list or the struct.
+        text: the codec of columns of the type str.
+    """
     if not _is_record_type(declared):
         return tuple(_spec(each) for each in msgspec.convert(declared, tuple[Any, ...]))
     fields = msgspec.inspect.type_info(declared).fields  # type: ignore[attr-defined]  # it is a struct or a dataclass
     unknown = [field.name for field in fields if type(field.type) not in _DTYPES]
     if unknown:
         raise TypeError(f"{', '.join(unknown)}: a column is of the type bool, int, float, str or bytes")
-    return tuple(TensorSpec(field.encode_name, _DTYPES[type(field.type)], (-1,)) for field in fields)
+    return tuple(
+        TensorSpec(
+            field.encode_name,
+            _DTYPES[type(field.type)],
+            (-1,),
+            text if isinstance(field.type, msgspec.inspect.StrType) else None,
+        )
+        for field in fields
+    )
 
 
 def _spec(declared: Any) -> TensorSpec:
