@@ -181,6 +181,7 @@ def test_a_state_that_cannot_predict_and_a_class_without_the_hook_are_distinguis
     without = start(model=reference("in_parts:InParts"))
     without.make_ready()
     assert "no do_infer" in refused(infer(without, body, "in_parts"), 400)
+    assert "neither do_infer nor" in refused(without.api.get(f"{without.url}/v2/health/ready"), 503)
     assert refused(infer(without, body), 404)
     assert refused(without.api.get(f"{without.url}/v2/models/in_parts/versions/2"), 404)
 

@@ -115,7 +115,7 @@ class _Handlers(PredictionHandlers):
             raise InvalidRequest(f'The body is not {{"ready": true or false}}: {error}.') from error
         entry = {"name": self._model.name, "version": self._model.version, "state": "READY", "reason": ""}
         if not self._ready:
-            entry |= {"state": "UNAVAILABLE", "reason": f"The state is {self._controller.state}."}
+            entry |= {"state": "UNAVAILABLE", "reason": self._why_not_ready}
         return json_response([entry] if self._ready or not query.ready else [])
 
     async def model_infer(self, request: Request, model_name: str, model_version: str = "") -> Response:
@@ -177,7 +177,13 @@ class _Handlers(PredictionHandlers):
         return generation, {**given, "model_name": name, "model_version": self._model.version}
 
     def _not_ready(self) -> Response:
-        return error_response(json_error, 503, f"The model cannot infer now; its state is {self._controller.state}.")
+        return error_response(json_error, 503, f"The model cannot infer now. {self._why_not_ready}")
+
+    @property
+    def _why_not_ready(self) -> str:
+        if self._model.takes_tensors or self._model.generates:
+            return f"The state is {self._controller.state}."
+        return "Its class has neither do_infer nor do_generate_stream."
 
 
 def _metadata(specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:
