@@ -10,10 +10,10 @@ import shutil
 from pathlib import Path
 
 #: The folder in that of the checkpoint that the model writes to.
-_NEXT = ".next"
+_NEXT = ".mistk-next"
 
 #: Links to the files of a complete checkpoint that are not in their places yet, and these links while they are made.
-_COMPLETE, _LINKED = ".complete", ".linked"
+_COMPLETE, _LINKED = ".mistk-complete", ".mistk-linked"
 
 
 def next_checkpoint(place: Path) -> Path:
