@@ -5,8 +5,8 @@
 PYTHON ?= python3
 # The model that `make serve` serves: `make serve MODEL=my_model.py:MyModel`.
 MODEL ?= plugins/digits/model.py:Digits
-# The number of concurrent tests: one more than two processors, since a test waits for a third of its time.
-JOBS ?= 3
+# The number of concurrent tests: two more than two processors, since tests wait for much of their time.
+JOBS ?= 4
 # The container engine that builds and runs the image: `make image ENGINE=podman`.
 ENGINE ?= docker
 # Further arguments for pytest, the benchmarks, `mistk-service demo` or `mistk-service serve`.
