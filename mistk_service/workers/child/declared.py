@@ -103,7 +103,11 @@ def _specs(declared: Any, text: str | None = None) -> tuple[TensorSpec, ...]:
         text: the codec of columns of the type str.
     """
     if not _is_record_type(declared):
-        return tuple(_spec(each) for each in msgspec.convert(declared, tuple[Any, ...]))
+        specs = tuple(_spec(each) for each in msgspec.convert(declared, tuple[Any, ...]))
+        if len({spec.name for spec in specs}) < len(specs):
+            # No request could name both.
+            raise TypeError("two tensors have the same name")
+        return specs
     fields = msgspec.inspect.type_info(declared).fields  # type: ignore[attr-defined]  # it is a struct or a dataclass
     unknown = [field.name for field in fields if type(field.type) not in _DTYPES]
     if unknown:

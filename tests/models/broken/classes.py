@@ -1,6 +1,7 @@
 """Classes that are no models, or none that could be made."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from mistk_service import AbstractModel
 
@@ -56,3 +57,10 @@ class UnknownEncoding(AbstractModel):
 
 class NoFlag(AbstractModel):
     serve_while_training = "no"
+
+
+class OneNameTwice(AbstractModel):
+    inputs = (("a", "int8", (-1,)), ("a", "int8", (-1,)))
+
+    def do_infer(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        return inputs

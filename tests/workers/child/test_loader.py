@@ -209,6 +209,7 @@ def test_a_constructor_that_fails_is_reported_with_its_traceback(name: str, word
         ("NoBatchSize", "max_batch_size is None; expected a whole number"),
         ("HookIsNoMethod", "do_stream_predict is 5; expected a method"),
         ("UnknownEncoding", "record_encoding: Invalid enum value 'hex'; expected 'base64' or None"),
+        ("OneNameTwice", "inputs: two tensors have the same name; expected a list of"),
         ("NoFlag", "NoFlag': serve_while_training: Expected `bool`, got `str`; expected True or False"),
     ],
 )
