@@ -124,9 +124,8 @@ def read_values(file: str | None, field: str) -> dict[str, Any]:
 
     try:
         values = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-        msgspec.msgpack.encode(
-            values
-        )  # YAML has values that do not reach the model, such as a list that contains itself
+        # YAML has values that cannot be sent to the worker, such as a list that contains itself.
+        msgspec.msgpack.encode(values)
     except (OSError, ValueError, OverflowError, RecursionError, yaml.YAMLError) as error:
         raise InvalidRequest(
             f"{field}: {file} cannot be read: {error}. Expected a JSON or YAML file.", field=field
