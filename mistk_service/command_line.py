@@ -255,6 +255,11 @@ class ListenSettings:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise SettingsError("--tls-cert and --tls-key belong together; expected both or none.", setting="tls-cert")
 
+    @property
+    def requires_login(self) -> bool:
+        """Whether clients have to log in. A token file that is named requires it, also while it holds no token."""
+        return self.auth or self.token_file is not None
+
 
 def warn_of_password(context: click.Context, option: click.Parameter, value: Value) -> Value:
     """Warn about a password or token in an address on the command line, and return the address unchanged.

@@ -171,8 +171,7 @@ def _check(settings: Settings, sock: socket.socket, on_listening: Callable[[str]
     authenticator = open_access(
         AccessOptions(
             host=settings.host,
-            # A file that is named and holds no token must not leave the service open.
-            auth=settings.auth or settings.token_file is not None,
+            auth=settings.requires_login,
             insecure=settings.insecure,
             token_file=Path(settings.token_file or Path(settings.state_dir) / "tokens").absolute(),
             has_users=settings.tracking,

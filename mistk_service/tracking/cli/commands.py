@@ -103,8 +103,7 @@ def serve(**options: Any) -> None:
     authenticator = open_access(
         AccessOptions(
             host=settings.host,
-            # A file that is named and holds no token must not leave the service open.
-            auth=settings.auth or settings.token_file is not None,
+            auth=settings.requires_login,
             insecure=settings.insecure,
             token_file=Path(settings.token_file or _DEFAULT_TOKENS).absolute(),
             proxy_secret_file=settings.proxy_secret_file,
