@@ -190,10 +190,10 @@ class Job:
                 left = self._steps.expect(lambda event: isinstance(event, StateChanged) and event.state != PAUSING)
                 await controller.call("pause")
                 await left
-                if settings.checkpoint is None or "://" in place:
-                    await self._save(controller, "saveModel", place, "--checkpoint")
-                else:
-                    await self._save(controller, "saveModel", str(next_checkpoint(Path(place))), "--checkpoint")
+                is_folder = settings.checkpoint is not None and "://" not in place
+                target = str(next_checkpoint(Path(place))) if is_folder else place
+                await self._save(controller, "saveModel", target, "--checkpoint")
+                if is_folder:
                     await on_thread(complete, Path(place))
             self._checkpointed = True
             logger.info("The interrupted training is saved at %s.", place)

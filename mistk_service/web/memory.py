@@ -7,6 +7,7 @@ import functools
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 #: The thresholds of the three generations. Python's default for the first, 700, is less than one large response needs. The
 #: others are small so that garbage which survives once is not kept for hours in a quiet service.
@@ -71,21 +72,22 @@ class LargeBlocks:
 
     def _return_memory(self) -> None:
         """Runs on a thread, since it walks over all free memory."""
-        # Loaded late, since most services never have a large request.
-        import ctypes
-
         if self._collect:
             gc.collect()
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
+        if (trim := _allocator("malloc_trim")) is not None:
             trim(0)
 
 
 @functools.cache
 def _keep_freed_blocks() -> None:
-    import ctypes
-
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # only glibc has it
-    if set_option is not None:
+    if (set_option := _allocator("mallopt")) is not None:
         set_option(_MMAP_THRESHOLD, _KEPT)
         set_option(_TRIM_THRESHOLD, _KEPT)
+
+
+def _allocator(name: str) -> Any:
+    """Return a function of the allocator; None if it is not that of glibc."""
+    # Loaded late, since most services never have a large request.
+    import ctypes
+
+    return getattr(ctypes.CDLL(None), name, None)
