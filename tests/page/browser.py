@@ -10,8 +10,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-#: Seconds after which what has not appeared will not.
-TIMEOUT = 30
+from tests.support.harness import TIMEOUT
 
 
 def load(page: Chrome, address: str) -> None:

@@ -13,7 +13,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.page.browser import TIMEOUT, load
+from tests.page.browser import load
+from tests.support.harness import TIMEOUT
 
 
 class Tracked:

@@ -18,9 +18,9 @@ from mistk_service.tracking.embedded.local_tracking import OpenedTracking
 from mistk_service.tracking.sql import SqlStore
 from mistk_service.tracking.values import Run
 from tests.service.harness import wait_until
+from tests.support.harness import TIMEOUT
 
 CONTAINER = "6f1c2a34-0000-4000-8000-000000000001"
-TIMEOUT = 30.0
 INITIALIZED = [ActivityBegan("initialize", ([], {}, {"epochs": 1})), ActivityEnded("initialize", "completed", 0.1)]
 TRAINING = [*INITIALIZED, ActivityBegan("train")]
 

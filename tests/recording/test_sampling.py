@@ -13,8 +13,8 @@ from mistk_service.deadline import Deadline
 from mistk_service.recording.system_metrics import Sampling, SystemSample
 from mistk_service.tracking.errors import SystemMetricsUnavailable
 from tests.recording.conftest import Story
+from tests.support.harness import TIMEOUT
 
-TIMEOUT = 30.0
 BEGAN, ENDED = ActivityBegan("train"), ActivityEnded("train", "completed", 1.0)
 
 
