@@ -86,6 +86,10 @@ _TRACKING_URI_RULES = (
         _shown_address,
     ),
     Rule(
+        lambda uri: re.fullmatch(r"sqlite[^:]*:/*(:memory:)?", uri) is None,
+        "sqlite:///FILE; a store in memory would be lost with the container",
+    ),
+    Rule(
         lambda uri: not _is_bare_word(uri),
         "http(s)://HOST for a tracking server; ./{value} or sqlite:///{value} for an SQLite file in this folder",
     ),

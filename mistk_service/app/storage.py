@@ -14,9 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from mistk_service.errors import InvalidRequest, StorageUnreachable
-
-#: Models of the container's own store, which finds their files itself.
-_STORED = ("models:/", "runs:/")
+from mistk_service.kinds.call import STORE_URIS
 
 #: Bytes that are read at once.
 _PIECE = 1024 * 1024
@@ -37,7 +35,7 @@ def fetched(place: str, folder: Path, field: str) -> str:
         InvalidRequest: nothing exists at the place, or it cannot be parsed.
         StorageUnreachable: the storage cannot be reached.
     """
-    if place.startswith(_STORED):
+    if place.startswith(STORE_URIS):
         return place
     path = Path(place).expanduser()
     if "://" in place:

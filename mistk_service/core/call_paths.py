@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mistk_service.errors import InvalidRequest
-from mistk_service.kinds.call import Call
+from mistk_service.kinds.call import STORE_URIS, Call
 from mistk_service.workers.protocol import Files, FileStamp
 
 #: Returns the path and the URI of stored files, given their URI and the name of the field.
@@ -38,7 +38,7 @@ class CallPaths:
         found: dict[str, str] = {}
         registered: tuple[str, str] | None = None
         for field, path in call.reads.items():
-            if path.startswith(("models:/", "runs:/")):
+            if path.startswith(STORE_URIS):
                 found[path], uri = await self._stored(path, field)
                 name, _, version = uri.removeprefix("models:/").partition("/")
                 registered = (name, version) if uri.startswith("models:/") and version else registered
@@ -58,6 +58,12 @@ class CallPaths:
         created: list[Path] = []
         stamps: Mapping[str, FileStamp] | None = {}
         for field, path in call.writes.items():
+            if path.startswith(STORE_URIS):
+                raise InvalidRequest(
+                    f"{field}: {path[:200]!r} is in the tracking store, where nothing can be saved by its name; expected the "
+                    "path of a folder.",
+                    field=field,
+                )
             folders, stamps = await files.prepare_folder(path, field, self._reserved)
             created += folders
         return created, stamps

@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 from mistk_service.errors import InvalidRequest
+from mistk_service.kinds.call import STORE_URIS
 from mistk_service.resources import contract_path
 
 #: What a pipeline may drive, by the names in it.
@@ -147,4 +148,4 @@ def _changed_items(value: Json, schema: Json, change: Callable[[str], str]) -> I
 
 
 def _is_uri(path: str) -> bool:
-    return "://" in path or path.startswith(("models:/", "runs:/"))
+    return "://" in path or path.startswith(STORE_URIS)

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+#: URIs of models and files in the service's own tracking store.
+STORE_URIS = ("models:/", "runs:/")
+
 
 @dataclass(frozen=True)
 class Call:

@@ -49,4 +49,4 @@ class Declared(AbstractModel):
 
     def do_infer(self, inputs: dict[str, Any]) -> dict[str, Any]:
         assert all(isinstance(city, str) for city in inputs["city"])
-        return {"label": (inputs["age"] > 30).astype("int64")}
+        return {"label": inputs["age"] > 30}

@@ -184,6 +184,19 @@ def test_a_request_has_an_id_that_the_audit_log_names(client: httpx.Client, toke
     assert [(line["who"], line["result"]) for line in lines[-2:]] == [(USER, "accepted"), (None, "refused")]
 
 
+def test_the_audit_log_goes_on_in_a_new_file_once_the_old_one_is_moved(
+    client: httpx.Client, token: str, folder: Path
+) -> None:
+    log, rotated = folder / "audit.log", folder / "audit.log.1"
+    log.rename(rotated)
+    client.post(f"{API}/pause", headers=bearer(token, **{"X-Request-ID": "after-rotation"}))
+    assert "after-rotation" not in rotated.read_text()
+    (line,) = log.read_text().splitlines()
+    assert json.loads(line)["request"] == "after-rotation"
+    assert log.stat().st_mode & 0o777 == 0o600
+    log.write_text(rotated.read_text() + line + "\n")
+
+
 def test_the_access_log_has_a_line_for_each_request(service: Service, client: httpx.Client, token: str) -> None:
     forged = "/nowhere%0a%7B%22who%22%3A%22root%22%7D?secret=planted"
     for number, (path, headers) in enumerate(

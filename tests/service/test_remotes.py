@@ -170,6 +170,8 @@ def test_the_login_of_one_server_is_not_shown_to_another(tmp_path: Path) -> None
         (["http://host:99999"], "'http://host:99999' cannot be used"),
         (["https://a.example,https://b.example"], "blanks between several addresses"),
         (["mlflow.example.org"], "http(s)://HOST for a tracking server"),
+        (["sqlite:///"], "expected sqlite:///FILE; a store in memory"),
+        (["sqlite:///:memory:"], "expected sqlite:///FILE; a store in memory"),
         (["databricks"], "./databricks or sqlite:///databricks"),
     ],
 )

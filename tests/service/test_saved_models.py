@@ -45,6 +45,8 @@ def test_mlflow_loads_a_registered_model_and_predicts_what_the_container_does(st
     service.do("buildModel")
     service.do("train")
     service.do("saveModel", modelPath=str(tmp_path / "saved"))
+    refused = service.api.post("/saveModel", params={"modelPath": "models:/digits/2"})
+    assert (refused.status_code, "expected the path of a folder" in refused.text) == (400, True)
     run = settled_run(service)["info"]["run_id"]
     assert not (tmp_path / "saved" / "MLmodel").exists()  # it belongs to the artifacts
     inputs = [{"name": "pixels", "datatype": "FP32", "shape": [2, 64], "data": [0.0] * 128}]

@@ -13,11 +13,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from mistk_service.errors import InvalidRequest
-from mistk_service.kinds.call import Call
+from mistk_service.kinds.call import STORE_URIS, Call
 from mistk_service.workers.host.files import on_thread
-
-#: URIs that the service resolves in its own store.
-_OWN = ("models:/", "runs:/")
 
 #: File systems that show the machine, not data.
 _SYSTEM = (Path("/proc"), Path("/sys"), Path("/dev"))
@@ -55,7 +52,7 @@ class Roots:
         for field, text in call.writes.items():
             _require(text, field, self.output, "--output-root")
         for field, text in call.reads.items():
-            if text.startswith(_OWN):
+            if text.startswith(STORE_URIS):
                 continue
             of_model = "model" in field.lower()
             roots = self.models if of_model else self.data

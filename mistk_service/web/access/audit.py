@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from io import TextIOWrapper
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
 
 import msgspec
@@ -26,8 +28,7 @@ def audit_to(file: str) -> None:
     if file == "-":
         return
     try:
-        Path(file).touch(0o600)
-        handler = logging.FileHandler(file, encoding="utf-8")
+        handler = _AuditFile(file, encoding="utf-8")
     except OSError as error:
         raise SettingsError(
             f"--audit-file: {file} cannot be written ({error.strerror}); expected a file in a folder that exists, or - for "
@@ -37,6 +38,14 @@ def audit_to(file: str) -> None:
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(handler)
     logger.propagate = False
+
+
+class _AuditFile(WatchedFileHandler):
+    """A file that is opened anew once another program has moved it away (log rotation), and which only its owner can read."""
+
+    def _open(self) -> TextIOWrapper:
+        Path(self.baseFilename).touch(0o600)
+        return super()._open()
 
 
 class Audit:

@@ -143,7 +143,8 @@ class Predictor:
 
         assert self._tensor_hook is not None, "the controller has checked that the class has it"
         result = self._tensor_hook(decode(arrays_of(inputs), self._signature.inputs))
-        answers = tensors_of(encode(result, self._signature.outputs), counts)
+        declared = self._signature.outputs
+        answers = tensors_of(encode(result, declared), counts, declared)
         return [msgspec.Raw(msgspec.msgpack.encode(answer)) for answer in answers]
 
     def _answer(self, request: Predict, result: Any) -> Predicted | Parts:

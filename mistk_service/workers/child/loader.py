@@ -7,6 +7,7 @@ import inspect
 import logging
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeGuard
@@ -22,7 +23,7 @@ from mistk_service.errors import (
 )
 from mistk_service.kinds import KINDS, kind_of
 from mistk_service.kinds.component import Component
-from mistk_service.workers.child.declared import signature_of
+from mistk_service.workers.child.declared import hyperparameters_of, signature_of
 from mistk_service.workers.child.failures import message_of
 from mistk_service.workers.child.mistk_names import install
 
@@ -103,6 +104,7 @@ def construct_model(model_class: type[Component], reference: str) -> Component:
     _require_usable(model, reference)
     _require_documents(model, reference)
     _warn_of_misspelled_hooks(model_class)
+    _warn_of_unused_hyperparameters(model)
     return model
 
 
@@ -135,6 +137,18 @@ def _warn_of_misspelled_hooks(model_class: type[Component]) -> None:
 
         if near := difflib.get_close_matches(name, missing, n=1, cutoff=_SIMILAR):
             logger.warning("%s.%s is not a hook; did you mean %s?", model_class.__name__, name, near[0])
+
+
+def _warn_of_unused_hyperparameters(model: Component) -> None:
+    """Warn about an attribute that is no declaration. It is no error, since models of MISTK may use the name themselves."""
+    declared = getattr(type(model), "hyperparameters", None)
+    if hyperparameters_of(model) is None and isinstance(declared, Mapping | type):
+        shown = declared.__name__ if isinstance(declared, type) else f"a {type(declared).__name__}"
+        logger.warning(
+            "%s.hyperparameters is %s, which declares nothing; expected a msgspec struct or a dataclass.",
+            type(model).__name__,
+            shown,
+        )
 
 
 def _require_documents(model: Component, reference: str) -> None:

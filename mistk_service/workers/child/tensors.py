@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from mistk_service.kinds.predictions import DTYPES, Tensor, Tensors
+from mistk_service.kinds.predictions import DTYPES, Tensor, Tensors, TensorSpec
 
 
 def arrays_of(inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
@@ -16,20 +16,22 @@ def arrays_of(inputs: Tensors) -> dict[str, np.ndarray[Any, Any]]:
     return {tensor.name: _array(tensor) for tensor in inputs.tensors}
 
 
-def tensors_of(result: Any, counts: Sequence[int] | None = None) -> list[Tensors]:
+def tensors_of(result: Any, counts: Sequence[int] | None = None, declared: Sequence[TensorSpec] = ()) -> list[Tensors]:
     """Return what a hook returned, a dict of name to array, as the tensors of one request, or of several.
 
     Args:
         result: what the hook returned.
         counts: the number of records of each request; None for one request with any number.
+        declared: the outputs of the class. Their numbers are converted to the declared data types.
 
     Raises:
-        TypeError: it is something else, or an array has a data type that no tensor can have.
+        TypeError: it is something else, or an array has a data type that no tensor can have, or that cannot become the
+            declared one.
         ValueError: an array does not have a value for each record of several requests.
     """
     if not isinstance(result, Mapping):
         raise TypeError(f"expected a dict of name to array, got {type(result).__name__}")
-    arrays = {str(name): np.asarray(value) for name, value in result.items()}
+    arrays = {str(name): np.asarray(value) for name, value in with_declared_types(result, declared).items()}
     if counts is None:
         return [_tensors(arrays)]
     ends = list(itertools.accumulate(counts))
@@ -39,6 +41,25 @@ def tensors_of(result: Any, counts: Sequence[int] | None = None) -> list[Tensors
         _tensors({name: array[end - count : end] for name, array in arrays.items()})
         for count, end in zip(counts, ends, strict=True)
     ]
+
+
+def with_declared_types(outputs: Mapping[str, Any], declared: Sequence[TensorSpec]) -> dict[str, Any]:
+    """Return outputs of a hook; those that are declared with a numeric type are arrays of it.
+
+    Raises:
+        TypeError: one cannot be converted, such as fractions to whole numbers.
+    """
+    types = {spec.name: spec.dtype for spec in declared if spec.dtype != "bytes"}
+    return {name: _converted(name, value, types[name]) if name in types else value for name, value in outputs.items()}
+
+
+def _converted(name: str, value: Any, dtype: str) -> np.ndarray[Any, Any]:
+    array = np.asarray(value)
+    # An empty list has no data type of its own, and numpy gives it one.
+    casting: Literal["unsafe", "same_kind"] = "same_kind" if array.size else "unsafe"
+    if not np.can_cast(array.dtype, dtype, casting):
+        raise TypeError(f"{name}: the hook returned {array.dtype}; expected {dtype}, as the class declares")
+    return array.astype(dtype, copy=False)
 
 
 def _tensors(arrays: Mapping[str, np.ndarray[Any, Any]]) -> Tensors:

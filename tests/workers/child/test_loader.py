@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -253,6 +254,21 @@ def test_a_method_with_nearly_the_name_of_a_hook_is_reported(caplog: pytest.LogC
 
     construct_model(Misspelled, "models:Misspelled")
     assert caplog.messages == ["Misspelled.do_stream_predcit is not a hook; did you mean do_stream_predict?"]
+
+
+@pytest.mark.parametrize(("declared", "shown"), [({"rate": 0.1}, "a dict"), (int, "int"), (None, None)])
+def test_hyperparameters_that_declare_nothing_are_reported(
+    caplog: pytest.LogCaptureFixture, declared: Any, shown: str | None
+):
+    class Undeclared(AbstractModel):
+        hyperparameters = declared
+
+        def do_train(self):
+            pass
+
+    construct_model(Undeclared, "models:Undeclared")
+    expected = "Undeclared.hyperparameters is {}, which declares nothing; expected a msgspec struct or a dataclass."
+    assert caplog.messages == ([] if shown is None else [expected.format(shown)])
 
 
 def test_all_of_these_errors_are_one_kind():

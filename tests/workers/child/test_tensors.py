@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from mistk_service.kinds.predictions import DTYPES, Tensors
+from mistk_service.kinds.predictions import DTYPES, Tensors, TensorSpec
 from mistk_service.workers.child.tensors import arrays_of, tensors_of
 
 numbers = st.sampled_from([name for name in DTYPES if name != "bytes"]).flatmap(
@@ -23,6 +23,21 @@ numbers = st.sampled_from([name for name in DTYPES if name != "bytes"]).flatmap(
     )
 )
 strings = arrays.arrays(object, arrays.array_shapes(min_dims=0, max_dims=3, min_side=0), elements=st.binary(max_size=9))
+
+
+def test_numbers_get_the_declared_data_type():
+    declared = [TensorSpec("a", "float32", (-1,)), TensorSpec("b", "int64", (-1,)), TensorSpec("c", "bytes", (-1,))]
+    result = {"a": [1.5, 2.0], "b": [], "c": ["x"], "d": [True]}
+    (tensors,) = tensors_of(result, declared=declared)
+    assert [(each.name, each.dtype) for each in tensors.tensors] == [
+        ("a", "float32"), ("b", "int64"), ("c", "bytes"), ("d", "bool"),
+    ]  # fmt: skip
+    assert arrays_of(tensors)["a"].tolist() == [1.5, 2.0]
+
+
+def test_an_output_that_would_lose_its_fractions_is_an_error():
+    with pytest.raises(TypeError, match="a: the hook returned float64; expected int64, as the class declares"):
+        tensors_of({"a": [1.5]}, declared=[TensorSpec("a", "int64", (-1,))])
 
 
 @given(st.dictionaries(st.text(max_size=5), numbers | strings, max_size=4))
